@@ -1,0 +1,53 @@
+"""Parse, choose and describe devices and dtypes."""
+
+from typing import TypeAlias
+
+import torch
+
+Device: TypeAlias = torch.device | str | int
+DTypes: TypeAlias = "torch.dtype | str | dict[str, torch.dtype | str]"
+
+DTYPES = {
+    "float32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "float64": torch.float64,
+    "fp32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+}
+
+
+def best_device() -> torch.device:
+    """The accelerator, where there is one, else the CPU."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    return accelerator if accelerator is not None else torch.device("cpu")
+
+
+def parse_device(device: Device) -> torch.device:
+    """`device` as a `torch.device`.
+
+    Raises:
+        ValueError: torch does not know such a device.
+    """
+    try:
+        return torch.device(device)
+    except RuntimeError as error:
+        raise ValueError(
+            f'{device!r} is not a device; use for example "cpu", "cuda" or "cuda:1".'
+        ) from error
+
+
+def parse_dtype(dtype: torch.dtype | str) -> torch.dtype:
+    """`dtype` as a `torch.dtype`; strings are torch's names or `"fp16"`, `"bf16"`, `"fp32"`.
+
+    Raises:
+        TypeError: it is neither a dtype nor one of these names.
+    """
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    if isinstance(dtype, str) and dtype.removeprefix("torch.") in DTYPES:
+        return DTYPES[dtype.removeprefix("torch.")]
+    raise TypeError(
+        f'{dtype!r} is not a dtype; use a torch.dtype or one of {", ".join(DTYPES)}.'
+    )

@@ -1,0 +1,24 @@
+"""What can go wrong, each as one sentence that names the value, the rule and the remedy.
+
+A mistake in an argument is a `ValueError` or `TypeError`; the classes here are for circumstances.
+"""
+
+
+class DpnbError(Exception):
+    """Base of every circumstance that dpnb reports; the message says what to do next."""
+
+
+class CheckpointError(DpnbError, OSError):
+    """A file of a checkpoint is missing, damaged, or not what its index says."""
+
+
+class HubError(DpnbError, OSError):
+    """A repository could not be reached, or refused the request."""
+
+
+class ComponentError(DpnbError, ValueError):
+    """A pipeline lacks a component, or was given one that it cannot use."""
+
+
+class ForeignCodeError(DpnbError, ValueError):
+    """A checkpoint names code that is neither dpnb's nor transformers'."""

@@ -1,0 +1,71 @@
+"""Random numbers, drawn where their generator lives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+Generators: TypeAlias = "torch.Generator | list[torch.Generator] | None"
+
+
+def randn(
+    shape: Sequence[int],
+    *,
+    generator: Generators = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Standard normal numbers on `device`.
+
+    A generator of the CPU draws there and the numbers travel, so that one seed gives one picture on
+    every device. A list holds one generator per batch entry.
+
+    Args:
+        shape: of the result, batch first.
+
+    Raises:
+        ValueError: a generator lives on another device than the CPU or `device`, or the list is
+            not as long as the batch.
+    """
+    target = torch.device("cpu" if device is None else device)
+    if isinstance(generator, list):
+        check_count(generator, shape[0])
+        return torch.cat(
+            [_draw((1, *shape[1:]), one, target, dtype) for one in generator]
+            if generator
+            else [torch.empty(tuple(shape), device=target, dtype=dtype)]
+        )
+    return _draw(shape, generator, target, dtype)
+
+
+def check_count(generators: list[torch.Generator], batch: int) -> None:
+    """Refuse a list of generators that does not match the batch."""
+    if len(generators) != batch:
+        raise ValueError(
+            f"generator is a list of {len(generators)}, but the batch holds {batch} pictures; give "
+            "one generator for each picture, or a single generator for all."
+        )
+
+
+def check_device(generator: Generators, device: torch.device) -> None:
+    """Refuse generators that can draw neither on `device` nor on the CPU."""
+    for one in generator if isinstance(generator, list) else [generator]:
+        if one is not None and one.device.type not in ("cpu", device.type):
+            raise ValueError(
+                f"the generator lives on {one.device}, but the numbers are needed on {device}; "
+                f'make it with torch.Generator("cpu") or torch.Generator("{device}").'
+            )
+
+
+def _draw(
+    shape: Sequence[int],
+    generator: torch.Generator | None,
+    target: torch.device,
+    dtype: torch.dtype | None,
+) -> Tensor:
+    check_device(generator, target)
+    source = target if generator is None else generator.device
+    return torch.randn(tuple(shape), generator=generator, device=source, dtype=dtype).to(target)

@@ -1,0 +1,158 @@
+"""The frozen configurations that stand beside weights as JSON, and the objects that carry them."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+from typing_extensions import Self
+
+from dpnb.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+FORMAT_VERSION = "0.42.1"
+"""The diffusers release whose files we write; diffusers parses it when it reads them."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Config(Mapping[str, Any]):
+    """Settings of one object: attributes, a mapping, and JSON, all the same keys.
+
+    Subclasses declare a field per key. Keys of a file that the class does not know are kept in
+    `extra` and written back, so that another class (or program) still finds them.
+    """
+
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    given: frozenset[str] = field(default=frozenset(), repr=False)
+
+    @classmethod
+    def parse(cls, settings: Mapping[str, Any]) -> Self:
+        """The configuration that `settings` describe; lists become tuples.
+
+        From another `Config` only what was given to it is taken, so that this class applies its
+        own defaults to the rest.
+        """
+        if isinstance(settings, Config):
+            settings = {name: settings[name] for name in settings.given}
+        known, extra = {}, {}
+        for name, value in settings.items():
+            if not name.startswith("_"):
+                (known if name in cls.names() else extra)[name] = _freeze(value)
+        return cls(**known, extra=extra, given=frozenset(known) | frozenset(extra))
+
+    @classmethod
+    @cache
+    def names(cls) -> tuple[str, ...]:
+        """The keys that this class knows, in declaration order."""
+        return tuple(f.name for f in fields(cls) if f.name not in ("extra", "given"))
+
+    def changed(self, **changes: Any) -> Self:
+        """A copy with `changes`, which count as given."""
+        return replace(self, **changes, given=self.given | changes.keys())
+
+    def __getitem__(self, key: str) -> Any:
+        if key in self.names():
+            return getattr(self, key)
+        return self.extra[key]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.names()
+        yield from self.extra
+
+    def __len__(self) -> int:
+        return len(self.names()) + len(self.extra)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Mapping) and dict(self) == dict(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), len(self)))
+
+
+class Configured:
+    """An object described by a `Config`: a model or a scheduler."""
+
+    config_class: ClassVar[type[Config]]
+    config_name: ClassVar[str]
+    config: Any
+
+    def __init__(self, **settings: Any) -> None:
+        config = self.config_class.parse(settings)
+        if config.extra:
+            raise TypeError(
+                f"{type(self).__name__} has no setting {', '.join(sorted(config.extra))}; "
+                f"it knows {', '.join(config.names())}."
+            )
+        self.config = config
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], **changes: Any) -> Self:
+        """Build from the settings of a file or of a related class; `changes` override them."""
+        parsed = cls.config_class.parse(config)
+        if changes:
+            merged = {name: parsed[name] for name in parsed.given} | changes
+            parsed = cls.config_class.parse(merged)
+        built = cls(**{name: parsed[name] for name in parsed.given if name not in parsed.extra})
+        built.config = parsed
+        return built
+
+    @classmethod
+    def load_config(cls, folder: str | Path) -> dict[str, Any]:
+        """The settings in this class's file in `folder`, as plain JSON values."""
+        return read_json(Path(folder) / cls.config_name)
+
+    def save_config(self, folder: str | Path) -> None:
+        """Write this class's file into `folder`, in the form that diffusers reads."""
+        write_json(Path(folder) / self.config_name, entries(type(self).__name__, self.config))
+
+    def register_to_config(self, **changes: Any) -> None:
+        """Record changed settings; what was built from the former ones stays."""
+        self.config = self.config.changed(**changes)
+
+
+def entries(class_name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """`settings` as a configuration file holds them, with the name of their class."""
+    return {**settings, "_class_name": class_name, "_diffusers_version": FORMAT_VERSION}
+
+
+def report_unknown(class_name: str, config: Config) -> None:
+    """Say in one line which keys of a file nobody here reads."""
+    if config.extra:
+        names = ", ".join(sorted(config.extra))
+        logger.warning("%s does not use these settings and keeps them: %s.", class_name, names)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in the file `path`.
+
+    Raises:
+        CheckpointError: there is no such file, or it does not hold a JSON object.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(
+            f"{path.parent} has no {path.name}; give the folder that holds it."
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(
+            f"{path} is not valid JSON ({error}); download or save it again."
+        ) from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path} does not hold a JSON object; download or save it again.")
+    return values
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Write `values` as checkpoints have them: sorted keys, two spaces, a final newline."""
+    path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _freeze(value: Any) -> Any:
+    return tuple(_freeze(item) for item in value) if isinstance(value, list) else value

@@ -1,0 +1,262 @@
+"""The autoencoder between pictures and latents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dpnb.loading.config import Config
+from dpnb.models.coders import Coder, DirectCoder
+from dpnb.models.distribution import DiagonalGaussian
+from dpnb.models.model import Model
+from dpnb.models.support import require
+from dpnb.nn.attention import PictureAttention
+from dpnb.nn.owned import silu
+from dpnb.nn.resample import Downsample, Upsample
+from dpnb.nn.resnet import ResnetBlock
+
+EPS = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AutoencoderKLConfig(Config):
+    """Settings of `AutoencoderKL`, by the names that `config.json` has."""
+
+    in_channels: int = 3
+    out_channels: int = 3
+    down_block_types: tuple[str, ...] = ("DownEncoderBlock2D",)
+    up_block_types: tuple[str, ...] = ("UpDecoderBlock2D",)
+    block_out_channels: tuple[int, ...] = (64,)
+    layers_per_block: int = 1
+    act_fn: str = "silu"
+    latent_channels: int = 4
+    norm_num_groups: int = 32
+    sample_size: int | tuple[int, ...] = 32
+    scaling_factor: float = 0.18215
+    shift_factor: float | None = None
+    latents_mean: tuple[float, ...] | None = None
+    latents_std: tuple[float, ...] | None = None
+    force_upcast: bool = True
+    use_quant_conv: bool = True
+    use_post_quant_conv: bool = True
+    mid_block_add_attention: bool = True
+
+    def __post_init__(self) -> None:
+        require("AutoencoderKL", self, {"act_fn": ("silu", "swish")})
+        for kinds, kind in (
+            (self.down_block_types, "DownEncoderBlock2D"),
+            (self.up_block_types, "UpDecoderBlock2D"),
+        ):
+            if set(kinds) != {kind} or len(kinds) != len(self.block_out_channels):
+                raise ValueError(
+                    f"AutoencoderKL cannot build the blocks {kinds}; it needs one {kind} for each "
+                    f"of block_out_channels {self.block_out_channels}."
+                )
+
+
+class AutoencoderKLOutput(NamedTuple):
+    """What `AutoencoderKL.encode` returns."""
+
+    latent_dist: DiagonalGaussian
+
+
+class DecoderOutput(NamedTuple):
+    """What `AutoencoderKL.decode` returns: pictures `[batch, out_channels, H, W]` in [-1, 1]."""
+
+    sample: Tensor
+
+
+class AutoencoderKL(Model):
+    """A variational autoencoder (Kingma and Welling 2014; Rombach et al. 2022, arXiv:2112.10752).
+
+    Its slot `coder` decides how the networks are run over what is given.
+    """
+
+    config_class: ClassVar[type[Config]] = AutoencoderKLConfig
+    config: AutoencoderKLConfig
+    coder: Coder
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        config = self.config
+        latents = config.latent_channels
+        self.encoder = Encoder(config)
+        self.decoder = Decoder(config)
+        if config.use_quant_conv:
+            self.quant_conv = nn.Conv2d(2 * latents, 2 * latents, 1)
+        if config.use_post_quant_conv:
+            self.post_quant_conv = nn.Conv2d(latents, latents, 1)
+        self.coder = DirectCoder()
+
+    @property
+    def scale(self) -> int:
+        """Pixels per latent, along one side."""
+        return 1 << (len(self.config.block_out_channels) - 1)
+
+    def encode(self, x: Tensor, return_dict: bool = True) -> Any:
+        """The distribution of the latents of pictures.
+
+        Args:
+            x: `[batch, in_channels, H, W]` in [-1, 1]; H and W divisible by `scale`.
+            return_dict: `False` returns a plain tuple.
+        """
+        output = AutoencoderKLOutput(DiagonalGaussian(self.coder.encode(self, x)))
+        return output if return_dict else tuple(output)
+
+    def decode(
+        self, z: Tensor, return_dict: bool = True, generator: torch.Generator | None = None
+    ) -> Any:
+        """Pictures of latents.
+
+        Args:
+            z: `[batch, latent_channels, h, w]`, divided by `config.scaling_factor`.
+            return_dict: `False` returns a plain tuple.
+            generator: not used; decoding draws no noise.
+        """
+        output = DecoderOutput(self.coder.decode(self, z))
+        return output if return_dict else tuple(output)
+
+    def forward(
+        self,
+        sample: Tensor,
+        sample_posterior: bool = False,
+        return_dict: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> Any:
+        """Encode and decode pictures `[batch, in_channels, H, W]`."""
+        latents = self.encode(sample).latent_dist
+        z = latents.sample(generator) if sample_posterior else latents.mode()
+        return self.decode(z, return_dict=return_dict)
+
+
+class Encoder(nn.Module):
+    """Pictures to means and log variances."""
+
+    def __init__(self, config: AutoencoderKLConfig) -> None:
+        super().__init__()
+        widths, groups = config.block_out_channels, config.norm_num_groups
+        self.conv_in = nn.Conv2d(config.in_channels, widths[0], 3, padding=1)
+        self.down_blocks = nn.ModuleList(
+            EncoderBlock(
+                width_in,
+                width_out,
+                layers=config.layers_per_block,
+                groups=groups,
+                halves=level < len(widths) - 1,
+            )
+            for level, (width_in, width_out) in enumerate(
+                zip((widths[0], *widths), widths, strict=False)
+            )
+        )
+        self.mid_block = MiddleBlock(widths[-1], groups, attends=config.mid_block_add_attention)
+        self.conv_norm_out = nn.GroupNorm(groups, widths[-1], eps=EPS)
+        self.conv_out = nn.Conv2d(widths[-1], 2 * config.latent_channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[batch, in_channels, H, W]` → `[batch, 2 * latent_channels, H / f, W / f]`."""
+        x = self.conv_in(x)
+        for block in self.down_blocks:
+            x = block(x)
+        x = self.conv_norm_out(self.mid_block(x))
+        return self.conv_out(silu(x))  # type: ignore[no-any-return]
+
+
+class Decoder(nn.Module):
+    """Latents to pictures."""
+
+    def __init__(self, config: AutoencoderKLConfig) -> None:
+        super().__init__()
+        widths, groups = config.block_out_channels[::-1], config.norm_num_groups
+        self.conv_in = nn.Conv2d(config.latent_channels, widths[0], 3, padding=1)
+        self.mid_block = MiddleBlock(widths[0], groups, attends=config.mid_block_add_attention)
+        self.up_blocks = nn.ModuleList(
+            DecoderBlock(
+                width_in,
+                width_out,
+                layers=config.layers_per_block + 1,
+                groups=groups,
+                doubles=level < len(widths) - 1,
+            )
+            for level, (width_in, width_out) in enumerate(
+                zip((widths[0], *widths), widths, strict=False)
+            )
+        )
+        self.conv_norm_out = nn.GroupNorm(groups, widths[-1], eps=EPS)
+        self.conv_out = nn.Conv2d(widths[-1], config.out_channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[batch, latent_channels, h, w]` → `[batch, out_channels, f * h, f * w]`."""
+        x = self.mid_block(self.conv_in(x))
+        for block in self.up_blocks:
+            x = block(x)
+        x = self.conv_norm_out(x)
+        return self.conv_out(silu(x))  # type: ignore[no-any-return]
+
+
+class EncoderBlock(nn.Module):
+    """Residual blocks at one size, then half of it."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, layers: int, groups: int, halves: bool
+    ) -> None:
+        super().__init__()
+        self.resnets = _resnets(in_channels, out_channels, layers, groups)
+        if halves:
+            self.downsamplers = nn.ModuleList([Downsample(out_channels, padding=0)])
+        self.halves = halves
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform `[batch, in_channels, H, W]`."""
+        for resnet in self.resnets:
+            x = resnet(x)
+        return self.downsamplers[0](x) if self.halves else x
+
+
+class DecoderBlock(nn.Module):
+    """Residual blocks at one size, then twice that."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, *, layers: int, groups: int, doubles: bool
+    ) -> None:
+        super().__init__()
+        self.resnets = _resnets(in_channels, out_channels, layers, groups)
+        if doubles:
+            self.upsamplers = nn.ModuleList([Upsample(out_channels)])
+        self.doubles = doubles
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform `[batch, in_channels, h, w]`."""
+        for resnet in self.resnets:
+            x = resnet(x)
+        return self.upsamplers[0](x) if self.doubles else x
+
+
+class MiddleBlock(nn.Module):
+    """Two residual blocks, with attention over the whole picture between them."""
+
+    def __init__(self, channels: int, groups: int, *, attends: bool) -> None:
+        super().__init__()
+        self.resnets = _resnets(channels, channels, 2, groups)
+        self.attentions = nn.ModuleList(
+            [PictureAttention(channels, groups=groups, eps=EPS)] if attends else []
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform `[batch, channels, h, w]`."""
+        first, second = self.resnets
+        x = first(x)
+        for attention in self.attentions:
+            x = attention(x)
+        return second(x)  # type: ignore[no-any-return]
+
+
+def _resnets(in_channels: int, out_channels: int, count: int, groups: int) -> nn.ModuleList:
+    widths: Sequence[int] = (in_channels, *[out_channels] * count)
+    return nn.ModuleList(
+        ResnetBlock(width_in, width_out, groups=groups, eps=EPS)
+        for width_in, width_out in zip(widths, widths[1:], strict=False)
+    )

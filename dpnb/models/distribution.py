@@ -1,0 +1,48 @@
+"""The distribution that an autoencoder gives to latents."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dpnb.generators import randn
+
+
+class DiagonalGaussian:
+    """Independent normal distributions, one per latent.
+
+    Args:
+        moments: means and log variances, `[batch, 2 * channels, h, w]`.
+    """
+
+    def __init__(self, moments: Tensor) -> None:
+        self.mean, logvar = moments.chunk(2, dim=1)
+        self.logvar = logvar.clamp(-30.0, 20.0)
+
+    @property
+    def var(self) -> Tensor:
+        """Variances, `[batch, channels, h, w]`."""
+        return self.logvar.exp()
+
+    @property
+    def std(self) -> Tensor:
+        """Standard deviations, `[batch, channels, h, w]`."""
+        return (0.5 * self.logvar).exp()
+
+    def sample(self, generator: torch.Generator | list[torch.Generator] | None = None) -> Tensor:
+        """Latents drawn at random, `[batch, channels, h, w]`."""
+        noise = randn(
+            self.mean.shape,
+            generator=generator,
+            device=self.mean.device,
+            dtype=self.mean.dtype,
+        )
+        return self.mean + self.std * noise
+
+    def mode(self) -> Tensor:
+        """The most likely latents, `[batch, channels, h, w]`."""
+        return self.mean
+
+    def kl(self) -> Tensor:
+        """Divergence from the standard normal distribution, summed over each picture, `[batch]`."""
+        return 0.5 * (self.mean.square() + self.var - 1.0 - self.logvar).sum(dim=(1, 2, 3))

@@ -1,0 +1,217 @@
+"""What every network is beside its layers: configured, placed, loaded and saved."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from dpnb.devices import Device, parse_device, parse_dtype
+from dpnb.errors import CheckpointError
+from dpnb.loading.config import Configured, read_json, report_unknown
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LoadingInfo:
+    """How a file's weights agreed with a model's, by name."""
+
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    mismatched: tuple[str, ...] = ()
+
+
+class Model(nn.Module, Configured):
+    """A network with a configuration; weights and settings are kept as diffusers keeps them."""
+
+    config_name: ClassVar[str] = "config.json"
+    weights_name: ClassVar[str] = "diffusion_pytorch_model"
+
+    def __init__(self, **settings: Any) -> None:
+        nn.Module.__init__(self)
+        Configured.__init__(self, **settings)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the first floating-point parameter."""
+        return next((p.dtype for p in self.parameters() if p.is_floating_point()), torch.float32)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the first parameter."""
+        return next((p.device for p in self.parameters()), torch.device("cpu"))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all parameters and buffers."""
+        return sum(t.numel() * t.element_size() for t in (*self.parameters(), *self.buffers()))
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: str | Path,
+        *,
+        subfolder: str = "",
+        dtype: torch.dtype | str | None = None,
+        torch_dtype: torch.dtype | str | None = None,
+        device: Device | None = None,
+        variant: str | None = None,
+        use_safetensors: bool | None = None,
+        low_cpu_mem_usage: bool = True,
+        ignore_mismatched_sizes: bool = False,
+        output_loading_info: bool = False,
+        **hub: Any,
+    ) -> Self | tuple[Self, LoadingInfo]:
+        """Load a model from a folder or from the hub, in evaluation mode.
+
+        Args:
+            path: a folder, or a hub repository's name.
+            subfolder: the folder inside it that holds the model.
+            dtype: of the floating-point weights; `"auto"` keeps the file's; float32 by default.
+            torch_dtype: the same, by its former name.
+            device: where the weights go, straight from the file; the CPU by default.
+            variant: of the weight files, for example `"fp16"`.
+            use_safetensors: `True` refuses `.bin` files, `False` takes only them.
+            low_cpu_mem_usage: build without allocating first; `False` builds and copies.
+            ignore_mismatched_sizes: keep fresh values where shapes differ, instead of an error.
+            output_loading_info: return `(model, LoadingInfo)`.
+            hub: the fields of `HubOptions`.
+
+        Raises:
+            CheckpointError: a file is missing, damaged, or of another shape than its settings.
+        """
+        from dpnb.loading.hub import HubOptions, fetch  # TEMP
+        if dtype is not None and torch_dtype is not None:
+            raise ValueError("dtype and torch_dtype mean the same; give one of them.")
+        chosen = dtype if dtype is not None else torch_dtype
+        folder = fetch(str(path), lambda files: _model_files(files, subfolder), HubOptions(**hub))
+        model, info = cls.load(
+            folder / subfolder,
+            dtype=torch.float32 if chosen is None else chosen,
+            device=device,
+            variant=variant,
+            use_safetensors=use_safetensors,
+            low_cpu_mem_usage=low_cpu_mem_usage,
+            ignore_mismatched_sizes=ignore_mismatched_sizes,
+        )
+        return (model, info) if output_loading_info else model
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        *,
+        dtype: torch.dtype | str = torch.float32,
+        device: Device | None = None,
+        variant: str | None = None,
+        use_safetensors: bool | None = None,
+        low_cpu_mem_usage: bool = True,
+        ignore_mismatched_sizes: bool = False,
+    ) -> tuple[Self, LoadingInfo]:
+        """Load from the local `folder`; see `from_pretrained`."""
+        from dpnb.loading.weights import find_weights, read_weights # TEMP
+        from dpnb.loading.keymaps import rename # TEMP
+        settings = read_json(folder / cls.config_name)
+        files = find_weights(
+            folder, cls.weights_name, variant=variant, use_safetensors=use_safetensors
+        )
+        weights = read_weights(
+            files,
+            dtype=None if dtype == "auto" else parse_dtype(dtype),
+            device=None if device is None else parse_device(device),
+        )
+        with torch.device("meta" if low_cpu_mem_usage else "cpu"):
+            model = cls.from_config(settings)
+        report_unknown(cls.__name__, model.config)
+        info = model.assign(rename(weights), folder, ignore_mismatched_sizes)
+        return model.eval(), info
+
+    def assign(
+        self, weights: Mapping[str, Tensor], source: Path, ignore_mismatched_sizes: bool = False
+    ) -> LoadingInfo:
+        """Make `weights` this model's own tensors, without copying them.
+
+        Raises:
+            CheckpointError: a tensor of `source` has another shape than this model's.
+        """
+        own = self.state_dict()
+        mismatched = sorted(k for k, v in weights.items() if k in own and own[k].shape != v.shape)
+        if mismatched and not ignore_mismatched_sizes:
+            name = mismatched[0]
+            raise CheckpointError(
+                f"{source}: {name} has shape {tuple(weights[name].shape)} where the settings give "
+                f"{tuple(own[name].shape)} ({len(mismatched)} tensors differ); use the config.json "
+                "that belongs to these weights, or pass ignore_mismatched_sizes=True."
+            )
+        fitting = {k: v for k, v in weights.items() if k in own and k not in mismatched}
+        self.load_state_dict(fitting, strict=False, assign=True)
+        info = LoadingInfo(
+            missing=tuple(sorted(own.keys() - weights.keys())),
+            unexpected=tuple(sorted(weights.keys() - own.keys())),
+            mismatched=tuple(mismatched),
+        )
+        self._materialise(info.missing + info.mismatched, next(iter(weights.values()), None))
+        _report(type(self).__name__, source, info)
+        return info
+
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        *,
+        safe_serialization: bool = True,
+        variant: str | None = None,
+        max_shard_size: int | str | None = None,
+    ) -> None:
+        """Write settings and weights into a folder; what stood there stays until all is written."""
+        from dpnb.loading.staging import staged # TEMP
+        from dpnb.loading.weights import write_weights # TEMP
+        with staged(Path(save_directory)) as folder:
+            self.save_config(folder)
+            write_weights(
+                self.state_dict(),
+                folder,
+                self.weights_name,
+                variant=variant,
+                max_shard_size=max_shard_size,
+                safe_serialization=safe_serialization,
+            )
+
+    def _materialise(self, names: tuple[str, ...], like: Tensor | None) -> None:
+        """Give fresh values to the tensors `names`, in the dtype and on the device of `like`."""
+        for owner in {name.rpartition(".")[0] for name in names}:
+            module = self.get_submodule(owner)
+            kept = {k: v for k, v in module.named_parameters(recurse=False) if not v.is_meta}
+            module.to_empty(device="cpu" if like is None else like.device, recurse=False)
+            if like is not None:
+                module.to(like.dtype)
+            module.reset_parameters()
+            module.load_state_dict(kept, strict=False, assign=True)
+
+
+def _model_files(files: Any, subfolder: str) -> list[str]:
+    prefix = f"{subfolder}/" if subfolder else ""
+    return [
+        name
+        for name in files
+        if name.startswith(prefix)
+        and "/" not in name.removeprefix(prefix)
+        and name.endswith((".json", ".safetensors", ".bin"))
+    ]
+
+
+def _report(class_name: str, source: Path, info: LoadingInfo) -> None:
+    for names, what in (
+        (info.missing, "lacks {}, which start from fresh values"),
+        (info.unexpected, "holds {}, which the model does not have"),
+        (info.mismatched, "has other shapes for {}, which start from fresh values"),
+    ):
+        if names:
+            shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
+            logger.warning("%s: %s %s.", class_name, source, what.format(shown))

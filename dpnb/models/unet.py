@@ -1,0 +1,164 @@
+"""The network that predicts the noise in latents from a prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dpnb.loading.config import Config
+from dpnb.models.model import Model
+from dpnb.models.unet_blocks import DownBlock, MiddleBlock, UpBlock
+from dpnb.models.unet_config import ATTENDS, UNetConfig
+from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
+from dpnb.nn.owned import add, silu
+
+
+class UNet2DConditionOutput(NamedTuple):
+    """What `UNet2DConditionModel` returns: its prediction, `[batch, out_channels, h, w]`."""
+
+    sample: Tensor
+
+
+class UNet2DConditionModel(Model):
+    """The denoiser of Stable Diffusion 1, 2 and XL (Rombach et al. 2022, arXiv:2112.10752).
+
+    Podell et al. (2023, arXiv:2307.01952) describe XL's added conditions.
+    """
+
+    config_class: ClassVar[type[Config]] = UNetConfig
+    config: UNetConfig
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        config = self.config
+        levels = config.levels()
+        first, time_dim = levels[0].channels, config.time_dim
+        self.conv_in = _conv(config.in_channels, first, config.conv_in_kernel)
+        self.time_embedding = TimestepEmbedding(first, time_dim, config.time_cond_proj_dim)
+        if config.addition_embed_type == "text_time":
+            if not config.projection_class_embeddings_input_dim:
+                raise ValueError(
+                    "addition_embed_type='text_time' needs projection_class_embeddings_input_dim, "
+                    "the channels of the added conditions; give it beside."
+                )
+            self.add_embedding = TimestepEmbedding(
+                config.projection_class_embeddings_input_dim, time_dim
+            )
+        self.down_blocks = nn.ModuleList(
+            DownBlock(
+                levels[max(i - 1, 0)].channels,
+                level,
+                config,
+                attends=ATTENDS[config.down_block_types[i]],
+                halves=i < len(levels) - 1,
+            )
+            for i, level in enumerate(levels)
+        )
+        self.mid_block = MiddleBlock(levels[-1], config)
+        self.up_blocks = nn.ModuleList(self._up_blocks())
+        self.conv_norm_out = nn.GroupNorm(config.norm_num_groups, first, eps=config.norm_eps)
+        self.conv_out = _conv(first, config.out_channels, config.conv_out_kernel)
+
+    def _up_blocks(self) -> Iterable[UpBlock]:
+        config = self.config
+        levels = config.levels()
+        depths = config.reverse_transformer_layers_per_block
+        below = levels[-1].channels
+        for i, kind in enumerate(config.up_block_types):
+            at = len(levels) - 1 - i
+            yield UpBlock(
+                below,
+                levels[max(at - 1, 0)].channels,
+                levels[at],
+                config,
+                depth=levels[at].depth if depths is None else depths[i],
+                attends=ATTENDS[kind],
+                doubles=at > 0,
+            )
+            below = levels[at].channels
+
+    def forward(
+        self,
+        sample: Tensor,
+        timestep: Tensor | float,
+        encoder_hidden_states: Tensor,
+        timestep_cond: Tensor | None = None,
+        added_cond_kwargs: Mapping[str, Tensor] | None = None,
+        down_block_additional_residuals: Sequence[Tensor] | None = None,
+        mid_block_additional_residual: Tensor | None = None,
+        return_dict: bool = True,
+    ) -> Any:
+        """Predict.
+
+        Args:
+            sample: noisy latents, `[batch, in_channels, h, w]`.
+            timestep: a number, or one for each entry of the batch.
+            encoder_hidden_states: the prompts' embeddings, `[batch, tokens, cross_attention_dim]`.
+            timestep_cond: an embedded guidance scale, `[batch, time_cond_proj_dim]`.
+            added_cond_kwargs: XL's `text_embeds` `[batch, channels]` and `time_ids` `[batch, 6]`.
+            down_block_additional_residuals: added to what is skipped, as ControlNets give it.
+            mid_block_additional_residual: added to the middle block's result.
+            return_dict: `False` returns a plain tuple.
+
+        Returns:
+            `UNet2DConditionOutput`.
+        """
+        time = self._time(sample, timestep, timestep_cond, added_cond_kwargs)
+        if self.config.center_input_sample:
+            sample = 2 * sample - 1.0
+        maps = [self.conv_in(sample)]
+        for block in self.down_blocks:
+            block(maps, time, encoder_hidden_states)
+        x = self.mid_block(maps[-1], time, encoder_hidden_states)
+        if down_block_additional_residuals is not None:
+            maps = [a + b for a, b in zip(maps, down_block_additional_residuals, strict=True)]
+        if mid_block_additional_residual is not None:
+            x = add(x, mid_block_additional_residual)
+        maps.append(x)
+        del x
+        for block in self.up_blocks:
+            block(maps, time, encoder_hidden_states)
+        x = self.conv_norm_out(maps.pop())
+        output = UNet2DConditionOutput(self.conv_out(silu(x)))
+        return output if return_dict else tuple(output)
+
+    def _time(
+        self,
+        sample: Tensor,
+        timestep: Tensor | float,
+        condition: Tensor | None,
+        added: Mapping[str, Tensor] | None,
+    ) -> Tensor:
+        """The activated embedding of everything that is one vector per picture."""
+        config, batch = self.config, sample.shape[0]
+        if not isinstance(timestep, Tensor):
+            timestep = torch.full((1,), float(timestep), device=sample.device)
+        timestep = timestep.to(sample.device).reshape(-1).expand(batch)
+        features = self._sinusoids(timestep, config.block_out_channels[0])
+        time = self.time_embedding(features.to(sample.dtype), condition)
+        if config.addition_embed_type is None:
+            return silu(time)
+        if added is None or not {"text_embeds", "time_ids"} <= added.keys():
+            raise ValueError(
+                "this UNet needs added_cond_kwargs with text_embeds and time_ids, as Stable "
+                f"Diffusion XL has them; it got {sorted(added or ())}."
+            )
+        text, ids = added["text_embeds"], added["time_ids"]
+        sizes = self._sinusoids(ids.flatten(), config.addition_time_embed_dim or 256)
+        both = torch.cat((text, sizes.view(batch, -1)), dim=-1).to(sample.dtype)
+        return silu(add(time, self.add_embedding(both)))
+
+    def _sinusoids(self, values: Tensor, dim: int) -> Tensor:
+        return sinusoids(
+            values,
+            dim,
+            flip_sin_to_cos=self.config.flip_sin_to_cos,
+            freq_shift=self.config.freq_shift,
+        )
+
+
+def _conv(in_channels: int, out_channels: int, size: int) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, size, padding=(size - 1) // 2)

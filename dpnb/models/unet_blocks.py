@@ -1,0 +1,132 @@
+"""The three kinds of block in a UNet: down, middle and up.
+
+Down and up work on one stack of feature maps. What is on it is held by nobody else, so that each
+map is freed as soon as it has been used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from torch import Tensor, nn
+
+from dpnb.models.unet_config import Level, UNetConfig, each
+from dpnb.nn.resample import Downsample, Upsample
+from dpnb.nn.resnet import ResnetBlock
+from dpnb.nn.skips import MergeSkip, concatenate
+from dpnb.nn.transformer import SpatialTransformer
+
+
+class DownBlock(nn.Module):
+    """Residual blocks, each with its transformer, then half the size."""
+
+    def __init__(
+        self, in_channels: int, level: Level, config: UNetConfig, *, attends: bool, halves: bool
+    ) -> None:
+        super().__init__()
+        self.attends, self.halves = attends, halves
+        widths = (in_channels, *[level.channels] * (level.layers - 1))
+        self.resnets = nn.ModuleList(_resnet(width, level, config) for width in widths)
+        if attends:
+            self.attentions = _transformers(level.depths(level.layers), level, config)
+        if halves:
+            self.downsamplers = nn.ModuleList(
+                [Downsample(level.channels, padding=config.downsample_padding)]
+            )
+
+    def forward(self, maps: list[Tensor], time: Tensor, context: Tensor) -> None:
+        """Go on from the last of `maps`, and append what each layer gives."""
+        for i, resnet in enumerate(self.resnets):
+            x = resnet(maps[-1], time)
+            maps.append(self.attentions[i](x, context) if self.attends else x)
+        if self.halves:
+            maps.append(self.downsamplers[0](maps[-1]))
+
+
+class MiddleBlock(nn.Module):
+    """A residual block, a transformer, a residual block."""
+
+    def __init__(self, level: Level, config: UNetConfig) -> None:
+        super().__init__()
+        depth = level.depth if isinstance(level.depth, int) else level.depth[0]
+        self.resnets = nn.ModuleList(_resnet(level.channels, level, config) for _ in range(2))
+        self.attentions = _transformers((depth,), level, config)
+
+    def forward(self, x: Tensor, time: Tensor, context: Tensor) -> Tensor:
+        """Transform `x` `[batch, channels, h, w]`."""
+        first, second = self.resnets
+        x = first(x, time)
+        return second(self.attentions[0](x, context), time)  # type: ignore[no-any-return]
+
+
+class UpBlock(nn.Module):
+    """Residual blocks, each joined with what was skipped, then twice the size.
+
+    Its slot `merge_skip` decides how the two are joined.
+
+    Args:
+        in_channels: channels of what comes from the block below.
+        last_skip: channels of the last skipped tensor, which belongs to the next finer level.
+    """
+
+    merge_skip: MergeSkip
+
+    def __init__(
+        self,
+        in_channels: int,
+        last_skip: int,
+        level: Level,
+        config: UNetConfig,
+        *,
+        depth: int | Sequence[int],
+        attends: bool,
+        doubles: bool,
+    ) -> None:
+        super().__init__()
+        self.attends, self.doubles = attends, doubles
+        count = level.layers + 1
+        widths = (in_channels, *[level.channels] * level.layers)
+        skips = (*[level.channels] * level.layers, last_skip)
+        self.resnets = nn.ModuleList(
+            _resnet(width + skip, level, config) for width, skip in zip(widths, skips, strict=True)
+        )
+        if attends:
+            depths = each(depth if isinstance(depth, int) else tuple(depth), count)
+            self.attentions = _transformers(depths, level, config)
+        if doubles:
+            self.upsamplers = nn.ModuleList([Upsample(level.channels)])
+        self.merge_skip = concatenate
+
+    def forward(self, maps: list[Tensor], time: Tensor, context: Tensor) -> None:
+        """Replace the last of `maps`, and below it one skipped map for each layer, by the result."""
+        x = maps.pop()
+        for i, resnet in enumerate(self.resnets):
+            x = self.merge_skip(x, maps.pop())
+            x = resnet(x, time)
+            if self.attends:
+                x = self.attentions[i](x, context)
+        maps.append(self.upsamplers[0](x, maps[-1].shape[-2:]) if self.doubles else x)
+
+
+def _resnet(in_channels: int, level: Level, config: UNetConfig) -> ResnetBlock:
+    return ResnetBlock(
+        in_channels,
+        level.channels,
+        groups=config.norm_num_groups,
+        eps=config.norm_eps,
+        time_dim=config.time_dim,
+    )
+
+
+def _transformers(depths: Iterable[int], level: Level, config: UNetConfig) -> nn.ModuleList:
+    return nn.ModuleList(
+        SpatialTransformer(
+            level.channels,
+            level.heads,
+            depth,
+            level.context_dim,
+            groups=config.norm_num_groups,
+            linear=config.use_linear_projection,
+        )
+        for depth in depths
+    )

@@ -1,0 +1,165 @@
+"""Settings of the UNet, and what they say about each of its blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from dpnb.loading.config import Config
+from dpnb.models.support import require
+
+T = TypeVar("T")
+
+ATTENDS = {
+    "DownBlock2D": False,
+    "CrossAttnDownBlock2D": True,
+    "UpBlock2D": False,
+    "CrossAttnUpBlock2D": True,
+}
+
+SUPPORTED: dict[str, tuple[Any, ...]] = {
+    "act_fn": ("silu", "swish"),
+    "addition_embed_type": (None, "text_time"),
+    "attention_type": ("default",),
+    "class_embed_type": (None,),
+    "class_embeddings_concat": (False,),
+    "cross_attention_norm": (None,),
+    "dual_cross_attention": (False,),
+    "encoder_hid_dim": (None,),
+    "encoder_hid_dim_type": (None,),
+    "mid_block_only_cross_attention": (None, False),
+    "mid_block_scale_factor": (1,),
+    "mid_block_type": ("UNetMidBlock2DCrossAttn",),
+    "num_class_embeds": (None,),
+    "only_cross_attention": (False,),
+    "resnet_out_scale_factor": (1,),
+    "resnet_skip_time_act": (False,),
+    "resnet_time_scale_shift": ("default",),
+    "time_embedding_act_fn": (None,),
+    "time_embedding_type": ("positional",),
+    "timestep_post_act": (None,),
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class UNetConfig(Config):
+    """Settings of `UNet2DConditionModel`, by the names that `config.json` has.
+
+    `attention_head_dim` is the number of heads wherever `num_attention_heads` is not given: a
+    misnomer of the first checkpoints that files have kept.
+    """
+
+    sample_size: int | tuple[int, int] | None = None
+    in_channels: int = 4
+    out_channels: int = 4
+    center_input_sample: bool = False
+    flip_sin_to_cos: bool = True
+    freq_shift: float = 0
+    down_block_types: tuple[str, ...] = (*("CrossAttnDownBlock2D",) * 3, "DownBlock2D")
+    mid_block_type: str = "UNetMidBlock2DCrossAttn"
+    up_block_types: tuple[str, ...] = ("UpBlock2D", *("CrossAttnUpBlock2D",) * 3)
+    only_cross_attention: bool | tuple[bool, ...] = False
+    block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280)
+    layers_per_block: int | tuple[int, ...] = 2
+    downsample_padding: int = 1
+    mid_block_scale_factor: float = 1
+    dropout: float = 0.0
+    act_fn: str = "silu"
+    norm_num_groups: int = 32
+    norm_eps: float = 1e-5
+    cross_attention_dim: int | tuple[int, ...] = 1280
+    transformer_layers_per_block: int | tuple[int | tuple[int, ...], ...] = 1
+    reverse_transformer_layers_per_block: tuple[int | tuple[int, ...], ...] | None = None
+    encoder_hid_dim: int | None = None
+    encoder_hid_dim_type: str | None = None
+    attention_head_dim: int | tuple[int, ...] = 8
+    num_attention_heads: int | tuple[int, ...] | None = None
+    dual_cross_attention: bool = False
+    use_linear_projection: bool = False
+    class_embed_type: str | None = None
+    addition_embed_type: str | None = None
+    addition_time_embed_dim: int | None = None
+    num_class_embeds: int | None = None
+    upcast_attention: bool = False
+    resnet_time_scale_shift: str = "default"
+    resnet_skip_time_act: bool = False
+    resnet_out_scale_factor: float = 1.0
+    time_embedding_type: str = "positional"
+    time_embedding_dim: int | None = None
+    time_embedding_act_fn: str | None = None
+    timestep_post_act: str | None = None
+    time_cond_proj_dim: int | None = None
+    conv_in_kernel: int = 3
+    conv_out_kernel: int = 3
+    projection_class_embeddings_input_dim: int | None = None
+    attention_type: str = "default"
+    class_embeddings_concat: bool = False
+    mid_block_only_cross_attention: bool | None = None
+    cross_attention_norm: str | None = None
+    addition_embed_type_num_heads: int = 64
+
+    def __post_init__(self) -> None:
+        require("UNet2DConditionModel", self, SUPPORTED)
+        levels = len(self.block_out_channels)
+        for name in ("down_block_types", "up_block_types"):
+            kinds = getattr(self, name)
+            unknown = set(kinds) - ATTENDS.keys()
+            if unknown or len(kinds) != levels:
+                raise ValueError(
+                    f"UNet2DConditionModel cannot build {name}={kinds}; it needs {levels} of "
+                    f"{', '.join(ATTENDS)}, one for each of block_out_channels."
+                )
+
+    @property
+    def time_dim(self) -> int:
+        """Channels of the time embedding."""
+        return self.time_embedding_dim or 4 * self.block_out_channels[0]
+
+    def levels(self) -> tuple[Level, ...]:
+        """What each level of the network has, from the finest to the coarsest."""
+        count = len(self.block_out_channels)
+        heads = self.num_attention_heads or self.attention_head_dim
+        return tuple(
+            Level(*values)
+            for values in zip(
+                self.block_out_channels,
+                each(self.layers_per_block, count),
+                each(heads, count),
+                each(self.cross_attention_dim, count),
+                each(self.transformer_layers_per_block, count),
+                strict=True,
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Level:
+    """One resolution of the network.
+
+    Args:
+        channels: of its feature maps.
+        layers: residual blocks on the way down; the way up has one more.
+        heads: of its attentions.
+        context_dim: channels of what they look at.
+        depth: transformer blocks in each of its transformers, or one number for each transformer.
+    """
+
+    channels: int
+    layers: int
+    heads: int
+    context_dim: int
+    depth: int | tuple[int, ...]
+
+    def depths(self, count: int) -> Iterator[int]:
+        """The depth of each of `count` transformers."""
+        return iter(each(self.depth, count))
+
+
+def each(value: T | tuple[T, ...], count: int) -> tuple[T, ...]:
+    """`value` for each of `count` places, where it is not given for each already."""
+    if not isinstance(value, tuple):
+        return (value,) * count
+    if len(value) != count:
+        raise ValueError(f"{value} has {len(value)} entries; it needs one for each of {count}.")
+    return value

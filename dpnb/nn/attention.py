@@ -1,0 +1,76 @@
+"""Multi-head attention, with a slot for its projection and one for its kernel."""
+
+from torch import Tensor, nn
+
+from dpnb.nn.kernels import AttentionKernel, sdpa
+from dpnb.nn.owned import add
+from dpnb.nn.projections import Projection, project_separately
+
+
+class Attention(nn.Module):
+    """Attention of `tokens` to themselves, or to a `context` (cross-attention).
+
+    Args:
+        dim: channels of the tokens.
+        heads: number of heads.
+        head_dim: channels of one head.
+        context_dim: channels of the context; `None` where tokens attend to themselves.
+        bias: whether query, key and value have a bias.
+    """
+
+    projection: Projection
+    kernel: AttentionKernel
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        head_dim: int,
+        context_dim: int | None = None,
+        *,
+        bias: bool = False,
+    ) -> None:
+        super().__init__()
+        inner_dim = heads * head_dim
+        source_dim = dim if context_dim is None else context_dim
+        self.heads = heads
+        self.head_dim = head_dim
+        self.to_q = nn.Linear(dim, inner_dim, bias=bias)
+        self.to_k = nn.Linear(source_dim, inner_dim, bias=bias)
+        self.to_v = nn.Linear(source_dim, inner_dim, bias=bias)
+        self.to_out = nn.ModuleList([nn.Linear(inner_dim, dim)])
+        self.projection = project_separately
+        self.kernel = sdpa
+
+    def forward(self, tokens: Tensor, context: Tensor | None = None) -> Tensor:
+        """Attend.
+
+        Args:
+            tokens: `[batch, tokens, dim]`.
+            context: `[batch, context tokens, context_dim]`, or `None` for self-attention.
+
+        Returns:
+            A new tensor, `[batch, tokens, dim]`.
+        """
+        query, key, value = self.projection(self, tokens, tokens if context is None else context)
+        out = self.kernel(self._split(query), self._split(key), self._split(value))
+        del query, key, value
+        out = out.transpose(1, 2).reshape(tokens.shape[0], -1, self.heads * self.head_dim)
+        return self.to_out[0](out)  # type: ignore[no-any-return]
+
+    def _split(self, tokens: Tensor) -> Tensor:
+        return tokens.view(tokens.shape[0], -1, self.heads, self.head_dim).transpose(1, 2)
+
+
+class PictureAttention(Attention):
+    """Self-attention of all positions of a feature map, with its norm and residual."""
+
+    def __init__(self, channels: int, *, groups: int, eps: float) -> None:
+        super().__init__(channels, heads=1, head_dim=channels, bias=True)
+        self.group_norm = nn.GroupNorm(groups, channels, eps=eps)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """`x` plus its attention, `[batch, channels, height, width]`."""
+        tokens = self.group_norm(x).flatten(2).transpose(1, 2)
+        attended = super().forward(tokens).transpose(1, 2).reshape(x.shape)
+        return add(attended, x)

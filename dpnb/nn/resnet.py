@@ -1,0 +1,54 @@
+"""The residual block of UNet and autoencoder."""
+
+from torch import Tensor, nn
+
+from dpnb.nn.owned import add, silu
+
+
+class ResnetBlock(nn.Module):
+    """Two normalised convolutions around a residual, shifted by the time embedding.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output; where they differ a 1×1 convolution adapts the residual.
+        groups: groups of the norms.
+        eps: added to the norms' variance.
+        time_dim: channels of the time embedding; `None` for a block without one.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        groups: int,
+        eps: float,
+        time_dim: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.GroupNorm(groups, in_channels, eps=eps)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
+        if time_dim is not None:
+            self.time_emb_proj = nn.Linear(time_dim, out_channels)
+        self.norm2 = nn.GroupNorm(groups, out_channels, eps=eps)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.adapts = in_channels != out_channels
+        if self.adapts:
+            self.conv_shortcut = nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
+        """Transform `x`.
+
+        Args:
+            x: `[batch, in_channels, height, width]`.
+            time: the activated time embedding, `[batch, time_dim]`.
+
+        Returns:
+            A new tensor, `[batch, out_channels, height, width]`.
+        """
+        h = self.conv1(silu(self.norm1(x)))
+        if time is not None:
+            h = add(h, self.time_emb_proj(time)[:, :, None, None])
+        h = self.norm2(h)
+        h = self.conv2(silu(h))
+        return add(h, self.conv_shortcut(x) if self.adapts else x)
