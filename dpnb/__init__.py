@@ -1,1 +1,91 @@
-"""Diffusion pipelines for notebooks."""
+"""Draw from words in a notebook: diffusion pipelines of our own, to be watched and changed live.
+
+Names are loaded when they are first used, so that `import dpnb` is quick and imports neither torch
+nor transformers.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dpnb.models.autoencoder import AutoencoderKL
+    from dpnb.models.unet import UNet2DConditionModel
+    from dpnb.pipelines.architectures import random_pipeline
+    from dpnb.pipelines.contact_sheet import contact_sheet
+    from dpnb.pipelines.pipeline import DiffusionPipeline
+    from dpnb.pipelines.stable_diffusion import StableDiffusionPipeline
+    from dpnb.pipelines.stable_diffusion_xl import StableDiffusionXLPipeline
+    from dpnb.pipelines.steps import Stage, Step
+    from dpnb.schedulers import (
+        DDIMScheduler,
+        DDPMScheduler,
+        DPMSolverMultistepScheduler,
+        EulerAncestralDiscreteScheduler,
+        EulerDiscreteScheduler,
+        HeunDiscreteScheduler,
+        LCMScheduler,
+        LMSDiscreteScheduler,
+        PNDMScheduler,
+        UniPCMultistepScheduler,
+    )
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AutoencoderKL": "dpnb.models.autoencoder",
+    "UNet2DConditionModel": "dpnb.models.unet",
+    "DiffusionPipeline": "dpnb.pipelines.pipeline",
+    "StableDiffusionPipeline": "dpnb.pipelines.stable_diffusion",
+    "StableDiffusionXLPipeline": "dpnb.pipelines.stable_diffusion_xl",
+    "Stage": "dpnb.pipelines.steps",
+    "Step": "dpnb.pipelines.steps",
+    "contact_sheet": "dpnb.pipelines.contact_sheet",
+    "random_pipeline": "dpnb.pipelines.architectures",
+    "DDIMScheduler": "dpnb.schedulers",
+    "DDPMScheduler": "dpnb.schedulers",
+    "DPMSolverMultistepScheduler": "dpnb.schedulers",
+    "EulerAncestralDiscreteScheduler": "dpnb.schedulers",
+    "EulerDiscreteScheduler": "dpnb.schedulers",
+    "HeunDiscreteScheduler": "dpnb.schedulers",
+    "LCMScheduler": "dpnb.schedulers",
+    "LMSDiscreteScheduler": "dpnb.schedulers",
+    "PNDMScheduler": "dpnb.schedulers",
+    "UniPCMultistepScheduler": "dpnb.schedulers",
+}
+
+__all__ = [
+    "AutoencoderKL",
+    "DDIMScheduler",
+    "DDPMScheduler",
+    "DPMSolverMultistepScheduler",
+    "DiffusionPipeline",
+    "EulerAncestralDiscreteScheduler",
+    "EulerDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "LCMScheduler",
+    "LMSDiscreteScheduler",
+    "PNDMScheduler",
+    "Stage",
+    "StableDiffusionPipeline",
+    "StableDiffusionXLPipeline",
+    "Step",
+    "UNet2DConditionModel",
+    "UniPCMultistepScheduler",
+    "__version__",
+    "contact_sheet",
+    "random_pipeline",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"dpnb has no {name}; it has {', '.join(__all__)}.")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -40,6 +40,8 @@ class Config(Mapping[str, Any]):
         """
         if isinstance(settings, Config):
             settings = {name: settings[name] for name in settings.given}
+        defaulted = settings.get("_use_default_values", ())
+        settings = {name: v for name, v in settings.items() if name not in defaulted}
         known, extra = {}, {}
         for name, value in settings.items():
             if not name.startswith("_"):

@@ -1,0 +1,222 @@
+"""The command line: `dpnb draw` and `dpnb demo`, each a few lines over the library."""
+
+from __future__ import annotations
+
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from dpnb.errors import DpnbError
+from dpnb.units import format_bytes, format_seconds
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Draw from words with diffusion models.",
+    rich_markup_mode="rich",
+)
+out = Console()
+err = Console(stderr=True)
+
+DEMO_STEPS = 20
+DEMO_BATCH = 8
+
+Model = Annotated[str, typer.Option(help="A folder, a hub repository, or dpnb/emoji-64.")]
+Seed = Annotated[int, typer.Option(help="Of the noise: the same seed draws the same picture.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]
+DeviceName = Annotated[
+    str | None, typer.Option("--device", help="cpu, cuda, cuda:1 …; the best one by default.")
+]
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+@app.command()
+def draw(
+    prompt: Annotated[str, typer.Argument(help="What to draw.")],
+    model: Model = "dpnb/emoji-64",
+    seed: Seed = 0,
+    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 20,
+    guidance: Annotated[float, typer.Option(help="How strongly the prompt steers.")] = 5.0,
+    negative: Annotated[str | None, typer.Option(help="What not to draw.")] = None,
+    height: Annotated[int | None, typer.Option(help="In pixels; the model's by default.")] = None,
+    width: Annotated[int | None, typer.Option(help="In pixels; the model's by default.")] = None,
+    count: Annotated[int, typer.Option(help="How many pictures.")] = 1,
+    dtype: Annotated[str, typer.Option(help="float32, float16, bfloat16 or auto.")] = "float32",
+    device: DeviceName = None,
+    file: Annotated[Path, typer.Option("--out", help="The picture's file.")] = Path("picture.png"),
+    debug: Debug = False,
+) -> None:
+    """Draw a picture from words."""
+    with errors_as_sentences(debug):
+        import torch
+
+        check_picture_file(file)
+        pipe = load(model, device, dtype)
+        generator = torch.Generator().manual_seed(seed)
+        started = time.perf_counter()
+        images = watch(
+            pipe.stream(
+                prompt,
+                height=height,
+                width=width,
+                num_inference_steps=steps,
+                guidance_scale=guidance,
+                negative_prompt=negative,
+                num_images_per_prompt=count,
+                generator=generator,
+            ),
+            prompt,
+        )
+        files = numbered(file, len(images))
+        for image, target in zip(images, files, strict=True):
+            save_picture(image, target)
+        took = format_seconds(time.perf_counter() - started)
+        size = f"{images[0].width} x {images[0].height}"
+        names = ", ".join(str(name) for name in files)
+        out.print(f"Drew {names} ({size} pixels) in {took} on {pipe.device}.", soft_wrap=True)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option("--out", help="Where pictures go.")] = Path("dpnb-demo"),
+    seed: Seed = 0,
+    device: DeviceName = None,
+    debug: Debug = False,
+) -> None:
+    """Draw two dozen prompts with the model that is part of the package."""
+    with errors_as_sentences(debug):
+        from dpnb.emoji import PROMPTS
+        from dpnb.pipelines.contact_sheet import contact_sheet
+
+        started = time.perf_counter()
+        pipe = load("dpnb/emoji-64", device, "float32")
+        loaded = time.perf_counter()
+        out.print(f"Loaded dpnb/emoji-64 in {format_seconds(loaded - started)}.")
+        out.print(pipe, highlight=False)
+        images = draw_all(pipe, PROMPTS, seed)
+        took = time.perf_counter() - loaded
+        folder.mkdir(parents=True, exist_ok=True)
+        for index, (prompt, image) in enumerate(zip(PROMPTS, images, strict=True), start=1):
+            save_picture(image, folder / f"{index:02d}-{prompt.replace(' ', '-')}.png")
+        save_picture(contact_sheet(images, PROMPTS), folder / "sheet.png")
+        out.print(
+            f"Drew {len(images)} pictures of {DEMO_STEPS} steps in {format_seconds(took)}, "
+            f"{format_seconds(took / len(images))} each, on {pipe.device}.",
+            highlight=False,
+        )
+        size = format_bytes(sum(f.stat().st_size for f in folder.iterdir()))
+        out.print(f"They are in {folder}/ ({size}); sheet.png shows them all.", highlight=False)
+
+
+def load(model: str, device: str | None, dtype: str) -> Any:
+    """The pipeline `model` on `device`, without a progress bar of its own."""
+    from dpnb.devices import best_device, parse_device
+    from dpnb.pipelines.pipeline import DiffusionPipeline
+
+    target = best_device() if device is None else parse_device(device)
+    with err.status(f"Loading {model} …"):
+        pipe = DiffusionPipeline.from_pretrained(model, dtype=dtype, device_map=str(target))
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def draw_all(pipe: Any, prompts: tuple[str, ...], seed: int) -> list[Image]:
+    """A picture for each prompt, in batches, each from the same seed."""
+    import torch
+
+    images: list[Image] = []
+    for first in range(0, len(prompts), DEMO_BATCH):
+        batch = list(prompts[first : first + DEMO_BATCH])
+        steps = pipe.stream(
+            batch,
+            num_inference_steps=DEMO_STEPS,
+            guidance_scale=5.0,
+            generator=[torch.Generator().manual_seed(seed) for _ in batch],
+        )
+        images += watch(steps, f"pictures {first + 1} to {first + len(batch)}")
+    return images
+
+
+def watch(steps: Iterator[Any], what: str) -> list[Image]:
+    """Run to the end under a progress bar, and return the pictures."""
+    from dpnb.pipelines.steps import Stage
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=err,
+    )
+    output: Any = None
+    with bar:
+        task = bar.add_task(what[:40], total=None)
+        for step in steps:
+            if step.stage is Stage.DENOISING:
+                bar.update(task, completed=step.index + 1, total=step.total)
+            output = step.output
+    return list(output.images)
+
+
+def check_picture_file(file: Path) -> None:
+    """Refuse a file that could not be written, before anything is drawn."""
+    from PIL import Image
+
+    known = Image.registered_extensions()
+    if file.suffix.lower() not in known:
+        raise ValueError(
+            f"{file} has no ending that names a kind of picture; use for example "
+            f"{file.with_suffix('.png')}."
+        )
+    if file.parent.exists() and not file.parent.is_dir():
+        raise ValueError(f"{file.parent} is a file; give another folder for {file.name}.")
+
+
+def numbered(file: Path, count: int) -> list[Path]:
+    """`file` itself, or as many names made of it."""
+    if count == 1:
+        return [file]
+    return [file.with_stem(f"{file.stem}-{number}") for number in range(1, count + 1)]
+
+
+def save_picture(image: Image, file: Path) -> None:
+    """Write `image`, making its folder."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    image.save(file)
+
+
+@contextmanager
+def errors_as_sentences(debug: bool) -> Iterator[None]:
+    """Show an error that a person can mend as one sentence, and leave with status 1."""
+    try:
+        yield
+    except (DpnbError, ValueError, TypeError, OSError, RuntimeError) as error:
+        if debug:
+            traceback.print_exc()
+        err.print(f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+        sys.exit(1)
+

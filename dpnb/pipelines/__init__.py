@@ -1,0 +1,1 @@
+"""Components plus one loop: the pipelines."""

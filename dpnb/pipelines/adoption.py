@@ -1,0 +1,27 @@
+"""Taking over components that diffusers built: our modules around the same tensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dpnb.loading.registry import resolve
+from dpnb.models.model import Model
+
+
+def adopt(part: Any) -> Any:
+    """`part` itself, or our own object in place of one of diffusers'.
+
+    A network's tensors are shared, not copied; a scheduler is built anew from its settings.
+    """
+    if type(part).__module__.partition(".")[0] != "diffusers":
+        return part
+    kind: Any = resolve("diffusers", type(part).__name__)
+    if not issubclass(kind, Model):
+        return kind.from_config(part.config)
+    with torch.device("meta"):
+        model = kind.from_config(part.config)
+    model.assign(part.state_dict(), Path(f"diffusers.{type(part).__name__}"))
+    return model.train(part.training)

@@ -1,0 +1,286 @@
+"""The public architectures, and pipelines that have their shape and random weights.
+
+Sources: the configurations of stable-diffusion-v1-5, stable-diffusion-2-1 and
+stable-diffusion-xl-base-1.0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from dpnb.devices import parse_dtype
+from dpnb.loading.registry import resolve
+
+if TYPE_CHECKING:
+    from dpnb.pipelines.text_to_image import TextToImagePipeline
+
+Settings = Mapping[str, Any]
+
+STABLE_DIFFUSION_BETAS = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "steps_offset": 1,
+}
+
+VAE: Settings = {
+    "block_out_channels": (128, 256, 512, 512),
+    "down_block_types": ("DownEncoderBlock2D",) * 4,
+    "up_block_types": ("UpDecoderBlock2D",) * 4,
+    "layers_per_block": 2,
+    "sample_size": 512,
+}
+
+CLIP_L: Settings = {
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "hidden_act": "quick_gelu",
+    "projection_dim": 768,
+}
+
+OPEN_CLIP_H: Settings = {
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 23,
+    "num_attention_heads": 16,
+    "hidden_act": "gelu",
+    "projection_dim": 512,
+}
+
+OPEN_CLIP_G: Settings = {
+    "hidden_size": 1280,
+    "intermediate_size": 5120,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 20,
+    "hidden_act": "gelu",
+    "projection_dim": 1280,
+}
+
+TINY_CLIP: Settings = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "hidden_act": "quick_gelu",
+    "projection_dim": 32,
+    "vocab_size": 1000,
+}
+
+TINY_VAE: Settings = {
+    "block_out_channels": (16, 32),
+    "down_block_types": ("DownEncoderBlock2D",) * 2,
+    "up_block_types": ("UpDecoderBlock2D",) * 2,
+    "layers_per_block": 1,
+    "norm_num_groups": 8,
+    "sample_size": 32,
+}
+
+XL_BLOCKS: Settings = {
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "use_linear_projection": True,
+    "addition_embed_type": "text_time",
+}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The settings of every component of a model.
+
+    Args:
+        pipeline: the name of its pipeline class.
+        scheduler: the name of its scheduler class, and its settings.
+        text_encoders: of each text encoder; the last of several has a projection.
+    """
+
+    pipeline: str
+    unet: Settings
+    vae: Settings
+    text_encoders: tuple[Settings, ...]
+    scheduler: tuple[str, Settings]
+
+
+ARCHITECTURES: Mapping[str, Architecture] = {
+    "sd15": Architecture(
+        pipeline="StableDiffusionPipeline",
+        unet={"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8},
+        vae=VAE,
+        text_encoders=(CLIP_L,),
+        scheduler=(
+            "PNDMScheduler",
+            {**STABLE_DIFFUSION_BETAS, "skip_prk_steps": True, "set_alpha_to_one": False},
+        ),
+    ),
+    "sd21": Architecture(
+        pipeline="StableDiffusionPipeline",
+        unet={
+            "sample_size": 96,
+            "cross_attention_dim": 1024,
+            "attention_head_dim": (5, 10, 20, 20),
+            "use_linear_projection": True,
+            "upcast_attention": True,
+        },
+        vae={**VAE, "sample_size": 768},
+        text_encoders=(OPEN_CLIP_H,),
+        scheduler=(
+            "DDIMScheduler",
+            {
+                **STABLE_DIFFUSION_BETAS,
+                "prediction_type": "v_prediction",
+                "clip_sample": False,
+                "set_alpha_to_one": False,
+            },
+        ),
+    ),
+    "sdxl": Architecture(
+        pipeline="StableDiffusionXLPipeline",
+        unet={
+            **XL_BLOCKS,
+            "sample_size": 128,
+            "block_out_channels": (320, 640, 1280),
+            "cross_attention_dim": 2048,
+            "attention_head_dim": (5, 10, 20),
+            "transformer_layers_per_block": (1, 2, 10),
+            "addition_time_embed_dim": 256,
+            "projection_class_embeddings_input_dim": 2816,
+        },
+        vae={**VAE, "sample_size": 1024, "scaling_factor": 0.13025},
+        text_encoders=(CLIP_L, OPEN_CLIP_G),
+        scheduler=("EulerDiscreteScheduler", {**STABLE_DIFFUSION_BETAS, "timestep_spacing": "leading"}),
+    ),
+    "tiny-sd": Architecture(
+        pipeline="StableDiffusionPipeline",
+        unet={
+            "sample_size": 16,
+            "block_out_channels": (16, 32),
+            "layers_per_block": 1,
+            "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+            "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+            "cross_attention_dim": 32,
+            "attention_head_dim": 4,
+            "norm_num_groups": 8,
+        },
+        vae=TINY_VAE,
+        text_encoders=(TINY_CLIP,),
+        scheduler=("DDIMScheduler", {**STABLE_DIFFUSION_BETAS, "clip_sample": False}),
+    ),
+    "tiny-sdxl": Architecture(
+        pipeline="StableDiffusionXLPipeline",
+        unet={
+            "use_linear_projection": True,
+            "addition_embed_type": "text_time",
+            "sample_size": 16,
+            "block_out_channels": (16, 32),
+            "layers_per_block": 1,
+            "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+            "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
+            "cross_attention_dim": 64,
+            "attention_head_dim": (2, 4),
+            "transformer_layers_per_block": (1, 2),
+            "norm_num_groups": 8,
+            "addition_time_embed_dim": 8,
+            "projection_class_embeddings_input_dim": 80,
+        },
+        vae={**TINY_VAE, "scaling_factor": 0.13025},
+        text_encoders=(TINY_CLIP, {**TINY_CLIP, "hidden_act": "gelu"}),
+        scheduler=("EulerDiscreteScheduler", {**STABLE_DIFFUSION_BETAS, "timestep_spacing": "leading"}),
+    ),
+}
+
+
+def random_pipeline(
+    architecture: str, *, dtype: torch.dtype | str = torch.float32, seed: int = 0
+) -> TextToImagePipeline:
+    """A pipeline of a public shape with random weights: for measuring, without a download.
+
+    Args:
+        architecture: one of `ARCHITECTURES`.
+        dtype: of the weights.
+        seed: of the weights.
+
+    Raises:
+        ValueError: there is no such architecture.
+    """
+    shape = ARCHITECTURES.get(architecture)
+    if shape is None:
+        raise ValueError(
+            f"{architecture!r} is not an architecture; use one of {', '.join(ARCHITECTURES)}."
+        )
+    kind = parse_dtype(dtype)
+    generator = torch.Generator().manual_seed(seed)
+    parts: dict[str, Any] = {"scheduler": resolve("diffusers", shape.scheduler[0])}
+    parts["scheduler"] = parts["scheduler"](**shape.scheduler[1])
+    for name, class_name, settings in (
+        ("unet", "UNet2DConditionModel", shape.unet),
+        ("vae", "AutoencoderKL", shape.vae),
+    ):
+        model: Any = resolve("diffusers", class_name)
+        with torch.device("meta"):
+            parts[name] = model(**settings)
+        fill(parts[name], kind, generator)
+    for index, settings in enumerate(shape.text_encoders):
+        suffix = "" if index == 0 else f"_{index + 1}"
+        parts[f"tokenizer{suffix}"], parts[f"text_encoder{suffix}"] = _text(
+            settings, kind, generator, projects=index > 0
+        )
+    pipeline: Any = resolve("diffusers", shape.pipeline)
+    if shape.pipeline == "StableDiffusionPipeline":
+        parts["requires_safety_checker"] = False
+    return pipeline(**parts)  # type: ignore[no-any-return]
+
+
+def fill(module: nn.Module, dtype: torch.dtype, generator: torch.Generator) -> None:
+    """Give every parameter of `module` a random value, and leave it ready for inference.
+
+    Matrices and kernels are uniform within ±1/√fan-in, norms are the identity, biases zero.
+    """
+    for owner in module.modules():
+        for name, parameter in owner.named_parameters(recurse=False):
+            value = torch.empty(parameter.shape, dtype=dtype)
+            if value.ndim > 1:
+                bound = 1 / math.sqrt(value[0].numel())
+                value.uniform_(-bound, bound, generator=generator)
+            else:
+                value.fill_(1.0 if name == "weight" else 0.0)
+            setattr(owner, name, nn.Parameter(value, requires_grad=False))
+    module.eval()
+
+
+def _text(
+    settings: Settings, dtype: torch.dtype, generator: torch.Generator, *, projects: bool
+) -> tuple[Any, Any]:
+    """A tokenizer that spells words out, and a text encoder of the shape of `settings`."""
+    from accelerate import init_empty_weights
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+    size = settings.get("vocab_size", 49408)
+    tokenizer = spelling_tokenizer(size)
+    config = CLIPTextConfig(
+        **settings, bos_token_id=size - 2, eos_token_id=size - 1, pad_token_id=size - 1
+    )
+    with init_empty_weights(include_buffers=False):
+        encoder = (CLIPTextModelWithProjection if projects else CLIPTextModel)(config)
+    fill(encoder, dtype, generator)
+    return tokenizer, encoder
+
+
+def spelling_tokenizer(size: int) -> Any:
+    """CLIP's tokenizer without merges: every byte is a token, the last two mark start and end."""
+    from transformers import CLIPTokenizer
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    letters = list(bytes_to_unicode().values())
+    tokens = [*letters, *(f"{letter}</w>" for letter in letters)]
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    vocabulary |= {"<|startoftext|>": size - 2, "<|endoftext|>": size - 1}
+    return CLIPTokenizer(
+        vocab=vocabulary, merges=[], model_max_length=77, pad_token="<|endoftext|>"
+    )

@@ -1,0 +1,227 @@
+"""The arguments of a run: declared once, in a dataclass, and checked before anything is computed."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, fields, replace
+from functools import wraps
+from typing import Any, ClassVar, Concatenate, ParamSpec, TypeAlias, TypeVar
+
+import torch
+from torch import Tensor
+from typing_extensions import Self
+
+from dpnb.generators import Generators, check_count, check_device
+from dpnb.pipelines.images import check_output_type
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Prompt: TypeAlias = "str | list[str] | None"
+StepCallback: TypeAlias = "Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor]]"
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What every text-to-image pipeline can be asked.
+
+    Args:
+        prompt: what to draw; a list draws a batch.
+        height: of the pictures, in pixels; the model's own size by default.
+        width: of the pictures, in pixels.
+        num_inference_steps: denoising steps; more are slower and usually better.
+        timesteps: a schedule of one's own, descending, instead of `num_inference_steps`.
+        sigmas: likewise, as noise levels.
+        guidance_scale: how strongly the prompt steers; up to 1 it is not applied.
+        negative_prompt: what not to draw; one text, or one for each prompt.
+        num_images_per_prompt: pictures of each prompt.
+        eta: η of DDIM (Song et al. 2020, arXiv:2010.02502); other schedulers ignore it.
+        generator: of the noise; a list has one for each picture.
+        latents: the noise itself, `[pictures, channels, height / 8, width / 8]`.
+        prompt_embeds: the prompt already encoded, `[batch, tokens, channels]`.
+        negative_prompt_embeds: likewise.
+        output_type: `"pil"`, `"np"`, `"pt"` or `"latent"`.
+        return_dict: `False` returns a plain tuple.
+        guidance_rescale: φ of Lin et al. (2023, arXiv:2305.08891), against overexposure.
+        clip_skip: layers of the text encoder to leave out at its end.
+        callback_on_step_end: called as `f(pipe, index, timestep, tensors)` after each step; what it
+            returns replaces the tensors of these names.
+        callback_on_step_end_tensor_inputs: the names of the tensors it is given.
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("prompt",)
+
+    prompt: Prompt = None
+    _: KW_ONLY
+    height: int | None = None
+    width: int | None = None
+    num_inference_steps: int = 50
+    timesteps: Sequence[int] | None = None
+    sigmas: Sequence[float] | None = None
+    guidance_scale: float = 7.5
+    negative_prompt: Prompt = None
+    num_images_per_prompt: int = 1
+    eta: float = 0.0
+    generator: Generators = None
+    latents: Tensor | None = None
+    prompt_embeds: Tensor | None = None
+    negative_prompt_embeds: Tensor | None = None
+    output_type: str = "pil"
+    return_dict: bool = True
+    guidance_rescale: float = 0.0
+    clip_skip: int | None = None
+    callback_on_step_end: StepCallback | None = None
+    callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",)
+
+    @property
+    def batch_size(self) -> int:
+        """How many prompts there are."""
+        if isinstance(self.prompt, list):
+            return len(self.prompt)
+        return 1 if self.prompt_embeds is None else self.prompt_embeds.shape[0]
+
+    @property
+    def picture_count(self) -> int:
+        """How many pictures are drawn."""
+        return self.batch_size * self.num_images_per_prompt
+
+    def sized(self, height: int, width: int) -> Self:
+        """The same, with this size where none was asked for."""
+        return replace(self, height=self.height or height, width=self.width or width)
+
+    def check(self, callback_tensors: Sequence[str], device: torch.device, scale: int) -> None:
+        """Refuse what cannot be drawn.
+
+        Args:
+            callback_tensors: the tensors that a callback may see.
+            device: where the pipeline runs.
+            scale: pixels per latent, along one side.
+
+        Raises:
+            ValueError: an argument's value is impossible, or contradicts another's.
+            TypeError: a prompt is not text.
+        """
+        self._check_prompts()
+        self._check_numbers(max(scale, 8) if scale else 8)
+        check_output_type(self.output_type)
+        check_device(self.generator, device)
+        if isinstance(self.generator, list):
+            check_count(self.generator, self.picture_count)
+        unknown = set(self.callback_on_step_end_tensor_inputs) - set(callback_tensors)
+        if unknown:
+            raise ValueError(
+                f"callback_on_step_end_tensor_inputs names {', '.join(sorted(unknown))}; this "
+                f"pipeline has {', '.join(callback_tensors)}."
+            )
+
+    def _check_prompts(self) -> None:
+        for name, texts, embeds in self.prompt_pairs():
+            if texts is not None and embeds is not None:
+                raise ValueError(f"{name} and its embeddings are both given; give one of them.")
+            check_text(name, texts)
+        if self.prompt is None and self.prompt_embeds is None:
+            raise ValueError("there is nothing to draw; give a prompt, or prompt_embeds.")
+        if isinstance(self.prompt, list) and not self.prompt:
+            raise ValueError("prompt is an empty list; give at least one text.")
+        if isinstance(self.negative_prompt, list) and len(self.negative_prompt) != self.batch_size:
+            raise ValueError(
+                f"negative_prompt has {len(self.negative_prompt)} texts for {self.batch_size} "
+                "prompts; give one for each, or a single text for all."
+            )
+        given, negative = self.prompt_embeds, self.negative_prompt_embeds
+        if given is not None and negative is not None and given.shape != negative.shape:
+            raise ValueError(
+                f"prompt_embeds has shape {tuple(given.shape)} and negative_prompt_embeds "
+                f"{tuple(negative.shape)}; they must be the same."
+            )
+
+    def prompt_pairs(self) -> tuple[tuple[str, Prompt, Tensor | None], ...]:
+        """Each text argument's name and value, beside the embeddings that stand for it."""
+        return (
+            ("prompt", self.prompt, self.prompt_embeds),
+            ("negative_prompt", self.negative_prompt, self.negative_prompt_embeds),
+        )
+
+    def _check_numbers(self, multiple: int) -> None:
+        for name, size in (("height", self.height), ("width", self.width)):
+            if size is not None and (not isinstance(size, int) or size <= 0 or size % multiple):
+                raise ValueError(
+                    f"{name} is {size}; it must be a positive multiple of {multiple}"
+                    + (f", such as {max(round(size / multiple), 1) * multiple}." if size else ".")
+                )
+        for name, count in (
+            ("num_inference_steps", self.num_inference_steps),
+            ("num_images_per_prompt", self.num_images_per_prompt),
+        ):
+            if not isinstance(count, int) or count < 1:
+                raise ValueError(f"{name} is {count!r}; it must be a whole number of at least 1.")
+
+
+def check_text(name: str, texts: object) -> None:
+    """Refuse a prompt that is neither text nor a list of texts."""
+    entries = texts if isinstance(texts, list) else [texts]
+    for entry in entries:
+        if texts is not None and not isinstance(entry, str):
+            raise TypeError(
+                f"{name} must be text or a list of texts, not {entry!r} of type "
+                f'{type(entry).__name__}; write for example "a red apple".'
+            )
+
+
+def takes(
+    arguments: Callable[P, Arguments],
+) -> Callable[[Callable[[Any, Any], R]], Callable[Concatenate[Any, P], R]]:
+    """Let a method that takes an `Arguments` be called with its fields.
+
+    The method shows their names and defaults as its signature; the class's `positional` fields may
+    be given by position.
+    """
+
+    def decorate(method: Callable[[Any, Any], R]) -> Callable[Concatenate[Any, P], R]:
+        kind: Any = arguments
+        names = kind.positional
+
+        @wraps(method)
+        def call(self: Any, *args: Any, **kwargs: Any) -> R:
+            return method(self, _gather(kind, names, args, kwargs))
+
+        call.__signature__ = _signature(kind, names)  # type: ignore[attr-defined]
+        return call
+
+    return decorate
+
+
+def _gather(
+    kind: type[Arguments], names: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Arguments:
+    known = {f.name for f in fields(kind)}
+    unknown = kwargs.keys() - known
+    if unknown:
+        raise TypeError(
+            f"{', '.join(sorted(unknown))} is not an argument of this pipeline; it takes "
+            f"{', '.join(f.name for f in fields(kind))}."
+        )
+    if len(args) > len(names):
+        raise TypeError(
+            f"{len(args)} arguments are given by position; only {', '.join(names)} may be, name "
+            "the others."
+        )
+    positional = dict(zip(names, args, strict=False))
+    if both := positional.keys() & kwargs.keys():
+        raise TypeError(f"{', '.join(both)} is given twice, by position and by name.")
+    return kind(**positional, **kwargs)
+
+
+def _signature(kind: type[Arguments], names: tuple[str, ...]) -> inspect.Signature:
+    declared = inspect.signature(kind).parameters
+    order = [*names, *(name for name in declared if name not in names)]
+    parameters = [
+        declared[name].replace(
+            kind=inspect.Parameter.POSITIONAL_OR_KEYWORD
+            if name in names
+            else inspect.Parameter.KEYWORD_ONLY
+        )
+        for name in order
+    ]
+    self_ = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return inspect.Signature([self_, *parameters])

@@ -1,0 +1,117 @@
+"""The denoising loop, and classifier-free guidance."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from dpnb.generators import Generators
+from dpnb.pipelines.steps import Stage, Step
+
+
+class Denoiser(Protocol):
+    """What the loop needs of a pipeline; all of it may change between two steps."""
+
+    scheduler: Any
+
+    @property
+    def interrupt(self) -> bool: ...
+    @property
+    def guidance_scale(self) -> float: ...
+    @property
+    def guidance_rescale(self) -> float: ...
+    @property
+    def do_classifier_free_guidance(self) -> bool: ...
+
+    def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+        """The network's prediction for `latents` `[batch, channels, h, w]` at `t`."""
+
+
+def denoise(
+    pipe: Denoiser, tensors: dict[str, Tensor], timesteps: Tensor, settings: dict[str, Any]
+) -> Iterator[Step]:
+    """Take the noise out of `tensors["latents"]`, one step after the other.
+
+    Whoever iterates may change `tensors` and the pipeline between two steps.
+
+    Args:
+        pipe: predicts the noise and holds the scheduler.
+        tensors: the latents, and what the prediction is conditioned on.
+        timesteps: `[steps]`, as the scheduler has set them.
+        settings: further arguments of the scheduler's `step`.
+    """
+    pipe.scheduler.set_begin_index(0)
+    for index, t in enumerate(timesteps):
+        if pipe.interrupt:
+            return
+        latents, guided = tensors["latents"], pipe.do_classifier_free_guidance
+        pair = torch.cat((latents, latents)) if guided else latents
+        noise_pred = pipe.predict_noise(pipe.scheduler.scale_model_input(pair, t), t, tensors)
+        if guided:
+            noise_pred = guide(noise_pred, pipe.guidance_scale, pipe.guidance_rescale)
+        step = pipe.scheduler.step(noise_pred, t, latents, **settings, return_dict=False)
+        tensors["latents"] = step[0]
+        del latents, pair, noise_pred, step
+        yield Step(Stage.DENOISING, index, len(timesteps), t, tensors["latents"])
+
+
+def guide(noise_pred: Tensor, scale: float, rescale: float = 0.0) -> Tensor:
+    """Classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598, eq. 6).
+
+    Args:
+        noise_pred: the predictions without and with the prompt, one after the other,
+            `[2 * batch, channels, h, w]`.
+        scale: 1 is the prediction with the prompt.
+        rescale: φ of Lin et al. (2023, arXiv:2305.08891, eq. 15 and 16): how far the result takes
+            the standard deviation of the prediction with the prompt.
+
+    Returns:
+        `[batch, channels, h, w]`.
+    """
+    without, given = noise_pred.chunk(2)
+    guided = without + scale * (given - without)
+    if rescale <= 0.0:
+        return guided
+    axes = list(range(1, guided.ndim))
+    matched = guided * (given.std(dim=axes, keepdim=True) / guided.std(dim=axes, keepdim=True))
+    return rescale * matched + (1 - rescale) * guided
+
+
+def set_timesteps(
+    scheduler: Any,
+    num_inference_steps: int,
+    device: torch.device,
+    timesteps: Sequence[int] | None,
+    sigmas: Sequence[float] | None,
+) -> tuple[Tensor, int]:
+    """Prepare `scheduler` for a run.
+
+    Returns:
+        Its timesteps, and how many steps a person would count.
+
+    Raises:
+        ValueError: both `timesteps` and `sigmas` are given, or the scheduler cannot take them.
+    """
+    if timesteps is not None and sigmas is not None:
+        raise ValueError("timesteps and sigmas both set the schedule; give one of them.")
+    if timesteps is None and sigmas is None:
+        scheduler.set_timesteps(num_inference_steps, device=device)
+        return scheduler.timesteps, num_inference_steps
+    name, values = ("sigmas", sigmas) if timesteps is None else ("timesteps", timesteps)
+    if name not in inspect.signature(scheduler.set_timesteps).parameters:
+        raise ValueError(
+            f"{type(scheduler).__name__} cannot take custom {name}; use num_inference_steps, or a "
+            "scheduler such as EulerDiscreteScheduler."
+        )
+    scheduler.set_timesteps(**{name: values}, device=device)
+    return scheduler.timesteps, len(scheduler.timesteps)
+
+
+def step_settings(scheduler: Any, generator: Generators, eta: float) -> dict[str, Any]:
+    """Those of `generator` and `eta` that the scheduler's `step` takes."""
+    known = inspect.signature(scheduler.step).parameters
+    return {k: v for k, v in (("generator", generator), ("eta", eta)) if k in known}

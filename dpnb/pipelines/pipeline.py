@@ -1,0 +1,285 @@
+"""The base of all pipelines: components, where they are, and how they come and go."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import nn
+from typing_extensions import Self
+
+from dpnb.devices import parse_device
+from dpnb.pipelines import images, persistence, progress
+from dpnb.pipelines.schema import schema_of
+from dpnb.units import format_bytes
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL.Image import Image
+    from tqdm import tqdm
+
+logger = logging.getLogger(__name__)
+
+
+class DiffusionPipeline:
+    """Components, and one loop over them.
+
+    The signature of a subclass's constructor names its components; it hands them to
+    `register_modules`. A component is an attribute and may be replaced at any time.
+    """
+
+    config_name: ClassVar[str] = "model_index.json"
+    model_cpu_offload_seq: ClassVar[str | None] = None
+    hf_device_map: dict[str, Any] | None = None
+    _optional_components: ClassVar[list[str]] = []
+    _exclude_from_cpu_offload: ClassVar[list[str]] = []
+    _load_connected_pipes: ClassVar[bool] = False
+    _is_onnx: ClassVar[bool] = False
+
+    def __init__(self) -> None:
+        self._settings: dict[str, Any] = {}
+        self._progress: dict[str, Any] = {}
+        self._name_or_path: str | None = None
+
+    # --- components ---
+
+    def register_modules(self, **modules: Any) -> None:
+        """Make `modules` this pipeline's components, each an attribute of its name."""
+        for name, module in modules.items():
+            setattr(self, name, module)
+
+    def register_to_config(self, **settings: Any) -> None:
+        """Record plain settings, which are saved in the index."""
+        self._settings.update(settings)
+
+    @property
+    def components(self) -> dict[str, Any]:
+        """Every component by name: what another pipeline over the same weights is built from."""
+        return {name: getattr(self, name) for name in schema_of(type(self)).components}
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """What the index holds now: class and library of every component, and the settings."""
+        return persistence.index_of(self).entries()
+
+    @property
+    def name_or_path(self) -> str | None:
+        """What this pipeline was loaded from."""
+        return self._name_or_path
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} on {self.device}, {str(self.dtype).removeprefix('torch.')}"]
+        for name, part in self.components.items():
+            size = f" ({format_bytes(_nbytes(part))})" if isinstance(part, nn.Module) else ""
+            lines.append(f"  {name}: {'none' if part is None else type(part).__name__}{size}")
+        return "\n".join(lines)
+
+    # --- placement ---
+
+    @property
+    def device(self) -> torch.device:
+        """Where the pipeline is: the accelerator, if any component is there."""
+        devices = [_first(module).device for module in self._modules().values()]
+        away = (d for d in devices if d.type not in ("cpu", "meta"))
+        return next(away, devices[0] if devices else torch.device("cpu"))
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the first network, by name."""
+        floats = (
+            p.dtype
+            for module in self._modules().values()
+            for p in module.parameters()
+            if p.is_floating_point()
+        )
+        return next(floats, torch.float32)
+
+    def to(
+        self,
+        *args: torch.device | torch.dtype | str | int | None,
+        device: torch.device | str | int | None = None,
+        dtype: torch.dtype | None = None,
+        silence_dtype_warnings: bool = False,
+    ) -> Self:
+        """Move all networks, cast them, or both.
+
+        Args:
+            args: a device, a dtype, or a device and a dtype.
+            device: the same by name.
+            dtype: of floating-point weights.
+            silence_dtype_warnings: do not warn of float16 on the CPU.
+
+        Returns:
+            This pipeline.
+
+        Raises:
+            TypeError: an argument is neither a device nor a dtype.
+            ValueError: one is given twice.
+        """
+        target, kind = _parse_to(args, device, dtype)
+        if kind == torch.float16 and (target or self.device).type == "cpu":
+            if not silence_dtype_warnings:
+                logger.warning(
+                    "float16 is slow or unsupported on the CPU; bfloat16 runs there at full speed."
+                )
+        moved: list[tuple[nn.Module, torch.device]] = []
+        try:
+            for module in self._modules().values():
+                moved.append((module, _first(module).device))
+                module.to(device=target, dtype=kind)
+        except BaseException:
+            for module, former in moved:
+                module.to(former)
+            raise
+        return self
+
+    def _modules(self) -> dict[str, nn.Module]:
+        parts = sorted(self.components.items())
+        return {
+            name: part
+            for name, part in parts
+            if isinstance(part, nn.Module) and next(part.parameters(), None) is not None
+        }
+
+    # --- progress and pictures ---
+
+    def progress_bar(
+        self, iterable: Iterable[Any] | None = None, total: int | None = None
+    ) -> tqdm[Any]:
+        """A tqdm bar over `iterable`, or of `total` steps, as configured."""
+        return progress.progress_bar(iterable, total, self._progress)
+
+    def set_progress_bar_config(self, **kwargs: Any) -> None:
+        """Arguments for tqdm, for example `disable=True`; they replace the former ones."""
+        self._progress = kwargs
+
+    @staticmethod
+    def numpy_to_pil(images_: np.ndarray[Any, Any]) -> list[Image]:
+        """Pictures of `[height, width, channels]` or `[batch, ...]` numbers in [0, 1]."""
+        return images.numpy_to_pil(images_)
+
+    # --- loading and saving ---
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Any:
+        """Load a pipeline from a folder or from the hub.
+
+        Args:
+            pretrained_model_name_or_path: a folder, a hub repository's name, or `"dpnb/emoji-64"`,
+                the model that is part of this package.
+            kwargs: any component or setting by name, and the fields of
+                `dpnb.pipelines.persistence.LoadOptions`.
+
+        Returns:
+            The pipeline; with `output_loading_info=True`, it and the keys that were missing,
+            unexpected and mismatched, by component.
+
+        Raises:
+            CheckpointError: a file is missing, damaged, or not what the index says.
+            HubError: the repository cannot be reached.
+            ComponentError: a component is missing or of the wrong kind.
+        """
+        return persistence.load(cls, str(pretrained_model_name_or_path), kwargs)
+
+    @classmethod
+    def download(cls, pretrained_model_name: str | Path, **kwargs: Any) -> str:
+        """Fetch what `from_pretrained` with these arguments would load.
+
+        Returns:
+            The folder that holds it.
+        """
+        return persistence.download(cls, str(pretrained_model_name), kwargs)
+
+    @classmethod
+    def from_pipe(cls, pipeline: Any, **kwargs: Any) -> Self:
+        """This class over the components of another pipeline, sharing their weights.
+
+        Args:
+            pipeline: any pipeline, of diffusers too: the same tensors then live in our modules.
+            kwargs: components and settings that replace those of `pipeline`, and `dtype` (or
+                `torch_dtype`), without which nothing is cast.
+        """
+        return persistence.from_pipe(cls, pipeline, kwargs)
+
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        safe_serialization: bool = True,
+        variant: str | None = None,
+        max_shard_size: int | str | None = None,
+        push_to_hub: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        """Write every component and the index into a folder that diffusers reads as well.
+
+        What stood there stays loadable until everything is written.
+
+        Args:
+            save_directory: the folder; it is made where there is none.
+            safe_serialization: `False` writes `.bin` files.
+            variant: a word for the names of the weight files, for example `"fp16"`.
+            max_shard_size: of one weight file, in bytes or as `"5GB"`.
+            push_to_hub: upload the folder afterwards.
+            kwargs: for the upload: `repo_id`, `private`, `token`, `commit_message`, `create_pr`.
+        """
+        persistence.save(
+            self,
+            Path(save_directory),
+            persistence.SaveOptions(safe_serialization, variant, max_shard_size),
+        )
+        if push_to_hub:
+            persistence.upload(Path(save_directory), **kwargs)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        safe_serialization: bool = True,
+        variant: str | None = None,
+        max_shard_size: int | str | None = None,
+        **kwargs: Any,
+    ) -> str:
+        """Save into a temporary folder and upload it.
+
+        Args:
+            repo_id: the repository, made where there is none.
+            safe_serialization: as for `save_pretrained`, as are `variant` and `max_shard_size`.
+            kwargs: `private`, `token`, `commit_message`, `create_pr`.
+
+        Returns:
+            The address of the commit.
+        """
+        options = persistence.SaveOptions(safe_serialization, variant, max_shard_size)
+        return persistence.push(self, repo_id, options, **kwargs)
+
+
+def _parse_to(
+    args: tuple[Any, ...], device: Any, dtype: torch.dtype | None
+) -> tuple[torch.device | None, torch.dtype | None]:
+    if len(args) > 2:
+        raise ValueError(f"to() takes a device and a dtype, not {len(args)} arguments.")
+    for arg in args:
+        if isinstance(arg, torch.dtype):
+            if dtype is not None:
+                raise ValueError(f"to() was given two dtypes, {dtype} and {arg}; give one.")
+            dtype = arg
+        elif isinstance(arg, (torch.device, str, int)):
+            if device is not None:
+                raise ValueError(f"to() was given two devices, {device} and {arg}; give one.")
+            device = arg
+        elif arg is not None:
+            raise TypeError(f"to() takes a device and a dtype, not {arg!r}.")
+    if dtype is not None and not isinstance(dtype, torch.dtype):
+        raise TypeError(f"dtype is {dtype!r}; use a torch.dtype such as torch.float16.")
+    return (None if device is None else parse_device(device)), dtype
+
+
+def _first(module: nn.Module) -> torch.Tensor:
+    return next(module.parameters())
+
+
+def _nbytes(module: nn.Module) -> int:
+    return sum(p.numel() * p.element_size() for p in module.parameters())

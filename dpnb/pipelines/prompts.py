@@ -1,0 +1,90 @@
+"""From texts to the embeddings that a network is conditioned on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+logger = logging.getLogger(__name__)
+
+
+def tokenize(tokenizer: Any, texts: Sequence[str], device: torch.device) -> Tensor:
+    """Token ids, padded and cut to the tokenizer's length, `[texts, tokens]`."""
+    length = tokenizer.model_max_length
+    full = tokenizer(list(texts), padding=False, truncation=False, verbose=False).input_ids
+    for text, ids in zip(texts, full, strict=True):
+        if len(ids) > length:
+            left_out = tokenizer.decode(ids[length - 1 : -1])
+            logger.warning(
+                "%r is longer than the %d tokens that the text encoder reads; left out: %r.",
+                text,
+                length,
+                left_out,
+            )
+    padded = tokenizer(
+        list(texts),
+        padding="max_length",
+        max_length=length,
+        truncation=True,
+        return_tensors="pt",
+    )
+    return padded.input_ids.to(device)  # type: ignore[no-any-return]
+
+
+def encode(text_encoder: Any, ids: Tensor, clip_skip: int | None) -> Tensor:
+    """The last hidden states, normalised; with `clip_skip` those of a layer before the last.
+
+    Args:
+        text_encoder: CLIP's.
+        ids: `[texts, tokens]`.
+        clip_skip: how many layers to leave out at the end.
+
+    Returns:
+        `[texts, tokens, channels]`.
+    """
+    if clip_skip is None:
+        return text_encoder(ids).last_hidden_state  # type: ignore[no-any-return]
+    states = hidden_states(text_encoder(ids, output_hidden_states=True), clip_skip + 1)
+    return final_norm(text_encoder)(states)  # type: ignore[no-any-return]
+
+
+def hidden_states(output: Any, from_end: int) -> Tensor:
+    """The hidden states `from_end` places from the end, where 1 is the last layer's.
+
+    Raises:
+        ValueError: the encoder does not have so many layers.
+    """
+    states = output.hidden_states
+    if not 1 <= from_end <= len(states):
+        raise ValueError(
+            f"clip_skip leaves out more layers than there are; this text encoder has "
+            f"{len(states) - 1}, give a smaller number."
+        )
+    return states[-from_end]  # type: ignore[no-any-return]
+
+
+def final_norm(text_encoder: nn.Module) -> nn.Module:
+    """The layer norm behind the last layer; transformers has had it in two places."""
+    for name in ("final_layer_norm", "text_model.final_layer_norm"):
+        try:
+            return text_encoder.get_submodule(name)
+        except AttributeError:
+            continue
+    raise ValueError(
+        f"{type(text_encoder).__name__} has no final_layer_norm, which clip_skip needs; leave "
+        "clip_skip out."
+    )
+
+
+def repeat_each(embeds: Tensor, count: int) -> Tensor:
+    """Every entry of the batch `count` times in a row."""
+    return embeds if count == 1 else embeds.repeat_interleave(count, dim=0)
+
+
+def as_list(texts: str | list[str], count: int) -> list[str]:
+    """One text for each of `count` prompts."""
+    return [texts] * count if isinstance(texts, str) else texts

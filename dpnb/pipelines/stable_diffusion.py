@@ -1,0 +1,246 @@
+"""Stable Diffusion 1 and 2."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from dpnb.errors import ComponentError
+from dpnb.models.autoencoder import AutoencoderKL
+from dpnb.models.unet import UNet2DConditionModel
+from dpnb.pipelines.arguments import Arguments, takes
+from dpnb.pipelines.images import deliver, numpy_to_pil
+from dpnb.pipelines.prompts import as_list, encode, repeat_each, tokenize
+from dpnb.pipelines.steps import Step
+from dpnb.pipelines.text_to_image import TextToImagePipeline, drain, with_negative
+from dpnb.schedulers.scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from transformers import (
+        CLIPImageProcessor,
+        CLIPTextModel,
+        CLIPTokenizer,
+        CLIPVisionModelWithProjection,
+    )
+
+    from dpnb.pipelines.safety import StableDiffusionSafetyChecker
+
+logger = logging.getLogger(__name__)
+
+
+class StableDiffusionPipelineOutput(NamedTuple):
+    """What a run returns.
+
+    Args:
+        images: a list of pictures, an array or a tensor, as `output_type` asked.
+        nsfw_content_detected: for each picture, whether the safety checker blackened it; `None`
+            without one.
+    """
+
+    images: Any
+    nsfw_content_detected: list[bool] | None
+
+
+@dataclass(frozen=True)
+class StableDiffusionArguments(Arguments):
+    """What Stable Diffusion 1 and 2 can be asked."""
+
+    positional: ClassVar[tuple[str, ...]] = (
+        "prompt",
+        "height",
+        "width",
+        "num_inference_steps",
+        "timesteps",
+        "sigmas",
+        "guidance_scale",
+        "negative_prompt",
+    )
+
+
+class StableDiffusionPipeline(TextToImagePipeline):
+    """Text to pictures with Stable Diffusion 1 or 2 (Rombach et al. 2022, arXiv:2112.10752)."""
+
+    model_cpu_offload_seq = "text_encoder->image_encoder->unet->vae"
+    _optional_components: ClassVar[list[str]] = [
+        "safety_checker",
+        "feature_extractor",
+        "image_encoder",
+    ]
+    _exclude_from_cpu_offload: ClassVar[list[str]] = ["safety_checker"]
+    _callback_tensor_inputs: ClassVar[list[str]] = [
+        "latents",
+        "prompt_embeds",
+        "negative_prompt_embeds",
+    ]
+
+    tokenizer: Any
+    text_encoder: Any
+    safety_checker: Any
+    feature_extractor: Any
+    image_encoder: Any
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        text_encoder: CLIPTextModel,
+        tokenizer: CLIPTokenizer,
+        unet: UNet2DConditionModel,
+        scheduler: Scheduler,
+        safety_checker: StableDiffusionSafetyChecker | None = None,
+        feature_extractor: CLIPImageProcessor | None = None,
+        image_encoder: CLIPVisionModelWithProjection | None = None,
+        requires_safety_checker: bool = True,
+    ) -> None:
+        super().__init__()
+        if safety_checker is not None and feature_extractor is None:
+            raise ComponentError(
+                "a safety_checker needs a feature_extractor, which prepares pictures for it; pass "
+                "one, or safety_checker=None."
+            )
+        if safety_checker is None and requires_safety_checker:
+            logger.warning(
+                "this model asks for a safety checker and runs without one; pass "
+                "requires_safety_checker=False to say that this is meant."
+            )
+        modernise(scheduler)
+        self.register_modules(
+            vae=vae,
+            text_encoder=text_encoder,
+            tokenizer=tokenizer,
+            unet=unet,
+            scheduler=scheduler,
+            safety_checker=safety_checker,
+            feature_extractor=feature_extractor,
+            image_encoder=image_encoder,
+        )
+        self.register_to_config(requires_safety_checker=requires_safety_checker)
+
+    @takes(StableDiffusionArguments)
+    def __call__(self, arguments: Any) -> Any:
+        """Draw.
+
+        The arguments are described in `dpnb.pipelines.arguments.Arguments`.
+
+        Returns:
+            `StableDiffusionPipelineOutput`, or with `return_dict=False` a plain tuple.
+
+        Raises:
+            ValueError: an argument's value is impossible; nothing has been computed then.
+            TypeError: a prompt is not text.
+        """
+        return drain(self.start(arguments))
+
+    @takes(StableDiffusionArguments)
+    def stream(self, arguments: Any) -> Iterator[Step]:
+        """Draw step by step: an iterator of `Step`, whose last one holds the output.
+
+        It takes the arguments of a call, and checks them at once. The pipeline may be changed
+        between two steps.
+        """
+        return self.start(arguments)
+
+    def encode_prompt(
+        self,
+        prompt: str | list[str] | None,
+        device: torch.device | None = None,
+        num_images_per_prompt: int = 1,
+        do_classifier_free_guidance: bool = True,
+        negative_prompt: str | list[str] | None = None,
+        prompt_embeds: Tensor | None = None,
+        negative_prompt_embeds: Tensor | None = None,
+        clip_skip: int | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Encode prompts and negative prompts.
+
+        Returns:
+            The embeddings, each `[prompts * num_images_per_prompt, tokens, channels]`; the second
+            is `None` without guidance.
+        """
+        device = device or self.device
+        if prompt_embeds is None:
+            texts = as_list(prompt if prompt is not None else "", 1)
+            prompt_embeds = self._encode(texts, device, clip_skip)
+        negative = negative_prompt_embeds
+        if do_classifier_free_guidance and negative is None:
+            texts = as_list(negative_prompt or "", len(prompt_embeds))
+            negative = self._encode(texts, device, None)
+        given, against = (
+            None if e is None else repeat_each(e.to(device, self.unet.dtype), num_images_per_prompt)
+            for e in (prompt_embeds, negative if do_classifier_free_guidance else None)
+        )
+        assert given is not None
+        return given, against
+
+    def encode_conditions(self, arguments: Any, device: torch.device) -> dict[str, Tensor]:
+        """See the base class."""
+        given, negative = self.encode_prompt(
+            arguments.prompt,
+            device,
+            arguments.num_images_per_prompt,
+            self.do_classifier_free_guidance,
+            arguments.negative_prompt,
+            arguments.prompt_embeds,
+            arguments.negative_prompt_embeds,
+            self.clip_skip,
+        )
+        tensors = {"prompt_embeds": with_negative(negative, given)}
+        return tensors if negative is None else {**tensors, "negative_prompt_embeds": negative}
+
+    def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+        """See the base class."""
+        prediction: Tensor = self.unet(
+            latents, t, tensors["prompt_embeds"], timestep_cond=tensors.get("timestep_cond")
+        ).sample
+        return prediction
+
+    def decode_latents(self, latents: Tensor, arguments: Any) -> Any:
+        """See the base class."""
+        flagged = None
+        if arguments.output_type == "latent":
+            images: Any = latents
+        else:
+            latents = latents.to(self.vae.dtype) / self.vae.config.scaling_factor
+            pictures = self.vae.decode(latents).sample
+            pictures, flagged = self.run_safety_checker(pictures)
+            images = deliver(
+                pictures, arguments.output_type, flagged and [not one for one in flagged]
+            )
+        output = StableDiffusionPipelineOutput(images, flagged)
+        return output if arguments.return_dict else tuple(output)
+
+    def run_safety_checker(self, pictures: Tensor) -> tuple[Tensor, list[bool] | None]:
+        """Blacken what the safety checker objects to.
+
+        Args:
+            pictures: `[batch, channels, height, width]` in [-1, 1].
+
+        Returns:
+            The pictures, and for each whether it was blackened; `None` without a checker.
+        """
+        if self.safety_checker is None:
+            return pictures, None
+        shown = numpy_to_pil(deliver(pictures, "np"))
+        features = self.feature_extractor(shown, return_tensors="pt").pixel_values
+        checker = self.safety_checker
+        return checker(  # type: ignore[no-any-return]
+            clip_input=features.to(checker.device, checker.dtype), images=pictures
+        )
+
+    def _encode(self, texts: list[str], device: torch.device, clip_skip: int | None) -> Tensor:
+        return encode(self.text_encoder, tokenize(self.tokenizer, texts, device), clip_skip)
+
+
+def modernise(scheduler: Any) -> None:
+    """Correct two settings with which the first public checkpoints were written."""
+    if scheduler is None:
+        return
+    for name, right in (("steps_offset", 1), ("clip_sample", False)):
+        value = scheduler.config.get(name, right)
+        if value != right and name in scheduler.config.names():
+            logger.info("the scheduler's %s=%r is outdated; %r is used.", name, value, right)
+            scheduler.register_to_config(**{name: right})

@@ -1,0 +1,353 @@
+"""Stable Diffusion XL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from dpnb.models.autoencoder import AutoencoderKL
+from dpnb.models.unet import UNet2DConditionModel
+from dpnb.pipelines.arguments import Arguments, Prompt, takes
+from dpnb.pipelines.images import deliver
+from dpnb.pipelines.prompts import as_list, hidden_states, repeat_each, tokenize
+from dpnb.pipelines.steps import Step
+from dpnb.pipelines.text_to_image import TextToImagePipeline, drain, with_negative
+from dpnb.schedulers.scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from transformers import (
+        CLIPImageProcessor,
+        CLIPTextModel,
+        CLIPTextModelWithProjection,
+        CLIPTokenizer,
+        CLIPVisionModelWithProjection,
+    )
+
+
+class StableDiffusionXLPipelineOutput(NamedTuple):
+    """What a run returns: a list of pictures, an array or a tensor, as `output_type` asked."""
+
+    images: Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class StableDiffusionXLArguments(Arguments):
+    """What Stable Diffusion XL can be asked beside the rest.
+
+    Args:
+        prompt_2: for the second text encoder; `prompt` by default.
+        negative_prompt_2: likewise.
+        denoising_end: the share of the schedule after which to stop, between 0 and 1, for another
+            model to go on.
+        pooled_prompt_embeds: belongs to `prompt_embeds`, `[batch, channels]`.
+        negative_pooled_prompt_embeds: belongs to `negative_prompt_embeds`.
+        original_size: height and width that the picture is to look as if it had been scaled from.
+        crops_coords_top_left: as if this much had been cropped, above and at the left.
+        target_size: height and width that it is to look made for.
+        negative_original_size: these three for the negative prompt.
+        negative_crops_coords_top_left: see `crops_coords_top_left`.
+        negative_target_size: see `target_size`.
+    """
+
+    positional: ClassVar[tuple[str, ...]] = (
+        "prompt",
+        "prompt_2",
+        "height",
+        "width",
+        "num_inference_steps",
+        "timesteps",
+        "sigmas",
+        "denoising_end",
+        "guidance_scale",
+        "negative_prompt",
+        "negative_prompt_2",
+    )
+
+    guidance_scale: float = 5.0
+    prompt_2: Prompt = None
+    negative_prompt_2: Prompt = None
+    denoising_end: float | None = None
+    pooled_prompt_embeds: Tensor | None = None
+    negative_pooled_prompt_embeds: Tensor | None = None
+    original_size: tuple[int, int] | None = None
+    crops_coords_top_left: tuple[int, int] = (0, 0)
+    target_size: tuple[int, int] | None = None
+    negative_original_size: tuple[int, int] | None = None
+    negative_crops_coords_top_left: tuple[int, int] = (0, 0)
+    negative_target_size: tuple[int, int] | None = None
+
+    def prompt_pairs(self) -> tuple[tuple[str, Prompt, Tensor | None], ...]:
+        """See the base class."""
+        return (
+            *super().prompt_pairs(),
+            ("prompt_2", self.prompt_2, self.prompt_embeds),
+            ("negative_prompt_2", self.negative_prompt_2, self.negative_prompt_embeds),
+        )
+
+    def check(self, callback_tensors: Any, device: torch.device, scale: int) -> None:
+        """See the base class."""
+        super().check(callback_tensors, device, scale)
+        for name, pooled in (
+            ("prompt_embeds", self.pooled_prompt_embeds),
+            ("negative_prompt_embeds", self.negative_pooled_prompt_embeds),
+        ):
+            if getattr(self, name) is not None and pooled is None:
+                raise ValueError(
+                    f"{name} is given without its pooled embeddings; give both, from the same text "
+                    "encoder."
+                )
+        if self.denoising_end is not None and not 0 < self.denoising_end <= 1:
+            raise ValueError(
+                f"denoising_end is {self.denoising_end}; it is a share of the schedule, above 0 "
+                "and at most 1."
+            )
+
+    def time_ids(self, *, negative: bool) -> tuple[int, ...]:
+        """The six numbers that condition on size and crop."""
+        size = (self.height or 0, self.width or 0)
+        if negative and self.negative_original_size and self.negative_target_size:
+            crop = self.negative_crops_coords_top_left
+            return (*self.negative_original_size, *crop, *self.negative_target_size)
+        original, target = self.original_size or size, self.target_size or size
+        return (*original, *self.crops_coords_top_left, *target)
+
+
+class StableDiffusionXLPipeline(TextToImagePipeline):
+    """Text to pictures with Stable Diffusion XL (Podell et al. 2023, arXiv:2307.01952)."""
+
+    model_cpu_offload_seq = "text_encoder->text_encoder_2->image_encoder->unet->vae"
+    _optional_components: ClassVar[list[str]] = [
+        "tokenizer",
+        "tokenizer_2",
+        "text_encoder",
+        "text_encoder_2",
+        "image_encoder",
+        "feature_extractor",
+    ]
+    _callback_tensor_inputs: ClassVar[list[str]] = [
+        "latents",
+        "prompt_embeds",
+        "add_text_embeds",
+        "add_time_ids",
+    ]
+
+    tokenizer: Any
+    tokenizer_2: Any
+    text_encoder: Any
+    text_encoder_2: Any
+    image_encoder: Any
+    feature_extractor: Any
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        text_encoder: CLIPTextModel | None,
+        text_encoder_2: CLIPTextModelWithProjection | None,
+        tokenizer: CLIPTokenizer | None,
+        tokenizer_2: CLIPTokenizer | None,
+        unet: UNet2DConditionModel,
+        scheduler: Scheduler,
+        image_encoder: CLIPVisionModelWithProjection | None = None,
+        feature_extractor: CLIPImageProcessor | None = None,
+        force_zeros_for_empty_prompt: bool = True,
+        add_watermarker: bool | None = None,
+    ) -> None:
+        super().__init__()
+        if add_watermarker:
+            raise ValueError(
+                "add_watermarker=True asks for an invisible watermark, which dpnb does not draw; "
+                "leave it out and mark the pictures afterwards."
+            )
+        self.register_modules(
+            vae=vae,
+            text_encoder=text_encoder,
+            text_encoder_2=text_encoder_2,
+            tokenizer=tokenizer,
+            tokenizer_2=tokenizer_2,
+            unet=unet,
+            scheduler=scheduler,
+            image_encoder=image_encoder,
+            feature_extractor=feature_extractor,
+        )
+        self.register_to_config(force_zeros_for_empty_prompt=force_zeros_for_empty_prompt)
+
+    @takes(StableDiffusionXLArguments)
+    def __call__(self, arguments: Any) -> Any:
+        """Draw.
+
+        The arguments are described in `StableDiffusionXLArguments` and its base.
+
+        Returns:
+            `StableDiffusionXLPipelineOutput`, or with `return_dict=False` a plain tuple.
+
+        Raises:
+            ValueError: an argument's value is impossible; nothing has been computed then.
+            TypeError: a prompt is not text.
+        """
+        return drain(self.start(arguments))
+
+    @takes(StableDiffusionXLArguments)
+    def stream(self, arguments: Any) -> Iterator[Step]:
+        """Draw step by step: an iterator of `Step`, whose last one holds the output.
+
+        It takes the arguments of a call, and checks them at once. The pipeline may be changed
+        between two steps.
+        """
+        return self.start(arguments)
+
+    def encode_prompt(
+        self,
+        prompt: str | list[str] | None,
+        prompt_2: str | list[str] | None = None,
+        device: torch.device | None = None,
+        num_images_per_prompt: int = 1,
+        do_classifier_free_guidance: bool = True,
+        negative_prompt: str | list[str] | None = None,
+        negative_prompt_2: str | list[str] | None = None,
+        prompt_embeds: Tensor | None = None,
+        negative_prompt_embeds: Tensor | None = None,
+        pooled_prompt_embeds: Tensor | None = None,
+        negative_pooled_prompt_embeds: Tensor | None = None,
+        clip_skip: int | None = None,
+    ) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
+        """Encode prompts and negative prompts by both text encoders.
+
+        Returns:
+            Embeddings and negative ones, `[pictures, tokens, channels]`, then pooled embeddings
+            and negative ones, `[pictures, channels]`; the negative ones are `None` without
+            guidance.
+        """
+        device = device or self.device
+        given, pooled = prompt_embeds, pooled_prompt_embeds
+        if given is None:
+            texts = as_list(prompt if prompt is not None else "", 1)
+            given, own = self._encode(texts, prompt_2 or texts, device, clip_skip)
+            pooled = own if pooled is None else pooled
+        negative, negative_pooled = negative_prompt_embeds, negative_pooled_prompt_embeds
+        if do_classifier_free_guidance and negative is None:
+            if negative_prompt is None and self._settings["force_zeros_for_empty_prompt"]:
+                negative = torch.zeros_like(given)
+                negative_pooled = None if pooled is None else torch.zeros_like(pooled)
+            else:
+                texts = as_list(negative_prompt or "", len(given))
+                negative, own = self._encode(texts, negative_prompt_2 or texts, device, None)
+                negative_pooled = own if negative_pooled is None else negative_pooled
+        if not do_classifier_free_guidance:
+            negative = negative_pooled = None
+        if pooled is None:
+            raise ValueError("no text encoder pools its embeddings; give pooled_prompt_embeds.")
+        count, dtype = num_images_per_prompt, self.unet.dtype
+        return (
+            repeat_each(given.to(device, dtype), count),
+            None if negative is None else repeat_each(negative.to(device, dtype), count),
+            repeat_each(pooled.to(device, dtype), count),
+            None if negative_pooled is None else repeat_each(negative_pooled.to(device, dtype), count),
+        )
+
+    def encode_conditions(self, arguments: Any, device: torch.device) -> dict[str, Tensor]:
+        """See the base class."""
+        given, negative, pooled, negative_pooled = self.encode_prompt(
+            arguments.prompt,
+            arguments.prompt_2,
+            device,
+            arguments.num_images_per_prompt,
+            self.do_classifier_free_guidance,
+            arguments.negative_prompt,
+            arguments.negative_prompt_2,
+            arguments.prompt_embeds,
+            arguments.negative_prompt_embeds,
+            arguments.pooled_prompt_embeds,
+            arguments.negative_pooled_prompt_embeds,
+            self.clip_skip,
+        )
+        kinds = (True, False) if self.do_classifier_free_guidance else (False,)
+        ids = [arguments.time_ids(negative=kind) for kind in kinds]
+        self._check_added(pooled.shape[-1], len(ids[0]))
+        return {
+            "prompt_embeds": with_negative(negative, given),
+            "add_text_embeds": with_negative(negative_pooled, pooled),
+            # Both kinds in turn for each picture: the order in which diffusers lays them out.
+            "add_time_ids": torch.tensor(ids, dtype=given.dtype, device=device).repeat(
+                arguments.picture_count, 1
+            ),
+        }
+
+    def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+        """See the base class."""
+        prediction: Tensor = self.unet(
+            latents,
+            t,
+            tensors["prompt_embeds"],
+            timestep_cond=tensors.get("timestep_cond"),
+            added_cond_kwargs={
+                "text_embeds": tensors["add_text_embeds"],
+                "time_ids": tensors["add_time_ids"],
+            },
+        ).sample
+        return prediction
+
+    def shorten(self, timesteps: Tensor, arguments: Any) -> Tensor:
+        """Leave out what lies beyond `denoising_end`."""
+        if arguments.denoising_end is None or arguments.denoising_end >= 1:
+            return timesteps
+        trained = self.scheduler.config.num_train_timesteps
+        cutoff = round(trained - arguments.denoising_end * trained)
+        return timesteps[: int((timesteps >= cutoff).sum())]
+
+    def decode_latents(self, latents: Tensor, arguments: Any) -> Any:
+        """See the base class."""
+        images: Any = latents
+        if arguments.output_type != "latent":
+            images = deliver(self._decode(latents), arguments.output_type)
+        output = StableDiffusionXLPipelineOutput(images)
+        return output if arguments.return_dict else tuple(output)
+
+    def _decode(self, latents: Tensor) -> Tensor:
+        """Pictures in [-1, 1]; in float32 where the autoencoder overflows in float16."""
+        config, dtype = self.vae.config, self.vae.dtype
+        widens = dtype == torch.float16 and config.force_upcast
+        latents = latents.to(torch.float32 if widens else dtype) / config.scaling_factor
+        if config.latents_mean is not None and config.latents_std is not None:
+            mean, std = (
+                torch.tensor(values, device=latents.device, dtype=latents.dtype)[:, None, None]
+                for values in (config.latents_mean, config.latents_std)
+            )
+            latents = latents * std + mean
+        try:
+            if widens:
+                self.vae.float()
+            pictures: Tensor = self.vae.decode(latents).sample
+            return pictures
+        finally:
+            if widens:
+                self.vae.to(dtype)
+
+    def _encode(
+        self, texts: list[str], texts_2: str | list[str], device: torch.device, skip: int | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Embeddings of all text encoders side by side, and the last one's pooled ones."""
+        embeds, pooled = [], None
+        for tokenizer, encoder, prompts in (
+            (self.tokenizer, self.text_encoder, texts),
+            (self.tokenizer_2, self.text_encoder_2, as_list(texts_2, len(texts))),
+        ):
+            if encoder is None or tokenizer is None:
+                continue
+            output = encoder(tokenize(tokenizer, prompts, device), output_hidden_states=True)
+            embeds.append(hidden_states(output, (skip or 0) + 2))
+            pooled = output[0] if output[0].ndim == 2 else pooled
+        return torch.cat(embeds, dim=-1), pooled
+
+    def _check_added(self, text_dim: int, count: int) -> None:
+        config = self.unet.config
+        made = (config.addition_time_embed_dim or 0) * count + text_dim
+        if made != config.projection_class_embeddings_input_dim:
+            raise ValueError(
+                f"the UNet takes added conditions of {config.projection_class_embeddings_input_dim} "
+                f"channels, but {count} numbers and pooled embeddings of {text_dim} make {made}; "
+                "use the text encoder that belongs to this UNet."
+            )

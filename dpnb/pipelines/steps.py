@@ -1,0 +1,38 @@
+"""What a run yields: one `Step` for each thing it has done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from torch import Tensor
+
+
+class Stage(Enum):
+    """The parts of a run, in the order in which they come."""
+
+    TEXT = "text"
+    DENOISING = "denoising"
+    DECODING = "decoding"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A run has come this far.
+
+    Args:
+        stage: what has just been done.
+        index: which step of its stage this was, from 0.
+        total: how many steps the stage has.
+        timestep: the scheduler's, where the stage has one; 0-dimensional.
+        latents: as they are now, `[batch, channels, h, w]`; not before the first denoising step.
+        output: what the pipeline returns, on the last step of a run.
+    """
+
+    stage: Stage
+    index: int
+    total: int
+    timestep: Tensor | None = None
+    latents: Tensor | None = None
+    output: Any = None
