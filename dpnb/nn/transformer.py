@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from dpnb.nn.attention import Attention
 from dpnb.nn.owned import add, multiply
+from dpnb.nn.positions import ToPicture, ToTokens
 
 CHUNKS = 4
 """A feed-forward layer runs over this many shares of its tokens, one after the other."""
@@ -73,7 +74,8 @@ class SpatialTransformer(nn.Module):
         depth: number of blocks.
         context_dim: channels of the prompt's embeddings.
         groups: groups of the norm.
-        linear: project in and out by matrices (Stable Diffusion 2, XL), not 1×1 convolutions.
+        linear: the matrices in and out are stored as linear layers (Stable Diffusion 2, XL), not as
+            1×1 convolutions.
     """
 
     def __init__(
@@ -87,34 +89,18 @@ class SpatialTransformer(nn.Module):
         linear: bool,
     ) -> None:
         super().__init__()
-        self.linear = linear
-        self.norm = nn.GroupNorm(groups, channels, eps=1e-6)
         inner_dim = heads * (channels // heads)
-        self.proj_in = _projection(channels, inner_dim, linear=linear)
+        self.norm = nn.GroupNorm(groups, channels, eps=1e-6)
+        self.proj_in = ToTokens(channels, inner_dim, pointwise=not linear)
         self.transformer_blocks = nn.ModuleList(
             TransformerBlock(inner_dim, heads, channels // heads, context_dim)
             for _ in range(depth)
         )
-        self.proj_out = _projection(inner_dim, channels, linear=linear)
+        self.proj_out = ToPicture(inner_dim, channels, pointwise=not linear)
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         """Transform `x` `[batch, channels, height, width]` seeing `context` `[batch, tokens, dim]`."""
-        tokens = self._tokens(x)
+        tokens = self.proj_in(self.norm(x))
         for block in self.transformer_blocks:
             tokens = block(tokens, context)
-        batch, _, height, width = x.shape
-        if self.linear:
-            tokens = self.proj_out(tokens)
-            return x + tokens.transpose(1, 2).reshape(batch, -1, height, width)
-        picture = tokens.transpose(1, 2).reshape(batch, -1, height, width).contiguous()
-        return add(self.proj_out(picture), x)
-
-    def _tokens(self, x: Tensor) -> Tensor:
-        h = self.norm(x)
-        if self.linear:
-            return self.proj_in(h.flatten(2).transpose(1, 2))  # type: ignore[no-any-return]
-        return self.proj_in(h).flatten(2).transpose(1, 2).contiguous()  # type: ignore[no-any-return]
-
-
-def _projection(in_dim: int, out_dim: int, *, linear: bool) -> nn.Module:
-    return nn.Linear(in_dim, out_dim) if linear else nn.Conv2d(in_dim, out_dim, 1)
+        return add(self.proj_out(tokens, x.shape[2:]), x)

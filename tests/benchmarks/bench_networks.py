@@ -1,0 +1,103 @@
+"""UNet and autoencoder against diffusers: host time, processor time, and live activation bytes.
+
+Run with `python -m tests.benchmarks.bench_networks [host] [unet] [vae]`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import diffusers
+import torch
+from torch import nn
+
+from dpnb import AutoencoderKL, UNet2DConditionModel
+from dpnb.metering.tensors import TensorMeter
+from dpnb.pipelines.architectures import ARCHITECTURES, fill
+from dpnb.units import format_bytes
+from tests.benchmarks.compare import compare
+
+NARROW = {"block_out_channels": (32, 64, 128, 128), "cross_attention_dim": 64, "norm_num_groups": 8}
+
+
+def pair(ours: type[Any], theirs: type[Any], settings: dict[str, Any]) -> tuple[Any, Any]:
+    """The same network twice, with the same random weights."""
+    with torch.device("meta"):
+        one, other = ours(**settings), theirs(**settings)
+    fill(one, torch.float32, torch.Generator().manual_seed(0))
+    other.load_state_dict(one.state_dict(), assign=True)
+    return one, other.eval()
+
+
+def peak(network: nn.Module, call: Callable[[], Any]) -> int:
+    """Live bytes at the highest point of `call`, beyond what lives before it."""
+    with TensorMeter() as meter:
+        call()
+    return meter.peak
+
+
+def report(name: str, ours: Callable[[], Any], theirs: Callable[[], Any], **how: int) -> None:
+    """Time both, and compare what they return."""
+    difference = (ours().sample - theirs().sample).abs().max().item()
+    print(f"{name:34} {compare(ours, theirs, **how)}   difference {difference:.1e}", flush=True)
+
+
+def bench_host() -> None:
+    """Python and dispatch of one UNet call: SD 1.5's topology, narrow, on 8 x 8 latents."""
+    torch.set_num_threads(1)
+    settings = {**ARCHITECTURES["sd15"].unet, **NARROW}
+    ours, theirs = pair(UNet2DConditionModel, diffusers.UNet2DConditionModel, settings)
+    x, context = torch.randn(2, 4, 8, 8), torch.randn(2, 77, 64)
+    t = torch.tensor(500)
+    report(
+        "UNet call, host time",
+        lambda: ours(x, t, context),
+        lambda: theirs(x, t, context),
+        rounds=15,
+        calls=5,
+        warm_up=2,
+    )
+
+
+def bench_unet() -> None:
+    """One step of SD 1.5's UNet at 64 x 64 latents, batch 2, float32."""
+    torch.set_num_threads(2)
+    settings = dict(ARCHITECTURES["sd15"].unet)
+    ours, theirs = pair(UNet2DConditionModel, diffusers.UNet2DConditionModel, settings)
+    x, context = torch.randn(2, 4, 64, 64), torch.randn(2, 77, 768)
+    t = torch.tensor(500)
+    report(
+        "UNet step, SD 1.5",
+        lambda: ours(x, t, context),
+        lambda: theirs(x, t, context),
+        rounds=3,
+    )
+    _report_bytes("UNet step, SD 1.5", ours, theirs, (x, t, context))
+
+
+def bench_vae() -> None:
+    """One decode of SD 1.5's autoencoder at 64 x 64 latents, float32."""
+    torch.set_num_threads(2)
+    settings = dict(ARCHITECTURES["sd15"].vae)
+    ours, theirs = pair(AutoencoderKL, diffusers.AutoencoderKL, settings)
+    z = torch.randn(1, 4, 64, 64)
+    report("VAE decode, SD 1.5", lambda: ours.decode(z), lambda: theirs.decode(z), rounds=3)
+    _report_bytes("VAE decode, SD 1.5", ours.decode, theirs.decode, (z,))
+
+
+def _report_bytes(name: str, ours: Any, theirs: Any, arguments: tuple[Any, ...]) -> None:
+    counts = [peak(way, lambda way=way: way(*arguments)) for way in (ours, theirs)]  # type: ignore[misc]
+    print(
+        f"{name:34} dpnb {format_bytes(counts[0])}   diffusers {format_bytes(counts[1])}   "
+        f"ratio {counts[0] / counts[1]:.2f}   (live activations at the peak)",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    chosen = sys.argv[1:] or ["host", "unet", "vae"]
+    with torch.no_grad():
+        for part in chosen:
+            {"host": bench_host, "unet": bench_unet, "vae": bench_vae}[part]()

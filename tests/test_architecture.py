@@ -1,0 +1,112 @@
+"""The house stands as its picture shows: who may import whom, and how large a room may be."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "dpnb"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+GROUND = {"errors", "devices", "units", "generators"}
+
+MAY_IMPORT = {
+    "errors": set(),
+    "units": set(),
+    "devices": set(),
+    "generators": set(),
+    "nn": set(),
+    "loading": {"emoji"},
+    "metering": set(),
+    "models": {"nn", "loading"},
+    "schedulers": {"loading"},
+    "pipelines": {"models", "schedulers", "loading", "nn"},
+    "emoji": {"models", "schedulers", "pipelines", "loading", "nn"},
+    "cli": {"pipelines", "emoji"},
+    "__init__": {"models", "schedulers", "pipelines"},
+}
+
+HOMES = {
+    "huggingface_hub": {"loading"},
+    "ipywidgets": {"widgets"},
+    "xformers": {"nn"},
+    "typer": {"cli"},
+    "emoji": {"emoji"},
+}
+
+
+def layer(path: Path) -> str:
+    """The folder of the package that `path` is in, or its name at the top."""
+    parts = path.relative_to(PACKAGE).parts
+    return parts[0] if len(parts) > 1 else path.stem
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The full name of every module that a file imports, wherever it does so."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_one_way(path: Path) -> None:
+    here = layer(path)
+    allowed = MAY_IMPORT[here] | GROUND | {here, ""}
+    for name in imports(path):
+        root, _, rest = name.partition(".")
+        if root == "dpnb":
+            assert rest.partition(".")[0] in allowed, f"{path} imports {name}"
+        if root in HOMES and here != root:
+            assert here in HOMES[root], f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_file_imports_diffusers(path: Path) -> None:
+    assert not [name for name in imports(path) if name.partition(".")[0] == "diffusers"]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_files_and_functions_stay_small(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 60, f"{path}: {node.name}"
+
+
+def modules_after(statement: str) -> set[str]:
+    """The top-level modules that a fresh interpreter holds after `statement`."""
+    code = f"{statement}\nimport sys; print(*{{name.partition('.')[0] for name in sys.modules}})"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    return set(result.stdout.split())
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    heavy = {"torch", "transformers", "numpy", "huggingface_hub", "accelerate", "PIL", "matplotlib"}
+    assert not modules_after("import dpnb") & heavy
+
+
+def test_importing_a_pipeline_leaves_text_models_and_hub_alone() -> None:
+    heavy = {"transformers", "huggingface_hub", "accelerate", "matplotlib", "ipywidgets", "scipy"}
+    assert not modules_after("from dpnb import StableDiffusionPipeline") & heavy
+
+
+def test_every_public_name_is_there() -> None:
+    import dpnb
+
+    for name in dpnb.__all__:
+        assert getattr(dpnb, name) is not None
+    with pytest.raises(AttributeError, match="dpnb has no Nothing"):
+        _ = dpnb.Nothing

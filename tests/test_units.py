@@ -1,0 +1,47 @@
+import pytest
+
+from dpnb.units import format_bytes, format_seconds, parse_bytes
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1536, "1.50 KiB"),
+        (6 * 1024**3, "6.00 GiB"),
+        (-2048, "-2.00 KiB"),
+        (100 * 1024**2, "100 MiB"),
+    ],
+)
+def test_bytes_are_shown_in_the_largest_unit_that_fits(count: int, text: str) -> None:
+    assert format_bytes(count) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("6GiB", 6 * 1024**3),
+        ("500 MB", 500_000_000),
+        ("1.5kib", 1536),
+        ("12", 12),
+        (7, 7),
+        ("2G", 2_000_000_000),
+    ],
+)
+def test_sizes_are_read_with_their_units(text: int | str, count: int) -> None:
+    assert parse_bytes(text) == count
+
+
+@pytest.mark.parametrize("text", ["", "six", "-1", "6GiBs", "1e3"])
+def test_what_is_no_size_is_refused_in_a_sentence(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a size; write a number of bytes"):
+        parse_bytes(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(2e-5, "20 µs"), (0.0051, "5.1 ms"), (0.34, "340 ms"), (2.14, "2.1 s"), (185, "3 min 05 s")],
+)
+def test_durations_are_shown_as_a_person_would(seconds: float, text: str) -> None:
+    assert format_seconds(seconds) == text
