@@ -1,0 +1,86 @@
+"""The settings that schedulers share, and the rules that settings and requests must keep."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar, get_args
+
+from dpnb.loading.config import Config
+from dpnb.schedulers.noise import BetaSchedule, PredictionType
+from dpnb.schedulers.spacing import SigmaSpacing, TimestepSpacing
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SchedulerConfig(Config):
+    """The settings that all schedulers share; the keys are those of `scheduler_config.json`.
+
+    `trained_betas` stand in for `beta_start`, `beta_end` and `beta_schedule`. `steps_offset` is
+    added to timesteps of `"leading"` spacing.
+
+    Raises:
+        ValueError: a setting is not one of the values that this scheduler knows.
+    """
+
+    prediction_types: ClassVar[tuple[str, ...]] = get_args(PredictionType)
+
+    num_train_timesteps: int = 1000
+    beta_start: float = 0.0001
+    beta_end: float = 0.02
+    beta_schedule: BetaSchedule = "linear"
+    trained_betas: tuple[float, ...] | None = None
+    prediction_type: PredictionType = "epsilon"
+    timestep_spacing: TimestepSpacing = "linspace"
+    steps_offset: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("beta_schedule", self.beta_schedule, get_args(BetaSchedule))
+        check_choice("prediction_type", self.prediction_type, self.prediction_types)
+        check_choice("timestep_spacing", self.timestep_spacing, get_args(TimestepSpacing))
+        if len(self._sigma_spacings()) > 1:
+            raise ValueError(
+                f"use_{'_sigmas and use_'.join(self._sigma_spacings())}_sigmas are all on; sigmas "
+                "have one spacing. Leave one of them on."
+            )
+        if self.trained_betas is not None:
+            object.__setattr__(self, "trained_betas", tuple(map(float, self.trained_betas)))
+
+    @property
+    def sigma_spacing(self) -> SigmaSpacing | None:
+        """How sigmas are spaced, where they do not just follow the timesteps."""
+        return next(iter(self._sigma_spacings()), None)
+
+    def _sigma_spacings(self) -> list[SigmaSpacing]:
+        known: tuple[SigmaSpacing, ...] = get_args(SigmaSpacing)
+        own = self.names()
+        return [
+            name for name in known if f"use_{name}_sigmas" in own and self[f"use_{name}_sigmas"]
+        ]
+
+
+def check_choice(name: str, value: object, choices: Collection[object]) -> None:
+    """Raise ValueError unless the setting `name` has one of the values `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(map(str, choices))}.")
+
+
+def check_steps(count: int, most: int) -> int:
+    """`count` as an int; ValueError unless it is a whole number from 1 to `most`."""
+    if not 1 <= operator.index(count) <= most:
+        raise ValueError(
+            f"num_inference_steps is {count}; choose between 1 and {most}, the number of steps "
+            "that the model was trained with."
+        )
+    return operator.index(count)
+
+
+def check_descending(name: str, values: Sequence[float], bound: float) -> None:
+    """Raise ValueError unless `values` fall strictly, from below `bound` to 0 or above."""
+    falls = all(high > low for high, low in pairwise(values))
+    if len(values) == 0 or not falls or values[0] >= bound or values[-1] < 0:
+        raise ValueError(
+            f"{name} {list(values)} make no schedule: they must descend, from below {bound} to "
+            "no less than 0. Sort them, and leave out the rest."
+        )

@@ -1,0 +1,90 @@
+"""Denoising diffusion implicit models: Song et al. (2020), arXiv:2010.02502."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from dpnb.schedulers import noise
+from dpnb.schedulers.config import SchedulerConfig
+from dpnb.schedulers.noise import Generators
+from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
+from dpnb.schedulers.variance_preserving import (
+    VariancePreservingConfig,
+    VariancePreservingScheduler,
+    amplitudes,
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DDIMConfig(VariancePreservingConfig):
+    """Settings of `DDIMScheduler`; with `set_alpha_to_one` the last step ends without noise."""
+
+    set_alpha_to_one: bool = True
+
+
+class DDIMScheduler(VariancePreservingScheduler):
+    """DDIM: with `eta` 0 each step is certain, with `eta` 1 it is as noisy as DDPM's.
+
+    Steps may come in any order: a number, a CPU tensor and a view into `timesteps` are taken at
+    their word. Any other tensor counts as the entry after that of the last step.
+    """
+
+    config_class: ClassVar[type[SchedulerConfig]] = DDIMConfig
+    config: DDIMConfig
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._final_alpha_bar = 1.0 if self.config.set_alpha_to_one else self._alpha_bars[0]
+
+    def step(
+        self,
+        model_output: Tensor,
+        timestep: Timestep,
+        sample: Tensor,
+        eta: float = 0.0,
+        use_clipped_model_output: bool = False,
+        generator: Generators = None,
+        variance_noise: Tensor | None = None,
+        return_dict: bool = True,
+    ) -> SchedulerOutput:
+        """One step of arXiv:2010.02502, eq. 12; see `Scheduler.step`.
+
+        Args:
+            model_output: as there.
+            timestep: as there.
+            sample: as there.
+            eta: how much noise the step adds, between none (0) and DDPM's (1); eq. 16.
+            use_clipped_model_output: derive the noise from the original after clipping.
+            generator: as there.
+            variance_noise: the noise to add, of the sample's shape, in place of a generator.
+            return_dict: as there.
+        """
+        t = self._value_of(timestep)
+        alpha_bar, alpha_bar_prev = self._alpha_bars[t], self._alpha_bar_before(t)
+        alpha, sigma = amplitudes(alpha_bar)
+        std = eta * math.sqrt(_variance(alpha_bar, alpha_bar_prev))
+
+        original = self._original(model_output, sample, alpha_bar)
+        if use_clipped_model_output:
+            noise_pred = noise.combine((1 / sigma, sample), (-alpha / sigma, original))
+        else:
+            a, b = noise.noise_weights(self.config.prediction_type, alpha, sigma)
+            noise_pred = noise.combine((a, sample), (b, model_output))
+        direction = math.sqrt(max(1 - alpha_bar_prev - std**2, 0.0))
+        prev_sample = noise.combine((math.sqrt(alpha_bar_prev), original), (direction, noise_pred))
+        if eta > 0:
+            fresh = noise.randn_like(model_output, generator, variance_noise)
+            prev_sample = noise.combine((1.0, prev_sample), (std, fresh))
+        return SchedulerOutput(prev_sample, original)
+
+    def _alpha_bar_before(self, t: int) -> float:
+        previous = t - len(self) // (self.num_inference_steps or 1)
+        return self._alpha_bars[previous] if previous >= 0 else self._final_alpha_bar
+
+
+def _variance(alpha_bar: float, alpha_bar_prev: float) -> float:
+    return (1 - alpha_bar_prev) / (1 - alpha_bar) * (1 - alpha_bar / alpha_bar_prev)

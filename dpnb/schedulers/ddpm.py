@@ -1,0 +1,111 @@
+"""Denoising diffusion probabilistic models: Ho et al. (2020), arXiv:2006.11239."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeAlias, get_args
+
+from torch import Tensor
+
+from dpnb.schedulers import noise
+from dpnb.schedulers.config import SchedulerConfig, check_choice
+from dpnb.schedulers.noise import Generators
+from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
+from dpnb.schedulers.variance_preserving import (
+    VariancePreservingConfig,
+    VariancePreservingScheduler,
+)
+
+VarianceType: TypeAlias = Literal[
+    "fixed_small", "fixed_small_log", "fixed_large", "fixed_large_log", "learned", "learned_range"
+]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DDPMConfig(VariancePreservingConfig):
+    """Settings of `DDPMScheduler`.
+
+    The fixed variances are the two of Ho et al. (2020), section 3.2; their `_log` forms are the
+    same numbers. `"learned"` ones are the second half of the model's channels: Nichol & Dhariwal
+    (2021), arXiv:2102.09672, eq. 15.
+    """
+
+    variance_type: VarianceType = "fixed_small"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("variance_type", self.variance_type, get_args(VarianceType))
+
+
+class DDPMScheduler(VariancePreservingScheduler):
+    """DDPM: ancestral sampling, down the whole training schedule or in strides.
+
+    Steps may come in any order, by the rule of `DDIMScheduler`, but visit the schedule's entries.
+    """
+
+    config_class: ClassVar[type[SchedulerConfig]] = DDPMConfig
+    accepts: ClassVar[frozenset[str]] = frozenset({"timesteps"})
+    config: DDPMConfig
+
+    def step(
+        self,
+        model_output: Tensor,
+        timestep: Timestep,
+        sample: Tensor,
+        generator: Generators = None,
+        return_dict: bool = True,
+    ) -> SchedulerOutput:
+        """One draw from the posterior of arXiv:2006.11239, eq. 7; see `Scheduler.step`.
+
+        With a learned variance `model_output` is `[batch, 2 · channels, ...]`.
+        """
+        t = self._value_of(timestep)
+        alpha_bar, alpha_bar_prev = self._alpha_bars[t], self._alpha_bar_before(t)
+        alpha = alpha_bar / alpha_bar_prev
+        beta = 1 - alpha
+        noise_pred, log_or_variance = self._split(model_output, sample)
+
+        original = self._original(noise_pred, sample, alpha_bar)
+        prev_sample = noise.combine(
+            (math.sqrt(alpha_bar_prev) * beta / (1 - alpha_bar), original),
+            (math.sqrt(alpha) * (1 - alpha_bar_prev) / (1 - alpha_bar), sample),
+        )
+        if t > 0:
+            fresh = noise.randn_like(noise_pred, generator)
+            smallest = max((1 - alpha_bar_prev) / (1 - alpha_bar) * beta, 1e-20)
+            std = self._std(smallest, beta, log_or_variance)
+            prev_sample = (
+                prev_sample + std * fresh
+                if isinstance(std, Tensor)
+                else noise.combine((1.0, prev_sample), (std, fresh))
+            )
+        return SchedulerOutput(prev_sample, original)
+
+    def _alpha_bar_before(self, t: int) -> float:
+        following = self.index_for_timestep(t) + 1
+        is_last = following >= len(self._schedule)
+        return 1.0 if is_last else self._alpha_bars[int(self._schedule[following])]
+
+    def _split(self, model_output: Tensor, sample: Tensor) -> tuple[Tensor, Tensor | None]:
+        if not self.config.variance_type.startswith("learned"):
+            return model_output, None
+        channels = sample.shape[1]
+        if model_output.shape[1] != 2 * channels:
+            raise ValueError(
+                f"variance_type {self.config.variance_type!r} needs {2 * channels} channels of "
+                f"model output for {channels} of the sample, not {model_output.shape[1]}; use a "
+                'model that learns its variance, or variance_type="fixed_small".'
+            )
+        return model_output[:, :channels], model_output[:, channels:]
+
+    def _std(self, smallest: float, largest: float, learned: Tensor | None) -> float | Tensor:
+        """The noise's standard deviation, from the least and the greatest sensible variance."""
+        if learned is None:
+            is_small = self.config.variance_type.startswith("fixed_small")
+            return math.sqrt(smallest if is_small else largest)
+        if self.config.variance_type == "learned":
+            return learned.sqrt()
+        share = (learned + 1) / 2
+        log_variance = share * math.log(largest) + (1 - share) * math.log(smallest)
+        return (0.5 * log_variance).exp()

@@ -1,0 +1,92 @@
+"""Heun's method in sigma: Karras et al. (2022), arXiv:2206.00364, algorithm 1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from dpnb.schedulers import noise
+from dpnb.schedulers.config import SchedulerConfig
+from dpnb.schedulers.noise import Generators
+from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
+from dpnb.schedulers.spacing import Array
+from dpnb.schedulers.variance_exploding import VarianceExplodingScheduler
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HeunDiscreteConfig(SchedulerConfig):
+    """Settings of `HeunDiscreteScheduler`; with `clip_sample` predicted originals are clipped."""
+
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+    use_karras_sigmas: bool = False
+    use_exponential_sigmas: bool = False
+    use_beta_sigmas: bool = False
+    clip_sample: bool = False
+    clip_sample_range: float = 1.0
+
+
+class _Trial(NamedTuple):
+    """An Euler step that awaits its correction; `drift` is its slope times `sigma`."""
+
+    sample: Tensor
+    drift: Tensor
+    sigma: float
+
+
+class HeunDiscreteScheduler(VarianceExplodingScheduler):
+    """The trapezoidal rule: an Euler step on trial, then one with the mean of both ends' slopes.
+
+    Each noise level but the first is in `timesteps` twice, as the end of one step and the start of
+    the next; the last step goes to sigma 0 and is Euler's alone.
+    """
+
+    config_class: ClassVar[type[SchedulerConfig]] = HeunDiscreteConfig
+    accepts: ClassVar[frozenset[str]] = frozenset({"timesteps"})
+    order: ClassVar[int] = 2
+    config: HeunDiscreteConfig
+    _trial: _Trial | None
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._trial = None
+        self._lay_out(np.repeat(self.timesteps.numpy(), 2)[1:], None)
+
+    def step(
+        self,
+        model_output: Tensor,
+        timestep: Timestep,
+        sample: Tensor,
+        *,
+        generator: Generators = None,
+        return_dict: bool = True,
+    ) -> SchedulerOutput:
+        """Lines 4 and 5, or 7 and 8, of arXiv:2206.00364, algorithm 1; see `Scheduler.step`."""
+        index = self._current_index(timestep)
+        sigma, sigma_next = self._sigmas[index], self._sigmas[index + 1]
+        original = self._original(model_output, sample, sigma)
+        if self.config.clip_sample:
+            limit = self.config.clip_sample_range
+            original = original.clamp(-limit, limit)
+        drift = sample - original
+        if self._trial is None:
+            prev_sample = noise.combine((1.0, sample), ((sigma_next - sigma) / sigma, drift))
+            self._trial = _Trial(sample, drift, sigma)
+        else:
+            start, half = self._trial, (sigma - self._trial.sigma) / 2
+            prev_sample = noise.combine(
+                (1.0, start.sample), (half / start.sigma, start.drift), (half / sigma, drift)
+            )
+            self._trial = None
+        self._step_index = index + 1
+        return SchedulerOutput(prev_sample, original)
+
+    def _plan(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
+        self._trial = None
+        return np.repeat(super()._plan(count, timesteps, sigmas), 2)[1:]
+
+    def _keep_sigmas(self, levels: Array, final: float) -> None:
+        super()._keep_sigmas(np.repeat(levels, 2)[1:], final)

@@ -1,0 +1,128 @@
+"""Latent consistency models: Luo et al. (2023), arXiv:2310.04378."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from dpnb.devices import Device
+from dpnb.schedulers import noise
+from dpnb.schedulers.config import SchedulerConfig, check_steps
+from dpnb.schedulers.noise import BetaSchedule, Generators
+from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
+from dpnb.schedulers.spacing import Array
+from dpnb.schedulers.variance_preserving import (
+    VariancePreservingConfig,
+    VariancePreservingScheduler,
+    amplitudes,
+)
+
+SIGMA_DATA = 0.5
+"""The standard deviation of the data in the boundary condition."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LCMConfig(VariancePreservingConfig):
+    """Settings of `LCMScheduler`.
+
+    `original_inference_steps` is the number of DDIM steps that the model was distilled from; a
+    run visits some of them. `timestep_scaling` sharpens the boundary condition.
+    """
+
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+    beta_schedule: BetaSchedule = "scaled_linear"
+    clip_sample: bool = False
+    set_alpha_to_one: bool = True
+    original_inference_steps: int = 50
+    timestep_scaling: float = 10.0
+
+
+class LCMScheduler(VariancePreservingScheduler):
+    """LCM: each step leaps to the end and goes back part of the way with fresh noise.
+
+    The second entry of a step's output is the denoised sample, after the boundary condition.
+    """
+
+    config_class: ClassVar[type[SchedulerConfig]] = LCMConfig
+    accepts: ClassVar[frozenset[str]] = frozenset({"timesteps"})
+    config: LCMConfig
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._distilled = self._distilled_timesteps(None, 1.0)
+
+    def set_timesteps(
+        self,
+        num_inference_steps: int | None = None,
+        device: Device | None = None,
+        timesteps: Sequence[int] | None = None,
+        sigmas: Sequence[float] | None = None,
+        *,
+        original_inference_steps: int | None = None,
+        strength: float = 1.0,
+    ) -> None:
+        """Lay out a run; see `Scheduler.set_timesteps`.
+
+        Args:
+            num_inference_steps: as there.
+            device: as there.
+            timesteps: as there.
+            sigmas: as there.
+            original_inference_steps: in place of the configuration's.
+            strength: the share of the schedule to run, from its end, for images to start from.
+        """
+        self._distilled = self._distilled_timesteps(original_inference_steps, strength)
+        if timesteps is not None:
+            kept = min(int(len(timesteps) * strength), len(timesteps))
+            timesteps = timesteps[len(timesteps) - kept :]
+        super().set_timesteps(num_inference_steps, device, timesteps, sigmas)
+
+    def step(
+        self,
+        model_output: Tensor,
+        timestep: Timestep,
+        sample: Tensor,
+        generator: Generators = None,
+        return_dict: bool = True,
+    ) -> SchedulerOutput:
+        """One step of multistep sampling, arXiv:2310.04378, algorithm 3; see `Scheduler.step`."""
+        index = self._current_index(timestep)
+        t = int(self._schedule[index])
+        skip, out = self._boundary(t)
+        original = self._original(model_output, sample, self._alpha_bars[t])
+        denoised = noise.combine((out, original), (skip, sample))
+        self._step_index = index + 1
+        if index + 1 == len(self._schedule):
+            return SchedulerOutput(denoised, denoised)
+
+        alpha, sigma = amplitudes(self._alpha_bars[int(self._schedule[index + 1])])
+        fresh = noise.randn_like(model_output, generator, dtype=denoised.dtype)
+        return SchedulerOutput(noise.combine((alpha, denoised), (sigma, fresh)), denoised)
+
+    def _plan(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
+        if timesteps is not None:
+            return timesteps.astype(np.int64)
+        distilled = self._distilled[::-1]
+        if count > len(distilled):
+            raise ValueError(
+                f"num_inference_steps is {count}, but only {len(distilled)} of the "
+                "original_inference_steps are there at this strength; take fewer, or raise either."
+            )
+        return distilled[np.linspace(0, len(distilled), count, endpoint=False).astype(np.int64)]
+
+    def _distilled_timesteps(self, original_steps: int | None, strength: float) -> Array:
+        asked = self.config.original_inference_steps if original_steps is None else original_steps
+        steps = check_steps(asked, len(self))
+        return np.arange(1, int(steps * strength) + 1) * (len(self) // steps) - 1
+
+    def _boundary(self, timestep: int) -> tuple[float, float]:
+        """`(c_skip, c_out)`: Song et al. (2023), arXiv:2303.01469, appendix C."""
+        scaled = timestep * self.config.timestep_scaling
+        spread = scaled**2 + SIGMA_DATA**2
+        return SIGMA_DATA**2 / spread, scaled / math.sqrt(spread)

@@ -1,0 +1,95 @@
+"""Linear multistep in sigma, of Katherine Crowson's k-diffusion."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from dpnb.schedulers import noise
+from dpnb.schedulers.config import SchedulerConfig
+from dpnb.schedulers.noise import Generators
+from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
+from dpnb.schedulers.spacing import Array
+from dpnb.schedulers.variance_exploding import VarianceExplodingScheduler
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LMSDiscreteConfig(SchedulerConfig):
+    """Settings of `LMSDiscreteScheduler`."""
+
+    use_karras_sigmas: bool = False
+    use_exponential_sigmas: bool = False
+    use_beta_sigmas: bool = False
+
+
+class LMSDiscreteScheduler(VarianceExplodingScheduler):
+    """Adams-Bashforth steps on the uneven grid of sigmas."""
+
+    config_class: ClassVar[type[SchedulerConfig]] = LMSDiscreteConfig
+    config: LMSDiscreteConfig
+    _slopes: deque[Tensor]
+
+    def step(
+        self,
+        model_output: Tensor,
+        timestep: Timestep,
+        sample: Tensor,
+        order: int = 4,
+        *,
+        generator: Generators = None,
+        return_dict: bool = True,
+    ) -> SchedulerOutput:
+        """Integrate the polynomial through the last `order` slopes; see `Scheduler.step`.
+
+        The weights are those of the place in the schedule, also where a run begins amid it and
+        the first slopes are missing: then the terms that there are count, as in diffusers.
+        """
+        index = self._current_index(timestep)
+        original = self._original(model_output, sample, self._sigmas[index])
+        self._slopes.appendleft((sample - original) / self._sigmas[index])
+        while len(self._slopes) > order:
+            self._slopes.pop()
+
+        visited = self._sigmas[index + 1 - min(index + 1, order) : index + 1][::-1]
+        weights = lagrange_integrals(visited, self._sigmas[index], self._sigmas[index + 1])
+        terms = zip(weights, self._slopes, strict=False)
+        prev_sample = noise.combine((1.0, sample), *terms)
+        self._step_index = index + 1
+        return SchedulerOutput(prev_sample, original)
+
+    def _plan(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
+        self._slopes = deque()
+        return super()._plan(count, timesteps, sigmas)
+
+
+def lagrange_integrals(nodes: Sequence[float], start: float, end: float) -> list[float]:
+    """The integrals from `start` to `end` of the Lagrange polynomials on `nodes`, in their order.
+
+    Gauss-Legendre quadrature on `n` points, exact up to degree `2 n - 1`.
+    """
+    points, point_weights = _gauss_legendre((len(nodes) + 1) // 2)
+    half, middle = (end - start) / 2, (end + start) / 2
+    places = [middle + half * point for point in points]
+    weights = [half * weight for weight in point_weights]
+    return [
+        sum(w * _lagrange(nodes, which, x) for x, w in zip(places, weights, strict=True))
+        for which in range(len(nodes))
+    ]
+
+
+@cache
+def _gauss_legendre(count: int) -> tuple[list[float], list[float]]:
+    points, weights = np.polynomial.legendre.leggauss(count)
+    return points.tolist(), weights.tolist()
+
+
+def _lagrange(nodes: Sequence[float], which: int, place: float) -> float:
+    others = [node for index, node in enumerate(nodes) if index != which]
+    return math.prod((place - other) / (nodes[which] - other) for other in others)

@@ -1,0 +1,141 @@
+"""Pseudo numerical methods for diffusion models: Liu et al. (2022), arXiv:2202.09778."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from dpnb.schedulers import noise
+from dpnb.schedulers.config import SchedulerConfig
+from dpnb.schedulers.noise import Generators
+from dpnb.schedulers.scheduler import Scheduler, SchedulerOutput, Timestep
+from dpnb.schedulers.spacing import Array, TimestepSpacing
+from dpnb.schedulers.variance_preserving import amplitudes
+
+ADAMS_BASHFORTH: tuple[tuple[float, ...], ...] = (
+    (1.0,),
+    (3 / 2, -1 / 2),
+    (23 / 12, -16 / 12, 5 / 12),
+    (55 / 24, -59 / 24, 37 / 24, -9 / 24),
+)
+"""Weights of the newest predictions, the newest first, by how many there are."""
+
+RUNGE_KUTTA = (1 / 6, 1 / 3, 1 / 3, 1 / 6)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PNDMConfig(SchedulerConfig):
+    """Settings of `PNDMScheduler`.
+
+    With `skip_prk_steps` the multistep method starts by itself, at one evaluation more, in place
+    of three Runge-Kutta steps of four evaluations.
+    """
+
+    prediction_types: ClassVar[tuple[str, ...]] = ("epsilon", "v_prediction")
+
+    timestep_spacing: TimestepSpacing = "leading"
+    skip_prk_steps: bool = False
+    set_alpha_to_one: bool = False
+
+
+class PNDMScheduler(Scheduler):
+    """PNDM: a linear multistep method of order four on the transfer function of DDIM.
+
+    Each step needs its timestep's value, which it takes by the rule of `DDIMScheduler`; which
+    formula it uses is counted from `set_timesteps`.
+    """
+
+    config_class: ClassVar[type[SchedulerConfig]] = PNDMConfig
+    config: PNDMConfig
+    _predictions: list[Tensor]
+    _stages: list[Tensor]
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._alpha_bars: list[float] = self.alphas_cumprod.tolist()
+        self._final_alpha_bar = 1.0 if self.config.set_alpha_to_one else self._alpha_bars[0]
+        self._forget(0)
+
+    def step(
+        self,
+        model_output: Tensor,
+        timestep: Timestep,
+        sample: Tensor,
+        *,
+        generator: Generators = None,
+        return_dict: bool = True,
+    ) -> SchedulerOutput:
+        """One evaluation's step of arXiv:2202.09778, section 3; see `Scheduler.step`."""
+        t = self._value_of(timestep)
+        is_starting = self._evaluations < self._starting_evaluations
+        advance = self._runge_kutta if is_starting else self._linear_multistep
+        prev_sample = advance(model_output, t, sample)
+        self._evaluations += 1
+        return SchedulerOutput(prev_sample)
+
+    def _runge_kutta(self, model_output: Tensor, t: int, sample: Tensor) -> Tensor:
+        """Four evaluations from one sample, at its time, twice halfway, and at the end."""
+        stage = self._evaluations % 4
+        if stage == 0:
+            self._start, self._start_time, self._stages = sample, t, []
+            self._predictions.append(model_output)
+        self._stages.append(model_output)
+        to = t if stage % 2 else t - self._stride // 2
+        if stage == 3:
+            model_output = noise.combine(*zip(RUNGE_KUTTA, self._stages, strict=True))
+        return self._transfer(self._start, self._start_time, to, model_output)
+
+    def _linear_multistep(self, model_output: Tensor, t: int, sample: Tensor) -> Tensor:
+        """Adams-Bashforth; the second evaluation repeats the first step with the mean slope."""
+        if self._evaluations == 1:
+            mean = noise.combine((0.5, model_output), (0.5, self._predictions[-1]))
+            return self._transfer(self._start, t + self._stride, t, mean)
+        if self._evaluations == 0:
+            self._start = sample
+        self._predictions = [*self._predictions[-3:], model_output]
+        weights = ADAMS_BASHFORTH[len(self._predictions) - 1]
+        slope = noise.combine(*zip(weights, reversed(self._predictions), strict=True))
+        return self._transfer(sample, t, t - self._stride, slope)
+
+    def _transfer(self, sample: Tensor, t: int, to: int, model_output: Tensor) -> Tensor:
+        """From time `t` to time `to` along `model_output`: arXiv:2202.09778, eq. 9."""
+        here = self._alpha_bars[t]
+        there = self._alpha_bars[to] if to >= 0 else self._final_alpha_bar
+        a, b = noise.noise_weights(self.config.prediction_type, *amplitudes(here))
+        slope = (here - there) / (
+            here * math.sqrt(1 - there) + math.sqrt(here * (1 - here) * there)
+        )
+        return noise.combine(
+            (math.sqrt(there / here) + slope * a, sample), (slope * b, model_output)
+        )
+
+    def _plan(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
+        visits: list[int] = super()._plan(count, timesteps, sigmas).tolist()
+        self._stride = len(self) // count
+        if self.config.skip_prk_steps:
+            self._forget(0)
+            return np.array(visits[:2] + visits[1:2] + visits[2:], dtype=np.int64)
+        if count < 4:
+            raise ValueError(
+                f"num_inference_steps is {count}; the Runge-Kutta start needs at least 4. Take "
+                "more steps, or set skip_prk_steps=True."
+            )
+        start = [
+            time
+            for t, to in pairwise(visits[:4])
+            for time in (t, *[to + self._stride // 2] * 2, to)
+        ]
+        self._forget(len(start))
+        return np.array(start + visits[3:], dtype=np.int64)
+
+    def _forget(self, starting_evaluations: int) -> None:
+        self._starting_evaluations = starting_evaluations
+        self._evaluations = 0
+        self._predictions = []
+        self._stages = []
+        self._start_time = 0

@@ -1,0 +1,162 @@
+"""UniPC, a unified predictor-corrector: Zhao et al. (2023), arXiv:2302.04867."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from torch import Tensor
+
+from dpnb.schedulers import noise
+from dpnb.schedulers.config import SchedulerConfig, check_choice
+from dpnb.schedulers.log_snr import LogSNRConfig, LogSNRScheduler
+from dpnb.schedulers.noise import Generators
+from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
+from dpnb.schedulers.spacing import Array
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class UniPCMultistepConfig(LogSNRConfig):
+    """Settings of `UniPCMultistepScheduler`.
+
+    With `predict_x0` the predicted original is extrapolated, else the noise. `solver_type` is the
+    function B(h) of the paper's section 3.1; names of other solvers' types count as `"bh2"`. Steps
+    in `disable_corrector` are not corrected. A `solver_p` in place of the predictor is not
+    supported. `sigma_min` and `sigma_max` bound karras, exponential and beta sigmas.
+    """
+
+    predict_x0: bool = True
+    solver_type: str = "bh2"
+    disable_corrector: tuple[int, ...] = ()
+    solver_p: object = None
+    sigma_min: float | None = None
+    sigma_max: float | None = None
+    shift_terminal: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.solver_type in ("midpoint", "heun", "logrho"):
+            object.__setattr__(self, "solver_type", "bh2")
+        check_choice("solver_type", self.solver_type, ("bh1", "bh2"))
+        if self.solver_order < 1:
+            raise ValueError(f"solver_order is {self.solver_order}; choose 1 or above.")
+        if self.final_sigmas_type == "zero" and not self.predict_x0:
+            raise ValueError(
+                "With predict_x0=False a run cannot end at sigma 0, where noise is not defined; "
+                'set final_sigmas_type="sigma_min".'
+            )
+        if self.solver_p is not None or self.shift_terminal is not None:
+            raise ValueError("solver_p and shift_terminal are not supported; leave them at None.")
+
+
+class UniPCMultistepScheduler(LogSNRScheduler):
+    """UniPC of any order: each model output first corrects its sample, then predicts the next."""
+
+    config_class: ClassVar[type[SchedulerConfig]] = UniPCMultistepConfig
+    config: UniPCMultistepConfig
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._last_sample: Tensor | None = None
+        self._last_order = 0
+
+    def step(
+        self,
+        model_output: Tensor,
+        timestep: Timestep,
+        sample: Tensor,
+        *,
+        generator: Generators = None,
+        return_dict: bool = True,
+    ) -> SchedulerOutput:
+        """UniC, arXiv:2302.04867, algorithm 1, then UniP, algorithm 2; see `Scheduler.step`.
+
+        The output's second entry is there where the predicted original is what is extrapolated.
+        """
+        index = self._current_index(timestep)
+        config = self.config
+        convert = self._original if config.predict_x0 else self._noise
+        output = convert(model_output, sample, index)
+        if self._last_sample is not None and index - 1 not in config.disable_corrector:
+            sample = self._advance(self._last_sample, index - 1, self._last_order, output)
+        self._remember(output)
+        self._last_sample, self._last_order = sample, self._order(index)
+        prev_sample = self._advance(sample, index, self._last_order)
+        self._step_index = index + 1
+        return SchedulerOutput(prev_sample, output if config.predict_x0 else None)
+
+    def _advance(
+        self, sample: Tensor, index: int, order: int, reached: Tensor | None = None
+    ) -> Tensor:
+        """From `index` to the next entry: UniP, or UniC once what it `reached` is known."""
+        newest = self._outputs[0]
+        h = self._lambdas[index + 1] - self._lambdas[index]
+        scale, share, signed = self._scales(index, h)
+        places = [
+            (self._lambdas[index - back] - self._lambdas[index]) / h for back in range(1, order)
+        ]
+        outputs = self._outputs[1:order]
+        if reached is not None:
+            places, outputs = [*places, 1.0], [*outputs, reached]
+
+        weights = [
+            -scale * weight / place
+            for weight, place in zip(self._solved(places, signed), places, strict=True)
+        ]
+        own = -scale * math.expm1(signed) - sum(weights)
+        return noise.combine(
+            (share, sample), (own, newest), *zip(weights, outputs, strict=True)
+        ).to(sample.dtype)
+
+    def _scales(self, index: int, h: float) -> tuple[float, float, float]:
+        """The scale of outputs, the share of the sample that stays, and h with its sign."""
+        alpha, sigma = self._alphas[index + 1], self._stds[index + 1]
+        if self.config.predict_x0:
+            return alpha, sigma / self._stds[index], -h
+        return sigma, alpha / self._alphas[index], h
+
+    def _solved(self, places: list[float], h: float) -> list[float]:
+        """B(h) times the weights `a` of the differences at `places`: theorem 3.1.
+
+        A single difference has weight 1/2 in place of the solution, as in the authors' code.
+        """
+        amount = h if self.config.solver_type == "bh1" else math.expm1(h)
+        if len(places) == 1:
+            return [0.5 * amount]
+        powers = np.vander(np.array(places), increasing=True).T
+        values: list[float] = np.linalg.solve(powers, _phis(h, len(places))).tolist()
+        return values
+
+    def _order(self, index: int) -> int:
+        """The order of this step: lower at the start, and at the end where asked or unavoidable."""
+        if self._lambdas[index + 1] in (math.inf, self._lambdas[index]):
+            return 1
+        order = min(self.config.solver_order, len(self._outputs))
+        left = len(self._schedule) - index
+        return min(order, left) if self.config.lower_order_final else order
+
+    def _plan(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
+        config = self.config
+        planned = self._spaced(count, len(self)).astype(np.int64)
+        smallest = float(self._train_sigmas[0])
+        if config.sigma_spacing is None:
+            levels = self._levels(planned)
+        else:
+            levels, planned = self._respaced(config.sigma_spacing, count)
+            smallest = float(levels[-1])
+            if config.sigma_spacing == "karras":
+                planned = planned.round()
+        self._keep_sigmas(levels, 0.0 if config.final_sigmas_type == "zero" else smallest)
+        self._last_sample, self._last_order = None, 0
+        return planned.astype(np.int64)
+
+
+def _phis(h: float, count: int) -> list[float]:
+    """`k! · h · phi_{k+1}(h)` for `k` from 1 to `count`: theorem 3.1."""
+    phis, phi = [], math.expm1(h)
+    for k in range(1, count + 1):
+        phi = phi / h - 1 / math.factorial(k)
+        phis.append(phi * math.factorial(k))
+    return phis

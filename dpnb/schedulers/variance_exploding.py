@@ -1,0 +1,113 @@
+"""Schedulers that work on `original + sigma · noise`, as k-diffusion does.
+
+Karras et al. (2022), arXiv:2206.00364; its appendix C brings models that were trained on samples of
+unit variance into this form.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dpnb.schedulers import noise, spacing
+from dpnb.schedulers.config import SchedulerConfig
+from dpnb.schedulers.scheduler import Scheduler, Timestep
+from dpnb.schedulers.spacing import Array
+
+
+class VarianceExplodingScheduler(Scheduler):
+    """Base of the schedulers that step from one sigma to the next.
+
+    Attributes:
+        sigmas: the noise levels of the run and the one it ends at, float32 on the CPU.
+    """
+
+    config: SchedulerConfig
+    sigmas: Tensor
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        if self.config.get("rescale_betas_zero_snr", False):
+            self.alphas_cumprod[-1] = noise.TERMINAL_ALPHA_BAR
+        self._train_sigmas = noise.sigmas(self.alphas_cumprod).numpy()
+        self._keep_sigmas(self._train_sigmas[::-1], 0.0)
+        self._lay_out(np.arange(len(self), dtype=np.float32)[::-1].copy(), None)
+
+    @property
+    def init_noise_sigma(self) -> float:
+        """The standard deviation of the first sample, which may hold a signal of variance 1."""
+        largest = max(self._sigmas)
+        return largest if self.config.timestep_spacing != "leading" else math.hypot(largest, 1)
+
+    def scale_model_input(self, sample: Tensor, timestep: Timestep | None = None) -> Tensor:
+        """`sample` at unit variance, as the model expects it; arXiv:2206.00364, table 1, c_in."""
+        index = self._current_index(float("nan") if timestep is None else timestep)
+        return sample / math.hypot(self._sigmas[index], 1)
+
+    def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """`original_samples` `[batch, ...]` as they stand at the run's `timesteps` `[batch]`.
+
+        Where the run has begun, or its beginning was set, that is the place; else the timesteps
+        are looked for, which waits for their device.
+        """
+        sigmas = [self._sigmas[index] for index in self._indices(timesteps)]
+        return original_samples + noise * per_sample(sigmas, original_samples)
+
+    def _original(self, model_output: Tensor, sample: Tensor, sigma: float) -> Tensor:
+        """The original that `model_output` foresees: the denoiser D of arXiv:2206.00364, eq. 3."""
+        if self.config.prediction_type == "epsilon":
+            return noise.combine((1.0, sample), (-sigma, model_output))
+        if self.config.prediction_type == "v_prediction":
+            variance = sigma**2 + 1
+            return noise.combine(
+                (1 / variance, sample), (-sigma / math.sqrt(variance), model_output)
+            )
+        return model_output
+
+    def _plan(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
+        config = self.config
+        if timesteps is None:
+            timesteps = spacing.spaced(
+                config.timestep_spacing, count, len(self), config.steps_offset
+            )
+        timesteps = timesteps.astype(np.float32)
+        levels = self._levels(timesteps)
+        if config.sigma_spacing is not None:
+            levels = spacing.respaced(config.sigma_spacing, count, *self._bounds(levels))
+            timesteps = spacing.timesteps_of(levels, np.log(self._train_sigmas))
+        self._keep_sigmas(levels, self._final_sigma())
+        return timesteps.astype(np.float32)
+
+    def _levels(self, timesteps: Array) -> Array:
+        """The noise levels at `timesteps`, which may be fractions."""
+        levels: Array = np.interp(timesteps, np.arange(len(self)), self._train_sigmas)
+        return levels
+
+    def _final_sigma(self) -> float:
+        return 0.0
+
+    def _bounds(self, levels: Array) -> tuple[float, float]:
+        """The smallest and the largest sigma: those configured, else those of `levels`."""
+        smallest, largest = self.config.get("sigma_min"), self.config.get("sigma_max")
+        return (
+            float(levels[-1]) if smallest is None else smallest,
+            float(levels[0]) if largest is None else largest,
+        )
+
+    def _keep_sigmas(self, levels: Array, final: float) -> None:
+        table = np.append(levels, final).astype(np.float32)
+        self.sigmas = torch.from_numpy(table)
+        self._sigmas: list[float] = table.tolist()
+
+
+def per_sample(values: list[float], like: Tensor) -> Tensor | float:
+    """`values`, one per entry of the batch, shaped to multiply `like`; a number if all agree."""
+    if len(set(values)) == 1:
+        return values[0]
+    return torch.tensor(values, dtype=like.dtype, device=like.device).view(
+        -1, *[1] * (like.ndim - 1)
+    )

@@ -1,0 +1,56 @@
+"""Schedulers that work on `alpha · original + sigma · noise` of unit variance."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from dpnb.schedulers import noise
+from dpnb.schedulers.config import SchedulerConfig
+from dpnb.schedulers.scheduler import Scheduler
+from dpnb.schedulers.spacing import TimestepSpacing
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class VariancePreservingConfig(SchedulerConfig):
+    """What to do with predicted originals: threshold them, or else clip them, or neither."""
+
+    timestep_spacing: TimestepSpacing = "leading"
+    clip_sample: bool = True
+    clip_sample_range: float = 1.0
+    thresholding: bool = False
+    dynamic_thresholding_ratio: float = 0.995
+    sample_max_value: float = 1.0
+    rescale_betas_zero_snr: bool = False
+
+
+class VariancePreservingScheduler(Scheduler):
+    """Base of the schedulers that look `alphas_cumprod` up by timestep."""
+
+    config_class: ClassVar[type[SchedulerConfig]] = VariancePreservingConfig
+    config: VariancePreservingConfig
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._alpha_bars: list[float] = self.alphas_cumprod.tolist()
+
+    def _original(self, model_output: Tensor, sample: Tensor, alpha_bar: float) -> Tensor:
+        """The original that `model_output` foresees, clipped as the configuration says."""
+        config = self.config
+        a, b = noise.original_weights(config.prediction_type, *amplitudes(alpha_bar))
+        original = noise.combine((a, sample), (b, model_output))
+        if config.thresholding:
+            return noise.threshold(
+                original, config.dynamic_thresholding_ratio, config.sample_max_value
+            )
+        if config.clip_sample:
+            return original.clamp(-config.clip_sample_range, config.clip_sample_range)
+        return original
+
+
+def amplitudes(alpha_bar: float) -> tuple[float, float]:
+    """Those of signal and noise, `(alpha, sigma)`, where the signal's variance is `alpha_bar`."""
+    return math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
