@@ -1,0 +1,1 @@
+"""Between disk and objects: folders, hub repositories, weight files, indexes and configurations."""

@@ -42,7 +42,8 @@ class Config(Mapping[str, Any]):
             settings = {name: settings[name] for name in settings.given}
         defaulted = settings.get("_use_default_values", ())
         settings = {name: v for name, v in settings.items() if name not in defaulted}
-        known, extra = {}, {}
+        known: dict[str, Any] = {}
+        extra: dict[str, Any] = {}
         for name, value in settings.items():
             if not name.startswith("_"):
                 (known if name in cls.names() else extra)[name] = _freeze(value)

@@ -1,0 +1,225 @@
+"""Components that transformers makes: text encoders, tokenizers, image processors, CLIP models."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from dpnb.errors import CheckpointError
+from dpnb.loading.config import read_json
+from dpnb.loading.filenames import WeightName
+from dpnb.loading.info import LoadingInfo
+from dpnb.loading.keymaps import match_clip
+from dpnb.loading.quiet import quiet_transformers
+from dpnb.loading.weights import find_weights, read_weights, write_weights
+
+logger = logging.getLogger(__name__)
+
+STEM = "model"
+
+_CLIP_TYPES = frozenset({"clip", "clip_text_model", "clip_vision_model"})
+
+
+def load_part(
+    cls: type[Any],
+    folder: Path,
+    *,
+    dtype: torch.dtype | None = None,
+    device: torch.device | None = None,
+    variant: str | None = None,
+    use_safetensors: bool | None = None,
+) -> tuple[Any, LoadingInfo]:
+    """The component of class `cls` in `folder`, and how its weights agreed with it.
+
+    CLIP models are built without weights and take those of the file as they are mapped; other
+    models, tokenizers and processors are loaded by transformers.
+
+    Args:
+        cls: A class that transformers defines, or one of ours derived from `PreTrainedModel`.
+        folder: A local folder.
+        dtype: For floating weights; `None` keeps the file's.
+        device: Where weights go, straight from the file; `None` is the CPU.
+        variant: As for `find_weights`.
+        use_safetensors: As for `find_weights`.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or the weights are not this model's.
+    """
+    from transformers import PreTrainedModel
+
+    if not folder.is_dir():
+        raise CheckpointError(f"{folder} is not a folder; download or save the pipeline again.")
+    with quiet_transformers(), _explained(cls, folder):
+        if not issubclass(cls, PreTrainedModel):
+            return cls.from_pretrained(folder), LoadingInfo()
+        paths = find_weights(folder, STEM, variant=variant, use_safetensors=use_safetensors)
+        if _is_plain_clip(cls, folder):
+            model, info = _load_clip(cls, folder, paths, dtype, device)
+        else:
+            model, info = _load_model(cls, folder, paths, dtype, device)
+    _check(cls, folder, info)
+    return model.eval(), info
+
+
+def save_part(
+    part: Any,
+    folder: Path,
+    *,
+    variant: str | None = None,
+    max_shard_size: int | str | None = None,
+    safe_serialization: bool = True,
+) -> None:
+    """Write `part` into `folder`, so that any version of transformers reads it.
+
+    Raises:
+        ValueError: weights are on the meta device, or `max_shard_size` is not a size.
+    """
+    is_model = isinstance(part, nn.Module)
+    folder.mkdir(parents=True, exist_ok=True)
+    with quiet_transformers():
+        if not is_model:
+            _save_processor(part, folder)
+        elif "quantization_config" in vars(part.config):
+            part.save_pretrained(folder, variant=variant)
+        else:
+            _save_settings(part, folder)
+            write_weights(
+                _portable_state(part),
+                folder,
+                STEM,
+                variant=variant,
+                max_shard_size=max_shard_size,
+                safe_serialization=safe_serialization,
+            )
+
+
+def _is_plain_clip(cls: Any, folder: Path) -> bool:
+    is_quantized = "quantization_config" in read_json(folder / "config.json")
+    return cls.config_class.model_type in _CLIP_TYPES and not is_quantized
+
+
+def _load_clip(
+    cls: Any,
+    folder: Path,
+    paths: tuple[Path, ...],
+    dtype: torch.dtype | None,
+    device: torch.device | None,
+) -> tuple[Any, LoadingInfo]:
+    config = cls.config_class.from_pretrained(folder)
+    with torch.device("meta"):
+        model = cls(config)
+    expected = model.state_dict()
+    state = match_clip(read_weights(paths, dtype=dtype, device=device), expected)
+    mismatched = [k for k, v in expected.items() if k in state and state[k].shape != v.shape]
+    info = LoadingInfo(
+        missing=tuple(k for k in expected if k not in state),
+        unexpected=tuple(k for k in state if k not in expected),
+        mismatched=tuple(mismatched),
+    )
+    fitting = {k: v for k, v in state.items() if k in expected and k not in mismatched}
+    model.load_state_dict(fitting, strict=False, assign=True)
+    _number_positions(model, device)
+    model.config.dtype = model.dtype
+    model.name_or_path = str(folder)
+    return model, info
+
+
+def _number_positions(model: nn.Module, device: torch.device | None) -> None:
+    """Give the one kind of buffer that CLIP computes, and no file holds, its values."""
+    for module in model.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            if name == "position_ids":
+                positions = torch.arange(buffer.shape[-1], device=device or "cpu")
+                module.register_buffer(name, positions.expand(buffer.shape), persistent=False)
+
+
+def _load_model(
+    cls: Any,
+    folder: Path,
+    paths: tuple[Path, ...],
+    dtype: torch.dtype | None,
+    device: torch.device | None,
+) -> tuple[Any, LoadingInfo]:
+    name = WeightName.parse(paths[0].name)
+    model, info = cls.from_pretrained(
+        folder,
+        dtype="auto" if dtype is None else dtype,
+        variant=None if name is None else name.variant,
+        use_safetensors=paths[0].suffix == ".safetensors",
+        local_files_only=True,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+    )
+    return (model if device is None else model.to(device)), LoadingInfo(
+        missing=tuple(sorted(info["missing_keys"])),
+        unexpected=tuple(sorted(info["unexpected_keys"])),
+        mismatched=tuple(sorted(key[0] for key in info["mismatched_keys"])),
+    )
+
+
+def _check(cls: type[Any], folder: Path, info: LoadingInfo) -> None:
+    for names, verb in ((info.missing, "lacks"), (info.mismatched, "has other shapes for")):
+        if names:
+            raise CheckpointError(
+                f"{folder} {verb} {len(names)} weights of {cls.__name__}, such as {names[0]!r}; "
+                "use the config.json that belongs to these weights, or download them again."
+            )
+    if info.unexpected:
+        logger.info(
+            "%s holds %d weights that %s does not use, such as %s.",
+            folder,
+            len(info.unexpected),
+            cls.__name__,
+            info.unexpected[0],
+        )
+
+
+@contextmanager
+def _explained(cls: type[Any], folder: Path) -> Iterator[None]:
+    from huggingface_hub.errors import StrictDataclassError
+
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(
+            f"transformers cannot load a {cls.__name__} from {folder} ({reason}); download or "
+            "save it again."
+        ) from error
+
+
+def _save_settings(model: Any, folder: Path) -> None:
+    model.config.architectures = [type(model).__name__]
+    model.config.dtype = str(model.dtype).removeprefix("torch.")
+    model.config.save_pretrained(folder)
+    if model.can_generate():
+        model.generation_config.save_pretrained(folder)
+
+
+def _portable_state(model: Any) -> dict[str, torch.Tensor]:
+    """Weights under the names that every version of transformers reads; tied ones once."""
+    prefix = "text_model." if type(model).__name__ == "CLIPTextModel" else ""
+    return {
+        name if name.startswith(prefix) else prefix + name: tensor
+        for name, tensor in model.state_dict().items()
+        if name not in model.all_tied_weights_keys
+    }
+
+
+def _save_processor(part: Any, folder: Path) -> None:
+    """Write a tokenizer or processor; a BPE also as the two files that transformers 4 reads."""
+    from transformers import PreTrainedTokenizerFast
+
+    part.save_pretrained(folder)
+    if isinstance(part, PreTrainedTokenizerFast):
+        model = part.backend_tokenizer.model
+        if type(model).__name__ == "BPE":
+            model.save(str(folder))

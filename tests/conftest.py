@@ -1,0 +1,26 @@
+"""What every test runs under: no network, no user's cache, and a hub on the loopback interface."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+
+os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="dpnb-tests-")
+os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
+os.environ["HF_HUB_DISABLE_XET"] = "1"
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"  # tiny networks: threads would only wait for one another
+
+import pytest
+
+from tests.hub_server import HubServer, serve
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A hub that serves nothing yet, and that is the one asked by default."""
+    with serve() as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        yield server
