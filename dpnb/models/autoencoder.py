@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -255,8 +255,8 @@ class MiddleBlock(nn.Module):
 
 
 def _resnets(in_channels: int, out_channels: int, count: int, groups: int) -> nn.ModuleList:
-    widths: Sequence[int] = (in_channels, *[out_channels] * count)
+    widths = (in_channels, *[out_channels] * count)
     return nn.ModuleList(
         ResnetBlock(width_in, width_out, groups=groups, eps=EPS)
-        for width_in, width_out in zip(widths, widths[1:], strict=False)
+        for width_in, width_out in pairwise(widths)
     )

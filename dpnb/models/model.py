@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,17 +14,14 @@ from typing_extensions import Self
 from dpnb.devices import Device, parse_device, parse_dtype
 from dpnb.errors import CheckpointError
 from dpnb.loading.config import Configured, read_json, report_unknown
+from dpnb.loading.hub import HubOptions, fetch
+from dpnb.loading.info import LoadingInfo
+from dpnb.loading.keymaps import rename
+from dpnb.loading.selection import select_model
+from dpnb.loading.staging import staged
+from dpnb.loading.weights import find_weights, read_weights, write_weights
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class LoadingInfo:
-    """How a file's weights agreed with a model's, by name."""
-
-    missing: tuple[str, ...] = ()
-    unexpected: tuple[str, ...] = ()
-    mismatched: tuple[str, ...] = ()
 
 
 class Model(nn.Module, Configured):
@@ -87,11 +83,16 @@ class Model(nn.Module, Configured):
         Raises:
             CheckpointError: a file is missing, damaged, or of another shape than its settings.
         """
-        from dpnb.loading.hub import HubOptions, fetch  # TEMP
         if dtype is not None and torch_dtype is not None:
             raise ValueError("dtype and torch_dtype mean the same; give one of them.")
         chosen = dtype if dtype is not None else torch_dtype
-        folder = fetch(str(path), lambda files: _model_files(files, subfolder), HubOptions(**hub))
+        folder = fetch(
+            path,
+            lambda files: select_model(
+                files, subfolder, variant=variant, use_safetensors=use_safetensors
+            ),
+            HubOptions(**hub),
+        )
         model, info = cls.load(
             folder / subfolder,
             dtype=torch.float32 if chosen is None else chosen,
@@ -116,8 +117,6 @@ class Model(nn.Module, Configured):
         ignore_mismatched_sizes: bool = False,
     ) -> tuple[Self, LoadingInfo]:
         """Load from the local `folder`; see `from_pretrained`."""
-        from dpnb.loading.weights import find_weights, read_weights # TEMP
-        from dpnb.loading.keymaps import rename # TEMP
         settings = read_json(folder / cls.config_name)
         files = find_weights(
             folder, cls.weights_name, variant=variant, use_safetensors=use_safetensors
@@ -170,8 +169,6 @@ class Model(nn.Module, Configured):
         max_shard_size: int | str | None = None,
     ) -> None:
         """Write settings and weights into a folder; what stood there stays until all is written."""
-        from dpnb.loading.staging import staged # TEMP
-        from dpnb.loading.weights import write_weights # TEMP
         with staged(Path(save_directory)) as folder:
             self.save_config(folder)
             write_weights(
@@ -186,24 +183,13 @@ class Model(nn.Module, Configured):
     def _materialise(self, names: tuple[str, ...], like: Tensor | None) -> None:
         """Give fresh values to the tensors `names`, in the dtype and on the device of `like`."""
         for owner in {name.rpartition(".")[0] for name in names}:
-            module = self.get_submodule(owner)
+            module: Any = self.get_submodule(owner)
             kept = {k: v for k, v in module.named_parameters(recurse=False) if not v.is_meta}
             module.to_empty(device="cpu" if like is None else like.device, recurse=False)
             if like is not None:
                 module.to(like.dtype)
             module.reset_parameters()
             module.load_state_dict(kept, strict=False, assign=True)
-
-
-def _model_files(files: Any, subfolder: str) -> list[str]:
-    prefix = f"{subfolder}/" if subfolder else ""
-    return [
-        name
-        for name in files
-        if name.startswith(prefix)
-        and "/" not in name.removeprefix(prefix)
-        and name.endswith((".json", ".safetensors", ".bin"))
-    ]
 
 
 def _report(class_name: str, source: Path, info: LoadingInfo) -> None:

@@ -98,7 +98,7 @@ class UpBlock(nn.Module):
         self.merge_skip = concatenate
 
     def forward(self, maps: list[Tensor], time: Tensor, context: Tensor) -> None:
-        """Replace the last of `maps`, and below it one skipped map for each layer, by the result."""
+        """Replace the last of `maps`, and one skipped map for each layer, by the result."""
         x = maps.pop()
         for i, resnet in enumerate(self.resnets):
             x = self.merge_skip(x, maps.pop())

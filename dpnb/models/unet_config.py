@@ -120,6 +120,7 @@ class UNetConfig(Config):
         """What each level of the network has, from the finest to the coarsest."""
         count = len(self.block_out_channels)
         heads = self.num_attention_heads or self.attention_head_dim
+        depths: Any = self.transformer_layers_per_block
         return tuple(
             Level(*values)
             for values in zip(
@@ -127,7 +128,7 @@ class UNetConfig(Config):
                 each(self.layers_per_block, count),
                 each(heads, count),
                 each(self.cross_attention_dim, count),
-                each(self.transformer_layers_per_block, count),
+                each(depths, count),
                 strict=True,
             )
         )

@@ -91,6 +91,12 @@ XL_BLOCKS: Settings = {
 }
 
 
+XL_SCHEDULER = (
+    "EulerDiscreteScheduler",
+    {**STABLE_DIFFUSION_BETAS, "timestep_spacing": "leading"},
+)
+
+
 @dataclass(frozen=True)
 class Architecture:
     """The settings of every component of a model.
@@ -154,7 +160,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         },
         vae={**VAE, "sample_size": 1024, "scaling_factor": 0.13025},
         text_encoders=(CLIP_L, OPEN_CLIP_G),
-        scheduler=("EulerDiscreteScheduler", {**STABLE_DIFFUSION_BETAS, "timestep_spacing": "leading"}),
+        scheduler=XL_SCHEDULER,
     ),
     "tiny-sd": Architecture(
         pipeline="StableDiffusionPipeline",
@@ -191,7 +197,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         },
         vae={**TINY_VAE, "scaling_factor": 0.13025},
         text_encoders=(TINY_CLIP, {**TINY_CLIP, "hidden_act": "gelu"}),
-        scheduler=("EulerDiscreteScheduler", {**STABLE_DIFFUSION_BETAS, "timestep_spacing": "leading"}),
+        scheduler=XL_SCHEDULER,
     ),
 }
 

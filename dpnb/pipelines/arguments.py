@@ -1,4 +1,4 @@
-"""The arguments of a run: declared once, in a dataclass, and checked before anything is computed."""
+"""The arguments of a run: declared once, and checked before anything is computed."""
 
 from __future__ import annotations
 
@@ -185,8 +185,9 @@ def takes(
         def call(self: Any, *args: Any, **kwargs: Any) -> R:
             return method(self, _gather(kind, names, args, kwargs))
 
-        call.__signature__ = _signature(kind, names)  # type: ignore[attr-defined]
-        return call
+        typed: Any = call
+        typed.__signature__ = _signature(kind, names)
+        return typed  # type: ignore[no-any-return]
 
     return decorate
 

@@ -19,16 +19,28 @@ class Denoiser(Protocol):
     scheduler: Any
 
     @property
-    def interrupt(self) -> bool: ...
+    def interrupt(self) -> bool:
+        """Whether to stop before the next step."""
+        ...
+
     @property
-    def guidance_scale(self) -> float: ...
+    def guidance_scale(self) -> float:
+        """See `guide`."""
+        ...
+
     @property
-    def guidance_rescale(self) -> float: ...
+    def guidance_rescale(self) -> float:
+        """See `guide`."""
+        ...
+
     @property
-    def do_classifier_free_guidance(self) -> bool: ...
+    def do_classifier_free_guidance(self) -> bool:
+        """Whether every latent is seen without and with the prompt."""
+        ...
 
     def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
         """The network's prediction for `latents` `[batch, channels, h, w]` at `t`."""
+        ...
 
 
 def denoise(

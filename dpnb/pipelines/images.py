@@ -37,9 +37,7 @@ def numpy_to_pil(images: np.ndarray[Any, Any]) -> list[Image]:
     return [Image.fromarray(one.squeeze(-1) if one.shape[-1] == 1 else one) for one in levels]
 
 
-def deliver(
-    pictures: Tensor, output_type: str, is_picture: Sequence[bool] | None = None
-) -> Any:
+def deliver(pictures: Tensor, output_type: str, is_picture: Sequence[bool] | None = None) -> Any:
     """What a pipeline returns for decoded pictures.
 
     Args:

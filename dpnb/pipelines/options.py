@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ UNSERVED = {
     "custom_pipeline": "load the components here and draw with a pipeline class of your own",
     "custom_revision": "leave it out",
     "dduf_file": "unpack the file, it is a zip, and give the folder",
-    "max_memory": "place the whole pipeline with device_map=\"cuda\" or .to()",
+    "max_memory": 'place the whole pipeline with device_map="cuda" or .to()',
     "offload_folder": "leave it out",
     "offload_state_dict": "leave it out",
     "quantization_config": "load in half precision with dtype=torch.float16",
@@ -50,7 +50,7 @@ class LoadOptions:
     ignore_mismatched_sizes: bool = False
     output_loading_info: bool = False
     trust_remote_code: bool = False
-    hub: HubOptions = HubOptions()
+    hub: HubOptions = field(default_factory=HubOptions)
 
     @classmethod
     def split(cls, arguments: Mapping[str, Any]) -> tuple[LoadOptions, dict[str, Any]]:

@@ -9,18 +9,20 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
-from dpnb.errors import CheckpointError, ComponentError
-from dpnb.loading.hub import fetch, push as push_folder
+from dpnb.errors import CheckpointError, ComponentError, ForeignCodeError
+from dpnb.loading.hub import fetch, local_folder
+from dpnb.loading.hub import push as push_folder
 from dpnb.loading.index import Index
+from dpnb.loading.info import LoadingInfo
+from dpnb.loading.parts import load_part, save_part
 from dpnb.loading.registry import library_of, resolve
 from dpnb.loading.selection import select
 from dpnb.loading.staging import staged
-from dpnb.models.model import LoadingInfo, Model
+from dpnb.models.model import Model
 from dpnb.pipelines.adoption import adopt
 from dpnb.pipelines.options import LoadOptions, SaveOptions
-from dpnb.pipelines.schema import Schema, schema_of
+from dpnb.pipelines.schema import Schema
 from dpnb.schedulers.scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ def load(cls: type[DiffusionPipeline], name: str, arguments: dict[str, Any]) -> 
     device = options.device
     folder, index = _fetch(name, options, given)
     kind = _pipeline_class(cls, index)
-    schema = schema_of(kind)
+    schema = kind.schema
     _report_unused(kind.__name__, schema, index, given)
     found = {c: index.components[c] for c in schema.components if index.components.get(c)}
     classes = {c: resolve(*entry) for c, entry in found.items() if c not in given and entry}
@@ -46,7 +48,9 @@ def load(cls: type[DiffusionPipeline], name: str, arguments: dict[str, Any]) -> 
         if component in given:
             parts[component] = adopt(given[component])
         elif component in classes:
-            part = load_component(classes[component], folder / component, component, options, device)
+            part = load_component(
+                classes[component], folder / component, component, options, device
+            )
             parts[component], infos[component] = part
         else:
             parts[component] = None
@@ -80,7 +84,14 @@ def load_component(
         )
     if issubclass(kind, Scheduler):
         return kind.from_pretrained(folder), LoadingInfo()
-    raise NotImplementedError
+    return load_part(
+        kind,
+        folder,
+        dtype=options.dtype_of(name),
+        device=device,
+        variant=options.variant,
+        use_safetensors=options.use_safetensors,
+    )
 
 
 def download(cls: type[DiffusionPipeline], name: str, arguments: dict[str, Any]) -> str:
@@ -105,7 +116,7 @@ def save_component(part: Any, folder: Path, options: SaveOptions) -> None:
     elif isinstance(part, Scheduler):
         part.save_pretrained(folder)
     else:
-        raise NotImplementedError
+        save_part(part, folder, **asdict(options))
 
 
 def index_of(pipe: DiffusionPipeline) -> Index:
@@ -132,7 +143,7 @@ def upload(folder: Path, *, repo_id: str | None = None, **arguments: Any) -> str
 def from_pipe(cls: type[Any], pipeline: Any, arguments: dict[str, Any]) -> Any:
     """See `DiffusionPipeline.from_pipe`."""
     dtype = arguments.pop("dtype", None) or arguments.pop("torch_dtype", None)
-    schema = schema_of(cls)
+    schema = cls.schema
     known = {**pipeline.components, **arguments}
     unknown = sorted(arguments.keys() - {*schema.components, *schema.settings})
     if unknown:
@@ -164,7 +175,7 @@ def _fetch(name: str, options: LoadOptions, given: dict[str, Any]) -> tuple[Path
             passed=given.keys(),
         )
 
-    if Path(name).is_dir():
+    if local_folder(name) is not None:
         choose([p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()])
         return folder, index
     return fetch(name, choose, options.hub), index
@@ -176,6 +187,11 @@ def _pipeline_class(cls: type[DiffusionPipeline], index: Index) -> type[Diffusio
 
     if cls is not DiffusionPipeline:
         return cls
+    if not isinstance(index.class_name, str):
+        raise ForeignCodeError(
+            f"the index names {index.class_name[1]} of its own file {index.class_name[0]}.py; no "
+            "code of a repository is run. Load the components and draw with a class of yours."
+        )
     kind = resolve("diffusers", index.class_name)
     if not issubclass(kind, DiffusionPipeline):
         raise ComponentError(
@@ -185,14 +201,8 @@ def _pipeline_class(cls: type[DiffusionPipeline], index: Index) -> type[Diffusio
     return kind
 
 
-def _report_unused(
-    class_name: str, schema: Schema, index: Index, given: dict[str, Any]
-) -> None:
+def _report_unused(class_name: str, schema: Schema, index: Index, given: dict[str, Any]) -> None:
     known = {*schema.components, *schema.settings}
     unused = sorted({*index.components, *index.settings, *given} - known)
     if unused:
         logger.warning("%s has no use for %s; ignored.", class_name, ", ".join(unused))
-
-
-def _is_network(part: Any) -> bool:
-    return isinstance(part, nn.Module)

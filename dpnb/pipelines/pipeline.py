@@ -13,7 +13,8 @@ from typing_extensions import Self
 
 from dpnb.devices import parse_device
 from dpnb.pipelines import images, persistence, progress
-from dpnb.pipelines.schema import schema_of
+from dpnb.pipelines.options import SaveOptions
+from dpnb.pipelines.schema import Schema, schema_of
 from dpnb.units import format_bytes
 
 if TYPE_CHECKING:
@@ -38,6 +39,11 @@ class DiffusionPipeline:
     _exclude_from_cpu_offload: ClassVar[list[str]] = []
     _load_connected_pipes: ClassVar[bool] = False
     _is_onnx: ClassVar[bool] = False
+    schema: ClassVar[Schema] = Schema((), frozenset(), {})
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls.schema = schema_of(cls.__init__, cls._optional_components)
 
     def __init__(self) -> None:
         self._settings: dict[str, Any] = {}
@@ -58,12 +64,14 @@ class DiffusionPipeline:
     @property
     def components(self) -> dict[str, Any]:
         """Every component by name: what another pipeline over the same weights is built from."""
-        return {name: getattr(self, name) for name in schema_of(type(self)).components}
+        return {name: getattr(self, name) for name in self.schema.components}
 
     @property
     def config(self) -> Mapping[str, Any]:
         """What the index holds now: class and library of every component, and the settings."""
-        return persistence.index_of(self).entries()
+        index = persistence.index_of(self)
+        absent = {name: part or (None, None) for name, part in index.components.items()}
+        return {**absent, **index.settings, "_class_name": index.class_name}
 
     @property
     def name_or_path(self) -> str | None:
@@ -71,7 +79,9 @@ class DiffusionPipeline:
         return self._name_or_path
 
     def __repr__(self) -> str:
-        lines = [f"{type(self).__name__} on {self.device}, {str(self.dtype).removeprefix('torch.')}"]
+        lines = [
+            f"{type(self).__name__} on {self.device}, {str(self.dtype).removeprefix('torch.')}"
+        ]
         for name, part in self.components.items():
             size = f" ({format_bytes(_nbytes(part))})" if isinstance(part, nn.Module) else ""
             lines.append(f"  {name}: {'none' if part is None else type(part).__name__}{size}")
@@ -120,11 +130,11 @@ class DiffusionPipeline:
             ValueError: one is given twice.
         """
         target, kind = _parse_to(args, device, dtype)
-        if kind == torch.float16 and (target or self.device).type == "cpu":
-            if not silence_dtype_warnings:
-                logger.warning(
-                    "float16 is slow or unsupported on the CPU; bfloat16 runs there at full speed."
-                )
+        on_cpu = (target or self.device).type == "cpu"
+        if kind == torch.float16 and on_cpu and not silence_dtype_warnings:
+            logger.warning(
+                "float16 is slow or unsupported on the CPU; bfloat16 runs there at full speed."
+            )
         moved: list[tuple[nn.Module, torch.device]] = []
         try:
             for module in self._modules().values():
@@ -195,14 +205,15 @@ class DiffusionPipeline:
 
     @classmethod
     def from_pipe(cls, pipeline: Any, **kwargs: Any) -> Self:
-        """This class over the components of another pipeline, sharing their weights.
+        """Build this class over the components of another pipeline, sharing their weights.
 
         Args:
             pipeline: any pipeline, of diffusers too: the same tensors then live in our modules.
             kwargs: components and settings that replace those of `pipeline`, and `dtype` (or
                 `torch_dtype`), without which nothing is cast.
         """
-        return persistence.from_pipe(cls, pipeline, kwargs)
+        built: Self = persistence.from_pipe(cls, pipeline, kwargs)
+        return built
 
     def save_pretrained(
         self,
@@ -228,7 +239,7 @@ class DiffusionPipeline:
         persistence.save(
             self,
             Path(save_directory),
-            persistence.SaveOptions(safe_serialization, variant, max_shard_size),
+            SaveOptions(safe_serialization, variant, max_shard_size),
         )
         if push_to_hub:
             persistence.upload(Path(save_directory), **kwargs)
@@ -246,13 +257,15 @@ class DiffusionPipeline:
 
         Args:
             repo_id: the repository, made where there is none.
-            safe_serialization: as for `save_pretrained`, as are `variant` and `max_shard_size`.
+            safe_serialization: as for `save_pretrained`.
+            variant: likewise.
+            max_shard_size: likewise.
             kwargs: `private`, `token`, `commit_message`, `create_pr`.
 
         Returns:
             The address of the commit.
         """
-        options = persistence.SaveOptions(safe_serialization, variant, max_shard_size)
+        options = SaveOptions(safe_serialization, variant, max_shard_size)
         return persistence.push(self, repo_id, options, **kwargs)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,21 +26,19 @@ class StableDiffusionSafetyChecker(PreTrainedModel):
 
     config_class = CLIPConfig
     main_input_name = "clip_input"
-    _no_split_modules: ClassVar[list[str]] = ["CLIPEncoderLayer"]
+    _no_split_modules = ["CLIPEncoderLayer"]  # noqa: RUF012
 
     def __init__(self, config: CLIPConfig) -> None:
         super().__init__(config)
-        width, dim = config.vision_config.hidden_size, config.projection_dim
-        self.vision_model = CLIPVisionModel(config.vision_config)
+        vision: Any = config.vision_config
+        width, dim = vision.hidden_size, config.projection_dim or 512
+        self.vision_model = CLIPVisionModel(vision)
         self.visual_projection = nn.Linear(width, dim, bias=False)
-        for name, shape in (
-            ("concept_embeds", (CONCEPTS, dim)),
-            ("special_care_embeds", (SPECIAL_CONCEPTS, dim)),
-            ("concept_embeds_weights", (CONCEPTS,)),
-            ("special_care_embeds_weights", (SPECIAL_CONCEPTS,)),
-        ):
-            setattr(self, name, nn.Parameter(torch.ones(shape), requires_grad=False))
-        self.post_init()
+        self.concept_embeds = _constant(CONCEPTS, dim)
+        self.special_care_embeds = _constant(SPECIAL_CONCEPTS, dim)
+        self.concept_embeds_weights = _constant(CONCEPTS)
+        self.special_care_embeds_weights = _constant(SPECIAL_CONCEPTS)
+        self.post_init()  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def forward(self, clip_input: Tensor, images: Any) -> tuple[Any, list[bool]]:
@@ -74,3 +72,7 @@ class StableDiffusionSafetyChecker(PreTrainedModel):
         """How far the cosine to each concept lies above its threshold, `[batch, concepts]`."""
         near = nn.functional.normalize(embeds) @ nn.functional.normalize(concepts).T
         return near.float() - thresholds.float()
+
+
+def _constant(*shape: int) -> nn.Parameter:
+    return nn.Parameter(torch.ones(shape), requires_grad=False)

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dpnb.errors import ComponentError
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-
-    from dpnb.pipelines.pipeline import DiffusionPipeline
 
 
 @dataclass(frozen=True)
@@ -43,16 +38,19 @@ class Schema:
             )
 
 
-@cache
-def schema_of(pipeline: type[DiffusionPipeline]) -> Schema:
-    """The schema of a pipeline class."""
-    parameters = dict(inspect.signature(pipeline.__init__).parameters)
-    parameters.pop("self")
-    optional = frozenset(pipeline._optional_components)
-    named = [p for p in parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    components = tuple(p.name for p in named if p.default is p.empty or p.name in optional)
+def schema_of(constructor: Callable[..., None], optional: Iterable[str]) -> Schema:
+    """The schema that a constructor's signature describes.
+
+    Args:
+        constructor: a pipeline class's `__init__`.
+        optional: the components that may be `None`.
+    """
+    parameters = list(inspect.signature(constructor).parameters.values())[1:]
+    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    may_lack = frozenset(optional)
+    components = tuple(p.name for p in named if p.default is p.empty or p.name in may_lack)
     return Schema(
         components=components,
-        optional=optional & set(components),
+        optional=may_lack & set(components),
         settings={p.name: p.default for p in named if p.name not in components},
     )

@@ -245,7 +245,9 @@ class StableDiffusionXLPipeline(TextToImagePipeline):
             repeat_each(given.to(device, dtype), count),
             None if negative is None else repeat_each(negative.to(device, dtype), count),
             repeat_each(pooled.to(device, dtype), count),
-            None if negative_pooled is None else repeat_each(negative_pooled.to(device, dtype), count),
+            None
+            if negative_pooled is None
+            else repeat_each(negative_pooled.to(device, dtype), count),
         )
 
     def encode_conditions(self, arguments: Any, device: torch.device) -> dict[str, Tensor]:
@@ -344,10 +346,11 @@ class StableDiffusionXLPipeline(TextToImagePipeline):
 
     def _check_added(self, text_dim: int, count: int) -> None:
         config = self.unet.config
+        taken = config.projection_class_embeddings_input_dim
         made = (config.addition_time_embed_dim or 0) * count + text_dim
-        if made != config.projection_class_embeddings_input_dim:
+        if made != taken:
             raise ValueError(
-                f"the UNet takes added conditions of {config.projection_class_embeddings_input_dim} "
-                f"channels, but {count} numbers and pooled embeddings of {text_dim} make {made}; "
-                "use the text encoder that belongs to this UNet."
+                f"the UNet takes added conditions of {taken} channels, but {count} numbers and "
+                f"pooled embeddings of {text_dim} make {made}; use the text encoder that belongs "
+                "to this UNet."
             )

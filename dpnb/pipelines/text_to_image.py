@@ -118,7 +118,8 @@ class TextToImagePipeline(DiffusionPipeline):
                 f"latents has shape {tuple(given.shape)}; for {arguments.picture_count} pictures "
                 f"of {width} x {height} it must be {shape}."
             )
-        return given.to(device) * self.scheduler.init_noise_sigma
+        noise: Tensor = given.to(device) * self.scheduler.init_noise_sigma
+        return noise
 
     def start(self, arguments: Arguments) -> Iterator[Step]:
         """Check `arguments` now; the iterator that is returned does the work."""
@@ -191,4 +192,3 @@ def drain(steps: Iterator[Step]) -> Any:
 def with_negative(negative: Tensor | None, given: Tensor) -> Tensor:
     """Both halves of a guided batch, the negative first; `given` alone without guidance."""
     return given if negative is None else torch.cat((negative, given))
-

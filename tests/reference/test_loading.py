@@ -1,0 +1,170 @@
+"""Files beside diffusers': the same choice out of a repository, and each reads what the other wrote."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+import torch
+
+from dpnb.loading.hub import HubOptions, fetch
+from dpnb.loading.index import Index
+from dpnb.loading.selection import select
+from dpnb.loading.weights import find_weights, read_weights, write_weights
+from tests.hub_server import HubServer
+from tests.reference import checkpoints
+from tests.reference.checkpoints import diffusers
+
+STEM = "diffusion_pytorch_model"
+INDEX = {
+    "_class_name": "StableDiffusionPipeline",
+    "_diffusers_version": "0.42.1",
+    "feature_extractor": ["transformers", "CLIPImageProcessor"],
+    "safety_checker": [None, None],
+    "scheduler": ["diffusers", "PNDMScheduler"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+}
+PLAIN = [
+    "README.md",
+    "feature_extractor/preprocessor_config.json",
+    "safety_checker/config.json",
+    "safety_checker/model.safetensors",
+    "scheduler/scheduler_config.json",
+    "text_encoder/config.json",
+    "tokenizer/merges.txt",
+    "tokenizer/special_tokens_map.json",
+    "tokenizer/tokenizer_config.json",
+    "tokenizer/vocab.json",
+    "unet/config.json",
+    "v1-5-pruned-emaonly.ckpt",
+    "v1-5-pruned.safetensors",
+    "vae/config.json",
+]
+MODELS = {"text_encoder": "model", "unet": STEM, "vae": STEM}
+
+
+def weights(extension: str, *folders: str, variant: str = "") -> list[str]:
+    names = {"bin": {"model": "pytorch_model"}}.get(extension, {})
+    return [
+        f"{folder}/{names.get(stem, stem)}{variant}.{extension}"
+        for folder, stem in MODELS.items()
+        if folder in folders or not folders
+    ]
+
+
+def sharded(folder: str, extension: str, variant: str = "") -> list[str]:
+    shards = [f"{folder}/{STEM}{variant}-0000{n}-of-00002.{extension}" for n in (1, 2)]
+    return [*shards, f"{folder}/{STEM}.{extension}.index{variant}.json"]
+
+
+SAFE, BIN = weights("safetensors"), weights("bin")
+FP16, FP16_BIN = weights("safetensors", variant=".fp16"), weights("bin", variant=".fp16")
+JUNK = ["unet/diffusion_flax_model.msgpack", "unet/model.onnx", "unet/weights.pb"]
+
+LAYOUTS: dict[str, tuple[list[str], dict[str, Any]]] = {
+    "safetensors": ([*SAFE], {}),
+    "both formats": ([*SAFE, *BIN, *JUNK], {}),
+    "bin": ([*BIN, *JUNK], {}),
+    "one component without safetensors": ([*SAFE[:2], *BIN], {}),
+    "bin asked for": ([*SAFE, *BIN], {"use_safetensors": False}),
+    "safetensors asked for": ([*SAFE, *BIN], {"use_safetensors": True}),
+    "variant": ([*SAFE, *FP16, *BIN, *FP16_BIN], {"variant": "fp16"}),
+    "variant not asked for": ([*SAFE, *FP16, *BIN, *FP16_BIN], {}),
+    "variant in one component": ([*SAFE, FP16[1]], {"variant": "fp16"}),
+    "variant only as bin": ([*SAFE, *BIN, *FP16_BIN], {"variant": "fp16"}),
+    "another variant": (
+        [*SAFE, *FP16, *weights("safetensors", "unet", variant=".non_ema")],
+        {"variant": "non_ema"},
+    ),
+    "shards": ([SAFE[0], SAFE[2], *sharded("unet", "safetensors")], {}),
+    "shards of a variant": (
+        [*SAFE, *sharded("unet", "safetensors", ".fp16"), *sharded("unet", "bin", ".fp16")],
+        {"variant": "fp16"},
+    ),
+    "shards as bin": ([BIN[0], BIN[2], *sharded("unet", "bin")], {}),
+    "unet passed": ([*SAFE, *BIN], {"unet": None}),
+    "the only bin passed": ([*SAFE[::2], BIN[1]], {"unet": None}),
+}
+
+
+@pytest.fixture
+def theirs(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> HubServer:
+    """The hub, as the one that diffusers asks too."""
+    template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", hub.url)
+    return hub
+
+
+def present(folder: str | Path) -> list[str]:
+    root = Path(folder)
+    return sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.is_file())
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_same_files_are_chosen(theirs: HubServer, tmp_path: Path, layout: str) -> None:
+    files, arguments = LAYOUTS[layout]
+    content = dict.fromkeys([*PLAIN, *files], b"{}")
+    theirs.add("someone/pipe", {**content, "model_index.json": json.dumps(INDEX).encode()})
+    expected = diffusers.DiffusionPipeline.download(
+        "someone/pipe", cache_dir=tmp_path / "theirs", **arguments
+    )
+    options = HubOptions(cache_dir=tmp_path / "ours")
+    index = Index.parse(INDEX, tmp_path)
+    chosen = fetch("someone/pipe", lambda names: _select(names, index, arguments), options)
+    assert present(chosen) == present(expected)
+
+
+def _select(names: Any, index: Index, arguments: dict[str, Any]) -> list[str]:
+    passed = {"unet"} & arguments.keys()
+    wanted = {name: value for name, value in arguments.items() if name not in passed}
+    return select(names, index, passed=passed, **wanted)
+
+
+def test_a_cache_filled_by_one_serves_the_other(theirs: HubServer, tmp_path: Path) -> None:
+    content = dict.fromkeys([*PLAIN, *SAFE], b"{}")
+    theirs.add("someone/pipe", {**content, "model_index.json": json.dumps(INDEX).encode()})
+    expected = diffusers.DiffusionPipeline.download("someone/pipe", cache_dir=tmp_path)
+    options = HubOptions(cache_dir=tmp_path, local_files_only=True)
+    index = Index.parse(INDEX, tmp_path)
+    assert fetch("someone/pipe", lambda names: select(names, index), options) == Path(expected)
+
+
+SAVES: list[dict[str, Any]] = [
+    {},
+    {"variant": "fp16"},
+    {"safe_serialization": False},
+    {"safe_serialization": False, "variant": "fp16"},
+    {"max_shard_size": "20KB"},
+    {"max_shard_size": "20KB", "variant": "fp16"},
+    {"max_shard_size": "20KB", "safe_serialization": False},
+]
+
+
+@pytest.mark.parametrize("options", SAVES, ids=str)
+def test_each_reads_what_the_other_wrote(tmp_path: Path, options: dict[str, Any]) -> None:
+    model = checkpoints.vae()
+    state = model.state_dict()
+    model.save_pretrained(tmp_path / "theirs", **options)
+    variant = options.get("variant")
+    ours = read_weights(find_weights(tmp_path / "theirs", STEM, variant=variant))
+    assert ours.keys() == state.keys()
+    assert all(torch.equal(ours[name], tensor) for name, tensor in state.items())
+
+    (tmp_path / "ours").mkdir()
+    model.save_config(tmp_path / "ours")
+    write_weights(state, tmp_path / "ours", STEM, **options)
+    assert kinds(tmp_path / "ours") == kinds(tmp_path / "theirs")
+    loaded = diffusers.AutoencoderKL.from_pretrained(tmp_path / "ours", variant=variant)
+    assert all(torch.equal(loaded.state_dict()[name], state[name]) for name in state)
+
+
+def kinds(folder: Path) -> set[str]:
+    return {name.split("-0")[0] + Path(name).suffix for name in present(folder)}
