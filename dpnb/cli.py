@@ -219,4 +219,3 @@ def errors_as_sentences(debug: bool) -> Iterator[None]:
             traceback.print_exc()
         err.print(f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
         sys.exit(1)
-

@@ -48,6 +48,4 @@ def parse_dtype(dtype: torch.dtype | str) -> torch.dtype:
         return dtype
     if isinstance(dtype, str) and dtype.removeprefix("torch.") in DTYPES:
         return DTYPES[dtype.removeprefix("torch.")]
-    raise TypeError(
-        f'{dtype!r} is not a dtype; use a torch.dtype or one of {", ".join(DTYPES)}.'
-    )
+    raise TypeError(f"{dtype!r} is not a dtype; use a torch.dtype or one of {', '.join(DTYPES)}.")

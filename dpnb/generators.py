@@ -25,6 +25,9 @@ def randn(
 
     Args:
         shape: of the result, batch first.
+        generator: one for all, or one for each entry; `None` uses torch's own.
+        device: where the numbers are wanted; the CPU by default.
+        dtype: of the numbers; torch's default if `None`.
 
     Raises:
         ValueError: a generator lives on another device than the CPU or `device`, or the list is

@@ -13,5 +13,5 @@ AttentionKernel: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def sdpa(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """torch's fused attention; it never builds the attention matrix where a fused kernel runs."""
+    """Torch's fused attention; it never builds the attention matrix where a fused kernel runs."""
     return F.scaled_dot_product_attention(query, key, value)

@@ -47,7 +47,7 @@ class ToPicture(ChannelMatrix):
     """Tokens become a feature map."""
 
     def forward(self, tokens: Tensor, size: Sequence[int]) -> Tensor:
-        """`[batch, height * width, in]` → `[batch, out, height, width]`, where `size` has the last two."""
+        """`[batch, height * width, in]` → `[batch, out, *size]`, `size` being height and width."""
         picture = torch.baddbmm(
             self.bias.unsqueeze(1), self.matrix(tokens.shape[0]), tokens.transpose(1, 2)
         )

@@ -19,7 +19,9 @@ class Projection(Protocol):
 
     def __call__(
         self, attention: Attention, tokens: Tensor, context: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]: ...
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value of `tokens` that look at `context`."""
+        ...
 
 
 def project_separately(

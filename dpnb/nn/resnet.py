@@ -10,7 +10,8 @@ class ResnetBlock(nn.Module):
 
     Args:
         in_channels: channels of the input.
-        out_channels: channels of the output; where they differ a 1×1 convolution adapts the residual.
+        out_channels: channels of the output; where they differ, a 1×1 convolution adapts the
+            residual.
         groups: groups of the norms.
         eps: added to the norms' variance.
         time_dim: channels of the time embedding; `None` for a block without one.

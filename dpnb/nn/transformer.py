@@ -93,13 +93,12 @@ class SpatialTransformer(nn.Module):
         self.norm = nn.GroupNorm(groups, channels, eps=1e-6)
         self.proj_in = ToTokens(channels, inner_dim, pointwise=not linear)
         self.transformer_blocks = nn.ModuleList(
-            TransformerBlock(inner_dim, heads, channels // heads, context_dim)
-            for _ in range(depth)
+            TransformerBlock(inner_dim, heads, channels // heads, context_dim) for _ in range(depth)
         )
         self.proj_out = ToPicture(inner_dim, channels, pointwise=not linear)
 
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """Transform `x` `[batch, channels, height, width]` seeing `context` `[batch, tokens, dim]`."""
+        """Transform `x` `[batch, channels, h, w]`, which sees `context` `[batch, tokens, dim]`."""
         tokens = self.proj_in(self.norm(x))
         for block in self.transformer_blocks:
             tokens = block(tokens, context)

@@ -1,0 +1,146 @@
+"""Pictures of emoji: rendered from a font, placed, coloured, and laid on a background.
+
+A picture is a float array (height, width, 4) in [0, 1] whose colours are premultiplied by alpha.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import cos, radians, sin
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+Picture: TypeAlias = NDArray[np.float32]
+Colour: TypeAlias = tuple[int, int, int]
+
+FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
+FONT_SIZE = 109
+CANVAS = 136
+SIZE = 64
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+
+PAINTS: dict[str, Colour] = {
+    "red": (226, 38, 38),
+    "orange": (245, 130, 20),
+    "yellow": (252, 208, 40),
+    "green": (52, 168, 67),
+    "blue": (40, 105, 225),
+    "purple": (140, 62, 200),
+    "pink": (245, 125, 180),
+    "brown": (135, 85, 50),
+    "black": (52, 52, 56),
+    "grey": (150, 153, 158),
+}
+BACKGROUNDS: dict[str, Colour] = {
+    "white": (255, 255, 255),
+    "red": (229, 57, 53),
+    "orange": (255, 152, 0),
+    "yellow": (255, 224, 60),
+    "green": (67, 160, 71),
+    "blue": (30, 100, 230),
+    "purple": (130, 50, 180),
+    "pink": (248, 150, 200),
+    "brown": (120, 78, 55),
+    "grey": (158, 158, 158),
+    "black": (0, 0, 0),
+}
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a picture lies on its canvas.
+
+    Attributes:
+        scale: size relative to the whole canvas.
+        shift: to the right and down, in canvas widths.
+        degrees: rotation, counter-clockwise.
+        is_mirrored: left and right change places.
+    """
+
+    scale: float = 1.0
+    shift: tuple[float, float] = (0.0, 0.0)
+    degrees: float = 0.0
+    is_mirrored: bool = False
+
+
+def characters() -> dict[str, str]:
+    """CLDR short name → the emoji itself, for every fully-qualified emoji. Needs `emoji`."""
+    from emoji import EMOJI_DATA, STATUS
+
+    return {
+        entry["en"].strip(":").replace("_", " "): character
+        for character, entry in EMOJI_DATA.items()
+        if entry["status"] == STATUS["fully_qualified"]
+    }
+
+
+def render(names: Iterable[str], font: Path = FONT) -> dict[str, Image.Image]:
+    """Name → its emoji in `font`, centred on a square canvas of 136 x 136, mode `RGBa`.
+
+    Raises:
+        FileNotFoundError: the font is not installed.
+        ValueError: a name is unknown.
+    """
+    if not font.exists():
+        raise FileNotFoundError(
+            f"{font} is missing; install the Debian package fonts-noto-color-emoji, or name "
+            "another colour font."
+        )
+    typeface = ImageFont.truetype(str(font), FONT_SIZE, layout_engine=ImageFont.Layout.RAQM)
+    known = characters()
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"No emoji is called {', '.join(unknown)}; use English CLDR short names.")
+    return {name: _draw(known[name], typeface) for name in names}
+
+
+def _draw(character: str, typeface: ImageFont.FreeTypeFont) -> Image.Image:
+    sheet = Image.new("RGBA", (2 * CANVAS, 2 * CANVAS))
+    ImageDraw.Draw(sheet).text((20, 20), character, font=typeface, embedded_color=True)
+    drawn = sheet.crop(sheet.getbbox())
+    canvas = Image.new("RGBA", (CANVAS, CANVAS))
+    canvas.paste(drawn, ((CANVAS - drawn.width) // 2, (CANVAS - drawn.height) // 2))
+    return canvas.convert("RGBa")
+
+
+def place(canvas: Image.Image, placement: Placement, size: int = SIZE) -> Picture:
+    """`canvas` (mode `RGBa`), moved by `placement` and brought to `size` pixels."""
+    middle = canvas.width / 2
+    cosine = cos(radians(placement.degrees)) / placement.scale
+    sine = sin(radians(placement.degrees)) / placement.scale
+    mirror = -1 if placement.is_mirrored else 1
+    rows = ((mirror * cosine, -mirror * sine), (sine, cosine))
+    target = [middle + shift * canvas.width for shift in placement.shift]
+    affine = [
+        value for row in rows for value in (*row, middle - row[0] * target[0] - row[1] * target[1])
+    ]
+    moved = canvas.transform(canvas.size, Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC)
+    small = moved.resize((size, size), Image.Resampling.LANCZOS)
+    return np.asarray(small, dtype=np.float32) / np.float32(255)
+
+
+def tint(picture: Picture, colour: Colour) -> Picture:
+    """`picture` in shades of `colour`: black stays black, its middle tone becomes the colour.
+
+    Lights turn to whiter shades, so that eyes, windows and reflections stay visible.
+    """
+    alpha = picture[..., 3:]
+    solid = alpha[..., 0] > 0.5
+    luma = (picture[..., :3] / np.maximum(alpha, 1e-3)).clip(0, 1) @ LUMA
+    middle = float(np.median(luma[solid])) if solid.any() else 0.5
+    middle = min(max(middle, 0.3), 0.78)
+    paint = np.array(colour, dtype=np.float32) / 255
+    dark = np.clip(luma / middle, 0, 1)[..., None]
+    light = np.clip((luma - middle) / (1 - middle), 0, 1)[..., None] * 0.85
+    shades = paint * (0.1 + 0.9 * dark) * (1 - light) + light
+    return np.concatenate([shades * alpha, alpha], axis=-1).astype(np.float32)
+
+
+def lay(picture: Picture, background: Colour) -> NDArray[np.float32]:
+    """`picture` on a plain `background`: (3, height, width) in [-1, 1]."""
+    behind = np.array(background, dtype=np.float32) / 255
+    flat = picture[..., :3] + (1 - picture[..., 3:]) * behind
+    return np.ascontiguousarray(flat.clip(0, 1).transpose(2, 0, 1) * 2 - 1)

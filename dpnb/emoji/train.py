@@ -1,0 +1,209 @@
+"""Train the small text-to-image model: `python -m dpnb.emoji.train --out folder`.
+
+First the autoencoder, then the text encoder and the denoising network together. Both resume from
+their checkpoints in the folder `--work`.
+"""
+
+import argparse
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import CLIPTokenizer
+
+from dpnb.devices import best_device
+from dpnb.emoji.autoencoder import (
+    Reconstruction,
+    build_autoencoder,
+    signal_to_noise,
+    standardise,
+)
+from dpnb.emoji.captions import Habits
+from dpnb.emoji.concepts import load
+from dpnb.emoji.denoiser import Denoising, WordsToPictures
+from dpnb.emoji.folder import write
+from dpnb.emoji.loop import Plan, Report, Trainer
+from dpnb.emoji.pictures import characters
+from dpnb.emoji.samples import Samples, Variety, stream
+from dpnb.emoji.tokenizer import build_tokenizer, save_tokenizer
+from dpnb.emoji.workers import Workers, launch
+from dpnb.models.autoencoder import AutoencoderKL
+
+VAE_FILE, DENOISER_FILE, TOKENIZER_FOLDER = "vae.pt", "denoiser.pt", "tokenizer"
+CAPTIONS_TO_LEARN = 8_000
+PICTURES_TO_MEASURE = 512
+PICTURE_HABITS = Habits(colour=0.2, background=0.4)
+PICTURE_VARIETY = Variety(shift=0.06, degrees=10.0, mirrored=0.5, mirrored_from=0.0)
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line.
+
+    Attributes:
+        out: the pipeline's folder.
+        work: folder of checkpoints.
+        minutes_vae: length of the first stage.
+        minutes_unet: length of the second.
+        device: where to train.
+        processes: training processes; more than one only on the CPU.
+        loaders: processes that draw samples for each training process; 0 draws in line.
+        pictures: autoencoder batch, in each process.
+        captions: denoiser batch, in each process.
+        draws: noise levels for each caption of it.
+        seed: decides samples, first weights and noise.
+    """
+
+    out: Path
+    work: Path
+    minutes_vae: float
+    minutes_unet: float
+    device: str
+    processes: int
+    loaders: int
+    pictures: int
+    captions: int
+    draws: int
+    seed: int
+
+
+def main() -> None:
+    """Parse the command line and train."""
+    options = parse()
+    options.work.mkdir(parents=True, exist_ok=True)
+    launch(train_autoencoder, options.processes, options)
+    if options.minutes_unet > 0:
+        prepare_tokenizer(options)
+        launch(train_denoiser, options.processes, options)
+        export(options)
+
+
+def parse(arguments: list[str] | None = None) -> Options:
+    """Options from a command line; the batches' defaults depend on the device."""
+    parser = argparse.ArgumentParser(description=__doc__, prog="python -m dpnb.emoji.train")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=Path("emoji-checkpoints"))
+    parser.add_argument("--minutes-vae", type=float, default=15.0)
+    parser.add_argument("--minutes-unet", type=float, default=70.0)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--loaders", type=int)
+    parser.add_argument("--pictures", type=int)
+    parser.add_argument("--captions", type=int)
+    parser.add_argument("--draws", type=int)
+    parser.add_argument("--seed", type=int, default=0)
+    given = vars(parser.parse_args(arguments))
+    if given["device"] == "auto":
+        given["device"] = best_device().type
+    on_cpu = given["device"] == "cpu"
+    if given["processes"] > 1 and not on_cpu:
+        parser.error("several processes share a CPU only; leave --processes at 1 on a GPU")
+    defaults = {
+        "loaders": 0 if on_cpu else 8,
+        "pictures": 8 if on_cpu else 256,
+        "captions": 12 if on_cpu else 256,
+        "draws": 4 if on_cpu else 8,
+    }
+    for name, value in defaults.items():
+        given[name] = value if given[name] is None else given[name]
+    return Options(**given)
+
+
+def train_autoencoder(workers: Workers, options: Options) -> None:
+    """The first stage; leaves `vae.pt`."""
+    device = torch.device(options.device)
+    torch.manual_seed(options.seed)
+    vae = build_autoencoder().to(device)
+    torch.manual_seed(options.seed + 1 + workers.rank)
+    samples = Samples(
+        load(), PICTURE_HABITS, PICTURE_VARIETY, options.seed, workers.rank, workers.count
+    )
+    pictures = (batch for batch, _ in stream(samples, options.pictures, options.loaders))
+    task = Reconstruction(vae, pictures, options.pictures, device)
+    plan = Plan(options.minutes_vae, muon_lr=0.015, adam_lr=2e-3, averaging=0.995)
+    trainer = Trainer(task, plan, workers, options.work / VAE_FILE)
+    for report in trainer.run():
+        if report.step % 50 == 0 or report.is_saved:
+            tell(workers, "vae", report, f"{signal_to_noise(report.watched):.2f} dB")
+
+
+def train_denoiser(workers: Workers, options: Options) -> None:
+    """The second stage; leaves `denoiser.pt`."""
+    device = torch.device(options.device)
+    tokenizer = read_tokenizer(options)
+    vae = trained_autoencoder(options).to(device)
+    torch.manual_seed(options.seed)
+    module = WordsToPictures(tokenizer).to(device)
+    if device.type == "cpu":
+        module.use_plain_attention()
+    torch.manual_seed(options.seed + 1 + workers.rank)
+    samples = Samples(load(), Habits(), Variety(), options.seed, workers.rank, workers.count)
+    batches = stream(samples, options.captions, options.loaders)
+    task = Denoising(module, vae, tokenizer, batches, options.captions, options.draws, device)
+    plan = Plan(options.minutes_unet, muon_lr=0.012, adam_lr=1.5e-3, averaging=0.995)
+    trainer = Trainer(task, plan, workers, options.work / DENOISER_FILE)
+    watched = 1.0
+    for report in trainer.run():
+        watched += 0.02 * (report.watched - watched)
+        if report.step % 50 == 0 or report.is_saved:
+            tell(workers, "denoiser", report, f"error {watched:.4f}")
+
+
+def export(options: Options) -> None:
+    """Write the averaged weights of both checkpoints as a pipeline's folder."""
+    tokenizer = read_tokenizer(options)
+    module = WordsToPictures(tokenizer).eval()
+    module.load_state_dict(read_averaged(options.work / DENOISER_FILE))
+    vae = trained_autoencoder(options)
+    write(options.out, vae, module.unet, module.text_encoder, tokenizer)
+
+
+def prepare_tokenizer(options: Options) -> None:
+    """Learn the vocabulary, unless the checkpoints have theirs already.
+
+    It is learnt from captions as they will be drawn, and more rarely from all names of emoji.
+    """
+    folder = options.work / TOKENIZER_FOLDER
+    if not folder.exists():
+        samples = Samples(load(), Habits(), Variety(), options.seed)
+        texts = [*samples.draw_captions(CAPTIONS_TO_LEARN), *characters()]
+        save_tokenizer(build_tokenizer(texts), folder)
+
+
+def read_tokenizer(options: Options) -> CLIPTokenizer:
+    """The vocabulary that belongs to the checkpoints."""
+    tokenizer: CLIPTokenizer = CLIPTokenizer.from_pretrained(options.work / TOKENIZER_FOLDER)
+    return tokenizer
+
+
+def trained_autoencoder(options: Options) -> AutoencoderKL:
+    """The first stage's averaged autoencoder, its latents standardised."""
+    vae = build_autoencoder().eval().requires_grad_(False)
+    vae.load_state_dict(read_averaged(options.work / VAE_FILE))
+    samples = Samples(load(), Habits(), Variety(), options.seed)
+    pictures, _ = next(stream(samples, PICTURES_TO_MEASURE))
+    standardise(vae, pictures)
+    return vae
+
+
+def read_averaged(checkpoint: Path) -> dict[str, torch.Tensor]:
+    """The averaged weights in a checkpoint."""
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    averaged: dict[str, torch.Tensor] = state["averaged"]
+    return averaged
+
+
+def tell(workers: Workers, stage: str, report: Report, watched: str) -> None:
+    """Print one line about a step; only the first worker does."""
+    if workers.rank == 0:
+        clock = time.strftime("%H:%M:%S")
+        print(
+            f"{clock} {stage} step {report.step} at {report.elapsed:.0f} s, "
+            f"{report.samples} samples: {watched}",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+import numpy as np
+import pytest
+import torch
+
+from dpnb.emoji.captions import Habits
+from dpnb.emoji.concepts import load
+from dpnb.emoji.pictures import BACKGROUNDS, FONT, PAINTS, Picture, Placement, lay, place, tint
+from dpnb.emoji.samples import Samples, Variety, stream
+
+needs_font = pytest.mark.skipif(
+    not FONT.exists(), reason="needs the Debian package fonts-noto-color-emoji"
+)
+
+
+def grey_disc() -> Picture:
+    rows, columns = np.mgrid[:64, :64] - 31.5
+    alpha = (rows**2 + columns**2 < 24**2).astype(np.float32)
+    return np.stack([alpha * 0.5] * 3 + [alpha], axis=-1)
+
+
+def test_a_tint_gives_the_middle_tone_the_colour_and_keeps_the_shape() -> None:
+    tinted = tint(grey_disc(), PAINTS["blue"])
+
+    np.testing.assert_allclose(tinted[32, 32, :3] * 255, PAINTS["blue"], atol=1)
+    np.testing.assert_array_equal(tinted[..., 3], grey_disc()[..., 3])
+    assert (tinted[..., :3] <= tinted[..., 3:]).all()
+
+
+def test_a_background_shows_where_the_picture_is_clear() -> None:
+    flat = lay(grey_disc(), BACKGROUNDS["red"])
+
+    assert flat.shape == (3, 64, 64)
+    np.testing.assert_allclose((flat[:, 0, 0] + 1) * 127.5, BACKGROUNDS["red"], atol=0.01)
+    np.testing.assert_allclose(flat[:, 32, 32], 0, atol=1e-6)
+
+
+def test_an_unknown_font_is_named_with_its_package(tmp_path: object) -> None:
+    from pathlib import Path
+
+    from dpnb.emoji.pictures import render
+
+    with pytest.raises(FileNotFoundError, match="fonts-noto-color-emoji"):
+        render(["cat"], Path(f"{tmp_path}/none.ttf"))
+
+
+@needs_font
+def test_every_concept_has_a_picture_of_its_own() -> None:
+    pytest.importorskip("emoji", reason="needs the extra 'train'")
+    from dpnb.emoji.pictures import render
+
+    icons = render([concept.name for concept in load()])
+
+    assert len({icon.tobytes() for icon in icons.values()}) == len(load())
+    assert all(icon.getbbox() is not None for icon in icons.values())
+
+
+@needs_font
+def test_placements_shift_and_mirror() -> None:
+    pytest.importorskip("emoji", reason="needs the extra 'train'")
+    from dpnb.emoji.pictures import render
+
+    icon = render(["rocket"])["rocket"]
+    plain = place(icon, Placement(scale=0.5))
+    mirrored = place(icon, Placement(scale=0.5, is_mirrored=True))
+    shifted = place(icon, Placement(scale=0.5, shift=(0.125, 0)))
+
+    np.testing.assert_allclose(mirrored, plain[:, ::-1], atol=0.02)
+    np.testing.assert_allclose(shifted[:, 8:], plain[:, :-8], atol=0.02)
+
+
+@needs_font
+def test_samples_depend_on_the_seed_and_the_number_alone() -> None:
+    pytest.importorskip("emoji", reason="needs the extra 'train'")
+    concepts = load()[:8]
+
+    def first(start: int, stride: int, count: int) -> tuple[torch.Tensor, list[str]]:
+        samples = Samples(concepts, Habits(), Variety(), 3, start, stride)
+        return next(stream(samples, count))
+
+    pictures, captions = first(0, 1, 4)
+    odd_pictures, odd_captions = first(1, 2, 2)
+
+    torch.testing.assert_close(odd_pictures, pictures[1::2])
+    assert odd_captions == captions[1::2]
+    assert pictures.min() >= -1
+    assert pictures.max() <= 1
