@@ -21,7 +21,7 @@ def randn(
     """Standard normal numbers on `device`.
 
     A generator of the CPU draws there and the numbers travel, so that one seed gives one picture on
-    every device. A list holds one generator per batch entry.
+    every device. A list holds one generator for each entry of the batch, or one for all.
 
     Args:
         shape: of the result, batch first.
@@ -34,17 +34,14 @@ def randn(
             not as long as the batch.
     """
     target = torch.device("cpu" if device is None else device)
-    if isinstance(generator, list):
-        check_count(generator, shape[0])
-        return torch.cat(
-            [_draw((1, *shape[1:]), one, target, dtype) for one in generator]
-            if generator
-            else [torch.empty(tuple(shape), device=target, dtype=dtype)]
-        )
-    return _draw(shape, generator, target, dtype)
+    generators = generator if isinstance(generator, list) else [generator]
+    if len(generators) == 1:
+        return _draw(shape, generators[0], target, dtype)
+    check_count(generators, shape[0])
+    return torch.cat([_draw((1, *shape[1:]), one, target, dtype) for one in generators])
 
 
-def check_count(generators: list[torch.Generator], batch: int) -> None:
+def check_count(generators: Sequence[object], batch: int) -> None:
     """Refuse a list of generators that does not match the batch."""
     if len(generators) != batch:
         raise ValueError(

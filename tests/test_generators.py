@@ -15,13 +15,20 @@ def test_one_seed_gives_one_noise_in_every_dtype_and_batch_of_generators() -> No
     assert not torch.equal(listed[0], listed[1])
 
 
+def test_a_list_of_one_generator_is_that_generator() -> None:
+    assert torch.equal(
+        randn((3, 2), generator=[seeded(1)]), randn((3, 2), generator=seeded(1))
+    )
+
+
 def test_numbers_of_a_cpu_generator_travel() -> None:
     assert randn((2,), generator=seeded(0), device="meta").device.type == "meta"
+    assert randn((2,), dtype=torch.float16).dtype == torch.float16
 
 
 def test_a_list_must_be_as_long_as_the_batch() -> None:
-    with pytest.raises(ValueError, match="list of 1, but the batch holds 2 pictures"):
-        randn((2, 3), generator=[seeded(0)])
+    with pytest.raises(ValueError, match="list of 2, but the batch holds 3 pictures"):
+        randn((3, 3), generator=[seeded(0), seeded(1)])
 
 
 class ElsewhereGenerator(torch.Generator):

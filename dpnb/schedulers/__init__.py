@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from dpnb.schedulers.heun import HeunDiscreteScheduler
     from dpnb.schedulers.lcm import LCMScheduler
     from dpnb.schedulers.lms import LMSDiscreteScheduler
-    from dpnb.schedulers.noise import randn
     from dpnb.schedulers.pndm import PNDMScheduler
     from dpnb.schedulers.scheduler import Scheduler, SchedulerOutput
     from dpnb.schedulers.unipc import UniPCMultistepScheduler
@@ -50,7 +49,6 @@ MODULES = {
     "SchedulerConfig": "config",
     "SchedulerOutput": "scheduler",
     "UniPCMultistepScheduler": "unipc",
-    "randn": "noise",
 }
 """Which module of this package holds each public name."""
 
@@ -68,7 +66,6 @@ __all__ = [
     "SchedulerConfig",
     "SchedulerOutput",
     "UniPCMultistepScheduler",
-    "randn",
 ]
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dpnb.schedulers import noise
 from dpnb.schedulers.config import SchedulerConfig, check_choice
-from dpnb.schedulers.noise import Generators
+from dpnb.generators import Generators
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.variance_preserving import (
     VariancePreservingConfig,

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from dpnb.schedulers import noise, spacing
 from dpnb.schedulers.config import SchedulerConfig, check_choice
-from dpnb.schedulers.noise import Generators, PredictionType
+from dpnb.generators import Generators
+from dpnb.schedulers.noise import PredictionType
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array
 from dpnb.schedulers.variance_exploding import VarianceExplodingScheduler

@@ -11,7 +11,7 @@ from torch import Tensor
 from dpnb.schedulers import noise
 from dpnb.schedulers.config import SchedulerConfig
 from dpnb.schedulers.euler import toward
-from dpnb.schedulers.noise import Generators
+from dpnb.generators import Generators
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.variance_exploding import VarianceExplodingScheduler
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from dpnb.devices import Device
 from dpnb.schedulers import noise
 from dpnb.schedulers.config import SchedulerConfig, check_steps
-from dpnb.schedulers.noise import BetaSchedule, Generators
+from dpnb.generators import Generators
+from dpnb.schedulers.noise import BetaSchedule
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array
 from dpnb.schedulers.variance_preserving import (

@@ -7,20 +7,19 @@ A noisy sample is `alpha · original + sigma · noise`, where `alpha² = alphas_
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
-from dpnb.devices import Device
+from dpnb.generators import Generators, randn
 
 BetaSchedule: TypeAlias = Literal[
     "linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "laplace", "exp"
 ]
 PredictionType: TypeAlias = Literal["epsilon", "sample", "v_prediction"]
-Generators: TypeAlias = torch.Generator | Sequence[torch.Generator] | None
 
 TERMINAL_ALPHA_BAR = 2.0**-24
 """Stands for zero where a finite sigma is needed: sigma is then 4096."""
@@ -124,36 +123,6 @@ def at_least_float32(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype.itemsize < 4 else tensor
 
 
-def randn(
-    shape: Sequence[int],
-    *,
-    generator: Generators = None,
-    device: Device | None = None,
-    dtype: torch.dtype | None = None,
-) -> Tensor:
-    """Standard normal noise of `shape`, on `device`.
-
-    A CPU generator draws on the CPU whatever the device, so that a seed gives the same noise
-    everywhere. A sequence holds one generator per entry of the batch, `shape[0]` of them.
-
-    Raises:
-        ValueError: a generator of another device, or the wrong number of generators.
-    """
-    device = torch.device("cpu" if device is None else device)
-    generators = (
-        [generator] if generator is None or isinstance(generator, torch.Generator) else [*generator]
-    )
-    if len(generators) == 1:
-        return _draw(tuple(shape), generators[0], device, dtype)
-    if len(generators) != shape[0]:
-        raise ValueError(
-            f"{len(generators)} generators were given for a batch of {shape[0]}; "
-            "give one, or one for each entry of the batch."
-        )
-    one = (1, *shape[1:])
-    return torch.cat([_draw(one, each, device, dtype) for each in generators])
-
-
 def randn_like(
     sample: Tensor,
     generator: Generators = None,
@@ -171,23 +140,6 @@ def randn_like(
     if generator is not None:
         raise ValueError("Both generator and variance_noise were given; leave one of them out.")
     return given.to(device=sample.device, dtype=dtype)
-
-
-def _draw(
-    shape: tuple[int, ...],
-    generator: torch.Generator | None,
-    device: torch.device,
-    dtype: torch.dtype | None,
-) -> Tensor:
-    if generator is None:
-        return torch.randn(shape, device=device, dtype=dtype)
-    if generator.device.type not in ("cpu", device.type):
-        raise ValueError(
-            f"A generator on {generator.device} cannot make noise for {device}: it must be there "
-            f'or on the CPU. Use torch.Generator("{device.type}") or torch.Generator("cpu").'
-        )
-    source = device if generator.device.type == device.type else generator.device
-    return torch.randn(shape, generator=generator, device=source, dtype=dtype).to(device)
 
 
 def _betas_of(alpha_bar: Callable[[float], float], count: int) -> Tensor:

@@ -17,7 +17,7 @@ from dpnb.devices import Device
 from dpnb.loading.config import Configured
 from dpnb.schedulers import noise
 from dpnb.schedulers.config import SchedulerConfig, check_descending, check_steps
-from dpnb.schedulers.noise import Generators
+from dpnb.generators import Generators
 from dpnb.schedulers.spacing import Array, spaced
 
 Timestep: TypeAlias = Tensor | float

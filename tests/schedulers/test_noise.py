@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dpnb.schedulers import noise
-from dpnb.schedulers.noise import BetaSchedule, PredictionType, randn
+from dpnb.schedulers.noise import BetaSchedule, PredictionType
 
 SCHEDULES: tuple[BetaSchedule, ...] = get_args(BetaSchedule)
 PREDICTIONS: tuple[PredictionType, ...] = get_args(PredictionType)
@@ -101,39 +101,6 @@ def test_thresholding_brings_each_entry_of_the_batch_within_one(dtype: torch.dty
     bounded = noise.threshold(original, 0.9, 10.0)
     assert bounded.dtype == dtype
     assert bounded.abs().amax(dim=(1, 2, 3)).tolist() == [1.0] * 4
-
-
-def test_the_same_seed_gives_the_same_noise() -> None:
-    first, second = (randn((2, 3), generator=torch.Generator().manual_seed(7)) for _ in range(2))
-    assert torch.equal(first, second)
-
-
-def test_a_list_of_generators_draws_each_entry_of_the_batch_by_itself() -> None:
-    seeds = (3, 5)
-    together = randn((2, 4, 4), generator=[torch.Generator().manual_seed(seed) for seed in seeds])
-    alone = [randn((1, 4, 4), generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-    assert torch.equal(together, torch.cat(alone))
-
-
-def test_a_list_of_one_generator_is_that_generator() -> None:
-    listed = randn((3, 2), generator=[torch.Generator().manual_seed(1)])
-    assert torch.equal(listed, randn((3, 2), generator=torch.Generator().manual_seed(1)))
-
-
-def test_noise_has_the_dtype_and_the_device_asked_for() -> None:
-    drawn = randn((2, 3), generator=torch.Generator(), device="meta", dtype=torch.float16)
-    assert (drawn.device.type, drawn.dtype, drawn.shape) == ("meta", torch.float16, (2, 3))
-
-
-def test_the_wrong_number_of_generators_is_refused() -> None:
-    with pytest.raises(ValueError, match="2 generators were given for a batch of 3"):
-        randn((3, 2), generator=[torch.Generator(), torch.Generator()])
-
-
-@pytest.mark.gpu
-def test_a_generator_of_another_device_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"generator on cuda.*cannot make noise for cpu"):
-        randn((1, 2), generator=torch.Generator("cuda"))
 
 
 def test_noise_is_given_or_drawn_but_not_both() -> None:
