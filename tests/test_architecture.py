@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "pipelines": {"models", "schedulers", "loading", "nn"},
     "emoji": {"models", "schedulers", "pipelines", "loading", "nn"},
     "cli": {"pipelines", "emoji"},
+    "__main__": {"cli"},
     "__init__": {"models", "schedulers", "pipelines"},
 }
 

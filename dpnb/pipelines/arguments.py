@@ -103,6 +103,8 @@ class Arguments:
         """
         self._check_prompts()
         self._check_numbers(max(scale, 8) if scale else 8)
+        if self.timesteps is not None and self.sigmas is not None:
+            raise ValueError("timesteps and sigmas both set the schedule; give one of them.")
         check_output_type(self.output_type)
         check_device(self.generator, device)
         if isinstance(self.generator, list):

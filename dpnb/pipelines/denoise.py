@@ -106,21 +106,21 @@ def set_timesteps(
         Its timesteps, and how many steps a person would count.
 
     Raises:
-        ValueError: both `timesteps` and `sigmas` are given, or the scheduler cannot take them.
+        ValueError: the scheduler cannot take `timesteps` or `sigmas`.
     """
-    if timesteps is not None and sigmas is not None:
-        raise ValueError("timesteps and sigmas both set the schedule; give one of them.")
     if timesteps is None and sigmas is None:
         scheduler.set_timesteps(num_inference_steps, device=device)
         return scheduler.timesteps, num_inference_steps
-    name, values = ("sigmas", sigmas) if timesteps is None else ("timesteps", timesteps)
-    if name not in inspect.signature(scheduler.set_timesteps).parameters:
-        raise ValueError(
-            f"{type(scheduler).__name__} cannot take custom {name}; use num_inference_steps, or a "
-            "scheduler such as EulerDiscreteScheduler."
-        )
-    scheduler.set_timesteps(**{name: values}, device=device)
+    scheduler.set_timesteps(timesteps=timesteps, sigmas=sigmas, device=device)
     return scheduler.timesteps, len(scheduler.timesteps)
+
+
+def last_entries(embeds: Tensor, latents: Tensor) -> Tensor:
+    """The entries of `embeds` that belong to `latents`, one for each.
+
+    Those with the prompt come last, so that guidance may be switched off between two steps.
+    """
+    return embeds[-latents.shape[0] :]
 
 
 def step_settings(scheduler: Any, generator: Generators, eta: float) -> dict[str, Any]:

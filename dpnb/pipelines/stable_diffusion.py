@@ -14,6 +14,7 @@ from dpnb.errors import ComponentError
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines.arguments import Arguments, takes
+from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.images import deliver, numpy_to_pil
 from dpnb.pipelines.prompts import as_list, encode, repeat_each, tokenize
 from dpnb.pipelines.steps import Step
@@ -194,7 +195,10 @@ class StableDiffusionPipeline(TextToImagePipeline):
     def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
         """See the base class."""
         prediction: Tensor = self.unet(
-            latents, t, tensors["prompt_embeds"], timestep_cond=tensors.get("timestep_cond")
+            latents,
+            t,
+            last_entries(tensors["prompt_embeds"], latents),
+            timestep_cond=tensors.get("timestep_cond"),
         ).sample
         return prediction
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines.arguments import Arguments, Prompt, takes
+from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.images import deliver
 from dpnb.pipelines.prompts import as_list, hidden_states, repeat_each, tokenize
 from dpnb.pipelines.steps import Step
@@ -283,11 +284,11 @@ class StableDiffusionXLPipeline(TextToImagePipeline):
         prediction: Tensor = self.unet(
             latents,
             t,
-            tensors["prompt_embeds"],
+            last_entries(tensors["prompt_embeds"], latents),
             timestep_cond=tensors.get("timestep_cond"),
             added_cond_kwargs={
-                "text_embeds": tensors["add_text_embeds"],
-                "time_ids": tensors["add_time_ids"],
+                "text_embeds": last_entries(tensors["add_text_embeds"], latents),
+                "time_ids": last_entries(tensors["add_time_ids"], latents),
             },
         ).sample
         return prediction

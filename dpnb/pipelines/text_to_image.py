@@ -131,8 +131,6 @@ class TextToImagePipeline(DiffusionPipeline):
     def _run(self, arguments: Arguments) -> Iterator[Step]:
         device = self.device
         self._begin(arguments)
-        tensors = self.encode_conditions(arguments, device)
-        yield Step(Stage.TEXT, 0, 1)
         timesteps, count = set_timesteps(
             self.scheduler,
             arguments.num_inference_steps,
@@ -140,6 +138,8 @@ class TextToImagePipeline(DiffusionPipeline):
             arguments.timesteps,
             arguments.sigmas,
         )
+        tensors = self.encode_conditions(arguments, device)
+        yield Step(Stage.TEXT, 0, 1)
         tensors["latents"] = self.prepare_latents(arguments, device, tensors["prompt_embeds"])
         if self.unet.config.time_cond_proj_dim is not None:
             tensors["timestep_cond"] = self._guidance_condition(tensors["latents"])

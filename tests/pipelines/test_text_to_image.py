@@ -172,7 +172,7 @@ def test_given_latents_must_have_the_right_shape(pipe: Any) -> None:
 def test_a_schedule_is_given_in_one_way_only(tiny: Any) -> None:
     with pytest.raises(ValueError, match="timesteps and sigmas both set the schedule"):
         tiny("a cat", timesteps=[5], sigmas=[1.0])
-    with pytest.raises(ValueError, match="DDIMScheduler cannot take custom sigmas"):
+    with pytest.raises(ValueError, match="DDIMScheduler does not take custom sigmas"):
         tiny("a cat", sigmas=[1.0])
 
 

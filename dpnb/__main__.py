@@ -1,0 +1,5 @@
+"""`python -m dpnb`: the command line."""
+
+from dpnb.cli import main
+
+main()
