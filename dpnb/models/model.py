@@ -184,7 +184,8 @@ class Model(nn.Module, Configured):
         """Give fresh values to the tensors `names`, in the dtype and on the device of `like`."""
         for owner in {name.rpartition(".")[0] for name in names}:
             module: Any = self.get_submodule(owner)
-            kept = {k: v for k, v in module.named_parameters(recurse=False) if not v.is_meta}
+            own = module.named_parameters(recurse=False)
+            kept = {k: v.detach() for k, v in own if not v.is_meta}
             module.to_empty(device="cpu" if like is None else like.device, recurse=False)
             if like is not None:
                 module.to(like.dtype)
