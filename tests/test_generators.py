@@ -16,9 +16,7 @@ def test_one_seed_gives_one_noise_in_every_dtype_and_batch_of_generators() -> No
 
 
 def test_a_list_of_one_generator_is_that_generator() -> None:
-    assert torch.equal(
-        randn((3, 2), generator=[seeded(1)]), randn((3, 2), generator=seeded(1))
-    )
+    assert torch.equal(randn((3, 2), generator=[seeded(1)]), randn((3, 2), generator=seeded(1)))
 
 
 def test_numbers_of_a_cpu_generator_travel() -> None:

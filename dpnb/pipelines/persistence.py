@@ -41,7 +41,7 @@ def load(cls: type[DiffusionPipeline], name: str, arguments: dict[str, Any]) -> 
     _report_unused(kind.__name__, schema, index, given)
     found = {c: index.components[c] for c in schema.components if index.components.get(c)}
     classes = {c: resolve(*entry) for c, entry in found.items() if c not in given and entry}
-    schema.check(kind.__name__, [*given, *classes, *index.components])
+    schema.check(kind.__name__, [*given, *classes])
     parts: dict[str, Any] = {}
     infos: dict[str, LoadingInfo] = {}
     for component in schema.components:

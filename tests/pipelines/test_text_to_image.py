@@ -240,9 +240,7 @@ def test_an_unknown_architecture_is_refused() -> None:
         dpnb.random_pipeline("sd9")
 
 
-@pytest.mark.parametrize(
-    ("name", "millions"), [("sd15", 859.5), ("sd21", 865.9), ("sdxl", 2567.5)]
-)
+@pytest.mark.parametrize(("name", "millions"), [("sd15", 859.5), ("sd21", 865.9), ("sdxl", 2567.5)])
 def test_public_architectures_have_their_published_size(name: str, millions: float) -> None:
     from dpnb.pipelines.architectures import ARCHITECTURES
 

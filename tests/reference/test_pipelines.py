@@ -108,9 +108,7 @@ def test_the_arguments_of_xl_mean_the_same(written: Written, arguments: dict[str
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_lists_of_generators_and_given_latents_mean_the_same(
-    written: Written, family: str
-) -> None:
+def test_lists_of_generators_and_given_latents_mean_the_same(written: Written, family: str) -> None:
     folder, theirs = written(family)
     ours = dpnb.DiffusionPipeline.from_pretrained(folder)
 
