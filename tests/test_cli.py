@@ -28,7 +28,8 @@ def test_a_picture_is_drawn_and_its_file_named(tiny: Path, tmp_path: Path) -> No
     file = tmp_path / "new" / "cat.png"
     code, shown, _ = draw(tiny, "--out", str(file), "--height", "24", "--width", "48")
     assert code == 0
-    assert Image.open(file).size == (48, 24)
+    with Image.open(file) as picture:
+        assert picture.size == (48, 24)
     assert f"Drew {file} (48 x 24 pixels) in" in shown
 
 

@@ -10,7 +10,7 @@ def test_a_dtype_has_several_names(name: str | torch.dtype) -> None:
 
 
 def test_an_unknown_dtype_is_refused_with_those_that_are_known() -> None:
-    with pytest.raises(TypeError, match="'half-ish' is not a dtype; use .* float16"):
+    with pytest.raises(TypeError, match=r"'half-ish' is not a dtype; use .* float16"):
         parse_dtype("half-ish")
 
 

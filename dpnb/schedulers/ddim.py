@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from dpnb.generators import Generators
 from dpnb.schedulers import noise
 from dpnb.schedulers.config import SchedulerConfig
-from dpnb.generators import Generators
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.variance_preserving import (
     VariancePreservingConfig,

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dpnb.generators import Generators
 from dpnb.schedulers import noise, spacing
 from dpnb.schedulers.config import SchedulerConfig, check_choice
 from dpnb.schedulers.log_snr import LogSNRConfig, LogSNRScheduler
-from dpnb.generators import Generators
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array
 

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dpnb.generators import Generators
 from dpnb.schedulers import noise, spacing
 from dpnb.schedulers.config import SchedulerConfig, check_choice
-from dpnb.generators import Generators
 from dpnb.schedulers.noise import PredictionType
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array

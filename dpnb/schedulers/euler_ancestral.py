@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from dpnb.generators import Generators
 from dpnb.schedulers import noise
 from dpnb.schedulers.config import SchedulerConfig
 from dpnb.schedulers.euler import toward
-from dpnb.generators import Generators
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.variance_exploding import VarianceExplodingScheduler
 

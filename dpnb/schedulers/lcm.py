@@ -11,9 +11,9 @@ import numpy as np
 from torch import Tensor
 
 from dpnb.devices import Device
+from dpnb.generators import Generators
 from dpnb.schedulers import noise
 from dpnb.schedulers.config import SchedulerConfig, check_steps
-from dpnb.generators import Generators
 from dpnb.schedulers.noise import BetaSchedule
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array

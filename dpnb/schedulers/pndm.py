@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
+from dpnb.generators import Generators
 from dpnb.schedulers import noise
 from dpnb.schedulers.config import SchedulerConfig
-from dpnb.generators import Generators
 from dpnb.schedulers.scheduler import Scheduler, SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array, TimestepSpacing
 from dpnb.schedulers.variance_preserving import amplitudes

@@ -14,10 +14,10 @@ from torch import Tensor
 from typing_extensions import Self
 
 from dpnb.devices import Device
+from dpnb.generators import Generators
 from dpnb.loading.config import Configured
 from dpnb.schedulers import noise
 from dpnb.schedulers.config import SchedulerConfig, check_descending, check_steps
-from dpnb.generators import Generators
 from dpnb.schedulers.spacing import Array, spaced
 
 Timestep: TypeAlias = Tensor | float

@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import Tensor
 
+from dpnb.generators import Generators
 from dpnb.schedulers import noise
 from dpnb.schedulers.config import SchedulerConfig, check_choice
 from dpnb.schedulers.log_snr import LogSNRConfig, LogSNRScheduler
-from dpnb.generators import Generators
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array
 

@@ -215,7 +215,6 @@ def test_requests_go_through_the_proxy_and_the_environment_is_put_back(
     assert os.environ["http_proxy"] == "http://127.0.0.1:9"
 
 
-@pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 def test_what_is_uploaded_comes_back_byte_for_byte(
     hub: HubServer, options: HubOptions, tmp_path: Path
 ) -> None:
