@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -19,7 +19,7 @@ from dpnb.pipelines.pipeline import DiffusionPipeline
 from dpnb.pipelines.steps import Stage, Step
 
 
-class TextToImagePipeline(DiffusionPipeline):
+class TextToImagePipeline(DiffusionPipeline, ABC):
     """Words to latents to pictures.
 
     A subclass says how prompts are encoded, what the network is given beside them, and how latents
@@ -74,6 +74,14 @@ class TextToImagePipeline(DiffusionPipeline):
     def interrupt(self) -> bool:
         """Set `pipe._interrupt = True` to go straight to decoding after the present step."""
         return self._interrupt
+
+    @abstractmethod
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Draw, and return the output."""
+
+    @abstractmethod
+    def stream(self, *args: Any, **kwargs: Any) -> Iterator[Step]:
+        """Draw step by step: an iterator of `Step`, whose last one holds the output."""
 
     @abstractmethod
     def encode_conditions(self, arguments: Any, device: torch.device) -> dict[str, Tensor]:

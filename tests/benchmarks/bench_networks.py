@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import diffusers
 import torch
-from torch import nn
 
 from dpnb import AutoencoderKL, UNet2DConditionModel
 from dpnb.metering.tensors import TensorMeter
@@ -31,14 +31,14 @@ def pair(ours: type[Any], theirs: type[Any], settings: dict[str, Any]) -> tuple[
     return one, other.eval()
 
 
-def peak(network: nn.Module, call: Callable[[], Any]) -> int:
+def peak(call: Callable[[], Any]) -> int:
     """Live bytes at the highest point of `call`, beyond what lives before it."""
     with TensorMeter() as meter:
         call()
-    return meter.peak
+    return int(meter.peak)
 
 
-def report(name: str, ours: Callable[[], Any], theirs: Callable[[], Any], **how: int) -> None:
+def report(name: str, ours: Callable[[], Any], theirs: Callable[[], Any], **how: Any) -> None:
     """Time both, and compare what they return."""
     difference = (ours().sample - theirs().sample).abs().max().item()
     print(f"{name:34} {compare(ours, theirs, **how)}   difference {difference:.1e}", flush=True)
@@ -88,7 +88,7 @@ def bench_vae() -> None:
 
 
 def _report_bytes(name: str, ours: Any, theirs: Any, arguments: tuple[Any, ...]) -> None:
-    counts = [peak(way, lambda way=way: way(*arguments)) for way in (ours, theirs)]  # type: ignore[misc]
+    counts = [peak(partial(way, *arguments)) for way in (ours, theirs)]
     print(
         f"{name:34} dpnb {format_bytes(counts[0])}   diffusers {format_bytes(counts[1])}   "
         f"ratio {counts[0] / counts[1]:.2f}   (live activations at the peak)",

@@ -24,7 +24,7 @@ class Comparison:
     def __str__(self) -> str:
         ours, theirs = statistics.median(self.ours), statistics.median(self.theirs)
         return (
-            f"dpnb {ours * 1e3:9.2f} ms   diffusers {theirs * 1e3:9.2f} ms   ratio {self.ratio:.2f}"
+            f"dpnb {ours * 1e3:9.2f} ms   diffusers {theirs * 1e3:9.2f} ms   ratio {self.ratio:.3f}"
         )
 
 
@@ -36,6 +36,7 @@ def compare(
     calls: int = 1,
     warm_up: int = 1,
     clock: Callable[[], float] = time.process_time,
+    offset: float = 0.0,
 ) -> Comparison:
     """Time `ours` and `theirs` in turn.
 
@@ -44,6 +45,7 @@ def compare(
         calls: calls in a run; a run's time is divided by them.
         warm_up: runs of each that are not counted.
         clock: processor seconds by default, which other programs disturb least.
+        offset: seconds that every call spends on something else.
     """
     times: dict[Callable[[], Any], list[float]] = {ours: [], theirs: []}
     for turn in range(warm_up + rounds):
@@ -52,5 +54,5 @@ def compare(
             for _ in range(calls):
                 way()
             if turn >= warm_up:
-                times[way].append((clock() - started) / calls)
+                times[way].append((clock() - started) / calls - offset)
     return Comparison(tuple(times[ours]), tuple(times[theirs]))

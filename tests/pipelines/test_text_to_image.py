@@ -232,7 +232,7 @@ def test_random_architectures_are_the_same_for_the_same_seed(dtype: torch.dtype)
     assert one.dtype is dtype
     pairs = zip(one.unet.parameters(), other.unet.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
-    assert not torch.equal(one.unet.conv_in.weight, third.unet.conv_in.weight)  # type: ignore[arg-type]
+    assert not torch.equal(one.unet.conv_in.weight, third.unet.conv_in.weight)
 
 
 def test_an_unknown_architecture_is_refused() -> None:

@@ -13,7 +13,7 @@ from dpnb.pipelines.architectures import spelling_tokenizer
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    import diffusers
+    import diffusers as diffusers
     import transformers
 
 VOCABULARY = 600
@@ -67,7 +67,8 @@ BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_line
 def unet(family: str, **changes: Any) -> Any:
     """A random UNet of a family."""
     settings = {"sample_size": 16, "norm_num_groups": 8, **UNETS[family], **changes}
-    return diffusers.UNet2DConditionModel(**settings).eval()
+    network: Any = diffusers.UNet2DConditionModel(**settings)
+    return network.eval()
 
 
 def vae(**changes: Any) -> Any:
@@ -90,7 +91,8 @@ def text_encoder(*, projects: bool = False, act: str = "quick_gelu") -> Any:
         pad_token_id=VOCABULARY - 1,
     )
     kind = transformers.CLIPTextModelWithProjection if projects else transformers.CLIPTextModel
-    return kind(config).eval()
+    encoder: Any = kind(config)
+    return encoder.eval()
 
 
 def safety_checker() -> tuple[Any, Any]:

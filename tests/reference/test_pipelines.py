@@ -129,7 +129,7 @@ def test_given_embeddings_mean_the_same(written: Written, family: str) -> None:
     ours = dpnb.DiffusionPipeline.from_pretrained(folder)
     tokens, width = 77, 48 if family == "sdxl" else 24
     names = ["prompt_embeds", "negative_prompt_embeds"]
-    embeds = {name: torch.randn(1, tokens, width) for name in names}
+    embeds: dict[str, Any] = {name: torch.randn(1, tokens, width) for name in names}
     if family == "sdxl":
         embeds |= {
             name: torch.randn(1, 20)
@@ -174,7 +174,7 @@ def test_callbacks_see_and_change_the_same(written: Written) -> None:
             tensors["prompt_embeds"] = tensors["prompt_embeds"].chunk(2)[-1]
         return {**tensors, "latents": tensors["latents"] * 1.01}
 
-    arguments = {
+    arguments: dict[str, Any] = {
         "callback_on_step_end": halfway_without_guidance,
         "callback_on_step_end_tensor_inputs": ["latents", "prompt_embeds"],
     }
