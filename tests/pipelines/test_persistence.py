@@ -347,7 +347,10 @@ def test_a_refused_token_and_an_unknown_revision_are_sentences(
         )
 
 
-def test_a_cut_connection_is_taken_up_again(hub: HubServer, original: Any, tmp_path: Path) -> None:
+def test_a_cut_connection_is_taken_up_again(
+    hub: HubServer, original: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 1000)
     upload(hub, original)
     hub.cut_after, hub.cuts = 50_000, 1
     pipe = dpnb.DiffusionPipeline.from_pretrained("someone/tiny", cache_dir=tmp_path)
