@@ -16,7 +16,7 @@ from dpnb.loading.hub import push as push_folder
 from dpnb.loading.index import Index
 from dpnb.loading.info import LoadingInfo
 from dpnb.loading.parts import load_part, save_part
-from dpnb.loading.registry import library_of, resolve
+from dpnb.loading.registry import PIPELINES, library_of, resolve
 from dpnb.loading.selection import select
 from dpnb.loading.staging import staged
 from dpnb.models.model import Model
@@ -36,7 +36,7 @@ def load(cls: type[DiffusionPipeline], name: str, arguments: dict[str, Any]) -> 
     options, given = LoadOptions.split(arguments)
     device = options.device
     folder, index = _fetch(name, options, given)
-    kind = _pipeline_class(cls, index)
+    kind = cls if cls.schema.components else _named_class(index)
     schema = kind.schema
     _report_unused(kind.__name__, schema, index, given)
     found = {c: index.components[c] for c in schema.components if index.components.get(c)}
@@ -181,19 +181,15 @@ def _fetch(name: str, options: LoadOptions, given: dict[str, Any]) -> tuple[Path
     return fetch(name, choose, options.hub), index
 
 
-def _pipeline_class(cls: type[DiffusionPipeline], index: Index) -> type[DiffusionPipeline]:
-    """`cls` itself, or the class that the index names where `cls` is the base of all."""
-    from dpnb.pipelines.pipeline import DiffusionPipeline
-
-    if cls is not DiffusionPipeline:
-        return cls
+def _named_class(index: Index) -> type[DiffusionPipeline]:
+    """The pipeline class that the index names."""
     if not isinstance(index.class_name, str):
         raise ForeignCodeError(
             f"the index names {index.class_name[1]} of its own file {index.class_name[0]}.py; no "
             "code of a repository is run. Load the components and draw with a class of yours."
         )
     kind = resolve("diffusers", index.class_name)
-    if not issubclass(kind, DiffusionPipeline):
+    if index.class_name not in PIPELINES:
         raise ComponentError(
             f"the index names {index.class_name}, which is no pipeline; load it with "
             f"{index.class_name}.from_pretrained."

@@ -31,8 +31,8 @@ def draw(pipe: Any, prompts: list[str]) -> Any:
 
 if __name__ == "__main__":
     torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
-    ours = dpnb.StableDiffusionPipeline.from_pretrained(FOLDER)
-    theirs = diffusers.StableDiffusionPipeline.from_pretrained(FOLDER)
+    ours = dpnb.StableDiffusionPipeline.from_pretrained(FOLDER, dtype=torch.float32)
+    theirs = diffusers.StableDiffusionPipeline.from_pretrained(FOLDER, dtype=torch.float32)
     for pipe in (ours, theirs):
         pipe.set_progress_bar_config(disable=True)
     for count in (1, 8):
