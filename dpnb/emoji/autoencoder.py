@@ -88,12 +88,11 @@ def standardise(vae: AutoencoderKL, pictures: Tensor) -> None:
     latents = vae.encode(pictures).latent_dist.mean
     mean = latents.mean(dim=(0, 2, 3))
     deviation = latents.std(dim=(0, 2, 3)) * SCALING_FACTOR
-    inward, outward = vae.quant_conv, vae.post_quant_conv
-    if inward is None or outward is None:
-        raise ValueError("Only an autoencoder with quant_conv and post_quant_conv can absorb it.")
     channels = mean.numel()
-    inward.weight[:channels] /= deviation[:, None, None, None]
-    inward.bias[:channels] = (inward.bias[:channels] - mean) / deviation
-    inward.bias[channels:] -= 2 * deviation.log()
-    outward.bias += outward.weight[:, :, 0, 0] @ mean
-    outward.weight *= deviation[None, :, None, None]
+    weight, bias = vae.quant_conv.get_parameter("weight"), vae.quant_conv.get_parameter("bias")
+    weight[:channels] /= deviation[:, None, None, None]
+    bias[:channels] = (bias[:channels] - mean) / deviation
+    bias[channels:] -= 2 * deviation.log()
+    weight, bias = (vae.post_quant_conv.get_parameter(name) for name in ("weight", "bias"))
+    bias += weight[:, :, 0, 0] @ mean
+    weight *= deviation[None, :, None, None]

@@ -7,7 +7,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from dpnb.emoji.denoiser import BETA_END, BETA_START, TIMESTEPS
 from dpnb.emoji.tokenizer import save_tokenizer
-from dpnb.loading.config import entries, write_json
+from dpnb.loading.config import entries, read_json, write_json
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.schedulers.ddim import DDIMScheduler
@@ -49,6 +49,9 @@ def write(
     deepcopy(vae).half().save_pretrained(folder / "vae")
     deepcopy(unet).half().save_pretrained(folder / "unet")
     deepcopy(text_encoder).half().save_pretrained(folder / "text_encoder")
+    # transformers leaves its weights readable by their owner alone
+    (folder / "text_encoder" / "model.safetensors").chmod(0o644)
+    _run_in_float32(folder / "text_encoder" / "config.json")
     save_tokenizer(tokenizer, folder / "tokenizer")
     (folder / "scheduler").mkdir(exist_ok=True)
     build_scheduler().save_config(folder / "scheduler")
@@ -58,3 +61,8 @@ def write(
         "requires_safety_checker": False,
     }
     write_json(folder / "model_index.json", entries("StableDiffusionPipeline", index))
+
+
+def _run_in_float32(config: Path) -> None:
+    """Let transformers widen the stored weights by default, as both libraries do with the rest."""
+    write_json(config, read_json(config) | {"dtype": "float32"})

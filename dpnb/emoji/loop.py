@@ -123,7 +123,7 @@ class Trainer:
             optimizer.zero_grad()
             optimizer.param_groups[0]["lr"] = peak * factor
         loss, watched = self.task.loss()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.workers.average_gradients(self.parameters)
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
         for optimizer in self.optimizers:

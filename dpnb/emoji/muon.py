@@ -92,4 +92,5 @@ def orthogonalise(matrix: Tensor, iterations: int = 5) -> Tensor:
         x = a * x + (b * gram + c * gram @ gram) @ x
     x = x.mT if is_tall else x
     scale: float = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
-    return x.to(matrix.dtype) * scale
+    orthogonal: Tensor = x.to(matrix.dtype) * scale
+    return orthogonal

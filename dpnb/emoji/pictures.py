@@ -119,7 +119,8 @@ def place(canvas: Image.Image, placement: Placement, size: int = SIZE) -> Pictur
     ]
     moved = canvas.transform(canvas.size, Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC)
     small = moved.resize((size, size), Image.Resampling.LANCZOS)
-    return np.asarray(small, dtype=np.float32) / np.float32(255)
+    picture: Picture = np.asarray(small, dtype=np.float32) / np.float32(255)
+    return picture
 
 
 def tint(picture: Picture, colour: Colour) -> Picture:

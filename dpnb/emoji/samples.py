@@ -25,15 +25,16 @@ from dpnb.emoji.pictures import (
 UNMIRRORED = frozenset(
     {"hundred points", "keycap 7", "musical note", "red question mark", "alarm clock", "yin yang"}
 )
-SIZES = {"": (0.97, 0.97), "small": (0.55, 0.55), "big": (1.06, 1.06)}
+SIZES = {"": 0.97, "small": 0.55, "big": 1.06}
 
 
 @dataclass(frozen=True)
 class Variety:
-    """How far placements differ.
+    """How far placements differ; by default not at all.
 
     Attributes:
         shift: at most, in canvas widths.
+        shrink: at most, of the size.
         degrees: at most, either way.
         mirrored: how often left and right change places, for pictures that allow it.
         mirrored_from: only for concepts of at least this weight: the rarer ones are seen too
@@ -41,6 +42,7 @@ class Variety:
     """
 
     shift: float = 0.0
+    shrink: float = 0.0
     degrees: float = 0.0
     mirrored: float = 0.0
     mirrored_from: float = 2.0
@@ -109,12 +111,12 @@ class Samples(IterableDataset[tuple[Tensor, str]]):
         return [caption for _, _, caption in draws]
 
     def choose_placement(self, concept: Concept, size: str, rng: np.random.Generator) -> Placement:
-        """Somewhere near the middle, nearly upright."""
+        """Near the middle and nearly upright, as far as the variety goes."""
         variety = self.variety
         may_mirror = concept.weight >= variety.mirrored_from and concept.name not in UNMIRRORED
         right, down = rng.uniform(-variety.shift, variety.shift, 2)
         return Placement(
-            scale=float(rng.uniform(*SIZES[size])),
+            scale=SIZES[size] * (1 - float(rng.uniform(0, variety.shrink))),
             shift=(float(right), float(down)),
             degrees=float(rng.uniform(-variety.degrees, variety.degrees)),
             is_mirrored=may_mirror and bool(rng.random() < variety.mirrored),

@@ -44,7 +44,7 @@ def build_tokenizer(texts: Iterable[str]) -> CLIPTokenizer:
     merges = learn_merges(texts, VOCABULARY - 2 * 256 - 2)
     return CLIPTokenizer(
         vocab=vocabulary(merges),
-        merges=merges,
+        merges=merges,  # type: ignore[arg-type]  # transformers takes pairs, whatever it declares
         bos_token=START,
         eos_token=END,
         pad_token=END,

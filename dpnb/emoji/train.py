@@ -33,8 +33,8 @@ from dpnb.models.autoencoder import AutoencoderKL
 VAE_FILE, DENOISER_FILE, TOKENIZER_FOLDER = "vae.pt", "denoiser.pt", "tokenizer"
 CAPTIONS_TO_LEARN = 8_000
 PICTURES_TO_MEASURE = 512
-PICTURE_HABITS = Habits(colour=0.2, background=0.4)
-PICTURE_VARIETY = Variety(shift=0.06, degrees=10.0, mirrored=0.5, mirrored_from=0.0)
+PICTURE_HABITS = Habits(colour=0.2, background=0.4, size=0.08)
+PICTURE_VARIETY = Variety(shift=0.06, shrink=0.15, degrees=10.0, mirrored=0.5, mirrored_from=0.0)
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ class Options:
         pictures: autoencoder batch, in each process.
         captions: denoiser batch, in each process.
         draws: noise levels for each caption of it.
+        variety: from 0 to 1, how far the denoiser's placements and sizes differ. Seeds then change
+            the picture more, but many more samples are needed.
         seed: decides samples, first weights and noise.
     """
 
@@ -65,6 +67,7 @@ class Options:
     pictures: int
     captions: int
     draws: int
+    variety: float
     seed: int
 
 
@@ -92,6 +95,7 @@ def parse(arguments: list[str] | None = None) -> Options:
     parser.add_argument("--pictures", type=int)
     parser.add_argument("--captions", type=int)
     parser.add_argument("--draws", type=int)
+    parser.add_argument("--variety", type=float)
     parser.add_argument("--seed", type=int, default=0)
     given = vars(parser.parse_args(arguments))
     if given["device"] == "auto":
@@ -104,6 +108,7 @@ def parse(arguments: list[str] | None = None) -> Options:
         "pictures": 8 if on_cpu else 256,
         "captions": 12 if on_cpu else 256,
         "draws": 4 if on_cpu else 8,
+        "variety": 0.0 if on_cpu else 1.0,
     }
     for name, value in defaults.items():
         given[name] = value if given[name] is None else given[name]
@@ -138,7 +143,7 @@ def train_denoiser(workers: Workers, options: Options) -> None:
     if device.type == "cpu":
         module.use_plain_attention()
     torch.manual_seed(options.seed + 1 + workers.rank)
-    samples = Samples(load(), Habits(), Variety(), options.seed, workers.rank, workers.count)
+    samples = draw_samples(options, workers)
     batches = stream(samples, options.captions, options.loaders)
     task = Denoising(module, vae, tokenizer, batches, options.captions, options.draws, device)
     plan = Plan(options.minutes_unet, muon_lr=0.012, adam_lr=1.5e-3, averaging=0.995)
@@ -148,6 +153,14 @@ def train_denoiser(workers: Workers, options: Options) -> None:
         watched += 0.02 * (report.watched - watched)
         if report.step % 50 == 0 or report.is_saved:
             tell(workers, "denoiser", report, f"error {watched:.4f}")
+
+
+def draw_samples(options: Options, workers: Workers) -> Samples:
+    """The second stage's samples for one of `workers`."""
+    amount = options.variety
+    habits = Habits(size=0.08 * amount)
+    variety = Variety(0.045 * amount, 0.15 * amount, 6.0 * amount, 0.5 * amount)
+    return Samples(load(), habits, variety, options.seed, workers.rank, workers.count)
 
 
 def export(options: Options) -> None:
@@ -166,7 +179,7 @@ def prepare_tokenizer(options: Options) -> None:
     """
     folder = options.work / TOKENIZER_FOLDER
     if not folder.exists():
-        samples = Samples(load(), Habits(), Variety(), options.seed)
+        samples = draw_samples(options, Workers())
         texts = [*samples.draw_captions(CAPTIONS_TO_LEARN), *characters()]
         save_tokenizer(build_tokenizer(texts), folder)
 
@@ -181,7 +194,7 @@ def trained_autoencoder(options: Options) -> AutoencoderKL:
     """The first stage's averaged autoencoder, its latents standardised."""
     vae = build_autoencoder().eval().requires_grad_(False)
     vae.load_state_dict(read_averaged(options.work / VAE_FILE))
-    samples = Samples(load(), Habits(), Variety(), options.seed)
+    samples = draw_samples(options, Workers())
     pictures, _ = next(stream(samples, PICTURES_TO_MEASURE))
     standardise(vae, pictures)
     return vae

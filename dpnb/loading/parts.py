@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from dpnb.errors import CheckpointError
+from dpnb.loading.building import assign, without_values
 from dpnb.loading.config import read_json
 from dpnb.loading.filenames import WeightName
 from dpnb.loading.info import LoadingInfo
@@ -112,7 +113,7 @@ def _load_clip(
     device: torch.device | None,
 ) -> tuple[Any, LoadingInfo]:
     config = cls.config_class.from_pretrained(folder)
-    with torch.device("meta"):
+    with without_values():
         model = cls(config)
     expected = model.state_dict()
     state = match_clip(read_weights(paths, dtype=dtype, device=device), expected)
@@ -123,7 +124,7 @@ def _load_clip(
         mismatched=tuple(mismatched),
     )
     fitting = {k: v for k, v in state.items() if k in expected and k not in mismatched}
-    model.load_state_dict(fitting, strict=False, assign=True)
+    assign(model, fitting)
     _number_positions(model, device)
     model.config.dtype = model.dtype
     model.name_or_path = str(folder)

@@ -13,7 +13,6 @@ import importlib
 import itertools
 import json
 import random
-import resource
 import shutil
 import statistics
 import string
@@ -167,7 +166,8 @@ def work(library: str, folder: Path) -> None:
     pipe = load()
     seconds = time.perf_counter() - started
     assert pipe.unet.dtype == torch.float16
-    print(seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    status = Path("/proc/self/status").read_text()
+    print(seconds, int(status.split("VmHWM:")[1].split()[0]) * 1024)
 
 
 def time_layers(folder: Path) -> None:
