@@ -94,5 +94,5 @@ def standardise(vae: AutoencoderKL, pictures: Tensor) -> None:
     bias[:channels] = (bias[:channels] - mean) / deviation
     bias[channels:] -= 2 * deviation.log()
     weight, bias = (vae.post_quant_conv.get_parameter(name) for name in ("weight", "bias"))
-    bias += weight[:, :, 0, 0] @ mean
-    weight *= deviation[None, :, None, None]
+    bias.add_(weight[:, :, 0, 0] @ mean)
+    weight.mul_(deviation[None, :, None, None])

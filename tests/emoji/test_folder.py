@@ -87,7 +87,7 @@ def test_the_text_encoder_is_kept_in_half_precision() -> None:
 def test_diffusers_draws_a_finite_picture_with_it() -> None:
     diffusers = pytest.importorskip("diffusers")
     pipeline = diffusers.StableDiffusionPipeline.from_pretrained(
-        FOLDER, torch_dtype=torch.float32, local_files_only=True
+        FOLDER, dtype=torch.float32, local_files_only=True
     )
     pipeline.set_progress_bar_config(disable=True)
 

@@ -126,11 +126,12 @@ def test_timesteps_are_spread_evenly() -> None:
     assert (timesteps // 10 == torch.arange(100)).all()
 
 
-def test_weights_are_bounded_and_small_where_noise_is_all() -> None:
+def test_weights_are_one_but_for_the_least_noise() -> None:
     weights = weigh(signal_shares())
 
-    assert weights.max() <= 5 / 6 + 1e-6
-    assert weights[-1] < 0.01
+    assert (weights[200:] == 1).all()
+    assert weights[0] < 0.01
+    assert (weights.diff() >= 0).all()
 
 
 def test_plain_attention_is_attention() -> None:

@@ -157,7 +157,7 @@ def test_reading_without_a_cast_maps_the_file_and_casting_adds_no_second_copy(
     run = subprocess.run(command, capture_output=True, text=True, check=True)
     mapped, cast = map(int, run.stdout.split())
     assert mapped < 8 * mib
-    assert cast < (64 + 24) * mib
+    assert cast < (64 + 48) * mib
 
 
 def test_a_variant_is_matched_as_a_whole_word(tmp_path: Path) -> None:
