@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="dpnb-tests-")
+atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
 os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
 os.environ["HF_HUB_DISABLE_XET"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"  # tiny networks: threads would only wait for one another
 
-import pytest
+import pytest  # noqa: E402
 
-from tests.hub_server import HubServer, serve
+from tests.hub_server import HubServer, serve  # noqa: E402
 
 
 @pytest.fixture

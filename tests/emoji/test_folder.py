@@ -3,9 +3,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 import dpnb.emoji
@@ -76,19 +78,28 @@ def test_settings_name_no_place_and_no_machine() -> None:
 
 
 @needs_folder
-def test_the_text_encoder_is_kept_in_half_precision() -> None:
-    encoder = CLIPTextModel.from_pretrained(FOLDER / "text_encoder")
+def test_weights_are_stored_in_half_precision_and_are_finite() -> None:
+    for path in FOLDER.rglob("*.safetensors"):
+        weights = load_file(path)
+        assert {weight.dtype for weight in weights.values()} == {torch.float16}
+        assert all(weight.isfinite().all() for weight in weights.values())
 
-    assert encoder.dtype == torch.float16
-    assert all(weight.isfinite().all() for weight in encoder.parameters())
+
+@needs_folder
+def test_transformers_finds_every_weight_of_the_text_encoder() -> None:
+    loaded: Any = CLIPTextModel.from_pretrained(FOLDER / "text_encoder", output_loading_info=True)
+    encoder, report = loaded
+
+    assert not report["missing_keys"]
+    assert not report["unexpected_keys"]
+    assert encoder.config.vocab_size == len(CLIPTokenizer.from_pretrained(FOLDER / "tokenizer"))
 
 
 @needs_folder
 def test_diffusers_draws_a_finite_picture_with_it() -> None:
-    diffusers = pytest.importorskip("diffusers")
-    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(
-        FOLDER, dtype=torch.float32, local_files_only=True
-    )
+    import diffusers
+
+    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(FOLDER, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
 
     latents = pipeline(
