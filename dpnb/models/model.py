@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +14,7 @@ from typing_extensions import Self
 
 from dpnb.devices import Device, parse_device, parse_dtype
 from dpnb.errors import CheckpointError
+from dpnb.loading.building import assign, without_values
 from dpnb.loading.config import Configured, read_json, report_unknown
 from dpnb.loading.hub import HubOptions, fetch
 from dpnb.loading.info import LoadingInfo
@@ -126,7 +128,7 @@ class Model(nn.Module, Configured):
             dtype=None if dtype == "auto" else parse_dtype(dtype),
             device=None if device is None else parse_device(device),
         )
-        with torch.device("meta" if low_cpu_mem_usage else "cpu"):
+        with without_values() if low_cpu_mem_usage else nullcontext():
             model = cls.from_config(settings)
         report_unknown(cls.__name__, model.config)
         info = model.assign(rename(weights), folder, ignore_mismatched_sizes)
@@ -150,7 +152,7 @@ class Model(nn.Module, Configured):
                 "that belongs to these weights, or pass ignore_mismatched_sizes=True."
             )
         fitting = {k: v for k, v in weights.items() if k in own and k not in mismatched}
-        self.load_state_dict(fitting, strict=False, assign=True)
+        assign(self, fitting)
         info = LoadingInfo(
             missing=tuple(sorted(own.keys() - weights.keys())),
             unexpected=tuple(sorted(weights.keys() - own.keys())),

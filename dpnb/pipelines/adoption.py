@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from dpnb.loading.building import without_values
 from dpnb.loading.registry import resolve
 from dpnb.models.model import Model
 
@@ -21,7 +20,7 @@ def adopt(part: Any) -> Any:
     kind: Any = resolve("diffusers", type(part).__name__)
     if not issubclass(kind, Model):
         return kind.from_config(part.config)
-    with torch.device("meta"):
+    with without_values():
         model = kind.from_config(part.config)
     model.assign(part.state_dict(), Path(f"diffusers.{type(part).__name__}"))
     return model.train(part.training)
