@@ -153,7 +153,7 @@ def from_pipe(cls: type[Any], pipeline: Any, arguments: dict[str, Any]) -> Any:
         )
     schema.check(cls.__name__, known)
     parts = {c: adopt(known.get(c)) for c in schema.components}
-    former = {**pipeline.config, **getattr(pipeline, "_carried", {})}
+    former = {**pipeline.config, **vars(pipeline).get("_carried", {})}
     settings = {k: arguments.get(k, former.get(k, v)) for k, v in schema.settings.items()}
     pipe = cls(**parts, **settings)
     pipe._name_or_path = pipeline.name_or_path

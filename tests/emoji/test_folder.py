@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -15,10 +14,6 @@ from dpnb.emoji.tokenizer import LENGTH, build_tokenizer, save_tokenizer, vocabu
 
 FOLDER = dpnb.emoji.FOLDER
 TEXTS = ["a red apple", "cat face on an orange background", "smiling face with heart-eyes"] * 3
-
-needs_folder = pytest.mark.skipif(
-    not (FOLDER / "model_index.json").exists(), reason="needs the trained folder emoji-64"
-)
 
 
 def test_the_package_names_the_folder_without_importing_torch() -> None:
@@ -57,7 +52,6 @@ def test_words_come_back_from_their_numbers() -> None:
         assert tokenizer.decode(tokenizer(text).input_ids, skip_special_tokens=True) == text
 
 
-@needs_folder
 def test_everything_in_the_directory_is_small() -> None:
     files = [
         path
@@ -68,7 +62,6 @@ def test_everything_in_the_directory_is_small() -> None:
     assert sum(path.stat().st_size for path in files) <= 14_000_000
 
 
-@needs_folder
 def test_settings_name_no_place_and_no_machine() -> None:
     for path in FOLDER.rglob("*.json"):
         text = path.read_text(encoding="utf-8")
@@ -77,7 +70,6 @@ def test_settings_name_no_place_and_no_machine() -> None:
     assert settings["model_max_length"] == LENGTH
 
 
-@needs_folder
 def test_weights_are_stored_in_half_precision_and_are_finite() -> None:
     for path in FOLDER.rglob("*.safetensors"):
         weights = load_file(path)
@@ -85,7 +77,6 @@ def test_weights_are_stored_in_half_precision_and_are_finite() -> None:
         assert all(weight.isfinite().all() for weight in weights.values())
 
 
-@needs_folder
 def test_transformers_finds_every_weight_of_the_text_encoder() -> None:
     loaded: Any = CLIPTextModel.from_pretrained(FOLDER / "text_encoder", output_loading_info=True)
     encoder, report = loaded
@@ -95,7 +86,6 @@ def test_transformers_finds_every_weight_of_the_text_encoder() -> None:
     assert encoder.config.vocab_size == len(CLIPTokenizer.from_pretrained(FOLDER / "tokenizer"))
 
 
-@needs_folder
 def test_diffusers_draws_a_finite_picture_with_it() -> None:
     import diffusers
 
