@@ -21,7 +21,7 @@ def peak(call: Callable[[], Any]) -> int:
     """The most live bytes at once that `call` adds."""
     with torch.no_grad(), TensorMeter() as meter:
         call()
-    return meter.peak
+    return int(meter.peak)
 
 
 def unet_peak(library: Any, settings: Any, side: int) -> int:
