@@ -13,6 +13,7 @@ from torch import Tensor
 
 import dpnb
 from dpnb.pipelines.steps import Stage
+from tests.test_generators import ElsewhereGenerator
 
 STEPS = {"num_inference_steps": 3, "output_type": "np"}
 
@@ -151,6 +152,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
     ({"negative_prompt": 3}, "negative_prompt must be text"),
     ({"output_type": "jpeg"}, "output_type is 'jpeg'; use one of 'pil', 'np', 'pt', 'latent'"),
     ({"generator": [seeded(), seeded()]}, "generator is a list of 2, but the batch holds 1"),
+    ({"generator": ElsewhereGenerator()}, "lives on cuda:0, but the numbers are needed on cpu"),
     ({"callback_on_step_end_tensor_inputs": ["x"]}, "tensor_inputs names x; this pipeline has"),
     ({"colour": "red"}, "colour is not an argument of this pipeline; it takes prompt"),
 ]
