@@ -63,8 +63,15 @@ def test_a_stream_that_is_left_leaves_no_trace(tiny: Any) -> None:
 
 
 def test_gradients_are_off_inside_and_as_before_outside(tiny: Any) -> None:
-    for _ in tiny.stream("a cat", **STEPS):
+    inside: list[bool] = []
+
+    def look(_: Any, __: int, ___: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        inside.append(torch.is_grad_enabled())
+        return tensors
+
+    for _ in tiny.stream("a cat", callback_on_step_end=look, **STEPS):
         assert torch.is_grad_enabled()
+    assert inside == [False] * 3
 
 
 def test_an_interrupt_goes_straight_to_decoding(pipe: Any) -> None:

@@ -68,8 +68,6 @@ def test_each_step_solves_the_same_equation(
                 output = model(seen, t)
                 expected = theirs.step(output, t, sample, **noises[0])
                 given = ours.step(output, u, sample, **(noises[1] if noises[0] else {}))
-                if expected.prev_sample.isnan().any():
-                    pytest.skip("diffusers divides by zero here")
                 assert distance(given.prev_sample, expected.prev_sample, sample) < limit
                 if "pred_original_sample" in expected:
                     assert given.pred_original_sample is not None
@@ -104,8 +102,6 @@ def test_whole_runs_with_options_end_alike_in_single_precision(
 ) -> None:
     theirs, ours = pair(name, {"beta_schedule": "scaled_linear"} | settings)
     expected = run(theirs, 20)
-    if expected.isnan().any():
-        pytest.skip("diffusers divides by zero here")
     assert distance(run(ours, 20), expected) < 1e-5
 
 
