@@ -5,7 +5,6 @@ from typing import TypeAlias
 import torch
 
 Device: TypeAlias = torch.device | str | int
-DTypes: TypeAlias = "torch.dtype | str | dict[str, torch.dtype | str]"
 
 DTYPES = {
     "float32": torch.float32,

@@ -77,7 +77,7 @@ class Model(nn.Module, Configured):
             device: where the weights go, straight from the file; the CPU by default.
             variant: of the weight files, for example `"fp16"`.
             use_safetensors: `True` refuses `.bin` files, `False` takes only them.
-            low_cpu_mem_usage: build without allocating first; `False` builds and copies.
+            low_cpu_mem_usage: build without allocating first; `False` fills the network before.
             ignore_mismatched_sizes: keep fresh values where shapes differ, instead of an error.
             output_loading_info: return `(model, LoadingInfo)`.
             hub: the fields of `HubOptions`.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
@@ -11,7 +11,6 @@ from torch import Tensor
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-OutputType: TypeAlias = Literal["pil", "np", "pt", "latent"]
 OUTPUT_TYPES: tuple[str, ...] = ("pil", "np", "pt", "latent")
 
 

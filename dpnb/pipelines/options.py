@@ -34,10 +34,10 @@ class LoadOptions:
         device_map: a device that everything is loaded onto, for example `"cuda"`.
         variant: of the weight files, for example `"fp16"`.
         use_safetensors: `True` refuses `.bin` files, `False` takes only them.
-        low_cpu_mem_usage: build without allocating first; `False` builds and copies.
+        low_cpu_mem_usage: build without allocating first; `False` fills the network before.
         ignore_mismatched_sizes: keep fresh values where shapes differ, instead of an error.
         output_loading_info: return `(pipeline, info)`.
-        trust_remote_code: run code that a repository brings; none is run without it.
+        trust_remote_code: accepted, and without effect: no code of a repository is run.
         hub: where files are fetched from.
     """
 
