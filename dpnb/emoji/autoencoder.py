@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dpnb.emoji.precision import quick_arithmetic
 from dpnb.models.autoencoder import AutoencoderKL
 
 SCALING_FACTOR = 0.18215
@@ -52,7 +53,7 @@ class Reconstruction:
     def loss(self) -> tuple[Tensor, float]:
         """Loss of a fresh batch, and its mean squared error."""
         pictures = next(self.pictures).to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with quick_arithmetic(self.device):
             posterior = self.module.encode(pictures).latent_dist
             restored = self.module.decode(posterior.sample()).sample
         loss = distance(restored.float(), pictures) + KL_WEIGHT * divergence(

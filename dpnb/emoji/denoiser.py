@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from dpnb.emoji.autoencoder import SCALING_FACTOR
+from dpnb.emoji.precision import quick_arithmetic
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.nn.attention import Attention
@@ -132,7 +133,7 @@ class Denoising:
         (2023), arXiv:2303.09556, brought to a mean of one.
         """
         pictures, captions = next(self.batches)
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with quick_arithmetic(self.device):
             latents = self.encode(pictures.to(self.device))
             timesteps = spread_timesteps(latents.shape[0]).to(self.device)
             signal = self.signal[timesteps]

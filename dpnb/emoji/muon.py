@@ -10,6 +10,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
+from dpnb.emoji.precision import quick_dtype
 from dpnb.emoji.workers import Workers
 
 QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -79,12 +80,12 @@ class Muon(torch.optim.Optimizer):
 def orthogonalise(matrix: Tensor, iterations: int = 5) -> Tensor:
     """Roughly `U V^T` of `matrix = U S V^T`, (rows, columns), scaled by `sqrt(rows / columns)`.
 
-    Newton-Schulz in bfloat16; singular values come out between about 0.7 and 1.2. The scale is
+    Newton-Schulz in the device's quick arithmetic; singular values come out between about 0.7 and 1.2. The scale is
     never below one.
     """
     a, b, c = QUINTIC
     is_tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.bfloat16()
+    x = matrix.to(quick_dtype(matrix.device))
     x = x.mT if is_tall else x
     x = x / (x.norm() + 1e-7)
     for _ in range(iterations):

@@ -9,6 +9,7 @@ from dpnb.emoji.autoencoder import build_autoencoder, distance, divergence, stan
 from dpnb.emoji.denoiser import add_noise, plain_attention, signal_shares, spread_timesteps, weigh
 from dpnb.emoji.loop import Plan, Trainer, rate, split
 from dpnb.emoji.muon import Muon, orthogonalise
+from dpnb.emoji.precision import quick_arithmetic, quick_dtype
 from dpnb.emoji.train import parse
 from dpnb.emoji.workers import Workers
 
@@ -174,3 +175,11 @@ def test_a_gpu_takes_one_process_and_larger_batches() -> None:
     assert options.captions > parse(["--out", "folder", "--device", "cpu"]).captions
     with pytest.raises(SystemExit):
         parse(["--out", "folder", "--device", "cuda", "--processes", "2"])
+
+
+def test_arithmetic_is_the_one_that_the_device_has() -> None:
+    device = torch.device("cpu")
+    with quick_arithmetic(device):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == quick_dtype(device)
+    assert quick_dtype(torch.device("cuda")) == torch.bfloat16
