@@ -80,8 +80,8 @@ class Muon(torch.optim.Optimizer):
 def orthogonalise(matrix: Tensor, iterations: int = 5) -> Tensor:
     """Roughly `U V^T` of `matrix = U S V^T`, (rows, columns), scaled by `sqrt(rows / columns)`.
 
-    Newton-Schulz in the device's quick arithmetic; singular values come out between about 0.7 and 1.2. The scale is
-    never below one.
+    Newton-Schulz in the device's quick arithmetic; singular values come out between about 0.7 and
+    1.2. The scale is never below one.
     """
     a, b, c = QUINTIC
     is_tall = matrix.shape[0] > matrix.shape[1]
