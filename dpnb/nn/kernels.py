@@ -1,17 +1,102 @@
 """Attention kernels: how queries, keys and values become an output.
 
-A kernel takes and returns tensors of shape `[batch, heads, tokens, head_dim]`.
+A kernel takes and returns tensors of shape `[batch, heads, tokens, head_dim]`. The queries are made
+for it: it may overwrite them where no gradient is recorded.
 """
 
-from collections.abc import Callable
-from typing import TypeAlias
+from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 AttentionKernel: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 
+LARGEST_FUSED_HEAD = 256
+"""Wider heads have no fused kernel on CUDA: there torch builds the attention matrix."""
+
+QUERIES_AT_ONCE = 1024
+"""Of such a head, so many queries attend at a time."""
+
 
 def sdpa(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Torch's fused attention; it never builds the attention matrix where a fused kernel runs."""
     return F.scaled_dot_product_attention(query, key, value)
+
+
+@dataclass(frozen=True)
+class SlicedKernel:
+    """Runs `inner` over a few heads at a time, and over a few queries of a very wide head.
+
+    The output takes the place of the queries, slice by slice, so that only one slice is held
+    besides.
+
+    Args:
+        inner: the kernel of one slice.
+        heads: heads in a slice.
+    """
+
+    inner: AttentionKernel
+    heads: int
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attend."""
+        out = torch.empty_like(query) if torch.is_grad_enabled() else query
+        is_wide = query.shape[-1] > LARGEST_FUSED_HEAD
+        rows = min(QUERIES_AT_ONCE, query.shape[2]) if is_wide else query.shape[2]
+        for head in range(0, query.shape[1], self.heads):
+            some = slice(head, head + self.heads)
+            for row in range(0, query.shape[2], rows):
+                part = slice(row, row + rows)
+                attended = self.inner(query[:, some, part], key[:, some], value[:, some])
+                out[:, some, part] = attended
+                del attended
+        return _alone(out)
+
+
+def _alone(out: Tensor) -> Tensor:
+    """`out` without the larger tensor that it may be part of."""
+    fills = out.untyped_storage().nbytes() == out.numel() * out.element_size()
+    return out if fills else out.clone()
+
+
+@dataclass(frozen=True)
+class XFormersKernel:
+    """xFormers' memory-efficient attention (Lefaudeux et al. 2022).
+
+    Args:
+        op: the name of one of its operators in `xformers.ops`; it chooses by itself without one.
+    """
+
+    op: str | None = None
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attend."""
+        from xformers import ops  # type: ignore[import-not-found, unused-ignore]
+
+        chosen = None if self.op is None else getattr(ops, self.op)
+        parts = (part.transpose(1, 2) for part in (query, key, value))
+        out: Tensor = ops.memory_efficient_attention(*parts, op=chosen)
+        return out.transpose(1, 2)
+
+
+def op_name(op: Any) -> str | None:
+    """The name in `xformers.ops` of one of its operators.
+
+    Raises:
+        ValueError: it is none of them.
+    """
+    if op is None:
+        return None
+    if isinstance(op, str):
+        return op
+    from xformers import ops  # type: ignore[import-not-found, unused-ignore]
+
+    names = [name for name, value in vars(ops).items() if value is op]
+    if not names:
+        raise ValueError(f"{op!r} is no operator of xformers.ops; give one, or its name there.")
+    return str(names[0])

@@ -38,6 +38,10 @@ class Denoiser(Protocol):
         """Whether every latent is seen without and with the prompt."""
         ...
 
+    def before_step(self, index: int, total: int) -> None:
+        """Step `index` of `total` comes next."""
+        ...
+
     def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
         """The network's prediction for `latents` `[batch, channels, h, w]` at `t`."""
         ...
@@ -60,6 +64,7 @@ def denoise(
     for index, t in enumerate(timesteps):
         if pipe.interrupt:
             return
+        pipe.before_step(index, len(timesteps))
         latents, guided = tensors["latents"], pipe.do_classifier_free_guidance
         pair = torch.cat((latents, latents)) if guided else latents
         noise_pred = pipe.predict_noise(pipe.scheduler.scale_model_input(pair, t), t, tensors)

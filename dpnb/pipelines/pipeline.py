@@ -15,6 +15,8 @@ from dpnb.devices import parse_device
 from dpnb.pipelines import images, persistence, progress
 from dpnb.pipelines.options import SaveOptions
 from dpnb.pipelines.schema import Schema, schema_of
+from dpnb.pipelines.switches import Switches
+from dpnb.strategies.stack import StrategyStack
 from dpnb.units import format_bytes
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class DiffusionPipeline:
+class DiffusionPipeline(Switches):
     """Components, and one loop over them.
 
     The signature of a subclass's constructor names its components; it hands them to
@@ -49,13 +51,32 @@ class DiffusionPipeline:
         self._settings: dict[str, Any] = {}
         self._progress: dict[str, Any] = {}
         self._name_or_path: str | None = None
+        self._strategies = StrategyStack(self)
 
     # --- components ---
 
     def register_modules(self, **modules: Any) -> None:
         """Make `modules` this pipeline's components, each an attribute of its name."""
-        for name, module in modules.items():
-            setattr(self, name, module)
+        with self.strategies.changing(self):
+            vars(self).update(modules)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; a network that replaces another gets what is switched on."""
+        former = vars(self).get(name)
+        if name not in self.schema.components or not isinstance(value or former, nn.Module):
+            super().__setattr__(name, value)
+            return
+        plan = self.strategies.active
+        try:
+            self.register_modules(**{name: value})
+        except BaseException:
+            self.register_modules(**{name: former})
+            self.strategies.use(plan)
+            raise
+
+    def parts(self) -> dict[str, Any]:
+        """The components that have been registered, by name."""
+        return {name: vars(self)[name] for name in self.schema.components if name in vars(self)}
 
     def register_to_config(self, **settings: Any) -> None:
         """Record plain settings, which are saved in the index."""
@@ -88,6 +109,26 @@ class DiffusionPipeline:
         return "\n".join(lines)
 
     # --- placement ---
+
+    @property
+    def strategies(self) -> StrategyStack:
+        """What is switched on, and the one way to change it."""
+        return self._strategies
+
+    @property
+    def offload_sequence(self) -> tuple[str, ...]:
+        """The names of the components that offloading moves, in the order of their use."""
+        return tuple((self.model_cpu_offload_seq or "").split("->"))
+
+    @property
+    def never_offloaded(self) -> tuple[str, ...]:
+        """The names of the components that offloading leaves alone."""
+        return tuple(self._exclude_from_cpu_offload)
+
+    @property
+    def _execution_device(self) -> torch.device:
+        """Where a run computes."""
+        return self.strategies.execution_device
 
     @property
     def device(self) -> torch.device:
@@ -135,6 +176,11 @@ class DiffusionPipeline:
             logger.warning(
                 "float16 is slow or unsupported on the CPU; bfloat16 runs there at full speed."
             )
+        with self.strategies.suspended():
+            self._move(target, kind)
+        return self
+
+    def _move(self, target: torch.device | None, kind: torch.dtype | None) -> None:
         moved: list[tuple[nn.Module, torch.device]] = []
         try:
             for module in self._modules().values():
@@ -144,7 +190,6 @@ class DiffusionPipeline:
             for module, former in moved:
                 module.to(former)
             raise
-        return self
 
     def _modules(self) -> dict[str, nn.Module]:
         parts = sorted(self.components.items())
@@ -236,11 +281,9 @@ class DiffusionPipeline:
             push_to_hub: upload the folder afterwards.
             kwargs: for the upload: `repo_id`, `private`, `token`, `commit_message`, `create_pr`.
         """
-        persistence.save(
-            self,
-            Path(save_directory),
-            SaveOptions(safe_serialization, variant, max_shard_size),
-        )
+        options = SaveOptions(safe_serialization, variant, max_shard_size)
+        with self.strategies.suspended():
+            persistence.save(self, Path(save_directory), options)
         if push_to_hub:
             persistence.upload(Path(save_directory), **kwargs)
 
@@ -266,7 +309,8 @@ class DiffusionPipeline:
             The address of the commit.
         """
         options = SaveOptions(safe_serialization, variant, max_shard_size)
-        return persistence.push(self, repo_id, options, **kwargs)
+        with self.strategies.suspended():
+            return persistence.push(self, repo_id, options, **kwargs)
 
 
 def _parse_to(

@@ -98,6 +98,10 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
     def decode_latents(self, latents: Tensor, arguments: Any) -> Any:
         """The pipeline's output for final latents `[batch, channels, h, w]`."""
 
+    def before_step(self, index: int, total: int) -> None:
+        """Denoising step `index` of `total` comes next."""
+        self.strategies.before_step(index, total)
+
     def shorten(self, timesteps: Tensor, arguments: Any) -> Tensor:
         """The timesteps of this run, out of the whole schedule."""
         return timesteps
@@ -132,12 +136,15 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
     def start(self, arguments: Arguments) -> Iterator[Step]:
         """Check `arguments` now; the iterator that is returned does the work."""
         arguments = arguments.sized(*self.default_size())
-        arguments.check(self._callback_tensor_inputs, self.device, self.vae_scale_factor)
+        arguments.check(self._callback_tensor_inputs, self._execution_device, self.vae_scale_factor)
         return self._run(arguments)
 
     @torch.no_grad()
     def _run(self, arguments: Arguments) -> Iterator[Step]:
-        device = self.device
+        with self.strategies.running():
+            yield from self._steps(arguments, self._execution_device)
+
+    def _steps(self, arguments: Arguments, device: torch.device) -> Iterator[Step]:
         self._begin(arguments)
         timesteps, count = set_timesteps(
             self.scheduler,

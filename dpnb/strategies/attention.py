@@ -1,0 +1,135 @@
+"""How attention is computed: over a few heads at a time, or by xFormers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+
+from dpnb.nn.attention import Attention
+from dpnb.nn.kernels import SlicedKernel, XFormersKernel
+from dpnb.strategies.host import Host
+from dpnb.strategies.strategy import Slot, Strategy
+from dpnb.strategies.undo import Undo
+
+SliceSize = int | Literal["auto", "max"]
+
+
+@dataclass(frozen=True, repr=False)
+class AttentionSlicing(Strategy):
+    """Compute attention over a few heads at a time.
+
+    Torch's fused attention holds no attention matrix to begin with, so that this saves little
+    where it runs. It never costs memory.
+
+    Args:
+        slice_size: `"auto"` takes two steps, `"max"` one head at a time, a number so many heads.
+    """
+
+    slice_size: SliceSize = "auto"
+    slot: ClassVar = Slot.KERNEL_WRAPPER
+    relieves: ClassVar = frozenset({"denoising"})
+
+    def __post_init__(self) -> None:
+        size = self.slice_size
+        if size in ("auto", "max"):
+            return
+        if not isinstance(size, int) or isinstance(size, bool):
+            raise TypeError(
+                f'slice_size is {size!r}; use "auto", "max" or a number of heads such as 2.'
+            )
+        if size < 1:
+            raise ValueError(f'slice_size is {size}; use at least 1, or "auto" or "max".')
+
+    def obstacle(self, host: Host) -> str | None:
+        """See the base class."""
+        most = max((attention.heads for attention in host.modules_of(Attention)), default=0)
+        if not most:
+            return "Attention slicing needs a network of dpnb's with attention; there is none here."
+        if isinstance(self.slice_size, int) and self.slice_size > most:
+            return (
+                f"slice_size is {self.slice_size}, but no attention here has more than {most} "
+                f'heads; use at most {most}, or "auto" or "max".'
+            )
+        return None
+
+    def apply(self, host: Host, undo: Undo) -> None:
+        """Wrap every kernel, but for those of xFormers, which hold no attention matrix at all."""
+        for attention in host.modules_of(Attention):
+            if not isinstance(attention.kernel, XFormersKernel):
+                kernel = SlicedKernel(attention.kernel, self._heads_at_once(attention.heads))
+                undo.set(attention, "kernel", kernel)
+
+    def _heads_at_once(self, heads: int) -> int:
+        match self.slice_size:
+            case "auto":
+                return max(heads // 2, 1)
+            case "max":
+                return 1
+            case size:
+                return size
+
+
+@dataclass(frozen=True, repr=False)
+class XFormers(Strategy):
+    """Attention by xFormers' memory-efficient kernel.
+
+    It is tried with a small operation for every head size; where it cannot run, that layer keeps
+    torch's fused attention.
+
+    Args:
+        attention_op: the name of an operator in `xformers.ops`; it chooses by itself without one.
+        components: the components whose attention is computed so; all of them by default.
+    """
+
+    attention_op: str | None = None
+    components: tuple[str, ...] = ()
+    slot: ClassVar = Slot.KERNEL
+    relieves: ClassVar = frozenset({"denoising"})
+
+    def obstacle(self, host: Host) -> str | None:
+        """See the base class."""
+        refusals = self.refusals(host)
+        if not refusals:
+            return "xFormers needs a network of dpnb's with attention; there is none here."
+        reasons = list(refusals.values())
+        return None if None in reasons else reasons[0]
+
+    def apply(self, host: Host, undo: Undo) -> None:
+        """Fill the kernels that xFormers can serve."""
+        refusals = self.refusals(host)
+        for attention in self._layers(host):
+            if refusals[_shape(attention)] is None:
+                undo.set(attention, "kernel", XFormersKernel(self.attention_op))
+
+    def refusals(self, host: Host) -> dict[tuple[int, torch.dtype], str | None]:
+        """Head size and dtype of every attention → why xFormers cannot serve it, or `None`."""
+        device = host.device
+        shapes = dict.fromkeys(_shape(attention) for attention in self._layers(host))
+        return {shape: self._try(device, *shape) for shape in shapes}
+
+    def _layers(self, host: Host) -> Iterator[Attention]:
+        return host.modules_of(Attention, *self.components)
+
+    def _try(self, device: torch.device, head_dim: int, dtype: torch.dtype) -> str | None:
+        try:
+            sample = torch.zeros(1, 1, 8, head_dim, dtype=dtype, device=device)
+            XFormersKernel(self.attention_op)(sample, sample, sample)
+        except ImportError:
+            return (
+                "XFormers needs the package xformers; install dpnb[xformers], or keep torch's "
+                "fused attention."
+            )
+        except (RuntimeError, NotImplementedError, ValueError, AttributeError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")
+            return (
+                f"xFormers cannot compute heads of {head_dim} in {str(dtype)[6:]} on {device} "
+                f"({reason}); torch's fused attention serves there."
+            )
+        return None
+
+
+def _shape(attention: Attention) -> tuple[int, torch.dtype]:
+    return attention.head_dim, attention.to_out[0].get_parameter("weight").dtype

@@ -1,0 +1,121 @@
+"""What strategies are applied to: the networks of all pipelines that share some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, TypeVar
+from weakref import ref
+
+import torch
+from torch import nn
+
+M = TypeVar("M", bound=nn.Module)
+
+
+class Member(Protocol):
+    """A pipeline, as far as strategies know it."""
+
+    def parts(self) -> Mapping[str, Any]:
+        """Its components by name."""
+        ...
+
+    @property
+    def offload_sequence(self) -> tuple[str, ...]:
+        """The names of the parts that offloading moves, in the order in which they are used."""
+        ...
+
+    @property
+    def never_offloaded(self) -> tuple[str, ...]:
+        """The names of parts that offloading leaves alone."""
+        ...
+
+
+class Lone:
+    """A network without a pipeline."""
+
+    offload_sequence: tuple[str, ...] = ()
+    never_offloaded: tuple[str, ...] = ()
+
+    def __init__(self, name: str, network: nn.Module) -> None:
+        self._name, self._network = name, ref(network)
+
+    def parts(self) -> Mapping[str, Any]:
+        """The network, as long as it lives."""
+        network = self._network()
+        return {} if network is None else {self._name: network}
+
+    def is_part_of(self, member: Member) -> bool:
+        """Whether the network is a component of `member`."""
+        return any(part is self._network() for part in member.parts().values())
+
+
+class Host:
+    """The networks of its members, each once. Members are held weakly."""
+
+    def __init__(self) -> None:
+        self._members: list[ref[Any]] = []
+
+    @property
+    def members(self) -> list[Any]:
+        """Those that are still alive, in the order in which they came."""
+        return [member for held in self._members if (member := held()) is not None]
+
+    def admit(self, member: Member) -> None:
+        """Take in a member; one that is here already stays where it is."""
+        if all(known is not member for known in self.members):
+            self._members.append(ref(member))
+
+    def release(self, member: Member) -> None:
+        """Let a member go."""
+        self._members = [held for held in self._members if held() not in (None, member)]
+
+    def shares_nothing(self, member: Member) -> bool:
+        """Whether there are others here, and `member` has no network in common with any of them."""
+        others = [other for other in self.members if other is not member]
+        theirs = {id(part) for other in others for part in other.parts().values()}
+        own = {id(part) for part in member.parts().values() if isinstance(part, nn.Module)}
+        return bool(others) and theirs.isdisjoint(own)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are: the accelerator, if any of them is there."""
+        devices = [first_device(network) for _, network in self.networks()]
+        away = (device for device in devices if device.type not in ("cpu", "meta"))
+        return next(away, torch.device("cpu"))
+
+    def networks(self, *names: str) -> Iterator[tuple[str, nn.Module]]:
+        """Every network once, with the name by which its pipeline knows it.
+
+        Args:
+            names: only components of these names; all of them by default.
+        """
+        seen: set[int] = set()
+        for member in self.members:
+            for name, part in member.parts().items():
+                is_wanted = isinstance(part, nn.Module) and (not names or name in names)
+                if is_wanted and id(part) not in seen:
+                    seen.add(id(part))
+                    yield name, part
+
+    def modules_of(self, kind: type[M], *names: str) -> Iterator[M]:
+        """Every module of a kind once, in all networks or in those of these names."""
+        for _, network in self.networks(*names):
+            for module in network.modules():
+                if isinstance(module, kind):
+                    yield module
+
+    def offload_order(self) -> list[tuple[str, nn.Module]]:
+        """The networks that offloading moves, in the order in which a run uses them."""
+        names: dict[str, None] = {}
+        excluded: set[str] = set()
+        for member in self.members:
+            names |= dict.fromkeys(member.offload_sequence)
+            excluded |= set(member.never_offloaded)
+        rank = {name: place for place, name in enumerate(names)}
+        moved = [(name, network) for name, network in self.networks() if name not in excluded]
+        return sorted(moved, key=lambda pair: rank.get(pair[0], len(rank)))
+
+
+def first_device(network: nn.Module) -> torch.device:
+    """Where a network's first parameter is; the CPU for one without parameters."""
+    return next((p.device for p in network.parameters()), torch.device("cpu"))

@@ -1,0 +1,164 @@
+"""Which strategies are switched on: the one place where that is asked and changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeAlias, TypeVar
+
+import torch
+from torch import nn
+
+from dpnb.strategies.host import Host, Lone, Member
+from dpnb.strategies.shared import Shared, settle
+from dpnb.strategies.strategy import Plan, Strategy, check
+from dpnb.strategies.tie import tie_of
+
+Listener: TypeAlias = Callable[[Plan], None]
+S = TypeVar("S", bound=Strategy)
+
+
+class StrategyStack:
+    """The strategies of one pipeline.
+
+    Pipelines that share a network share what is switched on: two of them can never disagree about
+    a network that both use.
+
+    Args:
+        member: the pipeline; what is on already at networks that it shares stays on.
+    """
+
+    def __init__(self, member: Member) -> None:
+        self._listeners: list[Listener] = []
+        self._shared = Shared()
+        self.belong(settle(self._shared, member, frozenset()))
+
+    @property
+    def active(self) -> Plan:
+        """What is switched on."""
+        return self._shared.plan
+
+    @property
+    def host(self) -> Host:
+        """The networks that strategies are applied to."""
+        return self._shared.host
+
+    def use(self, plan: Iterable[Strategy]) -> None:
+        """Make exactly the strategies of `plan` active, or change nothing.
+
+        Raises:
+            StrategyError: two of them contradict each other, or one cannot be switched on here.
+        """
+        wanted = frozenset(plan)
+        check(wanted)
+        self._shared.use(wanted)
+
+    def enable(self, strategy: Strategy) -> None:
+        """Switch `strategy` on, in place of any other that decides the same thing.
+
+        Raises:
+            StrategyError: it cannot be switched on here; nothing has changed then.
+        """
+        self.use({s for s in self.active if s.slot != strategy.slot} | {strategy})
+
+    def disable(self, kind: type[Strategy]) -> None:
+        """Switch off the strategy of this class; it need not be on."""
+        self.use({s for s in self.active if not isinstance(s, kind)})
+
+    def find(self, kind: type[S]) -> S | None:
+        """The active strategy of this class."""
+        return next((s for s in self.active if isinstance(s, kind)), None)
+
+    def obstacle(self, strategy: Strategy) -> str | None:
+        """Why `strategy` cannot be switched on here, as a sentence; `None` where it can."""
+        return strategy.obstacle(self.host)
+
+    @contextmanager
+    def using(self, *plan: Strategy) -> Iterator[None]:
+        """Exactly these strategies within, and the former ones after."""
+        before = self.active
+        self.use(plan)
+        try:
+            yield
+        finally:
+            self.use(before)
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Nothing switched on within, and everything on again after. Listeners hear nothing."""
+        with self._shared.suspended():
+            yield
+
+    @contextmanager
+    def changing(self, member: Member) -> Iterator[None]:
+        """The components of `member` change within; nothing is switched on meanwhile.
+
+        Raises:
+            StrategyError: what was switched on cannot serve the new components; nothing is on then.
+        """
+        shared, plan = self._shared, self.active
+        shared.replay([])
+        shared.untie()
+        try:
+            yield
+        finally:
+            self.belong(settle(shared, member, plan))
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener` with the plan after every change; what is returned stops that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    @property
+    def execution_device(self) -> torch.device:
+        """Where a run computes: where a placement brings the networks, else where they are."""
+        devices = (strategy.execution_device(self.host) for strategy in self.active)
+        return next((device for device in devices if device is not None), self.host.device)
+
+    def notify(self) -> None:
+        """Tell the listeners what is switched on."""
+        for listener in list(self._listeners):
+            listener(self.active)
+
+    def belong(self, shared: Shared) -> None:
+        """Share what is switched on with everyone in `shared`."""
+        self._shared.stacks.discard(self)
+        self._shared = shared
+        shared.stacks.add(self)
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """A run takes place within; nothing that it needed stays behind."""
+        self._shared.is_running = True
+        try:
+            for watcher in self._shared.watchers:
+                watcher.begin()
+            yield
+        finally:
+            self._shared.is_running = False
+            self.rest()
+
+    def before_step(self, index: int, total: int) -> None:
+        """Denoising step `index` of `total` comes next."""
+        for watcher in self._shared.watchers:
+            watcher.before_step(index, total)
+
+    def rest(self) -> None:
+        """Put away what strategies keep from step to step."""
+        for watcher in reversed(self._shared.watchers):
+            watcher.end()
+
+
+def stack_of(network: nn.Module, name: str) -> StrategyStack:
+    """The strategies of a network that may or may not belong to a pipeline.
+
+    Args:
+        network: the network.
+        name: of the component that it would be in a pipeline.
+    """
+    tie = tie_of(network)
+    if tie.shared is not None and tie.shared.stacks:
+        return next(iter(tie.shared.stacks))
+    tie.lone = Lone(name, network)
+    tie.stack = StrategyStack(tie.lone)
+    return tie.stack

@@ -1,0 +1,138 @@
+"""What a strategy is: a value that says what is switched on, and knows how to switch it on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, fields
+from enum import Enum, IntEnum
+from itertools import pairwise
+from typing import Any, ClassVar, TypeAlias
+
+import torch
+from typing_extensions import Self
+
+from dpnb.errors import DpnbError
+from dpnb.strategies.host import Host
+from dpnb.strategies.undo import Undo
+
+
+class Slot(IntEnum):
+    """Where a strategy acts. Lower slots come first: structure, placement, computation."""
+
+    PROJECTION = 0
+    STORAGE = 1
+    LAYOUT = 2
+    CONDITIONING = 3
+    PLACEMENT = 4
+    KERNEL = 5
+    KERNEL_WRAPPER = 6
+    MERGE_SKIP = 7
+    CODER = 8
+    CODER_WRAPPER = 9
+
+
+class Effect(Enum):
+    """What a strategy does to the picture."""
+
+    EXACT = "the same picture, up to rounding"
+    APPROXIMATE = "nearly the same picture"
+    STYLISTIC = "another picture, on purpose"
+
+
+class StrategyError(DpnbError, RuntimeError):
+    """A strategy cannot be switched on here; the message says why."""
+
+
+@dataclass(frozen=True)
+class Strategy(ABC):
+    """A reversible change to a pipeline that trades memory, latency or quality."""
+
+    slot: ClassVar[Slot]
+    effect: ClassVar[Effect] = Effect.EXACT
+    relieves: ClassVar[frozenset[str]] = frozenset()
+    """The stages of a run whose memory it lowers: "text", "denoising", "decoding"."""
+
+    @abstractmethod
+    def apply(self, host: Host, undo: Undo) -> None:
+        """Change the networks of `host`, making every edit through `undo`."""
+
+    def obstacle(self, host: Host) -> str | None:
+        """What stops this strategy here, as a sentence that says what to do; else `None`."""
+        return None
+
+    def execution_device(self, host: Host) -> torch.device | None:
+        """Where it lets the networks compute; `None` leaves that alone."""
+        return None
+
+    @classmethod
+    def summary(cls) -> str:
+        """The first line of its documentation."""
+        return (cls.__doc__ or "").strip().splitlines()[0]
+
+    def to_json(self) -> dict[str, Any]:
+        """Its name and its fields, as plain JSON values."""
+        return {"strategy": type(self).__name__} | {
+            field.name: _plain(getattr(self, field.name)) for field in fields(self)
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The strategy whose fields `values` are; lists become tuples.
+
+        Raises:
+            ValueError: there is a key that is no field.
+        """
+        given = {name: _frozen(value) for name, value in values.items() if name != "strategy"}
+        unknown = sorted(given.keys() - {field.name for field in fields(cls)})
+        if unknown:
+            raise ValueError(
+                f"{cls.__name__} has no {', '.join(unknown)}; it has "
+                f"{', '.join(field.name for field in fields(cls)) or 'no fields'}."
+            )
+        return cls(**given)
+
+    def __repr__(self) -> str:
+        given = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in fields(self)
+            if getattr(self, field.name) != field.default
+        ]
+        return f"{type(self).__name__}({', '.join(given)})"
+
+
+Plan: TypeAlias = frozenset[Strategy]
+
+
+def in_order(plan: Iterable[Strategy]) -> list[Strategy]:
+    """The strategies of a plan in the order in which they are applied."""
+    return sorted(plan, key=lambda strategy: strategy.slot)
+
+
+def check(plan: Collection[Strategy]) -> None:
+    """Refuse what contradicts itself.
+
+    Raises:
+        StrategyError: two of the strategies fill one slot.
+        TypeError: something is not a strategy.
+    """
+    for item in plan:
+        if not isinstance(item, Strategy):
+            raise TypeError(
+                f"{item!r} is not a strategy; make one, for example AttentionSlicing()."
+            )
+    ordered = in_order(plan)
+    for one, other in pairwise(ordered):
+        if one.slot == other.slot and one != other:
+            raise StrategyError(
+                f"{one} and {other} contradict each other: both decide the "
+                f"{one.slot.name.lower().replace('_', ' ')}; choose one of them."
+            )
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
