@@ -30,6 +30,12 @@ if TYPE_CHECKING:
         PNDMScheduler,
         UniPCMultistepScheduler,
     )
+    from dpnb.strategies.attention import AttentionSlicing, XFormers
+    from dpnb.strategies.conditioning import ConditioningCache
+    from dpnb.strategies.freeu import FreeU
+    from dpnb.strategies.plans import plan_from_json, plan_to_json, plan_to_python
+    from dpnb.strategies.projection import QKVFusion
+    from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
 
 __version__ = "0.1.0"
 
@@ -53,28 +59,48 @@ _HOMES = {
     "LMSDiscreteScheduler": "dpnb.schedulers",
     "PNDMScheduler": "dpnb.schedulers",
     "UniPCMultistepScheduler": "dpnb.schedulers",
+    "AttentionSlicing": "dpnb.strategies.attention",
+    "XFormers": "dpnb.strategies.attention",
+    "QKVFusion": "dpnb.strategies.projection",
+    "ConditioningCache": "dpnb.strategies.conditioning",
+    "LayerwiseCasting": "dpnb.strategies.storage",
+    "ChannelsLast": "dpnb.strategies.storage",
+    "FreeU": "dpnb.strategies.freeu",
+    "plan_to_json": "dpnb.strategies.plans",
+    "plan_from_json": "dpnb.strategies.plans",
+    "plan_to_python": "dpnb.strategies.plans",
 }
 
 __all__ = [
+    "AttentionSlicing",
     "AutoencoderKL",
+    "ChannelsLast",
+    "ConditioningCache",
     "DDIMScheduler",
     "DDPMScheduler",
     "DPMSolverMultistepScheduler",
     "DiffusionPipeline",
     "EulerAncestralDiscreteScheduler",
     "EulerDiscreteScheduler",
+    "FreeU",
     "HeunDiscreteScheduler",
     "LCMScheduler",
     "LMSDiscreteScheduler",
+    "LayerwiseCasting",
     "PNDMScheduler",
+    "QKVFusion",
     "StableDiffusionPipeline",
     "StableDiffusionXLPipeline",
     "Stage",
     "Step",
     "UNet2DConditionModel",
     "UniPCMultistepScheduler",
+    "XFormers",
     "__version__",
     "contact_sheet",
+    "plan_from_json",
+    "plan_to_json",
+    "plan_to_python",
     "random_pipeline",
 ]
 

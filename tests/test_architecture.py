@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "emoji": {"models", "schedulers", "pipelines", "loading", "nn"},
     "cli": {"pipelines", "emoji"},
     "__main__": {"cli"},
-    "__init__": {"models", "schedulers", "pipelines"},
+    "__init__": {"models", "schedulers", "strategies", "pipelines"},
 }
 
 HOMES = {

@@ -38,8 +38,9 @@ class Model(nn.Module, Configured):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype of the first floating-point parameter."""
-        return next((p.dtype for p in self.parameters() if p.is_floating_point()), torch.float32)
+        """The dtype that it computes in: that of its first weight wider than one byte."""
+        wide = (p for p in self.parameters() if p.is_floating_point() and p.element_size() > 1)
+        return next((p.dtype for p in wide), torch.float32)
 
     @property
     def device(self) -> torch.device:

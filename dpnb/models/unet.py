@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from dpnb.models.unet_config import ATTENDS, UNetConfig
 from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
 from dpnb.nn.owned import add, silu
 
+Added: TypeAlias = Mapping[str, Tensor]
+
 
 class UNet2DConditionOutput(NamedTuple):
     """What `UNet2DConditionModel` returns: its prediction, `[batch, out_channels, h, w]`."""
@@ -22,14 +24,22 @@ class UNet2DConditionOutput(NamedTuple):
     sample: Tensor
 
 
+Timing: TypeAlias = Callable[
+    ["UNet2DConditionModel", Tensor, "Tensor | float", "Tensor | None", "Added | None"], Tensor
+]
+"""The network, its sample, timestep and conditions → the activated embedding."""
+
+
 class UNet2DConditionModel(Model):
     """The denoiser of Stable Diffusion 1, 2 and XL (Rombach et al. 2022, arXiv:2112.10752).
 
-    Podell et al. (2023, arXiv:2307.01952) describe XL's added conditions.
+    Podell et al. (2023, arXiv:2307.01952) describe XL's added conditions. Its slot `timing` decides
+    how timesteps and added conditions become one embedding.
     """
 
     config_class: ClassVar[type[Config]] = UNetConfig
     config: UNetConfig
+    timing: Timing
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -61,6 +71,7 @@ class UNet2DConditionModel(Model):
         self.up_blocks = nn.ModuleList(self._up_blocks())
         self.conv_norm_out = nn.GroupNorm(config.norm_num_groups, first, eps=config.norm_eps)
         self.conv_out = _conv(first, config.out_channels, config.conv_out_kernel)
+        self.timing = UNet2DConditionModel.embed_time
 
     def _up_blocks(self) -> Iterable[UpBlock]:
         config = self.config
@@ -106,7 +117,7 @@ class UNet2DConditionModel(Model):
         Returns:
             `UNet2DConditionOutput`.
         """
-        time = self._time(sample, timestep, timestep_cond, added_cond_kwargs)
+        time = self.timing(self, sample, timestep, timestep_cond, added_cond_kwargs)
         if self.config.center_input_sample:
             sample = 2 * sample - 1.0
         maps = [self.conv_in(sample)]
@@ -125,14 +136,18 @@ class UNet2DConditionModel(Model):
         output = UNet2DConditionOutput(self.conv_out(silu(x)))
         return output if return_dict else tuple(output)
 
-    def _time(
+    def embed_time(
         self,
         sample: Tensor,
         timestep: Tensor | float,
         condition: Tensor | None,
         added: Mapping[str, Tensor] | None,
     ) -> Tensor:
-        """The activated embedding of everything that is one vector per picture."""
+        """The activated embedding of everything that is one vector per picture.
+
+        Returns:
+            `[batch, time_dim]`.
+        """
         config, batch = self.config, sample.shape[0]
         if not isinstance(timestep, Tensor):
             timestep = torch.full((1,), float(timestep), device=sample.device)

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from dpnb.nn.kernels import AttentionKernel, sdpa
 from dpnb.nn.owned import add
-from dpnb.nn.projections import Projection, project_separately
+from dpnb.nn.projections import SEPARATE, Projection
 
 
 class Attention(nn.Module):
@@ -35,11 +35,12 @@ class Attention(nn.Module):
         source_dim = dim if context_dim is None else context_dim
         self.heads = heads
         self.head_dim = head_dim
+        self.looks_elsewhere = context_dim is not None
         self.to_q = nn.Linear(dim, inner_dim, bias=bias)
         self.to_k = nn.Linear(source_dim, inner_dim, bias=bias)
         self.to_v = nn.Linear(source_dim, inner_dim, bias=bias)
         self.to_out = nn.ModuleList([nn.Linear(inner_dim, dim)])
-        self.projection = project_separately
+        self.projection = SEPARATE
         self.kernel = sdpa
 
     def forward(self, tokens: Tensor, context: Tensor | None = None) -> Tensor:

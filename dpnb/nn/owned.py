@@ -18,6 +18,6 @@ def add(x: Tensor, other: Tensor) -> Tensor:
     return x + other if torch.is_grad_enabled() else x.add_(other)
 
 
-def multiply(x: Tensor, other: Tensor) -> Tensor:
+def multiply(x: Tensor, other: Tensor | float) -> Tensor:
     """`x * other`, overwriting `x`."""
     return x * other if torch.is_grad_enabled() else x.mul_(other)

@@ -6,9 +6,11 @@ returns query, key and value, each `[batch, tokens, heads * head_dim]`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from dpnb.nn.attention import Attention
@@ -23,9 +25,70 @@ class Projection(Protocol):
         """Query, key and value of `tokens` that look at `context`."""
         ...
 
+    def key_value(self, attention: Attention, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Key and value of `context` alone, for a layer that looks at other tokens than its own."""
+        ...
 
-def project_separately(
-    attention: Attention, tokens: Tensor, context: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+
+class SeparateProjection:
     """Three matrix products, as the checkpoints store them."""
-    return attention.to_q(tokens), attention.to_k(context), attention.to_v(context)
+
+    def __call__(
+        self, attention: Attention, tokens: Tensor, context: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value."""
+        return attention.to_q(tokens), *self.key_value(attention, context)
+
+    def key_value(self, attention: Attention, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Key and value."""
+        return attention.to_k(context), attention.to_v(context)
+
+
+class FusedProjection:
+    """One matrix product for query, key and value, or one for the key and value of a context.
+
+    The layer's matrices are then its children `to_qkv`, or `to_q` and `to_kv`.
+    """
+
+    def __call__(
+        self, attention: Attention, tokens: Tensor, context: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value: parts of one tensor."""
+        if attention.looks_elsewhere:
+            return attention.to_q(tokens), *self.key_value(attention, context)
+        query, key, value = attention.get_submodule("to_qkv")(tokens).chunk(3, dim=-1)
+        return query, key, value
+
+    def key_value(self, attention: Attention, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Key and value: parts of one tensor."""
+        key, value = attention.get_submodule("to_kv")(context).chunk(2, dim=-1)
+        return key, value
+
+
+SEPARATE: Projection = SeparateProjection()
+FUSED: Projection = FusedProjection()
+
+
+def join(layers: Sequence[nn.Linear]) -> nn.Linear:
+    """One layer that gives the outputs of `layers` side by side; it holds a copy of their weights.
+
+    All must have one input size, and all or none a bias.
+    """
+    weight = torch.cat([layer.weight.detach() for layer in layers])
+    joined = nn.Linear(1, 1, bias=layers[0].bias is not None, device="meta")
+    joined.in_features, joined.out_features = weight.shape[1], weight.shape[0]
+    joined.weight = nn.Parameter(weight, requires_grad=layers[0].weight.requires_grad)
+    if layers[0].bias is not None:
+        bias = torch.cat([layer.bias.detach() for layer in layers])
+        joined.bias = nn.Parameter(bias, requires_grad=layers[0].bias.requires_grad)
+    return joined
+
+
+def part(joined: nn.Linear, layers: Sequence[nn.Linear]) -> None:
+    """Give the rows of `joined` back to the `layers` that it was made of."""
+    sizes = [layer.out_features for layer in layers]
+    for layer, weight in zip(layers, joined.weight.detach().split(sizes), strict=True):
+        layer.weight.data = weight.clone()
+    if joined.bias is not None:
+        for layer, bias in zip(layers, joined.bias.detach().split(sizes), strict=True):
+            layer.bias.data = bias.clone()

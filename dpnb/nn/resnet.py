@@ -1,12 +1,27 @@
 """The residual block of UNet and autoencoder."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
 from torch import Tensor, nn
 
 from dpnb.nn.owned import add, silu
 
+TimeShift: TypeAlias = Callable[["ResnetBlock", Tensor], Tensor]
+"""A block and the activated time embedding `[batch, time_dim]` → a shift `[batch, channels]`."""
+
+
+def project_time(block: ResnetBlock, time: Tensor) -> Tensor:
+    """The block's own matrix product."""
+    return block.time_emb_proj(time)  # type: ignore[no-any-return]
+
 
 class ResnetBlock(nn.Module):
     """Two normalised convolutions around a residual, shifted by the time embedding.
+
+    Its slot `time_shift` decides how the shift comes from the embedding.
 
     Args:
         in_channels: channels of the input.
@@ -16,6 +31,8 @@ class ResnetBlock(nn.Module):
         eps: added to the norms' variance.
         time_dim: channels of the time embedding; `None` for a block without one.
     """
+
+    time_shift: TimeShift
 
     def __init__(
         self,
@@ -31,6 +48,7 @@ class ResnetBlock(nn.Module):
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         if time_dim is not None:
             self.time_emb_proj = nn.Linear(time_dim, out_channels)
+        self.time_shift = project_time
         self.norm2 = nn.GroupNorm(groups, out_channels, eps=eps)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.adapts = in_channels != out_channels
@@ -49,7 +67,7 @@ class ResnetBlock(nn.Module):
         """
         h = self.conv1(silu(self.norm1(x)))
         if time is not None:
-            h = add(h, self.time_emb_proj(time)[:, :, None, None])
+            h = add(h, self.time_shift(self, time)[:, :, None, None])
         h = self.norm2(h)
         h = self.conv2(silu(h))
         return add(h, self.conv_shortcut(x) if self.adapts else x)

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from dpnb.nn.kernels import op_name
 from dpnb.strategies.attention import AttentionSlicing, SliceSize, XFormers
+from dpnb.strategies.freeu import FreeU
+from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.stack import StrategyStack
+from dpnb.strategies.storage import LayerwiseCasting
 
 
 class Switches:
@@ -31,6 +36,36 @@ class Switches:
             self.strategies.disable(AttentionSlicing)
         else:
             self.strategies.enable(AttentionSlicing(slice_size))
+
+    def enable_freeu(self, s1: float, s2: float, b1: float, b2: float) -> None:
+        """See `FreeU`."""
+        self.strategies.enable(FreeU(s1, s2, b1, b2))
+
+    def disable_freeu(self) -> None:
+        """Join backbone and skips as they are."""
+        self.strategies.disable(FreeU)
+
+    def fuse_qkv_projections(self, unet: bool = True, vae: bool = True) -> None:
+        """See `QKVFusion`; what is fused already stays so."""
+        fused = self.strategies.find(QKVFusion) or QKVFusion(False, False)
+        self.strategies.enable(QKVFusion(unet or fused.unet, vae or fused.vae))
+
+    def unfuse_qkv_projections(self, unet: bool = True, vae: bool = True) -> None:
+        """Make query, key and value by three matrix products again."""
+        fused = self.strategies.find(QKVFusion) or QKVFusion(False, False)
+        left = QKVFusion(fused.unet and not unet, fused.vae and not vae)
+        if left.unet or left.vae:
+            self.strategies.enable(left)
+        else:
+            self.strategies.disable(QKVFusion)
+
+    def enable_layerwise_casting(self, storage_dtype: torch.dtype | str = "float8_e4m3fn") -> None:
+        """See `LayerwiseCasting`."""
+        self.strategies.enable(LayerwiseCasting(str(storage_dtype).removeprefix("torch.")))
+
+    def disable_layerwise_casting(self) -> None:
+        """Store weights in the dtype that they compute in."""
+        self.strategies.disable(LayerwiseCasting)
 
     def enable_xformers_memory_efficient_attention(self, attention_op: Any = None) -> None:
         """See `XFormers`.

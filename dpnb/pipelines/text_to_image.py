@@ -161,6 +161,7 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         first = max(len(timesteps) - count * self.scheduler.order, 0)
         timesteps = self.shorten(timesteps, arguments)
         self._num_timesteps = len(timesteps)
+        self.strategies.scheduled(timesteps)
         settings = step_settings(self.scheduler, arguments.generator, arguments.eta)
         with self.progress_bar(total=min(count, len(timesteps))) as bar:
             for step in denoise(self, tensors, timesteps, settings):

@@ -132,4 +132,4 @@ class XFormers(Strategy):
 
 
 def _shape(attention: Attention) -> tuple[int, torch.dtype]:
-    return attention.head_dim, attention.to_out[0].get_parameter("weight").dtype
+    return attention.head_dim, attention.to_out[0].get_parameter("bias").dtype

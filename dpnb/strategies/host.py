@@ -9,6 +9,8 @@ from weakref import ref
 import torch
 from torch import nn
 
+from dpnb.strategies.guests import Guests
+
 M = TypeVar("M", bound=nn.Module)
 
 
@@ -50,10 +52,19 @@ class Lone:
 
 
 class Host:
-    """The networks of its members, each once. Members are held weakly."""
+    """The networks of its members, each once. Members are held weakly.
+
+    Attributes:
+        guests: weights that a strategy looks after by itself; placements leave them alone.
+    """
 
     def __init__(self) -> None:
         self._members: list[ref[Any]] = []
+        self.guests: list[Guests] = []
+
+    def is_guest(self, parameter: nn.Parameter) -> bool:
+        """Whether a strategy looks after `parameter` by itself."""
+        return any(parameter in guests.homes for guests in self.guests)
 
     @property
     def members(self) -> list[Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-from torch import nn
+from torch import Tensor, nn
 
 from dpnb.strategies.host import Host, Lone, Member
 from dpnb.strategies.strategy import Plan, Strategy, StrategyError, in_order
@@ -35,6 +35,7 @@ class Shared:
         self.stacks: WeakSet[StrategyStack] = WeakSet()
         self.applied: list[Applied] = []
         self.is_running = False
+        self.timesteps: Tensor | None = None
 
     @property
     def plan(self) -> Plan:
@@ -84,6 +85,8 @@ class Shared:
         if self.is_running:
             for watcher in undo.watchers:
                 watcher.begin()
+                if self.timesteps is not None:
+                    watcher.scheduled(self.timesteps)
 
     @contextmanager
     def suspended(self) -> Iterator[None]:

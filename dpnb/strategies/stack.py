@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TypeAlias, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dpnb.strategies.host import Host, Lone, Member
 from dpnb.strategies.shared import Shared, settle
@@ -136,7 +136,14 @@ class StrategyStack:
             yield
         finally:
             self._shared.is_running = False
+            self._shared.timesteps = None
             self.rest()
+
+    def scheduled(self, timesteps: Tensor) -> None:
+        """The run will visit `timesteps`, `[steps]`."""
+        self._shared.timesteps = timesteps
+        for watcher in self._shared.watchers:
+            watcher.scheduled(timesteps)
 
     def before_step(self, index: int, total: int) -> None:
         """Denoising step `index` of `total` comes next."""

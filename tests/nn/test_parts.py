@@ -12,7 +12,7 @@ from dpnb.nn.attention import Attention, PictureAttention
 from dpnb.nn.embeddings import guidance_embedding, sinusoids
 from dpnb.nn.kernels import sdpa
 from dpnb.nn.positions import ToPicture, ToTokens
-from dpnb.nn.projections import project_separately
+from dpnb.nn.projections import SEPARATE
 from dpnb.nn.resample import Downsample, Upsample
 from dpnb.nn.transformer import TransformerBlock
 
@@ -48,7 +48,7 @@ def test_working_in_place_gives_the_same_bits(
 
 def test_attention_begins_with_its_plain_defaults() -> None:
     attention = Attention(8, heads=2, head_dim=4)
-    assert attention.projection is project_separately
+    assert attention.projection is SEPARATE
     assert attention.kernel is sdpa
     assert set(attention.state_dict()) == {
         "to_q.weight",

@@ -1,0 +1,20 @@
+"""All strategies, in the order in which menus show them."""
+
+from __future__ import annotations
+
+from dpnb.strategies.attention import AttentionSlicing, XFormers
+from dpnb.strategies.conditioning import ConditioningCache
+from dpnb.strategies.freeu import FreeU
+from dpnb.strategies.projection import QKVFusion
+from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
+from dpnb.strategies.strategy import Strategy
+
+CATALOG: tuple[type[Strategy], ...] = (
+    XFormers,
+    AttentionSlicing,
+    QKVFusion,
+    ConditioningCache,
+    LayerwiseCasting,
+    ChannelsLast,
+    FreeU,
+)

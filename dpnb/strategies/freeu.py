@@ -1,0 +1,73 @@
+"""FreeU: another balance of backbone and skips, at no cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from typing_extensions import Self
+
+from dpnb.models.unet import UNet2DConditionModel
+from dpnb.models.unet_blocks import UpBlock
+from dpnb.nn.skips import FreeUMerge
+from dpnb.strategies.host import Host
+from dpnb.strategies.strategy import Effect, Slot, Strategy
+from dpnb.strategies.undo import Undo
+
+
+@dataclass(frozen=True, repr=False)
+class FreeU(Strategy):
+    """Strengthen the backbone and weaken the coarse part of the skips in the first two up-blocks.
+
+    Si et al. (2023), FreeU, arXiv:2309.11497. The presets are those that its authors published
+    beside their code, https://github.com/ChenyangSi/FreeU.
+
+    Args:
+        s1: factor of the skips' lowest frequencies in the first up-block.
+        s2: likewise in the second.
+        b1: factor of the backbone's first half of channels in the first up-block.
+        b2: likewise in the second.
+    """
+
+    s1: float = 0.9
+    s2: float = 0.2
+    b1: float = 1.5
+    b2: float = 1.6
+    slot: ClassVar = Slot.MERGE_SKIP
+    effect: ClassVar = Effect.STYLISTIC
+
+    @classmethod
+    def sd15(cls) -> Self:
+        """For Stable Diffusion 1.5."""
+        return cls(s1=0.9, s2=0.2, b1=1.5, b2=1.6)
+
+    @classmethod
+    def sd21(cls) -> Self:
+        """For Stable Diffusion 2.1."""
+        return cls(s1=0.9, s2=0.2, b1=1.4, b2=1.6)
+
+    @classmethod
+    def sdxl(cls) -> Self:
+        """For Stable Diffusion XL."""
+        return cls(s1=0.9, s2=0.2, b1=1.3, b2=1.4)
+
+    def __post_init__(self) -> None:
+        for name, value in (("s1", self.s1), ("s2", self.s2), ("b1", self.b1), ("b2", self.b2)):
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise TypeError(f"{name} is {value!r}; FreeU's factors are numbers such as 1.2.")
+
+    def obstacle(self, host: Host) -> str | None:
+        """See the base class."""
+        if next(host.modules_of(UpBlock), None) is None:
+            return "FreeU needs a UNet with up-blocks; there is none here."
+        return None
+
+    def apply(self, host: Host, undo: Undo) -> None:
+        """Fill the slots of the first two up-blocks of every UNet."""
+        for unet in host.modules_of(UNet2DConditionModel):
+            factors = ((self.s1, self.b1), (self.s2, self.b2))
+            for block, (skip_scale, backbone_scale) in zip(unet.up_blocks, factors, strict=False):
+                assert isinstance(block, UpBlock)
+                undo.set(
+                    block, "merge_skip", FreeUMerge(skip_scale, backbone_scale, block.merge_skip)
+                )

@@ -1,0 +1,51 @@
+"""Plans as JSON and as Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dpnb.strategies.catalog import CATALOG
+from dpnb.strategies.strategy import Plan, Strategy, check, in_order
+
+
+def plan_to_json(plan: Iterable[Strategy]) -> list[dict[str, Any]]:
+    """The strategies of a plan in the order in which they are applied, as plain JSON values."""
+    return [strategy.to_json() for strategy in in_order(plan)]
+
+
+def plan_from_json(values: Iterable[Mapping[str, Any]]) -> Plan:
+    """The plan that `plan_to_json` has written.
+
+    Raises:
+        ValueError: a strategy or one of its fields is unknown.
+        StrategyError: the strategies contradict each other.
+    """
+    plan = frozenset(_strategy(entry) for entry in values)
+    check(plan)
+    return plan
+
+
+def plan_to_python(plan: Iterable[Strategy], pipeline: str = "pipe") -> str:
+    """Python that switches exactly this plan on.
+
+    Args:
+        plan: the strategies.
+        pipeline: the name of the variable that holds the pipeline.
+    """
+    ordered = in_order(plan)
+    if not ordered:
+        return f"{pipeline}.strategies.use([])"
+    names = ", ".join(sorted({type(strategy).__name__ for strategy in ordered}))
+    lines = [f"    {strategy!r}," for strategy in ordered]
+    return "\n".join(
+        [f"from dpnb import {names}", "", f"{pipeline}.strategies.use([", *lines, "])"]
+    )
+
+
+def _strategy(entry: Mapping[str, Any]) -> Strategy:
+    known = {kind.__name__: kind for kind in CATALOG}
+    name = entry.get("strategy")
+    if name not in known:
+        raise ValueError(f"{name!r} is no strategy; there are {', '.join(known)}.")
+    return known[name].from_json(entry)

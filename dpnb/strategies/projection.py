@@ -1,0 +1,84 @@
+"""How queries, keys and values are made: by one matrix in place of three."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from dpnb.nn.attention import Attention
+from dpnb.nn.projections import FUSED, join, part
+from dpnb.strategies.host import Host
+from dpnb.strategies.strategy import Slot, Strategy
+from dpnb.strategies.undo import Undo
+
+
+@dataclass(frozen=True, repr=False)
+class QKVFusion(Strategy):
+    """Make query, key and value with one matrix product (cross-attention: key and value).
+
+    The weights move into the joined matrix and back; they are never held twice.
+
+    Args:
+        unet: in the denoising network.
+        vae: in the autoencoder.
+    """
+
+    unet: bool = True
+    vae: bool = True
+    slot: ClassVar = Slot.PROJECTION
+
+    def obstacle(self, host: Host) -> str | None:
+        """See the base class."""
+        if not self.unet and not self.vae:
+            return "QKVFusion(unet=False, vae=False) fuses nothing; choose at least one of them."
+        if next(self._layers(host), None) is None:
+            return "QKV fusion needs attention layers of dpnb's; there are none here."
+        return None
+
+    def apply(self, host: Host, undo: Undo) -> None:
+        """Join the matrices of every layer."""
+        for attention in self._layers(host):
+            names = ("to_k", "to_v") if attention.looks_elsewhere else ("to_q", "to_k", "to_v")
+            fuse(attention, names, undo)
+
+    def _layers(self, host: Host) -> Iterator[Attention]:
+        if self.unet:
+            yield from host.modules_of(Attention, "unet", "transformer")
+        if self.vae:
+            yield from host.modules_of(Attention, "vae")
+
+
+def fuse(attention: Attention, names: tuple[str, ...], undo: Undo) -> None:
+    """Replace the layers of these names by one."""
+    layers = [_linear(attention, name) for name in names]
+    fused_name = "to_kv" if attention.looks_elsewhere else "to_qkv"
+    places = list(attention._modules)
+    joined = join(layers)
+    undo.callback(_split, attention, fused_name, dict(zip(names, layers, strict=True)), places)
+    for name, layer in zip(names, layers, strict=True):
+        delattr(attention, name)
+        for parameter in layer.parameters():
+            parameter.data = parameter.new_empty(0)
+    attention.add_module(fused_name, joined)
+    undo.set(attention, "projection", FUSED)
+
+
+def _split(
+    attention: Attention, fused_name: str, layers: dict[str, nn.Linear], places: list[str]
+) -> None:
+    """Put the layers back, in their former places among the children."""
+    joined = _linear(attention, fused_name)
+    part(joined, list(layers.values()))
+    delattr(attention, fused_name)
+    for name in places:
+        child = layers[name] if name in layers else attention._modules.pop(name)
+        attention.add_module(name, child)
+
+
+def _linear(attention: Attention, name: str) -> nn.Linear:
+    layer = attention.get_submodule(name)
+    assert isinstance(layer, nn.Linear)
+    return layer

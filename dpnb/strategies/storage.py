@@ -1,0 +1,152 @@
+"""How weights are stored: in a smaller dtype, or in another order in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from tempfile import TemporaryFile
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from dpnb.nn.positions import ChannelMatrix
+from dpnb.strategies.host import Host
+from dpnb.strategies.strategy import Effect, Slot, Strategy
+from dpnb.strategies.undo import Undo
+
+
+@dataclass(frozen=True, repr=False)
+class ChannelsLast(Strategy):
+    """Keep the channels of convolutions innermost in memory, which tensor cores prefer."""
+
+    slot: ClassVar = Slot.LAYOUT
+
+    def obstacle(self, host: Host) -> str | None:
+        """See the base class."""
+        if next(host.modules_of(nn.Conv2d, "unet", "vae"), None) is None:
+            return "ChannelsLast needs convolutions in a UNet or a VAE; there are none here."
+        return None
+
+    def apply(self, host: Host, undo: Undo) -> None:
+        """Reorder the weights of every convolution."""
+        for conv in host.modules_of(nn.Conv2d, "unet", "vae"):
+            undo.callback(_reorder, conv.weight, torch.contiguous_format)
+            _reorder(conv.weight, torch.channels_last)
+
+
+def _reorder(weight: Tensor, order: torch.memory_format) -> None:
+    weight.data = weight.data.contiguous(memory_format=order)
+
+
+LAYERS = (nn.Linear, nn.Conv2d, ChannelMatrix)
+
+SMALLEST = 1 << 16
+"""Weights of fewer bytes keep their dtype: they would save nothing."""
+
+STORAGE_DTYPES = {
+    "float8_e4m3fn": torch.float8_e4m3fn,
+    "float8_e5m2": torch.float8_e5m2,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+@dataclass(frozen=True, repr=False)
+class LayerwiseCasting(Strategy):
+    """Store large weights in a smaller dtype, and widen each layer's while it computes.
+
+    The full weights wait outside the device, so that they come back exactly. A network's first and
+    last layers, norms and biases keep their dtype.
+
+    Args:
+        storage_dtype: `"float8_e4m3fn"`, `"float8_e5m2"`, `"bfloat16"` or `"float16"`.
+    """
+
+    storage_dtype: str = "float8_e4m3fn"
+    slot: ClassVar = Slot.STORAGE
+    effect: ClassVar = Effect.APPROXIMATE
+    relieves: ClassVar = frozenset({"text", "denoising", "decoding"})
+
+    def __post_init__(self) -> None:
+        if self.storage_dtype not in STORAGE_DTYPES:
+            raise ValueError(
+                f"storage_dtype is {self.storage_dtype!r}; use one of {', '.join(STORAGE_DTYPES)}."
+            )
+
+    def obstacle(self, host: Host) -> str | None:
+        """See the base class."""
+        if next(self._layers(host), None) is None:
+            return (
+                f"No layer here would be smaller in {self.storage_dtype}; choose a smaller dtype, "
+                "or leave LayerwiseCasting out."
+            )
+        return None
+
+    def apply(self, host: Host, undo: Undo) -> None:
+        """Narrow the weights; hooks widen them around each layer's computation."""
+        dtype = STORAGE_DTYPES[self.storage_dtype]
+        for layer in self._layers(host):
+            weight = layer.get_parameter("weight")
+            undo.callback(_restore, weight, park(weight.data))
+            widening = Widening(weight, weight.dtype)
+            weight.data = weight.data.to(dtype)
+            for handle in (
+                layer.register_forward_pre_hook(widening.widen),
+                layer.register_forward_hook(widening.narrow, always_call=True),
+            ):
+                undo.callback(handle.remove)
+
+    def _layers(self, host: Host) -> Iterator[nn.Module]:
+        size = STORAGE_DTYPES[self.storage_dtype].itemsize
+        for _, network in host.networks("unet", "transformer", "vae"):
+            outer = list(network.children())
+            for layer in network.modules():
+                if isinstance(layer, LAYERS) and layer not in outer:
+                    weight = layer.get_parameter("weight")
+                    if weight.nbytes >= SMALLEST and weight.element_size() > size:
+                        yield layer
+
+
+class Widening:
+    """Hooks that let a layer compute with its weight in another dtype than it is stored in."""
+
+    def __init__(self, weight: nn.Parameter, dtype: torch.dtype) -> None:
+        self.weight, self.dtype = weight, dtype
+        self.stored: Tensor | None = None
+
+    def widen(self, *_: object) -> None:
+        """Before the layer computes."""
+        self.stored = self.weight.data
+        self.weight.data = self.stored.to(self.dtype)
+
+    def narrow(self, *_: object) -> None:
+        """After it has computed, or failed to."""
+        if self.stored is not None:
+            self.weight.data, self.stored = self.stored, None
+
+
+def park(data: Tensor) -> Callable[[], Tensor]:
+    """Put a tensor's values away: on the host, or from there into a file that nobody else sees.
+
+    Returns:
+        What brings them back, to where they were.
+    """
+    device, dtype, shape = data.device, data.dtype, data.shape
+    if device.type != "cpu":
+        waiting = data.to("cpu")
+        return lambda: waiting.to(device)
+    file = TemporaryFile()  # noqa: SIM115
+    file.write(data.contiguous().view(torch.uint8).numpy().data)
+
+    def read() -> Tensor:
+        file.seek(0)
+        raw = torch.frombuffer(bytearray(file.read()), dtype=torch.uint8)
+        file.close()
+        return raw.view(dtype).view(shape)
+
+    return read
+
+
+def _restore(weight: nn.Parameter, values: Callable[[], Tensor]) -> None:
+    weight.data = values()
