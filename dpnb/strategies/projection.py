@@ -53,12 +53,11 @@ class QKVFusion(Strategy):
 
 def fuse(attention: Attention, names: tuple[str, ...], undo: Undo) -> None:
     """Replace the layers of these names by one."""
-    layers = [_linear(attention, name) for name in names]
+    layers = {name: _linear(attention, name) for name in names}
     fused_name = "to_kv" if attention.looks_elsewhere else "to_qkv"
-    places = list(attention._modules)
-    joined = join(layers)
-    undo.callback(_split, attention, fused_name, dict(zip(names, layers, strict=True)), places)
-    for name, layer in zip(names, layers, strict=True):
+    joined = join(list(layers.values()))
+    undo.callback(_split, attention, joined, layers, list(attention._modules))
+    for name, layer in layers.items():
         delattr(attention, name)
         for parameter in layer.parameters():
             parameter.data = parameter.new_empty(0)
@@ -67,15 +66,14 @@ def fuse(attention: Attention, names: tuple[str, ...], undo: Undo) -> None:
 
 
 def _split(
-    attention: Attention, fused_name: str, layers: dict[str, nn.Linear], places: list[str]
+    attention: Attention, joined: nn.Linear, layers: dict[str, nn.Linear], places: list[str]
 ) -> None:
     """Put the layers back, in their former places among the children."""
-    joined = _linear(attention, fused_name)
-    part(joined, list(layers.values()))
-    delattr(attention, fused_name)
-    for name in places:
-        child = layers[name] if name in layers else attention._modules.pop(name)
-        attention.add_module(name, child)
+    if any(parameter.numel() == 0 for layer in layers.values() for parameter in layer.parameters()):
+        part(joined, list(layers.values()))
+    children = {**attention._modules, **layers}
+    attention._modules.clear()
+    attention._modules.update({name: children[name] for name in places})
 
 
 def _linear(attention: Attention, name: str) -> nn.Linear:

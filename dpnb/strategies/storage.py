@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from tempfile import TemporaryFile
 from typing import ClassVar
+from weakref import finalize
 
 import torch
 from torch import Tensor, nn
@@ -145,6 +146,7 @@ def park(data: Tensor) -> Callable[[], Tensor]:
         file.close()
         return raw.view(dtype).view(shape)
 
+    finalize(read, file.close)
     return read
 
 

@@ -1,0 +1,95 @@
+"""Small pipelines, their pictures, and everything that a switch might leave behind in them."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import dpnb
+from dpnb.strategies.attention import AttentionSlicing
+from dpnb.strategies.catalog import CATALOG
+from dpnb.strategies.freeu import FreeU
+from dpnb.strategies.projection import QKVFusion
+from dpnb.strategies.storage import LayerwiseCasting
+from dpnb.strategies.strategy import Strategy
+
+VARIANTS: dict[type[Strategy], list[Strategy]] = {
+    AttentionSlicing: [AttentionSlicing(1)],
+    FreeU: [FreeU(0, 0.5, 1.2, 0)],
+    LayerwiseCasting: [LayerwiseCasting("float16"), LayerwiseCasting("float8_e5m2")],
+    QKVFusion: [QKVFusion(vae=False), QKVFusion(unet=False)],
+}
+"""Besides the defaults."""
+
+SAMPLES: list[Strategy] = [s for kind in CATALOG for s in (kind(), *VARIANTS.get(kind, []))]
+"""Every strategy of the catalog, with several settings where it has any."""
+
+
+def build(name: str = "tiny-sd") -> Any:
+    """A random pipeline that keeps its progress to itself."""
+    pipe = dpnb.random_pipeline(name)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def draw(pipe: Any, steps: int = 2, **arguments: Any) -> Tensor:
+    """The pictures of a seed, `[batch, height, width, 3]`."""
+    settings = {"num_inference_steps": steps, "output_type": "np"} | arguments
+    generator = torch.Generator().manual_seed(0)
+    return torch.from_numpy(pipe("a red fox", generator=generator, **settings).images.copy())
+
+
+def networks(pipe: Any) -> dict[str, nn.Module]:
+    """The components that have weights, by name."""
+    return {name: part for name, part in pipe.parts().items() if isinstance(part, nn.Module)}
+
+
+def values(pipe: Any) -> dict[str, Tensor]:
+    """A copy of every weight, by component and key, in the order of the keys."""
+    return {
+        f"{name}.{key}": value.clone()
+        for name, network in networks(pipe).items()
+        for key, value in network.state_dict().items()
+    }
+
+
+def traces(pipe: Any) -> dict[str, Any]:
+    """What is what in every module: objects by identity, hooks, and the layout of every weight."""
+    return {
+        f"{name}.{path}": (_attributes(module), _tensors(module))
+        for name, network in networks(pipe).items()
+        for path, module in network.named_modules()
+    }
+
+
+def _attributes(module: nn.Module) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in vars(module).items():
+        if isinstance(value, dict):
+            found.append((key, [(name, id(item)) for name, item in value.items()]))
+        else:
+            found.append((key, id(value)))
+    return found
+
+
+def _tensors(module: nn.Module) -> list[Any]:
+    return [
+        (key, id(t), t.dtype, t.device, tuple(t.shape), t.stride(), t.requires_grad)
+        for key, t in (*module._parameters.items(), *module._buffers.items())
+        if t is not None
+    ]
+
+
+def live_bytes() -> int:
+    """Of all tensors that anything still refers to."""
+    gc.collect()
+    storages = {
+        storage.data_ptr(): storage.nbytes()
+        for item in gc.get_objects()
+        if issubclass(type(item), Tensor) and item.device.type == "cpu"
+        for storage in [item.untyped_storage()]
+    }
+    return sum(storages.values())

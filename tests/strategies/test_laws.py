@@ -1,0 +1,185 @@
+"""What holds for every strategy of the catalog, on every kind of pipeline."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import combinations, permutations
+from typing import Any
+
+import pytest
+import torch
+
+from dpnb.strategies.catalog import CATALOG
+from dpnb.strategies.plans import plan_from_json, plan_to_json, plan_to_python
+from dpnb.strategies.strategy import Effect, Strategy, StrategyError, in_order
+from dpnb.strategies.undo import Undo
+from tests.strategies.pipes import SAMPLES, build, draw, live_bytes, traces, values
+
+PIPES = {name: build(name) for name in ("tiny-sd", "tiny-sdxl")}
+PICTURES = {name: draw(pipe) for name, pipe in PIPES.items()}
+PAIRS = [pair for pair in combinations(SAMPLES, 2) if pair[0].slot != pair[1].slot]
+
+
+@pytest.fixture(params=PIPES)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def pipe(name: str) -> Iterator[Any]:
+    pipe = PIPES[name]
+    yield pipe
+    pipe.strategies.use([])
+
+
+def test_the_samples_are_of_every_strategy() -> None:
+    assert {type(sample) for sample in SAMPLES} == set(CATALOG)
+
+
+@pytest.mark.parametrize("strategy", SAMPLES, ids=repr)
+def test_undone_is_undone(strategy: Strategy, name: str, pipe: Any) -> None:
+    before, known = traces(pipe), values(pipe)
+    pipe.strategies.enable(strategy)
+    assert traces(pipe) != before
+    draw(pipe)
+    pipe.strategies.disable(type(strategy))
+    assert traces(pipe) == before
+    after = values(pipe)
+    assert list(after) == list(known)
+    assert all(torch.equal(after[key], known[key]) for key in known)
+    assert torch.equal(draw(pipe), PICTURES[name])
+
+
+@pytest.mark.parametrize("strategy", SAMPLES, ids=repr)
+def test_twice_is_once(strategy: Strategy, pipe: Any) -> None:
+    heard: list[Any] = []
+    stop = pipe.strategies.subscribe(heard.append)
+    pipe.strategies.enable(strategy)
+    once = traces(pipe)
+    pipe.strategies.enable(strategy)
+    stop()
+    assert traces(pipe) == once
+    assert heard == [{strategy}]
+
+
+@pytest.mark.parametrize("strategy", SAMPLES, ids=repr)
+def test_an_exact_one_keeps_the_picture(strategy: Strategy, name: str, pipe: Any) -> None:
+    pipe.strategies.enable(strategy)
+    difference = (draw(pipe) - PICTURES[name]).abs().max().item()
+    match strategy.effect:
+        case Effect.EXACT:
+            assert difference <= 1e-5
+        case Effect.APPROXIMATE:
+            assert difference <= 0.1
+        case Effect.STYLISTIC:
+            assert difference > 1e-3
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=repr)
+def test_order_does_not_matter(pair: tuple[Strategy, Strategy]) -> None:
+    pipe = PIPES["tiny-sdxl"]
+    pictures = []
+    for order in permutations(pair):
+        for strategy in order:
+            pipe.strategies.enable(strategy)
+        assert pipe.strategies.active == frozenset(pair)
+        pictures.append(draw(pipe))
+        for strategy in order:
+            pipe.strategies.disable(type(strategy))
+    assert torch.equal(*pictures)
+    if all(strategy.effect is Effect.EXACT for strategy in pair):
+        assert (pictures[0] - PICTURES["tiny-sdxl"]).abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize("strategy", SAMPLES, ids=repr)
+def test_failing_leaves_no_trace(
+    strategy: Strategy, pipe: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fails after each of its edits in turn."""
+    before, plan = traces(pipe), pipe.strategies.active
+    with monkeypatch.context() as patch:
+        edits = count_edits(patch)
+        pipe.strategies.enable(strategy)
+    pipe.strategies.use([])
+    for last in {1, len(edits) // 2, len(edits)}:
+        with monkeypatch.context() as patch:
+            count_edits(patch, last)
+            with pytest.raises(ZeroDivisionError):
+                pipe.strategies.enable(strategy)
+        assert traces(pipe) == before
+        assert pipe.strategies.active == plan
+
+
+def count_edits(patch: pytest.MonkeyPatch, last: int | None = None) -> list[Any]:
+    """The edits that are made from now on; one fails when so many have been announced."""
+    edits: list[Any] = []
+    callback = Undo.callback
+
+    def announce(undo: Undo, /, function: Any, *args: Any, **kwargs: Any) -> Any:
+        made = callback(undo, function, *args, **kwargs)
+        edits.append(function)
+        if len(edits) == last:
+            raise ZeroDivisionError
+        return made
+
+    patch.setattr(Undo, "callback", announce)
+    return edits
+
+
+@pytest.mark.parametrize("strategy", SAMPLES, ids=repr)
+def test_memory_after_undo_equals_memory_before(strategy: Strategy) -> None:
+    pipe = build()
+    draw(pipe)
+    before = live_bytes()
+    for _ in range(2):
+        pipe.strategies.enable(strategy)
+        draw(pipe)
+        pipe.strategies.use([])
+    assert live_bytes() == before
+
+
+@pytest.mark.parametrize("strategy", SAMPLES, ids=repr)
+def test_it_survives_json(strategy: Strategy) -> None:
+    text = json.dumps(plan_to_json([strategy]))
+    assert plan_from_json(json.loads(text)) == {strategy}
+
+
+@pytest.mark.parametrize("strategy", SAMPLES, ids=repr)
+def test_it_prints_as_the_python_that_makes_it(strategy: Strategy, pipe: Any) -> None:
+    exec(plan_to_python([strategy]), {"pipe": pipe})
+    assert pipe.strategies.active == {strategy}
+
+
+@pytest.mark.parametrize("strategy", SAMPLES, ids=repr)
+def test_an_obstacle_is_none_or_a_sentence(strategy: Strategy) -> None:
+    class Empty:
+        offload_sequence = never_offloaded = ()
+
+        def parts(self) -> dict[str, Any]:
+            return {}
+
+    from dpnb.strategies.stack import StrategyStack
+
+    empty = Empty()
+    stack = StrategyStack(empty)
+    sentence = stack.obstacle(strategy)
+    assert sentence is not None
+    assert sentence[0].isupper() or sentence[0].islower()
+    assert sentence.endswith(".")
+    with pytest.raises(StrategyError) as caught:
+        stack.enable(strategy)
+    assert str(caught.value) == sentence
+    assert stack.active == frozenset()
+
+
+@pytest.mark.parametrize("kind", CATALOG, ids=lambda kind: kind.__name__)
+def test_it_is_described_in_one_line(kind: type[Strategy]) -> None:
+    summary = kind.summary()
+    assert summary.endswith(".")
+    assert len(summary) <= 100
+
+
+def test_order_is_that_of_the_slots() -> None:
+    slots = [strategy.slot for strategy in in_order(SAMPLES)]
+    assert slots == sorted(slots)
