@@ -42,7 +42,7 @@ def _reorder(weight: Tensor, order: torch.memory_format) -> None:
 
 LAYERS = (nn.Linear, nn.Conv2d, ChannelMatrix)
 
-SMALLEST = 1 << 16
+SMALLEST = 1 << 12
 """Weights of fewer bytes keep their dtype: they would save nothing."""
 
 STORAGE_DTYPES = {

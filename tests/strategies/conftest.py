@@ -20,12 +20,11 @@ class Ops(ModuleType):
         widest: heads wider than this are refused.
     """
 
-    MemoryEfficientAttentionFlashAttentionOp = (object, object)
-
     def __init__(self) -> None:
         super().__init__("xformers.ops")
         self.asked: list[SimpleNamespace] = []
         self.widest = 1 << 20
+        self.MemoryEfficientAttentionFlashAttentionOp = (object(), object())
 
     def memory_efficient_attention(
         self, query: Tensor, key: Tensor, value: Tensor, op: Any = None

@@ -71,7 +71,7 @@ def test_an_exact_one_keeps_the_picture(strategy: Strategy, name: str, pipe: Any
         case Effect.EXACT:
             assert difference <= 1e-5
         case Effect.APPROXIMATE:
-            assert difference <= 0.1
+            assert 0 < difference <= 0.2
         case Effect.STYLISTIC:
             assert difference > 1e-3
 

@@ -15,7 +15,7 @@ import dpnb
 from dpnb.strategies.strategy import Plan, Strategy
 from tests.strategies.pipes import SAMPLES, build, draw, traces, values
 
-WALKS, LENGTH = 16, 100
+WALKS, LENGTH = 20, 100
 SWITCHES_AT_LEAST = 1000
 
 samples = st.sampled_from(SAMPLES)
@@ -24,15 +24,16 @@ plans = st.lists(samples, max_size=6, unique_by=lambda strategy: strategy.slot)
 PIPE = build("tiny-sd")
 FIRST = traces(PIPE), values(PIPE), draw(PIPE)
 KNOWN: dict[Plan, Tensor] = {}
-"""What a fresh pipeline draws under each plan."""
+"""What another pipeline draws under each plan, put there straight from nothing."""
+
+OTHER = build("tiny-sd")
 
 
 def expected(plan: Plan) -> Tensor:
-    """The picture of a pipeline that never knew another plan."""
+    """The picture that belongs to a plan."""
     if plan not in KNOWN:
-        fresh = build("tiny-sd")
-        fresh.strategies.use(plan)
-        KNOWN[plan] = draw(fresh)
+        with OTHER.strategies.using(*plan):
+            KNOWN[plan] = draw(OTHER)
     return KNOWN[plan]
 
 

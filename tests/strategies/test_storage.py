@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from dpnb.strategies.storage import SMALLEST, STORAGE_DTYPES, ChannelsLast, LayerwiseCasting
+from dpnb.strategies.strategy import StrategyError
+from tests.strategies.pipes import build, draw, live_bytes, networks
+
+
+@pytest.fixture
+def pipe() -> Any:
+    return build("tiny-sd")
+
+
+def large_weights(pipe: Any) -> list[nn.Parameter]:
+    """Those of layers inside the networks that can be stored small."""
+    return [
+        parameter
+        for name, network in networks(pipe).items()
+        for key, parameter in network.named_parameters()
+        if name in ("unet", "vae")
+        and key.endswith(".weight")
+        and key.count(".") > 1
+        and parameter.ndim > 1
+        and parameter.numel() * 4 >= SMALLEST
+    ]
+
+
+def used(pipe: Any, weight: nn.Parameter) -> bool:
+    """Drawing uses all but the encoder's."""
+    return all(weight is not other for other in pipe.vae.encoder.parameters())
+
+
+@pytest.mark.parametrize("dtype", STORAGE_DTYPES)
+def test_large_weights_are_stored_small(pipe: Any, dtype: str) -> None:
+    draw(pipe)
+    weights, before = large_weights(pipe), live_bytes()
+    assert len(weights) > 10
+    full = sum(weight.nbytes for weight in weights)
+    pipe.enable_layerwise_casting(dtype)
+    assert {weight.dtype for weight in weights} == {STORAGE_DTYPES[dtype]}
+    assert before - live_bytes() == full - full // 4 * STORAGE_DTYPES[dtype].itemsize
+    draw(pipe)
+    assert {weight.dtype for weight in weights} == {STORAGE_DTYPES[dtype]}
+    pipe.disable_layerwise_casting()
+    assert {weight.dtype for weight in weights} == {torch.float32}
+    assert live_bytes() == before
+
+
+def test_only_one_weight_is_wide_at_a_time(pipe: Any) -> None:
+    weights, seen = large_weights(pipe), []
+    pipe.enable_layerwise_casting()
+
+    def look(module: nn.Module, *_: Any) -> None:
+        wide = [weight for weight in weights if weight.dtype == torch.float32]
+        assert all(weight is module.weight for weight in wide)
+        seen.extend(wide)
+
+    with nn.modules.module.register_module_forward_hook(look):
+        draw(pipe, steps=1)
+    assert {id(weight) for weight in seen} == {
+        id(weight) for weight in weights if used(pipe, weight)
+    }
+
+
+def test_a_layer_that_fails_is_stored_small_again(pipe: Any) -> None:
+    weights = large_weights(pipe)
+    pipe.enable_layerwise_casting()
+    layer = pipe.unet.mid_block.resnets[0].conv1
+    handle = layer.register_forward_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        draw(pipe)
+    handle.remove()
+    assert {weight.dtype for weight in weights} == {torch.float8_e4m3fn}
+
+
+def test_the_pipeline_still_computes_in_its_dtype(pipe: Any) -> None:
+    pipe.enable_layerwise_casting(torch.float8_e5m2)
+    assert pipe.unet.dtype == torch.float32
+    assert pipe.dtype == torch.float32
+
+
+def test_weights_as_small_already_are_left_alone(pipe: Any) -> None:
+    pipe.to(torch.bfloat16)
+    with pytest.raises(StrategyError, match="No layer here would be smaller in bfloat16"):
+        pipe.enable_layerwise_casting("bfloat16")
+
+
+def test_a_storage_dtype_is_one_of_four() -> None:
+    with pytest.raises(ValueError, match="storage_dtype is 'int8'; use one of float8_e4m3fn"):
+        LayerwiseCasting("int8")
+
+
+def test_channels_last_orders_every_convolution(pipe: Any) -> None:
+    pipe.strategies.enable(ChannelsLast())
+    convs = [m for m in pipe.unet.modules() if isinstance(m, nn.Conv2d)]
+    assert convs
+    assert all(c.weight.is_contiguous(memory_format=torch.channels_last) for c in convs)
+    pipe.strategies.disable(ChannelsLast)
+    assert all(c.weight.is_contiguous() for c in convs)
