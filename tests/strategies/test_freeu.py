@@ -18,7 +18,8 @@ def filtered(x: Tensor, scale: float) -> Tensor:
     mask = torch.ones(x.shape[-2:], dtype=torch.float64)
     mask[max(row - 1, 0) : row + 1, max(column - 1, 0) : column + 1] = scale
     back = torch.fft.ifftshift(modes * mask, dim=(-2, -1))
-    return torch.fft.ifftn(back, dim=(-2, -1)).real.to(x.dtype)
+    result: Tensor = torch.fft.ifftn(back, dim=(-2, -1)).real
+    return result.to(x.dtype)
 
 
 @pytest.mark.parametrize("size", [(8, 8), (16, 32), (7, 5), (9, 16), (2, 2), (3, 1), (1, 1)])

@@ -52,11 +52,7 @@ def test_a_part_of_the_pipeline_can_be_fused_and_unfused(pipe: Any) -> None:
 def test_weights_are_never_held_twice(pipe: Any) -> None:
     before = live_bytes()
     largest = max(
-        sum(
-            p.nbytes
-            for name, p in a.named_parameters()
-            if name.startswith(("to_q", "to_k", "to_v"))
-        )
+        sum(getattr(a, name).weight.nbytes for name in ("to_q", "to_k", "to_v"))
         for a in pipe.strategies.host.modules_of(Attention)
     )
     with TensorMeter() as meter:
@@ -80,9 +76,8 @@ def test_what_is_saved_while_fused_has_plain_keys(pipe: Any, tmp_path: Path) -> 
 
 def test_weights_changed_while_fused_stay_changed(pipe: Any) -> None:
     pipe.fuse_qkv_projections()
-    layer = next(
-        a for a in pipe.unet.modules() if isinstance(a, Attention) and not a.looks_elsewhere
-    )
+    layers = pipe.strategies.host.modules_of(Attention, "unet")
+    layer = next(layer for layer in layers if not layer.looks_elsewhere)
     with torch.no_grad():
         layer.get_parameter("to_qkv.weight").mul_(2)
     changed = draw(pipe)

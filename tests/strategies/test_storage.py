@@ -62,9 +62,8 @@ def test_only_one_weight_is_wide_at_a_time(pipe: Any) -> None:
 
     with nn.modules.module.register_module_forward_hook(look):
         draw(pipe, steps=1)
-    assert {id(weight) for weight in seen} == {
-        id(weight) for weight in weights if used(pipe, weight)
-    }
+    expected = {id(weight) for weight in weights if used(pipe, weight)}
+    assert {id(weight) for weight in seen} == expected
 
 
 def test_a_layer_that_fails_is_stored_small_again(pipe: Any) -> None:
