@@ -106,7 +106,7 @@ Plan: TypeAlias = frozenset[Strategy]
 
 def in_order(plan: Iterable[Strategy]) -> list[Strategy]:
     """The strategies of a plan in the order in which they are applied."""
-    return sorted(plan, key=lambda strategy: strategy.slot)
+    return sorted(plan, key=lambda strategy: (strategy.slot, repr(strategy)))
 
 
 def check(plan: Collection[Strategy]) -> None:
