@@ -10,11 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dpnb.metering.trace import Trace
     from dpnb.models.autoencoder import AutoencoderKL
     from dpnb.models.unet import UNet2DConditionModel
     from dpnb.pipelines.architectures import random_pipeline
     from dpnb.pipelines.contact_sheet import contact_sheet
     from dpnb.pipelines.pipeline import DiffusionPipeline
+    from dpnb.pipelines.recording import record
     from dpnb.pipelines.stable_diffusion import StableDiffusionPipeline
     from dpnb.pipelines.stable_diffusion_xl import StableDiffusionXLPipeline
     from dpnb.pipelines.steps import Stage, Step
@@ -47,8 +49,10 @@ _HOMES = {
     "StableDiffusionXLPipeline": "dpnb.pipelines.stable_diffusion_xl",
     "Stage": "dpnb.pipelines.steps",
     "Step": "dpnb.pipelines.steps",
+    "Trace": "dpnb.metering.trace",
     "contact_sheet": "dpnb.pipelines.contact_sheet",
     "random_pipeline": "dpnb.pipelines.architectures",
+    "record": "dpnb.pipelines.recording",
     "DDIMScheduler": "dpnb.schedulers",
     "DDPMScheduler": "dpnb.schedulers",
     "DPMSolverMultistepScheduler": "dpnb.schedulers",
@@ -93,6 +97,7 @@ __all__ = [
     "StableDiffusionXLPipeline",
     "Stage",
     "Step",
+    "Trace",
     "UNet2DConditionModel",
     "UniPCMultistepScheduler",
     "XFormers",
@@ -102,6 +107,7 @@ __all__ = [
     "plan_to_json",
     "plan_to_python",
     "random_pipeline",
+    "record",
 ]
 
 

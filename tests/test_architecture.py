@@ -27,11 +27,11 @@ MAY_IMPORT = {
     "models": {"nn", "loading"},
     "schedulers": {"loading"},
     "strategies": {"models", "nn"},
-    "pipelines": {"strategies", "models", "schedulers", "loading", "nn"},
+    "pipelines": {"strategies", "models", "schedulers", "loading", "nn", "metering"},
     "emoji": {"models", "schedulers", "pipelines", "loading", "nn"},
     "cli": {"pipelines", "emoji"},
     "__main__": {"cli"},
-    "__init__": {"models", "schedulers", "strategies", "pipelines"},
+    "__init__": {"models", "schedulers", "strategies", "pipelines", "metering"},
 }
 
 HOMES = {

@@ -2,26 +2,51 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
-from weakref import finalize
+from functools import cache
+from typing import Any, ClassVar
+from weakref import ref
 
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+
+from dpnb.metering.reading import Reading
+
+FRESH = {torch.ops.aten.lift_fresh.default}
+"""What hands out a tensor that was made unseen, as `torch.tensor` does."""
 
 
 class TensorMeter(TorchDispatchMode):
     """Counts the storage of tensors made while it is entered, until they are freed.
 
-    What a kernel allocates for itself inside one operation is not seen.
+    It sees the operations of the thread that has entered it, and no others. What was made meanwhile
+    stays counted after leaving, and is discounted when it is freed, wherever that happens; it may
+    be entered again. A storage that is resized counts by its new size. What a kernel allocates for
+    itself inside one operation is not seen. Fake tensors count as if they were real.
+
+    Attributes:
+        current: bytes alive.
+        peak: the most since `reset_peak`.
     """
+
+    name: ClassVar = "tensors"
+    label: ClassVar = "bytes of tensors that the run has made"
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.current = 0
         self.peak = 0
+        self._live: dict[int, tuple[ref[torch.UntypedStorage], int]] = {}
+
+    def read(self) -> Reading:
+        """What is alive now."""
+        for storage, _ in list(self._live.values()):
+            if (alive := storage()) is not None:
+                self._measure(alive)
+        return Reading(time.perf_counter(), self.current, self.peak)
 
     def reset_peak(self) -> None:
         """Forget the highest count so far."""
@@ -35,22 +60,52 @@ class TensorMeter(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         out = func(*args, **(kwargs or {}))
-        known = {storage._cdata for storage in _storages((args, kwargs))}
-        for storage in _storages(out):
-            if storage._cdata not in known:
-                known.add(storage._cdata)
-                self._watch(storage)
+        if isinstance(out, Tensor) and _makes_new(func):
+            self._measure(out.untyped_storage())
+        else:
+            self._compare(func, (args, kwargs), out)
         return out
 
-    def _watch(self, storage: torch.UntypedStorage) -> None:
-        nbytes = storage.nbytes()
-        self.current += nbytes
-        self.peak = max(self.peak, self.current)
-        finalize(storage, self._release, nbytes)
+    def _compare(self, func: Callable[..., Any], given: object, out: object) -> None:
+        """Count what is in `out` and not in `given`, and what of `given` has another size now."""
+        known = {storage._cdata: storage for storage in _storages(given)}
+        for key, storage in known.items():
+            if key in self._live:
+                self._measure(storage)
+        for storage in _storages(out):
+            if storage._cdata not in known or func in FRESH:
+                self._measure(storage)
 
-    def _release(self, nbytes: int) -> None:
-        self.current -= nbytes
+    def _measure(self, storage: torch.UntypedStorage) -> None:
+        """Count `storage` by its present size."""
+        key, nbytes = storage._cdata, storage.nbytes()
+        known = self._live.get(key)
+        if known is not None and known[1] == nbytes:
+            return
+        watched = ref(storage, lambda _: self._release(key)) if known is None else known[0]
+        self._live[key] = watched, nbytes
+        self.current += nbytes - (0 if known is None else known[1])
+        self.peak = max(self.peak, self.current)
+
+    def _release(self, key: int) -> None:
+        self.current -= self._live.pop(key)[1]
+
+
+@cache
+def _makes_new(func: Callable[..., Any]) -> bool:
+    """Whether an operation returns nothing of what it is given, and changes none of it."""
+    if not isinstance(func, OpOverload):
+        return False
+    schema = func._schema
+    return not schema.is_mutable and all(made.alias_info is None for made in schema.returns)
 
 
 def _storages(tree: object) -> Iterator[torch.UntypedStorage]:
-    return (leaf.untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, Tensor))
+    """The storages of all tensors in nested tuples, lists and dictionaries."""
+    if isinstance(tree, Tensor):
+        yield tree.untyped_storage()
+    elif isinstance(tree, (tuple, list)):
+        for branch in tree:
+            yield from _storages(branch)
+    elif isinstance(tree, dict):
+        yield from _storages(tuple(tree.values()))

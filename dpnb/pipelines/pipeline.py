@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
     from tqdm import tqdm
+
+    from dpnb.pipelines.watching import RunListener
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +54,7 @@ class DiffusionPipeline(Switches):
         self._progress: dict[str, Any] = {}
         self._name_or_path: str | None = None
         self._strategies = StrategyStack(self)
+        self._listeners: list[RunListener] = []
 
     # --- components ---
 
@@ -200,6 +203,20 @@ class DiffusionPipeline(Switches):
         }
 
     # --- progress and pictures ---
+
+    def watch(self, listener: RunListener) -> Callable[[], None]:
+        """Let `listener` hear of every run that begins from now on.
+
+        Returns:
+            What stops that; a run that is under way is heard to its end.
+        """
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    @property
+    def listeners(self) -> Sequence[RunListener]:
+        """Those who hear of runs."""
+        return self._listeners
 
     def progress_bar(
         self, iterable: Iterable[Any] | None = None, total: int | None = None

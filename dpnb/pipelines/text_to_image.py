@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, ClassVar
 
 import torch
@@ -17,6 +17,7 @@ from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.denoise import denoise, set_timesteps, step_settings
 from dpnb.pipelines.pipeline import DiffusionPipeline
 from dpnb.pipelines.steps import Stage, Step
+from dpnb.pipelines.watching import Run, watched
 
 
 class TextToImagePipeline(DiffusionPipeline, ABC):
@@ -137,10 +138,10 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         """Check `arguments` now; the iterator that is returned does the work."""
         arguments = arguments.sized(*self.default_size())
         arguments.check(self._callback_tensor_inputs, self._execution_device, self.vae_scale_factor)
-        return self._run(arguments)
+        return watched(Run(self), self._run(arguments), self.listeners)
 
     @torch.no_grad()
-    def _run(self, arguments: Arguments) -> Iterator[Step]:
+    def _run(self, arguments: Arguments) -> Generator[Step, None, None]:
         with self.strategies.running():
             yield from self._steps(arguments, self._execution_device)
 

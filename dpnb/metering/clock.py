@@ -1,0 +1,95 @@
+"""How long something took, without waiting for it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import torch
+
+from dpnb.devices import Device, parse_device
+
+
+class Clock(Protocol):
+    """Marks moments, and tells later what lay between them."""
+
+    @property
+    def label(self) -> str:
+        """What is measured, in words."""
+        ...
+
+    def mark(self) -> Any:
+        """The present moment."""
+        ...
+
+    def seconds(self, start: Any, end: Any) -> float:
+        """What lay between two marks."""
+        ...
+
+    def wait(self, mark: Any) -> None:
+        """Return when the device has reached `mark`."""
+        ...
+
+
+class HostClock:
+    """Time as it passes for this process."""
+
+    label: ClassVar = "the host's clock"
+
+    def mark(self) -> float:
+        """Seconds of `time.perf_counter`."""
+        return time.perf_counter()
+
+    def seconds(self, start: float, end: float) -> float:
+        """What lay between two marks."""
+        return end - start
+
+    def wait(self, mark: float) -> None:
+        """The moment has passed."""
+
+
+@dataclass(frozen=True)
+class CudaMark:
+    """A place in a stream of work, and when the host put it there."""
+
+    event: torch.cuda.Event
+    time: float
+
+
+class CudaClock:
+    """Time as it passes on a CUDA device, by events in its current stream.
+
+    The host runs ahead of the device and is never made to wait. Until the device has passed a mark,
+    the host's time stands in for it.
+
+    Args:
+        device: which one.
+    """
+
+    label: ClassVar = "CUDA events"
+
+    def __init__(self, device: Device) -> None:
+        self._device = parse_device(device)
+
+    def mark(self) -> CudaMark:
+        """Record an event."""
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self._device))
+        return CudaMark(event, time.perf_counter())
+
+    def seconds(self, start: CudaMark, end: CudaMark) -> float:
+        """What lay between two marks."""
+        if not (start.event.query() and end.event.query()):
+            return end.time - start.time
+        return float(start.event.elapsed_time(end.event)) / 1e3
+
+    def wait(self, mark: CudaMark) -> None:
+        """Block until the device has reached `mark`."""
+        mark.event.synchronize()
+
+
+def clock_for(device: Device) -> Clock:
+    """The clock of `device`: CUDA events there, and the host's clock elsewhere."""
+    place = parse_device(device)
+    return CudaClock(place) if place.type == "cuda" else HostClock()

@@ -1,0 +1,225 @@
+"""Fills a trace while runs go on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dpnb.metering.clock import Clock
+from dpnb.metering.meter import Meter
+from dpnb.metering.reading import Reading
+from dpnb.metering.trace import Event, RunTrace, StageSummary, StepTrace, Trace
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+class Recorder:
+    """Measures runs, and shows at any time and from any thread what it has so far.
+
+    Whoever drives it calls `begin_run`, and on what that returns `begin_step` and `end_step` in
+    turn and `end` last, all in the thread of the run.
+
+    Args:
+        meter: is entered around every step, so that what happens between two steps is not counted.
+        clock: measures their durations.
+    """
+
+    def __init__(self, meter: Meter, clock: Clock) -> None:
+        self._instruments = Instruments(meter, clock)
+        self._runs: list[RunRecorder] = []
+        self._events: list[tuple[Any, str]] = []
+
+    def begin_run(self, strategies: Sequence[str] = ()) -> RunRecorder:
+        """A run begins.
+
+        Args:
+            strategies: what is switched on, in words.
+        """
+        run = RunRecorder(self._instruments, tuple(strategies))
+        self._runs.append(run)
+        return run
+
+    def note(self, text: str) -> None:
+        """Record that something has happened now."""
+        self._events.append((self._instruments.clock.mark(), text))
+
+    def finish(self) -> None:
+        """Wait until the device has done what was recorded, so that its clock can be read."""
+        clock = self._instruments.clock
+        clock.wait(clock.mark())
+
+    @property
+    def trace(self) -> Trace:
+        """What has been measured so far, as a value that does not change any more."""
+        at, meter = self._instruments.at, self._instruments.meter
+        return Trace(
+            meter=meter.name,
+            label=meter.label,
+            clock=self._instruments.clock.label,
+            runs=tuple(run.trace for run in list(self._runs)),
+            events=tuple(Event(at(mark), text) for mark, text in list(self._events)),
+        )
+
+    @property
+    def runs(self) -> tuple[RunTrace, ...]:
+        """See `Trace`."""
+        return self.trace.runs
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """See `Trace`."""
+        return self.trace.events
+
+    @property
+    def steps(self) -> tuple[StepTrace, ...]:
+        """See `Trace`."""
+        return self.trace.steps
+
+    @property
+    def peak(self) -> int:
+        """See `Trace`."""
+        return self.trace.peak
+
+    @property
+    def growth(self) -> int:
+        """See `Trace`."""
+        return self.trace.growth
+
+    @property
+    def seconds_per_step(self) -> float | None:
+        """See `Trace`."""
+        return self.trace.seconds_per_step
+
+    def by_stage(self) -> dict[str, StageSummary]:
+        """See `Trace`."""
+        return self.trace.by_stage()
+
+    def to_json(self) -> dict[str, Any]:
+        """See `Trace`."""
+        return self.trace.to_json()
+
+    def save(self, path: str | Path) -> None:
+        """See `Trace`."""
+        self.trace.save(path)
+
+    def __rich__(self) -> RenderableType:
+        return self.trace.__rich__()
+
+    def _repr_html_(self) -> str:
+        return self.trace._repr_html_()
+
+
+class RunRecorder:
+    """Measures one run; see `Recorder`."""
+
+    def __init__(self, instruments: Instruments, strategies: tuple[str, ...]) -> None:
+        self._instruments = instruments
+        self._strategies = strategies
+        self._begin = instruments.read()
+        self._marks = [instruments.clock.mark()]
+        self._open: _Open | None = None
+        self._steps: list[_Measured] = []
+        self._outcome = "running"
+        self._error: str | None = None
+
+    def begin_step(self, stage: str) -> None:
+        """The work on a step of `stage` begins."""
+        entered = ExitStack()
+        entered.enter_context(self._instruments.meter)
+        self._instruments.meter.reset_peak()
+        self._open = _Open(stage, self._instruments.clock.mark(), entered)
+
+    def end_step(self, stage: str) -> None:
+        """It is done; `stage` is what it has turned out to be."""
+        self._close_step(stage, is_complete=True)
+
+    def end(self, outcome: str, error: str | None = None) -> None:
+        """The run is over.
+
+        Args:
+            outcome: see `RunTrace`.
+            error: what it failed with.
+        """
+        if self._open is not None:
+            self._close_step(self._open.stage, is_complete=False)
+        self._marks.append(self._instruments.clock.mark())
+        self._error = error
+        self._outcome = outcome
+
+    @property
+    def trace(self) -> RunTrace:
+        """What has been measured so far."""
+        at, seconds = self._instruments.at, self._instruments.clock.seconds
+        steps, first, last = list(self._steps), self._marks[0], self._marks[-1]
+        if len(self._marks) == 1 and steps:
+            last = steps[-1].end
+        return RunTrace(
+            start=at(first),
+            duration=seconds(first, last),
+            outcome=self._outcome,
+            error=self._error,
+            strategies=self._strategies,
+            begin=self._begin,
+            steps=tuple(self._traced(steps)),
+        )
+
+    def _close_step(self, stage: str, is_complete: bool) -> None:
+        assert self._open is not None
+        begun, self._open = self._open, None
+        with begun.entered:
+            end = self._instruments.clock.mark()
+            reading = self._instruments.read()
+        self._steps.append(_Measured(stage, begun.start, end, reading, is_complete))
+
+    def _traced(self, steps: list[_Measured]) -> Iterator[StepTrace]:
+        counts: Counter[str] = Counter()
+        for step in steps:
+            yield StepTrace(
+                stage=step.stage,
+                index=counts[step.stage],
+                start=self._instruments.at(step.start),
+                duration=self._instruments.clock.seconds(step.start, step.end),
+                reading=step.reading,
+                is_complete=step.is_complete,
+            )
+            counts[step.stage] += 1
+
+
+class Instruments:
+    """A meter and a clock that count from the same moment."""
+
+    def __init__(self, meter: Meter, clock: Clock) -> None:
+        self.meter = meter
+        self.clock = clock
+        self._origin = clock.mark()
+        self._zero = meter.read().time
+
+    def at(self, mark: Any) -> float:
+        """Seconds from the first moment to `mark`."""
+        return self.clock.seconds(self._origin, mark)
+
+    def read(self) -> Reading:
+        """Memory now; its time counts from the first moment."""
+        reading = self.meter.read()
+        return replace(reading, time=reading.time - self._zero)
+
+
+@dataclass(frozen=True)
+class _Open:
+    stage: str
+    start: Any
+    entered: ExitStack
+
+
+@dataclass(frozen=True)
+class _Measured:
+    stage: str
+    start: Any
+    end: Any
+    reading: Reading
+    is_complete: bool

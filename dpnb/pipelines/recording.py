@@ -1,0 +1,114 @@
+"""Measuring every run within a block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+
+from dpnb.metering.clock import clock_for
+from dpnb.metering.meter import Meter, MeterName, meter_for
+from dpnb.metering.recorder import Recorder, RunRecorder
+from dpnb.pipelines.pipeline import DiffusionPipeline
+from dpnb.pipelines.steps import Stage, Step
+from dpnb.pipelines.watching import Run, RunListener
+from dpnb.strategies.strategy import Plan, Strategy, in_order
+
+
+def record(
+    pipe: DiffusionPipeline, meter: Meter | MeterName | None = None
+) -> AbstractContextManager[Recorder]:
+    """Measure every run of `pipe` that begins within the block.
+
+    ```python
+    with dpnb.record(pipe) as trace:
+        pipe("red apple")
+    trace.by_stage()["decoding"].peak
+    ```
+
+    What the block is given can be read as a `Trace` while runs go on, also from another thread, and
+    its `trace` is one that does not change any more. Strategies that are switched within the block
+    are marked with the time. On a CUDA device durations are read from its events, without waiting
+    inside a run. A peak is that of one step: for that, the device's or the process's high-water
+    mark is reset before every step.
+
+    Args:
+        pipe: any number of runs of it, also in turn with those of other pipelines.
+        meter: `"tensors"` counts the tensors that the runs make, exactly and repeatably; `"host"`
+            reads the resident set of the process; `"cuda"` reads torch's allocator; or a meter of
+            your own. By default `"cuda"` where the pipeline computes on a CUDA device, and else
+            `"host"`.
+
+    Raises:
+        TypeError: `pipe` is not a pipeline of dpnb, or `meter` is no meter.
+        ValueError: there is no meter of that name.
+        MeterError: the meter cannot read anything here.
+    """
+    if not isinstance(pipe, DiffusionPipeline):
+        raise TypeError(
+            f"record measures pipelines of dpnb, not {type(pipe).__name__}; build one over the "
+            "same weights with StableDiffusionPipeline.from_pipe."
+        )
+    device = pipe._execution_device
+    return _recording(pipe, Recorder(meter_for(device, meter), clock_for(device)))
+
+
+@contextmanager
+def _recording(pipe: DiffusionPipeline, recorder: Recorder) -> Iterator[Recorder]:
+    with ExitStack() as subscriptions:
+        subscriptions.callback(pipe.watch(_RunsInto(recorder)))
+        switches = _SwitchesInto(recorder, pipe.strategies.active)
+        subscriptions.callback(pipe.strategies.subscribe(switches))
+        yield recorder
+    recorder.finish()
+
+
+class _RunsInto(RunListener):
+    """Hands on to a recorder what is heard of runs."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._runs: dict[Run, RunRecorder] = {}
+
+    def begin_run(self, run: Run) -> None:
+        plan = in_order(run.pipe.strategies.active)
+        self._runs[run] = self._recorder.begin_run([_name(strategy) for strategy in plan])
+
+    def begin_step(self, run: Run, stage: Stage) -> None:
+        self._runs[run].begin_step(stage.value)
+
+    def end_step(self, run: Run, step: Step) -> None:
+        self._runs[run].end_step(step.stage.value)
+
+    def end_run(self, run: Run, error: BaseException | None) -> None:
+        self._runs.pop(run).end(*_outcome(run, error))
+
+
+class _SwitchesInto:
+    """Notes what is switched on and off."""
+
+    def __init__(self, recorder: Recorder, plan: Plan) -> None:
+        self._recorder = recorder
+        self._plan = plan
+
+    def __call__(self, plan: Plan) -> None:
+        former, self._plan = self._plan, plan
+        kinds = {type(strategy) for strategy in plan}
+        for strategy in in_order(former - plan):
+            if type(strategy) not in kinds:
+                self._recorder.note(f"{_name(strategy)} off")
+        for strategy in in_order(plan - former):
+            self._recorder.note(f"{_name(strategy)} on")
+
+
+def _name(strategy: Strategy) -> str:
+    return repr(strategy).removesuffix("()")
+
+
+def _outcome(run: Run, error: BaseException | None) -> tuple[str, str | None]:
+    if isinstance(error, GeneratorExit):
+        return "left", None
+    if isinstance(error, KeyboardInterrupt) or (error is None and run.pipe.interrupt):
+        return "interrupted", None
+    if error is not None:
+        return "failed", f"{type(error).__name__}: {error}"
+    return "finished", None

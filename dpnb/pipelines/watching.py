@@ -1,0 +1,99 @@
+"""Hearing of a pipeline's runs while they go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from dpnb.pipelines.steps import Stage, Step
+
+if TYPE_CHECKING:
+    from dpnb.pipelines.text_to_image import TextToImagePipeline
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """One run: what everything that is heard of it has in common.
+
+    Args:
+        pipe: the pipeline that runs.
+    """
+
+    pipe: TextToImagePipeline
+
+
+class RunListener:
+    """What may be heard of runs; override what is of interest.
+
+    Everything is called in the thread of the run. An error that is raised here stops the run, as
+    one of the run itself does. Whoever hears a run begin also hears it end.
+    """
+
+    def begin_run(self, run: Run) -> None:
+        """A run begins; nothing has been computed yet."""
+
+    def begin_step(self, run: Run, stage: Stage) -> None:
+        """The work on a step of `stage` begins."""
+
+    def end_step(self, run: Run, step: Step) -> None:
+        """A step is done, and is handed to the caller next."""
+
+    def end_run(self, run: Run, error: BaseException | None) -> None:
+        """A run is over.
+
+        Args:
+            run: which one.
+            error: what has stopped it: `GeneratorExit` where the caller gave it up between two
+                steps, `None` where it came to its end.
+        """
+
+
+def watched(
+    run: Run, steps: Generator[Step, None, None], listeners: Sequence[RunListener]
+) -> Iterator[Step]:
+    """`steps`, and `listeners` hear of them.
+
+    Those count who are listening when the first step is asked for; without any there is nothing
+    between the caller and `steps`.
+    """
+    if listeners:
+        yield from _told(run, steps, tuple(listeners))
+    else:
+        yield from steps
+
+
+def _told(
+    run: Run, steps: Generator[Step, None, None], listeners: tuple[RunListener, ...]
+) -> Iterator[Step]:
+    with ExitStack() as endings, closing(steps):
+        for listener in listeners:
+            listener.begin_run(run)
+            endings.push(_ending(listener, run))
+        _begin(run, Stage.TEXT, listeners)
+        for step in steps:
+            for listener in reversed(listeners):
+                listener.end_step(run, step)
+            yield step
+            if (stage := _next_stage(run, step)) is not None:
+                _begin(run, stage, listeners)
+
+
+def _begin(run: Run, stage: Stage, listeners: tuple[RunListener, ...]) -> None:
+    for listener in listeners:
+        listener.begin_step(run, stage)
+
+
+def _ending(
+    listener: RunListener, run: Run
+) -> Callable[[type[BaseException] | None, BaseException | None, TracebackType | None], None]:
+    return lambda _, error, __: listener.end_run(run, error)
+
+
+def _next_stage(run: Run, step: Step) -> Stage | None:
+    if step.stage is Stage.DECODING:
+        return None
+    is_last = step.stage is Stage.DENOISING and step.index + 1 == step.total
+    return Stage.DECODING if is_last or run.pipe.interrupt else Stage.DENOISING
