@@ -27,6 +27,10 @@ class Clock(Protocol):
         """What lay between two marks."""
         ...
 
+    def host_time(self, mark: Any) -> float:
+        """When the host made `mark`, in seconds of `time.perf_counter`."""
+        ...
+
     def wait(self, mark: Any) -> None:
         """Return when the device has reached `mark`."""
         ...
@@ -44,6 +48,10 @@ class HostClock:
     def seconds(self, start: float, end: float) -> float:
         """What lay between two marks."""
         return end - start
+
+    def host_time(self, mark: float) -> float:
+        """See `Clock`."""
+        return mark
 
     def wait(self, mark: float) -> None:
         """The moment has passed."""
@@ -83,6 +91,10 @@ class CudaClock:
         if not (start.event.query() and end.event.query()):
             return end.time - start.time
         return float(start.event.elapsed_time(end.event)) / 1e3
+
+    def host_time(self, mark: CudaMark) -> float:
+        """See `Clock`."""
+        return mark.time
 
     def wait(self, mark: CudaMark) -> None:
         """Block until the device has reached `mark`."""

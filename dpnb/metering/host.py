@@ -52,7 +52,7 @@ class HostMeter(SharedPeakMeter):
 
     def _since_reset(self, current: int, high_water: int) -> int:
         self._highest = max(self._highest, current)
-        return high_water if high_water > self._floor else self._highest
+        return max(self._highest, high_water if high_water > self._floor else 0)
 
     def _high_water(self) -> int:
         return self._since_reset(*_resident())

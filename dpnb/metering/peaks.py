@@ -35,10 +35,9 @@ class SharedPeakMeter:
     def reset_peak(self) -> None:
         """Forget the peak: the next reading's is the highest from now on."""
         with self._lock:
-            reached = self._high_water()
             for meter in self._peers:
                 if meter._counter == self._counter:
-                    meter._kept = max(meter._kept, reached)
+                    meter._kept = max(meter._kept, meter._high_water())
             self._reset_high_water()
             self._kept = 0
 

@@ -197,7 +197,7 @@ class Instruments:
         self.meter = meter
         self.clock = clock
         self._origin = clock.mark()
-        self._zero = meter.read().time
+        self._zero = clock.host_time(self._origin)
 
     def at(self, mark: Any) -> float:
         """Seconds from the first moment to `mark`."""
