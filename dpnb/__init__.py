@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from dpnb.strategies.attention import AttentionSlicing, XFormers
     from dpnb.strategies.conditioning import ConditioningCache
     from dpnb.strategies.freeu import FreeU
+    from dpnb.strategies.placement import ModelOffload, SequentialOffload
     from dpnb.strategies.plans import plan_from_json, plan_to_json, plan_to_python
     from dpnb.strategies.projection import QKVFusion
     from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
@@ -65,6 +66,8 @@ _HOMES = {
     "UniPCMultistepScheduler": "dpnb.schedulers",
     "AttentionSlicing": "dpnb.strategies.attention",
     "XFormers": "dpnb.strategies.attention",
+    "ModelOffload": "dpnb.strategies.placement",
+    "SequentialOffload": "dpnb.strategies.placement",
     "QKVFusion": "dpnb.strategies.projection",
     "ConditioningCache": "dpnb.strategies.conditioning",
     "LayerwiseCasting": "dpnb.strategies.storage",
@@ -91,8 +94,10 @@ __all__ = [
     "LCMScheduler",
     "LMSDiscreteScheduler",
     "LayerwiseCasting",
+    "ModelOffload",
     "PNDMScheduler",
     "QKVFusion",
+    "SequentialOffload",
     "StableDiffusionPipeline",
     "StableDiffusionXLPipeline",
     "Stage",

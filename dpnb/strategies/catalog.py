@@ -5,11 +5,14 @@ from __future__ import annotations
 from dpnb.strategies.attention import AttentionSlicing, XFormers
 from dpnb.strategies.conditioning import ConditioningCache
 from dpnb.strategies.freeu import FreeU
+from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
 
 CATALOG: tuple[type[Strategy], ...] = (
+    ModelOffload,
+    SequentialOffload,
     XFormers,
     AttentionSlicing,
     QKVFusion,

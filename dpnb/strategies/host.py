@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from weakref import ref
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dpnb.strategies.guests import Guests
+
+if TYPE_CHECKING:
+    from dpnb.strategies.links import Link
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -56,15 +59,17 @@ class Host:
 
     Attributes:
         guests: weights that a strategy looks after by itself; placements leave them alone.
+        link: what brings weights to the device, while a placement keeps them on the host.
     """
 
     def __init__(self) -> None:
         self._members: list[ref[Any]] = []
         self.guests: list[Guests] = []
+        self.link: Link | None = None
 
-    def is_guest(self, parameter: nn.Parameter) -> bool:
-        """Whether a strategy looks after `parameter` by itself."""
-        return any(parameter in guests.homes for guests in self.guests)
+    def is_guest(self, tensor: Tensor) -> bool:
+        """Whether a strategy looks after this parameter by itself."""
+        return any(tensor in guests.homes for guests in self.guests)
 
     @property
     def members(self) -> list[Any]:
@@ -89,7 +94,9 @@ class Host:
 
     @property
     def device(self) -> torch.device:
-        """Where the networks are: the accelerator, if any of them is there."""
+        """Where the networks compute: the accelerator, if any of them is there or brought there."""
+        if self.link is not None:
+            return self.link.device
         devices = [first_device(network) for _, network in self.networks()]
         away = (device for device in devices if device.type not in ("cpu", "meta"))
         return next(away, torch.device("cpu"))

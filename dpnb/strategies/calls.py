@@ -1,0 +1,73 @@
+"""When a network is called from outside, by whichever of its methods."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack
+from functools import wraps
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
+
+from dpnb.strategies.strategy import StrategyError
+
+Within: TypeAlias = Callable[[str], AbstractContextManager[None]]
+
+
+def intercept(network: nn.Module, within: Within, undo: ExitStack) -> None:
+    """Let every call of a public method of `network` take place within `within(name)`.
+
+    Args:
+        network: its methods are those of the class that defines `forward` and of classes derived
+            from that one.
+        within: is given the method's name.
+        undo: takes the inverse.
+    """
+    own = vars(network)
+    for name in methods(type(network)):
+        former = own.get(name)
+        own[name] = _intercepted(getattr(network, name), name, within)
+        if former is None:
+            undo.callback(own.pop, name)
+        else:
+            undo.callback(own.__setitem__, name, former)
+
+
+def methods(kind: type[nn.Module]) -> Iterator[str]:
+    """The names of the public methods that a class of networks adds to its base."""
+    names: dict[str, None] = {}
+    for base in kind.__mro__:
+        public = (n for n, value in vars(base).items() if inspect.isfunction(value))
+        names |= dict.fromkeys(name for name in public if not name.startswith("_"))
+        if "forward" in vars(base):
+            break
+    return iter(names)
+
+
+def _intercepted(method: Callable[..., Any], name: str, within: Within) -> Callable[..., Any]:
+    @wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        with within(name):
+            result = method(*args, **kwargs)
+        if torch.is_grad_enabled():
+            _refuse_gradients(result)
+        return result
+
+    return call
+
+
+def _refuse_gradients(result: object) -> None:
+    """By the time of a backward pass the weights have gone from where it would look for them."""
+    for leaf in tree_leaves(result):
+        if isinstance(leaf, Tensor) and leaf.requires_grad:
+            leaf.register_hook(_refuse)
+
+
+def _refuse(_: Tensor) -> None:
+    raise StrategyError(
+        "No gradient passes through weights that are offloaded; switch offloading off before a "
+        "backward pass."
+    )

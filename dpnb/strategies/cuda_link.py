@@ -1,0 +1,102 @@
+"""The link to a CUDA device: a stream of its own, events, and pinned memory."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from weakref import finalize
+
+import torch
+from torch import Tensor
+
+from dpnb.strategies.links import Link, Mark
+from dpnb.units import format_bytes
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Recorded(Mark):
+    """An event on a stream of a device."""
+
+    event: torch.cuda.Event
+    device: torch.device
+
+    def wait(self) -> None:
+        """Hold the current stream; the host goes on."""
+        torch.cuda.current_stream(self.device).wait_event(self.event)
+
+
+class CudaLink(Link):
+    """Copies on a stream beside the one that computes; the host waits for neither.
+
+    Args:
+        device: which CUDA device.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        index = torch.cuda.current_device() if device.index is None else device.index
+        super().__init__(torch.device("cuda", index))
+        self._stream = torch.cuda.Stream(self.device)
+        self._pinned: dict[int, Tensor] = {}
+        self._may_pin = True
+        self._end = finalize(self, _unpin_all, self._stream, self._pinned)
+
+    def _copy(self, target: Tensor, source: Tensor, after: Mark, what: str) -> Mark:
+        with torch.cuda.stream(self._stream):
+            after.wait()
+            target.copy_(source, non_blocking=True)
+            return self.mark()
+
+    def mark(self) -> Mark:
+        """See the base class."""
+        event = torch.cuda.Event()
+        event.record(torch.cuda.current_stream(self.device))
+        return Recorded(event, self.device)
+
+    def pin(self, memory: Tensor) -> None:
+        """See the base class. Where that fails, this is said once, and copies are slower."""
+        if not self._may_pin or not memory.numel():
+            return
+        runtime = torch.cuda.cudart()
+        result = runtime.cudaHostRegister(memory.data_ptr(), memory.numel(), 0)
+        if int(result) != 0:
+            self._may_pin = False
+            _forget_error(self.device)
+            logger.warning(
+                "%s of host memory could not be pinned (CUDA error %d): weights come from pageable "
+                "memory, which is slower. Raise the limit of locked memory (ulimit -l), or free "
+                "host memory.",
+                format_bytes(memory.numel()),
+                int(result),
+            )
+            return
+        self._pinned[memory.data_ptr()] = memory
+        self.pinned += memory.numel()
+
+    def unpin(self, memory: Tensor) -> None:
+        """See the base class."""
+        if self._pinned.pop(memory.data_ptr(), None) is not None:
+            self._stream.synchronize()
+            torch.cuda.cudart().cudaHostUnregister(memory.data_ptr())
+            self.pinned -= memory.numel()
+
+    def close(self) -> None:
+        """See the base class."""
+        self._end()
+        self.pinned = 0
+
+
+def _unpin_all(stream: torch.cuda.Stream, pinned: dict[int, Tensor]) -> None:
+    stream.synchronize()
+    for address in pinned:
+        torch.cuda.cudart().cudaHostUnregister(address)
+    pinned.clear()
+
+
+def _forget_error(device: torch.device) -> None:
+    """CUDA keeps the error of a failed call and would report it at the next kernel."""
+    try:
+        torch.zeros(1, device=device)
+    except RuntimeError:
+        torch.zeros(1, device=device)

@@ -1,0 +1,165 @@
+"""Where weights are while nothing computes with them: on the host, from where they stream in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from dpnb.strategies.host import Host
+from dpnb.strategies.links import Link, link_for, link_obstacle, target_device
+from dpnb.strategies.networks import StreamedNetwork
+from dpnb.strategies.packing import PackedWeights
+from dpnb.strategies.strategy import Slot, Strategy
+from dpnb.strategies.streaming import Streaming
+from dpnb.strategies.tenure import demand
+from dpnb.strategies.undo import Undo
+from dpnb.strategies.units import tensors_of, tied
+from dpnb.units import format_bytes, parse_bytes
+
+STAGES = frozenset({"text", "denoising", "decoding"})
+
+
+@dataclass(frozen=True, repr=False)
+class ModelOffload(Strategy):
+    """Keep weights on the host; the network that is called has the device to itself.
+
+    Its weights come in while it begins to compute, stay until another network is called or the run
+    ends, and never travel back. During the last step they go as they are used for the last time,
+    and those of the network that follows come into their room. There is never more on the device
+    than the largest network, and every network's tensors under 64 KiB.
+
+    Args:
+        device: `"cuda"`, `"cuda:1"`, or `"simulated:8GiB/s"` for a link that only takes the time
+            of one; the accelerator of this machine by default.
+        exclude: components that stay on the device beside those that the pipeline names.
+    """
+
+    device: str | None = None
+    exclude: tuple[str, ...] = ()
+    slot: ClassVar = Slot.PLACEMENT
+    relieves: ClassVar = STAGES
+
+    def __post_init__(self) -> None:
+        target_device(self.device)
+
+    def obstacle(self, host: Host) -> str | None:
+        """See the base class."""
+        return link_obstacle(self.device) or _networks_obstacle(self, host, self.exclude)
+
+    def execution_device(self, host: Host) -> torch.device | None:
+        """See the base class."""
+        return target_device(self.device)
+
+    def apply(self, host: Host, undo: Undo) -> None:
+        """Pack the weights of all networks, and bring in the one that is called."""
+        networks = streamed_networks(host, self.exclude)
+        _, most = demand(networks)
+        _stream(host, networks, self.device, most, undo)
+
+
+@dataclass(frozen=True, repr=False)
+class SequentialOffload(Strategy):
+    """Keep weights on the host; the blocks of a network stream through a small part of the device.
+
+    While one block computes, those that follow come in. With a budget, as many as fit stay for a
+    run, evenly spread, and only the rest streams.
+
+    Args:
+        budget: bytes of weights on the device, or text such as `"4GiB"`; without one, what the two
+            largest blocks that follow one another need, and every tensor under 64 KiB.
+        device: `"cuda"`, `"cuda:1"`, or `"simulated:8GiB/s"` for a link that only takes the time
+            of one; the accelerator of this machine by default.
+        exclude: components that stay on the device beside those that the pipeline names.
+    """
+
+    budget: int | str | None = None
+    device: str | None = None
+    exclude: tuple[str, ...] = ()
+    slot: ClassVar = Slot.PLACEMENT
+    relieves: ClassVar = STAGES
+
+    def __post_init__(self) -> None:
+        if self.budget is not None:
+            parse_bytes(self.budget)
+        target_device(self.device)
+
+    def obstacle(self, host: Host) -> str | None:
+        """See the base class."""
+        reason = link_obstacle(self.device) or _networks_obstacle(self, host, self.exclude)
+        if reason is not None or self.budget is None:
+            return reason
+        least, _ = demand(streamed_networks(host, self.exclude))
+        if parse_bytes(self.budget) >= least:
+            return None
+        return (
+            f"A budget of {format_bytes(parse_bytes(self.budget))} does not hold two blocks and "
+            f"the small tensors; the least that works here is {least} bytes "
+            f"({format_bytes(least)})."
+        )
+
+    def execution_device(self, host: Host) -> torch.device | None:
+        """See the base class."""
+        return target_device(self.device)
+
+    def apply(self, host: Host, undo: Undo) -> None:
+        """Pack the weights of all networks, and bring in block by block."""
+        networks = streamed_networks(host, self.exclude)
+        least, _ = demand(networks)
+        limit = least if self.budget is None else parse_bytes(self.budget)
+        _stream(host, networks, self.device, limit, undo)
+
+
+def streamed_networks(host: Host, exclude: tuple[str, ...]) -> list[StreamedNetwork]:
+    """The networks that offloading moves, in the order of their use; nothing is moved yet."""
+    return [
+        StreamedNetwork(name, network, host.is_guest)
+        for name, network in host.offload_order()
+        if name not in exclude and next(network.parameters(), None) is not None
+    ]
+
+
+def _stream(
+    host: Host, networks: list[StreamedNetwork], device: str | None, limit: int, undo: Undo
+) -> None:
+    link = link_for(device)
+    undo.callback(link.close)
+    moved = {network.module for network in networks}
+    for name, kept in host.networks():
+        if kept not in moved and not _is_on(kept, link.device):
+            _keep(name, kept, link, undo)
+    streaming = Streaming(link, networks, limit)
+    for network in networks:
+        undo.callback(network.close)
+        network.open(link, streaming)
+    undo.callback(streaming.settle)
+    undo.set(host, "link", link)
+    undo.watch(streaming)
+
+
+def _keep(name: str, network: nn.Module, link: Link, undo: Undo) -> None:
+    """Move a network to the device, to stay there."""
+    weights = PackedWeights(name, tied(tensors_of(network)))
+    undo.callback(weights.unpack)
+    weights.pack(link.room(weights.nbytes))
+
+
+def _is_on(network: nn.Module, device: torch.device) -> bool:
+    """Whether a network is on an accelerator already; a simulated one has nothing yet."""
+    return device.type != "cpu" and all(t.device == device for t in tensors_of(network))
+
+
+def _networks_obstacle(strategy: Strategy, host: Host, exclude: tuple[str, ...]) -> str | None:
+    kind = type(strategy).__name__
+    names = {name for name, _ in host.networks()}
+    if unknown := sorted(set(exclude) - names):
+        return f"{kind} cannot exclude {', '.join(unknown)}; there are {', '.join(sorted(names))}."
+    moved = [(n, network) for n, network in host.offload_order() if n not in exclude]
+    if not any(True for _, network in moved for _ in network.parameters()):
+        return f"{kind} needs a network that it may move; there is none here."
+    for name, network in moved:
+        if any(tensor.is_meta for tensor in tensors_of(network)):
+            return f"{name} has tensors without values (on the meta device); load them first."
+    return None

@@ -1,0 +1,101 @@
+"""What of a network is brought in together: a residual block, a transformer block, a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+SMALL = 1 << 16
+"""Tensors of fewer bytes stay on the device: a copy takes longer to begin than to make."""
+
+LISTS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
+
+
+def units(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """The units of a network with their names, in the order in which they are registered.
+
+    A unit is a module that contains at most one block; blocks are items of lists that have
+    children of their own. What contains more is divided, and its own tensors are one more unit.
+
+    Args:
+        module: the network, or a part of it.
+        name: of that part.
+    """
+    if not isinstance(module, nn.ModuleList | nn.ModuleDict) and _count_blocks(module) < 2:
+        if next(_tensors(module, recurse=True), None) is not None:
+            yield name, module
+        return
+    if next(_tensors(module, recurse=False), None) is not None:
+        yield name, module
+    for child_name, child in module.named_children():
+        yield from units(child, f"{name}.{child_name}" if name else child_name)
+
+
+def is_divided(module: nn.Module) -> bool:
+    """Whether the children of a unit's module are units of their own."""
+    return _count_blocks(module) >= 2
+
+
+def tensors_of(module: nn.Module) -> list[Tensor]:
+    """Its parameters and buffers with their children's, each once; none that are empty."""
+    return list(_tensors(module, recurse=True))
+
+
+def own_tensors(module: nn.Module) -> list[Tensor]:
+    """Its parameters and buffers without its children's."""
+    return list(_tensors(module, recurse=False))
+
+
+def tied(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+    """The tensors in groups: those of one group are the same memory."""
+    groups: dict[tuple[object, ...], list[Tensor]] = {}
+    for tensor in tensors:
+        key = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
+        groups.setdefault(key, []).append(tensor)
+    return list(groups.values())
+
+
+def room_for(sizes: Sequence[int]) -> int:
+    """Bytes that hold any two units that follow one another."""
+    if len(sizes) < 2:
+        return sum(sizes)
+    return max(one + other for one, other in pairwise(sizes))
+
+
+def spread(sizes: Sequence[int], room: int) -> list[int]:
+    """Which units stay in `room` bytes: as many as fit, evenly spread over their order.
+
+    Returns:
+        Their places in `sizes`, ascending.
+    """
+    total, seen, used = max(sum(sizes), 1), 0, 0
+    chosen: set[int] = set()
+    for place, size in enumerate(sizes):
+        seen += size
+        if used + size <= room * seen / total:
+            chosen.add(place)
+            used += size
+    for place in sorted(range(len(sizes)), key=lambda place: -sizes[place]):
+        if place not in chosen and used + sizes[place] <= room:
+            chosen.add(place)
+            used += sizes[place]
+    return sorted(chosen)
+
+
+def _tensors(module: nn.Module, *, recurse: bool) -> Iterator[Tensor]:
+    seen: set[int] = set()
+    sources: tuple[Callable[..., Iterator[Tensor]], ...] = (module.parameters, module.buffers)
+    for source in sources:
+        for tensor in source(recurse=recurse):
+            if tensor.numel() and id(tensor) not in seen:
+                seen.add(id(tensor))
+                yield tensor
+
+
+def _count_blocks(module: nn.Module) -> int:
+    """Blocks in the lists of a module, not counting those inside of another block."""
+    if isinstance(module, LISTS):
+        return sum(1 for child in module.children() if next(child.children(), None) is not None)
+    return sum(_count_blocks(child) for child in module.children())
