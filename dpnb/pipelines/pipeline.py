@@ -160,6 +160,9 @@ class DiffusionPipeline(Switches):
     ) -> Self:
         """Move all networks, cast them, or both.
 
+        What is switched on stays on. While offloading is, it decides where a run computes; this is
+        where the networks will be once it is switched off.
+
         Args:
             args: a device, a dtype, or a device and a dtype.
             device: the same by name.

@@ -162,7 +162,7 @@ class StableDiffusionPipeline(TextToImagePipeline):
             The embeddings, each `[prompts * num_images_per_prompt, tokens, channels]`; the second
             is `None` without guidance.
         """
-        device = device or self.device
+        device = device or self._execution_device
         if prompt_embeds is None:
             texts = as_list(prompt if prompt is not None else "", 1)
             prompt_embeds = self._encode(texts, device, clip_skip)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
+from dpnb.nn.widened import widened
 from dpnb.pipelines.arguments import Arguments, Prompt, takes
 from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.images import deliver
@@ -222,7 +224,7 @@ class StableDiffusionXLPipeline(TextToImagePipeline):
             and negative ones, `[pictures, channels]`; the negative ones are `None` without
             guidance.
         """
-        device = device or self.device
+        device = device or self._execution_device
         given, pooled = prompt_embeds, pooled_prompt_embeds
         if given is None:
             texts = as_list(prompt if prompt is not None else "", 1)
@@ -320,14 +322,9 @@ class StableDiffusionXLPipeline(TextToImagePipeline):
                 for values in (config.latents_mean, config.latents_std)
             )
             latents = latents * std + mean
-        try:
-            if widens:
-                self.vae.float()
+        with widened(self.vae, torch.float32) if widens else nullcontext():
             pictures: Tensor = self.vae.decode(latents).sample
-            return pictures
-        finally:
-            if widens:
-                self.vae.to(dtype)
+        return pictures
 
     def _encode(
         self, texts: list[str], texts_2: str | list[str], device: torch.device, skip: int | None

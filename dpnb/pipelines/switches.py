@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 
+from dpnb.devices import Device, parse_device
 from dpnb.nn.kernels import op_name
 from dpnb.strategies.attention import AttentionSlicing, SliceSize, XFormers
 from dpnb.strategies.freeu import FreeU
+from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.storage import LayerwiseCasting
+from dpnb.strategies.strategy import Slot
 
 
 class Switches:
@@ -78,3 +82,122 @@ class Switches:
     def disable_xformers_memory_efficient_attention(self) -> None:
         """Compute attention with torch's fused kernel."""
         self.strategies.disable(XFormers)
+
+    def enable_model_cpu_offload(
+        self, gpu_id: int | None = None, device: Device | None = None
+    ) -> None:
+        """See `ModelOffload`.
+
+        Args:
+            gpu_id: the number of the accelerator, 0 by default.
+            device: the accelerator; that of this machine by default.
+
+        Raises:
+            ValueError: both say which accelerator.
+        """
+        self.strategies.enable(ModelOffload(onload_name(gpu_id, device)))
+
+    def disable_model_cpu_offload(self) -> None:
+        """The networks are where they were before."""
+        self.strategies.disable(ModelOffload)
+
+    def enable_sequential_cpu_offload(
+        self,
+        gpu_id: int | None = None,
+        device: Device | None = None,
+        budget: int | str | None = None,
+    ) -> None:
+        """See `SequentialOffload`.
+
+        Args:
+            gpu_id: the number of the accelerator, 0 by default.
+            device: the accelerator; that of this machine by default.
+            budget: bytes of weights on the device, or text such as `"4GiB"`.
+
+        Raises:
+            ValueError: both `gpu_id` and `device` say which accelerator.
+        """
+        self.strategies.enable(SequentialOffload(budget, onload_name(gpu_id, device)))
+
+    def disable_sequential_cpu_offload(self) -> None:
+        """The networks are where they were before."""
+        self.strategies.disable(SequentialOffload)
+
+    def enable_group_offload(
+        self,
+        onload_device: Device,
+        offload_device: Device = "cpu",
+        offload_type: str = "block_level",
+        num_blocks_per_group: int | None = None,
+        non_blocking: bool = False,
+        use_stream: bool = False,
+        record_stream: bool = False,
+        low_cpu_mem_usage: bool = False,
+        offload_to_disk_path: str | None = None,
+        exclude_modules: str | Iterable[str] | None = None,
+    ) -> None:
+        """Offload block by block, by the name that diffusers has for it: see `SequentialOffload`.
+
+        Weights always come in on a stream of their own, ahead of their use, and from pinned
+        memory of exactly their size. So `num_blocks_per_group`, `non_blocking`, `use_stream`,
+        `record_stream` and `low_cpu_mem_usage` change nothing.
+
+        Args:
+            onload_device: the accelerator.
+            offload_device: the CPU; nothing else is supported.
+            offload_type: `"block_level"` or `"leaf_level"`, which mean the same here.
+            num_blocks_per_group: has no effect.
+            non_blocking: has no effect.
+            use_stream: has no effect.
+            record_stream: has no effect.
+            low_cpu_mem_usage: has no effect.
+            offload_to_disk_path: is not supported.
+            exclude_modules: components that stay on the accelerator.
+
+        Raises:
+            ValueError: something is asked for that is not supported.
+        """
+        if offload_type not in ("block_level", "leaf_level"):
+            raise ValueError(
+                f'offload_type is {offload_type!r}; use "block_level" or "leaf_level".'
+            )
+        if parse_device(offload_device).type != "cpu":
+            raise ValueError(f"offload_device is {offload_device}; weights can wait on the cpu.")
+        if offload_to_disk_path is not None:
+            raise ValueError(
+                "offload_to_disk_path is not supported: weights wait in host memory; leave it out."
+            )
+        exclude = (exclude_modules,) if isinstance(exclude_modules, str) else exclude_modules or ()
+        device = onload_name(None, onload_device)
+        self.strategies.enable(SequentialOffload(device=device, exclude=tuple(exclude)))
+
+    def disable_group_offload(self) -> None:
+        """The networks are where they were before."""
+        self.strategies.disable(SequentialOffload)
+
+    def remove_all_hooks(self) -> None:
+        """Switch off whatever places networks: they are where they were before."""
+        self.strategies.use(s for s in self.strategies.active if s.slot != Slot.PLACEMENT)
+
+    def maybe_free_model_hooks(self) -> None:
+        """Put away what is on the device for the present run; it comes again when it is needed."""
+        self.strategies.rest()
+
+
+def onload_name(gpu_id: int | None, device: Device | None) -> str | None:
+    """The name of an accelerator, `None` for that of this machine.
+
+    Raises:
+        ValueError: its number is given twice, or there is no such kind of device.
+    """
+    if isinstance(device, str) and device.startswith("simulated"):
+        return device
+    named = None if device is None else parse_device(device)
+    if gpu_id is None:
+        return None if named is None else str(named)
+    if named is not None and named.index is not None:
+        raise ValueError(
+            f"gpu_id={gpu_id} and device={str(named)!r} both say which accelerator; give one of "
+            "them."
+        )
+    return f"{'cuda' if named is None else named.type}:{gpu_id}"

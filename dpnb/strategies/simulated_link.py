@@ -123,5 +123,6 @@ def _serve(orders: SimpleQueue[Order | None], bandwidth: float, log: deque[Trans
             log.append(Transfer(order.what, order.source.numel(), began, free))
         except Exception as error:
             order.arrival.error = error
-        order.arrival.event.set()
-        del order
+        arrival = order.arrival
+        del order  # whoever waits may free the memory next
+        arrival.event.set()

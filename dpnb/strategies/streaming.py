@@ -100,10 +100,10 @@ class Streaming(RunWatcher):
     def _close(self) -> None:
         if self.tenure is not None and self._caller == (self.tenure.network, self.tenure.track):
             self.tenure.end()
-        if self.is_running:
-            self._look_ahead()
-        else:
+        if not self.is_running:
             self.settle()
+        elif self._is_stepping and not self._is_last_call:
+            self._look_ahead()
 
     def _abandon(self) -> None:
         """A call was broken off: what was entered is left."""
@@ -181,35 +181,33 @@ class Streaming(RunWatcher):
             if self._ring_of(place) is None:
                 del self.places[place.weights]
         elif self._is_last_call:
-            self._forget(place)
+            self._forget(place.weights)
 
     # --- places ---
 
     def _take_turn(self, network: StreamedNetwork) -> Tenure | None:
         """Give the device to the network that is called; `None` where another one keeps it."""
         caller, track = self._caller or (network, None)
-        tenure = self.tenure
         if caller is not network:
             return None
-        is_its = tenure is not None and tenure.network is network
-        if is_its and (track is None or (tenure is not None and tenure.track is track)):
-            return tenure
-        if any(place.entered for place in self.places.values()):
-            return tenure if is_its else None
-        self.tenure = self._hand_over(network, track)
-        return self.tenure
+        is_its = self.tenure is not None and self.tenure.network is network
+        is_same = self.tenure is not None and track in (None, self.tenure.track)
+        is_busy = any(place.entered for place in self.places.values())
+        if not (is_its and is_same) and not is_busy:
+            self._hand_over(network, track)
+            return self.tenure
+        return self.tenure if is_its else None
 
-    def _hand_over(self, network: StreamedNetwork, track: Track | None) -> Tenure:
-        is_known = track is not None and track.is_known
-        order = track.order if track is not None and is_known else network.weights
+    def _hand_over(self, network: StreamedNetwork, track: Track | None) -> None:
+        """What the former network had is free before the next one takes room."""
+        order = track.order if track is not None and track.is_known else network.weights
         residents, passing = share(list(dict.fromkeys(order)), self.room)
         self._await_copies()
-        for place in list(self.places.values()):
-            if place.weights not in residents:
-                self._forget(place)
+        for weights in [weights for weights in self.places if weights not in residents]:
+            self._forget(weights)
         self.tenure = None
         ring = Ring(self.link.room(passing), self.link.mark()) if passing else None
-        return Tenure(network, track, residents, ring)
+        self.tenure = Tenure(network, track, residents, ring)
 
     def _fetch(self, weights: PackedWeights, *, now: bool) -> Place | None:
         """Where `weights` are or will be; `None` where there is no room for what comes ahead."""
@@ -245,9 +243,9 @@ class Streaming(RunWatcher):
         self._latest = place.arrival
         self.places[weights] = place
 
-    def _forget(self, place: Place) -> None:
-        place.weights.recall()
-        del self.places[place.weights]
+    def _forget(self, weights: PackedWeights) -> None:
+        weights.recall()
+        del self.places[weights]
 
     def _ring_of(self, place: Place) -> Ring | None:
         ring = None if self.tenure is None else self.tenure.ring
