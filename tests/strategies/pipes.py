@@ -12,19 +12,24 @@ import dpnb
 from dpnb.strategies.attention import AttentionSlicing
 from dpnb.strategies.catalog import CATALOG
 from dpnb.strategies.freeu import FreeU
+from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
 
-VARIANTS: dict[type[Strategy], list[Strategy]] = {
-    AttentionSlicing: [AttentionSlicing(1)],
-    FreeU: [FreeU(0, 0.5, 1.2, 0)],
-    LayerwiseCasting: [LayerwiseCasting("float16"), LayerwiseCasting("float8_e5m2")],
-    QKVFusion: [QKVFusion(vae=False), QKVFusion(unet=False)],
-}
-"""Besides the defaults."""
+LINK = "simulated:64GiB/s"
 
-SAMPLES: list[Strategy] = [s for kind in CATALOG for s in (kind(), *VARIANTS.get(kind, []))]
+SETTINGS: dict[type[Strategy], list[Strategy]] = {
+    AttentionSlicing: [AttentionSlicing(), AttentionSlicing(1)],
+    FreeU: [FreeU(), FreeU(0, 0.5, 1.2, 0)],
+    LayerwiseCasting: [LayerwiseCasting(), LayerwiseCasting("float16")],
+    ModelOffload: [ModelOffload(LINK)],
+    QKVFusion: [QKVFusion(), QKVFusion(vae=False)],
+    SequentialOffload: [SequentialOffload(device=LINK), SequentialOffload("3MiB", LINK)],
+}
+"""Where the default alone will not do."""
+
+SAMPLES: list[Strategy] = [s for kind in CATALOG for s in SETTINGS.get(kind, [kind()])]
 """Every strategy of the catalog, with several settings where it has any."""
 
 
