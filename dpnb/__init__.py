@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     )
     from dpnb.strategies.attention import AttentionSlicing, XFormers
     from dpnb.strategies.conditioning import ConditioningCache
+    from dpnb.strategies.device_map import DeviceMap
     from dpnb.strategies.freeu import FreeU
     from dpnb.strategies.placement import ModelOffload, SequentialOffload
     from dpnb.strategies.plans import plan_from_json, plan_to_json, plan_to_python
@@ -67,6 +68,7 @@ _HOMES = {
     "AttentionSlicing": "dpnb.strategies.attention",
     "XFormers": "dpnb.strategies.attention",
     "ModelOffload": "dpnb.strategies.placement",
+    "DeviceMap": "dpnb.strategies.device_map",
     "SequentialOffload": "dpnb.strategies.placement",
     "QKVFusion": "dpnb.strategies.projection",
     "ConditioningCache": "dpnb.strategies.conditioning",
@@ -86,6 +88,7 @@ __all__ = [
     "DDIMScheduler",
     "DDPMScheduler",
     "DPMSolverMultistepScheduler",
+    "DeviceMap",
     "DiffusionPipeline",
     "EulerAncestralDiscreteScheduler",
     "EulerDiscreteScheduler",

@@ -17,9 +17,8 @@ def widened(network: nn.Module, dtype: torch.dtype) -> Iterator[None]:
     """
     with ExitStack() as undo:
         for module in network.modules():
-            own = [p for p in module.parameters(recurse=False) if p.is_floating_point()]
-            if own:
-                layer = _Widened(own, dtype)
+            if any(p.is_floating_point() for p in module.parameters(recurse=False)):
+                layer = _Widened(dtype)
                 undo.callback(layer.narrow)
                 undo.callback(module.register_forward_pre_hook(layer.widen).remove)
                 # Whoever stores the layer in another way takes back what it has lent after this.
@@ -29,16 +28,17 @@ def widened(network: nn.Module, dtype: torch.dtype) -> Iterator[None]:
 
 
 class _Widened:
-    def __init__(self, parameters: list[nn.Parameter], dtype: torch.dtype) -> None:
-        self._parameters, self._dtype = parameters, dtype
-        self._stored: list[Tensor] = []
+    def __init__(self, dtype: torch.dtype) -> None:
+        self._dtype = dtype
+        self._stored: list[tuple[nn.Parameter, Tensor]] = []
 
-    def widen(self, *_: object) -> None:
-        self._stored = [parameter.data for parameter in self._parameters]
-        for parameter in self._parameters:
-            parameter.data = parameter.data.to(self._dtype)
+    def widen(self, module: nn.Module, _: object) -> None:
+        own = module.parameters(recurse=False)
+        self._stored = [(p, p.data) for p in own if p.is_floating_point()]
+        for parameter, stored in self._stored:
+            parameter.data = stored.to(self._dtype)
 
     def narrow(self, *_: object) -> None:
-        for parameter, stored in zip(self._parameters, self._stored, strict=False):
+        for parameter, stored in self._stored:
             parameter.data = stored
         self._stored = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dpnb.strategies.attention import AttentionSlicing, XFormers
 from dpnb.strategies.conditioning import ConditioningCache
+from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
@@ -13,6 +14,7 @@ from dpnb.strategies.strategy import Strategy
 CATALOG: tuple[type[Strategy], ...] = (
     ModelOffload,
     SequentialOffload,
+    DeviceMap,
     XFormers,
     AttentionSlicing,
     QKVFusion,

@@ -90,7 +90,7 @@ class LayerwiseCasting(Strategy):
         for layer in self._layers(host):
             weight = layer.get_parameter("weight")
             undo.callback(_restore, weight, park(weight.data))
-            widening = Widening(weight, weight.dtype)
+            widening = Widening(weight.dtype)
             weight.data = weight.data.to(dtype)
             for handle in (
                 layer.register_forward_pre_hook(widening.widen),
@@ -112,19 +112,20 @@ class LayerwiseCasting(Strategy):
 class Widening:
     """Hooks that let a layer compute with its weight in another dtype than it is stored in."""
 
-    def __init__(self, weight: nn.Parameter, dtype: torch.dtype) -> None:
-        self.weight, self.dtype = weight, dtype
+    def __init__(self, dtype: torch.dtype) -> None:
+        self.dtype = dtype
         self.stored: Tensor | None = None
 
-    def widen(self, *_: object) -> None:
+    def widen(self, layer: nn.Module, _: object) -> None:
         """Before the layer computes."""
-        self.stored = self.weight.data
-        self.weight.data = self.stored.to(self.dtype)
+        weight = layer.get_parameter("weight")
+        self.stored = weight.data
+        weight.data = self.stored.to(self.dtype)
 
-    def narrow(self, *_: object) -> None:
+    def narrow(self, layer: nn.Module, *_: object) -> None:
         """After it has computed, or failed to."""
         if self.stored is not None:
-            self.weight.data, self.stored = self.stored, None
+            layer.get_parameter("weight").data, self.stored = self.stored, None
 
 
 def park(data: Tensor) -> Callable[[], Tensor]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 import dpnb
 from dpnb.strategies.attention import AttentionSlicing
 from dpnb.strategies.catalog import CATALOG
+from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
@@ -21,6 +22,7 @@ LINK = "simulated:64GiB/s"
 
 SETTINGS: dict[type[Strategy], list[Strategy]] = {
     AttentionSlicing: [AttentionSlicing(), AttentionSlicing(1)],
+    DeviceMap: [DeviceMap("disk"), DeviceMap((("unet.mid_block", "disk"), ("vae", "disk")))],
     FreeU: [FreeU(), FreeU(0, 0.5, 1.2, 0)],
     LayerwiseCasting: [LayerwiseCasting(), LayerwiseCasting("float16")],
     ModelOffload: [ModelOffload(LINK)],

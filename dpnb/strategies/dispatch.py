@@ -1,0 +1,150 @@
+"""Putting a component on a device, with parts of it waiting elsewhere, by accelerate's hooks."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import wraps
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dpnb.strategies.calls import methods
+from dpnb.strategies.undo import Undo
+
+DISK = "disk"
+
+
+@dataclass(frozen=True, eq=False)
+class Seat:
+    """Where a component belongs.
+
+    Args:
+        name: of the component.
+        network: the component.
+        device: where it computes.
+        away: parts of it whose weights wait elsewhere, → `"cpu"` or `"disk"`; `""` is all of it.
+    """
+
+    name: str
+    network: nn.Module
+    device: torch.device
+    away: Mapping[str, str] = field(default_factory=dict)
+
+
+def dispatch(
+    seat: Seat,
+    outside: torch.device,
+    folder: str | None,
+    is_kept_out: Callable[[Tensor], bool],
+    undo: Undo,
+) -> None:
+    """Move a component's weights to where they belong, and its inputs and outputs along.
+
+    Args:
+        seat: where it belongs.
+        outside: where its outputs go.
+        folder: where weights on the disk are written; `None` for a temporary one.
+        is_kept_out: whether somebody else looks after a tensor.
+        undo: takes the inverse of every edit.
+    """
+    for path, home in seat.away.items():
+        part = seat.network.get_submodule(path)
+        weights = _store(seat.name, path, part, home, folder, undo)
+        for name, module in part.named_modules():
+            own = [p for p in module.parameters(recurse=False) if not is_kept_out(p)]
+            if own:
+                _send_away(module, seat.device, weights, f"{name}." if name else "", undo)
+    for tensor in _tensors(seat.network):
+        if not tensor.is_meta and not is_kept_out(tensor):
+            undo.callback(_move, tensor, tensor.device)
+            _move(tensor, seat.device)
+    if seat.device != outside:
+        _carry(seat.network, seat.device, outside, undo)
+
+
+def _store(
+    name: str, path: str, part: nn.Module, home: str, folder: str | None, undo: Undo
+) -> Mapping[str, Tensor]:
+    """The weights of a part by name, kept on the host or written to the disk."""
+    state = {key: tensor.detach() for key, tensor in part.state_dict().items()}
+    if home != DISK:
+        return {key: tensor.to("cpu") for key, tensor in state.items()}
+    from accelerate.utils import OffloadedWeightsLoader, offload_state_dict
+
+    place = Path(folder) / name / path if folder else Path(mkdtemp(prefix=f"dpnb-{name}-"))
+    undo.callback(shutil.rmtree, place, ignore_errors=True)
+    offload_state_dict(place, state)
+    written: Mapping[str, Tensor] = OffloadedWeightsLoader(save_folder=place)
+    return written
+
+
+def _send_away(
+    module: nn.Module, device: torch.device, weights: Mapping[str, Tensor], prefix: str, undo: Undo
+) -> None:
+    """Let a layer's own weights come in when it computes, and go again."""
+    from accelerate.hooks import AlignDevicesHook
+    from accelerate.utils import PrefixedDataset
+
+    former = {name: p for name, p in module._parameters.items() if p is not None}
+    hook = AlignDevicesHook(device, offload=True, weights_map=PrefixedDataset(weights, prefix))
+    undo.callback(_bring_back, module, hook, former)
+    hook.init_hook(module)
+    for name, parameter in former.items():
+        if module._parameters[name] is not parameter:
+            parameter.data = parameter.new_empty(0)
+    for handle in (
+        # Weights have to come before any other hook of the layer sees them, and go after.
+        module.register_forward_pre_hook(
+            lambda module, args, kwargs: hook.pre_forward(module, *args, **kwargs),
+            prepend=True,
+            with_kwargs=True,
+        ),
+        module.register_forward_hook(
+            lambda module, _, output: hook.post_forward(module, output), always_call=True
+        ),
+    ):
+        undo.callback(handle.remove)
+
+
+def _bring_back(module: nn.Module, hook: Any, former: Mapping[str, nn.Parameter]) -> None:
+    """Give the layer its own parameters again, with the values that were put away."""
+    for name, parameter in former.items():
+        if module._parameters[name] is not parameter:
+            parameter.data = hook.weights_map[name].to(hook.original_devices[name])
+            module._parameters[name] = parameter
+
+
+def _carry(network: nn.Module, device: torch.device, outside: torch.device, undo: Undo) -> None:
+    """Move what the methods of a network are given to `device`, and what they return from there."""
+    from accelerate.utils import send_to_device
+
+    def carried(method: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(method)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            args, kwargs = send_to_device((args, kwargs), device)
+            return send_to_device(method(*args, **kwargs), outside)
+
+        return call
+
+    own = vars(network)
+    for name in methods(type(network)):
+        former = own.get(name)
+        own[name] = carried(getattr(network, name))
+        if former is None:
+            undo.callback(own.pop, name)
+        else:
+            undo.callback(own.__setitem__, name, former)
+
+
+def _move(tensor: Tensor, device: torch.device) -> None:
+    tensor.data = tensor.data.to(device)
+
+
+def _tensors(network: nn.Module) -> Iterator[Tensor]:
+    yield from network.parameters()
+    yield from network.buffers()
