@@ -160,3 +160,17 @@ def test_tensors_do_not_keep_their_meter() -> None:
     gc.collect()
     assert gone() is None
     assert a.numel() == 10
+
+
+def test_the_parts_of_an_operation_count_in_inference_mode_too() -> None:
+    x = torch.randn(8, 1000)
+
+    def peak() -> int:
+        with TensorMeter() as meter:
+            torch.cov(x)
+        return int(meter.peak)
+
+    with torch.no_grad():
+        expected = peak()
+    with torch.inference_mode():
+        assert peak() == expected > x.nbytes

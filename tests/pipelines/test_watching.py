@@ -210,6 +210,27 @@ def test_an_error_of_one_listener_reaches_the_caller_and_the_others_hear_the_end
     assert not pipe.strategies._shared.is_running
 
 
+class Rest(RunListener):
+    """Asks whether the pipeline is at rest when a run has ended."""
+
+    def __init__(self) -> None:
+        self.is_running: list[bool] = []
+
+    def end_run(self, run: Run, error: BaseException | None) -> None:
+        self.is_running.append(run.pipe.strategies._shared.is_running)
+
+
+def test_a_run_is_over_when_the_pipeline_is_at_rest(pipe: Any) -> None:
+    rest = Rest()
+    unwatch = pipe.watch(rest)
+    pipe("a cat", **STEPS)
+    next(pipe.stream("a cat", **STEPS))
+    with pytest.raises(RuntimeError, match="enough"):
+        pipe("a cat", callback_on_step_end=fail, **STEPS)
+    unwatch()
+    assert rest.is_running == [False] * 3
+
+
 def test_nobody_keeps_a_listener_that_has_stopped(pipe: Any) -> None:
     diary = Diary()
     pipe.watch(diary)()
