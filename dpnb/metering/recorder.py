@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ class Recorder:
         self._instruments = Instruments(meter, clock)
         self._runs: list[RunRecorder] = []
         self._events: list[tuple[Any, str]] = []
+        self._samples: list[Reading] = []
 
     def begin_run(self, strategies: Sequence[str] = ()) -> RunRecorder:
         """A run begins.
@@ -47,6 +49,22 @@ class Recorder:
     def note(self, text: str) -> None:
         """Record that something has happened now."""
         self._events.append((self._instruments.clock.mark(), text))
+
+    @contextmanager
+    def sampling(self, every: float) -> Iterator[None]:
+        """Within, read the meter from a thread of its own too, while runs go on.
+
+        Args:
+            every: seconds from one reading to the next.
+        """
+        leave = threading.Event()
+        thread = threading.Thread(target=self._sample, args=(every, leave), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            leave.set()
+            thread.join()
 
     def finish(self) -> None:
         """Wait until the device has done what was recorded, so that its clock can be read."""
@@ -63,6 +81,7 @@ class Recorder:
             clock=self._instruments.clock.label,
             runs=tuple(run.trace for run in list(self._runs)),
             events=tuple(Event(at(mark), text) for mark, text in list(self._events)),
+            samples=tuple(self._samples),
         )
 
     @property
@@ -74,6 +93,11 @@ class Recorder:
     def events(self) -> tuple[Event, ...]:
         """See `Trace`."""
         return self.trace.events
+
+    @property
+    def samples(self) -> tuple[Reading, ...]:
+        """See `Trace`."""
+        return self.trace.samples
 
     @property
     def steps(self) -> tuple[StepTrace, ...]:
@@ -107,6 +131,11 @@ class Recorder:
         """See `Trace`."""
         self.trace.save(path)
 
+    def _sample(self, every: float, leave: threading.Event) -> None:
+        while not leave.wait(every):
+            if any(run.is_running for run in list(self._runs)):
+                self._samples.append(self._instruments.read())
+
     def __rich__(self) -> RenderableType:
         return self.trace.__rich__()
 
@@ -126,6 +155,11 @@ class RunRecorder:
         self._steps: list[_Measured] = []
         self._outcome = "running"
         self._error: str | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return self._outcome == "running"
 
     def begin_step(self, stage: str) -> None:
         """The work on a step of `stage` begins."""

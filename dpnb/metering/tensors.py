@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
+from threading import RLock
 from typing import Any, ClassVar
 from weakref import ref
 
@@ -39,6 +40,7 @@ class TensorMeter(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.current = 0
         self.peak = 0
+        self._lock = RLock()
         self._live: dict[int, tuple[ref[torch.UntypedStorage], int]] = {}
 
     def read(self) -> Reading:
@@ -85,16 +87,18 @@ class TensorMeter(TorchDispatchMode):
     def _measure(self, storage: torch.UntypedStorage) -> None:
         """Count `storage` by its present size."""
         key, nbytes = storage._cdata, storage.nbytes()
-        known = self._live.get(key)
-        if known is not None and known[1] == nbytes:
-            return
-        watched = ref(storage, lambda _: self._release(key)) if known is None else known[0]
-        self._live[key] = watched, nbytes
-        self.current += nbytes - (0 if known is None else known[1])
-        self.peak = max(self.peak, self.current)
+        with self._lock:
+            known = self._live.get(key)
+            if known is not None and known[1] == nbytes:
+                return
+            watched = ref(storage, lambda _: self._release(key)) if known is None else known[0]
+            self._live[key] = watched, nbytes
+            self.current += nbytes - (0 if known is None else known[1])
+            self.peak = max(self.peak, self.current)
 
     def _release(self, key: int) -> None:
-        self.current -= self._live.pop(key)[1]
+        with self._lock:
+            self.current -= self._live.pop(key)[1]
 
 
 @cache

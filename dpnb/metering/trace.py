@@ -136,6 +136,7 @@ class Trace:
         clock: what the durations were measured with, in words.
         runs: in the order in which they began.
         events: in the order in which they happened.
+        samples: further readings while runs went on; their peaks are those of the step so far.
     """
 
     meter: str
@@ -143,6 +144,7 @@ class Trace:
     clock: str
     runs: tuple[RunTrace, ...] = ()
     events: tuple[Event, ...] = ()
+    samples: tuple[Reading, ...] = ()
 
     @property
     def steps(self) -> tuple[StepTrace, ...]:

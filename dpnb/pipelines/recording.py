@@ -15,7 +15,10 @@ from dpnb.strategies.strategy import Plan, Strategy, in_order
 
 
 def record(
-    pipe: DiffusionPipeline, meter: Meter | MeterName | None = None
+    pipe: DiffusionPipeline,
+    meter: Meter | MeterName | None = None,
+    *,
+    every: float | None = None,
 ) -> AbstractContextManager[Recorder]:
     """Measure every run of `pipe` that begins within the block.
 
@@ -37,10 +40,11 @@ def record(
             reads the resident set of the process; `"cuda"` reads torch's allocator; or a meter of
             your own. By default `"cuda"` where the pipeline computes on a CUDA device, and else
             `"host"`.
+        every: read the meter so many seconds apart as well, for a curve within steps.
 
     Raises:
         TypeError: `pipe` is not a pipeline of dpnb, or `meter` is no meter.
-        ValueError: there is no meter of that name.
+        ValueError: there is no meter of that name, or `every` is not above 0.
         MeterError: the meter cannot read anything here.
     """
     if not isinstance(pipe, DiffusionPipeline):
@@ -48,13 +52,19 @@ def record(
             f"record measures pipelines of dpnb, not {type(pipe).__name__}; build one over the "
             "same weights with StableDiffusionPipeline.from_pipe."
         )
+    if every is not None and not every > 0:
+        raise ValueError(f"every is {every}; use seconds above 0, for example 0.1.")
     device = pipe._execution_device
-    return _recording(pipe, Recorder(meter_for(device, meter), clock_for(device)))
+    return _recording(pipe, Recorder(meter_for(device, meter), clock_for(device)), every)
 
 
 @contextmanager
-def _recording(pipe: DiffusionPipeline, recorder: Recorder) -> Iterator[Recorder]:
+def _recording(
+    pipe: DiffusionPipeline, recorder: Recorder, every: float | None
+) -> Iterator[Recorder]:
     with ExitStack() as subscriptions:
+        if every is not None:
+            subscriptions.enter_context(recorder.sampling(every))
         subscriptions.callback(pipe.watch(_RunsInto(recorder)))
         switches = _SwitchesInto(recorder, pipe.strategies.active)
         subscriptions.callback(pipe.strategies.subscribe(switches))

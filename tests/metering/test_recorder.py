@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+import time
 from threading import Thread
 
 import pytest
@@ -117,6 +119,29 @@ def test_the_trace_is_shown_and_saved_as_one() -> None:
     assert made._repr_html_() == made.trace._repr_html_()
     assert (made.seconds_per_step, made.by_stage()) == (None, {})
     assert made.trace.label == "bytes of tensors that the run has made"
+
+
+def test_samples_are_taken_while_a_run_goes_on_and_only_then() -> None:
+    made, before = recorder(), threading.active_count()
+    with made.sampling(0.001):
+        time.sleep(0.01)
+        assert list(made.samples) == []
+        run = made.begin_run()
+        run.begin_step("decoding")
+        held = torch.zeros(1000)
+        while len(made.samples) < 5:
+            time.sleep(0.001)
+        run.end_step("decoding")
+        run.end("finished")
+        taken = len(made.samples)
+        time.sleep(0.01)
+        assert len(made.samples) <= taken + 1
+    assert threading.active_count() == before
+    times = [sample.time for sample in made.samples]
+    assert times == sorted(times)
+    assert times[0] >= made.runs[0].start
+    assert made.samples[4].current == held.nbytes
+    assert made.peak == max(sample.peak for sample in made.samples[:5])
 
 
 @pytest.mark.gpu

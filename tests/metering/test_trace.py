@@ -38,6 +38,7 @@ TRACES = st.builds(
     clock=st.text(),
     runs=st.lists(RUNS, max_size=2).map(tuple),
     events=st.lists(st.builds(Event, SECONDS, st.text()), max_size=3).map(tuple),
+    samples=st.lists(READINGS, max_size=2).map(tuple),
 )
 
 
@@ -161,7 +162,7 @@ def changed(**values: Any) -> dict[str, Any]:
     [
         (changed(format="dpnb trace 9"), "format is 'dpnb trace 9'; what can be read is"),
         ({}, "format is None"),
-        (changed(more=1), "trace has .* it needs meter, label, clock, runs, events"),
+        (changed(more=1), "trace has .* it needs meter, label, clock, runs, events, samples"),
         (changed(runs=[{}]), r"trace.runs\[0\] has nothing; it needs start"),
         (changed(label=3), "trace.label is 3; it must be str"),
         (changed(events=[{"time": "soon", "text": ""}]), r"events\[0\].time is 'soon'; .* float"),

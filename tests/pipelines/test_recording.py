@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -201,6 +202,30 @@ def test_a_trace_can_be_read_during_a_run(pipe: Any) -> None:
         for _ in pipe.stream("a cat", **STEPS):
             seen.append((len(trace.steps), trace.runs[0].outcome))
     assert seen == [(count, "running") for count in range(1, 6)]
+
+
+def test_a_curve_within_steps_may_be_asked_for(pipe: Any) -> None:
+    with dpnb.record(pipe, "tensors", every=0.001) as trace:
+        pipe("a cat", **STEPS)
+    (run,) = trace.runs
+    assert 0 < len(trace.samples) < 1000
+    assert all(
+        run.start <= sample.time <= run.start + run.duration for sample in trace.samples[:-1]
+    )
+    assert max(sample.peak for sample in trace.samples) <= trace.peak
+    with pytest.raises(ValueError, match=r"every is 0; use seconds above 0, for example 0.1"):
+        dpnb.record(pipe, every=0)
+
+
+def test_sampling_ends_with_the_block_whatever_happens(pipe: Any) -> None:
+    before = threading.active_count()
+
+    def look(pipe: Any, index: int, t: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        raise LookupError(threading.active_count() - before)
+
+    with pytest.raises(LookupError, match="1"), dpnb.record(pipe, every=0.01):
+        pipe("a cat", callback_on_step_end=look, **STEPS)
+    assert threading.active_count() == before
 
 
 def test_two_pipelines_at_once_are_kept_apart(pipe: Any) -> None:
