@@ -9,12 +9,10 @@ import torch
 from dpnb.devices import Device, parse_device
 from dpnb.metering.cuda import CudaMeter
 from dpnb.metering.host import HostMeter
-from dpnb.metering.reading import MeterError, Reading
+from dpnb.metering.reading import Reading
 from dpnb.metering.tensors import TensorMeter
 
 MeterName: TypeAlias = Literal["cuda", "host", "tensors"]
-
-__all__ = ["Meter", "MeterError", "MeterName", "Reading", "meter_for"]
 
 
 @runtime_checkable

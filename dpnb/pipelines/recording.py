@@ -30,9 +30,10 @@ def record(
 
     What the block is given can be read as a `Trace` while runs go on, also from another thread, and
     its `trace` is one that does not change any more. Strategies that are switched within the block
-    are marked with the time. On a CUDA device durations are read from its events, without waiting
-    inside a run. A peak is that of one step: for that, the device's or the process's high-water
-    mark is reset before every step.
+    are marked with the time. A step's duration includes `callback_on_step_end`, and not what the
+    caller of `stream` does between two steps. On a CUDA device durations are read from its events,
+    without waiting inside a run; elsewhere from the host's clock. A peak is that of one step: for
+    that, the device's or the process's high-water mark is reset before every step.
 
     Args:
         pipe: any number of runs of it, also in turn with those of other pipelines.

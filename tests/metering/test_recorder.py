@@ -149,13 +149,17 @@ def test_a_step_on_a_cuda_device_takes_as_long_as_the_device_needs() -> None:
     made = Recorder(meter_for("cuda"), clock_for("cuda"))
     a = torch.randn(4096, 4096, device="cuda")
     torch.cuda.synchronize()
-    run = made.begin_run()
-    run.begin_step("denoising")
-    for _ in range(50):
-        a = a @ a / 4096
-    run.end_step("denoising")
-    provisional = made.seconds_per_step
-    run.end("finished")
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        run = made.begin_run()
+        run.begin_step("denoising")
+        for _ in range(50):
+            a = a @ a / 4096
+        run.end_step("denoising")
+        provisional = made.seconds_per_step
+        run.end("finished")
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
     made.finish()
     assert provisional is not None
     assert made.seconds_per_step is not None

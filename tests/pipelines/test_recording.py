@@ -296,6 +296,22 @@ def test_what_cannot_be_recorded_is_refused_at_once(pipe: Any) -> None:
         dpnb.record(pipe, "rss")  # type: ignore[arg-type]
 
 
+@pytest.mark.gpu
+def test_a_run_on_a_cuda_device_is_read_from_its_allocator_and_its_events() -> None:
+    pipe = build().to("cuda")
+    with dpnb.record(pipe) as trace:
+        pipe("a cat", **STEPS)
+    assert (trace.trace.meter, trace.trace.clock) == ("cuda", "CUDA events")
+    assert [step.stage for step in trace.steps] == STAGES
+    for step in trace.steps:
+        assert step.duration > 0
+        assert step.reading.reserved is not None
+        assert step.reading.reserved >= step.peak >= step.current > 0
+    starts = [step.start for step in trace.steps]
+    assert starts == sorted(starts)
+    assert trace.growth > 0
+
+
 def assert_no_mode_is_left() -> None:
     """Operations of this thread pass no dispatch mode."""
     assert torch._C._len_torch_dispatch_stack() == 0
