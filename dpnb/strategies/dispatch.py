@@ -97,18 +97,17 @@ def _send_away(
     for name, parameter in former.items():
         if module._parameters[name] is not parameter:
             parameter.data = parameter.new_empty(0)
-    for handle in (
-        # Weights have to come before any other hook of the layer sees them, and go after.
-        module.register_forward_pre_hook(
-            lambda module, args, kwargs: hook.pre_forward(module, *args, **kwargs),
-            prepend=True,
-            with_kwargs=True,
-        ),
-        module.register_forward_hook(
-            lambda module, _, output: hook.post_forward(module, output), always_call=True
-        ),
-    ):
-        undo.callback(handle.remove)
+    # Weights have to come before any other hook of the layer sees them, and go after.
+    before = module.register_forward_pre_hook(
+        lambda module, args, kwargs: hook.pre_forward(module, *args, **kwargs),
+        prepend=True,
+        with_kwargs=True,
+    )
+    undo.callback(before.remove)
+    after = module.register_forward_hook(
+        lambda module, _, output: hook.post_forward(module, output), always_call=True
+    )
+    undo.callback(after.remove)
 
 
 def _bring_back(module: nn.Module, hook: Any, former: Mapping[str, nn.Parameter]) -> None:

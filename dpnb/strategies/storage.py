@@ -92,11 +92,9 @@ class LayerwiseCasting(Strategy):
             undo.callback(_restore, weight, park(weight.data))
             widening = Widening(weight.dtype)
             weight.data = weight.data.to(dtype)
-            for handle in (
-                layer.register_forward_pre_hook(widening.widen),
-                layer.register_forward_hook(widening.narrow, always_call=True),
-            ):
-                undo.callback(handle.remove)
+            undo.callback(layer.register_forward_pre_hook(widening.widen).remove)
+            after = layer.register_forward_hook(widening.narrow, always_call=True)
+            undo.callback(after.remove)
 
     def _layers(self, host: Host) -> Iterator[nn.Module]:
         size = STORAGE_DTYPES[self.storage_dtype].itemsize
