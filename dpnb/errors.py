@@ -22,3 +22,7 @@ class ComponentError(DpnbError, ValueError):
 
 class ForeignCodeError(DpnbError, ValueError):
     """A checkpoint names code that is neither dpnb's nor transformers'."""
+
+
+class ForeignNameError(DpnbError, ImportError):
+    """Code that was written for diffusers asks for what dpnb does not have."""

@@ -84,7 +84,10 @@ class HubServer:
         return self.url.replace("127.0.0.1", "localhost")
 
     def add(self, name: str, files: Mapping[str, bytes] | Path, branch: str = "main") -> Repository:
-        """Serve `files`, or all of a folder, as the repository `name`."""
+        """Serve `files`, or all of a folder, as the repository `name`.
+
+        The name of a data set begins with `datasets/`.
+        """
         if isinstance(files, Path):
             files = {
                 path.relative_to(files).as_posix(): path.read_bytes()
@@ -234,8 +237,9 @@ class _Handler(BaseHTTPRequestHandler):
             hub.uploads[parts[-1]] = body
             self._send(200, b"", {})
             return
-        repository = hub.repositories["/".join(parts[1:3])]
-        self._send_content(repository.commits[parts[3]]["/".join(parts[4:])], {})
+        at = 4 if parts[1] == "datasets" else 3
+        repository = hub.repositories["/".join(parts[1:at])]
+        self._send_content(repository.commits[parts[at]]["/".join(parts[at + 1 :])], {})
 
     def _send_content(self, content: bytes, headers: Mapping[str, str]) -> None:
         asked = self.headers.get("Range", "")

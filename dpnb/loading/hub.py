@@ -88,6 +88,48 @@ def fetch(name: str | Path, select: Select, options: HubOptions | None = None) -
         return _download(name, select(files), options, is_offline)
 
 
+def fetch_file(
+    name: str, files: Sequence[str], options: HubOptions | None = None, *, kind: str = "model"
+) -> Path | None:
+    """The first of `files` that the repository `name` has; `None` if it has none of them.
+
+    Args:
+        name: `"owner/repository"`.
+        files: Names, the one that is wanted most first.
+        options: Which revision, which hub, and how.
+        kind: Of the repository: `"model"` or `"dataset"`.
+
+    Raises:
+        HubError: as for `fetch`.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
+
+    options = options or HubOptions()
+    with explained(name, options.revision), _through(options.proxies):
+        for file in files:
+            try:
+                return Path(
+                    hf_hub_download(
+                        name,
+                        file,
+                        repo_type=kind,
+                        revision=options.revision,
+                        cache_dir=options.cache_dir,
+                        force_download=options.force_download,
+                        token=options.sent_token,
+                        local_files_only=options.local_files_only,
+                        endpoint=options.endpoint,
+                    )
+                )
+            except RemoteEntryNotFoundError:
+                continue
+            except LocalEntryNotFoundError:
+                if file == files[-1]:
+                    raise
+    return None
+
+
 def local_folder(name: str | Path) -> Path | None:
     """The folder that `name` is on this machine or inside the package; `None` for a repository.
 
@@ -117,6 +159,7 @@ def push(
     create_pr: bool = False,
     revision: str | None = None,
     mirror: str | None = None,
+    unless_there: Sequence[str] = (),
 ) -> str:
     """Upload everything in `folder` as one commit of the repository `repo_id`, and its address.
 
@@ -129,6 +172,7 @@ def push(
         create_pr: Ask for the change instead of making it.
         revision: The branch to commit to.
         mirror: As in `HubOptions`.
+        unless_there: Files that do not replace those of the repository.
 
     Raises:
         HubError: the token may not write there, or there is no connection.
@@ -139,8 +183,10 @@ def push(
     with explained(repo_id, revision):
         api = HfApi(endpoint=options.endpoint, token=options.sent_token)
         full_name = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        kept = [file for file in unless_there if api.file_exists(full_name, file)]
         commit = api.upload_folder(
             repo_id=full_name,
+            ignore_patterns=[glob.escape(file) for file in kept],
             folder_path=folder,
             commit_message=commit_message or "Upload a pipeline with dpnb",
             create_pr=create_pr,

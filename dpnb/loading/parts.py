@@ -18,7 +18,15 @@ from dpnb.loading.filenames import WeightName
 from dpnb.loading.info import LoadingInfo
 from dpnb.loading.keymaps import match_clip
 from dpnb.loading.quiet import quiet_transformers
-from dpnb.loading.weights import find_weights, read_weights, write_weights
+from dpnb.loading.slices import Slice
+from dpnb.loading.weights import (
+    NO_SLICES,
+    Slices,
+    WeightFile,
+    find_weights,
+    read_weights,
+    write_weights,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +43,7 @@ def load_part(
     device: torch.device | None = None,
     variant: str | None = None,
     use_safetensors: bool | None = None,
+    slices: Slices = NO_SLICES,
 ) -> tuple[Any, LoadingInfo]:
     """The component of class `cls` in `folder`, and how its weights agreed with it.
 
@@ -48,6 +57,7 @@ def load_part(
         device: Where weights go, straight from the file; `None` is the CPU.
         variant: As for `find_weights`.
         use_safetensors: As for `find_weights`.
+        slices: As for `find_weights`.
 
     Raises:
         CheckpointError: a file is missing or damaged, or the weights are not this model's.
@@ -59,7 +69,9 @@ def load_part(
     with quiet_transformers(), _explained(cls, folder):
         if not issubclass(cls, PreTrainedModel):
             return cls.from_pretrained(folder), LoadingInfo()
-        paths = find_weights(folder, STEM, variant=variant, use_safetensors=use_safetensors)
+        paths = find_weights(
+            folder, STEM, variant=variant, use_safetensors=use_safetensors, slices=slices
+        )
         if _is_plain_clip(cls, folder):
             model, info = _load_clip(cls, folder, paths, dtype, device)
         else:
@@ -108,7 +120,7 @@ def _is_plain_clip(cls: Any, folder: Path) -> bool:
 def _load_clip(
     cls: Any,
     folder: Path,
-    paths: tuple[Path, ...],
+    paths: tuple[WeightFile, ...],
     dtype: torch.dtype | None,
     device: torch.device | None,
 ) -> tuple[Any, LoadingInfo]:
@@ -143,19 +155,29 @@ def _number_positions(model: nn.Module, device: torch.device | None) -> None:
 def _load_model(
     cls: Any,
     folder: Path,
-    paths: tuple[Path, ...],
+    paths: tuple[WeightFile, ...],
     dtype: torch.dtype | None,
     device: torch.device | None,
 ) -> tuple[Any, LoadingInfo]:
-    name = WeightName.parse(paths[0].name)
+    chosen: Any = "auto" if dtype is None else dtype
+    if isinstance(paths[0], Slice):
+        settings = cls.config_class.from_pretrained(folder)
+        source = {"config": settings, "state_dict": read_weights(paths, dtype=dtype)}
+        place, chosen = None, dtype
+    else:
+        name = WeightName.parse(paths[0].name)
+        source = {
+            "variant": None if name is None else name.variant,
+            "use_safetensors": paths[0].suffix == ".safetensors",
+            "local_files_only": True,
+        }
+        place = folder
     model, info = cls.from_pretrained(
-        folder,
-        dtype="auto" if dtype is None else dtype,
-        variant=None if name is None else name.variant,
-        use_safetensors=paths[0].suffix == ".safetensors",
-        local_files_only=True,
+        place,
+        dtype=chosen,
         ignore_mismatched_sizes=True,
         output_loading_info=True,
+        **source,
     )
     return (model if device is None else model.to(device)), LoadingInfo(
         missing=tuple(sorted(info["missing_keys"])),

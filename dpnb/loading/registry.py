@@ -18,6 +18,9 @@ from dpnb.loading.quiet import quiet_transformers
 OUR_LIBRARIES = ("diffusers", "dpnb")
 """What an index calls us: files are written with the first, so that diffusers reads them."""
 
+CUSTOM_PACKAGE = "_dpnb_custom_"
+"""Code that came with a checkpoint is loaded into packages whose names begin with this."""
+
 MODELS: Mapping[str, str] = {
     "AutoencoderKL": "dpnb.models.autoencoder",
     "UNet2DConditionModel": "dpnb.models.unet",
@@ -60,6 +63,11 @@ def resolve(library: str, class_name: str) -> type[Any]:
         CheckpointError: we have no such class.
     """
     if library in OUR_LIBRARIES:
+        if class_name.startswith("Onnx"):
+            raise CheckpointError(
+                f"{class_name} runs ONNX files, and dpnb runs PyTorch weights alone; load the "
+                "PyTorch form of this model."
+            )
         if class_name not in OURS:
             raise CheckpointError(f"dpnb has no {class_name}; {_nearest(class_name, OURS)}")
         return _load(OURS[class_name], class_name)
@@ -74,10 +82,19 @@ def resolve(library: str, class_name: str) -> type[Any]:
     )
 
 
+def find_in_transformers(name: str) -> Any:
+    """What transformers calls `name`, or called so once; `None` if it never did."""
+    with quiet_transformers():
+        import transformers
+
+        return _attribute(transformers, _spellings(name))
+
+
 def library_of(component: object) -> tuple[str, str]:
     """Library and class of `component` (or of the class it is), as an index names them.
 
-    Classes of neither dpnb, diffusers nor transformers go by their full module.
+    Classes of neither dpnb, diffusers nor transformers go by their full module, and those that
+    came with a checkpoint by the name of their file.
     """
     component = _uncompiled(component)
     cls = component if isinstance(component, type) else type(component)
@@ -89,6 +106,8 @@ def library_of(component: object) -> tuple[str, str]:
         return OUR_LIBRARIES[0], cls.__name__
     if package == "transformers":
         return package, _portable(cls.__name__)
+    if package.startswith(CUSTOM_PACKAGE):
+        return ".".join(inner), cls.__name__
     return cls.__module__, cls.__name__
 
 
@@ -98,10 +117,9 @@ def _load(module: str, class_name: str) -> type[Any]:
 
 
 def _resolve_in_transformers(class_name: str) -> type[Any]:
-    with quiet_transformers():
-        import transformers
+    import transformers
 
-        found = _attribute(transformers, _spellings(class_name))
+    found = find_in_transformers(class_name)
     if found is None:
         raise CheckpointError(
             f"transformers {transformers.__version__} has no {class_name}; "

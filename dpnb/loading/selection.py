@@ -23,6 +23,7 @@ def select(
     use_safetensors: bool | None = None,
     passed: Collection[str] = (),
     use_onnx: bool = False,
+    with_code: bool = False,
 ) -> list[str]:
     """The files of the pipeline that `index` describes, sorted.
 
@@ -38,6 +39,7 @@ def select(
         use_safetensors: `True` for safetensors only, `False` for `.bin` only, `None` for either.
         passed: Components that the caller brings along, whose files are not needed.
         use_onnx: Take ONNX files too.
+        with_code: Take Python files too, at the top and of the components.
 
     Raises:
         CheckpointError: no component has the variant, or the weights in the format asked for.
@@ -45,18 +47,21 @@ def select(
     wanted = {name for name, part in index.components.items() if part} - set(passed)
     folders: dict[str, list[str]] = {name: [] for name in sorted(wanted)}
     chosen: list[str] = []
+    beside_weights = ((".py",) if with_code else ()) + (_ONNX if use_onnx else ())
     for file in files:
         folder, _, name = file.rpartition("/")
         if file in index.ignored or name.endswith(_unwanted(use_onnx)):
             continue
-        if file in _TOP_LEVEL:
+        if file in _TOP_LEVEL or (with_code and not folder and name.endswith(".py")):
             chosen.append(file)
         elif folder in folders:
             folders[folder].append(name)
     _check_variant(folders, variant)
     extension = _common_extension(folders, variant, use_safetensors)
     for folder, names in folders.items():
-        chosen += [f"{folder}/{name}" for name in _of_component(names, extension, variant)]
+        kept = _of_component(names, extension, variant)
+        kept |= {name for name in names if name.endswith(beside_weights)}
+        chosen += [f"{folder}/{name}" for name in kept]
     return sorted(chosen)
 
 
@@ -90,15 +95,15 @@ def _unwanted(use_onnx: bool) -> tuple[str, ...]:
     return tuple(e for e in _OTHER_FRAMEWORKS if not (use_onnx and e in _ONNX))
 
 
-def _of_component(names: Sequence[str], extension: Extension, variant: str | None) -> Iterable[str]:
+def _of_component(names: Sequence[str], extension: Extension, variant: str | None) -> set[str]:
     """One set of weights and `config.json`, or all files of a component without weights."""
     weights = _weights(names)
     if not weights:
-        return names
+        return set(names)
     matching = {name: w for name, w in weights.items() if w.extension == extension} or weights
     has_variant = variant is not None and any(_holds(w, variant) for w in matching.values())
     kept = {name for name, w in matching.items() if w.variant == (variant if has_variant else None)}
-    return [name for name in names if name in kept or name == _CONFIG]
+    return kept | ({_CONFIG} & set(names))
 
 
 def _common_extension(

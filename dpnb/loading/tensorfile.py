@@ -19,7 +19,7 @@ ChooseDtype: TypeAlias = Callable[[str, torch.dtype], torch.dtype]
 """The dtype that the tensor of this name, stored in that dtype, is to have."""
 
 _METADATA = {"format": "pt"}
-_DTYPES = {
+DTYPES = {
     torch.float64: "F64",
     torch.float32: "F32",
     torch.float16: "F16",
@@ -34,6 +34,7 @@ _DTYPES = {
     torch.bool: "BOOL",
     torch.complex64: "C64",
 }
+"""Every dtype that is read and written, and what safetensors calls it."""
 
 
 def tensor_names(path: Path) -> frozenset[str]:
@@ -49,7 +50,7 @@ def tensor_names(path: Path) -> frozenset[str]:
         with safe_open(path, framework="pt") as file:
             return frozenset(file.keys())
     except SafetensorError as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
 
 
 def read_tensors(
@@ -123,11 +124,11 @@ def _read_safetensors(
                 tensor = (mapped if is_view else direct).get_tensor(name)
                 yield name, tensor.to(device).to(dtype)
     except SafetensorError as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
 
 
 def _stored_dtype(name: str, path: Path) -> torch.dtype:
-    for dtype, known in _DTYPES.items():
+    for dtype, known in DTYPES.items():
         if known == name:
             return dtype
     raise CheckpointError(
@@ -149,7 +150,7 @@ def _read_bin(
             "use the safetensors form of this model."
         ) from error
     except (RuntimeError, EOFError, ValueError) as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
     if not isinstance(content, dict) or not all(isinstance(t, Tensor) for t in content.values()):
         raise CheckpointError(
             f"{path} is not a table of tensors by name; use the safetensors form of this model."
@@ -175,12 +176,12 @@ def _header(state: Mapping[str, Tensor]) -> bytes:
 
 
 def _dtype_name(name: str, tensor: Tensor) -> str:
-    if tensor.dtype not in _DTYPES:
+    if tensor.dtype not in DTYPES:
         raise ValueError(
             f"{name!r} is {tensor.dtype}, which safetensors cannot hold; cast it, or save with "
             "safe_serialization=False."
         )
-    return _DTYPES[tensor.dtype]
+    return DTYPES[tensor.dtype]
 
 
 def _on_cpu(name: str, tensor: Tensor) -> Tensor:
@@ -206,7 +207,8 @@ def _refuse_pointer(path: Path) -> None:
             )
 
 
-def _damaged(path: Path, error: Exception) -> CheckpointError:
+def damaged(path: object, error: Exception) -> CheckpointError:
+    """The error that says that the file `path` is damaged, and why."""
     reason = str(error).strip().splitlines()
     return CheckpointError(
         f"{path} is damaged ({reason[0] if reason else type(error).__name__}); "

@@ -9,6 +9,8 @@ import logging
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -16,6 +18,7 @@ from torch import Tensor
 from dpnb.errors import CheckpointError
 from dpnb.loading.config import read_json, write_json
 from dpnb.loading.filenames import Extension, WeightName, index_name, is_bare, weight_name
+from dpnb.loading.slices import Slice, read_slice, slice_names
 from dpnb.loading.tensorfile import read_tensors, tensor_names, write_bin, write_safetensors
 from dpnb.units import parse_bytes
 
@@ -23,10 +26,21 @@ logger = logging.getLogger(__name__)
 
 MAX_SHARD_SIZE = "10GB"
 
+WeightFile: TypeAlias = Path | Slice
+Slices: TypeAlias = Mapping[str, Slice]
+"""Weight files that lie inside a larger file, by name."""
+
+NO_SLICES: Slices = MappingProxyType({})
+
 
 def find_weights(
-    folder: Path, stem: str, *, variant: str | None = None, use_safetensors: bool | None = None
-) -> tuple[Path, ...]:
+    folder: Path,
+    stem: str,
+    *,
+    variant: str | None = None,
+    use_safetensors: bool | None = None,
+    slices: Slices = NO_SLICES,
+) -> tuple[WeightFile, ...]:
     """The weight files of the model in `folder`, in the order of their shards.
 
     A variant that the folder lacks gives way to the plain files; safetensors come before `.bin`.
@@ -36,25 +50,27 @@ def find_weights(
         stem: `"diffusion_pytorch_model"`, or `"model"` for a model of transformers.
         variant: For example `"fp16"`.
         use_safetensors: `True` for safetensors only, `False` for `.bin` only, `None` for either.
+        slices: Files that count as if they were in `folder`.
 
     Raises:
         CheckpointError: there are none, a shard is missing, or the index of the shards is wrong.
     """
-    names = _file_names(folder)
+    present: dict[str, WeightFile] = {name: folder / name for name in _file_names(folder)}
+    present |= slices
     for wanted in dict.fromkeys((variant, None)):
         for extension in _extensions(use_safetensors):
-            files = _find(folder, names, WeightName(stem, wanted, extension))
+            files = _find(folder, present, WeightName(stem, wanted, extension))
             if files:
                 if wanted != variant:
                     logger.warning(
                         "%s has no variant %r; its plain weights are used.", folder, variant
                     )
                 return files
-    raise CheckpointError(_nothing_found(folder, names, stem, use_safetensors))
+    raise CheckpointError(_nothing_found(folder, sorted(present), stem, use_safetensors))
 
 
 def read_weights(
-    paths: Iterable[Path],
+    paths: Iterable[WeightFile],
     *,
     dtype: torch.dtype | None = None,
     device: torch.device | None = None,
@@ -83,7 +99,12 @@ def read_weights(
     target = torch.device("cpu") if device is None else device
     state: dict[str, Tensor] = {}
     for path in paths:
-        for name, tensor in read_tensors(path, choose_dtype, target):
+        read = (
+            read_slice(path, choose_dtype, target)
+            if isinstance(path, Slice)
+            else (read_tensors(path, choose_dtype, target))
+        )
+        for name, tensor in read:
             if name in state:
                 raise CheckpointError(
                     f"{path} holds {name!r}, and so does another shard; download or save the "
@@ -135,16 +156,18 @@ def write_weights(
     _remove_others(folder, WeightName(stem, variant, extension), names)
 
 
-def _find(folder: Path, names: Sequence[str], like: WeightName) -> tuple[Path, ...]:
-    found = {name: parsed for name in names if (parsed := _same(name, like)) is not None}
+def _find(
+    folder: Path, present: Mapping[str, WeightFile], like: WeightName
+) -> tuple[WeightFile, ...]:
+    found = {name: parsed for name in present if (parsed := _same(name, like)) is not None}
     whole = [name for name, parsed in found.items() if not parsed.is_index and not parsed.number]
     if whole:
-        return (folder / whole[0],)
+        return (present[whole[0]],)
     indexes = [name for name, parsed in found.items() if parsed.is_index]
     if indexes:
         current = index_name(like.stem, like.extension, like.variant)
-        return _indexed(folder / (current if current in indexes else indexes[0]))
-    return _numbered(folder, found)
+        return _indexed(folder / (current if current in indexes else indexes[0]), present)
+    return tuple(present[name] for name in _numbered(folder, found))
 
 
 def _same(name: str, like: WeightName) -> WeightName | None:
@@ -153,7 +176,7 @@ def _same(name: str, like: WeightName) -> WeightName | None:
     return parsed if matches else None
 
 
-def _indexed(index: Path) -> tuple[Path, ...]:
+def _indexed(index: Path, present: Mapping[str, WeightFile]) -> tuple[WeightFile, ...]:
     weight_map = read_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{index} has no weight_map; download or save the model again.")
@@ -165,21 +188,22 @@ def _indexed(index: Path) -> tuple[Path, ...]:
                 "do not trust this checkpoint."
             )
         by_file.setdefault(name, set()).add(tensor)
-    paths = tuple(index.parent / name for name in sorted(by_file))
-    for path in paths:
-        if not path.is_file():
+    for name in sorted(by_file):
+        path = present.get(name)
+        if path is None or (isinstance(path, Path) and not path.is_file()):
             raise CheckpointError(
-                f"{index.parent} lacks {path.name}, which {index.name} names; download or save "
+                f"{index.parent} lacks {name}, which {index.name} names; download or save "
                 "the model again."
             )
-        _check_shard(index, path, by_file[path.name])
-    return paths
+        _check_shard(index, path, by_file[name])
+    return tuple(present[name] for name in sorted(by_file))
 
 
-def _check_shard(index: Path, path: Path, named: set[str]) -> None:
+def _check_shard(index: Path, path: WeightFile, named: set[str]) -> None:
     if path.suffix != ".safetensors":
         return
-    differing = sorted(named ^ tensor_names(path))
+    own = slice_names(path) if isinstance(path, Slice) else tensor_names(path)
+    differing = sorted(named ^ own)
     if differing:
         raise CheckpointError(
             f"{index} and {path.name} disagree about {len(differing)} tensors, such as "
@@ -187,7 +211,7 @@ def _check_shard(index: Path, path: Path, named: set[str]) -> None:
         )
 
 
-def _numbered(folder: Path, found: Mapping[str, WeightName]) -> tuple[Path, ...]:
+def _numbered(folder: Path, found: Mapping[str, WeightName]) -> list[str]:
     shards = {parsed.number: name for name, parsed in found.items()}
     total = max((parsed.total or 0 for parsed in found.values()), default=0)
     missing = [number for number in range(1, total + 1) if number not in shards]
@@ -196,7 +220,7 @@ def _numbered(folder: Path, found: Mapping[str, WeightName]) -> tuple[Path, ...]
             f"{folder} lacks shard {missing[0]} of {total} of {found[next(iter(found))].stem}; "
             "download or save the model again."
         )
-    return tuple(folder / shards[number] for number in range(1, total + 1))
+    return [shards[number] for number in range(1, total + 1)]
 
 
 def _file_names(folder: Path) -> list[str]:

@@ -21,7 +21,7 @@ from dpnb.loading.info import LoadingInfo
 from dpnb.loading.keymaps import rename
 from dpnb.loading.selection import select_model
 from dpnb.loading.staging import staged
-from dpnb.loading.weights import find_weights, read_weights, write_weights
+from dpnb.loading.weights import NO_SLICES, Slices, find_weights, read_weights, write_weights
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +35,16 @@ class Model(nn.Module, Configured):
     def __init__(self, **settings: Any) -> None:
         nn.Module.__init__(self)
         Configured.__init__(self, **settings)
+
+    def __getattr__(self, name: str) -> Tensor | nn.Module:
+        """A setting, where no layer has this name: older pipelines ask for `unet.sample_size`."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            config: Any = vars(self).get("config", {})
+            if name not in config:
+                raise
+            return config[name]  # type: ignore[no-any-return]
 
     @property
     def dtype(self) -> torch.dtype:
@@ -118,11 +128,16 @@ class Model(nn.Module, Configured):
         use_safetensors: bool | None = None,
         low_cpu_mem_usage: bool = True,
         ignore_mismatched_sizes: bool = False,
+        slices: Slices = NO_SLICES,
     ) -> tuple[Self, LoadingInfo]:
-        """Load from the local `folder`; see `from_pretrained`."""
+        """Load from the local `folder`; see `from_pretrained` and `find_weights`."""
         settings = read_json(folder / cls.config_name)
         files = find_weights(
-            folder, cls.weights_name, variant=variant, use_safetensors=use_safetensors
+            folder,
+            cls.weights_name,
+            variant=variant,
+            use_safetensors=use_safetensors,
+            slices=slices,
         )
         weights = read_weights(
             files,

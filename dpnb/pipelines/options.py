@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,15 +13,22 @@ from dpnb.devices import parse_device, parse_dtype
 from dpnb.loading.hub import HubOptions
 
 UNSERVED = {
-    "custom_pipeline": "load the components here and draw with a pipeline class of your own",
-    "custom_revision": "leave it out",
-    "dduf_file": "unpack the file, it is a zip, and give the folder",
     "max_memory": 'place the whole pipeline with device_map="cuda" or .to()',
     "offload_folder": "leave it out",
     "offload_state_dict": "leave it out",
     "quantization_config": "load in half precision with dtype=torch.float16",
-    "use_onnx": "use the PyTorch weights",
 }
+
+_OF_ONE = (
+    "custom_pipeline",
+    "custom_revision",
+    "dduf_file",
+    "hub",
+    "load_connected_pipeline",
+    "output_loading_info",
+    "revision",
+)
+"""Options that concern one pipeline and not those that complete it."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,16 @@ class LoadOptions:
         low_cpu_mem_usage: build without allocating first; `False` fills the network before.
         ignore_mismatched_sizes: keep fresh values where shapes differ, instead of an error.
         output_loading_info: return `(pipeline, info)`.
-        trust_remote_code: accepted, and without effect: no code of a repository is run.
+        custom_pipeline: a pipeline class that is not part of the package: a `.py` file, a folder
+            or a hub repository with `pipeline.py`, or the name of a community pipeline. It may
+            import what it needs from diffusers, and gets our classes.
+        custom_revision: of that repository; of a community pipeline, the release of diffusers.
+        trust_remote_code: run such code, and code that a checkpoint brings along. Without it none
+            is run.
+        dduf_file: the name of a DDUF file in the folder or repository, which holds everything.
+        use_onnx: download ONNX files too; by default if the pipeline runs them. None of ours does.
+        load_connected_pipeline: load the pipelines that the model card names, too; by default if
+            the class asks for it.
         hub: where files are fetched from.
     """
 
@@ -49,7 +66,12 @@ class LoadOptions:
     low_cpu_mem_usage: bool = True
     ignore_mismatched_sizes: bool = False
     output_loading_info: bool = False
+    custom_pipeline: str | Path | None = None
+    custom_revision: str | None = None
     trust_remote_code: bool = False
+    dduf_file: str | None = None
+    use_onnx: bool | None = None
+    load_connected_pipeline: bool | None = None
     hub: HubOptions = field(default_factory=HubOptions)
 
     @classmethod
@@ -72,6 +94,12 @@ class LoadOptions:
             raise ValueError("dtype and torch_dtype mean the same; give one of them.")
         rest = {k: v for k, v in arguments.items() if k not in own | hub | UNSERVED.keys()}
         return options, rest
+
+    def for_another(self) -> dict[str, Any]:
+        """The arguments that load a pipeline which completes this one alike."""
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _OF_ONE}
+        hub = {f.name: getattr(self.hub, f.name) for f in fields(self.hub)}
+        return {**own, **{name: value for name, value in hub.items() if name not in _OF_ONE}}
 
     def dtype_of(self, component: str) -> torch.dtype | None:
         """What `component`'s weights are cast to; `None` keeps the file's.
@@ -113,3 +141,12 @@ class SaveOptions:
     safe_serialization: bool = True
     variant: str | None = None
     max_shard_size: int | str | None = None
+    dduf_file: str | None = None
+
+    def of_component(self) -> dict[str, Any]:
+        """Those that a component's own `save_pretrained` takes."""
+        return {
+            "safe_serialization": self.safe_serialization,
+            "variant": self.variant,
+            "max_shard_size": self.max_shard_size,
+        }

@@ -3,67 +3,140 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, fields, replace
 from pathlib import Path
+from shutil import copyfile, rmtree
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
+from torch import nn
 
-from dpnb.errors import CheckpointError, ComponentError, ForeignCodeError
-from dpnb.loading.hub import fetch, local_folder
+from dpnb.errors import CheckpointError
+from dpnb.loading.card import CARD, card_of
+from dpnb.loading.custom import file_of, files_of
+from dpnb.loading.dduf import SUFFIX, in_order, write_dduf
 from dpnb.loading.hub import push as push_folder
 from dpnb.loading.index import Index
 from dpnb.loading.info import LoadingInfo
 from dpnb.loading.parts import load_part, save_part
-from dpnb.loading.registry import PIPELINES, library_of, resolve
-from dpnb.loading.selection import select
+from dpnb.loading.registry import PIPELINES, library_of
 from dpnb.loading.staging import staged
+from dpnb.loading.weights import NO_SLICES, Slices
 from dpnb.models.model import Model
 from dpnb.pipelines.adoption import adopt
 from dpnb.pipelines.options import LoadOptions, SaveOptions
+from dpnb.pipelines.origin import (
+    Origin,
+    base,
+    brought,
+    class_for,
+    component_class,
+    custom_class,
+    dduf_path,
+    named_by_card,
+    named_class,
+    opened,
+)
 from dpnb.pipelines.schema import Schema
 from dpnb.schedulers.scheduler import Scheduler
 
 if TYPE_CHECKING:
     from dpnb.pipelines.pipeline import DiffusionPipeline
 
+Seen: TypeAlias = tuple[str, ...]
+
 logger = logging.getLogger(__name__)
 
 
-def load(cls: type[DiffusionPipeline], name: str, arguments: dict[str, Any]) -> Any:
-    """See `DiffusionPipeline.from_pretrained`."""
+def load(
+    cls: type[DiffusionPipeline], name: str, arguments: Mapping[str, Any], seen: Seen = ()
+) -> Any:
+    """See `DiffusionPipeline.from_pretrained`; `seen` are the pipelines that this one completes."""
     options, given = LoadOptions.split(arguments)
     device = options.device
-    folder, index = _fetch(name, options, given)
-    kind = cls if cls.schema.components else _named_class(index)
-    schema = kind.schema
-    _report_unused(kind.__name__, schema, index, given)
-    found = {c: index.components[c] for c in schema.components if index.components.get(c)}
-    classes = {c: resolve(*entry) for c, entry in found.items() if c not in given and entry}
-    schema.check(kind.__name__, [*given, *classes])
-    parts: dict[str, Any] = {}
-    infos: dict[str, LoadingInfo] = {}
-    for component in schema.components:
-        if component in given:
-            parts[component] = adopt(given[component])
-        elif component in classes:
-            part = load_component(
-                classes[component], folder / component, component, options, device
-            )
-            parts[component], infos[component] = part
-        else:
-            parts[component] = None
-    settings = {k: given.get(k, index.settings.get(k, v)) for k, v in schema.settings.items()}
-    pipe = kind(**parts, **settings)
+    with opened(cls, name, options, given) as origin:
+        kind = class_for(cls, origin, options)
+        given |= connected_parts(kind, origin, options, given, seen)
+        parts, infos = load_parts(kind, origin, options, given, device)
+    known = {**kind.schema.settings, **origin.index.settings, **given}
+    pipe = kind(**parts, **{name: known[name] for name in kind.schema.settings})
     pipe._name_or_path = name
     if device is not None:
         pipe.hf_device_map = {"": str(device)}
     return (pipe, {c: asdict(i) for c, i in infos.items()}) if options.output_loading_info else pipe
 
 
+def load_parts(
+    kind: type[DiffusionPipeline],
+    origin: Origin,
+    options: LoadOptions,
+    given: Mapping[str, Any],
+    device: torch.device | None,
+) -> tuple[dict[str, Any], dict[str, LoadingInfo]]:
+    """The components of a pipeline of class `kind`, and how the weights of each agreed with it."""
+    schema, index = kind.schema, origin.index
+    _report_unused(kind.__name__, schema, index, given)
+    classes = {
+        component: component_class(component, entry, origin, options)
+        for component in schema.components
+        if component not in given and (entry := index.components.get(component))
+    }
+    schema.check(kind.__name__, [*given, *classes])
+    parts: dict[str, Any] = {}
+    infos: dict[str, LoadingInfo] = {}
+    for component in schema.components:
+        if component in classes:
+            folder, slices = origin.folder / component, origin.slices.get(component, NO_SLICES)
+            parts[component], infos[component] = load_component(
+                classes[component], folder, component, options, device, slices
+            )
+        else:
+            parts[component] = adopt(given.get(component))
+    return parts, infos
+
+
+def connected_parts(
+    kind: type[DiffusionPipeline],
+    origin: Origin,
+    options: LoadOptions,
+    given: Mapping[str, Any],
+    seen: Seen,
+) -> dict[str, Any]:
+    """Components that `kind` has of other pipelines, which the model card names.
+
+    Raises:
+        CheckpointError: these pipelines name one another.
+    """
+    parts: dict[str, Any] = {}
+    named = named_by_card(kind, origin.name, origin.folder, options)
+    for prefix, repository in named.items():
+        own = [c for c in kind.schema.components if c.startswith(f"{prefix}_") and c not in given]
+        if not own:
+            continue
+        before = (*seen, origin.name)
+        if repository in before:
+            raise CheckpointError(
+                f"{' names '.join((*before, repository))} as its {prefix}, which never ends; "
+                "correct a model card, or pass load_connected_pipeline=False."
+            )
+        passed = {k.removeprefix(f"{prefix}_"): v for k, v in given.items() if k.startswith(prefix)}
+        shared = {**options.for_another(), **passed}
+        other = load(base(), repository, shared, before)
+        theirs = other.components
+        parts |= {c: theirs[n] for c in own if (n := c.removeprefix(f"{prefix}_")) in theirs}
+    return parts
+
+
 def load_component(
-    kind: type, folder: Path, name: str, options: LoadOptions, device: torch.device | None
+    kind: type[Any],
+    folder: Path,
+    name: str,
+    options: LoadOptions,
+    device: torch.device | None,
+    slices: Slices = NO_SLICES,
 ) -> tuple[Any, LoadingInfo]:
     """One component out of its folder."""
     if not folder.is_dir():
@@ -81,6 +154,7 @@ def load_component(
             use_safetensors=options.use_safetensors,
             low_cpu_mem_usage=options.low_cpu_mem_usage,
             ignore_mismatched_sizes=options.ignore_mismatched_sizes,
+            slices=slices,
         )
     if issubclass(kind, Scheduler):
         return kind.from_pretrained(folder), LoadingInfo()
@@ -91,38 +165,119 @@ def load_component(
         device=device,
         variant=options.variant,
         use_safetensors=options.use_safetensors,
+        slices=slices,
     )
 
 
-def download(cls: type[DiffusionPipeline], name: str, arguments: dict[str, Any]) -> str:
-    """See `DiffusionPipeline.download`."""
+def download(
+    cls: type[DiffusionPipeline], name: str, arguments: Mapping[str, Any], seen: Seen = ()
+) -> str:
+    """See `DiffusionPipeline.download`; `seen` are the pipelines that are downloaded already."""
     options, given = LoadOptions.split(arguments)
-    return str(_fetch(name, options, given)[0])
+    path = dduf_path(name, options)
+    if path is not None:
+        return str(path)
+    origin = brought(cls, name, options, given)
+    class_name = origin.index.class_name
+    is_ours = isinstance(class_name, str) and class_name in PIPELINES
+    kind = named_class(str(class_name)) if is_ours and not cls.schema.components else cls
+    before = (*seen, name)
+    for repository in named_by_card(kind, name, origin.folder, options).values():
+        if repository not in before:
+            download(base(), repository, options.for_another(), before)
+    return str(origin.folder)
 
 
 def save(pipe: DiffusionPipeline, folder: Path, options: SaveOptions) -> None:
     """See `DiffusionPipeline.save_pretrained`."""
+    if is_dduf(folder):
+        save_dduf(pipe, folder, options)
+        return
+    if options.dduf_file is not None:
+        save_dduf(pipe, folder / options.dduf_file, options)
+        return
     with staged(folder) as stage:
         for name, part in pipe.components.items():
             if part is not None:
                 save_component(part, stage / name, options)
+                save_code(type(part), stage / name)
+        save_code(type(pipe), stage)
         index_of(pipe).write(stage)
+        if not (folder / CARD).exists():
+            (stage / CARD).write_text(describe(pipe), encoding="utf-8")
+
+
+def is_dduf(path: Path) -> bool:
+    """Whether `path` is the name of a DDUF file, rather than of a folder."""
+    return path.suffix == SUFFIX and not path.is_dir()
+
+
+def save_dduf(pipe: DiffusionPipeline, path: Path, options: SaveOptions) -> None:
+    """Write one DDUF file; no more than one component at a time waits beside it on the disk.
+
+    Raises:
+        ValueError: such a file cannot hold what is asked for.
+    """
+    own = [name for name, part in pipe.components.items() if file_of(type(part))]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if own or not options.safe_serialization or path.suffix != SUFFIX:
+        raise ValueError(
+            f"{path} cannot be saved: the name of a DDUF file ends in {SUFFIX}, and it holds "
+            f"safetensors and no code{f' (that of {own[0]})' if own else ''}; save into a folder."
+        )
+    whole = replace(options, max_shard_size=sys.maxsize)
+
+    def entries() -> Iterator[tuple[str, Path]]:
+        with TemporaryDirectory(dir=path.resolve().parent, prefix=f".{path.name}.") as directory:
+            stage = Path(directory)
+            index = index_of(pipe)
+            replace(index, class_name=type(pipe).__name__).write(stage)
+            yield Index.file_name, stage / Index.file_name
+            for name, part in pipe.components.items():
+                if part is not None:
+                    save_component(part, stage / name, whole)
+                    yield from ((f"{name}/{file.name}", file) for file in in_order(stage / name))
+                    rmtree(stage / name)
+
+    write_dduf(path, entries())
+
+
+def save_code(kind: type[Any], folder: Path) -> None:
+    """Copy the files that `kind` was loaded from, if they came with a checkpoint, into `folder`."""
+    code = file_of(kind)
+    if code is None:
+        return
+    for file in files_of(code):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        copyfile(code.folder / file, folder / file)
+
+
+def describe(pipe: DiffusionPipeline) -> str:
+    """A model card for `pipe`."""
+    components = {}
+    for name, part in pipe.components.items():
+        count = sum(p.numel() for p in part.parameters()) if isinstance(part, nn.Module) else 0
+        size = f", {count:,} weights" if count else ""
+        components[name] = "none" if part is None else f"{type(part).__name__}{size}"
+    return card_of(type(pipe).__name__, components)
 
 
 def save_component(part: Any, folder: Path, options: SaveOptions) -> None:
     """One component into its folder."""
     if isinstance(part, Model):
-        part.save_pretrained(folder, **asdict(options))
+        part.save_pretrained(folder, **options.of_component())
     elif isinstance(part, Scheduler):
         part.save_pretrained(folder)
     else:
-        save_part(part, folder, **asdict(options))
+        save_part(part, folder, **options.of_component())
 
 
 def index_of(pipe: DiffusionPipeline) -> Index:
     """What the index of `pipe` holds."""
+    code = file_of(type(pipe))
+    name = type(pipe).__name__
     return Index(
-        class_name=type(pipe).__name__,
+        class_name=name if code is None else (code.module, name),
         components={n: None if p is None else library_of(p) for n, p in pipe.components.items()},
         settings=dict(pipe._settings),
     )
@@ -132,17 +287,32 @@ def push(pipe: DiffusionPipeline, repo_id: str, options: SaveOptions, **argument
     """See `DiffusionPipeline.push_to_hub`."""
     with TemporaryDirectory() as folder:
         save(pipe, Path(folder) / "pipeline", options)
-        return upload(Path(folder) / "pipeline", repo_id=repo_id, **arguments)
+        return upload(pipe, Path(folder) / "pipeline", repo_id=repo_id, **arguments)
 
 
-def upload(folder: Path, *, repo_id: str | None = None, **arguments: Any) -> str:
-    """Upload a saved folder, into a repository of its own name unless `repo_id` is given."""
-    return push_folder(folder, repo_id or folder.resolve().name, **arguments)
+def upload(
+    pipe: DiffusionPipeline, folder: Path, *, repo_id: str | None = None, **arguments: Any
+) -> str:
+    """Upload a saved folder, into a repository of its own name unless `repo_id` is given.
+
+    A model card that was made up here does not replace the repository's.
+    """
+    card = folder / CARD
+    if not card.exists():
+        card.write_text(describe(pipe), encoding="utf-8")
+    is_ours = card.read_text(encoding="utf-8") == describe(pipe)
+    kept = (CARD,) if is_ours else ()
+    name = repo_id or folder.resolve().name
+    return push_folder(folder, name, unless_there=kept, **arguments)
 
 
 def from_pipe(cls: type[Any], pipeline: Any, arguments: dict[str, Any]) -> Any:
     """See `DiffusionPipeline.from_pipe`."""
     dtype = arguments.pop("dtype", None) or arguments.pop("torch_dtype", None)
+    own = {f.name for f in fields(LoadOptions)}
+    options, _ = LoadOptions.split({n: arguments.pop(n) for n in own & arguments.keys()})
+    if options.custom_pipeline is not None:
+        cls = custom_class(options)
     schema = cls.schema
     known = {**pipeline.components, **arguments}
     unknown = sorted(arguments.keys() - {*schema.components, *schema.settings})
@@ -161,43 +331,7 @@ def from_pipe(cls: type[Any], pipeline: Any, arguments: dict[str, Any]) -> Any:
     return pipe if dtype is None else pipe.to(dtype)
 
 
-def _fetch(name: str, options: LoadOptions, given: dict[str, Any]) -> tuple[Path, Index]:
-    """The folder that holds the pipeline `name`, and its index."""
-    folder = fetch(name, lambda files: [f for f in files if f == Index.file_name], options.hub)
-    index = Index.read(folder)
-
-    def choose(files: Any) -> list[str]:
-        return select(
-            files,
-            index,
-            variant=options.variant,
-            use_safetensors=options.use_safetensors,
-            passed=given.keys(),
-        )
-
-    if local_folder(name) is not None:
-        choose([p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()])
-        return folder, index
-    return fetch(name, choose, options.hub), index
-
-
-def _named_class(index: Index) -> type[DiffusionPipeline]:
-    """The pipeline class that the index names."""
-    if not isinstance(index.class_name, str):
-        raise ForeignCodeError(
-            f"the index names {index.class_name[1]} of its own file {index.class_name[0]}.py; no "
-            "code of a repository is run. Load the components and draw with a class of yours."
-        )
-    kind = resolve("diffusers", index.class_name)
-    if index.class_name not in PIPELINES:
-        raise ComponentError(
-            f"the index names {index.class_name}, which is no pipeline; load it with "
-            f"{index.class_name}.from_pretrained."
-        )
-    return kind
-
-
-def _report_unused(class_name: str, schema: Schema, index: Index, given: dict[str, Any]) -> None:
+def _report_unused(class_name: str, schema: Schema, index: Index, given: Mapping[str, Any]) -> None:
     known = {*schema.components, *schema.settings}
     unused = sorted({*index.components, *index.settings, *given} - known)
     if unused:

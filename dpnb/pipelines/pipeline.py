@@ -240,13 +240,13 @@ class DiffusionPipeline(Switches):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Any:
-        """Load a pipeline from a folder or from the hub.
+        """Load a pipeline from a folder, a DDUF file or the hub.
 
         Args:
-            pretrained_model_name_or_path: a folder, a hub repository's name, or `"dpnb/emoji-64"`,
-                the model that is part of this package.
+            pretrained_model_name_or_path: a folder, a `.dduf` file, a hub repository's name, or
+                `"dpnb/emoji-64"`, the model that is part of this package.
             kwargs: any component or setting by name, and the fields of
-                `dpnb.pipelines.persistence.LoadOptions`.
+                `dpnb.pipelines.options.LoadOptions` and `dpnb.loading.hub.HubOptions`.
 
         Returns:
             The pipeline; with `output_loading_info=True`, it and the keys that were missing,
@@ -255,6 +255,7 @@ class DiffusionPipeline(Switches):
         Raises:
             CheckpointError: a file is missing, damaged, or not what the index says.
             HubError: the repository cannot be reached.
+            ForeignCodeError: code would have to run that may not.
             ComponentError: a component is missing or of the wrong kind.
         """
         return persistence.load(cls, str(pretrained_model_name_or_path), kwargs)
@@ -264,7 +265,7 @@ class DiffusionPipeline(Switches):
         """Fetch what `from_pretrained` with these arguments would load.
 
         Returns:
-            The folder that holds it.
+            The folder that holds it, or the DDUF file.
         """
         return persistence.download(cls, str(pretrained_model_name), kwargs)
 
@@ -274,8 +275,9 @@ class DiffusionPipeline(Switches):
 
         Args:
             pipeline: any pipeline, of diffusers too: the same tensors then live in our modules.
-            kwargs: components and settings that replace those of `pipeline`, and `dtype` (or
-                `torch_dtype`), without which nothing is cast.
+            kwargs: components and settings that replace those of `pipeline`, `dtype` (or
+                `torch_dtype`), without which nothing is cast, and `custom_pipeline`, as for
+                `from_pretrained`.
         """
         built: Self = persistence.from_pipe(cls, pipeline, kwargs)
         return built
@@ -287,6 +289,7 @@ class DiffusionPipeline(Switches):
         variant: str | None = None,
         max_shard_size: int | str | None = None,
         push_to_hub: bool = False,
+        dduf_file: str | None = None,
         **kwargs: Any,
     ) -> None:
         """Write every component and the index into a folder that diffusers reads as well.
@@ -294,18 +297,22 @@ class DiffusionPipeline(Switches):
         What stood there stays loadable until everything is written.
 
         Args:
-            save_directory: the folder; it is made where there is none.
+            save_directory: the folder; it is made where there is none. A name that ends in `.dduf`
+                is one file that holds everything.
             safe_serialization: `False` writes `.bin` files.
             variant: a word for the names of the weight files, for example `"fp16"`.
             max_shard_size: of one weight file, in bytes or as `"5GB"`.
             push_to_hub: upload the folder afterwards.
+            dduf_file: write one DDUF file of this name into the folder, and nothing else.
             kwargs: for the upload: `repo_id`, `private`, `token`, `commit_message`, `create_pr`.
         """
-        options = SaveOptions(safe_serialization, variant, max_shard_size)
+        options = SaveOptions(safe_serialization, variant, max_shard_size, dduf_file)
+        if push_to_hub and persistence.is_dduf(Path(save_directory)):
+            raise ValueError("A single file cannot be pushed; give its folder, and dduf_file=.")
         with self.strategies.suspended():
             persistence.save(self, Path(save_directory), options)
         if push_to_hub:
-            persistence.upload(Path(save_directory), **kwargs)
+            persistence.upload(self, Path(save_directory), **kwargs)
 
     def push_to_hub(
         self,
@@ -314,6 +321,7 @@ class DiffusionPipeline(Switches):
         safe_serialization: bool = True,
         variant: str | None = None,
         max_shard_size: int | str | None = None,
+        dduf_file: str | None = None,
         **kwargs: Any,
     ) -> str:
         """Save into a temporary folder and upload it.
@@ -323,12 +331,13 @@ class DiffusionPipeline(Switches):
             safe_serialization: as for `save_pretrained`.
             variant: likewise.
             max_shard_size: likewise.
+            dduf_file: likewise.
             kwargs: `private`, `token`, `commit_message`, `create_pr`.
 
         Returns:
             The address of the commit.
         """
-        options = SaveOptions(safe_serialization, variant, max_shard_size)
+        options = SaveOptions(safe_serialization, variant, max_shard_size, dduf_file)
         with self.strategies.suspended():
             return persistence.push(self, repo_id, options, **kwargs)
 

@@ -221,7 +221,7 @@ MISTAKES: list[tuple[str, Any, dict[str, Any], str]] = [
     ("dtype", None, {"dtype": "half-ish"}, "'half-ish' is not a dtype"),
     ("two dtypes", None, {"dtype": "fp16", "torch_dtype": "fp16"}, "mean the same"),
     ("map", None, {"device_map": "balanced"}, "device_map='balanced' is not supported"),
-    ("custom", None, {"custom_pipeline": "x/y"}, "custom_pipeline='x/y' is not supported"),
+    ("custom", None, {"custom_pipeline": "x/y"}, "would run the pipeline's code in x/y on this"),
 ]
 
 
@@ -255,7 +255,9 @@ def test_a_wrong_path_is_named(tmp_path: Path) -> None:
 def test_code_of_a_repository_is_not_run(saved: Path) -> None:
     break_index(saved, _class_name=["pipeline", "Own"])
     (saved / "pipeline.py").write_text("raise SystemExit('ran')")
-    with pytest.raises(ForeignCodeError, match="no code of a repository is run"):
+    with pytest.raises(
+        ForeignCodeError, match=r"would run pipeline\.py of .* pass trust_remote_code=True"
+    ):
         dpnb.DiffusionPipeline.from_pretrained(saved)
 
 

@@ -1,0 +1,219 @@
+"""What community pipelines import besides classes of ours, in the form that they expect."""
+
+from __future__ import annotations
+
+import logging as standard_logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields
+from importlib.util import find_spec
+from types import SimpleNamespace
+from typing import Any, NamedTuple, NoReturn
+
+import torch
+from packaging.version import Version
+from PIL.Image import Resampling
+from torch import Tensor
+
+from dpnb.generators import randn
+from dpnb.pipelines.denoise import set_timesteps
+
+logger = standard_logging.getLogger(__name__)
+
+USE_PEFT_BACKEND = False
+
+logging = SimpleNamespace(get_logger=standard_logging.getLogger)
+
+PIL_INTERPOLATION = {
+    "bicubic": Resampling.BICUBIC,
+    "bilinear": Resampling.BILINEAR,
+    "lanczos": Resampling.LANCZOS,
+    "linear": Resampling.BILINEAR,
+    "nearest": Resampling.NEAREST,
+}
+
+
+class ImagePipelineOutput(NamedTuple):
+    """Pictures, and nothing else."""
+
+    images: Any
+
+
+class BaseOutput:
+    """The base of a dataclass whose fields are reached by name, by key and by position."""
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        """The values of all fields that are not `None`."""
+        own: Any = self
+        values = (getattr(self, field.name) for field in fields(own))
+        return tuple(value for value in values if value is not None)
+
+    def __getitem__(self, key: str | int | slice) -> Any:
+        return getattr(self, key) if isinstance(key, str) else self.to_tuple()[key]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.to_tuple())
+
+    def __len__(self) -> int:
+        return len(self.to_tuple())
+
+
+class FrozenDict(dict[str, Any]):
+    """Settings by key and by attribute."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self:
+            raise AttributeError(f"there is no setting {name}; there are {', '.join(self)}.")
+        return self[name]
+
+
+class StableDiffusionMixin:
+    """Every pipeline of ours has these switches already."""
+
+
+class Loras:
+    """What loads LoRAs elsewhere."""
+
+    def load_lora_weights(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse; see `refuse_adapters`."""
+        refuse_adapters()
+
+
+class TextualInversions:
+    """What loads textual inversions elsewhere."""
+
+    def load_textual_inversion(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse; see `refuse_adapters`."""
+        refuse_adapters()
+
+    def maybe_convert_prompt(self, prompt: Any, tokenizer: Any) -> Any:
+        """`prompt` as it is: no token stands for several vectors."""
+        return prompt
+
+
+class ImagePrompts:
+    """What loads image prompts elsewhere."""
+
+    def load_ip_adapter(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse; see `refuse_adapters`."""
+        refuse_adapters()
+
+
+class SingleFiles:
+    """What loads checkpoints of one file elsewhere; here they are folders or DDUF files."""
+
+
+def refuse_adapters(*args: Any, **kwargs: Any) -> NoReturn:
+    """Say that there are no adapters.
+
+    Raises:
+        NotImplementedError: always.
+    """
+    raise NotImplementedError(
+        "dpnb loads no LoRA, textual inversion or image prompt; merge the weights into the "
+        "network, save it, and load that."
+    )
+
+
+def get_logger(name: str) -> standard_logging.Logger:
+    """The standard library's logger of this name."""
+    return standard_logging.getLogger(name)
+
+
+def deprecate(*notices: Any, take_from: Any = None, **_: Any) -> Any:
+    """Log what a file says about its own former names.
+
+    Args:
+        notices: name, release and text; or several such triples.
+        take_from: a dictionary that may hold a value by the former name.
+
+    Returns:
+        The values by the former names: `None`, one of them, or a tuple.
+    """
+    triples = notices if isinstance(notices[0], tuple) else (notices,)
+    values = []
+    for name, _release, text in triples:
+        logger.info("%s: %s", name, text)
+        if isinstance(take_from, dict) and name in take_from:
+            values.append(take_from.pop(name))
+    return tuple(values) if len(values) > 1 else next(iter(values), None)
+
+
+def replace_example_docstring(text: str) -> Callable[[Any], Any]:
+    """A decorator that leaves a function as it is: examples serve documentation alone."""
+    return lambda function: function
+
+
+def randn_tensor(
+    shape: Sequence[int],
+    generator: Any = None,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    layout: torch.layout = torch.strided,
+) -> Tensor:
+    """Standard normal numbers; see `dpnb.generators.randn`."""
+    drawn = randn(shape, generator=generator, device=device, dtype=dtype)
+    return drawn if layout == torch.strided else drawn.to_sparse()
+
+
+def retrieve_timesteps(
+    scheduler: Any,
+    num_inference_steps: int | None = None,
+    device: torch.device | str | None = None,
+    timesteps: Sequence[int] | None = None,
+    sigmas: Sequence[float] | None = None,
+    **settings: Any,
+) -> tuple[Tensor, int]:
+    """Prepare `scheduler` for a run; its timesteps, and how many steps these are."""
+    if settings:
+        scheduler.set_timesteps(num_inference_steps, device=device, **settings)
+        return scheduler.timesteps, len(scheduler.timesteps)
+    place = torch.device("cpu" if device is None else device)
+    return set_timesteps(scheduler, num_inference_steps or 0, place, timesteps, sigmas)
+
+
+def retrieve_latents(
+    encoder_output: Any, generator: torch.Generator | None = None, sample_mode: str = "sample"
+) -> Tensor:
+    """Latents out of what an autoencoder's `encode` returns; `"argmax"` takes the mode."""
+    distribution = encoder_output.latent_dist
+    latents: Tensor = (
+        distribution.mode() if sample_mode == "argmax" else distribution.sample(generator)
+    )
+    return latents
+
+
+def rescale_noise_cfg(
+    noise_cfg: Tensor, noise_pred_text: Tensor, guidance_rescale: float = 0.0
+) -> Tensor:
+    """Lin et al. (2023, arXiv:2305.08891), eq. 15 and 16; see `dpnb.pipelines.denoise.guide`."""
+    axes = list(range(1, noise_cfg.ndim))
+    ratio = noise_pred_text.std(dim=axes, keepdim=True) / noise_cfg.std(dim=axes, keepdim=True)
+    return noise_cfg * (guidance_rescale * ratio + (1 - guidance_rescale))
+
+
+def is_torch_version(operation: str, version: str) -> bool:
+    """Whether torch's release is, say, `">="` this one."""
+    own, other = Version(Version(torch.__version__).base_version), Version(version)
+    return {
+        "<": own < other,
+        "<=": own <= other,
+        "==": own == other,
+        "!=": own != other,
+        ">": own > other,
+        ">=": own >= other,
+    }[operation]
+
+
+def is_there(*_: Any) -> bool:
+    """Whether a package that dpnb itself needs is installed, in a release that will do."""
+    return True
+
+
+def is_absent() -> bool:
+    """Whether a package that dpnb never uses is at hand."""
+    return False
+
+
+def is_xformers_available() -> bool:
+    """Whether xFormers is installed."""
+    return find_spec("xformers") is not None
