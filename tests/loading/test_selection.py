@@ -130,3 +130,16 @@ def test_a_single_model_is_chosen_out_of_its_folder() -> None:
     assert select_model(files, "scheduler") == ["scheduler/scheduler_config.json"]
     with pytest.raises(CheckpointError, match="The repository has no folder 'vae'; check"):
         select_model(files, "vae")
+
+
+def test_onnx_files_come_beside_the_weights_where_they_are_asked_for() -> None:
+    files = [*OTHERS, *PLAIN, *SAFETENSORS]
+    more = {"unet/model.onnx", "unet/weights.pb"}
+    assert set(select(files, INDEX, use_onnx=True)) == {*PLAIN, *SAFETENSORS, *more}
+
+
+def test_code_comes_where_it_may_run() -> None:
+    code = ["pipeline.py", "helper.py", "unet/own.py", "safety_checker/not.py", "deep/er/not.py"]
+    files = [*code, *PLAIN, *SAFETENSORS]
+    assert select(files, INDEX) == sorted([*PLAIN, *SAFETENSORS])
+    assert set(select(files, INDEX, with_code=True)) == {*PLAIN, *SAFETENSORS, *code[:3]}

@@ -245,7 +245,8 @@ def test_a_bin_that_is_no_table_of_tensors_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("safe_serialization", [True, False])
 def test_truncated_files_are_called_damaged(tmp_path: Path, safe_serialization: bool) -> None:
     write_weights(tensors(), tmp_path, STEM, safe_serialization=safe_serialization)
-    (path,) = find_weights(tmp_path, STEM)
+    (found,) = find_weights(tmp_path, STEM)
+    path = tmp_path / found.name
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(CheckpointError, match=r"is damaged \(.+\); download or save it again\."):
         read_weights([path])
@@ -273,7 +274,7 @@ def test_weights_that_exist_as_a_variant_only_name_it(tmp_path: Path) -> None:
 
 def test_a_missing_shard_is_named(tmp_path: Path) -> None:
     write_weights(tensors(), tmp_path, STEM, max_shard_size=64)
-    find_weights(tmp_path, STEM)[1].unlink()
+    (tmp_path / find_weights(tmp_path, STEM)[1].name).unlink()
     with pytest.raises(CheckpointError, match=rf"lacks {STEM}-00002-of-\d+.safetensors, which"):
         find_weights(tmp_path, STEM)
     (tmp_path / f"{STEM}.safetensors.index.json").unlink()

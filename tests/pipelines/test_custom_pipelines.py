@@ -84,7 +84,7 @@ def copy(folder: Path, target: Path, original: Any) -> Path:
 def test_a_file_runs_on_our_classes(tiny: Path, original: Any) -> None:
     pipe = load(tiny, ONE_STEP)
     assert type(pipe).__name__ == "OneStepPipeline"
-    assert isinstance(pipe, dpnb.DiffusionPipeline)
+    assert issubclass(type(pipe), dpnb.DiffusionPipeline)
     assert isinstance(pipe.unet, dpnb.UNet2DConditionModel)
     assert pipe.components.keys() == {"unet", "scheduler"}
     again = type(pipe)(unet=original.unet, scheduler=original.scheduler)
@@ -177,7 +177,7 @@ def test_another_pipeline_may_be_built_around_the_components(original: Any) -> N
 # --- what it may do ---
 
 
-def clip() -> CLIPModel:
+def clip() -> Any:
     torch.manual_seed(0)
     text = CLIPTextConfig(**TINY_CLIP, bos_token_id=998, eos_token_id=999, pad_token_id=999)
     vision = CLIPVisionConfig(

@@ -4,7 +4,7 @@ The noise prediction is moved along the gradient of that likeness, which flows t
 and the network (as in Dhariwal and Nichol 2021, arXiv:2105.05233, with CLIP for a classifier).
 """
 
-# mypy: disable-error-code="misc"
+# mypy: disable-error-code="attr-defined,misc,no-any-return"
 from __future__ import annotations
 
 import torch
