@@ -118,6 +118,16 @@ class Configured:
         """Record changed settings; what was built from the former ones stays."""
         self.config = self.config.changed(**changes)
 
+    @property
+    def _internal_dict(self) -> Any:
+        """The settings, by the name under which older pipelines replace some of them."""
+        return self.config
+
+    @_internal_dict.setter
+    def _internal_dict(self, settings: Mapping[str, Any]) -> None:
+        own = {name: value for name, value in settings.items() if name in self.config.names()}
+        self.register_to_config(**{k: v for k, v in own.items() if self.config[k] != v})
+
 
 def entries(class_name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """`settings` as a configuration file holds them, with the name of their class."""

@@ -39,7 +39,7 @@ def select(
         use_safetensors: `True` for safetensors only, `False` for `.bin` only, `None` for either.
         passed: Components that the caller brings along, whose files are not needed.
         use_onnx: Take ONNX files too.
-        with_code: Take Python files too, at the top and of the components.
+        with_code: Take all Python files too.
 
     Raises:
         CheckpointError: no component has the variant, or the weights in the format asked for.
@@ -47,12 +47,12 @@ def select(
     wanted = {name for name, part in index.components.items() if part} - set(passed)
     folders: dict[str, list[str]] = {name: [] for name in sorted(wanted)}
     chosen: list[str] = []
-    beside_weights = ((".py",) if with_code else ()) + (_ONNX if use_onnx else ())
+    code = (".py",) if with_code else ()
     for file in files:
         folder, _, name = file.rpartition("/")
         if file in index.ignored or name.endswith(_unwanted(use_onnx)):
             continue
-        if file in _TOP_LEVEL or (with_code and not folder and name.endswith(".py")):
+        if file in _TOP_LEVEL or name.endswith(code):
             chosen.append(file)
         elif folder in folders:
             folders[folder].append(name)
@@ -60,7 +60,7 @@ def select(
     extension = _common_extension(folders, variant, use_safetensors)
     for folder, names in folders.items():
         kept = _of_component(names, extension, variant)
-        kept |= {name for name in names if name.endswith(beside_weights)}
+        kept |= {name for name in names if name.endswith(_ONNX)}
         chosen += [f"{folder}/{name}" for name in kept]
     return sorted(chosen)
 

@@ -100,6 +100,7 @@ class UNet2DConditionModel(Model):
         added_cond_kwargs: Mapping[str, Tensor] | None = None,
         down_block_additional_residuals: Sequence[Tensor] | None = None,
         mid_block_additional_residual: Tensor | None = None,
+        cross_attention_kwargs: Mapping[str, Any] | None = None,
         return_dict: bool = True,
     ) -> Any:
         """Predict.
@@ -112,11 +113,20 @@ class UNet2DConditionModel(Model):
             added_cond_kwargs: XL's `text_embeds` `[batch, channels]` and `time_ids` `[batch, 6]`.
             down_block_additional_residuals: added to what is skipped, as ControlNets give it.
             mid_block_additional_residual: added to the middle block's result.
+            cross_attention_kwargs: what adapters need; must be empty, since there are none.
             return_dict: `False` returns a plain tuple.
 
         Returns:
             `UNet2DConditionOutput`.
+
+        Raises:
+            ValueError: `cross_attention_kwargs` asks for something.
         """
+        if cross_attention_kwargs:
+            raise ValueError(
+                f"cross_attention_kwargs asks for {', '.join(cross_attention_kwargs)}, and this "
+                "network has no adapters; leave it out."
+            )
         time = self.timing(self, sample, timestep, timestep_cond, added_cond_kwargs)
         if self.config.center_input_sample:
             sample = 2 * sample - 1.0

@@ -24,9 +24,10 @@ class DeclaredConfig(Config):
     """Settings without a list of their names: attributes and a mapping all the same."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name not in self.extra:
-            raise AttributeError(f"there is no setting {name}; there are {', '.join(self.extra)}.")
-        return self.extra[name]
+        own: Mapping[str, Any] = vars(self).get("extra", {})
+        if name not in own:
+            raise AttributeError(f"there is no setting {name}; there are {', '.join(own)}.")
+        return own[name]
 
     def changed(self, **changes: Any) -> Self:
         """A copy with `changes`, which count as given."""

@@ -27,6 +27,7 @@ _OF_ONE = (
     "load_connected_pipeline",
     "output_loading_info",
     "revision",
+    "trust_remote_code",
 )
 """Options that concern one pipeline and not those that complete it."""
 

@@ -15,7 +15,7 @@ from dpnb.loading.dduf import SUFFIX, unpacked
 from dpnb.loading.filenames import is_bare
 from dpnb.loading.hub import fetch, local_folder
 from dpnb.loading.index import Index, Part
-from dpnb.loading.registry import OUR_LIBRARIES, PIPELINES, resolve
+from dpnb.loading.registry import OUR_LIBRARIES, PIPELINE_PARTS, PIPELINES, resolve
 from dpnb.loading.selection import select
 from dpnb.loading.weights import Slices
 from dpnb.pipelines.community import HOMES
@@ -47,9 +47,11 @@ class Origin:
 
     def custom_component(self, component: str) -> Code | None:
         """The code in the component's own folder that its entry names, if it does."""
-        library, class_name = self.index.components.get(component) or ("", "")
-        is_custom = library not in LIBRARIES and f"{component}/{library}.py" in self.files
-        return Code(self.folder / component, library, class_name) if is_custom else None
+        entry = self.index.components.get(component)
+        if entry is None or entry[0] in LIBRARIES or entry in PIPELINE_PARTS:
+            return None
+        is_there = f"{component}/{entry[0]}.py" in self.files
+        return Code(self.folder / component, *entry) if is_there else None
 
 
 @contextmanager
@@ -95,23 +97,29 @@ def dduf_path(name: str, options: LoadOptions) -> Path | None:
 
 
 def brought(
-    cls: type[DiffusionPipeline], name: str, options: LoadOptions, given: Mapping[str, Any]
+    cls: type[DiffusionPipeline],
+    name: str,
+    options: LoadOptions,
+    given: Mapping[str, Any],
+    *,
+    is_built: bool = True,
 ) -> Origin:
-    """The files of a pipeline in a folder or repository, those that are needed on this machine."""
-    trust = Trust(options.trust_remote_code)
+    """The files of a pipeline in a folder or repository, those that are needed on this machine.
+
+    Raises:
+        ForeignCodeError: it is to be built, and code would have to run that may not.
+    """
     folder = fetch(name, lambda files: [f for f in files if f == Index.file_name], options.hub)
     index = Index.read(folder)
     is_open = options.custom_pipeline is None and not cls.schema.components
-    if is_open and isinstance(index.class_name, tuple):
-        trust.check(f"{index.class_name[0]}.py of {name}")
+    if is_built and is_open and isinstance(index.class_name, tuple):
+        Trust(options.trust_remote_code).check(f"{index.class_name[0]}.py of {name}")
     every: list[str] = []
 
     def chosen(files: Sequence[str]) -> list[str]:
         every[:] = files
-        for component in sorted(index.components.keys() - given.keys()):
-            code = Origin(name, folder, index, frozenset(files)).custom_component(component)
-            if code is not None:
-                trust.check(f"{component}/{code.module}.py of {name}")
+        if is_built:
+            _check_components(Origin(name, folder, index, frozenset(files)), options, given)
         return choose(files, cls, index, options, given)
 
     if local_folder(name) is not None:
@@ -175,7 +183,6 @@ def component_class(component: str, entry: Part, origin: Origin, options: LoadOp
     code = origin.custom_component(component)
     if code is None:
         return resolve(*entry)
-    Trust(options.trust_remote_code).check(f"{component}/{code.module}.py of {origin.name}")
     kind = load_class(code, object, HOMES)
     if not any("from_pretrained" in vars(ancestor) for ancestor in kind.__mro__):
         raise CheckpointError(
@@ -215,6 +222,14 @@ def named_by_card(
     if local_folder(name) is None and PurePosixPath(name).suffix != SUFFIX:
         folder = fetch(name, lambda files: [f for f in files if f == CARD], options.hub)
     return connected(folder)
+
+
+def _check_components(origin: Origin, options: LoadOptions, given: Mapping[str, Any]) -> None:
+    for component in sorted(origin.index.components.keys() - given.keys()):
+        code = origin.custom_component(component)
+        if code is not None:
+            what = f"{component}/{code.module}.py of {origin.name}"
+            Trust(options.trust_remote_code).check(what)
 
 
 def _runs_onnx(cls: type[DiffusionPipeline], index: Index) -> bool:

@@ -18,6 +18,7 @@ from dpnb.errors import CheckpointError
 from dpnb.loading.card import CARD, card_of
 from dpnb.loading.custom import file_of, files_of
 from dpnb.loading.dduf import SUFFIX, in_order, write_dduf
+from dpnb.loading.hub import HubOptions
 from dpnb.loading.hub import push as push_folder
 from dpnb.loading.index import Index
 from dpnb.loading.info import LoadingInfo
@@ -177,7 +178,7 @@ def download(
     path = dduf_path(name, options)
     if path is not None:
         return str(path)
-    origin = brought(cls, name, options, given)
+    origin = brought(cls, name, options, given, is_built=False)
     class_name = origin.index.class_name
     is_ours = isinstance(class_name, str) and class_name in PIPELINES
     kind = named_class(str(class_name)) if is_ours and not cls.schema.components else cls
@@ -297,11 +298,10 @@ def upload(
 
     A model card that was made up here does not replace the repository's.
     """
-    card = folder / CARD
+    card, made_up = folder / CARD, describe(pipe).encode()
     if not card.exists():
-        card.write_text(describe(pipe), encoding="utf-8")
-    is_ours = card.read_text(encoding="utf-8") == describe(pipe)
-    kept = (CARD,) if is_ours else ()
+        card.write_bytes(made_up)
+    kept = (CARD,) if card.read_bytes() == made_up else ()
     name = repo_id or folder.resolve().name
     return push_folder(folder, name, unless_there=kept, **arguments)
 
@@ -309,7 +309,7 @@ def upload(
 def from_pipe(cls: type[Any], pipeline: Any, arguments: dict[str, Any]) -> Any:
     """See `DiffusionPipeline.from_pipe`."""
     dtype = arguments.pop("dtype", None) or arguments.pop("torch_dtype", None)
-    own = {f.name for f in fields(LoadOptions)}
+    own = {f.name for kind in (LoadOptions, HubOptions) for f in fields(kind)}
     options, _ = LoadOptions.split({n: arguments.pop(n) for n in own & arguments.keys()})
     if options.custom_pipeline is not None:
         cls = custom_class(options)

@@ -331,6 +331,8 @@ def test_code_of_a_component_does_not_run_without_trust(
         with pytest.raises(ForeignCodeError, match=r"would run unet/halver\.py of "):
             dpnb.DiffusionPipeline.from_pretrained(name, cache_dir=tmp_path / "cache")
     assert "unet/halver.py" not in hub.fetched()
+    path = dpnb.DiffusionPipeline.download("someone/own", cache_dir=tmp_path / "cache")
+    assert not (Path(path) / "unet" / "halver.py").exists()
     given = dpnb.DiffusionPipeline.from_pretrained(folder, unet=original.unet)
     assert given.unet is original.unet
 

@@ -9,8 +9,10 @@ from zipfile import ZipFile
 
 import diffusers
 import huggingface_hub
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import dpnb
 from tests.pipelines.test_custom_pipelines import ONE_STEP
@@ -85,3 +87,37 @@ def test_diffusers_loads_a_custom_pipeline_that_we_saved(written: Written, tmp_p
     theirs = diffusers.DiffusionPipeline.from_pretrained(tmp_path, trust_remote_code=True)
     assert type(theirs).__name__ == "OneStepPipeline"
     assert theirs.unet.dtype is torch.float32
+
+
+@pytest.mark.parametrize("size", [(24, 16), (30, 21)])
+@pytest.mark.parametrize("output_type", ["pt", "np", "pil"])
+def test_pictures_are_prepared_alike(size: tuple[int, int], output_type: str) -> None:
+    from diffusers.image_processor import VaeImageProcessor as Theirs
+
+    from dpnb.pipelines.image_processor import VaeImageProcessor as Ours
+
+    levels = np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
+    prepared = []
+    for kind in (Theirs, Ours):
+        processor = kind(vae_scale_factor=8)
+        batch = processor.preprocess(Image.fromarray(levels))
+        shown = processor.postprocess(batch, output_type, [True])
+        prepared.append((batch, np.asarray(shown[0])))
+    assert torch.equal(prepared[0][0], prepared[1][0])
+    assert np.array_equal(prepared[0][1], prepared[1][1])
+
+
+def test_noise_and_guidance_are_those_that_files_expect() -> None:
+    from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
+    from diffusers.utils.torch_utils import randn_tensor
+
+    from dpnb.pipelines import standins
+
+    one, other = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8)
+    ours = standins.rescale_noise_cfg(one, other, 0.7)
+    assert torch.allclose(ours, rescale_noise_cfg(one, other, 0.7), atol=1e-6)
+    drawn = [
+        draw((2, 3), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        for draw in (randn_tensor, standins.randn_tensor)
+    ]
+    assert torch.equal(drawn[0], drawn[1])
