@@ -24,6 +24,7 @@ CUSTOM_PACKAGE = "_dpnb_custom_"
 MODELS: Mapping[str, str] = {
     "AutoencoderKL": "dpnb.models.autoencoder",
     "UNet2DConditionModel": "dpnb.models.unet",
+    "UNet2DModel": "dpnb.models.unet_2d",
 }
 
 SCHEDULERS: Mapping[str, str] = {

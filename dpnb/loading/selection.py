@@ -12,7 +12,7 @@ from dpnb.loading.index import Index
 _OTHER_FRAMEWORKS = (".msgpack", ".h5", ".onnx", ".pb", ".ot", ".tflite", ".flashpack", ".gguf")
 _ONNX = (".onnx", ".pb")
 _TOP_LEVEL = frozenset({Index.file_name})
-_CONFIG = "config.json"
+_CONFIGS = frozenset({"config.json", "scheduler_config.json"})
 
 
 def select(
@@ -28,7 +28,8 @@ def select(
     """The files of the pipeline that `index` describes, sorted.
 
     The index itself, and the folder of every component: the whole folder where it holds no
-    weights, else its configuration and one set of weights. Safetensors are chosen if every
+    weights, else its configuration and one set of weights. Components without a folder may have
+    their files at the top. Safetensors are chosen if every
     component has them, else `.bin` throughout; a variant if the component has it, else its plain
     weights.
 
@@ -47,6 +48,7 @@ def select(
     wanted = {name for name, part in index.components.items() if part} - set(passed)
     folders: dict[str, list[str]] = {name: [] for name in sorted(wanted)}
     chosen: list[str] = []
+    top: list[str] = []
     code = (".py",) if with_code else ()
     for file in files:
         folder, _, name = file.rpartition("/")
@@ -56,12 +58,16 @@ def select(
             chosen.append(file)
         elif folder in folders:
             folders[folder].append(name)
+        elif not folder and (name in _CONFIGS or WeightName.parse(name)):
+            top.append(name)
+    if any(not names for names in folders.values()):
+        folders[""] = top
     _check_variant(folders, variant)
     extension = _common_extension(folders, variant, use_safetensors)
     for folder, names in folders.items():
         kept = _of_component(names, extension, variant)
         kept |= {name for name in names if name.endswith(_ONNX)}
-        chosen += [f"{folder}/{name}" for name in kept]
+        chosen += [f"{folder}/{name}" if folder else name for name in kept]
     return sorted(chosen)
 
 
@@ -103,7 +109,7 @@ def _of_component(names: Sequence[str], extension: Extension, variant: str | Non
     matching = {name: w for name, w in weights.items() if w.extension == extension} or weights
     has_variant = variant is not None and any(_holds(w, variant) for w in matching.values())
     kept = {name for name, w in matching.items() if w.variant == (variant if has_variant else None)}
-    return kept | ({_CONFIG} & set(names))
+    return kept | (_CONFIGS & set(names))
 
 
 def _common_extension(

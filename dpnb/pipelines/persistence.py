@@ -139,7 +139,10 @@ def load_component(
     device: torch.device | None,
     slices: Slices = NO_SLICES,
 ) -> tuple[Any, LoadingInfo]:
-    """One component out of its folder."""
+    """One component out of its folder, or out of the one above where it has none."""
+    is_configured = issubclass(kind, (Model, Scheduler))
+    if is_configured and not folder.is_dir() and (folder.parent / kind.config_name).is_file():
+        folder = folder.parent
     if not folder.is_dir():
         raise CheckpointError(
             f"{folder.parent} has no folder {name}, which its index lists; download or save it "

@@ -1,0 +1,244 @@
+"""The UNet that draws without words: attention of a picture to itself alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dpnb.loading.config import Config
+from dpnb.models.model import Model
+from dpnb.models.support import require
+from dpnb.models.unet_blocks import DownBlock, UpBlock
+from dpnb.models.unet_config import Level
+from dpnb.nn.attention import Attention, PictureAttention
+from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
+from dpnb.nn.owned import silu
+from dpnb.nn.resnet import ResnetBlock
+
+ATTENDS = {"DownBlock2D": False, "AttnDownBlock2D": True, "UpBlock2D": False, "AttnUpBlock2D": True}
+
+SUPPORTED: dict[str, tuple[Any, ...]] = {
+    "act_fn": ("silu", "swish"),
+    "add_attention": (True,),
+    "attn_norm_num_groups": (None,),
+    "class_embed_type": (None,),
+    "downsample_type": ("conv",),
+    "mid_block_scale_factor": (1,),
+    "mid_block_type": ("UNetMidBlock2D",),
+    "num_class_embeds": (None,),
+    "resnet_time_scale_shift": ("default",),
+    "time_embedding_type": ("positional",),
+    "upsample_type": ("conv",),
+}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class UNet2DConfig(Config):
+    """Settings of `UNet2DModel`, by the names that `config.json` has."""
+
+    sample_size: int | tuple[int, int] | None = None
+    in_channels: int = 3
+    out_channels: int = 3
+    center_input_sample: bool = False
+    time_embedding_type: str = "positional"
+    time_embedding_dim: int | None = None
+    freq_shift: float = 0
+    flip_sin_to_cos: bool = True
+    down_block_types: tuple[str, ...] = ("DownBlock2D", *("AttnDownBlock2D",) * 3)
+    mid_block_type: str = "UNetMidBlock2D"
+    up_block_types: tuple[str, ...] = (*("AttnUpBlock2D",) * 3, "UpBlock2D")
+    block_out_channels: tuple[int, ...] = (224, 448, 672, 896)
+    layers_per_block: int = 2
+    mid_block_scale_factor: float = 1
+    downsample_padding: int = 1
+    downsample_type: str = "conv"
+    upsample_type: str = "conv"
+    dropout: float = 0.0
+    act_fn: str = "silu"
+    attention_head_dim: int | None = 8
+    norm_num_groups: int = 32
+    attn_norm_num_groups: int | None = None
+    norm_eps: float = 1e-5
+    resnet_time_scale_shift: str = "default"
+    add_attention: bool = True
+    class_embed_type: str | None = None
+    num_class_embeds: int | None = None
+    num_train_timesteps: int | None = None
+
+    def __post_init__(self) -> None:
+        require("UNet2DModel", self, SUPPORTED)
+        count = len(self.block_out_channels)
+        for name in ("down_block_types", "up_block_types"):
+            kinds = getattr(self, name)
+            if set(kinds) - ATTENDS.keys() or len(kinds) != count:
+                raise ValueError(
+                    f"UNet2DModel cannot build {name}={kinds}; it needs {count} of "
+                    f"{', '.join(ATTENDS)}, one for each of block_out_channels."
+                )
+
+    @property
+    def time_dim(self) -> int:
+        """Channels of the time embedding."""
+        return self.time_embedding_dim or 4 * self.block_out_channels[0]
+
+    def levels(self) -> tuple[Level, ...]:
+        """What each level of the network has, from the finest to the coarsest."""
+        return tuple(
+            Level(width, self.layers_per_block, width // (self.attention_head_dim or width), 0, 0)
+            for width in self.block_out_channels
+        )
+
+
+class UNet2DOutput(NamedTuple):
+    """What `UNet2DModel` returns: its prediction, `[batch, out_channels, h, w]`."""
+
+    sample: Tensor
+
+
+class UNet2DModel(Model):
+    """The denoiser of pictures without a prompt (Ho et al. 2020, arXiv:2006.11239)."""
+
+    config_class: ClassVar[type[Config]] = UNet2DConfig
+    config: UNet2DConfig
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        config = self.config
+        levels = config.levels()
+        first = levels[0].channels
+        self.conv_in = nn.Conv2d(config.in_channels, first, 3, padding=1)
+        self.time_embedding = TimestepEmbedding(first, config.time_dim)
+        self.down_blocks = nn.ModuleList(
+            PictureDownBlock(
+                levels[max(i - 1, 0)].channels,
+                level,
+                config,
+                attends=ATTENDS[config.down_block_types[i]],
+                halves=i < len(levels) - 1,
+            )
+            for i, level in enumerate(levels)
+        )
+        self.mid_block = PictureMiddleBlock(levels[-1], config)
+        self.up_blocks = nn.ModuleList(self._up_blocks())
+        self.conv_norm_out = nn.GroupNorm(config.norm_num_groups, first, eps=config.norm_eps)
+        self.conv_out = nn.Conv2d(first, config.out_channels, 3, padding=1)
+
+    def _up_blocks(self) -> Iterable[PictureUpBlock]:
+        levels = self.config.levels()
+        for i, kind in enumerate(self.config.up_block_types):
+            at = len(levels) - 1 - i
+            yield PictureUpBlock(
+                levels[min(at + 1, len(levels) - 1)].channels,
+                levels[max(at - 1, 0)].channels,
+                levels[at],
+                self.config,
+                attends=ATTENDS[kind],
+                doubles=at > 0,
+            )
+
+    def forward(
+        self, sample: Tensor, timestep: Tensor | float, *, return_dict: bool = True
+    ) -> UNet2DOutput | tuple[Tensor]:
+        """Predict.
+
+        Args:
+            sample: noisy pictures, `[batch, in_channels, h, w]`.
+            timestep: a number, or one for each entry of the batch.
+            return_dict: `False` returns a plain tuple.
+        """
+        time = self.embed_time(sample, timestep)
+        maps = [self.conv_in(2 * sample - 1 if self.config.center_input_sample else sample)]
+        for block in self.down_blocks:
+            block(maps, time, time)
+        maps.append(self.mid_block(maps[-1], time))
+        for block in self.up_blocks:
+            block(maps, time, time)
+        output = UNet2DOutput(self.conv_out(silu(self.conv_norm_out(maps.pop()))))
+        return output if return_dict else (output.sample,)
+
+    def embed_time(self, sample: Tensor, timestep: Tensor | float) -> Tensor:
+        """The activated embedding of the timestep, `[batch, time_dim]`."""
+        if not isinstance(timestep, Tensor):
+            timestep = torch.full((1,), float(timestep), device=sample.device)
+        features = sinusoids(
+            timestep.to(sample.device).reshape(-1).expand(sample.shape[0]),
+            self.config.block_out_channels[0],
+            flip_sin_to_cos=self.config.flip_sin_to_cos,
+            freq_shift=self.config.freq_shift,
+        )
+        return silu(self.time_embedding(features.to(sample.dtype)))
+
+
+class HeadedPictureAttention(PictureAttention):
+    """Self-attention of a feature map with several heads; it looks at no context."""
+
+    def __init__(self, level: Level, config: UNet2DConfig) -> None:
+        Attention.__init__(
+            self, level.channels, level.heads, level.channels // level.heads, bias=True
+        )
+        groups, eps = config.norm_num_groups, config.norm_eps
+        self.group_norm = nn.GroupNorm(groups, level.channels, eps=eps)
+
+
+class PictureDownBlock(DownBlock):
+    """A `DownBlock` whose attention is of the picture to itself."""
+
+    def __init__(
+        self, in_channels: int, level: Level, config: Any, *, attends: bool, halves: bool
+    ) -> None:
+        super().__init__(in_channels, level, config, attends=False, halves=halves)
+        self.attends = attends
+        if attends:
+            self.attentions = _attentions(level.layers, level, config)
+
+
+class PictureMiddleBlock(nn.Module):
+    """A residual block, attention, a residual block."""
+
+    def __init__(self, level: Level, config: UNet2DConfig) -> None:
+        super().__init__()
+        self.resnets = nn.ModuleList(
+            ResnetBlock(
+                level.channels,
+                level.channels,
+                groups=config.norm_num_groups,
+                eps=config.norm_eps,
+                time_dim=config.time_dim,
+            )
+            for _ in range(2)
+        )
+        self.attentions = _attentions(1, level, config)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """Transform `x` `[batch, channels, h, w]`."""
+        first, second = self.resnets
+        return second(self.attentions[0](first(x, time)), time)  # type: ignore[no-any-return]
+
+
+class PictureUpBlock(UpBlock):
+    """An `UpBlock` whose attention is of the picture to itself."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        last_skip: int,
+        level: Level,
+        config: Any,
+        *,
+        attends: bool,
+        doubles: bool,
+    ) -> None:
+        super().__init__(
+            in_channels, last_skip, level, config, depth=0, attends=False, doubles=doubles
+        )
+        self.attends = attends
+        if attends:
+            self.attentions = _attentions(level.layers + 1, level, config)
+
+
+def _attentions(count: int, level: Level, config: UNet2DConfig) -> nn.ModuleList:
+    return nn.ModuleList(HeadedPictureAttention(level, config) for _ in range(count))

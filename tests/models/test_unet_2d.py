@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from dpnb.models.unet_2d import UNet2DModel
+
+SMALL: dict[str, Any] = {
+    "sample_size": 8,
+    "block_out_channels": (8, 16),
+    "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
+    "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
+    "layers_per_block": 1,
+    "norm_num_groups": 4,
+    "attention_head_dim": 4,
+}
+
+
+def test_a_prediction_has_the_shape_of_its_sample() -> None:
+    model = UNet2DModel(**SMALL).eval()
+    noise = torch.randn(2, 3, 8, 8)
+    plain = model(noise, 7)
+    assert plain.sample.shape == noise.shape
+    assert torch.equal(model(noise, torch.tensor(7), return_dict=False)[0], plain.sample)
+    assert torch.equal(model(noise, torch.tensor([7, 7])).sample, plain.sample)
+    assert not torch.equal(model(noise, 8).sample, plain.sample)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"down_block_types": ("DownBlock2D",)}, "cannot build down_block_types"),
+        ({"up_block_types": ("UpBlock2D", "Odd")}, "cannot build up_block_types"),
+        ({"time_embedding_type": "fourier"}, "does not support time_embedding_type='fourier'"),
+        ({"num_class_embeds": 10}, "does not support num_class_embeds=10"),
+    ],
+)
+def test_what_it_cannot_build_is_said(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        UNet2DModel(**{**SMALL, **changes})
