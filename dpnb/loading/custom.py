@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any, Protocol
 
 from dpnb.errors import CheckpointError, ForeignCodeError, HubError
-from dpnb.loading.config import FORMAT_VERSION, read_json
+from dpnb.loading.config import FORMAT_VERSION
 from dpnb.loading.filenames import is_bare
 from dpnb.loading.hub import HubOptions, fetch, fetch_file
 from dpnb.loading.index import Index
@@ -198,9 +198,9 @@ def _in_folder(folder: Path) -> Code:
     if (folder / PIPELINE_FILE).is_file():
         return Code(folder, "pipeline")
     if (folder / Index.file_name).is_file():
-        named = read_json(folder / Index.file_name).get("_class_name")
-        if isinstance(named, list) and is_bare(named[0]) and (folder / f"{named[0]}.py").is_file():
-            return Code(folder, named[0], named[1])
+        named = Index.read(folder).class_name
+        if not isinstance(named, str) and (folder / f"{named[0]}.py").is_file():
+            return Code(folder, *named)
     raise CheckpointError(
         f"{folder} has neither {PIPELINE_FILE} nor an index that names a file of it; give a "
         "pipeline's file, or the folder or repository that holds it."

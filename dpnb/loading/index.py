@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from dpnb.errors import CheckpointError
 from dpnb.loading.config import entries, read_json, write_json
+from dpnb.loading.filenames import is_bare
 
 Part: TypeAlias = tuple[str, str]
 """Library and class of a component, as the file names them."""
@@ -106,7 +107,7 @@ def _class_name(values: Mapping[str, Any], path: Path) -> str | tuple[str, str]:
         return value
     if isinstance(value, list | tuple) and len(value) == 2:
         module, class_name = value
-        if isinstance(module, str) and isinstance(class_name, str):
+        if is_bare(module) and isinstance(class_name, str):
             return module, class_name
     raise CheckpointError(
         f"{path} names no pipeline class in _class_name (found {value!r}); "

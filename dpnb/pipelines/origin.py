@@ -50,7 +50,7 @@ class Origin:
         entry = self.index.components.get(component)
         if entry is None or entry[0] in LIBRARIES or entry in PIPELINE_PARTS:
             return None
-        is_there = f"{component}/{entry[0]}.py" in self.files
+        is_there = is_bare(entry[0]) and f"{component}/{entry[0]}.py" in self.files
         return Code(self.folder / component, *entry) if is_there else None
 
 
@@ -160,7 +160,7 @@ def class_for(
     if isinstance(origin.index.class_name, str):
         return named_class(origin.index.class_name)
     module, class_name = origin.index.class_name
-    if not is_bare(module) or f"{module}.py" not in origin.files:
+    if f"{module}.py" not in origin.files:
         raise CheckpointError(
             f"{origin.name} names {class_name} of a file {module}.py, which it does not hold; pass "
             "custom_pipeline=, or load the components with a class of your own."
@@ -171,11 +171,15 @@ def class_for(
 
 def custom_class(options: LoadOptions, origin: Origin | None = None) -> type[DiffusionPipeline]:
     """The class that `custom_pipeline` means, once its code has run."""
+    return _checked(load_class(custom_code(options, origin), base(), HOMES))
+
+
+def custom_code(options: LoadOptions, origin: Origin | None = None) -> Code:
+    """The code that `custom_pipeline` means, on this machine."""
     trust = Trust(options.trust_remote_code)
-    code = find_pipeline(
+    return find_pipeline(
         str(options.custom_pipeline), origin, trust, options.hub, options.custom_revision
     )
-    return _checked(load_class(code, base(), HOMES))
 
 
 def component_class(component: str, entry: Part, origin: Origin, options: LoadOptions) -> type[Any]:

@@ -17,7 +17,7 @@ from torch import nn
 from dpnb.errors import CheckpointError
 from dpnb.loading.card import CARD, card_of
 from dpnb.loading.custom import file_of, files_of
-from dpnb.loading.dduf import SUFFIX, in_order, write_dduf
+from dpnb.loading.dduf import SUFFIX, Entry, in_order, write_dduf
 from dpnb.loading.hub import HubOptions
 from dpnb.loading.hub import push as push_folder
 from dpnb.loading.index import Index
@@ -36,6 +36,7 @@ from dpnb.pipelines.origin import (
     class_for,
     component_class,
     custom_class,
+    custom_code,
     dduf_path,
     named_by_card,
     named_class,
@@ -123,9 +124,12 @@ def connected_parts(
                 f"{' names '.join((*before, repository))} as its {prefix}, which never ends; "
                 "correct a model card, or pass load_connected_pipeline=False."
             )
-        passed = {k.removeprefix(f"{prefix}_"): v for k, v in given.items() if k.startswith(prefix)}
-        shared = {**options.for_another(), **passed}
-        other = load(base(), repository, shared, before)
+        passed = {
+            name.removeprefix(f"{prefix}_"): part
+            for name, part in given.items()
+            if name.startswith(f"{prefix}_")
+        }
+        other = load(base(), repository, {**options.for_another(), **passed}, before)
         theirs = other.components
         parts |= {c: theirs[n] for c in own if (n := c.removeprefix(f"{prefix}_")) in theirs}
     return parts
@@ -182,6 +186,8 @@ def download(
     if path is not None:
         return str(path)
     origin = brought(cls, name, options, given, is_built=False)
+    if options.custom_pipeline is not None and options.trust_remote_code:
+        custom_code(options, origin)
     class_name = origin.index.class_name
     is_ours = isinstance(class_name, str) and class_name in PIPELINES
     kind = named_class(str(class_name)) if is_ours and not cls.schema.components else cls
@@ -230,20 +236,20 @@ def save_dduf(pipe: DiffusionPipeline, path: Path, options: SaveOptions) -> None
             f"safetensors and no code{f' (that of {own[0]})' if own else ''}; save into a folder."
         )
     whole = replace(options, max_shard_size=sys.maxsize)
+    prefix = f".{path.name}."
+    with TemporaryDirectory(dir=path.resolve().parent, prefix=prefix) as directory:
+        write_dduf(path, _entries(pipe, Path(directory), whole))
 
-    def entries() -> Iterator[tuple[str, Path]]:
-        with TemporaryDirectory(dir=path.resolve().parent, prefix=f".{path.name}.") as directory:
-            stage = Path(directory)
-            index = index_of(pipe)
-            replace(index, class_name=type(pipe).__name__).write(stage)
-            yield Index.file_name, stage / Index.file_name
-            for name, part in pipe.components.items():
-                if part is not None:
-                    save_component(part, stage / name, whole)
-                    yield from ((f"{name}/{file.name}", file) for file in in_order(stage / name))
-                    rmtree(stage / name)
 
-    write_dduf(path, entries())
+def _entries(pipe: DiffusionPipeline, stage: Path, options: SaveOptions) -> Iterator[Entry]:
+    """The files of `pipe`, each there when it is asked for, and its component's until the next."""
+    replace(index_of(pipe), class_name=type(pipe).__name__).write(stage)
+    yield Index.file_name, stage / Index.file_name
+    for name, part in pipe.components.items():
+        if part is not None:
+            save_component(part, stage / name, options)
+            yield from ((f"{name}/{file.name}", file) for file in in_order(stage / name))
+            rmtree(stage / name)
 
 
 def save_code(kind: type[Any], folder: Path) -> None:
@@ -312,10 +318,10 @@ def upload(
 def from_pipe(cls: type[Any], pipeline: Any, arguments: dict[str, Any]) -> Any:
     """See `DiffusionPipeline.from_pipe`."""
     dtype = arguments.pop("dtype", None) or arguments.pop("torch_dtype", None)
-    own = {f.name for kind in (LoadOptions, HubOptions) for f in fields(kind)}
-    options, _ = LoadOptions.split({n: arguments.pop(n) for n in own & arguments.keys()})
-    if options.custom_pipeline is not None:
-        cls = custom_class(options)
+    if arguments.get("custom_pipeline") is not None:
+        own = {f.name for kind in (LoadOptions, HubOptions) for f in fields(kind)}
+        asked = {name: arguments.pop(name) for name in own & arguments.keys()}
+        cls = custom_class(LoadOptions.split(asked)[0])
     schema = cls.schema
     known = {**pipeline.components, **arguments}
     unknown = sorted(arguments.keys() - {*schema.components, *schema.settings})

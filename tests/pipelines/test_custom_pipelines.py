@@ -112,6 +112,9 @@ def test_a_repository_holds_a_pipeline_file(tiny: Path, hub: HubServer, tmp_path
     assert "big.bin" not in hub.fetched()
     found = load(tiny, "someone/code", custom_revision="next", cache_dir=tmp_path)
     assert found.made_by == "next"
+    dpnb.DiffusionPipeline.download(
+        tiny, custom_pipeline="someone/code", cache_dir=tmp_path, **TRUSTED
+    )
     asked = len(hub.requests)
     again = load(tiny, "someone/code", cache_dir=tmp_path, local_files_only=True)
     assert again.made_by == "main"
@@ -215,6 +218,8 @@ def test_imports_inside_functions_see_our_names_later_too(tiny: Path, tmp_path: 
         "        import diffusers.models as models\n"
         "        from diffusers import DDIMScheduler\n"
         "        from .beside import there\n"
+        "        from . import beside\n"
+        "        assert beside.there is there\n"
         "        return DDIMScheduler, models.AutoencoderKL, there\n"
     )
     (tmp_path / "late.py").write_text(text)
@@ -349,6 +354,18 @@ def test_a_library_that_an_index_names_is_still_not_imported(original: Any, tmp_
     with pytest.raises(ForeignCodeError, match="'antigravity'"):
         dpnb.DiffusionPipeline.from_pretrained(tmp_path, **TRUSTED)
     assert "antigravity" not in sys.modules
+
+
+def test_no_code_outside_the_checkpoint_is_run(original: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "a"
+    original.save_pretrained(folder)
+    (tmp_path / "evil.py").write_text("raise SystemExit")
+    edit(folder, _class_name=["../evil", "Own"])
+    with pytest.raises(CheckpointError, match="names no pipeline class"):
+        dpnb.DiffusionPipeline.from_pretrained(folder, **TRUSTED)
+    edit(folder, _class_name="StableDiffusionPipeline", unet=["../../evil", "Own"])
+    with pytest.raises(ForeignCodeError, match=r"'\.\./\.\./evil', which is neither"):
+        dpnb.DiffusionPipeline.from_pretrained(folder, **TRUSTED)
 
 
 MISTAKES: dict[str, tuple[str, type[Exception], str]] = {
