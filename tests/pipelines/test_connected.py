@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 import dpnb
-from dpnb.errors import CheckpointError, ComponentError
+from dpnb.errors import CheckpointError, ComponentError, ForeignCodeError
 from tests.hub_server import HubServer
 from tests.pipelines.test_persistence import edit, same_weights
 
@@ -118,6 +118,15 @@ def test_a_revision_is_that_of_the_first_alone(served: HubServer, tmp_path: Path
     served.add("some/decoder", files, branch="next")
     pipe = Combined.from_pretrained("some/decoder", revision="next", cache_dir=tmp_path)
     assert pipe.prior_unet is not None
+
+
+def test_trust_in_one_repository_is_not_trust_in_another(served: HubServer, tmp_path: Path) -> None:
+    files = dict(served.repositories["some/prior"].files)
+    index = json.loads(files["model_index.json"]) | {"_class_name": ["own", "Own"]}
+    code = {"model_index.json": json.dumps(index).encode(), "own.py": b"raise SystemExit"}
+    served.add("some/prior", {**files, **code})
+    with pytest.raises(ForeignCodeError, match=r"would run own\.py of some/prior"):
+        Combined.from_pretrained("some/decoder", cache_dir=tmp_path, trust_remote_code=True)
 
 
 # --- ONNX ---
