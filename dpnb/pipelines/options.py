@@ -11,11 +11,9 @@ import torch
 
 from dpnb.devices import parse_device, parse_dtype
 from dpnb.loading.hub import HubOptions
+from dpnb.strategies.device_map import DeviceMap
 
 UNSERVED = {
-    "max_memory": 'place the whole pipeline with device_map="cuda" or .to()',
-    "offload_folder": "leave it out",
-    "offload_state_dict": "leave it out",
     "quantization_config": "load in half precision with dtype=torch.float16",
 }
 
@@ -40,7 +38,12 @@ class LoadOptions:
         dtype: of floating-point weights: one, or by component with `"default"`; `"auto"` keeps the
             file's. float32 by default.
         torch_dtype: the same, by its former name.
-        device_map: a device that everything is loaded onto, for example `"cuda"`.
+        device_map: a device that everything is loaded onto, for example `"cuda"`; or
+            `"balanced"`, or component → device: see `DeviceMap`.
+        max_memory: device → the most that a device map puts there, for example `{0: "8GiB"}`.
+        offload_folder: where a device map writes the weights that it leaves on the disk.
+        offload_state_dict: has no effect: weights are mapped from their files, not read into
+            memory.
         variant: of the weight files, for example `"fp16"`.
         use_safetensors: `True` refuses `.bin` files, `False` takes only them.
         low_cpu_mem_usage: build without allocating first; `False` fills the network before.
@@ -62,6 +65,9 @@ class LoadOptions:
     dtype: Any = None
     torch_dtype: Any = None
     device_map: Any = None
+    max_memory: Mapping[int | str, int | str] | None = None
+    offload_folder: str | None = None
+    offload_state_dict: bool | None = None
     variant: str | None = None
     use_safetensors: bool | None = None
     low_cpu_mem_usage: bool = True
@@ -93,6 +99,10 @@ class LoadOptions:
         )
         if options.dtype is not None and options.torch_dtype is not None:
             raise ValueError("dtype and torch_dtype mean the same; give one of them.")
+        if options.placement is None and (options.max_memory or options.offload_folder):
+            raise ValueError(
+                'max_memory and offload_folder need a device map; add device_map="balanced".'
+            )
         rest = {k: v for k, v in arguments.items() if k not in own | hub | UNSERVED.keys()}
         return options, rest
 
@@ -117,22 +127,27 @@ class LoadOptions:
 
     @property
     def device(self) -> torch.device | None:
-        """Where the weights go.
+        """Where the weights are loaded onto; `None` for the CPU, or where a device map divides.
 
         Raises:
             ValueError: `device_map` is not a device.
         """
-        if self.device_map is None:
+        if self.device_map is None or self.placement is not None:
             return None
-        if not isinstance(self.device_map, (str, int, torch.device)) or self.device_map in (
-            "auto",
-            "balanced",
-        ):
-            raise ValueError(
-                f"device_map={self.device_map!r} is not supported; give one device, such as "
-                '"cuda" or "cpu".'
-            )
         return parse_device(self.device_map)
+
+    @property
+    def placement(self) -> DeviceMap | None:
+        """What spreads the components, where that is asked for.
+
+        Raises:
+            ValueError: a device or a size in it is none.
+        """
+        divides = self.device_map in ("auto", "balanced", "disk")
+        if divides or isinstance(self.device_map, Mapping):
+            folder = None if self.offload_folder is None else str(self.offload_folder)
+            return DeviceMap.of(self.device_map, self.max_memory, folder)
+        return None
 
 
 @dataclass(frozen=True)

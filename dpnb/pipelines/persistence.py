@@ -68,6 +68,8 @@ def load(
     pipe._name_or_path = name
     if device is not None:
         pipe.hf_device_map = {"": str(device)}
+    if options.placement is not None:
+        pipe.strategies.enable(options.placement)
     return (pipe, {c: asdict(i) for c, i in infos.items()}) if options.output_loading_info else pipe
 
 

@@ -14,8 +14,10 @@ from typing_extensions import Self
 from dpnb.devices import parse_device
 from dpnb.pipelines import images, persistence, progress
 from dpnb.pipelines.options import SaveOptions
+from dpnb.pipelines.placement_record import PlacementRecord
 from dpnb.pipelines.schema import Schema, schema_of
 from dpnb.pipelines.switches import Switches
+from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.stack import StrategyStack
 from dpnb.units import format_bytes
 
@@ -38,7 +40,7 @@ class DiffusionPipeline(Switches):
 
     config_name: ClassVar[str] = "model_index.json"
     model_cpu_offload_seq: ClassVar[str | None] = None
-    hf_device_map: dict[str, Any] | None = None
+    hf_device_map = PlacementRecord()
     _optional_components: ClassVar[list[str]] = []
     _exclude_from_cpu_offload: ClassVar[list[str]] = []
     _load_connected_pipes: ClassVar[bool] = False
@@ -127,6 +129,13 @@ class DiffusionPipeline(Switches):
     def never_offloaded(self) -> tuple[str, ...]:
         """The names of the components that offloading leaves alone."""
         return tuple(self._exclude_from_cpu_offload)
+
+    def reset_device_map(self) -> None:
+        """Switch off a device map, and take everything to the CPU."""
+        if self.hf_device_map is not None:
+            self.strategies.disable(DeviceMap)
+            self.hf_device_map = None
+            self.to("cpu")
 
     @property
     def _execution_device(self) -> torch.device:

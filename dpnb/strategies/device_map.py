@@ -101,7 +101,7 @@ class DeviceMap(Strategy):
             dispatch(seat, device, self.offload_folder, host.is_guest, undo)
 
     def placement(self, host: Host) -> dict[str, str]:
-        """Component, or part of one, → where its weights are."""
+        """Component, or part of one → where its weights are."""
         found: dict[str, str] = {}
         for seat in self.seats(host):
             if "" not in seat.away:

@@ -220,7 +220,7 @@ MISTAKES: list[tuple[str, Any, dict[str, Any], str]] = [
     ("safetensors", None, {"use_safetensors": False}, "has no bin weights"),
     ("dtype", None, {"dtype": "half-ish"}, "'half-ish' is not a dtype"),
     ("two dtypes", None, {"dtype": "fp16", "torch_dtype": "fp16"}, "mean the same"),
-    ("map", None, {"device_map": "balanced"}, "device_map='balanced' is not supported"),
+    ("map", None, {"device_map": {"nothing": "cpu"}}, "The device map names 'nothing'"),
     ("custom", None, {"custom_pipeline": "x/y"}, "would run the pipeline's code in x/y on this"),
 ]
 
