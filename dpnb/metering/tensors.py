@@ -14,6 +14,7 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from dpnb.metering.apart import is_apart
 from dpnb.metering.reading import Reading
 
 FRESH = {torch.ops.aten.lift_fresh.default}
@@ -26,7 +27,8 @@ class TensorMeter(TorchDispatchMode):
     It sees the operations of the thread that has entered it, and no others. What was made meanwhile
     stays counted after leaving, and is discounted when it is freed, wherever that happens; it may
     be entered again. A storage that is resized counts by its new size. What a kernel allocates for
-    itself inside one operation is not seen. Fake tensors count as if they were real.
+    itself inside one operation is not seen, and what is made within `apart` is left out. Fake
+    tensors count as if they were real.
 
     Attributes:
         current: bytes alive.
@@ -62,6 +64,8 @@ class TensorMeter(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        if is_apart():
+            return func(*args, **kwargs)
         if torch.is_inference_mode_enabled() and isinstance(func, OpOverload):
             with self:
                 out = func.decompose(*args, **kwargs)

@@ -54,9 +54,21 @@ class Attention(nn.Module):
             A new tensor, `[batch, tokens, dim]`.
         """
         query, key, value = self.projection(self, tokens, tokens if context is None else context)
-        out = self.kernel(self._split(query), self._split(key), self._split(value))
+        out = self.attend(query, key, value)
         del query, key, value
-        out = out.transpose(1, 2).reshape(tokens.shape[0], -1, self.heads * self.head_dim)
+        return self.merge(out)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """What the queries find; each argument is `[batch, tokens, heads * head_dim]`.
+
+        Returns:
+            `[batch, heads, query tokens, head_dim]`.
+        """
+        return self.kernel(self._split(query), self._split(key), self._split(value))
+
+    def merge(self, out: Tensor) -> Tensor:
+        """The heads as one, `[batch, heads, tokens, head_dim]` → `[batch, tokens, dim]`."""
+        out = out.transpose(1, 2).reshape(out.shape[0], -1, self.heads * self.head_dim)
         return self.to_out[0](out)  # type: ignore[no-any-return]
 
     def _split(self, tokens: Tensor) -> Tensor:

@@ -1,0 +1,118 @@
+"""Where the strips of a feature map wait until the next layer takes them."""
+
+from __future__ import annotations
+
+import mmap
+from dataclasses import dataclass
+from tempfile import TemporaryFile
+from typing import Protocol
+from weakref import finalize
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dpnb.metering.apart import apart
+
+
+class Kept(Protocol):
+    """A strip that waits."""
+
+    @property
+    def height(self) -> int:
+        """Its rows."""
+        ...
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """Some of its rows, `[batch, channels, stop - start, width]`, on the device."""
+        ...
+
+
+class Store(Protocol):
+    """Keeps strips `[batch, channels, rows, width]`."""
+
+    def keep(self, strip: Tensor) -> Kept:
+        """Let a strip wait until nobody holds what is returned."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """A strip that waits where it was made."""
+
+    strip: Tensor
+
+    @property
+    def height(self) -> int:
+        """Its rows."""
+        return self.strip.shape[2]
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """Some of its rows: a view."""
+        return self.strip[:, :, start:stop]
+
+
+class DeviceStore:
+    """Strips wait on the device that computes."""
+
+    def keep(self, strip: Tensor) -> Held:
+        """Let a strip wait."""
+        return Held(strip)
+
+
+@dataclass(frozen=True, eq=False)
+class Spilled:
+    """A strip that waits elsewhere, row by row: `[rows, batch, channels, width]`."""
+
+    strip: Tensor
+    device: torch.device
+
+    @property
+    def height(self) -> int:
+        """Its rows."""
+        return self.strip.shape[0]
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """Some of its rows, copied to the device."""
+        waiting = self.strip[start:stop]
+        here = torch.empty(waiting.shape, dtype=waiting.dtype, device=self.device)
+        return here.copy_(waiting, non_blocking=True).permute(1, 2, 0, 3)
+
+
+class HostStore:
+    """Strips wait outside the device: in pinned memory of the host, or else in temporary files.
+
+    Attributes:
+        current: bytes that wait.
+        peak: the most that have waited at a time.
+    """
+
+    def __init__(self) -> None:
+        self.current = 0
+        self.peak = 0
+
+    def keep(self, strip: Tensor) -> Spilled:
+        """Let a strip wait."""
+        by_rows = strip.permute(2, 0, 1, 3).contiguous()
+        with apart():
+            room = _pinned(by_rows) if strip.is_cuda else _mapped(by_rows)
+        self.current += by_rows.nbytes
+        self.peak = max(self.peak, self.current)
+        kept = Spilled(room.copy_(by_rows, non_blocking=True), strip.device)
+        finalize(kept, self._release, by_rows.nbytes)
+        return kept
+
+    def _release(self, nbytes: int) -> None:
+        self.current -= nbytes
+
+
+def _pinned(like: Tensor) -> Tensor:
+    return torch.empty(like.shape, dtype=like.dtype, pin_memory=True)
+
+
+def _mapped(like: Tensor) -> Tensor:
+    """Room in a file that has no name and goes with the tensor."""
+    with TemporaryFile() as file:
+        file.truncate(like.nbytes)
+        pages = np.frombuffer(mmap.mmap(file.fileno(), like.nbytes), dtype=np.uint8)
+    return torch.from_numpy(pages).view(like.dtype).view(like.shape)

@@ -1,0 +1,255 @@
+"""An autoencoder's networks, run over strips of rows: the same function in less memory.
+
+A layer takes the strips of a map one after the other, each with the rows of its neighbours that its
+convolution looks at, and gives back what nothing after it needs. Layers are chained: a strip goes
+through as many as it can, up to the next group normalisation, which has to see the whole map first.
+So at most two maps of one size wait at a time, and those of the upsampled size that come before a
+convolution are never whole.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from typing_extensions import Self
+
+from dpnb.models.stores import Held, Kept, Store
+from dpnb.models.tiles import Band, bands, doubled_from, seen_by
+from dpnb.nn.attention import PictureAttention
+from dpnb.nn.owned import add, silu
+from dpnb.nn.piecewise import Moments, convolve, normalise
+from dpnb.nn.resample import Downsample, Upsample
+from dpnb.nn.resnet import ResnetBlock
+
+LARGEST_MATRIX = 1 << 24
+"""Where a kernel builds the matrix of queries and keys, it has at most so many entries at once."""
+
+
+class Strips:
+    """A feature map `[batch, channels, height, width]` in strips, made when they are asked for.
+
+    Args:
+        made: the strips, from top to bottom.
+        height: rows of the whole map.
+        rows: rows of a strip, but for the last.
+        store: keeps the strips of a map that has to be there as a whole.
+    """
+
+    moments: Moments
+
+    def __init__(self, made: Iterator[Tensor], height: int, rows: int, store: Store) -> None:
+        self.height, self._rows, self._store = height, rows, store
+        self._made = made
+        self._kept: deque[tuple[int, Kept]] = deque()
+        self._end = 0
+
+    @classmethod
+    def of(cls, whole: Tensor, rows: int, store: Store) -> Self:
+        """The strips of a tensor."""
+        height = whole.shape[2]
+        made = (whole[:, :, band.start : band.stop] for band in bands(height, rows))
+        return cls(made, height, rows, store)
+
+    def then(self, make: Callable[[Band], Tensor], height: int | None = None) -> Strips:
+        """The map whose rows of each band `make` computes from this one."""
+        height = self.height if height is None else height
+        return Strips(map(make, bands(height, self._rows)), height, self._rows, self._store)
+
+    @property
+    def bands(self) -> Iterator[Band]:
+        """The rows of each strip."""
+        return bands(self.height, self._rows)
+
+    def beside(self) -> Strips:
+        """A map of as many rows, still without any; `put` adds them."""
+        return Strips(iter(()), self.height, self._rows, self._store)
+
+    def put(self, strip: Tensor) -> None:
+        """Add the next strip of a map that waits as a whole."""
+        self._keep(self._store.keep(strip))
+
+    def settle(self, norm: nn.GroupNorm) -> Self:
+        """Have the whole map made, and its moments taken for `norm`."""
+        self.moments = Moments(norm.num_groups)
+        while self._end < self.height:
+            self._settle_next()
+        self._made = iter(())
+        return self
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """Some rows, which may be those of a strip itself: not to be written to."""
+        while self._end < stop:
+            self._keep(Held(next(self._made)))
+        pieces = [
+            kept.rows(max(start - first, 0), min(stop - first, kept.height))
+            for first, kept in self._kept
+            if first < stop and start < first + kept.height
+        ]
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=2)
+
+    def forget(self, before: int) -> None:
+        """Give back the strips that end before this row."""
+        while self._kept and self._kept[0][0] + self._kept[0][1].height <= before:
+            self._kept.popleft()
+
+    def whole(self) -> Tensor:
+        """The whole map as one tensor."""
+        first = self.rows(0, min(self._rows, self.height))
+        out = first.new_empty(*first.shape[:2], self.height, first.shape[3])
+        del first
+        for band in self.bands:
+            out[:, :, band.start : band.stop] = self.rows(*band)
+            self.forget(band.stop)
+        return out
+
+    def _settle_next(self) -> None:
+        strip = next(self._made)
+        self.moments.add(strip)
+        self.put(strip)
+
+    def _keep(self, kept: Kept) -> None:
+        self._kept.append((self._end, kept))
+        self._end += kept.height
+
+
+def convolved(conv: nn.Conv2d, x: Strips) -> Strips:
+    """A convolution."""
+
+    def make(band: Band) -> Tensor:
+        return _take(x, band, lambda rows, *lacking: convolve(conv, rows, *lacking))
+
+    return x.then(make)
+
+
+def activated(norm: nn.GroupNorm, conv: nn.Conv2d, x: Strips) -> Strips:
+    """Norm, SiLU and a convolution of a map that is settled for the norm."""
+    x.settle(norm)
+    return x.then(lambda band: _take(x, band, _active(norm, conv, x.moments)))
+
+
+def residual(block: ResnetBlock, x: Strips) -> Strips:
+    """A residual block without time embedding."""
+    x.settle(block.norm1)
+    first = _active(block.norm1, block.conv1, x.moments)
+    beside = x.beside() if block.adapts else x
+
+    def begin(band: Band) -> Tensor:
+        if not block.adapts:
+            return _take(x, band, first, forget=False)
+        beside.put(block.conv_shortcut(x.rows(*band)))
+        return _take(x, band, first)
+
+    h = x.then(begin).settle(block.norm2)
+    second = _active(block.norm2, block.conv2, h.moments)
+
+    def finish(band: Band) -> Tensor:
+        y = add(_take(h, band, second), beside.rows(*band))
+        beside.forget(band.stop)
+        return y
+
+    return h.then(finish)
+
+
+Layer = Callable[[Tensor, int, int], Tensor]
+"""Rows with their neighbours, and how many of these are missing above and below → a strip."""
+
+
+def _active(norm: nn.GroupNorm, conv: nn.Conv2d, moments: Moments) -> Layer:
+    return lambda rows, *lacking: convolve(conv, silu(normalise(norm, rows, moments)), *lacking)
+
+
+def _take(x: Strips, band: Band, layer: Layer, *, forget: bool = True) -> Tensor:
+    """`layer` of the rows of `band` and one more on either side; the last rows are kept."""
+    seen = seen_by(band)
+    out = layer(x.rows(*seen.within(x.height)), *seen.beyond(x.height))
+    if forget:
+        x.forget(band.stop - 1)
+    return out
+
+
+def attended(attention: PictureAttention, x: Strips) -> Strips:
+    """Attention of all positions to all; keys and values are there as a whole, queries are not."""
+    x.settle(attention.group_norm)
+
+    def project(band: Band) -> tuple[Tensor, Tensor, Tensor]:
+        normal = normalise(attention.group_norm, x.rows(*band), x.moments)
+        tokens = normal.flatten(2).transpose(1, 2)
+        return attention.projection(attention, tokens, tokens)
+
+    key, value = _keys_and_values(x, project)
+    at_once = max(LARGEST_MATRIX // key[..., 0].numel(), 1)
+
+    def attend(query: Tensor) -> Tensor:
+        return attention.merge(attention.attend(query, key, value))
+
+    def make(band: Band) -> Tensor:
+        found = [attend(query) for query in project(band)[0].split(at_once, dim=1)]
+        here = x.rows(*band)
+        out = torch.cat(found, dim=1).transpose(1, 2).reshape(here.shape)
+        x.forget(band.stop)
+        return add(out, here)
+
+    return x.then(make)
+
+
+def _keys_and_values(
+    x: Strips, project: Callable[[Band], tuple[Tensor, Tensor, Tensor]]
+) -> tuple[Tensor, Tensor]:
+    """Those of every position, `[batch, height * width, dim]`, written where they stay."""
+    both: list[Tensor] = []
+    for band in x.bands:
+        parts = project(band)[1:]
+        width = parts[0].shape[1] // (band.stop - band.start)
+        both = both or [p.new_empty(p.shape[0], x.height * width, p.shape[2]) for p in parts]
+        for whole, part in zip(both, parts, strict=True):
+            whole[:, band.start * width : band.stop * width] = part
+        del parts
+    key, value = both
+    return key, value
+
+
+def upsampled(upsample: Upsample, x: Strips) -> Strips:
+    """Nearest neighbours, then a convolution; the doubled map is never whole."""
+    height = 2 * x.height
+
+    def make(band: Band) -> Tensor:
+        seen = seen_by(band)
+        here = seen.within(height)
+        source = doubled_from(here)
+        out = convolve(
+            upsample.conv,
+            _double(x.rows(*source), here, source.start),
+            *seen.beyond(height),
+        )
+        x.forget((band.stop - 1) // 2)
+        return out
+
+    return x.then(make, height)
+
+
+def _double(x: Tensor, rows: Band, first: int) -> Tensor:
+    """The rows `rows` of the doubled map, of which `x` begins with the copies of row `first`."""
+    batch, channels, _, width = x.shape
+    out = x.new_empty(batch, channels, rows.stop - rows.start, 2 * width)
+    for begin in (rows.start, rows.start + 1):
+        copies = out[:, :, begin - rows.start :: 2]
+        source = x[:, :, begin // 2 - first :][:, :, : copies.shape[2]]
+        copies.unflatten(3, (width, 2)).copy_(source.unsqueeze(4).expand(-1, -1, -1, -1, 2))
+    return out
+
+
+def downsampled(downsample: Downsample, x: Strips) -> Strips:
+    """A convolution of stride two that lacks a row below and a column to the right."""
+
+    def make(band: Band) -> Tensor:
+        seen = seen_by(band, stride=2, padding=0)
+        _, below = seen.beyond(x.height)
+        rows = F.pad(x.rows(*seen.within(x.height)), (0, 1, 0, below))
+        x.forget(seen.stop - 1)
+        return convolve(downsample.conv, rows)
+
+    return x.then(make, x.height // 2)

@@ -1,0 +1,140 @@
+"""Group normalisation with the statistics of a whole feature map, of which only strips are there.
+
+A layer is called as ever, so that hooks on it do their work; only the arithmetic that depends on
+the whole map is replaced while it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+PIECE = {"cpu": 1 << 18}
+"""Values that are centred at once: so many as the processor's cache holds."""
+
+LARGEST_PIECE = 1 << 26
+"""Likewise on every other device."""
+
+
+class Moments:
+    """Mean and variance of each group of channels, over strips that come one after the other.
+
+    The strips' own moments are merged as Chan, Golub and LeVeque (1983, The American Statistician
+    37) do, in float32, so that a mean far from zero costs no precision.
+
+    Args:
+        groups: groups of the norm.
+    """
+
+    def __init__(self, groups: int) -> None:
+        self.groups = groups
+        self._count = 0
+        self._mean = torch.zeros(())
+        self._squares = torch.zeros(())
+
+    def add(self, strip: Tensor) -> None:
+        """Take `[batch, channels, rows, width]` in."""
+        mean, squares = _moments(strip, self.groups)
+        count = strip[0].numel() // self.groups
+        if not self._count:
+            self._count, self._mean, self._squares = count, mean, squares
+            return
+        share = count / (self._count + count)
+        difference = mean - self._mean
+        self._mean = self._mean + difference * share
+        self._squares = self._squares + squares + difference.square() * (self._count * share)
+        self._count += count
+
+    def per_channel(self, channels: int) -> tuple[Tensor, Tensor]:
+        """Mean and variance for each of `channels` of each batch entry, `[batch * channels]`."""
+        size = channels // self.groups
+        variance = self._squares / self._count
+        return (
+            self._mean.repeat_interleave(size, dim=1).flatten(),
+            variance.repeat_interleave(size, dim=1).flatten(),
+        )
+
+
+def _moments(strip: Tensor, groups: int) -> tuple[Tensor, Tensor]:
+    """Mean and sum of squared differences from it, each `[batch, groups]` in float32."""
+    values = strip.reshape(strip.shape[0] * groups, -1)
+    at_once = max(PIECE.get(strip.device.type, LARGEST_PIECE) // values.shape[1], 1)
+    parts = [_piece(piece.float()) for piece in values.split(at_once)]
+    mean, squares = (torch.cat(column).view(-1, groups) for column in zip(*parts, strict=True))
+    return mean, squares
+
+
+def _piece(values: Tensor) -> tuple[Tensor, Tensor]:
+    mean = values.mean(dim=1, keepdim=True)
+    return mean.flatten(), (values - mean).square_().sum(dim=1)
+
+
+class _Instead(TorchFunctionMode):
+    """One function of torch is computed by another within."""
+
+    def __init__(self, function: Callable[..., Tensor], instead: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self._function, self._instead = function, instead
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        chosen = self._instead if func is self._function else func
+        return chosen(*args, **(kwargs or {}))
+
+
+def normalise(norm: nn.GroupNorm, x: Tensor, moments: Moments) -> Tensor:
+    """`norm` of a strip of a map that has these `moments`; a new tensor."""
+
+    def group_norm(
+        x: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: float
+    ) -> Tensor:
+        del groups
+        return _affine(x, moments, weight, bias, eps)
+
+    with _Instead(F.group_norm, group_norm):
+        return norm(x)  # type: ignore[no-any-return]
+
+
+def _affine(x: Tensor, moments: Moments, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """Scale and shift every channel, in float32 whatever dtype `x` has."""
+    batch, channels = x.shape[:2]
+    mean, variance = moments.per_channel(channels)
+    weight, bias = weight.float().repeat(batch), bias.float().repeat(batch)
+    if x.dtype is not torch.float32:
+        flat = x.reshape(1, batch * channels, *x.shape[2:])
+        return F.batch_norm(flat, mean, variance, weight, bias, eps=eps).view(x.shape)
+    scale = weight * (variance + eps).rsqrt()
+    shift = bias - mean * scale
+    shape = (batch, channels, 1, 1)
+    return torch.addcmul(shift.view(shape), x, scale.view(shape))
+
+
+def convolve(conv: nn.Conv2d, x: Tensor, above: int = 0, below: int = 0) -> Tensor:
+    """`conv` of a strip that has its neighbours' rows with it.
+
+    Args:
+        conv: the layer.
+        x: `[batch, channels, rows, width]`.
+        above: rows of zeros that it lacks at the top, where the picture ends.
+        below: likewise at the bottom.
+    """
+    if above or below:
+        x = F.pad(x, (0, 0, above, below))
+
+    def conv2d(
+        x: Tensor, weight: Tensor, bias: Tensor, stride: Any, padding: Any, *rest: Any
+    ) -> Tensor:
+        return F.conv2d(x, weight, bias, stride, (0, padding[1]), *rest)
+
+    with _Instead(F.conv2d, conv2d):
+        return conv(x)  # type: ignore[no-any-return]
