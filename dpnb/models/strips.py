@@ -28,6 +28,9 @@ from dpnb.nn.resnet import ResnetBlock
 LARGEST_MATRIX = 1 << 24
 """Where a kernel builds the matrix of queries and keys, it has at most so many entries at once."""
 
+PROJECTED = 8
+"""Rows of latents whose keys and values are made at once."""
+
 
 class Strips:
     """A feature map `[batch, channels, height, width]` in strips, made when they are asked for.
@@ -180,36 +183,35 @@ def attended(attention: PictureAttention, x: Strips) -> Strips:
         tokens = normal.flatten(2).transpose(1, 2)
         return attention.projection(attention, tokens, tokens)
 
-    key, value = _keys_and_values(x, project)
-    at_once = max(LARGEST_MATRIX // key[..., 0].numel(), 1)
-
-    def attend(query: Tensor) -> Tensor:
-        return attention.merge(attention.attend(query, key, value))
+    key, value = _keys_and_values(x.height, project)
+    at_once = max(LARGEST_MATRIX * x.height // key.shape[1] // key[..., 0].numel(), 1)
 
     def make(band: Band) -> Tensor:
-        found = [attend(query) for query in project(band)[0].split(at_once, dim=1)]
         here = x.rows(*band)
-        out = torch.cat(found, dim=1).transpose(1, 2).reshape(here.shape)
+        out = torch.empty_like(here)
+        for part in bands(band.stop - band.start, at_once):
+            query, *_ = project(Band(band.start + part.start, band.start + part.stop))
+            found = attention.merge(attention.attend(query, key, value)).transpose(1, 2)
+            place = out[:, :, part.start : part.stop]
+            torch.add(here[:, :, part.start : part.stop], found.reshape(place.shape), out=place)
         x.forget(band.stop)
-        return add(out, here)
+        return out
 
     return x.then(make)
 
 
 def _keys_and_values(
-    x: Strips, project: Callable[[Band], tuple[Tensor, Tensor, Tensor]]
-) -> tuple[Tensor, Tensor]:
+    height: int, project: Callable[[Band], tuple[Tensor, Tensor, Tensor]]
+) -> list[Tensor]:
     """Those of every position, `[batch, height * width, dim]`, written where they stay."""
     both: list[Tensor] = []
-    for band in x.bands:
-        parts = project(band)[1:]
+    for band in bands(height, PROJECTED):
+        _, *parts = project(band)
         width = parts[0].shape[1] // (band.stop - band.start)
-        both = both or [p.new_empty(p.shape[0], x.height * width, p.shape[2]) for p in parts]
+        both = both or [p.new_empty(p.shape[0], height * width, p.shape[2]) for p in parts]
         for whole, part in zip(both, parts, strict=True):
             whole[:, band.start * width : band.stop * width] = part
-        del parts
-    key, value = both
-    return key, value
+    return both
 
 
 def upsampled(upsample: Upsample, x: Strips) -> Strips:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-PIECE = {"cpu": 1 << 18}
+PIECE = {"cpu": 1 << 20}
 """Values that are centred at once: so many as the processor's cache holds."""
 
 LARGEST_PIECE = 1 << 26
