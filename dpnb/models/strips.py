@@ -10,7 +10,7 @@ convolution are never whole.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from typing_extensions import Self
 
 from dpnb.models.stores import Held, Kept, Store
-from dpnb.models.tiles import Band, bands, doubled_from, seen_by
+from dpnb.models.tiles import Band, doubled_from, seen_by
 from dpnb.nn.attention import PictureAttention
 from dpnb.nn.owned import add, silu
 from dpnb.nn.piecewise import Moments, convolve, normalise
@@ -54,18 +54,14 @@ class Strips:
     def of(cls, whole: Tensor, rows: int, store: Store) -> Self:
         """The strips of a tensor."""
         height = whole.shape[2]
-        made = (whole[:, :, band.start : band.stop] for band in bands(height, rows))
+        made = (whole[:, :, start:stop] for start, stop in Band(0, height).split(rows))
         return cls(made, height, rows, store)
 
     def then(self, make: Callable[[Band], Tensor], height: int | None = None) -> Strips:
         """The map whose rows of each band `make` computes from this one."""
         height = self.height if height is None else height
-        return Strips(map(make, bands(height, self._rows)), height, self._rows, self._store)
-
-    @property
-    def bands(self) -> Iterator[Band]:
-        """The rows of each strip."""
-        return bands(self.height, self._rows)
+        made = map(make, Band(0, height).split(self._rows))
+        return Strips(made, height, self._rows, self._store)
 
     def beside(self) -> Strips:
         """A map of as many rows, still without any; `put` adds them."""
@@ -101,13 +97,7 @@ class Strips:
 
     def whole(self) -> Tensor:
         """The whole map as one tensor."""
-        first = self.rows(0, min(self._rows, self.height))
-        out = first.new_empty(*first.shape[:2], self.height, first.shape[3])
-        del first
-        for band in self.bands:
-            out[:, :, band.start : band.stop] = self.rows(*band)
-            self.forget(band.stop)
-        return out
+        return stacked(self._made, self.height)
 
     def _settle_next(self) -> None:
         strip = next(self._made)
@@ -117,6 +107,18 @@ class Strips:
     def _keep(self, kept: Kept) -> None:
         self._kept.append((self._end, kept))
         self._end += kept.height
+
+
+def stacked(strips: Iterable[Tensor], height: int) -> Tensor:
+    """Strips below each other in one tensor of `height` rows, written there as they come."""
+    out = torch.empty(0)
+    start = 0
+    for strip in strips:
+        if not start:
+            out = strip.new_empty(*strip.shape[:2], height, strip.shape[3])
+        out[:, :, start : start + strip.shape[2]] = strip
+        start += strip.shape[2]
+    return out
 
 
 def convolved(conv: nn.Conv2d, x: Strips) -> Strips:
@@ -186,14 +188,14 @@ def attended(attention: PictureAttention, x: Strips) -> Strips:
     key, value = _keys_and_values(x.height, project)
     at_once = max(LARGEST_MATRIX * x.height // key.shape[1] // key[..., 0].numel(), 1)
 
-    def make(band: Band) -> Tensor:
+    def attend(band: Band) -> Tensor:
+        query, *_ = project(band)
         here = x.rows(*band)
-        out = torch.empty_like(here)
-        for part in bands(band.stop - band.start, at_once):
-            query, *_ = project(Band(band.start + part.start, band.start + part.stop))
-            found = attention.merge(attention.attend(query, key, value)).transpose(1, 2)
-            place = out[:, :, part.start : part.stop]
-            torch.add(here[:, :, part.start : part.stop], found.reshape(place.shape), out=place)
+        found = attention.merge(attention.attend(query, key, value))
+        return add(found.transpose(1, 2).reshape(here.shape), here)
+
+    def make(band: Band) -> Tensor:
+        out = stacked(map(attend, band.split(at_once)), band.height)
         x.forget(band.stop)
         return out
 
@@ -205,9 +207,9 @@ def _keys_and_values(
 ) -> list[Tensor]:
     """Those of every position, `[batch, height * width, dim]`, written where they stay."""
     both: list[Tensor] = []
-    for band in bands(height, PROJECTED):
+    for band in Band(0, height).split(PROJECTED):
         _, *parts = project(band)
-        width = parts[0].shape[1] // (band.stop - band.start)
+        width = parts[0].shape[1] // band.height
         both = both or [p.new_empty(p.shape[0], height * width, p.shape[2]) for p in parts]
         for whole, part in zip(both, parts, strict=True):
             whole[:, band.start * width : band.stop * width] = part

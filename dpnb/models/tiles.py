@@ -18,6 +18,16 @@ class Band(NamedTuple):
     start: int
     stop: int
 
+    @property
+    def height(self) -> int:
+        """How many there are."""
+        return self.stop - self.start
+
+    def split(self, rows: int) -> Iterator[Band]:
+        """Bands of `rows`, from top to bottom; the last one has what is left."""
+        starts = range(self.start, self.stop, rows)
+        return (Band(start, min(start + rows, self.stop)) for start in starts)
+
     def within(self, height: int) -> Band:
         """Those of the rows that a map of `height` rows has."""
         return Band(max(self.start, 0), min(self.stop, height))
@@ -25,11 +35,6 @@ class Band(NamedTuple):
     def beyond(self, height: int) -> tuple[int, int]:
         """How many of the rows lie above and below a map of `height` rows."""
         return max(-self.start, 0), max(self.stop - height, 0)
-
-
-def bands(height: int, rows: int) -> Iterator[Band]:
-    """`height` rows in bands of `rows`; the last one has what is left."""
-    return (Band(start, min(start + rows, height)) for start in range(0, height, rows))
 
 
 def seen_by(band: Band, *, kernel: int = 3, stride: int = 1, padding: int = 1) -> Band:

@@ -7,6 +7,7 @@ the whole map is replaced while it runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -24,8 +25,8 @@ LARGEST_PIECE = 1 << 26
 class Moments:
     """Mean and variance of each group of channels, over strips that come one after the other.
 
-    The strips' own moments are merged as Chan, Golub and LeVeque (1983, The American Statistician
-    37) do, in float32, so that a mean far from zero costs no precision.
+    Each strip has its own, in float32; they are joined as Chan, Golub and LeVeque (1983, The
+    American Statistician 37) do, so that a mean far from zero costs no precision.
 
     Args:
         groups: groups of the norm.
@@ -33,45 +34,41 @@ class Moments:
 
     def __init__(self, groups: int) -> None:
         self.groups = groups
-        self._count = 0
-        self._mean = torch.zeros(())
-        self._squares = torch.zeros(())
+        self._counts: list[int] = []
+        self._means: list[Tensor] = []
+        self._squares: list[Tensor] = []
 
     def add(self, strip: Tensor) -> None:
         """Take `[batch, channels, rows, width]` in."""
-        mean, squares = _moments(strip, self.groups)
-        count = strip[0].numel() // self.groups
-        if not self._count:
-            self._count, self._mean, self._squares = count, mean, squares
-            return
-        share = count / (self._count + count)
-        difference = mean - self._mean
-        self._mean = self._mean + difference * share
-        self._squares = self._squares + squares + difference.square() * (self._count * share)
-        self._count += count
+        values = strip.reshape(strip.shape[0] * self.groups, -1)
+        at_once = max(PIECE.get(strip.device.type, LARGEST_PIECE) // values.shape[1], 1)
+        parts = [_centre(piece.float()) for piece in values.split(at_once)]
+        means, squares = zip(*parts, strict=True)
+        self._counts.append(values.shape[1])
+        self._means.append(torch.cat(means))
+        self._squares.append(torch.cat(squares))
 
-    def per_channel(self, channels: int) -> tuple[Tensor, Tensor]:
-        """Mean and variance for each of `channels` of each batch entry, `[batch * channels]`."""
+    @cached_property
+    def joined(self) -> tuple[Tensor, Tensor]:
+        """Mean and variance over all strips, each `[batch * groups, 1]`; none may come after."""
+        counts = torch.tensor(self._counts, dtype=torch.float32, device=self._means[0].device)
+        means, shares = torch.cat(self._means, dim=1), counts / counts.sum()
+        mean = (means * shares).sum(dim=1, keepdim=True)
+        within = torch.stack(self._squares, dim=1).sum(dim=1, keepdim=True) / counts.sum()
+        between = ((means - mean).square() * shares).sum(dim=1, keepdim=True)
+        return mean, within + between
+
+    def per_channel(self, batch: int, channels: int) -> tuple[Tensor, Tensor]:
+        """Mean and variance of each channel of each batch entry, `[batch, channels]`."""
         size = channels // self.groups
-        variance = self._squares / self._count
-        return (
-            self._mean.repeat_interleave(size, dim=1).flatten(),
-            variance.repeat_interleave(size, dim=1).flatten(),
-        )
+        mean, variance = self.joined
+        return mean.expand(-1, size).reshape(batch, -1), variance.expand(-1, size).reshape(batch, -1)
 
 
-def _moments(strip: Tensor, groups: int) -> tuple[Tensor, Tensor]:
-    """Mean and sum of squared differences from it, each `[batch, groups]` in float32."""
-    values = strip.reshape(strip.shape[0] * groups, -1)
-    at_once = max(PIECE.get(strip.device.type, LARGEST_PIECE) // values.shape[1], 1)
-    parts = [_piece(piece.float()) for piece in values.split(at_once)]
-    mean, squares = (torch.cat(column).view(-1, groups) for column in zip(*parts, strict=True))
-    return mean, squares
-
-
-def _piece(values: Tensor) -> tuple[Tensor, Tensor]:
+def _centre(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Means `[rows, 1]`, and the sums of squared differences from them, `[rows]`."""
     mean = values.mean(dim=1, keepdim=True)
-    return mean.flatten(), (values - mean).square_().sum(dim=1)
+    return mean, (values - mean).square_().sum(dim=1)
 
 
 class _Instead(TorchFunctionMode):
@@ -108,13 +105,14 @@ def normalise(norm: nn.GroupNorm, x: Tensor, moments: Moments) -> Tensor:
 def _affine(x: Tensor, moments: Moments, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     """Scale and shift every channel, in float32 whatever dtype `x` has."""
     batch, channels = x.shape[:2]
-    mean, variance = moments.per_channel(channels)
-    weight, bias = weight.float().repeat(batch), bias.float().repeat(batch)
+    mean, variance = moments.per_channel(batch, channels)
     if x.dtype is not torch.float32:
         flat = x.reshape(1, batch * channels, *x.shape[2:])
-        return F.batch_norm(flat, mean, variance, weight, bias, eps=eps).view(x.shape)
-    scale = weight * (variance + eps).rsqrt()
-    shift = bias - mean * scale
+        weight, bias = weight.float().repeat(batch), bias.float().repeat(batch)
+        out = F.batch_norm(flat, mean.flatten(), variance.flatten(), weight, bias, eps=eps)
+        return out.view(x.shape)
+    scale = weight * (variance + eps).rsqrt_()
+    shift = torch.addcmul(bias, mean, scale, value=-1)
     shape = (batch, channels, 1, 1)
     return torch.addcmul(shift.view(shape), x, scale.view(shape))
 
