@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from dpnb.strategies.plans import plan_from_json, plan_to_json, plan_to_python
     from dpnb.strategies.projection import QKVFusion
     from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
+    from dpnb.strategies.vae import VaeSlicing, VaeTiling
 
 __version__ = "0.1.0"
 
@@ -75,6 +76,8 @@ _HOMES = {
     "LayerwiseCasting": "dpnb.strategies.storage",
     "ChannelsLast": "dpnb.strategies.storage",
     "FreeU": "dpnb.strategies.freeu",
+    "VaeSlicing": "dpnb.strategies.vae",
+    "VaeTiling": "dpnb.strategies.vae",
     "plan_to_json": "dpnb.strategies.plans",
     "plan_from_json": "dpnb.strategies.plans",
     "plan_to_python": "dpnb.strategies.plans",
@@ -108,6 +111,8 @@ __all__ = [
     "Trace",
     "UNet2DConditionModel",
     "UniPCMultistepScheduler",
+    "VaeSlicing",
+    "VaeTiling",
     "XFormers",
     "__version__",
     "contact_sheet",

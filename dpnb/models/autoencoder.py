@@ -14,6 +14,7 @@ from dpnb.models.coders import Coder, DirectCoder
 from dpnb.models.distribution import DiagonalGaussian
 from dpnb.models.model import Model
 from dpnb.models.support import require
+from dpnb.models.switches import AutoencoderSwitches
 from dpnb.nn.attention import PictureAttention
 from dpnb.nn.owned import silu
 from dpnb.nn.resample import Downsample, Upsample
@@ -70,7 +71,7 @@ class DecoderOutput(NamedTuple):
     sample: Tensor
 
 
-class AutoencoderKL(Model):
+class AutoencoderKL(AutoencoderSwitches, Model):
     """A variational autoencoder (Kingma and Welling 2014; Rombach et al. 2022, arXiv:2112.10752).
 
     Its slot `coder` decides how the networks are run over what is given.

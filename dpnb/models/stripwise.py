@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -19,7 +19,7 @@ from dpnb.models.strips import (
 )
 
 if TYPE_CHECKING:
-    from dpnb.models.autoencoder import AutoencoderKL, MiddleBlock
+    from dpnb.models.autoencoder import AutoencoderKL
 
 
 @torch.no_grad()
@@ -32,7 +32,7 @@ def encode(vae: AutoencoderKL, pictures: Tensor, rows: int, store: Store) -> Ten
         rows: of a strip.
         store: keeps what waits between layers.
     """
-    encoder = vae.encoder
+    encoder: Any = vae.encoder
     x = convolved(encoder.conv_in, Strips.of(pictures, rows, store))
     for block in encoder.down_blocks:
         for resnet in block.resnets:
@@ -54,7 +54,7 @@ def decode(vae: AutoencoderKL, latents: Tensor, rows: int, store: Store) -> Tens
         rows: of a strip.
         store: keeps what waits between layers.
     """
-    decoder = vae.decoder
+    decoder: Any = vae.decoder
     if vae.config.use_post_quant_conv:
         latents = vae.post_quant_conv(latents)
     x = convolved(decoder.conv_in, Strips.of(latents, rows, store))
@@ -67,7 +67,7 @@ def decode(vae: AutoencoderKL, latents: Tensor, rows: int, store: Store) -> Tens
     return activated(decoder.conv_norm_out, decoder.conv_out, x).whole()
 
 
-def _middle(block: MiddleBlock, x: Strips) -> Strips:
+def _middle(block: Any, x: Strips) -> Strips:
     first, second = block.resnets
     x = residual(first, x)
     for attention in block.attentions:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dpnb.loading.config import Config
 from dpnb.models.model import Model
+from dpnb.models.switches import UNetSwitches
 from dpnb.models.unet_blocks import DownBlock, MiddleBlock, UpBlock
 from dpnb.models.unet_config import ATTENDS, UNetConfig
 from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
@@ -30,7 +31,7 @@ Timing: TypeAlias = Callable[
 """The network, its sample, timestep and conditions → the activated embedding."""
 
 
-class UNet2DConditionModel(Model):
+class UNet2DConditionModel(UNetSwitches, Model):
     """The denoiser of Stable Diffusion 1, 2 and XL (Rombach et al. 2022, arXiv:2112.10752).
 
     Podell et al. (2023, arXiv:2307.01952) describe XL's added conditions. Its slot `timing` decides

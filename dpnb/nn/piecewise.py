@@ -62,7 +62,9 @@ class Moments:
         """Mean and variance of each channel of each batch entry, `[batch, channels]`."""
         size = channels // self.groups
         mean, variance = self.joined
-        return mean.expand(-1, size).reshape(batch, -1), variance.expand(-1, size).reshape(batch, -1)
+        return mean.expand(-1, size).reshape(batch, -1), variance.expand(-1, size).reshape(
+            batch, -1
+        )
 
 
 def _centre(values: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,9 +94,7 @@ class _Instead(TorchFunctionMode):
 def normalise(norm: nn.GroupNorm, x: Tensor, moments: Moments) -> Tensor:
     """`norm` of a strip of a map that has these `moments`; a new tensor."""
 
-    def group_norm(
-        x: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: float
-    ) -> Tensor:
+    def group_norm(x: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
         del groups
         return _affine(x, moments, weight, bias, eps)
 

@@ -10,12 +10,13 @@ import torch
 from dpnb.devices import Device, parse_device
 from dpnb.nn.kernels import op_name
 from dpnb.strategies.attention import AttentionSlicing, SliceSize, XFormers
+from dpnb.strategies.components import fuse, unfuse
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
-from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Slot
+from dpnb.strategies.vae import VaeSlicing, VaeTiling
 
 
 class Switches:
@@ -51,17 +52,11 @@ class Switches:
 
     def fuse_qkv_projections(self, unet: bool = True, vae: bool = True) -> None:
         """See `QKVFusion`; what is fused already stays so."""
-        fused = self.strategies.find(QKVFusion) or QKVFusion(False, False)
-        self.strategies.enable(QKVFusion(unet or fused.unet, vae or fused.vae))
+        fuse(self.strategies, unet=unet, vae=vae)
 
     def unfuse_qkv_projections(self, unet: bool = True, vae: bool = True) -> None:
         """Make query, key and value by three matrix products again."""
-        fused = self.strategies.find(QKVFusion) or QKVFusion(False, False)
-        left = QKVFusion(fused.unet and not unet, fused.vae and not vae)
-        if left.unet or left.vae:
-            self.strategies.enable(left)
-        else:
-            self.strategies.disable(QKVFusion)
+        unfuse(self.strategies, unet=unet, vae=vae)
 
     def enable_layerwise_casting(self, storage_dtype: torch.dtype | str = "float8_e4m3fn") -> None:
         """See `LayerwiseCasting`."""
@@ -82,6 +77,24 @@ class Switches:
     def disable_xformers_memory_efficient_attention(self) -> None:
         """Compute attention with torch's fused kernel."""
         self.strategies.disable(XFormers)
+
+    def enable_vae_slicing(self) -> None:
+        """See `VaeSlicing`."""
+        self.strategies.enable(VaeSlicing())
+
+    def disable_vae_slicing(self) -> None:
+        """Decode and encode a batch at once."""
+        self.strategies.disable(VaeSlicing)
+
+    def enable_vae_tiling(
+        self, tile: int | None = None, spill: bool = False, blended: bool = False
+    ) -> None:
+        """See `VaeTiling`."""
+        self.strategies.enable(VaeTiling(tile, spill, blended))
+
+    def disable_vae_tiling(self) -> None:
+        """Decode and encode whole pictures."""
+        self.strategies.disable(VaeTiling)
 
     def enable_model_cpu_offload(
         self, gpu_id: int | None = None, device: Device | None = None

@@ -10,6 +10,7 @@ from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
+from dpnb.strategies.vae import VaeSlicing, VaeTiling
 
 CATALOG: tuple[type[Strategy], ...] = (
     ModelOffload,
@@ -22,4 +23,6 @@ CATALOG: tuple[type[Strategy], ...] = (
     LayerwiseCasting,
     ChannelsLast,
     FreeU,
+    VaeTiling,
+    VaeSlicing,
 )

@@ -49,9 +49,13 @@ class Strategy(ABC):
     """A reversible change to a pipeline that trades memory, latency or quality."""
 
     slot: ClassVar[Slot]
-    effect: ClassVar[Effect] = Effect.EXACT
     relieves: ClassVar[frozenset[str]] = frozenset()
     """The stages of a run whose memory it lowers: "text", "denoising", "decoding"."""
+
+    @property
+    def effect(self) -> Effect:
+        """What it does to the picture."""
+        return Effect.EXACT
 
     @abstractmethod
     def apply(self, host: Host, undo: Undo) -> None:

@@ -1,0 +1,83 @@
+"""How the autoencoder is run: in strips or tiles, and one picture after the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from dpnb.models.autoencoder import AutoencoderKL
+from dpnb.models.blended import latents_of
+from dpnb.models.coders import SlicedCoder, TiledCoder
+from dpnb.strategies.host import Host
+from dpnb.strategies.strategy import Effect, Slot, Strategy
+from dpnb.strategies.undo import Undo
+
+MISSING = "{} needs an autoencoder of dpnb's; there is none here."
+
+
+@dataclass(frozen=True, repr=False)
+class VaeTiling(Strategy):
+    """Decode and encode in strips of rows: the same picture in less memory, at any height.
+
+    Args:
+        tile: rows of a strip; a number that suits the picture by default. With `blended`, the side
+            of a tile in pixels.
+        spill: whether feature maps wait outside the device, so that its memory holds a few strips
+            at any height.
+        blended: code overlapping tiles by themselves and blend their edges: quicker than strips
+            that are spilled, but tiles do not know of one another, which shifts their tone.
+    """
+
+    tile: int | None = None
+    spill: bool = False
+    blended: bool = False
+    slot: ClassVar = Slot.CODER
+    relieves: ClassVar = frozenset({"decoding"})
+
+    def __post_init__(self) -> None:
+        self._coder()
+
+    @property
+    def effect(self) -> Effect:
+        """See the base class."""
+        return Effect.APPROXIMATE if self.blended else Effect.EXACT
+
+    def obstacle(self, host: Host) -> str | None:
+        """See the base class."""
+        networks = list(host.modules_of(AutoencoderKL))
+        if not networks:
+            return MISSING.format("VaeTiling")
+        if self.blended and self.tile is not None:
+            for vae in networks:
+                try:
+                    latents_of(vae, self.tile, self.tile)
+                except ValueError as error:
+                    return str(error)
+        return None
+
+    def apply(self, host: Host, undo: Undo) -> None:
+        """Fill the slot of every autoencoder."""
+        for vae in host.modules_of(AutoencoderKL):
+            undo.set(vae, "coder", self._coder())
+
+    def _coder(self) -> TiledCoder:
+        return TiledCoder(self.tile, self.spill, self.blended)
+
+
+@dataclass(frozen=True, repr=False)
+class VaeSlicing(Strategy):
+    """Decode and encode the pictures of a batch one after the other."""
+
+    slot: ClassVar = Slot.CODER_WRAPPER
+    relieves: ClassVar = frozenset({"decoding"})
+
+    def obstacle(self, host: Host) -> str | None:
+        """See the base class."""
+        if next(host.modules_of(AutoencoderKL), None) is None:
+            return MISSING.format("VaeSlicing")
+        return None
+
+    def apply(self, host: Host, undo: Undo) -> None:
+        """Wrap what fills the slot of every autoencoder."""
+        for vae in host.modules_of(AutoencoderKL):
+            undo.set(vae, "coder", SlicedCoder(vae.coder))
