@@ -74,15 +74,12 @@ class Lap(NamedTuple):
 
 
 def laps(length: int, tile: int, overlap: int) -> list[Lap]:
-    """Tiles of `tile` that overlap by `overlap` and cover `length`."""
+    """As few tiles as cover `length`; each overlaps the one before, and the last may be shorter."""
     stride = tile - overlap
-    starts = range(0, length, stride)
-    return [
-        Lap(
-            start,
-            min(start + tile, length),
-            min(stride, length - start),
-            min(overlap, length - start) if start else 0,
-        )
-        for start in starts
+    last = max(-(-(length - tile) // stride), 0) * stride
+    inner = [
+        Lap(start, start + tile, stride, overlap if start else 0)
+        for start in range(0, last, stride)
     ]
+    rest = length - last
+    return [*inner, Lap(last, length, rest, min(overlap, rest) if last else 0)]

@@ -6,7 +6,7 @@ the whole map is replaced while it runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -34,43 +34,44 @@ class Moments:
 
     def __init__(self, groups: int) -> None:
         self.groups = groups
+        self._shape: Sequence[int] = ()
         self._counts: list[int] = []
         self._means: list[Tensor] = []
         self._squares: list[Tensor] = []
 
     def add(self, strip: Tensor) -> None:
         """Take `[batch, channels, rows, width]` in."""
+        self._shape = strip.shape[:2]
         values = strip.reshape(strip.shape[0] * self.groups, -1)
         at_once = max(PIECE.get(strip.device.type, LARGEST_PIECE) // values.shape[1], 1)
-        parts = [_centre(piece.float()) for piece in values.split(at_once)]
-        means, squares = zip(*parts, strict=True)
+        for piece in values.split(at_once):
+            mean, squares = _centre(piece.float())
+            self._means.append(mean)
+            self._squares.append(squares)
         self._counts.append(values.shape[1])
-        self._means.append(torch.cat(means))
-        self._squares.append(torch.cat(squares))
 
     @cached_property
-    def joined(self) -> tuple[Tensor, Tensor]:
-        """Mean and variance over all strips, each `[batch * groups, 1]`; none may come after."""
-        counts = torch.tensor(self._counts, dtype=torch.float32, device=self._means[0].device)
-        means, shares = torch.cat(self._means, dim=1), counts / counts.sum()
-        mean = (means * shares).sum(dim=1, keepdim=True)
-        within = torch.stack(self._squares, dim=1).sum(dim=1, keepdim=True) / counts.sum()
-        between = ((means - mean).square() * shares).sum(dim=1, keepdim=True)
-        return mean, within + between
-
-    def per_channel(self, batch: int, channels: int) -> tuple[Tensor, Tensor]:
-        """Mean and variance of each channel of each batch entry, `[batch, channels]`."""
-        size = channels // self.groups
-        mean, variance = self.joined
-        return mean.expand(-1, size).reshape(batch, -1), variance.expand(-1, size).reshape(
-            batch, -1
+    def per_channel(self) -> tuple[Tensor, Tensor]:
+        """Mean and variance of each channel, `[batch, channels]`, once all strips are in."""
+        means, squares = (
+            torch.cat(v).view(len(self._counts), -1) for v in (self._means, self._squares)
         )
+        counts = means.new_tensor(self._counts).unsqueeze(1)
+        shares = counts / counts.sum()
+        mean = (means * shares).sum(dim=0)
+        within = squares.sum(dim=0) / counts.sum()
+        between = ((means - mean).square() * shares).sum(dim=0)
+        return self._spread(mean), self._spread(within + between)
+
+    def _spread(self, values: Tensor) -> Tensor:
+        batch, channels = self._shape
+        return values.view(batch, -1).repeat_interleave(channels // self.groups, dim=1)
 
 
 def _centre(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Means `[rows, 1]`, and the sums of squared differences from them, `[rows]`."""
+    """Means of rows, and the sums of squared differences from them."""
     mean = values.mean(dim=1, keepdim=True)
-    return mean, (values - mean).square_().sum(dim=1)
+    return mean.flatten(), (values - mean).square_().sum(dim=1)
 
 
 class _Instead(TorchFunctionMode):
@@ -105,7 +106,7 @@ def normalise(norm: nn.GroupNorm, x: Tensor, moments: Moments) -> Tensor:
 def _affine(x: Tensor, moments: Moments, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     """Scale and shift every channel, in float32 whatever dtype `x` has."""
     batch, channels = x.shape[:2]
-    mean, variance = moments.per_channel(batch, channels)
+    mean, variance = moments.per_channel
     if x.dtype is not torch.float32:
         flat = x.reshape(1, batch * channels, *x.shape[2:])
         weight, bias = weight.float().repeat(batch), bias.float().repeat(batch)

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import dpnb
+from dpnb import AttentionSlicing, FreeU, QKVFusion, VaeSlicing, VaeTiling
+from dpnb.models.coders import DirectCoder, SlicedCoder, TiledCoder
+from dpnb.strategies.stack import stack_of
+from dpnb.strategies.strategy import StrategyError
+
+
+@pytest.fixture
+def pipe() -> Any:
+    return dpnb.random_pipeline("tiny-sd")
+
+
+def test_an_autoencoders_switches_are_its_pipelines(pipe: Any) -> None:
+    heard: list[Any] = []
+    pipe.strategies.subscribe(heard.append)
+    pipe.vae.enable_tiling(tile=8)
+    pipe.vae.enable_slicing()
+    assert pipe.strategies.active == heard[-1] == {VaeTiling(8), VaeSlicing()}
+    pipe.vae.disable_tiling()
+    pipe.vae.disable_slicing()
+    assert pipe.strategies.active == heard[-1] == frozenset()
+
+
+def test_a_unets_switches_are_its_pipelines(pipe: Any) -> None:
+    pipe.unet.set_attention_slice("max")
+    pipe.unet.enable_freeu(0.9, 0.2, 1.2, 1.4)
+    assert pipe.strategies.active == {AttentionSlicing("max"), FreeU(0.9, 0.2, 1.2, 1.4)}
+    pipe.unet.set_attention_slice(None)
+    pipe.unet.disable_freeu()
+    assert not pipe.strategies.active
+
+
+def test_fusing_one_network_leaves_the_other_as_it_is(pipe: Any) -> None:
+    pipe.vae.fuse_qkv_projections()
+    assert pipe.strategies.active == {QKVFusion(unet=False)}
+    pipe.unet.fuse_qkv_projections()
+    assert pipe.strategies.active == {QKVFusion()}
+    pipe.vae.unfuse_qkv_projections()
+    assert pipe.strategies.active == {QKVFusion(vae=False)}
+    pipe.unet.unfuse_qkv_projections()
+    assert not pipe.strategies.active
+
+
+def test_a_network_of_its_own_has_them_too() -> None:
+    vae = dpnb.random_pipeline("tiny-sd").vae.from_config(
+        dpnb.random_pipeline("tiny-sd").vae.config
+    )
+    vae.enable_tiling()
+    vae.enable_slicing()
+    assert vae.coder == SlicedCoder(TiledCoder())
+    assert stack_of(vae, "vae").active == {VaeTiling(), VaeSlicing()}
+    vae.disable_slicing()
+    vae.disable_tiling()
+    assert vae.coder == DirectCoder()
+
+
+@pytest.mark.parametrize("name", ["vae", "unet"])
+def test_xformers_is_asked_for_one_network(pipe: Any, name: str) -> None:
+    network = getattr(pipe, name)
+    network.disable_xformers_memory_efficient_attention()
+    with pytest.raises(StrategyError, match=r"[xX][fF]ormers"):
+        network.enable_xformers_memory_efficient_attention()
+    assert not pipe.strategies.active

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dpnb.nn import piecewise
+from dpnb.nn.piecewise import Moments, convolve, normalise
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
+
+
+def group_norm(dtype: torch.dtype = torch.float32) -> nn.GroupNorm:
+    norm = nn.GroupNorm(4, 8)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    return norm.to(dtype)
+
+
+def moments_of(x: Tensor, rows: int, groups: int = 4) -> Moments:
+    moments = Moments(groups)
+    for strip in x.split(rows, dim=2):
+        moments.add(strip)
+    return moments
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("rows", [1, 2, 3, 7, 20])
+def test_strips_have_the_norm_of_the_whole_map(rows: int) -> None:
+    x, norm = torch.randn(2, 8, 7, 5) * 3 + 1, group_norm()
+    moments = moments_of(x, rows)
+    strips = [normalise(norm, strip, moments) for strip in x.split(rows, dim=2)]
+    torch.testing.assert_close(torch.cat(strips, dim=2), norm(x))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_normalised_in_single(dtype: torch.dtype) -> None:
+    x, norm = torch.randn(2, 8, 7, 5).to(dtype), group_norm(dtype)
+    ours, plain = normalise(norm, x, moments_of(x, 2)), norm(x)
+    exact = F.group_norm(x.float(), 4, norm.weight.float(), norm.bias.float())
+    assert ours.dtype is dtype
+    assert (ours - exact).abs().max() <= 1.01 * (plain - exact).abs().max()
+
+
+@torch.no_grad()
+def test_a_mean_far_from_zero_costs_no_precision() -> None:
+    x = torch.randn(1, 8, 64, 64) + 1000
+    _, variance = moments_of(x, 8).per_channel
+    exact = x.double().reshape(4, -1).var(dim=1, correction=0).repeat_interleave(2)
+    torch.testing.assert_close(variance[0].double(), exact, rtol=1e-5, atol=0)
+
+
+@torch.no_grad()
+def test_large_strips_are_centred_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.randn(3, 8, 6, 5)
+    whole = moments_of(x, 3).per_channel
+    monkeypatch.setitem(piecewise.PIECE, "cpu", 40)
+    for one, other in zip(whole, moments_of(x, 3).per_channel, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@torch.no_grad()
+def test_strips_with_their_neighbours_are_convolved_as_the_whole_map() -> None:
+    x, conv = torch.randn(2, 3, 6, 5), nn.Conv2d(3, 4, 3, padding=1)
+    strips = [
+        convolve(conv, x[:, :, :3], above=1),
+        convolve(conv, x[:, :, 1:5]),
+        convolve(conv, x[:, :, 3:], below=1),
+    ]
+    torch.testing.assert_close(torch.cat(strips, dim=2), conv(x))
+
+
+@torch.no_grad()
+def test_hooks_see_every_call() -> None:
+    x, norm, conv = torch.randn(1, 8, 4, 4), group_norm(), nn.Conv2d(8, 8, 3, padding=1)
+    seen: list[nn.Module] = []
+    for layer in (norm, conv):
+        layer.register_forward_pre_hook(lambda module, args: seen.append(module))
+        layer.register_forward_hook(lambda module, args, out: seen.append(module))
+    convolve(conv, normalise(norm, x, moments_of(x, 4)), 1, 1)
+    assert seen == [norm, norm, conv, conv]
+
+
+@torch.no_grad()
+def test_weights_count_as_hooks_leave_them() -> None:
+    x, norm = torch.randn(1, 8, 4, 4), group_norm()
+
+    def double(module: nn.Module, args: object) -> None:
+        assert isinstance(module, nn.GroupNorm)
+        module.weight.data = module.weight.data * 2
+
+    expected = F.group_norm(x, 4, norm.weight * 2, norm.bias)
+    norm.register_forward_pre_hook(double)
+    torch.testing.assert_close(normalise(norm, x, moments_of(x, 2)), expected)
