@@ -115,4 +115,4 @@ def _mapped(like: Tensor) -> Tensor:
     with TemporaryFile() as file:
         file.truncate(like.nbytes)
         pages = np.frombuffer(mmap.mmap(file.fileno(), like.nbytes), dtype=np.uint8)
-    return torch.from_numpy(pages).view(like.dtype).view(like.shape)
+    return torch.from_numpy(pages.reshape(*like.shape[:-1], -1)).view(like.dtype)

@@ -191,14 +191,14 @@ def test_one_picture_is_not_sliced() -> None:
 
 @torch.no_grad()
 def test_the_store_counts_what_is_spilled_and_the_meter_does_not() -> None:
-    vae, z = autoencoder(), latents(16, 16)
+    vae, z = autoencoder(**TINY | {"mid_block_add_attention": False}), latents(64, 4)
     peaks = []
     for coder in (held := TiledCoder(4), spilled := TiledCoder(4, spill=True)):
         with TensorMeter() as meter:
             coder.decode(vae, z)
         peaks.append(meter.peak)
     assert held.store.peak == 0
-    assert peaks[1] < 0.5 * peaks[0]
+    assert peaks[1] < 0.3 * peaks[0]
     assert peaks[0] - peaks[1] < spilled.store.peak < peaks[0]
 
 
