@@ -8,9 +8,11 @@ Run with `python -m tests.benchmarks.bench_tiling [512] [1024] [memory]`.
 
 from __future__ import annotations
 
+import statistics
 import sys
-from collections.abc import Callable
-from typing import Any
+import time
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import diffusers
 import torch
@@ -23,46 +25,54 @@ from dpnb.models.coders import Coder, DirectCoder, TiledCoder
 from dpnb.pipelines.architectures import ARCHITECTURES
 from dpnb.units import format_bytes
 from tests.benchmarks.bench_networks import pair
-from tests.benchmarks.compare import compare
+
+Decode: TypeAlias = Callable[[], Tensor]
 
 SETTINGS = dict(ARCHITECTURES["sd15"].vae)
 """The shape of the autoencoder."""
 
 
 def bench(side: int, rounds: int) -> None:
-    """Decode one picture of `side` pixels in every way, in turn with the plain one."""
+    """Decode one picture of `side` pixels in every way, turn by turn."""
     torch.set_num_threads(1)
     ours, theirs = pair(AutoencoderKL, diffusers.AutoencoderKL, SETTINGS)
     z = torch.randn(1, 4, side // 8, side // 8, generator=torch.Generator().manual_seed(0))
+    theirs.tile_sample_min_size, theirs.tile_latent_min_size = 256, 32
 
-    def whole() -> Any:
-        return DirectCoder().decode(ours, z)
+    def by(coder: Coder) -> Decode:
+        return lambda: coder.decode(ours, z)
 
-    for coder in (TiledCoder(), TiledCoder(spill=True), TiledCoder(256, blended=True)):
-        _report(f"{side} {coder}", lambda coder=coder: coder.decode(ours, z), whole, rounds)
-
-    def their_tiles() -> Any:
-        return theirs.decode(z).sample
-
-    def their_whole() -> Any:
-        theirs.disable_tiling()
-        out = theirs.decode(z).sample
+    def their_tiles() -> Tensor:
         theirs.enable_tiling()
+        out: Tensor = theirs.decode(z).sample
+        theirs.disable_tiling()
         return out
 
-    theirs.enable_tiling()
-    theirs.tile_sample_min_size, theirs.tile_latent_min_size = 256, 32
-    _report(f"{side} diffusers' tiles", their_tiles, their_whole, rounds)
+    coders = (TiledCoder(), TiledCoder(spill=True), TiledCoder(256, blended=True))
+    _report(side, rounds, by(DirectCoder()), {str(coder): by(coder) for coder in coders})
+    _report(side, rounds, lambda: theirs.decode(z).sample, {"diffusers' tiles": their_tiles})
 
 
-def _report(
-    name: str, tiled: Callable[[], Tensor], whole: Callable[[], Tensor], rounds: int
-) -> None:
+def _report(side: int, rounds: int, whole: Decode, ways: Mapping[str, Decode]) -> None:
+    """Print each way's median processor time over that of `whole`, and its difference."""
     plain = whole()
-    difference = (tiled() - plain).abs().max() / (plain.max() - plain.min())
+    spread = plain.max() - plain.min()
+    differences = {name: (way() - plain).abs().max() / spread for name, way in ways.items()}
     del plain
-    ratio = compare(tiled, whole, rounds=rounds, warm_up=0).ratio
-    print(f"{name:60} time {ratio:.2f} of whole   difference {difference:.1e} of range", flush=True)
+    times: dict[str, list[float]] = {name: [] for name in ("whole", *ways)}
+    for _ in range(rounds):
+        for name, way in {"whole": whole, **ways}.items():
+            started = time.process_time()
+            way()
+            times[name].append(time.process_time() - started)
+    base = statistics.median(times["whole"])
+    for name, difference in differences.items():
+        ratio = statistics.median(times[name]) / base
+        print(
+            f"{side} {name:50} time {ratio:.2f} of whole ({base:.1f} s)   "
+            f"difference {difference:.1e} of the range",
+            flush=True,
+        )
 
 
 def bench_memory() -> None:
@@ -91,7 +101,7 @@ def _peak(coder: Coder, side: int, dtype: torch.dtype) -> int:
         z = torch.empty(1, 4, side // 8, side // 8, dtype=dtype)
         with TensorMeter() as meter:
             coder.decode(vae, z)
-    return meter.peak
+    return int(meter.peak)
 
 
 if __name__ == "__main__":
@@ -100,4 +110,4 @@ if __name__ == "__main__":
             if part == "memory":
                 bench_memory()
             else:
-                bench(int(part), rounds=3 if int(part) <= 512 else 1)
+                bench(int(part), rounds=3 if int(part) < 512 else 1)

@@ -28,7 +28,7 @@ def autoencoder(dtype: torch.dtype = torch.float32, **settings: Any) -> Autoenco
         vae = AutoencoderKL(**(settings or TINY))
     fill(vae, torch.float32, generator)
     for parameter in vae.parameters():
-        parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
+        parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator)
     return vae.to(dtype)
 
 
@@ -157,6 +157,7 @@ def test_gradients_are_those_of_the_plain_path() -> None:
     for coder in (DirectCoder(), TiledCoder(3)):
         given = z.clone().requires_grad_()
         coder.decode(vae, given).square().sum().backward()
+        assert given.grad is not None
         grads.append(given.grad)
     assert torch.equal(*grads)
 
