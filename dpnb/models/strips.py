@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ from dpnb.models.stores import Held, Kept, Store
 from dpnb.models.tiles import Band, doubled_from, seen_by
 from dpnb.nn.attention import PictureAttention
 from dpnb.nn.owned import add, silu
-from dpnb.nn.piecewise import Moments, convolve, normalise
+from dpnb.nn.piecewise import Moments, convolve, normalise, within
 from dpnb.nn.resample import Downsample, Upsample
 from dpnb.nn.resnet import ResnetBlock
 
@@ -139,17 +140,17 @@ def activated(norm: nn.GroupNorm, conv: nn.Conv2d, x: Strips) -> Strips:
 def residual(block: ResnetBlock, x: Strips) -> Strips:
     """A residual block without time embedding."""
     x.settle(block.norm1)
-    first = _active(block.norm1, block.conv1, x.moments)
+    first = _active(block.norm1, block.conv1, x.moments, block)
     beside = x.beside() if block.adapts else x
 
     def begin(band: Band) -> Tensor:
         if not block.adapts:
             return _take(x, band, first, forget=False)
-        beside.put(block.conv_shortcut(x.rows(*band)))
+        beside.put(within(block, block.conv_shortcut, x.rows(*band)))
         return _take(x, band, first)
 
     h = x.then(begin).settle(block.norm2)
-    second = _active(block.norm2, block.conv2, h.moments)
+    second = _active(block.norm2, block.conv2, h.moments, block)
 
     def finish(band: Band) -> Tensor:
         y = add(_take(h, band, second), beside.rows(*band))
@@ -163,8 +164,18 @@ Layer = Callable[[Tensor, int, int], Tensor]
 """Rows with their neighbours, and how many of these are missing above and below → a strip."""
 
 
-def _active(norm: nn.GroupNorm, conv: nn.Conv2d, moments: Moments) -> Layer:
-    return lambda rows, *lacking: convolve(conv, silu(normalise(norm, rows, moments)), *lacking)
+def _active(
+    norm: nn.GroupNorm, conv: nn.Conv2d, moments: Moments, block: nn.Module | None = None
+) -> Layer:
+    """Norm, SiLU and convolution, within the block that they belong to."""
+
+    def layer(rows: Tensor, above: int, below: int) -> Tensor:
+        def compute(rows: Tensor) -> Tensor:
+            return convolve(conv, silu(normalise(norm, rows, moments)), above, below)
+
+        return compute(rows) if block is None else within(block, compute, rows)
+
+    return layer
 
 
 def _take(x: Strips, band: Band, layer: Layer, *, forget: bool = True) -> Tensor:
@@ -180,22 +191,21 @@ def attended(attention: PictureAttention, x: Strips) -> Strips:
     """Attention of all positions to all; keys and values are there as a whole, queries are not."""
     x.settle(attention.group_norm)
 
-    def project(band: Band) -> tuple[Tensor, Tensor, Tensor]:
-        normal = normalise(attention.group_norm, x.rows(*band), x.moments)
-        tokens = normal.flatten(2).transpose(1, 2)
+    def project(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        tokens = normalise(attention.group_norm, rows, x.moments).flatten(2).transpose(1, 2)
         return attention.projection(attention, tokens, tokens)
 
-    key, value = _keys_and_values(x.height, project)
+    key, value = _keys_and_values(attention, x, project)
     at_once = max(LARGEST_MATRIX * x.height // key.shape[1] // key[..., 0].numel(), 1)
 
-    def attend(band: Band) -> Tensor:
-        query, *_ = project(band)
-        here = x.rows(*band)
+    def attend(rows: Tensor) -> Tensor:
+        query, *_ = project(rows)
         found = attention.merge(attention.attend(query, key, value))
-        return add(found.transpose(1, 2).reshape(here.shape), here)
+        return add(found.transpose(1, 2).reshape(rows.shape), rows)
 
     def make(band: Band) -> Tensor:
-        out = stacked(map(attend, band.split(at_once)), band.height)
+        parts = (within(attention, attend, x.rows(*part)) for part in band.split(at_once))
+        out = stacked(parts, band.height)
         x.forget(band.stop)
         return out
 
@@ -203,16 +213,24 @@ def attended(attention: PictureAttention, x: Strips) -> Strips:
 
 
 def _keys_and_values(
-    height: int, project: Callable[[Band], tuple[Tensor, Tensor, Tensor]]
+    attention: PictureAttention,
+    x: Strips,
+    project: Callable[[Tensor], tuple[Tensor, Tensor, Tensor]],
 ) -> list[Tensor]:
     """Those of every position, `[batch, height * width, dim]`, written where they stay."""
     both: list[Tensor] = []
-    for band in Band(0, height).split(PROJECTED):
-        _, *parts = project(band)
-        width = parts[0].shape[1] // band.height
-        both = both or [p.new_empty(p.shape[0], height * width, p.shape[2]) for p in parts]
+
+    def fill(band: Band, rows: Tensor) -> Tensor:
+        _, *parts = project(rows)
+        width = rows.shape[3]
+        if not both:
+            both.extend(p.new_empty(p.shape[0], x.height * width, p.shape[2]) for p in parts)
         for whole, part in zip(both, parts, strict=True):
             whole[:, band.start * width : band.stop * width] = part
+        return rows
+
+    for band in Band(0, x.height).split(PROJECTED):
+        within(attention, partial(fill, band), x.rows(*band))
     return both
 
 
@@ -224,11 +242,12 @@ def upsampled(upsample: Upsample, x: Strips) -> Strips:
         seen = seen_by(band)
         here = seen.within(height)
         source = doubled_from(here)
-        out = convolve(
-            upsample.conv,
-            _double(x.rows(*source), here, source.start),
-            *seen.beyond(height),
-        )
+
+        def compute(rows: Tensor) -> Tensor:
+            doubled = _double(rows, here, source.start)
+            return convolve(upsample.conv, doubled, *seen.beyond(height))
+
+        out = within(upsample, compute, x.rows(*source))
         x.forget((band.stop - 1) // 2)
         return out
 
@@ -254,6 +273,6 @@ def downsampled(downsample: Downsample, x: Strips) -> Strips:
         _, below = seen.beyond(x.height)
         rows = F.pad(x.rows(*seen.within(x.height)), (0, 1, 0, below))
         x.forget(seen.stop - 1)
-        return convolve(downsample.conv, rows)
+        return within(downsample, partial(convolve, downsample.conv), rows)
 
     return x.then(make, x.height // 2)

@@ -12,6 +12,8 @@ from dpnb.models import strips
 from dpnb.models.coders import Coder, DirectCoder, SlicedCoder, TiledCoder
 from dpnb.nn.attention import PictureAttention
 from dpnb.nn.kernels import SlicedKernel, sdpa
+from dpnb.nn.resample import Downsample, Upsample
+from dpnb.nn.resnet import ResnetBlock
 from dpnb.pipelines.architectures import ARCHITECTURES, fill
 
 TINY = dict(ARCHITECTURES["tiny-sd"].vae)
@@ -19,6 +21,8 @@ NARROW = dict(ARCHITECTURES["sd15"].vae) | {
     "block_out_channels": (8, 16, 32, 32),
     "norm_num_groups": 4,
 }
+
+BLOCKS = (ResnetBlock, PictureAttention, Upsample, Downsample)
 
 
 def autoencoder(dtype: torch.dtype = torch.float32, **settings: Any) -> AutoencoderKL:
@@ -121,17 +125,31 @@ def test_kernels_that_overwrite_queries_do_no_harm() -> None:
 
 
 @torch.no_grad()
-def test_every_layer_is_called() -> None:
+@pytest.mark.parametrize("coder", [DirectCoder(), TiledCoder(4), TiledCoder(4, spill=True)])
+def test_every_layer_is_called_within_its_block(coder: Coder) -> None:
     vae = autoencoder()
-    leaves = [m for m in vae.modules() if not list(m.children()) and list(m.parameters())]
+    blocks = [m for m in vae.modules() if isinstance(m, BLOCKS)]
+    leaves = {m for m in vae.modules() if not list(m.children()) and list(m.parameters())}
+    outer = {leaf: block for block in blocks for leaf in block.modules() if leaf in leaves}
+    entered: list[nn.Module] = []
     called: set[nn.Module] = set()
-    for leaf in leaves:
-        leaf.register_forward_pre_hook(lambda module, args: called.add(module))
-    for coder in (DirectCoder(), TiledCoder(4), TiledCoder(4, spill=True)):
-        called.clear()
-        coder.decode(vae, latents(4, 4))
-        coder.encode(vae, pictures(8, 8))
-        assert called == set(leaves)
+
+    def enter(module: nn.Module, _: object) -> None:
+        if module in leaves:
+            assert outer.get(module) in (None, *entered[-1:])
+            called.add(module)
+        else:
+            entered.append(module)
+
+    for module in (*blocks, *leaves):
+        module.register_forward_pre_hook(enter)
+    for block in blocks:
+        block.register_forward_hook(lambda *_: entered.pop() and None)
+    coder.decode(vae, latents(4, 4))
+    coder.encode(vae, pictures(8, 8))
+    assert called == leaves
+    assert not entered
+    assert not any("forward" in vars(block) for block in blocks)
 
 
 @torch.no_grad()

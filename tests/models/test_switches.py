@@ -6,7 +6,7 @@ import pytest
 
 import dpnb
 from dpnb import AttentionSlicing, FreeU, QKVFusion, VaeSlicing, VaeTiling
-from dpnb.models.coders import DirectCoder, SlicedCoder, TiledCoder
+from dpnb.models.coders import SlicedCoder, TiledCoder
 from dpnb.pipelines.architectures import ARCHITECTURES
 from dpnb.strategies.stack import stack_of
 from dpnb.strategies.strategy import StrategyError
@@ -49,16 +49,14 @@ def test_fusing_one_network_leaves_the_other_as_it_is(pipe: Any) -> None:
 
 
 def test_a_network_of_its_own_has_them_too() -> None:
-    vae = dpnb.random_pipeline("tiny-sd").vae.from_config(
-        dpnb.random_pipeline("tiny-sd").vae.config
-    )
+    vae = dpnb.AutoencoderKL(**ARCHITECTURES["tiny-sd"].vae)
     vae.enable_tiling()
     vae.enable_slicing()
     assert vae.coder == SlicedCoder(TiledCoder())
     assert stack_of(vae, "vae").active == {VaeTiling(), VaeSlicing()}
     vae.disable_slicing()
     vae.disable_tiling()
-    assert vae.coder == DirectCoder()
+    assert repr(vae.coder) == "DirectCoder()"
 
 
 @pytest.mark.parametrize("name", ["vae", "unet"])

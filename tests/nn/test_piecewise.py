@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dpnb.nn import piecewise
-from dpnb.nn.piecewise import Moments, convolve, normalise
+from dpnb.nn.piecewise import Moments, convolve, normalise, within
 
 
 @pytest.fixture(autouse=True)
@@ -97,3 +97,13 @@ def test_weights_count_as_hooks_leave_them() -> None:
     expected = F.group_norm(x, 4, norm.weight * 2, norm.bias)
     norm.register_forward_pre_hook(double)
     torch.testing.assert_close(normalise(norm, x, moments_of(x, 2)), expected)
+
+
+def test_a_block_has_its_own_work_back_whatever_happens() -> None:
+    block = nn.Linear(2, 2)
+    with pytest.raises(ZeroDivisionError):
+        within(block, lambda x: x / (1 // 0), torch.ones(2))
+    assert "forward" not in vars(block)
+    block.forward = replaced = lambda x: x + 1  # type: ignore[method-assign]
+    assert torch.equal(within(block, lambda x: x * 5, torch.ones(2)), torch.full((2,), 5.0))
+    assert block.forward is replaced
