@@ -17,6 +17,7 @@ from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
+from dpnb.strategies.vae import VaeTiling
 
 LINK = "simulated:64GiB/s"
 
@@ -27,6 +28,7 @@ SETTINGS: dict[type[Strategy], list[Strategy]] = {
     LayerwiseCasting: [LayerwiseCasting(), LayerwiseCasting("float16")],
     ModelOffload: [ModelOffload(LINK)],
     QKVFusion: [QKVFusion(), QKVFusion(vae=False)],
+    VaeTiling: [VaeTiling(), VaeTiling(1, spill=True), VaeTiling(blended=True)],
     SequentialOffload: [SequentialOffload(device=LINK), SequentialOffload("3MiB", LINK)],
 }
 """Where the default alone will not do."""

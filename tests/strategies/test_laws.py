@@ -66,12 +66,14 @@ def test_twice_is_once(strategy: Strategy, pipe: Any) -> None:
 @pytest.mark.parametrize("strategy", SAMPLES, ids=repr)
 def test_an_exact_one_keeps_the_picture(strategy: Strategy, name: str, pipe: Any) -> None:
     pipe.strategies.enable(strategy)
-    difference = (draw(pipe) - PICTURES[name]).abs().max().item()
+    differences = (draw(pipe) - PICTURES[name]).abs()
+    difference = differences.max().item()
     match strategy.effect:
         case Effect.EXACT:
             assert difference <= 1e-5
         case Effect.APPROXIMATE:
-            assert 0 < difference <= 0.2
+            assert difference > 0
+            assert differences.mean() <= 0.05
         case Effect.STYLISTIC:
             assert difference > 1e-3
 
@@ -102,7 +104,7 @@ def test_failing_leaves_no_trace(
         edits = count_edits(patch)
         pipe.strategies.enable(strategy)
     pipe.strategies.use([])
-    for last in {1, len(edits) // 2, len(edits)}:
+    for last in {1, len(edits) // 2 or 1, len(edits)}:
         with monkeypatch.context() as patch:
             count_edits(patch, last)
             with pytest.raises(ZeroDivisionError):
