@@ -83,10 +83,14 @@ class Shared:
             raise
         self.applied.append(Applied(strategy, undo))
         if self.is_running:
-            for watcher in undo.watchers:
-                watcher.begin()
-                if self.timesteps is not None:
-                    watcher.scheduled(self.timesteps)
+            self.inform(undo.watchers)
+
+    def inform(self, watchers: Iterable[RunWatcher]) -> None:
+        """Tell `watchers` of the run in whose middle they join."""
+        for watcher in watchers:
+            watcher.begin()
+            if self.timesteps is not None:
+                watcher.scheduled(self.timesteps)
 
     @contextmanager
     def suspended(self) -> Iterator[None]:

@@ -151,9 +151,11 @@ class StrategyStack:
             watcher.before_step(index, total)
 
     def rest(self) -> None:
-        """Put away what strategies keep from step to step."""
+        """Put away what strategies keep from step to step; a run that goes on begins anew."""
         for watcher in reversed(self._shared.watchers):
             watcher.end()
+        if self._shared.is_running:
+            self._shared.inform(self._shared.watchers)
 
 
 def stack_of(network: nn.Module, name: str) -> StrategyStack:

@@ -43,7 +43,7 @@ class Streaming(RunWatcher):
         self.places: dict[PackedWeights, Place] = {}
         self.tenure: Tenure | None = None
         self._steps: Steps | None = None
-        self._caller: tuple[StreamedNetwork, Track] | None = None
+        self._caller: tuple[StreamedNetwork, str] | None = None
         self._depth = 0
         self._alone = 0
         self._latest: Mark | None = None
@@ -82,7 +82,7 @@ class Streaming(RunWatcher):
                 return
             self._open(network, method)
             yield
-            self._close()
+            self._close(network, method)
         except BaseException:
             if self._depth == 1:
                 self._abandon()
@@ -95,10 +95,10 @@ class Streaming(RunWatcher):
             self.settle()
         if self._steps is not None:
             self._steps.count(network)
-        self._caller = (network, network.track(method))
+        self._caller = (network, method)
 
-    def _close(self) -> None:
-        if self.tenure is not None and self._caller == (self.tenure.network, self.tenure.track):
+    def _close(self, network: StreamedNetwork, method: str) -> None:
+        if self.tenure is not None and self.tenure.track is network.track(method):
             self.tenure.end()
         if not self.is_running:
             self.settle()
@@ -187,9 +187,10 @@ class Streaming(RunWatcher):
 
     def _take_turn(self, network: StreamedNetwork) -> Tenure | None:
         """Give the device to the network that is called; `None` where another one keeps it."""
-        caller, track = self._caller or (network, None)
+        caller, method = self._caller or (network, None)
         if caller is not network:
             return None
+        track = None if method is None else network.track(method)
         is_its = self.tenure is not None and self.tenure.network is network
         is_same = self.tenure is not None and track in (None, self.tenure.track)
         is_busy = any(place.entered for place in self.places.values())
@@ -253,9 +254,9 @@ class Streaming(RunWatcher):
 
     def _await_copies(self) -> None:
         """Memory that is freed next may be used again only after copies that still write there."""
-        if self._latest is not None:
-            self._latest.wait()
-            self._latest = None
+        latest, self._latest = self._latest, None
+        if latest is not None:
+            latest.wait()
 
     # --- ahead ---
 
