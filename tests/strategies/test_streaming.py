@@ -180,14 +180,23 @@ def test_every_method_has_an_order_of_its_own(network: Blocks, stack: StrategySt
     assert all(torch.equal(a, b) for a, b in zip(outputs, expected, strict=True))
 
 
+def calling(other: nn.Module) -> Callable[[Tensor], Tensor]:
+    """A call of `other`, which is not a child of whoever makes it."""
+
+    def call(x: Tensor) -> Tensor:
+        out: Tensor = other(x)
+        return out.sin()
+
+    return call
+
+
 def test_a_block_may_call_another_while_it_computes(network: Blocks, stack: StrategyStack) -> None:
     plain = Blocks()
     for one in (network, plain):
         for index in (0, 1, 3):
             block, other = one.blocks[index], one.blocks[index + 1]
             assert isinstance(block, Block)
-            # Not a child of it: the two are units side by side.
-            block.inner = (lambda other: lambda x: other(x).sin())(other)
+            block.inner = calling(other)
     with torch.no_grad():
         expected = plain(X)
     assert all(torch.equal(out, expected) for out in steps(stack, *[lambda: network(X)] * 3))
@@ -205,11 +214,11 @@ def test_a_part_of_the_network_may_be_called_by_itself(
     assert copied(stack) == ["3", "3", "3"]
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     pass
 
 
-@pytest.mark.parametrize("error", [Broken, KeyboardInterrupt])
+@pytest.mark.parametrize("error", [BrokenError, KeyboardInterrupt])
 @pytest.mark.parametrize("place", ["before", "inside", "after"])
 @pytest.mark.parametrize("in_a_run", [True, False])
 def test_an_error_in_the_middle_leaves_nothing_on_the_device(
@@ -228,12 +237,9 @@ def test_an_error_in_the_middle_leaves_nothing_on_the_device(
         handles.append(block.register_forward_hook(fail))
     else:
         block.inner = fail
-    with pytest.raises(error):
-        if in_a_run:
-            steps(stack, *[lambda: network(X)] * 2)
-        else:
-            with torch.no_grad():
-                network(X)
+    calls = [lambda: network(X)] * 2
+    with torch.no_grad(), pytest.raises(error):
+        steps(stack, *calls) if in_a_run else calls[0]()
     assert link_of(stack).held == 0
     for handle in handles:
         handle.remove()
@@ -253,10 +259,10 @@ def test_a_run_that_goes_on_after_an_error_computes_the_same(
 
     def broken_off() -> Tensor:
         def fail(x: Tensor) -> Tensor:
-            raise Broken
+            raise BrokenError
 
         block.inner = fail
-        with pytest.raises(Broken):
+        with pytest.raises(BrokenError):
             network(X)
         block.inner = torch.tanh
         return network(X)  # type: ignore[no-any-return]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -74,5 +75,5 @@ def test_as_many_units_stay_as_fit_and_evenly(room: int) -> None:
 def test_units_that_stay_are_not_side_by_side() -> None:
     stay = spread([10] * 30, 100)
     assert len(stay) == 10
-    assert max(b - a for a, b in zip(stay, stay[1:], strict=False)) <= 4
-    assert min(b - a for a, b in zip(stay, stay[1:], strict=False)) >= 2
+    assert max(b - a for a, b in pairwise(stay)) <= 4
+    assert min(b - a for a, b in pairwise(stay)) >= 2
