@@ -64,8 +64,8 @@ class ModelOffload(Strategy):
 class SequentialOffload(Strategy):
     """Keep weights on the host; the blocks of a network stream through a small part of the device.
 
-    While one block computes, those that follow come in. With a budget, as many as fit stay for a
-    run, evenly spread, and only the rest streams.
+    While one block computes, those that follow come in. With a budget, some stay for a run, evenly
+    spread, and the rest streams with more room to come in ahead.
 
     Args:
         budget: bytes of weights on the device, or text such as `"4GiB"`; without one, what the two
