@@ -19,6 +19,11 @@ class Denoiser(Protocol):
     scheduler: Any
 
     @property
+    def _execution_device(self) -> torch.device:
+        """Where the networks compute."""
+        ...
+
+    @property
     def interrupt(self) -> bool:
         """Whether to stop before the next step."""
         ...
@@ -65,6 +70,8 @@ def denoise(
         if pipe.interrupt:
             return
         pipe.before_step(index, len(timesteps))
+        follow(pipe._execution_device, tensors, pipe.scheduler)
+        t = t.to(tensors["latents"].device)
         latents, guided = tensors["latents"], pipe.do_classifier_free_guidance
         pair = torch.cat((latents, latents)) if guided else latents
         noise_pred = pipe.predict_noise(pipe.scheduler.scale_model_input(pair, t), t, tensors)
@@ -74,6 +81,30 @@ def denoise(
         tensors["latents"] = step[0]
         del latents, pair, noise_pred, step
         yield Step(Stage.DENOISING, index, len(timesteps), t, tensors["latents"])
+
+
+def follow(device: torch.device, tensors: dict[str, Tensor], scheduler: Any) -> None:
+    """Move a run's tensors to where the networks compute, when that has changed on the way.
+
+    Args:
+        device: where they compute.
+        tensors: the latents, and what the prediction is conditioned on.
+        scheduler: what it remembers of former steps moves too; what it keeps elsewhere stays.
+    """
+    former = tensors["latents"].device
+    if device.type == former.type and device.index in (None, former.index):
+        return
+    for name, tensor in tensors.items():
+        tensors[name] = tensor.to(device)
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, list):
+            return [moved(item) for item in value]
+        is_here = isinstance(value, Tensor) and value.device == former
+        return value.to(device) if is_here else value
+
+    state = vars(scheduler)
+    state.update({name: moved(value) for name, value in state.items()})
 
 
 def guide(noise_pred: Tensor, scale: float, rescale: float = 0.0) -> Tensor:

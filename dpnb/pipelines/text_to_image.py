@@ -14,7 +14,7 @@ from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.nn.embeddings import guidance_embedding
 from dpnb.pipelines.arguments import Arguments
-from dpnb.pipelines.denoise import denoise, set_timesteps, step_settings
+from dpnb.pipelines.denoise import denoise, follow, set_timesteps, step_settings
 from dpnb.pipelines.pipeline import DiffusionPipeline
 from dpnb.pipelines.steps import Stage, Step
 from dpnb.pipelines.watching import Run, watched
@@ -171,6 +171,7 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
                 if done == step.total or (done > first and done % self.scheduler.order == 0):
                     bar.update()
                 yield Step(step.stage, step.index, step.total, step.timestep, latents)
+        follow(self._execution_device, tensors, self.scheduler)
         latents = tensors["latents"]
         tensors.clear()
         yield Step(Stage.DECODING, 0, 1, None, latents, self.decode_latents(latents, arguments))

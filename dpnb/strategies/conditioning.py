@@ -18,7 +18,7 @@ from dpnb.strategies.host import Host
 from dpnb.strategies.strategy import Slot, Strategy
 from dpnb.strategies.undo import RunWatcher, Undo
 
-Key: TypeAlias = tuple[tuple[int, tuple[int, ...], int], ...]
+Key: TypeAlias = tuple[object, ...]
 
 
 @dataclass(frozen=True, repr=False)
@@ -161,7 +161,7 @@ class TimeMemory(RunWatcher):
             self.key = None
             return self._embed(sample, timestep, condition, added)
         inputs = [*([] if condition is None else [condition]), *(added or {}).values()]
-        key = (*(part for tensor in inputs for part in identity(tensor)), *batch_of(sample))
+        key = (*map(identity, inputs), sample.shape[0], sample.device)
         if key != self.key:
             self._prepare(sample, condition, added)
             self.key, self.kept = key, inputs
@@ -189,7 +189,8 @@ class TimeMemory(RunWatcher):
     ) -> None:
         """Compute the embeddings of all steps, then all shifts, block by block."""
         assert self.timesteps is not None
-        self.times = [self._embed(sample, t, condition, added) for t in self.timesteps]
+        timesteps = self.timesteps.to(sample.device)
+        self.times = [self._embed(sample, t, condition, added) for t in timesteps]
         self.shifts.clear()
         for block in self.blocks:
             with self.guests.invited([block.time_emb_proj], sample.device):
@@ -199,12 +200,7 @@ class TimeMemory(RunWatcher):
 def identity(tensor: Tensor) -> Key:
     """What tells a tensor from another, as long as it lives, and from itself once changed."""
     version = 0 if tensor.is_inference() else tensor._version
-    return ((tensor.data_ptr(), (*tensor.shape, *tensor.stride()), version),)
-
-
-def batch_of(sample: Tensor) -> Key:
-    """What of a sample decides the shape of embeddings."""
-    return ((0, (sample.shape[0],), 0),)
+    return tensor.data_ptr(), tensor.device, *tensor.shape, *tensor.stride(), version
 
 
 def _key_value_layers(attention: Attention) -> list[nn.Module]:

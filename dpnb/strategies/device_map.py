@@ -91,7 +91,7 @@ class DeviceMap(Strategy):
 
     def execution_device(self, host: Host) -> torch.device | None:
         """Where latents are: on the first accelerator of the map."""
-        return _first([seat.device for seat in self.seats(host)])
+        return host.meeting_place or _first([seat.device for seat in self.seats(host)])
 
     def apply(self, host: Host, undo: Undo) -> None:
         """Move weights, and let tensors follow them."""
@@ -99,6 +99,7 @@ class DeviceMap(Strategy):
         device = _first([seat.device for seat in seats])
         for seat in seats:
             dispatch(seat, device, self.offload_folder, host.is_guest, undo)
+        undo.set(host, "meeting_place", device)
 
     def placement(self, host: Host) -> dict[str, str]:
         """Component, or part of one → where its weights are."""

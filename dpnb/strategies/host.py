@@ -59,6 +59,7 @@ class Host:
 
     Attributes:
         guests: weights that a strategy looks after by itself; placements leave them alone.
+        meeting_place: where tensors are between two components that a device map has parted.
         link: what brings weights to the device, while a placement keeps them on the host.
     """
 
@@ -66,6 +67,7 @@ class Host:
         self._members: list[ref[Any]] = []
         self.guests: list[Guests] = []
         self.link: Link | None = None
+        self.meeting_place: torch.device | None = None
 
     def is_guest(self, tensor: Tensor) -> bool:
         """Whether a strategy looks after this parameter by itself."""
