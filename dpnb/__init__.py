@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from dpnb.strategies.placement import ModelOffload, SequentialOffload
     from dpnb.strategies.plans import plan_from_json, plan_to_json, plan_to_python
     from dpnb.strategies.projection import QKVFusion
+    from dpnb.strategies.relief import OutOfMemoryError
     from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
     from dpnb.strategies.vae import VaeSlicing, VaeTiling
 
@@ -70,6 +71,7 @@ _HOMES = {
     "XFormers": "dpnb.strategies.attention",
     "ModelOffload": "dpnb.strategies.placement",
     "DeviceMap": "dpnb.strategies.device_map",
+    "OutOfMemoryError": "dpnb.strategies.relief",
     "SequentialOffload": "dpnb.strategies.placement",
     "QKVFusion": "dpnb.strategies.projection",
     "ConditioningCache": "dpnb.strategies.conditioning",
@@ -101,6 +103,7 @@ __all__ = [
     "LMSDiscreteScheduler",
     "LayerwiseCasting",
     "ModelOffload",
+    "OutOfMemoryError",
     "PNDMScheduler",
     "QKVFusion",
     "SequentialOffload",

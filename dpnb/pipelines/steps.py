@@ -36,3 +36,11 @@ class Step:
     timestep: Tensor | None = None
     latents: Tensor | None = None
     output: Any = None
+
+
+def stage_after(step: Step, is_interrupted: bool) -> Stage | None:
+    """What a run turns to after `step`; `None` where that was its end."""
+    if step.stage is Stage.DECODING:
+        return None
+    is_last = step.stage is Stage.DENOISING and step.index + 1 == step.total
+    return Stage.DECODING if is_last or is_interrupted else Stage.DENOISING

@@ -16,6 +16,7 @@ from dpnb.nn.embeddings import guidance_embedding
 from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.denoise import denoise, follow, set_timesteps, step_settings
 from dpnb.pipelines.pipeline import DiffusionPipeline
+from dpnb.pipelines.relief import advised
 from dpnb.pipelines.steps import Stage, Step
 from dpnb.pipelines.watching import Run, watched
 
@@ -140,8 +141,11 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         arguments.check(self._callback_tensor_inputs, self._execution_device, self.vae_scale_factor)
         return watched(Run(self), self._run(arguments), self.listeners)
 
-    @torch.no_grad()
     def _run(self, arguments: Arguments) -> Generator[Step, None, None]:
+        yield from advised(self, self._within(arguments), arguments.picture_count)
+
+    @torch.no_grad()
+    def _within(self, arguments: Arguments) -> Generator[Step, None, None]:
         with self.strategies.running():
             yield from self._steps(arguments, self._execution_device)
 

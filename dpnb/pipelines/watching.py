@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from dpnb.pipelines.steps import Stage, Step
+from dpnb.pipelines.steps import Stage, Step, stage_after
 
 if TYPE_CHECKING:
     from dpnb.pipelines.text_to_image import TextToImagePipeline
@@ -77,7 +77,7 @@ def _told(
             for listener in reversed(listeners):
                 listener.end_step(run, step)
             yield step
-            if (stage := _next_stage(run, step)) is not None:
+            if (stage := stage_after(step, run.pipe.interrupt)) is not None:
                 _begin(run, stage, listeners)
 
 
@@ -90,10 +90,3 @@ def _ending(
     listener: RunListener, run: Run
 ) -> Callable[[type[BaseException] | None, BaseException | None, TracebackType | None], None]:
     return lambda _, error, __: listener.end_run(run, error)
-
-
-def _next_stage(run: Run, step: Step) -> Stage | None:
-    if step.stage is Stage.DECODING:
-        return None
-    is_last = step.stage is Stage.DENOISING and step.index + 1 == step.total
-    return Stage.DECODING if is_last or run.pipe.interrupt else Stage.DENOISING

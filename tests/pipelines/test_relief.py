@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import weakref
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import dpnb
+from dpnb.strategies.relief import RELIEF, relief
+from dpnb.strategies.strategy import Strategy
+from tests.strategies.pipes import LINK, build, draw
+
+STARVED = """
+import resource
+import numpy
+import torch
+import dpnb
+
+torch.set_num_threads(1)
+pipe = dpnb.DiffusionPipeline.from_pretrained("dpnb/emoji-64")
+pipe.set_progress_bar_config(disable=True)
+
+def draw(side):
+    generator = torch.Generator().manual_seed(0)
+    return pipe(
+        "red apple", height=side, width=side, num_inference_steps=1, output_type="np",
+        generator=generator,
+    ).images
+
+before = draw(64)
+pages = int(open("/proc/self/statm").read().split()[0])
+limit = pages * resource.getpagesize() + 500 * 2**20
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    draw(1024)
+except torch.OutOfMemoryError as error:
+    assert isinstance(error, dpnb.OutOfMemoryError), error
+    print(error.stage, error.relief)
+    print(str(error).partition(" (")[0])
+    kept = error
+assert pipe.strategies.active == frozenset()
+assert numpy.array_equal(draw(64), before)
+pipe.strategies.enable(kept.relief)
+print(draw(1024).shape)
+"""
+
+
+def test_the_switch_that_is_named_is_enough() -> None:
+    """In a process that is given too little memory for the decoder."""
+    result = subprocess.run(
+        [sys.executable, "-c", STARVED], capture_output=True, text=True, check=False
+    )
+    assert result.stdout.splitlines() == [
+        "decoding VaeTiling()",
+        "Memory ran out while the picture was decoded. Switch on "
+        "pipe.strategies.enable(dpnb.VaeTiling()) and run again.",
+        "(1, 1024, 1024, 3)",
+    ], result.stderr
+
+
+@pytest.fixture
+def pipe() -> Any:
+    return build("tiny-sd")
+
+
+def starve(pipe: Any, module: Any, error: Exception | None = None) -> dpnb.OutOfMemoryError:
+    """What a run says when memory runs out in `module`."""
+
+    def fail(*_: Any) -> None:
+        raise error or torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    handle = module.register_forward_hook(fail)
+    with pytest.raises(dpnb.OutOfMemoryError) as caught:
+        draw(pipe)
+    handle.remove()
+    return caught.value
+
+
+def test_the_stage_is_known(pipe: Any) -> None:
+    assert starve(pipe, pipe.text_encoder).stage == "text"
+    assert starve(pipe, pipe.unet).stage == "denoising"
+    said = starve(pipe, pipe.vae.decoder)
+    assert said.stage == "decoding"
+    assert str(said) == (
+        "Memory ran out while the picture was decoded. Switch on "
+        "pipe.strategies.enable(dpnb.VaeTiling()) and run again. (CUDA out of memory. Tried to "
+        "allocate 2.00 GiB)"
+    )
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError("no"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_memory_of_the_host_can_run_out_too(pipe: Any, error: Exception) -> None:
+    assert starve(pipe, pipe.unet, error).__cause__ is error
+
+
+def test_other_errors_pass(pipe: Any) -> None:
+    pipe.unet.register_forward_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        draw(pipe)
+
+
+def test_nothing_of_the_run_is_held_by_the_error(pipe: Any) -> None:
+    made: list[weakref.ref[Tensor]] = []
+    handle = pipe.unet.conv_in.register_forward_hook(lambda *a: made.append(weakref.ref(a[2])))
+    error = starve(pipe, pipe.unet)
+    handle.remove()
+    assert error.__cause__ is not None
+    assert [ref() for ref in made] == [None] * len(made) != []
+
+
+@pytest.mark.parametrize("stage", ["text", "denoising", "decoding"])
+def test_one_switch_after_the_other_is_named_until_there_is_none(pipe: Any, stage: str) -> None:
+    named: list[Strategy] = []
+    while (strategy := relief(pipe.strategies, stage, pictures=2)) is not None:
+        assert stage in strategy.relieves
+        named.append(strategy)
+        pipe.strategies.enable(strategy)
+    assert len(set(named)) == len(named)
+    assert named == [strategy for strategy in RELIEF if strategy in named]
+    assert named
+
+
+def test_a_batch_of_one_is_not_sliced(pipe: Any) -> None:
+    assert relief(pipe.strategies, "decoding", 1) == dpnb.VaeTiling()
+    assert relief(pipe.strategies, "decoding", 2) == dpnb.VaeSlicing()
+
+
+def test_what_is_on_is_not_given_up_for_less(pipe: Any) -> None:
+    pipe.strategies.use([dpnb.SequentialOffload(device=LINK), dpnb.VaeTiling(4, spill=True)])
+    assert relief(pipe.strategies, "decoding", 1) == dpnb.LayerwiseCasting()
+
+
+def test_with_everything_on_a_smaller_picture_is_left(pipe: Any) -> None:
+    pipe.strategies.use([dpnb.LayerwiseCasting()])
+    said = starve(pipe, pipe.unet)
+    assert said.relief is None
+    assert "Draw a smaller picture, or fewer at once." in str(said)
