@@ -86,8 +86,8 @@ class TiledCoder:
             of a tile in pixels.
         spill: whether feature maps wait outside the device, so that its memory holds a few strips
             at any height.
-        blended: code overlapping tiles by themselves and blend their edges. That needs the least
-            memory, but tiles do not know of one another, which shifts their tone.
+        blended: code overlapping tiles by themselves and blend their edges. Tiles do not know of
+            one another, which shifts their tone.
 
     Attributes:
         store: of what is spilled; it counts its bytes.

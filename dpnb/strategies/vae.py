@@ -24,8 +24,8 @@ class VaeTiling(Strategy):
             of a tile in pixels.
         spill: whether feature maps wait outside the device, so that its memory holds a few strips
             at any height.
-        blended: code overlapping tiles by themselves and blend their edges: quicker than strips
-            that are spilled, but tiles do not know of one another, which shifts their tone.
+        blended: code overlapping tiles by themselves and blend their edges. Tiles do not know of
+            one another, which shifts their tone.
     """
 
     tile: int | None = None

@@ -3,7 +3,7 @@
 Stable Diffusion's autoencoder with random weights in float32. diffusers' tiles of 256 pixels stand
 beside: smaller than its own default of 512, with which it would not tile a picture of 512 at all.
 
-Run with `python -m tests.benchmarks.bench_tiling [512] [1024] [memory]`.
+Run with `python -m tests.benchmarks.bench_tiling [256] [512] [1024] [memory]`.
 """
 
 from __future__ import annotations
