@@ -22,6 +22,7 @@ from dpnb.loading.keymaps import rename
 from dpnb.loading.selection import select_model
 from dpnb.loading.staging import staged
 from dpnb.loading.weights import NO_SLICES, Slices, find_weights, read_weights, write_weights
+from dpnb.models.switches import as_stored
 
 logger = logging.getLogger(__name__)
 
@@ -186,8 +187,11 @@ class Model(nn.Module, Configured):
         variant: str | None = None,
         max_shard_size: int | str | None = None,
     ) -> None:
-        """Write settings and weights into a folder; what stood there stays until all is written."""
-        with staged(Path(save_directory)) as folder:
+        """Write settings and weights into a folder; what stood there stays until all is written.
+
+        What is written does not depend on what is switched on.
+        """
+        with as_stored(self), staged(Path(save_directory)) as folder:
             self.save_config(folder)
             write_weights(
                 self.state_dict(),

@@ -6,6 +6,7 @@ networks, so that a network asks for them only when a switch is used.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import nn
@@ -15,6 +16,14 @@ from dpnb.nn.kernels import op_name
 if TYPE_CHECKING:
     from dpnb.strategies.attention import SliceSize
     from dpnb.strategies.stack import StrategyStack
+
+
+def as_stored(network: nn.Module) -> AbstractContextManager[None]:
+    """Within it nothing is switched on at a network, and its weights are as a file holds them."""
+    from dpnb.strategies.tie import tie_of
+
+    shared = tie_of(network).shared
+    return nullcontext() if shared is None else shared.suspended()
 
 
 class NetworkSwitches:

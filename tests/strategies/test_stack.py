@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 import dpnb
@@ -205,6 +206,17 @@ def test_what_is_saved_does_not_depend_on_what_is_on(
     again = values(loaded)
     assert all(torch.equal(again[key], known[key]) for key in known)
     assert torch.equal(draw(loaded), plain)
+
+
+@pytest.mark.parametrize("strategy", SAMPLES, ids=repr)
+def test_a_network_is_saved_as_a_pipeline_is(strategy: Strategy, pipe: Any, tmp_path: Path) -> None:
+    known = {key: value.clone() for key, value in pipe.unet.state_dict().items()}
+    pipe.strategies.enable(strategy)
+    pipe.unet.save_pretrained(tmp_path)
+    assert pipe.strategies.active == {strategy}
+    loaded = load_file(tmp_path / "diffusion_pytorch_model.safetensors")
+    assert loaded.keys() == known.keys()
+    assert all(torch.equal(loaded[key], known[key]) for key in known)
 
 
 @pytest.mark.parametrize("strategy", SAMPLES, ids=repr)
