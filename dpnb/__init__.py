@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dpnb.metering.trace import Trace
     from dpnb.models.autoencoder import AutoencoderKL
     from dpnb.models.unet import UNet2DConditionModel
+    from dpnb.models.unet_2d import UNet2DModel
     from dpnb.pipelines.architectures import random_pipeline
     from dpnb.pipelines.contact_sheet import contact_sheet
     from dpnb.pipelines.pipeline import DiffusionPipeline
@@ -48,6 +49,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "AutoencoderKL": "dpnb.models.autoencoder",
     "UNet2DConditionModel": "dpnb.models.unet",
+    "UNet2DModel": "dpnb.models.unet_2d",
     "DiffusionPipeline": "dpnb.pipelines.pipeline",
     "StableDiffusionPipeline": "dpnb.pipelines.stable_diffusion",
     "StableDiffusionXLPipeline": "dpnb.pipelines.stable_diffusion_xl",
@@ -113,6 +115,7 @@ __all__ = [
     "Step",
     "Trace",
     "UNet2DConditionModel",
+    "UNet2DModel",
     "UniPCMultistepScheduler",
     "VaeSlicing",
     "VaeTiling",

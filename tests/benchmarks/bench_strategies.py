@@ -12,6 +12,7 @@ from typing import Any
 
 import diffusers
 import torch
+from diffusers.models.attention_processor import AttnProcessor2_0
 from diffusers.utils.torch_utils import fourier_filter
 from torch import Tensor
 
@@ -60,7 +61,7 @@ def sliced(network: Any, size: Any, x: Tensor, t: Tensor, context: Tensor) -> No
     if isinstance(network, dpnb.UNet2DConditionModel):
         network.set_attention_slice(size)
     elif size is None:
-        network.set_default_attn_processor()
+        network.set_attn_processor(AttnProcessor2_0())
     else:
         network.set_attention_slice(size)
     network(x, t, context)
