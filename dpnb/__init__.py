@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dpnb.loading.quantization import Quantization
     from dpnb.metering.trace import Trace
     from dpnb.models.autoencoder import AutoencoderKL
     from dpnb.models.unet import UNet2DConditionModel
@@ -75,6 +76,7 @@ _HOMES = {
     "DeviceMap": "dpnb.strategies.device_map",
     "OutOfMemoryError": "dpnb.strategies.relief",
     "SequentialOffload": "dpnb.strategies.placement",
+    "Quantization": "dpnb.loading.quantization",
     "QKVFusion": "dpnb.strategies.projection",
     "ConditioningCache": "dpnb.strategies.conditioning",
     "LayerwiseCasting": "dpnb.strategies.storage",
@@ -108,6 +110,7 @@ __all__ = [
     "OutOfMemoryError",
     "PNDMScheduler",
     "QKVFusion",
+    "Quantization",
     "SequentialOffload",
     "StableDiffusionPipeline",
     "StableDiffusionXLPipeline",

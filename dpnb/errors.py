@@ -20,6 +20,10 @@ class ComponentError(DpnbError, ValueError):
     """A pipeline lacks a component, or was given one that it cannot use."""
 
 
+class QuantizationError(DpnbError, ValueError):
+    """Weights cannot be quantized as asked for, or not be used so as they are quantized."""
+
+
 class ForeignCodeError(DpnbError, ValueError):
     """A checkpoint names code that is neither dpnb's nor transformers'."""
 

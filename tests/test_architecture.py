@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "emoji": {"models", "schedulers", "pipelines", "loading", "nn"},
     "cli": {"pipelines", "emoji"},
     "__main__": {"cli"},
-    "__init__": {"models", "schedulers", "strategies", "pipelines", "metering"},
+    "__init__": {"loading", "models", "schedulers", "strategies", "pipelines", "metering"},
 }
 
 WHEN_USED = {"models/switches.py": {"strategies"}}
@@ -42,6 +42,8 @@ HOMES = {
     "huggingface_hub": {"loading"},
     "ipywidgets": {"widgets"},
     "xformers": {"nn"},
+    "torchao": {"loading"},
+    "bitsandbytes": {"loading"},
     "typer": {"cli"},
     "emoji": {"emoji"},
 }

@@ -17,6 +17,7 @@ from dpnb.loading.config import read_json
 from dpnb.loading.filenames import WeightName
 from dpnb.loading.info import LoadingInfo
 from dpnb.loading.keymaps import match_clip
+from dpnb.loading.quantization import Recipe, quietly
 from dpnb.loading.quiet import quiet_transformers
 from dpnb.loading.slices import Slice
 from dpnb.loading.weights import (
@@ -44,6 +45,7 @@ def load_part(
     variant: str | None = None,
     use_safetensors: bool | None = None,
     slices: Slices = NO_SLICES,
+    recipe: Recipe | None = None,
 ) -> tuple[Any, LoadingInfo]:
     """The component of class `cls` in `folder`, and how its weights agreed with it.
 
@@ -58,6 +60,7 @@ def load_part(
         variant: As for `find_weights`.
         use_safetensors: As for `find_weights`.
         slices: As for `find_weights`.
+        recipe: How transformers quantizes the weights as it loads them.
 
     Raises:
         CheckpointError: a file is missing or damaged, or the weights are not this model's.
@@ -72,10 +75,10 @@ def load_part(
         paths = find_weights(
             folder, STEM, variant=variant, use_safetensors=use_safetensors, slices=slices
         )
-        if _is_plain_clip(cls, folder):
+        if recipe is None and _is_plain_clip(cls, folder):
             model, info = _load_clip(cls, folder, paths, dtype, device)
         else:
-            model, info = _load_model(cls, folder, paths, dtype, device)
+            model, info = _load_model(cls, folder, paths, dtype, device, recipe)
     _check(cls, folder, info)
     return model.eval(), info
 
@@ -158,6 +161,7 @@ def _load_model(
     paths: tuple[WeightFile, ...],
     dtype: torch.dtype | None,
     device: torch.device | None,
+    recipe: Recipe | None,
 ) -> tuple[Any, LoadingInfo]:
     chosen: Any = "auto" if dtype is None else dtype
     if isinstance(paths[0], Slice):
@@ -172,14 +176,21 @@ def _load_model(
             "local_files_only": True,
         }
         place = folder
-    model, info = cls.from_pretrained(
-        place,
-        dtype=chosen,
-        ignore_mismatched_sizes=True,
-        output_loading_info=True,
-        **source,
-    )
-    return (model if device is None else model.to(device)), LoadingInfo(
+    if recipe is not None:
+        source |= {
+            "quantization_config": recipe.for_transformers(),
+            "device_map": {"": device or torch.device("cpu")},
+        }
+    with quietly():
+        model, info = cls.from_pretrained(
+            place,
+            dtype=chosen,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            **source,
+        )
+    is_placed = device is None or recipe is not None
+    return (model if is_placed else model.to(device)), LoadingInfo(
         missing=tuple(sorted(info["missing_keys"])),
         unexpected=tuple(sorted(info["unexpected_keys"])),
         mismatched=tuple(sorted(key[0] for key in info["mismatched_keys"])),

@@ -12,7 +12,7 @@ from weakref import ref
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
 
 from dpnb.metering.apart import is_apart
 from dpnb.metering.reading import Reading
@@ -72,7 +72,7 @@ class TensorMeter(TorchDispatchMode):
             if out is not NotImplemented:
                 return out
         out = func(*args, **kwargs)
-        if isinstance(out, Tensor) and _makes_new(func):
+        if isinstance(out, Tensor) and _makes_new(func) and not _wraps(out):
             self._measure(out.untyped_storage())
         else:
             self._compare(func, (args, kwargs), out)
@@ -114,9 +114,18 @@ def _makes_new(func: Callable[..., Any]) -> bool:
     return not schema.is_mutable and all(made.alias_info is None for made in schema.returns)
 
 
+def _wraps(tensor: Tensor) -> bool:
+    """Whether a tensor has no memory of its own, but is made of others that have."""
+    return is_traceable_wrapper_subclass(tensor)
+
+
 def _storages(tree: object) -> Iterator[torch.UntypedStorage]:
     """The storages of all tensors in nested tuples, lists and dictionaries."""
-    if isinstance(tree, Tensor):
+    if isinstance(tree, Tensor) and _wraps(tree):
+        wrapper: Any = tree
+        names, _ = wrapper.__tensor_flatten__()
+        yield from _storages([getattr(tree, name) for name in names])
+    elif isinstance(tree, Tensor):
         yield tree.untyped_storage()
     elif isinstance(tree, (tuple, list)):
         for branch in tree:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from dpnb.devices import Device, parse_device, parse_dtype
-from dpnb.errors import CheckpointError
+from dpnb.errors import CheckpointError, QuantizationError
 from dpnb.loading.building import assign, without_values
 from dpnb.loading.config import Configured, read_json, report_unknown
 from dpnb.loading.hub import HubOptions, fetch
@@ -23,6 +23,7 @@ from dpnb.loading.selection import select_model
 from dpnb.loading.staging import staged
 from dpnb.loading.weights import NO_SLICES, Slices, find_weights, read_weights, write_weights
 from dpnb.models.switches import as_stored
+from dpnb.nn.quantized import nbytes_of, quantization_of
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class Model(nn.Module, Configured):
     @property
     def nbytes(self) -> int:
         """Bytes of all parameters and buffers."""
-        return sum(t.numel() * t.element_size() for t in (*self.parameters(), *self.buffers()))
+        return nbytes_of(self)
 
     @classmethod
     def from_pretrained(
@@ -190,7 +191,11 @@ class Model(nn.Module, Configured):
         """Write settings and weights into a folder; what stood there stays until all is written.
 
         What is written does not depend on what is switched on.
+
+        Raises:
+            QuantizationError: the weights are quantized.
         """
+        self.check_saveable()
         with as_stored(self), staged(Path(save_directory)) as folder:
             self.save_config(folder)
             write_weights(
@@ -200,6 +205,19 @@ class Model(nn.Module, Configured):
                 variant=variant,
                 max_shard_size=max_shard_size,
                 safe_serialization=safe_serialization,
+            )
+
+    def check_saveable(self) -> None:
+        """See to it that the weights can be written.
+
+        Raises:
+            QuantizationError: they are quantized.
+        """
+        if (kind := quantization_of(self)) is not None:
+            raise QuantizationError(
+                f"{type(self).__name__} holds {kind} weights, and only full ones are saved; save "
+                "a pipeline that is loaded without quantization_config: what it is quantized to "
+                "can be made again at every loading."
             )
 
     def _materialise(self, names: tuple[str, ...], like: Tensor | None) -> None:

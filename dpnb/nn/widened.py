@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from dpnb.nn.quantized import is_wrapped
 
 
 @contextmanager
@@ -19,7 +22,7 @@ def widened(network: nn.Module, dtype: torch.dtype) -> Iterator[None]:
         for module in network.modules():
             if any(p.is_floating_point() for p in module.parameters(recurse=False)):
                 layer = _Widened(dtype)
-                undo.callback(layer.narrow)
+                undo.callback(layer.narrow, module)
                 undo.callback(module.register_forward_pre_hook(layer.widen).remove)
                 # Whoever stores the layer in another way takes back what it has lent after this.
                 handle = module.register_forward_hook(layer.narrow, prepend=True, always_call=True)
@@ -31,14 +34,21 @@ class _Widened:
     def __init__(self, dtype: torch.dtype) -> None:
         self._dtype = dtype
         self._stored: list[tuple[nn.Parameter, Tensor]] = []
+        self._quantized: dict[str, nn.Parameter] = {}
 
     def widen(self, module: nn.Module, _: object) -> None:
-        own = module.parameters(recurse=False)
-        self._stored = [(p, p.data) for p in own if p.is_floating_point()]
+        own = {n: p for n, p in module.named_parameters(recurse=False) if p.is_floating_point()}
+        self._quantized = {name: p for name, p in own.items() if is_wrapped(p)}
+        self._stored = [(p, p.data) for p in own.values() if not is_wrapped(p)]
         for parameter, stored in self._stored:
             parameter.data = stored.to(self._dtype)
+        for name, parameter in self._quantized.items():
+            values: Any = parameter.data
+            wide = nn.Parameter(values.dequantize().to(self._dtype), requires_grad=False)
+            module._parameters[name] = wide
 
-    def narrow(self, *_: object) -> None:
+    def narrow(self, module: nn.Module, *_: object) -> None:
         for parameter, stored in self._stored:
             parameter.data = stored
-        self._stored = []
+        module._parameters.update(self._quantized)
+        self._stored, self._quantized = [], {}

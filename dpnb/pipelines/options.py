@@ -11,11 +11,8 @@ import torch
 
 from dpnb.devices import parse_device, parse_dtype
 from dpnb.loading.hub import HubOptions
+from dpnb.loading.quantization import QuantizationPlan
 from dpnb.strategies.device_map import DeviceMap
-
-UNSERVED = {
-    "quantization_config": "load in half precision with dtype=torch.float16",
-}
 
 _OF_ONE = (
     "custom_pipeline",
@@ -24,6 +21,7 @@ _OF_ONE = (
     "hub",
     "load_connected_pipeline",
     "output_loading_info",
+    "quantization_config",
     "revision",
     "trust_remote_code",
 )
@@ -59,6 +57,8 @@ class LoadOptions:
         use_onnx: download ONNX files too; by default if the pipeline runs them. None of ours does.
         load_connected_pipeline: load the pipelines that the model card names, too; by default if
             the class asks for it.
+        quantization_config: how weights are stored in fewer bits, by component or for all big
+            networks, for example `{"unet": "int8"}`: see `QuantizationPlan.of`.
         hub: where files are fetched from.
     """
 
@@ -79,6 +79,7 @@ class LoadOptions:
     dduf_file: str | None = None
     use_onnx: bool | None = None
     load_connected_pipeline: bool | None = None
+    quantization_config: Any = None
     hub: HubOptions = field(default_factory=HubOptions)
 
     @classmethod
@@ -88,9 +89,6 @@ class LoadOptions:
         Raises:
             ValueError: an option asks for what is not served here, or contradicts another.
         """
-        for name, remedy in UNSERVED.items():
-            if arguments.get(name):
-                raise ValueError(f"{name}={arguments[name]!r} is not supported; {remedy}.")
         own = {f.name for f in fields(cls)} - {"hub"}
         hub = {f.name for f in fields(HubOptions)}
         options = cls(
@@ -103,7 +101,7 @@ class LoadOptions:
             raise ValueError(
                 'max_memory and offload_folder need a device map; add device_map="balanced".'
             )
-        rest = {k: v for k, v in arguments.items() if k not in own | hub | UNSERVED.keys()}
+        rest = {k: v for k, v in arguments.items() if k not in own | hub}
         return options, rest
 
     def for_another(self) -> dict[str, Any]:
@@ -135,6 +133,11 @@ class LoadOptions:
         if self.device_map is None or self.placement is not None:
             return None
         return parse_device(self.device_map)
+
+    @property
+    def quantization(self) -> QuantizationPlan:
+        """Which components are quantized; see `QuantizationPlan.of` for what it raises."""
+        return QuantizationPlan.of(self.quantization_config)
 
     @property
     def placement(self) -> DeviceMap | None:

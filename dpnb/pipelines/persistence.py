@@ -23,6 +23,8 @@ from dpnb.loading.hub import push as push_folder
 from dpnb.loading.index import Index
 from dpnb.loading.info import LoadingInfo
 from dpnb.loading.parts import load_part, save_part
+from dpnb.loading.quantization import QuantizationPlan, Recipe
+from dpnb.loading.quantizing import probe, quantize
 from dpnb.loading.registry import PIPELINES, library_of
 from dpnb.loading.staging import staged
 from dpnb.loading.weights import NO_SLICES, Slices
@@ -58,11 +60,11 @@ def load(
 ) -> Any:
     """See `DiffusionPipeline.from_pretrained`; `seen` are the pipelines that this one completes."""
     options, given = LoadOptions.split(arguments)
-    device = options.device
+    device, plan = options.device, options.quantization
     with opened(cls, name, options, given) as origin:
         kind = class_for(cls, origin, options)
         given |= connected_parts(kind, origin, options, given, seen)
-        parts, infos = load_parts(kind, origin, options, given, device)
+        parts, infos = load_parts(kind, origin, options, given, device, plan)
     known = {**kind.schema.settings, **origin.index.settings, **given}
     pipe = kind(**parts, **{name: known[name] for name in kind.schema.settings})
     pipe._name_or_path = name
@@ -79,6 +81,7 @@ def load_parts(
     options: LoadOptions,
     given: Mapping[str, Any],
     device: torch.device | None,
+    plan: QuantizationPlan,
 ) -> tuple[dict[str, Any], dict[str, LoadingInfo]]:
     """The components of a pipeline of class `kind`, and how the weights of each agreed with it."""
     schema, index = kind.schema, origin.index
@@ -89,13 +92,24 @@ def load_parts(
         if component not in given and (entry := index.components.get(component))
     }
     schema.check(kind.__name__, [*given, *classes])
+    networks = [name for name, part in classes.items() if issubclass(part, nn.Module)]
+    recipes = plan.recipes(networks)
+    for name, recipe in recipes.items():
+        where = torch.device("cpu") if device is None else device
+        probe(recipe, name, where, options.dtype_of(name) or torch.bfloat16)
     parts: dict[str, Any] = {}
     infos: dict[str, LoadingInfo] = {}
     for component in schema.components:
         if component in classes:
             folder, slices = origin.folder / component, origin.slices.get(component, NO_SLICES)
             parts[component], infos[component] = load_component(
-                classes[component], folder, component, options, device, slices
+                classes[component],
+                folder,
+                component,
+                options,
+                device,
+                slices,
+                recipes.get(component),
             )
         else:
             parts[component] = adopt(given.get(component))
@@ -144,6 +158,7 @@ def load_component(
     options: LoadOptions,
     device: torch.device | None,
     slices: Slices = NO_SLICES,
+    recipe: Recipe | None = None,
 ) -> tuple[Any, LoadingInfo]:
     """One component out of its folder, or out of the one above where it has none."""
     is_configured = issubclass(kind, (Model, Scheduler))
@@ -156,16 +171,19 @@ def load_component(
         )
     if issubclass(kind, Model):
         dtype = options.dtype_of(name)
-        return kind.load(
+        model, info = kind.load(
             folder,
             dtype="auto" if dtype is None else dtype,
-            device=device,
+            device=device if recipe is None else None,
             variant=options.variant,
             use_safetensors=options.use_safetensors,
             low_cpu_mem_usage=options.low_cpu_mem_usage,
             ignore_mismatched_sizes=options.ignore_mismatched_sizes,
             slices=slices,
         )
+        if recipe is not None:
+            quantize(model, recipe, name, device)
+        return model, info
     if issubclass(kind, Scheduler):
         return kind.from_pretrained(folder), LoadingInfo()
     return load_part(
@@ -176,6 +194,7 @@ def load_component(
         variant=options.variant,
         use_safetensors=options.use_safetensors,
         slices=slices,
+        recipe=recipe,
     )
 
 
@@ -202,6 +221,9 @@ def download(
 
 def save(pipe: DiffusionPipeline, folder: Path, options: SaveOptions) -> None:
     """See `DiffusionPipeline.save_pretrained`."""
+    for part in pipe.components.values():
+        if isinstance(part, Model):
+            part.check_saveable()
     if is_dduf(folder):
         save_dduf(pipe, folder, options)
         return

@@ -12,6 +12,8 @@ from torch import nn
 from typing_extensions import Self
 
 from dpnb.devices import parse_device
+from dpnb.errors import QuantizationError
+from dpnb.nn.quantized import nbytes_of, quantization_of
 from dpnb.pipelines import images, persistence, progress
 from dpnb.pipelines.options import SaveOptions
 from dpnb.pipelines.placement_record import PlacementRecord
@@ -109,7 +111,7 @@ class DiffusionPipeline(Switches):
             f"{type(self).__name__} on {self.device}, {str(self.dtype).removeprefix('torch.')}"
         ]
         for name, part in self.components.items():
-            size = f" ({format_bytes(_nbytes(part))})" if isinstance(part, nn.Module) else ""
+            size = f" ({_size(part)})" if isinstance(part, nn.Module) else ""
             lines.append(f"  {name}: {'none' if part is None else type(part).__name__}{size}")
         return "\n".join(lines)
 
@@ -184,6 +186,7 @@ class DiffusionPipeline(Switches):
         Raises:
             TypeError: an argument is neither a device nor a dtype.
             ValueError: one is given twice.
+            QuantizationError: it would cast quantized weights.
         """
         target, kind = _parse_to(args, device, dtype)
         on_cpu = (target or self.device).type == "cpu"
@@ -191,16 +194,27 @@ class DiffusionPipeline(Switches):
             logger.warning(
                 "float16 is slow or unsupported on the CPU; bfloat16 runs there at full speed."
             )
+        if kind is not None:
+            self._check_cast(kind)
         with self.strategies.suspended():
             self._move(target, kind)
         return self
+
+    def _check_cast(self, kind: torch.dtype) -> None:
+        for name, module in self._modules().items():
+            stored = quantization_of(module)
+            if stored is not None and any(dtype != kind for dtype in _wide_dtypes(module)):
+                raise QuantizationError(
+                    f"{name} holds {stored} weights, which cannot be cast to {kind}; load the "
+                    f"pipeline with dtype={kind} and the same quantization_config."
+                )
 
     def _move(self, target: torch.device | None, kind: torch.dtype | None) -> None:
         moved: list[tuple[nn.Module, torch.device]] = []
         try:
             for module in self._modules().values():
                 moved.append((module, _first(module).device))
-                module.to(device=target, dtype=kind)
+                module.to(target) if kind is None else module.to(device=target, dtype=kind)
         except BaseException:
             for module, former in moved:
                 module.to(former)
@@ -376,5 +390,12 @@ def _first(module: nn.Module) -> torch.Tensor:
     return next(module.parameters())
 
 
-def _nbytes(module: nn.Module) -> int:
-    return sum(p.numel() * p.element_size() for p in module.parameters())
+def _size(module: nn.Module) -> str:
+    stored = quantization_of(module)
+    return format_bytes(nbytes_of(module)) + (f", {stored}" if stored else "")
+
+
+def _wide_dtypes(module: nn.Module) -> set[torch.dtype]:
+    """Those of weights that are not stored in one byte."""
+    wide = (p for p in module.parameters() if p.is_floating_point() and p.element_size() > 1)
+    return {p.dtype for p in wide}

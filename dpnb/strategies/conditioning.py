@@ -14,7 +14,7 @@ from dpnb.nn.attention import Attention
 from dpnb.nn.projections import Projection
 from dpnb.nn.resnet import ResnetBlock
 from dpnb.strategies.guests import Guests
-from dpnb.strategies.host import Host
+from dpnb.strategies.host import Host, bound
 from dpnb.strategies.strategy import Slot, Strategy
 from dpnb.strategies.undo import RunWatcher, Undo
 
@@ -36,7 +36,7 @@ class ConditioningCache(Strategy):
         """See the base class."""
         if next(host.modules_of(UNet2DConditionModel), None) is None:
             return "ConditioningCache needs a UNet; there is none here."
-        return None
+        return bound(ConditioningCache, host.networks("unet"))
 
     def apply(self, host: Host, undo: Undo) -> None:
         """Remember keys, values and time shifts of every UNet from step to step."""

@@ -11,8 +11,9 @@ from torch import nn
 from typing_extensions import Self
 
 from dpnb.devices import parse_device
+from dpnb.nn.quantized import nbytes_of, quantization_of
 from dpnb.strategies.dispatch import Seat, dispatch
-from dpnb.strategies.host import Host
+from dpnb.strategies.host import Host, bound, first_device
 from dpnb.strategies.strategy import Slot, Strategy
 from dpnb.strategies.undo import Undo
 from dpnb.units import parse_bytes
@@ -86,8 +87,8 @@ class DeviceMap(Strategy):
             return str(error)
         if not seats:
             return "A device map needs components with weights; there are none here."
-        missing = (_missing(seat.device) for seat in seats)
-        return next((reason for reason in missing if reason is not None), None)
+        reasons = (_missing(seat.device) or _unmoved(seat) for seat in seats)
+        return next((reason for reason in reasons if reason is not None), None)
 
     def execution_device(self, host: Host) -> torch.device | None:
         """Where latents are: on the first accelerator of the map."""
@@ -133,9 +134,9 @@ def _balanced(networks: Mapping[str, nn.Module], most: Mapping[str, str]) -> lis
     room = _room(most)
     accelerators = [name for name in room if name != CPU]
     seats = []
-    for name, network in sorted(networks.items(), key=lambda item: -_nbytes(item[1])):
+    for name, network in sorted(networks.items(), key=lambda item: -nbytes_of(item[1])):
         target = max(accelerators, key=lambda device: room[device], default=CPU)
-        away = {} if _nbytes(network) <= room[target] else _overflow(network, target, room)
+        away = {} if nbytes_of(network) <= room[target] else _overflow(network, target, room)
         seats.append(Seat(name, network, torch.device(target), away))
         for home, size in _sizes_of(seats[-1]).items():
             room[home] = max(room.get(home, 0) - size, 0)
@@ -201,9 +202,9 @@ def _room(most: Mapping[str, str]) -> dict[str, int]:
 
 
 def _sizes_of(seat: Seat) -> dict[str, int]:
-    sizes = {str(seat.device): _nbytes(seat.network)}
+    sizes = {str(seat.device): nbytes_of(seat.network)}
     for path, home in seat.away.items():
-        size = _nbytes(seat.network.get_submodule(path))
+        size = nbytes_of(seat.network.get_submodule(path))
         sizes[str(seat.device)] -= size
         sizes[home] = sizes.get(home, 0) + size
     return sizes
@@ -217,6 +218,20 @@ def _missing(device: torch.device) -> str | None:
     if kind is None or kind.type != device.type or (device.index or 0) >= count:
         return f"The device map names {device}, which this machine does not have."
     return None
+
+
+def _unmoved(seat: Seat) -> str | None:
+    """What of a quantized component cannot go to its seat."""
+    stored = quantization_of(seat.network)
+    if stored is None:
+        return None
+    if seat.away:
+        return (
+            f"{seat.name} holds {stored} weights, no part of which can wait elsewhere; give "
+            f"{seat.name} a device as a whole."
+        )
+    is_moved = first_device(seat.network) != seat.device
+    return bound(DeviceMap, [(seat.name, seat.network)]) if is_moved else None
 
 
 def _first(devices: list[torch.device]) -> torch.device:
@@ -242,7 +257,3 @@ def _accelerate_key(device: str) -> str | int:
 
 def _join(component: str, path: str) -> str:
     return f"{component}.{path}" if path else component
-
-
-def _nbytes(module: nn.Module) -> int:
-    return sum(tensor.nbytes for tensor in (*module.parameters(), *module.buffers()))

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dpnb.nn.quantized import plain_tensors
 from dpnb.strategies.calls import methods
 from dpnb.strategies.undo import Undo
 
@@ -145,5 +146,5 @@ def _move(tensor: Tensor, device: torch.device) -> None:
 
 
 def _tensors(network: nn.Module) -> Iterator[Tensor]:
-    yield from network.parameters()
-    yield from network.buffers()
+    for tensor in (*network.parameters(), *network.buffers()):
+        yield from plain_tensors(tensor)

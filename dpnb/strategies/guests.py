@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from dpnb.strategies.units import tensors_of
+
 
 class Guests:
     """Layers whose weights live on the host between two visits.
@@ -16,31 +18,29 @@ class Guests:
     """
 
     def __init__(self) -> None:
-        self.homes: dict[nn.Parameter, torch.device] = {}
+        self.homes: dict[Tensor, torch.device] = {}
 
     def admit(self, layers: Iterable[nn.Module]) -> None:
         """Take the weights of `layers` to the host."""
         for layer in layers:
-            for parameter in layer.parameters():
-                self.homes[parameter] = parameter.device
-                parameter.data = parameter.data.to("cpu")
+            for tensor in tensors_of(layer):
+                self.homes[tensor] = tensor.device
+                tensor.data = tensor.data.to("cpu")
 
     def close(self) -> None:
         """Take all weights back to where they came from."""
-        for parameter, home in self.homes.items():
-            parameter.data = parameter.data.to(home)
+        for tensor, home in self.homes.items():
+            tensor.data = tensor.data.to(home)
         self.homes.clear()
 
     @contextmanager
     def invited(self, layers: Iterable[nn.Module], device: torch.device) -> Iterator[None]:
         """The weights of `layers` are on `device` within."""
-        at_home: list[tuple[nn.Parameter, Tensor]] = [
-            (parameter, parameter.data) for layer in layers for parameter in layer.parameters()
-        ]
+        at_home = [(tensor, tensor.data) for layer in layers for tensor in tensors_of(layer)]
         try:
-            for parameter, data in at_home:
-                parameter.data = data.to(device, non_blocking=True)
+            for tensor, data in at_home:
+                tensor.data = data.to(device, non_blocking=True)
             yield
         finally:
-            for parameter, data in at_home:
-                parameter.data = data
+            for tensor, data in at_home:
+                tensor.data = data

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from weakref import ref
 
 import torch
 from torch import Tensor, nn
 
+from dpnb.nn.quantized import needs_its_own_moves, quantization_of
 from dpnb.strategies.guests import Guests
 
 if TYPE_CHECKING:
@@ -134,6 +135,18 @@ class Host:
         rank = {name: place for place, name in enumerate(names)}
         moved = [(name, network) for name, network in self.networks() if name not in excluded]
         return sorted(moved, key=lambda pair: rank.get(pair[0], len(rank)))
+
+
+def bound(kind: type[object], networks: Iterable[tuple[str, nn.Module]]) -> str | None:
+    """Why a strategy of this class cannot move the weights of `networks`, as a sentence."""
+    for name, network in networks:
+        if needs_its_own_moves(network):
+            return (
+                f"{kind.__name__} cannot move the {quantization_of(network)} weights of {name}, "
+                "which bitsandbytes looks after; quantize with torchao, for example to int8, or "
+                f"leave {kind.__name__} out."
+            )
+    return None
 
 
 def first_device(network: nn.Module) -> torch.device:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from dpnb.strategies.host import Host
+from dpnb.strategies.host import Host, bound
 from dpnb.strategies.links import Link, link_for, link_obstacle, target_device
 from dpnb.strategies.networks import StreamedNetwork
 from dpnb.strategies.packing import PackedWeights
@@ -162,4 +162,4 @@ def _networks_obstacle(strategy: Strategy, host: Host, exclude: tuple[str, ...])
     for name, network in moved:
         if any(tensor.is_meta for tensor in tensors_of(network)):
             return f"{name} has tensors without values (on the meta device); load them first."
-    return None
+    return bound(type(strategy), host.networks())

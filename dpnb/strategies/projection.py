@@ -10,6 +10,7 @@ from torch import nn
 
 from dpnb.nn.attention import Attention
 from dpnb.nn.projections import FUSED, join, part
+from dpnb.nn.quantized import quantization_of
 from dpnb.strategies.host import Host
 from dpnb.strategies.strategy import Slot, Strategy
 from dpnb.strategies.undo import Undo
@@ -36,6 +37,12 @@ class QKVFusion(Strategy):
             return "QKVFusion(unet=False, vae=False) fuses nothing; choose at least one of them."
         if next(self._layers(host), None) is None:
             return "QKV fusion needs attention layers of dpnb's; there are none here."
+        for attention in self._layers(host):
+            if (stored := quantization_of(attention)) is not None:
+                return (
+                    f"QKV fusion joins full weights, and those of an attention layer are {stored} "
+                    "here; load without quantization_config, or leave QKV fusion out."
+                )
         return None
 
     def apply(self, host: Host, undo: Undo) -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from dpnb.nn.positions import ChannelMatrix
+from dpnb.nn.quantized import is_quantized
 from dpnb.strategies.host import Host
 from dpnb.strategies.strategy import Effect, Slot, Strategy
 from dpnb.strategies.undo import Undo
@@ -58,7 +59,7 @@ class LayerwiseCasting(Strategy):
     """Store large weights in a smaller dtype, and widen each layer's while it computes.
 
     The full weights wait outside the device, so that they come back exactly. A network's first and
-    last layers, norms and biases keep their dtype.
+    last layers, norms, biases and what is quantized keep their dtype.
 
     Args:
         storage_dtype: `"float8_e4m3fn"`, `"float8_e5m2"`, `"bfloat16"` or `"float16"`.
@@ -101,7 +102,8 @@ class LayerwiseCasting(Strategy):
         for _, network in host.networks("unet", "transformer", "vae"):
             outer = list(network.children())
             for layer in network.modules():
-                if isinstance(layer, LAYERS) and layer not in outer:
+                is_plain = isinstance(layer, LAYERS) and not is_quantized(layer)
+                if is_plain and layer not in outer:
                     weight = layer.get_parameter("weight")
                     if weight.nbytes >= SMALLEST and weight.element_size() > size:
                         yield layer

@@ -7,6 +7,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from dpnb.nn.quantized import plain_tensors
+
 SMALL = 1 << 16
 """Tensors of fewer bytes stay on the device: a copy takes longer to begin than to make."""
 
@@ -39,7 +41,10 @@ def is_divided(module: nn.Module) -> bool:
 
 
 def tensors_of(module: nn.Module) -> list[Tensor]:
-    """Its parameters and buffers with their children's, each once; none that are empty."""
+    """Its parameters and buffers with their children's, each once; none that are empty.
+
+    Of a quantized weight, those that it is made of.
+    """
     return list(_tensors(module, recurse=True))
 
 
@@ -88,7 +93,7 @@ def _tensors(module: nn.Module, *, recurse: bool) -> Iterator[Tensor]:
     seen: set[int] = set()
     sources: tuple[Callable[..., Iterator[Tensor]], ...] = (module.parameters, module.buffers)
     for source in sources:
-        for tensor in source(recurse=recurse):
+        for tensor in (plain for held in source(recurse=recurse) for plain in plain_tensors(held)):
             if tensor.numel() and id(tensor) not in seen:
                 seen.add(id(tensor))
                 yield tensor

@@ -1,0 +1,77 @@
+"""Weights that are stored in fewer bits than they compute in: what they are made of.
+
+torchao keeps such a weight in a tensor that wraps plain ones, bitsandbytes in a layer of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+
+_BITSANDBYTES = "bitsandbytes"
+
+
+def plain_tensors(tensor: Tensor) -> list[Tensor]:
+    """The tensors with memory of their own that `tensor` is made of: itself, or what it wraps."""
+    if not is_wrapped(tensor):
+        return [tensor]
+    wrapper: Any = tensor
+    names, _ = wrapper.__tensor_flatten__()
+    return [plain for name in names for plain in plain_tensors(getattr(tensor, name))]
+
+
+def is_wrapped(tensor: Tensor) -> bool:
+    """Whether a weight is quantized by torchao."""
+    return is_traceable_wrapper_subclass(tensor)
+
+
+def is_quantized(layer: nn.Module) -> bool:
+    """Whether a layer's own weights are quantized."""
+    return _quantization(layer) is not None
+
+
+def needs_its_own_moves(network: nn.Module) -> bool:
+    """Whether a network has layers of bitsandbytes, which nobody else can move weight by weight."""
+    return any(_is_of_bitsandbytes(layer) for layer in network.modules())
+
+
+def quantization_of(network: nn.Module) -> str | None:
+    """How the weights of a network are quantized, for example `"int8"`; `None` if none are."""
+    found = dict.fromkeys(filter(None, map(_quantization, network.modules())))
+    return " and ".join(found) or None
+
+
+def nbytes_of(network: nn.Module) -> int:
+    """Bytes of all parameters and buffers as they are stored, with the scales of quantized ones."""
+    tensors = [
+        plain
+        for tensor in (*network.parameters(), *network.buffers())
+        for plain in plain_tensors(tensor)
+    ]
+    scales = [
+        value
+        for layer in network.modules()
+        if _is_of_bitsandbytes(layer)
+        for name, value in layer.state_dict().items()
+        if name not in ("weight", "bias", "weight_format") and "quant_state" not in name
+    ]
+    return sum(tensor.numel() * tensor.element_size() for tensor in (*tensors, *scales))
+
+
+def _quantization(layer: nn.Module) -> str | None:
+    weight: Any = layer._parameters.get("weight")
+    if weight is None:
+        return None
+    if is_wrapped(weight):
+        name = re.match(r"[A-Z][a-z]+[0-9x]+", type(weight.data).__name__)
+        return type(weight.data).__name__ if name is None else name.group().lower()
+    if _is_of_bitsandbytes(layer):
+        return str(vars(weight).get("quant_type", "int8"))
+    return None
+
+
+def _is_of_bitsandbytes(layer: nn.Module) -> bool:
+    return type(layer).__module__.partition(".")[0] == _BITSANDBYTES
