@@ -178,7 +178,7 @@ def _load_model(
         place = folder
     if recipe is not None:
         source |= {
-            "quantization_config": recipe.for_transformers(),
+            "quantization_config": recipe.for_transformers(dtype),
             "device_map": {"": device or torch.device("cpu")},
         }
     with quietly():

@@ -109,8 +109,8 @@ class Recipe:
     settings: Any
     skipped: tuple[str, ...] = ()
 
-    def for_transformers(self) -> Any:
-        """The same as a configuration of transformers'."""
+    def for_transformers(self, dtype: torch.dtype | None) -> Any:
+        """The same as a configuration of transformers', for weights that are in `dtype`."""
         from transformers import BitsAndBytesConfig, TorchAoConfig
 
         skipped = list(self.skipped) or None
@@ -125,7 +125,7 @@ class Recipe:
         return BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type=self.settings.kind,
-            bnb_4bit_compute_dtype=self.settings.compute_dtype,
+            bnb_4bit_compute_dtype=self.settings.compute_dtype or dtype,
             bnb_4bit_use_double_quant=self.settings.nested,
             llm_int8_skip_modules=skipped,
         )

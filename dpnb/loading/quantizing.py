@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,9 @@ FOUR_BIT_BLOCK = (64, 32)
 """Inputs that share a scale in the 4-bit layers of bitsandbytes, and outputs that its kernel for
 CPUs takes at a time.
 """
+
+_CHATTY = "bitsandbytes.autograd._functions"
+"""Says at every call of every layer that its inputs are rounded."""
 
 _FAILURES = (
     AssertionError,
@@ -47,6 +51,7 @@ def quantize(
             from torchao.quantization import quantize_
         quantize_(network, recipe.settings, filter_fn=lambda _, path: path in chosen, device=device)
     else:
+        logging.getLogger(_CHATTY).setLevel(logging.ERROR)
         for path in chosen:
             layer = network.get_submodule(path)
             assert isinstance(layer, nn.Linear)
@@ -79,14 +84,24 @@ def chosen_layers(network: nn.Module, recipe: Recipe, name: str) -> Iterator[str
             yield path
 
 
-def probe(recipe: Recipe, name: str, device: torch.device, dtype: torch.dtype) -> None:
+def probe(
+    recipe: Recipe, name: str, device: torch.device | None, dtype: torch.dtype | None
+) -> None:
     """Quantize a small layer and compute with it.
+
+    Args:
+        recipe: how.
+        name: of the network that is to be quantized so.
+        device: where it will be; `None` is the CPU.
+        dtype: of its weights; `None` is not known yet.
 
     Raises:
         QuantizationError: that does not work in this dtype on this device.
     """
     size, _ = _granularity(recipe.settings)
     size *= 64
+    device = torch.device("cpu") if device is None else device
+    dtype = torch.bfloat16 if dtype is None else dtype
     try:
         layer = nn.Linear(size, 256, device="meta").to_empty(device=device).to(dtype)
         for parameter in layer.parameters():

@@ -19,6 +19,8 @@ from dpnb.loading.config import Configured, read_json, report_unknown
 from dpnb.loading.hub import HubOptions, fetch
 from dpnb.loading.info import LoadingInfo
 from dpnb.loading.keymaps import rename
+from dpnb.loading.quantization import recipe_of
+from dpnb.loading.quantizing import probe, quantize
 from dpnb.loading.selection import select_model
 from dpnb.loading.staging import staged
 from dpnb.loading.weights import NO_SLICES, Slices, find_weights, read_weights, write_weights
@@ -78,6 +80,7 @@ class Model(nn.Module, Configured):
         low_cpu_mem_usage: bool = True,
         ignore_mismatched_sizes: bool = False,
         output_loading_info: bool = False,
+        quantization_config: Any = None,
         **hub: Any,
     ) -> Self | tuple[Self, LoadingInfo]:
         """Load a model from a folder or from the hub, in evaluation mode.
@@ -93,14 +96,17 @@ class Model(nn.Module, Configured):
             low_cpu_mem_usage: build without allocating first; `False` fills the network before.
             ignore_mismatched_sizes: keep fresh values where shapes differ, instead of an error.
             output_loading_info: return `(model, LoadingInfo)`.
+            quantization_config: how weights are stored in fewer bits, for example `"int8"`.
             hub: the fields of `HubOptions`.
 
         Raises:
             CheckpointError: a file is missing, damaged, or of another shape than its settings.
         """
-        if dtype is not None and torch_dtype is not None:
-            raise ValueError("dtype and torch_dtype mean the same; give one of them.")
-        chosen = dtype if dtype is not None else torch_dtype
+        chosen = _asked(dtype, torch_dtype)
+        target = None if device is None else parse_device(device)
+        recipe = None if quantization_config is None else recipe_of(quantization_config)
+        if recipe is not None:
+            probe(recipe, cls.__name__, target, None if chosen == "auto" else parse_dtype(chosen))
         folder = fetch(
             path,
             lambda files: select_model(
@@ -110,13 +116,15 @@ class Model(nn.Module, Configured):
         )
         model, info = cls.load(
             folder / subfolder,
-            dtype=torch.float32 if chosen is None else chosen,
-            device=device,
+            dtype=chosen,
+            device=target if recipe is None else None,
             variant=variant,
             use_safetensors=use_safetensors,
             low_cpu_mem_usage=low_cpu_mem_usage,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
         )
+        if recipe is not None:
+            quantize(model, recipe, cls.__name__, target)
         return (model, info) if output_loading_info else model
 
     @classmethod
@@ -134,6 +142,11 @@ class Model(nn.Module, Configured):
     ) -> tuple[Self, LoadingInfo]:
         """Load from the local `folder`; see `from_pretrained` and `find_weights`."""
         settings = read_json(folder / cls.config_name)
+        if settings.get("quantization_config"):
+            raise QuantizationError(
+                f"{folder} holds weights that are quantized already; load a checkpoint with full "
+                "ones, and pass quantization_config."
+            )
         files = find_weights(
             folder,
             cls.weights_name,
@@ -231,6 +244,15 @@ class Model(nn.Module, Configured):
                 module.to(like.dtype)
             module.reset_parameters()
             module.load_state_dict(kept, strict=False, assign=True)
+
+
+def _asked(
+    dtype: torch.dtype | str | None, torch_dtype: torch.dtype | str | None
+) -> torch.dtype | str:
+    if dtype is not None and torch_dtype is not None:
+        raise ValueError("dtype and torch_dtype mean the same; give one of them.")
+    chosen = dtype if dtype is not None else torch_dtype
+    return torch.float32 if chosen is None else chosen
 
 
 def _report(class_name: str, source: Path, info: LoadingInfo) -> None:

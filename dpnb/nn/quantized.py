@@ -8,8 +8,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
+
+from dpnb.errors import QuantizationError
 
 _BITSANDBYTES = "bitsandbytes"
 
@@ -42,6 +45,20 @@ def quantization_of(network: nn.Module) -> str | None:
     """How the weights of a network are quantized, for example `"int8"`; `None` if none are."""
     found = dict.fromkeys(filter(None, map(_quantization, network.modules())))
     return " and ".join(found) or None
+
+
+def check_cast(name: str, network: nn.Module, dtype: torch.dtype | None) -> None:
+    """See to it that a network may be cast to `dtype`, which changes nothing if it is quantized.
+
+    Raises:
+        QuantizationError: it is quantized, and computes in another dtype.
+    """
+    wide = {p.dtype for p in network.parameters() if p.is_floating_point() and p.element_size() > 1}
+    if dtype not in (None, *wide) and (stored := quantization_of(network)) is not None:
+        raise QuantizationError(
+            f"{name} holds {stored} weights, which cannot be cast to {dtype}; load the pipeline "
+            f"with dtype={dtype} and the same quantization_config."
+        )
 
 
 def nbytes_of(network: nn.Module) -> int:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from torch import nn
 
-from dpnb.errors import CheckpointError
+from dpnb.errors import CheckpointError, QuantizationError
 from dpnb.loading.card import CARD, card_of
 from dpnb.loading.custom import file_of, files_of
 from dpnb.loading.dduf import SUFFIX, Entry, in_order, write_dduf
@@ -29,6 +29,7 @@ from dpnb.loading.registry import PIPELINES, library_of
 from dpnb.loading.staging import staged
 from dpnb.loading.weights import NO_SLICES, Slices
 from dpnb.models.model import Model
+from dpnb.nn.quantized import quantization_of
 from dpnb.pipelines.adoption import adopt
 from dpnb.pipelines.options import LoadOptions, SaveOptions
 from dpnb.pipelines.origin import (
@@ -95,8 +96,7 @@ def load_parts(
     networks = [name for name, part in classes.items() if issubclass(part, nn.Module)]
     recipes = plan.recipes(networks)
     for name, recipe in recipes.items():
-        where = torch.device("cpu") if device is None else device
-        probe(recipe, name, where, options.dtype_of(name) or torch.bfloat16)
+        probe(recipe, name, device, options.dtype_of(name))
     parts: dict[str, Any] = {}
     infos: dict[str, LoadingInfo] = {}
     for component in schema.components:
@@ -259,6 +259,12 @@ def save_dduf(pipe: DiffusionPipeline, path: Path, options: SaveOptions) -> None
             f"{path} cannot be saved: the name of a DDUF file ends in {SUFFIX}, and it holds "
             f"safetensors and no code{f' (that of {own[0]})' if own else ''}; save into a folder."
         )
+    quantized = [name for name, part in pipe.components.items() if _is_quantized(part)]
+    if quantized:
+        raise QuantizationError(
+            f"{path} cannot be saved: no such file holds quantized weights (those of "
+            f"{', '.join(quantized)}); save into a folder."
+        )
     whole = replace(options, max_shard_size=sys.maxsize)
     prefix = f".{path.name}."
     with TemporaryDirectory(dir=path.resolve().parent, prefix=prefix) as directory:
@@ -274,6 +280,10 @@ def _entries(pipe: DiffusionPipeline, stage: Path, options: SaveOptions) -> Iter
             save_component(part, stage / name, options)
             yield from ((f"{name}/{file.name}", file) for file in in_order(stage / name))
             rmtree(stage / name)
+
+
+def _is_quantized(part: Any) -> bool:
+    return isinstance(part, nn.Module) and quantization_of(part) is not None
 
 
 def save_code(kind: type[Any], folder: Path) -> None:

@@ -12,8 +12,7 @@ from torch import nn
 from typing_extensions import Self
 
 from dpnb.devices import parse_device
-from dpnb.errors import QuantizationError
-from dpnb.nn.quantized import nbytes_of, quantization_of
+from dpnb.nn.quantized import check_cast, nbytes_of, quantization_of
 from dpnb.pipelines import images, persistence, progress
 from dpnb.pipelines.options import SaveOptions
 from dpnb.pipelines.placement_record import PlacementRecord
@@ -194,27 +193,21 @@ class DiffusionPipeline(Switches):
             logger.warning(
                 "float16 is slow or unsupported on the CPU; bfloat16 runs there at full speed."
             )
-        if kind is not None:
-            self._check_cast(kind)
+        for name, module in self._modules().items():
+            check_cast(name, module, kind)
         with self.strategies.suspended():
             self._move(target, kind)
         return self
-
-    def _check_cast(self, kind: torch.dtype) -> None:
-        for name, module in self._modules().items():
-            stored = quantization_of(module)
-            if stored is not None and any(dtype != kind for dtype in _wide_dtypes(module)):
-                raise QuantizationError(
-                    f"{name} holds {stored} weights, which cannot be cast to {kind}; load the "
-                    f"pipeline with dtype={kind} and the same quantization_config."
-                )
 
     def _move(self, target: torch.device | None, kind: torch.dtype | None) -> None:
         moved: list[tuple[nn.Module, torch.device]] = []
         try:
             for module in self._modules().values():
                 moved.append((module, _first(module).device))
-                module.to(target) if kind is None else module.to(device=target, dtype=kind)
+                if kind is None or quantization_of(module) is not None:
+                    module.to(target)
+                else:
+                    module.to(device=target, dtype=kind)
         except BaseException:
             for module, former in moved:
                 module.to(former)
@@ -393,9 +386,3 @@ def _first(module: nn.Module) -> torch.Tensor:
 def _size(module: nn.Module) -> str:
     stored = quantization_of(module)
     return format_bytes(nbytes_of(module)) + (f", {stored}" if stored else "")
-
-
-def _wide_dtypes(module: nn.Module) -> set[torch.dtype]:
-    """Those of weights that are not stored in one byte."""
-    wide = (p for p in module.parameters() if p.is_floating_point() and p.element_size() > 1)
-    return {p.dtype for p in wide}

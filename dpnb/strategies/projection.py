@@ -38,7 +38,8 @@ class QKVFusion(Strategy):
         if next(self._layers(host), None) is None:
             return "QKV fusion needs attention layers of dpnb's; there are none here."
         for attention in self._layers(host):
-            if (stored := quantization_of(attention)) is not None:
+            stored = next(filter(None, map(quantization_of, _joined(attention))), None)
+            if stored is not None:
                 return (
                     f"QKV fusion joins full weights, and those of an attention layer are {stored} "
                     "here; load without quantization_config, or leave QKV fusion out."
@@ -48,14 +49,23 @@ class QKVFusion(Strategy):
     def apply(self, host: Host, undo: Undo) -> None:
         """Join the matrices of every layer."""
         for attention in self._layers(host):
-            names = ("to_k", "to_v") if attention.looks_elsewhere else ("to_q", "to_k", "to_v")
-            fuse(attention, names, undo)
+            fuse(attention, _names(attention), undo)
 
     def _layers(self, host: Host) -> Iterator[Attention]:
         if self.unet:
             yield from host.modules_of(Attention, "unet", "transformer")
         if self.vae:
             yield from host.modules_of(Attention, "vae")
+
+
+def _names(attention: Attention) -> tuple[str, ...]:
+    return ("to_k", "to_v") if attention.looks_elsewhere else ("to_q", "to_k", "to_v")
+
+
+def _joined(attention: Attention) -> list[nn.Module]:
+    """The layers that would be joined; none where they are already."""
+    children = dict(attention.named_children())
+    return [children[name] for name in _names(attention) if name in children]
 
 
 def fuse(attention: Attention, names: tuple[str, ...], undo: Undo) -> None:

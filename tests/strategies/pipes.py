@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 import dpnb
 from dpnb.strategies.attention import AttentionSlicing
@@ -99,6 +100,7 @@ def live_bytes() -> int:
         storage.data_ptr(): storage.nbytes()
         for item in gc.get_objects()
         if issubclass(type(item), Tensor) and item.device.type == "cpu"
+        if not is_traceable_wrapper_subclass(item)
         for storage in [item.untyped_storage()]
     }
     return sum(storages.values())
