@@ -40,7 +40,8 @@ class Quantization:
         kind: `"int8"`, `"int4"`, `"fp8"`, `"nf4"` or `"fp4"`.
         backend: `"torchao"`, or `"bitsandbytes"` for nf4, fp4 and, if asked for, int8.
         group_size: inputs that share a scale, for int4; 128 by default.
-        modules_to_not_convert: names, or dotted parts of names, of layers that stay as they are.
+        modules_to_not_convert: names of layers that stay as they are, or what a dotted part of
+            their names ends in: `"proj"` means `time_emb_proj`, too.
     """
 
     kind: str
@@ -101,7 +102,7 @@ class Recipe:
         label: what it is called.
         backend: `"torchao"` or `"bitsandbytes"`.
         settings: torchao's own configuration, or `BitsAndBytes`.
-        skipped: names, or dotted parts of names, of layers that stay as they are.
+        skipped: names of layers that stay as they are; see `Quantization`.
     """
 
     label: str

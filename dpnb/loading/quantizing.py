@@ -72,7 +72,7 @@ def chosen_layers(network: nn.Module, recipe: Recipe, name: str) -> Iterator[str
         if not any(_is_in(skipped, path) for path in paths):
             raise QuantizationError(
                 f"modules_to_not_convert names {skipped!r}, which {name} does not have; give "
-                "names, or dotted parts of names, of its layers."
+                "names of its layers, or parts of them."
             )
     outer = list(network.children())
     inputs, outputs = _granularity(recipe.settings)
@@ -127,7 +127,8 @@ def _granularity(settings: Any) -> tuple[int, int]:
 
 
 def _is_in(part: str, path: str) -> bool:
-    return f".{part}." in f".{path}."
+    """Whether a module's name has a dotted part that ends in `part`, as diffusers reads it."""
+    return f"{part}." in f"{path}."
 
 
 def _of_bitsandbytes(layer: nn.Linear, settings: BitsAndBytes, device: torch.device) -> nn.Module:

@@ -7,6 +7,7 @@ from threading import Thread
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torchao.quantization import Int8WeightOnlyConfig, quantize_
 
 from dpnb.metering.tensors import TensorMeter
 
@@ -174,3 +175,13 @@ def test_the_parts_of_an_operation_count_in_inference_mode_too() -> None:
         expected = peak()
     with torch.inference_mode():
         assert peak() == expected > x.nbytes
+
+
+def test_a_quantized_tensor_counts_by_what_it_is_made_of() -> None:
+    layer = torch.nn.Linear(64, 128, bias=False)
+    quantize_(layer, Int8WeightOnlyConfig(set_inductor_config=False))
+    with TensorMeter() as meter:
+        copy = layer.weight.data.clone()
+        assert meter.current == 128 * (64 + 4 + 1)
+        del copy
+        assert meter.current == 0
