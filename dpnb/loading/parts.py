@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dpnb.errors import CheckpointError
+from dpnb.errors import CheckpointError, QuantizationError
 from dpnb.loading.building import assign, without_values
 from dpnb.loading.config import read_json
 from dpnb.loading.filenames import WeightName
@@ -64,6 +64,7 @@ def load_part(
 
     Raises:
         CheckpointError: a file is missing or damaged, or the weights are not this model's.
+        QuantizationError: transformers cannot quantize such a model.
     """
     from transformers import PreTrainedModel
 
@@ -181,7 +182,7 @@ def _load_model(
             "quantization_config": recipe.for_transformers(dtype),
             "device_map": {"": device or torch.device("cpu")},
         }
-    with quietly():
+    with quietly(), _quantizable(cls, recipe):
         model, info = cls.from_pretrained(
             place,
             dtype=chosen,
@@ -195,6 +196,19 @@ def _load_model(
         unexpected=tuple(sorted(info["unexpected_keys"])),
         mismatched=tuple(sorted(key[0] for key in info["mismatched_keys"])),
     )
+
+
+@contextmanager
+def _quantizable(cls: type[Any], recipe: Recipe | None) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if recipe is None:
+            raise
+        raise QuantizationError(
+            f"transformers cannot quantize a {cls.__name__} by {recipe.backend}; leave it out of "
+            "quantization_config."
+        ) from error
 
 
 def _check(cls: type[Any], folder: Path, info: LoadingInfo) -> None:
@@ -220,7 +234,7 @@ def _explained(cls: type[Any], folder: Path) -> Iterator[None]:
 
     try:
         yield
-    except CheckpointError:
+    except (CheckpointError, QuantizationError):
         raise
     except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]

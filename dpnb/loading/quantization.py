@@ -25,8 +25,10 @@ KINDS: Mapping[str, tuple[str, ...]] = {
 }
 """What weights can be stored as, and the packages that do it, the usual one first."""
 
-NEVER_BY_DEFAULT = "vae"
-"""One way for all networks leaves this one out: it has few matrices, and they show in pictures."""
+NEVER_BY_DEFAULT = ("vae", "safety_checker")
+"""One way for all networks leaves these out: an autoencoder has few matrices, and they show in
+pictures; what a checker decides should not change.
+"""
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ class QuantizationPlan:
 
     Args:
         by_name: component → recipe.
-        everywhere: of all other networks but the autoencoder.
+        everywhere: of all other networks but the autoencoder and the safety checker.
     """
 
     by_name: Mapping[str, Recipe] = field(default_factory=dict)

@@ -5,21 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from dpnb.errors import QuantizationError
 from dpnb.loading.building import without_values
 from dpnb.loading.registry import resolve
 from dpnb.models.model import Model
+from dpnb.nn.quantized import quantization_of
 
 
 def adopt(part: Any) -> Any:
     """`part` itself, or our own object in place of one of diffusers'.
 
     A network's tensors are shared, not copied; a scheduler is built anew from its settings.
+
+    Raises:
+        QuantizationError: a network of diffusers' is quantized.
     """
     if type(part).__module__.partition(".")[0] != "diffusers":
         return part
     kind: Any = resolve("diffusers", type(part).__name__)
     if not issubclass(kind, Model):
         return kind.from_config(part.config)
+    if (stored := quantization_of(part)) is not None:
+        raise QuantizationError(
+            f"A {type(part).__name__} of diffusers' with {stored} weights cannot be taken over; "
+            "load it with from_pretrained(..., quantization_config=...)."
+        )
     with without_values():
         model = kind.from_config(part.config)
     model.assign(part.state_dict(), Path(f"diffusers.{type(part).__name__}"))

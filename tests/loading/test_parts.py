@@ -22,10 +22,12 @@ from transformers import (
     T5EncoderModel,
 )
 
-from dpnb.errors import CheckpointError
+from dpnb.errors import CheckpointError, QuantizationError
 from dpnb.loading.parts import load_part, save_part
+from dpnb.loading.quantization import recipe_of
 from dpnb.loading.registry import resolve
 from dpnb.loading.weights import find_weights, read_weights, write_weights
+from dpnb.nn.quantized import plain_tensors, quantization_of
 
 SMALL: dict[str, Any] = {
     "hidden_size": 16,
@@ -213,3 +215,23 @@ def test_an_image_processor_survives_saving(tmp_path: Path) -> None:
     save_part(processor, tmp_path)
     loaded, _ = load_part(resolve("transformers", "CLIPFeatureExtractor"), tmp_path)
     assert loaded.to_dict() == processor.to_dict()
+
+
+@pytest.mark.parametrize("kind", ["int8", "nf4"])
+@pytest.mark.parametrize(("cls", "config"), MODELS)
+def test_a_model_is_quantized_saved_and_loaded_again(
+    tmp_path: Path, cls: Any, config: Any, kind: str
+) -> None:
+    save_part(built(cls, config), tmp_path)
+    if kind == "int8" and config is BOTH:  # of which transformers does not know the embeddings
+        with pytest.raises(QuantizationError, match="cannot quantize a .* by torchao; leave it"):
+            load_part(cls, tmp_path, recipe=recipe_of(kind))
+        return
+    model, info = load_part(cls, tmp_path, recipe=recipe_of(kind), dtype=torch.bfloat16)
+    assert not info.missing + info.unexpected + info.mismatched
+    assert quantization_of(model) == kind
+    save_part(model, tmp_path / "saved")
+    again, _ = load_part(cls, tmp_path / "saved")
+    for name, parameter in again.named_parameters():
+        parts = plain_tensors(parameter), plain_tensors(model.get_parameter(name))
+        assert all(map(torch.equal, *parts))

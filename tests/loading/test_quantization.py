@@ -81,6 +81,11 @@ def test_layers_that_are_named_stay_as_they_are(net: Net) -> None:
     assert len(plain_tensors(net.get_parameter("block.2.weight"))) == 3
 
 
+def test_a_name_may_be_what_a_part_ends_in(net: Net) -> None:
+    way = dpnb.Quantization("int8", modules_to_not_convert=("ock.0",))
+    assert list(chosen_layers(net, way.recipe(), "net")) == ["block.2"]
+
+
 def test_a_name_that_no_layer_has_is_refused_before_anything_changes(net: Net) -> None:
     way = dpnb.Quantization("int8", modules_to_not_convert=("blocks",))
     with pytest.raises(QuantizationError, match="names 'blocks', which net does not have"):
@@ -179,9 +184,10 @@ def test_settings_of_bitsandbytes_are_taken_over() -> None:
     )
 
 
-def test_one_way_for_all_leaves_the_autoencoder_out() -> None:
+def test_one_way_for_all_leaves_autoencoder_and_checker_out() -> None:
     plan = QuantizationPlan.of("int8")
-    assert set(plan.recipes(["unet", "text_encoder", "vae"])) == {"unet", "text_encoder"}
+    names = ["unet", "text_encoder", "safety_checker", "vae"]
+    assert set(plan.recipes(names)) == {"unet", "text_encoder"}
     assert QuantizationPlan.of(None).recipes(["unet"]) == {}
 
 
@@ -236,7 +242,7 @@ def test_every_kind_works_on_cuda(kind: str) -> None:
         quantize(net, recipe_of(kind), "net", torch.device("cuda"))
         assert {t.device.type for p in net.parameters() for t in plain_tensors(p)} == {"cuda"}
         difference = (net(x.to("cuda")).to("cpu") - plain).abs().max() / plain.abs().max()
-    assert 0 < difference < 0.2
+    assert 0 < difference < 0.25
 
 
 def test_a_model_alone_is_quantized_too(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from diffusers.quantizers import PipelineQuantizationConfig
 from torchao.quantization import Int8WeightOnlyConfig
 
 import dpnb
+from dpnb.errors import QuantizationError
 from dpnb.nn.quantized import plain_tensors, quantization_of
 from tests.reference.conftest import Written
 
@@ -51,6 +52,13 @@ def test_the_same_layers_hold_the_same_bits(written: Written) -> None:
         assert mine
         for name, parts in mine.items():
             assert all(map(torch.equal, parts, other[name]))
+
+
+def test_what_diffusers_has_quantized_is_not_taken_over(written: Written) -> None:
+    folder, _ = written("sd1")
+    theirs = loaded(diffusers, folder, BY_NAME)
+    with pytest.raises(QuantizationError, match="with int8 weights cannot be taken over; load it"):
+        dpnb.StableDiffusionPipeline.from_pipe(theirs)
 
 
 def test_the_same_picture(written: Written) -> None:

@@ -121,21 +121,17 @@ def test_all_that_can_be_on_together_are(pipes: dict[str, Any]) -> None:
     assert traces(pipe) == before
 
 
-def test_offloading_moves_as_many_bytes_as_are_stored(folder: Path) -> None:
-    pipe = load(folder, {"unet": "int8"})
-    pipe.strategies.enable(ModelOffload(LINK))
-    draw(pipe, steps=1)
-    used = [pipe.text_encoder, pipe.unet, pipe.vae.decoder, pipe.vae.post_quant_conv]
-    stored = sum(nbytes_of(network) for network in used)
-    link = pipe.strategies.host.link
-    assert (
-        stored
-        <= link.moved
-        <= nbytes_of(pipe.text_encoder)
-        + nbytes_of(pipe.unet)
-        + nbytes_of(pipe.vae)
-        + 512 * sum(1 for n in used for _ in n.parameters()) * 3
-    )
+def test_offloading_moves_only_what_is_stored(folder: Path) -> None:
+    moved, stored = [], []
+    for config in (None, {"unet": "int8"}):
+        pipe = load(folder, config)
+        pipe.strategies.enable(ModelOffload(LINK))
+        draw(pipe, steps=1)
+        link = pipe.strategies.host.link
+        assert link is not None
+        moved.append(link.moved)
+        stored.append(nbytes_of(pipe.unet))
+    assert moved[0] - moved[1] == pytest.approx(stored[0] - stored[1], rel=0.2)
 
 
 def test_casting_leaves_quantized_weights_alone(pipes: dict[str, Any]) -> None:
