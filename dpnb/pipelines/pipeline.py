@@ -204,10 +204,10 @@ class DiffusionPipeline(Switches):
         try:
             for module in self._modules().values():
                 moved.append((module, _first(module).device))
-                if kind is None or quantization_of(module) is not None:
-                    module.to(target)
-                else:
+                if quantization_of(module) is None:
                     module.to(device=target, dtype=kind)
+                else:
+                    module.to(target)
         except BaseException:
             for module, former in moved:
                 module.to(former)
