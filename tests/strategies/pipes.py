@@ -24,7 +24,7 @@ LINK = "simulated:64GiB/s"
 
 SETTINGS: dict[type[Strategy], list[Strategy]] = {
     AttentionSlicing: [AttentionSlicing(), AttentionSlicing(1)],
-    DeviceMap: [DeviceMap("disk"), DeviceMap((("unet.mid_block", "disk"), ("vae", "disk")))],
+    DeviceMap: [DeviceMap("disk"), DeviceMap((("unet.mid_block.resnets.0", "disk"),))],
     FreeU: [FreeU(), FreeU(0, 0.5, 1.2, 0)],
     LayerwiseCasting: [LayerwiseCasting(), LayerwiseCasting("float16")],
     ModelOffload: [ModelOffload(LINK)],
