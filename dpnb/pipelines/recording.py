@@ -91,7 +91,7 @@ class _RunsInto(RunListener):
         self._runs[run].end_step(step.stage.value)
 
     def end_run(self, run: Run, error: BaseException | None) -> None:
-        self._runs.pop(run).end(*_outcome(run, error))
+        self._runs.pop(run).end(*outcome_of(run, error))
 
 
 class _SwitchesInto:
@@ -115,7 +115,8 @@ def _name(strategy: Strategy) -> str:
     return repr(strategy).removesuffix("()")
 
 
-def _outcome(run: Run, error: BaseException | None) -> tuple[str, str | None]:
+def outcome_of(run: Run, error: BaseException | None) -> tuple[str, str | None]:
+    """How a run has ended, and what it failed with; see `RunTrace`."""
     if isinstance(error, GeneratorExit):
         return "left", None
     if isinstance(error, KeyboardInterrupt) or (error is None and run.pipe.interrupt):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
@@ -11,6 +11,7 @@ import torch
 from dpnb.nn.attention import Attention
 from dpnb.nn.kernels import SlicedKernel, XFormersKernel
 from dpnb.strategies.host import Host
+from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Slot, Strategy
 from dpnb.strategies.undo import Undo
 
@@ -28,7 +29,9 @@ class AttentionSlicing(Strategy):
         slice_size: `"auto"` takes two steps, `"max"` one head at a time, a number so many heads.
     """
 
-    slice_size: SliceSize = "auto"
+    slice_size: SliceSize = field(
+        default="auto", metadata=hints("heads at once", low=1, limits=lambda host: (1, most_heads(host)))
+    )
     slot: ClassVar = Slot.KERNEL_WRAPPER
     relieves: ClassVar = frozenset({"denoising"})
 
@@ -45,7 +48,7 @@ class AttentionSlicing(Strategy):
 
     def obstacle(self, host: Host) -> str | None:
         """See the base class."""
-        most = max((attention.heads for attention in host.modules_of(Attention)), default=0)
+        most = most_heads(host)
         if not most:
             return "Attention slicing needs a network of dpnb's with attention; there is none here."
         if isinstance(self.slice_size, int) and self.slice_size > most:
@@ -87,6 +90,7 @@ class XFormers(Strategy):
     attention_op: str | None = None
     components: tuple[str, ...] = ()
     slot: ClassVar = Slot.KERNEL
+    label: ClassVar = "xFormers"
     relieves: ClassVar = frozenset({"denoising"})
 
     def obstacle(self, host: Host) -> str | None:
@@ -129,6 +133,11 @@ class XFormers(Strategy):
                 f"({reason}); torch's fused attention serves there."
             )
         return None
+
+
+def most_heads(host: Host) -> int:
+    """The most heads that any attention has; 0 without any."""
+    return max((attention.heads for attention in host.modules_of(Attention)), default=0)
 
 
 def _shape(attention: Attention) -> tuple[int, torch.dtype]:

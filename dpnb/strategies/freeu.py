@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from typing_extensions import Self
@@ -11,6 +11,7 @@ from dpnb.models.unet import UNet2DConditionModel
 from dpnb.models.unet_blocks import UpBlock
 from dpnb.nn.skips import FreeUMerge
 from dpnb.strategies.host import Host
+from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Effect, Slot, Strategy
 from dpnb.strategies.undo import Undo
 
@@ -29,12 +30,18 @@ class FreeU(Strategy):
         b2: likewise in the second.
     """
 
-    s1: float = 0.9
-    s2: float = 0.2
-    b1: float = 1.5
-    b2: float = 1.6
+    s1: float = field(default=0.9, metadata=hints(low=0, high=1.5, step=0.05))
+    s2: float = field(default=0.2, metadata=hints(low=0, high=1.5, step=0.05))
+    b1: float = field(default=1.5, metadata=hints(low=0.8, high=2, step=0.05))
+    b2: float = field(default=1.6, metadata=hints(low=0.8, high=2, step=0.05))
     slot: ClassVar = Slot.MERGE_SKIP
     effect: ClassVar = Effect.STYLISTIC
+    label: ClassVar = "FreeU"
+    presets: ClassVar = {
+        "sd15": "Stable Diffusion 1.5",
+        "sd21": "Stable Diffusion 2.1",
+        "sdxl": "Stable Diffusion XL",
+    }
 
     @classmethod
     def sd15(cls) -> Self:

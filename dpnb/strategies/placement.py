@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -12,6 +12,7 @@ from dpnb.strategies.host import Host, bound
 from dpnb.strategies.links import Link, link_for, link_obstacle, target_device
 from dpnb.strategies.networks import StreamedNetwork
 from dpnb.strategies.packing import PackedWeights
+from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Slot, Strategy
 from dpnb.strategies.streaming import Streaming
 from dpnb.strategies.tenure import demand
@@ -75,7 +76,9 @@ class SequentialOffload(Strategy):
         exclude: components that stay on the device beside those that the pipeline names.
     """
 
-    budget: int | str | None = None
+    budget: int | str | None = field(
+        default=None, metadata=hints(unit="bytes", limits=lambda host: budgets(host))
+    )
     device: str | None = None
     exclude: tuple[str, ...] = ()
     slot: ClassVar = Slot.PLACEMENT
@@ -119,6 +122,11 @@ def streamed_networks(host: Host, exclude: tuple[str, ...]) -> list[StreamedNetw
         for name, network in host.offload_order()
         if name not in exclude and next(network.parameters(), None) is not None
     ]
+
+
+def budgets(host: Host) -> tuple[int, int]:
+    """The least budget that works, in bytes, and the one that keeps everything on the device."""
+    return demand(streamed_networks(host, ()))
 
 
 def _stream(

@@ -43,6 +43,11 @@ class StrategyStack:
         """The networks that strategies are applied to."""
         return self._shared.host
 
+    @property
+    def is_running(self) -> bool:
+        """Whether a pipeline that shares this state is in the middle of a run."""
+        return self._shared.is_running
+
     def use(self, plan: Iterable[Strategy]) -> None:
         """Make exactly the strategies of `plan` active, or change nothing.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from tempfile import TemporaryFile
 from typing import ClassVar
 from weakref import finalize
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from dpnb.nn.positions import ChannelMatrix
 from dpnb.nn.quantized import is_quantized
 from dpnb.strategies.host import Host
+from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Effect, Slot, Strategy
 from dpnb.strategies.undo import Undo
 
@@ -65,7 +66,9 @@ class LayerwiseCasting(Strategy):
         storage_dtype: `"float8_e4m3fn"`, `"float8_e5m2"`, `"bfloat16"` or `"float16"`.
     """
 
-    storage_dtype: str = "float8_e4m3fn"
+    storage_dtype: str = field(
+        default="float8_e4m3fn", metadata=hints(choices=tuple(STORAGE_DTYPES))
+    )
     slot: ClassVar = Slot.STORAGE
     effect: ClassVar = Effect.APPROXIMATE
     relieves: ClassVar = frozenset({"text", "denoising", "decoding"})

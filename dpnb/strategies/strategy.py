@@ -51,6 +51,10 @@ class Strategy(ABC):
     slot: ClassVar[Slot]
     relieves: ClassVar[frozenset[str]] = frozenset()
     """The stages of a run whose memory it lowers: "text", "denoising", "decoding"."""
+    label: ClassVar[str] = ""
+    """What people call it, where that is not the words of its name."""
+    presets: ClassVar[Mapping[str, str]] = {}
+    """Settings that have a name: the method of the class that makes them → what people call it."""
 
     @property
     def effect(self) -> Effect:

@@ -1,0 +1,221 @@
+"""Runs of one pipeline, on a thread of their own, and switches that land between two steps.
+
+All panels of a pipeline share one session. It hears of every run of the pipeline, whoever has
+started it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextvars import copy_context
+from typing import Any, TypeAlias
+from weakref import WeakValueDictionary
+
+from typing_extensions import Self
+
+from dpnb import schedulers
+from dpnb.errors import DpnbError
+from dpnb.metering.meter import MeterName, meter_for
+from dpnb.pipelines.steps import Step
+from dpnb.pipelines.text_to_image import TextToImagePipeline
+from dpnb.strategies.strategy import Plan, Strategy
+from dpnb.widgets.job import Job
+from dpnb.widgets.state import Request, RunState, StrategyState
+from dpnb.widgets.witness import Witness
+
+Change: TypeAlias = Callable[[Plan], Plan]
+
+_sessions: WeakValueDictionary[int, Session] = WeakValueDictionary()
+_opening = threading.RLock()
+
+
+class SessionError(DpnbError, RuntimeError):
+    """What was asked for cannot be done now; the message says when it can."""
+
+
+class Session:
+    """What the panels of a pipeline act upon. Use `Session.of(pipe)`, and `close` it.
+
+    Everything may be called from any thread and returns at once. Strategies are never changed while
+    a step is being computed: what is asked for meanwhile waits for its end.
+
+    Args:
+        pipe: the pipeline.
+
+    Attributes:
+        strategies: what is switched on, to be observed.
+        runs: the present run and those before it, to be observed.
+        lock: whoever shows the state holds it, so that it does not change meanwhile.
+    """
+
+    def __init__(self, pipe: TextToImagePipeline) -> None:
+        if not isinstance(pipe, TextToImagePipeline):
+            raise TypeError(
+                f"panels show text-to-image pipelines of dpnb, not {type(pipe).__name__}; build "
+                "one over the same weights with StableDiffusionPipeline.from_pipe."
+            )
+        self.pipe = pipe
+        active = pipe.strategies.active
+        self.strategies = StrategyState(active=active, wanted=active)
+        self.runs = RunState(meter=meter_for(pipe._execution_device).name)
+        self.lock = threading.RLock()
+        self._pending: list[Change] = []
+        self._job: Job | None = None
+        self._users = 0
+        self._witness = Witness(self)
+        self._endings = [
+            pipe.watch(self._witness),
+            pipe.strategies.subscribe(self._plan_changed),
+        ]
+
+    @classmethod
+    def of(cls, pipe: TextToImagePipeline) -> Self:
+        """The session of `pipe`, for one more user, who closes it in the end."""
+        with _opening:
+            session = _sessions.get(id(pipe))
+            if session is None:
+                session = _sessions[id(pipe)] = cls(pipe)
+            session._users += 1
+        return session  # type: ignore[return-value]
+
+    def close(self) -> None:
+        """One user has gone; with the last one the session ends, and a run of its own with it."""
+        with _opening:
+            self._users -= 1
+            if self._users > 0:
+                return
+            _sessions.pop(id(self.pipe), None)
+        self.stop()
+        for end in self._endings:
+            end()
+        self._endings = []
+
+    # --- strategies ---
+
+    def enable(self, strategy: Strategy) -> None:
+        """Switch a strategy on, now or before the next step, in place of its like."""
+        self.change(lambda plan: frozenset(s for s in plan if s.slot != strategy.slot) | {strategy})
+
+    def disable(self, kind: type[Strategy]) -> None:
+        """Switch the strategy of this class off, now or before the next step."""
+        self.change(lambda plan: frozenset(s for s in plan if not isinstance(s, kind)))
+
+    def use(self, plan: Plan) -> None:
+        """Make exactly the strategies of `plan` active, now or before the next step."""
+        self.change(lambda _: plan)
+
+    def change(self, change: Change) -> None:
+        """Ask for the plan that `change` makes of the present one."""
+        with self.lock:
+            self._pending.append(change)
+            if self._witness.is_running:
+                self._show(f"takes effect {self._when()}")
+            elif self.pipe.strategies.is_running:
+                self._pending.clear()
+                self._show(
+                    "Another pipeline with the same networks is drawing; try again when it is done.",
+                    is_refused=True,
+                )
+            else:
+                self.settle()
+
+    def settle(self) -> None:
+        """Do what waits. Called where no step is being computed."""
+        with self.lock:
+            pending, self._pending = self._pending, []
+        if not pending:
+            return
+        stack, refusals = self.pipe.strategies, []
+        for change in pending:
+            try:
+                stack.use(change(stack.active))
+            except Exception as refusal:
+                refusals.append(str(refusal) or type(refusal).__name__)
+        with self.lock:
+            self._show(refusals[-1] if refusals else "", is_refused=bool(refusals))
+
+    def obstacle(self, strategy: Strategy) -> str | None:
+        """Why a strategy cannot be switched on here; `None` where it can, or is on already."""
+        if strategy in self.strategies.active:
+            return None
+        return self.pipe.strategies.obstacle(strategy)
+
+    def _plan_changed(self, plan: Plan) -> None:
+        with self.lock:
+            self._witness.note_change(self.strategies.active, plan)
+            self.strategies.active = plan
+            self._show(self.strategies.message, self.strategies.is_refused)
+
+    def _show(self, message: str, is_refused: bool = False) -> None:
+        plan = self.pipe.strategies.active
+        for change in self._pending:
+            plan = change(plan)
+        state = self.strategies
+        with state.hold_trait_notifications():
+            state.active, state.wanted = self.pipe.strategies.active, plan
+            state.message, state.is_refused = message, is_refused
+
+    def _when(self) -> str:
+        progress = self.runs.progress
+        if progress.stage == "denoising" and progress.done + 1 < progress.total:
+            return f"at step {progress.done + 2} of {progress.total}"
+        return "before the next step"
+
+    # --- runs ---
+
+    def start(self, request: Request) -> Job:
+        """Begin to draw, on a thread of its own.
+
+        Raises:
+            SessionError: a run is going on.
+            ValueError: something about the request is impossible.
+        """
+        with self.lock:
+            if self._witness.is_busy:
+                raise SessionError("A run is going on; wait for its end, or stop it first.")
+            self._choose_scheduler(request.scheduler)
+            steps = self.pipe.stream(**request.arguments())
+            job = self._job = Job(steps)
+            self._witness.expect(request)
+            self.runs.phase, self.runs.message, self.runs.error = "running", "Reading …", ""
+            context = copy_context()
+            threading.Thread(target=context.run, args=(self._work, job, request), daemon=True).start()
+        return job
+
+    def _work(self, job: Job, request: Request) -> None:
+        job.work()
+        self._witness.forget(request, job.exception)
+
+    def stop(self) -> None:
+        """End the run after the present step; nothing happens without one."""
+        with self.lock:
+            if self._job is not None and not self._job.is_done:
+                self._job.cancel()
+                self.runs.phase = "stopping"
+                self.runs.message = "Stopping after this step …"
+
+    def measure_with(self, meter: MeterName) -> None:
+        """Measure the runs that begin from now on with this meter.
+
+        Raises:
+            MeterError: it cannot read anything here.
+        """
+        meter_for(self.pipe._execution_device, meter)
+        self.runs.meter = meter
+
+    @property
+    def job(self) -> Job | None:
+        """The run that a panel has started last."""
+        return self._job
+
+    def _choose_scheduler(self, name: str | None) -> None:
+        present = self.pipe.scheduler
+        if name is None or name == type(present).__name__:
+            return
+        if name not in schedulers.INTERCHANGEABLE:
+            raise ValueError(
+                f"{name!r} is no scheduler that can take over; there are "
+                f"{', '.join(schedulers.INTERCHANGEABLE)}."
+            )
+        self.pipe.scheduler = getattr(schedulers, name).from_config(present.config)

@@ -1,0 +1,172 @@
+"""What panels show, as observable values; nothing here knows of widgets.
+
+Traits are replaced, never mutated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from traitlets import Bool, Bytes, HasTraits, Instance, Int, Tuple, Unicode
+
+from dpnb.metering.trace import Trace
+from dpnb.strategies.strategy import Effect, Plan, Strategy
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to draw.
+
+    Args:
+        prompt: in words.
+        negative_prompt: what not to draw; empty for nothing.
+        steps: of denoising.
+        guidance_scale: how strongly the prompt steers.
+        width: in pixels; `None` for the model's own.
+        height: likewise.
+        seed: of the first picture's noise; every further picture has the next number.
+        count: how many pictures.
+        scheduler: the class that leads through the steps; `None` for the one that is there.
+    """
+
+    prompt: str
+    negative_prompt: str = ""
+    steps: int = 20
+    guidance_scale: float = 5.0
+    width: int | None = None
+    height: int | None = None
+    seed: int = 0
+    count: int = 1
+    scheduler: str | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """The same as arguments of a pipeline's `stream`."""
+        seeds = range(self.seed, self.seed + self.count)
+        return {
+            "prompt": self.prompt,
+            "negative_prompt": self.negative_prompt or None,
+            "num_inference_steps": self.steps,
+            "guidance_scale": self.guidance_scale,
+            "width": self.width,
+            "height": self.height,
+            "num_images_per_prompt": self.count,
+            "generator": [torch.Generator().manual_seed(seed) for seed in seeds],
+        }
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come.
+
+    Args:
+        stage: "text", "denoising" or "decoding".
+        done: completed steps of the stage.
+        total: steps of the stage.
+        seconds_left: of the denoising, as far as that can be told.
+    """
+
+    stage: str = ""
+    done: int = 0
+    total: int = 0
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class FinishedRun:
+    """A run that is over.
+
+    Args:
+        number: counts from 1.
+        request: what was asked for; `None` where the run was not started by a panel.
+        plan: what was switched on when it began.
+        trace: what was measured of it; it holds this run alone.
+        pictures: what it has drawn; none where it was stopped or failed.
+    """
+
+    number: int
+    request: Request | None
+    plan: Plan
+    trace: Trace
+    pictures: tuple[Image, ...] = field(default=(), repr=False)
+
+    @property
+    def effects(self) -> frozenset[Effect]:
+        """What its strategies do to a picture."""
+        return frozenset(strategy.effect for strategy in self.plan)
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What would have let a run succeed that ran out of memory.
+
+    Args:
+        strategy: the switch to set.
+        why: in a sentence.
+    """
+
+    strategy: Strategy
+    why: str
+
+
+class StrategyState(HasTraits):  # type: ignore[misc]
+    """What is switched on."""
+
+    active = Instance(frozenset, args=())
+    """The strategies that are switched on; always those of the stack."""
+
+    wanted = Instance(frozenset, args=())
+    """What will be switched on once what waits for the next step has been done."""
+
+    message = Unicode()
+    """What has become of the last request; empty where there is nothing to say."""
+
+    is_refused = Bool(False)
+    """Whether the message says why a request was refused."""
+
+
+class RunState(HasTraits):  # type: ignore[misc]
+    """The present run, and those before it."""
+
+    phase = Unicode("idle")
+    """"idle", "running" or "stopping"."""
+
+    message = Unicode()
+    """What goes on, or how the last run ended, in words."""
+
+    error = Unicode()
+    """Why the last run failed or could not begin; empty otherwise."""
+
+    remedy = Instance(Remedy, allow_none=True)
+    """What would help against the error, where that is known."""
+
+    progress = Instance(Progress, args=())
+    """How far the run has come."""
+
+    picture = Bytes()
+    """The last picture or preview, as a PNG file; empty before the first one."""
+
+    is_preview = Bool(False)
+    """Whether the picture is one of a run that goes on or was stopped."""
+
+    pictures = Tuple()
+    """The pictures of the last finished run."""
+
+    trace = Instance(Trace, allow_none=True)
+    """What has been measured of the present or last run."""
+
+    history = Tuple()
+    """The runs that are over, in the order in which they ended: `FinishedRun`s."""
+
+    baseline = Int(0)
+    """The number of the run that others are compared with; 0 is the first one."""
+
+    preview_every = Int(0)
+    """After how many steps a preview is decoded; 0 shows a colour for each latent, -1 nothing."""
+
+    meter = Unicode()
+    """The name of the meter that runs are measured with."""
