@@ -40,10 +40,17 @@ if TYPE_CHECKING:
     from dpnb.strategies.freeu import FreeU
     from dpnb.strategies.placement import ModelOffload, SequentialOffload
     from dpnb.strategies.plans import plan_from_json, plan_to_json, plan_to_python
+    from dpnb.strategies.presets import PRESETS
     from dpnb.strategies.projection import QKVFusion
     from dpnb.strategies.relief import OutOfMemoryError
     from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
     from dpnb.strategies.vae import VaeSlicing, VaeTiling
+    from dpnb.widgets.dashboard import dashboard
+    from dpnb.widgets.history_panel import HistoryPanel
+    from dpnb.widgets.memory_panel import MemoryPanel
+    from dpnb.widgets.run_panel import RunPanel
+    from dpnb.widgets.state import Request
+    from dpnb.widgets.strategy_panel import StrategyPanel
 
 __version__ = "0.1.0"
 
@@ -84,12 +91,20 @@ _HOMES = {
     "FreeU": "dpnb.strategies.freeu",
     "VaeSlicing": "dpnb.strategies.vae",
     "VaeTiling": "dpnb.strategies.vae",
+    "PRESETS": "dpnb.strategies.presets",
+    "dashboard": "dpnb.widgets.dashboard",
+    "HistoryPanel": "dpnb.widgets.history_panel",
+    "MemoryPanel": "dpnb.widgets.memory_panel",
+    "Request": "dpnb.widgets.state",
+    "RunPanel": "dpnb.widgets.run_panel",
+    "StrategyPanel": "dpnb.widgets.strategy_panel",
     "plan_to_json": "dpnb.strategies.plans",
     "plan_from_json": "dpnb.strategies.plans",
     "plan_to_python": "dpnb.strategies.plans",
 }
 
 __all__ = [
+    "PRESETS",
     "AttentionSlicing",
     "AutoencoderKL",
     "ChannelsLast",
@@ -103,19 +118,24 @@ __all__ = [
     "EulerDiscreteScheduler",
     "FreeU",
     "HeunDiscreteScheduler",
+    "HistoryPanel",
     "LCMScheduler",
     "LMSDiscreteScheduler",
     "LayerwiseCasting",
+    "MemoryPanel",
     "ModelOffload",
     "OutOfMemoryError",
     "PNDMScheduler",
     "QKVFusion",
     "Quantization",
+    "Request",
+    "RunPanel",
     "SequentialOffload",
     "StableDiffusionPipeline",
     "StableDiffusionXLPipeline",
     "Stage",
     "Step",
+    "StrategyPanel",
     "Trace",
     "UNet2DConditionModel",
     "UNet2DModel",
@@ -125,6 +145,7 @@ __all__ = [
     "XFormers",
     "__version__",
     "contact_sheet",
+    "dashboard",
     "plan_from_json",
     "plan_to_json",
     "plan_to_python",

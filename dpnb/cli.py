@@ -1,4 +1,4 @@
-"""The command line: `dpnb draw` and `dpnb demo`, each a few lines over the library."""
+"""The command line: `dpnb draw`, `dpnb demo` and `dpnb lab`, each a few lines over the library."""
 
 from __future__ import annotations
 
@@ -129,6 +129,32 @@ def demo(
         )
         size = format_bytes(sum(f.stat().st_size for f in folder.iterdir()))
         out.print(f"They are in {folder}/ ({size}); sheet.png shows them all.", highlight=False)
+
+
+@app.command()
+def lab(
+    model: Model = "dpnb/emoji-64",
+    voila: Annotated[
+        bool, typer.Option("--voila", help="Only the dashboard, as a page without code.")
+    ] = False,
+    port: Annotated[int, typer.Option(help="On this machine.")] = 8888,
+    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+    theme: Annotated[str, typer.Option(help="Of the page: light or dark.")] = "light",
+    folder: Annotated[
+        Path, typer.Option("--out", help="Where notebooks are copied, if they have to be.")
+    ] = Path("dpnb-notebooks"),
+    debug: Debug = False,
+) -> None:
+    """Open the notebooks in JupyterLab, or the dashboard as a page."""
+    with errors_as_sentences(debug):
+        from dpnb.lab import open_lab, open_page
+
+        if theme not in ("light", "dark"):
+            raise ValueError(f"theme is {theme!r}; use light or dark.")
+        if voila:
+            out.print(f"The dashboard is at http://127.0.0.1:{port}/ until you press Ctrl+C.")
+            sys.exit(open_page(model, port, browser, theme))
+        sys.exit(open_lab(folder, model, port, browser))
 
 
 def load(model: str, device: str | None, dtype: str) -> Any:

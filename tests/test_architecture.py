@@ -29,9 +29,11 @@ MAY_IMPORT = {
     "strategies": {"models", "nn"},
     "pipelines": {"strategies", "models", "schedulers", "loading", "nn", "metering"},
     "emoji": {"models", "schedulers", "pipelines", "loading", "nn"},
-    "cli": {"pipelines", "emoji"},
+    "widgets": {"pipelines", "strategies", "schedulers", "metering"},
+    "lab": set(),
+    "cli": {"pipelines", "emoji", "lab"},
     "__main__": {"cli"},
-    "__init__": {"loading", "models", "schedulers", "strategies", "pipelines", "metering"},
+    "__init__": {"loading", "models", "schedulers", "strategies", "pipelines", "metering", "widgets"},
 }
 
 WHEN_USED = {"models/switches.py": {"strategies"}}
@@ -120,6 +122,7 @@ def modules_after(statement: str) -> set[str]:
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
     heavy = {"torch", "transformers", "numpy", "huggingface_hub", "accelerate", "PIL", "matplotlib"}
+    heavy |= {"ipywidgets", "traitlets"}
     assert not modules_after("import dpnb") & heavy
 
 

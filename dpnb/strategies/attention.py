@@ -30,7 +30,8 @@ class AttentionSlicing(Strategy):
     """
 
     slice_size: SliceSize = field(
-        default="auto", metadata=hints("heads at once", low=1, limits=lambda host: (1, most_heads(host)))
+        default="auto",
+        metadata=hints("heads at once", low=1, limits=lambda host: (1, most_heads(host))),
     )
     slot: ClassVar = Slot.KERNEL_WRAPPER
     relieves: ClassVar = frozenset({"denoising"})

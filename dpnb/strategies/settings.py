@@ -1,4 +1,4 @@
-"""What a person may set of a strategy: its fields, each with a label, a kind of value and limits."""
+"""What a person may set of a strategy: its fields, with labels, kinds of value and limits."""
 
 from __future__ import annotations
 

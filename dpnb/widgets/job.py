@@ -12,12 +12,11 @@ from typing import Any
 from dpnb.errors import DpnbError
 from dpnb.pipelines.steps import Step
 
-
 PAUSE = 0.2
 """Seconds after which waiting looks whether it was interrupted."""
 
 
-class Stopped(DpnbError, RuntimeError):
+class StoppedError(DpnbError, RuntimeError):
     """The run was stopped before it had drawn anything."""
 
 
@@ -60,7 +59,7 @@ class Job:
 
         Raises:
             TimeoutError: the run goes on.
-            Stopped: it was stopped.
+            StoppedError: it was stopped.
             BaseException: what the run has failed with.
         """
         deadline = math.inf if timeout is None else time.monotonic() + timeout
@@ -81,7 +80,7 @@ class Job:
             for step in self._steps:
                 self._output = step.output
                 if self._stop.is_set() and step.output is None:
-                    raise Stopped("The run was stopped; start it again to draw the picture.")
+                    raise StoppedError("The run was stopped; start it again to draw the picture.")
         except BaseException as error:
             traceback.clear_frames(error.__traceback__)
             self._error = error

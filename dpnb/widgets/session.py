@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextvars import copy_context
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from weakref import WeakValueDictionary
 
 from typing_extensions import Self
@@ -17,7 +17,6 @@ from typing_extensions import Self
 from dpnb import schedulers
 from dpnb.errors import DpnbError
 from dpnb.metering.meter import MeterName, meter_for
-from dpnb.pipelines.steps import Step
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.strategies.strategy import Plan, Strategy
 from dpnb.widgets.job import Job
@@ -114,7 +113,7 @@ class Session:
             elif self.pipe.strategies.is_running:
                 self._pending.clear()
                 self._show(
-                    "Another pipeline with the same networks is drawing; try again when it is done.",
+                    "Another pipeline with these networks is drawing; try again when it is done.",
                     is_refused=True,
                 )
             else:
@@ -133,7 +132,12 @@ class Session:
             except Exception as refusal:
                 refusals.append(str(refusal) or type(refusal).__name__)
         with self.lock:
-            self._show(refusals[-1] if refusals else "", is_refused=bool(refusals))
+            self._show(refusals[-1] if refusals else self._since(), is_refused=bool(refusals))
+
+    def refuse(self, reason: str) -> None:
+        """A request was refused before it came here; everything is shown as it is."""
+        with self.lock:
+            self._show(reason, is_refused=True)
 
     def obstacle(self, strategy: Strategy) -> str | None:
         """Why a strategy cannot be switched on here; `None` where it can, or is on already."""
@@ -155,12 +159,17 @@ class Session:
         with state.hold_trait_notifications():
             state.active, state.wanted = self.pipe.strategies.active, plan
             state.message, state.is_refused = message, is_refused
+            state.revision += 1
 
     def _when(self) -> str:
-        progress = self.runs.progress
-        if progress.stage == "denoising" and progress.done + 1 < progress.total:
-            return f"at step {progress.done + 2} of {progress.total}"
+        place = self._witness.next_step
+        if place is not None and place[0] < place[1]:
+            return f"at step {place[0] + 1} of {place[1]}"
         return "before the next step"
+
+    def _since(self) -> str:
+        place = self._witness.next_step
+        return f"in effect from step {place[0]} of {place[1]}" if place else ""
 
     # --- runs ---
 
@@ -180,7 +189,9 @@ class Session:
             self._witness.expect(request)
             self.runs.phase, self.runs.message, self.runs.error = "running", "Reading …", ""
             context = copy_context()
-            threading.Thread(target=context.run, args=(self._work, job, request), daemon=True).start()
+            threading.Thread(
+                target=context.run, args=(self._work, job, request), daemon=True
+            ).start()
         return job
 
     def _work(self, job: Job, request: Request) -> None:

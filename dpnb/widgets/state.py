@@ -12,7 +12,7 @@ import torch
 from traitlets import Bool, Bytes, HasTraits, Instance, Int, Tuple, Unicode
 
 from dpnb.metering.trace import Trace
-from dpnb.strategies.strategy import Effect, Plan, Strategy
+from dpnb.strategies.strategy import Plan, Strategy
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -59,6 +59,10 @@ class Request:
         }
 
 
+EXAMPLE = Request("a red apple")
+"""What is asked for until somebody has words of their own."""
+
+
 @dataclass(frozen=True)
 class Progress:
     """How far a run has come.
@@ -84,6 +88,7 @@ class FinishedRun:
         number: counts from 1.
         request: what was asked for; `None` where the run was not started by a panel.
         plan: what was switched on when it began.
+        used: what was switched on at any time of it.
         trace: what was measured of it; it holds this run alone.
         pictures: what it has drawn; none where it was stopped or failed.
     """
@@ -91,13 +96,9 @@ class FinishedRun:
     number: int
     request: Request | None
     plan: Plan
+    used: Plan
     trace: Trace
     pictures: tuple[Image, ...] = field(default=(), repr=False)
-
-    @property
-    def effects(self) -> frozenset[Effect]:
-        """What its strategies do to a picture."""
-        return frozenset(strategy.effect for strategy in self.plan)
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Remedy:
     why: str
 
 
-class StrategyState(HasTraits):  # type: ignore[misc]
+class StrategyState(HasTraits):
     """What is switched on."""
 
     active = Instance(frozenset, args=())
@@ -128,8 +129,11 @@ class StrategyState(HasTraits):  # type: ignore[misc]
     is_refused = Bool(False)
     """Whether the message says why a request was refused."""
 
+    revision = Int(0)
+    """Counts what has been said about requests, also where it is the same again."""
 
-class RunState(HasTraits):  # type: ignore[misc]
+
+class RunState(HasTraits):
     """The present run, and those before it."""
 
     phase = Unicode("idle")

@@ -49,6 +49,7 @@ class Present:
     recorder: Recorder
     recording: RunRecorder
     plan: Plan
+    used: Plan
     request: Request | None
     endings: ExitStack = field(default_factory=ExitStack)
     step: Step | None = None
@@ -85,6 +86,14 @@ class Witness(RunListener):
         """Whether one goes on or is about to begin."""
         return self.is_running or self._expected is not None
 
+    @property
+    def next_step(self) -> tuple[int, int] | None:
+        """The denoising step that comes next, from 1, and how many there are, where one does."""
+        step = None if self._present is None else self._present.step
+        if step is None or step.stage is not Stage.DENOISING or step.index + 1 == step.total:
+            return None
+        return step.index + 2, step.total
+
     def expect(self, request: Request) -> None:
         """The next run is that of `request`."""
         self._expected = request
@@ -100,6 +109,7 @@ class Witness(RunListener):
         """What is switched on has changed from one plan to the other."""
         if self._present is None:
             return
+        self._present.used |= after
         note, kinds = self._present.recorder.note, {type(strategy) for strategy in after}
         for strategy in in_order(before - after):
             if type(strategy) not in kinds:
@@ -119,7 +129,7 @@ class Witness(RunListener):
             meter = meter_for(device, self._state.meter)  # type: ignore[arg-type]
             recorder = Recorder(meter, clock_for(device))
             names = [describe(strategy) for strategy in in_order(plan)]
-            present = Present(run, recorder, recorder.begin_run(names), plan, request)
+            present = Present(run, recorder, recorder.begin_run(names), plan, plan, request)
             present.endings.enter_context(recorder.sampling(SAMPLE_EVERY))
             present.endings.enter_context(_ticking(self._tick))
             self._present = present
@@ -162,7 +172,7 @@ class Witness(RunListener):
             self._session.settle()
         state = self._state
         number = state.history[-1].number + 1 if state.history else 1
-        finished = FinishedRun(number, present.request, present.plan, trace, pictures)
+        finished = FinishedRun(number, present.request, present.plan, present.used, trace, pictures)
         with state.hold_trait_notifications():
             state.trace, state.history = trace, (*state.history, finished)[-KEPT:]
             if pictures:
@@ -199,7 +209,9 @@ class Witness(RunListener):
         latents = present.latents
         if self._colours is not None or latents is None or len(pictures) != len(latents):
             return
-        arrays = [torch.tensor(list(p.convert("RGB").tobytes()), dtype=torch.uint8) for p in pictures]
+        arrays = [
+            torch.tensor(list(p.convert("RGB").tobytes()), dtype=torch.uint8) for p in pictures
+        ]
         height, width = pictures[0].height, pictures[0].width
         levels = torch.stack(arrays).view(-1, height, width, 3).movedim(-1, 1)
         self._colours = LatentColours.fit(latents.cpu(), levels.float() / 127.5 - 1)

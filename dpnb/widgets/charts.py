@@ -1,0 +1,266 @@
+"""From what was measured to pictures in SVG: pure functions, and colours of the page's theme."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from dpnb.metering.trace import RunTrace, StepTrace, Trace
+from dpnb.units import format_bytes, format_seconds
+
+WIDTH, LEFT, RIGHT = 860, 74, 78
+TOP, CURVE, GAP, BARS, BOTTOM = 54, 190, 30, 84, 30
+MOST_POINTS = 200
+
+STAGES = {
+    "text": ("text", "var(--dpnb-green, #009e73)"),
+    "denoising": ("denoising", "var(--dpnb-sky, #56b4e9)"),
+    "decoding": ("decoding", "var(--dpnb-orange, #e69f00)"),
+}
+BLUE, RED, ORANGE = "var(--dpnb-blue, #0072b2)", "var(--dpnb-red, #d55e00)", "#e69f00"
+LINE = "var(--dpnb-line, #d0d7de)"
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """From values to places along an axis.
+
+    Args:
+        low: the value at `start`.
+        high: the value at `end`.
+        start: a place.
+        end: another.
+    """
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        """The place of a value."""
+        share = (value - self.low) / ((self.high - self.low) or 1)
+        return round(self.start + share * (self.end - self.start), 1)
+
+
+def run_chart(trace: Trace, horizon: float | None = None) -> str:
+    """Memory above and the duration of every step below, on one axis of time.
+
+    Args:
+        trace: of one run; of several, the last is shown.
+        horizon: seconds that the axis shows at least, while the run goes on.
+
+    Returns:
+        An SVG element, whose label says the numbers.
+    """
+    run = trace.runs[-1]
+    end = max(run.duration, horizon or 0.0, 1e-3)
+    x = Scale(run.start, run.start + end, LEFT, WIDTH - RIGHT)
+    height = TOP + CURVE + GAP + BARS + BOTTOM
+    parts = [
+        *_shades(run.steps, x),
+        *_memory(trace, run, x),
+        *_durations(run.steps, x),
+        *_time_axis(end, x, height),
+        *_marks(trace, run, x),
+    ]
+    return _svg(height, run_in_words(trace), parts)
+
+
+def run_in_words(trace: Trace) -> str:
+    """What a run's chart shows, in a sentence for those who do not see it."""
+    run = trace.runs[-1]
+    stages = [
+        f"{name} {format_seconds(stage.seconds)} with a peak of {format_bytes(stage.peak)}"
+        for name, stage in run.by_stage().items()
+    ]
+    marks = [f"{event.text} at {format_seconds(event.time - run.start)}" for event in trace.events]
+    switched = f" Switched: {', '.join(marks)}." if marks else ""
+    return (
+        f"Memory ({trace.label}) and time of a run: {'; '.join(stages) or 'nothing yet'}.{switched}"
+    )
+
+
+def thin(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
+    """At most `most` points, in which the highest and lowest of every stretch remain."""
+    if len(points) <= most:
+        return list(points)
+    size = -(-2 * len(points) // most)
+    kept: list[Point] = []
+    for first in range(0, len(points), size):
+        stretch = points[first : first + size]
+        ends = {min(stretch, key=lambda p: p[1]), max(stretch, key=lambda p: p[1])}
+        kept.extend(sorted(ends))
+    return kept
+
+
+def comparison_chart(rows: Sequence[tuple[str, int, float | None]]) -> str:
+    """Peak memory and seconds per step of several runs, as bars side by side.
+
+    Args:
+        rows: a name, the peak in bytes, and seconds per step.
+    """
+    height = 34 + 26 * len(rows)
+    names, half = 190, (WIDTH - 190) // 2
+    peaks = max((peak for _, peak, _ in rows), default=0) or 1
+    times = max((seconds or 0.0 for *_, seconds in rows), default=0.0) or 1.0
+    parts = [
+        _text(names, 16, "peak memory", "soft"),
+        _text(names + half, 16, "seconds per step", "soft"),
+    ]
+    for place, (name, peak, seconds) in enumerate(rows):
+        y = 28 + 26 * place
+        parts.append(_text(0, y + 14, _short(name, 28)))
+        parts.extend(_bar(names, y, peak / peaks * (half - 110), BLUE, format_bytes(peak)))
+        if seconds is not None:
+            length = seconds / times * (half - 110)
+            parts.extend(_bar(names + half, y, length, RED, format_seconds(seconds)))
+    words = "; ".join(f"{name}: {format_bytes(peak)}" for name, peak, _ in rows)
+    return _svg(height, f"Comparison of runs by peak memory: {words}.", parts)
+
+
+def _svg(height: int, label: str, parts: Sequence[str]) -> str:
+    safe = html.escape(label, quote=True)
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{safe}" font-size="12">'
+        f"<title>{safe}</title>{''.join(parts)}</svg>"
+    )
+
+
+def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> str:
+    return f'<text x="{x}" y="{y}" class="{kind}" text-anchor="{anchor}">{html.escape(text)}</text>'
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, colour: str, dash: str = "") -> str:
+    dashes = f' stroke-dasharray="{dash}"' if dash else ""
+    return f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="{colour}"{dashes}/>'
+
+
+def _rect(x: float, y: float, width: float, height: float, fill: str, more: str = "") -> str:
+    return (
+        f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{max(height, 0):.1f}" '
+        f'fill="{fill}" {more}/>'
+    )
+
+
+def _bar(x: float, y: float, length: float, colour: str, label: str) -> list[str]:
+    return [
+        _rect(x, y, max(length, 1), 18, colour, 'rx="3"'),
+        _text(x + max(length, 1) + 6, y + 14, label),
+    ]
+
+
+def _shades(steps: Sequence[StepTrace], x: Scale) -> Iterator[str]:
+    """A band for each stage, over both diagrams, with its name above where there is room."""
+    bottom = TOP + CURVE + GAP + BARS
+    for stage, group in groupby(steps, key=lambda step: step.stage):
+        members = list(group)
+        left, right = x(members[0].start), x(members[-1].start + members[-1].duration)
+        name, colour = STAGES.get(stage, (stage, LINE))
+        band = _rect(left, TOP, right - left, bottom - TOP, colour, 'opacity=".16"')
+        yield (
+            f"<g><title>{html.escape(name)}</title>{band}"
+            f"{_rect(left, TOP - 4, max(right - left, 2), 4, colour)}</g>"
+        )
+        if right - left > 7 * len(name):
+            yield _text((left + right) / 2, TOP - 8, name, "soft", "middle")
+
+
+def _memory(trace: Trace, run: RunTrace, x: Scale) -> Iterator[str]:
+    points = _curve(trace, run)
+    peaks = [step.peak for step in run.steps]
+    values = [value for _, value in points] + [float(peak) for peak in peaks]
+    low, high = _range(values)
+    y = Scale(low, high, TOP + CURVE, TOP + 6)
+    yield from _value_axis(y, low, high)
+    yield _text(LEFT, 14, f"Memory: {trace.label}", "soft")
+    for step in run.steps:
+        left, right, top = x(step.start), x(step.start + step.duration), y(step.peak)
+        tip = f"peak of {step.stage} step {step.index + 1}: {format_bytes(step.peak)}"
+        yield f"<g><title>{html.escape(tip)}</title>{_line(left, top, right, top, RED)}</g>"
+    path = " ".join(f"{x(time)},{y(value)}" for time, value in thin(points))
+    yield f'<polyline points="{path}" fill="none" stroke="{BLUE}" stroke-width="2"/>'
+    edge = WIDTH - RIGHT + 6
+    if peaks:
+        yield _text(edge, y(max(peaks)) + 4, "peak", "soft")
+    if points and (not peaks or abs(y(points[-1][1]) - y(max(peaks))) > 13):
+        yield _text(edge, y(points[-1][1]) + 4, "in use", "soft")
+    limit = run.begin.limit
+    if limit is not None and limit <= high:
+        yield _line(LEFT, y(limit), WIDTH - RIGHT, y(limit), RED, "6 3")
+        yield _text(edge, y(limit) + 4, "limit", "soft")
+    reserved = [
+        (s.start + s.duration, float(s.reading.reserved)) for s in run.steps if s.reading.reserved
+    ]
+    if reserved:
+        path = " ".join(f"{x(time)},{y(min(value, high))}" for time, value in thin(reserved))
+        yield f'<polyline points="{path}" fill="none" stroke="{ORANGE}" stroke-dasharray="4 2"/>'
+        yield _text(edge, y(min(reserved[-1][1], high)) - 8, "reserved", "soft")
+
+
+def _curve(trace: Trace, run: RunTrace) -> list[Point]:
+    ends = [(step.start + step.duration, float(step.current)) for step in run.steps]
+    samples = [(s.time, float(s.current)) for s in trace.samples if s.time >= run.start]
+    return sorted([(run.begin.time, float(run.begin.current)), *samples, *ends])
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    """From zero, unless that would press the curve flat."""
+    low, high = min(values, default=0.0), max(values, default=0.0)
+    spread = max(high - low, high * 0.01, 1.0)
+    bottom = 0.0 if low < 2 * spread else low - 0.25 * spread
+    return bottom, high + 0.12 * spread
+
+
+def _value_axis(y: Scale, low: float, high: float) -> Iterator[str]:
+    for part in range(4):
+        value = low + (high - low) * part / 3
+        yield _line(LEFT, y(value), WIDTH - RIGHT, y(value), LINE)
+        yield _text(LEFT - 6, y(value) + 4, format_bytes(round(value)), "soft", "end")
+
+
+def _durations(steps: Sequence[StepTrace], x: Scale) -> Iterator[str]:
+    bottom = TOP + CURVE + GAP + BARS
+    most = max((step.duration for step in steps), default=0.0) or 1.0
+    y = Scale(0, most, bottom, TOP + CURVE + GAP + 4)
+    yield _text(LEFT, TOP + CURVE + GAP - 6, "Seconds for each step", "soft")
+    yield _line(LEFT, bottom, WIDTH - RIGHT, bottom, LINE)
+    yield _text(LEFT - 6, y(most) + 8, format_seconds(most) if steps else "", "soft", "end")
+    for step in steps:
+        left, right = x(step.start), x(step.start + step.duration)
+        tip = f"{step.stage} step {step.index + 1}: {format_seconds(step.duration)}"
+        colour = STAGES.get(step.stage, (step.stage, BLUE))[1]
+        look = "" if step.is_complete else 'stroke-dasharray="3 2" fill-opacity=".3"'
+        top = y(step.duration)
+        bar = _rect(left + 0.5, top, max(right - left - 1, 1), bottom - top, colour, look)
+        yield f"<g><title>{html.escape(tip)}</title>{bar}</g>"
+
+
+def _time_axis(end: float, x: Scale, height: float) -> Iterator[str]:
+    for part in range(5):
+        at = x(x.low + end * part / 4)
+        yield _text(
+            at, height - 10, format_seconds(end * part / 4) if part else "0", "soft", "middle"
+        )
+
+
+def _marks(trace: Trace, run: RunTrace, x: Scale) -> Iterator[str]:
+    """A line where a switch took effect, and its name beside it, on three levels in turn."""
+    bottom = TOP + CURVE + GAP + BARS
+    for place, event in enumerate(e for e in trace.events if e.time >= run.start):
+        at, level = x(event.time), TOP + 16 + 16 * (place % 3)
+        aside, anchor = (-7, "end") if at > WIDTH * 0.62 else (7, "start")
+        yield (
+            f'<g class="dpnb-mark"><title>{html.escape(event.text)}</title>'
+            f"{_line(at, TOP - 4, at, bottom, RED, '2 3')}"
+            f'<circle cx="{at}" cy="{level - 4}" r="3.5" fill="{RED}"/>'
+            f"{_text(at + aside, level, event.text, '', anchor)}</g>"
+        )
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

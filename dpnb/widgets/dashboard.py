@@ -1,0 +1,65 @@
+"""All panels of a pipeline on one page."""
+
+from __future__ import annotations
+
+import ipywidgets as w
+
+from dpnb.pipelines.text_to_image import TextToImagePipeline
+from dpnb.widgets.history_panel import HistoryPanel
+from dpnb.widgets.job import Job
+from dpnb.widgets.memory_panel import MemoryPanel
+from dpnb.widgets.panel import Panel
+from dpnb.widgets.run_panel import RunPanel
+from dpnb.widgets.state import EXAMPLE, Request
+from dpnb.widgets.strategy_panel import StrategyPanel
+
+
+class Dashboard(Panel):
+    """Draw, switch, and see what it costs.
+
+    Args:
+        pipe: the pipeline.
+        request: what the fields show at first.
+    """
+
+    def __init__(self, pipe: TextToImagePipeline, request: Request = EXAMPLE) -> None:
+        super().__init__(pipe)
+        self.run = RunPanel(pipe, request)
+        self.strategies = StrategyPanel(pipe)
+        self.memory = MemoryPanel(pipe)
+        self.history = HistoryPanel(pipe)
+        names = {
+            "run": self.run,
+            "switches": self.strategies,
+            "memory": self.memory,
+            "history": self.history,
+        }
+        for name, panel in names.items():
+            panel.add_class("dpnb-card")
+            panel.add_class(f"dpnb-{name}")
+        grid = w.Box(list(names.values()))
+        grid.add_class("dpnb-grid")
+        frame = w.Box([grid])
+        frame.add_class("dpnb-frame")
+        self.fill([frame])
+
+    def draw(self) -> Job:
+        """See `RunPanel.draw`."""
+        return self.run.draw()
+
+
+def dashboard(pipe: TextToImagePipeline, request: Request = EXAMPLE) -> Dashboard:
+    """A page of panels for `pipe`: prompt and picture, switches, memory and time, history.
+
+    ```python
+    dpnb.dashboard(pipe)
+    ```
+
+    Args:
+        pipe: a text-to-image pipeline.
+        request: what the fields show at first.
+
+    Returns:
+        A widget that shows itself; `close()` takes it away.
+    """
+    return Dashboard(pipe, request)

@@ -1,0 +1,168 @@
+"""The runs that are over, and by how much they differ."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import ipywidgets as w
+
+from dpnb.pipelines.text_to_image import TextToImagePipeline
+from dpnb.units import format_bytes, format_seconds
+from dpnb.widgets.charts import comparison_chart
+from dpnb.widgets.history import difference, plan_in_words
+from dpnb.widgets.panel import Panel, close_all, heading
+from dpnb.widgets.pictures import mosaic, png, thumbnail
+from dpnb.widgets.state import FinishedRun
+
+SIDE = 112
+
+
+class HistoryPanel(Panel):
+    """Each run a row, compared with a baseline that may be chosen.
+
+    Args:
+        pipe: the pipeline.
+    """
+
+    def __init__(self, pipe: TextToImagePipeline) -> None:
+        super().__init__(pipe)
+        self.rows: dict[int, HistoryRow] = {}
+        self.list, self.chart = w.VBox(), w.HTML()
+        self.list.add_class("dpnb-rows")
+        self.empty = w.HTML(
+            '<div class="dpnb-empty">Every run becomes a row here: what it took, and what each '
+            "switch changed.</div>"
+        )
+        self.fill([heading("History"), self.empty, self.chart, self.list])
+        self.watch(self.session.runs, ["history", "baseline"], lambda _: self.show())
+        self.show()
+
+    @property
+    def baseline(self) -> FinishedRun | None:
+        """The run with which the others are compared: the chosen one, or the first that drew."""
+        runs: Sequence[FinishedRun] = self.session.runs.history
+        chosen = [run for run in runs if run.number == self.session.runs.baseline]
+        return next(iter([*chosen, *(run for run in runs if run.pictures)]), None)
+
+    @property
+    def selected(self) -> list[FinishedRun]:
+        """The runs whose box is ticked."""
+        return [row.run for row in self.rows.values() if row.select.value]
+
+    def show(self) -> None:
+        """Bring the rows to the runs that are over."""
+        runs: Sequence[FinishedRun] = self.session.runs.history
+        kept = {run.number for run in runs}
+        gone = [self.rows.pop(number) for number in list(self.rows) if number not in kept]
+        for run in runs:
+            if run.number not in self.rows:
+                self.rows[run.number] = self._row(run)
+        baseline = self.baseline
+        for row in self.rows.values():
+            row.show(baseline)
+        self.list.children = [row.widget for row in reversed(self.rows.values())]
+        self.empty.layout.display = "none" if runs else None
+        for row in gone:
+            close_all(row.widget)
+        self._compare()
+
+    def _row(self, run: FinishedRun) -> HistoryRow:
+        row = HistoryRow(run)
+        row.select.observe(lambda _: self._compare(), "value")
+        row.choose.on_click(partial(self._choose, run))
+        row.restore.on_click(partial(self._restore, run))
+        return row
+
+    def _choose(self, run: FinishedRun, _: w.Button) -> None:
+        self.session.runs.baseline = run.number
+
+    def _restore(self, run: FinishedRun, _: w.Button) -> None:
+        self.session.use(run.plan)
+
+    def _compare(self) -> None:
+        chosen = self.selected
+        self.chart.value = (
+            comparison_chart(
+                [
+                    (
+                        f"{run.number}: {plan_in_words(run.used)}",
+                        run.trace.peak,
+                        run.trace.seconds_per_step,
+                    )
+                    for run in chosen
+                ]
+            )
+            if chosen
+            else ""
+        )
+
+
+class HistoryRow:
+    """One run.
+
+    Args:
+        run: which one.
+    """
+
+    def __init__(self, run: FinishedRun) -> None:
+        self.run = run
+        self.select = w.Checkbox(
+            description=f"Run {run.number}", indent=False, layout={"width": "5.5em"}
+        )
+        self.select.tooltip = "Draw it in the comparison"
+        self.choose = w.Button(description="Baseline", layout={"width": "auto"})
+        self.choose.tooltip = f"Compare the others with run {run.number}"
+        self.restore = w.Button(description="Restore", layout={"width": "auto"})
+        self.restore.tooltip = f"Switch on what was on when run {run.number} began"
+        self._picture, self._words = w.HTML(_picture(run), layout={"flex": "0 0 auto"}), w.HTML()
+        self.widget = w.Box([self.select, self._picture, self._words, self.choose, self.restore])
+        self.widget.add_class("dpnb-row")
+
+    def show(self, baseline: FinishedRun | None) -> None:
+        """Say what the run took, and how it differs from the baseline."""
+        self.choose.disabled = baseline is self.run
+        run, trace = self.run, self.run.trace
+        seconds = trace.seconds_per_step
+        facts = [
+            (format_seconds(trace.runs[0].duration), "in all"),
+            ("–" if seconds is None else format_seconds(seconds), "per step"),
+        ]
+        cells = "".join(f"<div><b>{value}</b><br>{name}</div>" for value, name in facts)
+        peaks = ", ".join(
+            f"{stage} {format_bytes(summary.peak)}" for stage, summary in trace.by_stage().items()
+        )
+        self._words.value = (
+            f'<div class="dpnb-cells">{cells}<div><b>{html.escape(plan_in_words(run.used))}</b>'
+            f"<br>{self._compared(baseline)}</div>"
+            f'<div class="wide">{html.escape(_asked(run))} · peak: {peaks}</div></div>'
+        )
+
+    def _compared(self, baseline: FinishedRun | None) -> str:
+        outcome = self.run.trace.runs[0].outcome
+        if outcome != "finished":
+            return html.escape({"left": "stopped"}.get(outcome, outcome))
+        if baseline is None or baseline is self.run:
+            return "the baseline"
+        found = difference(self.run, baseline)
+        kind = "exact" if found.is_same else "stylistic"
+        badge = f' <span class="dpnb-badge dpnb-{kind}">{found.badge}</span>' if found.badge else ""
+        return f"{html.escape(str(found))}{badge}"
+
+
+def _picture(run: FinishedRun) -> str:
+    if not run.pictures:
+        return '<div style="width:56px"></div>'
+    data = base64.b64encode(png(thumbnail(mosaic(run.pictures), SIDE))).decode()
+    alt = html.escape(_asked(run), quote=True)
+    return f'<img src="data:image/png;base64,{data}" alt="{alt}"/>'
+
+
+def _asked(run: FinishedRun) -> str:
+    request: Any = run.request
+    if request is None:
+        return "begun from a cell"
+    return f"{request.prompt}, seed {request.seed}, {request.steps} steps"

@@ -1,0 +1,122 @@
+"""Memory and time of the run that goes on, drawn while it does."""
+
+from __future__ import annotations
+
+import html
+
+import ipywidgets as w
+
+from dpnb.metering.meter import meter_for
+from dpnb.metering.reading import MeterError, Reading
+from dpnb.metering.trace import Trace
+from dpnb.pipelines.text_to_image import TextToImagePipeline
+from dpnb.units import format_bytes, format_seconds
+from dpnb.widgets.charts import run_chart
+from dpnb.widgets.panel import Panel, heading, said, status
+
+METERS = {
+    "cuda": "torch's CUDA allocator",
+    "host": "memory of this process",
+    "tensors": "live tensors, byte by byte (slower)",
+}
+
+
+class MemoryPanel(Panel):
+    """Curves of memory and bars of time, with the numbers that matter in words.
+
+    Args:
+        pipe: the pipeline.
+    """
+
+    def __init__(self, pipe: TextToImagePipeline) -> None:
+        super().__init__(pipe)
+        runs, device = self.session.runs, pipe._execution_device
+        names = ("cuda", "tensors") if device.type == "cuda" else ("host", "tensors")
+        self.meter = w.Dropdown(
+            description="Measure",
+            options=[(METERS[name], name) for name in dict.fromkeys((runs.meter, *names))],
+            value=runs.meter,
+            style={"description_width": "auto"},
+        )
+        self.numbers, self.chart, self.message = w.HTML(), w.HTML(), status()
+        self.meter.observe(lambda change: self._choose(change["new"]), "value")
+        top = w.HBox([heading("Memory and time"), self.meter])
+        top.layout.justify_content = "space-between"
+        top.layout.flex_flow = "row wrap"
+        self.fill([top, self.message, self.numbers, self.chart])
+        self.watch(runs, "trace", lambda _: self.show())
+        self.watch(runs, "meter", lambda _: self.meter.set_trait("value", runs.meter))
+        self.show()
+
+    def show(self) -> None:
+        """Draw what has been measured so far."""
+        runs = self.session.runs
+        trace = runs.trace
+        if trace is None or not trace.runs:
+            reading = meter_for(self.session.pipe._execution_device, runs.meter).read()  # type: ignore[arg-type]
+            self.numbers.value = numbers_of(reading, None)
+            self.chart.value = (
+                '<div class="dpnb-empty">Memory and the time of every step are drawn here while a '
+                "picture is. A line marks every switch where it took effect.</div>"
+            )
+            return
+        left = runs.progress.seconds_left if runs.phase != "idle" else None
+        horizon = None if left is None else trace.runs[-1].duration + left
+        self.numbers.value = numbers_of(latest(trace), trace)
+        self.chart.value = run_chart(trace, horizon)
+
+    def _choose(self, name: str) -> None:
+        try:
+            self.session.measure_with(name)  # type: ignore[arg-type]
+            self.message.value = ""
+        except (MeterError, ValueError) as error:
+            self.meter.value = self.session.runs.meter
+            self.message.value = said(str(error), "error")
+
+
+def latest(trace: Trace) -> Reading:
+    """The last reading of the last run."""
+    run = trace.runs[-1]
+    readings = [run.begin, *(step.reading for step in run.steps[-1:]), *trace.samples[-1:]]
+    return max(readings, key=lambda reading: reading.time)
+
+
+def numbers_of(reading: Reading, trace: Trace | None) -> str:
+    """Memory in numbers, and how much room is left, as HTML.
+
+    Args:
+        reading: memory now.
+        trace: of the run, where there is one.
+    """
+    pairs = [("in use", format_bytes(reading.current))]
+    if trace is not None:
+        pairs.append(("peak of this run", format_bytes(trace.peak)))
+        pairs.append(("added by this run", format_bytes(trace.growth)))
+    if reading.reserved is not None:
+        pairs.append(("reserved by torch", format_bytes(reading.reserved)))
+    if reading.others is not None:
+        pairs.append(("other programs", format_bytes(reading.others)))
+    if reading.free is not None and reading.limit is not None:
+        pairs.append(("headroom", f"{format_bytes(reading.free)} of {format_bytes(reading.limit)}"))
+    if trace is not None and (seconds := trace.seconds_per_step) is not None:
+        pairs.append(("per step", format_seconds(seconds)))
+    cells = "".join(f"<div><b>{html.escape(v)}</b><span>{name}</span></div>" for name, v in pairs)
+    return f'<div class="dpnb-figures">{cells}</div>{_room(reading)}'
+
+
+def _room(reading: Reading) -> str:
+    """A bar of all memory: ours, that of others, and what is free."""
+    if not reading.limit or reading.others is None:
+        return ""
+    ours = 100 * (reading.reserved or reading.current) / reading.limit
+    others = 100 * reading.others / reading.limit
+    label = f"{ours:.0f} % of all memory here, {others:.0f} % in other programs"
+    is_tight = ours + others > 90
+    colour = "var(--dpnb-red)" if is_tight else "var(--dpnb-blue)"
+    warning = " Little room is left." if is_tight else ""
+    return (
+        f'<div class="dpnb-bar" role="img" aria-label="{label}" title="{label}">'
+        f'<div style="width:{ours:.1f}%;background:{colour}"></div>'
+        f'<div style="width:{others:.1f}%;background:var(--dpnb-soft);opacity:.5"></div></div>'
+        f'<div class="dpnb-note" style="margin-left:0">{label}.{warning}</div>'
+    )

@@ -1,0 +1,97 @@
+"""What all panels have in common: one session, an end, and a picture for where nothing is live."""
+
+from __future__ import annotations
+
+import base64
+import html
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import ipywidgets as w
+
+from dpnb.pipelines.text_to_image import TextToImagePipeline
+from dpnb.widgets.figures import still
+from dpnb.widgets.look import style
+from dpnb.widgets.session import Session
+
+
+class Panel(w.VBox):  # type: ignore[misc]
+    """A part of the dashboard that can stand alone.
+
+    It shows itself as a cell's value and may be put into any other box. `close` takes it away and
+    forgets the pipeline.
+
+    Args:
+        pipe: whose panel it is; all panels of a pipeline show the same.
+    """
+
+    def __init__(self, pipe: TextToImagePipeline) -> None:
+        self._endings = ExitStack()
+        self.session = Session.of(pipe)
+        self._endings.callback(self.session.close)
+        super().__init__()
+        self.add_class("dpnb")
+
+    def fill(self, children: Sequence[w.Widget]) -> None:
+        """Show these."""
+        self.children = (w.HTML(style(), layout={"display": "none"}), *children)
+
+    def watch(self, state: Any, names: str | list[str], handler: Callable[[Any], None]) -> None:
+        """Call `handler` when a trait of `state` changes, until this is closed."""
+        state.observe(handler, names)
+        self._endings.callback(state.unobserve, handler, names)
+
+    def close(self) -> None:
+        """Take the panel away; with a pipeline's last panel, a run that one of them began ends."""
+        self._endings.close()
+        for child in self.children:
+            close_all(child)
+        close_all(self, panel=super())
+
+    def snapshot(self) -> Any:
+        """A still picture of the last run, to end a notebook with: a `PIL.Image`."""
+        return still(self.session.runs)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        bundle = super()._repr_mimebundle_(**kwargs)
+        data = bundle[0] if isinstance(bundle, tuple) else bundle
+        if data is not None and self.session.runs.trace is not None:
+            data["image/png"] = base64.b64encode(self.snapshot()._repr_png_()).decode()
+        return bundle
+
+
+def close_all(widget: w.Widget, panel: Any = None) -> None:
+    """Close a widget, and everything that belongs to it."""
+    if isinstance(widget, Panel) and panel is None:
+        widget.close()
+        return
+    if isinstance(widget, w.Box):
+        for child in widget.children:
+            close_all(child)
+    for name in ("layout", "style"):
+        if widget.has_trait(name) and isinstance(part := getattr(widget, name), w.Widget):
+            part.close()
+    widget.unobserve_all()
+    (panel or widget).close()
+
+
+def heading(text: str) -> w.HTML:
+    """A title of a part."""
+    return w.HTML(f'<h3 class="dpnb-heading">{html.escape(text)}</h3>')
+
+
+def status(kind: str = "dpnb-status") -> w.HTML:
+    """A line that is read out when it changes; fill it with `said`."""
+    line = w.HTML()
+    line.add_class(kind)
+    return line
+
+
+def said(text: str, tone: str = "plain") -> str:
+    """Text for a `status`; `tone` is "plain", "wait" or "error"."""
+    role = "alert" if tone == "error" else "status"
+    return (
+        f'<div class="dpnb-said dpnb-{tone}" role="{role}" aria-live="polite">'
+        f"{html.escape(text)}</div>"
+    )

@@ -1,0 +1,205 @@
+"""Words in, a picture out."""
+
+from __future__ import annotations
+
+import base64
+import html
+import random
+import re
+from typing import Any
+
+import ipywidgets as w
+
+from dpnb.errors import DpnbError
+from dpnb.pipelines.text_to_image import TextToImagePipeline
+from dpnb.schedulers import INTERCHANGEABLE
+from dpnb.strategies.settings import describe
+from dpnb.widgets.job import Job
+from dpnb.widgets.panel import Panel, heading, said, status
+from dpnb.widgets.state import EXAMPLE, Remedy, Request
+
+LAST_SEED = 2**31 - 1
+PREVIEWS = (
+    ("a colour for each latent (cheap)", 0),
+    ("decoded every 5 steps", 5),
+    ("decoded every step", 1),
+    ("none", -1),
+)
+LABEL = {"description_width": "5.5em"}
+
+
+class RunPanel(Panel):
+    """What to draw, the button that draws it, how far it is, and the picture.
+
+    Args:
+        pipe: the pipeline.
+        request: what the fields show at first.
+    """
+
+    def __init__(self, pipe: TextToImagePipeline, request: Request = EXAMPLE) -> None:
+        super().__init__(pipe)
+        height, width = pipe.default_size()
+        unit = max(pipe.vae_scale_factor, 8)
+        self.prompt = _text("Prompt", request.prompt, "What to draw")
+        self.negative = _text("Not", request.negative_prompt, "What not to draw")
+        self.steps = _number("Steps", request.steps, 1, 1000)
+        self.guidance = _number("Guidance", request.guidance_scale, 0.0, 50.0, 0.5)
+        self.width = _number("Width", request.width or width, unit, 1 << 14, unit)
+        self.height = _number("Height", request.height or height, unit, 1 << 14, unit)
+        self.seed = _number("Seed", request.seed, 0, LAST_SEED)
+        self.die = w.Button(description="🎲 New seed", tooltip="Another seed, by chance")
+        self.count = _number("Pictures", request.count, 1, 64)
+        present = type(pipe.scheduler).__name__
+        names = sorted({present, *INTERCHANGEABLE})
+        self.scheduler = _menu("Scheduler", [(_short(name), name) for name in names], present)
+        self.preview = _menu("Preview", PREVIEWS, self.session.runs.preview_every)
+        self.generate = w.Button(description="Generate", tooltip="Draw a picture")
+        self.generate.add_class("dpnb-go")
+        self.stop = w.Button(description="Stop", tooltip="End after this step", disabled=True)
+        self.message, self.failure = status(), status("dpnb-failure")
+        self.remedy = w.Button(layout={"display": "none", "width": "auto"})
+        self.progress, self.picture = w.HTML(), w.HTML()
+        self.picture.add_class("dpnb-picture")
+        self._last: Request | None = None
+        self._bind()
+        self.fill(self._parts())
+        self._show()
+
+    @property
+    def request(self) -> Request:
+        """What the fields say."""
+        return Request(
+            prompt=self.prompt.value,
+            negative_prompt=self.negative.value,
+            steps=self.steps.value,
+            guidance_scale=self.guidance.value,
+            width=self.width.value,
+            height=self.height.value,
+            seed=self.seed.value,
+            count=self.count.value,
+            scheduler=self.scheduler.value,
+        )
+
+    def draw(self) -> Job:
+        """Begin to draw what the fields say; wait for it with the `wait` of what is returned.
+
+        Raises:
+            SessionError: a run is going on.
+            ValueError: something about the request is impossible.
+        """
+        self._last = self.request
+        return self.session.start(self._last)
+
+    def _bind(self) -> None:
+        self.generate.on_click(lambda _: self._try())
+        self.stop.on_click(lambda _: self.session.stop())
+        self.die.on_click(lambda _: self.seed.set_trait("value", random.randrange(LAST_SEED)))
+        self.remedy.on_click(lambda _: self._mend())
+        self.preview.observe(
+            lambda change: self.session.runs.set_trait("preview_every", change["new"]), "value"
+        )
+        runs = self.session.runs
+        self.watch(runs, ["phase", "error", "remedy"], lambda _: self._show())
+        self.watch(runs, ["picture", "is_preview"], lambda _: self._show_picture())
+        self.watch(runs, ["progress", "message"], lambda _: self._show_progress())
+        self.watch(runs, "preview_every", lambda _: self._show_preview_choice())
+
+    def _parts(self) -> list[w.Widget]:
+        buttons = w.HBox([self.generate, self.stop])
+        self.generate.layout.flex = "1 1 auto"
+        numbers = w.GridBox(
+            [self.steps, self.guidance, self.width, self.height, self.seed, self.die, self.count],
+            layout={"grid_template_columns": "1fr 1fr", "grid_gap": "2px 10px", "width": "100%"},
+        )
+        more = w.VBox([self.scheduler, self.preview])
+        parts = [self.prompt, self.negative, buttons, self.progress, self.message, self.failure]
+        return [heading("Draw"), *parts, self.remedy, self.picture, numbers, more]
+
+    def _try(self) -> None:
+        try:
+            self.draw()
+        except (DpnbError, ValueError, TypeError) as error:
+            self.session.runs.remedy = None
+            self.session.runs.error = str(error)
+
+    def _mend(self) -> None:
+        remedy = self.session.runs.remedy
+        if isinstance(remedy, Remedy):
+            self.session.enable(remedy.strategy)
+            self._try()
+
+    def _show(self) -> None:
+        runs = self.session.runs
+        is_idle = runs.phase == "idle"
+        self.generate.disabled, self.stop.disabled = not is_idle, runs.phase != "running"
+        self.generate.description = "Generate" if is_idle else "Drawing …"
+        self.failure.value = said(runs.error, "error") if runs.error else ""
+        remedy = runs.remedy
+        self.remedy.layout.display = None if remedy is not None else "none"
+        if remedy is not None:
+            self.remedy.description = f"Switch on {describe(remedy.strategy)} and run again"
+            self.remedy.tooltip = remedy.why
+            self.failure.value = said(f"{runs.error} {remedy.why}", "error")
+        self._show_progress()
+        self._show_picture()
+
+    def _show_progress(self) -> None:
+        runs, progress = self.session.runs, self.session.runs.progress
+        share = round(100 * progress.done / progress.total) if progress.total else 0
+        is_live = runs.phase != "idle"
+        self.message.value = said("" if is_live else runs.message)
+        self.progress.value = (
+            f'<div class="dpnb-progress" role="progressbar" aria-label="Progress" '
+            f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{share}" '
+            f'aria-valuetext="{html.escape(runs.message, quote=True)}">'
+            f'<div style="width:{share}%"></div></div><div>{html.escape(runs.message)}</div>'
+            if is_live
+            else ""
+        )
+
+    def _show_picture(self) -> None:
+        runs = self.session.runs
+        if not runs.picture:
+            self.picture.value = (
+                '<div class="dpnb-empty">The picture appears here. Press <b>Generate</b>, then '
+                "flip a switch while it is drawn.</div>"
+            )
+            return
+        data = f"data:image/png;base64,{base64.b64encode(runs.picture).decode()}"
+        prompt = html.escape(self.prompt.value, quote=True)
+        kind = "Preview of" if runs.is_preview else "Picture of"
+        name = re.sub(r"\W+", "-", self.prompt.value).strip("-")[:60] or "picture"
+        link = f'<a href="{data}" download="{html.escape(name)}.png">Save picture</a>'
+        self.picture.value = f'<img src="{data}" alt="{kind} {prompt}"/><div>' + (
+            "preview</div>" if runs.is_preview else f"{link}</div>"
+        )
+
+    def _show_preview_choice(self) -> None:
+        self.preview.value = self.session.runs.preview_every
+
+
+def _text(label: str, value: str, hint: str) -> w.Text:
+    return w.Text(
+        value=value, description=label, placeholder=hint, style=LABEL, layout={"width": "100%"}
+    )
+
+
+def _number(
+    label: str, value: float, least: float, most: float, step: float = 1
+) -> w.BoundedIntText | w.BoundedFloatText:
+    kind = w.BoundedFloatText if isinstance(value, float) else w.BoundedIntText
+    return kind(
+        value=value, min=least, max=most, step=step, description=label, style=LABEL,
+        layout={"width": "auto"},
+    )  # fmt: skip
+
+
+def _menu(label: str, options: Any, value: Any) -> w.Dropdown:
+    return w.Dropdown(
+        options=options, value=value, description=label, style=LABEL, layout={"width": "100%"}
+    )
+
+
+def _short(name: str) -> str:
+    words = re.sub(r"(Discrete|Multistep)?Scheduler$", "", name)
+    return words.replace("EulerAncestral", "Euler ancestral")

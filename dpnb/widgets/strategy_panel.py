@@ -1,0 +1,293 @@
+"""Every strategy as a switch with its settings."""
+
+from __future__ import annotations
+
+import html
+import threading
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import ipywidgets as w
+
+from dpnb.pipelines.text_to_image import TextToImagePipeline
+from dpnb.strategies.catalog import CATALOG
+from dpnb.strategies.plans import plan_to_python
+from dpnb.strategies.presets import PRESETS, Preset
+from dpnb.strategies.settings import describe, label_of, presets_of, settings_of
+from dpnb.strategies.strategy import Effect, Plan, Strategy
+from dpnb.widgets.controls import Control, control_for
+from dpnb.widgets.panel import Panel, heading, said, status
+from dpnb.widgets.session import Session
+
+BADGES = {
+    Effect.EXACT: ("same picture", "exact"),
+    Effect.APPROXIMATE: ("nearly the same", "approximate"),
+    Effect.STYLISTIC: ("another picture", "stylistic"),
+}
+
+
+class StrategyPanel(Panel):
+    """Switches, presets, and the code for what is on.
+
+    Args:
+        pipe: the pipeline.
+        kinds: the strategies to show; all by default.
+    """
+
+    def __init__(
+        self, pipe: TextToImagePipeline, kinds: Sequence[type[Strategy]] = CATALOG
+    ) -> None:
+        super().__init__(pipe)
+        self.rows = {kind: StrategyRow(self.session, kind) for kind in kinds}
+        self.message = status()
+        self.presets = [self._preset(preset) for preset in PRESETS]
+        self.copy = w.ToggleButton(
+            description="Copy as Python", tooltip="Shows the code for what is switched on"
+        )
+        self.python = w.Textarea(
+            description="Python",
+            rows=6,
+            layout={"width": "100%", "display": "none"},
+            style={"description_width": "0"},
+        )
+        self.copy.observe(lambda _: self._show_code(), "value")
+        self._tell_left_out = ""
+        self.fill(
+            [
+                heading("Switches"),
+                _flow([*self.presets, self.copy], "dpnb-presets"),
+                self.python,
+                self.message,
+                *self._groups(),
+            ]
+        )
+        self.watch(self.session.strategies, "revision", lambda _: self.show())
+        self.watch(self.session.runs, "phase", lambda _: self.show())
+        self.show()
+
+    def code(self) -> str:
+        """Python that switches on what is on now."""
+        return plan_to_python(self.session.strategies.wanted)
+
+    def show(self) -> None:
+        """Bring all switches to what is on."""
+        with self.session.lock:
+            state = self.session.strategies
+            for row in self.rows.values():
+                row.show(state.wanted, state.active)
+            tone = (
+                "error" if state.is_refused else "wait" if state.wanted != state.active else "plain"
+            )
+            words = state.message if state.is_refused else self._waiting(state.message)
+            self.message.value = said(words or self._tell_left_out or self._summary(), tone)
+            self._show_code()
+
+    def _waiting(self, message: str) -> str:
+        state = self.session.strategies
+        changed = state.wanted ^ state.active
+        if not changed or not message:
+            return message and f"The last switch is {message}."
+        kinds = list(dict.fromkeys(label_of(type(strategy)) for strategy in changed))
+        return f"{', '.join(sorted(kinds))}: {message}"
+
+    def _summary(self) -> str:
+        names = [describe(strategy) for strategy in self.session.strategies.active]
+        return f"On: {', '.join(sorted(names))}." if names else "Nothing is switched on."
+
+    def _show_code(self) -> None:
+        self.python.layout.display = None if self.copy.value else "none"
+        if self.copy.value:
+            self.python.value = self.code()
+
+    def _preset(self, preset: Preset) -> w.Button:
+        button = w.Button(description=preset.name, tooltip=preset.summary, layout={"width": "auto"})
+        button.on_click(partial(self._use, preset))
+        return button
+
+    def _use(self, preset: Preset, _: w.Button) -> None:
+        chosen = preset.plan(self.session.pipe.strategies)
+        left = [f"{name} left out: {reason}" for name, reason in chosen.left_out.items()]
+        self._tell_left_out = f"{preset.name}. {' '.join(left)}" if left else ""
+        self.session.use(chosen.plan)
+        self.show()
+
+    def _groups(self) -> list[w.Widget]:
+        """The rows, with a frame around those of which only one can be on."""
+        shown: list[w.Widget] = []
+        slots = [kind.slot for kind in self.rows]
+        for place, (kind, row) in enumerate(self.rows.items()):
+            if slots.count(kind.slot) == 1:
+                shown.append(row.widget)
+            elif slots.index(kind.slot) == place:
+                rows = [r.widget for k, r in self.rows.items() if k.slot == kind.slot]
+                name = kind.slot.name.lower().replace("_", " ")
+                title = w.HTML(f'<div class="dpnb-group-title">{name}: one at a time</div>')
+                group = w.VBox([title, *rows])
+                group.add_class("dpnb-group")
+                shown.append(group)
+        return shown
+
+
+class StrategyRow:
+    """One strategy: its switch, its settings, and why it cannot be switched on where it cannot.
+
+    Args:
+        session: what it acts upon.
+        kind: the strategy.
+    """
+
+    def __init__(self, session: Session, kind: type[Strategy]) -> None:
+        self._session, self._kind = session, kind
+        self._showing = threading.local()
+        host = session.pipe.strategies.host
+        self.switch = w.Checkbox(
+            description=label_of(kind),
+            indent=False,
+            tooltip=kind.summary(),
+            layout={"width": "auto"},
+        )
+        self.controls: dict[str, Control] = {
+            setting.name: control_for(setting, host) for setting in settings_of(kind)
+        }
+        self._badge, self._note = w.HTML(), w.HTML()
+        self.switch.observe(self._switched, "value")
+        for control in self.controls.values():
+            control.on_change(self._set)
+        self.widget = self._arrange()
+
+    @property
+    def draft(self) -> Strategy:
+        """The strategy with the settings that are shown.
+
+        Raises:
+            ValueError: one of them is impossible.
+            TypeError: likewise.
+        """
+        return self._kind(**{name: control.get() for name, control in self.controls.items()})
+
+    def show(self, wanted: Plan, active: Plan) -> None:
+        """Show what will be on and what is."""
+        chosen = next((s for s in wanted if type(s) is self._kind), None)
+        present = next((s for s in active if type(s) is self._kind), None)
+        self._showing.now = True
+        try:
+            if chosen is not None:
+                for name, control in self.controls.items():
+                    control.set(getattr(chosen, name))
+            self.switch.value = chosen is not None
+        finally:
+            self._showing.now = False
+        self._explain(chosen, present)
+
+    def _explain(self, chosen: Strategy | None, present: Strategy | None) -> None:
+        draft, reason = self._checked()
+        is_held = chosen is not None or present is not None
+        self.switch.disabled = reason is not None and not is_held
+        words, effect = BADGES[(draft or self._kind).effect]
+        self._badge.value = f'<span class="dpnb-badge dpnb-{effect}">{words}</span>'
+        if chosen != present:
+            text, tone = "takes effect between two steps", "wait"
+        elif reason is not None and not is_held:
+            text, tone = reason, "reason"
+        else:
+            text, tone = self._kind.summary(), "summary"
+        self._note.value = f'<div class="dpnb-note dpnb-{tone}">{html.escape(text)}</div>'
+
+    def _checked(self) -> tuple[Strategy | None, str | None]:
+        try:
+            draft = self.draft
+            return draft, self._session.obstacle(draft)
+        except (ValueError, TypeError) as error:
+            return None, str(error)
+
+    def _switched(self, change: Any) -> None:
+        if self._is_showing:
+            return
+        if not change["new"]:
+            self._session.disable(self._kind)
+            return
+        self._ask()
+
+    def _set(self) -> None:
+        if self._is_showing:
+            return
+        if self.switch.value:
+            self._ask()
+        else:
+            with self._session.lock:
+                self._explain(None, None)
+
+    def _ask(self) -> None:
+        try:
+            self._session.enable(self.draft)
+        except (ValueError, TypeError) as error:
+            self._session.refuse(str(error))
+
+    @property
+    def _is_showing(self) -> bool:
+        """Whether this thread is bringing the widgets to what is on, and no person has acted."""
+        return bool(vars(self._showing).get("now", False))
+
+    def _arrange(self) -> w.VBox:
+        top = _flow([self.switch, self._badge], "dpnb-top")
+        parts = [top, self._note]
+        settings = {setting.name: setting for setting in settings_of(self._kind)}
+        plain = [c.widget for name, c in self.controls.items() if not settings[name].is_advanced]
+        rare = [c.widget for name, c in self.controls.items() if settings[name].is_advanced]
+        if named := presets_of(self._kind):
+            plain.insert(0, self._menu(named))
+        if plain:
+            parts.append(_flow(plain, "dpnb-settings"))
+        if rare:
+            parts.extend(_more(rare, label_of(self._kind)))
+        row = w.VBox(parts)
+        row.add_class("dpnb-strategy")
+        row.add_class(f"dpnb-{self._kind.__name__}")
+        return row
+
+    def _menu(self, named: dict[str, Strategy]) -> w.Dropdown:
+        menu = w.Dropdown(
+            description="preset", options=[("choose …", None), *named.items()], value=None,
+            layout={"width": "auto"}, style={"description_width": "7.5em"},
+        )  # fmt: skip
+        menu.observe(lambda change: self._take(menu, change["new"]), "value")
+        return menu
+
+    def _take(self, menu: w.Dropdown, preset: Strategy | None) -> None:
+        if preset is None:
+            return
+        self._showing.now = True
+        try:
+            for name, control in self.controls.items():
+                control.set(getattr(preset, name))
+        finally:
+            self._showing.now = False
+        menu.value = None
+        self._set()
+
+
+def _more(rare: list[w.Widget], label: str) -> list[w.Widget]:
+    """Settings that few people need, behind a button."""
+    box = w.VBox(rare, layout={"display": "none"})
+    box.add_class("dpnb-settings")
+    button = w.ToggleButton(
+        description="More settings",
+        tooltip=f"Further settings of {label}",
+        layout={"width": "auto"},
+    )
+    button.add_class("dpnb-more")
+
+    def reveal(change: Any) -> None:
+        box.layout.display = None if change["new"] else "none"
+        button.description = "Fewer settings" if change["new"] else "More settings"
+
+    button.observe(reveal, "value")
+    return [button, box]
+
+
+def _flow(children: list[w.Widget], name: str) -> w.Box:
+    """Side by side, and into a further line where there is no room."""
+    box = w.Box(children)
+    box.add_class(name)
+    return box

@@ -1,0 +1,111 @@
+"""Jupyter servers on free ports of the loopback interface, which leave nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+ROOT = Path(__file__).parent.parent.parent
+
+
+def chromium() -> str | None:
+    """The browser's program: that of the system, else the one that playwright has installed."""
+    named = os.environ.get("CHROMIUM")
+    found = named or next((path for name in CHROMIUM if (path := shutil.which(name))), None)
+    if found is not None:
+        return found
+    folder = Path(os.environ.get("PLAYWRIGHT_BROWSERS_PATH", Path.home() / ".cache/ms-playwright"))
+    return next((str(path) for path in sorted(folder.glob("chromium-*/chrome-*/chrome"))), None)
+
+
+@contextmanager
+def voila(file: Path, folder: Path) -> Iterator[str]:
+    """The address of a page made of the notebook `file`; `folder` takes what Jupyter writes."""
+    port = free_port()
+    command = [
+        *(sys.executable, "-m", "voila", str(file), "--no-browser", "--Voila.ip=127.0.0.1"),
+        *(f"--port={port}", "--VoilaConfiguration.allow_theme_override=YES"),
+    ]
+    with _served(command, folder, f"http://127.0.0.1:{port}/voila/static/main.js"):
+        yield f"http://127.0.0.1:{port}/"
+
+
+@contextmanager
+def jupyterlab(notebooks: Path, folder: Path, theme: str = "JupyterLab Light") -> Iterator[str]:
+    """The address of JupyterLab on the folder `notebooks`."""
+    port, settings = free_port(), folder / "settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True, exist_ok=True)
+    (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')
+    (settings / "themes.jupyterlab-settings").write_text(json.dumps({"theme": theme}))
+    command = [
+        *(sys.executable, "-m", "jupyterlab", str(notebooks), "--no-browser", "--allow-root"),
+        *("--ip=127.0.0.1", f"--port={port}", "--IdentityProvider.token="),
+        *("--ServerApp.password=", "--LabApp.expose_app_in_browser=True"),
+    ]
+    with _served(command, folder, f"http://127.0.0.1:{port}/api"):
+        yield f"http://127.0.0.1:{port}/lab/"
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@contextmanager
+def _served(command: list[str], folder: Path, address: str) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    places = {f"JUPYTER_{kind}_DIR": str(folder / kind) for kind in ("CONFIG", "RUNTIME")}
+    places |= {
+        "IPYTHONDIR": str(folder / "ipython"),
+        "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+    }
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(
+            command, env=os.environ | places, stdout=log, stderr=subprocess.STDOUT
+        )
+        try:
+            _wait_for(address, server, folder / "log")
+            yield
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(600):
+        if server.poll() is not None:
+            raise RuntimeError(f"the server has ended:\n{log.read_text()}")
+        try:
+            urllib.request.urlopen(address, timeout=1).close()
+        except urllib.error.HTTPError:
+            return
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise RuntimeError(f"nothing answers at {address}:\n{log.read_text()}")
