@@ -32,7 +32,7 @@ def page(model: str) -> dict[str, Any]:
         "dpnb.dashboard(pipe)",
     ]
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
-    cell = {
+    cell: dict[str, Any] = {
         "cell_type": "code",
         "id": "dashboard",
         "metadata": {},

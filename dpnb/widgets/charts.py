@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -11,8 +12,9 @@ from dpnb.metering.trace import RunTrace, StepTrace, Trace
 from dpnb.units import format_bytes, format_seconds
 
 WIDTH, LEFT, RIGHT = 860, 74, 78
-TOP, CURVE, GAP, BARS, BOTTOM = 54, 190, 30, 84, 30
+TOP, CURVE, GAP, BARS, BOTTOM = 54, 190, 38, 84, 30
 MOST_POINTS = 200
+SMALLEST_SPREAD = 4.0 * 2**20
 
 STAGES = {
     "text": ("text", "var(--dpnb-green, #009e73)"),
@@ -178,6 +180,7 @@ def _memory(trace: Trace, run: RunTrace, x: Scale) -> Iterator[str]:
     y = Scale(low, high, TOP + CURVE, TOP + 6)
     yield from _value_axis(y, low, high)
     yield _text(LEFT, 14, f"Memory: {trace.label}", "soft")
+    yield from _legend()
     for step in run.steps:
         left, right, top = x(step.start), x(step.start + step.duration), y(step.peak)
         tip = f"peak of {step.stage} step {step.index + 1}: {format_bytes(step.peak)}"
@@ -211,16 +214,32 @@ def _curve(trace: Trace, run: RunTrace) -> list[Point]:
 def _range(values: Sequence[float]) -> tuple[float, float]:
     """From zero, unless that would press the curve flat."""
     low, high = min(values, default=0.0), max(values, default=0.0)
-    spread = max(high - low, high * 0.01, 1.0)
+    spread = max(high - low, high * 0.01, SMALLEST_SPREAD)
     bottom = 0.0 if low < 2 * spread else low - 0.25 * spread
     return bottom, high + 0.12 * spread
 
 
 def _value_axis(y: Scale, low: float, high: float) -> Iterator[str]:
-    for part in range(4):
-        value = low + (high - low) * part / 3
+    for value in ticks(low, high):
         yield _line(LEFT, y(value), WIDTH - RIGHT, y(value), LINE)
         yield _text(LEFT - 6, y(value) + 4, format_bytes(round(value)), "soft", "end")
+
+
+def ticks(low: float, high: float, most: int = 5) -> list[float]:
+    """Round numbers of bytes between two, at most so many."""
+    unit = next(u for u in (1 << 30, 1 << 20, 1 << 10, 1) if high - low >= u or u == 1)
+    steps = (unit * factor * 10**power for power in range(5) for factor in (1, 2, 5))
+    step = next(step for step in steps if (high - low) / step <= most)
+    first = math.ceil(low / step)
+    return [step * place for place in range(first, math.floor(high / step) + 1)]
+
+
+def _legend() -> Iterator[str]:
+    """What the colours of the stages mean."""
+    for place, (name, colour) in enumerate(STAGES.values()):
+        left = WIDTH - RIGHT - 88 * (len(STAGES) - place)
+        yield _rect(left, 5, 10, 10, colour, 'rx="2"')
+        yield _text(left + 14, 14, name, "soft")
 
 
 def _durations(steps: Sequence[StepTrace], x: Scale) -> Iterator[str]:

@@ -11,7 +11,7 @@ import ipywidgets as w
 
 from dpnb.strategies.host import Host
 from dpnb.strategies.settings import Setting
-from dpnb.units import format_bytes, parse_bytes
+from dpnb.units import parse_bytes
 
 MEBIBYTE = 1 << 20
 MOST = 1 << 30
@@ -75,7 +75,7 @@ class Choice(Control):
     def __init__(self, setting: Setting, host: Host) -> None:
         options = [(str(choice), choice) for choice in setting.choices]
         if setting.number is not None:
-            options.append((self.NUMBER, None))
+            options.append((self.NUMBER, self.NUMBER))
         self._menu = w.Dropdown(
             description=setting.label, options=options, tooltip=setting.help, style=LABEL
         )
@@ -93,7 +93,7 @@ class Choice(Control):
 
     def get(self) -> Any:
         """See the base class."""
-        return self._number.value if self._menu.value is None else self._menu.value
+        return self._number.value if self._menu.value == self.NUMBER else self._menu.value
 
     def set(self, value: Any) -> None:
         """See the base class."""
@@ -101,10 +101,10 @@ class Choice(Control):
         if not is_listed:
             self._number.max = max(self._number.max, value)
             self._number.value = value
-        self._menu.value = value if is_listed else None
+        self._menu.value = value if is_listed else self.NUMBER
 
     def _reveal(self) -> None:
-        self._number.layout.display = None if self._menu.value is None else "none"
+        self._number.layout.display = None if self._menu.value == self.NUMBER else "none"
 
 
 class Number(Control):
@@ -253,14 +253,6 @@ def _bounds(setting: Setting, host: Host) -> dict[str, Any]:
         least, most, step = int(least), int(most), None if step is None else int(step)
     found = {"min": least, "max": most, "value": least}
     return found if step is None else {**found, "step": step}
-
-
-def limits_in_words(setting: Setting, host: Host) -> str:
-    """The least and the most of a number of bytes, for people; empty for anything else."""
-    if setting.hints.unit != "bytes" or setting.hints.limits is None:
-        return ""
-    least, most = setting.hints.limits(host)
-    return f"from {format_bytes(round(least))} to {format_bytes(round(most))}"
 
 
 def _tuples(value: Any) -> Any:

@@ -16,12 +16,17 @@ ROUNDING = 3
 """Levels of 255 by which pictures may differ that are the same up to rounding."""
 
 
+REPEATABLE = ("cuda", "tensors")
+"""Meters whose peaks are those of a run alone; a process keeps memory that was freed."""
+
+
 @dataclass(frozen=True)
 class Difference:
     """By how much a run differs from the baseline.
 
     Args:
-        peak: bytes; `None` where another meter was used.
+        peak: bytes; `None` where another meter was used, or one whose readings depend on what the
+            process did before.
         seconds: of the whole run.
         largest: the largest difference of a colour, of 255; `None` where the pictures cannot be
             compared.
@@ -68,7 +73,7 @@ def difference(run: FinishedRun, baseline: FinishedRun) -> Difference:
     """How `run` differs from `baseline`."""
     largest, mean = _pictures(run, baseline) if _same_request(run, baseline) else (None, 0.0)
     changed = run.used ^ baseline.used
-    is_comparable = run.trace.meter == baseline.trace.meter
+    is_comparable = run.trace.meter == baseline.trace.meter in REPEATABLE
     return Difference(
         peak=run.trace.peak - baseline.trace.peak if is_comparable else None,
         seconds=run.trace.runs[0].duration - baseline.trace.runs[0].duration,

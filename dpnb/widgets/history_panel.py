@@ -13,12 +13,16 @@ import ipywidgets as w
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.units import format_bytes, format_seconds
 from dpnb.widgets.charts import comparison_chart
-from dpnb.widgets.history import difference, plan_in_words
+from dpnb.widgets.history import REPEATABLE, difference, plan_in_words
 from dpnb.widgets.panel import Panel, close_all, heading
 from dpnb.widgets.pictures import mosaic, png, thumbnail
 from dpnb.widgets.state import FinishedRun
 
 SIDE = 112
+HINT = (
+    '<div class="dpnb-note" style="margin-left:0">A process keeps memory that it has freed, so its '
+    "peaks do not compare from run to run: for that, measure live tensors.</div>"
+)
 
 
 class HistoryPanel(Panel):
@@ -37,7 +41,8 @@ class HistoryPanel(Panel):
             '<div class="dpnb-empty">Every run becomes a row here: what it took, and what each '
             "switch changed.</div>"
         )
-        self.fill([heading("History"), self.empty, self.chart, self.list])
+        self.hint = w.HTML()
+        self.fill([heading("History"), self.empty, self.hint, self.chart, self.list])
         self.watch(self.session.runs, ["history", "baseline"], lambda _: self.show())
         self.show()
 
@@ -66,13 +71,14 @@ class HistoryPanel(Panel):
             row.show(baseline)
         self.list.children = [row.widget for row in reversed(self.rows.values())]
         self.empty.layout.display = "none" if runs else None
+        self.hint.value = "" if all(run.trace.meter in REPEATABLE for run in runs) else HINT
         for row in gone:
             close_all(row.widget)
-        self._compare()
+        self._draw_comparison()
 
     def _row(self, run: FinishedRun) -> HistoryRow:
         row = HistoryRow(run)
-        row.select.observe(lambda _: self._compare(), "value")
+        row.select.observe(lambda _: self._draw_comparison(), "value")
         row.choose.on_click(partial(self._choose, run))
         row.restore.on_click(partial(self._restore, run))
         return row
@@ -83,7 +89,7 @@ class HistoryPanel(Panel):
     def _restore(self, run: FinishedRun, _: w.Button) -> None:
         self.session.use(run.plan)
 
-    def _compare(self) -> None:
+    def _draw_comparison(self) -> None:
         chosen = self.selected
         self.chart.value = (
             comparison_chart(

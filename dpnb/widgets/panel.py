@@ -53,6 +53,9 @@ class Panel(w.VBox):  # type: ignore[misc]
         """A still picture of the last run, to end a notebook with: a `PIL.Image`."""
         return still(self.session.runs)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__} of {type(self.session.pipe).__name__}"
+
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         bundle = super()._repr_mimebundle_(**kwargs)
         data = bundle[0] if isinstance(bundle, tuple) else bundle

@@ -47,7 +47,8 @@ class RunPanel(Panel):
         self.width = _number("Width", request.width or width, unit, 1 << 14, unit)
         self.height = _number("Height", request.height or height, unit, 1 << 14, unit)
         self.seed = _number("Seed", request.seed, 0, LAST_SEED)
-        self.die = w.Button(description="🎲 New seed", tooltip="Another seed, by chance")
+        self.die = w.Button(description="🎲 New seed", layout={"width": "auto"})
+        self.die.tooltip = "Another seed, by chance"
         self.count = _number("Pictures", request.count, 1, 64)
         present = type(pipe.scheduler).__name__
         names = sorted({present, *INTERCHANGEABLE})
@@ -109,8 +110,13 @@ class RunPanel(Panel):
         self.generate.layout.flex = "1 1 auto"
         numbers = w.GridBox(
             [self.steps, self.guidance, self.width, self.height, self.seed, self.die, self.count],
-            layout={"grid_template_columns": "1fr 1fr", "grid_gap": "2px 10px", "width": "100%"},
+            layout={
+                "grid_template_columns": "minmax(0, 1fr) minmax(0, 1fr)",
+                "grid_gap": "2px 10px",
+                "width": "100%",
+            },
         )
+        numbers.add_class("dpnb-numbers")
         more = w.VBox([self.scheduler, self.preview])
         parts = [self.prompt, self.negative, buttons, self.progress, self.message, self.failure]
         return [heading("Draw"), *parts, self.remedy, self.picture, numbers, more]

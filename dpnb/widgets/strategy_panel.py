@@ -113,20 +113,14 @@ class StrategyPanel(Panel):
         self.show()
 
     def _groups(self) -> list[w.Widget]:
-        """The rows, with a frame around those of which only one can be on."""
-        shown: list[w.Widget] = []
-        slots = [kind.slot for kind in self.rows]
-        for place, (kind, row) in enumerate(self.rows.items()):
-            if slots.count(kind.slot) == 1:
-                shown.append(row.widget)
-            elif slots.index(kind.slot) == place:
-                rows = [r.widget for k, r in self.rows.items() if k.slot == kind.slot]
-                name = kind.slot.name.lower().replace("_", " ")
-                title = w.HTML(f'<div class="dpnb-group-title">{name}: one at a time</div>')
-                group = w.VBox([title, *rows])
-                group.add_class("dpnb-group")
-                shown.append(group)
-        return shown
+        """The rows, those that can all be switched on here first.
+
+        There is a frame around those of which only one can be on.
+        """
+        slots = dict.fromkeys(kind.slot for kind in self.rows)
+        groups = [[r for k, r in self.rows.items() if k.slot == slot] for slot in slots]
+        groups.sort(key=lambda rows: any(row.is_barred for row in rows))
+        return [rows[0].widget if len(rows) == 1 else _frame(rows) for rows in groups]
 
 
 class StrategyRow:
@@ -165,6 +159,16 @@ class StrategyRow:
             TypeError: likewise.
         """
         return self._kind(**{name: control.get() for name, control in self.controls.items()})
+
+    @property
+    def slot_name(self) -> str:
+        """What it decides, in a word or two."""
+        return self._kind.slot.name.lower().replace("_", " ")
+
+    @property
+    def is_barred(self) -> bool:
+        """Whether it cannot be switched on here with these settings."""
+        return self._checked()[1] is not None
 
     def show(self, wanted: Plan, active: Plan) -> None:
         """Show what will be on and what is."""
@@ -230,32 +234,33 @@ class StrategyRow:
         return bool(vars(self._showing).get("now", False))
 
     def _arrange(self) -> w.VBox:
-        top = _flow([self.switch, self._badge], "dpnb-top")
-        parts = [top, self._note]
         settings = {setting.name: setting for setting in settings_of(self._kind)}
         plain = [c.widget for name, c in self.controls.items() if not settings[name].is_advanced]
         rare = [c.widget for name, c in self.controls.items() if settings[name].is_advanced]
         if named := presets_of(self._kind):
             plain.insert(0, self._menu(named))
+        top, below = [self.switch, self._badge], [self._note]
         if plain:
-            parts.append(_flow(plain, "dpnb-settings"))
+            below.append(_flow(plain, "dpnb-settings"))
         if rare:
-            parts.extend(_more(rare, label_of(self._kind)))
-        row = w.VBox(parts)
+            button, box = _more(rare, label_of(self._kind))
+            top.insert(1, button)
+            below.append(box)
+        row = w.VBox([_flow(top, "dpnb-top"), *below])
         row.add_class("dpnb-strategy")
         row.add_class(f"dpnb-{self._kind.__name__}")
         return row
 
     def _menu(self, named: dict[str, Strategy]) -> w.Dropdown:
         menu = w.Dropdown(
-            description="preset", options=[("choose …", None), *named.items()], value=None,
+            description="preset", options=[("choose …", ""), *named.items()], value="",
             layout={"width": "auto"}, style={"description_width": "7.5em"},
         )  # fmt: skip
         menu.observe(lambda change: self._take(menu, change["new"]), "value")
         return menu
 
-    def _take(self, menu: w.Dropdown, preset: Strategy | None) -> None:
-        if preset is None:
+    def _take(self, menu: w.Dropdown, preset: Strategy | str) -> None:
+        if isinstance(preset, str):
             return
         self._showing.now = True
         try:
@@ -263,16 +268,24 @@ class StrategyRow:
                 control.set(getattr(preset, name))
         finally:
             self._showing.now = False
-        menu.value = None
+        menu.value = ""
         self._set()
 
 
-def _more(rare: list[w.Widget], label: str) -> list[w.Widget]:
+def _frame(rows: list[StrategyRow]) -> w.VBox:
+    """Rows of which one can be on."""
+    title = f'<div class="dpnb-group-title">{rows[0].slot_name}: one at a time</div>'
+    group = w.VBox([w.HTML(title), *(row.widget for row in rows)])
+    group.add_class("dpnb-group")
+    return group
+
+
+def _more(rare: list[w.Widget], label: str) -> tuple[w.ToggleButton, w.VBox]:
     """Settings that few people need, behind a button."""
     box = w.VBox(rare, layout={"display": "none"})
     box.add_class("dpnb-settings")
     button = w.ToggleButton(
-        description="More settings",
+        description="More",
         tooltip=f"Further settings of {label}",
         layout={"width": "auto"},
     )
@@ -280,10 +293,10 @@ def _more(rare: list[w.Widget], label: str) -> list[w.Widget]:
 
     def reveal(change: Any) -> None:
         box.layout.display = None if change["new"] else "none"
-        button.description = "Fewer settings" if change["new"] else "More settings"
+        button.description = "Less" if change["new"] else "More"
 
     button.observe(reveal, "value")
-    return [button, box]
+    return button, box
 
 
 def _flow(children: list[w.Widget], name: str) -> w.Box:
