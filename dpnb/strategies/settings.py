@@ -16,6 +16,8 @@ KEY = "dpnb.setting"
 WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+")
 """The words of a class's name: `QKVFusion` has two."""
 
+ABBREVIATIONS = {"vae", "qkv"}
+
 Limits = Callable[[Host], tuple[float, float]]
 
 
@@ -108,6 +110,7 @@ def label_of(kind: type[Strategy]) -> str:
     if kind.label:
         return kind.label
     first, *others = WORDS.findall(kind.__name__)
+    first = first.upper() if first.lower() in ABBREVIATIONS else first
     return " ".join([first, *(word if word.isupper() else word.lower() for word in others)])
 
 

@@ -124,11 +124,11 @@ class Witness(RunListener):
         with self._session.lock:
             if self._present is not None:
                 return
-            request, self._expected = self._expected, None
             device, plan = run.pipe._execution_device, run.pipe.strategies.active
             meter = meter_for(device, self._state.meter)  # type: ignore[arg-type]
             recorder = Recorder(meter, clock_for(device))
             names = [describe(strategy) for strategy in in_order(plan)]
+            request, self._expected = self._expected, None
             present = Present(run, recorder, recorder.begin_run(names), plan, plan, request)
             present.endings.enter_context(recorder.sampling(SAMPLE_EVERY))
             present.endings.enter_context(_ticking(self._tick))

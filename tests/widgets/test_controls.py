@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import pytest
+
+from dpnb.strategies.attention import AttentionSlicing
+from dpnb.strategies.catalog import CATALOG
+from dpnb.strategies.device_map import DeviceMap
+from dpnb.strategies.freeu import FreeU
+from dpnb.strategies.host import Host
+from dpnb.strategies.placement import ModelOffload, SequentialOffload, budgets
+from dpnb.strategies.settings import describe, hints, label_of, presets_of, settings_of
+from dpnb.strategies.storage import LayerwiseCasting
+from dpnb.strategies.strategy import Slot, Strategy
+from dpnb.strategies.undo import Undo
+from dpnb.widgets.controls import Choice, Control, Flag, Number, Optional, Words, control_for
+
+
+@dataclass(frozen=True, repr=False)
+class VaeTwisting(Strategy):
+    """Turn pictures.
+
+    Args:
+        turns: how often; as often as it
+            takes by default.
+        way: which way.
+        spill: whether it may drip.
+        factor: by how much.
+    """
+
+    turns: int | None = None
+    way: Literal["left", "right"] = "left"
+    spill: bool = False
+    factor: float = field(default=1.5, metadata=hints("strength", low=0, high=2, step=0.5))
+    slot: ClassVar = Slot.CODER
+
+    def apply(self, host: Host, undo: Undo) -> None:
+        """Do nothing."""
+
+
+def controls(kind: type[Strategy], host: Host) -> dict[str, Control]:
+    return {setting.name: control_for(setting, host) for setting in settings_of(kind)}
+
+
+@pytest.fixture
+def host(pipe: Any) -> Host:
+    return pipe.strategies.host  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("kind", CATALOG, ids=lambda kind: kind.__name__)
+def test_the_controls_of_every_strategy_show_its_defaults(kind: type[Strategy], host: Host) -> None:
+    found = controls(kind, host)
+    assert kind(**{name: control.get() for name, control in found.items()}) == kind()
+
+
+def test_a_new_strategy_needs_no_code_of_panels(host: Host) -> None:
+    found = controls(VaeTwisting, host)
+    kinds = [type(control) for control in found.values()]
+    assert kinds == [Optional, Choice, Flag, Number]
+    for name, value in {"turns": 3, "way": "right", "spill": True, "factor": 0.5}.items():
+        found[name].set(value)
+        assert found[name].get() == value
+
+
+def test_settings_say_what_the_documentation_says() -> None:
+    turns, *_, factor = settings_of(VaeTwisting)
+    assert turns.help == "how often; as often as it takes by default."
+    assert factor.label == "strength"
+
+
+def test_strategies_are_described_in_words() -> None:
+    assert label_of(VaeTwisting) == "VAE twisting"
+    assert describe(VaeTwisting(2, "right", True)) == "VAE twisting (turns 2, right, spill)"
+    assert describe(AttentionSlicing("max")) == "Attention slicing (max)"
+    assert describe(AttentionSlicing(2)) == "Attention slicing (heads at once 2)"
+    assert describe(ModelOffload()) == "Model offload"
+    assert label_of(FreeU) == "FreeU"
+
+
+def test_named_settings_are_those_of_the_class() -> None:
+    assert presets_of(FreeU)["Stable Diffusion XL"] == FreeU.sdxl()
+    assert presets_of(AttentionSlicing) == {}
+
+
+@pytest.mark.parametrize("value", ["auto", "max", 1, 2])
+def test_a_number_can_take_the_place_of_a_word(value: Any, host: Host) -> None:
+    [control] = controls(AttentionSlicing, host).values()
+    control.set(value)
+    assert control.get() == value
+
+
+def test_numbers_stay_within_what_the_networks_allow(host: Host) -> None:
+    least, most = budgets(host)
+    control = controls(SequentialOffload, host)["budget"]
+    assert isinstance(control, Optional)
+    [switch, box] = control.inputs
+    assert control.get() is None
+    switch.value = True
+    assert least <= control.get() <= least + (1 << 18)
+    assert most <= box.max * (1 << 20) <= most + (1 << 18)
+    control.set("4GiB")
+    assert control.get() == 4 << 30
+    control.set(None)
+    assert control.get() is None
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("", "balanced"),
+        ("cpu", "cpu"),
+        ('[("unet", "disk"), ("vae", "cpu")]', (("unet", "disk"), ("vae", "cpu"))),
+    ],
+)
+def test_text_can_be_a_word_or_python(text: str, value: Any, host: Host) -> None:
+    control = controls(DeviceMap, host)["device_map"]
+    assert isinstance(control, Words)
+    control.widget.value = text
+    assert control.get() == value
+    control.set(value)
+    assert control.get() == value
+
+
+def test_text_can_be_a_list_with_commas(host: Host) -> None:
+    control = controls(ModelOffload, host)["exclude"]
+    assert isinstance(control, Words)
+    control.widget.value = "unet, vae"
+    assert control.get() == ("unet", "vae")
+    control.set(("unet",))
+    assert control.widget.value == "unet"
+    control.widget.value = "(unet"
+    with pytest.raises(ValueError, match="not Python"):
+        control.get()
+
+
+def test_a_change_by_a_person_is_heard(host: Host) -> None:
+    heard: list[Any] = []
+    [control] = controls(LayerwiseCasting, host).values()
+    control.on_change(lambda: heard.append(control.get()))
+    control.inputs[0].value = "bfloat16"
+    assert heard == ["bfloat16"]

@@ -1,0 +1,291 @@
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+import dpnb
+from dpnb.pipelines.steps import Stage
+from dpnb.strategies.attention import AttentionSlicing, XFormers
+from dpnb.strategies.freeu import FreeU
+from dpnb.strategies.projection import QKVFusion
+from dpnb.strategies.strategy import Plan
+from dpnb.widgets.job import StoppedError
+from dpnb.widgets.session import Session, SessionError
+from dpnb.widgets.state import Request
+from tests.widgets.conftest import TIMEOUT, Gate
+
+THREE = Request("a red apple", steps=3)
+
+
+def active(session: Session) -> Plan:
+    """What is on, which the session's state says as well."""
+    plan = session.pipe.strategies.active
+    assert session.strategies.active == plan
+    return plan
+
+
+def test_a_run_draws_what_was_asked_for_and_is_kept(session: Session) -> None:
+    output = session.start(THREE).wait(TIMEOUT)
+    [run] = session.runs.history
+    assert (run.number, run.request, run.trace.runs[0].outcome) == (1, THREE, "finished")
+    assert list(run.pictures) == output.images == list(session.runs.pictures)
+    assert [step.stage for step in run.trace.steps] == ["text", *["denoising"] * 3, "decoding"]
+    assert session.runs.picture.startswith(b"\x89PNG")
+    assert session.runs.phase == "idle"
+    assert not session.runs.is_preview
+
+
+def test_a_request_is_what_the_same_arguments_draw(session: Session) -> None:
+    [picture] = session.start(THREE).wait(TIMEOUT).images
+    assert picture.tobytes() == session.pipe(**THREE.arguments()).images[0].tobytes()
+
+
+def test_runs_that_a_cell_begins_are_kept_too(session: Session) -> None:
+    output = session.pipe("a cat", num_inference_steps=1)
+    [run] = session.runs.history
+    assert run.request is None
+    assert list(run.pictures) == output.images
+
+
+def test_a_switch_lands_at_once_while_nothing_runs(session: Session) -> None:
+    session.enable(QKVFusion())
+    assert active(session) == {QKVFusion()}
+    session.disable(QKVFusion)
+    assert active(session) == frozenset()
+
+
+def test_a_switch_waits_for_the_end_of_the_present_step(session: Session, gate: Gate) -> None:
+    job = session.start(THREE)
+    gate.open(2)
+    gate.reached(3)
+    session.enable(AttentionSlicing())
+    assert active(session) == frozenset()
+    assert session.strategies.wanted == {AttentionSlicing()}
+    assert session.strategies.message == "takes effect at step 3 of 3"
+    gate.open()
+    gate.reached()
+    assert active(session) == {AttentionSlicing()}
+    gate.open(9)
+    job.wait(TIMEOUT)
+    [run] = session.runs.history
+    assert [event.text for event in run.trace.events] == ["Attention slicing on"]
+    ends = [step.start + step.duration for step in run.trace.steps]
+    assert ends[2] <= run.trace.events[0].time <= run.trace.steps[3].start
+    assert run.plan == frozenset()
+    assert run.used == {AttentionSlicing()}
+
+
+def test_switches_that_wait_are_done_in_order(session: Session, gate: Gate) -> None:
+    job = session.start(THREE)
+    gate.reached()
+    session.enable(AttentionSlicing(1))
+    session.enable(FreeU())
+    session.enable(AttentionSlicing())
+    session.disable(FreeU)
+    assert session.strategies.wanted == {AttentionSlicing()}
+    gate.open(9)
+    job.wait(TIMEOUT)
+    assert active(session) == {AttentionSlicing()}
+
+
+def test_a_refused_switch_says_why_and_lets_the_others_land(session: Session, gate: Gate) -> None:
+    job = session.start(THREE)
+    gate.reached()
+    session.enable(XFormers())
+    session.enable(FreeU())
+    gate.open()
+    gate.reached()
+    assert session.strategies.is_refused
+    assert "XFormers" in session.strategies.message
+    assert session.strategies.wanted == active(session) == {FreeU()}
+    gate.open(9)
+    job.wait(TIMEOUT)
+
+
+def test_a_call_in_another_cell_is_seen(session: Session) -> None:
+    session.pipe.enable_attention_slicing("max")
+    assert session.strategies.wanted == active(session) == {AttentionSlicing("max")}
+
+
+def test_a_change_does_not_undo_a_call_that_came_between(session: Session, gate: Gate) -> None:
+    job = session.start(THREE)
+    gate.reached()
+    session.enable(FreeU())
+    session.pipe.enable_attention_slicing()
+    gate.open(9)
+    job.wait(TIMEOUT)
+    assert active(session) == {FreeU(), AttentionSlicing()}
+
+
+def test_a_pipeline_that_shares_networks_waits_for_the_other(session: Session) -> None:
+    sibling = dpnb.StableDiffusionPipeline.from_pipe(session.pipe)
+    steps = sibling.stream("a cat", num_inference_steps=2)
+    next(steps)
+    session.enable(FreeU())
+    assert session.strategies.is_refused
+    assert active(session) == frozenset()
+    del steps
+    session.enable(FreeU())
+    assert active(session) == {FreeU()}
+
+
+def test_stop_ends_the_run_after_the_present_step(session: Session, gate: Gate) -> None:
+    job = session.start(Request("a red apple", steps=50))
+    gate.open(2)
+    gate.reached(3)
+    session.stop()
+    assert session.runs.phase == "stopping"
+    gate.open()
+    with pytest.raises(StoppedError):
+        job.wait(TIMEOUT)
+    [run] = session.runs.history
+    assert run.trace.runs[0].outcome == "left"
+    assert len(run.trace.steps) == 3
+    assert session.runs.message.startswith("Stopped after 2 steps")
+    session.stop()
+    assert session.runs.phase == "idle"
+
+
+def test_a_second_run_is_refused_while_one_goes_on(session: Session, gate: Gate) -> None:
+    job = session.start(THREE)
+    gate.reached()
+    with pytest.raises(SessionError, match="going on"):
+        session.start(THREE)
+    gate.open(20)
+    job.wait(TIMEOUT)
+    session.start(THREE).wait(TIMEOUT)
+
+
+def test_an_impossible_request_is_refused_at_once(session: Session) -> None:
+    with pytest.raises(ValueError, match="width"):
+        session.start(Request("a red apple", width=63))
+    assert session.runs.phase == "idle"
+    session.start(THREE).wait(TIMEOUT)
+
+
+def test_a_scheduler_that_cannot_take_over_is_refused(session: Session) -> None:
+    with pytest.raises(ValueError, match="no scheduler"):
+        session.start(Request("a red apple", scheduler="Nothing"))
+    session.start(Request("a red apple", steps=1, scheduler="EulerDiscreteScheduler")).wait(TIMEOUT)
+    assert type(session.pipe.scheduler).__name__ == "EulerDiscreteScheduler"
+
+
+def test_an_error_ends_the_run_and_not_the_session(session: Session, gate: Gate) -> None:
+    gate.fails_at = (Stage.DENOISING, RuntimeError("the sky fell"))
+    job = session.start(THREE)
+    gate.open(9)
+    with pytest.raises(RuntimeError, match="the sky fell"):
+        job.wait(TIMEOUT)
+    assert session.runs.error == "the sky fell"
+    assert session.runs.remedy is None
+    assert session.runs.phase == "idle"
+    gate.fails_at = None
+    gate.open(9)
+    session.start(THREE).wait(TIMEOUT)
+    assert session.runs.error == ""
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_running_out_of_memory_names_a_switch_for_that_stage(
+    session: Session, gate: Gate, stage: Stage
+) -> None:
+    gate.fails_at = (stage, MemoryError())
+    job = session.start(THREE)
+    gate.open(9)
+    with pytest.raises(MemoryError):
+        job.wait(TIMEOUT)
+    assert f"Out of memory during {stage.value}" in session.runs.error
+    remedy = session.runs.remedy
+    assert remedy is not None
+    assert stage.value in remedy.strategy.relieves
+    assert stage.value in remedy.why
+    session.enable(remedy.strategy)
+    assert remedy.strategy in active(session)
+
+
+def test_what_failed_before_it_began_is_said(session: Session) -> None:
+    session.runs.meter = "nothing"
+    job = session.start(THREE)
+    with pytest.raises(ValueError, match="no meter"):
+        job.wait(TIMEOUT)
+    wait_for(lambda: session.runs.phase == "idle")
+    assert "no meter" in session.runs.error
+    session.measure_with("tensors")
+    session.start(THREE).wait(TIMEOUT)
+    assert session.runs.history[-1].trace.meter == "tensors"
+
+
+def test_previews_come_while_the_picture_is_drawn(session: Session, gate: Gate) -> None:
+    session.start(THREE).cancel()
+    gate.open(9)
+    wait_for(lambda: session.runs.phase == "idle")
+    session.runs.preview_every = 1
+    seen: list[bytes] = []
+    session.runs.observe(lambda change: seen.append(change["new"]), "picture")
+    job = session.start(THREE)
+    gate.open(2)
+    wait_for(lambda: bool(seen))
+    assert session.runs.is_preview
+    assert session.runs.progress.total == 3
+    gate.open(9)
+    job.wait(TIMEOUT)
+    assert not session.runs.is_preview
+
+
+def test_colours_of_latents_are_learnt_from_the_first_picture(session: Session, gate: Gate) -> None:
+    gate.open(5)
+    session.start(THREE).wait(TIMEOUT)
+    seen: list[bytes] = []
+    session.runs.observe(lambda change: seen.append(change["new"]), "picture")
+    job = session.start(THREE)
+    gate.open(3)
+    wait_for(lambda: bool(seen))
+    assert session.runs.is_preview
+    gate.open(9)
+    job.wait(TIMEOUT)
+
+
+def test_waiting_can_have_an_end(session: Session, gate: Gate) -> None:
+    job = session.start(THREE)
+    with pytest.raises(TimeoutError):
+        job.wait(0.01)
+    gate.open(9)
+    assert job.wait(TIMEOUT).images
+    assert job.is_done
+    assert job.exception is None
+
+
+def test_all_users_of_a_pipeline_share_one_session(pipe: Any) -> None:
+    one, other = Session.of(pipe), Session.of(pipe)
+    assert one is other
+    one.close()
+    pipe.enable_freeu(0.9, 0.2, 1.5, 1.6)
+    assert other.strategies.active == pipe.strategies.active != frozenset()
+    other.close()
+    pipe.disable_freeu()
+    assert other.strategies.active != frozenset()
+    third = Session.of(pipe)
+    assert third is not other
+    third.close()
+
+
+def test_only_pipelines_have_sessions() -> None:
+    with pytest.raises(TypeError, match="text-to-image"):
+        Session.of("dpnb/emoji-64")  # type: ignore[arg-type]
+
+
+def test_no_thread_outlives_its_run(session: Session) -> None:
+    before = threading.active_count()
+    session.start(THREE).wait(TIMEOUT)
+    wait_for(lambda: threading.active_count() == before)
+
+
+def wait_for(claim: Any) -> None:
+    """Return when `claim` holds."""
+    deadline = time.monotonic() + TIMEOUT
+    while not claim():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
