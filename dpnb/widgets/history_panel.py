@@ -128,6 +128,11 @@ class HistoryRow:
         self.widget = w.Box([self.select, self._picture, self._words, self.choose, self.restore])
         self.widget.add_class("dpnb-row")
 
+    @property
+    def words(self) -> str:
+        """What is said of the run, as HTML."""
+        return str(self._words.value)
+
     def show(self, baseline: FinishedRun | None) -> None:
         """Say what the run took, and how it differs from the baseline."""
         self.choose.disabled = baseline is self.run

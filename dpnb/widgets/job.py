@@ -6,7 +6,7 @@ import math
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from dpnb.errors import DpnbError
@@ -25,10 +25,15 @@ class Job:
 
     Args:
         steps: the run.
+        ending: is called when the run is over, with what has stopped it, before that is known to
+            whoever waits.
     """
 
-    def __init__(self, steps: Iterator[Step]) -> None:
+    def __init__(
+        self, steps: Iterator[Step], ending: Callable[[BaseException | None], None]
+    ) -> None:
         self._steps: Any = steps
+        self._ending = ending
         self._stop = threading.Event()
         self._done = threading.Event()
         self._output: Any = None
@@ -87,4 +92,5 @@ class Job:
         finally:
             self._steps.close()
             self._steps = None
+            self._ending(self._error)
             self._done.set()

@@ -185,26 +185,26 @@ class Session:
                 raise SessionError("A run is going on; wait for its end, or stop it first.")
             self._choose_scheduler(request.scheduler)
             steps = self.pipe.stream(**request.arguments())
-            job = self._job = Job(steps)
+            job = self._job = Job(steps, partial(self._witness.forget, request))
             self._witness.expect(request)
             self.runs.phase, self.runs.message, self.runs.error = "running", "Reading …", ""
-            context = copy_context()
-            threading.Thread(
-                target=context.run, args=(self._work, job, request), daemon=True
-            ).start()
+            run = partial(copy_context().run, job.work)
+            threading.Thread(target=run, daemon=True).start()
         return job
 
-    def _work(self, job: Job, request: Request) -> None:
-        job.work()
-        self._witness.forget(request, job.exception)
-
     def stop(self) -> None:
-        """End the run after the present step; nothing happens without one."""
+        """End the run after the present step; nothing happens without one.
+
+        A run that a cell has begun decodes what it has then, and returns it there.
+        """
         with self.lock:
+            if not self._witness.is_busy:
+                return
             if self._job is not None and not self._job.is_done:
                 self._job.cancel()
-                self.runs.phase = "stopping"
-                self.runs.message = "Stopping after this step …"
+            else:
+                self.pipe._interrupt = True
+            self.runs.phase, self.runs.message = "stopping", "Stopping after this step …"
 
     def measure_with(self, meter: MeterName) -> None:
         """Measure the runs that begin from now on with this meter.

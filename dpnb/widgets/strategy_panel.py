@@ -107,6 +107,7 @@ class StrategyPanel(Panel):
 
     def _use(self, preset: Preset, _: w.Button) -> None:
         chosen = preset.plan(self.session.pipe.strategies)
+        self._tell_left_out = ""
         left = [f"{name} left out: {reason}" for name, reason in chosen.left_out.items()]
         self._tell_left_out = f"{preset.name}. {' '.join(left)}" if left else ""
         self.session.use(chosen.plan)
@@ -145,6 +146,8 @@ class StrategyRow:
             setting.name: control_for(setting, host) for setting in settings_of(kind)
         }
         self._badge, self._note = w.HTML(), w.HTML()
+        named = presets_of(kind)
+        self.menu = self._menu(named) if named else None
         self.switch.observe(self._switched, "value")
         for control in self.controls.values():
             control.on_change(self._set)
@@ -159,6 +162,11 @@ class StrategyRow:
             TypeError: likewise.
         """
         return self._kind(**{name: control.get() for name, control in self.controls.items()})
+
+    @property
+    def note(self) -> str:
+        """What is said of it: what it does, why it cannot be switched on, or that it waits."""
+        return html.unescape(self._note.value)
 
     @property
     def slot_name(self) -> str:
@@ -237,8 +245,8 @@ class StrategyRow:
         settings = {setting.name: setting for setting in settings_of(self._kind)}
         plain = [c.widget for name, c in self.controls.items() if not settings[name].is_advanced]
         rare = [c.widget for name, c in self.controls.items() if settings[name].is_advanced]
-        if named := presets_of(self._kind):
-            plain.insert(0, self._menu(named))
+        if self.menu is not None:
+            plain.insert(0, self.menu)
         top, below = [self.switch, self._badge], [self._note]
         if plain:
             below.append(_flow(plain, "dpnb-settings"))

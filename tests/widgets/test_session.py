@@ -289,3 +289,20 @@ def wait_for(claim: Any) -> None:
     while not claim():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_stop_ends_the_run_of_a_cell_too(session: Session, gate: Gate) -> None:
+    outputs: list[Any] = []
+    cell = threading.Thread(
+        target=lambda: outputs.append(session.pipe("a cat", num_inference_steps=50))
+    )
+    cell.start()
+    gate.open(3)
+    gate.reached(4)
+    session.stop()
+    gate.open(9)
+    cell.join(TIMEOUT)
+    [output] = outputs
+    [run] = session.runs.history
+    assert run.trace.runs[0].outcome == "interrupted"
+    assert list(run.pictures) == output.images

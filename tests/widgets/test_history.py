@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from dpnb.strategies.attention import AttentionSlicing
+from dpnb.strategies.freeu import FreeU
+from dpnb.strategies.projection import QKVFusion
+from dpnb.widgets.history import difference
+from dpnb.widgets.history_panel import HistoryPanel
+from dpnb.widgets.state import FinishedRun, Request
+from tests.widgets.conftest import TIMEOUT, Gate
+
+REQUEST = Request("a red apple", steps=2)
+
+
+@pytest.fixture
+def panel(pipe: Any) -> Iterator[HistoryPanel]:
+    panel = HistoryPanel(pipe)
+    panel.session.measure_with("tensors")
+    yield panel
+    panel.close()
+
+
+def drawn(panel: HistoryPanel, *plan: Any, request: Request = REQUEST) -> FinishedRun:
+    panel.session.use(frozenset(plan))
+    panel.session.start(request).wait(TIMEOUT)
+    run: FinishedRun = panel.session.runs.history[-1]
+    return run
+
+
+def test_an_exact_switch_keeps_the_picture_and_says_what_it_saved(panel: HistoryPanel) -> None:
+    plain, sliced = drawn(panel), drawn(panel, QKVFusion())
+    found = difference(sliced, plain)
+    assert found.is_due
+    assert found.is_same
+    assert found.badge == "✓ exact"
+    assert found.peak == sliced.trace.peak - plain.trace.peak
+    assert "picture" in str(found)
+    assert "peak" in str(found)
+
+
+def test_the_same_run_twice_is_identical_in_picture_and_peak(panel: HistoryPanel) -> None:
+    drawn(panel)
+    one, other = drawn(panel), drawn(panel)
+    found = difference(other, one)
+    assert (found.peak, found.largest) == (0, 0)
+    assert "+0 B peak" in str(found)
+    assert "picture identical" in str(found)
+
+
+def test_a_stylistic_switch_draws_another_picture_without_breaking_a_promise(
+    panel: HistoryPanel,
+) -> None:
+    found = difference(drawn(panel, FreeU()), drawn(panel))
+    assert not found.is_due
+    assert not found.is_same
+    assert found.badge == ""
+    assert "another picture" in str(found)
+
+
+def test_pictures_of_different_requests_are_not_compared(panel: HistoryPanel) -> None:
+    found = difference(drawn(panel, request=Request("a cat", steps=2)), drawn(panel))
+    assert found.largest is None
+    assert "picture" not in str(found)
+
+
+def test_peaks_of_a_process_are_not_compared(panel: HistoryPanel) -> None:
+    panel.session.measure_with("host")
+    assert difference(drawn(panel), drawn(panel)).peak is None
+    assert "measure live tensors" in panel.hint.value
+
+
+def test_every_run_is_a_row_the_last_one_first(panel: HistoryPanel) -> None:
+    assert panel.empty.layout.display is None
+    drawn(panel), drawn(panel, AttentionSlicing())
+    assert panel.empty.layout.display == "none"
+    assert [row.run.number for row in panel.rows.values()] == [1, 2]
+    first, last = panel.list.children[1], panel.list.children[0]
+    assert first is panel.rows[1].widget
+    assert last is panel.rows[2].widget
+    assert "the baseline" in panel.rows[1].words
+    assert "Attention slicing" in panel.rows[2].words
+    assert "✓ exact" in panel.rows[2].words
+
+
+def test_another_run_can_be_the_baseline(panel: HistoryPanel) -> None:
+    drawn(panel), drawn(panel)
+    panel.rows[2].choose.click()
+    assert "the baseline" in panel.rows[2].words
+    assert "the baseline" not in panel.rows[1].words
+    assert panel.rows[2].choose.disabled
+    assert not panel.rows[1].choose.disabled
+
+
+def test_a_rows_plan_can_be_restored(panel: HistoryPanel, pipe: Any) -> None:
+    drawn(panel, QKVFusion(), AttentionSlicing("max"))
+    drawn(panel)
+    panel.rows[1].restore.click()
+    assert pipe.strategies.active == {QKVFusion(), AttentionSlicing("max")}
+
+
+def test_ticked_rows_are_drawn_side_by_side(panel: HistoryPanel) -> None:
+    drawn(panel), drawn(panel, QKVFusion())
+    assert panel.chart.value == ""
+    panel.rows[1].select.value = panel.rows[2].select.value = True
+    assert "1: nothing switched on" in panel.chart.value
+    assert "2: QKV fusion" in panel.chart.value
+    assert [run.number for run in panel.selected] == [1, 2]
+
+
+def test_a_stopped_run_is_a_row_without_a_picture(panel: HistoryPanel, gate: Gate) -> None:
+    job = panel.session.start(REQUEST)
+    gate.open(2)
+    gate.reached(2)
+    panel.session.stop()
+    gate.open(2)
+    with pytest.raises(RuntimeError):
+        job.wait(TIMEOUT)
+    assert "stopped" in panel.rows[1].words
+    assert panel.baseline is None
+    gate.open(9)
+    panel.session.start(REQUEST).wait(TIMEOUT)
+    assert panel.baseline is panel.rows[2].run
+
+
+def test_a_panel_made_later_shows_the_runs_before(panel: HistoryPanel, pipe: Any) -> None:
+    drawn(panel)
+    later = HistoryPanel(pipe)
+    assert list(later.rows) == [1]
+    later.close()

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from dpnb.pipelines.steps import Stage
+from dpnb.widgets.job import Job
+from dpnb.widgets.run_panel import RunPanel
+from dpnb.widgets.state import Request
+from tests.widgets.conftest import TIMEOUT, Gate
+
+
+@pytest.fixture
+def panel(pipe: Any) -> Iterator[RunPanel]:
+    panel = RunPanel(pipe, Request("a <red> apple", steps=3))
+    yield panel
+    panel.close()
+
+
+def job_of(panel: RunPanel) -> Job:
+    assert panel.session.job is not None
+    return panel.session.job
+
+
+def test_the_fields_say_what_is_drawn(panel: RunPanel, pipe: Any) -> None:
+    height, width = pipe.default_size()
+    panel.negative.value, panel.seed.value, panel.count.value = "blue", 7, 2
+    panel.guidance.value = 2.5
+    assert panel.request == Request(
+        "a <red> apple", "blue", 3, 2.5, width, height, 7, 2, type(pipe.scheduler).__name__
+    )
+
+
+def test_a_click_draws_and_shows_the_picture(panel: RunPanel) -> None:
+    assert "Press <b>Generate</b>" in panel.picture.value
+    panel.generate.click()
+    output = job_of(panel).wait(TIMEOUT)
+    shown = Image.open(io.BytesIO(panel.session.runs.picture))
+    assert shown.tobytes() == output.images[0].tobytes()
+    assert 'alt="Picture of a &lt;red&gt; apple"' in panel.picture.value
+    assert 'download="a-red-apple.png"' in panel.picture.value
+    assert "Drawn in" in panel.message.value
+    assert not panel.generate.disabled
+    assert panel.stop.disabled
+
+
+def test_several_pictures_are_shown_as_one_sheet(panel: RunPanel, pipe: Any) -> None:
+    panel.count.value = 3
+    panel.draw().wait(TIMEOUT)
+    height, width = pipe.default_size()
+    assert Image.open(io.BytesIO(panel.session.runs.picture)).size == (2 * width, 2 * height)
+    assert len(panel.session.runs.pictures) == 3
+
+
+def test_pictures_of_one_run_are_those_of_the_seeds_that_follow(panel: RunPanel) -> None:
+    panel.count.value = 2
+    [_, second] = panel.draw().wait(TIMEOUT).images
+    panel.count.value, panel.seed.value = 1, 1
+    [alone] = panel.draw().wait(TIMEOUT).images
+    assert max(abs(a - b) for a, b in zip(second.tobytes(), alone.tobytes(), strict=True)) <= 2
+
+
+def test_progress_is_shown_and_stop_stops(panel: RunPanel, gate: Gate) -> None:
+    panel.steps.value = 50
+    panel.generate.click()
+    gate.open(3)
+    gate.reached(4)
+    assert panel.generate.disabled
+    assert not panel.stop.disabled
+    assert 'role="progressbar"' in panel.progress.value
+    panel.stop.click()
+    assert panel.stop.disabled
+    gate.open(9)
+    with pytest.raises(RuntimeError, match="stopped"):
+        job_of(panel).wait(TIMEOUT)
+    assert "Stopped after 3 steps" in panel.message.value
+    assert panel.progress.value == ""
+    assert panel.stop.disabled
+    assert not panel.generate.disabled
+
+
+def test_a_mistake_is_a_sentence_and_the_next_click_works(panel: RunPanel) -> None:
+    panel.prompt.value = "a red apple"
+    panel.width.value = 60
+    panel.generate.click()
+    assert 'role="alert"' in panel.failure.value
+    assert "60" in panel.failure.value
+    panel.width.value = 64
+    panel.generate.click()
+    job_of(panel).wait(TIMEOUT)
+    assert panel.failure.value == ""
+
+
+def test_one_click_mends_a_run_that_ran_out_of_memory(
+    panel: RunPanel, pipe: Any, gate: Gate
+) -> None:
+    gate.fails_at = (Stage.DENOISING, MemoryError("no memory left"))
+    gate.open(2)
+    panel.generate.click()
+    with pytest.raises(MemoryError):
+        job_of(panel).wait(TIMEOUT)
+    assert "Out of memory during denoising. no memory left" in panel.failure.value
+    assert panel.remedy.layout.display is None
+    assert panel.remedy.description.startswith("Switch on ")
+    gate.fails_at = None
+    gate.open(20)
+    panel.remedy.click()
+    assert job_of(panel).wait(TIMEOUT).images
+    [strategy] = pipe.strategies.active
+    assert "denoising" in strategy.relieves
+    assert panel.remedy.layout.display == "none"
+    assert panel.failure.value == ""
+
+
+def test_the_die_gives_another_seed(panel: RunPanel) -> None:
+    panel.die.click()
+    first = panel.seed.value
+    panel.die.click()
+    assert len({0, first, panel.seed.value}) == 3
+
+
+def test_the_scheduler_can_be_chosen(panel: RunPanel, pipe: Any) -> None:
+    panel.scheduler.value = "DPMSolverMultistepScheduler"
+    panel.draw().wait(TIMEOUT)
+    assert type(pipe.scheduler).__name__ == "DPMSolverMultistepScheduler"
+
+
+def test_two_panels_show_the_same_run(panel: RunPanel, pipe: Any) -> None:
+    twin = RunPanel(pipe)
+    panel.draw().wait(TIMEOUT)
+    assert "Picture of" in twin.picture.value
+    panel.preview.value = -1
+    assert twin.preview.value == -1
+    twin.close()

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from dpnb.strategies.attention import AttentionSlicing, XFormers
+from dpnb.strategies.catalog import CATALOG
+from dpnb.strategies.freeu import FreeU
+from dpnb.strategies.placement import ModelOffload, SequentialOffload
+from dpnb.strategies.plans import plan_to_python
+from dpnb.strategies.projection import QKVFusion
+from dpnb.widgets.state import Request
+from dpnb.widgets.strategy_panel import StrategyPanel
+from tests.widgets.conftest import TIMEOUT, Gate
+
+LINK = "simulated:64GiB/s"
+
+
+@pytest.fixture
+def panel(pipe: Any) -> Iterator[StrategyPanel]:
+    panel = StrategyPanel(pipe)
+    yield panel
+    panel.close()
+
+
+def test_every_strategy_has_a_named_switch_and_its_sentence(panel: StrategyPanel) -> None:
+    assert tuple(panel.rows) == CATALOG
+    for kind, row in panel.rows.items():
+        assert row.switch.description
+        assert row.switch.tooltip == kind.summary()
+
+
+def test_a_click_reaches_the_pipeline_and_back(panel: StrategyPanel, pipe: Any) -> None:
+    switch = panel.rows[QKVFusion].switch
+    switch.value = True
+    assert pipe.strategies.active == {QKVFusion()}
+    assert "QKV fusion" in panel.message.value
+    switch.value = False
+    assert pipe.strategies.active == frozenset()
+    assert "Nothing is switched on" in panel.message.value
+
+
+def test_a_call_in_another_cell_moves_switch_and_settings(panel: StrategyPanel, pipe: Any) -> None:
+    pipe.enable_freeu(0.8, 0.3, 1.2, 1.1)
+    row = panel.rows[FreeU]
+    assert row.switch.value
+    assert row.draft == FreeU(0.8, 0.3, 1.2, 1.1)
+    pipe.disable_freeu()
+    assert not row.switch.value
+
+
+def test_two_panels_of_a_pipeline_agree(panel: StrategyPanel, pipe: Any) -> None:
+    twin = StrategyPanel(pipe)
+    panel.rows[AttentionSlicing].controls["slice_size"].set("max")
+    panel.rows[AttentionSlicing].switch.value = True
+    assert twin.rows[AttentionSlicing].switch.value
+    assert twin.rows[AttentionSlicing].draft == AttentionSlicing("max")
+    twin.close()
+    panel.rows[AttentionSlicing].switch.value = False
+    assert pipe.strategies.active == frozenset()
+
+
+def test_settings_change_what_is_on_already(panel: StrategyPanel, pipe: Any) -> None:
+    row = panel.rows[AttentionSlicing]
+    row.switch.value = True
+    row.controls["slice_size"].inputs[0].value = "max"
+    assert pipe.strategies.active == {AttentionSlicing("max")}
+
+
+def test_settings_of_what_is_off_wait_for_the_switch(panel: StrategyPanel, pipe: Any) -> None:
+    row = panel.rows[AttentionSlicing]
+    row.controls["slice_size"].inputs[0].value = "max"
+    assert pipe.strategies.active == frozenset()
+    row.switch.value = True
+    assert pipe.strategies.active == {AttentionSlicing("max")}
+
+
+def test_what_cannot_work_here_is_grey_and_says_why(panel: StrategyPanel, pipe: Any) -> None:
+    for kind in (XFormers, ModelOffload):
+        reason = pipe.strategies.obstacle(kind())
+        row = panel.rows[kind]
+        assert row.switch.disabled
+        assert reason.split('"')[0].split("'")[0] in row.note
+    usable = [row.switch.disabled for row in panel.rows.values()]
+    assert not all(usable)
+
+
+def test_a_setting_can_make_the_impossible_possible(panel: StrategyPanel, pipe: Any) -> None:
+    row = panel.rows[ModelOffload]
+    row.controls["device"].inputs[0].value = LINK
+    assert not row.switch.disabled
+    row.switch.value = True
+    assert pipe.strategies.active == {ModelOffload(LINK)}
+
+
+def test_one_of_a_kind_takes_the_place_of_the_other(panel: StrategyPanel, pipe: Any) -> None:
+    for kind in (ModelOffload, SequentialOffload):
+        panel.rows[kind].controls["device"].inputs[0].value = LINK
+    panel.rows[ModelOffload].switch.value = True
+    assert not panel.rows[SequentialOffload].switch.disabled
+    panel.rows[SequentialOffload].switch.value = True
+    assert pipe.strategies.active == {SequentialOffload(device=LINK)}
+    assert not panel.rows[ModelOffload].switch.value
+
+
+def test_a_refused_switch_springs_back_each_time(panel: StrategyPanel, pipe: Any) -> None:
+    row = panel.rows[XFormers]
+    for _ in range(2):
+        row.switch.value = True
+        assert not row.switch.value
+        assert "xformers" in panel.message.value
+        assert 'role="alert"' in panel.message.value
+    assert pipe.strategies.active == frozenset()
+
+
+def test_what_is_no_setting_is_refused(panel: StrategyPanel, pipe: Any) -> None:
+    row = panel.rows[ModelOffload]
+    row.controls["device"].inputs[0].value = "nowhere"
+    assert row.switch.disabled
+    assert "nowhere" in row.note
+    row.switch.value = True
+    assert not row.switch.value
+    assert pipe.strategies.active == frozenset()
+
+
+def test_a_switch_says_that_it_waits(panel: StrategyPanel, pipe: Any, gate: Gate) -> None:
+    job = panel.session.start(Request("a red apple", steps=3))
+    gate.open(2)
+    gate.reached(3)
+    row = panel.rows[AttentionSlicing]
+    row.switch.value = True
+    assert row.switch.value
+    assert "between two steps" in row.note
+    assert "Attention slicing: takes effect at step 3 of 3" in panel.message.value
+    gate.open(9)
+    job.wait(TIMEOUT)
+    assert row.switch.value
+    assert "between two steps" not in row.note
+
+
+def test_the_code_switches_on_what_is_on(panel: StrategyPanel, pipe: Any) -> None:
+    panel.copy.value = True
+    panel.rows[AttentionSlicing].switch.value = True
+    assert panel.python.value == panel.code() == plan_to_python([AttentionSlicing()])
+    panel.rows[AttentionSlicing].switch.value = False
+    exec(panel.code(), {"pipe": pipe})
+    assert pipe.strategies.active == frozenset()
+
+
+def test_named_settings_are_taken_over(panel: StrategyPanel, pipe: Any) -> None:
+    row = panel.rows[FreeU]
+    assert row.menu is not None
+    row.menu.value = FreeU.sdxl()
+    assert pipe.strategies.active == frozenset()
+    assert row.draft == FreeU.sdxl()
+    row.switch.value = True
+    row.menu.value = FreeU.sd21()
+    assert pipe.strategies.active == {FreeU.sd21()}
+
+
+def test_a_preset_switches_on_what_it_can_and_says_what_it_left_out(
+    panel: StrategyPanel, pipe: Any
+) -> None:
+    buttons = {button.description: button for button in panel.presets}
+    buttons["Least memory"].click()
+    assert AttentionSlicing("max") in pipe.strategies.active
+    assert "Sequential offload left out: There is no accelerator" in panel.message.value
+    buttons["Nothing"].click()
+    assert pipe.strategies.active == frozenset()
+    assert "left out" not in panel.message.value
+
+
+def test_a_closed_panel_hears_nothing(pipe: Any) -> None:
+    panel = StrategyPanel(pipe)
+    panel.close()
+    pipe.enable_attention_slicing()
+    assert not panel.rows[AttentionSlicing].switch.value
+
+
+def test_only_the_wanted_strategies_are_shown(pipe: Any) -> None:
+    panel = StrategyPanel(pipe, [QKVFusion])
+    assert list(panel.rows) == [QKVFusion]
+    panel.close()
