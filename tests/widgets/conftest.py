@@ -45,6 +45,11 @@ class Gate(RunListener):
             assert self._arrivals.acquire(timeout=TIMEOUT)
 
 
+def is_shown(widget: Any) -> bool:
+    """Whether a widget takes any room."""
+    return bool(widget.layout.display != "none")
+
+
 @pytest.fixture(scope="module")
 def tiny() -> Any:
     pipe = dpnb.random_pipeline("tiny-sd")

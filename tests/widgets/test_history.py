@@ -11,7 +11,7 @@ from dpnb.strategies.projection import QKVFusion
 from dpnb.widgets.history import difference
 from dpnb.widgets.history_panel import HistoryPanel
 from dpnb.widgets.state import FinishedRun, Request
-from tests.widgets.conftest import TIMEOUT, Gate
+from tests.widgets.conftest import TIMEOUT, Gate, is_shown
 
 REQUEST = Request("a red apple", steps=2)
 
@@ -74,9 +74,9 @@ def test_peaks_of_a_process_are_not_compared(panel: HistoryPanel) -> None:
 
 
 def test_every_run_is_a_row_the_last_one_first(panel: HistoryPanel) -> None:
-    assert panel.empty.layout.display is None
+    assert is_shown(panel.empty)
     drawn(panel), drawn(panel, AttentionSlicing())
-    assert panel.empty.layout.display == "none"
+    assert not is_shown(panel.empty)
     assert [row.run.number for row in panel.rows.values()] == [1, 2]
     first, last = panel.list.children[1], panel.list.children[0]
     assert first is panel.rows[1].widget

@@ -11,7 +11,7 @@ from dpnb.pipelines.steps import Stage
 from dpnb.widgets.job import Job
 from dpnb.widgets.run_panel import RunPanel
 from dpnb.widgets.state import Request
-from tests.widgets.conftest import TIMEOUT, Gate
+from tests.widgets.conftest import TIMEOUT, Gate, is_shown
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_one_click_mends_a_run_that_ran_out_of_memory(
     with pytest.raises(MemoryError):
         job_of(panel).wait(TIMEOUT)
     assert "Out of memory during denoising. no memory left" in panel.failure.value
-    assert panel.remedy.layout.display is None
+    assert is_shown(panel.remedy)
     assert panel.remedy.description.startswith("Switch on ")
     gate.fails_at = None
     gate.open(20)
@@ -112,7 +112,7 @@ def test_one_click_mends_a_run_that_ran_out_of_memory(
     assert job_of(panel).wait(TIMEOUT).images
     [strategy] = pipe.strategies.active
     assert "denoising" in strategy.relieves
-    assert panel.remedy.layout.display == "none"
+    assert not is_shown(panel.remedy)
     assert panel.failure.value == ""
 
 
