@@ -33,7 +33,7 @@ class Job:
         self, steps: Iterator[Step], ending: Callable[[BaseException | None], None]
     ) -> None:
         self._steps: Any = steps
-        self._ending = ending
+        self._endings = [ending]
         self._stop = threading.Event()
         self._done = threading.Event()
         self._output: Any = None
@@ -92,5 +92,5 @@ class Job:
         finally:
             self._steps.close()
             self._steps = None
-            self._ending(self._error)
+            self._endings.pop()(self._error)
             self._done.set()

@@ -219,9 +219,6 @@ def test_what_failed_before_it_began_is_said(session: Session) -> None:
 
 
 def test_previews_come_while_the_picture_is_drawn(session: Session, gate: Gate) -> None:
-    session.start(THREE).cancel()
-    gate.open(9)
-    wait_for(lambda: session.runs.phase == "idle")
     session.runs.preview_every = 1
     seen: list[bytes] = []
     session.runs.observe(lambda change: seen.append(change["new"]), "picture")

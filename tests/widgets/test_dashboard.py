@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import base64
+import gc
+import io
+import random
+import time
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import ipywidgets as w
+import pytest
+from PIL import Image
+
+import dpnb
+from dpnb.metering.meter import meter_for
+from dpnb.strategies.placement import ModelOffload, SequentialOffload
+from dpnb.widgets.dashboard import Dashboard
+from dpnb.widgets.job import StoppedError
+from dpnb.widgets.state import Request
+from tests.widgets.conftest import TIMEOUT
+
+CLICKS = 200
+LINK = "simulated:64GiB/s"
+
+
+@pytest.fixture
+def board(pipe: Any) -> Iterator[Dashboard]:
+    board = dpnb.dashboard(pipe, Request("a red apple", steps=3))
+    yield board
+    board.close()
+
+
+def inside(widget: w.Widget) -> Iterator[w.Widget]:
+    """A widget and all that are in it."""
+    yield widget
+    for child in getattr(widget, "children", ()):
+        yield from inside(child)
+
+
+def test_a_dashboard_has_all_panels_and_nests(board: Dashboard) -> None:
+    box = w.VBox([board])
+    found = list(inside(box))
+    for panel in (board.run, board.strategies, board.memory, board.history):
+        assert panel in found
+
+
+def test_a_run_is_seen_by_all_panels(board: Dashboard) -> None:
+    board.draw().wait(TIMEOUT)
+    assert "<svg" in board.memory.chart.value
+    assert "peak of this run" in board.memory.numbers.value
+    assert list(board.history.rows) == [1]
+    assert "Picture of" in board.run.picture.value
+
+
+def test_memory_is_measured_with_what_is_chosen(board: Dashboard) -> None:
+    assert "<svg" not in board.memory.chart.value
+    board.memory.meter.value = "tensors"
+    board.draw().wait(TIMEOUT)
+    assert "bytes of tensors that the run has made" in board.memory.chart.value
+    board.session.runs.meter = "host"
+    assert board.memory.meter.value == "host"
+
+
+def test_the_choice_of_meters_is_what_this_machine_has(board: Dashboard, pipe: Any) -> None:
+    for _, name in board.memory.meter.options:
+        assert meter_for(pipe.device, name).read().current >= 0
+
+
+def test_every_control_has_a_name(board: Dashboard) -> None:
+    kinds = (w.Button, w.ToggleButton, w.Checkbox, w.Dropdown, w.Text, w.Textarea, w.BoundedIntText)
+    for widget in inside(board):
+        if isinstance(widget, (*kinds, w.BoundedFloatText)) and widget is not board.run.remedy:
+            assert widget.description.strip(), widget
+
+
+def test_where_nothing_is_live_there_is_a_still_picture(board: Dashboard) -> None:
+    before = board._repr_mimebundle_()
+    assert "image/png" not in (before[0] if isinstance(before, tuple) else before)
+    board.strategies.session.enable(dpnb.AttentionSlicing())
+    board.draw().wait(TIMEOUT)
+    bundle = board._repr_mimebundle_()
+    data = bundle[0] if isinstance(bundle, tuple) else bundle
+    assert "application/vnd.jupyter.widget-view+json" in data
+    assert Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).size[0] > 600
+    assert repr(board) == "Dashboard of StableDiffusionPipeline"
+
+
+def test_nothing_lives_on_after_the_end() -> None:
+    pipe = dpnb.random_pipeline("tiny-sd")
+    pipe.set_progress_bar_config(disable=True)
+    before = len(w.widget._instances)
+    board = dpnb.dashboard(pipe, Request("a red apple", steps=2))
+    board.draw().wait(TIMEOUT)
+    board.strategies.session.enable(dpnb.AttentionSlicing())
+    board.draw().wait(TIMEOUT)
+    board.history.rows[1].select.value = True
+    board.close()
+    assert len(w.widget._instances) == before
+    memories = [weakref.ref(item) for item in (pipe, board, board.session, board.run)]
+    del board, pipe
+    gc.collect()
+    assert [memory() for memory in memories] == [None] * 4
+
+
+def test_closing_in_the_middle_of_a_run_ends_it(pipe: Any) -> None:
+    board = dpnb.dashboard(pipe, Request("a red apple", steps=500))
+    job = board.draw()
+    while not board.session.runs.trace or len(board.session.runs.trace.steps) < 2:
+        time.sleep(0.01)
+    board.close()
+    with pytest.raises(StoppedError):
+        job.wait(TIMEOUT)
+
+
+def test_hundreds_of_clicks_during_runs_break_nothing(board: Dashboard, pipe: Any) -> None:
+    chance = random.Random(0)
+    rows = board.strategies.rows
+    for kind in (ModelOffload, SequentialOffload):
+        rows[kind].controls["device"].inputs[0].value = LINK
+    switches = [row.switch for row in rows.values() if not row.switch.disabled]
+    boxes = [
+        part
+        for row in rows.values()
+        for control in row.controls.values()
+        for part in control.inputs
+        if isinstance(part, w.Checkbox)
+    ]
+    actions = [*switches, *switches, *boxes, *board.strategies.presets, board.run.stop]
+    board.run.steps.value = 12
+    for _ in range(CLICKS):
+        if board.session.runs.phase == "idle":
+            board.run.generate.click()
+        target = chance.choice(actions)
+        if isinstance(target, w.Button):
+            target.click()
+        else:
+            target.value = not target.value
+        time.sleep(chance.random() * 0.01)
+    board.session.stop()
+    job = board.session.job
+    assert job is not None
+    while not job.is_done:
+        time.sleep(0.01)
+    assert board.session.runs.error == ""
+    plan = pipe.strategies.active
+    assert board.session.strategies.active == board.session.strategies.wanted == plan
+    for shown, row in rows.items():
+        chosen = pipe.strategies.find(shown)
+        assert row.switch.value == (chosen is not None), shown
+        assert chosen is None or row.draft == chosen
+    pipe.strategies.use([])
+    plain = pipe(**Request("a red apple", steps=2).arguments()).images[0]
+    fresh = board.session.start(Request("a red apple", steps=2)).wait(TIMEOUT).images[0]
+    assert plain.tobytes() == fresh.tobytes()
