@@ -1,0 +1,45 @@
+"""The dashboard in a notebook of JupyterLab, where widgets' messages come in another way."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from tests.browser import pages
+from tests.browser.conftest import Complaints
+from tests.browser.servers import jupyterlab
+
+READY = """() => window.jupyterapp
+  && jupyterapp.shell.currentWidget && jupyterapp.shell.currentWidget.sessionContext
+  && jupyterapp.shell.currentWidget.sessionContext.session
+  && jupyterapp.shell.currentWidget.sessionContext.session.kernel
+  && jupyterapp.shell.currentWidget.sessionContext.session.kernel.status === 'idle'"""
+
+
+def test_the_dashboard_lives_in_a_notebook(browser: Any, tmp_path: Path) -> None:
+    notebook = pages.write(tmp_path / "notebooks")
+    with jupyterlab(notebook.parent, tmp_path / "jupyter", theme="JupyterLab Dark") as address:
+        page = browser.new_page(viewport={"width": 1500, "height": 1400})
+        page.set_default_timeout(60_000)
+        complaints = Complaints(page)
+        page.goto(f"{address}tree/{notebook.name}?reset")
+        page.wait_for_function(READY)
+        page.evaluate("jupyterapp.commands.execute('notebook:run-all-cells')")
+        board = page.locator(".dpnb-grid")
+        board.get_by_role("button", name="Generate").click()
+        board.get_by_text(re.compile(r"Step \d+ of")).wait_for()
+        for name in ("Attention slicing", "QKV fusion"):
+            board.get_by_role("checkbox", name=name, exact=True).click()
+        page.locator(".kernel", has_text="QKVFusion").wait_for()
+        board.get_by_text(re.compile("Drawn in")).wait_for()
+        marks = board.locator(".dpnb-memory .dpnb-mark text").all_text_contents()
+        assert marks == ["Attention slicing on", "QKV fusion on"]
+        board.get_by_role("button", name="Generate").click()
+        board.get_by_text(re.compile(r"Step \d+ of")).wait_for()
+        board.get_by_role("button", name="Stop").click()
+        board.get_by_text(re.compile(r"Stopped after \d+ steps")).wait_for()
+        colour = board.locator("h3").first.evaluate("e => getComputedStyle(e).color")
+        assert min(int(part) for part in re.findall(r"\d+", colour)[:3]) > 150
+        assert complaints.heard == []
+        page.close()

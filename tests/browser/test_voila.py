@@ -1,0 +1,189 @@
+"""The dashboard as a page, used as a person would."""
+
+from __future__ import annotations
+
+import re
+from statistics import median
+from typing import Any
+
+import pytest
+
+LATENCY = """([box, status]) => new Promise(resolve => {
+  const start = performance.now();
+  const seen = new MutationObserver(() => {
+    seen.disconnect();
+    resolve(performance.now() - start);
+  });
+  seen.observe(status, {childList: true, subtree: true, characterData: true});
+  box.click();
+})"""
+
+UNNAMED = """elements => elements
+  .filter(e => e.offsetParent !== null)
+  .filter(e => !(e.labels && [...e.labels].some(l => l.textContent.trim())))
+  .filter(e => !(e.getAttribute('aria-label') || e.textContent.trim()))
+  .map(e => e.outerHTML.slice(0, 200))"""
+
+FOCUSED = """() => {
+  const e = document.activeElement;
+  const label = e.labels && e.labels.length ? e.labels[0].textContent : e.textContent;
+  return (label || '').trim();
+}"""
+
+
+def board(page: Any) -> Any:
+    return page.locator(".dpnb-grid")
+
+
+def switch(page: Any, name: str) -> Any:
+    return board(page).get_by_role("checkbox", name=name, exact=True)
+
+
+def button(page: Any, name: str) -> Any:
+    return board(page).get_by_role("button", name=name, exact=True)
+
+
+def begin(page: Any) -> None:
+    """Start a run, and wait until some steps are done."""
+    button(page, "Generate").click()
+    board(page).get_by_text(re.compile(r"Step \d+ of")).wait_for()
+
+
+def click_all(page: Any, name: str, after: str) -> None:
+    """Click all buttons of a name, which have another name afterwards."""
+    for done in range(button(page, name).count()):
+        button(page, name).first.click()
+        button(page, after).nth(done).wait_for()
+
+
+def drawn(page: Any) -> None:
+    board(page).get_by_text(re.compile(r"Drawn in")).wait_for()
+
+
+def test_a_click_draws_a_picture_with_previews_before_it(page: Any) -> None:
+    begin(page)
+    board(page).get_by_role("img", name="Preview of a red apple").wait_for()
+    drawn(page)
+    picture = board(page).get_by_role("img", name="Picture of a red apple")
+    assert picture.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [64, 64]
+    with page.expect_download() as download:
+        board(page).get_by_role("link", name="Save picture").click()
+    assert download.value.suggested_filename == "a-red-apple.png"
+
+
+def test_switches_flipped_during_a_run_land_in_it_and_are_marked(page: Any) -> None:
+    begin(page)
+    for name in ("Attention slicing", "QKV fusion"):
+        switch(page, name).click()
+    plan = page.locator(".kernel", has_text="AttentionSlicing").filter(has_text="QKVFusion")
+    plan.wait_for()
+    drawn(page)
+    marks = board(page).locator(".dpnb-memory .dpnb-mark text").all_text_contents()
+    assert marks == ["Attention slicing on", "QKV fusion on"]
+    row = board(page).locator(".dpnb-row").first
+    assert "QKV fusion, Attention slicing" in row.inner_text()
+
+
+def test_clicks_are_answered_quickly_while_a_picture_is_drawn(page: Any) -> None:
+    box = switch(page, "Attention slicing").element_handle()
+    status = board(page).locator(".dpnb-switches .dpnb-status").element_handle()
+    begin(page)
+    waits = [page.evaluate(LATENCY, [box, status]) for _ in range(7)]
+    assert median(waits) < 200, waits
+
+
+def test_stop_ends_a_run_in_its_middle(page: Any) -> None:
+    begin(page)
+    button(page, "Stop").click()
+    board(page).get_by_text(re.compile(r"Stopped after \d+ steps")).wait_for()
+    assert button(page, "Stop").is_disabled()
+    assert button(page, "Generate").is_enabled()
+
+
+def test_a_mistake_is_shown_where_it_was_made(page: Any) -> None:
+    width = board(page).get_by_role("spinbutton", name="Width")
+    width.fill("60")
+    width.press("Tab")
+    button(page, "Generate").click()
+    board(page).get_by_role("alert").filter(has_text="60").wait_for()
+    width.fill("64")
+    width.press("Tab")
+    begin(page)
+    assert board(page).get_by_role("alert").count() == 0
+    drawn(page)
+
+
+def test_a_run_without_memory_is_mended_by_one_click(page: Any) -> None:
+    page.get_by_role("button", name="Exhaust memory in the next run").click()
+    button(page, "Generate").click()
+    alert = board(page).get_by_role("alert")
+    alert.filter(has_text="Out of memory during denoising. the last byte is gone").wait_for()
+    board(page).get_by_role("button", name=re.compile("^Switch on .* and run again$")).click()
+    drawn(page)
+    assert page.locator(".kernel").inner_text() != "plan: "
+
+
+def test_two_panels_of_a_pipeline_agree(page: Any) -> None:
+    twin = page.locator(".twin").get_by_role("checkbox", name="FreeU", exact=True)
+    switch(page, "FreeU").check()
+    page.wait_for_function("box => box.checked", arg=twin.element_handle())
+    twin.uncheck()
+    page.wait_for_function("b => !b.checked", arg=switch(page, "FreeU").element_handle())
+
+
+def test_code_can_be_copied(page: Any) -> None:
+    switch(page, "FreeU").check()
+    page.locator(".kernel", has_text="FreeU").wait_for()
+    button(page, "Copy as Python").click()
+    code = board(page).get_by_role("textbox", name="Python")
+    code.wait_for()
+    page.wait_for_function("area => area.value.includes('FreeU()')", arg=code.element_handle())
+    button(page, "Copy as Python").click()
+
+
+def test_every_control_has_a_name(page: Any) -> None:
+    click_all(page, "More", "Less")
+    controls = board(page).locator("input, select, textarea, button")
+    assert controls.count() > 40
+    assert controls.evaluate_all(UNNAMED) == []
+    for handle in board(page).get_by_role("slider").all():
+        assert handle.locator("xpath=ancestor::*[3]").get_by_role("spinbutton").count() == 1
+    click_all(page, "Less", "More")
+
+
+def test_the_keyboard_alone_can_do_all(page: Any) -> None:
+    board(page).get_by_role("textbox", name="Prompt").focus()
+    passed = [page.evaluate(FOCUSED)]
+    while passed[-1] != "Generate":
+        page.keyboard.press("Tab")
+        passed.append(page.evaluate(FOCUSED))
+        assert len(passed) < 10
+    page.keyboard.press("Enter")
+    board(page).get_by_text(re.compile(r"Step \d+ of")).wait_for()
+    wanted = {"Steps", "New seed", "Scheduler", "Nothing", "Attention slicing"}
+    while not passed[-1].endswith("Channels last"):
+        page.keyboard.press("Tab")
+        passed.append(page.evaluate(FOCUSED))
+        assert len(passed) < 90
+    for name in wanted:
+        assert any(name in one for one in passed), name
+    page.keyboard.press("Space")
+    while passed[-1] != "Measure":
+        page.keyboard.press("Tab")
+        passed.append(page.evaluate(FOCUSED))
+        assert len(passed) < 140
+    page.locator(".kernel", has_text="ChannelsLast").wait_for()
+    drawn(page)
+
+
+@pytest.mark.parametrize("width", [900, 1600])
+def test_nothing_is_cut_off(page: Any, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 1400})
+    for name in ("run", "switches", "memory", "history"):
+        card = page.locator(f".dpnb-grid > .dpnb-{name}")
+        wide, inner = card.evaluate("e => [e.clientWidth, e.scrollWidth]")
+        assert inner <= wide, name
+        box = card.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+    page.set_viewport_size({"width": 1400, "height": 1400})
