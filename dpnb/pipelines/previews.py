@@ -65,8 +65,8 @@ class LatentColours:
         colours = _with_constant(latents.float().cpu()) @ torch.tensor(self.matrix)
         return colours.reshape(batch, height, width, 3).movedim(-1, 1).clamp(-1, 1)
 
-    def images(self, latents: Tensor, scale: int) -> list[Image]:
-        """Small pictures of latents, as large as the pictures will be.
+    def images(self, latents: Tensor, scale: int = 1) -> list[Image]:
+        """Small pictures of latents.
 
         Args:
             latents: `[batch, channels, h, w]`.

@@ -133,6 +133,7 @@ class Number(Control):
             )
             w.link((self._box, "value"), (slider, "value"))
             self.widget = w.HBox([self._box, slider])
+            self.widget.add_class("dpnb-dial")
         else:
             self.widget = self._box
         self.inputs = (self._box,)

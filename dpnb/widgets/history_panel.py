@@ -35,6 +35,7 @@ class HistoryPanel(Panel):
     def __init__(self, pipe: TextToImagePipeline) -> None:
         super().__init__(pipe)
         self.rows: dict[int, HistoryRow] = {}
+        self._compared_with: FinishedRun | None = None
         self.list, self.chart = w.VBox(), w.HTML()
         self.list.add_class("dpnb-rows")
         self.empty = w.HTML(
@@ -63,18 +64,22 @@ class HistoryPanel(Panel):
         runs: Sequence[FinishedRun] = self.session.runs.history
         kept = {run.number for run in runs}
         gone = [self.rows.pop(number) for number in list(self.rows) if number not in kept]
+        baseline = self.baseline
+        if baseline is not self._compared_with:
+            for row in self.rows.values():
+                row.show(baseline)
+        self._compared_with = baseline
         for run in runs:
             if run.number not in self.rows:
                 self.rows[run.number] = self._row(run)
-        baseline = self.baseline
-        for row in self.rows.values():
-            row.show(baseline)
+                self.rows[run.number].show(baseline)
         self.list.children = [row.widget for row in reversed(self.rows.values())]
         self.empty.layout.display = "none" if runs else None
         self.hint.value = "" if all(run.trace.meter in REPEATABLE for run in runs) else HINT
         for row in gone:
             close_all(row.widget)
-        self._draw_comparison()
+        if gone:
+            self._draw_comparison()
 
     def _row(self, run: FinishedRun) -> HistoryRow:
         row = HistoryRow(run)

@@ -63,7 +63,6 @@ class StrategyPanel(Panel):
             ]
         )
         self.watch(self.session.strategies, "revision", lambda _: self.show())
-        self.watch(self.session.runs, "phase", lambda _: self.show())
         self.show()
 
     def code(self) -> str:

@@ -33,10 +33,9 @@ if TYPE_CHECKING:
 
     from dpnb.widgets.session import Session
 
-SAMPLE_EVERY = 0.05
-TICK = 0.1
-TICKS_PER_CHART = 3
-PREVIEW_SIDE = 256
+SAMPLE_EVERY = 0.1
+TICK = 0.2
+TICKS_PER_CHART = 2
 KEPT = 50
 """Runs whose pictures and traces are kept."""
 
@@ -62,8 +61,8 @@ class Present:
 class Witness(RunListener):
     """Hears of the runs of a session's pipeline.
 
-    A thread of its own writes progress, preview and measurements into the session's state, at most
-    ten times a second; the thread of the run only leaves them for it.
+    A thread of its own writes progress, preview and measurements into the session's state, five
+    times a second; the thread of the run only leaves them for it.
 
     Args:
         session: whose `runs` are written, and which is told when switches may land.
@@ -231,9 +230,10 @@ class Witness(RunListener):
 
     def _show(self, present: Present, step: Step) -> None:
         state, left = self._state, _seconds_left(present.ends, step)
-        state.progress = Progress(step.stage.value, step.index + 1, step.total, left)
+        progress = Progress(step.stage.value, step.index + 1, step.total, left)
         if state.phase == "running":
-            state.message = _words(state.progress)
+            state.message = _words(progress)
+        state.progress = progress
         images = self._preview(present, step)
         if images and not step.output:
             state.is_preview = True
@@ -246,9 +246,7 @@ class Witness(RunListener):
         fits = self._colours is not None and step.latents is not None
         if every < 0 or not fits or len(self._colours.matrix) != step.latents.shape[1] + 1:  # type: ignore[union-attr]
             return None
-        side = max(step.latents.shape[-2:])  # type: ignore[union-attr]
-        scale = max(min(present.run.pipe.vae_scale_factor, PREVIEW_SIDE // side), 1)
-        return self._colours.images(step.latents, scale)  # type: ignore[union-attr, arg-type]
+        return self._colours.images(step.latents)  # type: ignore[union-attr, arg-type]
 
 
 def _pictures(step: Step | None) -> tuple[Image.Image, ...]:
@@ -278,7 +276,7 @@ def _words(progress: Progress) -> str:
 
 @contextmanager
 def _ticking(tick: Callable[[int], None]) -> Iterator[None]:
-    """Within, call `tick` with a count, ten times a second, from a thread of its own."""
+    """Within, call `tick` with a count, five times a second, from a thread of its own."""
     leave = threading.Event()
 
     def work() -> None:
