@@ -1,0 +1,58 @@
+"""Draw the README's pictures of the dashboard: `python -m tests.browser.screenshots [folder]`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from playwright.sync_api import sync_playwright
+
+from dpnb.lab import write_page
+from tests.browser.servers import FLAGS, ROOT, chromium, voila
+
+FOLDER = ROOT / "pictures"
+SIZES = {"": (1600, 1000), "-narrow": (900, 1500)}
+
+
+def act(page: Any) -> None:
+    """Draw three pictures, and flip switches meanwhile."""
+    generate = page.get_by_role("button", name="Generate")
+    for names in ([], ["Attention slicing", "QKV fusion"], ["FreeU"]):
+        generate.click()
+        page.get_by_text(re.compile(r"Step \d+ of")).wait_for()
+        for name in names:
+            page.get_by_role("checkbox", name=name, exact=True).click()
+            page.wait_for_timeout(250)
+        page.get_by_text(re.compile("Drawn in")).wait_for()
+    for number in (1, 2, 3):
+        page.get_by_role("checkbox", name=f"Run {number}", exact=True).click()
+    page.wait_for_timeout(500)
+
+
+def main(folder: Path) -> None:
+    """Write the dashboard in both themes and widths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory() as name, sync_playwright() as driver:
+        file = write_page(Path(name) / "pages", "dpnb/emoji-64")
+        browser = driver.chromium.launch(executable_path=chromium(), args=FLAGS)
+        with voila(file, Path(name) / "jupyter") as address:
+            for theme in ("light", "dark"):
+                page = browser.new_page(viewport={"width": 1600, "height": 1000})
+                page.goto(f"{address}?theme={theme}")
+                page.get_by_role("button", name="Generate").wait_for(timeout=90_000)
+                page.get_by_role("spinbutton", name="Steps").fill("40")
+                page.keyboard.press("Tab")
+                act(page)
+                for suffix, (width, height) in SIZES.items():
+                    page.set_viewport_size({"width": width, "height": height})
+                    page.wait_for_timeout(300)
+                    page.screenshot(path=folder / f"dashboard-{theme}{suffix}.png")
+                page.close()
+        browser.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)
