@@ -33,7 +33,15 @@ MAY_IMPORT = {
     "lab": set(),
     "cli": {"pipelines", "emoji", "lab"},
     "__main__": {"cli"},
-    "__init__": {"loading", "models", "schedulers", "strategies", "pipelines", "metering", "widgets"},
+    "__init__": {
+        "loading",
+        "models",
+        "schedulers",
+        "strategies",
+        "pipelines",
+        "metering",
+        "widgets",
+    },
 }
 
 WHEN_USED = {"models/switches.py": {"strategies"}}

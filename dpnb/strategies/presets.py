@@ -45,8 +45,7 @@ class Preset:
         """What of it can be switched on here."""
         plan, left_out = set(), {}
         for entry in self.entries:
-            if (kind := KINDS.get(entry["strategy"])) is None:
-                continue
+            kind = KINDS[entry["strategy"]]
             strategy = kind.from_json(entry)
             reason = None if strategy in stack.active else stack.obstacle(strategy)
             if reason is None:

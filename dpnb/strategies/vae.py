@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.blended import latents_of
 from dpnb.models.coders import SlicedCoder, TiledCoder
 from dpnb.strategies.host import Host
+from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Effect, Slot, Strategy
 from dpnb.strategies.undo import Undo
 
@@ -28,7 +29,7 @@ class VaeTiling(Strategy):
             one another, which shifts their tone.
     """
 
-    tile: int | None = None
+    tile: int | None = field(default=None, metadata=hints(low=16, high=1024, step=8))
     spill: bool = False
     blended: bool = False
     slot: ClassVar = Slot.CODER

@@ -16,7 +16,7 @@ from dpnb.schedulers import INTERCHANGEABLE
 from dpnb.strategies.settings import describe
 from dpnb.widgets.job import Job
 from dpnb.widgets.panel import Panel, heading, said, status
-from dpnb.widgets.state import EXAMPLE, Remedy, Request
+from dpnb.widgets.state import EXAMPLE, Request
 
 LAST_SEED = 2**31 - 1
 PREVIEWS = (
@@ -130,8 +130,8 @@ class RunPanel(Panel):
 
     def _mend(self) -> None:
         remedy = self.session.runs.remedy
-        if isinstance(remedy, Remedy):
-            self.session.enable(remedy.strategy)
+        if remedy is not None:
+            self.session.enable(remedy)
             self._try()
 
     def _show(self) -> None:
@@ -143,9 +143,8 @@ class RunPanel(Panel):
         remedy = runs.remedy
         self.remedy.layout.display = None if remedy is not None else "none"
         if remedy is not None:
-            self.remedy.description = f"Switch on {describe(remedy.strategy)} and run again"
-            self.remedy.tooltip = remedy.why
-            self.failure.value = said(f"{runs.error} {remedy.why}", "error")
+            self.remedy.description = f"Switch on {describe(remedy)} and run again"
+            self.remedy.tooltip = type(remedy).summary()
         self._show_progress()
         self._show_picture()
 

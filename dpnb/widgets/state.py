@@ -12,7 +12,7 @@ import torch
 from traitlets import Bool, Bytes, HasTraits, Instance, Int, Tuple, Unicode
 
 from dpnb.metering.trace import Trace
-from dpnb.strategies.strategy import Plan, Strategy
+from dpnb.strategies.strategy import Plan
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -101,19 +101,6 @@ class FinishedRun:
     pictures: tuple[Image, ...] = field(default=(), repr=False)
 
 
-@dataclass(frozen=True)
-class Remedy:
-    """What would have let a run succeed that ran out of memory.
-
-    Args:
-        strategy: the switch to set.
-        why: in a sentence.
-    """
-
-    strategy: Strategy
-    why: str
-
-
 class StrategyState(HasTraits):
     """What is switched on."""
 
@@ -145,8 +132,8 @@ class RunState(HasTraits):
     error = Unicode()
     """Why the last run failed or could not begin; empty otherwise."""
 
-    remedy = Instance(Remedy, allow_none=True)
-    """What would help against the error, where that is known."""
+    remedy = Instance("dpnb.strategies.strategy.Strategy", allow_none=True)
+    """What to switch on against the error, where that is known."""
 
     progress = Instance(Progress, args=())
     """How far the run has come."""

@@ -195,7 +195,7 @@ class StrategyRow:
         draft, reason = self._checked()
         is_held = chosen is not None or present is not None
         self.switch.disabled = reason is not None and not is_held
-        words, effect = BADGES[(draft or self._kind).effect]
+        words, effect = BADGES[(draft or self._kind()).effect]
         self._badge.value = f'<span class="dpnb-badge dpnb-{effect}">{words}</span>'
         if chosen != present:
             text, tone = "takes effect between two steps", "wait"

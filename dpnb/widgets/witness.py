@@ -21,11 +21,11 @@ from dpnb.pipelines.previews import LatentColours, colours_of, decoded
 from dpnb.pipelines.recording import outcome_of
 from dpnb.pipelines.steps import Stage, Step
 from dpnb.pipelines.watching import Run, RunListener
+from dpnb.strategies.relief import OutOfMemoryError, is_out_of_memory, relief
 from dpnb.strategies.settings import describe, label_of
 from dpnb.strategies.strategy import Plan, in_order
 from dpnb.units import format_seconds
 from dpnb.widgets.pictures import mosaic, png
-from dpnb.widgets.remedies import is_out_of_memory, remedy
 from dpnb.widgets.state import FinishedRun, Progress, Request
 
 if TYPE_CHECKING:
@@ -197,11 +197,13 @@ class Witness(RunListener):
                 state.message = f"Stopped after {steps} steps, {took}."
         if error is None or done.outcome != "failed":
             return
-        state.error = str(error).strip() or type(error).__name__
-        if is_out_of_memory(error):
+        if is_out_of_memory(error) and not isinstance(error, OutOfMemoryError):
             stage = done.steps[-1].stage if done.steps else Stage.TEXT.value
-            state.error = f"Out of memory during {stage}. {state.error}"
-            state.remedy = remedy(self._session.pipe.strategies, stage)
+            pictures = 1 if present.request is None else present.request.count
+            helping = relief(self._session.pipe.strategies, stage, pictures)
+            error = OutOfMemoryError(stage, helping, str(error) or type(error).__name__)
+        state.error = str(error).strip() or type(error).__name__
+        state.remedy = error.relief if isinstance(error, OutOfMemoryError) else None
 
     def _learn(self, present: Present, pictures: tuple[Image.Image, ...]) -> None:
         """Fit the colours of previews to what was drawn, where no fit is known."""

@@ -20,7 +20,7 @@ SIZES = {"": (1600, 1000), "-narrow": (900, 1500)}
 def act(page: Any) -> None:
     """Draw three pictures, and flip switches meanwhile."""
     generate = page.get_by_role("button", name="Generate")
-    for names in ([], ["Attention slicing", "QKV fusion"], ["FreeU"]):
+    for names in ([], ["Attention slicing", "VAE tiling"], ["FreeU"]):
         generate.click()
         page.get_by_text(re.compile(r"Step \d+ of")).wait_for()
         for name in names:

@@ -29,12 +29,12 @@ def test_the_dashboard_lives_in_a_notebook(browser: Any, tmp_path: Path) -> None
         board = page.locator(".dpnb-grid")
         board.get_by_role("button", name="Generate").click()
         board.get_by_text(re.compile(r"Step \d+ of")).wait_for()
-        for name in ("Attention slicing", "QKV fusion"):
+        for name in ("Attention slicing", "VAE tiling"):
             board.get_by_role("checkbox", name=name, exact=True).click()
-        page.locator(".kernel", has_text="QKVFusion").wait_for()
+        page.locator(".kernel", has_text="VaeTiling").wait_for()
         board.get_by_text(re.compile("Drawn in")).wait_for()
         marks = board.locator(".dpnb-memory .dpnb-mark text").all_text_contents()
-        assert marks == ["Attention slicing on", "QKV fusion on"]
+        assert marks == ["Attention slicing on", "VAE tiling on"]
         board.get_by_role("button", name="Generate").click()
         board.get_by_text(re.compile(r"Step \d+ of")).wait_for()
         board.get_by_role("button", name="Stop").click()

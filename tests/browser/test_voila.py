@@ -73,15 +73,15 @@ def test_a_click_draws_a_picture_with_previews_before_it(page: Any) -> None:
 
 def test_switches_flipped_during_a_run_land_in_it_and_are_marked(page: Any) -> None:
     begin(page)
-    for name in ("Attention slicing", "QKV fusion"):
+    for name in ("Attention slicing", "VAE tiling"):
         switch(page, name).click()
-    plan = page.locator(".kernel", has_text="AttentionSlicing").filter(has_text="QKVFusion")
+    plan = page.locator(".kernel", has_text="AttentionSlicing").filter(has_text="VaeTiling")
     plan.wait_for()
     drawn(page)
     marks = board(page).locator(".dpnb-memory .dpnb-mark text").all_text_contents()
-    assert marks == ["Attention slicing on", "QKV fusion on"]
+    assert marks == ["Attention slicing on", "VAE tiling on"]
     row = board(page).locator(".dpnb-row").first
-    assert "QKV fusion, Attention slicing" in row.inner_text()
+    assert "Attention slicing, VAE tiling" in row.inner_text()
 
 
 def test_clicks_are_answered_quickly_while_a_picture_is_drawn(page: Any) -> None:
@@ -117,7 +117,7 @@ def test_a_run_without_memory_is_mended_by_one_click(page: Any) -> None:
     page.get_by_role("button", name="Exhaust memory in the next run").click()
     button(page, "Generate").click()
     alert = board(page).get_by_role("alert")
-    alert.filter(has_text="Out of memory during denoising. the last byte is gone").wait_for()
+    alert.filter(has_text="Memory ran out while the picture was denoised").wait_for()
     board(page).get_by_role("button", name=re.compile("^Switch on .* and run again$")).click()
     drawn(page)
     assert page.locator(".kernel").inner_text() != "plan: "

@@ -197,13 +197,12 @@ def test_running_out_of_memory_names_a_switch_for_that_stage(
     gate.open(9)
     with pytest.raises(MemoryError):
         job.wait(TIMEOUT)
-    assert f"Out of memory during {stage.value}" in session.runs.error
+    assert session.runs.error.startswith("Memory ran out while")
     remedy = session.runs.remedy
     assert remedy is not None
-    assert stage.value in remedy.strategy.relieves
-    assert stage.value in remedy.why
-    session.enable(remedy.strategy)
-    assert remedy.strategy in active(session)
+    assert stage.value in remedy.relieves
+    session.enable(remedy)
+    assert remedy in active(session)
 
 
 def test_what_failed_before_it_began_is_said(session: Session) -> None:
