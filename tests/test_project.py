@@ -37,7 +37,7 @@ def test_the_conda_environment_agrees_with_the_project() -> None:
 def test_the_readme_has_both_commands_near_its_top() -> None:
     top = (ROOT / "README.md").read_text().splitlines()[:40]
     assert "pip install -e . && dpnb demo" in top
-    assert 'pip install -e ".[test]" && pytest' in top
+    assert 'pip install -e ".[test]" && python -m tests.browser.install && pytest' in top
 
 
 def test_every_picture_of_the_readme_is_there() -> None:

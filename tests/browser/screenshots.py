@@ -14,7 +14,7 @@ from dpnb.lab import write_page
 from tests.browser.servers import FLAGS, ROOT, chromium, voila
 
 FOLDER = ROOT / "pictures"
-SIZES = {"": (1600, 1000), "-narrow": (900, 1500)}
+WIDTH, HEIGHT = 1600, 1000
 
 
 def act(page: Any) -> None:
@@ -33,23 +33,20 @@ def act(page: Any) -> None:
 
 
 def main(folder: Path) -> None:
-    """Write the dashboard in both themes and widths."""
+    """Write the dashboard in both themes."""
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as name, sync_playwright() as driver:
         file = write_page(Path(name) / "pages", "dpnb/emoji-64")
         browser = driver.chromium.launch(executable_path=chromium(), args=FLAGS)
         with voila(file, Path(name) / "jupyter") as address:
             for theme in ("light", "dark"):
-                page = browser.new_page(viewport={"width": 1600, "height": 1000})
+                page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
                 page.goto(f"{address}?theme={theme}")
                 page.get_by_role("button", name="Generate").wait_for(timeout=90_000)
                 page.get_by_role("spinbutton", name="Steps").fill("40")
                 page.keyboard.press("Tab")
                 act(page)
-                for suffix, (width, height) in SIZES.items():
-                    page.set_viewport_size({"width": width, "height": height})
-                    page.wait_for_timeout(300)
-                    page.screenshot(path=folder / f"dashboard-{theme}{suffix}.png")
+                page.screenshot(path=folder / f"dashboard-{theme}.png")
                 page.close()
         browser.close()
 
