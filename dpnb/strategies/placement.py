@@ -57,8 +57,12 @@ class ModelOffload(Strategy):
     def apply(self, host: Host, undo: Undo) -> None:
         """Pack the weights of all networks, and bring in the one that is called."""
         networks = streamed_networks(host, self.exclude)
+        _stream(host, networks, self.device, self.limit(networks), undo)
+
+    def limit(self, networks: list[StreamedNetwork]) -> int:
+        """Bytes of weights that may be on the device."""
         _, most = demand(networks)
-        _stream(host, networks, self.device, most, undo)
+        return most
 
 
 @dataclass(frozen=True, repr=False)
@@ -110,9 +114,12 @@ class SequentialOffload(Strategy):
     def apply(self, host: Host, undo: Undo) -> None:
         """Pack the weights of all networks, and bring in block by block."""
         networks = streamed_networks(host, self.exclude)
+        _stream(host, networks, self.device, self.limit(networks), undo)
+
+    def limit(self, networks: list[StreamedNetwork]) -> int:
+        """Bytes of weights that may be on the device."""
         least, _ = demand(networks)
-        limit = least if self.budget is None else parse_bytes(self.budget)
-        _stream(host, networks, self.device, limit, undo)
+        return least if self.budget is None else parse_bytes(self.budget)
 
 
 def streamed_networks(host: Host, exclude: tuple[str, ...]) -> list[StreamedNetwork]:

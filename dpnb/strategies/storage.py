@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from tempfile import TemporaryFile
@@ -142,14 +143,18 @@ def park(data: Tensor) -> Callable[[], Tensor]:
         waiting = data.to("cpu")
         return lambda: waiting.to(device)
     file = TemporaryFile()  # noqa: SIM115
-    file.write(data.contiguous().view(torch.uint8).numpy().data)
+    file.truncate(data.nbytes)
+
+    def mapped() -> Tensor:
+        memory = mmap.mmap(file.fileno(), shape.numel() * dtype.itemsize)
+        return torch.frombuffer(memory, dtype=dtype).view(shape)
 
     def read() -> Tensor:
-        file.seek(0)
-        raw = torch.frombuffer(bytearray(file.read()), dtype=torch.uint8)
+        values = mapped().clone()
         file.close()
-        return raw.view(dtype).view(shape)
+        return values
 
+    mapped().copy_(data)
     finalize(read, file.close)
     return read
 

@@ -1,0 +1,270 @@
+"""Which weights are on the device while a run goes on, and when they come: by the engine itself.
+
+Offloading is decided by `dpnb.strategies.streaming`; here it is driven with a timeline in place of
+networks that compute, over a link that moves nothing and keeps the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from dpnb.planning.devices import DeviceProfile
+from dpnb.planning.timeline import Boundary, Span, StepTimeline
+from dpnb.strategies.host import Host
+from dpnb.strategies.links import Link, Mark
+from dpnb.strategies.networks import StreamedNetwork
+from dpnb.strategies.packing import PackedWeights, Views
+from dpnb.strategies.streaming import Streaming
+from dpnb.strategies.units import tensors_of
+
+DENOISING = "denoising"
+
+
+@dataclass(frozen=True)
+class Held:
+    """One step with the weights that it needs.
+
+    Attributes:
+        peak: the most bytes on the device, weights and all else.
+        seconds: how long it lasts.
+        waited: seconds of these in which the device waits for weights.
+        moved: bytes that came from the host.
+    """
+
+    peak: int
+    seconds: float
+    waited: float = 0.0
+    moved: int = 0
+
+
+class SizedWeights(PackedWeights):
+    """Packed weights of which only the size counts: nothing is packed, lent or recalled."""
+
+    def views(self, memory: Tensor, start: int) -> Views:
+        """See the base class."""
+        return []
+
+    def lend(self, views: Views) -> None:
+        """See the base class."""
+        self._lent = [0]
+
+    def recall(self, *, firmly: bool = False) -> None:
+        """See the base class."""
+        self._lent = []
+
+    def take_over(self) -> bool:
+        """See the base class."""
+        return True
+
+
+class SizedNetwork(StreamedNetwork):
+    """A network's units and their sizes, out of which nothing is moved."""
+
+    def _divide(self) -> None:
+        super()._divide()
+        self.small = _sized(self.small)
+        self.packs = {
+            module: None if weights is None else _sized(weights)
+            for module, weights in self.packs.items()
+        }
+
+    def forget(self) -> None:
+        """Nothing is known of an order any more, as before a first run."""
+        self._tracks, self.latest = {}, None
+
+
+def _sized(weights: PackedWeights) -> SizedWeights:
+    return SizedWeights(weights.name, [item.holders for item in weights.items])
+
+
+class TimedLink(Link):
+    """Moves nothing, and says when it would have.
+
+    Args:
+        profile: of the device.
+
+    Attributes:
+        now: seconds that the device has worked and waited.
+        waited: seconds of these in which it waited for copies.
+    """
+
+    def __init__(self, profile: DeviceProfile) -> None:
+        super().__init__(torch.device("cpu"))
+        self.now = self.waited = 0.0
+        self._rate = profile.link or float("inf")
+        self._is_asynchronous = profile.is_asynchronous
+        self._free = 0.0
+
+    def _copy(self, target: Tensor, source: Tensor, after: Mark, what: str) -> Mark:
+        issued = 0.0 if self._is_asynchronous else self.now
+        earliest = after.at if isinstance(after, Instant) else 0.0
+        self._free = max(self._free, issued, earliest) + target.numel() / self._rate
+        self.moved += target.numel()
+        return Instant(self, self._free)
+
+    def mark(self) -> Mark:
+        """See the base class."""
+        return Instant(self, self.now)
+
+    def pin(self, memory: Tensor) -> None:
+        """See the base class; there is nothing to pin."""
+
+    def unpin(self, memory: Tensor) -> None:
+        """See the base class."""
+
+    def close(self) -> None:
+        """See the base class."""
+
+
+@dataclass(eq=False)
+class Instant(Mark):
+    """A time of a `TimedLink`, in seconds."""
+
+    link: TimedLink
+    at: float
+
+    def wait(self) -> None:
+        """The device does nothing until then."""
+        if self.at > self.link.now:
+            self.link.waited += self.at - self.link.now
+            self.link.now = self.at
+
+
+@dataclass
+class Weights:
+    """The weights of a pipeline as they are stored now.
+
+    Attributes:
+        resident: bytes on a device that has all of them.
+        guests: bytes of those that wait on the host by themselves, where there is a host beside.
+        largest_guest: of one of them.
+        kept: bytes of the networks that no offloading moves.
+        networks: those that it moves.
+    """
+
+    resident: int
+    guests: int
+    largest_guest: int
+    kept: int
+    networks: list[SizedNetwork]
+
+    @classmethod
+    def of(cls, host: Host) -> Weights:
+        """Those of all networks of `host`."""
+        everything = {id(n): n for _, n in host.networks()}
+        moved = [
+            (name, network)
+            for name, network in host.offload_order()
+            if next(network.parameters(), None) is not None
+        ]
+        for _, network in moved:
+            everything.pop(id(network))
+        guests = [p.nbytes for group in host.guests for p in group.homes]
+        return cls(
+            resident=_nbytes(network for _, network in host.networks()),
+            guests=sum(guests),
+            largest_guest=max(guests, default=0),
+            kept=_nbytes(everything.values()),
+            networks=[SizedNetwork(name, network, host.is_guest) for name, network in moved],
+        )
+
+
+def _nbytes(networks: Iterator[nn.Module] | Sequence[nn.Module] | object) -> int:
+    storages: dict[int, int] = {}
+    for network in networks:  # type: ignore[attr-defined]
+        for tensor in tensors_of(network):
+            storage = tensor.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+    return sum(storages.values())
+
+
+def resident(
+    steps: Sequence[StepTimeline], weights: Weights, profile: DeviceProfile
+) -> list[Held]:
+    """The steps of a run with all weights on the device."""
+    waiting = weights.guests if profile.link is not None else 0
+    visiting = weights.largest_guest if waiting else 0
+    base = weights.resident - waiting
+    found, is_first = [], True
+    for step in steps:
+        moved = waiting if step.stage == DENOISING and is_first else 0
+        is_first = is_first and step.stage != DENOISING
+        waited = moved / profile.link if moved and profile.link else 0.0
+        seconds = sum(profile.seconds(span.cost) for span in step.spans) + waited
+        found.append(
+            Held(base + step.peak + (visiting if moved else 0), seconds, waited, moved)
+        )
+    return found
+
+
+@dataclass
+class Replay:
+    """A run whose weights are brought in by the engine.
+
+    Args:
+        weights: that it brings.
+        limit: bytes of them on the device.
+        profile: of the device.
+    """
+
+    weights: Weights
+    limit: int
+    profile: DeviceProfile
+    link: TimedLink = field(init=False)
+    _engine: Streaming = field(init=False)
+    _networks: Mapping[str, SizedNetwork] = field(init=False)
+    _calls: list[ExitStack] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        for network in self.weights.networks:
+            network.forget()
+        self.link = TimedLink(self.profile)
+        self._engine = Streaming(self.link, list(self.weights.networks), self.limit)
+        self._networks = {network.name: network for network in self.weights.networks}
+
+    def run(self, steps: Sequence[StepTimeline]) -> list[Held]:
+        """What the steps hold; denoising ends with the last of its steps here."""
+        total = sum(step.stage == DENOISING for step in steps)
+        found, index = [], 0
+        self._engine.begin()
+        for step in steps:
+            if step.stage == DENOISING:
+                self._engine.before_step(index, total)
+                index += 1
+            found.append(self._step(step))
+        self._engine.end()
+        return found
+
+    def _step(self, step: StepTimeline) -> Held:
+        link, engine = self.link, self._engine
+        started, waited, moved = link.now, link.waited, link.moved
+        peak = 0
+        for span in step.spans:
+            link.now += self.profile.seconds(span.cost)
+            peak = max(peak, link.held + span.peak)
+            link.peak = link.held
+            self._cross(engine, span)
+            peak = max(peak, link.peak + span.end)
+        return Held(
+            self.weights.kept + peak, link.now - started, link.waited - waited, link.moved - moved
+        )
+
+    def _cross(self, engine: Streaming, span: Span) -> None:
+        network = self._networks.get(span.network)
+        if network is None:
+            return
+        match span.boundary:
+            case Boundary.CALL:
+                self._calls.append(ExitStack())
+                self._calls[-1].enter_context(engine.call(network, span.method))
+            case Boundary.RETURN:
+                self._calls.pop().close()
+            case Boundary.ENTER if span.module is not None:
+                engine.enter(network, span.module)
+            case Boundary.LEAVE if span.module is not None:
+                engine.leave(network, span.module)

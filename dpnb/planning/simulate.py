@@ -1,0 +1,77 @@
+"""A pipeline's run without weights: what it holds, computes and needs, by stage and step.
+
+The pipeline's own code runs, with whatever is switched on. Its networks are hollow: their tensors
+have shapes, dtypes and lifetimes, and neither values nor memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from dpnb.planning.devices import DeviceProfile
+from dpnb.planning.hollow import Hollow
+from dpnb.planning.timeline import Observer, StepTimeline
+from dpnb.planning.workload import Workload
+from dpnb.pipelines.steps import Stage
+from dpnb.strategies.strategy import Strategy
+
+TRACED_STEPS = 3
+"""So many denoising steps are run; those that follow are like the last of them."""
+
+
+class Simulation:
+    """Runs of one hollow pipeline.
+
+    Args:
+        pipe: its networks are hollow.
+        hollow: made them so.
+        workload: what is drawn.
+        profile: of the device that would compute.
+    """
+
+    def __init__(
+        self, pipe: Any, hollow: Hollow, workload: Workload, profile: DeviceProfile
+    ) -> None:
+        self.pipe, self.hollow = pipe, hollow
+        self.workload = workload.sized(pipe)
+        self.profile = profile
+
+    def use(self, plan: Iterable[Strategy]) -> None:
+        """Switch exactly these strategies on.
+
+        Raises:
+            StrategyError: one cannot be switched on here.
+        """
+        with self.hollow:
+            self.pipe.strategies.use(plan)
+
+    def obstacle(self, strategy: Strategy) -> str | None:
+        """Why a strategy cannot be switched on, as a sentence; `None` where it can."""
+        with self.hollow:
+            return self.pipe.strategies.obstacle(strategy)  # type: ignore[no-any-return]
+
+    def run(self, *, denoises: bool = True, decodes: bool = True) -> list[StepTimeline]:
+        """Run with what is switched on.
+
+        Args:
+            denoises: else noise is decoded as it is.
+            decodes: else the run is left after denoising.
+
+        Returns:
+            The text stage, some denoising steps, and decoding, as far as they were asked for.
+        """
+        observer = Observer(self.hollow, self.profile)
+        most = min(TRACED_STEPS, self.workload.steps) if denoises else 0
+        seen: list[StepTimeline] = []
+        steps = self.pipe.stream(**self.workload.arguments())
+        with observer.watching(self.pipe.strategies.host):
+            for step in steps:
+                seen.append(observer.take(step.stage.value))
+                is_enough = len(seen) > most and step.stage is not Stage.DECODING
+                if is_enough and not decodes:
+                    break
+                if is_enough:
+                    self.pipe._interrupt = True
+            steps.close()
+        return seen

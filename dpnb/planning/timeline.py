@@ -1,0 +1,165 @@
+"""What happens in a run, from one unit of weights to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+
+from torch import nn
+
+from dpnb.metering.tensors import TensorMeter
+from dpnb.planning.devices import Cost, DeviceProfile
+from dpnb.planning.hollow import Hollow
+from dpnb.strategies.calls import intercept
+from dpnb.strategies.host import Host
+from dpnb.strategies.units import units
+
+
+class Boundary(Enum):
+    """What ends a span."""
+
+    CALL = "a network is called"
+    RETURN = "it returns"
+    ENTER = "a unit is about to compute"
+    LEAVE = "a unit has computed"
+    STEP = "a step of a stage is over"
+
+
+@dataclass(frozen=True)
+class Span:
+    """What happens between two boundaries.
+
+    Attributes:
+        peak: the most bytes of tensors, weights aside.
+        end: how many are left at its end.
+        cost: what its operations take.
+        flops: of its operations.
+        nbytes: that its operations read and write.
+        boundary: what ends it.
+        network: whose boundary that is.
+        module: the unit that is entered or left.
+        method: that is called.
+    """
+
+    peak: int
+    end: int
+    cost: Cost
+    flops: int
+    nbytes: int
+    boundary: Boundary
+    network: str = ""
+    module: nn.Module | None = None
+    method: str = ""
+
+
+@dataclass(frozen=True)
+class StepTimeline:
+    """One step of a stage.
+
+    Attributes:
+        stage: `"text"`, `"denoising"` or `"decoding"`.
+        spans: in order.
+    """
+
+    stage: str
+    spans: tuple[Span, ...]
+
+    @property
+    def peak(self) -> int:
+        """The most bytes of tensors, weights aside."""
+        return max(span.peak for span in self.spans)
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations."""
+        return sum(span.flops for span in self.spans)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are read and written."""
+        return sum(span.nbytes for span in self.spans)
+
+    @property
+    def cost(self) -> Cost:
+        """What its operations take."""
+        return sum((span.cost for span in self.spans), Cost())
+
+
+class Observer:
+    """Divides a hollow run into spans.
+
+    Args:
+        hollow: in which it takes place.
+        profile: of the device that would compute.
+    """
+
+    def __init__(self, hollow: Hollow, profile: DeviceProfile) -> None:
+        self.meter = TensorMeter()
+        self._hollow, self._profile = hollow, profile
+        self._spans: list[Span] = []
+
+    @contextmanager
+    def watching(self, host: Host) -> Iterator[None]:
+        """Within, the networks of `host` are watched, and what the run makes is counted."""
+        with ExitStack() as undo:
+            for name, network in host.networks():
+                if next(network.parameters(), None) is not None:
+                    self._watch(name, network, undo)
+            undo.enter_context(self._hollow)
+            undo.enter_context(self.meter)
+            self.meter.reset_peak()
+            self._hollow.operations.clear()
+            yield
+
+    def take(self, stage: str) -> StepTimeline:
+        """The step that is over now."""
+        self._cut(Boundary.STEP)
+        spans, self._spans = self._spans, []
+        return StepTimeline(stage, tuple(spans))
+
+    def _watch(self, name: str, network: nn.Module, undo: ExitStack) -> None:
+        for _, module in units(network):
+            enter = partial(self._cut_at, Boundary.ENTER, name)
+            leave = partial(self._cut_at, Boundary.LEAVE, name)
+            undo.callback(module.register_forward_pre_hook(enter, prepend=True).remove)
+            undo.callback(module.register_forward_hook(leave, always_call=True).remove)
+        intercept(network, self._calls_of(name), undo)
+
+    def _calls_of(self, name: str) -> Callable[[str], AbstractContextManager[None]]:
+        @contextmanager
+        def within(method: str) -> Iterator[None]:
+            self._cut(Boundary.CALL, name, method=method)
+            yield
+            self._cut(Boundary.RETURN, name, method=method)
+
+        return within
+
+    def _cut_at(self, boundary: Boundary, name: str, module: nn.Module, *_: object) -> None:
+        self._cut(boundary, name, module)
+
+    def _cut(
+        self,
+        boundary: Boundary,
+        network: str = "",
+        module: nn.Module | None = None,
+        method: str = "",
+    ) -> None:
+        operations = self._hollow.operations
+        self._spans.append(
+            Span(
+                peak=self.meter.peak,
+                end=self.meter.current,
+                cost=self._profile.cost(operations),
+                flops=sum(one.flops * count for one, count in operations.items()),
+                nbytes=sum(one.nbytes * count for one, count in operations.items()),
+                boundary=boundary,
+                network=network,
+                module=module,
+                method=method,
+            )
+        )
+        operations.clear()
+        self.meter.reset_peak()

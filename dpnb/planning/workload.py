@@ -1,0 +1,64 @@
+"""What is drawn while something is predicted or measured."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from dpnb.pipelines.text_to_image import TextToImagePipeline
+
+
+@dataclass(frozen=True)
+class Workload:
+    """Pictures to draw.
+
+    Args:
+        prompt: what they show.
+        height: in pixels; the model's own by default.
+        width: in pixels.
+        batch: pictures at once, all of one prompt.
+        steps: denoising steps.
+        guidance_scale: how strongly the prompt steers; up to 1 the network sees every latent once.
+        seed: of the noise.
+    """
+
+    prompt: str = "red apple"
+    height: int | None = None
+    width: int | None = None
+    batch: int = 1
+    steps: int = 20
+    guidance_scale: float = 5.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, count in (("batch", self.batch), ("steps", self.steps)):
+            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+                raise ValueError(f"{name} is {count!r}; it must be a whole number of at least 1.")
+
+    def sized(self, pipe: TextToImagePipeline) -> Workload:
+        """The same, with the size that `pipe` draws where none is given."""
+        height, width = pipe.default_size()
+        return Workload(
+            **{**asdict(self), "height": self.height or height, "width": self.width or width}
+        )
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of a pipeline's call; its pictures come as an array."""
+        return {
+            "prompt": self.prompt,
+            "height": self.height,
+            "width": self.width,
+            "num_images_per_prompt": self.batch,
+            "num_inference_steps": self.steps,
+            "guidance_scale": self.guidance_scale,
+            "generator": torch.Generator().manual_seed(self.seed),
+            "output_type": "np",
+        }
+
+    def describe(self) -> str:
+        """In a few words, for titles."""
+        size = "its own size" if self.height is None else f"{self.width} × {self.height}"
+        many = f"{self.batch} pictures" if self.batch > 1 else "1 picture"
+        return f"{many} of {size}, {self.steps} step{'s' * (self.steps != 1)}"
