@@ -243,10 +243,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_content(self, content: bytes, headers: Mapping[str, str]) -> None:
         asked = self.headers.get("Range", "")
-        start = int(asked.removeprefix("bytes=").split("-")[0]) if asked else 0
+        first, _, last = asked.removeprefix("bytes=").partition("-")
         if asked:
-            span = f"bytes {start}-{len(content) - 1}/{len(content)}"
-            self._send(206, content[start:], {**headers, "Content-Range": span})
+            start, stop = int(first), min(int(last) + 1 if last else len(content), len(content))
+            span = f"bytes {start}-{stop - 1}/{len(content)}"
+            self._send(206, content[start:stop], {**headers, "Content-Range": span})
         else:
             self._send(200, content, headers)
 

@@ -7,9 +7,9 @@ stable-diffusion-xl-base-1.0.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import nn
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dpnb.pipelines.text_to_image import TextToImagePipeline
 
 Settings = Mapping[str, Any]
+Complete: TypeAlias = Callable[[nn.Module], object]
 
 STABLE_DIFFUSION_BETAS = {
     "beta_start": 0.00085,
@@ -215,13 +216,26 @@ def random_pipeline(
     Raises:
         ValueError: there is no such architecture.
     """
+    kind = parse_dtype(dtype)
+    generator = torch.Generator().manual_seed(seed)
+    return assemble(architecture, lambda module: fill(module, kind, generator))
+
+
+def assemble(architecture: str, complete: Complete) -> TextToImagePipeline:
+    """A pipeline of a public shape.
+
+    Args:
+        architecture: one of `ARCHITECTURES`.
+        complete: gives every parameter of a network, which is on the meta device, a value.
+
+    Raises:
+        ValueError: there is no such architecture.
+    """
     shape = ARCHITECTURES.get(architecture)
     if shape is None:
         raise ValueError(
             f"{architecture!r} is not an architecture; use one of {', '.join(ARCHITECTURES)}."
         )
-    kind = parse_dtype(dtype)
-    generator = torch.Generator().manual_seed(seed)
     parts: dict[str, Any] = {"scheduler": resolve("diffusers", shape.scheduler[0])}
     parts["scheduler"] = parts["scheduler"](**shape.scheduler[1])
     for name, class_name, settings in (
@@ -231,11 +245,11 @@ def random_pipeline(
         model: Any = resolve("diffusers", class_name)
         with torch.device("meta"):
             parts[name] = model(**settings)
-        fill(parts[name], kind, generator)
+        complete(parts[name])
     for index, settings in enumerate(shape.text_encoders):
         suffix = "" if index == 0 else f"_{index + 1}"
         parts[f"tokenizer{suffix}"], parts[f"text_encoder{suffix}"] = _text(
-            settings, kind, generator, projects=index > 0
+            settings, complete, projects=index > 0
         )
     pipeline: Any = resolve("diffusers", shape.pipeline)
     if shape.pipeline == "StableDiffusionPipeline":
@@ -261,7 +275,7 @@ def fill(module: nn.Module, dtype: torch.dtype, generator: torch.Generator) -> N
 
 
 def _text(
-    settings: Settings, dtype: torch.dtype, generator: torch.Generator, *, projects: bool
+    settings: Settings, complete: Complete, *, projects: bool
 ) -> tuple[Any, Any]:
     """A tokenizer that spells words out, and a text encoder of the shape of `settings`."""
     from accelerate import init_empty_weights
@@ -274,7 +288,7 @@ def _text(
     )
     with init_empty_weights(include_buffers=False):
         encoder = (CLIPTextModelWithProjection if projects else CLIPTextModel)(config)
-    fill(encoder, dtype, generator)
+    complete(encoder)
     return tokenizer, encoder
 
 

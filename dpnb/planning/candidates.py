@@ -1,0 +1,64 @@
+"""Which settings of each strategy are worth trying."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from itertools import product
+from typing import TypeAlias
+
+from dpnb.planning.devices import DeviceProfile
+from dpnb.strategies.attention import AttentionSlicing
+from dpnb.strategies.catalog import CATALOG
+from dpnb.strategies.device_map import DeviceMap
+from dpnb.strategies.placement import ModelOffload, SequentialOffload
+from dpnb.strategies.strategy import Effect, Plan, Slot, Strategy, in_order
+from dpnb.strategies.vae import VaeTiling
+
+Offload: TypeAlias = ModelOffload | SequentialOffload
+
+SETTINGS: Mapping[type[Strategy], tuple[Strategy, ...]] = {
+    AttentionSlicing: (AttentionSlicing(), AttentionSlicing("max")),
+    DeviceMap: (),
+    VaeTiling: (VaeTiling(), VaeTiling(spill=True), VaeTiling(blended=True)),
+}
+"""Of strategies whose defaults alone will not do. A device map depends on the machine at hand."""
+
+
+def settings(effects: tuple[Effect, ...]) -> Iterator[Strategy]:
+    """Every setting of every strategy that is no placement and has one of these effects."""
+    for kind in CATALOG:
+        if kind.slot is Slot.PLACEMENT:
+            continue
+        for strategy in SETTINGS[kind] if kind in SETTINGS else (kind(),):
+            if strategy.effect in effects:
+                yield strategy
+
+
+def combinations(strategies: list[Strategy], fits: Callable[[Plan], bool]) -> Iterator[Plan]:
+    """Every set of `strategies` in which none contradicts another, the smaller ones first.
+
+    Args:
+        strategies: to choose from.
+        fits: whether a set can be switched on.
+    """
+    slots: dict[Slot, list[Strategy | None]] = {}
+    for strategy in in_order(strategies):
+        slots.setdefault(strategy.slot, [None]).append(strategy)
+    plans = {frozenset(s for s in choice if s is not None) for choice in product(*slots.values())}
+    for plan in sorted(plans, key=lambda plan: (len(plan), repr(in_order(plan)))):
+        if fits(plan):
+            yield plan
+
+
+def offloads(profile: DeviceProfile) -> tuple[ModelOffload, SequentialOffload] | None:
+    """Both kinds of offloading to a device; `None` where there is nothing to offload from."""
+    if profile.link is None:
+        return None
+    device = None if profile.torch_device in (None, "cuda") else profile.torch_device
+    return ModelOffload(device), SequentialOffload(device=device)
+
+
+def rehearsed(strategy: Strategy) -> Strategy:
+    """The same placement, to a device that every machine has."""
+    return replace(strategy, device="simulated") if isinstance(strategy, Offload) else strategy

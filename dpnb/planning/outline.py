@@ -1,0 +1,182 @@
+"""A pipeline without weights: the twin of a loaded one, out of a checkpoint's headers, or named."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dpnb.devices import parse_dtype
+from dpnb.errors import CheckpointError, ComponentError
+from dpnb.loading.building import assign, without_values
+from dpnb.loading.config import read_json
+from dpnb.loading.filenames import WeightName
+from dpnb.loading.headers import headers
+from dpnb.loading.hub import fetch, local_folder
+from dpnb.loading.index import Index
+from dpnb.loading.keymaps import match_clip, rename
+from dpnb.loading.parts import load_part
+from dpnb.models.model import Model
+from dpnb.pipelines.architectures import ARCHITECTURES, assemble
+from dpnb.pipelines.options import LoadOptions
+from dpnb.pipelines.origin import Origin, base, choose, class_for, component_class
+from dpnb.pipelines.pipeline import DiffusionPipeline
+from dpnb.pipelines.text_to_image import TextToImagePipeline
+from dpnb.planning.hollow import Hollow
+from dpnb.schedulers.scheduler import Scheduler
+
+KEPT = 1 << 20
+"""Buffers of fewer bytes are copied with their values: positions and masks are among them."""
+
+
+def outline(
+    model: object, hollow: Hollow, dtype: torch.dtype | str | None = None, **options: Any
+) -> TextToImagePipeline:
+    """A hollow pipeline.
+
+    Args:
+        model: a loaded pipeline, which is left as it is; a folder; a hub repository, of which only
+            small files and the headers of weights are fetched; or one of `ARCHITECTURES`.
+        hollow: in which its networks will run.
+        dtype: of floating-point weights; those of `model` by default.
+        options: those of `from_pretrained` that say which files are meant.
+
+    Raises:
+        CheckpointError: the headers of weights are not what the settings say.
+        ComponentError: it is no pipeline that draws from words.
+        HubError: as for `DiffusionPipeline.from_pretrained`.
+        ValueError: the name is none.
+    """
+    kind = None if dtype is None else parse_dtype(dtype)
+    if isinstance(model, DiffusionPipeline):
+        pipe: Any = twin(model, hollow, kind)
+    elif isinstance(model, str) and model in ARCHITECTURES:
+        pipe = assemble(model, lambda network: hollow.hollow_out(network, kind))
+    elif isinstance(model, (str, Path)):
+        pipe = from_headers(str(model), hollow, kind, **options)
+    else:
+        raise TypeError(
+            f"{type(model).__name__} cannot be planned for; give a pipeline, a folder, a hub "
+            f"repository, or one of {', '.join(ARCHITECTURES)}."
+        )
+    if not isinstance(pipe, TextToImagePipeline):
+        raise ComponentError(
+            f"{type(pipe).__name__} is no pipeline that draws from words alone, so that its course "
+            "is not known before it runs; measure it instead, with dpnb.record."
+        )
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def twin(pipe: DiffusionPipeline, hollow: Hollow, dtype: torch.dtype | None) -> DiffusionPipeline:
+    """A pipeline of the same shape without weights, and with nothing switched on."""
+    with pipe.strategies.suspended():
+        parts = {name: _copied(part, hollow, dtype) for name, part in pipe.parts().items()}
+    settings = {name: pipe.config[name] for name in pipe.schema.settings if name in pipe.config}
+    return type(pipe)(**parts, **settings)
+
+
+def _copied(part: Any, hollow: Hollow, dtype: torch.dtype | None) -> Any:
+    if isinstance(part, Scheduler):
+        return copy.deepcopy(part)
+    if not isinstance(part, nn.Module):
+        return part
+    memo: dict[int, Any] = {}
+    for tensor in part.parameters():
+        memo[id(tensor)] = nn.Parameter(_outline_of(tensor), requires_grad=False)
+    for tensor in part.buffers():
+        is_kept = tensor.nbytes < KEPT or not tensor.is_floating_point()
+        memo[id(tensor)] = tensor.detach().cpu().clone() if is_kept else _outline_of(tensor)
+    return hollow.hollow_out(copy.deepcopy(part, memo), dtype)
+
+
+def _outline_of(tensor: Tensor) -> Tensor:
+    return torch.empty_like(tensor, device="meta")
+
+
+def from_headers(
+    name: str, hollow: Hollow, dtype: torch.dtype | None, **options: Any
+) -> DiffusionPipeline:
+    """A hollow pipeline out of a checkpoint's settings and the headers of its weights."""
+    chosen, given = LoadOptions.split(options)
+    if given:
+        raise TypeError(f"{', '.join(given)} is no option of a checkpoint that is planned for.")
+    origin, weights = _files(name, chosen)
+    kind = class_for(base(), origin, chosen)
+    found = headers(name, weights, chosen.hub)
+    parts: dict[str, Any] = {}
+    for component in kind.schema.components:
+        entry = origin.index.components.get(component)
+        if entry is None:
+            parts[component] = None
+            continue
+        cls = component_class(component, entry, origin, chosen)
+        part = _part(cls, origin.folder / component, found.get(component, {}))
+        is_network = isinstance(part, nn.Module)
+        parts[component] = hollow.hollow_out(part, dtype) if is_network else part
+    known = {**kind.schema.settings, **origin.index.settings}
+    return kind(**parts, **{key: known[key] for key in kind.schema.settings})
+
+
+def _files(name: str, options: LoadOptions) -> tuple[Origin, list[str]]:
+    """The small files of a checkpoint, brought here, and the names of its weight files."""
+    folder = fetch(name, lambda files: [f for f in files if f == Index.file_name], options.hub)
+    index = Index.read(folder)
+    every: list[str] = []
+    wanted: list[str] = []
+
+    def small(files: Sequence[str]) -> list[str]:
+        every[:] = files
+        wanted[:] = choose(files, base(), index, options, {})
+        return [file for file in wanted if not _is_weight(file)]
+
+    if local_folder(name) is None:
+        folder = fetch(name, small, options.hub)
+    else:
+        small([p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()])
+    origin = Origin(name, folder, index, frozenset(every))
+    return origin, [file for file in wanted if _is_weight(file)]
+
+
+def _is_weight(file: str) -> bool:
+    parsed = WeightName.parse(file.rpartition("/")[2])
+    return parsed is not None and not parsed.is_index
+
+
+def _part(cls: type[Any], folder: Path, found: dict[str, Tensor]) -> Any:
+    if issubclass(cls, Model):
+        with without_values():
+            model = cls.from_config(read_json(folder / cls.config_name))
+        if found:
+            model.assign(rename(found), folder)
+        return model
+    if issubclass(cls, Scheduler):
+        return cls.from_pretrained(folder)
+    from transformers import PreTrainedModel
+
+    if issubclass(cls, PreTrainedModel):
+        return _text_encoder(cls, folder, found)
+    part, _ = load_part(cls, folder)
+    return part
+
+
+def _text_encoder(cls: Any, folder: Path, found: dict[str, Tensor]) -> nn.Module:
+    from accelerate import init_empty_weights
+
+    config = cls.config_class.from_pretrained(folder)
+    with init_empty_weights(include_buffers=False):
+        model: nn.Module = cls(config)
+    own = model.state_dict()
+    state = match_clip(found, own)
+    for name, tensor in state.items():
+        if name in own and own[name].shape != tensor.shape:
+            raise CheckpointError(
+                f"{folder}: {name} has shape {tuple(tensor.shape)} where the settings give "
+                f"{tuple(own[name].shape)}; use the config.json that belongs to these weights."
+            )
+    assign(model, {name: tensor for name, tensor in state.items() if name in own})
+    return model

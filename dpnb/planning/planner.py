@@ -1,0 +1,264 @@
+"""Which plans fit a budget, and what they will cost: before a weight is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dpnb.devices import best_device, parse_device
+from dpnb.pipelines.architectures import ARCHITECTURES
+from dpnb.pipelines.pipeline import DiffusionPipeline
+from dpnb.planning.candidates import combinations, offloads, rehearsed, settings
+from dpnb.planning.composition import Course, Courses
+from dpnb.planning.devices import DeviceProfile
+from dpnb.planning.hollow import Hollow
+from dpnb.planning.outline import outline
+from dpnb.planning.residency import DENOISING, Held, Replay, resident
+from dpnb.planning.simulate import Simulation
+from dpnb.planning.table import PlanRow, PlanTable
+from dpnb.planning.timeline import StepTimeline
+from dpnb.planning.workload import Workload
+from dpnb.strategies.links import simulated_rate
+from dpnb.strategies.placement import ModelOffload, SequentialOffload
+from dpnb.strategies.strategy import Effect, Plan, Strategy, StrategyError
+from dpnb.strategies.tenure import demand
+from dpnb.units import parse_bytes
+
+RESERVED = 640 << 20
+"""Bytes of a GPU that its context, and the workspaces of its libraries, take for themselves."""
+
+GAIN = 0.01
+"""What a strategy has to save of memory or time, alone, to be part of plans."""
+
+MEBIBYTE = 1 << 20
+
+
+def plan(
+    model: Any,
+    budget: int | str | None = None,
+    *,
+    height: int | None = None,
+    width: int | None = None,
+    batch: int = 1,
+    steps: int = 20,
+    guidance_scale: float = 5.0,
+    dtype: torch.dtype | str | None = None,
+    device: str | torch.device | DeviceProfile | None = None,
+    approximate: bool = False,
+    workload: Workload | None = None,
+    **options: Any,
+) -> PlanTable:
+    """Predict memory and time of every plan, without weights and without the device.
+
+    Args:
+        model: a loaded pipeline; a folder; a hub repository, of which only settings and the headers
+            of weights are fetched; or an architecture: `"sd15"`, `"sd21"`, `"sdxl"`.
+        budget: bytes of tensors on the device, or text such as `"8GiB"`; by default what the device
+            has.
+        height: of the pictures, in pixels; the model's own by default.
+        width: of the pictures, in pixels.
+        batch: pictures at once.
+        steps: denoising steps.
+        guidance_scale: up to 1 the network sees every latent once instead of twice.
+        dtype: of the weights; the model's own by default, and float16 for an architecture on a GPU.
+        device: a card such as `"RTX 3060"`, a profile, `"cuda"`, `"cpu"`, or a simulated link such
+            as `"simulated:8GiB/s"`; by default the one at hand, which is measured once.
+        approximate: whether plans may change the picture slightly.
+        workload: what is drawn, in place of the six arguments above.
+        options: which files of a checkpoint are meant, as for `from_pretrained`.
+
+    Raises:
+        ValueError: the budget is no size, there is no such card, or the model cannot draw this.
+        CheckpointError: a checkpoint's headers are not what its settings say.
+        HubError: the repository cannot be reached.
+    """
+    limit = None if budget is None else parse_bytes(budget)
+    profile = profile_for(device, model)
+    if dtype is None and isinstance(model, str) and model in ARCHITECTURES:
+        dtype = torch.float16 if profile.is_asynchronous else torch.float32
+    hollow = Hollow()
+    pipe = outline(model, hollow, dtype, **options)
+    drawn = workload or Workload(
+        height=height, width=width, batch=batch, steps=steps, guidance_scale=guidance_scale
+    )
+    planner = Planner(Simulation(pipe, hollow, drawn, profile), limit, approximate)
+    rows = list(planner.rows())
+    return PlanTable(
+        model=_name(model),
+        workload=planner.simulation.workload,
+        device=profile,
+        budget=planner.budget,
+        rows=tuple(sorted(rows, key=planner.rank)),
+        left_out=planner.left_out,
+    )
+
+
+def profile_for(device: str | torch.device | DeviceProfile | None, model: Any) -> DeviceProfile:
+    """The profile that is meant; one at hand is measured when it is first asked for.
+
+    Raises:
+        ValueError: there is no such device, and no card of that name.
+    """
+    if isinstance(device, DeviceProfile):
+        return device
+    if device is None:
+        is_loaded = isinstance(model, DiffusionPipeline)
+        return _measured(str(model._execution_device if is_loaded else best_device()))
+    name = str(device)
+    rate = simulated_rate(name)
+    if rate is not None:
+        return replace(_measured("cpu"), link=float(rate), torch_device=name)
+    try:
+        place = parse_device(name)
+    except ValueError:
+        return DeviceProfile.named(name)
+    return _measured(str(place))
+
+
+@cache
+def _measured(device: str) -> DeviceProfile:
+    return DeviceProfile.measure(device)
+
+
+def _name(model: Any) -> str:
+    if isinstance(model, DiffusionPipeline):
+        return model.name_or_path or type(model).__name__
+    return str(model) if isinstance(model, (str, Path)) else type(model).__name__
+
+
+@dataclass
+class Planner:
+    """Finds the plans of one workload on one device.
+
+    Attributes:
+        simulation: runs the hollow pipeline.
+        limit: bytes of tensors; `None` for what the device has.
+        approximate: whether plans may change the picture slightly.
+        left_out: strategies that are in no plan, and why.
+    """
+
+    simulation: Simulation
+    limit: int | None
+    approximate: bool
+
+    def __post_init__(self) -> None:
+        profile = self.simulation.profile
+        reserved = RESERVED if profile.is_asynchronous else 0
+        self.budget = profile.memory - reserved if self.limit is None else self.limit
+        self.left_out: dict[str, str] = {}
+
+    def rank(self, row: PlanRow) -> tuple[bool, float, int, int]:
+        """Those that fit by time; the others by memory."""
+        fits = row.peak <= self.budget
+        return not fits, row.seconds if fits else row.peak, row.peak, len(row.plan)
+
+    def rows(self) -> Iterator[PlanRow]:
+        """Every plan with its prediction."""
+        courses = Courses(self.simulation)
+        useful = list(self._useful(courses))
+        for chosen in combinations(useful, self._can_use):
+            course = courses.of(chosen)
+            held = resident(course.steps, course.weights, self.simulation.profile)
+            yield self._row(chosen, course, held)
+            for placement in self._placements(course, chosen):
+                limit = placement.limit(list(course.weights.networks))
+                replay = Replay(course.weights, limit, self.simulation.profile)
+                yield self._row(chosen | {placement}, course, replay.run(course.steps))
+
+    def _useful(self, courses: Courses) -> Iterator[Strategy]:
+        effects = (Effect.EXACT, Effect.APPROXIMATE) if self.approximate else (Effect.EXACT,)
+        base = courses.of(frozenset())
+        for strategy in settings(effects):
+            name = repr(strategy).removesuffix("()")
+            obstacle = self.simulation.obstacle(strategy)
+            if obstacle is not None:
+                self.left_out[name] = obstacle
+            elif self._gains(base, courses.of(frozenset({strategy}))):
+                yield strategy
+            else:
+                self.left_out[name] = "alone it would save neither memory nor time here."
+
+    def _gains(self, base: Course, course: Course) -> bool:
+        """Whether a stage needs less memory or less time."""
+        profile = self.simulation.profile
+        pairs = zip(
+            resident(base.steps, base.weights, profile),
+            resident(course.steps, course.weights, profile),
+            strict=True,
+        )
+        is_smaller = [new.peak < (1 - GAIN) * old.peak for old, new in pairs]
+        before, after = (sum(profile.seconds(s.cost) for s in c.steps) for c in (base, course))
+        lighter = any(
+            new.peak < (1 - GAIN) * old.peak
+            for old, new in zip(base.steps, course.steps, strict=True)
+        )
+        return any(is_smaller) or lighter or after < (1 - GAIN) * before
+
+    def _can_use(self, plan: Plan) -> bool:
+        try:
+            self.simulation.use(plan)
+        except StrategyError:
+            return False
+        return True
+
+    def _placements(
+        self, course: Course, chosen: Plan
+    ) -> Iterator[ModelOffload | SequentialOffload]:
+        kinds = offloads(self.simulation.profile)
+        if kinds is None:
+            return
+        whole, sequential = kinds
+        for placement in (whole, sequential, *self._budgeted(sequential, course)):
+            if self.simulation.obstacle(rehearsed(placement)) is None:
+                yield placement
+
+    def _budgeted(self, sequential: SequentialOffload, course: Course) -> list[SequentialOffload]:
+        """With budgets between the least and the most, and with what the whole budget leaves."""
+        weights = course.weights
+        least, most = demand(list(weights.networks))
+        beside = max(step.peak for step in course.before) + weights.kept
+        wanted = {least + (most - least) * part // 3 for part in (1, 2)} | {self.budget - beside}
+        rounded = {size // MEBIBYTE * MEBIBYTE for size in wanted if least < size < most}
+        kept = sorted(size for size in rounded if size > least)
+        return [replace(sequential, budget=f"{size // MEBIBYTE}MiB") for size in kept]
+
+    def _row(self, plan: Plan, course: Course, held: list[Held]) -> PlanRow:
+        workload = self.simulation.workload
+        denoising = [one for one, step in zip(held, course.steps, strict=True) if _denoises(step)]
+        inner = denoising[len(denoising) // 2]
+        left = max(workload.steps - len(denoising), 0)
+        seconds = sum(one.seconds for one in held) + left * inner.seconds
+        peaks: dict[str, int] = {}
+        for one, step in zip(held, course.steps, strict=True):
+            peaks[step.stage] = max(peaks.get(step.stage, 0), one.peak)
+        return PlanRow(
+            plan=plan,
+            peaks=peaks,
+            seconds_per_step=inner.seconds,
+            seconds=seconds,
+            seconds_per_picture=seconds / workload.batch,
+            bound_by=self._bound_by(course, inner),
+            moved=sum(one.moved for one in held) + left * inner.moved,
+        )
+
+    def _bound_by(self, course: Course, inner: Held) -> str:
+        steps = [step for step in course.steps if _denoises(step)]
+        cost = steps[len(steps) // 2].cost
+        parts = {
+            "arithmetic": cost.arithmetic,
+            "memory": cost.memory,
+            "host": cost.calls,
+            "link": inner.waited,
+        }
+        if self.simulation.profile.is_asynchronous and cost.calls < cost.arithmetic + cost.memory:
+            del parts["host"]
+        return max(parts, key=lambda name: parts[name])
+
+
+def _denoises(step: StepTimeline) -> bool:
+    return step.stage == DENOISING

@@ -1,0 +1,264 @@
+"""Plans with what they are predicted to cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dpnb.errors import DpnbError
+from dpnb.planning.devices import DeviceProfile
+from dpnb.planning.workload import Workload
+from dpnb.strategies.plans import plan_from_json, plan_to_json, plan_to_python
+from dpnb.strategies.strategy import Effect, Plan, in_order
+from dpnb.units import format_bytes, format_seconds
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from dpnb.pipelines.pipeline import DiffusionPipeline
+
+FORMAT = "dpnb plans 1"
+
+HEADINGS = ("Plan", "Fits", "Peak", "Text", "Denoising", "Decoding", "Step", "Picture", "Bound by")
+
+FADED = ' style="opacity:0.55"'
+
+SHOWN = 12
+"""So many rows are shown; all of them are in `rows`."""
+
+
+class PlanError(DpnbError, ValueError):
+    """No plan does what was asked; the message says what would."""
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """A plan and its prediction.
+
+    Attributes:
+        plan: what is switched on.
+        peaks: the most bytes on the device in each stage, weights and all else.
+        seconds_per_step: of a denoising step.
+        seconds: of the whole run.
+        seconds_per_picture: of it.
+        bound_by: what its denoising waits for most: `"arithmetic"`, `"memory"`, `"link"`, `"host"`.
+        moved: bytes that come from the host in a run.
+    """
+
+    plan: Plan
+    peaks: Mapping[str, int]
+    seconds_per_step: float
+    seconds: float
+    seconds_per_picture: float
+    bound_by: str
+    moved: int
+
+    @property
+    def peak(self) -> int:
+        """The most bytes on the device."""
+        return max(self.peaks.values())
+
+    @property
+    def name(self) -> str:
+        """The strategies, in words."""
+        return plan_name(self.plan)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the picture stays as it is, up to rounding."""
+        return all(strategy.effect is Effect.EXACT for strategy in self.plan)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {**values, "plan": plan_to_json(self.plan), "peaks": dict(self.peaks)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> PlanRow:
+        """What `to_json` has written."""
+        return cls(**{**values, "plan": plan_from_json(values["plan"])})
+
+
+def plan_name(plan: Plan) -> str:
+    """The strategies of a plan, in words."""
+    names = [repr(strategy).removesuffix("()") for strategy in in_order(plan)]
+    return " + ".join(names) or "everything resident"
+
+
+@dataclass(frozen=True)
+class PlanTable:
+    """Every plan, the fastest that fits first. All figures are predictions.
+
+    Attributes:
+        model: what was planned for.
+        workload: what is drawn.
+        device: that would compute.
+        budget: bytes of tensors that the device may hold.
+        rows: those that fit by time, then the others by their peaks.
+        left_out: strategies that are in no plan, and why.
+    """
+
+    model: str
+    workload: Workload
+    device: DeviceProfile
+    budget: int
+    rows: tuple[PlanRow, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[PlanRow]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def fits(self, row: PlanRow) -> bool:
+        """Whether a plan stays within the budget."""
+        return row.peak <= self.budget
+
+    @property
+    def fitting(self) -> tuple[PlanRow, ...]:
+        """The plans that stay within the budget, the fastest first."""
+        return tuple(row for row in self.rows if self.fits(row))
+
+    @property
+    def least(self) -> PlanRow:
+        """The plan that needs least."""
+        return min(self.rows, key=lambda row: (row.peak, row.seconds))
+
+    def best(self) -> PlanRow:
+        """The fastest plan that stays within the budget.
+
+        Raises:
+            PlanError: none does; the message says what would work.
+        """
+        if not self.fitting:
+            raise PlanError(self._refusal())
+        return self.fitting[0]
+
+    def apply(self, pipe: DiffusionPipeline, row: PlanRow | None = None) -> PlanRow:
+        """Switch exactly one plan on.
+
+        Args:
+            pipe: the pipeline.
+            row: which plan; the best by default.
+
+        Returns:
+            It.
+
+        Raises:
+            PlanError: none stays within the budget.
+            StrategyError: it cannot be switched on here; nothing has changed then.
+        """
+        chosen = self.best() if row is None else row
+        pipe.strategies.use(chosen.plan)
+        return chosen
+
+    def to_python(self, pipeline: str = "pipe") -> str:
+        """Python that switches the best plan on."""
+        return plan_to_python(self.best().plan, pipeline)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "format": FORMAT,
+            "model": self.model,
+            "workload": asdict(self.workload),
+            "device": asdict(self.device),
+            "budget": self.budget,
+            "rows": [row.to_json() for row in self.rows],
+            "left_out": dict(self.left_out),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> PlanTable:
+        """What `to_json` has written.
+
+        Raises:
+            ValueError: these are no plans.
+        """
+        if values.get("format") != FORMAT:
+            raise ValueError(
+                f"the format is {values.get('format')!r}, not {FORMAT!r}; give what "
+                "PlanTable.save has written."
+            )
+        return cls(
+            model=values["model"],
+            workload=Workload(**values["workload"]),
+            device=DeviceProfile(**values["device"]),
+            budget=values["budget"],
+            rows=tuple(PlanRow.from_json(row) for row in values["rows"]),
+            left_out=values["left_out"],
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write it as a JSON file."""
+        Path(path).write_text(json.dumps(self.to_json(), indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> PlanTable:
+        """Read what `save` has written."""
+        return cls.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
+
+    def _refusal(self) -> str:
+        least = self.least
+        return (
+            f"Nothing here draws {self.workload.describe()} with {format_bytes(self.budget)}; the "
+            f"least that works is {format_bytes(least.peak)}, with {least.name}. Give that much, "
+            "or draw smaller or fewer pictures at once."
+        )
+
+    def _caption(self) -> str:
+        count = len(self.fitting)
+        return (
+            f"{self.model}, {self.workload.describe()}, on {self.device.describe()}: "
+            f"{count} of {len(self.rows)} plans fit in {format_bytes(self.budget)}; predicted"
+        )
+
+    def cells(self, row: PlanRow) -> tuple[str, ...]:
+        """A row as text, in the order of `HEADINGS`."""
+        stages = (format_bytes(row.peaks[name]) for name in ("text", "denoising", "decoding"))
+        return (
+            row.name,
+            "yes" if self.fits(row) else "no",
+            format_bytes(row.peak),
+            *stages,
+            format_seconds(row.seconds_per_step),
+            format_seconds(row.seconds_per_picture),
+            row.bound_by,
+        )
+
+    def _remarks(self) -> Iterator[str]:
+        if not self.fitting:
+            yield self._refusal()
+        if len(self.rows) > SHOWN:
+            yield f"{len(self.rows) - SHOWN} further plans are in .rows."
+        yield from (f"{name} is left out: {why}" for name, why in self.left_out.items())
+
+    def __rich__(self) -> RenderableType:
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=Text(self._caption()), title_justify="left")
+        for number, heading in enumerate(HEADINGS):
+            table.add_column(heading, justify="right" if 1 < number < 8 else "left")
+        for row in self.rows[:SHOWN]:
+            style = None if self.fits(row) else "dim"
+            table.add_row(*(Text(cell) for cell in self.cells(row)), style=style)
+        return Group(table, *(Text(remark) for remark in self._remarks()))
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{heading}</th>" for heading in HEADINGS)
+        body = "".join(
+            f"<tr{'' if self.fits(row) else FADED}>"
+            + "".join(f"<td>{escape(cell)}</td>" for cell in self.cells(row))
+            + "</tr>"
+            for row in self.rows[:SHOWN]
+        )
+        below = "".join(f"<li>{escape(remark)}</li>" for remark in self._remarks())
+        table = f"<table><caption>{escape(self._caption())}</caption><thead><tr>{head}</tr></thead>"
+        return f"{table}<tbody>{body}</tbody></table>" + (f"<ul>{below}</ul>" if below else "")
