@@ -274,9 +274,7 @@ def fill(module: nn.Module, dtype: torch.dtype, generator: torch.Generator) -> N
     module.eval()
 
 
-def _text(
-    settings: Settings, complete: Complete, *, projects: bool
-) -> tuple[Any, Any]:
+def _text(settings: Settings, complete: Complete, *, projects: bool) -> tuple[Any, Any]:
     """A tokenizer that spells words out, and a text encoder of the shape of `settings`."""
     from accelerate import init_empty_weights
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection

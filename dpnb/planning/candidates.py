@@ -51,10 +51,10 @@ def combinations(strategies: list[Strategy], fits: Callable[[Plan], bool]) -> It
             yield plan
 
 
-def offloads(profile: DeviceProfile) -> tuple[ModelOffload, SequentialOffload] | None:
-    """Both kinds of offloading to a device; `None` where there is nothing to offload from."""
+def offloads(profile: DeviceProfile) -> tuple[Offload, ...]:
+    """Both kinds of offloading to a device; none where there is no host beside it."""
     if profile.link is None:
-        return None
+        return ()
     device = None if profile.torch_device in (None, "cuda") else profile.torch_device
     return ModelOffload(device), SequentialOffload(device=device)
 

@@ -6,11 +6,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from dpnb.planning.residency import Weights
-from dpnb.planning.simulate import Simulation
+from dpnb.planning.simulate import TRACED_STEPS, Simulation
 from dpnb.planning.timeline import StepTimeline
 from dpnb.strategies.strategy import Plan, Strategy
 
 DECODING = "decoding"
+
+FULL = 2
+"""The first denoising step and one like all others; what schedulers add later is known already."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,9 @@ class Course:
         return self.steps[-1]
 
     @property
-    def carried(self) -> int:
-        """Bytes that are left for decoding when denoising is over."""
-        return self.before[-1].spans[-1].end
+    def left(self) -> int:
+        """Bytes that are left at the end: the pictures, and what a run remembers."""
+        return self.decoding.spans[-1].end
 
 
 class Courses:
@@ -62,9 +65,11 @@ class Courses:
         """A run with all of its stages."""
         if plan not in self._whole:
             self._simulation.use(plan)
-            steps = tuple(self._simulation.run())
+            steps = self._simulation.run(FULL if plan else TRACED_STEPS)
+            if plan:
+                steps[-1:-1] = self._later(steps)
             weights = Weights.of(self._simulation.pipe.strategies.host)
-            self._whole[plan] = Course(steps, weights)
+            self._whole[plan] = Course(tuple(steps), weights)
         return self._whole[plan]
 
     def of(self, plan: Plan) -> Course:
@@ -74,22 +79,28 @@ class Courses:
         if early == plan:
             return course
         late = frozenset(s for s in plan if _is_late(s) or self.changes_decoding(s))
-        decoding = _shifted(self._decoded(late), course.carried - self.base.carried)
+        decoding = _shifted(self._decoded(late), course.left - self.base.left)
         return Course((*course.before, decoding), course.weights)
 
     def changes_decoding(self, strategy: Strategy) -> bool:
         """Whether a strategy makes a difference to decoding."""
         if strategy not in self._changes_decoding:
             course = self.whole(frozenset({strategy}))
-            shift = course.carried - self.base.carried
+            shift = course.left - self.base.left
             expected = _shifted(self.base.decoding, shift)
             self._changes_decoding[strategy] = _outline(course.decoding) != _outline(expected)
         return self._changes_decoding[strategy]
 
+    def _later(self, steps: list[StepTimeline]) -> list[StepTimeline]:
+        """The denoising steps after the simulated ones: they hold more, as far as the base does."""
+        done = len(steps) - 2
+        like = self.base.steps[done].peak
+        return [_shifted(steps[-2], step.peak - like) for step in self.base.before[done + 1 :]]
+
     def _decoded(self, plan: Plan) -> StepTimeline:
         if plan not in self._decodings:
             self._simulation.use(plan)
-            self._decodings[plan] = self._simulation.run(denoises=False)[-1]
+            self._decodings[plan] = self._simulation.run(0)[-1]
         return self._decodings[plan]
 
 

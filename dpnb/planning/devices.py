@@ -101,8 +101,8 @@ class DeviceProfile:
             near = difflib.get_close_matches(_plain(name), names, n=4, cutoff=0.4) or list(names)
             raise ValueError(
                 f"{name!r} is not a card that is known here; the nearest are "
-                f"{', '.join(names[each] for each in near)}. For another one, pass a DeviceProfile, "
-                "or DeviceProfile.measure() on it."
+                f"{', '.join(names[each] for each in near)}. For another one, pass a "
+                "DeviceProfile, or DeviceProfile.measure() on it."
             )
         return _from_card(card, CARDS[card])
 

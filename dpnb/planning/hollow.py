@@ -47,6 +47,11 @@ class Hollow(TorchDispatchMode):
         self._hollow: dict[int, ref[torch.UntypedStorage]] = {}
         self._known: dict[Any, _Result] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Torch would hide every operation from its compiler, which takes longer than it does."""
+        return False
+
     def empty(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """A hollow tensor."""
         return self._mark(torch.empty(tuple(shape), dtype=dtype))
@@ -97,7 +102,7 @@ class Hollow(TorchDispatchMode):
         if func in LOOKS:
             raise HollowError(
                 "This pipeline decides by values that its networks compute, so that its course "
-                "cannot be known before it runs; measure it instead, with dpnb.record or dpnb.sweep."
+                "cannot be known before it runs; measure it instead, with dpnb.record."
             )
         if func._schema.is_mutable:
             return self._change(func, args, kwargs, inputs)

@@ -85,12 +85,13 @@ def _copied(part: Any, hollow: Hollow, dtype: torch.dtype | None) -> Any:
         return copy.deepcopy(part)
     if not isinstance(part, nn.Module):
         return part
-    memo: dict[int, Any] = {}
-    for tensor in part.parameters():
-        memo[id(tensor)] = nn.Parameter(_outline_of(tensor), requires_grad=False)
-    for tensor in part.buffers():
-        is_kept = tensor.nbytes < KEPT or not tensor.is_floating_point()
-        memo[id(tensor)] = tensor.detach().cpu().clone() if is_kept else _outline_of(tensor)
+    memo: dict[int, Any] = {
+        id(parameter): nn.Parameter(_outline_of(parameter), requires_grad=False)
+        for parameter in part.parameters()
+    }
+    for buffer in part.buffers():
+        is_kept = buffer.nbytes < KEPT or not buffer.is_floating_point()
+        memo[id(buffer)] = buffer.detach().cpu().clone() if is_kept else _outline_of(buffer)
     return hollow.hollow_out(copy.deepcopy(part, memo), dtype)
 
 

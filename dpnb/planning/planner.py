@@ -11,7 +11,6 @@ from typing import Any
 import torch
 
 from dpnb.devices import best_device, parse_device
-from dpnb.pipelines.architectures import ARCHITECTURES
 from dpnb.pipelines.pipeline import DiffusionPipeline
 from dpnb.planning.candidates import combinations, offloads, rehearsed, settings
 from dpnb.planning.composition import Course, Courses
@@ -20,7 +19,7 @@ from dpnb.planning.hollow import Hollow
 from dpnb.planning.outline import outline
 from dpnb.planning.residency import DENOISING, Held, Replay, resident
 from dpnb.planning.simulate import Simulation
-from dpnb.planning.table import PlanRow, PlanTable
+from dpnb.planning.table import PlanRow, PlanTable, plan_name
 from dpnb.planning.timeline import StepTimeline
 from dpnb.planning.workload import Workload
 from dpnb.strategies.links import simulated_rate
@@ -65,7 +64,8 @@ def plan(
         batch: pictures at once.
         steps: denoising steps.
         guidance_scale: up to 1 the network sees every latent once instead of twice.
-        dtype: of the weights; the model's own by default, and float16 for an architecture on a GPU.
+        dtype: of the weights; `"auto"` keeps that of a checkpoint. By default a pipeline's own, and
+            else float16 on a GPU and float32 on the CPU.
         device: a card such as `"RTX 3060"`, a profile, `"cuda"`, `"cpu"`, or a simulated link such
             as `"simulated:8GiB/s"`; by default the one at hand, which is measured once.
         approximate: whether plans may change the picture slightly.
@@ -79,10 +79,10 @@ def plan(
     """
     limit = None if budget is None else parse_bytes(budget)
     profile = profile_for(device, model)
-    if dtype is None and isinstance(model, str) and model in ARCHITECTURES:
+    if dtype is None and not isinstance(model, DiffusionPipeline):
         dtype = torch.float16 if profile.is_asynchronous else torch.float32
     hollow = Hollow()
-    pipe = outline(model, hollow, dtype, **options)
+    pipe = outline(model, hollow, None if dtype == "auto" else dtype, **options)
     drawn = workload or Workload(
         height=height, width=width, batch=batch, steps=steps, guidance_scale=guidance_scale
     )
@@ -151,6 +151,13 @@ class Planner:
         reserved = RESERVED if profile.is_asynchronous else 0
         self.budget = profile.memory - reserved if self.limit is None else self.limit
         self.left_out: dict[str, str] = {}
+        self._offloads: list[ModelOffload | SequentialOffload] = []
+        for placement in offloads(profile):
+            obstacle = self.simulation.obstacle(rehearsed(placement))
+            if obstacle is None:
+                self._offloads.append(placement)
+            else:
+                self.left_out[plan_name(frozenset({placement}))] = obstacle
 
     def rank(self, row: PlanRow) -> tuple[bool, float, int, int]:
         """Those that fit by time; the others by memory."""
@@ -165,7 +172,7 @@ class Planner:
             course = courses.of(chosen)
             held = resident(course.steps, course.weights, self.simulation.profile)
             yield self._row(chosen, course, held)
-            for placement in self._placements(course, chosen):
+            for placement in self._placements(course):
                 limit = placement.limit(list(course.weights.networks))
                 replay = Replay(course.weights, limit, self.simulation.profile)
                 yield self._row(chosen | {placement}, course, replay.run(course.steps))
@@ -174,7 +181,7 @@ class Planner:
         effects = (Effect.EXACT, Effect.APPROXIMATE) if self.approximate else (Effect.EXACT,)
         base = courses.of(frozenset())
         for strategy in settings(effects):
-            name = repr(strategy).removesuffix("()")
+            name = plan_name(frozenset({strategy}))
             obstacle = self.simulation.obstacle(strategy)
             if obstacle is not None:
                 self.left_out[name] = obstacle
@@ -206,16 +213,11 @@ class Planner:
             return False
         return True
 
-    def _placements(
-        self, course: Course, chosen: Plan
-    ) -> Iterator[ModelOffload | SequentialOffload]:
-        kinds = offloads(self.simulation.profile)
-        if kinds is None:
-            return
-        whole, sequential = kinds
-        for placement in (whole, sequential, *self._budgeted(sequential, course)):
-            if self.simulation.obstacle(rehearsed(placement)) is None:
-                yield placement
+    def _placements(self, course: Course) -> Iterator[ModelOffload | SequentialOffload]:
+        for placement in self._offloads:
+            yield placement
+            if isinstance(placement, SequentialOffload):
+                yield from self._budgeted(placement, course)
 
     def _budgeted(self, sequential: SequentialOffload, course: Course) -> list[SequentialOffload]:
         """With budgets between the least and the most, and with what the whole budget leaves."""

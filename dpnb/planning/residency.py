@@ -6,7 +6,7 @@ networks that compute, over a link that moves nothing and keeps the time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
@@ -17,7 +17,7 @@ from dpnb.planning.devices import DeviceProfile
 from dpnb.planning.timeline import Boundary, Span, StepTimeline
 from dpnb.strategies.host import Host
 from dpnb.strategies.links import Link, Mark
-from dpnb.strategies.networks import StreamedNetwork
+from dpnb.strategies.networks import StreamedNetwork, Traffic
 from dpnb.strategies.packing import PackedWeights, Views
 from dpnb.strategies.streaming import Streaming
 from dpnb.strategies.units import tensors_of
@@ -72,6 +72,9 @@ class SizedNetwork(StreamedNetwork):
             module: None if weights is None else _sized(weights)
             for module, weights in self.packs.items()
         }
+
+    def _refresh(self, link: Link, traffic: Traffic) -> None:
+        """What is switched on may be another plan by now: the sizes are those of this one."""
 
     def forget(self) -> None:
         """Nothing is known of an order any more, as before a first run."""
@@ -174,20 +177,26 @@ class Weights:
         )
 
 
-def _nbytes(networks: Iterator[nn.Module] | Sequence[nn.Module] | object) -> int:
+def at_rest(host: Host) -> int:
+    """Bytes of weights on the device between two runs, as things are switched now."""
+    if host.link is None:
+        return _nbytes(network for _, network in host.networks())
+    moved = [network for _, network in host.offload_order()]
+    return _nbytes(network for _, network in host.networks() if network not in moved)
+
+
+def _nbytes(networks: Iterable[nn.Module]) -> int:
     storages: dict[int, int] = {}
-    for network in networks:  # type: ignore[attr-defined]
+    for network in networks:
         for tensor in tensors_of(network):
             storage = tensor.untyped_storage()
             storages[storage.data_ptr()] = storage.nbytes()
     return sum(storages.values())
 
 
-def resident(
-    steps: Sequence[StepTimeline], weights: Weights, profile: DeviceProfile
-) -> list[Held]:
+def resident(steps: Sequence[StepTimeline], weights: Weights, profile: DeviceProfile) -> list[Held]:
     """The steps of a run with all weights on the device."""
-    waiting = weights.guests if profile.link is not None else 0
+    waiting = weights.guests if profile.is_asynchronous else 0
     visiting = weights.largest_guest if waiting else 0
     base = weights.resident - waiting
     found, is_first = [], True
@@ -196,9 +205,7 @@ def resident(
         is_first = is_first and step.stage != DENOISING
         waited = moved / profile.link if moved and profile.link else 0.0
         seconds = sum(profile.seconds(span.cost) for span in step.spans) + waited
-        found.append(
-            Held(base + step.peak + (visiting if moved else 0), seconds, waited, moved)
-        )
+        found.append(Held(base + step.peak + (visiting if moved else 0), seconds, waited, moved))
     return found
 
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from dpnb.pipelines.steps import Stage
 from dpnb.planning.devices import DeviceProfile
 from dpnb.planning.hollow import Hollow
 from dpnb.planning.timeline import Observer, StepTimeline
 from dpnb.planning.workload import Workload
-from dpnb.pipelines.steps import Stage
 from dpnb.strategies.strategy import Strategy
 
-TRACED_STEPS = 3
-"""So many denoising steps are run; those that follow are like the last of them."""
+TRACED_STEPS = 4
+"""So many denoising steps are simulated; those that follow are like the last of them."""
 
 
 class Simulation:
@@ -36,6 +36,7 @@ class Simulation:
         self.pipe, self.hollow = pipe, hollow
         self.workload = workload.sized(pipe)
         self.profile = profile
+        pipe.strategies.host.put_away = lambda values: values.clone
 
     def use(self, plan: Iterable[Strategy]) -> None:
         """Switch exactly these strategies on.
@@ -51,27 +52,22 @@ class Simulation:
         with self.hollow:
             return self.pipe.strategies.obstacle(strategy)  # type: ignore[no-any-return]
 
-    def run(self, *, denoises: bool = True, decodes: bool = True) -> list[StepTimeline]:
+    def run(self, denoising: int = TRACED_STEPS) -> list[StepTimeline]:
         """Run with what is switched on.
 
         Args:
-            denoises: else noise is decoded as it is.
-            decodes: else the run is left after denoising.
+            denoising: at the most so many steps; without any, noise is decoded as it is.
 
         Returns:
-            The text stage, some denoising steps, and decoding, as far as they were asked for.
+            The text stage, the denoising steps, and decoding.
         """
         observer = Observer(self.hollow, self.profile)
-        most = min(TRACED_STEPS, self.workload.steps) if denoises else 0
+        most = min(denoising, self.workload.steps)
         seen: list[StepTimeline] = []
         steps = self.pipe.stream(**self.workload.arguments())
         with observer.watching(self.pipe.strategies.host):
             for step in steps:
                 seen.append(observer.take(step.stage.value))
-                is_enough = len(seen) > most and step.stage is not Stage.DECODING
-                if is_enough and not decodes:
-                    break
-                if is_enough:
+                if len(seen) > most and step.stage is not Stage.DECODING:
                     self.pipe._interrupt = True
-            steps.close()
         return seen

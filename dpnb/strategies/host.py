@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from weakref import ref
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dpnb.nn.quantized import needs_its_own_moves, quantization_of
 from dpnb.strategies.guests import Guests
+from dpnb.strategies.parking import park
 
 if TYPE_CHECKING:
     from dpnb.strategies.links import Link
@@ -62,9 +63,11 @@ class Host:
         guests: weights that a strategy looks after by itself; placements leave them alone.
         meeting_place: where tensors are between two components that a device map has parted.
         link: what brings weights to the device, while a placement keeps them on the host.
+        put_away: keeps values that are needed again, and returns what brings them back.
     """
 
     def __init__(self) -> None:
+        self.put_away: Callable[[Tensor], Callable[[], Tensor]] = park
         self._members: list[ref[Any]] = []
         self.guests: list[Guests] = []
         self.link: Link | None = None

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from tempfile import TemporaryFile
 from typing import ClassVar
-from weakref import finalize
 
 import torch
 from torch import Tensor, nn
@@ -94,7 +91,7 @@ class LayerwiseCasting(Strategy):
         dtype = STORAGE_DTYPES[self.storage_dtype]
         for layer in self._layers(host):
             weight = layer.get_parameter("weight")
-            undo.callback(_restore, weight, park(weight.data))
+            undo.callback(_restore, weight, host.put_away(weight.data))
             widening = Widening(weight.dtype)
             weight.data = weight.data.to(dtype)
             undo.callback(layer.register_forward_pre_hook(widening.widen).remove)
@@ -130,33 +127,6 @@ class Widening:
         """After it has computed, or failed to."""
         if self.stored is not None:
             layer.get_parameter("weight").data, self.stored = self.stored, None
-
-
-def park(data: Tensor) -> Callable[[], Tensor]:
-    """Put a tensor's values away: on the host, or from there into a file that nobody else sees.
-
-    Returns:
-        What brings them back, to where they were.
-    """
-    device, dtype, shape = data.device, data.dtype, data.shape
-    if device.type != "cpu":
-        waiting = data.to("cpu")
-        return lambda: waiting.to(device)
-    file = TemporaryFile()  # noqa: SIM115
-    file.truncate(data.nbytes)
-
-    def mapped() -> Tensor:
-        memory = mmap.mmap(file.fileno(), shape.numel() * dtype.itemsize)
-        return torch.frombuffer(memory, dtype=dtype).view(shape)
-
-    def read() -> Tensor:
-        values = mapped().clone()
-        file.close()
-        return values
-
-    mapped().copy_(data)
-    finalize(read, file.close)
-    return read
 
 
 def _restore(weight: nn.Parameter, values: Callable[[], Tensor]) -> None:
