@@ -24,6 +24,8 @@ MAY_IMPORT = {
     "nn": set(),
     "loading": {"emoji"},
     "metering": set(),
+    "planning": {"pipelines", "strategies", "metering", "models", "schedulers", "loading"},
+    "bench": {"planning", "pipelines", "strategies", "metering"},
     "models": {"nn", "loading", "metering"},
     "schedulers": {"loading"},
     "strategies": {"models", "nn"},
@@ -31,7 +33,7 @@ MAY_IMPORT = {
     "emoji": {"models", "schedulers", "pipelines", "loading", "nn"},
     "widgets": {"pipelines", "strategies", "schedulers", "metering"},
     "lab": set(),
-    "cli": {"pipelines", "emoji", "lab"},
+    "cli": {"pipelines", "emoji", "lab", "planning", "bench"},
     "__main__": {"cli"},
     "__init__": {
         "loading",
@@ -41,6 +43,8 @@ MAY_IMPORT = {
         "pipelines",
         "metering",
         "widgets",
+        "planning",
+        "bench",
     },
 }
 

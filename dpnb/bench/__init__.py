@@ -1,0 +1,1 @@
+"""Plans, measured one after another."""

@@ -1,0 +1,154 @@
+"""One plan, measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from dpnb.metering.cuda import CudaMeter
+from dpnb.metering.tensors import TensorMeter
+from dpnb.metering.trace import Trace
+from dpnb.pipelines.recording import record
+from dpnb.pipelines.text_to_image import TextToImagePipeline
+from dpnb.planning.residency import at_rest
+from dpnb.planning.table import PlanRow, plan_name
+from dpnb.planning.workload import Workload
+from dpnb.strategies.plans import plan_from_json, plan_to_json
+from dpnb.strategies.strategy import Plan, StrategyError
+
+OUT_OF_MEMORY = "out of memory"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What a plan has cost.
+
+    Attributes:
+        plan: what was switched on.
+        outcome: `"finished"`, `"out of memory"`, or why it could not be measured.
+        peaks: the most bytes on the device in each stage, weights and all else.
+        seconds: of a whole run, the median of the repeats.
+        seconds_per_step: of a denoising step, the median of all.
+        spread: seconds between the fastest and the slowest run.
+        difference: the largest difference of a value in [0, 1] from the baseline's picture.
+        mean_difference: the mean one.
+        predicted: what was predicted for it, if that was asked for.
+    """
+
+    plan: Plan
+    outcome: str
+    peaks: Mapping[str, int]
+    seconds: float | None = None
+    seconds_per_step: float | None = None
+    spread: float | None = None
+    difference: float | None = None
+    mean_difference: float | None = None
+    predicted: PlanRow | None = None
+
+    @property
+    def name(self) -> str:
+        """The strategies, in words."""
+        return plan_name(self.plan)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has drawn."""
+        return self.outcome == "finished"
+
+    @property
+    def peak(self) -> int:
+        """The most bytes on the device."""
+        return max(self.peaks.values(), default=0)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        predicted = None if self.predicted is None else self.predicted.to_json()
+        plan = plan_to_json(self.plan)
+        return {**values, "plan": plan, "peaks": dict(self.peaks), "predicted": predicted}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Measurement:
+        """What `to_json` has written."""
+        predicted = values["predicted"]
+        return cls(
+            **{
+                **values,
+                "plan": plan_from_json(values["plan"]),
+                "predicted": None if predicted is None else PlanRow.from_json(predicted),
+            }
+        )
+
+
+class Bench:
+    """Measures plans of one pipeline.
+
+    Args:
+        pipe: the pipeline; what is switched on is put back after every plan.
+        workload: what is drawn.
+        repeats: timed runs of each plan, after one that warms up and is metered.
+    """
+
+    def __init__(self, pipe: TextToImagePipeline, workload: Workload, repeats: int) -> None:
+        self.pipe = pipe
+        self.workload = workload.sized(pipe)
+        self.repeats = repeats
+
+    def measure(self, plan: Plan, predicted: PlanRow | None = None) -> tuple[Measurement, Any]:
+        """A plan's cost, and its pictures `[batch, height, width, 3]`; `None` where it failed.
+
+        The difference from a baseline is left open.
+        """
+        before = self.pipe.strategies.active
+        try:
+            self.pipe.strategies.use(plan)
+            return self._run(plan, predicted)
+        except StrategyError as error:
+            return Measurement(plan, str(error), {}, predicted=predicted), None
+        except (torch.cuda.OutOfMemoryError, MemoryError):
+            return Measurement(plan, OUT_OF_MEMORY, {}, predicted=predicted), None
+        finally:
+            self.pipe.strategies.use(before)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    def _run(self, plan: Plan, predicted: PlanRow | None) -> tuple[Measurement, Any]:
+        device = self.pipe._execution_device
+        is_gpu = device.type == "cuda"
+        resting = 0 if is_gpu else at_rest(self.pipe.strategies.host)
+        with record(self.pipe, CudaMeter(device) if is_gpu else TensorMeter()) as metered:
+            images = self._draw()
+        seconds, steps = [], []
+        for _ in range(self.repeats):
+            started = time.perf_counter()
+            with record(self.pipe, "cuda" if is_gpu else "host") as timed:
+                self._draw()
+            seconds.append(time.perf_counter() - started)
+            steps += _step_seconds(timed.trace)
+        summary = {name: stage.peak + resting for name, stage in metered.by_stage().items()}
+        return (
+            Measurement(
+                plan=plan,
+                outcome="finished",
+                peaks=summary,
+                seconds=median(seconds),
+                seconds_per_step=median(steps),
+                spread=max(seconds) - min(seconds),
+                predicted=predicted,
+            ),
+            images,
+        )
+
+    def _draw(self) -> np.ndarray[Any, Any]:
+        images: np.ndarray[Any, Any] = self.pipe(**self.workload.arguments()).images
+        return images
+
+
+def _step_seconds(trace: Trace) -> list[float]:
+    return [step.duration for step in trace.steps if step.stage == "denoising"]
