@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dpnb.bench.report import Report
+    from dpnb.bench.sweep import sweep
     from dpnb.loading.quantization import Quantization
     from dpnb.metering.trace import Trace
     from dpnb.models.autoencoder import AutoencoderKL
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from dpnb.pipelines.stable_diffusion import StableDiffusionPipeline
     from dpnb.pipelines.stable_diffusion_xl import StableDiffusionXLPipeline
     from dpnb.pipelines.steps import Stage, Step
+    from dpnb.planning.devices import DeviceProfile
+    from dpnb.planning.planner import plan
+    from dpnb.planning.table import PlanTable
+    from dpnb.planning.workload import Workload
     from dpnb.schedulers import (
         DDIMScheduler,
         DDPMScheduler,
@@ -98,6 +104,12 @@ _HOMES = {
     "Request": "dpnb.widgets.state",
     "RunPanel": "dpnb.widgets.run_panel",
     "StrategyPanel": "dpnb.widgets.strategy_panel",
+    "DeviceProfile": "dpnb.planning.devices",
+    "PlanTable": "dpnb.planning.table",
+    "Report": "dpnb.bench.report",
+    "Workload": "dpnb.planning.workload",
+    "plan": "dpnb.planning.planner",
+    "sweep": "dpnb.bench.sweep",
     "plan_to_json": "dpnb.strategies.plans",
     "plan_from_json": "dpnb.strategies.plans",
     "plan_to_python": "dpnb.strategies.plans",
@@ -113,6 +125,7 @@ __all__ = [
     "DDPMScheduler",
     "DPMSolverMultistepScheduler",
     "DeviceMap",
+    "DeviceProfile",
     "DiffusionPipeline",
     "EulerAncestralDiscreteScheduler",
     "EulerDiscreteScheduler",
@@ -126,8 +139,10 @@ __all__ = [
     "ModelOffload",
     "OutOfMemoryError",
     "PNDMScheduler",
+    "PlanTable",
     "QKVFusion",
     "Quantization",
+    "Report",
     "Request",
     "RunPanel",
     "SequentialOffload",
@@ -142,15 +157,18 @@ __all__ = [
     "UniPCMultistepScheduler",
     "VaeSlicing",
     "VaeTiling",
+    "Workload",
     "XFormers",
     "__version__",
     "contact_sheet",
     "dashboard",
+    "plan",
     "plan_from_json",
     "plan_to_json",
     "plan_to_python",
     "random_pipeline",
     "record",
+    "sweep",
 ]
 
 

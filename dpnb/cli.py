@@ -1,4 +1,4 @@
-"""The command line: `dpnb draw`, `dpnb demo` and `dpnb lab`, each a few lines over the library."""
+"""The command line: `draw`, `demo`, `plan`, `sweep`, `lab`, each a few lines over the library."""
 
 from __future__ import annotations
 
@@ -155,6 +155,96 @@ def lab(
             out.print(f"The dashboard is at http://127.0.0.1:{port}/ until you press Ctrl+C.")
             sys.exit(open_page(model, port, browser, theme))
         sys.exit(open_lab(folder, model, port, browser))
+
+
+@app.command("plan")
+def plan_command(
+    model: Annotated[str, typer.Argument(help="sd15, sd21, sdxl, a folder or a repository.")],
+    budget: Annotated[str | None, typer.Option(help="Of the device's memory: 8GiB.")] = None,
+    size: Annotated[str | None, typer.Option(help="1024, or width x height: 768x512.")] = None,
+    batch: Annotated[int, typer.Option(help="Pictures at once.")] = 1,
+    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 20,
+    dtype: Annotated[str | None, typer.Option(help="float32, float16, bfloat16 or auto.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help='"RTX 3060", cuda, cpu, simulated:8GiB/s …; the one here.')
+    ] = None,
+    approximate: Annotated[bool, typer.Option(help="Plans may change the picture a bit.")] = False,
+    file: Annotated[Path | None, typer.Option("--out", help="A JSON file for all plans.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Predict which plans fit, and what each costs, without loading a weight."""
+    with errors_as_sentences(debug):
+        from dpnb.planning.planner import plan
+
+        width, height = parse_size(size)
+        with err.status(f"Planning {model} …"):
+            table = plan(
+                model,
+                budget,
+                height=height,
+                width=width,
+                batch=batch,
+                steps=steps,
+                dtype=dtype,
+                device=device,
+                approximate=approximate,
+            )
+        out.print(table)
+        if file is not None:
+            table.save(file)
+        out.print(table.to_python(), highlight=False, markup=False)
+
+
+@app.command("sweep")
+def sweep_command(
+    model: Annotated[str, typer.Argument(help="A folder, a repository, or dpnb/emoji-64.")],
+    folder: Annotated[Path, typer.Option("--out", help="Where the report goes.")] = Path("report"),
+    budget: Annotated[str | None, typer.Option(help="Of the device's memory: 8GiB.")] = None,
+    size: Annotated[str | None, typer.Option(help="1024, or width x height: 768x512.")] = None,
+    batch: Annotated[int, typer.Option(help="Pictures at once.")] = 1,
+    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 20,
+    repeats: Annotated[int, typer.Option(help="Timed runs of each plan.")] = 3,
+    dtype: Annotated[str, typer.Option(help="float32, float16, bfloat16 or auto.")] = "float32",
+    device: DeviceName = None,
+    link: Annotated[
+        str | None, typer.Option(help="Offload over a simulated link: simulated:8GiB/s.")
+    ] = None,
+    approximate: Annotated[bool, typer.Option(help="Plans may change the picture a bit.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Measure every plan beside its prediction; a sweep that was broken off goes on."""
+    with errors_as_sentences(debug):
+        from dpnb.bench.sweep import sweep
+        from dpnb.planning.workload import Workload
+
+        width, height = parse_size(size)
+        pipe = load(model, device, dtype)
+        report = sweep(
+            pipe,
+            workload=Workload(height=height, width=width, batch=batch, steps=steps),
+            budget=budget,
+            device=link,
+            approximate=approximate,
+            repeats=repeats,
+            path=folder / "sweep.json",
+        )
+        out.print(report)
+        names = ", ".join(file.name for file in report.write(folder))
+        out.print(f"Wrote {names} into {folder}/.", highlight=False, soft_wrap=True)
+
+
+def parse_size(size: str | None) -> tuple[int | None, int | None]:
+    """Width and height of `"1024"` or `"768x512"`; `None` is the model's own size.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if size is None:
+        return None, None
+    numbers = size.lower().replace("×", "x").split("x")
+    if len(numbers) > 2 or not all(number.strip().isdecimal() for number in numbers):
+        raise ValueError(f'{size!r} is not a size; write for example "1024" or "768x512".')
+    return int(numbers[0]), int(numbers[-1])
 
 
 def load(model: str, device: str | None, dtype: str) -> Any:

@@ -7,10 +7,10 @@ apart; marks differ in shape as well.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dpnb.bench.measurement import Measurement
-from dpnb.strategies.strategy import Plan, in_order
+from dpnb.planning.names import label
 from dpnb.units import format_bytes
 
 if TYPE_CHECKING:
@@ -34,39 +34,8 @@ MEBIBYTE = 1 << 20
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
-SHORT = {
-    "AttentionSlicing": "slicing",
-    "ChannelsLast": "channels last",
-    "ConditioningCache": "cache",
-    "FreeU": "FreeU",
-    "LayerwiseCasting": "casting",
-    "ModelOffload": "model offload",
-    "QKVFusion": "fused QKV",
-    "SequentialOffload": "streaming",
-    "VaeSlicing": "VAE slicing",
-    "VaeTiling": "VAE tiling",
-    "XFormers": "xFormers",
-}
-
 BARS = 14
 """So many plans at most have bars."""
-
-
-def label(plan: Plan) -> str:
-    """A plan in few words: what is switched on, with what is not the default."""
-    parts = []
-    for strategy in in_order(plan):
-        values = strategy.to_json()
-        name = SHORT.get(values.pop("strategy"), type(strategy).__name__)
-        values.pop("device", None)
-        default = type(strategy)().to_json()
-        given = [_value(key, value) for key, value in values.items() if value != default[key]]
-        parts.append(f"{name} ({', '.join(given)})" if given else name)
-    return " + ".join(parts) or "all resident"
-
-
-def _value(key: str, value: Any) -> str:
-    return key if value is True else str(value)
 
 
 def memory_against_time(report: Report) -> Figure:
@@ -123,6 +92,7 @@ def stages(report: Report) -> Figure:
         )
     axes.set_yticks(list(places), [label(one.plan) for one in shown], fontsize=8)
     axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
     axes.set_xlabel(f"peak memory ({name})")
     axes.set_title(_title(report), fontsize=9, loc="left")
     axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
@@ -180,10 +150,14 @@ def _draw_front(axes: Axes, front: Sequence[Measurement], unit: int, batch: int)
     y = [(one.seconds or 0.0) / batch for one in front]
     axes.step(x, y, where="post", color=BLUE, linewidth=1.2, zorder=2)
     for number, (across, up) in enumerate(zip(x, y, strict=True)):
+        is_crowded = any(
+            abs(other - across) < 0.04 * max(x) and abs(height - up) < 0.08 * max(y)
+            for other, height in zip(x[number + 1 :], y[number + 1 :], strict=True)
+        )
         axes.annotate(
             LETTERS[number % len(LETTERS)],
             (across, up),
-            xytext=(0, -13),
+            xytext=(-10, -3) if is_crowded else (0, -13),
             textcoords="offset points",
             ha="center",
             fontsize=9,

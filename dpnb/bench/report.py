@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dpnb.bench.measurement import Measurement
+from dpnb.planning.names import label
 from dpnb.planning.workload import Workload
 from dpnb.units import format_bytes, format_seconds
 
@@ -134,11 +135,11 @@ class Report:
     def cells(self, one: Measurement) -> tuple[str, ...]:
         """A row as text, in the order of `HEADINGS`."""
         if one.seconds is None or one.spread is None or one.seconds_per_step is None:
-            return (one.name, one.outcome, *("" for _ in HEADINGS[2:]))
+            return (label(one.plan), one.outcome, *("" for _ in HEADINGS[2:]))
         predicted, batch = one.predicted, self.workload.batch
         difference = "" if one.difference is None else f"{one.difference:.1g}"
         return (
-            one.name,
+            label(one.plan),
             format_bytes(one.peak),
             "" if predicted is None else format_bytes(predicted.peak),
             format_seconds(one.seconds / batch),

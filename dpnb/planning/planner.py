@@ -188,7 +188,7 @@ class Planner:
             elif self._gains(base, courses.of(frozenset({strategy}))):
                 yield strategy
             else:
-                self.left_out[name] = "alone it would save neither memory nor time here."
+                self.left_out[name] = "Alone, this saves neither memory nor time here."
 
     def _gains(self, base: Course, course: Course) -> bool:
         """Whether a stage needs less memory or less time."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dpnb.errors import DpnbError
 from dpnb.planning.devices import DeviceProfile
+from dpnb.planning.names import label
 from dpnb.planning.workload import Workload
 from dpnb.strategies.plans import plan_from_json, plan_to_json, plan_to_python
 from dpnb.strategies.strategy import Effect, Plan, in_order
@@ -222,7 +223,7 @@ class PlanTable:
         """A row as text, in the order of `HEADINGS`."""
         stages = (format_bytes(row.peaks[name]) for name in ("text", "denoising", "decoding"))
         return (
-            row.name,
+            label(row.plan),
             "yes" if self.fits(row) else "no",
             format_bytes(row.peak),
             *stages,
@@ -236,7 +237,9 @@ class PlanTable:
             yield self._refusal()
         if len(self.rows) > SHOWN:
             yield f"{len(self.rows) - SHOWN} further plans are in .rows."
-        yield from (f"{name} is left out: {why}" for name, why in self.left_out.items())
+        for why in dict.fromkeys(self.left_out.values()):
+            names = [name for name, reason in self.left_out.items() if reason == why]
+            yield f"Left out: {', '.join(names)}. {why}"
 
     def __rich__(self) -> RenderableType:
         from rich.console import Group

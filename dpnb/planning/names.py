@@ -1,0 +1,38 @@
+"""Plans in few words, for tables and figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dpnb.strategies.strategy import Plan, in_order
+
+SHORT = {
+    "AttentionSlicing": "slicing",
+    "ChannelsLast": "channels last",
+    "ConditioningCache": "cache",
+    "FreeU": "FreeU",
+    "LayerwiseCasting": "casting",
+    "ModelOffload": "model offload",
+    "QKVFusion": "fused QKV",
+    "SequentialOffload": "streaming",
+    "VaeSlicing": "VAE slicing",
+    "VaeTiling": "VAE tiling",
+    "XFormers": "xFormers",
+}
+
+
+def label(plan: Plan) -> str:
+    """A plan in few words: what is switched on, with what is not the default."""
+    parts = []
+    for strategy in in_order(plan):
+        values = strategy.to_json()
+        name = SHORT.get(values.pop("strategy"), type(strategy).__name__)
+        values.pop("device", None)
+        default = type(strategy)().to_json()
+        given = [_value(key, value) for key, value in values.items() if value != default[key]]
+        parts.append(f"{name} ({', '.join(given)})" if given else name)
+    return " + ".join(parts) or "all resident"
+
+
+def _value(key: str, value: Any) -> str:
+    return key if value is True else str(value)
