@@ -1,0 +1,152 @@
+"""Budgets, cards, tables, and what cannot be planned."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rich.console import Console
+
+import dpnb
+from dpnb.planning.devices import DeviceProfile
+from dpnb.planning.planner import plan
+from dpnb.planning.table import PlanError, PlanTable
+from dpnb.strategies.strategy import Effect
+
+CARD = "RTX 3060"
+
+
+@pytest.fixture(scope="module")
+def table() -> PlanTable:
+    return plan("tiny-sd", "1MiB", height=64, width=64, steps=4, device=CARD)
+
+
+def test_the_fastest_that_fits_comes_first(table: PlanTable) -> None:
+    fitting = table.fitting
+    assert 0 < len(fitting) < len(table)
+    assert fitting == table.rows[: len(fitting)]
+    assert [row.seconds for row in fitting] == sorted(row.seconds for row in fitting)
+    assert all(row.peak > table.budget for row in table.rows[len(fitting) :])
+    assert table.best() is table.rows[0]
+
+
+def test_no_two_plans_are_the_same_and_all_are_exact(table: PlanTable) -> None:
+    assert len({row.plan for row in table}) == len(table)
+    assert all(row.is_exact for row in table)
+
+
+def test_plans_may_change_the_picture_if_they_are_allowed_to() -> None:
+    table = plan("tiny-sd", height=64, width=64, steps=2, device=CARD, approximate=True)
+    effects = {strategy.effect for row in table for strategy in row.plan}
+    assert effects == {Effect.EXACT, Effect.APPROXIMATE}
+
+
+def test_an_impossible_budget_names_the_least_that_works_and_its_plan(table: PlanTable) -> None:
+    small = plan("tiny-sd", "1KiB", height=64, width=64, steps=4, device=CARD)
+    assert not small.fitting
+    with pytest.raises(PlanError, match=r"the least that works is .* with SequentialOffload"):
+        small.best()
+    least = small.least.peak
+    enough = plan("tiny-sd", least, height=64, width=64, steps=4, device=CARD)
+    assert enough.best().peak <= least
+
+
+def test_the_best_plan_is_switched_on() -> None:
+    pipe: Any = dpnb.random_pipeline("tiny-sd")
+    table = plan(pipe, "1.5MiB", height=32, width=32, steps=2, device="simulated:8GiB/s")
+    row = table.apply(pipe)
+    assert pipe.strategies.active == row.plan == table.best().plan
+    with pytest.raises(PlanError):
+        plan(pipe, "1KiB", height=32, width=32, steps=2, device="simulated:8GiB/s").apply(pipe)
+    assert pipe.strategies.active == row.plan
+
+
+def test_a_table_survives_json(table: PlanTable, tmp_path: Path) -> None:
+    table.save(tmp_path / "plans.json")
+    assert PlanTable.load(tmp_path / "plans.json") == table
+    with pytest.raises(ValueError, match="not 'dpnb plans 1'"):
+        PlanTable.from_json({"format": "something"})
+
+
+def test_a_table_is_shown(table: PlanTable) -> None:
+    console = Console(width=160, file=io.StringIO())
+    console.print(table)
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "plans fit in 1.00 MiB; predicted" in shown
+    assert "Left out: XFormers" in shown
+    html = table._repr_html_()
+    assert html.count("<tr") == min(len(table), 12) + 1
+    assert "predicted" in html
+
+
+def test_the_python_of_the_best_plan_switches_it_on(table: PlanTable) -> None:
+    pipe: Any = dpnb.random_pipeline("tiny-sd")
+    best = next(row for row in table if row.plan & {dpnb.QKVFusion()} and not row.moved)
+    from dpnb.strategies.plans import plan_to_python
+
+    exec(plan_to_python(best.plan), {"pipe": pipe})
+    assert pipe.strategies.active == best.plan
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"budget": "plenty"}, "'plenty' is not a size"),
+        ({"device": "RTX 3061"}, "the nearest are RTX 3060"),
+        ({"height": 65}, "height is 65; it must be a positive multiple of 8, such as 64"),
+        ({"batch": 0}, "batch is 0; it must be a whole number of at least 1"),
+        ({"steps": 1.5}, "steps is 1.5"),
+        ({"model": "sd16"}, "'sd16' is neither an existing folder nor|sd16"),
+    ],
+)
+def test_mistakes_are_one_sentence(arguments: dict[str, Any], sentence: str) -> None:
+    given = {"model": "tiny-sd", "device": CARD, **arguments}
+    with pytest.raises((ValueError, OSError), match=sentence):
+        plan(given.pop("model"), **given)
+
+
+def test_a_network_cannot_be_planned_for() -> None:
+    with pytest.raises(TypeError, match="Linear cannot be planned for; give a pipeline"):
+        plan(torch.nn.Linear(2, 2), device=CARD)
+
+
+def test_a_slow_link_binds_what_streams() -> None:
+    fast = DeviceProfile.named("RTX 4090")
+    slow = DeviceProfile(**{**vars(fast), "link": 1e6})
+    for profile, bound in ((fast, {"host", "memory", "arithmetic"}), (slow, {"link"})):
+        table = plan("tiny-sd", height=64, width=64, steps=4, device=profile)
+        streamed = [row for row in table if "SequentialOffload()" in map(repr, row.plan)]
+        assert {row.bound_by for row in streamed} <= bound
+
+
+def test_more_budget_is_never_slower() -> None:
+    seconds = [
+        plan("tiny-sdxl", f"{size}KiB", height=64, width=64, steps=4, device="P100").best().seconds
+        for size in (1800, 2500, 4000)
+    ]
+    assert seconds == sorted(seconds, reverse=True)
+
+
+def test_a_full_plan_of_stable_diffusion_xl_takes_little() -> None:
+    code = (
+        "import resource, time, torch, transformers\n"
+        "from dpnb.planning.planner import plan\n"
+        "started = time.process_time()\n"
+        "table = plan('sdxl', '8GiB', height=1024, width=1024, device='RTX 3060')\n"
+        "took = time.process_time() - started\n"
+        "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024\n"
+        "print(len(table), took, peak, table.best().peak)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    count, took, peak, best = map(float, result.stdout.split())
+    assert count >= 20
+    assert best <= 8 << 30
+    assert peak <= 1.5 * (1 << 30)
+    assert took <= 60, "of processor time; three times what two idle cores need"
