@@ -29,7 +29,7 @@ def test_a_card_is_found_by_the_names_that_people_use() -> None:
 
 
 def test_an_unknown_card_names_the_nearest() -> None:
-    with pytest.raises(ValueError, match="'A100' is not .* the nearest are .*A100 80GB"):
+    with pytest.raises(ValueError, match=r"'A100' is not .* the nearest are .*A100 80GB"):
         DeviceProfile.named("A100")
 
 

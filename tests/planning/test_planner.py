@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,22 @@ import torch
 from rich.console import Console
 
 import dpnb
+from dpnb.planning.candidates import settings
 from dpnb.planning.devices import DeviceProfile
 from dpnb.planning.planner import plan
 from dpnb.planning.table import PlanError, PlanTable
-from dpnb.strategies.strategy import Effect
+from dpnb.strategies.placement import SequentialOffload
+from dpnb.strategies.plans import plan_to_python
+from dpnb.strategies.strategy import Effect, Slot
 
 CARD = "RTX 3060"
+
+EXACT = Effect.EXACT
 
 
 @pytest.fixture(scope="module")
 def table() -> PlanTable:
-    return plan("tiny-sd", "1MiB", height=64, width=64, steps=4, device=CARD)
+    return plan("tiny-sd", "1MiB", height=32, width=32, steps=4, device=CARD)
 
 
 def test_the_fastest_that_fits_comes_first(table: PlanTable) -> None:
@@ -41,28 +47,29 @@ def test_no_two_plans_are_the_same_and_all_are_exact(table: PlanTable) -> None:
 
 
 def test_plans_may_change_the_picture_if_they_are_allowed_to() -> None:
-    table = plan("tiny-sd", height=64, width=64, steps=2, device=CARD, approximate=True)
-    effects = {strategy.effect for row in table for strategy in row.plan}
-    assert effects == {Effect.EXACT, Effect.APPROXIMATE}
+    exact, all_of_them = (list(settings(effects)) for effects in ((EXACT,), tuple(Effect)))
+    assert {strategy.effect for strategy in exact} == {EXACT}
+    assert {strategy.effect for strategy in all_of_them} == set(Effect)
 
 
 def test_an_impossible_budget_names_the_least_that_works_and_its_plan(table: PlanTable) -> None:
-    small = plan("tiny-sd", "1KiB", height=64, width=64, steps=4, device=CARD)
+    small = replace(table, budget=1024)
     assert not small.fitting
-    with pytest.raises(PlanError, match=r"the least that works is .* with SequentialOffload"):
+    with pytest.raises(PlanError, match=r"with 1\.00 KiB; the least that works is .* with .*Vae"):
         small.best()
-    least = small.least.peak
-    enough = plan("tiny-sd", least, height=64, width=64, steps=4, device=CARD)
-    assert enough.best().peak <= least
+    least = min(row.peak for row in table)
+    assert replace(table, budget=least).best().peak == least
+    assert "the least that works" in small._repr_html_()
 
 
-def test_the_best_plan_is_switched_on() -> None:
+def test_the_best_plan_is_switched_on(table: PlanTable) -> None:
     pipe: Any = dpnb.random_pipeline("tiny-sd")
-    table = plan(pipe, "1.5MiB", height=32, width=32, steps=2, device="simulated:8GiB/s")
-    row = table.apply(pipe)
-    assert pipe.strategies.active == row.plan == table.best().plan
+    fitting = [row for row in table if not any(s.slot is Slot.PLACEMENT for s in row.plan)]
+    resident = replace(table, rows=tuple(fitting), budget=1 << 30)
+    row = resident.apply(pipe)
+    assert pipe.strategies.active == row.plan == resident.best().plan
     with pytest.raises(PlanError):
-        plan(pipe, "1KiB", height=32, width=32, steps=2, device="simulated:8GiB/s").apply(pipe)
+        replace(resident, budget=1).apply(pipe)
     assert pipe.strategies.active == row.plan
 
 
@@ -74,7 +81,7 @@ def test_a_table_survives_json(table: PlanTable, tmp_path: Path) -> None:
 
 
 def test_a_table_is_shown(table: PlanTable) -> None:
-    console = Console(width=160, file=io.StringIO())
+    console = Console(width=300, file=io.StringIO())
     console.print(table)
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "plans fit in 1.00 MiB; predicted" in shown
@@ -86,9 +93,7 @@ def test_a_table_is_shown(table: PlanTable) -> None:
 
 def test_the_python_of_the_best_plan_switches_it_on(table: PlanTable) -> None:
     pipe: Any = dpnb.random_pipeline("tiny-sd")
-    best = next(row for row in table if row.plan & {dpnb.QKVFusion()} and not row.moved)
-    from dpnb.strategies.plans import plan_to_python
-
+    best = next(row for row in table if row.plan and not row.moved)
     exec(plan_to_python(best.plan), {"pipe": pipe})
     assert pipe.strategies.active == best.plan
 
@@ -116,20 +121,13 @@ def test_a_network_cannot_be_planned_for() -> None:
 
 
 def test_a_slow_link_binds_what_streams() -> None:
-    fast = DeviceProfile.named("RTX 4090")
-    slow = DeviceProfile(**{**vars(fast), "link": 1e6})
-    for profile, bound in ((fast, {"host", "memory", "arithmetic"}), (slow, {"link"})):
-        table = plan("tiny-sd", height=64, width=64, steps=4, device=profile)
-        streamed = [row for row in table if "SequentialOffload()" in map(repr, row.plan)]
-        assert {row.bound_by for row in streamed} <= bound
-
-
-def test_more_budget_is_never_slower() -> None:
-    seconds = [
-        plan("tiny-sdxl", f"{size}KiB", height=64, width=64, steps=4, device="P100").best().seconds
-        for size in (1800, 2500, 4000)
-    ]
-    assert seconds == sorted(seconds, reverse=True)
+    slow = replace(DeviceProfile.named("RTX 4090"), link=1e6)
+    table = plan("dpnb/emoji-64", steps=4, device=slow)
+    streamed = [row for row in table if SequentialOffload() in row.plan]
+    assert {row.bound_by for row in streamed} == {"link"}
+    assert all(row.moved > 1 << 20 for row in streamed)
+    resident = min(row.seconds for row in table if not row.moved)
+    assert all(row.seconds > 10 * resident for row in streamed)
 
 
 def test_a_full_plan_of_stable_diffusion_xl_takes_little() -> None:
@@ -149,4 +147,4 @@ def test_a_full_plan_of_stable_diffusion_xl_takes_little() -> None:
     assert count >= 20
     assert best <= 8 << 30
     assert peak <= 1.5 * (1 << 30)
-    assert took <= 60, "of processor time; three times what two idle cores need"
+    assert took <= 60, "of processor time: three times the 20 s of two idle cores"

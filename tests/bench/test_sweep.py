@@ -1,0 +1,165 @@
+"""Plans, measured one after another."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from torch import nn
+
+import dpnb
+from dpnb.bench.measurement import OUT_OF_MEMORY, Bench
+from dpnb.bench.report import Report
+from dpnb.bench.sweep import sweep
+from dpnb.errors import ComponentError
+from dpnb.planning.workload import Workload
+from dpnb.strategies.strategy import StrategyError
+
+WORKLOAD = Workload(height=32, width=32, steps=2)
+
+PLANS: list[Any] = [
+    dpnb.VaeTiling(),
+    [dpnb.ConditioningCache(), dpnb.QKVFusion()],
+    dpnb.SequentialOffload(device="simulated:8GiB/s"),
+]
+
+
+@pytest.fixture(scope="module")
+def pipe() -> Any:
+    made: Any = dpnb.random_pipeline("tiny-sd")
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def run(pipe: Any, plans: Any = PLANS, **arguments: Any) -> Report:
+    settings = {"repeats": 1, "progress": False, "device": "simulated:8GiB/s", **arguments}
+    return sweep(pipe, plans, WORKLOAD, **settings)
+
+
+@pytest.fixture(scope="module")
+def report(pipe: Any) -> Report:
+    return run(pipe, "all", repeats=2)
+
+
+def test_all_plans_are_measured_beside_their_predictions(report: Report) -> None:
+    assert len(report) >= 15
+    assert report.measurements[0].plan == frozenset()
+    for one in report.finished:
+        assert one.predicted is not None
+        assert one.peaks == one.predicted.peaks
+        assert 0 < (one.seconds_per_step or 0) < (one.seconds or 0)
+        assert (one.difference or 0) < 1e-4
+    assert len(report.finished) == len(report)
+
+
+def test_nothing_on_the_front_is_beaten(report: Report) -> None:
+    front = report.front
+    assert front
+    for one in front:
+        assert not any(o.peak < one.peak and o.seconds < one.seconds for o in report.finished)
+    assert [one.peak for one in front] == sorted(one.peak for one in front)
+
+
+def test_what_was_on_is_on_again(pipe: Any) -> None:
+    with pipe.strategies.using(dpnb.AttentionSlicing()):
+        run(pipe, [dpnb.VaeSlicing()])
+        assert pipe.strategies.active == {dpnb.AttentionSlicing()}
+
+
+def test_a_sweep_that_was_broken_off_goes_on(pipe: Any, tmp_path: Path) -> None:
+    file = tmp_path / "sweep.json"
+    whole = run(pipe, path=file)
+    cut = json.loads(file.read_text())
+    kept = cut["measurements"][:2]
+    file.write_text(json.dumps({**cut, "measurements": kept}))
+    resumed = run(pipe, path=file)
+    assert [one.plan for one in resumed] == [one.plan for one in whole]
+    assert [one.to_json() for one in resumed][:2] == kept
+    assert [one.difference for one in resumed] == [one.difference for one in whole]
+    assert [one.peaks for one in resumed] == [one.peaks for one in whole]
+    assert Report.load(file) == resumed
+
+
+def test_the_file_of_another_sweep_is_left_alone(pipe: Any, tmp_path: Path) -> None:
+    file = tmp_path / "sweep.json"
+    run(pipe, [], path=file)
+    before = file.read_bytes()
+    with pytest.raises(ValueError, match=r"is a sweep of .* 2 steps, and not of .* 3 steps"):
+        sweep(pipe, [], replace(WORKLOAD, steps=3), path=file, device="simulated:8GiB/s")
+    assert file.read_bytes() == before
+
+
+def test_a_plan_that_runs_out_of_memory_is_recorded_and_the_next_one_goes_on(pipe: Any) -> None:
+    def exhaust(module: Any, given: Any) -> None:
+        if pipe.strategies.find(dpnb.VaeSlicing) is not None:
+            raise MemoryError
+
+    handle = pipe.unet.register_forward_pre_hook(exhaust)
+    try:
+        report = run(pipe, [dpnb.VaeSlicing(), dpnb.VaeTiling()])
+    finally:
+        handle.remove()
+    assert [one.outcome for one in report] == ["finished", OUT_OF_MEMORY, "finished"]
+    assert pipe.strategies.active == frozenset()
+
+
+def test_a_plan_that_cannot_be_switched_on_says_why(pipe: Any) -> None:
+    measurement, images = Bench(pipe, WORKLOAD, 1).measure(frozenset({dpnb.AttentionSlicing(99)}))
+    assert "slice_size is 99" in measurement.outcome
+    assert images is None
+
+
+def test_mistakes_are_one_sentence(pipe: Any) -> None:
+    with pytest.raises(StrategyError, match="contradict each other"):
+        run(pipe, [[dpnb.AttentionSlicing(1), dpnb.AttentionSlicing(2)]])
+    with pytest.raises(ValueError, match="repeats is 0"):
+        run(pipe, repeats=0)
+    with pytest.raises(ComponentError, match="not Linear"):
+        run(nn.Linear(1, 1))
+
+
+def test_a_report_is_a_table_figures_and_json(report: Report, tmp_path: Path) -> None:
+    console = Console(width=160, file=io.StringIO())
+    console.print(report)
+    assert "measured" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert report._repr_html_().count("<tr>") == len(report) + 1
+    written = report.write(tmp_path / "report")
+    assert {file.name for file in written} == {
+        "sweep.json",
+        *(
+            f"{name}.{ending}"
+            for name in ("memory-against-time", "stages", "prediction")
+            for ending in ("svg", "png")
+        ),
+    }
+    assert all(file.stat().st_size > 1000 for file in written)
+    assert Report.load(written[0]) == report
+
+
+def test_no_text_of_a_figure_leaves_it(report: Report) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.text import Text
+
+    for name, figure in report.figures().items():
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        box = figure.bbox
+        for text in figure.findobj(Text):
+            if text.get_visible() and text.get_text():
+                extent = text.get_window_extent(canvas.get_renderer())
+                inside = extent.x0 >= box.x0 - 1 and extent.x1 <= box.x1 + 1
+                assert inside, f"{name}: {text.get_text()}"
+
+
+def test_something_else_is_no_report(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("{}")
+    with pytest.raises(ValueError, match="not 'dpnb sweep 1'"):
+        Report.load(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text("nothing")
+    with pytest.raises(ValueError, match="is no JSON"):
+        Report.load(tmp_path / "a.json")

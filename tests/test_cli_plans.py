@@ -1,0 +1,62 @@
+"""`dpnb plan` and `dpnb sweep`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from dpnb.cli import app, parse_size
+from dpnb.planning.table import PlanTable
+
+run = CliRunner()
+
+
+def test_a_plan_is_printed_with_the_python_that_switches_it_on(tmp_path: Path) -> None:
+    file = tmp_path / "plans.json"
+    result = run.invoke(
+        app,
+        [
+            *["plan", "tiny-sd", "--budget", "8GiB", "--size", "32", "--device"],
+            "RTX 3060",
+            f"--out={file}",
+        ],
+    )
+    assert result.exit_code == 0, result.stderr
+    assert "plans fit in" in result.stdout
+    assert "pipe.strategies.use([" in result.stdout
+    assert PlanTable.load(file).workload.width == 32
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--size", "big"], "'big' is not a size"),
+        (["--size", "33"], "positive multiple of 8"),
+        (["--device", "RTX 1"], "is not a card that is known"),
+        (["--device", "RTX 3060", "--budget", "much"], "'much' is not a size"),
+    ],
+)
+def test_mistakes_are_one_sentence(arguments: list[str], sentence: str) -> None:
+    given = arguments if "--device" in arguments else [*arguments, "--device", "RTX 3060"]
+    result = run.invoke(app, ["plan", "tiny-sd", *given])
+    assert result.exit_code == 1
+    assert sentence in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_sweep_writes_its_report(tmp_path: Path) -> None:
+    result = run.invoke(
+        app,
+        ["sweep", "dpnb/emoji-64", "--steps", "1", "--repeats", "1", "--out", str(tmp_path)],
+    )
+    assert result.exit_code == 0, result.stderr
+    assert "memory-against-time.svg" in result.stdout
+    assert (tmp_path / "sweep.json").is_file()
+
+
+def test_sizes_are_one_number_or_two() -> None:
+    assert parse_size(None) == (None, None)
+    assert parse_size("64") == (64, 64)
+    assert parse_size("64x32") == (64, 32)
