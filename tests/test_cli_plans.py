@@ -15,14 +15,8 @@ run = CliRunner()
 
 def test_a_plan_is_printed_with_the_python_that_switches_it_on(tmp_path: Path) -> None:
     file = tmp_path / "plans.json"
-    result = run.invoke(
-        app,
-        [
-            *["plan", "tiny-sd", "--budget", "8GiB", "--size", "32", "--device"],
-            "RTX 3060",
-            f"--out={file}",
-        ],
-    )
+    settings = ["--budget", "8GiB", "--size", "32", "--device", "3060"]
+    result = run.invoke(app, ["plan", "tiny-sd", *settings, "--out", str(file)])
     assert result.exit_code == 0, result.stderr
     assert "plans fit in" in result.stdout
     assert "pipe.strategies.use([" in result.stdout

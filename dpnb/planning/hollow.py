@@ -26,6 +26,17 @@ LOOKS: frozenset[OpOverload] = frozenset(
 """What asks for the value of a tensor."""
 
 
+UNSAID_VIEWS: frozenset[OpOverload] = frozenset(
+    {
+        aten._unsafe_view.default,
+        aten.lift_fresh.default,
+        aten.unsafe_split.Tensor,
+        aten.unsafe_split_with_sizes.default,
+    }
+)
+"""What returns the memory that it is given, without its schema saying so."""
+
+
 class HollowError(DpnbError, RuntimeError):
     """Something decides by a value that is known only once weights are there."""
 
@@ -92,7 +103,7 @@ class Hollow(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if not isinstance(func, OpOverload) or func.is_view:
+        if not isinstance(func, OpOverload) or func.is_view or func in UNSAID_VIEWS:
             return func(*args, **kwargs)
         inputs = list(_tensors((args, kwargs)))
         if not any(self.is_hollow(tensor) for tensor in inputs):

@@ -37,7 +37,7 @@ def test_a_run_holds_byte_for_byte_what_a_real_one_holds(name: str, size: int, d
 
 def test_layouts_are_those_of_real_operations() -> None:
     hollow = Hollow()
-    layer = nn.Conv2d(4, 6, 3, padding=1).to(memory_format=torch.channels_last)
+    layer = nn.Conv2d(4, 6, 3, padding=1)
     x = torch.randn(2, 4, 8, 8).to(memory_format=torch.channels_last)
 
     def compute(x: Tensor) -> list[Tensor]:
@@ -98,3 +98,19 @@ def test_tied_weights_stay_tied_and_buffers_keep_their_values() -> None:
     Hollow().hollow_out(layer)
     assert layer.a.weight.data_ptr() == layer.b.weight.data_ptr()
     assert layer.get_buffer("positions").tolist() == [0, 1, 2]
+
+
+def test_products_of_batches_hold_no_more_than_real_ones() -> None:
+    def highest(x: Tensor, weight: Tensor) -> int:
+        with TensorMeter() as meter:
+            y = x @ weight
+            y = y.split(2)[0] @ weight
+            assert y.numel()
+        peak: int = meter.peak
+        return peak
+
+    hollow = Hollow()
+    expected = highest(torch.ones(4, 3, 5), torch.ones(5, 5))
+    with hollow:
+        found = highest(*(hollow.empty(shape, torch.float32) for shape in ((4, 3, 5), (5, 5))))
+    assert found == expected

@@ -18,7 +18,7 @@ from dpnb.planning.outline import outline
 from dpnb.planning.planner import plan
 from tests.hub_server import HubServer
 
-SIZE = {"height": 32, "width": 32, "steps": 2, "device": "RTX 3060"}
+SIZE: dict[str, Any] = {"height": 32, "width": 32, "steps": 2, "device": "RTX 3060"}
 
 
 @pytest.fixture(scope="module")
