@@ -55,15 +55,14 @@ def memory_against_time(report: Report) -> Figure:
     reach = max((one.peak for one in report.finished), default=1)
     if report.budget < 1.6 * reach:
         axes.axvline(report.budget / unit, color=VERMILION, linestyle="--", linewidth=1.2)
+        is_right = report.budget > 0.7 * reach
         axes.annotate(
             f"budget {format_bytes(report.budget)}",
-            (report.budget / unit, 1.0),
+            (report.budget / unit, 0.02),
             xycoords=("data", "axes fraction"),
-            xytext=(-4, -6),
+            xytext=(-4 if is_right else 4, 0),
             textcoords="offset points",
-            rotation=90,
-            ha="right",
-            va="top",
+            ha="right" if is_right else "left",
             color=VERMILION,
             fontsize=8,
         )
@@ -170,7 +169,7 @@ def _key(figure: Figure, axes: Axes, front: Sequence[Measurement]) -> None:
     """What the letters mean, below."""
     lines = [f"{LETTERS[n % len(LETTERS)]}  {label(one.plan)}" for n, one in enumerate(front)]
     figure.set_figheight(figure.get_figheight() + 0.17 * len(lines))
-    axes.legend(fontsize=8, frameon=False, loc="best")
+    axes.legend(fontsize=8, loc="best", edgecolor="none", framealpha=0.9)
     figure.supxlabel("\n".join(lines), fontsize=8, x=0.02, ha="left", linespacing=1.4)
 
 
