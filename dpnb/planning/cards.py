@@ -53,7 +53,7 @@ def _card(
 
 
 CARDS: Mapping[str, Card] = {
-    "RTX 2060": _card(6, 336, 6.5, 25.8, PCIE_3, TURING),
+    "RTX 2060": _card(6, 336, 6.5, 25.8, PCIE_3, GEFORCE),
     "RTX 2070": _card(8, 448, 7.5, 29.9, PCIE_3, TURING),
     "RTX 2080 Ti": _card(11, 616, 13.4, 53.8, PCIE_3, TURING),
     "RTX 3050": _card(8, 224, 9.1, 18.2, PCIE_4 / 2, GEFORCE),
@@ -65,7 +65,7 @@ CARDS: Mapping[str, Card] = {
     "RTX 4060": _card(8, 272, 15.1, 30.2, PCIE_4 / 2, GEFORCE),
     "RTX 4060 Ti": _card(8, 288, 22.1, 44.1, PCIE_4 / 2, GEFORCE),
     "RTX 4070": _card(12, 504, 29.1, 58.3, PCIE_4, GEFORCE),
-    "RTX 4070 Ti": _card(12, 504, 40.1, 80.2, PCIE_4, ADA),
+    "RTX 4070 Ti": _card(12, 504, 40.1, 80.2, PCIE_4, GEFORCE),
     "RTX 4080": _card(16, 717, 48.7, 97.5, PCIE_4, ADA),
     "RTX 4090": _card(24, 1008, 82.6, 165.2, PCIE_4, ADA),
     "RTX 5080": _card(16, 960, 56.3, 112.6, PCIE_5, BLACKWELL),
