@@ -16,7 +16,7 @@ from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.strategy import Plan, Strategy
 from tests.strategies.pipes import SAMPLES, build, draw, traces, values
 
-WALKS, LENGTH = 17, 100
+WALKS, LENGTH = 16, 100
 SWITCHES_AT_LEAST = 1000
 
 # All weights on the disk are many files; a walk writes few.
@@ -50,7 +50,7 @@ class Walk(RuleBasedStateMachine):
         self.twin: Any = None
         self.plan: set[Strategy] = set()
 
-    @rule(strategies=st.lists(samples, min_size=1, max_size=4))
+    @rule(strategies=st.lists(samples, min_size=3, max_size=6))
     def enable_some(self, strategies: list[Strategy]) -> None:
         """One after the other."""
         for strategy in strategies:
