@@ -8,14 +8,10 @@ import pytest
 from dpnb.metering import host
 from dpnb.metering.host import HostMeter
 from dpnb.metering.machine import MachineMemory
+from tests.metering.memory import occupy
 
 MIB = 2**20
 LITTLE = 4 * MIB
-
-
-def occupy(size: int) -> bytearray:
-    """Memory that is really there."""
-    return bytearray(b"x") * size
 
 
 def test_the_resident_set_rises_and_falls() -> None:

@@ -10,6 +10,9 @@ from dpnb.metering.cuda import CudaMeter
 from dpnb.metering.host import HostMeter
 from dpnb.metering.meter import Meter, meter_for
 from dpnb.metering.tensors import TensorMeter
+from tests.metering.memory import occupy
+
+SIZE = 20_000_000
 
 KINDS = [
     pytest.param(HostMeter, id="host"),
@@ -26,15 +29,13 @@ def test_every_meter_reads_resets_and_is_entered(kind: type[Any]) -> None:
     device = "cuda" if meter.name == "cuda" else "cpu"
     with meter:
         meter.reset_peak()
-        # Larger than what the C library keeps for itself when it is freed.
-        a = torch.ones(10_000_000, device=device)
+        held = occupy(SIZE) if kind is HostMeter else torch.ones(SIZE // 4, device=device)
         reading = meter.read()
-        size = a.nbytes
-        del a
+        del held
         later = meter.read()
     assert before < reading.time < later.time
     assert later.peak >= reading.peak >= reading.current
-    assert later.peak >= later.current + size // 2
+    assert later.peak >= later.current + SIZE // 2
     meter.reset_peak()
     assert meter.read().peak < later.peak
     assert "bytes" in meter.label
