@@ -77,7 +77,10 @@ def _store(
         return {key: tensor.to("cpu") for key, tensor in state.items()}
     from accelerate.utils import OffloadedWeightsLoader, offload_state_dict
 
-    place = Path(folder) / name / path if folder else Path(mkdtemp(prefix=f"dpnb-{name}-"))
+    if folder is not None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    # A folder of its own: what else is in the one that was given stays when this is undone.
+    place = Path(mkdtemp(prefix=f"dpnb-{name}-", dir=folder))
     undo.callback(shutil.rmtree, place, ignore_errors=True)
     offload_state_dict(place, state)
     written: Mapping[str, Tensor] = OffloadedWeightsLoader(save_folder=place)

@@ -47,11 +47,21 @@ def test_weights_on_the_disk_take_no_memory(pipe: Any, tmp_path: Path) -> None:
     before = live_bytes()
     pipe.strategies.enable(DeviceMap("disk", offload_folder=str(tmp_path)))
     assert before - live_bytes() >= 0.98 * total
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(networks(pipe))
+    written = sorted(path.name.rpartition("-")[0] for path in tmp_path.iterdir())
+    assert written == sorted(f"dpnb-{name}" for name in networks(pipe))
     assert torch.equal(draw(pipe), plain)
     pipe.strategies.use([])
     assert live_bytes() == before
-    assert all(not any(path.iterdir()) for path in tmp_path.iterdir() if path.is_dir())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_else_is_in_the_offload_folder_stays(pipe: Any, tmp_path: Path) -> None:
+    pipe.save_pretrained(tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with pipe.strategies.using(DeviceMap("disk", offload_folder=str(tmp_path))):
+        draw(pipe)
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert after == before
 
 
 def test_one_layer_is_in_memory_at_a_time(pipe: Any) -> None:
