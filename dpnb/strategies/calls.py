@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from dpnb.strategies.strategy import StrategyError
 
+Method: TypeAlias = Callable[..., Any]
 Within: TypeAlias = Callable[[str], AbstractContextManager[None]]
 
 
@@ -21,19 +22,31 @@ def intercept(network: nn.Module, within: Within, undo: ExitStack) -> None:
     """Let every call of a public method of `network` take place within `within(name)`.
 
     Args:
+        network: see `replace_methods`.
+        within: is given the method's name.
+        undo: takes the inverse.
+    """
+    replace_methods(network, lambda method, name: _intercepted(method, name, within), undo)
+
+
+def replace_methods(
+    network: nn.Module, wrapped: Callable[[Method, str], Method], undo: ExitStack
+) -> None:
+    """Put something around every public method of `network`.
+
+    Args:
         network: its methods are those of the class that defines `forward` and of classes derived
             from that one.
-        within: is given the method's name.
+        wrapped: a method and its name → what takes its place.
         undo: takes the inverse.
     """
     own = vars(network)
     for name in methods(type(network)):
-        former = own.get(name)
-        own[name] = _intercepted(getattr(network, name), name, within)
-        if former is None:
-            undo.callback(own.pop, name)
+        if name in own:
+            undo.callback(own.__setitem__, name, own[name])
         else:
-            undo.callback(own.__setitem__, name, former)
+            undo.callback(own.pop, name, None)
+        own[name] = wrapped(getattr(network, name), name)
 
 
 def methods(kind: type[nn.Module]) -> Iterator[str]:
@@ -47,7 +60,7 @@ def methods(kind: type[nn.Module]) -> Iterator[str]:
     return iter(names)
 
 
-def _intercepted(method: Callable[..., Any], name: str, within: Within) -> Callable[..., Any]:
+def _intercepted(method: Method, name: str, within: Within) -> Method:
     @wraps(method)
     def call(*args: Any, **kwargs: Any) -> Any:
         with within(name):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dpnb.nn.quantized import plain_tensors
-from dpnb.strategies.calls import methods
+from dpnb.strategies.calls import Method, replace_methods
 from dpnb.strategies.undo import Undo
 
 DISK = "disk"
@@ -126,7 +126,7 @@ def _carry(network: nn.Module, device: torch.device, outside: torch.device, undo
     """Move what the methods of a network are given to `device`, and what they return from there."""
     from accelerate.utils import send_to_device
 
-    def carried(method: Callable[..., Any]) -> Callable[..., Any]:
+    def carried(method: Method, _: str) -> Method:
         @wraps(method)
         def call(*args: Any, **kwargs: Any) -> Any:
             args, kwargs = send_to_device((args, kwargs), device)
@@ -134,14 +134,7 @@ def _carry(network: nn.Module, device: torch.device, outside: torch.device, undo
 
         return call
 
-    own = vars(network)
-    for name in methods(type(network)):
-        former = own.get(name)
-        own[name] = carried(getattr(network, name))
-        if former is None:
-            undo.callback(own.pop, name)
-        else:
-            undo.callback(own.__setitem__, name, former)
+    replace_methods(network, carried, undo)
 
 
 def _move(tensor: Tensor, device: torch.device) -> None:
