@@ -70,22 +70,23 @@ def room_for(sizes: Sequence[int]) -> int:
 
 
 def spread(sizes: Sequence[int], room: int) -> list[int]:
-    """Which units stay in `room` bytes: as many as fit, evenly spread over their order.
+    """Which units stay in `room` bytes: the largest first, those of one size evenly spread.
+
+    The larger a unit, the fewer the positions that it computes as a rule, and the longer the
+    device would wait for it.
 
     Returns:
         Their places in `sizes`, ascending.
     """
-    total, seen, used = max(sum(sizes), 1), 0, 0
-    chosen: set[int] = set()
+    places: dict[int, list[int]] = {}
     for place, size in enumerate(sizes):
-        seen += size
-        if used + size <= room * seen / total:
-            chosen.add(place)
-            used += size
-    for place in sorted(range(len(sizes)), key=lambda place: -sizes[place]):
-        if place not in chosen and used + sizes[place] <= room:
-            chosen.add(place)
-            used += sizes[place]
+        places.setdefault(size, []).append(place)
+    chosen: list[int] = []
+    for size in sorted(places, reverse=True):
+        alike = places[size]
+        count = len(alike) if size == 0 else min(room // size, len(alike))
+        chosen += [alike[(2 * turn + 1) * len(alike) // (2 * count)] for turn in range(count)]
+        room -= count * size
     return sorted(chosen)
 
 
