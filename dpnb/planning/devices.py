@@ -17,6 +17,7 @@ from dpnb.devices import Device, best_device, parse_device
 from dpnb.metering.machine import MachineMemory
 from dpnb.planning.cards import CARDS, Card
 from dpnb.planning.operations import Operation
+from dpnb.strategies.simulated_link import SimulatedLink
 from dpnb.units import format_bytes
 
 HALF = (torch.float16, torch.bfloat16)
@@ -32,6 +33,9 @@ ACHIEVED_LINK = 0.8
 
 GPU_CALL = 9e-6
 """Seconds that the host takes to ask a GPU for one operation, a network's own code included."""
+
+INSTANT = 1e15
+"""Bytes in a second of a link whose copies take only what asking for them takes."""
 
 ROUNDS = 5
 
@@ -74,6 +78,8 @@ class DeviceProfile:
         is_asynchronous: whether the host goes on while the device computes.
         source: where the numbers are from.
         torch_device: where a plan for it computes; as strategies' `device`.
+        transfer: seconds of computing that each copy from the host costs, where the device that
+            computes has to ask for it itself.
     """
 
     name: str
@@ -86,6 +92,7 @@ class DeviceProfile:
     is_asynchronous: bool
     source: str
     torch_device: str | None = None
+    transfer: float = 0.0
 
     @classmethod
     def named(cls, name: str) -> DeviceProfile:
@@ -128,6 +135,7 @@ class DeviceProfile:
             is_asynchronous=is_gpu,
             source="measured here",
             torch_device=str(place) if is_gpu else None,
+            transfer=0.0 if is_gpu else bench.transfer(),
         )
 
     def rate(self, dtype: torch.dtype) -> float:
@@ -224,6 +232,21 @@ class _Bench:
         source = torch.zeros(1 << 28, dtype=torch.uint8).pin_memory()
         target = torch.empty_like(source, device=self.device)
         return source.nbytes / self._seconds(lambda: target.copy_(source, non_blocking=True))
+
+    def transfer(self) -> float:
+        """Of a small copy over a link that only takes the time of one, on a thread of its own."""
+        link = SimulatedLink(INSTANT)
+        source = torch.zeros(1 << 16, dtype=torch.uint8)
+        target = torch.empty_like(source)
+
+        def copy() -> None:
+            for _ in range(10):
+                link.copy(target, source, link.mark(), "a small copy").wait()
+
+        try:
+            return self._seconds(copy) / 10
+        finally:
+            link.close()
 
     def call(self) -> float:
         """Of an operation on next to nothing, within a module."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -116,3 +117,16 @@ def test_planning_leaves_a_pipeline_as_it_is() -> None:
     plan(pipe, height=32, width=32, steps=2, device=LINK)
     assert {id(p): p.data_ptr() for p in pipe.unet.parameters()} == before
     assert pipe.strategies.active == {dpnb.AttentionSlicing()}
+
+
+def test_the_cpu_loses_time_to_every_copy_over_a_simulated_link() -> None:
+    quick = replace(CPU, link=64e9, torch_device=LINK)
+    slow = replace(quick, transfer=1.0)
+    workload = Workload(height=32, width=32, steps=2)
+    before, after = (
+        {row.plan: row.seconds for row in plan("tiny-sd", workload=workload, device=profile)}
+        for profile in (quick, slow)
+    )
+    streamed = frozenset({dpnb.SequentialOffload(device=LINK)})
+    assert after[streamed] - before[streamed] > 3  # the small tensors of three networks, at least
+    assert after[frozenset()] == before[frozenset()]
