@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from dpnb.strategies.conditioning import ConditioningCache
     from dpnb.strategies.device_map import DeviceMap
     from dpnb.strategies.freeu import FreeU
+    from dpnb.strategies.lora import LoRA
     from dpnb.strategies.placement import ModelOffload, SequentialOffload
     from dpnb.strategies.plans import plan_from_json, plan_to_json, plan_to_python
     from dpnb.strategies.presets import PRESETS
@@ -95,6 +96,7 @@ _HOMES = {
     "LayerwiseCasting": "dpnb.strategies.storage",
     "ChannelsLast": "dpnb.strategies.storage",
     "FreeU": "dpnb.strategies.freeu",
+    "LoRA": "dpnb.strategies.lora",
     "VaeSlicing": "dpnb.strategies.vae",
     "VaeTiling": "dpnb.strategies.vae",
     "PRESETS": "dpnb.strategies.presets",
@@ -135,6 +137,7 @@ __all__ = [
     "LCMScheduler",
     "LMSDiscreteScheduler",
     "LayerwiseCasting",
+    "LoRA",
     "MemoryPanel",
     "ModelOffload",
     "OutOfMemoryError",

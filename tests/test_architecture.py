@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "devices": set(),
     "generators": set(),
     "nn": set(),
-    "loading": {"emoji"},
+    "loading": {"emoji", "nn"},
     "metering": set(),
     "planning": {"pipelines", "strategies", "metering", "models", "schedulers", "loading"},
     "bench": {"planning", "pipelines", "strategies", "metering"},

@@ -14,6 +14,7 @@ from dpnb.strategies.attention import AttentionSlicing
 from dpnb.strategies.catalog import CATALOG
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.freeu import FreeU
+from dpnb.strategies.lora import LoRA
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import LayerwiseCasting
@@ -26,6 +27,7 @@ SETTINGS: dict[type[Strategy], list[Strategy]] = {
     AttentionSlicing: [AttentionSlicing(), AttentionSlicing(1)],
     DeviceMap: [DeviceMap("disk"), DeviceMap((("unet.mid_block.resnets.0", "disk"),))],
     FreeU: [FreeU(), FreeU(0, 0.5, 1.2, 0)],
+    LoRA: [LoRA(), LoRA(0.5, ("style",), (2.0,))],
     LayerwiseCasting: [LayerwiseCasting(), LayerwiseCasting("float16")],
     ModelOffload: [ModelOffload(LINK)],
     QKVFusion: [QKVFusion(), QKVFusion(vae=False)],
@@ -34,15 +36,34 @@ SETTINGS: dict[type[Strategy], list[Strategy]] = {
 }
 """Where the default alone will not do."""
 
+ADAPTED = ("to_q", "to_v", "0", "q_proj", "v_proj")
+"""The layers that the adapter of these tests changes; 0 is the last one of attention."""
+
 SAMPLES: list[Strategy] = [s for kind in CATALOG for s in SETTINGS.get(kind, [kind()])]
 """Every strategy of the catalog, with several settings where it has any."""
 
 
 def build(name: str = "tiny-sd") -> Any:
-    """A random pipeline that keeps its progress to itself."""
+    """A random pipeline that keeps its progress to itself, with an adapter that is off."""
     pipe = dpnb.random_pipeline(name)
     pipe.set_progress_bar_config(disable=True)
+    pipe.load_lora_weights(adapter(pipe), "style")
+    pipe.disable_lora()
     return pipe
+
+
+def adapter(pipe: Any, rank: int = 2, seed: int = 0) -> dict[str, Tensor]:
+    """Random low-rank weights for every attention layer of the networks, as peft names them."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors: dict[str, Tensor] = {}
+    for component, network in networks(pipe).items():
+        for name, module in network.named_modules():
+            if isinstance(module, nn.Linear) and name.rpartition(".")[2] in ADAPTED:
+                rows, columns = module.weight.shape
+                prefix = f"{component}.{name}"
+                tensors[f"{prefix}.lora_A.weight"] = torch.randn(rank, columns, generator=generator)
+                tensors[f"{prefix}.lora_B.weight"] = torch.randn(rows, rank, generator=generator)
+    return {name: tensor * 0.1 for name, tensor in tensors.items()}
 
 
 def draw(pipe: Any, steps: int = 2, **arguments: Any) -> Tensor:

@@ -42,7 +42,9 @@ def test_the_samples_are_of_every_strategy() -> None:
 def test_undone_is_undone(strategy: Strategy, name: str, pipe: Any) -> None:
     before, known = traces(pipe), values(pipe)
     pipe.strategies.enable(strategy)
-    assert traces(pipe) != before
+    now = values(pipe)
+    is_as_before = list(now) == list(known) and all(torch.equal(now[k], known[k]) for k in known)
+    assert traces(pipe) != before or not is_as_before
     draw(pipe)
     pipe.strategies.disable(type(strategy))
     assert traces(pipe) == before
