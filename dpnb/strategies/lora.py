@@ -54,7 +54,7 @@ class LoRA(Strategy):
         """See the base class."""
         known = loaded(host)
         if not known:
-            return "No LoRA weights are loaded; load some with pipe.load_lora_weights(...)."
+            return "No LoRA weights are loaded; load some with load_lora_weights first."
         if unknown := [name for name in self.adapters if name not in known]:
             return (
                 f"There is no adapter {', '.join(map(repr, unknown))}; those that are loaded are "
