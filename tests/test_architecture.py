@@ -14,13 +14,15 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "dpnb"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-GROUND = {"errors", "devices", "units", "generators"}
+GROUND = {"errors", "devices", "units", "generators", "processes"}
 
 MAY_IMPORT = {
     "errors": set(),
     "units": set(),
     "devices": set(),
     "generators": set(),
+    "processes": set(),
+    "prompt_file": {"pipelines"},
     "nn": set(),
     "loading": {"emoji", "nn"},
     "metering": set(),
@@ -33,7 +35,7 @@ MAY_IMPORT = {
     "emoji": {"models", "schedulers", "pipelines", "loading", "nn"},
     "widgets": {"pipelines", "strategies", "schedulers", "metering"},
     "lab": set(),
-    "cli": {"pipelines", "emoji", "lab", "planning", "bench"},
+    "cli": {"pipelines", "emoji", "lab", "planning", "bench", "prompt_file"},
     "__main__": {"cli"},
     "__init__": {
         "loading",

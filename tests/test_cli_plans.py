@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from dpnb.cli import app, parse_size
+from dpnb.cli import app
 from dpnb.planning.table import PlanTable
 
 run = CliRunner()
@@ -48,9 +48,3 @@ def test_a_sweep_writes_its_report(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     assert "memory-against-time.svg" in result.stdout
     assert (tmp_path / "sweep.json").is_file()
-
-
-def test_sizes_are_one_number_or_two() -> None:
-    assert parse_size(None) == (None, None)
-    assert parse_size("64") == (64, 64)
-    assert parse_size("64x32") == (64, 32)

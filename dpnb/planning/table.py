@@ -100,6 +100,7 @@ class PlanTable:
         device: that would compute.
         budget: bytes of tensors that the device may hold.
         rows: those that fit by time, then the others by their peaks.
+        approximate: whether plans may change the picture slightly.
         left_out: strategies that are in no plan, and why.
     """
 
@@ -108,6 +109,7 @@ class PlanTable:
     device: DeviceProfile
     budget: int
     rows: tuple[PlanRow, ...]
+    approximate: bool = False
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[PlanRow]:
@@ -171,6 +173,7 @@ class PlanTable:
             "device": asdict(self.device),
             "budget": self.budget,
             "rows": [row.to_json() for row in self.rows],
+            "approximate": self.approximate,
             "left_out": dict(self.left_out),
         }
 
@@ -192,6 +195,7 @@ class PlanTable:
             device=DeviceProfile(**values["device"]),
             budget=values["budget"],
             rows=tuple(PlanRow.from_json(row) for row in values["rows"]),
+            approximate=values["approximate"],
             left_out=values["left_out"],
         )
 
