@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from dpnb.widgets.dashboard import dashboard
     from dpnb.widgets.history_panel import HistoryPanel
     from dpnb.widgets.memory_panel import MemoryPanel
+    from dpnb.widgets.planner_panel import PlannerPanel
     from dpnb.widgets.run_panel import RunPanel
     from dpnb.widgets.state import Request
     from dpnb.widgets.strategy_panel import StrategyPanel
@@ -103,6 +104,7 @@ _HOMES = {
     "dashboard": "dpnb.widgets.dashboard",
     "HistoryPanel": "dpnb.widgets.history_panel",
     "MemoryPanel": "dpnb.widgets.memory_panel",
+    "PlannerPanel": "dpnb.widgets.planner_panel",
     "Request": "dpnb.widgets.state",
     "RunPanel": "dpnb.widgets.run_panel",
     "StrategyPanel": "dpnb.widgets.strategy_panel",
@@ -143,6 +145,7 @@ __all__ = [
     "OutOfMemoryError",
     "PNDMScheduler",
     "PlanTable",
+    "PlannerPanel",
     "QKVFusion",
     "Quantization",
     "Report",

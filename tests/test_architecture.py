@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "strategies": {"models", "nn"},
     "pipelines": {"strategies", "models", "schedulers", "loading", "nn", "metering"},
     "emoji": {"models", "schedulers", "pipelines", "loading", "nn"},
-    "widgets": {"pipelines", "strategies", "schedulers", "metering"},
+    "widgets": {"pipelines", "planning", "strategies", "schedulers", "metering"},
     "lab": set(),
     "cli": {"pipelines", "emoji", "lab", "planning", "bench", "prompt_file"},
     "__main__": {"cli"},

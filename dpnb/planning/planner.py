@@ -98,7 +98,8 @@ def plan(
         height=height, width=width, batch=batch, steps=steps, guidance_scale=guidance_scale
     )
     planner = Planner(Simulation(pipe, hollow, drawn, profile), limit, approximate)
-    return planner.table(_name(model), plans)
+    rows = planner.rows() if plans == "all" else planner.rows_of(plans)
+    return planner.table(name_of(model), rows)
 
 
 def profile_for(device: str | torch.device | DeviceProfile | None, model: Any) -> DeviceProfile:
@@ -138,7 +139,8 @@ def _measured(device: str) -> DeviceProfile:
     return DeviceProfile.measure(device)
 
 
-def _name(model: Any) -> str:
+def name_of(model: Any) -> str:
+    """What to call a model in titles."""
     if isinstance(model, DiffusionPipeline):
         return model.name_or_path or type(model).__name__
     return str(model) if isinstance(model, (str, Path)) else type(model).__name__
@@ -171,23 +173,17 @@ class Planner:
             else:
                 self.left_out[plan_name(frozenset({placement}))] = obstacle
 
-    def table(self, model: str, plans: Literal["all"] | Iterable[Plan]) -> PlanTable:
-        """Plans in order, for a model of this name."""
-        rows = list(self.rows() if plans == "all" else self.rows_of(plans))
+    def table(self, model: str, rows: Iterable[PlanRow]) -> PlanTable:
+        """Rows of this planner in order."""
         return PlanTable(
             model=model,
             workload=self.simulation.workload,
             device=self.simulation.profile,
             budget=self.budget,
-            rows=tuple(sorted(rows, key=self.rank)),
+            rows=tuple(rows),
             approximate=self.approximate,
             left_out=self.left_out,
-        )
-
-    def rank(self, row: PlanRow) -> tuple[bool, float, int, int]:
-        """Those that fit by time; the others by memory."""
-        fits = row.peak <= self.budget
-        return not fits, row.seconds if fits else row.peak, row.peak, len(row.plan)
+        ).within(self.budget)
 
     def rows(self) -> Iterator[PlanRow]:
         """Every plan with its prediction."""

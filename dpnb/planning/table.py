@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -128,9 +128,31 @@ class PlanTable:
         return tuple(row for row in self.rows if self.fits(row))
 
     @property
+    def front(self) -> tuple[PlanRow, ...]:
+        """The plans that none beats both in memory and in time, by memory."""
+        found: list[PlanRow] = []
+        for row in sorted(self.rows, key=lambda row: (row.peak, row.seconds, len(row.plan))):
+            if not found or row.seconds < found[-1].seconds:
+                found.append(row)
+        return tuple(found)
+
+    @property
     def least(self) -> PlanRow:
         """The plan that needs least."""
         return min(self.rows, key=lambda row: (row.peak, row.seconds))
+
+    def within(self, budget: int) -> PlanTable:
+        """The same plans in the order that suits another budget.
+
+        Args:
+            budget: bytes of tensors that the device may hold.
+        """
+
+        def rank(row: PlanRow) -> tuple[bool, float, int, int]:
+            fits = row.peak <= budget
+            return not fits, row.seconds if fits else row.peak, row.peak, len(row.plan)
+
+        return replace(self, budget=budget, rows=tuple(sorted(self.rows, key=rank)))
 
     def best(self) -> PlanRow:
         """The fastest plan that stays within the budget.

@@ -174,6 +174,11 @@ class Session:
 
     # --- runs ---
 
+    @property
+    def is_drawing(self) -> bool:
+        """Whether a run of these networks goes on or is about to begin."""
+        return self._witness.is_busy or self.pipe.strategies.is_running
+
     def start(self, request: Request) -> Job:
         """Begin to draw, on a thread of its own.
 
