@@ -137,7 +137,7 @@ def demo(
     device: DeviceName = None,
     debug: Debug = False,
 ) -> None:
-    """Draw two dozen prompts with the model that is part of the package."""
+    """Draw two dozen prompts with the model inside the package, and measure its switches."""
     with errors_as_sentences(debug):
         from dpnb.emoji import PROMPTS
         from dpnb.pipelines.contact_sheet import contact_sheet
@@ -160,6 +160,24 @@ def demo(
         )
         size = format_bytes(sum(f.stat().st_size for f in folder.iterdir()))
         out.print(f"They are in {folder}/ ({size}); sheet.png shows them all.", highlight=False)
+        sweep_demo(pipe, folder / "report")
+
+
+def sweep_demo(pipe: Any, folder: Path) -> None:
+    """Measure what some switches cost, and write a table and figures of it."""
+    from dpnb.bench.demo import LINK, demo_sweep
+
+    where = f", offloading over a link that is simulated ({LINK})"
+    out.print(
+        f"Now some switches are measured{where if pipe.device.type == 'cpu' else ''}.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    report = demo_sweep(pipe, DEMO_STEPS // 2)
+    out.print(report)
+    report.write(folder)
+    name = f"{folder}/memory-against-time.png"
+    out.print(f"{name} shows them, beside other figures.", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dpnb.bench.measurement import Measurement
+from dpnb.planning.columns import table_of
 from dpnb.planning.names import label
 from dpnb.planning.table import PlanTable
 from dpnb.planning.workload import Workload
@@ -18,11 +19,20 @@ from dpnb.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderResult
 
 FORMAT = "dpnb sweep 2"
 
-HEADINGS = ("Plan", "Peak", "Predicted", "Picture", "Predicted", "Spread", "Step", "Difference")
+HEADINGS = (
+    "Plan",
+    "Peak",
+    "predicted",
+    "Picture",
+    "predicted",
+    "Spread",
+    "Step",
+    "Difference",
+)
 
 
 @dataclass(frozen=True)
@@ -166,16 +176,15 @@ class Report:
     def _caption(self) -> str:
         return f"{self.model}, {self.workload.describe()}, on {self.device}: measured"
 
-    def __rich__(self) -> RenderableType:
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(title=Text(self._caption()), title_justify="left")
-        for number, heading in enumerate(HEADINGS):
-            table.add_column(heading, justify="right" if number else "left")
-        for one in self.measurements:
-            table.add_row(*(Text(cell) for cell in self.cells(one)))
-        return table
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield table_of(
+            self._caption(),
+            HEADINGS,
+            [(self.cells(one), one.peak > self.budget) for one in self.measurements],
+            width=options.max_width,
+            words=("Plan",),
+            spare=("Spread", "Step"),
+        )
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{heading}</th>" for heading in HEADINGS)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dpnb.errors import DpnbError
+from dpnb.planning.columns import table_of
 from dpnb.planning.devices import DeviceProfile
 from dpnb.planning.names import label
 from dpnb.planning.workload import Workload
@@ -18,7 +19,7 @@ from dpnb.strategies.strategy import Effect, Plan, in_order
 from dpnb.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderResult
 
     from dpnb.pipelines.pipeline import DiffusionPipeline
 
@@ -267,18 +268,16 @@ class PlanTable:
             names = [name for name, reason in self.left_out.items() if reason == why]
             yield f"Left out: {', '.join(names)}. {why}"
 
-    def __rich__(self) -> RenderableType:
-        from rich.console import Group
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(title=Text(self._caption()), title_justify="left")
-        for number, heading in enumerate(HEADINGS):
-            table.add_column(heading, justify="right" if 1 < number < 8 else "left")
-        for row in self.rows[:SHOWN]:
-            style = None if self.fits(row) else "dim"
-            table.add_row(*(Text(cell) for cell in self.cells(row)), style=style)
-        return Group(table, *(Text(remark) for remark in self._remarks()))
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield table_of(
+            self._caption(),
+            HEADINGS,
+            [(self.cells(row), not self.fits(row)) for row in self.rows[:SHOWN]],
+            width=options.max_width,
+            words=("Plan", "Fits", "Bound by"),
+            spare=("Text", "Denoising", "Decoding"),
+        )
+        yield from self._remarks()
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{heading}</th>" for heading in HEADINGS)
