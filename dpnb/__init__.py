@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from dpnb.loading.quantization import Quantization
     from dpnb.metering.trace import Trace
     from dpnb.models.autoencoder import AutoencoderKL
+    from dpnb.models.flux import FluxTransformer2DModel
     from dpnb.models.unet import UNet2DConditionModel
     from dpnb.models.unet_2d import UNet2DModel
     from dpnb.pipelines.architectures import random_pipeline
     from dpnb.pipelines.contact_sheet import contact_sheet
+    from dpnb.pipelines.flux import FluxPipeline
     from dpnb.pipelines.pipeline import DiffusionPipeline
     from dpnb.pipelines.recording import record
     from dpnb.pipelines.stable_diffusion import StableDiffusionPipeline
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
         DPMSolverMultistepScheduler,
         EulerAncestralDiscreteScheduler,
         EulerDiscreteScheduler,
+        FlowMatchEulerDiscreteScheduler,
         HeunDiscreteScheduler,
         LCMScheduler,
         LMSDiscreteScheduler,
@@ -64,9 +67,11 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AutoencoderKL": "dpnb.models.autoencoder",
+    "FluxTransformer2DModel": "dpnb.models.flux",
     "UNet2DConditionModel": "dpnb.models.unet",
     "UNet2DModel": "dpnb.models.unet_2d",
     "DiffusionPipeline": "dpnb.pipelines.pipeline",
+    "FluxPipeline": "dpnb.pipelines.flux",
     "StableDiffusionPipeline": "dpnb.pipelines.stable_diffusion",
     "StableDiffusionXLPipeline": "dpnb.pipelines.stable_diffusion_xl",
     "Stage": "dpnb.pipelines.steps",
@@ -80,6 +85,7 @@ _HOMES = {
     "DPMSolverMultistepScheduler": "dpnb.schedulers",
     "EulerAncestralDiscreteScheduler": "dpnb.schedulers",
     "EulerDiscreteScheduler": "dpnb.schedulers",
+    "FlowMatchEulerDiscreteScheduler": "dpnb.schedulers",
     "HeunDiscreteScheduler": "dpnb.schedulers",
     "LCMScheduler": "dpnb.schedulers",
     "LMSDiscreteScheduler": "dpnb.schedulers",
@@ -133,6 +139,9 @@ __all__ = [
     "DiffusionPipeline",
     "EulerAncestralDiscreteScheduler",
     "EulerDiscreteScheduler",
+    "FlowMatchEulerDiscreteScheduler",
+    "FluxPipeline",
+    "FluxTransformer2DModel",
     "FreeU",
     "HeunDiscreteScheduler",
     "HistoryPanel",

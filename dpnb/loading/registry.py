@@ -23,6 +23,7 @@ CUSTOM_PACKAGE = "_dpnb_custom_"
 
 MODELS: Mapping[str, str] = {
     "AutoencoderKL": "dpnb.models.autoencoder",
+    "FluxTransformer2DModel": "dpnb.models.flux",
     "UNet2DConditionModel": "dpnb.models.unet",
     "UNet2DModel": "dpnb.models.unet_2d",
 }
@@ -33,6 +34,7 @@ SCHEDULERS: Mapping[str, str] = {
     "DPMSolverMultistepScheduler": "dpnb.schedulers.dpm_solver",
     "EulerAncestralDiscreteScheduler": "dpnb.schedulers.euler_ancestral",
     "EulerDiscreteScheduler": "dpnb.schedulers.euler",
+    "FlowMatchEulerDiscreteScheduler": "dpnb.schedulers.flow_match",
     "HeunDiscreteScheduler": "dpnb.schedulers.heun",
     "LCMScheduler": "dpnb.schedulers.lcm",
     "LMSDiscreteScheduler": "dpnb.schedulers.lms",
@@ -42,6 +44,7 @@ SCHEDULERS: Mapping[str, str] = {
 
 PIPELINES: Mapping[str, str] = {
     "DiffusionPipeline": "dpnb.pipelines.pipeline",
+    "FluxPipeline": "dpnb.pipelines.flux",
     "StableDiffusionPipeline": "dpnb.pipelines.stable_diffusion",
     "StableDiffusionXLPipeline": "dpnb.pipelines.stable_diffusion_xl",
 }

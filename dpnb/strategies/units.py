@@ -8,6 +8,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from dpnb.nn.quantized import plain_tensors
+from dpnb.nn.whole import Whole
 
 SMALL = 1 << 16
 """Tensors of fewer bytes stay on the device: a copy takes longer to begin than to make."""
@@ -18,8 +19,9 @@ LISTS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
 def units(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
     """The units of a network with their names, in the order in which they are registered.
 
-    A unit is a module that contains at most one block; blocks are items of lists that have
-    children of their own. What contains more is divided, and its own tensors are one more unit.
+    A unit is a module that contains at most one block, or says that it is whole; blocks are items
+    of lists that have children of their own. What contains more is divided, and its own tensors are
+    one more unit.
 
     Args:
         module: the network, or a part of it.
@@ -101,7 +103,9 @@ def _tensors(module: nn.Module, *, recurse: bool) -> Iterator[Tensor]:
 
 
 def _count_blocks(module: nn.Module) -> int:
-    """Blocks in the lists of a module, not counting those inside of another block."""
+    """Blocks in the lists of a module, not counting those inside of another; none in a whole."""
+    if isinstance(module, Whole):
+        return 0
     if isinstance(module, LISTS):
         return sum(1 for child in module.children() if next(child.children(), None) is not None)
     return sum(_count_blocks(child) for child in module.children())
