@@ -1,27 +1,25 @@
 """The public architectures, and pipelines that have their shape and random weights.
 
-Sources: the configurations of stable-diffusion-v1-5, stable-diffusion-2-1 and
-stable-diffusion-xl-base-1.0.
+Sources: the configurations of stable-diffusion-v1-5, stable-diffusion-2-1,
+stable-diffusion-xl-base-1.0, FLUX.1-schnell and FLUX.1-dev.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from dpnb.devices import parse_dtype
 from dpnb.loading.registry import resolve
+from dpnb.pipelines.text_parts import Complete, Settings, text_parts
 
 if TYPE_CHECKING:
     from dpnb.pipelines.text_to_image import TextToImagePipeline
-
-Settings = Mapping[str, Any]
-Complete: TypeAlias = Callable[[nn.Module], object]
 
 STABLE_DIFFUSION_BETAS = {
     "beta_start": 0.00085,
@@ -92,6 +90,38 @@ XL_BLOCKS: Settings = {
 }
 
 
+T5_XXL: Settings = {
+    "vocab_size": 32128,
+    "d_model": 4096,
+    "d_kv": 64,
+    "d_ff": 10240,
+    "num_layers": 24,
+    "num_heads": 64,
+    "feed_forward_proj": "gated-gelu",
+}
+
+TINY_T5: Settings = {
+    "vocab_size": 100,
+    "d_model": 24,
+    "d_kv": 8,
+    "d_ff": 32,
+    "num_layers": 1,
+    "num_heads": 2,
+    "feed_forward_proj": "gated-gelu",
+}
+
+FLUX_VAE: Settings = {
+    **VAE,
+    "sample_size": 1024,
+    "latent_channels": 16,
+    "scaling_factor": 0.3611,
+    "shift_factor": 0.1159,
+    "use_quant_conv": False,
+    "use_post_quant_conv": False,
+}
+
+FLUX_SCHEDULER = "FlowMatchEulerDiscreteScheduler"
+
 XL_SCHEDULER = (
     "EulerDiscreteScheduler",
     {**STABLE_DIFFUSION_BETAS, "timestep_spacing": "leading"},
@@ -104,15 +134,27 @@ class Architecture:
 
     Args:
         pipeline: the name of its pipeline class.
+        text_encoders: class and settings of each text encoder.
         scheduler: the name of its scheduler class, and its settings.
-        text_encoders: of each text encoder; the last of several has a projection.
+        unet: of its UNet, if it has one.
+        transformer: of its transformer, if it has one.
     """
 
     pipeline: str
-    unet: Settings
     vae: Settings
-    text_encoders: tuple[Settings, ...]
+    text_encoders: tuple[tuple[str, Settings], ...]
     scheduler: tuple[str, Settings]
+    unet: Settings = field(default_factory=dict)
+    transformer: Settings = field(default_factory=dict)
+
+    def networks(self) -> dict[str, tuple[str, Settings]]:
+        """Class and settings of every network of ours, by component."""
+        known = {
+            "unet": ("UNet2DConditionModel", self.unet),
+            "transformer": ("FluxTransformer2DModel", self.transformer),
+            "vae": ("AutoencoderKL", self.vae),
+        }
+        return {name: network for name, network in known.items() if network[1]}
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {
@@ -120,7 +162,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         pipeline="StableDiffusionPipeline",
         unet={"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8},
         vae=VAE,
-        text_encoders=(CLIP_L,),
+        text_encoders=(("CLIPTextModel", CLIP_L),),
         scheduler=(
             "PNDMScheduler",
             {**STABLE_DIFFUSION_BETAS, "skip_prk_steps": True, "set_alpha_to_one": False},
@@ -136,7 +178,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
             "upcast_attention": True,
         },
         vae={**VAE, "sample_size": 768},
-        text_encoders=(OPEN_CLIP_H,),
+        text_encoders=(("CLIPTextModel", OPEN_CLIP_H),),
         scheduler=(
             "DDIMScheduler",
             {
@@ -160,8 +202,22 @@ ARCHITECTURES: Mapping[str, Architecture] = {
             "projection_class_embeddings_input_dim": 2816,
         },
         vae={**VAE, "sample_size": 1024, "scaling_factor": 0.13025},
-        text_encoders=(CLIP_L, OPEN_CLIP_G),
+        text_encoders=(("CLIPTextModel", CLIP_L), ("CLIPTextModelWithProjection", OPEN_CLIP_G)),
         scheduler=XL_SCHEDULER,
+    ),
+    "flux-schnell": Architecture(
+        pipeline="FluxPipeline",
+        transformer={"guidance_embeds": False},
+        vae=FLUX_VAE,
+        text_encoders=(("CLIPTextModel", CLIP_L), ("T5EncoderModel", T5_XXL)),
+        scheduler=(FLUX_SCHEDULER, {"shift": 1.0}),
+    ),
+    "flux-dev": Architecture(
+        pipeline="FluxPipeline",
+        transformer={"guidance_embeds": True},
+        vae=FLUX_VAE,
+        text_encoders=(("CLIPTextModel", CLIP_L), ("T5EncoderModel", T5_XXL)),
+        scheduler=(FLUX_SCHEDULER, {"shift": 3.0, "use_dynamic_shifting": True}),
     ),
     "tiny-sd": Architecture(
         pipeline="StableDiffusionPipeline",
@@ -176,7 +232,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
             "norm_num_groups": 8,
         },
         vae=TINY_VAE,
-        text_encoders=(TINY_CLIP,),
+        text_encoders=(("CLIPTextModel", TINY_CLIP),),
         scheduler=("DDIMScheduler", {**STABLE_DIFFUSION_BETAS, "clip_sample": False}),
     ),
     "tiny-sdxl": Architecture(
@@ -197,8 +253,28 @@ ARCHITECTURES: Mapping[str, Architecture] = {
             "projection_class_embeddings_input_dim": 80,
         },
         vae={**TINY_VAE, "scaling_factor": 0.13025},
-        text_encoders=(TINY_CLIP, {**TINY_CLIP, "hidden_act": "gelu"}),
+        text_encoders=(
+            ("CLIPTextModel", TINY_CLIP),
+            ("CLIPTextModelWithProjection", {**TINY_CLIP, "hidden_act": "gelu"}),
+        ),
         scheduler=XL_SCHEDULER,
+    ),
+    "tiny-flux": Architecture(
+        pipeline="FluxPipeline",
+        transformer={
+            "in_channels": 16,
+            "num_layers": 1,
+            "num_single_layers": 2,
+            "attention_head_dim": 16,
+            "num_attention_heads": 2,
+            "joint_attention_dim": 24,
+            "pooled_projection_dim": 32,
+            "guidance_embeds": True,
+            "axes_dims_rope": (4, 6, 6),
+        },
+        vae={**FLUX_VAE, **TINY_VAE, "latent_channels": 4},
+        text_encoders=(("CLIPTextModel", TINY_CLIP), ("T5EncoderModel", TINY_T5)),
+        scheduler=(FLUX_SCHEDULER, {"shift": 3.0, "use_dynamic_shifting": True}),
     ),
 }
 
@@ -238,19 +314,15 @@ def assemble(architecture: str, complete: Complete) -> TextToImagePipeline:
         )
     parts: dict[str, Any] = {"scheduler": resolve("diffusers", shape.scheduler[0])}
     parts["scheduler"] = parts["scheduler"](**shape.scheduler[1])
-    for name, class_name, settings in (
-        ("unet", "UNet2DConditionModel", shape.unet),
-        ("vae", "AutoencoderKL", shape.vae),
-    ):
+    for name, (class_name, settings) in shape.networks().items():
         model: Any = resolve("diffusers", class_name)
         with torch.device("meta"):
             parts[name] = model(**settings)
         complete(parts[name])
-    for index, settings in enumerate(shape.text_encoders):
+    for index, (class_name, settings) in enumerate(shape.text_encoders):
         suffix = "" if index == 0 else f"_{index + 1}"
-        parts[f"tokenizer{suffix}"], parts[f"text_encoder{suffix}"] = _text(
-            settings, complete, projects=index > 0
-        )
+        tokenizer, encoder = text_parts(class_name, settings, complete)
+        parts[f"tokenizer{suffix}"], parts[f"text_encoder{suffix}"] = tokenizer, encoder
     pipeline: Any = resolve("diffusers", shape.pipeline)
     if shape.pipeline == "StableDiffusionPipeline":
         parts["requires_safety_checker"] = False
@@ -272,33 +344,3 @@ def fill(module: nn.Module, dtype: torch.dtype, generator: torch.Generator) -> N
                 value.fill_(1.0 if name == "weight" else 0.0)
             setattr(owner, name, nn.Parameter(value, requires_grad=False))
     module.eval()
-
-
-def _text(settings: Settings, complete: Complete, *, projects: bool) -> tuple[Any, Any]:
-    """A tokenizer that spells words out, and a text encoder of the shape of `settings`."""
-    from accelerate import init_empty_weights
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
-
-    size = settings.get("vocab_size", 49408)
-    tokenizer = spelling_tokenizer(size)
-    config = CLIPTextConfig(
-        **settings, bos_token_id=size - 2, eos_token_id=size - 1, pad_token_id=size - 1
-    )
-    with init_empty_weights(include_buffers=False):
-        encoder = (CLIPTextModelWithProjection if projects else CLIPTextModel)(config)
-    complete(encoder)
-    return tokenizer, encoder
-
-
-def spelling_tokenizer(size: int) -> Any:
-    """CLIP's tokenizer without merges: every byte is a token, the last two mark start and end."""
-    from transformers import CLIPTokenizer
-    from transformers.convert_slow_tokenizer import bytes_to_unicode
-
-    letters = list(bytes_to_unicode().values())
-    tokens = [*letters, *(f"{letter}</w>" for letter in letters)]
-    vocabulary = {token: index for index, token in enumerate(tokens)}
-    vocabulary |= {"<|startoftext|>": size - 2, "<|endoftext|>": size - 1}
-    return CLIPTokenizer(
-        vocab=vocabulary, merges=[], model_max_length=77, pad_token="<|endoftext|>"
-    )

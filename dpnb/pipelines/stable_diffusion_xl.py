@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -12,8 +11,8 @@ from torch import Tensor
 
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
-from dpnb.nn.widened import widened
 from dpnb.pipelines.arguments import Arguments, Prompt, takes
+from dpnb.pipelines.decoding import pictures_of
 from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.images import deliver
 from dpnb.pipelines.prompts import as_list, hidden_states, repeat_each, tokenize
@@ -307,24 +306,9 @@ class StableDiffusionXLPipeline(TextToImagePipeline):
         """See the base class."""
         images: Any = latents
         if arguments.output_type != "latent":
-            images = deliver(self._decode(latents), arguments.output_type)
+            images = deliver(pictures_of(self.vae, latents), arguments.output_type)
         output = StableDiffusionXLPipelineOutput(images)
         return output if arguments.return_dict else tuple(output)
-
-    def _decode(self, latents: Tensor) -> Tensor:
-        """Pictures in [-1, 1]; in float32 where the autoencoder overflows in float16."""
-        config, dtype = self.vae.config, self.vae.dtype
-        widens = dtype == torch.float16 and config.force_upcast
-        latents = latents.to(torch.float32 if widens else dtype) / config.scaling_factor
-        if config.latents_mean is not None and config.latents_std is not None:
-            mean, std = (
-                torch.tensor(values, device=latents.device, dtype=latents.dtype)[:, None, None]
-                for values in (config.latents_mean, config.latents_std)
-            )
-            latents = latents * std + mean
-        with widened(self.vae, torch.float32) if widens else nullcontext():
-            pictures: Tensor = self.vae.decode(latents).sample
-        return pictures
 
     def _encode(
         self, texts: list[str], texts_2: str | list[str], device: torch.device, skip: int | None

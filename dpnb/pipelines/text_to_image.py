@@ -1,4 +1,4 @@
-"""What Stable Diffusion and Stable Diffusion XL share: the course of a run."""
+"""What pipelines that draw from words share: the course of a run."""
 
 from __future__ import annotations
 
@@ -48,6 +48,11 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         return self.vae.scale
 
     @property
+    def size_unit(self) -> int:
+        """Height and width of pictures are multiples of it, in pixels."""
+        return max(self.vae_scale_factor, 8)
+
+    @property
     def guidance_scale(self) -> float:
         """Of the present or last run."""
         return self._guidance_scale
@@ -94,11 +99,35 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
 
     @abstractmethod
     def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
-        """The network's prediction for `latents` `[batch, channels, h, w]` at timestep `t`."""
+        """The network's prediction for `latents`, as `prepare_latents` lays them out, at `t`."""
 
     @abstractmethod
     def decode_latents(self, latents: Tensor, arguments: Any) -> Any:
-        """The pipeline's output for final latents `[batch, channels, h, w]`."""
+        """The pipeline's output for final latents, as `prepare_latents` lays them out."""
+
+    def lay_out(self, arguments: Any, device: torch.device) -> tuple[Tensor, int]:
+        """Prepare the scheduler for a run; its timesteps, and how many steps a person counts."""
+        return set_timesteps(
+            self.scheduler,
+            arguments.num_inference_steps,
+            device,
+            arguments.timesteps,
+            arguments.sigmas,
+        )
+
+    def further_conditions(self, arguments: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What the prediction is conditioned on beside `tensors`: the prompt, the first latents."""
+        if self.unet.config.time_cond_proj_dim is None:
+            return {}
+        return {"timestep_cond": self._guidance_condition(tensors["latents"])}
+
+    def told(self, timesteps: Tensor, latents: Tensor) -> Tensor:
+        """What the network is given for `timesteps`, whose shape is kept, beside `latents`."""
+        return timesteps
+
+    def as_maps(self, latents: Tensor, arguments: Any) -> Tensor:
+        """Latents of a run as feature maps, `[batch, channels, h, w]`, for whoever looks on."""
+        return latents
 
     def before_step(self, index: int, total: int) -> None:
         """Denoising step `index` of `total` comes next."""
@@ -115,7 +144,11 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         return height * self.vae_scale_factor, width * self.vae_scale_factor
 
     def prepare_latents(self, arguments: Arguments, device: torch.device, like: Tensor) -> Tensor:
-        """The noise to begin with, `[pictures, channels, h, w]`, in the dtype of `like`."""
+        """The noise to begin with, in the dtype of `like`.
+
+        Returns:
+            `[pictures, channels, h, w]`; another layout where a subclass says so.
+        """
         scale = self.vae_scale_factor
         height, width = arguments.height or 0, arguments.width or 0
         shape = (
@@ -151,26 +184,19 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
 
     def _steps(self, arguments: Arguments, device: torch.device) -> Iterator[Step]:
         self._begin(arguments)
-        timesteps, count = set_timesteps(
-            self.scheduler,
-            arguments.num_inference_steps,
-            device,
-            arguments.timesteps,
-            arguments.sigmas,
-        )
+        timesteps, count = self.lay_out(arguments, device)
         tensors = self.encode_conditions(arguments, device)
         yield Step(Stage.TEXT, 0, 1)
         tensors["latents"] = self.prepare_latents(arguments, device, tensors["prompt_embeds"])
-        if self.unet.config.time_cond_proj_dim is not None:
-            tensors["timestep_cond"] = self._guidance_condition(tensors["latents"])
+        tensors |= self.further_conditions(arguments, tensors)
         first = max(len(timesteps) - count * self.scheduler.order, 0)
         timesteps = self.shorten(timesteps, arguments)
         self._num_timesteps = len(timesteps)
-        self.strategies.scheduled(timesteps)
+        self.strategies.scheduled(self.told(timesteps, tensors["latents"]))
         settings = step_settings(self.scheduler, arguments.generator, arguments.eta)
         with self.progress_bar(total=min(count, len(timesteps))) as bar:
             for step in denoise(self, tensors, timesteps, settings):
-                latents = self._call_back(arguments, step, tensors)
+                latents = self.as_maps(self._call_back(arguments, step, tensors), arguments)
                 done = step.index + 1
                 if done == step.total or (done > first and done % self.scheduler.order == 0):
                     bar.update()
@@ -178,7 +204,8 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         follow(self._execution_device, tensors, self.scheduler)
         latents = tensors["latents"]
         tensors.clear()
-        yield Step(Stage.DECODING, 0, 1, None, latents, self.decode_latents(latents, arguments))
+        output = self.decode_latents(latents, arguments)
+        yield Step(Stage.DECODING, 0, 1, None, self.as_maps(latents, arguments), output)
 
     def _begin(self, arguments: Arguments) -> None:
         self._guidance_scale = arguments.guidance_scale

@@ -39,7 +39,7 @@ class RunPanel(Panel):
     def __init__(self, pipe: TextToImagePipeline, request: Request = EXAMPLE) -> None:
         super().__init__(pipe)
         height, width = pipe.default_size()
-        unit = max(pipe.vae_scale_factor, 8)
+        unit = pipe.size_unit
         self.prompt = _text("Prompt", request.prompt, "What to draw")
         self.negative = _text("Not", request.negative_prompt, "What not to draw")
         self.steps = _number("Steps", request.steps, 1, 1000)
