@@ -92,6 +92,7 @@ XL_BLOCKS: Settings = {
 
 T5_XXL: Settings = {
     "vocab_size": 32128,
+    "n_positions": 512,
     "d_model": 4096,
     "d_kv": 64,
     "d_ff": 10240,
@@ -102,6 +103,7 @@ T5_XXL: Settings = {
 
 TINY_T5: Settings = {
     "vocab_size": 100,
+    "n_positions": 64,
     "d_model": 24,
     "d_kv": 8,
     "d_ff": 32,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         CLIPTokenizer,
         CLIPVisionModelWithProjection,
         T5EncoderModel,
-        T5TokenizerFast,
+        T5Tokenizer,
     )
 
 LATENTS = 128
@@ -79,7 +79,7 @@ class FluxPipeline(TextToImagePipeline):
         text_encoder: CLIPTextModel | None,
         tokenizer: CLIPTokenizer | None,
         text_encoder_2: T5EncoderModel | None,
-        tokenizer_2: T5TokenizerFast | None,
+        tokenizer_2: T5Tokenizer | None,
         transformer: FluxTransformer2DModel,
         image_encoder: CLIPVisionModelWithProjection | None = None,
         feature_extractor: CLIPImageProcessor | None = None,

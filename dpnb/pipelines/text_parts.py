@@ -22,9 +22,11 @@ def text_parts(kind: str, settings: Settings, complete: Complete) -> tuple[Any, 
     import transformers
     from accelerate import init_empty_weights
 
+    config: Any
     if kind == "T5EncoderModel":
         size = settings["vocab_size"]
-        tokenizer, config = t5_tokenizer(size), transformers.T5Config(**settings)
+        tokenizer = t5_tokenizer(size, settings["n_positions"])
+        config = transformers.T5Config(**settings)
     else:
         size = settings.get("vocab_size", 49408)
         tokenizer = spelling_tokenizer(size)
@@ -52,14 +54,14 @@ def spelling_tokenizer(size: int) -> Any:
     )
 
 
-def t5_tokenizer(size: int, length: int = 512) -> Any:
+def t5_tokenizer(size: int, length: int) -> Any:
     """T5's tokenizer without words: every visible letter of ASCII is a token.
 
     Args:
         size: of the encoder's vocabulary, which has room for all of them.
         length: the most tokens of a text.
     """
-    from transformers import T5TokenizerFast
+    from transformers import T5Tokenizer
 
     letters = [chr(code) for code in range(ord("!"), ord("~") + 1)]
     marks = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
@@ -69,4 +71,4 @@ def t5_tokenizer(size: int, length: int = 512) -> Any:
             f"a vocabulary of {size} has no room for {len(vocabulary)} letters and marks; use a "
             "larger one."
         )
-    return T5TokenizerFast(vocab=vocabulary, extra_ids=0, model_max_length=length)
+    return T5Tokenizer(vocab=vocabulary, extra_ids=0, model_max_length=length)

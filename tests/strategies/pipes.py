@@ -42,6 +42,13 @@ ADAPTED = ("to_q", "to_v", "0", "q_proj", "v_proj")
 SAMPLES: list[Strategy] = [s for kind in CATALOG for s in SETTINGS.get(kind, [kind()])]
 """Every strategy of the catalog, with several settings where it has any."""
 
+FLUX_SAMPLES: list[Strategy] = [
+    sample for sample in SAMPLES if not isinstance(sample, FreeU | DeviceMap)
+] + [DeviceMap("disk"), DeviceMap((("transformer.transformer_blocks.0", "disk"),))]
+"""The same for a pipeline without a UNet; FreeU cannot serve there."""
+
+SAMPLES_OF = {"tiny-sd": SAMPLES, "tiny-sdxl": SAMPLES, "tiny-flux": FLUX_SAMPLES}
+
 
 def build(name: str = "tiny-sd") -> Any:
     """A random pipeline that keeps its progress to itself, with an adapter that is off."""
