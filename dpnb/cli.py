@@ -208,7 +208,7 @@ def lab(
 
 @app.command("plan")
 def plan_command(
-    model: Annotated[str, typer.Argument(help="sd15, sd21, sdxl, a folder or a repository.")],
+    model: Annotated[str, typer.Argument(help="sd15, sdxl, flux-dev, a folder or a repository.")],
     budget: Annotated[str | None, typer.Option(help="Of the device's memory: 8GiB.")] = None,
     size: Annotated[str | None, typer.Option(help="1024, or width x height: 768x512.")] = None,
     batch: Annotated[int, typer.Option(help="Pictures at once.")] = 1,

@@ -53,7 +53,8 @@ class FluxPipelineOutput(NamedTuple):
 class FluxPipeline(TextToImagePipeline):
     """Text to pictures with FLUX.1 (Black Forest Labs, 2024).
 
-    In a run latents are packed, a token for each patch of two by two: `[batch, tokens, channels]`.
+    Latents that are given, returned, or seen by a callback are packed, a token for each patch of
+    two by two: `[batch, tokens, channels]`. Those of a `Step` are feature maps, as everywhere.
     """
 
     model_cpu_offload_seq = "text_encoder->text_encoder_2->image_encoder->transformer->vae"
@@ -238,6 +239,10 @@ class FluxPipeline(TextToImagePipeline):
 
     def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
         """See the base class; with a negative prompt, what leads away from its prediction."""
+        flow = self._guided_flow(pack(latents), t, tensors)
+        return unpack(flow, latents.shape[-2], latents.shape[-1])
+
+    def _guided_flow(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
         given, pooled = tensors["prompt_embeds"], tensors["pooled_prompt_embeds"]
         negative = tensors.get("negative_prompt_embeds")
         if negative is None:
@@ -287,14 +292,13 @@ class FluxPipeline(TextToImagePipeline):
         return (size[0], size[1]) if isinstance(size, tuple) else (size, size)
 
     def prepare_latents(self, arguments: Any, device: torch.device, like: Tensor) -> Tensor:
-        """The noise to begin with, `[pictures, tokens, channels * 4]`, in the dtype of `like`."""
+        """See the base class; given ones may be packed."""
         height, width = self._maps(arguments)
         channels = self.transformer.config.in_channels // 4
         shape = (arguments.picture_count, channels, height, width)
         given = arguments.latents
         if given is None:
-            noise = randn(shape, generator=arguments.generator, device=device, dtype=like.dtype)
-            return pack(noise)
+            return randn(shape, generator=arguments.generator, device=device, dtype=like.dtype)
         packed = (shape[0], height * width // 4, channels * 4)
         if tuple(given.shape) not in (shape, packed):
             raise ValueError(
@@ -302,18 +306,21 @@ class FluxPipeline(TextToImagePipeline):
                 f"{arguments.width} x {arguments.height} it must be {packed}, or {shape}."
             )
         latents: Tensor = given.to(device, like.dtype)
-        return pack(latents) if given.ndim == 4 else latents
+        return unpack(latents, height, width) if given.ndim == 3 else latents
 
-    def as_maps(self, latents: Tensor, arguments: Any) -> Tensor:
-        """See the base class."""
-        return unpack(latents, *self._maps(arguments))
+    def _call_back(self, arguments: Any, step: Step, tensors: dict[str, Tensor]) -> Tensor:
+        if arguments.callback_on_step_end is not None:
+            tensors["latents"] = pack(tensors["latents"])
+            packed = super()._call_back(arguments, step, tensors)
+            tensors["latents"] = unpack(packed, *self._maps(arguments))
+        return tensors["latents"]
 
     def decode_latents(self, latents: Tensor, arguments: Any) -> Any:
-        """See the base class; latents as output stay packed."""
-        images: Any = latents
-        if arguments.output_type != "latent":
-            maps = self.as_maps(latents, arguments)
-            images = deliver(pictures_of(self.vae, maps), arguments.output_type)
+        """See the base class; latents as output are packed."""
+        if arguments.output_type == "latent":
+            images: Any = pack(latents)
+        else:
+            images = deliver(pictures_of(self.vae, latents), arguments.output_type)
         output = FluxPipelineOutput(images)
         return output if arguments.return_dict else tuple(output)
 

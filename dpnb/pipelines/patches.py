@@ -9,7 +9,7 @@ from torch import Tensor
 def pack(latents: Tensor) -> Tensor:
     """Feature maps as tokens, `[batch, channels, h, w]` → `[batch, h * w / 4, channels * 4]`."""
     batch, channels, height, width = latents.shape
-    patches = latents.view(batch, channels, height // 2, 2, width // 2, 2)
+    patches = latents.reshape(batch, channels, height // 2, 2, width // 2, 2)
     return patches.permute(0, 2, 4, 1, 3, 5).reshape(batch, -1, channels * 4)
 
 
@@ -22,7 +22,7 @@ def unpack(tokens: Tensor, height: int, width: int) -> Tensor:
         width: likewise.
     """
     batch, _, channels = tokens.shape
-    patches = tokens.view(batch, height // 2, width // 2, channels // 4, 2, 2)
+    patches = tokens.reshape(batch, height // 2, width // 2, channels // 4, 2, 2)
     return patches.permute(0, 3, 1, 4, 2, 5).reshape(batch, channels // 4, height, width)
 
 

@@ -99,11 +99,11 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
 
     @abstractmethod
     def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
-        """The network's prediction for `latents`, as `prepare_latents` lays them out, at `t`."""
+        """The network's prediction for `latents` `[batch, channels, h, w]` at timestep `t`."""
 
     @abstractmethod
     def decode_latents(self, latents: Tensor, arguments: Any) -> Any:
-        """The pipeline's output for final latents, as `prepare_latents` lays them out."""
+        """The pipeline's output for final latents `[batch, channels, h, w]`."""
 
     def lay_out(self, arguments: Any, device: torch.device) -> tuple[Tensor, int]:
         """Prepare the scheduler for a run; its timesteps, and how many steps a person counts."""
@@ -125,10 +125,6 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         """What the network is given for `timesteps`, whose shape is kept, beside `latents`."""
         return timesteps
 
-    def as_maps(self, latents: Tensor, arguments: Any) -> Tensor:
-        """Latents of a run as feature maps, `[batch, channels, h, w]`, for whoever looks on."""
-        return latents
-
     def before_step(self, index: int, total: int) -> None:
         """Denoising step `index` of `total` comes next."""
         self.strategies.before_step(index, total)
@@ -144,11 +140,7 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         return height * self.vae_scale_factor, width * self.vae_scale_factor
 
     def prepare_latents(self, arguments: Arguments, device: torch.device, like: Tensor) -> Tensor:
-        """The noise to begin with, in the dtype of `like`.
-
-        Returns:
-            `[pictures, channels, h, w]`; another layout where a subclass says so.
-        """
+        """The noise to begin with, `[pictures, channels, h, w]`, in the dtype of `like`."""
         scale = self.vae_scale_factor
         height, width = arguments.height or 0, arguments.width or 0
         shape = (
@@ -196,7 +188,7 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         settings = step_settings(self.scheduler, arguments.generator, arguments.eta)
         with self.progress_bar(total=min(count, len(timesteps))) as bar:
             for step in denoise(self, tensors, timesteps, settings):
-                latents = self.as_maps(self._call_back(arguments, step, tensors), arguments)
+                latents = self._call_back(arguments, step, tensors)
                 done = step.index + 1
                 if done == step.total or (done > first and done % self.scheduler.order == 0):
                     bar.update()
@@ -204,8 +196,7 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         follow(self._execution_device, tensors, self.scheduler)
         latents = tensors["latents"]
         tensors.clear()
-        output = self.decode_latents(latents, arguments)
-        yield Step(Stage.DECODING, 0, 1, None, self.as_maps(latents, arguments), output)
+        yield Step(Stage.DECODING, 0, 1, None, latents, self.decode_latents(latents, arguments))
 
     def _begin(self, arguments: Arguments) -> None:
         self._guidance_scale = arguments.guidance_scale

@@ -66,7 +66,8 @@ def plan(
 
     Args:
         model: a loaded pipeline; a folder; a hub repository, of which only settings and the headers
-            of weights are fetched; or an architecture: `"sd15"`, `"sd21"`, `"sdxl"`.
+            of weights are fetched; or an architecture: `"sd15"`, `"sd21"`, `"sdxl"`,
+            `"flux-schnell"`, `"flux-dev"`.
         budget: bytes of tensors on the device, or text such as `"8GiB"`; by default what the device
             has.
         height: of the pictures, in pixels; the model's own by default.

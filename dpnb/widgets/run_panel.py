@@ -12,7 +12,6 @@ import ipywidgets as w
 
 from dpnb.errors import DpnbError
 from dpnb.pipelines.text_to_image import TextToImagePipeline
-from dpnb.schedulers import INTERCHANGEABLE
 from dpnb.strategies.settings import describe
 from dpnb.widgets.job import Job
 from dpnb.widgets.panel import Panel, heading, said, status
@@ -51,7 +50,7 @@ class RunPanel(Panel):
         self.die.tooltip = "Another seed, by chance"
         self.count = _number("Pictures", request.count, 1, 64)
         present = type(pipe.scheduler).__name__
-        names = sorted({present, *INTERCHANGEABLE})
+        names = sorted({present, *pipe.scheduler.interchangeable})
         self.scheduler = _menu("Scheduler", [(_short(name), name) for name in names], present)
         self.preview = _menu("Preview", PREVIEWS, self.session.runs.preview_every)
         self.generate = w.Button(description="Generate", tooltip="Draw a picture")

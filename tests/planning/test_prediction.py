@@ -61,6 +61,7 @@ def errors(pipe: Any, table: PlanTable) -> dict[str, float]:
         ("tiny-sd", "float32", Workload(height=32, width=48, steps=3), False),
         ("tiny-sd", "bfloat16", Workload(height=24, width=16, steps=2, guidance_scale=1.0), True),
         ("tiny-sdxl", "bfloat16", Workload(height=16, width=32, steps=2, batch=2), False),
+        ("tiny-flux", "bfloat16", Workload(height=16, width=24, steps=2), False),
     ],
 )
 def test_every_plan_holds_what_was_predicted(
