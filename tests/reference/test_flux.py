@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import transformers
 from torch import Tensor
 
 import dpnb
 from dpnb.pipelines.text_parts import spelling_tokenizer, t5_tokenizer
 from tests.reference import checkpoints
-from tests.reference.checkpoints import VOCABULARY, diffusers, transformers
+from tests.reference.checkpoints import VOCABULARY, diffusers
 from tests.reference.pictures import STEPS, assert_same, draw
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
@@ -151,14 +152,14 @@ def test_given_embeddings_and_latents_mean_the_same(
     written: Checkpoint, loaded: Callable[[str], Any]
 ) -> None:
     generator = torch.Generator().manual_seed(0)
-    embeds = {
+    embeds: dict[str, Any] = {
         "prompt_embeds": torch.randn(2, 30, 24, generator=generator),
         "pooled_prompt_embeds": torch.randn(2, 24, generator=generator),
         "negative_prompt_embeds": torch.randn(2, 30, 24, generator=generator),
         "negative_pooled_prompt_embeds": torch.randn(2, 24, generator=generator),
         "latents": torch.randn(2, 64, 16, generator=generator),
     }
-    arguments = {**SIZE, **embeds, "true_cfg_scale": 3.0}
+    arguments: dict[str, Any] = {**SIZE, **embeds, "true_cfg_scale": 3.0}
     assert_same(draw(loaded("dev"), None, **arguments), draw(written("dev")[1], None, **arguments))
 
 
@@ -166,7 +167,7 @@ def test_a_negative_prompt_of_another_length_means_the_same(
     written: Checkpoint, loaded: Callable[[str], Any]
 ) -> None:
     generator = torch.Generator().manual_seed(0)
-    arguments = {
+    arguments: dict[str, Any] = {
         **SIZE,
         "prompt_embeds": torch.randn(1, 30, 24, generator=generator),
         "pooled_prompt_embeds": torch.randn(1, 24, generator=generator),
@@ -210,7 +211,7 @@ def test_callbacks_see_and_change_the_same(
             "prompt_embeds": tensors["prompt_embeds"] * 0.9,
         }
 
-    arguments = {
+    arguments: dict[str, Any] = {
         **SIZE,
         "max_sequence_length": 20,
         "callback_on_step_end": change,
