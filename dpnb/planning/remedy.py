@@ -16,29 +16,37 @@ from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.strategy import Plan, Slot, Strategy
 
 
+def rehearsal(pipe: TextToImagePipeline, workload: Workload) -> Simulation:
+    """Runs of `pipe` without weights, of which only the memory is asked for.
+
+    The pipeline is read, and nothing must be drawn with it meanwhile; nothing that is done with
+    what is returned concerns it any more.
+    """
+    hollow = Hollow()
+    profile = _profile(pipe._execution_device.type != "cpu")
+    return Simulation(outline(pipe, hollow, None), hollow, workload, profile)
+
+
 def first_that_fits(
-    pipe: TextToImagePipeline, workload: Workload, limit: int, candidates: Iterable[Strategy]
+    simulation: Simulation, active: Plan, limit: int, candidates: Iterable[Strategy]
 ) -> Strategy | None:
     """The first of some strategies with which a run needs no more memory than there is.
 
-    Each is tried beside what is switched on at `pipe`, in place of its like.
+    Each is tried beside what is switched on, in place of its like.
 
     Args:
-        pipe: the pipeline.
-        workload: what is drawn.
+        simulation: of the run.
+        active: what is switched on.
         limit: bytes of tensors on the device.
         candidates: the one that is wanted most first.
 
     Returns:
         Where none fits, the one that needs the least; `None` without any.
     """
-    hollow = Hollow()
-    profile = _profile(pipe._execution_device.type != "cpu")
-    courses = Courses(Simulation(outline(pipe, hollow, None), hollow, workload, profile))
-    active, least = pipe.strategies.active, None
+    courses, least = Courses(simulation), None
     for strategy in candidates:
         plan = frozenset(s for s in active if s.slot != strategy.slot) | {strategy}
-        peak = _peak(courses, plan, profile)
+        peak = _peak(courses, plan, simulation.profile)
         if peak <= limit:
             return strategy
         if least is None or peak < least[0]:

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
 import dpnb
-from dpnb.planning.remedy import first_that_fits
+from dpnb.planning.remedy import first_that_fits, rehearsal
 from dpnb.planning.table import PlanTable
 from dpnb.strategies.strategy import Strategy
 
@@ -35,6 +35,11 @@ def table(loaded: Any) -> PlanTable:
     return dpnb.plan(loaded, workload=WORKLOAD, device=LINK)
 
 
+def found(pipe: Any, limit: int, candidates: Sequence[Strategy]) -> Strategy | None:
+    simulation = rehearsal(pipe, WORKLOAD)
+    return first_that_fits(simulation, pipe.strategies.active, limit, candidates)
+
+
 def peak(table: PlanTable, *plan: Strategy) -> int:
     return next(row.peak for row in table if row.plan == frozenset(plan))
 
@@ -44,16 +49,16 @@ def test_the_first_that_fits_is_found(pipe: Any, table: PlanTable) -> None:
     assert alone == sorted(alone, reverse=True)
     assert alone[0] < peak(table)
     for candidate, needed in zip(CANDIDATES, alone, strict=True):
-        assert first_that_fits(pipe, WORKLOAD, needed, CANDIDATES) == candidate
+        assert found(pipe, needed, CANDIDATES) == candidate
 
 
 def test_where_none_fits_it_is_the_one_that_needs_least(pipe: Any) -> None:
-    assert first_that_fits(pipe, WORKLOAD, 1000, CANDIDATES[::-1]) == CANDIDATES[-1]
-    assert first_that_fits(pipe, WORKLOAD, 1000, ()) is None
+    assert found(pipe, 1000, CANDIDATES[::-1]) == CANDIDATES[-1]
+    assert found(pipe, 1000, ()) is None
 
 
 def test_it_is_tried_beside_what_is_on(pipe: Any, table: PlanTable) -> None:
     pipe.strategies.enable(dpnb.VaeTiling())
     both = peak(table, dpnb.VaeTiling(), CANDIDATES[2])
-    assert first_that_fits(pipe, WORKLOAD, both, CANDIDATES[1:]) == CANDIDATES[2]
+    assert found(pipe, both, CANDIDATES[1:]) == CANDIDATES[2]
     assert pipe.strategies.active == {dpnb.VaeTiling()}
