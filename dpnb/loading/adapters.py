@@ -255,6 +255,9 @@ def _locate(
     for name in (rest, nested):
         if name in known:
             return component, (name,)
+    elsewhere = rest.removeprefix("diffusion_model.").replace(".", "_")
+    if elsewhere in kohya.get(component, {}):
+        return component, kohya[component][elsewhere]
     raise _unknown(key, layers)
 
 

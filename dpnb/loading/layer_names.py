@@ -24,6 +24,40 @@ OUTER: Mapping[str, str] = {
     "add_embedding.linear_2": "label_emb.0.2",
 }
 
+BLACK_FOREST: Mapping[str, tuple[str, ...]] = {
+    "double_blocks.{}.img_attn.qkv": tuple(f"transformer_blocks.{{}}.attn.to_{x}" for x in "qkv"),
+    "double_blocks.{}.img_attn.proj": ("transformer_blocks.{}.attn.to_out.0",),
+    "double_blocks.{}.img_mlp.0": ("transformer_blocks.{}.ff.net.0.proj",),
+    "double_blocks.{}.img_mlp.2": ("transformer_blocks.{}.ff.net.2",),
+    "double_blocks.{}.img_mod.lin": ("transformer_blocks.{}.norm1.linear",),
+    "double_blocks.{}.txt_attn.qkv": tuple(
+        f"transformer_blocks.{{}}.attn.add_{x}_proj" for x in "qkv"
+    ),
+    "double_blocks.{}.txt_attn.proj": ("transformer_blocks.{}.attn.to_add_out",),
+    "double_blocks.{}.txt_mlp.0": ("transformer_blocks.{}.ff_context.net.0.proj",),
+    "double_blocks.{}.txt_mlp.2": ("transformer_blocks.{}.ff_context.net.2",),
+    "double_blocks.{}.txt_mod.lin": ("transformer_blocks.{}.norm1_context.linear",),
+    "single_blocks.{}.linear1": (
+        *(f"single_transformer_blocks.{{}}.attn.to_{x}" for x in "qkv"),
+        "single_transformer_blocks.{}.proj_mlp",
+    ),
+    "single_blocks.{}.linear2": ("single_transformer_blocks.{}.proj_out",),
+    "single_blocks.{}.modulation.lin": ("single_transformer_blocks.{}.norm.linear",),
+    "img_in": ("x_embedder",),
+    "txt_in": ("context_embedder",),
+    "time_in.in_layer": ("time_text_embed.timestep_embedder.linear_1",),
+    "time_in.out_layer": ("time_text_embed.timestep_embedder.linear_2",),
+    "vector_in.in_layer": ("time_text_embed.text_embedder.linear_1",),
+    "vector_in.out_layer": ("time_text_embed.text_embedder.linear_2",),
+    "guidance_in.in_layer": ("time_text_embed.guidance_embedder.linear_1",),
+    "guidance_in.out_layer": ("time_text_embed.guidance_embedder.linear_2",),
+    "final_layer.linear": ("proj_out",),
+}
+"""What Black Forest Labs' code calls the layers of their transformer; some of its layers are
+several here, whose rows follow one another."""
+
+_NUMBERED = re.compile(r"\w*transformer_blocks\.(\d+)\.")
+
 _BLOCK = re.compile(r"(down|up)_blocks\.(\d+)\.(resnets|attentions)\.(\d+)(?:\.(.+))?")
 _SAMPLER = re.compile(r"(down|up)_blocks\.(\d+)\.(?:down|up)samplers\.0\.conv")
 _MIDDLE = re.compile(r"mid_block\.(resnets|attentions)\.(\d+)(?:\.(.+))?")
@@ -35,7 +69,22 @@ def underscored(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {name.replace(".", "_"): (name,) for name in own}
     for name, theirs in _stability(own):
         found.setdefault(theirs.replace(".", "_"), (name,))
+    for theirs, ours in _black_forest(own):
+        found.setdefault(theirs.replace(".", "_"), ours)
     return found
+
+
+def _black_forest(names: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """What Black Forest Labs' code calls layers, and which layers these are."""
+    known = set(names)
+    numbers = {match[1] for name in names if (match := _NUMBERED.match(name))}
+    if not numbers:
+        return
+    for theirs, ours in BLACK_FOREST.items():
+        for number in sorted(numbers) if "{}" in theirs else ("",):
+            layers = tuple(name.format(number) for name in ours)
+            if known.issuperset(layers):
+                yield theirs.format(number), layers
 
 
 def _stability(names: list[str]) -> Iterator[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -281,3 +282,56 @@ def test_half_of_a_pipeline_encodes_the_same(written: Checkpoint) -> None:
     embeds = {"prompt_embeds": found[0], "pooled_prompt_embeds": found[1]}
     whole = draw(theirs, "a cat", prompt_2="in a car", max_sequence_length=20, **SIZE)
     assert_same(draw(rest, None, **embeds, **SIZE), whole)
+
+
+FUSED = {
+    "double_blocks_1_img_attn_qkv": [f"transformer_blocks.1.attn.to_{x}" for x in "qkv"],
+    "double_blocks_0_txt_attn_qkv": [f"transformer_blocks.0.attn.add_{x}_proj" for x in "qkv"],
+    "double_blocks_0_txt_attn_proj": ["transformer_blocks.0.attn.to_add_out"],
+    "double_blocks_1_img_mlp_2": ["transformer_blocks.1.ff.net.2"],
+    "double_blocks_1_img_mod_lin": ["transformer_blocks.1.norm1.linear"],
+    "single_blocks_1_linear1": [
+        *(f"single_transformer_blocks.1.attn.to_{x}" for x in "qkv"),
+        "single_transformer_blocks.1.proj_mlp",
+    ],
+    "single_blocks_0_linear2": ["single_transformer_blocks.0.proj_out"],
+}
+"""Layers as kohya's scripts name them, and as diffusers does."""
+
+
+@pytest.mark.parametrize("form", ["lora_unet_{}.lora_{}", "diffusion_model.{}.lora_{}"])
+@pytest.mark.filterwarnings("ignore")
+def test_low_rank_weights_draw_the_same(written: Checkpoint, form: str) -> None:
+    folder, _ = written("dev")
+    ours: Any = dpnb.DiffusionPipeline.from_pretrained(folder)
+    theirs = diffusers.FluxPipeline.from_pretrained(folder)
+    generator = torch.Generator().manual_seed(0)
+    fused: dict[str, Tensor] = {}
+    apart: dict[str, Tensor] = {}
+    for key, layers in FUSED.items():
+        weights = [ours.transformer.get_submodule(layer).weight for layer in layers]
+        down = torch.randn(2, weights[0].shape[1], generator=generator) / 3
+        ups = [torch.randn(w.shape[0], 2, generator=generator) / 3 for w in weights]
+        is_kohya = form.startswith("lora_unet")
+        name = key if is_kohya else elsewhere(key)
+        fused[form.format(name, "down" if is_kohya else "A") + ".weight"] = down
+        fused[form.format(name, "up" if is_kohya else "B") + ".weight"] = torch.cat(ups)
+        for layer, up in zip(layers, ups, strict=True):
+            apart[f"transformer.{layer}.lora_A.weight"] = down
+            apart[f"transformer.{layer}.lora_B.weight"] = up
+    before = draw(ours, **SIZE)
+    ours.load_lora_weights(fused)
+    theirs.load_lora_weights(apart)
+    assert abs(draw(ours, **SIZE) - before).max() > 0.01
+    assert_same(draw(ours, **SIZE), draw(theirs, **SIZE))
+    ours.unload_lora_weights()
+    ours.load_lora_weights(apart)
+    assert_same(draw(ours, **SIZE), draw(theirs, **SIZE))
+
+
+def elsewhere(key: str) -> str:
+    """The name with dots, as Black Forest Labs' code has it."""
+    kind, number, rest = re.fullmatch(r"(\w+_blocks)_(\d+)_(\w+)", key).groups()  # type: ignore[union-attr]
+    for stem in ("img_attn", "txt_attn", "img_mlp", "img_mod"):
+        rest = rest.replace(f"{stem}_", f"{stem}.")
+    return f"{kind}.{number}.{rest}"
