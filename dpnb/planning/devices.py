@@ -10,12 +10,15 @@ from statistics import median
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dpnb.devices import Device, best_device, parse_device
 from dpnb.metering.machine import MachineMemory
+from dpnb.models.unet import UNet2DConditionModel
+from dpnb.pipelines.architectures import ARCHITECTURES
 from dpnb.planning.cards import CARDS, Card
+from dpnb.planning.hollow import Hollow
 from dpnb.planning.operations import Operation
 from dpnb.strategies.simulated_link import SimulatedLink
 from dpnb.units import format_bytes
@@ -191,6 +194,13 @@ def _from_card(name: str, card: Card) -> DeviceProfile:
     )
 
 
+def _next_to_nothing(device: torch.device) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """A denoising network so small that it computes in no time, and what it is given."""
+    with device:
+        network = UNet2DConditionModel(**ARCHITECTURES["tiny-sd"].unet)
+        return network.eval(), (torch.zeros(1, 4, 2, 2), torch.tensor(1), torch.zeros(1, 4, 32))
+
+
 class _Bench:
     """Measures one device."""
 
@@ -249,18 +259,13 @@ class _Bench:
             link.close()
 
     def call(self) -> float:
-        """Of an operation on next to nothing, within a module."""
-        layer = torch.nn.Linear(8, 8).to(self.device).eval()
-        small: Tensor = torch.ones(1, 8, device=self.device)
-
-        def ask() -> Any:
-            x = small
-            for _ in range(100):
-                x = layer(x) + small
-            return x
-
+        """Of an operation on next to nothing, with a network's own code around it."""
+        network, inputs = _next_to_nothing(self.device)
         with torch.no_grad():
-            return self._seconds(ask) / 200  # its product and the sum; views are counted nowhere
+            with Hollow() as counting:
+                network(*inputs)
+            count: int = sum(counting.operations.values())
+            return self._seconds(lambda: network(*inputs)) / count
 
     def _seconds(self, work: Callable[[], Any]) -> float:
         work()
