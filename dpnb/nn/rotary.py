@@ -45,7 +45,7 @@ def turn(x: Tensor, table: Tensor) -> Tensor:
     float32.
     """
     wide = x.float() if x.element_size() < 4 else x
-    pairs = torch.view_as_complex(wide.unflatten(-1, (-1, 2)))
+    pairs = torch.view_as_complex(wide.view(*x.shape[:-1], -1, 2))
     if torch.is_grad_enabled():
         return torch.view_as_real(pairs * table).flatten(-2).to(x.dtype)
     pairs.mul_(table)
@@ -121,4 +121,5 @@ class RotaryAttention(Attention):
         return self.joined(out)
 
     def _headed(self, *parts: Tensor) -> tuple[Tensor, ...]:
-        return tuple(part.unflatten(-1, (self.heads, self.head_dim)) for part in parts)
+        batch, length, _ = parts[0].shape
+        return tuple(part.view(batch, length, self.heads, self.head_dim) for part in parts)
