@@ -107,7 +107,8 @@ class RotaryAttention(Attention):
             `[batch, context tokens + tokens, heads * head_dim]`.
         """
         query, key, value = self._headed(*self.projection(self, tokens, tokens))
-        query, key = self.norm_q(query), self.norm_k(key)
+        query = self.norm_q(query)
+        key = self.norm_k(key)
         if context is not None:
             added = self._headed(*self.projection.added(self, context))
             query = torch.cat((self.norm_added_q(added[0]), query), dim=1)

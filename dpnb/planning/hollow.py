@@ -14,6 +14,7 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dpnb.errors import DpnbError
+from dpnb.loading.parts import kept_wide
 from dpnb.planning.operations import Operation, operation_of
 
 Layout: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]
@@ -74,23 +75,26 @@ class Hollow(TorchDispatchMode):
 
         Args:
             module: is changed, and put into evaluation mode.
-            dtype: of floating-point tensors; each keeps its own by default.
+            dtype: of floating-point tensors, but for those that loading keeps in float32; each
+                keeps its own by default.
         """
         made: dict[int, nn.Parameter] = {}
+        wide = kept_wide(module, dtype)
 
-        def replaced(tensor: Tensor) -> Tensor:
-            kind = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
+        def replaced(owner: nn.Module, tensor: Tensor) -> Tensor:
+            wanted = torch.float32 if owner in wide else dtype
+            kind = wanted if wanted is not None and tensor.is_floating_point() else tensor.dtype
             return self.empty(tensor.shape, kind)
 
         for owner in list(module.modules()):
             for name, parameter in list(owner._parameters.items()):
                 if parameter is not None:
                     if id(parameter) not in made:
-                        made[id(parameter)] = nn.Parameter(replaced(parameter), False)
+                        made[id(parameter)] = nn.Parameter(replaced(owner, parameter), False)
                     owner._parameters[name] = made[id(parameter)]
             for name, buffer in list(owner._buffers.items()):
                 if buffer is not None and buffer.is_meta:
-                    owner._buffers[name] = replaced(buffer)
+                    owner._buffers[name] = replaced(owner, buffer)
         return module.eval()
 
     def is_hollow(self, tensor: Tensor) -> bool:
