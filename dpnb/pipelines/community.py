@@ -22,6 +22,7 @@ HOMES: Mapping[str, str] = {
     "register_to_config": _DECLARED,
     "KarrasDiffusionSchedulers": "dpnb.schedulers.scheduler:Scheduler",
     "SchedulerOutput": "dpnb.schedulers.scheduler",
+    "Transformer2DModelOutput": "dpnb.models.flux:FluxTransformer2DOutput",
     "UNet2DConditionOutput": "dpnb.models.unet",
     "AutoencoderKLOutput": "dpnb.models.autoencoder",
     "DecoderOutput": "dpnb.models.autoencoder",
