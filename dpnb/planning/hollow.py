@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
+from functools import cache
 from typing import Any, TypeAlias
 from weakref import ref
 
@@ -15,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dpnb.errors import DpnbError
 from dpnb.loading.parts import kept_wide
+from dpnb.metering.tensors import TensorMeter
 from dpnb.planning.operations import Operation, operation_of
 
 Layout: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]
@@ -38,6 +42,24 @@ UNSAID_VIEWS: frozenset[OpOverload] = frozenset(
 """What returns the memory that it is given, without its schema saying so."""
 
 
+class Kind(Enum):
+    """What becomes of an operation where a tensor is hollow."""
+
+    VIEW = "it is done"
+    LOOK = "it is refused"
+    CHANGE = "what it writes to is hollow afterwards"
+    COMPUTE = "it returns hollow tensors"
+
+
+@cache
+def _kind(func: Callable[..., Any]) -> Kind:
+    if not isinstance(func, OpOverload) or func.is_view or func in UNSAID_VIEWS:
+        return Kind.VIEW
+    if func in LOOKS:
+        return Kind.LOOK
+    return Kind.CHANGE if func._schema.is_mutable else Kind.COMPUTE
+
+
 class HollowError(DpnbError, RuntimeError):
     """Something decides by a value that is known only once weights are there."""
 
@@ -58,11 +80,22 @@ class Hollow(TorchDispatchMode):
         self.operations: Counter[Operation] = Counter()
         self._hollow: dict[int, ref[torch.UntypedStorage]] = {}
         self._known: dict[Any, _Result] = {}
+        self._meter: TensorMeter | None = None
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         """Torch would hide every operation from its compiler, which takes longer than it does."""
         return False
+
+    @contextmanager
+    def metered(self, meter: TensorMeter) -> Iterator[None]:
+        """Within, operations are seen here, and `meter` counts what they make."""
+        self._meter = meter
+        try:
+            with self:
+                yield
+        finally:
+            self._meter = None
 
     def empty(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """A hollow tensor."""
@@ -109,26 +142,33 @@ class Hollow(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if not isinstance(func, OpOverload) or func.is_view or func in UNSAID_VIEWS:
+        out = self._do(func, args, kwargs)
+        if self._meter is not None:
+            self._meter.note(func, (args, kwargs), out)
+        return out
+
+    def _do(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        kind = _kind(func)
+        if kind is Kind.VIEW or not isinstance(func, OpOverload):
             return func(*args, **kwargs)
-        inputs = list(_tensors((args, kwargs)))
-        if not any(self.is_hollow(tensor) for tensor in inputs):
+        inputs = _tensors((args, kwargs))
+        if not any(tensor.untyped_storage()._cdata in self._hollow for tensor in inputs):
             out = func(*args, **kwargs)
             self.operations[operation_of(func, args, kwargs, inputs, out)] += 1
             return out
-        if func in LOOKS:
+        if kind is Kind.LOOK:
             raise HollowError(
                 "This pipeline decides by values that its networks compute, so that its course "
                 "cannot be known before it runs; measure it instead, with dpnb.record."
             )
-        if func._schema.is_mutable:
+        if kind is Kind.CHANGE:
             return self._change(func, args, kwargs, inputs)
         return self._compute(func, args, kwargs, inputs)
 
     def _compute(
         self, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], inputs: list[Tensor]
     ) -> Any:
-        key = (func, _key(args), _key(tuple(sorted(kwargs.items()))))
+        key = (func, _key(args), _key(tuple(sorted(kwargs.items()))) if kwargs else ())
         result = self._known.get(key)
         if result is None:
             result = self._known[key] = _look_up(func, args, kwargs, inputs)
@@ -212,17 +252,24 @@ def _faked(value: Any) -> Any:
 def _key(value: Any) -> Any:
     """What tells arguments apart that lead to different layouts."""
     if isinstance(value, Tensor):
-        return tuple(value.shape), value.stride(), value.dtype
+        return value.shape, value.stride(), value.dtype
     if isinstance(value, (tuple, list)):
         return tuple([_key(item) for item in value])
     return type(value), value
 
 
-def _tensors(tree: object) -> Iterator[Tensor]:
+def _tensors(tree: object) -> list[Tensor]:
+    """All tensors in nested tuples, lists and dictionaries."""
+    found: list[Tensor] = []
+    _collect(tree, found)
+    return found
+
+
+def _collect(tree: object, found: list[Tensor]) -> None:
     if isinstance(tree, Tensor):
-        yield tree
+        found.append(tree)
     elif isinstance(tree, (tuple, list)):
         for branch in tree:
-            yield from _tensors(branch)
+            _collect(branch, found)
     elif isinstance(tree, dict):
-        yield from _tensors(tuple(tree.values()))
+        _collect(tuple(tree.values()), found)

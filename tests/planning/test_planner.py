@@ -163,4 +163,4 @@ def test_a_full_plan_of_stable_diffusion_xl_takes_little() -> None:
     assert count >= 20
     assert best <= 8 << 30
     assert peak <= 1.5 * (1 << 30)
-    assert took <= 60, "of processor time: three times the 20 s of two idle cores"
+    assert took <= 40, "of processor time, however busy this machine is: 20 s of two idle cores"
