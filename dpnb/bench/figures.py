@@ -6,9 +6,14 @@ apart; marks differ in shape as well.
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from dpnb.bench.measurement import Measurement
 from dpnb.planning.names import label
@@ -17,7 +22,6 @@ from dpnb.units import format_bytes, format_seconds
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from dpnb.bench.report import Report
 
@@ -39,6 +43,15 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 BARS = 14
 """So many plans at most have bars."""
+
+
+class SweepFigure(Figure):
+    """A figure that shows itself as a cell's value."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png", dpi=110)
+        return file.getvalue()
 
 
 def memory_against_time(report: Report) -> Figure:
@@ -116,9 +129,6 @@ def stages(report: Report) -> Figure:
 
 
 def _stage_key() -> list[Artist]:
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
     stages = [
         Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=f"to the peak of {stage}")
         for stage, (colour, hatch) in STAGE_LOOKS.items()
@@ -129,9 +139,7 @@ def _stage_key() -> list[Artist]:
 
 def prediction(report: Report) -> Figure:
     """What was predicted against what was measured: memory and time."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+    figure = SweepFigure(figsize=(7.2, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     pairs = [(one, one.predicted) for one in report.finished if one.predicted is not None]
     unit, name = _unit([one.peak for one in report.finished])
@@ -191,9 +199,13 @@ def _letter(figure: Figure, axes: Axes, report: Report, unit: int) -> None:
     for number, one in enumerate(report.front):
         x, y = place((one.peak / unit, (one.seconds or 0.0) / batch))
         ratio = figure.dpi / 72
-        offset = max(
-            SIDES, key=lambda side: _room(x + ratio * side[0], y + ratio * side[1], taken, ratio)
-        )
+        edge = place((report.budget / unit, 0))[0]
+
+        def room(side: tuple[int, int], x: float = x, y: float = y, edge: float = edge) -> float:
+            across, up = x + ratio * side[0], y + ratio * side[1]
+            return min(_room(across, up, taken, ratio), 2 * abs(across - edge) / ratio)
+
+        offset = max(SIDES, key=room)
         taken.append((x + ratio * offset[0], y + ratio * offset[1]))
         axes.annotate(
             LETTERS[number % len(LETTERS)], (one.peak / unit, (one.seconds or 0.0) / batch),
@@ -233,9 +245,7 @@ def _for_bars(report: Report) -> list[Measurement]:
 
 
 def _sheet(width: float, height: float) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = SweepFigure(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
     _plain(axes)
     return figure, axes

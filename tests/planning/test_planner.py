@@ -101,7 +101,7 @@ def test_a_table_is_shown(table: PlanTable) -> None:
     console.print(table)
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "plans fit in 1.05 MiB; predicted" in shown
-    assert "Left out: XFormers" in shown
+    assert "Left out: XFormers. XFormers needs the package xformers; install dpnb[x" in shown
     html = table._repr_html_()
     assert html.count("<tr") == min(len(table), 12) + 1
     assert "predicted" in html
