@@ -188,27 +188,24 @@ def _draw_front(axes: Axes, front: Sequence[Measurement], unit: int, batch: int)
 
 
 def _letter(figure: Figure, axes: Axes, report: Report, unit: int) -> None:
-    """A letter beside each plan of the front, where it covers neither a point nor a letter."""
+    """A letter beside each plan of the front, where it covers neither a mark nor a letter."""
     figure.draw_without_rendering()
-    batch = report.workload.batch
-    place = axes.transData.transform
-    points = [
-        tuple(place((one.peak / unit, (one.seconds or 0.0) / batch))) for one in report.finished
-    ]
-    taken = list(points)
-    for number, one in enumerate(report.front):
-        x, y = place((one.peak / unit, (one.seconds or 0.0) / batch))
-        ratio = figure.dpi / 72
-        edge = place((report.budget / unit, 0))[0]
+    to_points = 72 / figure.dpi
 
-        def room(side: tuple[int, int], x: float = x, y: float = y, edge: float = edge) -> float:
-            across, up = x + ratio * side[0], y + ratio * side[1]
-            return min(_room(across, up, taken, ratio), 2 * abs(across - edge) / ratio)
+    def place(one: Measurement) -> tuple[float, float]:
+        seconds = (one.seconds or 0.0) / report.workload.batch
+        x, y = axes.transData.transform((one.peak / unit, seconds))
+        return x * to_points, y * to_points
 
-        offset = max(SIDES, key=room)
-        taken.append((x + ratio * offset[0], y + ratio * offset[1]))
+    line = axes.transData.transform((report.budget / unit, 0))[0] * to_points
+    taken = [place(one) for one in report.finished]
+    for letter, one in zip(LETTERS, report.front, strict=False):
+        x, y = place(one)
+        free = {side: _room(x + side[0], y + side[1], taken, line) for side in SIDES}
+        offset = max(free, key=free.__getitem__)
+        taken.append((x + offset[0], y + offset[1]))
         axes.annotate(
-            LETTERS[number % len(LETTERS)], (one.peak / unit, (one.seconds or 0.0) / batch),
+            letter, (one.peak / unit, (one.seconds or 0.0) / report.workload.batch),
             xytext=offset, textcoords="offset points", ha="center", va="center", fontsize=9,
             fontweight="bold", color=BLUE,
         )  # fmt: skip
@@ -221,17 +218,17 @@ ENOUGH = 11.0
 """Points between a letter and what is next to it."""
 
 
-def _room(x: float, y: float, taken: Sequence[tuple[float, ...]], ratio: float) -> float:
-    """How far the nearest mark is, in points; from `ENOUGH` on that makes no difference."""
-    return min(ENOUGH, *(math.dist((x, y), other) / ratio for other in taken))
+def _room(x: float, y: float, taken: Sequence[tuple[float, float]], line: float) -> float:
+    """Points to the nearest mark or the line; from `ENOUGH` on that makes no difference."""
+    nearest = min(math.dist((x, y), other) for other in taken)
+    return min(ENOUGH, nearest, 1.5 * abs(x - line))
 
 
 def _key(figure: Figure, axes: Axes, report: Report) -> None:
     """What the letters mean, below."""
     lines = []
-    for number, one in enumerate(report.front):
+    for letter, one in zip(LETTERS, report.front, strict=False):
         cost = format_seconds((one.seconds or 0.0) / report.workload.batch)
-        letter = LETTERS[number % len(LETTERS)]
         lines.append(f"{letter}  {label(one.plan)}: {format_bytes(one.peak)}, {cost}")
     figure.set_figheight(figure.get_figheight() + 0.17 * len(lines))
     axes.legend(fontsize=8, loc="best", edgecolor="none", framealpha=0.9)
