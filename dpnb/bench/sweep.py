@@ -64,12 +64,7 @@ def sweep(
         StrategyError: a plan contradicts itself; nothing has been measured then.
         ValueError: the workload cannot be drawn, or the file is of another sweep.
     """
-    if not isinstance(pipe, TextToImagePipeline):
-        raise ComponentError(
-            f"sweep measures pipelines of dpnb that draw from words, not {type(pipe).__name__}."
-        )
-    if repeats < 1:
-        raise ValueError(f"repeats is {repeats}; measure at least once.")
+    _check(pipe, repeats)
     if isinstance(plans, PlanTable) and (workload, budget, device) != (None, None, None):
         raise ValueError(
             "a table of plans says what is drawn, the budget and the device; give these to "
@@ -88,6 +83,15 @@ def sweep(
     wanted = [row.plan for row in begun.table] if chosen is None else chosen
     order = list(dict.fromkeys([BASELINE, *wanted]))
     return _measure(bench, order, begun, file, processes, progress)
+
+
+def _check(pipe: object, repeats: int) -> None:
+    if not isinstance(pipe, TextToImagePipeline):
+        raise ComponentError(
+            f"sweep measures pipelines of dpnb that draw from words, not {type(pipe).__name__}."
+        )
+    if repeats < 1:
+        raise ValueError(f"repeats is {repeats}; measure at least once.")
 
 
 def _planned(

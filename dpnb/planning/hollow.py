@@ -7,18 +7,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypeAlias
 from weakref import ref
 
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import (
+    TorchDispatchMode,
+    is_traceable_wrapper_subclass_type,
+)
 
 from dpnb.errors import DpnbError
 from dpnb.loading.parts import kept_wide
 from dpnb.metering.tensors import TensorMeter
+from dpnb.nn.quantized import is_wrapped, rewrapped
 from dpnb.planning.operations import Operation, operation_of
 
 Layout: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]
@@ -116,8 +120,8 @@ class Hollow(TorchDispatchMode):
 
         def replaced(owner: nn.Module, tensor: Tensor) -> Tensor:
             wanted = torch.float32 if owner in wide else dtype
-            kind = wanted if wanted is not None and tensor.is_floating_point() else tensor.dtype
-            return self.empty(tensor.shape, kind)
+            cast = None if is_wrapped(tensor) else wanted
+            return rewrapped(tensor.detach(), partial(self._hollowed, dtype=cast))
 
         for owner in list(module.modules()):
             for name, parameter in list(owner._parameters.items()):
@@ -129,6 +133,10 @@ class Hollow(TorchDispatchMode):
                 if buffer is not None and buffer.is_meta:
                     owner._buffers[name] = replaced(owner, buffer)
         return module.eval()
+
+    def _hollowed(self, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+        kind = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
+        return self.empty(tensor.shape, kind)
 
     def is_hollow(self, tensor: Tensor) -> bool:
         """Whether a tensor has no values."""
@@ -142,6 +150,8 @@ class Hollow(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
+        if any(map(is_traceable_wrapper_subclass_type, types)):
+            return NotImplemented  # what it is made of comes here by itself
         out = self._do(func, args, kwargs)
         if self._meter is not None:
             self._meter.note(func, (args, kwargs), out)

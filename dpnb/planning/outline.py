@@ -21,6 +21,7 @@ from dpnb.loading.index import Index
 from dpnb.loading.keymaps import match_clip, rename
 from dpnb.loading.parts import load_part
 from dpnb.models.model import Model
+from dpnb.nn.quantized import rewrapped
 from dpnb.pipelines.architectures import ARCHITECTURES, assemble
 from dpnb.pipelines.options import LoadOptions
 from dpnb.pipelines.origin import Origin, base, choose, class_for, component_class
@@ -96,7 +97,7 @@ def _copied(part: Any, hollow: Hollow, dtype: torch.dtype | None) -> Any:
 
 
 def _outline_of(tensor: Tensor) -> Tensor:
-    return torch.empty_like(tensor, device="meta")
+    return rewrapped(tensor.detach(), lambda plain: torch.empty_like(plain, device="meta"))
 
 
 def from_headers(
