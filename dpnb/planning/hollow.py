@@ -127,7 +127,7 @@ class Hollow(TorchDispatchMode):
             for name, parameter in list(owner._parameters.items()):
                 if parameter is not None:
                     if id(parameter) not in made:
-                        made[id(parameter)] = nn.Parameter(replaced(owner, parameter), False)
+                        made[id(parameter)] = like(parameter, replaced(owner, parameter))
                     owner._parameters[name] = made[id(parameter)]
             for name, buffer in list(owner._buffers.items()):
                 if buffer is not None and buffer.is_meta:
@@ -212,6 +212,14 @@ class Hollow(TorchDispatchMode):
         if key not in known:
             known[key] = ref(storage, lambda _: known.pop(key, None))
         return tensor
+
+
+def like(parameter: nn.Parameter, tensor: Tensor) -> nn.Parameter:
+    """A parameter of `tensor`, of which is known what is known of another one."""
+    made = nn.Parameter(tensor, requires_grad=False)
+    if not is_wrapped(parameter):
+        vars(made).update(vars(parameter))
+    return made
 
 
 @dataclass(frozen=True)

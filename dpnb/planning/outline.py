@@ -27,7 +27,7 @@ from dpnb.pipelines.options import LoadOptions
 from dpnb.pipelines.origin import Origin, base, choose, class_for, component_class
 from dpnb.pipelines.pipeline import DiffusionPipeline
 from dpnb.pipelines.text_to_image import TextToImagePipeline
-from dpnb.planning.hollow import Hollow
+from dpnb.planning.hollow import Hollow, like
 from dpnb.schedulers.scheduler import Scheduler
 
 KEPT = 1 << 20
@@ -87,8 +87,7 @@ def _copied(part: Any, hollow: Hollow, dtype: torch.dtype | None) -> Any:
     if not isinstance(part, nn.Module):
         return part
     memo: dict[int, Any] = {
-        id(parameter): nn.Parameter(_outline_of(parameter), requires_grad=False)
-        for parameter in part.parameters()
+        id(parameter): like(parameter, _outline_of(parameter)) for parameter in part.parameters()
     }
     for buffer in part.buffers():
         is_kept = buffer.nbytes < KEPT or not buffer.is_floating_point()
