@@ -22,7 +22,15 @@ if TYPE_CHECKING:
     from dpnb.pipelines.pipeline import DiffusionPipeline
     from dpnb.pipelines.recording import record
     from dpnb.pipelines.stable_diffusion import StableDiffusionPipeline
+    from dpnb.pipelines.stable_diffusion_edit import (
+        StableDiffusionImg2ImgPipeline,
+        StableDiffusionInpaintPipeline,
+    )
     from dpnb.pipelines.stable_diffusion_xl import StableDiffusionXLPipeline
+    from dpnb.pipelines.stable_diffusion_xl_edit import (
+        StableDiffusionXLImg2ImgPipeline,
+        StableDiffusionXLInpaintPipeline,
+    )
     from dpnb.pipelines.steps import Stage, Step
     from dpnb.planning.devices import DeviceProfile
     from dpnb.planning.planner import plan
@@ -65,7 +73,11 @@ _HOMES = {
     "UNet2DConditionModel": "dpnb.models.unet",
     "UNet2DModel": "dpnb.models.unet_2d",
     "DiffusionPipeline": "dpnb.pipelines.pipeline",
+    "StableDiffusionImg2ImgPipeline": "dpnb.pipelines.stable_diffusion_edit",
+    "StableDiffusionInpaintPipeline": "dpnb.pipelines.stable_diffusion_edit",
     "StableDiffusionPipeline": "dpnb.pipelines.stable_diffusion",
+    "StableDiffusionXLImg2ImgPipeline": "dpnb.pipelines.stable_diffusion_xl_edit",
+    "StableDiffusionXLInpaintPipeline": "dpnb.pipelines.stable_diffusion_xl_edit",
     "StableDiffusionXLPipeline": "dpnb.pipelines.stable_diffusion_xl",
     "Stage": "dpnb.pipelines.steps",
     "Step": "dpnb.pipelines.steps",
@@ -146,7 +158,11 @@ __all__ = [
     "Request",
     "RunPanel",
     "SequentialOffload",
+    "StableDiffusionImg2ImgPipeline",
+    "StableDiffusionInpaintPipeline",
     "StableDiffusionPipeline",
+    "StableDiffusionXLImg2ImgPipeline",
+    "StableDiffusionXLInpaintPipeline",
     "StableDiffusionXLPipeline",
     "Stage",
     "Step",

@@ -42,7 +42,11 @@ SCHEDULERS: Mapping[str, str] = {
 
 PIPELINES: Mapping[str, str] = {
     "DiffusionPipeline": "dpnb.pipelines.pipeline",
+    "StableDiffusionImg2ImgPipeline": "dpnb.pipelines.stable_diffusion_edit",
+    "StableDiffusionInpaintPipeline": "dpnb.pipelines.stable_diffusion_edit",
     "StableDiffusionPipeline": "dpnb.pipelines.stable_diffusion",
+    "StableDiffusionXLImg2ImgPipeline": "dpnb.pipelines.stable_diffusion_xl_edit",
+    "StableDiffusionXLInpaintPipeline": "dpnb.pipelines.stable_diffusion_xl_edit",
     "StableDiffusionXLPipeline": "dpnb.pipelines.stable_diffusion_xl",
 }
 
