@@ -28,7 +28,7 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, GREY = (
     "#6B6B6B",
 )
 
-STAGE_COLOURS = {"text": ORANGE, "denoising": BLUE, "decoding": GREEN}
+STAGE_COLOURS = {"text": ORANGE, "encoding": PURPLE, "denoising": BLUE, "decoding": GREEN}
 
 MEBIBYTE = 1 << 20
 
@@ -81,11 +81,14 @@ def stages(report: Report) -> Figure:
     figure, axes = _sheet(7.2, 1.4 + 0.36 * len(shown))
     unit, name = _unit([one.peak for one in shown])
     places = range(len(shown))
-    for stage, offset in (("text", -0.26), ("denoising", 0.0), ("decoding", 0.26)):
+    present = [stage for stage in STAGE_COLOURS if any(stage in one.peaks for one in shown)]
+    height = 0.78 / max(len(present), 1)
+    for number, stage in enumerate(present):
+        offset = (number - (len(present) - 1) / 2) * height
         axes.barh(
             [place + offset for place in places],
             [one.peaks.get(stage, 0) / unit for one in shown],
-            height=0.24,
+            height=0.92 * height,
             color=STAGE_COLOURS[stage],
             label=stage,
         )

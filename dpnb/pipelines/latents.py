@@ -57,7 +57,7 @@ def normalised(config: Any, latents: Tensor) -> Tensor:
     """What an autoencoder says, as a network is trained on it."""
     if (known := _statistics(config, latents)) is not None:
         mean, std = known
-        return (latents - mean) * config.scaling_factor / std
+        latents = (latents - mean) / std
     return latents * float(config.scaling_factor)
 
 

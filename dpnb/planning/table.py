@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FORMAT = "dpnb plans 1"
 
-HEADINGS = ("Plan", "Fits", "Peak", "Text", "Denoising", "Decoding", "Step", "Picture", "Bound by")
+STAGES = ("text", "encoding", "denoising", "decoding")
 
 FADED = ' style="opacity:0.55"'
 
@@ -219,9 +219,20 @@ class PlanTable:
             f"{count} of {len(self.rows)} plans fit in {format_bytes(self.budget)}; predicted"
         )
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Those that a run has."""
+        return tuple(name for name in STAGES if all(name in row.peaks for row in self.rows))
+
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """Of the table's columns."""
+        peaks = (name.capitalize() for name in self.stages)
+        return ("Plan", "Fits", "Peak", *peaks, "Step", "Picture", "Bound by")
+
     def cells(self, row: PlanRow) -> tuple[str, ...]:
-        """A row as text, in the order of `HEADINGS`."""
-        stages = (format_bytes(row.peaks[name]) for name in ("text", "denoising", "decoding"))
+        """A row as text, in the order of `headings`."""
+        stages = (format_bytes(row.peaks[name]) for name in self.stages)
         return (
             label(row.plan),
             "yes" if self.fits(row) else "no",
@@ -247,15 +258,16 @@ class PlanTable:
         from rich.text import Text
 
         table = Table(title=Text(self._caption()), title_justify="left")
-        for number, heading in enumerate(HEADINGS):
-            table.add_column(heading, justify="right" if 1 < number < 8 else "left")
+        last = len(self.headings) - 1
+        for number, heading in enumerate(self.headings):
+            table.add_column(heading, justify="right" if 1 < number < last else "left")
         for row in self.rows[:SHOWN]:
             style = None if self.fits(row) else "dim"
             table.add_row(*(Text(cell) for cell in self.cells(row)), style=style)
         return Group(table, *(Text(remark) for remark in self._remarks()))
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{heading}</th>" for heading in HEADINGS)
+        head = "".join(f"<th>{heading}</th>" for heading in self.headings)
         body = "".join(
             f"<tr{'' if self.fits(row) else FADED}>"
             + "".join(f"<td>{escape(cell)}</td>" for cell in self.cells(row))

@@ -69,7 +69,7 @@ class LayerwiseCasting(Strategy):
     )
     slot: ClassVar = Slot.STORAGE
     effect: ClassVar = Effect.APPROXIMATE
-    relieves: ClassVar = frozenset({"text", "denoising", "decoding"})
+    relieves: ClassVar = frozenset({"text", "encoding", "denoising", "decoding"})
 
     def __post_init__(self) -> None:
         if self.storage_dtype not in STORAGE_DTYPES:

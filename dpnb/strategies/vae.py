@@ -33,7 +33,7 @@ class VaeTiling(Strategy):
     spill: bool = False
     blended: bool = False
     slot: ClassVar = Slot.CODER
-    relieves: ClassVar = frozenset({"decoding"})
+    relieves: ClassVar = frozenset({"encoding", "decoding"})
 
     def __post_init__(self) -> None:
         self._coder()
@@ -70,7 +70,7 @@ class VaeSlicing(Strategy):
     """Decode and encode the pictures of a batch one after the other."""
 
     slot: ClassVar = Slot.CODER_WRAPPER
-    relieves: ClassVar = frozenset({"decoding"})
+    relieves: ClassVar = frozenset({"encoding", "decoding"})
 
     def obstacle(self, host: Host) -> str | None:
         """See the base class."""
