@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dpnb.pipelines.contact_sheet import contact_sheet
     from dpnb.pipelines.pipeline import DiffusionPipeline
     from dpnb.pipelines.recording import record
+    from dpnb.pipelines.sag import StableDiffusionSAGPipeline
     from dpnb.pipelines.stable_diffusion import StableDiffusionPipeline
     from dpnb.pipelines.stable_diffusion_edit import (
         StableDiffusionImg2ImgPipeline,
@@ -76,6 +77,7 @@ _HOMES = {
     "StableDiffusionImg2ImgPipeline": "dpnb.pipelines.stable_diffusion_edit",
     "StableDiffusionInpaintPipeline": "dpnb.pipelines.stable_diffusion_edit",
     "StableDiffusionPipeline": "dpnb.pipelines.stable_diffusion",
+    "StableDiffusionSAGPipeline": "dpnb.pipelines.sag",
     "StableDiffusionXLImg2ImgPipeline": "dpnb.pipelines.stable_diffusion_xl_edit",
     "StableDiffusionXLInpaintPipeline": "dpnb.pipelines.stable_diffusion_xl_edit",
     "StableDiffusionXLPipeline": "dpnb.pipelines.stable_diffusion_xl",
@@ -161,6 +163,7 @@ __all__ = [
     "StableDiffusionImg2ImgPipeline",
     "StableDiffusionInpaintPipeline",
     "StableDiffusionPipeline",
+    "StableDiffusionSAGPipeline",
     "StableDiffusionXLImg2ImgPipeline",
     "StableDiffusionXLInpaintPipeline",
     "StableDiffusionXLPipeline",

@@ -45,6 +45,7 @@ PIPELINES: Mapping[str, str] = {
     "StableDiffusionImg2ImgPipeline": "dpnb.pipelines.stable_diffusion_edit",
     "StableDiffusionInpaintPipeline": "dpnb.pipelines.stable_diffusion_edit",
     "StableDiffusionPipeline": "dpnb.pipelines.stable_diffusion",
+    "StableDiffusionSAGPipeline": "dpnb.pipelines.sag",
     "StableDiffusionXLImg2ImgPipeline": "dpnb.pipelines.stable_diffusion_xl_edit",
     "StableDiffusionXLInpaintPipeline": "dpnb.pipelines.stable_diffusion_xl_edit",
     "StableDiffusionXLPipeline": "dpnb.pipelines.stable_diffusion_xl",

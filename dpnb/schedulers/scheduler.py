@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -183,6 +184,27 @@ class Scheduler(Configured, ABC):
         """
         alpha, sigma = self._mixture(timesteps, sample)
         return alpha * noise - sigma * sample
+
+    def foreseen(
+        self, model_output: Tensor, sample: Tensor, timestep: Timestep
+    ) -> tuple[Tensor, Tensor]:
+        """The original and the noise in `sample` that `model_output` says, by `prediction_type`.
+
+        Nothing is clipped.
+
+        Args:
+            model_output: what the model predicts for `sample`, of its shape `[batch, ...]`.
+            sample: original and noise, mixed as `add_noise` does.
+            timestep: an entry of `timesteps`.
+        """
+        value = self._schedule[self.index_for_timestep(timestep)]
+        alpha_bar = float(self._alpha_bar_table[int(value)])
+        mixture = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
+        kind = self.config.prediction_type
+        a, b = noise.original_weights(kind, *mixture)
+        c, d = noise.noise_weights(kind, *mixture)
+        original = noise.combine((a, sample), (b, model_output))
+        return original, noise.combine((c, sample), (d, model_output))
 
     @property
     def step_index(self) -> int | None:
