@@ -151,7 +151,8 @@ class UNet2DConditionModel(UNetSwitches, Model):
     @property
     def middle_attention(self) -> Attention:
         """The first self-attention of the middle block."""
-        attention: Attention = self.mid_block.attentions[0].transformer_blocks[0].attn1
+        transformer: Any = self.mid_block.attentions[0]
+        attention: Attention = transformer.transformer_blocks[0].attn1
         return attention
 
     def middle_size(self, height: int, width: int) -> tuple[int, int]:

@@ -57,7 +57,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
         pipe.scheduler = scheduler
 
 
-def on_all(*cases: str) -> Any:
+def on_all(*cases: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("pair", cases or CASES, indirect=True)
 
 
@@ -129,7 +129,7 @@ def forms() -> dict[str, Callable[[], Any]]:
 def test_pictures_come_in_many_forms(pair: Pair, form: str) -> None:
     image = forms()[form]()
     is_many = isinstance(image, list) or getattr(image, "ndim", 0) == 4
-    beside = {"mask_image": mask(21, 27)} if form == "an odd size" else {}
+    beside: dict[str, Any] = {"mask_image": mask(21, 27)} if form == "an odd size" else {}
     both(pair, image=image, **(TWO if is_many else {}), **beside)
 
 
@@ -246,7 +246,7 @@ def test_a_refiner_goes_on_where_the_base_has_stopped(tmp_path: Path) -> None:
     for base, pipe in ((our_base, ours), (their_base, theirs)):
         latents = draw(base, num_inference_steps=5, denoising_end=0.6, output_type="latent")
         drawn = draw(pipe, image=latents, num_inference_steps=5, denoising_start=0.6)
-        scores = {"aesthetic_score": 3.0, "negative_aesthetic_score": 1.0}
+        scores: dict[str, Any] = {"aesthetic_score": 3.0, "negative_aesthetic_score": 1.0}
         made.append((drawn, draw(pipe, image=picture(), strength=0.7, **TWO, **scores)))
     for one, other in zip(*made, strict=True):
         assert_same(one, other)
