@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from dpnb.models.autoencoder import AutoencoderKL
     from dpnb.models.unet import UNet2DConditionModel
     from dpnb.models.unet_2d import UNet2DModel
+    from dpnb.models.vq import VQModel
     from dpnb.pipelines.architectures import random_pipeline
     from dpnb.pipelines.contact_sheet import contact_sheet
+    from dpnb.pipelines.latent_diffusion import LDMTextToImagePipeline
     from dpnb.pipelines.pipeline import DiffusionPipeline
     from dpnb.pipelines.recording import record
     from dpnb.pipelines.sag import StableDiffusionSAGPipeline
@@ -73,7 +75,9 @@ _HOMES = {
     "AutoencoderKL": "dpnb.models.autoencoder",
     "UNet2DConditionModel": "dpnb.models.unet",
     "UNet2DModel": "dpnb.models.unet_2d",
+    "VQModel": "dpnb.models.vq",
     "DiffusionPipeline": "dpnb.pipelines.pipeline",
+    "LDMTextToImagePipeline": "dpnb.pipelines.latent_diffusion",
     "StableDiffusionImg2ImgPipeline": "dpnb.pipelines.stable_diffusion_edit",
     "StableDiffusionInpaintPipeline": "dpnb.pipelines.stable_diffusion_edit",
     "StableDiffusionPipeline": "dpnb.pipelines.stable_diffusion",
@@ -147,6 +151,7 @@ __all__ = [
     "HeunDiscreteScheduler",
     "HistoryPanel",
     "LCMScheduler",
+    "LDMTextToImagePipeline",
     "LMSDiscreteScheduler",
     "LayerwiseCasting",
     "MemoryPanel",
@@ -174,6 +179,7 @@ __all__ = [
     "UNet2DConditionModel",
     "UNet2DModel",
     "UniPCMultistepScheduler",
+    "VQModel",
     "VaeSlicing",
     "VaeTiling",
     "Workload",

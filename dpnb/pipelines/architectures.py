@@ -1,7 +1,7 @@
 """The public architectures, and pipelines that have their shape and random weights.
 
-Sources: the configurations of stable-diffusion-v1-5, stable-diffusion-2-1 and
-stable-diffusion-xl-base-1.0.
+Sources: the configurations of stable-diffusion-v1-5, stable-diffusion-2-1,
+stable-diffusion-xl-base-1.0 and ldm-text2im-large-256.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import nn
 
 from dpnb.devices import parse_dtype
 from dpnb.loading.registry import resolve
+from dpnb.pipelines.bert_parts import bert_parts
 
 if TYPE_CHECKING:
     from dpnb.pipelines.text_to_image import TextToImagePipeline
@@ -84,6 +85,22 @@ TINY_VAE: Settings = {
     "sample_size": 32,
 }
 
+TINY_UNET: Settings = {
+    "sample_size": 16,
+    "block_out_channels": (16, 32),
+    "layers_per_block": 1,
+    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+    "cross_attention_dim": 32,
+    "attention_head_dim": 4,
+    "norm_num_groups": 8,
+}
+
+LDM_SCHEDULER = (
+    "DDIMScheduler",
+    {**STABLE_DIFFUSION_BETAS, "steps_offset": 0, "clip_sample": False},
+)
+
 XL_BLOCKS: Settings = {
     "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
     "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
@@ -105,7 +122,9 @@ class Architecture:
     Args:
         pipeline: the name of its pipeline class.
         scheduler: the name of its scheduler class, and its settings.
-        text_encoders: of each text encoder; the last of several has a projection.
+        text_encoders: of each text encoder of CLIP's; the last of several has a projection.
+        autoencoder: the name of the component that the autoencoder is.
+        bert: of a text encoder that is none of CLIP's.
     """
 
     pipeline: str
@@ -113,6 +132,8 @@ class Architecture:
     vae: Settings
     text_encoders: tuple[Settings, ...]
     scheduler: tuple[str, Settings]
+    autoencoder: str = "vae"
+    bert: Settings | None = None
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {
@@ -163,18 +184,18 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         text_encoders=(CLIP_L, OPEN_CLIP_G),
         scheduler=XL_SCHEDULER,
     ),
+    "ldm": Architecture(
+        pipeline="LDMTextToImagePipeline",
+        unet={"sample_size": 32, "cross_attention_dim": 1280, "attention_head_dim": 8},
+        vae={**VAE, "sample_size": 256},
+        text_encoders=(),
+        scheduler=LDM_SCHEDULER,
+        autoencoder="vqvae",
+        bert={},
+    ),
     "tiny-sd": Architecture(
         pipeline="StableDiffusionPipeline",
-        unet={
-            "sample_size": 16,
-            "block_out_channels": (16, 32),
-            "layers_per_block": 1,
-            "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
-            "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
-            "cross_attention_dim": 32,
-            "attention_head_dim": 4,
-            "norm_num_groups": 8,
-        },
+        unet=TINY_UNET,
         vae=TINY_VAE,
         text_encoders=(TINY_CLIP,),
         scheduler=("DDIMScheduler", {**STABLE_DIFFUSION_BETAS, "clip_sample": False}),
@@ -199,6 +220,23 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         vae={**TINY_VAE, "scaling_factor": 0.13025},
         text_encoders=(TINY_CLIP, {**TINY_CLIP, "hidden_act": "gelu"}),
         scheduler=XL_SCHEDULER,
+    ),
+    "tiny-ldm": Architecture(
+        pipeline="LDMTextToImagePipeline",
+        unet=TINY_UNET,
+        vae=TINY_VAE,
+        text_encoders=(),
+        scheduler=LDM_SCHEDULER,
+        autoencoder="vqvae",
+        bert={
+            "vocab_size": 300,
+            "max_position_embeddings": 20,
+            "encoder_layers": 2,
+            "encoder_ffn_dim": 48,
+            "encoder_attention_heads": 2,
+            "head_dim": 8,
+            "d_model": 32,
+        },
     ),
 }
 
@@ -240,7 +278,7 @@ def assemble(architecture: str, complete: Complete) -> TextToImagePipeline:
     parts["scheduler"] = parts["scheduler"](**shape.scheduler[1])
     for name, class_name, settings in (
         ("unet", "UNet2DConditionModel", shape.unet),
-        ("vae", "AutoencoderKL", shape.vae),
+        (shape.autoencoder, "AutoencoderKL", shape.vae),
     ):
         model: Any = resolve("diffusers", class_name)
         with torch.device("meta"):
@@ -251,6 +289,8 @@ def assemble(architecture: str, complete: Complete) -> TextToImagePipeline:
         parts[f"tokenizer{suffix}"], parts[f"text_encoder{suffix}"] = _text(
             settings, complete, projects=index > 0
         )
+    if shape.bert is not None:
+        parts["tokenizer"], parts["bert"] = bert_parts(shape.bert, complete)
     pipeline: Any = resolve("diffusers", shape.pipeline)
     if shape.pipeline == "StableDiffusionPipeline":
         parts["requires_safety_checker"] = False

@@ -14,6 +14,7 @@ HOMES: Mapping[str, str] = {
     **{class_name: module for (_, class_name), module in PIPELINE_PARTS.items()},
     "StableDiffusionPipelineOutput": "dpnb.pipelines.stable_diffusion",
     "StableDiffusionXLPipelineOutput": "dpnb.pipelines.stable_diffusion_xl",
+    "ImagePipelineOutput": "dpnb.pipelines.images",
     "VaeImageProcessor": "dpnb.pipelines.image_processor",
     "ConfigMixin": f"{_DECLARED}:Declares",
     "ModelMixin": f"{_DECLARED}:DeclaredModel",
@@ -43,7 +44,6 @@ HOMES: Mapping[str, str] = {
         (
             "BaseOutput",
             "FrozenDict",
-            "ImagePipelineOutput",
             "PIL_INTERPOLATION",
             "StableDiffusionMixin",
             "USE_PEFT_BACKEND",

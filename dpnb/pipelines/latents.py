@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -11,6 +11,10 @@ from torch import Tensor
 from dpnb.generators import Generators
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.nn.widened import widened
+
+if TYPE_CHECKING:
+    from dpnb.models.model import Model
+    from dpnb.models.vq import VQModel
 
 
 def encoded(
@@ -34,7 +38,7 @@ def encoded(
     return normalised(vae.config, latents)
 
 
-def decoded(vae: AutoencoderKL, latents: Tensor, *, widens: bool) -> Tensor:
+def decoded(vae: AutoencoderKL | VQModel, latents: Tensor, *, widens: bool) -> Tensor:
     """Pictures in [-1, 1] of latents `[batch, channels, h, w]`.
 
     Args:
@@ -48,7 +52,7 @@ def decoded(vae: AutoencoderKL, latents: Tensor, *, widens: bool) -> Tensor:
     return pictures
 
 
-def computing_in(vae: AutoencoderKL, dtype: torch.dtype) -> AbstractContextManager[None]:
+def computing_in(vae: Model, dtype: torch.dtype) -> AbstractContextManager[None]:
     """Within it the autoencoder computes in `dtype`, and stores what it does."""
     return nullcontext() if vae.dtype == dtype else widened(vae, dtype)
 

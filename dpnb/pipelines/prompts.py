@@ -12,9 +12,11 @@ from torch import Tensor, nn
 logger = logging.getLogger(__name__)
 
 
-def tokenize(tokenizer: Any, texts: Sequence[str], device: torch.device) -> Tensor:
-    """Token ids, padded and cut to the tokenizer's length, `[texts, tokens]`."""
-    length = tokenizer.model_max_length
+def tokenize(
+    tokenizer: Any, texts: Sequence[str], device: torch.device, length: int | None = None
+) -> Tensor:
+    """Token ids, padded and cut to `length`, or to the tokenizer's: `[texts, tokens]`."""
+    length = length or int(tokenizer.model_max_length)
     full = tokenizer(list(texts), padding=False, truncation=False, verbose=False).input_ids
     for text, ids in zip(texts, full, strict=True):
         if len(ids) > length:

@@ -55,7 +55,7 @@ class QKVFusion(Strategy):
         if self.unet:
             yield from host.modules_of(Attention, "unet", "transformer")
         if self.vae:
-            yield from host.modules_of(Attention, "vae")
+            yield from host.modules_of(Attention, "vae", "vqvae")
 
 
 def _names(attention: Attention) -> tuple[str, ...]:
