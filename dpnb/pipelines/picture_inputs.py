@@ -161,10 +161,10 @@ def tiled(batch: Tensor, count: int) -> Tensor:
     return batch if len(batch) == count else batch.repeat(count // len(batch), 1, 1, 1)
 
 
-def _batch(name: str, given: np.ndarray[Any, Any] | Tensor, *, is_mask: bool) -> Tensor:
+def _batch(name: str, given: Any, *, is_mask: bool) -> Tensor:
     """`[pictures, channels, height, width]`."""
     is_array = isinstance(given, np.ndarray)
-    tensor = torch.from_numpy(given) if isinstance(given, np.ndarray) else given
+    tensor: Tensor = torch.from_numpy(np.require(given, None, ["C", "W"])) if is_array else given
     if tensor.ndim == 3 and is_mask and not (is_array and tensor.shape[-1] == 1):
         return tensor[:, None]
     if tensor.ndim == 2:

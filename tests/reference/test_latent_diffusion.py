@@ -153,7 +153,7 @@ def test_a_codebook_autoencoder_computes_the_same(settings: dict[str, Any], tmp_
     theirs: Any = diffusers.VQModel(**CODER, **settings).eval()
     torch.nn.init.normal_(theirs.quantize.embedding.weight)
     theirs.save_pretrained(tmp_path / "theirs")
-    ours = dpnb.VQModel.from_pretrained(tmp_path / "theirs")
+    ours: Any = dpnb.VQModel.from_pretrained(tmp_path / "theirs")
     assert ours.state_dict().keys() == theirs.state_dict().keys()
     ours.save_pretrained(tmp_path / "ours")
     theirs = diffusers.VQModel.from_pretrained(tmp_path / "ours")
@@ -162,12 +162,12 @@ def test_a_codebook_autoencoder_computes_the_same(settings: dict[str, Any], tmp_
         latents, known = (model.encode(pictures).latents for model in (ours, theirs))
         assert torch.allclose(latents, known, atol=1e-5)
         for arguments in ({}, {"force_not_quantize": True}):
-            given, kept = known, arguments
+            given, kept = known, dict[str, Any](arguments)
             if arguments and settings:
                 given = torch.randint(256, (2 * 8 * 12,))
                 kept = {**arguments, "shape": (2, 8, 12, 3)}
             one, other = (model.decode(given, **kept) for model in (ours, theirs))
             assert np.abs(one.sample - other.sample).max() <= 2e-4
             assert torch.allclose(one.commit_loss, other.commit_loss, atol=1e-5)
-        both = (model(pictures).sample for model in (ours, theirs))
-        assert torch.allclose(*both, atol=2e-4)
+        one, other = (model(pictures).sample for model in (ours, theirs))
+        assert torch.allclose(one, other, atol=2e-4)

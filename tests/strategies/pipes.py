@@ -38,16 +38,28 @@ SAMPLES: list[Strategy] = [s for kind in CATALOG for s in SETTINGS.get(kind, [ki
 """Every strategy of the catalog, with several settings where it has any."""
 
 
-def build(name: str = "tiny-sd") -> Any:
+OVER: dict[str, tuple[str, str]] = {
+    "img2img": ("tiny-sd", "StableDiffusionImg2ImgPipeline"),
+    "inpaint": ("tiny-sdxl", "StableDiffusionXLInpaintPipeline"),
+    "sag": ("tiny-sd", "StableDiffusionSAGPipeline"),
+}
+"""Pipelines over the components of another one."""
+
+
+def build(name: str = "tiny-sd", dtype: str = "float32") -> Any:
     """A random pipeline that keeps its progress to itself."""
-    pipe = dpnb.random_pipeline(name)
+    base, kind = OVER.get(name, (name, ""))
+    pipe: Any = dpnb.random_pipeline(base, dtype=dtype)
+    if kind:
+        pipe = getattr(dpnb, kind).from_pipe(pipe)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
 def draw(pipe: Any, steps: int = 2, **arguments: Any) -> Tensor:
     """The pictures of a seed, `[batch, height, width, 3]`."""
-    settings = {"num_inference_steps": steps, "output_type": "np"} | arguments
+    pictures = {one.argument: one.example(32, 32) for one in pipe.picture_inputs}
+    settings = {"num_inference_steps": steps, "output_type": "np", **pictures} | arguments
     generator = torch.Generator().manual_seed(0)
     return torch.from_numpy(pipe("a red fox", generator=generator, **settings).images.copy())
 
