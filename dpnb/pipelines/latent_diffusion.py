@@ -11,12 +11,12 @@ from torch import Tensor
 
 from dpnb.models.autoencoder import Autoencoder
 from dpnb.models.unet import UNet2DConditionModel
-from dpnb.pipelines.arguments import Arguments, takes
+from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.images import ImagePipelineOutput, deliver
 from dpnb.pipelines.prompts import as_list, repeat_each, tokenize
 from dpnb.pipelines.steps import Step
-from dpnb.pipelines.text_to_image import TextToImagePipeline, drain, with_negative
+from dpnb.pipelines.text_to_image import TextToImagePipeline, called, streamed, with_negative
 from dpnb.schedulers.scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -85,29 +85,8 @@ class LDMTextToImagePipeline(TextToImagePipeline):
         """See the base class."""
         return self._guidance_scale != 1.0
 
-    @takes(LatentDiffusionArguments)
-    def __call__(self, arguments: Any) -> Any:
-        """Draw.
-
-        The arguments are described in `dpnb.pipelines.arguments.Arguments`.
-
-        Returns:
-            `ImagePipelineOutput`, or with `return_dict=False` a plain tuple.
-
-        Raises:
-            ValueError: an argument's value is impossible; nothing has been computed then.
-            TypeError: a prompt is not text.
-        """
-        return drain(self.start(arguments))
-
-    @takes(LatentDiffusionArguments)
-    def stream(self, arguments: Any) -> Iterator[Step]:
-        """Draw step by step: an iterator of `Step`, whose last one holds the output.
-
-        It takes the arguments of a call, and checks them at once. The pipeline may be changed
-        between two steps.
-        """
-        return self.start(arguments)
+    __call__ = called(LatentDiffusionArguments)
+    stream = streamed(LatentDiffusionArguments)
 
     def start(self, arguments: Any) -> Iterator[Step]:
         """See the base class.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -129,12 +129,8 @@ class Pictures:
             width: likewise.
             fit: brings a PIL picture to that size; by default it is scaled.
         """
-        if isinstance(self.content, Tensor):
-            levels = _resized(_unit(self.content), height, width)
-            levels = levels.expand(-1, 3, -1, -1) if levels.shape[1] == 1 else levels
-        else:
-            fit = fit or _scaling(height, width)
-            levels = _levels([fit(one.convert("RGB")) for one in self.content])
+        levels = self.levels("RGB", fit or scaling(height, width), (height, width))
+        levels = levels.expand(-1, 3, -1, -1) if levels.shape[1] == 1 else levels
         return levels if bool(levels.min() < 0) else 2.0 * levels - 1.0
 
     def mask(self, height: int, width: int, fit: Fit | None = None) -> Tensor:
@@ -144,16 +140,35 @@ class Pictures:
             height: in pixels.
             width: likewise.
             fit: brings a PIL picture to that size; by default it is scaled.
+        """
+        levels = self.levels("L", fit or scaling(height, width), (height, width))
+        return (levels >= 0.5).to(levels.dtype)
 
-        Raises:
-            ValueError: a tensor has several channels.
+    def levels(self, mode: str, fit: Fit, size: tuple[int, int]) -> Tensor:
+        """The numbers in the pictures, `[pictures, channels, height, width]`; 8 bits are [0, 1].
+
+        Args:
+            mode: of PIL's pictures: `"RGB"` or `"L"`.
+            fit: brings a PIL picture to the size.
+            size: height and width; of a tensor the nearest numbers are taken.
         """
         if isinstance(self.content, Tensor):
-            levels = _resized(_unit(self.content), height, width)
-        else:
-            fit = fit or _scaling(height, width)
-            levels = _levels([fit(one).convert("L") for one in self.content])
-        return (levels >= 0.5).to(levels.dtype)
+            is_whole = self.content.dtype == torch.uint8
+            numbers = self.content.float() / 255.0 if is_whole else self.content
+            return F.interpolate(numbers, size=size)
+        fitted = (
+            fit(one).convert("L") if mode == "L" else fit(one.convert(mode)) for one in self.content
+        )
+        array = np.stack([np.asarray(one, dtype=np.float32) / 255.0 for one in fitted])
+        array = array[..., None] if array.ndim == 3 else array
+        return torch.from_numpy(array).permute(0, 3, 1, 2)
+
+
+def scaling(height: int, width: int, resample: str = "lanczos") -> Fit:
+    """What scales a picture to this size, with one of PIL's filters."""
+    from PIL.Image import Resampling
+
+    return lambda picture: picture.resize((width, height), Resampling[resample.upper()])
 
 
 def tiled(batch: Tensor, count: int) -> Tensor:
@@ -175,25 +190,3 @@ def _batch(name: str, given: Any, *, is_mask: bool) -> Tensor:
         )
     batch = tensor if tensor.ndim == 4 else tensor[None]
     return batch.permute(0, 3, 1, 2) if is_array else batch
-
-
-def _unit(levels: Tensor) -> Tensor:
-    """Levels of 8 bits in [0, 1]; others as they are."""
-    return levels.float() / 255.0 if levels.dtype == torch.uint8 else levels
-
-
-def _resized(levels: Tensor, height: int, width: int) -> Tensor:
-    return F.interpolate(levels, size=(height, width))
-
-
-def _scaling(height: int, width: int) -> Fit:
-    from PIL.Image import Resampling
-
-    return lambda picture: picture.resize((width, height), Resampling.LANCZOS)
-
-
-def _levels(pictures: Sequence[Image]) -> Tensor:
-    """`[pictures, channels, height, width]` in [0, 1]."""
-    array = np.stack([np.asarray(one, dtype=np.float32) / 255.0 for one in pictures])
-    array = array[..., None] if array.ndim == 3 else array
-    return torch.from_numpy(array).permute(0, 3, 1, 2)

@@ -11,11 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dpnb.nn.attention_maps import watched
-from dpnb.pipelines.arguments import takes
 from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.stable_diffusion import StableDiffusionArguments, StableDiffusionPipeline
 from dpnb.pipelines.steps import Step
-from dpnb.pipelines.text_to_image import drain
+from dpnb.pipelines.text_to_image import called, streamed
 
 BLUR_SIZE, BLUR_SIGMA = 9, 1.0
 
@@ -66,17 +65,10 @@ class StableDiffusionSAGPipeline(StableDiffusionPipeline):
     most, the network sees that again, and the step leads away from what it then says.
     """
 
+    __call__ = called(SelfAttentionArguments)
+    stream = streamed(SelfAttentionArguments)
+
     _sag_scale: float = 0.0
-
-    @takes(SelfAttentionArguments)
-    def __call__(self, arguments: Any) -> Any:
-        """Draw; see `StableDiffusionPipeline` and `SelfAttentionArguments`."""
-        return drain(self.start(arguments))
-
-    @takes(SelfAttentionArguments)
-    def stream(self, arguments: Any) -> Iterator[Step]:
-        """Draw step by step; see `StableDiffusionPipeline.stream`."""
-        return self.start(arguments)
 
     def start(self, arguments: Any) -> Iterator[Step]:
         """See the base class.

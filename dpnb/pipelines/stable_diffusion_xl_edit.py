@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,12 +11,10 @@ from torch import Tensor
 
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
-from dpnb.pipelines.arguments import takes
 from dpnb.pipelines.image_to_image import ImageToImage, PictureArguments
 from dpnb.pipelines.inpainting import Inpainting, InpaintingArguments
 from dpnb.pipelines.stable_diffusion_xl import StableDiffusionXLArguments, StableDiffusionXLPipeline
-from dpnb.pipelines.steps import Step
-from dpnb.pipelines.text_to_image import drain
+from dpnb.pipelines.text_to_image import called, streamed
 from dpnb.schedulers.scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -178,39 +176,26 @@ class _BeginsWithPicture(ImageToImage, StableDiffusionXLPipeline):
 
 
 class StableDiffusionXLImg2ImgPipeline(_BeginsWithPicture):
-    """A picture and words to pictures, with Stable Diffusion XL or its refiner (Podell et al. 2023,
-    arXiv:2307.01952).
+    """A picture and words to pictures, with Stable Diffusion XL or its refiner.
+
+    Podell et al. (2023, arXiv:2307.01952) describe both.
     """
 
-    @takes(StableDiffusionXLImg2ImgArguments)
-    def __call__(self, arguments: Any) -> Any:
-        """Draw; see `StableDiffusionXLPipeline` and `StableDiffusionXLPictureArguments`."""
-        return drain(self.start(arguments))
-
-    @takes(StableDiffusionXLImg2ImgArguments)
-    def stream(self, arguments: Any) -> Iterator[Step]:
-        """Draw step by step; see `StableDiffusionXLPipeline.stream`."""
-        return self.start(arguments)
+    __call__ = called(StableDiffusionXLImg2ImgArguments)
+    stream = streamed(StableDiffusionXLImg2ImgArguments)
 
 
 class StableDiffusionXLInpaintPipeline(Inpainting, _BeginsWithPicture):
     """A part of a picture drawn anew, with Stable Diffusion XL."""
+
+    __call__ = called(StableDiffusionXLInpaintArguments)
+    stream = streamed(StableDiffusionXLInpaintArguments)
 
     _callback_tensor_inputs: ClassVar[list[str]] = [
         *StableDiffusionXLPipeline._callback_tensor_inputs,
         "mask",
         "masked_image_latents",
     ]
-
-    @takes(StableDiffusionXLInpaintArguments)
-    def __call__(self, arguments: Any) -> Any:
-        """Draw; see `StableDiffusionXLPipeline` and `InpaintingArguments`."""
-        return drain(self.start(arguments))
-
-    @takes(StableDiffusionXLInpaintArguments)
-    def stream(self, arguments: Any) -> Iterator[Step]:
-        """Draw step by step; see `StableDiffusionXLPipeline.stream`."""
-        return self.start(arguments)
 
     def is_from_noise(self, arguments: Any) -> bool:
         """See the base class."""

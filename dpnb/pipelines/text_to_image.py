@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator
-from typing import Any, ClassVar
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, ClassVar, Concatenate, ParamSpec
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from dpnb.generators import randn
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.nn.embeddings import guidance_embedding
-from dpnb.pipelines.arguments import Arguments
+from dpnb.pipelines.arguments import Arguments, takes
 from dpnb.pipelines.denoise import denoise, follow, guide, set_timesteps, step_settings
 from dpnb.pipelines.latents import decoded
 from dpnb.pipelines.picture_inputs import PictureInput
@@ -21,6 +21,8 @@ from dpnb.pipelines.pipeline import DiffusionPipeline
 from dpnb.pipelines.relief import advised
 from dpnb.pipelines.steps import Stage, Step
 from dpnb.pipelines.watching import Run, watched
+
+P = ParamSpec("P")
 
 
 class TextToImagePipeline(DiffusionPipeline, ABC):
@@ -278,6 +280,26 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         scale = torch.full((latents.shape[0],), self.guidance_scale - 1)
         dim = self.unet.config.time_cond_proj_dim or 0
         return guidance_embedding(scale, dim).to(latents.device, latents.dtype)
+
+
+def called(arguments: Callable[P, Arguments]) -> Callable[Concatenate[Any, P], Any]:
+    """A pipeline's `__call__`, which takes the fields of `arguments`."""
+
+    def call(self: TextToImagePipeline, given: Any) -> Any:
+        """Draw; what may be asked is described where its arguments are."""
+        return drain(self.start(given))
+
+    return takes(arguments)(call)
+
+
+def streamed(arguments: Callable[P, Arguments]) -> Callable[Concatenate[Any, P], Iterator[Step]]:
+    """A pipeline's `stream`, which takes the fields of `arguments`."""
+
+    def stream(self: TextToImagePipeline, given: Any) -> Iterator[Step]:
+        """Draw step by step: an iterator of `Step`, whose last one holds the output."""
+        return self.start(given)
+
+    return takes(arguments)(stream)
 
 
 def drain(steps: Iterator[Step]) -> Any:
