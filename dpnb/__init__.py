@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from dpnb.loading.quantization import Quantization
     from dpnb.metering.trace import Trace
     from dpnb.models.autoencoder import AutoencoderKL
+    from dpnb.models.flux import FluxTransformer2DModel
     from dpnb.models.unet import UNet2DConditionModel
     from dpnb.models.unet_2d import UNet2DModel
     from dpnb.models.vq import VQModel
     from dpnb.pipelines.architectures import random_pipeline
     from dpnb.pipelines.contact_sheet import contact_sheet
+    from dpnb.pipelines.flux import FluxPipeline
     from dpnb.pipelines.latent_diffusion import LDMTextToImagePipeline
     from dpnb.pipelines.pipeline import DiffusionPipeline
     from dpnb.pipelines.recording import record
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
         DPMSolverMultistepScheduler,
         EulerAncestralDiscreteScheduler,
         EulerDiscreteScheduler,
+        FlowMatchEulerDiscreteScheduler,
         HeunDiscreteScheduler,
         LCMScheduler,
         LMSDiscreteScheduler,
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
     from dpnb.strategies.conditioning import ConditioningCache
     from dpnb.strategies.device_map import DeviceMap
     from dpnb.strategies.freeu import FreeU
+    from dpnb.strategies.lora import LoRA
     from dpnb.strategies.placement import ModelOffload, SequentialOffload
     from dpnb.strategies.plans import plan_from_json, plan_to_json, plan_to_python
     from dpnb.strategies.presets import PRESETS
@@ -65,6 +69,7 @@ if TYPE_CHECKING:
     from dpnb.widgets.dashboard import dashboard
     from dpnb.widgets.history_panel import HistoryPanel
     from dpnb.widgets.memory_panel import MemoryPanel
+    from dpnb.widgets.planner_panel import PlannerPanel
     from dpnb.widgets.run_panel import RunPanel
     from dpnb.widgets.state import Request
     from dpnb.widgets.strategy_panel import StrategyPanel
@@ -73,10 +78,12 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AutoencoderKL": "dpnb.models.autoencoder",
+    "FluxTransformer2DModel": "dpnb.models.flux",
     "UNet2DConditionModel": "dpnb.models.unet",
     "UNet2DModel": "dpnb.models.unet_2d",
     "VQModel": "dpnb.models.vq",
     "DiffusionPipeline": "dpnb.pipelines.pipeline",
+    "FluxPipeline": "dpnb.pipelines.flux",
     "LDMTextToImagePipeline": "dpnb.pipelines.latent_diffusion",
     "StableDiffusionImg2ImgPipeline": "dpnb.pipelines.stable_diffusion_edit",
     "StableDiffusionInpaintPipeline": "dpnb.pipelines.stable_diffusion_edit",
@@ -96,6 +103,7 @@ _HOMES = {
     "DPMSolverMultistepScheduler": "dpnb.schedulers",
     "EulerAncestralDiscreteScheduler": "dpnb.schedulers",
     "EulerDiscreteScheduler": "dpnb.schedulers",
+    "FlowMatchEulerDiscreteScheduler": "dpnb.schedulers",
     "HeunDiscreteScheduler": "dpnb.schedulers",
     "LCMScheduler": "dpnb.schedulers",
     "LMSDiscreteScheduler": "dpnb.schedulers",
@@ -113,12 +121,14 @@ _HOMES = {
     "LayerwiseCasting": "dpnb.strategies.storage",
     "ChannelsLast": "dpnb.strategies.storage",
     "FreeU": "dpnb.strategies.freeu",
+    "LoRA": "dpnb.strategies.lora",
     "VaeSlicing": "dpnb.strategies.vae",
     "VaeTiling": "dpnb.strategies.vae",
     "PRESETS": "dpnb.strategies.presets",
     "dashboard": "dpnb.widgets.dashboard",
     "HistoryPanel": "dpnb.widgets.history_panel",
     "MemoryPanel": "dpnb.widgets.memory_panel",
+    "PlannerPanel": "dpnb.widgets.planner_panel",
     "Request": "dpnb.widgets.state",
     "RunPanel": "dpnb.widgets.run_panel",
     "StrategyPanel": "dpnb.widgets.strategy_panel",
@@ -147,6 +157,9 @@ __all__ = [
     "DiffusionPipeline",
     "EulerAncestralDiscreteScheduler",
     "EulerDiscreteScheduler",
+    "FlowMatchEulerDiscreteScheduler",
+    "FluxPipeline",
+    "FluxTransformer2DModel",
     "FreeU",
     "HeunDiscreteScheduler",
     "HistoryPanel",
@@ -154,11 +167,13 @@ __all__ = [
     "LDMTextToImagePipeline",
     "LMSDiscreteScheduler",
     "LayerwiseCasting",
+    "LoRA",
     "MemoryPanel",
     "ModelOffload",
     "OutOfMemoryError",
     "PNDMScheduler",
     "PlanTable",
+    "PlannerPanel",
     "QKVFusion",
     "Quantization",
     "Report",

@@ -23,7 +23,9 @@ from rich.progress import (
 )
 
 from dpnb.errors import DpnbError
-from dpnb.units import format_bytes, format_seconds
+from dpnb.processes import launched
+from dpnb.prompt_file import Drawing, draw_prompts, read_prompts
+from dpnb.units import format_bytes, format_seconds, parse_size
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -55,7 +57,7 @@ def main() -> None:
 
 @app.command()
 def draw(
-    prompt: Annotated[str, typer.Argument(help="What to draw.")],
+    prompt: Annotated[str | None, typer.Argument(help="What to draw.")] = None,
     model: Model = "dpnb/emoji-64",
     seed: Seed = 0,
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 20,
@@ -66,37 +68,66 @@ def draw(
     count: Annotated[int, typer.Option(help="How many pictures.")] = 1,
     dtype: Annotated[str, typer.Option(help="float32, float16, bfloat16 or auto.")] = "float32",
     device: DeviceName = None,
-    file: Annotated[Path, typer.Option("--out", help="The picture's file.")] = Path("picture.png"),
+    prompts: Annotated[
+        Path | None, typer.Option(help="A file of prompts instead, each line a JSON object.")
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--out", help="The picture's file; with --prompts, a folder.")
+    ] = None,
     debug: Debug = False,
 ) -> None:
-    """Draw a picture from words."""
+    """Draw a picture from words, or one for each line of a file of prompts."""
     with errors_as_sentences(debug):
-        import torch
+        drawing = Drawing(prompt or "", negative, seed, steps, guidance, width, height)
+        if prompts is not None and (prompt is not None or count != 1):
+            raise ValueError(
+                "--prompts takes the place of a prompt and of --count; write a line for each "
+                "picture into the file."
+            )
+        if prompts is not None:
+            draw_file(prompts, drawing, model, device, dtype, file or Path("pictures"))
+        elif prompt is None:
+            raise ValueError("There is nothing to draw; give a prompt, or a file with --prompts.")
+        else:
+            draw_one(drawing, count, model, device, dtype, file or Path("picture.png"))
 
-        check_picture_file(file)
-        pipe = load(model, device, dtype)
-        generator = torch.Generator().manual_seed(seed)
-        started = time.perf_counter()
-        images = watch(
-            pipe.stream(
-                prompt,
-                height=height,
-                width=width,
-                num_inference_steps=steps,
-                guidance_scale=guidance,
-                negative_prompt=negative,
-                num_images_per_prompt=count,
-                generator=generator,
-            ),
-            prompt,
-        )
-        files = numbered(file, len(images))
-        for image, target in zip(images, files, strict=True):
-            save_picture(image, target)
+
+def draw_one(
+    drawing: Drawing, count: int, model: str, device: str | None, dtype: str, file: Path
+) -> None:
+    """Draw one prompt, so many times."""
+    check_picture_file(file)
+    pipe = load(model, device, dtype)
+    started = time.perf_counter()
+    steps = pipe.stream(**drawing.arguments(), num_images_per_prompt=count)
+    images = watch(steps, drawing.prompt)
+    files = numbered(file, len(images))
+    for image, target in zip(images, files, strict=True):
+        save_picture(image, target)
+    took = format_seconds(time.perf_counter() - started)
+    size = f"{images[0].width} x {images[0].height}"
+    names = ", ".join(str(name) for name in files)
+    out.print(f"Drew {names} ({size} pixels) in {took} on {pipe.device}.", soft_wrap=True)
+
+
+def draw_file(
+    file: Path, usual: Drawing, model: str, device: str | None, dtype: str, folder: Path
+) -> None:
+    """Draw what a file asks for and is not there yet; launched several times, each its share."""
+    drawings = read_prompts(file, usual)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; give a folder for the pictures.")
+    processes = launched(device)
+    pipe = load(model, device or processes.device, dtype)
+    started = time.perf_counter()
+    drawn = draw_prompts(pipe, drawings, folder, model, watch, processes, file)
+    if processes.is_main:
         took = format_seconds(time.perf_counter() - started)
-        size = f"{images[0].width} x {images[0].height}"
-        names = ", ".join(str(name) for name in files)
-        out.print(f"Drew {names} ({size} pixels) in {took} on {pipe.device}.", soft_wrap=True)
+        several = f" by {processes.count} processes" if processes.count > 1 else ""
+        kept = f"; {drawn.kept} were there already" if drawn.kept else ""
+        pictures = f"{len(drawn.names)} picture{'s' * (len(drawn.names) != 1)}"
+        sentence = f"Drew {pictures} into {folder}/ in {took}{several}{kept}."
+        out.print(sentence, soft_wrap=True, highlight=False)
 
 
 @app.command()
@@ -106,7 +137,7 @@ def demo(
     device: DeviceName = None,
     debug: Debug = False,
 ) -> None:
-    """Draw two dozen prompts with the model that is part of the package."""
+    """Draw two dozen prompts with the model inside the package, and measure its switches."""
     with errors_as_sentences(debug):
         from dpnb.emoji import PROMPTS
         from dpnb.pipelines.contact_sheet import contact_sheet
@@ -129,6 +160,24 @@ def demo(
         )
         size = format_bytes(sum(f.stat().st_size for f in folder.iterdir()))
         out.print(f"They are in {folder}/ ({size}); sheet.png shows them all.", highlight=False)
+        sweep_demo(pipe, folder / "report")
+
+
+def sweep_demo(pipe: Any, folder: Path) -> None:
+    """Measure what some switches cost, and write a table and figures of it."""
+    from dpnb.bench.demo import LINK, demo_sweep
+
+    where = f", offloading over a link that is simulated ({LINK})"
+    out.print(
+        f"Now some switches are measured{where if pipe.device.type == 'cpu' else ''}.",
+        highlight=False,
+        soft_wrap=True,
+    )
+    report = demo_sweep(pipe, DEMO_STEPS // 2)
+    out.print(report)
+    report.write(folder)
+    name = f"{folder}/memory-against-time.png"
+    out.print(f"{name} shows them, beside other figures.", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -159,7 +208,7 @@ def lab(
 
 @app.command("plan")
 def plan_command(
-    model: Annotated[str, typer.Argument(help="sd15, sd21, sdxl, a folder or a repository.")],
+    model: Annotated[str, typer.Argument(help="sd15, sdxl, flux-dev, a folder or a repository.")],
     budget: Annotated[str | None, typer.Option(help="Of the device's memory: 8GiB.")] = None,
     size: Annotated[str | None, typer.Option(help="1024, or width x height: 768x512.")] = None,
     batch: Annotated[int, typer.Option(help="Pictures at once.")] = 1,
@@ -218,7 +267,8 @@ def sweep_command(
         from dpnb.planning.workload import Workload
 
         width, height = parse_size(size)
-        pipe = load(model, device, dtype)
+        processes = launched(device)
+        pipe = load(model, device or processes.device, dtype)
         report = sweep(
             pipe,
             workload=Workload(height=height, width=width, batch=batch, steps=steps),
@@ -227,24 +277,12 @@ def sweep_command(
             approximate=approximate,
             repeats=repeats,
             path=folder / "sweep.json",
+            processes=processes,
         )
-        out.print(report)
-        names = ", ".join(file.name for file in report.write(folder))
-        out.print(f"Wrote {names} into {folder}/.", highlight=False, soft_wrap=True)
-
-
-def parse_size(size: str | None) -> tuple[int | None, int | None]:
-    """Width and height of `"1024"` or `"768x512"`; `None` is the model's own size.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    if size is None:
-        return None, None
-    numbers = size.lower().replace("×", "x").split("x")
-    if len(numbers) > 2 or not all(number.strip().isdecimal() for number in numbers):
-        raise ValueError(f'{size!r} is not a size; write for example "1024" or "768x512".')
-    return int(numbers[0]), int(numbers[-1])
+        if processes.is_main:
+            out.print(report)
+            names = ", ".join(file.name for file in report.write(folder))
+            out.print(f"Wrote {names} into {folder}/.", highlight=False, soft_wrap=True)
 
 
 def load(model: str, device: str | None, dtype: str) -> Any:

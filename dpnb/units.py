@@ -1,4 +1,4 @@
-"""Bytes and seconds as text, and text as bytes: the only place where numbers are formatted."""
+"""Bytes and seconds as text, and text as bytes and sizes: where numbers are read and formatted."""
 
 import re
 
@@ -49,6 +49,20 @@ def parse_bytes(size: int | str) -> int:
         )
     number, unit = match.group(1), (match.group(2) or "").upper().replace("I", "i")
     return int(float(number) * _FACTORS[unit])
+
+
+def parse_size(size: int | str | None) -> tuple[int | None, int | None]:
+    """Width and height of `"1024"` or `"768x512"`, in pixels; `None` is the model's own size.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if size is None:
+        return None, None
+    numbers = str(size).lower().replace("×", "x").split("x")
+    if len(numbers) > 2 or not all(number.strip().isdecimal() for number in numbers):
+        raise ValueError(f'{size!r} is not a size; write for example "1024" or "768x512".')
+    return int(numbers[0]), int(numbers[-1])
 
 
 def _decimals(value: float) -> int:

@@ -14,15 +14,17 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "dpnb"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-GROUND = {"errors", "devices", "units", "generators"}
+GROUND = {"errors", "devices", "units", "generators", "processes"}
 
 MAY_IMPORT = {
     "errors": set(),
     "units": set(),
     "devices": set(),
     "generators": set(),
+    "processes": set(),
+    "prompt_file": {"pipelines"},
     "nn": set(),
-    "loading": {"emoji"},
+    "loading": {"emoji", "nn"},
     "metering": set(),
     "planning": {"pipelines", "strategies", "metering", "models", "schedulers", "loading"},
     "bench": {"planning", "pipelines", "strategies", "metering"},
@@ -31,9 +33,9 @@ MAY_IMPORT = {
     "strategies": {"models", "nn"},
     "pipelines": {"strategies", "models", "schedulers", "loading", "nn", "metering"},
     "emoji": {"models", "schedulers", "pipelines", "loading", "nn"},
-    "widgets": {"pipelines", "strategies", "schedulers", "metering"},
+    "widgets": {"pipelines", "planning", "strategies", "schedulers", "metering"},
     "lab": set(),
-    "cli": {"pipelines", "emoji", "lab", "planning", "bench"},
+    "cli": {"pipelines", "emoji", "lab", "planning", "bench", "prompt_file"},
     "__main__": {"cli"},
     "__init__": {
         "loading",

@@ -81,7 +81,9 @@ def test_the_demonstration_draws_every_prompt_and_a_sheet(tmp_path: Path) -> Non
 
     result = run.invoke(app, ["demo", "--out", str(tmp_path / "demo")])
     assert result.exit_code == 0, result.output
-    files = sorted(f.name for f in (tmp_path / "demo").iterdir())
+    files = sorted(f.name for f in (tmp_path / "demo").glob("*.png"))
     assert len(files) == len(PROMPTS) + 1
     assert "sheet.png" in files
     assert f"Drew {len(PROMPTS)} pictures" in result.stdout
+    assert "streaming" in result.stdout
+    assert (tmp_path / "demo" / "report" / "memory-against-time.png").is_file()

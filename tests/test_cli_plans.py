@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from dpnb.cli import app, parse_size
+from dpnb.cli import app
 from dpnb.planning.table import PlanTable
 
 run = CliRunner()
 
 
-def test_a_plan_is_printed_with_the_python_that_switches_it_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["tiny-sd", "tiny-flux"])
+def test_a_plan_is_printed_with_the_python_that_switches_it_on(model: str, tmp_path: Path) -> None:
     file = tmp_path / "plans.json"
     settings = ["--budget", "8GiB", "--size", "32", "--device", "3060"]
-    result = run.invoke(app, ["plan", "tiny-sd", *settings, "--out", str(file)])
+    result = run.invoke(app, ["plan", model, *settings, "--out", str(file)])
     assert result.exit_code == 0, result.stderr
     assert "plans fit in" in result.stdout
     assert "pipe.strategies.use([" in result.stdout
@@ -48,9 +49,3 @@ def test_a_sweep_writes_its_report(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.stderr
     assert "memory-against-time.svg" in result.stdout
     assert (tmp_path / "sweep.json").is_file()
-
-
-def test_sizes_are_one_number_or_two() -> None:
-    assert parse_size(None) == (None, None)
-    assert parse_size("64") == (64, 64)
-    assert parse_size("64x32") == (64, 32)

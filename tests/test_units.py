@@ -1,6 +1,6 @@
 import pytest
 
-from dpnb.units import format_bytes, format_seconds, parse_bytes
+from dpnb.units import format_bytes, format_seconds, parse_bytes, parse_size
 
 
 @pytest.mark.parametrize(
@@ -45,3 +45,15 @@ def test_what_is_no_size_is_refused_in_a_sentence(text: str) -> None:
 )
 def test_durations_are_shown_as_a_person_would(seconds: float, text: str) -> None:
     assert format_seconds(seconds) == text
+
+
+def test_pictures_have_one_side_or_two() -> None:
+    assert parse_size(None) == (None, None)
+    assert parse_size(64) == parse_size("64") == (64, 64)
+    assert parse_size("64x32") == parse_size("64 × 32") == (64, 32)
+
+
+@pytest.mark.parametrize("size", ["", "wide", "64x", "1x2x3", "-64", "64.5"])
+def test_what_is_no_size_of_a_picture_is_refused(size: str) -> None:
+    with pytest.raises(ValueError, match=r'is not a size; write for example "1024" or "768x512"'):
+        parse_size(size)

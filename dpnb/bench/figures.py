@@ -6,14 +6,16 @@ apart; marks differ in shape as well.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dpnb.bench.measurement import Measurement
 from dpnb.planning.names import label
-from dpnb.units import format_bytes
+from dpnb.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -28,7 +30,13 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, GREY = (
     "#6B6B6B",
 )
 
-STAGE_COLOURS = {"text": ORANGE, "encoding": PURPLE, "denoising": BLUE, "decoding": GREEN}
+STAGE_LOOKS = {
+    "text": (ORANGE, ""),
+    "encoding": (PURPLE, "xxxx"),
+    "denoising": (BLUE, "////"),
+    "decoding": (GREEN, "...."),
+}
+"""Colour and hatching: they are told apart in black and white too."""
 
 MEBIBYTE = 1 << 20
 
@@ -71,34 +79,57 @@ def memory_against_time(report: Report) -> Figure:
     axes.set_xlabel(f"peak memory ({name})")
     axes.set_ylabel("seconds per picture")
     axes.set_title(_title(report), fontsize=9, loc="left")
-    _key(figure, axes, front)
+    _key(figure, axes, report)
+    _letter(figure, axes, report, unit)
     return figure
 
 
 def stages(report: Report) -> Figure:
-    """Peak memory of each stage, plan by plan: the front first, then the others by their peaks."""
+    """Peak memory by stage: a bar for each plan, in which every colour ends at its stage's peak.
+
+    Stages follow each other, so that their peaks do not add up: the bar is as long as the highest.
+    """
     shown = _for_bars(report)
-    figure, axes = _sheet(7.2, 1.4 + 0.36 * len(shown))
+    figure, axes = _sheet(7.2, 1.3 + 0.32 * len(shown))
     unit, name = _unit([one.peak for one in shown])
-    places = range(len(shown))
-    present = [stage for stage in STAGE_COLOURS if any(stage in one.peaks for one in shown)]
-    height = 0.78 / max(len(present), 1)
-    for number, stage in enumerate(present):
-        offset = (number - (len(present) - 1) / 2) * height
-        axes.barh(
-            [place + offset for place in places],
-            [one.peaks.get(stage, 0) / unit for one in shown],
-            height=0.92 * height,
-            color=STAGE_COLOURS[stage],
-            label=stage,
-        )
-    axes.set_yticks(list(places), [label(one.plan) for one in shown], fontsize=8)
+    for place, one in enumerate(shown):
+        start = 0.0
+        for stage, peak in sorted(one.peaks.items(), key=lambda item: item[1]):
+            colour, hatch = STAGE_LOOKS[stage]
+            axes.barh(
+                place, peak / unit - start, left=start, height=0.66, color=colour, hatch=hatch,
+                edgecolor="white", linewidth=0.8,
+            )  # fmt: skip
+            start = peak / unit
+        axes.annotate(
+            format_bytes(one.peak), (start, place), xytext=(4, 0), va="center", fontsize=8,
+            textcoords="offset points",
+        )  # fmt: skip
+        if one.predicted is not None:
+            at = one.predicted.peak / unit
+            axes.plot([at, at], [place - 0.42, place + 0.42], color="black", linewidth=1.4)
+    axes.set_yticks(range(len(shown)), [label(one.plan) for one in shown], fontsize=8)
+    axes.set_xlim(0, 1.16 * max((one.peak / unit for one in shown), default=1))
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel(f"peak memory ({name})")
+    axes.set_xlabel(f"memory ({name})")
     axes.set_title(_title(report), fontsize=9, loc="left")
-    axes.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    figure.legend(
+        handles=_stage_key(), loc="outside lower left", ncols=4, fontsize=8, frameon=False
+    )
     return figure
+
+
+def _stage_key() -> list[Artist]:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    stages = [
+        Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=f"to the peak of {stage}")
+        for stage, (colour, hatch) in STAGE_LOOKS.items()
+    ]
+    mark = Line2D([], [], color="black", marker="|", linestyle="", markersize=10, label="predicted")
+    return [*stages, mark]
 
 
 def prediction(report: Report) -> Figure:
@@ -151,26 +182,50 @@ def _draw_front(axes: Axes, front: Sequence[Measurement], unit: int, batch: int)
     x = [one.peak / unit for one in front]
     y = [(one.seconds or 0.0) / batch for one in front]
     axes.step(x, y, where="post", color=BLUE, linewidth=1.2, zorder=2)
-    for number, (across, up) in enumerate(zip(x, y, strict=True)):
-        is_crowded = any(
-            abs(other - across) < 0.04 * max(x) and abs(height - up) < 0.08 * max(y)
-            for other, height in zip(x[number + 1 :], y[number + 1 :], strict=True)
+
+
+def _letter(figure: Figure, axes: Axes, report: Report, unit: int) -> None:
+    """A letter beside each plan of the front, where it covers neither a point nor a letter."""
+    figure.draw_without_rendering()
+    batch = report.workload.batch
+    place = axes.transData.transform
+    points = [
+        tuple(place((one.peak / unit, (one.seconds or 0.0) / batch))) for one in report.finished
+    ]
+    taken = list(points)
+    for number, one in enumerate(report.front):
+        x, y = place((one.peak / unit, (one.seconds or 0.0) / batch))
+        ratio = figure.dpi / 72
+        offset = max(
+            SIDES, key=lambda side: _room(x + ratio * side[0], y + ratio * side[1], taken, ratio)
         )
+        taken.append((x + ratio * offset[0], y + ratio * offset[1]))
         axes.annotate(
-            LETTERS[number % len(LETTERS)],
-            (across, up),
-            xytext=(-10, -3) if is_crowded else (0, -13),
-            textcoords="offset points",
-            ha="center",
-            fontsize=9,
-            fontweight="bold",
-            color=BLUE,
-        )
+            LETTERS[number % len(LETTERS)], (one.peak / unit, (one.seconds or 0.0) / batch),
+            xytext=offset, textcoords="offset points", ha="center", va="center", fontsize=9,
+            fontweight="bold", color=BLUE,
+        )  # fmt: skip
 
 
-def _key(figure: Figure, axes: Axes, front: Sequence[Measurement]) -> None:
+SIDES = ((0, -12), (-11, 0), (11, 0), (0, 12), (-9, -9), (9, 9), (-9, 9), (9, -9))
+"""Where a letter may stand beside its point, in points; the first ones are preferred."""
+
+ENOUGH = 11.0
+"""Points between a letter and what is next to it."""
+
+
+def _room(x: float, y: float, taken: Sequence[tuple[float, ...]], ratio: float) -> float:
+    """How far the nearest mark is, in points; from `ENOUGH` on that makes no difference."""
+    return min(ENOUGH, *(math.dist((x, y), other) / ratio for other in taken))
+
+
+def _key(figure: Figure, axes: Axes, report: Report) -> None:
     """What the letters mean, below."""
-    lines = [f"{LETTERS[n % len(LETTERS)]}  {label(one.plan)}" for n, one in enumerate(front)]
+    lines = []
+    for number, one in enumerate(report.front):
+        cost = format_seconds((one.seconds or 0.0) / report.workload.batch)
+        letter = LETTERS[number % len(LETTERS)]
+        lines.append(f"{letter}  {label(one.plan)}: {format_bytes(one.peak)}, {cost}")
     figure.set_figheight(figure.get_figheight() + 0.17 * len(lines))
     axes.legend(fontsize=8, loc="best", edgecolor="none", framealpha=0.9)
     figure.supxlabel("\n".join(lines), fontsize=8, x=0.02, ha="left", linespacing=1.4)

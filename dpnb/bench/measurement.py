@@ -100,6 +100,14 @@ class Bench:
         self.workload = workload.sized(pipe)
         self.repeats = repeats
 
+    def picture(self, plan: Plan) -> Any:
+        """What a plan draws, `[batch, height, width, 3]`; `None` where it fails."""
+        try:
+            with self.pipe.strategies.using(*plan):
+                return self._draw()
+        except (StrategyError, torch.cuda.OutOfMemoryError, MemoryError):
+            return None
+
     def measure(self, plan: Plan, predicted: PlanRow | None = None) -> tuple[Measurement, Any]:
         """A plan's cost, and its pictures `[batch, height, width, 3]`; `None` where it failed.
 

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dpnb.bench.measurement import Measurement
+from dpnb.planning.columns import table_of
 from dpnb.planning.names import label
+from dpnb.planning.table import PlanTable
 from dpnb.planning.workload import Workload
 from dpnb.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderResult
 
-FORMAT = "dpnb sweep 1"
+FORMAT = "dpnb sweep 2"
 
-HEADINGS = ("Plan", "Peak", "Predicted", "Picture", "Predicted", "Spread", "Step", "Difference")
+HEADINGS = (
+    "Plan",
+    "Peak",
+    "predicted",
+    "Picture",
+    "predicted",
+    "Spread",
+    "Step",
+    "Difference",
+)
 
 
 @dataclass(frozen=True)
@@ -28,18 +40,32 @@ class Report:
     """Measurements of plans.
 
     Attributes:
-        model: whose plans these are.
-        workload: what was drawn.
-        budget: bytes that the device may hold; the figures show it.
-        device: where it ran.
+        table: the plans as they were predicted, what was drawn, the budget and the device.
         measurements: the baseline without strategies first.
     """
 
-    model: str
-    workload: Workload
-    budget: int
-    device: str
+    table: PlanTable
     measurements: tuple[Measurement, ...] = ()
+
+    @property
+    def model(self) -> str:
+        """Whose plans these are."""
+        return self.table.model
+
+    @property
+    def workload(self) -> Workload:
+        """What was drawn."""
+        return self.table.workload
+
+    @property
+    def budget(self) -> int:
+        """Bytes that the device may hold; the figures show it."""
+        return self.table.budget
+
+    @property
+    def device(self) -> str:
+        """Where it ran."""
+        return self.table.device.name
 
     def __iter__(self) -> Iterator[Measurement]:
         return iter(self.measurements)
@@ -66,10 +92,7 @@ class Report:
         """As plain JSON values."""
         return {
             "format": FORMAT,
-            "model": self.model,
-            "workload": asdict(self.workload),
-            "budget": self.budget,
-            "device": self.device,
+            "table": self.table.to_json(),
             "measurements": [one.to_json() for one in self.measurements],
         }
 
@@ -86,16 +109,17 @@ class Report:
                 "dpnb.sweep has written."
             )
         return cls(
-            model=values["model"],
-            workload=Workload(**values["workload"]),
-            budget=values["budget"],
-            device=values["device"],
+            table=PlanTable.from_json(values["table"]),
             measurements=tuple(Measurement.from_json(one) for one in values["measurements"]),
         )
 
     def save(self, path: str | Path) -> None:
-        """Write it as a JSON file, which a sweep can go on from."""
-        Path(path).write_text(json.dumps(self.to_json(), indent=1), encoding="utf-8")
+        """Write a JSON file that a sweep can go on from; it is whole as soon as it is there."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.part")
+        partial.write_text(json.dumps(self.to_json(), indent=1), encoding="utf-8")
+        os.replace(partial, target)
 
     @classmethod
     def load(cls, path: str | Path) -> Report:
@@ -152,16 +176,15 @@ class Report:
     def _caption(self) -> str:
         return f"{self.model}, {self.workload.describe()}, on {self.device}: measured"
 
-    def __rich__(self) -> RenderableType:
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(title=Text(self._caption()), title_justify="left")
-        for number, heading in enumerate(HEADINGS):
-            table.add_column(heading, justify="right" if number else "left")
-        for one in self.measurements:
-            table.add_row(*(Text(cell) for cell in self.cells(one)))
-        return table
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield table_of(
+            self._caption(),
+            HEADINGS,
+            [(self.cells(one), one.peak > self.budget) for one in self.measurements],
+            width=options.max_width,
+            words=("Plan",),
+            spare=("Spread", "Step"),
+        )
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{heading}</th>" for heading in HEADINGS)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,10 +13,11 @@ from dpnb.bench.measurement import Bench, Measurement
 from dpnb.bench.report import Report
 from dpnb.errors import ComponentError
 from dpnb.pipelines.text_to_image import TextToImagePipeline
+from dpnb.planning.planner import budget_of, profile_for
 from dpnb.planning.planner import plan as predict
-from dpnb.planning.planner import profile_for
-from dpnb.planning.table import PlanRow, plan_name
+from dpnb.planning.table import PlanTable, plan_name
 from dpnb.planning.workload import Workload
+from dpnb.processes import ALONE, Processes
 from dpnb.strategies.strategy import Plan, Strategy, check
 
 BASELINE: Plan = frozenset()
@@ -35,6 +34,7 @@ def sweep(
     repeats: int = 3,
     path: str | Path | None = None,
     progress: bool = True,
+    processes: Processes = ALONE,
 ) -> Report:
     """Measure plans: memory by stage, time, and what they do to the picture.
 
@@ -53,6 +53,8 @@ def sweep(
         path: a JSON file that is written after every plan. What it holds already of this model and
             workload is not measured again, so that a sweep that was broken off goes on.
         progress: whether to show a bar.
+        processes: that share the plans; each has the pipeline on a device of its own. All of them
+            return the whole report; the main one writes it.
 
     Returns:
         The report, the baseline without strategies first.
@@ -67,38 +69,125 @@ def sweep(
         )
     if repeats < 1:
         raise ValueError(f"repeats is {repeats}; measure at least once.")
-    drawn = (workload or Workload()).sized(pipe)
+    bench = Bench(pipe, workload or Workload(), repeats)
     chosen = None if plans == "all" else [_as_plan(entry) for entry in plans]
-    table = predict(pipe, budget, workload=drawn, device=device, approximate=approximate)
-    rows = {row.plan: row for row in table.rows}
-    wanted = list(rows) if chosen is None else chosen
-    begun = _begun(path, Report(table.model, drawn, table.budget, profile_for(device, pipe).name))
-    return _measure(Bench(pipe, drawn, repeats), wanted, rows, begun, path, progress)
+    file = None if path is None else SweepFile(Path(path))
+
+    def begin() -> Report:
+        table = _planned(pipe, bench.workload, chosen, budget, device, approximate, file)
+        return Report(table, () if file is None else file.found(table))
+
+    begun = processes.agree(begin)
+    wanted = [row.plan for row in begun.table] if chosen is None else chosen
+    order = list(dict.fromkeys([BASELINE, *wanted]))
+    return _measure(bench, order, begun, file, processes, progress)
+
+
+def _planned(
+    pipe: TextToImagePipeline,
+    workload: Workload,
+    plans: list[Plan] | None,
+    budget: int | str | None,
+    device: Any,
+    approximate: bool,
+    file: SweepFile | None,
+) -> PlanTable:
+    """The predictions; those of the file, where it was begun with the same plans."""
+    former = None if file is None else file.table
+    if former is not None and plans is None:
+        profile = profile_for(device, pipe)
+        place = (profile.name, profile.torch_device)
+        asked = (workload, approximate, budget_of(budget, profile), *place)
+        begun = (former.workload, former.approximate, former.budget)
+        if asked == (*begun, former.device.name, former.device.torch_device):
+            return former
+    given: Any = "all" if plans is None else [BASELINE, *plans]
+    return predict(
+        pipe, budget, workload=workload, device=device, approximate=approximate, plans=given
+    )
 
 
 def _measure(
     bench: Bench,
-    wanted: list[Plan],
-    rows: dict[Plan, PlanRow],
-    report: Report,
-    path: str | Path | None,
+    order: list[Plan],
+    begun: Report,
+    file: SweepFile | None,
+    processes: Processes,
     progress: bool,
 ) -> Report:
-    done = {measurement.plan: measurement for measurement in report.measurements}
-    order = list(dict.fromkeys([BASELINE, *wanted]))
-    missing = [plan for plan in order if plan not in done]
-    baseline: Any = None
-    if missing and missing[0] != BASELINE:
-        baseline = bench.measure(BASELINE)[1]
-    for plan in _shown(missing, progress):
+    rows = {row.plan: row for row in begun.table}
+    done = {one.plan: one for one in begun.measurements}
+    share = processes.share([plan for plan in order if plan not in done])
+    baseline = None if not share or share[0] == BASELINE else bench.picture(BASELINE)
+    found: list[Measurement] = []
+    for plan in _shown(share, progress and processes.is_main):
         measurement, images = bench.measure(plan, rows.get(plan))
         baseline = images if plan == BASELINE else baseline
-        done[plan] = _compared(measurement, images, baseline)
-        found = tuple(done[each] for each in order if each in done)
-        report = replace(report, measurements=found)
-        if path is not None:
-            _write(Path(path), report)
-    return replace(report, measurements=tuple(done[each] for each in order))
+        found.append(_compared(measurement, images, baseline))
+        if file is not None:
+            file.keep(replace(begun, measurements=(*begun.measurements, *found)), processes)
+    done |= {one.plan: one for one in processes.gather(found)}
+    report = replace(begun, measurements=tuple(done[plan] for plan in order))
+    if file is not None and processes.is_main:
+        file.finish(report)
+    return report
+
+
+@dataclass(frozen=True)
+class SweepFile:
+    """Where a sweep is kept while it goes on.
+
+    Each of several processes has a file of its own beside it until all are done.
+
+    Args:
+        path: of the whole.
+    """
+
+    path: Path
+
+    @property
+    def table(self) -> PlanTable | None:
+        """With which the sweep was begun."""
+        return next((report.table for report in self._reports()), None)
+
+    def found(self, table: PlanTable) -> tuple[Measurement, ...]:
+        """What was measured before of the same sweep.
+
+        Raises:
+            ValueError: the file is of another sweep.
+        """
+        done: dict[Plan, Measurement] = {}
+        for former in self._reports():
+            if (former.model, former.workload) != (table.model, table.workload):
+                raise ValueError(
+                    f"{self.path} is a sweep of {former.model}, {former.workload.describe()}, and "
+                    f"not of {table.model}, {table.workload.describe()}; give another file, or "
+                    "remove that one."
+                )
+            done |= {one.plan: one for one in former.measurements}
+        return tuple(done.values())
+
+    def keep(self, report: Report, processes: Processes) -> None:
+        """Write what this process has so far."""
+        report.save(self.path if processes.count == 1 else self._part(processes.index))
+
+    def finish(self, report: Report) -> None:
+        """Write the whole, which takes the place of all parts."""
+        report.save(self.path)
+        for part in self._parts():
+            part.unlink()
+
+    def _part(self, index: int) -> Path:
+        return self.path.with_name(f"{self.path.stem}-process-{index}{self.path.suffix}")
+
+    def _parts(self) -> list[Path]:
+        names = f"{self.path.stem}-process-*{self.path.suffix}"
+        return sorted(self.path.parent.glob(names))
+
+    def _reports(self) -> Iterator[Report]:
+        for file in (self.path, *self._parts()):
+            if file.is_file():
+                yield Report.load(file)
 
 
 def _as_plan(entry: Strategy | Iterable[Strategy]) -> Plan:
@@ -116,27 +205,6 @@ def _compared(measurement: Measurement, images: Any, baseline: Any) -> Measureme
         difference=float(difference.max()),
         mean_difference=float(difference.mean()),
     )
-
-
-def _begun(path: str | Path | None, fresh: Report) -> Report:
-    """What was measured before of the same sweep."""
-    if path is None or not Path(path).is_file():
-        return fresh
-    former = Report.load(path)
-    if (former.model, former.workload) != (fresh.model, fresh.workload):
-        raise ValueError(
-            f"{path} is a sweep of {former.model}, {former.workload.describe()}, and not of "
-            f"{fresh.model}, {fresh.workload.describe()}; give another file, or remove that one."
-        )
-    return replace(former, budget=fresh.budget)
-
-
-def _write(path: Path, report: Report) -> None:
-    """Replace the file as a whole, so that it is complete whenever this is broken off."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(json.dumps(report.to_json(), indent=1), encoding="utf-8")
-    os.replace(partial, path)
 
 
 def _shown(plans: list[Plan], progress: bool) -> Iterator[Plan]:

@@ -23,6 +23,7 @@ CUSTOM_PACKAGE = "_dpnb_custom_"
 
 MODELS: Mapping[str, str] = {
     "AutoencoderKL": "dpnb.models.autoencoder",
+    "FluxTransformer2DModel": "dpnb.models.flux",
     "UNet2DConditionModel": "dpnb.models.unet",
     "UNet2DModel": "dpnb.models.unet_2d",
     "VQModel": "dpnb.models.vq",
@@ -34,6 +35,7 @@ SCHEDULERS: Mapping[str, str] = {
     "DPMSolverMultistepScheduler": "dpnb.schedulers.dpm_solver",
     "EulerAncestralDiscreteScheduler": "dpnb.schedulers.euler_ancestral",
     "EulerDiscreteScheduler": "dpnb.schedulers.euler",
+    "FlowMatchEulerDiscreteScheduler": "dpnb.schedulers.flow_match",
     "HeunDiscreteScheduler": "dpnb.schedulers.heun",
     "LCMScheduler": "dpnb.schedulers.lcm",
     "LMSDiscreteScheduler": "dpnb.schedulers.lms",
@@ -43,6 +45,7 @@ SCHEDULERS: Mapping[str, str] = {
 
 PIPELINES: Mapping[str, str] = {
     "DiffusionPipeline": "dpnb.pipelines.pipeline",
+    "FluxPipeline": "dpnb.pipelines.flux",
     "LDMTextToImagePipeline": "dpnb.pipelines.latent_diffusion",
     "StableDiffusionImg2ImgPipeline": "dpnb.pipelines.stable_diffusion_edit",
     "StableDiffusionInpaintPipeline": "dpnb.pipelines.stable_diffusion_edit",

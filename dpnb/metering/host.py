@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
 from typing import ClassVar
 
-from dpnb.metering.machine import MachineMemory, kilobytes
+from dpnb.metering.machine import MachineMemory, kernel_text, kilobytes
 from dpnb.metering.peaks import SharedPeakMeter
 from dpnb.metering.reading import MeterError, Reading
 
@@ -65,7 +66,7 @@ class HostMeter(SharedPeakMeter):
 def _resident() -> tuple[int, int]:
     """The resident set now, and the most that it has been, in bytes."""
     try:
-        status = (PROCESS / "status").read_text()
+        status = kernel_text(PROCESS / "status")
     except OSError:
         return _usage()
     current, most = kilobytes(status, "VmRSS"), kilobytes(status, "VmHWM")
@@ -88,7 +89,11 @@ def _usage() -> tuple[int, int]:
 def _lower_mark() -> bool:
     """Let the kernel's high-water mark fall to what is resident; whether it did."""
     try:
-        (PROCESS / "clear_refs").write_text("5")
+        file = os.open(PROCESS / "clear_refs", os.O_WRONLY)
+        try:
+            os.write(file, b"5")
+        finally:
+            os.close(file)
     except OSError:
         return False
     return True

@@ -11,6 +11,9 @@ from pathlib import Path
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
 
+LONGEST = 1 << 14
+"""Bytes; the kernel's files about memory are shorter."""
+
 
 class MachineMemory:
     """The memory that this process can have, as the kernel's files tell it.
@@ -42,9 +45,22 @@ class MachineMemory:
 
     def _kilobytes(self, name: str) -> int | None:
         try:
-            return kilobytes(self._meminfo.read_text(), name)
+            return kilobytes(kernel_text(self._meminfo), name)
         except OSError:
             return None
+
+
+def kernel_text(path: Path) -> str:
+    """A file of the kernel's, without what Python puts around files: read before every step.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    file = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(file, LONGEST).decode()
+    finally:
+        os.close(file)
 
 
 def kilobytes(text: str, name: str) -> int | None:
@@ -77,7 +93,7 @@ class _Group:
     def free(self) -> int:
         """What the group may still take; the cache of files is given up first."""
         try:
-            match = re.search(rf"^{self.cache} (\d+)$", self.statistics.read_text(), re.MULTILINE)
+            match = re.search(rf"^{self.cache} (\d+)$", kernel_text(self.statistics), re.MULTILINE)
         except OSError:
             match = None
         used = (_number(self.usage) or 0) - (int(match.group(1)) if match else 0)
@@ -101,7 +117,7 @@ def _folders(proc: Path, cgroups: Path) -> Iterator[Path]:
 
 def _number(path: Path) -> int | None:
     try:
-        return int(path.read_text())
+        return int(kernel_text(path))
     except (OSError, ValueError):
         return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 from dataclasses import dataclass
 from tempfile import TemporaryFile
-from typing import Protocol
+from typing import Any, Protocol
 from weakref import finalize
 
 import numpy as np
@@ -13,6 +13,13 @@ import torch
 from torch import Tensor
 
 from dpnb.metering.apart import apart
+
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
+
+BLOCK = 4 << 20
+"""Bytes of a temporary file; it holds many small strips, or one that is larger."""
+
+ALIGNMENT = 64
 
 
 class Kept(Protocol):
@@ -90,17 +97,26 @@ class HostStore:
     def __init__(self) -> None:
         self.current = 0
         self.peak = 0
+        self._free = np.empty(0, np.uint8)
 
     def keep(self, strip: Tensor) -> Spilled:
         """Let a strip wait."""
         by_rows = strip.permute(2, 0, 1, 3).contiguous()
         with apart():
-            room = _pinned(by_rows) if strip.is_cuda else _mapped(by_rows)
+            room = _pinned(by_rows) if strip.is_cuda else self._mapped(by_rows)
         self.current += by_rows.nbytes
         self.peak = max(self.peak, self.current)
         kept = Spilled(room.copy_(by_rows, non_blocking=True), strip.device)
         finalize(kept, self._release, by_rows.nbytes)
         return kept
+
+    def _mapped(self, like: Tensor) -> Tensor:
+        """Room in a file that has no name and goes with the last tensor in it."""
+        size = -(-like.nbytes // ALIGNMENT) * ALIGNMENT
+        if self._free.nbytes < size:
+            self._free = _file(max(size, BLOCK))
+        room, self._free = self._free[: like.nbytes], self._free[size:]
+        return torch.from_numpy(room.reshape(*like.shape[:-1], -1)).view(like.dtype)
 
     def _release(self, nbytes: int) -> None:
         self.current -= nbytes
@@ -110,9 +126,7 @@ def _pinned(like: Tensor) -> Tensor:
     return torch.empty(like.shape, dtype=like.dtype, pin_memory=True)
 
 
-def _mapped(like: Tensor) -> Tensor:
-    """Room in a file that has no name and goes with the tensor."""
+def _file(nbytes: int) -> Bytes:
     with TemporaryFile() as file:
-        file.truncate(like.nbytes)
-        pages = np.frombuffer(mmap.mmap(file.fileno(), like.nbytes), dtype=np.uint8)
-    return torch.from_numpy(pages.reshape(*like.shape[:-1], -1)).view(like.dtype)
+        file.truncate(nbytes)
+        return np.frombuffer(mmap.mmap(file.fileno(), nbytes), dtype=np.uint8)

@@ -30,7 +30,10 @@ class NetworkSwitches:
     """What can be switched on and off at a network with attention."""
 
     part_name: ClassVar[str]
-    """The name of the component that the network is in a pipeline: "unet" or "vae"."""
+    """The name of the component that the network is in a pipeline: "unet", for example."""
+
+    fusion: ClassVar[str]
+    """Which field of `dpnb.QKVFusion` means it: "unet" for every denoising network, or "vae"."""
 
     def enable_xformers_memory_efficient_attention(self, attention_op: Any = None) -> None:
         """See `dpnb.XFormers`; the pipeline's other networks stay as they are.
@@ -54,13 +57,13 @@ class NetworkSwitches:
         """See `dpnb.QKVFusion`; the pipeline's other networks stay as they are."""
         from dpnb.strategies.components import fuse
 
-        fuse(self._stack(), **{self.part_name: True})
+        fuse(self._stack(), **{self.fusion: True})
 
     def unfuse_qkv_projections(self) -> None:
         """Make this network's query, key and value by three matrix products again."""
         from dpnb.strategies.components import unfuse
 
-        unfuse(self._stack(), **{self.part_name: True})
+        unfuse(self._stack(), **{self.fusion: True})
 
     def _name_in(self, stack: StrategyStack) -> str:
         """The name of the component that the network is there."""
@@ -75,10 +78,10 @@ class NetworkSwitches:
         return stack_of(self, self.part_name)
 
 
-class UNetSwitches(NetworkSwitches):
-    """What can be switched on and off at a UNet."""
+class DenoiserSwitches(NetworkSwitches):
+    """What can be switched on and off at a denoising network."""
 
-    part_name: ClassVar[str] = "unet"
+    fusion: ClassVar[str] = "unet"
 
     def set_attention_slice(self, slice_size: SliceSize | None) -> None:
         """See `dpnb.AttentionSlicing`, which serves the whole pipeline; `None` switches it off."""
@@ -88,6 +91,18 @@ class UNetSwitches(NetworkSwitches):
             self._stack().disable(AttentionSlicing)
         else:
             self._stack().enable(AttentionSlicing(slice_size))
+
+
+class TransformerSwitches(DenoiserSwitches):
+    """What can be switched on and off at a transformer."""
+
+    part_name: ClassVar[str] = "transformer"
+
+
+class UNetSwitches(DenoiserSwitches):
+    """What can be switched on and off at a UNet."""
+
+    part_name: ClassVar[str] = "unet"
 
     def enable_freeu(self, s1: float, s2: float, b1: float, b2: float) -> None:
         """See `dpnb.FreeU`."""
@@ -106,6 +121,7 @@ class AutoencoderSwitches(NetworkSwitches):
     """What can be switched on and off at an autoencoder."""
 
     part_name: ClassVar[str] = "vae"
+    fusion: ClassVar[str] = "vae"
 
     def enable_tiling(
         self, tile: int | None = None, spill: bool = False, blended: bool = False

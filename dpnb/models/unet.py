@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from dpnb.loading.config import Config
+from dpnb.models.conditioned import Conditioned
 from dpnb.models.model import Model
 from dpnb.models.switches import UNetSwitches
 from dpnb.models.unet_blocks import DownBlock, MiddleBlock, UpBlock
@@ -17,8 +18,6 @@ from dpnb.nn.attention import Attention
 from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
 from dpnb.nn.owned import add, silu
 
-Added: TypeAlias = Mapping[str, Tensor]
-
 
 class UNet2DConditionOutput(NamedTuple):
     """What `UNet2DConditionModel` returns: its prediction, `[batch, out_channels, h, w]`."""
@@ -26,22 +25,14 @@ class UNet2DConditionOutput(NamedTuple):
     sample: Tensor
 
 
-Timing: TypeAlias = Callable[
-    ["UNet2DConditionModel", Tensor, "Tensor | float", "Tensor | None", "Added | None"], Tensor
-]
-"""The network, its sample, timestep and conditions → the activated embedding."""
-
-
-class UNet2DConditionModel(UNetSwitches, Model):
+class UNet2DConditionModel(UNetSwitches, Conditioned, Model):
     """The denoiser of Stable Diffusion 1, 2 and XL (Rombach et al. 2022, arXiv:2112.10752).
 
-    Podell et al. (2023, arXiv:2307.01952) describe XL's added conditions. Its slot `timing` decides
-    how timesteps and added conditions become one embedding.
+    Podell et al. (2023, arXiv:2307.01952) describe XL's added conditions.
     """
 
     config_class: ClassVar[type[Config]] = UNetConfig
     config: UNetConfig
-    timing: Timing
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -192,6 +183,12 @@ class UNet2DConditionModel(UNetSwitches, Model):
         sizes = self._sinusoids(ids.flatten(), config.addition_time_embed_dim or 256)
         both = torch.cat((text, sizes.view(batch, -1)), dim=-1).to(sample.dtype)
         return silu(add(time, self.add_embedding(both)))
+
+    @property
+    def embedders(self) -> list[nn.Module]:
+        """See the base class."""
+        names = ("time_embedding", "add_embedding")
+        return [layer for name, layer in self.named_children() if name in names]
 
     def _sinusoids(self, values: Tensor, dim: int) -> Tensor:
         return sinusoids(

@@ -1,5 +1,6 @@
 """Multi-head attention, with a slot for its projection and one for its kernel."""
 
+import torch
 from torch import Tensor, nn
 
 from dpnb.nn.kernels import AttentionKernel, sdpa
@@ -16,6 +17,7 @@ class Attention(nn.Module):
         head_dim: channels of one head.
         context_dim: channels of the context; `None` where tokens attend to themselves.
         bias: whether query, key and value have a bias.
+        projects_out: whether a matrix brings what is found back to `dim` channels.
     """
 
     projection: Projection
@@ -29,6 +31,7 @@ class Attention(nn.Module):
         context_dim: int | None = None,
         *,
         bias: bool = False,
+        projects_out: bool = True,
     ) -> None:
         super().__init__()
         inner_dim = heads * head_dim
@@ -39,9 +42,22 @@ class Attention(nn.Module):
         self.to_q = nn.Linear(dim, inner_dim, bias=bias)
         self.to_k = nn.Linear(source_dim, inner_dim, bias=bias)
         self.to_v = nn.Linear(source_dim, inner_dim, bias=bias)
-        self.to_out = nn.ModuleList([nn.Linear(inner_dim, dim)])
+        if projects_out:
+            self.to_out = nn.ModuleList([nn.Linear(inner_dim, dim)])
         self.projection = SEPARATE
         self.kernel = sdpa
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype that it computes in, however its matrices are stored."""
+        return self.to_out[0].get_parameter("bias").dtype
+
+    @property
+    def joins(self) -> dict[str, tuple[str, ...]]:
+        """The layers that one matrix may replace, by the name of the layer that it belongs to."""
+        if self.looks_elsewhere:
+            return {"to_kv": ("to_k", "to_v")}
+        return {"to_qkv": ("to_q", "to_k", "to_v")}
 
     def forward(self, tokens: Tensor, context: Tensor | None = None) -> Tensor:
         """Attend.
@@ -68,8 +84,11 @@ class Attention(nn.Module):
 
     def merge(self, out: Tensor) -> Tensor:
         """The heads as one, `[batch, heads, tokens, head_dim]` → `[batch, tokens, dim]`."""
-        out = out.transpose(1, 2).reshape(out.shape[0], -1, self.heads * self.head_dim)
-        return self.to_out[0](out)  # type: ignore[no-any-return]
+        return self.to_out[0](self.joined(out))  # type: ignore[no-any-return]
+
+    def joined(self, out: Tensor) -> Tensor:
+        """The heads side by side, not projected: `[batch, tokens, heads * head_dim]`."""
+        return out.transpose(1, 2).reshape(out.shape[0], -1, self.heads * self.head_dim)
 
     def _split(self, tokens: Tensor) -> Tensor:
         return tokens.view(tokens.shape[0], -1, self.heads, self.head_dim).transpose(1, 2)

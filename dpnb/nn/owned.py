@@ -13,6 +13,13 @@ def silu(x: Tensor) -> Tensor:
     return F.silu(x, inplace=not torch.is_grad_enabled())
 
 
+def gelu_tanh(x: Tensor) -> Tensor:
+    """The GELU by its formula with a hyperbolic tangent, overwriting `x`."""
+    if torch.is_grad_enabled():
+        return F.gelu(x, approximate="tanh")
+    return torch.ops.aten.gelu_(x, approximate="tanh")  # type: ignore[no-any-return]
+
+
 def add(x: Tensor, other: Tensor) -> Tensor:
     """`x + other`, overwriting `x`."""
     return x + other if torch.is_grad_enabled() else x.add_(other)
@@ -21,3 +28,16 @@ def add(x: Tensor, other: Tensor) -> Tensor:
 def multiply(x: Tensor, other: Tensor | float) -> Tensor:
     """`x * other`, overwriting `x`."""
     return x * other if torch.is_grad_enabled() else x.mul_(other)
+
+
+def add_product(x: Tensor, factor: Tensor, other: Tensor) -> Tensor:
+    """`x + factor * other`, overwriting `x`."""
+    return torch.addcmul(x, factor, other) if torch.is_grad_enabled() else x.addcmul_(factor, other)
+
+
+def bounded(x: Tensor) -> Tensor:
+    """`x` within what float16 holds, overwriting it; any other dtype holds more."""
+    if x.dtype != torch.float16:
+        return x
+    most = torch.finfo(x.dtype).max
+    return x.clamp(-most, most) if torch.is_grad_enabled() else x.clamp_(-most, most)

@@ -29,6 +29,10 @@ class Projection(Protocol):
         """Key and value of `context` alone, for a layer that looks at other tokens than its own."""
         ...
 
+    def added(self, attention: Attention, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value of a `context` that attends like the tokens themselves."""
+        ...
+
 
 class SeparateProjection:
     """Three matrix products, as the checkpoints store them."""
@@ -43,11 +47,17 @@ class SeparateProjection:
         """Key and value."""
         return attention.to_k(context), attention.to_v(context)
 
+    def added(self, attention: Attention, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value, by matrices of the context's own."""
+        query, key, value = (attention.get_submodule(f"add_{kind}_proj") for kind in "qkv")
+        return query(context), key(context), value(context)
+
 
 class FusedProjection:
     """One matrix product for query, key and value, or one for the key and value of a context.
 
-    The layer's matrices are then its children `to_qkv`, or `to_q` and `to_kv`.
+    The layer's matrices are then its children `to_qkv`, or `to_q` and `to_kv`; those of a context
+    that attends like the tokens are `to_added_qkv`.
     """
 
     def __call__(
@@ -63,6 +73,11 @@ class FusedProjection:
         """Key and value: parts of one tensor."""
         key, value = attention.get_submodule("to_kv")(context).chunk(2, dim=-1)
         return key, value
+
+    def added(self, attention: Attention, context: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value of a context: parts of one tensor."""
+        query, key, value = attention.get_submodule("to_added_qkv")(context).chunk(3, dim=-1)
+        return query, key, value
 
 
 SEPARATE: Projection = SeparateProjection()

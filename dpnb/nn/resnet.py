@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeAlias
-
 from torch import Tensor, nn
 
 from dpnb.nn.owned import add, silu
-
-TimeShift: TypeAlias = Callable[["ResnetBlock", Tensor], Tensor]
-"""A block and the activated time embedding `[batch, time_dim]` → a shift `[batch, channels]`."""
+from dpnb.nn.timed import Timed
 
 
-def project_time(block: ResnetBlock, time: Tensor) -> Tensor:
-    """The block's own matrix product."""
-    return block.time_emb_proj(time)  # type: ignore[no-any-return]
-
-
-class ResnetBlock(nn.Module):
+class ResnetBlock(Timed):
     """Two normalised convolutions around a residual, shifted by the time embedding.
-
-    Its slot `time_shift` decides how the shift comes from the embedding.
 
     Args:
         in_channels: channels of the input.
@@ -31,8 +19,6 @@ class ResnetBlock(nn.Module):
         eps: added to the norms' variance.
         time_dim: channels of the time embedding; `None` for a block without one.
     """
-
-    time_shift: TimeShift
 
     def __init__(
         self,
@@ -48,12 +34,16 @@ class ResnetBlock(nn.Module):
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         if time_dim is not None:
             self.time_emb_proj = nn.Linear(time_dim, out_channels)
-        self.time_shift = project_time
         self.norm2 = nn.GroupNorm(groups, out_channels, eps=eps)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.adapts = in_channels != out_channels
         if self.adapts:
             self.conv_shortcut = nn.Conv2d(in_channels, out_channels, 1)
+
+    @property
+    def time_layer(self) -> nn.Module:
+        """See the base class."""
+        return self.time_emb_proj
 
     def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
         """Transform `x`.

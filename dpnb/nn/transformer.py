@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dpnb.nn.attention import Attention
-from dpnb.nn.owned import add, multiply
+from dpnb.nn.owned import add, gelu_tanh, multiply
 from dpnb.nn.positions import ToPicture, ToTokens
 
 CHUNKS = 4
@@ -13,6 +13,11 @@ CHUNKS = 4
 
 LEAST_ROWS = 1024
 """A share is not made smaller than this: matrix products lose speed below."""
+
+
+def rows_at_once(count: int) -> int:
+    """How many of `count` tokens a feed-forward layer runs over at once."""
+    return max(LEAST_ROWS, -(-count // CHUNKS))
 
 
 class GEGLU(nn.Module):
@@ -28,12 +33,30 @@ class GEGLU(nn.Module):
         return multiply(F.gelu(gate), value)
 
 
-class FeedForward(nn.Module):
-    """A gated layer four times as wide, and back."""
+class GELU(nn.Module):
+    """A linear layer and a GELU."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, inner_dim: int) -> None:
         super().__init__()
-        self.net = nn.ModuleList([GEGLU(dim, 4 * dim), nn.Identity(), nn.Linear(4 * dim, dim)])
+        self.proj = nn.Linear(dim, inner_dim)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Map `[..., dim]` to `[..., inner_dim]`."""
+        return gelu_tanh(self.proj(tokens))
+
+
+class FeedForward(nn.Module):
+    """A layer four times as wide, and back.
+
+    Args:
+        dim: channels of the tokens.
+        gated: whether the wide layer is gated.
+    """
+
+    def __init__(self, dim: int, *, gated: bool = True) -> None:
+        super().__init__()
+        wide = GEGLU(dim, 4 * dim) if gated else GELU(dim, 4 * dim)
+        self.net = nn.ModuleList([wide, nn.Identity(), nn.Linear(4 * dim, dim)])
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Transform `[..., dim]`."""
@@ -60,7 +83,7 @@ class TransformerBlock(nn.Module):
         if torch.is_grad_enabled():
             return x + self.ff(self.norm3(x))  # type: ignore[no-any-return]
         rows = x.view(-1, x.shape[-1])
-        for share in rows.split(max(LEAST_ROWS, -(-rows.shape[0] // CHUNKS))):
+        for share in rows.split(rows_at_once(rows.shape[0])):
             share.add_(self.ff(self.norm3(share)))
         return x
 

@@ -1,28 +1,25 @@
 """The public architectures, and pipelines that have their shape and random weights.
 
 Sources: the configurations of stable-diffusion-v1-5, stable-diffusion-2-1,
-stable-diffusion-xl-base-1.0 and ldm-text2im-large-256.
+stable-diffusion-xl-base-1.0, FLUX.1-schnell, FLUX.1-dev and ldm-text2im-large-256.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from dpnb.devices import parse_dtype
 from dpnb.loading.registry import resolve
-from dpnb.pipelines.bert_parts import bert_parts
+from dpnb.pipelines.text_parts import Complete, Settings, text_parts
 
 if TYPE_CHECKING:
     from dpnb.pipelines.text_to_image import TextToImagePipeline
-
-Settings = Mapping[str, Any]
-Complete: TypeAlias = Callable[[nn.Module], object]
 
 STABLE_DIFFUSION_BETAS = {
     "beta_start": 0.00085,
@@ -96,6 +93,18 @@ TINY_UNET: Settings = {
     "norm_num_groups": 8,
 }
 
+TINY_BERT: Settings = {
+    "vocab_size": 300,
+    "max_position_embeddings": 20,
+    "encoder_layers": 2,
+    "encoder_ffn_dim": 48,
+    "encoder_attention_heads": 2,
+    "head_dim": 8,
+    "d_model": 32,
+}
+
+LDM_NAMES = {"vae": "vqvae", "text_encoder": "bert"}
+
 LDM_SCHEDULER = (
     "DDIMScheduler",
     {**STABLE_DIFFUSION_BETAS, "steps_offset": 0, "clip_sample": False},
@@ -109,6 +118,40 @@ XL_BLOCKS: Settings = {
 }
 
 
+T5_XXL: Settings = {
+    "vocab_size": 32128,
+    "n_positions": 512,
+    "d_model": 4096,
+    "d_kv": 64,
+    "d_ff": 10240,
+    "num_layers": 24,
+    "num_heads": 64,
+    "feed_forward_proj": "gated-gelu",
+}
+
+TINY_T5: Settings = {
+    "vocab_size": 100,
+    "n_positions": 64,
+    "d_model": 24,
+    "d_kv": 8,
+    "d_ff": 32,
+    "num_layers": 1,
+    "num_heads": 2,
+    "feed_forward_proj": "gated-gelu",
+}
+
+FLUX_VAE: Settings = {
+    **VAE,
+    "sample_size": 1024,
+    "latent_channels": 16,
+    "scaling_factor": 0.3611,
+    "shift_factor": 0.1159,
+    "use_quant_conv": False,
+    "use_post_quant_conv": False,
+}
+
+FLUX_SCHEDULER = "FlowMatchEulerDiscreteScheduler"
+
 XL_SCHEDULER = (
     "EulerDiscreteScheduler",
     {**STABLE_DIFFUSION_BETAS, "timestep_spacing": "leading"},
@@ -121,19 +164,33 @@ class Architecture:
 
     Args:
         pipeline: the name of its pipeline class.
+        text_encoders: class and settings of each text encoder.
         scheduler: the name of its scheduler class, and its settings.
-        text_encoders: of each text encoder of CLIP's; the last of several has a projection.
-        autoencoder: the name of the component that the autoencoder is.
-        bert: of a text encoder that is none of CLIP's.
+        unet: of its UNet, if it has one.
+        transformer: of its transformer, if it has one.
+        names: of components that are called differently than usual, by their usual names.
     """
 
     pipeline: str
-    unet: Settings
     vae: Settings
-    text_encoders: tuple[Settings, ...]
+    text_encoders: tuple[tuple[str, Settings], ...]
     scheduler: tuple[str, Settings]
-    autoencoder: str = "vae"
-    bert: Settings | None = None
+    unet: Settings = field(default_factory=dict)
+    transformer: Settings = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
+
+    def networks(self) -> dict[str, tuple[str, Settings]]:
+        """Class and settings of every network of ours, by component."""
+        known = {
+            "unet": ("UNet2DConditionModel", self.unet),
+            "transformer": ("FluxTransformer2DModel", self.transformer),
+            "vae": ("AutoencoderKL", self.vae),
+        }
+        return {self.named(name): network for name, network in known.items() if network[1]}
+
+    def named(self, component: str) -> str:
+        """What a component is called here."""
+        return self.names.get(component, component)
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {
@@ -141,7 +198,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         pipeline="StableDiffusionPipeline",
         unet={"sample_size": 64, "cross_attention_dim": 768, "attention_head_dim": 8},
         vae=VAE,
-        text_encoders=(CLIP_L,),
+        text_encoders=(("CLIPTextModel", CLIP_L),),
         scheduler=(
             "PNDMScheduler",
             {**STABLE_DIFFUSION_BETAS, "skip_prk_steps": True, "set_alpha_to_one": False},
@@ -157,7 +214,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
             "upcast_attention": True,
         },
         vae={**VAE, "sample_size": 768},
-        text_encoders=(OPEN_CLIP_H,),
+        text_encoders=(("CLIPTextModel", OPEN_CLIP_H),),
         scheduler=(
             "DDIMScheduler",
             {
@@ -181,23 +238,36 @@ ARCHITECTURES: Mapping[str, Architecture] = {
             "projection_class_embeddings_input_dim": 2816,
         },
         vae={**VAE, "sample_size": 1024, "scaling_factor": 0.13025},
-        text_encoders=(CLIP_L, OPEN_CLIP_G),
+        text_encoders=(("CLIPTextModel", CLIP_L), ("CLIPTextModelWithProjection", OPEN_CLIP_G)),
         scheduler=XL_SCHEDULER,
     ),
     "ldm": Architecture(
         pipeline="LDMTextToImagePipeline",
         unet={"sample_size": 32, "cross_attention_dim": 1280, "attention_head_dim": 8},
         vae={**VAE, "sample_size": 256},
-        text_encoders=(),
+        text_encoders=(("LDMBertModel", {}),),
         scheduler=LDM_SCHEDULER,
-        autoencoder="vqvae",
-        bert={},
+        names=LDM_NAMES,
+    ),
+    "flux-schnell": Architecture(
+        pipeline="FluxPipeline",
+        transformer={"guidance_embeds": False},
+        vae=FLUX_VAE,
+        text_encoders=(("CLIPTextModel", CLIP_L), ("T5EncoderModel", T5_XXL)),
+        scheduler=(FLUX_SCHEDULER, {"shift": 1.0}),
+    ),
+    "flux-dev": Architecture(
+        pipeline="FluxPipeline",
+        transformer={"guidance_embeds": True},
+        vae=FLUX_VAE,
+        text_encoders=(("CLIPTextModel", CLIP_L), ("T5EncoderModel", T5_XXL)),
+        scheduler=(FLUX_SCHEDULER, {"shift": 3.0, "use_dynamic_shifting": True}),
     ),
     "tiny-sd": Architecture(
         pipeline="StableDiffusionPipeline",
         unet=TINY_UNET,
         vae=TINY_VAE,
-        text_encoders=(TINY_CLIP,),
+        text_encoders=(("CLIPTextModel", TINY_CLIP),),
         scheduler=("DDIMScheduler", {**STABLE_DIFFUSION_BETAS, "clip_sample": False}),
     ),
     "tiny-sdxl": Architecture(
@@ -218,25 +288,36 @@ ARCHITECTURES: Mapping[str, Architecture] = {
             "projection_class_embeddings_input_dim": 80,
         },
         vae={**TINY_VAE, "scaling_factor": 0.13025},
-        text_encoders=(TINY_CLIP, {**TINY_CLIP, "hidden_act": "gelu"}),
+        text_encoders=(
+            ("CLIPTextModel", TINY_CLIP),
+            ("CLIPTextModelWithProjection", {**TINY_CLIP, "hidden_act": "gelu"}),
+        ),
         scheduler=XL_SCHEDULER,
     ),
     "tiny-ldm": Architecture(
         pipeline="LDMTextToImagePipeline",
         unet=TINY_UNET,
         vae=TINY_VAE,
-        text_encoders=(),
+        text_encoders=(("LDMBertModel", TINY_BERT),),
         scheduler=LDM_SCHEDULER,
-        autoencoder="vqvae",
-        bert={
-            "vocab_size": 300,
-            "max_position_embeddings": 20,
-            "encoder_layers": 2,
-            "encoder_ffn_dim": 48,
-            "encoder_attention_heads": 2,
-            "head_dim": 8,
-            "d_model": 32,
+        names=LDM_NAMES,
+    ),
+    "tiny-flux": Architecture(
+        pipeline="FluxPipeline",
+        transformer={
+            "in_channels": 16,
+            "num_layers": 1,
+            "num_single_layers": 2,
+            "attention_head_dim": 16,
+            "num_attention_heads": 2,
+            "joint_attention_dim": 24,
+            "pooled_projection_dim": 32,
+            "guidance_embeds": True,
+            "axes_dims_rope": (4, 6, 6),
         },
+        vae={**FLUX_VAE, **TINY_VAE, "latent_channels": 4},
+        text_encoders=(("CLIPTextModel", TINY_CLIP), ("T5EncoderModel", TINY_T5)),
+        scheduler=(FLUX_SCHEDULER, {"shift": 3.0, "use_dynamic_shifting": True}),
     ),
 }
 
@@ -276,21 +357,16 @@ def assemble(architecture: str, complete: Complete) -> TextToImagePipeline:
         )
     parts: dict[str, Any] = {"scheduler": resolve("diffusers", shape.scheduler[0])}
     parts["scheduler"] = parts["scheduler"](**shape.scheduler[1])
-    for name, class_name, settings in (
-        ("unet", "UNet2DConditionModel", shape.unet),
-        (shape.autoencoder, "AutoencoderKL", shape.vae),
-    ):
+    for name, (class_name, settings) in shape.networks().items():
         model: Any = resolve("diffusers", class_name)
         with torch.device("meta"):
             parts[name] = model(**settings)
         complete(parts[name])
-    for index, settings in enumerate(shape.text_encoders):
+    for index, (class_name, settings) in enumerate(shape.text_encoders):
         suffix = "" if index == 0 else f"_{index + 1}"
-        parts[f"tokenizer{suffix}"], parts[f"text_encoder{suffix}"] = _text(
-            settings, complete, projects=index > 0
-        )
-    if shape.bert is not None:
-        parts["tokenizer"], parts["bert"] = bert_parts(shape.bert, complete)
+        tokenizer, encoder = text_parts(class_name, settings, complete)
+        parts[f"tokenizer{suffix}"] = tokenizer
+        parts[shape.named(f"text_encoder{suffix}")] = encoder
     pipeline: Any = resolve("diffusers", shape.pipeline)
     if shape.pipeline == "StableDiffusionPipeline":
         parts["requires_safety_checker"] = False
@@ -312,33 +388,3 @@ def fill(module: nn.Module, dtype: torch.dtype, generator: torch.Generator) -> N
                 value.fill_(1.0 if name == "weight" else 0.0)
             setattr(owner, name, nn.Parameter(value, requires_grad=False))
     module.eval()
-
-
-def _text(settings: Settings, complete: Complete, *, projects: bool) -> tuple[Any, Any]:
-    """A tokenizer that spells words out, and a text encoder of the shape of `settings`."""
-    from accelerate import init_empty_weights
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
-
-    size = settings.get("vocab_size", 49408)
-    tokenizer = spelling_tokenizer(size)
-    config = CLIPTextConfig(
-        **settings, bos_token_id=size - 2, eos_token_id=size - 1, pad_token_id=size - 1
-    )
-    with init_empty_weights(include_buffers=False):
-        encoder = (CLIPTextModelWithProjection if projects else CLIPTextModel)(config)
-    complete(encoder)
-    return tokenizer, encoder
-
-
-def spelling_tokenizer(size: int) -> Any:
-    """CLIP's tokenizer without merges: every byte is a token, the last two mark start and end."""
-    from transformers import CLIPTokenizer
-    from transformers.convert_slow_tokenizer import bytes_to_unicode
-
-    letters = list(bytes_to_unicode().values())
-    tokens = [*letters, *(f"{letter}</w>" for letter in letters)]
-    vocabulary = {token: index for index, token in enumerate(tokens)}
-    vocabulary |= {"<|startoftext|>": size - 2, "<|endoftext|>": size - 1}
-    return CLIPTokenizer(
-        vocab=vocabulary, merges=[], model_max_length=77, pad_token="<|endoftext|>"
-    )

@@ -50,6 +50,8 @@ class Arguments:
     """
 
     positional: ClassVar[tuple[str, ...]] = ("prompt",)
+    absent: ClassVar[frozenset[str]] = frozenset()
+    """Fields that this kind of pipeline cannot be asked."""
 
     prompt: Prompt = None
     _: KW_ONLY
@@ -201,12 +203,12 @@ def takes(
 def _gather(
     kind: type[Arguments], names: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Arguments:
-    known = {f.name for f in fields(kind)}
-    unknown = kwargs.keys() - known
+    known = [f.name for f in fields(kind) if f.name not in kind.absent]
+    unknown = kwargs.keys() - set(known)
     if unknown:
         raise TypeError(
             f"{', '.join(sorted(unknown))} is not an argument of this pipeline; it takes "
-            f"{', '.join(f.name for f in fields(kind))}."
+            f"{', '.join(known)}."
         )
     if len(args) > len(names):
         raise TypeError(
@@ -221,7 +223,7 @@ def _gather(
 
 def _signature(kind: type[Arguments], names: tuple[str, ...]) -> inspect.Signature:
     declared = inspect.signature(kind).parameters
-    order = [*names, *(name for name in declared if name not in names)]
+    order = [*names, *(name for name in declared if name not in {*names, *kind.absent})]
     parameters = [
         declared[name].replace(
             kind=inspect.Parameter.POSITIONAL_OR_KEYWORD

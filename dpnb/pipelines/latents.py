@@ -59,6 +59,8 @@ def computing_in(vae: Model, dtype: torch.dtype) -> AbstractContextManager[None]
 
 def normalised(config: Any, latents: Tensor) -> Tensor:
     """What an autoencoder says, as a network is trained on it."""
+    if config.shift_factor is not None:
+        latents = latents - config.shift_factor
     if (known := _statistics(config, latents)) is not None:
         mean, std = known
         latents = (latents - mean) / std
@@ -68,6 +70,8 @@ def normalised(config: Any, latents: Tensor) -> Tensor:
 def denormalised(config: Any, latents: Tensor) -> Tensor:
     """What a network makes, as an autoencoder decodes it."""
     latents = latents / config.scaling_factor
+    if config.shift_factor is not None:
+        latents = latents + config.shift_factor
     if (known := _statistics(config, latents)) is not None:
         mean, std = known
         return latents * std + mean

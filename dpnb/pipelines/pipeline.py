@@ -14,6 +14,7 @@ from typing_extensions import Self
 from dpnb.devices import parse_device
 from dpnb.nn.quantized import check_cast, nbytes_of, quantization_of
 from dpnb.pipelines import images, persistence, progress
+from dpnb.pipelines.adapters import Adapters
 from dpnb.pipelines.options import SaveOptions
 from dpnb.pipelines.placement_record import PlacementRecord
 from dpnb.pipelines.schema import Schema, schema_of
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class DiffusionPipeline(Switches):
+class DiffusionPipeline(Adapters, Switches):
     """Components, and one loop over them.
 
     The signature of a subclass's constructor names its components; it hands them to

@@ -13,10 +13,10 @@ logger = logging.getLogger(__name__)
 
 
 def tokenize(
-    tokenizer: Any, texts: Sequence[str], device: torch.device, length: int | None = None
+    tokenizer: Any, texts: Sequence[str], device: torch.device, most: int | None = None
 ) -> Tensor:
-    """Token ids, padded and cut to `length`, or to the tokenizer's: `[texts, tokens]`."""
-    length = length or int(tokenizer.model_max_length)
+    """Token ids, padded and cut to the tokenizer's length or to `most`, `[texts, tokens]`."""
+    length = min(tokenizer.model_max_length, most or tokenizer.model_max_length)
     full = tokenizer(list(texts), padding=False, truncation=False, verbose=False).input_ids
     for text, ids in zip(texts, full, strict=True):
         if len(ids) > length:

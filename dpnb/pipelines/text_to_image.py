@@ -1,4 +1,4 @@
-"""What Stable Diffusion and Stable Diffusion XL share: the course of a run."""
+"""What pipelines that draw from words share: the course of a run."""
 
 from __future__ import annotations
 
@@ -56,6 +56,11 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
     def vae_scale_factor(self) -> int:
         """Pixels per latent, along one side."""
         return self.vae.scale
+
+    @property
+    def size_unit(self) -> int:
+        """Height and width of pictures are multiples of it, in pixels."""
+        return max(self.vae_scale_factor, 8)
 
     @property
     def guidance_scale(self) -> float:
@@ -144,6 +149,26 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         widens = self.widens_vae and self.vae.config.force_upcast
         return decoded(self.vae, latents, widens=widens and self.vae.dtype == torch.float16)
 
+    def lay_out(self, arguments: Any, device: torch.device) -> tuple[Tensor, int]:
+        """Prepare the scheduler for a run; its timesteps, and how many steps a person counts."""
+        return set_timesteps(
+            self.scheduler,
+            arguments.num_inference_steps,
+            device,
+            arguments.timesteps,
+            arguments.sigmas,
+        )
+
+    def further_conditions(self, arguments: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What the prediction is conditioned on beside `tensors`: the prompt, the first latents."""
+        if self.unet.config.time_cond_proj_dim is None:
+            return {}
+        return {"timestep_cond": self._guidance_condition(tensors["latents"])}
+
+    def told(self, timesteps: Tensor, latents: Tensor) -> Tensor:
+        """What the network is given for `timesteps`, whose shape is kept, beside `latents`."""
+        return timesteps
+
     def before_step(self, index: int, total: int) -> None:
         """Denoising step `index` of `total` comes next."""
         self.strategies.before_step(index, total)
@@ -186,6 +211,11 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
             )
         return given.to(device)
 
+    def prepare_latents(self, arguments: Any, device: torch.device, like: Tensor) -> Tensor:
+        """The noise to begin with, `[pictures, channels, h, w]`, in the dtype of `like`."""
+        noise = self.noise(arguments, self.unet.config.in_channels, device, like)
+        return noise * float(self.scheduler.init_noise_sigma)
+
     def begin_latents(
         self,
         arguments: Any,
@@ -201,9 +231,7 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
             device: where it computes.
             tensors: hold what the prediction is conditioned on.
         """
-        channels, like = self.unet.config.in_channels, tensors["prompt_embeds"]
-        noise = self.noise(arguments, channels, device, like)
-        tensors["latents"] = noise * self.scheduler.init_noise_sigma
+        tensors["latents"] = self.prepare_latents(arguments, device, tensors["prompt_embeds"])
 
     def sized(self, arguments: Any) -> Any:
         """`arguments` with a size, where none was asked for."""
@@ -225,13 +253,7 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
 
     def _steps(self, arguments: Arguments, device: torch.device) -> Iterator[Step]:
         self._begin(arguments)
-        timesteps, count = set_timesteps(
-            self.scheduler,
-            arguments.num_inference_steps,
-            device,
-            arguments.timesteps,
-            arguments.sigmas,
-        )
+        timesteps, count = self.lay_out(arguments, device)
         tensors = self.encode_conditions(arguments, device)
         yield Step(Stage.TEXT, 0, 1)
         visited = self.visited(timesteps, count, arguments)
@@ -241,10 +263,9 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         self.begin_latents(arguments, timesteps, device, tensors)
         if self.picture_inputs:
             yield Step(Stage.ENCODING, 0, 1, None, tensors["latents"])
-        if self.unet.config.time_cond_proj_dim is not None:
-            tensors["timestep_cond"] = self._guidance_condition(tensors["latents"])
+        tensors |= self.further_conditions(arguments, tensors)
         self._num_timesteps = len(timesteps)
-        self.strategies.scheduled(timesteps)
+        self.strategies.scheduled(self.told(timesteps, tensors["latents"]))
         settings = step_settings(self.scheduler, arguments.generator, arguments.eta)
         total = -(-(len(timesteps) - first) // self.scheduler.order)
         with self.progress_bar(total=total) as bar:

@@ -10,29 +10,24 @@ from typing import TypeAlias
 from dpnb.planning.devices import DeviceProfile
 from dpnb.strategies.attention import AttentionSlicing
 from dpnb.strategies.catalog import CATALOG
-from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
-from dpnb.strategies.strategy import Effect, Plan, Slot, Strategy, in_order
+from dpnb.strategies.strategy import Plan, Slot, Strategy, in_order
 from dpnb.strategies.vae import VaeTiling
 
 Offload: TypeAlias = ModelOffload | SequentialOffload
 
 SETTINGS: Mapping[type[Strategy], tuple[Strategy, ...]] = {
     AttentionSlicing: (AttentionSlicing(), AttentionSlicing("max")),
-    DeviceMap: (),
     VaeTiling: (VaeTiling(), VaeTiling(spill=True), VaeTiling(blended=True)),
 }
-"""Of strategies whose defaults alone will not do. A device map depends on the machine at hand."""
+"""Of strategies whose defaults alone will not do."""
 
 
-def settings(effects: tuple[Effect, ...]) -> Iterator[Strategy]:
-    """Every setting of every strategy that is no placement and has one of these effects."""
+def settings() -> Iterator[Strategy]:
+    """Every setting of every strategy that is no placement."""
     for kind in CATALOG:
-        if kind.slot is Slot.PLACEMENT:
-            continue
-        for strategy in SETTINGS[kind] if kind in SETTINGS else (kind(),):
-            if strategy.effect in effects:
-                yield strategy
+        if kind.slot is not Slot.PLACEMENT:
+            yield from SETTINGS.get(kind, (kind(),))
 
 
 def combinations(strategies: list[Strategy], fits: Callable[[Plan], bool]) -> Iterator[Plan]:

@@ -10,13 +10,17 @@ from statistics import median
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dpnb.devices import Device, best_device, parse_device
 from dpnb.metering.machine import MachineMemory
+from dpnb.models.unet import UNet2DConditionModel
+from dpnb.pipelines.architectures import ARCHITECTURES
 from dpnb.planning.cards import CARDS, Card
+from dpnb.planning.hollow import Hollow
 from dpnb.planning.operations import Operation
+from dpnb.strategies.simulated_link import SimulatedLink
 from dpnb.units import format_bytes
 
 HALF = (torch.float16, torch.bfloat16)
@@ -32,6 +36,9 @@ ACHIEVED_LINK = 0.8
 
 GPU_CALL = 9e-6
 """Seconds that the host takes to ask a GPU for one operation, a network's own code included."""
+
+INSTANT = 1e15
+"""Bytes in a second of a link whose copies take only what asking for them takes."""
 
 ROUNDS = 5
 
@@ -74,6 +81,8 @@ class DeviceProfile:
         is_asynchronous: whether the host goes on while the device computes.
         source: where the numbers are from.
         torch_device: where a plan for it computes; as strategies' `device`.
+        transfer: seconds of computing that each copy from the host costs, where the device that
+            computes has to ask for it itself.
     """
 
     name: str
@@ -86,6 +95,7 @@ class DeviceProfile:
     is_asynchronous: bool
     source: str
     torch_device: str | None = None
+    transfer: float = 0.0
 
     @classmethod
     def named(cls, name: str) -> DeviceProfile:
@@ -128,6 +138,7 @@ class DeviceProfile:
             is_asynchronous=is_gpu,
             source="measured here",
             torch_device=str(place) if is_gpu else None,
+            transfer=0.0 if is_gpu else bench.transfer(),
         )
 
     def rate(self, dtype: torch.dtype) -> float:
@@ -183,6 +194,13 @@ def _from_card(name: str, card: Card) -> DeviceProfile:
     )
 
 
+def _next_to_nothing(device: torch.device) -> tuple[nn.Module, tuple[Tensor, ...]]:
+    """A denoising network so small that it computes in no time, and what it is given."""
+    with device:
+        network = UNet2DConditionModel(**ARCHITECTURES["tiny-sd"].unet)
+        return network.eval(), (torch.zeros(1, 4, 2, 2), torch.tensor(1), torch.zeros(1, 4, 32))
+
+
 class _Bench:
     """Measures one device."""
 
@@ -225,19 +243,29 @@ class _Bench:
         target = torch.empty_like(source, device=self.device)
         return source.nbytes / self._seconds(lambda: target.copy_(source, non_blocking=True))
 
+    def transfer(self) -> float:
+        """Of a small copy over a link that only takes the time of one, on a thread of its own."""
+        link = SimulatedLink(INSTANT)
+        source = torch.zeros(1 << 16, dtype=torch.uint8)
+        target = torch.empty_like(source)
+
+        def copy() -> None:
+            for _ in range(10):
+                link.copy(target, source, link.mark(), "a small copy").wait()
+
+        try:
+            return self._seconds(copy) / 10
+        finally:
+            link.close()
+
     def call(self) -> float:
-        """Of an operation on next to nothing, within a module."""
-        layer = torch.nn.Linear(8, 8).to(self.device).eval()
-        small: Tensor = torch.ones(1, 8, device=self.device)
-
-        def ask() -> Any:
-            x = small
-            for _ in range(100):
-                x = layer(x) + small
-            return x
-
+        """Of an operation on next to nothing, with a network's own code around it."""
+        network, inputs = _next_to_nothing(self.device)
         with torch.no_grad():
-            return self._seconds(ask) / 200  # its product and the sum; views are counted nowhere
+            with Hollow() as counting:
+                network(*inputs)
+            count: int = sum(counting.operations.values())
+            return self._seconds(lambda: network(*inputs)) / count
 
     def _seconds(self, work: Callable[[], Any]) -> float:
         work()

@@ -76,16 +76,18 @@ class Hollow(TorchDispatchMode):
             module: is changed, and put into evaluation mode.
             dtype: of floating-point tensors; each keeps its own by default.
         """
-        made: dict[int, Tensor] = {}
+        made: dict[int, nn.Parameter] = {}
 
         def replaced(tensor: Tensor) -> Tensor:
             kind = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
-            return made.setdefault(id(tensor), self.empty(tensor.shape, kind))
+            return self.empty(tensor.shape, kind)
 
         for owner in list(module.modules()):
             for name, parameter in list(owner._parameters.items()):
                 if parameter is not None:
-                    owner._parameters[name] = nn.Parameter(replaced(parameter), False)
+                    if id(parameter) not in made:
+                        made[id(parameter)] = nn.Parameter(replaced(parameter), False)
+                    owner._parameters[name] = made[id(parameter)]
             for name, buffer in list(owner._buffers.items()):
                 if buffer is not None and buffer.is_meta:
                     owner._buffers[name] = replaced(buffer)

@@ -170,7 +170,7 @@ def _text_encoder(cls: Any, folder: Path, found: dict[str, Tensor]) -> nn.Module
 
     config = cls.config_class.from_pretrained(folder)
     with init_empty_weights(include_buffers=False):
-        model: nn.Module = cls(config)
+        model: Any = cls(config)
     own = model.state_dict()
     state = match_clip(found, own)
     for name, tensor in state.items():
@@ -180,4 +180,5 @@ def _text_encoder(cls: Any, folder: Path, found: dict[str, Tensor]) -> nn.Module
                 f"{tuple(own[name].shape)}; use the config.json that belongs to these weights."
             )
     assign(model, {name: tensor for name, tensor in state.items() if name in own})
-    return model
+    model.tie_weights()
+    return model  # type: ignore[no-any-return]

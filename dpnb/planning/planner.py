@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from dpnb.devices import best_device, parse_device
 from dpnb.pipelines.pipeline import DiffusionPipeline
-from dpnb.planning.candidates import combinations, offloads, rehearsed, settings
+from dpnb.planning.candidates import Offload, combinations, offloads, rehearsed, settings
 from dpnb.planning.composition import Course, Courses
 from dpnb.planning.devices import DeviceProfile
 from dpnb.planning.hollow import Hollow
@@ -22,8 +22,9 @@ from dpnb.planning.simulate import Simulation
 from dpnb.planning.table import PlanRow, PlanTable, plan_name
 from dpnb.planning.timeline import StepTimeline
 from dpnb.planning.workload import Workload
+from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.links import simulated_rate
-from dpnb.strategies.placement import ModelOffload, SequentialOffload
+from dpnb.strategies.placement import SequentialOffload
 from dpnb.strategies.strategy import Effect, Plan, Strategy, StrategyError
 from dpnb.strategies.tenure import demand
 from dpnb.units import parse_bytes
@@ -33,6 +34,14 @@ RESERVED = 640 << 20
 
 GAIN = 0.01
 """What a strategy has to save of memory or time, alone, to be part of plans."""
+
+SEVERAL_DEVICES = "It puts components on several devices; a plan is for one."
+
+REASONS = {
+    Effect.APPROXIMATE: "It changes the picture slightly; ask for such plans with approximate.",
+    Effect.STYLISTIC: "It draws another picture and costs next to nothing: choose it for its look.",
+}
+"""Why a strategy with such an effect is in no plan."""
 
 MEBIBYTE = 1 << 20
 
@@ -50,13 +59,15 @@ def plan(
     device: str | torch.device | DeviceProfile | None = None,
     approximate: bool = False,
     workload: Workload | None = None,
+    plans: Literal["all"] | Iterable[Plan] = "all",
     **options: Any,
 ) -> PlanTable:
-    """Predict memory and time of every plan, without weights and without the device.
+    """Predict memory and time of plans, without weights and without the device.
 
     Args:
         model: a loaded pipeline; a folder; a hub repository, of which only settings and the headers
-            of weights are fetched; or an architecture: `"sd15"`, `"sd21"`, `"sdxl"`.
+            of weights are fetched; or an architecture: `"sd15"`, `"sd21"`, `"sdxl"`,
+            `"flux-schnell"`, `"flux-dev"`.
         budget: bytes of tensors on the device, or text such as `"8GiB"`; by default what the device
             has.
         height: of the pictures, in pixels; the model's own by default.
@@ -69,7 +80,8 @@ def plan(
         device: a card such as `"RTX 3060"`, a profile, `"cuda"`, `"cpu"`, or a simulated link such
             as `"simulated:8GiB/s"`; by default the one at hand, which is measured once.
         approximate: whether plans may change the picture slightly.
-        workload: what is drawn, in place of the six arguments above.
+        workload: what is drawn, in place of `height` to `guidance_scale`.
+        plans: `"all"` that are worth trying, or these.
         options: which files of a checkpoint are meant, as for `from_pretrained`.
 
     Raises:
@@ -87,15 +99,8 @@ def plan(
         height=height, width=width, batch=batch, steps=steps, guidance_scale=guidance_scale
     )
     planner = Planner(Simulation(pipe, hollow, drawn, profile), limit, approximate)
-    rows = list(planner.rows())
-    return PlanTable(
-        model=_name(model),
-        workload=planner.simulation.workload,
-        device=profile,
-        budget=planner.budget,
-        rows=tuple(sorted(rows, key=planner.rank)),
-        left_out=planner.left_out,
-    )
+    rows = planner.rows() if plans == "all" else planner.rows_of(plans)
+    return planner.table(name_of(model), rows)
 
 
 def profile_for(device: str | torch.device | DeviceProfile | None, model: Any) -> DeviceProfile:
@@ -120,12 +125,23 @@ def profile_for(device: str | torch.device | DeviceProfile | None, model: Any) -
     return _measured(str(place))
 
 
+def budget_of(limit: int | str | None, profile: DeviceProfile) -> int:
+    """Bytes of tensors that a device may hold: as given, or what it has for them.
+
+    Raises:
+        ValueError: `limit` is no size.
+    """
+    reserved = RESERVED if profile.is_asynchronous else 0
+    return profile.memory - reserved if limit is None else parse_bytes(limit)
+
+
 @cache
 def _measured(device: str) -> DeviceProfile:
     return DeviceProfile.measure(device)
 
 
-def _name(model: Any) -> str:
+def name_of(model: Any) -> str:
+    """What to call a model in titles."""
     if isinstance(model, DiffusionPipeline):
         return model.name_or_path or type(model).__name__
     return str(model) if isinstance(model, (str, Path)) else type(model).__name__
@@ -148,10 +164,9 @@ class Planner:
 
     def __post_init__(self) -> None:
         profile = self.simulation.profile
-        reserved = RESERVED if profile.is_asynchronous else 0
-        self.budget = profile.memory - reserved if self.limit is None else self.limit
+        self.budget = budget_of(self.limit, profile)
         self.left_out: dict[str, str] = {}
-        self._offloads: list[ModelOffload | SequentialOffload] = []
+        self._offloads: list[Offload] = []
         for placement in offloads(profile):
             obstacle = self.simulation.obstacle(rehearsed(placement))
             if obstacle is None:
@@ -159,10 +174,17 @@ class Planner:
             else:
                 self.left_out[plan_name(frozenset({placement}))] = obstacle
 
-    def rank(self, row: PlanRow) -> tuple[bool, float, int, int]:
-        """Those that fit by time; the others by memory."""
-        fits = row.peak <= self.budget
-        return not fits, row.seconds if fits else row.peak, row.peak, len(row.plan)
+    def table(self, model: str, rows: Iterable[PlanRow]) -> PlanTable:
+        """Rows of this planner in order."""
+        return PlanTable(
+            model=model,
+            workload=self.simulation.workload,
+            device=self.simulation.profile,
+            budget=self.budget,
+            rows=tuple(rows),
+            approximate=self.approximate,
+            left_out=self.left_out,
+        ).within(self.budget)
 
     def rows(self) -> Iterator[PlanRow]:
         """Every plan with its prediction."""
@@ -170,21 +192,53 @@ class Planner:
         useful = list(self._useful(courses))
         for chosen in combinations(useful, self._can_use):
             course = courses.of(chosen)
-            held = resident(course.steps, course.weights, self.simulation.profile)
-            yield self._row(chosen, course, held)
+            yield self._resident(chosen, course)
             for placement in self._placements(course):
-                limit = placement.limit(list(course.weights.networks))
-                replay = Replay(course.weights, limit, self.simulation.profile)
-                yield self._row(chosen | {placement}, course, replay.run(course.steps))
+                yield self._offloaded(chosen, placement, course)
+
+    def rows_of(self, plans: Iterable[Plan]) -> Iterator[PlanRow]:
+        """These plans with their predictions; `left_out` says why some have none."""
+        courses = Courses(self.simulation)
+        for plan in dict.fromkeys(plans):
+            placements = [s for s in plan if isinstance(s, Offload)]
+            chosen = plan - frozenset(placements)
+            obstacle = self._obstacle(plan)
+            if obstacle is not None:
+                self.left_out[plan_name(plan)] = obstacle
+                continue
+            course = courses.of(chosen)
+            if placements:
+                yield self._offloaded(chosen, placements[0], course)
+            else:
+                yield self._resident(chosen, course)
+
+    def _resident(self, plan: Plan, course: Course) -> PlanRow:
+        held = resident(course.steps, course.weights, self.simulation.profile)
+        return self._row(plan, course, held)
+
+    def _offloaded(self, plan: Plan, placement: Offload, course: Course) -> PlanRow:
+        limit = placement.limit(list(course.weights.networks))
+        replay = Replay(course.weights, limit, self.simulation.profile)
+        return self._row(plan | {placement}, course, replay.run(course.steps))
+
+    def _obstacle(self, plan: Plan) -> str | None:
+        if any(isinstance(strategy, DeviceMap) for strategy in plan):
+            return SEVERAL_DEVICES
+        try:
+            self.simulation.use(map(rehearsed, plan))
+        except StrategyError as error:
+            return str(error)
+        return None
 
     def _useful(self, courses: Courses) -> Iterator[Strategy]:
         effects = (Effect.EXACT, Effect.APPROXIMATE) if self.approximate else (Effect.EXACT,)
         base = courses.of(frozenset())
-        for strategy in settings(effects):
+        self.left_out[DeviceMap.__name__] = SEVERAL_DEVICES
+        for strategy in settings():
             name = plan_name(frozenset({strategy}))
             obstacle = self.simulation.obstacle(strategy)
-            if obstacle is not None:
-                self.left_out[name] = obstacle
+            if obstacle is not None or strategy.effect not in effects:
+                self.left_out[name] = obstacle or REASONS[strategy.effect]
             elif self._gains(base, courses.of(frozenset({strategy}))):
                 yield strategy
             else:
@@ -213,7 +267,7 @@ class Planner:
             return False
         return True
 
-    def _placements(self, course: Course) -> Iterator[ModelOffload | SequentialOffload]:
+    def _placements(self, course: Course) -> Iterator[Offload]:
         for placement in self._offloads:
             yield placement
             if isinstance(placement, SequentialOffload):

@@ -101,10 +101,12 @@ class TimedLink(Link):
         self.now = self.waited = 0.0
         self._rate = profile.link or float("inf")
         self._is_asynchronous = profile.is_asynchronous
+        self._transfer = profile.transfer
         self._busy_until = 0.0
 
     def _copy(self, target: Tensor, source: Tensor, after: Mark, what: str) -> Mark:
         issued = 0.0 if self._is_asynchronous else self.now
+        self.now += self._transfer
         earliest = after.at if isinstance(after, Instant) else 0.0
         self._busy_until = max(self._busy_until, issued, earliest) + target.numel() / self._rate
         self.moved += target.numel()

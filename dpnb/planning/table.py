@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dpnb.errors import DpnbError
+from dpnb.planning.columns import table_of
 from dpnb.planning.devices import DeviceProfile
 from dpnb.planning.names import label
 from dpnb.planning.workload import Workload
@@ -18,7 +19,7 @@ from dpnb.strategies.strategy import Effect, Plan, in_order
 from dpnb.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderResult
 
     from dpnb.pipelines.pipeline import DiffusionPipeline
 
@@ -100,6 +101,7 @@ class PlanTable:
         device: that would compute.
         budget: bytes of tensors that the device may hold.
         rows: those that fit by time, then the others by their peaks.
+        approximate: whether plans may change the picture slightly.
         left_out: strategies that are in no plan, and why.
     """
 
@@ -108,6 +110,7 @@ class PlanTable:
     device: DeviceProfile
     budget: int
     rows: tuple[PlanRow, ...]
+    approximate: bool = False
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[PlanRow]:
@@ -126,9 +129,31 @@ class PlanTable:
         return tuple(row for row in self.rows if self.fits(row))
 
     @property
+    def front(self) -> tuple[PlanRow, ...]:
+        """The plans that none beats both in memory and in time, by memory."""
+        found: list[PlanRow] = []
+        for row in sorted(self.rows, key=lambda row: (row.peak, row.seconds, len(row.plan))):
+            if not found or row.seconds < found[-1].seconds:
+                found.append(row)
+        return tuple(found)
+
+    @property
     def least(self) -> PlanRow:
         """The plan that needs least."""
         return min(self.rows, key=lambda row: (row.peak, row.seconds))
+
+    def within(self, budget: int) -> PlanTable:
+        """The same plans in the order that suits another budget.
+
+        Args:
+            budget: bytes of tensors that the device may hold.
+        """
+
+        def rank(row: PlanRow) -> tuple[bool, float, int, int]:
+            fits = row.peak <= budget
+            return not fits, row.seconds if fits else row.peak, row.peak, len(row.plan)
+
+        return replace(self, budget=budget, rows=tuple(sorted(self.rows, key=rank)))
 
     def best(self) -> PlanRow:
         """The fastest plan that stays within the budget.
@@ -171,6 +196,7 @@ class PlanTable:
             "device": asdict(self.device),
             "budget": self.budget,
             "rows": [row.to_json() for row in self.rows],
+            "approximate": self.approximate,
             "left_out": dict(self.left_out),
         }
 
@@ -192,6 +218,7 @@ class PlanTable:
             device=DeviceProfile(**values["device"]),
             budget=values["budget"],
             rows=tuple(PlanRow.from_json(row) for row in values["rows"]),
+            approximate=values["approximate"],
             left_out=values["left_out"],
         )
 
@@ -252,19 +279,16 @@ class PlanTable:
             names = [name for name, reason in self.left_out.items() if reason == why]
             yield f"Left out: {', '.join(names)}. {why}"
 
-    def __rich__(self) -> RenderableType:
-        from rich.console import Group
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(title=Text(self._caption()), title_justify="left")
-        last = len(self.headings) - 1
-        for number, heading in enumerate(self.headings):
-            table.add_column(heading, justify="right" if 1 < number < last else "left")
-        for row in self.rows[:SHOWN]:
-            style = None if self.fits(row) else "dim"
-            table.add_row(*(Text(cell) for cell in self.cells(row)), style=style)
-        return Group(table, *(Text(remark) for remark in self._remarks()))
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield table_of(
+            self._caption(),
+            self.headings,
+            [(self.cells(row), not self.fits(row)) for row in self.rows[:SHOWN]],
+            width=options.max_width,
+            words=("Plan", "Fits", "Bound by"),
+            spare=tuple(name.capitalize() for name in self.stages),
+        )
+        yield from self._remarks()
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{heading}</th>" for heading in self.headings)

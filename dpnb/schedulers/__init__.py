@@ -12,9 +12,11 @@ if TYPE_CHECKING:
     from dpnb.schedulers.config import SchedulerConfig
     from dpnb.schedulers.ddim import DDIMScheduler
     from dpnb.schedulers.ddpm import DDPMScheduler
+    from dpnb.schedulers.diffusion import DiffusionScheduler
     from dpnb.schedulers.dpm_solver import DPMSolverMultistepScheduler
     from dpnb.schedulers.euler import EulerDiscreteScheduler
     from dpnb.schedulers.euler_ancestral import EulerAncestralDiscreteScheduler
+    from dpnb.schedulers.flow_match import FlowMatchEulerDiscreteScheduler
     from dpnb.schedulers.heun import HeunDiscreteScheduler
     from dpnb.schedulers.lcm import LCMScheduler
     from dpnb.schedulers.lms import LMSDiscreteScheduler
@@ -39,8 +41,10 @@ MODULES = {
     "DDIMScheduler": "ddim",
     "DDPMScheduler": "ddpm",
     "DPMSolverMultistepScheduler": "dpm_solver",
+    "DiffusionScheduler": "diffusion",
     "EulerAncestralDiscreteScheduler": "euler_ancestral",
     "EulerDiscreteScheduler": "euler",
+    "FlowMatchEulerDiscreteScheduler": "flow_match",
     "HeunDiscreteScheduler": "heun",
     "LCMScheduler": "lcm",
     "LMSDiscreteScheduler": "lms",
@@ -56,8 +60,10 @@ __all__ = [
     "DDIMScheduler",
     "DDPMScheduler",
     "DPMSolverMultistepScheduler",
+    "DiffusionScheduler",
     "EulerAncestralDiscreteScheduler",
     "EulerDiscreteScheduler",
+    "FlowMatchEulerDiscreteScheduler",
     "HeunDiscreteScheduler",
     "LCMScheduler",
     "LMSDiscreteScheduler",

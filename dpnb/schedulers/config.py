@@ -14,38 +14,21 @@ from dpnb.schedulers.spacing import SigmaSpacing, TimestepSpacing
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class SchedulerConfig(Config):
+class ScheduleConfig(Config):
     """The settings that all schedulers share; the keys are those of `scheduler_config.json`.
 
-    `trained_betas` stand in for `beta_start`, `beta_end` and `beta_schedule`. `steps_offset` is
-    added to timesteps of `"leading"` spacing.
-
     Raises:
-        ValueError: a setting is not one of the values that this scheduler knows.
+        ValueError: more than one way to space noise levels is on.
     """
 
-    prediction_types: ClassVar[tuple[str, ...]] = get_args(PredictionType)
-
     num_train_timesteps: int = 1000
-    beta_start: float = 0.0001
-    beta_end: float = 0.02
-    beta_schedule: BetaSchedule = "linear"
-    trained_betas: tuple[float, ...] | None = None
-    prediction_type: PredictionType = "epsilon"
-    timestep_spacing: TimestepSpacing = "linspace"
-    steps_offset: int = 0
 
     def __post_init__(self) -> None:
-        check_choice("beta_schedule", self.beta_schedule, get_args(BetaSchedule))
-        check_choice("prediction_type", self.prediction_type, self.prediction_types)
-        check_choice("timestep_spacing", self.timestep_spacing, get_args(TimestepSpacing))
         if len(self._sigma_spacings()) > 1:
             raise ValueError(
                 f"use_{'_sigmas and use_'.join(self._sigma_spacings())}_sigmas are all on; sigmas "
                 "have one spacing. Leave one of them on."
             )
-        if self.trained_betas is not None:
-            object.__setattr__(self, "trained_betas", tuple(map(float, self.trained_betas)))
 
     @property
     def sigma_spacing(self) -> SigmaSpacing | None:
@@ -58,6 +41,36 @@ class SchedulerConfig(Config):
         return [
             name for name in known if f"use_{name}_sigmas" in own and self[f"use_{name}_sigmas"]
         ]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SchedulerConfig(ScheduleConfig):
+    """The settings of models that were trained with a variance for every training step.
+
+    `trained_betas` stand in for `beta_start`, `beta_end` and `beta_schedule`. `steps_offset` is
+    added to timesteps of `"leading"` spacing.
+
+    Raises:
+        ValueError: a setting is not one of the values that this scheduler knows.
+    """
+
+    prediction_types: ClassVar[tuple[str, ...]] = get_args(PredictionType)
+
+    beta_start: float = 0.0001
+    beta_end: float = 0.02
+    beta_schedule: BetaSchedule = "linear"
+    trained_betas: tuple[float, ...] | None = None
+    prediction_type: PredictionType = "epsilon"
+    timestep_spacing: TimestepSpacing = "linspace"
+    steps_offset: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice("beta_schedule", self.beta_schedule, get_args(BetaSchedule))
+        check_choice("prediction_type", self.prediction_type, self.prediction_types)
+        check_choice("timestep_spacing", self.timestep_spacing, get_args(TimestepSpacing))
+        super().__post_init__()
+        if self.trained_betas is not None:
+            object.__setattr__(self, "trained_betas", tuple(map(float, self.trained_betas)))
 
 
 def check_choice(name: str, value: object, choices: Collection[object]) -> None:

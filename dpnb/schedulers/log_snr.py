@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dpnb.schedulers import noise, spacing
 from dpnb.schedulers.config import SchedulerConfig, check_choice
-from dpnb.schedulers.scheduler import Scheduler
+from dpnb.schedulers.diffusion import DiffusionScheduler
 from dpnb.schedulers.spacing import Array
 from dpnb.schedulers.variance_exploding import per_sample
 
@@ -54,7 +54,7 @@ class LogSNRConfig(SchedulerConfig):
             )
 
 
-class LogSNRScheduler(Scheduler):
+class LogSNRScheduler(DiffusionScheduler):
     """Base of DPM-Solver and UniPC: the run's alphas, sigmas and lambdas, and its history.
 
     Attributes:

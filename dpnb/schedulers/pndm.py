@@ -13,7 +13,8 @@ from torch import Tensor
 from dpnb.generators import Generators
 from dpnb.schedulers import noise
 from dpnb.schedulers.config import SchedulerConfig
-from dpnb.schedulers.scheduler import Scheduler, SchedulerOutput, Timestep
+from dpnb.schedulers.diffusion import DiffusionScheduler
+from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array, TimestepSpacing
 from dpnb.schedulers.variance_preserving import amplitudes
 
@@ -43,7 +44,7 @@ class PNDMConfig(SchedulerConfig):
     set_alpha_to_one: bool = False
 
 
-class PNDMScheduler(Scheduler):
+class PNDMScheduler(DiffusionScheduler):
     """PNDM: a linear multistep method of order four on the transfer function of DDIM.
 
     Each step needs its timestep's value, which it takes by the rule of `DDIMScheduler`; which

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from dpnb.schedulers import noise, spacing
 from dpnb.schedulers.config import SchedulerConfig
-from dpnb.schedulers.scheduler import Scheduler, Timestep
+from dpnb.schedulers.diffusion import DiffusionScheduler
+from dpnb.schedulers.scheduler import Timestep
 from dpnb.schedulers.spacing import Array
 
 
-class VarianceExplodingScheduler(Scheduler):
+class VarianceExplodingScheduler(DiffusionScheduler):
     """Base of the schedulers that step from one sigma to the next.
 
     Attributes:

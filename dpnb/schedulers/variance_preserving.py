@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dpnb.schedulers import noise
 from dpnb.schedulers.config import SchedulerConfig
-from dpnb.schedulers.scheduler import Scheduler
+from dpnb.schedulers.diffusion import DiffusionScheduler
 from dpnb.schedulers.spacing import TimestepSpacing
 
 
@@ -27,7 +27,7 @@ class VariancePreservingConfig(SchedulerConfig):
     rescale_betas_zero_snr: bool = False
 
 
-class VariancePreservingScheduler(Scheduler):
+class VariancePreservingScheduler(DiffusionScheduler):
     """Base of the schedulers that look `alphas_cumprod` up by timestep."""
 
     config_class: ClassVar[type[SchedulerConfig]] = VariancePreservingConfig

@@ -142,4 +142,4 @@ def most_heads(host: Host) -> int:
 
 
 def _shape(attention: Attention) -> tuple[int, torch.dtype]:
-    return attention.head_dim, attention.to_out[0].get_parameter("bias").dtype
+    return attention.head_dim, attention.dtype

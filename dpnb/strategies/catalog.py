@@ -6,6 +6,7 @@ from dpnb.strategies.attention import AttentionSlicing, XFormers
 from dpnb.strategies.conditioning import ConditioningCache
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.freeu import FreeU
+from dpnb.strategies.lora import LoRA
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
@@ -23,6 +24,7 @@ CATALOG: tuple[type[Strategy], ...] = (
     LayerwiseCasting,
     ChannelsLast,
     FreeU,
+    LoRA,
     VaeTiling,
     VaeSlicing,
 )

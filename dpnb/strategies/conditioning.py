@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
-from dpnb.models.unet import UNet2DConditionModel
+from dpnb.models.conditioned import Conditioned
 from dpnb.nn.attention import Attention
 from dpnb.nn.projections import Projection
-from dpnb.nn.resnet import ResnetBlock
+from dpnb.nn.timed import Timed
 from dpnb.strategies.guests import Guests
 from dpnb.strategies.host import Host, bound
 from dpnb.strategies.strategy import Slot, Strategy
@@ -29,7 +30,7 @@ class ConditioningCache(Strategy):
     """Compute the prompt's keys and values and the time shifts once in a run, not in every step.
 
     The weights that make them wait on the host: an eighth to a seventh of Stable Diffusion XL's
-    network.
+    network, and more than a quarter of FLUX's.
     """
 
     slot: ClassVar = Slot.CONDITIONING
@@ -37,26 +38,27 @@ class ConditioningCache(Strategy):
 
     def obstacle(self, host: Host) -> str | None:
         """See the base class."""
-        if next(host.modules_of(UNet2DConditionModel), None) is None:
-            return "ConditioningCache needs a UNet; there is none here."
-        return bound(ConditioningCache, host.networks("unet"))
+        networks = dict(_networks(host))
+        if not networks:
+            return "ConditioningCache needs a denoising network of dpnb's; there is none here."
+        return bound(ConditioningCache, networks.items())
 
     def apply(self, host: Host, undo: Undo) -> None:
-        """Remember keys, values and time shifts of every UNet from step to step."""
-        for unet in host.modules_of(UNet2DConditionModel):
+        """Remember keys, values and time shifts of every denoising network from step to step."""
+        for _, network in _networks(host):
             guests = Guests()
             undo.callback(guests.close)
-            prompt, times = PromptMemory(guests), TimeMemory(unet, guests)
-            for attention in (m for m in unet.modules() if isinstance(m, Attention)):
+            prompt, times = PromptMemory(guests), TimeMemory(network, guests)
+            for attention in (m for m in network.modules() if isinstance(m, Attention)):
                 if attention.looks_elsewhere:
                     guests.admit(_key_value_layers(attention))
                     projection = RememberedProjection(attention.projection, prompt)
                     undo.set(attention, "projection", projection)
             guests.admit(times.embedders)
-            for block in times.blocks:
-                guests.admit([block.time_emb_proj])
-                undo.set(block, "time_shift", times.shift)
-            undo.set(unet, "timing", times.embed)
+            for layer in times.layers:
+                guests.admit([layer.time_layer])
+                undo.set(layer, "time_shift", times.shift)
+            undo.set(network, "timing", times.embed)
             host.guests.append(guests)
             undo.callback(host.guests.remove, guests)
             undo.watch(prompt)
@@ -113,35 +115,55 @@ class RememberedProjection:
         return self.memory.recall(attention, context, self.inner)
 
 
+@dataclass(frozen=True, eq=False)
+class TimeTable:
+    """The embeddings of all steps, and what each layer makes of them.
+
+    Attributes:
+        conditions: what they were made of, kept so that no other can come to its address.
+        times: of each step.
+        shifts: likewise, by layer.
+    """
+
+    conditions: list[Tensor]
+    times: list[Tensor]
+    shifts: dict[Timed, list[Tensor]]
+
+
+TABLES = 2
+"""So many are kept: a network may see the latents with one prompt and then with another."""
+
+
 @dataclass(eq=False)
 class TimeMemory(RunWatcher):
-    """The time embedding of every step of a run, and what each residual block makes of it."""
+    """The time embedding of every step of a run, and what each layer makes of it."""
 
-    unet: UNet2DConditionModel
+    network: nn.Module
     guests: Guests
     timesteps: Tensor | None = None
     index: int | None = None
-    key: Key | None = None
-    times: list[Tensor] = field(default_factory=list)
-    shifts: dict[ResnetBlock, list[Tensor]] = field(default_factory=dict)
-    kept: list[Tensor] = field(default_factory=list)
+    table: TimeTable | None = None
+    tables: dict[Key, TimeTable] = field(default_factory=dict)
 
     @property
-    def blocks(self) -> list[ResnetBlock]:
-        """The blocks that a time embedding shifts."""
-        return [block for block in self.unet.modules() if isinstance(block, ResnetBlock)]
+    def layers(self) -> list[Timed]:
+        """The layers that a time embedding acts on."""
+        return [layer for layer in self.network.modules() if isinstance(layer, Timed)]
 
     @property
     def embedders(self) -> list[nn.Module]:
         """The layers that make a time embedding."""
-        children = self.unet.named_children()
-        return [child for name, child in children if name in ("time_embedding", "add_embedding")]
+        return self._conditioned.embedders
+
+    @property
+    def _conditioned(self) -> Conditioned:
+        assert isinstance(self.network, Conditioned)
+        return self.network
 
     def begin(self) -> None:
         """Forget everything."""
-        self.timesteps = self.index = self.key = None
-        self.times, self.kept = [], []
-        self.shifts.clear()
+        self.timesteps = self.index = self.table = None
+        self.tables.clear()
 
     end = begin
 
@@ -154,52 +176,46 @@ class TimeMemory(RunWatcher):
         self.index = index
 
     def embed(
-        self,
-        unet: UNet2DConditionModel,
-        sample: Tensor,
-        timestep: Tensor | float,
-        condition: Tensor | None,
-        added: Mapping[str, Tensor] | None,
+        self, network: nn.Module, sample: Tensor, timestep: Tensor | float, *conditions: object
     ) -> Tensor:
         """The embedding of the present step; outside a run, of `timestep`."""
         if self.timesteps is None or self.index is None or torch.is_grad_enabled():
-            self.key = None
-            return self._embed(sample, timestep, condition, added)
-        inputs = [*([] if condition is None else [condition]), *(added or {}).values()]
+            self.table = None
+            return self._embed(sample, timestep, *conditions)
+        inputs = [leaf for leaf in tree_leaves(conditions) if isinstance(leaf, Tensor)]
         key = (*map(identity, inputs), sample.shape[0], sample.device)
-        if key != self.key:
-            self._prepare(sample, condition, added)
-            self.key, self.kept = key, inputs
-        return self.times[self.index]
+        self.table = self.tables.get(key)
+        if self.table is None:
+            while len(self.tables) >= TABLES:
+                del self.tables[next(iter(self.tables))]
+            self.table = self.tables[key] = self._prepare(sample, inputs, *conditions)
+        return self.table.times[self.index]
 
-    def shift(self, block: ResnetBlock, time: Tensor) -> Tensor:
-        """The shift of the present step."""
-        if self.key is not None and self.index is not None:
-            return self.shifts[block][self.index]
-        with self.guests.invited([block.time_emb_proj], time.device):
-            return block.time_emb_proj(time)  # type: ignore[no-any-return]
+    def shift(self, layer: Timed, time: Tensor) -> Tensor:
+        """What acts on a layer in the present step."""
+        if self.table is not None and self.index is not None:
+            return self.table.shifts[layer][self.index]
+        with self.guests.invited([layer.time_layer], time.device):
+            return layer.time_layer(time)  # type: ignore[no-any-return]
 
-    def _embed(
-        self,
-        sample: Tensor,
-        timestep: Tensor | float,
-        condition: Tensor | None,
-        added: Mapping[str, Tensor] | None,
-    ) -> Tensor:
+    def _embed(self, sample: Tensor, timestep: Tensor | float, *conditions: object) -> Tensor:
         with self.guests.invited(self.embedders, sample.device):
-            return self.unet.embed_time(sample, timestep, condition, added)
+            return self._conditioned.embed_time(sample, timestep, *conditions)
 
-    def _prepare(
-        self, sample: Tensor, condition: Tensor | None, added: Mapping[str, Tensor] | None
-    ) -> None:
-        """Compute the embeddings of all steps, then all shifts, block by block."""
+    def _prepare(self, sample: Tensor, inputs: list[Tensor], *conditions: object) -> TimeTable:
+        """Compute the embeddings of all steps, then all shifts, layer by layer."""
         assert self.timesteps is not None
         timesteps = self.timesteps.to(sample.device)
-        self.times = [self._embed(sample, t, condition, added) for t in timesteps]
-        self.shifts.clear()
-        for block in self.blocks:
-            with self.guests.invited([block.time_emb_proj], sample.device):
-                self.shifts[block] = [block.time_emb_proj(time) for time in self.times]
+        times = [self._embed(sample, t, *conditions) for t in timesteps]
+        shifts: dict[Timed, list[Tensor]] = {}
+        for layer in self.layers:
+            with self.guests.invited([layer.time_layer], sample.device):
+                shifts[layer] = [layer.time_layer(time) for time in times]
+        return TimeTable(inputs, times, shifts)
+
+
+def _networks(host: Host) -> Iterator[tuple[str, nn.Module]]:
+    return (pair for pair in host.networks() if isinstance(pair[1], Conditioned))
 
 
 def identity(tensor: Tensor) -> Key:

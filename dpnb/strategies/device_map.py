@@ -12,6 +12,7 @@ from typing_extensions import Self
 
 from dpnb.devices import parse_device
 from dpnb.nn.quantized import nbytes_of, quantization_of
+from dpnb.nn.whole import Whole
 from dpnb.strategies.dispatch import Seat, dispatch
 from dpnb.strategies.host import Host, bound, first_device
 from dpnb.strategies.strategy import Slot, Strategy
@@ -23,7 +24,7 @@ Pairs: TypeAlias = tuple[tuple[str, str], ...]
 DISK, CPU = "disk", "cpu"
 
 WHOLE = ("ResnetBlock", "TransformerBlock", "Attention", "PictureAttention")
-"""Kinds of blocks that are on one device as a whole."""
+"""Kinds of blocks that are on one device as a whole, beside those that say so."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -151,7 +152,11 @@ def _overflow(network: nn.Module, target: str, room: Mapping[str, int]) -> dict[
     found = infer_auto_device_map(
         network,
         {key: room[target]} | ({} if target == CPU else {CPU: room[CPU]}),
-        no_split_module_classes=[*WHOLE, *(getattr(network, "_no_split_modules", None) or [])],
+        no_split_module_classes=[
+            *WHOLE,
+            *{type(module).__name__ for module in network.modules() if isinstance(module, Whole)},
+            *(getattr(network, "_no_split_modules", None) or []),
+        ],
     )
     return {path: str(home) for path, home in found.items() if home != key}
 

@@ -56,10 +56,15 @@ def dispatch(
     for path, home in seat.away.items():
         part = seat.network.get_submodule(path)
         weights = _store(seat.name, path, part, home, folder, undo)
+        sent: list[nn.Parameter] = []
         for name, module in part.named_modules():
             own = [p for p in module.parameters(recurse=False) if not is_kept_out(p)]
             if own:
-                _send_away(module, seat.device, weights, f"{name}." if name else "", undo)
+                prefix = f"{name}." if name else ""
+                sent += _send_away(module, seat.device, weights, prefix, undo)
+        # Two layers may have one weight, so that it must last until both have been seen.
+        for parameter in sent:
+            parameter.data = parameter.new_empty(0)
     for tensor in _tensors(seat.network):
         if not tensor.is_meta and not is_kept_out(tensor):
             undo.callback(_move, tensor, tensor.device)
@@ -89,8 +94,8 @@ def _store(
 
 def _send_away(
     module: nn.Module, device: torch.device, weights: Mapping[str, Tensor], prefix: str, undo: Undo
-) -> None:
-    """Let a layer's own weights come in when it computes, and go again."""
+) -> list[nn.Parameter]:
+    """Let a layer's own weights come in when it computes, and go again; those that it has lost."""
     from accelerate.hooks import AlignDevicesHook
     from accelerate.utils import PrefixedDataset
 
@@ -98,9 +103,6 @@ def _send_away(
     hook = AlignDevicesHook(device, offload=True, weights_map=PrefixedDataset(weights, prefix))
     undo.callback(_bring_back, module, hook, former)
     hook.init_hook(module)
-    for name, parameter in former.items():
-        if module._parameters[name] is not parameter:
-            parameter.data = parameter.new_empty(0)
     # Weights have to come before any other hook of the layer sees them, and go after.
     before = module.register_forward_pre_hook(
         lambda module, args, kwargs: hook.pre_forward(module, *args, **kwargs),
@@ -112,6 +114,7 @@ def _send_away(
         lambda module, _, output: hook.post_forward(module, output), always_call=True
     )
     undo.callback(after.remove)
+    return [p for name, p in former.items() if module._parameters[name] is not p]
 
 
 def _bring_back(module: nn.Module, hook: Any, former: Mapping[str, nn.Parameter]) -> None:

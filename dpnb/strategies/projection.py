@@ -49,7 +49,9 @@ class QKVFusion(Strategy):
     def apply(self, host: Host, undo: Undo) -> None:
         """Join the matrices of every layer."""
         for attention in self._layers(host):
-            fuse(attention, _names(attention), undo)
+            for fused_name, names in attention.joins.items():
+                fuse(attention, fused_name, names, undo)
+            undo.set(attention, "projection", FUSED)
 
     def _layers(self, host: Host) -> Iterator[Attention]:
         if self.unet:
@@ -58,20 +60,16 @@ class QKVFusion(Strategy):
             yield from host.modules_of(Attention, "vae", "vqvae")
 
 
-def _names(attention: Attention) -> tuple[str, ...]:
-    return ("to_k", "to_v") if attention.looks_elsewhere else ("to_q", "to_k", "to_v")
-
-
 def _joined(attention: Attention) -> list[nn.Module]:
     """The layers that would be joined; none where they are already."""
     children = dict(attention.named_children())
-    return [children[name] for name in _names(attention) if name in children]
+    names = [name for group in attention.joins.values() for name in group]
+    return [children[name] for name in names if name in children]
 
 
-def fuse(attention: Attention, names: tuple[str, ...], undo: Undo) -> None:
+def fuse(attention: Attention, fused_name: str, names: tuple[str, ...], undo: Undo) -> None:
     """Replace the layers of these names by one."""
     layers = {name: _linear(attention, name) for name in names}
-    fused_name = "to_kv" if attention.looks_elsewhere else "to_qkv"
     joined = join(list(layers.values()))
     undo.callback(_split, attention, joined, layers, list(attention._modules))
     for name, layer in layers.items():
@@ -79,7 +77,6 @@ def fuse(attention: Attention, names: tuple[str, ...], undo: Undo) -> None:
         for parameter in layer.parameters():
             parameter.data = parameter.new_empty(0)
     attention.add_module(fused_name, joined)
-    undo.set(attention, "projection", FUSED)
 
 
 def _split(

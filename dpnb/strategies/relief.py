@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 
 from dpnb.errors import DpnbError
@@ -60,14 +62,19 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def relief(stack: StrategyStack, stage: str, pictures: int) -> Strategy | None:
-    """The strategy that lowers the memory of a stage at the least cost and is not on yet.
+    """The strategy that lowers the memory of a stage at the least cost and is not on yet."""
+    return next(remedies(stack, stage, pictures), None)
+
+
+def remedies(stack: StrategyStack, stage: str, pictures: int) -> Iterator[Strategy]:
+    """The strategies that lower the memory of a stage and are not on yet, the cheapest first.
 
     Args:
         stack: what is on.
         stage: "text", "encoding", "denoising" or "decoding".
         pictures: how many are drawn at once.
     """
-    return next((s for s in RELIEF if _helps(s, stack, stage, pictures)), None)
+    return (s for s in RELIEF if _helps(s, stack, stage, pictures))
 
 
 def _helps(strategy: Strategy, stack: StrategyStack, stage: str, pictures: int) -> bool:

@@ -20,16 +20,17 @@ from dpnb.strategies.undo import Undo
 class Slot(IntEnum):
     """Where a strategy acts. Lower slots come first: structure, placement, computation."""
 
-    PROJECTION = 0
-    STORAGE = 1
-    LAYOUT = 2
-    CONDITIONING = 3
-    PLACEMENT = 4
-    KERNEL = 5
-    KERNEL_WRAPPER = 6
-    MERGE_SKIP = 7
-    CODER = 8
-    CODER_WRAPPER = 9
+    WEIGHTS = 0
+    PROJECTION = 1
+    STORAGE = 2
+    LAYOUT = 3
+    CONDITIONING = 4
+    PLACEMENT = 5
+    KERNEL = 6
+    KERNEL_WRAPPER = 7
+    MERGE_SKIP = 8
+    CODER = 9
+    CODER_WRAPPER = 10
 
 
 class Effect(Enum):

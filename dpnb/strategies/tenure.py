@@ -109,8 +109,7 @@ class Tenure:
 def share(order: list[PackedWeights], room: int) -> tuple[frozenset[PackedWeights], int]:
     """Which weights stay in `room` bytes, and how many of them are left for others to pass.
 
-    Of what there is beyond two units, a part keeps units and the rest lets the link run ahead:
-    blocks of few positions have many bytes and little to compute, and those of many the reverse.
+    Of what there is beyond two units, a part keeps units and the rest lets the link run ahead.
 
     Args:
         order: the weights of a network.

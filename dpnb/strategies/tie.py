@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
+
+from dpnb.nn.lowrank import LowRank
 
 if TYPE_CHECKING:
     from dpnb.strategies.host import Lone
@@ -21,12 +24,14 @@ class Tie:
         shared: the state of all pipelines that use the network; `None` before the first.
         lone: the network itself as a member, where no pipeline had it when it was first asked.
         stack: the strategies of that member.
+        adapters: low-rank changes of the network's layers, by the adapter's name and the layer's.
     """
 
     def __init__(self) -> None:
         self.shared: Shared | None = None
         self.lone: Lone | None = None
         self.stack: StrategyStack | None = None
+        self.adapters: dict[str, Mapping[str, LowRank]] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tie:
         return Tie()

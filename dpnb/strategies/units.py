@@ -8,6 +8,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from dpnb.nn.quantized import plain_tensors
+from dpnb.nn.whole import Whole
 
 SMALL = 1 << 16
 """Tensors of fewer bytes stay on the device: a copy takes longer to begin than to make."""
@@ -18,8 +19,9 @@ LISTS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
 def units(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
     """The units of a network with their names, in the order in which they are registered.
 
-    A unit is a module that contains at most one block; blocks are items of lists that have
-    children of their own. What contains more is divided, and its own tensors are one more unit.
+    A unit is a module that contains at most one block, or says that it is whole; blocks are items
+    of lists that have children of their own. What contains more is divided, and its own tensors are
+    one more unit.
 
     Args:
         module: the network, or a part of it.
@@ -70,22 +72,23 @@ def room_for(sizes: Sequence[int]) -> int:
 
 
 def spread(sizes: Sequence[int], room: int) -> list[int]:
-    """Which units stay in `room` bytes: as many as fit, evenly spread over their order.
+    """Which units stay in `room` bytes: the largest first, those of one size evenly spread.
+
+    The larger a unit, the fewer the positions that it computes as a rule, and the longer the
+    device would wait for it.
 
     Returns:
         Their places in `sizes`, ascending.
     """
-    total, seen, used = max(sum(sizes), 1), 0, 0
-    chosen: set[int] = set()
+    places: dict[int, list[int]] = {}
     for place, size in enumerate(sizes):
-        seen += size
-        if used + size <= room * seen / total:
-            chosen.add(place)
-            used += size
-    for place in sorted(range(len(sizes)), key=lambda place: -sizes[place]):
-        if place not in chosen and used + sizes[place] <= room:
-            chosen.add(place)
-            used += sizes[place]
+        places.setdefault(size, []).append(place)
+    chosen: list[int] = []
+    for size in sorted(places, reverse=True):
+        alike = places[size]
+        count = len(alike) if size == 0 else min(room // size, len(alike))
+        chosen += [alike[(2 * turn + 1) * len(alike) // (2 * count)] for turn in range(count)]
+        room -= count * size
     return sorted(chosen)
 
 
@@ -100,7 +103,9 @@ def _tensors(module: nn.Module, *, recurse: bool) -> Iterator[Tensor]:
 
 
 def _count_blocks(module: nn.Module) -> int:
-    """Blocks in the lists of a module, not counting those inside of another block."""
+    """Blocks in the lists of a module, not counting those inside of another; none in a whole."""
+    if isinstance(module, Whole):
+        return 0
     if isinstance(module, LISTS):
         return sum(1 for child in module.children() if next(child.children(), None) is not None)
     return sum(_count_blocks(child) for child in module.children())

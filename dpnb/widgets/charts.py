@@ -10,6 +10,7 @@ from itertools import groupby
 
 from dpnb.metering.trace import RunTrace, StepTrace, Trace
 from dpnb.units import format_bytes, format_seconds
+from dpnb.widgets.svg import BLUE, LINE, ORANGE, RED, line, rect, svg, text
 
 WIDTH, LEFT, RIGHT = 860, 74, 78
 TOP, CURVE, GAP, BARS, BOTTOM = 54, 190, 38, 84, 30
@@ -22,8 +23,6 @@ STAGES = {
     "denoising": ("denoising", "var(--dpnb-sky, #56b4e9)"),
     "decoding": ("decoding", "var(--dpnb-orange, #e69f00)"),
 }
-BLUE, RED, ORANGE = "var(--dpnb-blue, #0072b2)", "var(--dpnb-red, #d55e00)", "#e69f00"
-LINE = "var(--dpnb-line, #d0d7de)"
 
 Point = tuple[float, float]
 
@@ -71,7 +70,7 @@ def run_chart(trace: Trace, horizon: float | None = None) -> str:
         *_time_axis(end, x, height),
         *_marks(trace, run, x),
     ]
-    return _svg(height, run_in_words(trace), parts)
+    return svg(WIDTH, height, run_in_words(trace), parts)
 
 
 def run_in_words(trace: Trace) -> str:
@@ -112,48 +111,24 @@ def comparison_chart(rows: Sequence[tuple[str, int, float | None]]) -> str:
     peaks = max((peak for _, peak, _ in rows), default=0) or 1
     times = max((seconds or 0.0 for *_, seconds in rows), default=0.0) or 1.0
     parts = [
-        _text(names, 16, "peak memory", "soft"),
-        _text(names + half, 16, "seconds per step", "soft"),
+        text(names, 16, "peak memory", "soft"),
+        text(names + half, 16, "seconds per step", "soft"),
     ]
     for place, (name, peak, seconds) in enumerate(rows):
         y = 28 + 26 * place
-        parts.append(_text(0, y + 14, _short(name, 28)))
+        parts.append(text(0, y + 14, _short(name, 28)))
         parts.extend(_bar(names, y, peak / peaks * (half - 110), BLUE, format_bytes(peak)))
         if seconds is not None:
             length = seconds / times * (half - 110)
             parts.extend(_bar(names + half, y, length, RED, format_seconds(seconds)))
     words = "; ".join(f"{name}: {format_bytes(peak)}" for name, peak, _ in rows)
-    return _svg(height, f"Comparison of runs by peak memory: {words}.", parts)
-
-
-def _svg(height: int, label: str, parts: Sequence[str]) -> str:
-    safe = html.escape(label, quote=True)
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{safe}" font-size="12">'
-        f"<title>{safe}</title>{''.join(parts)}</svg>"
-    )
-
-
-def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> str:
-    return f'<text x="{x}" y="{y}" class="{kind}" text-anchor="{anchor}">{html.escape(text)}</text>'
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, colour: str, dash: str = "") -> str:
-    dashes = f' stroke-dasharray="{dash}"' if dash else ""
-    return f'<line x1="{x1}" y1="{y1}" x2="{x2}" y2="{y2}" stroke="{colour}"{dashes}/>'
-
-
-def _rect(x: float, y: float, width: float, height: float, fill: str, more: str = "") -> str:
-    return (
-        f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0):.1f}" height="{max(height, 0):.1f}" '
-        f'fill="{fill}" {more}/>'
-    )
+    return svg(WIDTH, height, f"Comparison of runs by peak memory: {words}.", parts)
 
 
 def _bar(x: float, y: float, length: float, colour: str, label: str) -> list[str]:
     return [
-        _rect(x, y, max(length, 1), 18, colour, 'rx="3"'),
-        _text(x + max(length, 1) + 6, y + 14, label),
+        rect(x, y, max(length, 1), 18, colour, 'rx="3"'),
+        text(x + max(length, 1) + 6, y + 14, label),
     ]
 
 
@@ -164,13 +139,13 @@ def _shades(steps: Sequence[StepTrace], x: Scale) -> Iterator[str]:
         members = list(group)
         left, right = x(members[0].start), x(members[-1].start + members[-1].duration)
         name, colour = STAGES.get(stage, (stage, LINE))
-        band = _rect(left, TOP, right - left, bottom - TOP, colour, 'opacity=".16"')
+        band = rect(left, TOP, right - left, bottom - TOP, colour, 'opacity=".16"')
         yield (
             f"<g><title>{html.escape(name)}</title>{band}"
-            f"{_rect(left, TOP - 4, max(right - left, 2), 4, colour)}</g>"
+            f"{rect(left, TOP - 4, max(right - left, 2), 4, colour)}</g>"
         )
         if right - left > 7 * len(name):
-            yield _text((left + right) / 2, TOP - 8, name, "soft", "middle")
+            yield text((left + right) / 2, TOP - 8, name, "soft", "middle")
 
 
 def _memory(trace: Trace, run: RunTrace, x: Scale) -> Iterator[str]:
@@ -180,30 +155,30 @@ def _memory(trace: Trace, run: RunTrace, x: Scale) -> Iterator[str]:
     low, high = _range(values)
     y = Scale(low, high, TOP + CURVE, TOP + 6)
     yield from _value_axis(y, low, high)
-    yield _text(LEFT, 14, f"Memory: {trace.label}", "soft")
+    yield text(LEFT, 14, f"Memory: {trace.label}", "soft")
     yield from _legend({step.stage for step in run.steps})
     for step in run.steps:
         left, right, top = x(step.start), x(step.start + step.duration), y(step.peak)
         tip = f"peak of {step.stage} step {step.index + 1}: {format_bytes(step.peak)}"
-        yield f"<g><title>{html.escape(tip)}</title>{_line(left, top, right, top, RED)}</g>"
+        yield f"<g><title>{html.escape(tip)}</title>{line(left, top, right, top, RED)}</g>"
     path = " ".join(f"{x(time)},{y(value)}" for time, value in thin(points))
     yield f'<polyline points="{path}" fill="none" stroke="{BLUE}" stroke-width="2"/>'
     edge = WIDTH - RIGHT + 6
     if peaks:
-        yield _text(edge, y(max(peaks)) + 4, "peak", "soft")
+        yield text(edge, y(max(peaks)) + 4, "peak", "soft")
     if points and (not peaks or abs(y(points[-1][1]) - y(max(peaks))) > 13):
-        yield _text(edge, y(points[-1][1]) + 4, "in use", "soft")
+        yield text(edge, y(points[-1][1]) + 4, "in use", "soft")
     limit = run.begin.limit
     if limit is not None and limit <= high:
-        yield _line(LEFT, y(limit), WIDTH - RIGHT, y(limit), RED, "6 3")
-        yield _text(edge, y(limit) + 4, "limit", "soft")
+        yield line(LEFT, y(limit), WIDTH - RIGHT, y(limit), RED, "6 3")
+        yield text(edge, y(limit) + 4, "limit", "soft")
     reserved = [
         (s.start + s.duration, float(s.reading.reserved)) for s in run.steps if s.reading.reserved
     ]
     if reserved:
         path = " ".join(f"{x(time)},{y(min(value, high))}" for time, value in thin(reserved))
         yield f'<polyline points="{path}" fill="none" stroke="{ORANGE}" stroke-dasharray="4 2"/>'
-        yield _text(edge, y(min(reserved[-1][1], high)) - 8, "reserved", "soft")
+        yield text(edge, y(min(reserved[-1][1], high)) - 8, "reserved", "soft")
 
 
 def _curve(trace: Trace, run: RunTrace) -> list[Point]:
@@ -222,8 +197,8 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
 
 def _value_axis(y: Scale, low: float, high: float) -> Iterator[str]:
     for value in ticks(low, high):
-        yield _line(LEFT, y(value), WIDTH - RIGHT, y(value), LINE)
-        yield _text(LEFT - 6, y(value) + 4, format_bytes(round(value)), "soft", "end")
+        yield line(LEFT, y(value), WIDTH - RIGHT, y(value), LINE)
+        yield text(LEFT - 6, y(value) + 4, format_bytes(round(value)), "soft", "end")
 
 
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
@@ -240,31 +215,31 @@ def _legend(present: set[str]) -> Iterator[str]:
     shown = [look for stage, look in STAGES.items() if stage != "encoding" or stage in present]
     for place, (name, colour) in enumerate(shown):
         left = WIDTH - RIGHT - 88 * (len(shown) - place)
-        yield _rect(left, 5, 10, 10, colour, 'rx="2"')
-        yield _text(left + 14, 14, name, "soft")
+        yield rect(left, 5, 10, 10, colour, 'rx="2"')
+        yield text(left + 14, 14, name, "soft")
 
 
 def _durations(steps: Sequence[StepTrace], x: Scale) -> Iterator[str]:
     bottom = TOP + CURVE + GAP + BARS
     most = max((step.duration for step in steps), default=0.0) or 1.0
     y = Scale(0, most, bottom, TOP + CURVE + GAP + 4)
-    yield _text(LEFT, TOP + CURVE + GAP - 6, "Seconds for each step", "soft")
-    yield _line(LEFT, bottom, WIDTH - RIGHT, bottom, LINE)
-    yield _text(LEFT - 6, y(most) + 8, format_seconds(most) if steps else "", "soft", "end")
+    yield text(LEFT, TOP + CURVE + GAP - 6, "Seconds for each step", "soft")
+    yield line(LEFT, bottom, WIDTH - RIGHT, bottom, LINE)
+    yield text(LEFT - 6, y(most) + 8, format_seconds(most) if steps else "", "soft", "end")
     for step in steps:
         left, right = x(step.start), x(step.start + step.duration)
         tip = f"{step.stage} step {step.index + 1}: {format_seconds(step.duration)}"
         colour = STAGES.get(step.stage, (step.stage, BLUE))[1]
         look = "" if step.is_complete else 'stroke-dasharray="3 2" fill-opacity=".3"'
         top = y(step.duration)
-        bar = _rect(left + 0.5, top, max(right - left - 1, 1), bottom - top, colour, look)
+        bar = rect(left + 0.5, top, max(right - left - 1, 1), bottom - top, colour, look)
         yield f"<g><title>{html.escape(tip)}</title>{bar}</g>"
 
 
 def _time_axis(end: float, x: Scale, height: float) -> Iterator[str]:
     for part in range(5):
         at = x(x.low + end * part / 4)
-        yield _text(
+        yield text(
             at, height - 10, format_seconds(end * part / 4) if part else "0", "soft", "middle"
         )
 
@@ -277,9 +252,9 @@ def _marks(trace: Trace, run: RunTrace, x: Scale) -> Iterator[str]:
         aside, anchor = (-7, "end") if at > WIDTH * 0.62 else (7, "start")
         yield (
             f'<g class="dpnb-mark"><title>{html.escape(event.text)}</title>'
-            f"{_line(at, TOP - 4, at, bottom, RED, '2 3')}"
+            f"{line(at, TOP - 4, at, bottom, RED, '2 3')}"
             f'<circle cx="{at}" cy="{level - 4}" r="3.5" fill="{RED}"/>'
-            f"{_text(at + aside, level, event.text, '', anchor)}</g>"
+            f"{text(at + aside, level, event.text, '', anchor)}</g>"
         )
 
 

@@ -9,6 +9,7 @@ from dpnb.widgets.history_panel import HistoryPanel
 from dpnb.widgets.job import Job
 from dpnb.widgets.memory_panel import MemoryPanel
 from dpnb.widgets.panel import Panel
+from dpnb.widgets.planner_panel import PlannerPanel
 from dpnb.widgets.run_panel import RunPanel
 from dpnb.widgets.state import EXAMPLE, Request
 from dpnb.widgets.strategy_panel import StrategyPanel
@@ -28,10 +29,13 @@ class Dashboard(Panel):
         self.strategies = StrategyPanel(pipe)
         self.memory = MemoryPanel(pipe)
         self.history = HistoryPanel(pipe)
+        self.planner = PlannerPanel(pipe, request)
+        self.planner.follow(self.run)
         names = {
             "run": self.run,
             "switches": self.strategies,
             "memory": self.memory,
+            "plans": self.planner,
             "history": self.history,
         }
         for name, panel in names.items():
@@ -49,7 +53,8 @@ class Dashboard(Panel):
 
 
 def dashboard(pipe: TextToImagePipeline, request: Request = EXAMPLE) -> Dashboard:
-    """A page of panels for `pipe`: prompt and picture, switches, memory and time, history.
+    """A page of panels for `pipe`: prompt and picture, switches, memory and time, plans,
+    history.
 
     ```python
     dpnb.dashboard(pipe)

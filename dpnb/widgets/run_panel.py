@@ -13,7 +13,6 @@ import ipywidgets as w
 
 from dpnb.errors import DpnbError
 from dpnb.pipelines.text_to_image import TextToImagePipeline
-from dpnb.schedulers import INTERCHANGEABLE
 from dpnb.strategies.settings import describe
 from dpnb.widgets.job import Job
 from dpnb.widgets.panel import Panel, heading, said, status
@@ -44,7 +43,7 @@ class RunPanel(Panel):
     def __init__(self, pipe: TextToImagePipeline, request: Request = EXAMPLE) -> None:
         super().__init__(pipe)
         height, width = pipe.default_size()
-        unit = max(pipe.vae_scale_factor, 8)
+        unit = pipe.size_unit
         self.prompt = _text("Prompt", request.prompt, "What to draw")
         self.negative = _text("Not", request.negative_prompt, "What not to draw")
         self.steps = _number("Steps", request.steps, 1, 1000)
@@ -61,7 +60,7 @@ class RunPanel(Panel):
         self.die.tooltip = "Another seed, by chance"
         self.count = _number("Pictures", request.count, 1, 64)
         present = type(pipe.scheduler).__name__
-        names = sorted({present, *INTERCHANGEABLE})
+        names = sorted({present, *pipe.scheduler.interchangeable})
         self.scheduler = _menu("Scheduler", [(_short(name), name) for name in names], present)
         self.preview = _menu("Preview", PREVIEWS, self.session.runs.preview_every)
         self.generate = w.Button(description="Generate", tooltip="Draw a picture")

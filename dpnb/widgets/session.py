@@ -174,6 +174,11 @@ class Session:
 
     # --- runs ---
 
+    @property
+    def is_drawing(self) -> bool:
+        """Whether a run of these networks goes on or is about to begin."""
+        return self._witness.is_busy or self.pipe.strategies.is_running
+
     def start(self, request: Request) -> Job:
         """Begin to draw, on a thread of its own.
 
@@ -225,9 +230,10 @@ class Session:
         present = self.pipe.scheduler
         if name is None or name == type(present).__name__:
             return
-        if name not in schedulers.INTERCHANGEABLE:
+        known = present.interchangeable
+        if name not in known:
             raise ValueError(
-                f"{name!r} is no scheduler that can take over; there are "
-                f"{', '.join(schedulers.INTERCHANGEABLE)}."
+                f"{name!r} is no scheduler that can take over; there "
+                f"{'are ' + ', '.join(known) if known else 'is no other for this model'}."
             )
         self.pipe.scheduler = getattr(schedulers, name).from_config(present.config)

@@ -17,15 +17,17 @@ from torch import Tensor
 from dpnb.metering.clock import clock_for
 from dpnb.metering.meter import meter_for
 from dpnb.metering.recorder import Recorder, RunRecorder
+from dpnb.metering.trace import Trace
 from dpnb.pipelines.previews import LatentColours, colours_of, decoded
 from dpnb.pipelines.recording import outcome_of
 from dpnb.pipelines.steps import Stage, Step
 from dpnb.pipelines.watching import Run, RunListener
 from dpnb.strategies.relief import OutOfMemoryError, is_out_of_memory, relief
 from dpnb.strategies.settings import describe, label_of
-from dpnb.strategies.strategy import Plan, in_order
+from dpnb.strategies.strategy import Plan, Strategy, in_order
 from dpnb.units import format_seconds
 from dpnb.widgets.pictures import mosaic, png
+from dpnb.widgets.remedy import fitting
 from dpnb.widgets.state import FinishedRun, Progress, Request
 
 if TYPE_CHECKING:
@@ -99,10 +101,24 @@ class Witness(RunListener):
 
     def forget(self, request: Request, error: BaseException | None) -> None:
         """The run of `request` is over; if it never began, say why."""
+        state = self._state
         if self._expected is request:
             self._expected = None
-            self._state.error = str(error)
-            self._state.phase, self._state.message = "idle", "The run could not begin."
+            state.error = str(error)
+            state.phase, state.message = "idle", "The run could not begin."
+        elif state.remedy is not None and state.trace is not None:
+            self._improve(request, state.trace, state.remedy, error)
+
+    def _improve(
+        self, request: Request, trace: Trace, remedy: Strategy, error: BaseException | None
+    ) -> None:
+        """Name the switch that would have been enough, where another one was named first."""
+        better = fitting(self._session, request, trace)
+        if better not in (None, remedy) and self._state.remedy is remedy:
+            cause = error.__cause__ if isinstance(error, OutOfMemoryError) else error
+            reason = str(cause).strip() or type(cause).__name__
+            self._state.error = str(OutOfMemoryError(trace.steps[-1].stage, better, reason))
+            self._state.remedy = better
 
     def note_change(self, before: Plan, after: Plan) -> None:
         """What is switched on has changed from one plan to the other."""

@@ -156,7 +156,7 @@ def test_nothing_of_a_figure_lies_outside_of_it(report: Report) -> None:
 
 def test_something_else_is_no_report(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{}")
-    with pytest.raises(ValueError, match="not 'dpnb sweep 1'"):
+    with pytest.raises(ValueError, match="not 'dpnb sweep 2'"):
         Report.load(tmp_path / "a.json")
     (tmp_path / "a.json").write_text("nothing")
     with pytest.raises(ValueError, match="is no JSON"):

@@ -1,14 +1,16 @@
 """How near streaming comes to its floor, on a link that takes the time of one between CPU memory.
 
-The floor of a step is the greater of what it computes and what its weights take to come over. The
-efficiency is the floor over what is measured; 1 means that all of the shorter is hidden behind the
-longer. Every row runs resident and streamed in turn.
+The efficiency is the greater of what a step computes and what its weights take to come over, over
+what is measured; 1 means that all of the shorter is hidden behind the longer. Every row runs
+resident and streamed in turn.
 
 Blocks of one size that take one time each show what the engine itself costs; there computing is
-waiting, so that other programs disturb little. The UNet computes on one thread; its blocks differ
-in bytes and time by factors of ten, so that what fits on the device decides.
+waiting, so that other programs disturb little. The UNets compute on one thread; their blocks differ
+in bytes and time by factors of ten, so that room for what comes ahead decides. For them a row tells
+too what is the least that a step can take with the weights that stay and the room that is left,
+if weights came in pieces as small as one likes.
 
-Run with `python -m tests.benchmarks.bench_streaming [blocks] [unet]`.
+Run with `python -m tests.benchmarks.bench_streaming [blocks] [sd15] [sdxl]`.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from dpnb import SequentialOffload, UNet2DConditionModel
 from dpnb.pipelines.architectures import ARCHITECTURES, fill
 from dpnb.strategies.networks import StreamedNetwork
 from dpnb.strategies.stack import StrategyStack, stack_of
-from dpnb.strategies.tenure import demand
+from dpnb.strategies.tenure import demand, share
 from dpnb.units import format_bytes
 
 SHARES = (0.5, 0.75, 1.0, 1.5)
@@ -34,8 +36,22 @@ SHARES = (0.5, 0.75, 1.0, 1.5)
 STEPS = 4
 ROUNDS = 3
 
-NARROW = {"block_out_channels": (64, 128, 256, 256), "cross_attention_dim": 128}
-"""Stable Diffusion 1.5's topology at a fifth of its width."""
+NARROW = {
+    "sd15": {"block_out_channels": (64, 128, 256, 256), "cross_attention_dim": 128},
+    "sdxl": {
+        "block_out_channels": (64, 128, 256),
+        "cross_attention_dim": 128,
+        "attention_head_dim": (2, 4, 8),
+        "projection_class_embeddings_input_dim": 6 * 256 + 64,
+    },
+}
+"""Their topologies at a fifth of their width."""
+
+PIECES = 16
+"""Of a unit, in reckoning the least that a step takes."""
+
+Cost = tuple[int, float]
+"""Bytes that come over and seconds that are computed."""
 
 
 class Timed(nn.Module):
@@ -66,12 +82,49 @@ class Blocks(nn.Module):
         return x
 
 
-def narrow_unet() -> UNet2DConditionModel:
-    """The UNet with random weights."""
+def narrow_unet(name: str) -> UNet2DConditionModel:
+    """A UNet with random weights."""
     with torch.device("meta"):
-        unet = UNet2DConditionModel(**{**ARCHITECTURES["sd15"].unet, **NARROW})
+        unet = UNet2DConditionModel(**{**ARCHITECTURES[name].unet, **NARROW[name]})
     fill(unet, torch.float32, torch.Generator().manual_seed(0))
     return unet
+
+
+def times(network: StreamedNetwork, call: Callable[[], Tensor]) -> list[tuple[nn.Module, float]]:
+    """The units in the order in which they are entered, and the seconds until the next one is."""
+    entered: list[tuple[nn.Module, float]] = []
+    hooks = [
+        module.register_forward_pre_hook(
+            lambda module, _: entered.append((module, time.perf_counter()))
+        )
+        for module in network.packs
+    ]
+    call()
+    ended = [began for _, began in entered[1:]] + [time.perf_counter()]
+    for hook in hooks:
+        hook.remove()
+    return [(module, end - began) for (module, began), end in zip(entered, ended, strict=True)]
+
+
+def least_time(costs: list[Cost], room: int, bandwidth: float) -> float:
+    """Seconds of a step when weights come in small pieces, in order, as soon as there is room.
+
+    A piece may come as soon as those behind it that have not been used yet leave room for it.
+    """
+    pieces = [(b / PIECES, s / PIECES) for b, s in costs for _ in range(PIECES)] * STEPS
+    ends, first, held, free, now = [0.0], 0, 0.0, 0.0, 0.0
+    for nbytes, seconds in pieces:
+        held += nbytes
+        while held > room + 1:
+            held -= pieces[first][0]
+            first += 1
+        if nbytes:
+            free = max(free, ends[first]) + nbytes / bandwidth
+            now = max(now, free)
+        now += seconds
+        ends.append(now)
+    half = len(ends) // 2
+    return (ends[-1] - ends[half]) / (STEPS / 2)
 
 
 def step(stack: StrategyStack, call: Callable[[], Tensor]) -> tuple[float, float]:
@@ -90,51 +143,75 @@ def _moved(stack: StrategyStack) -> int:
     return 0 if stack.host.link is None else stack.host.link.moved
 
 
-def report(network: nn.Module, call: Callable[[], Tensor], share: float, kept: float) -> None:
+def report(network: nn.Module, call: Callable[[], Tensor], slower: float, kept: float) -> None:
     """One row; `kept` is how much of what a budget may add to the least it adds."""
     stack = stack_of(network, "unet")
-    streamed = [StreamedNetwork("unet", network, lambda _: False)]
-    (least, most), total = demand(streamed), sum(w.nbytes for w in streamed[0].weights)
+    streamed = StreamedNetwork("unet", network, lambda _: False)
+    (least, most), total = demand([streamed]), sum(w.nbytes for w in streamed.weights)
     budget = int(least + (most - least) * kept)
     resident, _ = step(stack, call)
-    bandwidth = total / (share * resident)
+    bandwidth = total / (slower * resident)
     plan = SequentialOffload(budget, f"simulated:{int(bandwidth)}/s")
     expected, rows = call(), []
     for _ in range(ROUNDS):
         computing, _ = step(stack, call)
+        floor = _floor(streamed, times(streamed, call), budget, bandwidth)
         with stack.using(plan):
             streaming, moved = step(stack, call)
             assert torch.equal(call(), expected)
-        rows.append((computing, moved / bandwidth, streaming))
-    computing, moving, streaming = (statistics.median(column) for column in zip(*rows, strict=True))
-    efficiency = statistics.median(max(c, m) / s for c, m, s in rows)
+        rows.append((computing, moved / bandwidth, floor, streaming))
+    computing, moving, floor, streaming = (
+        statistics.median(column) for column in zip(*rows, strict=True)
+    )
+    efficiency = statistics.median(max(c, m) / s for c, m, _, s in rows)
+    reached = statistics.median(f / s for _, _, f, s in rows)
     print(
         f"on the device {format_bytes(budget):>9} of {format_bytes(most)}   "
         f"computing {computing * 1e3:6.1f} ms   link {moving * 1e3:6.1f} ms   "
-        f"streamed {streaming * 1e3:6.1f} ms   efficiency {efficiency:.3f}",
+        f"streamed {streaming * 1e3:6.1f} ms   efficiency {efficiency:.3f}   "
+        f"least in this room {floor * 1e3:6.1f} ms   least / streamed {reached:.3f}",
         flush=True,
     )
+
+
+def _floor(
+    network: StreamedNetwork,
+    timed: list[tuple[nn.Module, float]],
+    budget: int,
+    bandwidth: float,
+) -> float:
+    order = [weights for module, _ in timed if (weights := network.packs[module]) is not None]
+    residents, passing = share(order, budget - network.small.nbytes)
+    costs: list[Cost] = []
+    for module, seconds in timed:
+        weights = network.packs[module]
+        comes = weights is not None and weights not in residents
+        costs.append((weights.nbytes if weights is not None and comes else 0, seconds))
+    return least_time(costs, passing, bandwidth)
 
 
 def bench_blocks() -> None:
     """Thirty blocks of 1 MiB and 12 ms: waking the link's thread takes some 0.3 ms of each."""
     network, x = Blocks(), torch.zeros(1)
     for kept in (0.0, 0.3):
-        for share in SHARES:
-            report(network, lambda: network(x), share, kept)
+        for slower in SHARES:
+            report(network, lambda: network(x), slower, kept)
 
 
-def bench_unet() -> None:
+def bench_unet(name: str) -> None:
     """Real computation on one thread, 32 x 32 latents."""
     torch.set_num_threads(1)
-    unet = narrow_unet()
+    unet = narrow_unet(name)
     x, context, t = torch.randn(2, 4, 32, 32), torch.randn(2, 77, 128), torch.tensor(500)
+    added = {"text_embeds": torch.randn(2, 64), "time_ids": torch.randn(2, 6)}
+    given = {"added_cond_kwargs": added} if name == "sdxl" else {}
+    print(f"{name}, a fifth of its width")
     for kept in (0.0, 0.33, 0.6):
-        for share in SHARES:
-            report(unet, lambda: unet(x, t, context).sample, share, kept)
+        for slower in SHARES:
+            report(unet, lambda: unet(x, t, context, **given).sample, slower, kept)
 
 
 if __name__ == "__main__":
     with torch.no_grad():
-        for part in sys.argv[1:] or ["blocks", "unet"]:
-            {"blocks": bench_blocks, "unet": bench_unet}[part]()
+        for part in sys.argv[1:] or ["blocks", *NARROW]:
+            bench_blocks() if part == "blocks" else bench_unet(part)

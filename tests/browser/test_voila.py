@@ -141,6 +141,25 @@ def test_code_can_be_copied(page: Any) -> None:
     button(page, "Copy as Python").click()
 
 
+def test_a_budget_shows_what_fits_and_a_click_switches_it_on(page: Any) -> None:
+    plans = board(page).locator(".dpnb-plans")
+    plans.get_by_role("button", name="What fits?").click()
+    plans.locator("svg").wait_for()
+    plans.get_by_text(re.compile(r"15 of 15 plans fit")).first.wait_for()
+    budget = plans.get_by_role("spinbutton", name="Budget (MiB)")
+    budget.fill("15")
+    budget.press("Tab")
+    first = plans.locator(".dpnb-plan").first
+    first.get_by_text("fastest that fits").wait_for()
+    plans.get_by_text("too large").first.wait_for()
+    plans.get_by_role("slider").press("ArrowLeft")
+    page.wait_for_function("box => box.value === '14.75'", arg=budget.element_handle())
+    first.get_by_role("button", name="Use").click()
+    page.locator(".kernel", has_text="SequentialOffload(budget=").wait_for()
+    first.get_by_role("button", name="In use").wait_for()
+    assert switch(page, "Sequential offload").is_checked()
+
+
 def test_every_control_has_a_name(page: Any) -> None:
     click_all(page, "More", "Less")
     controls = board(page).locator("input, select, textarea, button")
@@ -181,7 +200,7 @@ def test_the_keyboard_alone_can_do_all(page: Any) -> None:
 @pytest.mark.parametrize("width", [900, 1600])
 def test_nothing_is_cut_off(page: Any, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 1400})
-    for name in ("run", "switches", "memory", "history"):
+    for name in ("run", "switches", "memory", "plans", "history"):
         card = page.locator(f".dpnb-grid > .dpnb-{name}")
         wide, inner = card.evaluate("e => [e.clientWidth, e.scrollWidth]")
         assert inner <= wide, name

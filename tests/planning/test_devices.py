@@ -49,6 +49,7 @@ def test_the_cpu_is_measured() -> None:
     assert 1e8 < profile.bandwidth < 1e12
     assert 1e8 < profile.float32 < 1e14
     assert 1e-7 < profile.call < 1e-2
+    assert 1e-6 < profile.transfer < 1e-1
 
 
 @pytest.mark.gpu

@@ -87,3 +87,13 @@ def test_a_damaged_header_is_named(folder: Path, tmp_path: Path) -> None:
 def test_a_repository_that_is_not_there_is_said_to_be_missing(hub: HubServer) -> None:
     with pytest.raises(HubError, match="someone/nothing"):
         plan("someone/nothing", **SIZE)
+
+
+def test_weights_that_two_layers_share_are_one(tmp_path: Path) -> None:
+    dpnb.random_pipeline("tiny-flux").save_pretrained(tmp_path)
+    loaded = dpnb.DiffusionPipeline.from_pretrained(tmp_path)
+    pipes: list[Any] = [outline(tmp_path, Hollow()), outline("tiny-flux", Hollow()), loaded]
+    for made in pipes:
+        encoder = made.text_encoder_2
+        assert encoder.shared.weight is encoder.encoder.embed_tokens.weight
+        assert shapes(made) == shapes(loaded)

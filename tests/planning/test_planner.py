@@ -24,8 +24,6 @@ from dpnb.strategies.strategy import Effect, Slot
 
 CARD = "RTX 3060"
 
-EXACT = Effect.EXACT
-
 
 @pytest.fixture(scope="module")
 def table() -> PlanTable:
@@ -46,10 +44,28 @@ def test_no_two_plans_are_the_same_and_all_are_exact(table: PlanTable) -> None:
     assert all(row.is_exact for row in table)
 
 
+def test_what_changes_the_picture_is_left_out_and_said_so(table: PlanTable) -> None:
+    assert all(strategy.effect in Effect for strategy in settings())
+    assert "draws another picture" in table.left_out["FreeU"]
+    assert "ask for such plans with approximate" in table.left_out["LayerwiseCasting"]
+    assert "a plan is for one" in table.left_out["DeviceMap"]
+
+
 def test_plans_may_change_the_picture_if_they_are_allowed_to() -> None:
-    exact, all_of_them = (list(settings(effects)) for effects in ((EXACT,), tuple(Effect)))
-    assert {strategy.effect for strategy in exact} == {EXACT}
-    assert {strategy.effect for strategy in all_of_them} == set(Effect)
+    table = plan("tiny-sd", height=32, width=32, steps=2, device=CARD, approximate=True)
+    used = frozenset().union(*(row.plan for row in table))
+    assert {strategy.effect for strategy in used} == {Effect.EXACT, Effect.APPROXIMATE}
+    assert "FreeU" in table.left_out
+
+
+def test_given_plans_alone_are_predicted(table: PlanTable) -> None:
+    rows = {row.plan: row for row in table}
+    freeu = frozenset({dpnb.FreeU()})
+    wanted = [*list(rows)[:3], freeu, frozenset({dpnb.DeviceMap()}), frozenset({dpnb.XFormers()})]
+    given = plan("tiny-sd", height=32, width=32, steps=4, device=CARD, plans=wanted)
+    assert {row.plan for row in given} == set(wanted[:4])
+    assert all(row == rows[row.plan] for row in given if row.plan != freeu)
+    assert len(given.left_out) == 2
 
 
 def test_an_impossible_budget_names_the_least_that_works_and_its_plan(table: PlanTable) -> None:

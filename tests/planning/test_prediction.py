@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from torch import nn
 import dpnb
 from dpnb.metering.tensors import TensorMeter
 from dpnb.pipelines.architectures import assemble
+from dpnb.pipelines.picture_inputs import PictureInput
 from dpnb.planning.composition import Courses
 from dpnb.planning.devices import DeviceProfile
 from dpnb.planning.hollow import Hollow
@@ -121,6 +124,41 @@ def test_what_a_scheduler_remembers_is_predicted(scheduler: str) -> None:
     assert predicted == pytest.approx(real["denoising"], rel=0.01)
 
 
+def test_a_transformer_holds_what_was_predicted() -> None:
+    pipe = load("tiny-flux", "bfloat16")
+    workload = Workload(height=16, width=24, steps=2, batch=2)
+    table = plan(pipe, workload=workload, device=LINK)
+    plans = [row for row in table if len(row.plan) < 2]
+    assert {type(strategy) for row in plans for strategy in row.plan} >= {
+        dpnb.ModelOffload,
+        dpnb.SequentialOffload,
+        dpnb.QKVFusion,
+    }
+    for row in plans:
+        with pipe.strategies.using(*row.plan):
+            assert measured(pipe, workload) == row.peaks
+
+
+@pytest.mark.parametrize("negative", [None, "dull"])
+def test_what_a_transformer_remembers_is_predicted(negative: str | None) -> None:
+    class Guided(Workload):
+        def arguments(self, pictures: Sequence[PictureInput] = ()) -> dict[str, Any]:
+            asked = super().arguments(pictures)
+            return asked | {"negative_prompt": negative, "true_cfg_scale": 2.0}
+
+    pipe = load("tiny-flux", "float32")
+    workload = Guided(height=16, width=24, steps=3)
+    hollow = Hollow()
+    simulation = Simulation(outline(pipe, hollow), hollow, workload, CPU)
+    simulation.workload = workload
+    strategies = [dpnb.ConditioningCache(), dpnb.LayerwiseCasting(), dpnb.AttentionSlicing("max")]
+    course = Courses(simulation).of(frozenset(strategies))
+    with pipe.strategies.using(*strategies):
+        real = measured(pipe, workload)
+    predicted = max(step.peak for step in course.before[1:]) + course.weights.resident
+    assert predicted == real["denoising"]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_shape_of_stable_diffusion_holds_what_was_predicted(dtype: torch.dtype) -> None:
     def allocate(network: nn.Module) -> None:
@@ -149,3 +187,16 @@ def test_planning_leaves_a_pipeline_as_it_is() -> None:
     plan(pipe, height=32, width=32, steps=2, device=LINK)
     assert {id(p): p.data_ptr() for p in pipe.unet.parameters()} == before
     assert pipe.strategies.active == {dpnb.AttentionSlicing()}
+
+
+def test_the_cpu_loses_time_to_every_copy_over_a_simulated_link() -> None:
+    quick = replace(CPU, link=64e9, torch_device=LINK)
+    slow = replace(quick, transfer=1.0)
+    workload = Workload(height=32, width=32, steps=2)
+    before, after = (
+        {row.plan: row.seconds for row in plan("tiny-sd", workload=workload, device=profile)}
+        for profile in (quick, slow)
+    )
+    streamed = frozenset({dpnb.SequentialOffload(device=LINK)})
+    assert after[streamed] - before[streamed] > 3  # the small tensors of three networks, at least
+    assert after[frozenset()] == before[frozenset()]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 import dpnb.schedulers
-from dpnb.schedulers import Scheduler
+from dpnb.schedulers import DiffusionScheduler
 
 Settings: TypeAlias = dict[str, Any]
 
@@ -139,7 +139,7 @@ def case(name: str, option: Settings, beta: str, spacing: str, prediction: str) 
     return pytest.param(name, common | option, id="-".join(words))
 
 
-def pair(name: str, settings: Settings) -> tuple[Any, Scheduler]:
+def pair(name: str, settings: Settings) -> tuple[Any, DiffusionScheduler]:
     """diffusers' scheduler and ours; diffusers deprecates the algorithms without `++`."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*dpmsolver.* is deprecated", FutureWarning)

@@ -23,11 +23,11 @@ from dpnb.errors import CheckpointError
 from dpnb.schedulers import (
     DDIMScheduler,
     DDPMScheduler,
+    DiffusionScheduler,
     EulerDiscreteScheduler,
     HeunDiscreteScheduler,
     LCMScheduler,
     PNDMScheduler,
-    Scheduler,
 )
 
 NAMES = (*dpnb.schedulers.INTERCHANGEABLE, "LCMScheduler")
@@ -47,8 +47,8 @@ class NoWaiting(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def build(name: str, **settings: Any) -> Scheduler:
-    scheduler: Scheduler = getattr(dpnb.schedulers, name)(**settings)
+def build(name: str, **settings: Any) -> DiffusionScheduler:
+    scheduler: DiffusionScheduler = getattr(dpnb.schedulers, name)(**settings)
     return scheduler
 
 
@@ -56,7 +56,7 @@ def fresh_sample() -> Tensor:
     return torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(0))
 
 
-def run(scheduler: Scheduler, timesteps: Iterable[Any], sample: Tensor) -> Tensor:
+def run(scheduler: DiffusionScheduler, timesteps: Iterable[Any], sample: Tensor) -> Tensor:
     generator = torch.Generator().manual_seed(1)
     for t in timesteps:
         output = torch.tanh(scheduler.scale_model_input(sample, t))
@@ -64,7 +64,7 @@ def run(scheduler: Scheduler, timesteps: Iterable[Any], sample: Tensor) -> Tenso
     return sample
 
 
-def run_whole(scheduler: Scheduler, steps: int = 6) -> Tensor:
+def run_whole(scheduler: DiffusionScheduler, steps: int = 6) -> Tensor:
     scheduler.set_timesteps(steps)
     return run(scheduler, scheduler.timesteps, fresh_sample())
 
@@ -114,7 +114,9 @@ def test_the_foreseen_original_is_right_where_the_prediction_is(name: str) -> No
     torch.testing.assert_close(foreseen, original, rtol=1e-3, atol=1e-3)
 
 
-def velocity_at(scheduler: Scheduler, original: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+def velocity_at(
+    scheduler: DiffusionScheduler, original: Tensor, noise: Tensor, t: Tensor
+) -> Tensor:
     """The velocity at the fifth noise level of the run."""
     if not hasattr(scheduler, "sigmas"):
         return scheduler.get_velocity(original, noise, t)

@@ -14,6 +14,7 @@ from dpnb.strategies.attention import AttentionSlicing
 from dpnb.strategies.catalog import CATALOG
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.freeu import FreeU
+from dpnb.strategies.lora import LoRA
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import LayerwiseCasting
@@ -26,6 +27,7 @@ SETTINGS: dict[type[Strategy], list[Strategy]] = {
     AttentionSlicing: [AttentionSlicing(), AttentionSlicing(1)],
     DeviceMap: [DeviceMap("disk"), DeviceMap((("unet.mid_block.resnets.0", "disk"),))],
     FreeU: [FreeU(), FreeU(0, 0.5, 1.2, 0)],
+    LoRA: [LoRA(), LoRA(0.5, ("style",), (2.0,))],
     LayerwiseCasting: [LayerwiseCasting(), LayerwiseCasting("float16")],
     ModelOffload: [ModelOffload(LINK)],
     QKVFusion: [QKVFusion(), QKVFusion(vae=False)],
@@ -34,8 +36,18 @@ SETTINGS: dict[type[Strategy], list[Strategy]] = {
 }
 """Where the default alone will not do."""
 
+ADAPTED = ("to_q", "to_v", "0", "q_proj", "v_proj")
+"""The layers that the adapter of these tests changes; 0 is the last one of attention."""
+
 SAMPLES: list[Strategy] = [s for kind in CATALOG for s in SETTINGS.get(kind, [kind()])]
 """Every strategy of the catalog, with several settings where it has any."""
+
+FLUX_SAMPLES: list[Strategy] = [
+    sample for sample in SAMPLES if not isinstance(sample, FreeU | DeviceMap)
+] + [DeviceMap("disk"), DeviceMap((("transformer.transformer_blocks.0", "disk"),))]
+"""The same for a pipeline without a UNet; FreeU cannot serve there."""
+
+SAMPLES_OF = {"tiny-sd": SAMPLES, "tiny-sdxl": SAMPLES, "tiny-flux": FLUX_SAMPLES}
 
 
 OVER: dict[str, tuple[str, str]] = {
@@ -47,13 +59,29 @@ OVER: dict[str, tuple[str, str]] = {
 
 
 def build(name: str = "tiny-sd", dtype: str = "float32") -> Any:
-    """A random pipeline that keeps its progress to itself."""
+    """A random pipeline that keeps its progress to itself, with an adapter that is off."""
     base, kind = OVER.get(name, (name, ""))
     pipe: Any = dpnb.random_pipeline(base, dtype=dtype)
     if kind:
         pipe = getattr(dpnb, kind).from_pipe(pipe)
     pipe.set_progress_bar_config(disable=True)
+    pipe.load_lora_weights(adapter(pipe), "style")
+    pipe.disable_lora()
     return pipe
+
+
+def adapter(pipe: Any, rank: int = 2, seed: int = 0) -> dict[str, Tensor]:
+    """Random low-rank weights for every attention layer of the networks, as peft names them."""
+    generator = torch.Generator().manual_seed(seed)
+    tensors: dict[str, Tensor] = {}
+    for component, network in networks(pipe).items():
+        for name, module in network.named_modules():
+            if isinstance(module, nn.Linear) and name.rpartition(".")[2] in ADAPTED:
+                rows, columns = module.weight.shape
+                prefix = f"{component}.{name}"
+                tensors[f"{prefix}.lora_A.weight"] = torch.randn(rank, columns, generator=generator)
+                tensors[f"{prefix}.lora_B.weight"] = torch.randn(rows, rank, generator=generator)
+    return {name: tensor * 0.1 for name, tensor in tensors.items()}
 
 
 def draw(pipe: Any, steps: int = 2, **arguments: Any) -> Tensor:

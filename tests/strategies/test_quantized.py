@@ -13,6 +13,7 @@ import dpnb
 from dpnb.nn.quantized import plain_tensors
 from dpnb.strategies.conditioning import ConditioningCache
 from dpnb.strategies.device_map import DeviceMap
+from dpnb.strategies.lora import LoRA
 from dpnb.strategies.packing import ALIGNMENT
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
@@ -27,8 +28,15 @@ WAYS: dict[str, Any] = {
 }
 
 REFUSED = {
-    "torchao": {DeviceMap, QKVFusion},
-    "bitsandbytes": {DeviceMap, QKVFusion, ModelOffload, SequentialOffload, ConditioningCache},
+    "torchao": {DeviceMap, QKVFusion, LoRA},
+    "bitsandbytes": {
+        DeviceMap,
+        QKVFusion,
+        ModelOffload,
+        SequentialOffload,
+        ConditioningCache,
+        LoRA,
+    },
 }
 """Strategies of the samples that cannot serve such weights."""
 

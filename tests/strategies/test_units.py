@@ -63,7 +63,7 @@ def test_room_holds_any_two_neighbours() -> None:
 
 
 @pytest.mark.parametrize("room", [0, 3, 10, 29, 57, 100])
-def test_as_many_units_stay_as_fit_and_evenly(room: int) -> None:
+def test_as_many_units_stay_as_fit(room: int) -> None:
     sizes = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9]
     stay = spread(sizes, room)
     used = sum(sizes[place] for place in stay)
@@ -72,7 +72,11 @@ def test_as_many_units_stay_as_fit_and_evenly(room: int) -> None:
     assert all(used + size > room for size in left)
 
 
-def test_units_that_stay_are_not_side_by_side() -> None:
+def test_the_largest_units_stay() -> None:
+    assert spread([3, 9, 4, 9, 5, 2], 24) == [1, 3, 4]
+
+
+def test_units_of_one_size_that_stay_are_not_side_by_side() -> None:
     stay = spread([10] * 30, 100)
     assert len(stay) == 10
     assert max(b - a for a, b in pairwise(stay)) <= 4

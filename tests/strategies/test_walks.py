@@ -11,50 +11,52 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 from torch import Tensor
 
-import dpnb
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.strategy import Plan, Strategy
-from tests.strategies.pipes import SAMPLES, build, draw, traces, values
-
-WALKS, LENGTH = 16, 100
-SWITCHES_AT_LEAST = 1000
-
-# All weights on the disk are many files; a walk writes few.
-samples = st.sampled_from([sample for sample in SAMPLES if sample != DeviceMap("disk")])
-plans = st.lists(samples, max_size=6, unique_by=lambda strategy: strategy.slot)
-
-PIPE = build("tiny-sd")
-FIRST = traces(PIPE), values(PIPE), draw(PIPE)
-KNOWN: dict[Plan, Tensor] = {}
-"""What another pipeline draws under each plan, put there straight from nothing."""
-
-OTHER = build("tiny-sd")
+from tests.strategies.pipes import SAMPLES_OF, build, draw, traces, values
 
 
-def expected(plan: Plan) -> Tensor:
-    """The picture that belongs to a plan."""
-    if plan not in KNOWN:
-        with OTHER.strategies.using(*plan):
-            KNOWN[plan] = draw(OTHER)
-    return KNOWN[plan]
+class Ground:
+    """Where a walk takes place: a pipeline, how it was at first, and what it should draw."""
+
+    def __init__(self, name: str) -> None:
+        # All weights on the disk are many files; a walk writes few.
+        served = [sample for sample in SAMPLES_OF[name] if sample != DeviceMap("disk")]
+        self.samples = st.sampled_from(served)
+        self.plans = st.lists(self.samples, max_size=6, unique_by=lambda strategy: strategy.slot)
+        self.pipe, self._other = build(name), build(name)
+        self.first = traces(self.pipe), values(self.pipe), draw(self.pipe)
+        self._known: dict[Plan, Tensor] = {}
+
+    def expected(self, plan: Plan) -> Tensor:
+        """What another pipeline draws under a plan, put there straight from nothing."""
+        if plan not in self._known:
+            with self._other.strategies.using(*plan):
+                self._known[plan] = draw(self._other)
+        return self._known[plan]
 
 
 class Walk(RuleBasedStateMachine):
     """One pipeline, or two that share their networks, switched at random."""
 
+    ground: Ground
     switches = 0
 
     def __init__(self) -> None:
         super().__init__()
-        self.pipe = PIPE
+        self.pipe = self.ground.pipe
         self.twin: Any = None
         self.plan: set[Strategy] = set()
 
-    @rule(strategies=st.lists(samples, min_size=3, max_size=6))
-    def enable_some(self, strategies: list[Strategy]) -> None:
+    def pick(self, data: st.DataObject) -> Strategy:
+        """Any strategy."""
+        return data.draw(self.ground.samples)
+
+    @rule(data=st.data(), count=st.integers(3, 6))
+    def enable_some(self, data: st.DataObject, count: int) -> None:
         """One after the other."""
-        for strategy in strategies:
-            self.enable(strategy)
+        for _ in range(count):
+            self.enable(self.pick(data))
 
     def enable(self, strategy: Strategy) -> None:
         """Put one in the place of another."""
@@ -62,11 +64,12 @@ class Walk(RuleBasedStateMachine):
         self.pipe.strategies.enable(strategy)
         self.plan = {s for s in self.plan if s.slot != strategy.slot} | {strategy}
 
-    @rule(strategy=samples)
-    def enable_at_the_twin(self, strategy: Strategy) -> None:
+    @rule(data=st.data())
+    def enable_at_the_twin(self, data: st.DataObject) -> None:
         """Both pipelines hear of it."""
+        strategy = self.pick(data)
         if self.twin is None:
-            self.twin = dpnb.StableDiffusionPipeline.from_pipe(self.pipe)
+            self.twin = type(self.pipe).from_pipe(self.pipe)
             self.twin.set_progress_bar_config(disable=True)
         Walk.switches += 1
         self.twin.strategies.enable(strategy)
@@ -82,13 +85,15 @@ class Walk(RuleBasedStateMachine):
     def disable(self, data: st.DataObject) -> None:
         """Off with one."""
         Walk.switches += 1
-        strategy = data.draw(st.sampled_from(sorted(self.plan, key=repr) or SAMPLES))
+        on = sorted(self.plan, key=repr)
+        strategy = data.draw(st.sampled_from(on)) if on else self.pick(data)
         self.pipe.strategies.disable(type(strategy))
         self.plan = {s for s in self.plan if type(s) is not type(strategy)}
 
-    @rule(plan=plans)
-    def use(self, plan: list[Strategy]) -> None:
+    @rule(data=st.data())
+    def use(self, data: st.DataObject) -> None:
         """Everything at once."""
+        plan = data.draw(self.ground.plans)
         Walk.switches += 1
         self.pipe.strategies.use(plan)
         self.plan = set(plan)
@@ -96,11 +101,12 @@ class Walk(RuleBasedStateMachine):
     @rule()
     def run(self) -> None:
         """The same picture as that of a fresh pipeline."""
-        assert torch.equal(draw(self.pipe), expected(frozenset(self.plan)))
+        assert torch.equal(draw(self.pipe), self.ground.expected(frozenset(self.plan)))
 
-    @rule(strategy=samples, error=st.sampled_from([ValueError, KeyboardInterrupt, None]))
-    def switch_within_a_run(self, strategy: Strategy, error: type[BaseException] | None) -> None:
+    @rule(data=st.data(), error=st.sampled_from([ValueError, KeyboardInterrupt, None]))
+    def switch_within_a_run(self, data: st.DataObject, error: type[BaseException] | None) -> None:
         """It lands between two steps; then the run ends well, with an error, or by an interrupt."""
+        strategy = self.pick(data)
 
         def switch(pipe: Any, index: int, t: Tensor, tensors: dict[str, Tensor]) -> dict[str, Any]:
             if index == 0:
@@ -134,7 +140,7 @@ class Walk(RuleBasedStateMachine):
         assert self.pipe.strategies.active == frozenset(self.plan)
         self.twin = None
         self.pipe.strategies.use([])
-        objects, weights, picture = FIRST
+        objects, weights, picture = self.ground.first
         assert traces(self.pipe) == objects
         now = values(self.pipe)
         assert list(now) == list(weights)
@@ -142,17 +148,20 @@ class Walk(RuleBasedStateMachine):
         assert torch.equal(draw(self.pipe), picture)
 
 
-def test_a_thousand_switches_leave_no_trace() -> None:
-    Walk.switches = 0
+@pytest.mark.parametrize(
+    ("name", "walks", "length", "switches"), [("tiny-sd", 16, 100, 1000), ("tiny-flux", 2, 50, 40)]
+)
+def test_many_switches_leave_no_trace(name: str, walks: int, length: int, switches: int) -> None:
+    Walk.ground, Walk.switches = Ground(name), 0
     run_state_machine_as_test(
         Walk,
         settings=settings(
-            max_examples=WALKS,
-            stateful_step_count=LENGTH,
+            max_examples=walks,
+            stateful_step_count=length,
             derandomize=True,
             database=None,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )
-    assert Walk.switches >= SWITCHES_AT_LEAST
+    assert Walk.switches >= switches

@@ -16,6 +16,7 @@ from PIL import Image
 import dpnb
 from dpnb.metering.meter import meter_for
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
+from dpnb.strategies.vae import VaeTiling
 from dpnb.widgets.dashboard import Dashboard
 from dpnb.widgets.job import StoppedError
 from dpnb.widgets.state import Request
@@ -42,7 +43,7 @@ def inside(widget: w.Widget) -> Iterator[w.Widget]:
 def test_a_dashboard_has_all_panels_and_nests(board: Dashboard) -> None:
     box = w.VBox([board])
     found = list(inside(box))
-    for panel in (board.run, board.strategies, board.memory, board.history):
+    for panel in (board.run, board.strategies, board.memory, board.planner, board.history):
         assert panel in found
 
 
@@ -75,6 +76,19 @@ def test_every_control_has_a_name(board: Dashboard) -> None:
             assert widget.description.strip(), widget
 
 
+def test_plans_are_made_for_what_the_fields_say(board: Dashboard, pipe: Any) -> None:
+    board.run.width.value = board.run.height.value = 32
+    board.run.steps.value = 2
+    table = board.planner.plan().wait(TIMEOUT)
+    assert (table.workload.width, table.workload.height, table.workload.steps) == (32, 32, 2)
+    board.planner.width.value = 40
+    assert board.run.width.value == 40
+    chosen = next(e for e in board.planner.rows if VaeTiling in map(type, e.plan))
+    chosen.use.click()
+    assert pipe.strategies.active == chosen.plan
+    assert board.strategies.rows[VaeTiling].switch.value
+
+
 def test_where_nothing_is_live_there_is_a_still_picture(board: Dashboard) -> None:
     before = board._repr_mimebundle_()
     assert "image/png" not in (before[0] if isinstance(before, tuple) else before)
@@ -96,6 +110,7 @@ def test_nothing_lives_on_after_the_end() -> None:
     board.strategies.session.enable(dpnb.AttentionSlicing())
     board.draw().wait(TIMEOUT)
     board.history.rows[1].select.value = True
+    board.planner.plan().wait(TIMEOUT)
     board.close()
     assert len(w.widget._instances) == before
     memories = [weakref.ref(item) for item in (pipe, board, board.session, board.run)]

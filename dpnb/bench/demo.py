@@ -1,0 +1,39 @@
+"""A small sweep that shows in seconds what switches cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dpnb.bench.report import Report
+from dpnb.bench.sweep import sweep
+from dpnb.pipelines.text_to_image import TextToImagePipeline
+from dpnb.planning.workload import Workload
+from dpnb.strategies.conditioning import ConditioningCache
+from dpnb.strategies.placement import ModelOffload, SequentialOffload
+from dpnb.strategies.vae import VaeTiling
+
+BUDGET = "16MiB"
+
+LINK = "simulated:8GiB/s"
+"""To which weights are offloaded where there is no accelerator."""
+
+
+def demo_sweep(pipe: TextToImagePipeline, steps: int, *, progress: bool = True) -> Report:
+    """Measure some plans of a small model, with and without offloading.
+
+    Args:
+        pipe: the pipeline.
+        steps: denoising steps.
+        progress: whether to show a bar.
+    """
+    link = LINK if pipe.device.type == "cpu" else None
+    plans: list[Any] = [
+        VaeTiling(),
+        ConditioningCache(),
+        ModelOffload(link),
+        SequentialOffload("12MiB", link),
+        SequentialOffload(device=link),
+        [SequentialOffload(device=link), VaeTiling()],
+    ]
+    workload = Workload("red apple", steps=steps)
+    return sweep(pipe, plans, workload, budget=BUDGET, device=link, repeats=2, progress=progress)

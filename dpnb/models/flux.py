@@ -1,0 +1,225 @@
+"""The transformer that predicts the way from noise to a picture in FLUX."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dpnb.loading.config import Config
+from dpnb.models.conditioned import Conditioned
+from dpnb.models.flux_blocks import JointBlock, SingleBlock
+from dpnb.models.model import Model
+from dpnb.models.switches import TransformerSwitches
+from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
+from dpnb.nn.modulation import Modulation, modulated
+from dpnb.nn.owned import add, silu
+from dpnb.nn.rotary import rotary_table
+
+WAVES = 256
+"""Sinusoidal features of a timestep, and of a guidance scale."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FluxTransformer2DConfig(Config):
+    """Settings of `FluxTransformer2DModel`, by the names that `config.json` has.
+
+    `axes_dims_rope` shares the channels of a head among the axes of positions.
+    """
+
+    patch_size: int = 1
+    in_channels: int = 64
+    out_channels: int | None = None
+    num_layers: int = 19
+    num_single_layers: int = 38
+    attention_head_dim: int = 128
+    num_attention_heads: int = 24
+    joint_attention_dim: int = 4096
+    pooled_projection_dim: int = 768
+    guidance_embeds: bool = False
+    axes_dims_rope: tuple[int, ...] = (16, 56, 56)
+
+    def __post_init__(self) -> None:
+        widths = self.axes_dims_rope
+        if sum(widths) != self.attention_head_dim or any(width % 2 for width in widths):
+            raise ValueError(
+                f"axes_dims_rope is {widths}; it must be even numbers whose sum is "
+                f"attention_head_dim, {self.attention_head_dim}."
+            )
+
+    @property
+    def inner_dim(self) -> int:
+        """Channels of the tokens inside."""
+        return self.num_attention_heads * self.attention_head_dim
+
+
+class FluxTransformer2DOutput(NamedTuple):
+    """What `FluxTransformer2DModel` returns: `[batch, tokens, out_channels]`."""
+
+    sample: Tensor
+
+
+class FluxTransformer2DModel(TransformerSwitches, Conditioned, Model):
+    """The denoiser of FLUX.1 (Black Forest Labs, 2024, https://github.com/black-forest-labs/flux).
+
+    It follows the flow of Esser et al. (2024), arXiv:2403.03206.
+    """
+
+    config_class: ClassVar[type[Config]] = FluxTransformer2DConfig
+    config: FluxTransformer2DConfig
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        config = self.config
+        dim, heads, head_dim = (
+            config.inner_dim,
+            config.num_attention_heads,
+            config.attention_head_dim,
+        )
+        self.x_embedder = nn.Linear(config.in_channels, dim)
+        self.time_text_embed = TimeTextEmbedding(
+            dim, config.pooled_projection_dim, guides=config.guidance_embeds
+        )
+        self.context_embedder = nn.Linear(config.joint_attention_dim, dim)
+        self.transformer_blocks = nn.ModuleList(
+            JointBlock(dim, heads, head_dim) for _ in range(config.num_layers)
+        )
+        self.single_transformer_blocks = nn.ModuleList(
+            SingleBlock(dim, heads, head_dim) for _ in range(config.num_single_layers)
+        )
+        self.norm_out = Modulation(dim, 2)
+        out_channels = config.out_channels or config.in_channels
+        self.proj_out = nn.Linear(dim, config.patch_size**2 * out_channels)
+        self.timing = FluxTransformer2DModel.embed_time
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor,
+        pooled_projections: Tensor,
+        timestep: Tensor,
+        img_ids: Tensor | None = None,
+        txt_ids: Tensor | None = None,
+        guidance: Tensor | None = None,
+        joint_attention_kwargs: Mapping[str, Any] | None = None,
+        return_dict: bool = True,
+        *,
+        rotary: Tensor | None = None,
+    ) -> Any:
+        """Predict.
+
+        Args:
+            hidden_states: noisy latents, a token for each patch, `[batch, tokens, in_channels]`.
+            encoder_hidden_states: the prompts' embeddings,
+                `[batch, text tokens, joint_attention_dim]`.
+            pooled_projections: `[batch, pooled_projection_dim]`.
+            timestep: between 0 and 1, for all or for each entry of the batch.
+            img_ids: the position of every patch, `[tokens, 3]`.
+            txt_ids: the position of every text token, `[text tokens, 3]`.
+            guidance: the guidance scale, likewise, for networks that were distilled with it.
+            joint_attention_kwargs: what adapters need; must be empty, since there are none.
+            return_dict: `False` returns a plain tuple.
+            rotary: the table that `rotary_table` makes of both kinds of positions, the text's
+                first; whoever calls more than once with the same need make it only once.
+
+        Returns:
+            `FluxTransformer2DOutput`.
+
+        Raises:
+            ValueError: positions or guidance are missing, or something is asked of adapters.
+        """
+        if joint_attention_kwargs:
+            raise ValueError(
+                f"joint_attention_kwargs asks for {', '.join(joint_attention_kwargs)}, and this "
+                "network has no adapters; leave it out."
+            )
+        if rotary is None:
+            rotary = self._rotary(txt_ids, img_ids)
+        x = self.x_embedder(hidden_states)
+        time = self.timing(self, x, timestep, guidance, pooled_projections)
+        context = self.context_embedder(encoder_hidden_states)
+        for block in self.transformer_blocks:
+            x, context = block(x, context, time, rotary)
+        length = context.shape[1]
+        x = torch.cat((context, x), dim=1)
+        del context
+        for block in self.single_transformer_blocks:
+            x = block(x, time, rotary)
+        scale, shift = self.norm_out(time)
+        prediction = self.proj_out(modulated(x[:, length:], scale, shift))
+        output = FluxTransformer2DOutput(prediction)
+        return output if return_dict else tuple(output)
+
+    def embed_time(
+        self, sample: Tensor, timestep: Tensor, guidance: Tensor | None, pooled: Tensor
+    ) -> Tensor:
+        """The activated embedding of everything that is one vector per picture.
+
+        Args:
+            sample: in whose dtype, and for whose batch, it is made.
+            timestep: see `forward`.
+            guidance: likewise.
+            pooled: likewise.
+
+        Returns:
+            `[batch, dim]`.
+        """
+        if self.config.guidance_embeds and guidance is None:
+            raise ValueError(
+                "this transformer was distilled with guidance; give guidance, for example "
+                "torch.tensor([3.5])."
+            )
+        batch, dtype = sample.shape[0], sample.dtype
+        numbers = [timestep, guidance] if self.config.guidance_embeds else [timestep]
+        features = [
+            sinusoids(number.to(sample.device, dtype).reshape(-1).expand(batch) * 1000, WAVES)
+            for number in numbers
+            if number is not None
+        ]
+        return self.time_text_embed(pooled.to(dtype), *(f.to(dtype) for f in features))  # type: ignore[no-any-return]
+
+    @property
+    def embedders(self) -> list[nn.Module]:
+        """See the base class."""
+        return [self.time_text_embed]
+
+    def _rotary(self, txt_ids: Tensor | None, img_ids: Tensor | None) -> Tensor:
+        if txt_ids is None or img_ids is None:
+            raise ValueError(
+                "positions are missing; give img_ids and txt_ids, or the table as rotary."
+            )
+        ids = [ids[0] if ids.ndim == 3 else ids for ids in (txt_ids, img_ids)]
+        return rotary_table(torch.cat(ids), self.config.axes_dims_rope)
+
+
+class TimeTextEmbedding(nn.Module):
+    """Timestep, guidance scale and pooled prompt as one vector.
+
+    Args:
+        dim: channels of the vector.
+        pooled_dim: channels of the pooled prompt.
+        guides: whether a guidance scale is part of it.
+    """
+
+    def __init__(self, dim: int, pooled_dim: int, *, guides: bool) -> None:
+        super().__init__()
+        self.timestep_embedder = TimestepEmbedding(WAVES, dim)
+        if guides:
+            self.guidance_embedder = TimestepEmbedding(WAVES, dim)
+        self.text_embedder = TimestepEmbedding(pooled_dim, dim)
+
+    def forward(self, pooled: Tensor, time: Tensor, guidance: Tensor | None = None) -> Tensor:
+        """The activated embedding `[batch, dim]`.
+
+        Args:
+            pooled: `[batch, pooled_dim]`.
+            time: features of the timestep, `[batch, 256]`.
+            guidance: features of the guidance scale, likewise.
+        """
+        embedding: Tensor = self.timestep_embedder(time)
+        if guidance is not None:
+            embedding = add(embedding, self.guidance_embedder(guidance))
+        return silu(add(embedding, self.text_embedder(pooled)))

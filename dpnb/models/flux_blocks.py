@@ -1,0 +1,91 @@
+"""The two kinds of block in FLUX's transformer.
+
+Tokens that a block is given are the block's: it may overwrite them.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dpnb.nn.modulation import Modulation, modulated
+from dpnb.nn.owned import add_product, bounded, gelu_tanh
+from dpnb.nn.rotary import RotaryAttention
+from dpnb.nn.transformer import FeedForward, rows_at_once
+from dpnb.nn.whole import Whole
+
+
+class JointBlock(Whole):
+    """Picture and prompt attend to both, and are transformed by matrices of their own."""
+
+    def __init__(self, dim: int, heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.norm1 = Modulation(dim, 6)
+        self.norm1_context = Modulation(dim, 6)
+        self.attn = RotaryAttention(dim, heads, head_dim, joins_context=True)
+        self.ff = FeedForward(dim, gated=False)
+        self.ff_context = FeedForward(dim, gated=False)
+
+    def forward(
+        self, tokens: Tensor, context: Tensor, time: Tensor, rotary: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Transform the picture's tokens and the prompt's.
+
+        Args:
+            tokens: `[batch, tokens, dim]`.
+            context: `[batch, context tokens, dim]`.
+            time: the activated time embedding, `[batch, dim]`.
+            rotary: see `RotaryAttention`.
+        """
+        shift, scale, gate, *of_tokens = self.norm1(time)
+        context_shift, context_scale, context_gate, *of_context = self.norm1_context(time)
+        found = self.attn(
+            modulated(tokens, scale, shift),
+            modulated(context, context_scale, context_shift),
+            rotary,
+        )
+        length = context.shape[1]
+        tokens = add_product(tokens, gate, self.attn.to_out[0](found[:, length:]))
+        context = add_product(context, context_gate, self.attn.to_add_out(found[:, :length]))
+        del found
+        tokens = fed_forward(tokens, self.ff, *of_tokens)
+        return tokens, bounded(fed_forward(context, self.ff_context, *of_context))
+
+
+class SingleBlock(Whole):
+    """Attention and a feed-forward layer side by side, over picture and prompt as one."""
+
+    def __init__(self, dim: int, heads: int, head_dim: int) -> None:
+        super().__init__()
+        self.norm = Modulation(dim, 3)
+        self.attn = RotaryAttention(dim, heads, head_dim)
+        self.proj_mlp = nn.Linear(dim, 4 * dim)
+        self.proj_out = nn.Linear(5 * dim, dim)
+
+    def forward(self, tokens: Tensor, time: Tensor, rotary: Tensor | None) -> Tensor:
+        """Transform `tokens` `[batch, tokens, dim]`; see `JointBlock` for the rest."""
+        shift, scale, gate = self.norm(time)
+        normed = modulated(tokens, scale, shift)
+        found = self.attn(normed, rotary=rotary)
+        if torch.is_grad_enabled():
+            return bounded(tokens + gate * self._project(found, normed))
+        rows = rows_at_once(tokens.shape[1])
+        parts = (part.split(rows, dim=1) for part in (tokens, found, normed))
+        for share, *inputs in zip(*parts, strict=True):
+            share.addcmul_(gate, self._project(*inputs))
+        return bounded(tokens)
+
+    def _project(self, found: Tensor, normed: Tensor) -> Tensor:
+        wide = torch.cat((found, gelu_tanh(self.proj_mlp(normed))), dim=-1)
+        return self.proj_out(wide)  # type: ignore[no-any-return]
+
+
+def fed_forward(
+    tokens: Tensor, layer: FeedForward, shift: Tensor, scale: Tensor, gate: Tensor
+) -> Tensor:
+    """`tokens` `[batch, tokens, dim]` with a modulated feed-forward layer around a residual."""
+    if torch.is_grad_enabled():
+        return tokens + gate * layer(modulated(tokens, scale, shift))  # type: ignore[no-any-return]
+    for share in tokens.split(rows_at_once(tokens.shape[1]), dim=1):
+        share.addcmul_(gate, layer(modulated(share, scale, shift)))
+    return tokens

@@ -1,0 +1,51 @@
+"""Normalisation whose scale and shift come from a time embedding, and gates beside them.
+
+Peebles and Xie (2022), Scalable Diffusion Models with Transformers, arXiv:2212.09748, section 3.2.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dpnb.nn.timed import Timed
+
+EPS = 1e-6
+
+
+class Modulation(Timed):
+    """Vectors for each picture, as many as `count`, made of its time embedding."""
+
+    def __init__(self, dim: int, count: int) -> None:
+        super().__init__()
+        self.count = count
+        self.linear = nn.Linear(dim, count * dim)
+
+    @property
+    def time_layer(self) -> nn.Module:
+        """See the base class."""
+        return self.linear
+
+    def forward(self, time: Tensor) -> tuple[Tensor, ...]:
+        """The vectors, each `[batch, 1, dim]`.
+
+        Args:
+            time: the activated time embedding, `[batch, dim]`.
+        """
+        return self.time_shift(self, time).unsqueeze(1).chunk(self.count, dim=-1)
+
+
+def modulated(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    """A new tensor: `x` normalised over its channels, times `1 + scale`, plus `shift`.
+
+    Args:
+        x: `[batch, tokens, dim]`.
+        scale: `[batch, 1, dim]`.
+        shift: `[batch, 1, dim]`.
+    """
+    width, factor = x.shape[-1:], 1 + scale
+    if len(x) == 1:
+        return F.layer_norm(x, width, factor.flatten(), shift.flatten(), EPS)
+    normed = F.layer_norm(x, width, eps=EPS)
+    if torch.is_grad_enabled():
+        return torch.addcmul(shift, normed, factor)
+    return torch.addcmul(shift, normed, factor, out=normed)

@@ -1,0 +1,336 @@
+"""FLUX.1, schnell and dev."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dpnb.errors import ComponentError
+from dpnb.generators import randn
+from dpnb.models.autoencoder import AutoencoderKL
+from dpnb.models.flux import FluxTransformer2DModel
+from dpnb.nn.rotary import rotary_table
+from dpnb.pipelines.arguments import takes
+from dpnb.pipelines.denoise import guide
+from dpnb.pipelines.flux_arguments import FluxArguments
+from dpnb.pipelines.images import deliver
+from dpnb.pipelines.patches import pack, positions, unpack
+from dpnb.pipelines.prompts import as_list, repeat_each, tokenize
+from dpnb.pipelines.steps import Step
+from dpnb.pipelines.text_to_image import TextToImagePipeline, drain, with_negative
+from dpnb.schedulers.flow_match import FlowMatchEulerDiscreteScheduler
+
+if TYPE_CHECKING:
+    from transformers import (
+        CLIPImageProcessor,
+        CLIPTextModel,
+        CLIPTokenizer,
+        CLIPVisionModelWithProjection,
+        T5EncoderModel,
+        T5Tokenizer,
+    )
+
+LATENTS = 128
+"""Latents along one side of a picture, where the autoencoder does not say what it was made for."""
+
+TIMESTEPS = 1000
+"""The timestep of pure noise."""
+
+TEXT_PARTS = ("tokenizer", "text_encoder", "tokenizer_2", "text_encoder_2")
+
+
+class FluxPipelineOutput(NamedTuple):
+    """What a run returns: a list of pictures, an array or a tensor, as `output_type` asked."""
+
+    images: Any
+
+
+class FluxPipeline(TextToImagePipeline):
+    """Text to pictures with FLUX.1 (Black Forest Labs, 2024).
+
+    Latents that are given, returned, or seen by a callback are packed, a token for each patch of
+    two by two: `[batch, tokens, channels]`. Those of a `Step` are feature maps, as everywhere.
+    """
+
+    model_cpu_offload_seq = "text_encoder->text_encoder_2->image_encoder->transformer->vae"
+    _optional_components: ClassVar[list[str]] = [
+        *TEXT_PARTS,
+        "image_encoder",
+        "feature_extractor",
+    ]
+    _callback_tensor_inputs: ClassVar[list[str]] = ["latents", "prompt_embeds"]
+    widens_vae: ClassVar[bool] = True
+
+    transformer: FluxTransformer2DModel
+    tokenizer: Any
+    tokenizer_2: Any
+    text_encoder: Any
+    text_encoder_2: Any
+    image_encoder: Any
+    feature_extractor: Any
+
+    def __init__(
+        self,
+        scheduler: FlowMatchEulerDiscreteScheduler,
+        vae: AutoencoderKL,
+        text_encoder: CLIPTextModel | None,
+        tokenizer: CLIPTokenizer | None,
+        text_encoder_2: T5EncoderModel | None,
+        tokenizer_2: T5Tokenizer | None,
+        transformer: FluxTransformer2DModel,
+        image_encoder: CLIPVisionModelWithProjection | None = None,
+        feature_extractor: CLIPImageProcessor | None = None,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            vae=vae,
+            text_encoder=text_encoder,
+            text_encoder_2=text_encoder_2,
+            tokenizer=tokenizer,
+            tokenizer_2=tokenizer_2,
+            transformer=transformer,
+            scheduler=scheduler,
+            image_encoder=image_encoder,
+            feature_extractor=feature_extractor,
+        )
+        self._true_cfg_scale = 1.0
+
+    @property
+    def vae_scale_factor(self) -> int:
+        """See the base class; without an autoencoder, that of FLUX."""
+        return 8 if self._autoencoder is None else self._autoencoder.scale
+
+    @property
+    def size_unit(self) -> int:
+        """See the base class."""
+        return max(2 * self.vae_scale_factor, 8)
+
+    @property
+    def _autoencoder(self) -> AutoencoderKL | None:
+        return self.vae
+
+    @property
+    def do_classifier_free_guidance(self) -> bool:
+        """Always `False`: the guidance scale is an input of the network. See `true_cfg_scale`."""
+        return False
+
+    @property
+    def true_cfg_scale(self) -> float:
+        """How strongly the present or last run is steered away from its negative prompt."""
+        return self._true_cfg_scale
+
+    @takes(FluxArguments)
+    def __call__(self, arguments: Any) -> Any:
+        """Draw.
+
+        The arguments are described in `FluxArguments` and its base.
+
+        Returns:
+            `FluxPipelineOutput`, or with `return_dict=False` a plain tuple.
+
+        Raises:
+            ValueError: an argument's value is impossible; nothing has been computed then.
+            TypeError: a prompt is not text.
+            ComponentError: a text encoder is missing that would be needed.
+        """
+        return drain(self.start(arguments))
+
+    @takes(FluxArguments)
+    def stream(self, arguments: Any) -> Iterator[Step]:
+        """Draw step by step: an iterator of `Step`, whose last one holds the output.
+
+        It takes the arguments of a call, and checks them at once. The pipeline may be changed
+        between two steps.
+        """
+        return self.start(arguments)
+
+    def start(self, arguments: Any) -> Iterator[Step]:
+        """See the base class."""
+        missing = [name for name in TEXT_PARTS if getattr(self, name) is None]
+        if arguments.needs_encoders and missing:
+            raise ComponentError(
+                f"there is no {' and no '.join(missing)} to encode a prompt with; give "
+                "prompt_embeds and pooled_prompt_embeds, or a pipeline with its text encoders."
+            )
+        if self._autoencoder is None and arguments.output_type != "latent":
+            raise ComponentError(
+                'there is no vae to make pictures with; give one, or output_type="latent".'
+            )
+        return super().start(arguments)
+
+    def _begin(self, arguments: Any) -> None:
+        super()._begin(arguments)
+        self._true_cfg_scale = arguments.true_cfg_scale
+
+    def encode_prompt(
+        self,
+        prompt: str | list[str] | None,
+        prompt_2: str | list[str] | None = None,
+        device: torch.device | None = None,
+        num_images_per_prompt: int = 1,
+        prompt_embeds: Tensor | None = None,
+        pooled_prompt_embeds: Tensor | None = None,
+        max_sequence_length: int = 512,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Encode prompts: by T5, token for token, and by CLIP, as one vector.
+
+        Returns:
+            Embeddings `[pictures, tokens, channels]`, pooled embeddings `[pictures, channels]`, and
+            the positions of the tokens, `[tokens, 3]`.
+        """
+        device = device or self._execution_device
+        given, pooled = prompt_embeds, pooled_prompt_embeds
+        if given is None or pooled is None:
+            texts = as_list(prompt if prompt is not None else "", 1)
+            ids = tokenize(self.tokenizer, texts, device)
+            pooled = self.text_encoder(ids).pooler_output.to(self.text_encoder.dtype)
+            texts = as_list(prompt_2 or texts, len(texts))
+            ids = tokenize(self.tokenizer_2, texts, device, max_sequence_length)
+            given = self.text_encoder_2(ids)[0].to(self.text_encoder_2.dtype)
+        text_ids = torch.zeros(given.shape[1], 3, device=device, dtype=given.dtype)
+        given, pooled = (
+            repeat_each(embeds.to(device), num_images_per_prompt) for embeds in (given, pooled)
+        )
+        return given, pooled, text_ids
+
+    def encode_conditions(self, arguments: Any, device: torch.device) -> dict[str, Tensor]:
+        """What the prediction is conditioned on; the pooled negative prompts come first."""
+        count, most = arguments.num_images_per_prompt, arguments.max_sequence_length
+        dtype = self.transformer.dtype
+        given, pooled, _ = self.encode_prompt(
+            arguments.prompt,
+            arguments.prompt_2,
+            device,
+            count,
+            arguments.prompt_embeds,
+            arguments.pooled_prompt_embeds,
+            most,
+        )
+        tensors = {"prompt_embeds": given.to(dtype)}
+        negative_pooled = None
+        if arguments.is_truly_guided:
+            texts = as_list(arguments.negative_prompt or "", arguments.batch_size)
+            negative, negative_pooled, _ = self.encode_prompt(
+                texts,
+                arguments.negative_prompt_2,
+                device,
+                count,
+                arguments.negative_prompt_embeds,
+                arguments.negative_pooled_prompt_embeds,
+                most,
+            )
+            tensors["negative_prompt_embeds"] = negative.to(dtype)
+        tensors["pooled_prompt_embeds"] = with_negative(negative_pooled, pooled).to(dtype)
+        return tensors
+
+    def further_conditions(self, arguments: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Where every token is; and the guidance scale, where the network takes one."""
+        device, length = tensors["latents"].device, tensors["prompt_embeds"].shape[1]
+        config = self.transformer.config
+        places = positions(length, *self._maps(arguments), device)
+        conditions = {"rotary": rotary_table(places, config.axes_dims_rope)}
+        if config.guidance_embeds:
+            conditions["guidance"] = torch.full((1,), arguments.guidance_scale, device=device)
+        return conditions
+
+    def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+        """See the base class; with a negative prompt, what leads away from its prediction."""
+        flow = self._guided_flow(pack(latents), t, tensors)
+        return unpack(flow, latents.shape[-2], latents.shape[-1])
+
+    def _guided_flow(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+        given, pooled = tensors["prompt_embeds"], tensors["pooled_prompt_embeds"]
+        negative = tensors.get("negative_prompt_embeds")
+        if negative is None:
+            return self._flow(latents, t, given, pooled, tensors)
+        if negative.shape == given.shape:
+            pair, embeds = torch.cat((latents, latents)), torch.cat((negative, given))
+            return guide(self._flow(pair, t, embeds, pooled, tensors), self.true_cfg_scale)
+        flows = [
+            self._flow(latents, t, embeds, half, tensors)
+            for embeds, half in zip((negative, given), pooled.chunk(2), strict=True)
+        ]
+        return guide(torch.cat(flows), self.true_cfg_scale)
+
+    def _flow(
+        self, latents: Tensor, t: Tensor, embeds: Tensor, pooled: Tensor, tensors: dict[str, Tensor]
+    ) -> Tensor:
+        prediction: Tensor = self.transformer(
+            hidden_states=latents,
+            encoder_hidden_states=embeds,
+            pooled_projections=pooled,
+            timestep=self.told(t, latents),
+            guidance=tensors.get("guidance"),
+            rotary=_reaching(tensors["rotary"], embeds.shape[1], latents.shape[1]),
+        ).sample
+        return prediction
+
+    def lay_out(self, arguments: Any, device: torch.device) -> tuple[Tensor, int]:
+        """See the base class; noise levels fall evenly, unless they are given."""
+        count, sigmas = arguments.num_inference_steps, arguments.sigmas
+        if sigmas is None:
+            sigmas = np.linspace(1.0, 1 / count, count).tolist()
+        unit = 2 * self.vae_scale_factor
+        tokens = (arguments.height // unit) * (arguments.width // unit)
+        mu = self.scheduler.config.mu_for(tokens)
+        self.scheduler.set_timesteps(sigmas=sigmas, device=device, mu=mu)
+        return self.scheduler.timesteps, len(sigmas)
+
+    def told(self, timesteps: Tensor, latents: Tensor) -> Tensor:
+        """See the base class: noise levels between 0 and 1."""
+        return timesteps.to(latents.device, latents.dtype) / TIMESTEPS
+
+    def default_size(self) -> tuple[int, int]:
+        """Height and width that the autoencoder was made for, in pixels."""
+        if self._autoencoder is None or "sample_size" not in self._autoencoder.config.given:
+            return LATENTS * self.vae_scale_factor, LATENTS * self.vae_scale_factor
+        size = self._autoencoder.config.sample_size
+        return (size[0], size[1]) if isinstance(size, tuple) else (size, size)
+
+    def prepare_latents(self, arguments: Any, device: torch.device, like: Tensor) -> Tensor:
+        """See the base class; given ones may be packed."""
+        height, width = self._maps(arguments)
+        channels = self.transformer.config.in_channels // 4
+        shape = (arguments.picture_count, channels, height, width)
+        given = arguments.latents
+        if given is None:
+            return randn(shape, generator=arguments.generator, device=device, dtype=like.dtype)
+        packed = (shape[0], height * width // 4, channels * 4)
+        if tuple(given.shape) not in (shape, packed):
+            raise ValueError(
+                f"latents has shape {tuple(given.shape)}; for {shape[0]} pictures of "
+                f"{arguments.width} x {arguments.height} it must be {packed}, or {shape}."
+            )
+        latents: Tensor = given.to(device, like.dtype)
+        return unpack(latents, height, width) if given.ndim == 3 else latents
+
+    def _call_back(self, arguments: Any, step: Step, tensors: dict[str, Tensor]) -> Tensor:
+        if arguments.callback_on_step_end is not None:
+            tensors["latents"] = pack(tensors["latents"])
+            packed = super()._call_back(arguments, step, tensors)
+            tensors["latents"] = unpack(packed, *self._maps(arguments))
+        return tensors["latents"]
+
+    def decode_latents(self, latents: Tensor, arguments: Any) -> Any:
+        """See the base class; latents as output are packed."""
+        if arguments.output_type == "latent":
+            images: Any = pack(latents)
+        else:
+            images = deliver(self.decode_pictures(latents), arguments.output_type)
+        output = FluxPipelineOutput(images)
+        return output if arguments.return_dict else tuple(output)
+
+    def _maps(self, arguments: Any) -> tuple[int, int]:
+        scale = self.vae_scale_factor
+        return arguments.height // scale, arguments.width // scale
+
+
+def _reaching(rotary: Tensor, text_tokens: int, tokens: int) -> Tensor:
+    """The table of positions with so many for the text, all of which are at the origin."""
+    if len(rotary) == text_tokens + tokens:
+        return rotary
+    return torch.cat((rotary[:1].expand(text_tokens, -1, -1), rotary[-tokens:]))

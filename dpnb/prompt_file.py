@@ -1,0 +1,237 @@
+"""Many drawings out of a file of prompts, each line of it a JSON object."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dpnb.processes import ALONE, Processes
+from dpnb.units import parse_size
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from dpnb.pipelines.steps import Step
+    from dpnb.pipelines.text_to_image import TextToImagePipeline
+
+KEYS = ("prompt", "negative_prompt", "seed", "steps", "guidance", "size", "name")
+
+RECORD = "dpnb"
+"""The text of a PNG file that says how its picture was drawn."""
+
+SLUG = 40
+
+
+class PromptFileError(ValueError):
+    """A line of a file of prompts cannot be drawn; the message names it."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One picture to draw.
+
+    Args:
+        prompt: what it shows.
+        negative_prompt: what it does not show.
+        seed: of the noise.
+        steps: denoising steps.
+        guidance: how strongly the prompt steers.
+        width: in pixels; the model's own by default.
+        height: likewise.
+        name: of its file.
+        line: that asks for it, from 1.
+    """
+
+    prompt: str = ""
+    negative_prompt: str | None = None
+    seed: int = 0
+    steps: int = 20
+    guidance: float = 5.0
+    width: int | None = None
+    height: int | None = None
+    name: str = ""
+    line: int = 0
+
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of a pipeline's `stream`."""
+        import torch
+
+        return {
+            "prompt": self.prompt,
+            "negative_prompt": self.negative_prompt,
+            "num_inference_steps": self.steps,
+            "guidance_scale": self.guidance,
+            "width": self.width,
+            "height": self.height,
+            "generator": torch.Generator().manual_seed(self.seed),
+        }
+
+    def record(self, model: str) -> str:
+        """How it is drawn, as JSON; what the file's name and place do not change."""
+        values = {key: value for key, value in asdict(self).items() if key not in ("name", "line")}
+        return json.dumps({"model": model, **values})
+
+
+def read_prompts(file: Path, defaults: Drawing) -> list[Drawing]:
+    """The drawings that a file asks for.
+
+    Args:
+        file: one JSON object on each line: `prompt`, and whichever of `KEYS` differ from the
+            defaults; empty lines are passed over.
+        defaults: of what a line leaves out.
+
+    Raises:
+        PromptFileError: a line is no such object, or names a file that another one names too.
+        OSError: the file cannot be read.
+    """
+    drawings: list[Drawing] = []
+    lines: dict[str, int] = {}
+    for number, text in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        if not text.strip():
+            continue
+        with _line(file, number):
+            drawing = _parse(text, replace(defaults, line=number))
+            other = lines.setdefault(drawing.name.lower(), number)
+            if other != number:
+                raise ValueError(f"{drawing.name} is drawn by line {other} already; rename one.")
+        drawings.append(drawing)
+    if not drawings:
+        raise PromptFileError(f'{file} holds no prompts; write lines such as {{"prompt": "sun"}}.')
+    return drawings
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What has become of a file of prompts.
+
+    Attributes:
+        names: of the pictures that were drawn now.
+        kept: how many were there already.
+    """
+
+    names: tuple[str, ...]
+    kept: int
+
+
+def draw_prompts(
+    pipe: TextToImagePipeline,
+    drawings: Sequence[Drawing],
+    folder: Path,
+    model: str,
+    watch: Callable[[Iterator[Step], str], list[Image]],
+    processes: Processes = ALONE,
+    file: Path | None = None,
+) -> Drawn:
+    """Draw what is not there yet, each process its share.
+
+    A picture is complete as soon as its file is there, and holds how it was drawn; one that was
+    drawn in another way is drawn anew.
+
+    Args:
+        pipe: draws.
+        drawings: what.
+        folder: where pictures go.
+        model: the name under which `pipe` was loaded.
+        watch: runs to the end and returns the pictures.
+        processes: that share this work.
+        file: where the drawings are from, for errors.
+
+    Raises:
+        PromptFileError: the pipeline cannot draw one of them; nothing has been drawn then.
+    """
+    for drawing in drawings:
+        with _line(file or folder, drawing.line):
+            pipe.stream(**drawing.arguments())
+    missing = processes.agree(
+        lambda: [one for one in drawings if _record_of(folder / one.name) != one.record(model)]
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    names = []
+    for drawing in processes.share(missing):
+        image = watch(pipe.stream(**drawing.arguments()), drawing.prompt)[0]
+        _save(image, folder / drawing.name, drawing.record(model))
+        names.append(drawing.name)
+    return Drawn(tuple(sorted(processes.gather(names))), len(drawings) - len(missing))
+
+
+def _parse(text: str, defaults: Drawing) -> Drawing:
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"it is no JSON ({error}); write one object on each line.") from error
+    if not isinstance(values, dict) or not isinstance(values.get("prompt"), str):
+        raise ValueError('it is no object with a "prompt"; write for example {"prompt": "sun"}.')
+    for key in values.keys() - set(KEYS):
+        near = difflib.get_close_matches(key, KEYS, n=1) or KEYS
+        raise ValueError(f"it has no {key!r}; write {' or '.join(near)}.")
+    given = {key: value for key, value in values.items() if key not in ("size", "name")}
+    if values.get("size") is not None:
+        given["width"], given["height"] = parse_size(values["size"])
+    drawing = replace(defaults, **given)
+    _check(drawing)
+    return replace(drawing, name=_file_name(values.get("name"), drawing))
+
+
+def _check(drawing: Drawing) -> None:
+    kinds: dict[str, tuple[type, ...]] = {
+        "negative_prompt": (str, type(None)),
+        "seed": (int,),
+        "steps": (int,),
+        "guidance": (int, float),
+    }
+    for item in fields(drawing):
+        value = getattr(drawing, item.name)
+        allowed = kinds.get(item.name)
+        if allowed is not None and (isinstance(value, bool) or not isinstance(value, allowed)):
+            raise ValueError(f"{item.name} is {value!r}; give it as {item.type}.")
+
+
+def _file_name(name: Any, drawing: Drawing) -> str:
+    if name is None:
+        words = "".join(c if c.isalnum() else " " for c in drawing.prompt.lower()).split()
+        return f"{drawing.line:04d}-{'-'.join(words)[:SLUG].rstrip('-')}.png"
+    is_plain = isinstance(name, str) and Path(name).name == name and "\\" not in name
+    if not is_plain or name.startswith("."):
+        raise ValueError(f"{name!r} is no name of a picture; write for example sun or sun.png.")
+    ending = Path(name).suffix
+    if ending and ending != ".png":
+        raise ValueError(f"{name!r} does not end in .png; pictures are PNG files.")
+    return name if ending else f"{name}.png"
+
+
+@contextmanager
+def _line(file: Path, number: int) -> Iterator[None]:
+    """Within, an error is one of this line."""
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise PromptFileError(f"{file}, line {number}: {error}") from error
+
+
+def _record_of(file: Path) -> str | None:
+    """How the picture of a complete file was drawn, where it says so."""
+    from PIL import Image
+
+    try:
+        with Image.open(file) as image:
+            record = image.info.get(RECORD)
+            image.verify()
+    except (OSError, SyntaxError):
+        return None
+    return record if isinstance(record, str) else None
+
+
+def _save(image: Image, file: Path, record: str) -> None:
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    info.add_text(RECORD, record)
+    partial = file.with_name(f".{file.name}.part")
+    image.save(partial, format="PNG", pnginfo=info)
+    os.replace(partial, file)

@@ -1,0 +1,162 @@
+"""Schedulers of models that were trained with a variance for every training step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dpnb.devices import Device
+from dpnb.schedulers import INTERCHANGEABLE, noise
+from dpnb.schedulers.config import SchedulerConfig, check_descending, check_steps
+from dpnb.schedulers.scheduler import Scheduler, Timestep
+from dpnb.schedulers.spacing import Array, spaced
+
+
+class DiffusionScheduler(Scheduler):
+    """A scheduler whose noise is laid on step by step (Ho et al. 2020, arXiv:2006.11239).
+
+    Attributes:
+        alphas_cumprod: the share of signal variance after each training step, `[T]`, on the CPU.
+    """
+
+    config_class: ClassVar[type[SchedulerConfig]] = SchedulerConfig
+    interchangeable: ClassVar[tuple[str, ...]] = INTERCHANGEABLE
+    accepts: ClassVar[frozenset[str]] = frozenset()
+    """What `set_timesteps` takes instead of a number of steps: `"timesteps"`, `"sigmas"`."""
+
+    config: SchedulerConfig
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.betas = self._betas()
+        self.alphas = 1.0 - self.betas
+        self.alphas_cumprod = torch.cumprod(self.alphas, dim=0)
+        self._alpha_bar_table = self.alphas_cumprod.numpy()
+        self._lay_out(np.arange(len(self))[::-1].copy(), None)
+
+    def set_timesteps(
+        self,
+        num_inference_steps: int | None = None,
+        device: Device | None = None,
+        timesteps: Sequence[int] | None = None,
+        sigmas: Sequence[float] | None = None,
+    ) -> None:
+        """Lay out a run, and forget the former one.
+
+        Args:
+            num_inference_steps: the number of steps; exactly one of this, `timesteps` and `sigmas`.
+            device: where `timesteps` will be.
+            timesteps: the descending timesteps to visit, where the class `accepts` them.
+            sigmas: the descending noise levels to visit, the final one included, likewise.
+
+        Raises:
+            ValueError: several of these, none, or values that make no schedule.
+        """
+        count = self._count(num_inference_steps, timesteps, sigmas)
+        as_timesteps = None if timesteps is None else np.array(timesteps)
+        as_sigmas = None if sigmas is None else np.array(sigmas, dtype=np.float32)
+        planned = self._plan(count, as_timesteps, as_sigmas)
+        self.num_inference_steps = len(planned) if as_timesteps is not None else count
+        self._lay_out(planned, device)
+
+    def _plan(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
+        """The timesteps of a run of `count` steps, in the dtype that `timesteps` shall have."""
+        if timesteps is None:
+            config = self.config
+            timesteps = spaced(config.timestep_spacing, count, len(self), config.steps_offset)
+        whole: Array = timesteps.round().astype(np.int64)
+        return whole
+
+    def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """`original_samples` `[batch, ...]` as they stand at `timesteps` `[batch]` or `[]`.
+
+        Ho et al. (2020), arXiv:2006.11239, eq. 4.
+        """
+        alpha, sigma = self._mixture(timesteps, original_samples)
+        return alpha * original_samples + sigma * noise
+
+    def get_velocity(self, sample: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """What a `"v_prediction"` model should say of `sample` under `noise`, both `[batch, ...]`.
+
+        Salimans & Ho (2022), arXiv:2202.00512, appendix D.
+        """
+        alpha, sigma = self._mixture(timesteps, sample)
+        return alpha * noise - sigma * sample
+
+    def foreseen(
+        self, model_output: Tensor, sample: Tensor, timestep: Timestep
+    ) -> tuple[Tensor, Tensor]:
+        """The original and the noise in `sample` that `model_output` says, by `prediction_type`.
+
+        Nothing is clipped.
+
+        Args:
+            model_output: what the model predicts for `sample`, of its shape `[batch, ...]`.
+            sample: original and noise, mixed as `add_noise` does.
+            timestep: an entry of `timesteps`.
+        """
+        value = self._schedule[self.index_for_timestep(timestep)]
+        alpha_bar = float(self._alpha_bar_table[int(value)])
+        mixture = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
+        kind = self.config.prediction_type
+        a, b = noise.original_weights(kind, *mixture)
+        c, d = noise.noise_weights(kind, *mixture)
+        original = noise.combine((a, sample), (b, model_output))
+        return original, noise.combine((c, sample), (d, model_output))
+
+    def _count(
+        self,
+        num_inference_steps: int | None,
+        timesteps: Sequence[int] | None,
+        sigmas: Sequence[float] | None,
+    ) -> int:
+        """The number of steps asked for, with what was asked checked."""
+        name = type(self).__name__
+        asked = {
+            "num_inference_steps": num_inference_steps,
+            "timesteps": timesteps,
+            "sigmas": sigmas,
+        }
+        given = [key for key, value in asked.items() if value is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"set_timesteps was given {' and '.join(given) or 'nothing'}; it takes exactly one "
+                "of num_inference_steps, timesteps and sigmas. Leave the others out."
+            )
+        if num_inference_steps is not None:
+            return check_steps(num_inference_steps, len(self))
+        if given[0] not in self.accepts:
+            raise ValueError(
+                f"{name} does not take custom {given[0]}; pass num_inference_steps instead."
+            )
+        if self.config.sigma_spacing and timesteps is not None:
+            raise ValueError(
+                f"{name} cannot take timesteps with use_{self.config.sigma_spacing}_sigmas, which "
+                "chooses them; pass num_inference_steps, or switch it off."
+            )
+        if timesteps is not None:
+            check_descending("timesteps", timesteps, len(self))
+            return len(timesteps)
+        check_descending("sigmas", sigmas or (), float("inf"))
+        return len(sigmas or ()) - 1
+
+    def _mixture(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Signal and noise amplitudes at `timesteps`, shaped and placed to multiply `like`."""
+        table = torch.from_numpy(self._alpha_bar_table)
+        alpha_bars = table.to(timesteps.device)[timesteps.long()]
+        alpha_bars = alpha_bars.to(like.device).view(-1, *[1] * (like.ndim - 1))
+        return alpha_bars.sqrt().to(like.dtype), (1 - alpha_bars).sqrt().to(like.dtype)
+
+    def _betas(self) -> Tensor:
+        config = self.config
+        if config.trained_betas is not None:
+            betas = torch.tensor(config.trained_betas, dtype=torch.float32)
+        else:
+            betas = noise.betas(config.beta_schedule, config.beta_start, config.beta_end, len(self))
+        is_rescaled = config.get("rescale_betas_zero_snr", False)
+        return noise.rescale_zero_terminal_snr(betas) if is_rescaled else betas

@@ -1,0 +1,222 @@
+"""Euler's method along a straight flow from noise to the sample."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dpnb.devices import Device
+from dpnb.generators import Generators
+from dpnb.schedulers import noise, spacing
+from dpnb.schedulers.config import ScheduleConfig, check_choice, check_descending, check_steps
+from dpnb.schedulers.scheduler import Scheduler, SchedulerOutput, Timestep
+from dpnb.schedulers.spacing import Array
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FlowMatchEulerDiscreteConfig(ScheduleConfig):
+    """Settings of `FlowMatchEulerDiscreteScheduler`.
+
+    `shift` moves steps towards the noise; with `use_dynamic_shifting` a run brings its own, `mu`,
+    which `base_shift` at `base_image_seq_len` tokens and `max_shift` at `max_image_seq_len` make
+    linear in the number of tokens. `shift_terminal` stretches the schedule so that it ends there,
+    and `invert_sigmas` lets it rise instead of fall.
+    """
+
+    shift: float = 1.0
+    use_dynamic_shifting: bool = False
+    base_shift: float | None = 0.5
+    max_shift: float | None = 1.15
+    base_image_seq_len: int = 256
+    max_image_seq_len: int = 4096
+    invert_sigmas: bool = False
+    shift_terminal: float | None = None
+    use_karras_sigmas: bool | None = False
+    use_exponential_sigmas: bool | None = False
+    use_beta_sigmas: bool | None = False
+    time_shift_type: Literal["exponential", "linear"] = "exponential"
+    stochastic_sampling: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("time_shift_type", self.time_shift_type, ("exponential", "linear"))
+
+    def mu_for(self, tokens: int) -> float:
+        """The shift of a picture of so many tokens, where shifting is dynamic."""
+        low = 0.5 if self.base_shift is None else self.base_shift
+        high = 1.15 if self.max_shift is None else self.max_shift
+        slope = (high - low) / (self.max_image_seq_len - self.base_image_seq_len)
+        return tokens * slope + (low - slope * self.base_image_seq_len)
+
+
+class FlowMatchEulerDiscreteScheduler(Scheduler):
+    """Euler steps along the flow of Esser et al. (2024), arXiv:2403.03206, sections 2 and 3.
+
+    A noisy sample is `(1 - sigma) · original + sigma · noise`, and the model predicts
+    `noise - original`. A timestep is the noise level in training steps: `sigma · T`.
+
+    Attributes:
+        sigmas: the noise levels of the run and the one it ends at, `[n + 1]`, on the CPU.
+        sigma_min: the least noise level of training.
+        sigma_max: the highest.
+    """
+
+    config_class: ClassVar[type[ScheduleConfig]] = FlowMatchEulerDiscreteConfig
+    config: FlowMatchEulerDiscreteConfig
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._shift = self.config.shift
+        count = len(self)
+        levels = np.linspace(1, count, count, dtype=np.float32)[::-1] / count
+        if not self.config.use_dynamic_shifting:
+            levels = _shifted(levels, self._shift)
+        self.sigma_max, self.sigma_min = float(levels[0]), float(levels[-1])
+        self._keep(np.append(levels, np.float32(0)))
+        self._lay_out(levels * np.float32(count), None)
+
+    @property
+    def shift(self) -> float:
+        """How far steps move towards the noise, where shifting is not dynamic."""
+        return self._shift
+
+    def set_shift(self, shift: float) -> None:
+        """Use another shift from the next `set_timesteps` on."""
+        self._shift = shift
+
+    def set_timesteps(
+        self,
+        num_inference_steps: int | None = None,
+        device: Device | None = None,
+        sigmas: Sequence[float] | None = None,
+        mu: float | None = None,
+        timesteps: Sequence[float] | None = None,
+    ) -> None:
+        """Lay out a run, and forget the former one.
+
+        Args:
+            num_inference_steps: the number of steps; at least one of this, `sigmas` and
+                `timesteps`.
+            device: where `timesteps` will be.
+            sigmas: the descending noise levels to visit, before they are shifted; the final 0 is
+                not among them.
+            mu: the shift of this run, where shifting is dynamic.
+            timesteps: what the model is told at each step, in training steps.
+
+        Raises:
+            ValueError: none of these, lengths that differ, or values that make no schedule.
+        """
+        config = self.config
+        if config.use_dynamic_shifting and mu is None:
+            raise ValueError(
+                "use_dynamic_shifting needs the shift of each run; pass mu, for example "
+                "scheduler.config.mu_for(tokens)."
+            )
+        count = self._count(num_inference_steps, sigmas, timesteps)
+        levels = self._levels(count, sigmas, timesteps)
+        levels = _shifted(levels, self._shift if mu is None else self._shift_of(mu))
+        if config.shift_terminal:
+            levels = 1 - (1 - levels) * ((1 - config.shift_terminal) / (1 - levels[-1]))
+        if config.sigma_spacing is not None:
+            ends = float(levels[-1]), float(levels[0])
+            levels = spacing.respaced(config.sigma_spacing, count, *ends)
+        levels = levels.astype(np.float32)
+        told = levels * np.float32(len(self))
+        if timesteps is not None:
+            told = np.array(timesteps, dtype=np.float32)
+        if config.invert_sigmas:
+            levels = np.float32(1) - levels
+            told = levels * np.float32(len(self))
+        self.num_inference_steps = count
+        self._keep(np.append(levels, np.float32(config.invert_sigmas)))
+        self._lay_out(told, device)
+
+    def step(
+        self,
+        model_output: Tensor,
+        timestep: Timestep,
+        sample: Tensor,
+        *,
+        generator: Generators = None,
+        return_dict: bool = True,
+    ) -> SchedulerOutput:
+        """Go straight on to the next noise level, in float32; see `Scheduler.step`.
+
+        With `stochastic_sampling` fresh noise is laid on the original that is foreseen.
+        """
+        index = self._current_index(timestep)
+        sigma, following = self._levels_of_run[index : index + 2]
+        sample = noise.at_least_float32(sample)
+        if self.config.stochastic_sampling:
+            original = noise.combine((1.0, sample), (-float(sigma), model_output))
+            fresh = noise.randn_like(sample, generator)
+            stepped = noise.combine((1 - float(following), original), (float(following), fresh))
+        else:
+            stepped = torch.add(sample, model_output, alpha=float(following - sigma))
+        self._step_index = index + 1
+        return SchedulerOutput(stepped.to(model_output.dtype))
+
+    def scale_noise(self, sample: Tensor, timestep: Tensor, noise: Tensor) -> Tensor:
+        """`sample` `[batch, ...]` as it stands at `timestep` `[batch]` under `noise`."""
+        indices = self._indices(timestep)
+        sigmas = torch.from_numpy(self._levels_of_run)[indices].to(sample.device, sample.dtype)
+        sigmas = sigmas.view(-1, *[1] * (sample.ndim - 1))
+        return sigmas * noise + (1.0 - sigmas) * sample
+
+    def _keep(self, levels: Array) -> None:
+        self._levels_of_run = levels
+        self.sigmas = torch.from_numpy(levels)
+
+    def _shift_of(self, mu: float) -> float:
+        if not self.config.use_dynamic_shifting:
+            return self._shift
+        return math.exp(mu) if self.config.time_shift_type == "exponential" else mu
+
+    def _levels(
+        self, count: int, sigmas: Sequence[float] | None, timesteps: Sequence[float] | None
+    ) -> Array:
+        if sigmas is not None:
+            return np.array(sigmas, dtype=np.float32)
+        if timesteps is not None:
+            return np.array(timesteps, dtype=np.float32) / len(self)
+        ends = self.sigma_max * len(self), self.sigma_min * len(self)
+        levels: Array = np.linspace(*ends, count) / len(self)
+        return levels
+
+    def _count(
+        self,
+        num_inference_steps: int | None,
+        sigmas: Sequence[float] | None,
+        timesteps: Sequence[float] | None,
+    ) -> int:
+        """The number of steps asked for, with what was asked checked."""
+        lengths = {
+            name: len(values)
+            for name, values in (("sigmas", sigmas), ("timesteps", timesteps))
+            if values is not None
+        }
+        if num_inference_steps is not None:
+            lengths["num_inference_steps"] = check_steps(num_inference_steps, len(self))
+        if len(set(lengths.values())) != 1:
+            found = ", ".join(f"{name}: {length}" for name, length in lengths.items())
+            raise ValueError(
+                f"set_timesteps was asked for runs of other lengths ({found or 'none at all'}); "
+                "give num_inference_steps, sigmas or timesteps, or several of one length."
+            )
+        if sigmas is not None:
+            check_descending("sigmas", sigmas, math.inf)
+        if timesteps is not None:
+            check_descending("timesteps", timesteps, math.inf)
+        return lengths.popitem()[1]
+
+
+def _shifted(levels: Array, shift: float) -> Array:
+    """arXiv:2403.03206, eq. 23."""
+    moved: Array = shift * levels / (1 + (shift - 1) * levels)
+    return moved

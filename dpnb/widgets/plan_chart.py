@@ -1,0 +1,128 @@
+"""Plans as a picture: memory against time, and the budget."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from dpnb.planning.names import label
+from dpnb.planning.table import PlanRow, PlanTable
+from dpnb.strategies.strategy import Plan
+from dpnb.units import format_bytes, format_seconds
+from dpnb.widgets.charts import Scale, ticks
+from dpnb.widgets.svg import BLUE, LINE, RED, line, rect, svg, text
+
+WIDTH, HEIGHT = 860, 230
+LEFT, RIGHT, TOP, BOTTOM = 74, 20, 30, 44
+WORD = 7.2
+"""Pixels that a letter takes, at the most."""
+
+
+def plan_chart(table: PlanTable, active: Plan) -> str:
+    """Every plan as a point: filled where it fits, with the front of those that none beats.
+
+    Args:
+        table: the plans, within the budget that is drawn.
+        active: what is switched on; its point has a ring.
+
+    Returns:
+        An SVG element, whose label says the numbers.
+    """
+    peaks = [row.peak for row in table]
+    low, high = _around(min(peaks), max(peaks))
+    slow = max(row.seconds_per_picture for row in table)
+    x = Scale(low, high, LEFT, WIDTH - RIGHT)
+    y = Scale(0, 1.12 * slow, HEIGHT - BOTTOM, TOP)
+    parts = [
+        *_axes(x, y, low, high, slow),
+        *_budget(table, x),
+        *_front(table.front, x, y),
+        *(point for row in reversed(table.rows) for point in _point(row, table, active, x, y)),
+    ]
+    return svg(WIDTH, HEIGHT, plans_in_words(table), parts)
+
+
+def plans_in_words(table: PlanTable) -> str:
+    """What the chart shows, in a sentence for those who do not see it."""
+    count = len(table.fitting)
+    head = f"Predicted: {count} of {len(table)} plans fit in {format_bytes(table.budget)}"
+    if not table.fitting:
+        return f"{head}; the least needs {format_bytes(table.least.peak)}."
+    best = table.best()
+    return (
+        f"{head}; the fastest of them is {label(best.plan)}, with a peak of "
+        f"{format_bytes(best.peak)} and {format_seconds(best.seconds_per_picture)} per picture."
+    )
+
+
+def _around(low: float, high: float) -> tuple[float, float]:
+    """A stretch with room on either side; from zero unless that would press the points flat."""
+    spread = max(high - low, 0.05 * high)
+    return (0.0 if low < 1.5 * spread else low - 0.2 * spread), high + 0.12 * spread
+
+
+def _axes(x: Scale, y: Scale, low: float, high: float, slow: float) -> Iterator[str]:
+    bottom = HEIGHT - BOTTOM
+    yield text(LEFT, 14, "seconds per picture, predicted", "soft")
+    yield text(WIDTH - RIGHT, HEIGHT - 6, "peak memory, predicted", "soft", "end")
+    for seconds in _round_seconds(slow):
+        at = y(seconds)
+        yield line(LEFT, at, WIDTH - RIGHT, at, LINE)
+        yield text(LEFT - 6, at + 4, format_seconds(seconds) if seconds else "0", "soft", "end")
+    for value in ticks(low, high, most=6):
+        yield line(x(value), bottom, x(value), bottom + 4, LINE)
+        yield text(x(value), bottom + 17, format_bytes(round(value)), "soft", "middle")
+
+
+def _round_seconds(slow: float) -> list[float]:
+    """Up to four round numbers from zero on."""
+    power = 10.0 ** math.floor(math.log10(slow))
+    step = next(f * power for f in (0.2, 0.25, 0.5, 1, 2, 2.5, 5) if slow <= 4 * f * power)
+    return [step * place for place in range(int(slow / step * 1.1) + 1)]
+
+
+def _budget(table: PlanTable, x: Scale) -> Iterator[str]:
+    """What does not fit is shaded; the line has its name on the side where there is room."""
+    at = min(max(x(table.budget), LEFT), WIDTH - RIGHT)
+    bottom = HEIGHT - BOTTOM
+    yield rect(at, TOP, WIDTH - RIGHT - at, bottom - TOP, RED, 'opacity=".07"')
+    yield line(at, TOP - 6, at, bottom, RED, "6 3")
+    words = f"budget {format_bytes(table.budget)}"
+    is_right = at + WORD * len(words) < WIDTH - RIGHT
+    yield text(at + (7 if is_right else -7), TOP + 4, words, "", "start" if is_right else "end")
+
+
+def _front(front: Sequence[PlanRow], x: Scale, y: Scale) -> Iterator[str]:
+    corners: list[str] = []
+    for row in front:
+        across, up = x(row.peak), y(row.seconds_per_picture)
+        if corners:
+            corners.append(f"{across},{corners[-1].partition(',')[2]}")
+        corners.append(f"{across},{up}")
+    yield f'<polyline points="{" ".join(corners)}" fill="none" stroke="{BLUE}" opacity=".6"/>'
+
+
+def _point(row: PlanRow, table: PlanTable, active: Plan, x: Scale, y: Scale) -> Iterator[str]:
+    across, up = x(row.peak), y(row.seconds_per_picture)
+    fits = table.fits(row)
+    is_best = fits and row is table.rows[0]
+    fill = BLUE if fits else "var(--dpnb-card, #ffffff)"
+    edge = BLUE if fits else "var(--dpnb-soft, #57606a)"
+    tip = (
+        f"{label(row.plan)}: {format_bytes(row.peak)}, "
+        f"{format_seconds(row.seconds_per_picture)} per picture"
+    )
+    circle = (
+        f'<circle cx="{across}" cy="{up}" r="{7 if is_best else 4.5}" fill="{fill}" '
+        f'stroke="{edge}" stroke-width="1.5"/>'
+    )
+    ring = (
+        f'<circle cx="{across}" cy="{up}" r="11" fill="none" stroke="{BLUE}" stroke-width="2"/>'
+        if row.plan == active
+        else ""
+    )
+    yield f"<g><title>{_escaped(tip)}</title>{circle}{ring}</g>"
+
+
+def _escaped(words: str) -> str:
+    return words.replace("&", "&amp;").replace("<", "&lt;")

@@ -1,0 +1,315 @@
+"""Which plans fit a budget, what they are predicted to cost, and a button that sets one."""
+
+from __future__ import annotations
+
+import html
+from functools import partial
+from typing import Any
+
+import ipywidgets as w
+
+from dpnb.pipelines.text_to_image import TextToImagePipeline
+from dpnb.planning.cards import CARDS
+from dpnb.planning.names import label
+from dpnb.planning.table import PlanRow, PlanTable
+from dpnb.planning.workload import Workload
+from dpnb.units import format_bytes, format_seconds
+from dpnb.widgets.panel import Panel, close_all, heading, said, status
+from dpnb.widgets.plan_chart import plan_chart, plans_in_words
+from dpnb.widgets.planning import Planning, step_of
+from dpnb.widgets.run_panel import RunPanel
+from dpnb.widgets.state import EXAMPLE, FinishedRun, Request
+
+MEBIBYTE, GIBIBYTE = 1 << 20, 1 << 30
+LABEL = {"description_width": "5.5em"}
+
+HERE = "this one"
+
+LINK = "simulated:8GiB/s"
+"""To which offloading is shown on a machine without an accelerator."""
+
+EMPTY = (
+    '<div class="dpnb-empty">Press <b>What fits?</b> to see which switches fit into a budget of '
+    "memory and what each is predicted to cost, before anything is drawn.</div>"
+)
+
+
+class PlannerPanel(Panel):
+    """Plans within a budget.
+
+    Args:
+        pipe: the pipeline.
+        request: whose size, steps and count are planned for at first.
+    """
+
+    def __init__(self, pipe: TextToImagePipeline, request: Request = EXAMPLE) -> None:
+        super().__init__(pipe)
+        self.planning = Planning(self.session)
+        self._endings.callback(self._forget_rows)
+        self._endings.callback(self.planning.close)
+        self.rows: list[PlannerRow] = []
+        self._drawn: PlanTable | None = None
+        self._build(request)
+        self._bind()
+        self.show()
+
+    def plan(self) -> Planning:
+        """Begin to plan for what the fields say; wait with the `wait` of what is returned."""
+        self.planning.start(self.workload, self.device.value)
+        return self.planning
+
+    @property
+    def workload(self) -> Workload:
+        """What is planned for."""
+        return Workload(
+            height=self.height.value,
+            width=self.width.value,
+            batch=self.count.value,
+            steps=self.steps.value,
+        )
+
+    @property
+    def table(self) -> PlanTable | None:
+        """The plans, within the budget that is shown; `None` before there are any."""
+        state = self.planning.state
+        return None if state.table is None else state.table.within(state.budget)
+
+    def follow(self, run: RunPanel) -> None:
+        """Plan for what another panel draws: its fields are those of both from now on."""
+        for name in ("width", "height", "count", "steps"):
+            field = getattr(self, name)
+            link = w.link((getattr(run, name), "value"), (field, "value"))
+            self._endings.callback(link.unlink)
+            field.layout.display = "none"
+
+    def show(self) -> None:
+        """Bring everything to the plans and to what is on."""
+        with self.session.lock:
+            state, table = self.planning.state, self.table
+            self.ask.disabled = state.is_busy
+            self.message.value = self._said(table)
+            for part in (self.dial, self.list, self.more):
+                part.layout.display = "none" if table is None else None
+            self.empty.layout.display = None if table is None else "none"
+            if table is not None:
+                self._show(table)
+
+    def _said(self, table: PlanTable | None) -> str:
+        state, strategies = self.planning.state, self.session.strategies
+        if state.error:
+            return said(state.error, "error")
+        if strategies.is_refused:
+            return said(strategies.message, "error")
+        if strategies.wanted != strategies.active:
+            return said(f"{label(strategies.wanted)}: {strategies.message}", "wait")
+        if state.is_busy:
+            return said(state.message, "wait")
+        return said("" if table is None else plans_in_words(table))
+
+    def _show(self, table: PlanTable) -> None:
+        if self._drawn is not self.planning.state.table:
+            self._renew(table)
+        active = self.session.strategies.wanted
+        self.chart.value = plan_chart(table, active)
+        self.caption.value = _caption(table)
+        by_plan = {row.plan: row for row in self.rows}
+        measured = self._measured(table)
+        most = max(row.peak for row in table)
+        ordered = [by_plan[row.plan] for row in table]
+        for entry, row in zip(ordered, table, strict=True):
+            entry.show(row, table, most, active == row.plan, measured.get(row.plan))
+        front = {row.plan for row in table.front} | {active}
+        listed = [entry for entry in ordered if self.more.value or entry.plan in front]
+        self.list.children = [entry.widget for entry in listed]
+        self.more.layout.display = "none" if len(front) >= len(ordered) else None
+        self.more.description = (
+            "Only plans that none beats" if self.more.value else f"All {len(ordered)} plans"
+        )
+
+    def _renew(self, table: PlanTable) -> None:
+        """Other plans have been made: other rows, and other limits of the dial."""
+        self._drawn = self.planning.state.table
+        self._forget_rows()
+        self.rows = [PlannerRow(row, self._obstacle(row)) for row in table]
+        for entry in self.rows:
+            entry.use.on_click(partial(self._use, entry))
+        unit, name = _unit(table)
+        step = step_of(table)
+        low, high = table.least.peak // step, -(-max(row.peak for row in table) // step)
+        room = max((high - low) // 8, 1)
+        with self.budget.hold_trait_notifications(), self.slider.hold_trait_notifications():
+            for dial in (self.budget, self.slider):
+                dial.min, dial.max = 0, (high + room) * step / unit
+                dial.min = max(low - room, 0) * step / unit
+                dial.step = step / unit
+                dial.value = self.planning.state.budget / unit
+        self.budget.description = f"Budget ({name})"
+
+    def _forget_rows(self) -> None:
+        """Close all of them, listed or not."""
+        self.list.children = ()
+        for entry in self.rows:
+            close_all(entry.widget)
+        self.rows = []
+
+    def _build(self, request: Request) -> None:
+        height, width = self.session.pipe.default_size()
+        unit = max(self.session.pipe.vae_scale_factor, 8)
+        self.width = _number("Width", request.width or width, unit, 1 << 14, unit)
+        self.height = _number("Height", request.height or height, unit, 1 << 14, unit)
+        self.count = _number("Pictures", request.count, 1, 64)
+        self.steps = _number("Steps", request.steps, 1, 1000)
+        is_cpu = self.session.pipe._execution_device.type == "cpu"
+        beside: list[tuple[str, str | None]] = [(HERE, None)]
+        if is_cpu:
+            beside.append(("this one, offloading over a simulated link", LINK))
+        self.device = w.Dropdown(
+            description="Device",
+            options=[*beside, *((name, name) for name in CARDS)],
+            value=LINK if is_cpu else None,
+            style=LABEL,
+            layout={"width": "auto"},
+        )
+        self.ask = w.Button(description="What fits?", tooltip="Predict memory and time of plans")
+        self.ask.add_class("dpnb-go")
+        self.message, self.empty = status(), w.HTML(EMPTY)
+        self.caption, self.chart, self.list = w.HTML(), w.HTML(), w.VBox()
+        self.list.add_class("dpnb-rows")
+        self.budget = w.BoundedFloatText(
+            description="Budget", style={"description_width": "auto"}, layout={"width": "15em"}
+        )
+        self.slider = w.FloatSlider(
+            readout=False, layout={"flex": "1 1 8em", "width": "auto", "min_width": "6em"}
+        )
+        self.dial = w.HBox([self.budget, self.slider])
+        self.dial.add_class("dpnb-dial")
+        self.more = w.ToggleButton(
+            description="All plans", tooltip="List further plans", layout={"width": "auto"}
+        )
+        fields = w.Box([self.width, self.height, self.count, self.steps, self.device, self.ask])
+        fields.add_class("dpnb-ask")
+        self.fill(
+            [
+                heading("Plans"),
+                *(fields, self.message, self.empty, self.dial),
+                *(self.chart, self.caption, self.list, self.more),
+            ]
+        )
+
+    def _bind(self) -> None:
+        self.ask.on_click(lambda _: self.plan())
+        link = w.link((self.budget, "value"), (self.slider, "value"))
+        self._endings.callback(link.unlink)
+        self.budget.observe(lambda _: self._set_budget(), "value")
+        self.more.observe(lambda _: self.show(), "value")
+        state = self.planning.state
+        self.watch(state, ["table", "budget", "message", "error"], lambda _: self.show())
+        self.watch(self.session.strategies, "revision", lambda _: self.show())
+        self.watch(self.session.runs, "history", lambda _: self.show())
+
+    def _set_budget(self) -> None:
+        table = self.planning.state.table
+        if table is not None and self._drawn is table:
+            self.planning.state.budget = round(self.budget.value * _unit(table)[0])
+
+    def _obstacle(self, row: PlanRow) -> str | None:
+        found = (self.session.obstacle(strategy) for strategy in row.plan)
+        return next((reason for reason in found if reason is not None), None)
+
+    def _use(self, entry: PlannerRow, _: w.Button) -> None:
+        self.session.use(entry.plan)
+
+    def _measured(self, table: PlanTable) -> dict[frozenset[Any], float]:
+        """Seconds per picture of the last runs that have drawn what is planned for."""
+        runs: tuple[FinishedRun, ...] = self.session.runs.history
+        drawn = table.workload
+        found = {}
+        for run in runs:
+            request = run.request
+            if request is None or not run.pictures or run.used != run.plan:
+                continue
+            size = (request.width, request.height, request.count, request.steps)
+            if size == (drawn.width, drawn.height, drawn.batch, drawn.steps):
+                found[run.plan] = run.trace.runs[0].duration / request.count
+        return found
+
+
+class PlannerRow:
+    """One plan.
+
+    Args:
+        row: it and its prediction.
+        obstacle: why it cannot be switched on here; `None` where it can.
+    """
+
+    def __init__(self, row: PlanRow, obstacle: str | None) -> None:
+        self.plan, self._obstacle = row.plan, obstacle
+        self.use = w.Button(description="Use", layout={"width": "auto"})
+        self.use.tooltip = obstacle or f"Switch on exactly this: {label(row.plan)}"
+        self._words = w.HTML()
+        self.widget = w.Box([self._words, self.use])
+        self.widget.add_class("dpnb-row")
+        self.widget.add_class("dpnb-plan")
+
+    @property
+    def words(self) -> str:
+        """What is said of the plan, as HTML."""
+        return str(self._words.value)
+
+    def show(
+        self, row: PlanRow, table: PlanTable, most: int, is_on: bool, measured: float | None
+    ) -> None:
+        """Say what the plan costs, whether it fits, and whether it is on.
+
+        Args:
+            row: the plan.
+            table: with the budget.
+            most: bytes of the largest plan.
+            is_on: whether exactly this is switched on.
+            measured: seconds per picture, where it has drawn.
+        """
+        fits = table.fits(row)
+        is_best = fits and row is table.rows[0]
+        self.use.disabled = is_on or self._obstacle is not None
+        self.use.description = "In use" if is_on else "Use"
+        mark = ("fastest that fits" if is_best else "fits") if fits else "too large"
+        badge = f'<span class="dpnb-badge dpnb-{"exact" if fits else "approximate"}">{mark}</span>'
+        beside = "" if measured is None else f", measured {format_seconds(measured)}"
+        self._words.value = (
+            f'<div class="dpnb-fit{"" if fits else " dpnb-unfit"}">'
+            f"<div><b>{html.escape(label(row.plan))}</b> {badge}</div>"
+            f"{_bar(row, table, most)}"
+            f"<div><b>{format_bytes(row.peak)}</b> at the peak · "
+            f"<b>{format_seconds(row.seconds_per_picture)}</b> per picture{beside} · "
+            f"bound by {row.bound_by}</div></div>"
+        )
+
+
+def _unit(table: PlanTable) -> tuple[int, str]:
+    is_large = table.least.peak >= GIBIBYTE
+    return (GIBIBYTE, "GiB") if is_large else (MEBIBYTE, "MiB")
+
+
+def _bar(row: PlanRow, table: PlanTable, most: int) -> str:
+    """The peaks of the stages against the budget, drawn as one bar."""
+    scale = 100 / max(most, table.budget)
+    stages = ", ".join(f"{name} {format_bytes(peak)}" for name, peak in row.peaks.items())
+    words = html.escape(f"Peak by stage: {stages}.", quote=True)
+    colour = "var(--dpnb-blue)" if table.fits(row) else "var(--dpnb-soft)"
+    return (
+        f'<div class="dpnb-peak" role="img" aria-label="{words}" title="{words}">'
+        f'<div style="width:{scale * row.peak:.1f}%;background:{colour}"></div>'
+        f'<i style="left:{scale * table.budget:.1f}%"></i></div>'
+    )
+
+
+def _caption(table: PlanTable) -> str:
+    text = f"{table.workload.describe()}, on {table.device.name}. All figures are predicted."
+    return f'<div class="dpnb-note" style="margin-left:0">{html.escape(text)}</div>'
+
+
+def _number(name: str, value: int, least: int, most: int, step: int = 1) -> w.BoundedIntText:
+    return w.BoundedIntText(
+        value=value, min=least, max=most, step=step, description=name, style=LABEL,
+        layout={"width": "auto"},
+    )  # fmt: skip

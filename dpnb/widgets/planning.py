@@ -1,0 +1,165 @@
+"""Plans of a pipeline, made on a thread of its own."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from contextvars import copy_context
+from functools import partial
+from typing import Any
+
+from traitlets import Bool, HasTraits, Instance, Int, Unicode
+
+from dpnb.planning.hollow import Hollow
+from dpnb.planning.outline import outline
+from dpnb.planning.planner import Planner, name_of, profile_for
+from dpnb.planning.simulate import Simulation
+from dpnb.planning.table import PlanRow, PlanTable
+from dpnb.planning.workload import Workload
+from dpnb.widgets.session import Session
+
+PAUSE = 0.1
+"""Seconds after which it is seen whether a run is over."""
+
+TELL_EVERY = 0.3
+"""Seconds between two sentences about how far planning is."""
+
+
+STEPS = [1 << shift for shift in range(12, 50, 2)]
+"""Bytes, each a round number of MiB or GiB, or an even part of it."""
+
+
+class PlanState(HasTraits):
+    """The plans, and what becomes of them."""
+
+    table = Instance(PlanTable, allow_none=True)
+    """What was predicted last."""
+
+    budget = Int(0)
+    """Bytes that the device may hold."""
+
+    is_busy = Bool(False)
+    """Whether plans are being made."""
+
+    message = Unicode()
+    """How far that is, in words."""
+
+    error = Unicode()
+    """Why there are no plans; empty otherwise."""
+
+
+class Planning:
+    """Makes plans while nothing is drawn, and tells of them through its state.
+
+    Args:
+        session: whose pipeline is planned for.
+
+    Attributes:
+        state: to be observed; it is written from the thread that plans.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.state = PlanState()
+        self._stop = threading.Event()
+        self._done = threading.Event()
+        self._done.set()
+
+    def start(self, workload: Workload, device: str | None) -> None:
+        """Begin to plan, unless that is going on; returns at once.
+
+        Args:
+            workload: what is drawn.
+            device: as for `dpnb.plan`.
+        """
+        if self.state.is_busy:
+            return
+        with self.state.hold_trait_notifications():
+            self.state.is_busy, self.state.error = True, ""
+            self.state.message = "Waiting for the run to end …"
+        self._done.clear()
+        work = partial(copy_context().run, self._work, workload, device)
+        threading.Thread(target=work, daemon=True).start()
+
+    def wait(self, timeout: float | None = None) -> PlanTable:
+        """Wait for the plans.
+
+        Raises:
+            TimeoutError: they are still being made.
+            ValueError: there are none; the message says why.
+        """
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        while not self._done.wait(PAUSE):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"plans are still being made after {timeout} s; wait on.")
+        if self.state.table is None or self.state.error:
+            raise ValueError(self.state.error or "No plans have been asked for; start first.")
+        return self.state.table
+
+    def close(self) -> None:
+        """Plan no further."""
+        self._stop.set()
+
+    def _work(self, workload: Workload, device: str | None) -> None:
+        table, error = None, ""
+        try:
+            table = self._plan(workload, device)
+        except Exception as failure:
+            error = str(failure) or type(failure).__name__
+        state = self.state
+        with self._session.lock, state.hold_trait_notifications():
+            state.is_busy, state.message, state.error = False, "", error
+            if table is not None:
+                state.budget = budget_to_show(state.budget, table, step_of(table))
+                state.table = table
+        self._done.set()
+
+    def _plan(self, workload: Workload, device: str | None) -> PlanTable | None:
+        hollow = Hollow()
+        pipe = self._session.pipe
+        twin = self._twin(hollow)
+        if twin is None:
+            return None
+        profile = profile_for(device, pipe)
+        planner = Planner(Simulation(twin, hollow, workload, profile), None, approximate=False)
+        rows: list[PlanRow] = []
+        told = 0.0
+        for row in planner.rows():
+            if self._stop.is_set():
+                return None
+            rows.append(row)
+            if time.monotonic() > told + TELL_EVERY:
+                told = time.monotonic()
+                self.state.message = f"{len(rows)} plans so far …"
+        return planner.table(name_of(pipe), rows)
+
+    def _twin(self, hollow: Hollow) -> Any:
+        """The pipeline without weights, made where nothing is drawn; `None` after `close`."""
+        session = self._session
+        while not self._stop.is_set():
+            with session.lock:
+                if not session.is_drawing:
+                    self.state.message = "Planning …"
+                    return outline(session.pipe, hollow)
+            self._stop.wait(PAUSE)
+        return None
+
+
+def step_of(table: PlanTable) -> int:
+    """Bytes between two budgets: a round number, of which a hundred reach the largest plan."""
+    most = max(row.peak for row in table)
+    return next(step for step in STEPS if most <= 100 * step)
+
+
+def budget_to_show(former: int, table: PlanTable, step: int) -> int:
+    """A budget among the plans: the former one, or the device's where that decides anything.
+
+    Args:
+        former: bytes; 0 where there is none.
+        table: the plans.
+        step: of which it is a multiple.
+    """
+    least, most = table.least.peak, max(row.peak for row in table)
+    wanted = min(max(former or table.budget, least), most)
+    return -(-wanted // step) * step

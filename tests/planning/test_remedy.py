@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pytest
+
+import dpnb
+from dpnb.planning.remedy import first_that_fits, rehearsal
+from dpnb.planning.table import PlanTable
+from dpnb.strategies.strategy import Strategy
+
+LINK = "simulated:64GiB/s"
+WORKLOAD = dpnb.Workload(height=128, width=128, steps=2)
+CANDIDATES: tuple[Strategy, ...] = (
+    dpnb.VaeTiling(),
+    dpnb.ModelOffload(LINK),
+    dpnb.SequentialOffload(device=LINK),
+)
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Any:
+    return dpnb.DiffusionPipeline.from_pretrained("dpnb/emoji-64")
+
+
+@pytest.fixture
+def pipe(loaded: Any) -> Iterator[Any]:
+    yield loaded
+    loaded.strategies.use([])
+
+
+@pytest.fixture(scope="module")
+def table(loaded: Any) -> PlanTable:
+    return dpnb.plan(loaded, workload=WORKLOAD, device=LINK)
+
+
+def found(pipe: Any, limit: int, candidates: Sequence[Strategy]) -> Strategy | None:
+    simulation = rehearsal(pipe, WORKLOAD)
+    return first_that_fits(simulation, pipe.strategies.active, limit, candidates)
+
+
+def peak(table: PlanTable, *plan: Strategy) -> int:
+    return next(row.peak for row in table if row.plan == frozenset(plan))
+
+
+def test_the_first_that_fits_is_found(pipe: Any, table: PlanTable) -> None:
+    alone = [peak(table, candidate) for candidate in CANDIDATES]
+    assert alone == sorted(alone, reverse=True)
+    assert alone[0] < peak(table)
+    for candidate, needed in zip(CANDIDATES, alone, strict=True):
+        assert found(pipe, needed, CANDIDATES) == candidate
+
+
+def test_where_none_fits_it_is_the_one_that_needs_least(pipe: Any) -> None:
+    assert found(pipe, 1000, CANDIDATES[::-1]) == CANDIDATES[-1]
+    assert found(pipe, 1000, ()) is None
+
+
+def test_it_is_tried_beside_what_is_on(pipe: Any, table: PlanTable) -> None:
+    pipe.strategies.enable(dpnb.VaeTiling())
+    both = peak(table, dpnb.VaeTiling(), CANDIDATES[2])
+    assert found(pipe, both, CANDIDATES[1:]) == CANDIDATES[2]
+    assert pipe.strategies.active == {dpnb.VaeTiling()}

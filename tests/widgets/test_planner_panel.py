@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import ipywidgets as w
+import pytest
+
+from dpnb.planning.planner import plan
+from dpnb.planning.table import PlanTable
+from dpnb.strategies.placement import ModelOffload, SequentialOffload
+from dpnb.strategies.vae import VaeTiling
+from dpnb.widgets.planner_panel import HERE, LINK, PlannerPanel
+from dpnb.widgets.planning import budget_to_show
+from dpnb.widgets.state import Request
+from dpnb.widgets.strategy_panel import StrategyPanel
+from tests.widgets.conftest import TIMEOUT, Gate, is_shown
+
+REQUEST = Request("a red apple", steps=2, width=32, height=32)
+
+
+@pytest.fixture(scope="module")
+def table(tiny: Any) -> PlanTable:
+    return plan(tiny, height=32, width=32, steps=2, device=LINK)
+
+
+@pytest.fixture
+def panel(pipe: Any) -> Iterator[PlannerPanel]:
+    panel = PlannerPanel(pipe, REQUEST)
+    yield panel
+    panel.close()
+
+
+@pytest.fixture
+def shown(panel: PlannerPanel, table: PlanTable) -> PlannerPanel:
+    """The panel with plans, the budget of which is that of the largest."""
+    with panel.planning.state.hold_trait_notifications():
+        panel.planning.state.budget = max(row.peak for row in table)
+        panel.planning.state.table = table
+    return panel
+
+
+def listed(panel: PlannerPanel) -> list[Any]:
+    """The rows that are shown, in order."""
+    by_widget = {entry.widget: entry for entry in panel.rows}
+    return [by_widget[widget] for widget in panel.list.children]
+
+
+def test_nothing_is_planned_before_it_is_asked_for(panel: PlannerPanel) -> None:
+    assert panel.table is None
+    assert is_shown(panel.empty)
+    assert not is_shown(panel.dial)
+    with pytest.raises(ValueError, match="No plans have been asked for"):
+        panel.planning.wait()
+
+
+def test_a_click_makes_plans_in_the_background(panel: PlannerPanel, table: PlanTable) -> None:
+    panel.ask.click()
+    assert panel.ask.disabled
+    found = panel.planning.wait(TIMEOUT)
+    assert not panel.ask.disabled
+    assert {row.plan for row in found} == {row.plan for row in table}
+    assert found.workload == table.workload
+    assert "plans fit in" in panel.message.value
+    assert "<svg" in panel.chart.value
+    assert is_shown(panel.dial)
+    assert not is_shown(panel.empty)
+    assert len(panel.rows) == len(found)
+
+
+def test_the_budget_says_what_fits(shown: PlannerPanel, table: PlanTable) -> None:
+    assert "fastest that fits" in listed(shown)[0].words
+    assert all("too large" not in entry.words for entry in shown.rows)
+    small = table.within(table.least.peak + 1024)
+    shown.slider.value = small.budget / (1 << 20)
+    assert shown.planning.state.budget == small.budget
+    assert shown.budget.value == shown.slider.value
+    assert listed(shown)[0].plan == small.best().plan
+    words = [entry.words for entry in listed(shown)]
+    assert sum("fastest that fits" in text for text in words) == 1
+    assert any("too large" in text for text in words)
+    assert f"{len(small.fitting)} of {len(table)} plans fit" in shown.message.value
+
+
+def test_first_those_that_none_beats_then_all(shown: PlannerPanel, table: PlanTable) -> None:
+    front: set[Any] = {row.plan for row in table.front} | {frozenset()}
+    assert {entry.plan for entry in listed(shown)} == front
+    shown.more.value = True
+    assert [entry.plan for entry in listed(shown)] == [row.plan for row in shown.table or ()]
+
+
+def test_a_click_switches_a_plan_on_and_all_panels_follow(shown: PlannerPanel, pipe: Any) -> None:
+    switches = StrategyPanel(pipe)
+    shown.more.value = True
+    chosen = next(e for e in shown.rows if len(e.plan) > 1 and VaeTiling() in e.plan)
+    chosen.use.click()
+    assert pipe.strategies.active == chosen.plan
+    assert switches.rows[VaeTiling].switch.value
+    assert (chosen.use.description, chosen.use.disabled) == ("In use", True)
+    switches.rows[VaeTiling].switch.value = False
+    assert (chosen.use.description, chosen.use.disabled) == ("Use", False)
+    switches.close()
+
+
+def test_a_plan_that_was_set_during_a_run_lands_between_two_steps(
+    shown: PlannerPanel, pipe: Any, gate: Gate
+) -> None:
+    job = shown.session.start(replace(REQUEST, steps=3))
+    gate.reached()
+    gate.open()
+    gate.reached()
+    chosen = next(e for e in shown.rows if e.plan == {VaeTiling()})
+    chosen.use.click()
+    assert "VAE tiling: takes effect" in shown.message.value
+    gate.open(1000)
+    job.wait(TIMEOUT)
+    assert pipe.strategies.active == {VaeTiling()}
+    assert "plans fit in" in shown.message.value
+
+
+def test_planning_waits_for_the_end_of_a_run(panel: PlannerPanel, gate: Gate) -> None:
+    panel.device.value = None
+    job = panel.session.start(replace(REQUEST, steps=3))
+    gate.reached(1)
+    planning = panel.plan()
+    assert "Waiting for the run to end" in panel.message.value
+    with pytest.raises(TimeoutError):
+        planning.wait(0.2)
+    gate.open(1000)
+    job.wait(TIMEOUT)
+    assert planning.wait(TIMEOUT).rows
+
+
+def test_a_mistake_is_shown_and_the_former_plans_stay(
+    shown: PlannerPanel, table: PlanTable
+) -> None:
+    shown.width.value = 33
+    shown.plan()
+    with pytest.raises(ValueError, match="width is 33"):
+        shown.planning.wait(TIMEOUT)
+    assert 'role="alert"' in shown.message.value
+    assert "width is 33" in shown.message.value
+    assert shown.planning.state.table is table
+
+
+def test_plans_for_another_card_say_why_they_cannot_be_set_here(
+    panel: PlannerPanel, table: PlanTable
+) -> None:
+    offloaded = replace(table.rows[0], plan=frozenset({ModelOffload("cuda")}))
+    resident = next(row for row in table if not row.plan)
+    panel.planning.state.table = replace(table, rows=(offloaded, resident))
+    by_plan = {entry.plan: entry for entry in panel.rows}
+    entry = by_plan[offloaded.plan]
+    assert entry.use.disabled
+    assert entry.use.tooltip == panel.session.obstacle(ModelOffload("cuda"))
+    assert by_plan[frozenset()].use.description == "In use"
+
+
+def test_what_was_measured_is_beside_what_was_predicted(shown: PlannerPanel) -> None:
+    assert "measured" not in listed(shown)[0].words
+    shown.session.start(REQUEST).wait(TIMEOUT)
+    entry = next(entry for entry in shown.rows if not entry.plan)
+    assert ", measured" in entry.words
+
+
+def test_offloading_over_a_simulated_link_is_offered_without_an_accelerator(
+    panel: PlannerPanel,
+) -> None:
+    assert panel.device.options[0] == (HERE, None)
+    assert panel.device.value == LINK
+
+
+def test_every_control_has_a_name(shown: PlannerPanel) -> None:
+    def inside(widget: Any) -> Iterator[Any]:
+        yield widget
+        for child in getattr(widget, "children", ()):
+            yield from inside(child)
+
+    kinds = (w.Button, w.ToggleButton, w.Dropdown, w.BoundedIntText, w.BoundedFloatText)
+    controls = [widget for widget in inside(shown) if isinstance(widget, kinds)]
+    assert len(controls) > 8
+    assert all(widget.description.strip() for widget in controls)
+    for entry in shown.rows:
+        assert 'role="img" aria-label="Peak by stage: text ' in entry.words
+    assert 'aria-label="Predicted: ' in shown.chart.value
+
+
+def test_closing_leaves_nothing_behind(pipe: Any, table: PlanTable) -> None:
+    before = len(w.widget._instances)
+    panel = PlannerPanel(pipe, REQUEST)
+    panel.planning.state.table = table
+    panel.plan()
+    panel.close()
+    panel.planning.wait(TIMEOUT)
+    assert len(w.widget._instances) == before
+    assert pipe.strategies.active == frozenset()
+
+
+def test_a_budget_is_round_and_within_what_there_is(table: PlanTable) -> None:
+    most, least = max(row.peak for row in table), table.least.peak
+    assert budget_to_show(0, table, 1000) == -(-most // 1000) * 1000
+    assert budget_to_show(1, table, 1000) == -(-least // 1000) * 1000
+    assert budget_to_show(least + 5000, table, 1) == least + 5000
+
+
+def test_streaming_is_among_the_plans(shown: PlannerPanel) -> None:
+    assert any(type(s) is SequentialOffload for entry in shown.rows for s in entry.plan)

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from typing import Any
+
+import dpnb
+from dpnb.metering.trace import Trace
+from dpnb.strategies.strategy import Strategy
+from dpnb.widgets.remedy import fitting
+from dpnb.widgets.session import Session
+from dpnb.widgets.state import Request
+from tests.widgets.conftest import TIMEOUT
+
+BIG = Request("a red apple", steps=2, height=96, width=96)
+
+
+def on_a_machine_with(limit: int | None, trace: Trace) -> Trace:
+    """The same run, where there is only so much memory for it."""
+    values: Any = trace.to_json()
+    for step in values["runs"][0]["steps"]:
+        step["reading"] |= {"limit": None if limit is None else limit + 1000, "others": 1000}
+    return Trace.from_json(values)
+
+
+def peak(session: Session, *plan: Strategy) -> int:
+    workload = dpnb.Workload(height=96, width=96, steps=2)
+    return next(
+        row.peak for row in dpnb.plan(session.pipe, workload=workload) if row.plan == {*plan}
+    )
+
+
+def test_the_switch_that_is_named_would_have_been_enough(session: Session) -> None:
+    session.start(BIG).wait(TIMEOUT)
+    trace = session.runs.history[-1].trace
+    cheap = dpnb.VaeTiling()
+    enough = peak(session, cheap)
+    assert enough < peak(session)
+    assert fitting(session, BIG, on_a_machine_with(enough, trace)) == cheap
+    dear = fitting(session, BIG, on_a_machine_with(enough - 1, trace))
+    assert dear is not None
+    assert dear != cheap
+    assert fitting(session, BIG, on_a_machine_with(None, trace)) is None
+
+
+def test_weights_that_are_placed_elsewhere_are_not_brought_back_for_it(session: Session) -> None:
+    session.start(BIG).wait(TIMEOUT)
+    trace = session.runs.history[-1].trace
+    session.enable(dpnb.ModelOffload("simulated:64GiB/s"))
+    assert fitting(session, BIG, on_a_machine_with(1 << 30, trace)) is None
