@@ -107,6 +107,8 @@ class ImageToImage(TextToImagePipeline):
                 f"image has {image.channels} channels; a picture has 3, and latents have "
                 f"{self.vae.config.latent_channels}."
             )
+        if not self.holds_latents(image):
+            image.check_levels()
         return replace(arguments, image=image)
 
     def holds_latents(self, pictures: Pictures) -> bool:

@@ -98,6 +98,7 @@ class Inpainting(ImageToImage):
                 f"{type(self).__name__} draws where a mask is white; give mask_image=, {FORMS}."
             )
         mask = Pictures.parse("mask_image", arguments.mask_image, is_mask=True)
+        mask.check_levels()
         self._check_shapes(arguments.image, mask)
         self._check_network(arguments)
         return replace(arguments, mask_image=mask)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Fit: TypeAlias = "Callable[[Image], Image]"
 
+LARGEST = 2.0
+"""A number beyond it is none of a picture's, which are in [0, 1] or [-1, 1] and may overshoot."""
+
 FORMS = "a PIL picture, an array, a tensor, or a list of one of these"
 
 
@@ -121,6 +124,26 @@ class Pictures:
                 "or as many as are drawn."
             )
 
+    def check_levels(self) -> None:
+        """Refuse a tensor whose numbers are levels of another kind.
+
+        Raises:
+            ValueError: they are.
+        """
+        if isinstance(self.content, Tensor) and self.content.numel():
+            most = float(self._numbers(self.content).abs().max())
+            if most > LARGEST:
+                raise ValueError(
+                    f"{self.name} holds numbers up to {most:g}; they must be in [0, 1], or whole "
+                    "numbers of 8 bits: divide them by 255, or use dtype uint8."
+                )
+
+    @staticmethod
+    def _numbers(content: Tensor) -> Tensor:
+        if content.dtype == torch.uint8:
+            return content.float() / 255.0
+        return content if content.is_floating_point() else content.float()
+
     def image(self, height: int, width: int, fit: Fit | None = None) -> Tensor:
         """Pictures in [-1, 1], `[pictures, 3, height, width]`; those in [0, 1] are mapped to it.
 
@@ -153,9 +176,7 @@ class Pictures:
             size: height and width; of a tensor the nearest numbers are taken.
         """
         if isinstance(self.content, Tensor):
-            is_whole = self.content.dtype == torch.uint8
-            numbers = self.content.float() / 255.0 if is_whole else self.content
-            return F.interpolate(numbers, size=size)
+            return F.interpolate(self._numbers(self.content), size=size)
         fitted = (
             fit(one).convert("L") if mode == "L" else fit(one.convert(mode)) for one in self.content
         )

@@ -170,6 +170,10 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
         {"image": [torch.zeros(3, 16, 16), torch.zeros(3, 16, 24)]},
         "image holds pictures of different shapes",
     ),
+    (
+        {"image": np.full((16, 24, 3), 255.0)},
+        r"image holds numbers up to 255; they must be in \[0, 1\], or whole numbers of 8 bits",
+    ),
     ({"image": picture(0, 1, 8)}, "image is 8 x 1 pixels; give one of at least 2 x 2"),
     (
         {"image": [picture(), picture()]},
@@ -217,6 +221,17 @@ def test_mistakes_about_a_mask_are_one_sentence(
     given = {"image": picture(), "mask_image": mask(), **STEPS, **arguments}
     with pytest.raises((ValueError, TypeError), match=sentence):
         inpaint.stream("a cat", **given)
+
+
+def test_a_mask_may_be_of_truths(inpaint: Any) -> None:
+    truths = np.asarray(mask()) > 0
+    forms = (mask(), truths, torch.from_numpy(truths), torch.from_numpy(truths).long())
+    size = {"height": HEIGHT, "width": WIDTH, "strength": 0.5}
+    first, *others = (
+        inpaint("a cat", image=picture(), mask_image=form, generator=seeded(), **size, **STEPS)
+        for form in forms
+    )
+    assert all(np.array_equal(first.images, other.images) for other in others)
 
 
 def test_a_black_mask_leaves_nothing_to_cut_out(inpaint: Any) -> None:

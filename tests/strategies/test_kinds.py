@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dpnb.pipelines.steps import Stage
+from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.strategy import Effect, Strategy
 from dpnb.strategies.vae import VaeTiling
@@ -73,3 +74,14 @@ def test_everything_at_once_may_come_between_two_steps(kind: str) -> None:
         if step.stage is Stage.DENOISING:
             pipe.strategies.use([] if step.index else plan)
     assert (torch.from_numpy(step.output.images) - plain).abs().max() <= 1e-5
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("strategy", [ModelOffload("cuda"), SequentialOffload("3MiB", "cuda")])
+@pytest.mark.parametrize("kind", KINDS)
+def test_offloading_on_a_cuda_device_keeps_the_picture(kind: str, strategy: Strategy) -> None:
+    pipe = build(kind).to("cuda")
+    plain, before = draw(pipe, **SETTINGS[kind]), traces(pipe)
+    with pipe.strategies.using(strategy):
+        torch.testing.assert_close(draw(pipe, **SETTINGS[kind]), plain, rtol=0, atol=1e-3)
+    assert traces(pipe) == before
