@@ -18,13 +18,24 @@ if TYPE_CHECKING:
     from dpnb.models.flux import FluxTransformer2DModel
     from dpnb.models.unet import UNet2DConditionModel
     from dpnb.models.unet_2d import UNet2DModel
+    from dpnb.models.vq import VQModel
     from dpnb.pipelines.architectures import random_pipeline
     from dpnb.pipelines.contact_sheet import contact_sheet
     from dpnb.pipelines.flux import FluxPipeline
+    from dpnb.pipelines.latent_diffusion import LDMTextToImagePipeline
     from dpnb.pipelines.pipeline import DiffusionPipeline
     from dpnb.pipelines.recording import record
+    from dpnb.pipelines.sag import StableDiffusionSAGPipeline
     from dpnb.pipelines.stable_diffusion import StableDiffusionPipeline
+    from dpnb.pipelines.stable_diffusion_edit import (
+        StableDiffusionImg2ImgPipeline,
+        StableDiffusionInpaintPipeline,
+    )
     from dpnb.pipelines.stable_diffusion_xl import StableDiffusionXLPipeline
+    from dpnb.pipelines.stable_diffusion_xl_edit import (
+        StableDiffusionXLImg2ImgPipeline,
+        StableDiffusionXLInpaintPipeline,
+    )
     from dpnb.pipelines.steps import Stage, Step
     from dpnb.planning.devices import DeviceProfile
     from dpnb.planning.planner import plan
@@ -70,9 +81,16 @@ _HOMES = {
     "FluxTransformer2DModel": "dpnb.models.flux",
     "UNet2DConditionModel": "dpnb.models.unet",
     "UNet2DModel": "dpnb.models.unet_2d",
+    "VQModel": "dpnb.models.vq",
     "DiffusionPipeline": "dpnb.pipelines.pipeline",
     "FluxPipeline": "dpnb.pipelines.flux",
+    "LDMTextToImagePipeline": "dpnb.pipelines.latent_diffusion",
+    "StableDiffusionImg2ImgPipeline": "dpnb.pipelines.stable_diffusion_edit",
+    "StableDiffusionInpaintPipeline": "dpnb.pipelines.stable_diffusion_edit",
     "StableDiffusionPipeline": "dpnb.pipelines.stable_diffusion",
+    "StableDiffusionSAGPipeline": "dpnb.pipelines.sag",
+    "StableDiffusionXLImg2ImgPipeline": "dpnb.pipelines.stable_diffusion_xl_edit",
+    "StableDiffusionXLInpaintPipeline": "dpnb.pipelines.stable_diffusion_xl_edit",
     "StableDiffusionXLPipeline": "dpnb.pipelines.stable_diffusion_xl",
     "Stage": "dpnb.pipelines.steps",
     "Step": "dpnb.pipelines.steps",
@@ -146,6 +164,7 @@ __all__ = [
     "HeunDiscreteScheduler",
     "HistoryPanel",
     "LCMScheduler",
+    "LDMTextToImagePipeline",
     "LMSDiscreteScheduler",
     "LayerwiseCasting",
     "LoRA",
@@ -161,7 +180,12 @@ __all__ = [
     "Request",
     "RunPanel",
     "SequentialOffload",
+    "StableDiffusionImg2ImgPipeline",
+    "StableDiffusionInpaintPipeline",
     "StableDiffusionPipeline",
+    "StableDiffusionSAGPipeline",
+    "StableDiffusionXLImg2ImgPipeline",
+    "StableDiffusionXLInpaintPipeline",
     "StableDiffusionXLPipeline",
     "Stage",
     "Step",
@@ -170,6 +194,7 @@ __all__ = [
     "UNet2DConditionModel",
     "UNet2DModel",
     "UniPCMultistepScheduler",
+    "VQModel",
     "VaeSlicing",
     "VaeTiling",
     "Workload",

@@ -34,7 +34,12 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, GREY = (
     "#6B6B6B",
 )
 
-STAGE_LOOKS = {"text": (ORANGE, ""), "denoising": (BLUE, "////"), "decoding": (GREEN, "....")}
+STAGE_LOOKS = {
+    "text": (ORANGE, ""),
+    "encoding": (PURPLE, "xxxx"),
+    "denoising": (BLUE, "////"),
+    "decoding": (GREEN, "...."),
+}
 """Colour and hatching: they are told apart in black and white too."""
 
 MEBIBYTE = 1 << 20

@@ -154,7 +154,9 @@ class Bench:
         )
 
     def _draw(self) -> np.ndarray[Any, Any]:
-        images: np.ndarray[Any, Any] = self.pipe(**self.workload.arguments()).images
+        images: np.ndarray[Any, Any] = self.pipe(
+            **self.workload.arguments(self.pipe.picture_inputs)
+        ).images
         return images
 
 

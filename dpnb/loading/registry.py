@@ -26,6 +26,7 @@ MODELS: Mapping[str, str] = {
     "FluxTransformer2DModel": "dpnb.models.flux",
     "UNet2DConditionModel": "dpnb.models.unet",
     "UNet2DModel": "dpnb.models.unet_2d",
+    "VQModel": "dpnb.models.vq",
 }
 
 SCHEDULERS: Mapping[str, str] = {
@@ -45,7 +46,13 @@ SCHEDULERS: Mapping[str, str] = {
 PIPELINES: Mapping[str, str] = {
     "DiffusionPipeline": "dpnb.pipelines.pipeline",
     "FluxPipeline": "dpnb.pipelines.flux",
+    "LDMTextToImagePipeline": "dpnb.pipelines.latent_diffusion",
+    "StableDiffusionImg2ImgPipeline": "dpnb.pipelines.stable_diffusion_edit",
+    "StableDiffusionInpaintPipeline": "dpnb.pipelines.stable_diffusion_edit",
     "StableDiffusionPipeline": "dpnb.pipelines.stable_diffusion",
+    "StableDiffusionSAGPipeline": "dpnb.pipelines.sag",
+    "StableDiffusionXLImg2ImgPipeline": "dpnb.pipelines.stable_diffusion_xl_edit",
+    "StableDiffusionXLInpaintPipeline": "dpnb.pipelines.stable_diffusion_xl_edit",
     "StableDiffusionXLPipeline": "dpnb.pipelines.stable_diffusion_xl",
 }
 
@@ -53,6 +60,7 @@ OURS: Mapping[str, str] = {**MODELS, **SCHEDULERS, **PIPELINES}
 """Our classes and their modules."""
 
 PIPELINE_PARTS: Mapping[tuple[str, str], str] = {
+    ("latent_diffusion", "LDMBertModel"): "dpnb.models.ldm_bert",
     ("stable_diffusion", "StableDiffusionSafetyChecker"): "dpnb.pipelines.safety",
 }
 """Classes that an index files under the folder of a pipeline, and our modules for them."""

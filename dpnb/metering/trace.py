@@ -30,7 +30,7 @@ class StepTrace:
     """One step of a stage.
 
     Args:
-        stage: "text", "denoising" or "decoding".
+        stage: "text", "encoding", "denoising" or "decoding".
         index: which step of its stage in this run, from 0.
         start: seconds since the trace began.
         duration: seconds, without what the caller does between two steps.

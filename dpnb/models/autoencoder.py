@@ -48,15 +48,7 @@ class AutoencoderKLConfig(Config):
 
     def __post_init__(self) -> None:
         require("AutoencoderKL", self, {"act_fn": ("silu", "swish")})
-        for kinds, kind in (
-            (self.down_block_types, "DownEncoderBlock2D"),
-            (self.up_block_types, "UpDecoderBlock2D"),
-        ):
-            if set(kinds) != {kind} or len(kinds) != len(self.block_out_channels):
-                raise ValueError(
-                    f"AutoencoderKL cannot build the blocks {kinds}; it needs one {kind} for each "
-                    f"of block_out_channels {self.block_out_channels}."
-                )
+        check_blocks("AutoencoderKL", self)
 
 
 class AutoencoderKLOutput(NamedTuple):
@@ -71,7 +63,30 @@ class DecoderOutput(NamedTuple):
     sample: Tensor
 
 
-class AutoencoderKL(AutoencoderSwitches, Model):
+class Autoencoder(AutoencoderSwitches, Model):
+    """Pictures to latents and back, by an encoder and a decoder.
+
+    Its slot `coder` decides how the networks are run over what is given.
+    """
+
+    config: Any
+    encoder: nn.Module
+    decoder: nn.Module
+    quant_conv: nn.Module
+    post_quant_conv: nn.Module
+    coder: Coder
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.coder = DirectCoder()
+
+    @property
+    def scale(self) -> int:
+        """Pixels per latent, along one side."""
+        return 1 << (len(self.config.block_out_channels) - 1)
+
+
+class AutoencoderKL(Autoencoder):
     """A variational autoencoder (Kingma and Welling 2014; Rombach et al. 2022, arXiv:2112.10752).
 
     Its slot `coder` decides how the networks are run over what is given.
@@ -79,24 +94,17 @@ class AutoencoderKL(AutoencoderSwitches, Model):
 
     config_class: ClassVar[type[Config]] = AutoencoderKLConfig
     config: AutoencoderKLConfig
-    coder: Coder
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         config = self.config
         latents = config.latent_channels
-        self.encoder = Encoder(config)
+        self.encoder = Encoder(config, 2 * latents)
         self.decoder = Decoder(config)
         if config.use_quant_conv:
             self.quant_conv = nn.Conv2d(2 * latents, 2 * latents, 1)
         if config.use_post_quant_conv:
             self.post_quant_conv = nn.Conv2d(latents, latents, 1)
-        self.coder = DirectCoder()
-
-    @property
-    def scale(self) -> int:
-        """Pixels per latent, along one side."""
-        return 1 << (len(self.config.block_out_channels) - 1)
 
     def encode(self, x: Tensor, return_dict: bool = True) -> Any:
         """The distribution of the latents of pictures.
@@ -134,10 +142,27 @@ class AutoencoderKL(AutoencoderSwitches, Model):
         return self.decode(z, return_dict=return_dict)
 
 
-class Encoder(nn.Module):
-    """Pictures to means and log variances."""
+def check_blocks(class_name: str, config: Any) -> None:
+    """Refuse blocks of other kinds than autoencoders have here.
 
-    def __init__(self, config: AutoencoderKLConfig) -> None:
+    Raises:
+        ValueError: `config` asks for one, or for too few.
+    """
+    for kinds, kind in (
+        (config.down_block_types, "DownEncoderBlock2D"),
+        (config.up_block_types, "UpDecoderBlock2D"),
+    ):
+        if set(kinds) != {kind} or len(kinds) != len(config.block_out_channels):
+            raise ValueError(
+                f"{class_name} cannot build the blocks {kinds}; it needs one {kind} for each of "
+                f"block_out_channels {config.block_out_channels}."
+            )
+
+
+class Encoder(nn.Module):
+    """Pictures to what an autoencoder makes latents of: so many `channels`."""
+
+    def __init__(self, config: Any, channels: int) -> None:
         super().__init__()
         widths, groups = config.block_out_channels, config.norm_num_groups
         self.conv_in = nn.Conv2d(config.in_channels, widths[0], 3, padding=1)
@@ -155,10 +180,10 @@ class Encoder(nn.Module):
         )
         self.mid_block = MiddleBlock(widths[-1], groups, attends=config.mid_block_add_attention)
         self.conv_norm_out = nn.GroupNorm(groups, widths[-1], eps=EPS)
-        self.conv_out = nn.Conv2d(widths[-1], 2 * config.latent_channels, 3, padding=1)
+        self.conv_out = nn.Conv2d(widths[-1], channels, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[batch, in_channels, H, W]` → `[batch, 2 * latent_channels, H / f, W / f]`."""
+        """`[batch, in_channels, H, W]` → `[batch, channels, H / f, W / f]`."""
         x = self.conv_in(x)
         for block in self.down_blocks:
             x = block(x)
@@ -169,7 +194,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Latents to pictures."""
 
-    def __init__(self, config: AutoencoderKLConfig) -> None:
+    def __init__(self, config: Any) -> None:
         super().__init__()
         widths, groups = config.block_out_channels[::-1], config.norm_num_groups
         self.conv_in = nn.Conv2d(config.latent_channels, widths[0], 3, padding=1)

@@ -11,14 +11,14 @@ from torch import Tensor
 from dpnb.models.tiles import Lap, laps
 
 if TYPE_CHECKING:
-    from dpnb.models.autoencoder import AutoencoderKL
+    from dpnb.models.autoencoder import Autoencoder
     from dpnb.models.coders import Coder
 
 OVERLAP = 4
 """One part in so many of a tile overlaps with the next, at least one latent."""
 
 
-def blend_encode(vae: AutoencoderKL, pictures: Tensor, tile: int | None, inner: Coder) -> Tensor:
+def blend_encode(vae: Autoencoder, pictures: Tensor, tile: int | None, inner: Coder) -> Tensor:
     """Means and log variances `[batch, 2 * latent_channels, H / f, W / f]`.
 
     Args:
@@ -37,7 +37,7 @@ def blend_encode(vae: AutoencoderKL, pictures: Tensor, tile: int | None, inner: 
     return _blend(code, _laps(height, size), _laps(width, size), 1)
 
 
-def blend_decode(vae: AutoencoderKL, latents: Tensor, tile: int | None, inner: Coder) -> Tensor:
+def blend_decode(vae: Autoencoder, latents: Tensor, tile: int | None, inner: Coder) -> Tensor:
     """Pictures `[batch, out_channels, f * h, f * w]`.
 
     Args:
@@ -56,7 +56,7 @@ def blend_decode(vae: AutoencoderKL, latents: Tensor, tile: int | None, inner: C
     return _blend(code, _laps(height, size), _laps(width, size), vae.scale)
 
 
-def latents_of(vae: AutoencoderKL, tile: int | None, longest: int) -> int:
+def latents_of(vae: Autoencoder, tile: int | None, longest: int) -> int:
     """Latents along a tile's side.
 
     Args:

@@ -15,16 +15,16 @@ from dpnb.models.stripwise import decode, encode
 from dpnb.models.tiles import rows_for
 
 if TYPE_CHECKING:
-    from dpnb.models.autoencoder import AutoencoderKL
+    from dpnb.models.autoencoder import Autoencoder
 
 
 class Coder(Protocol):
-    """Fills `AutoencoderKL.coder`."""
+    """Fills `Autoencoder.coder`."""
 
-    def encode(self, vae: AutoencoderKL, pictures: Tensor) -> Tensor:
+    def encode(self, vae: Autoencoder, pictures: Tensor) -> Tensor:
         """Means and log variances of the latents, one after the other in the channels."""
 
-    def decode(self, vae: AutoencoderKL, latents: Tensor) -> Tensor:
+    def decode(self, vae: Autoencoder, latents: Tensor) -> Tensor:
         """Pictures of the latents."""
 
 
@@ -32,12 +32,12 @@ class Coder(Protocol):
 class DirectCoder:
     """The whole batch at once."""
 
-    def encode(self, vae: AutoencoderKL, pictures: Tensor) -> Tensor:
+    def encode(self, vae: Autoencoder, pictures: Tensor) -> Tensor:
         """`[batch, in_channels, H, W]` → `[batch, 2 * latent_channels, H / f, W / f]`."""
         moments: Tensor = vae.encoder(pictures)
         return vae.quant_conv(moments) if vae.config.use_quant_conv else moments
 
-    def decode(self, vae: AutoencoderKL, latents: Tensor) -> Tensor:
+    def decode(self, vae: Autoencoder, latents: Tensor) -> Tensor:
         """`[batch, latent_channels, h, w]` → `[batch, out_channels, f * h, f * w]`."""
         if vae.config.use_post_quant_conv:
             latents = vae.post_quant_conv(latents)
@@ -54,11 +54,11 @@ class SlicedCoder:
 
     inner: Coder
 
-    def encode(self, vae: AutoencoderKL, pictures: Tensor) -> Tensor:
+    def encode(self, vae: Autoencoder, pictures: Tensor) -> Tensor:
         """`[batch, in_channels, H, W]` → `[batch, 2 * latent_channels, H / f, W / f]`."""
         return _one_by_one(lambda picture: self.inner.encode(vae, picture), pictures)
 
-    def decode(self, vae: AutoencoderKL, latents: Tensor) -> Tensor:
+    def decode(self, vae: Autoencoder, latents: Tensor) -> Tensor:
         """`[batch, latent_channels, h, w]` → `[batch, out_channels, f * h, f * w]`."""
         return _one_by_one(lambda one: self.inner.decode(vae, one), latents)
 
@@ -101,7 +101,7 @@ class TiledCoder:
     def __post_init__(self) -> None:
         check_tiling(self.tile, spill=self.spill, blended=self.blended)
 
-    def encode(self, vae: AutoencoderKL, pictures: Tensor) -> Tensor:
+    def encode(self, vae: Autoencoder, pictures: Tensor) -> Tensor:
         """`[batch, in_channels, H, W]` → `[batch, 2 * latent_channels, H / f, W / f]`."""
         if self.blended:
             return blend_encode(vae, pictures, self.tile, DirectCoder())
@@ -109,7 +109,7 @@ class TiledCoder:
             return DirectCoder().encode(vae, pictures)
         return encode(vae, pictures, self.tile or rows_for(pictures.shape[2]), self._store)
 
-    def decode(self, vae: AutoencoderKL, latents: Tensor) -> Tensor:
+    def decode(self, vae: Autoencoder, latents: Tensor) -> Tensor:
         """`[batch, latent_channels, h, w]` → `[batch, out_channels, f * h, f * w]`."""
         if self.blended:
             return blend_decode(vae, latents, self.tile, DirectCoder())
@@ -141,7 +141,7 @@ def check_tiling(tile: int | None, *, spill: bool, blended: bool) -> None:
         )
 
 
-def records(vae: AutoencoderKL, given: Tensor) -> bool:
+def records(vae: Autoencoder, given: Tensor) -> bool:
     """Whether the networks' work on `given` is recorded for gradients."""
     return torch.is_grad_enabled() and (
         given.requires_grad or any(p.requires_grad for p in vae.parameters())

@@ -29,6 +29,13 @@ class DiagonalGaussian:
         """Standard deviations, `[batch, channels, h, w]`."""
         return (0.5 * self.logvar).exp()
 
+    def repeated(self, copies: int) -> DiagonalGaussian:
+        """All distributions, and all of them again, `copies` times."""
+        if copies == 1:
+            return self
+        moments = torch.cat((self.mean, self.logvar), dim=1)
+        return DiagonalGaussian(moments.repeat(copies, 1, 1, 1))
+
     def sample(self, generator: torch.Generator | list[torch.Generator] | None = None) -> Tensor:
         """Latents drawn at random, `[batch, channels, h, w]`."""
         noise = randn(

@@ -19,11 +19,11 @@ from dpnb.models.strips import (
 )
 
 if TYPE_CHECKING:
-    from dpnb.models.autoencoder import AutoencoderKL
+    from dpnb.models.autoencoder import Autoencoder
 
 
 @torch.no_grad()
-def encode(vae: AutoencoderKL, pictures: Tensor, rows: int, store: Store) -> Tensor:
+def encode(vae: Autoencoder, pictures: Tensor, rows: int, store: Store) -> Tensor:
     """Means and log variances, as `DirectCoder` gives them.
 
     Args:
@@ -45,7 +45,7 @@ def encode(vae: AutoencoderKL, pictures: Tensor, rows: int, store: Store) -> Ten
 
 
 @torch.no_grad()
-def decode(vae: AutoencoderKL, latents: Tensor, rows: int, store: Store) -> Tensor:
+def decode(vae: Autoencoder, latents: Tensor, rows: int, store: Store) -> Tensor:
     """Pictures, as `DirectCoder` gives them.
 
     Args:

@@ -43,13 +43,15 @@ class NetworkSwitches:
         """
         from dpnb.strategies.components import attend_by_xformers
 
-        attend_by_xformers(self._stack(), self.part_name, op_name(attention_op))
+        stack = self._stack()
+        attend_by_xformers(stack, self._name_in(stack), op_name(attention_op))
 
     def disable_xformers_memory_efficient_attention(self) -> None:
         """Compute the attention of this network with torch's fused kernel."""
         from dpnb.strategies.components import attend_by_torch
 
-        attend_by_torch(self._stack(), self.part_name)
+        stack = self._stack()
+        attend_by_torch(stack, self._name_in(stack))
 
     def fuse_qkv_projections(self) -> None:
         """See `dpnb.QKVFusion`; the pipeline's other networks stay as they are."""
@@ -62,6 +64,12 @@ class NetworkSwitches:
         from dpnb.strategies.components import unfuse
 
         unfuse(self._stack(), **{self.fusion: True})
+
+    def _name_in(self, stack: StrategyStack) -> str:
+        """The name of the component that the network is there."""
+        own: object = self
+        names = (name for name, network in stack.host.networks() if network is own)
+        return next(names, self.part_name)
 
     def _stack(self) -> StrategyStack:
         from dpnb.strategies.stack import stack_of

@@ -14,6 +14,7 @@ from dpnb.models.model import Model
 from dpnb.models.switches import UNetSwitches
 from dpnb.models.unet_blocks import DownBlock, MiddleBlock, UpBlock
 from dpnb.models.unet_config import ATTENDS, UNetConfig
+from dpnb.nn.attention import Attention
 from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
 from dpnb.nn.owned import add, silu
 
@@ -137,6 +138,21 @@ class UNet2DConditionModel(UNetSwitches, Conditioned, Model):
         x = self.conv_norm_out(maps.pop())
         output = UNet2DConditionOutput(self.conv_out(silu(x)))
         return output if return_dict else tuple(output)
+
+    @property
+    def middle_attention(self) -> Attention:
+        """The first self-attention of the middle block."""
+        transformer: Any = self.mid_block.attentions[0]
+        attention: Attention = transformer.transformer_blocks[0].attn1
+        return attention
+
+    def middle_size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the middle block's feature maps, for latents of this size."""
+        for _ in self.down_blocks[1:]:
+            height, width = (
+                (side + self.config.downsample_padding) // 2 for side in (height, width)
+            )
+        return height, width
 
     def embed_time(
         self,

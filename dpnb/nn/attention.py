@@ -103,6 +103,6 @@ class PictureAttention(Attention):
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """`x` plus its attention, `[batch, channels, height, width]`."""
-        tokens = self.group_norm(x).flatten(2).transpose(1, 2)
+        tokens = self.group_norm(x).flatten(2).transpose(1, 2).contiguous()
         attended = super().forward(tokens).transpose(1, 2).reshape(x.shape)
         return add(attended, x)

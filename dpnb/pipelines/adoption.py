@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from dpnb.errors import QuantizationError
 from dpnb.loading.building import without_values
-from dpnb.loading.registry import resolve
+from dpnb.loading.registry import library_of, resolve
 from dpnb.models.model import Model
 from dpnb.nn.quantized import quantization_of
 
@@ -22,7 +24,9 @@ def adopt(part: Any) -> Any:
     """
     if type(part).__module__.partition(".")[0] != "diffusers":
         return part
-    kind: Any = resolve("diffusers", type(part).__name__)
+    kind: Any = resolve(*library_of(part))
+    if isinstance(part, nn.Module) and not issubclass(kind, Model):
+        return _text_encoder(kind, part)
     if not issubclass(kind, Model):
         return kind.from_config(part.config)
     if (stored := quantization_of(part)) is not None:
@@ -33,4 +37,14 @@ def adopt(part: Any) -> Any:
     with without_values():
         model = kind.from_config(part.config)
     model.assign(part.state_dict(), Path(f"diffusers.{type(part).__name__}"))
+    return model.train(part.training)
+
+
+def _text_encoder(kind: Any, part: Any) -> nn.Module:
+    """A network that is derived from one of transformers', around the tensors of `part`."""
+    from accelerate import init_empty_weights
+
+    with init_empty_weights(include_buffers=False):
+        model: nn.Module = kind(kind.config_class(**part.config.to_dict()))
+    model.load_state_dict(part.state_dict(), assign=True)
     return model.train(part.training)

@@ -1,7 +1,7 @@
 """The public architectures, and pipelines that have their shape and random weights.
 
 Sources: the configurations of stable-diffusion-v1-5, stable-diffusion-2-1,
-stable-diffusion-xl-base-1.0, FLUX.1-schnell and FLUX.1-dev.
+stable-diffusion-xl-base-1.0, FLUX.1-schnell, FLUX.1-dev and ldm-text2im-large-256.
 """
 
 from __future__ import annotations
@@ -83,6 +83,34 @@ TINY_VAE: Settings = {
     "sample_size": 32,
 }
 
+TINY_UNET: Settings = {
+    "sample_size": 16,
+    "block_out_channels": (16, 32),
+    "layers_per_block": 1,
+    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+    "cross_attention_dim": 32,
+    "attention_head_dim": 4,
+    "norm_num_groups": 8,
+}
+
+TINY_BERT: Settings = {
+    "vocab_size": 300,
+    "max_position_embeddings": 20,
+    "encoder_layers": 2,
+    "encoder_ffn_dim": 48,
+    "encoder_attention_heads": 2,
+    "head_dim": 8,
+    "d_model": 32,
+}
+
+LDM_NAMES = {"vae": "vqvae", "text_encoder": "bert"}
+
+LDM_SCHEDULER = (
+    "DDIMScheduler",
+    {**STABLE_DIFFUSION_BETAS, "steps_offset": 0, "clip_sample": False},
+)
+
 XL_BLOCKS: Settings = {
     "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
     "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
@@ -141,6 +169,7 @@ class Architecture:
         scheduler: the name of its scheduler class, and its settings.
         unet: of its UNet, if it has one.
         transformer: of its transformer, if it has one.
+        names: of components that are called differently than usual, by their usual names.
     """
 
     pipeline: str
@@ -149,6 +178,7 @@ class Architecture:
     scheduler: tuple[str, Settings]
     unet: Settings = field(default_factory=dict)
     transformer: Settings = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def networks(self) -> dict[str, tuple[str, Settings]]:
         """Class and settings of every network of ours, by component."""
@@ -157,7 +187,11 @@ class Architecture:
             "transformer": ("FluxTransformer2DModel", self.transformer),
             "vae": ("AutoencoderKL", self.vae),
         }
-        return {name: network for name, network in known.items() if network[1]}
+        return {self.named(name): network for name, network in known.items() if network[1]}
+
+    def named(self, component: str) -> str:
+        """What a component is called here."""
+        return self.names.get(component, component)
 
 
 ARCHITECTURES: Mapping[str, Architecture] = {
@@ -208,6 +242,14 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         text_encoders=(("CLIPTextModel", CLIP_L), ("CLIPTextModelWithProjection", OPEN_CLIP_G)),
         scheduler=XL_SCHEDULER,
     ),
+    "ldm": Architecture(
+        pipeline="LDMTextToImagePipeline",
+        unet={"sample_size": 32, "cross_attention_dim": 1280, "attention_head_dim": 8},
+        vae={**VAE, "sample_size": 256},
+        text_encoders=(("LDMBertModel", {}),),
+        scheduler=LDM_SCHEDULER,
+        names=LDM_NAMES,
+    ),
     "flux-schnell": Architecture(
         pipeline="FluxPipeline",
         transformer={"guidance_embeds": False},
@@ -224,16 +266,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     ),
     "tiny-sd": Architecture(
         pipeline="StableDiffusionPipeline",
-        unet={
-            "sample_size": 16,
-            "block_out_channels": (16, 32),
-            "layers_per_block": 1,
-            "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
-            "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
-            "cross_attention_dim": 32,
-            "attention_head_dim": 4,
-            "norm_num_groups": 8,
-        },
+        unet=TINY_UNET,
         vae=TINY_VAE,
         text_encoders=(("CLIPTextModel", TINY_CLIP),),
         scheduler=("DDIMScheduler", {**STABLE_DIFFUSION_BETAS, "clip_sample": False}),
@@ -261,6 +294,14 @@ ARCHITECTURES: Mapping[str, Architecture] = {
             ("CLIPTextModelWithProjection", {**TINY_CLIP, "hidden_act": "gelu"}),
         ),
         scheduler=XL_SCHEDULER,
+    ),
+    "tiny-ldm": Architecture(
+        pipeline="LDMTextToImagePipeline",
+        unet=TINY_UNET,
+        vae=TINY_VAE,
+        text_encoders=(("LDMBertModel", TINY_BERT),),
+        scheduler=LDM_SCHEDULER,
+        names=LDM_NAMES,
     ),
     "tiny-flux": Architecture(
         pipeline="FluxPipeline",
@@ -325,7 +366,8 @@ def assemble(architecture: str, complete: Complete) -> TextToImagePipeline:
     for index, (class_name, settings) in enumerate(shape.text_encoders):
         suffix = "" if index == 0 else f"_{index + 1}"
         tokenizer, encoder = text_parts(class_name, settings, complete)
-        parts[f"tokenizer{suffix}"], parts[f"text_encoder{suffix}"] = tokenizer, encoder
+        parts[f"tokenizer{suffix}"] = tokenizer
+        parts[shape.named(f"text_encoder{suffix}")] = encoder
     pipeline: Any = resolve("diffusers", shape.pipeline)
     if shape.pipeline == "StableDiffusionPipeline":
         parts["requires_safety_checker"] = False

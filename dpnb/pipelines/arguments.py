@@ -104,7 +104,7 @@ class Arguments:
             TypeError: a prompt is not text.
         """
         self._check_prompts()
-        self._check_numbers(max(scale, 8) if scale else 8)
+        self._check_numbers(self.unit(scale))
         if self.timesteps is not None and self.sigmas is not None:
             raise ValueError("timesteps and sigmas both set the schedule; give one of them.")
         check_output_type(self.output_type)
@@ -138,6 +138,10 @@ class Arguments:
                 f"prompt_embeds has shape {tuple(given.shape)} and negative_prompt_embeds "
                 f"{tuple(negative.shape)}; they must be the same."
             )
+
+    def unit(self, scale: int) -> int:
+        """What height and width are multiples of, in pixels; `scale` is what a latent has."""
+        return max(scale, 8)
 
     def prompt_pairs(self) -> tuple[tuple[str, Prompt, Tensor | None], ...]:
         """Each text argument's name and value, beside the embeddings that stand for it."""

@@ -15,6 +15,7 @@ HOMES: Mapping[str, str] = {
     "StableDiffusionPipelineOutput": "dpnb.pipelines.stable_diffusion",
     "StableDiffusionXLPipelineOutput": "dpnb.pipelines.stable_diffusion_xl",
     "FluxPipelineOutput": "dpnb.pipelines.flux",
+    "ImagePipelineOutput": "dpnb.pipelines.images",
     "VaeImageProcessor": "dpnb.pipelines.image_processor",
     "ConfigMixin": f"{_DECLARED}:Declares",
     "ModelMixin": f"{_DECLARED}:DeclaredModel",
@@ -47,7 +48,6 @@ HOMES: Mapping[str, str] = {
         (
             "BaseOutput",
             "FrozenDict",
-            "ImagePipelineOutput",
             "PIL_INTERPOLATION",
             "StableDiffusionMixin",
             "USE_PEFT_BACKEND",

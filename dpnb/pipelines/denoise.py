@@ -29,16 +29,6 @@ class Denoiser(Protocol):
         ...
 
     @property
-    def guidance_scale(self) -> float:
-        """See `guide`."""
-        ...
-
-    @property
-    def guidance_rescale(self) -> float:
-        """See `guide`."""
-        ...
-
-    @property
     def do_classifier_free_guidance(self) -> bool:
         """Whether every latent is seen without and with the prompt."""
         ...
@@ -49,6 +39,16 @@ class Denoiser(Protocol):
 
     def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
         """The network's prediction for `latents` `[batch, channels, h, w]` at `t`."""
+        ...
+
+    def guided(
+        self, noise_pred: Tensor, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]
+    ) -> Tensor:
+        """What the scheduler is given for the network's prediction."""
+        ...
+
+    def after_step(self, latents: Tensor, following: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+        """The latents to go on with, `following` being the next timestep, or none."""
         ...
 
 
@@ -62,10 +62,9 @@ def denoise(
     Args:
         pipe: predicts the noise and holds the scheduler.
         tensors: the latents, and what the prediction is conditioned on.
-        timesteps: `[steps]`, as the scheduler has set them.
+        timesteps: `[steps]`, those of the scheduler from where it begins.
         settings: further arguments of the scheduler's `step`.
     """
-    pipe.scheduler.set_begin_index(0)
     for index, t in enumerate(timesteps):
         if pipe.interrupt:
             return
@@ -75,10 +74,10 @@ def denoise(
         latents, guided = tensors["latents"], pipe.do_classifier_free_guidance
         pair = torch.cat((latents, latents)) if guided else latents
         noise_pred = pipe.predict_noise(pipe.scheduler.scale_model_input(pair, t), t, tensors)
-        if guided:
-            noise_pred = guide(noise_pred, pipe.guidance_scale, pipe.guidance_rescale)
+        noise_pred = pipe.guided(noise_pred, latents, t, tensors)
         step = pipe.scheduler.step(noise_pred, t, latents, **settings, return_dict=False)
-        tensors["latents"] = step[0]
+        following = timesteps[index + 1 : index + 2]
+        tensors["latents"] = pipe.after_step(step[0], following, tensors)
         del latents, pair, noise_pred, step
         yield Step(Stage.DENOISING, index, len(timesteps), t, tensors["latents"])
 

@@ -15,7 +15,6 @@ from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.flux import FluxTransformer2DModel
 from dpnb.nn.rotary import rotary_table
 from dpnb.pipelines.arguments import takes
-from dpnb.pipelines.decoding import pictures_of
 from dpnb.pipelines.denoise import guide
 from dpnb.pipelines.flux_arguments import FluxArguments
 from dpnb.pipelines.images import deliver
@@ -64,6 +63,7 @@ class FluxPipeline(TextToImagePipeline):
         "feature_extractor",
     ]
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents", "prompt_embeds"]
+    widens_vae: ClassVar[bool] = True
 
     transformer: FluxTransformer2DModel
     tokenizer: Any
@@ -350,7 +350,7 @@ class FluxPipeline(TextToImagePipeline):
         if arguments.output_type == "latent":
             images: Any = pack(latents)
         else:
-            images = deliver(pictures_of(self.vae, latents), arguments.output_type)
+            images = deliver(self.decode_pictures(latents), arguments.output_type)
         output = FluxPipelineOutput(images)
         return output if arguments.return_dict else tuple(output)
 

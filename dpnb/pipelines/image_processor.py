@@ -6,10 +6,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL.Image import Image, Resampling
+from PIL.Image import Image
 from torch import Tensor
 
 from dpnb.pipelines.images import check_output_type, numpy_to_pil
+from dpnb.pipelines.picture_inputs import Pictures, scaling
+
+LATENT_CHANNELS = 4
+"""A tensor with so many channels is one of latents."""
 
 
 class VaeImageProcessor:
@@ -21,6 +25,8 @@ class VaeImageProcessor:
         resample: PIL's name for the filter.
         do_normalize: map [0, 1] to [-1, 1].
         do_convert_rgb: make every picture RGB first.
+        do_convert_grayscale: make every picture grey.
+        do_binarize: make every number 0 or 1.
         settings: others, which change nothing here.
     """
 
@@ -31,27 +37,46 @@ class VaeImageProcessor:
         resample: str = "lanczos",
         do_normalize: bool = True,
         do_convert_rgb: bool = False,
+        do_convert_grayscale: bool = False,
+        do_binarize: bool = False,
         **settings: Any,
     ) -> None:
         self.do_resize = do_resize
         self.vae_scale_factor = vae_scale_factor
-        self.resample = Resampling[resample.upper()]
+        self.resample = resample
         self.do_normalize = do_normalize
         self.do_convert_rgb = do_convert_rgb
+        self.do_convert_grayscale = do_convert_grayscale
+        self.do_binarize = do_binarize
 
     def preprocess(self, image: Any, height: int | None = None, width: int | None = None) -> Tensor:
         """Pictures as the autoencoder takes them.
 
         Args:
-            image: one picture or a list of them: PIL, arrays `[height, width, channels]` in [0, 1],
-                or a tensor `[batch, channels, height, width]`, which is not resized.
+            image: one picture or a list of them; see `Pictures.parse`. Latents stay as they are.
             height: in pixels; the picture's own by default.
             width: likewise.
         """
-        pictures = image if isinstance(image, list) else [image]
-        batch = torch.cat([self._tensor(one, height, width) for one in pictures])
-        is_signed = bool(batch.min() < 0)
-        return self.normalize(batch) if self.do_normalize and not is_signed else batch
+        pictures = Pictures.parse("image", image, is_mask=self.do_convert_grayscale)
+        if isinstance(pictures.content, Tensor) and pictures.channels == LATENT_CHANNELS:
+            return pictures.content
+        size = pictures.size
+        if self.do_resize:
+            unit = self.vae_scale_factor
+            asked = (height or size[0], width or size[1])
+            size = (asked[0] // unit * unit, asked[1] // unit * unit)
+        fit = scaling(*size, self.resample) if self.do_resize else _as_it_is
+        batch = pictures.levels(self._mode(pictures), fit, size)
+        if self.do_normalize and not bool(batch.min() < 0):
+            batch = self.normalize(batch)
+        return (batch >= 0.5).to(batch.dtype) if self.do_binarize else batch
+
+    def _mode(self, pictures: Pictures) -> str:
+        is_drawn = not isinstance(pictures.content, Tensor)
+        is_grey = is_drawn and all(one.mode == "L" for one in pictures.content)
+        if self.do_convert_grayscale or (is_grey and not self.do_convert_rgb):
+            return "L"
+        return "RGB"
 
     def postprocess(
         self,
@@ -98,18 +123,6 @@ class VaeImageProcessor:
         """See `dpnb.pipelines.images.numpy_to_pil`."""
         return numpy_to_pil(images)
 
-    def _tensor(self, picture: Any, height: int | None, width: int | None) -> Tensor:
-        if isinstance(picture, Tensor):
-            return picture if picture.ndim == 4 else picture[None]
-        if isinstance(picture, np.ndarray):
-            levels = picture if picture.ndim == 4 else picture[None]
-            return torch.from_numpy(levels).permute(0, 3, 1, 2)
-        if self.do_convert_rgb or picture.mode not in ("RGB", "L"):
-            picture = picture.convert("RGB")
-        if self.do_resize:
-            unit = self.vae_scale_factor
-            size = (width or picture.width, height or picture.height)
-            picture = picture.resize([side - side % unit for side in size], self.resample)
-        array = np.asarray(picture, dtype=np.float32) / 255.0
-        array = array[..., None] if array.ndim == 2 else array
-        return torch.from_numpy(array).permute(2, 0, 1)[None]
+
+def _as_it_is(picture: Image) -> Image:
+    return picture

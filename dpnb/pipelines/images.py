@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+
+class ImagePipelineOutput(NamedTuple):
+    """What a run returns: pictures, and nothing else."""
+
+    images: Any
+
 
 OUTPUT_TYPES: tuple[str, ...] = ("pil", "np", "pt", "latent")
 

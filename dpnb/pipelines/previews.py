@@ -112,10 +112,8 @@ def colours_of(name_or_path: str | None) -> LatentColours | None:
 
 def decoded(pipe: Any, latents: Tensor) -> list[Image]:
     """What a pipeline's autoencoder makes of latents `[batch, channels, h, w]` as they are."""
-    config = pipe.vae.config
-    scaled = latents.to(pipe.vae.dtype) / config.scaling_factor + (config.shift_factor or 0.0)
     with torch.no_grad():
-        images: list[Image] = deliver(pipe.vae.decode(scaled).sample, "pil")
+        images: list[Image] = deliver(pipe.decode_pictures(latents), "pil")
     return images
 
 

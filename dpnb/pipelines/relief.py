@@ -36,7 +36,7 @@ def advised(
         with closing(steps):
             for step in steps:
                 yield step
-                stage = stage_after(step, pipe.interrupt) or stage
+                stage = stage_after(step, pipe.interrupt, bool(pipe.picture_inputs)) or stage
     except Exception as error:
         if not is_out_of_memory(error):
             raise

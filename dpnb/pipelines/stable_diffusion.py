@@ -195,7 +195,7 @@ class StableDiffusionPipeline(TextToImagePipeline):
     def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
         """See the base class."""
         prediction: Tensor = self.unet(
-            latents,
+            self.network_input(latents, tensors),
             t,
             last_entries(tensors["prompt_embeds"], latents),
             timestep_cond=tensors.get("timestep_cond"),
@@ -208,12 +208,11 @@ class StableDiffusionPipeline(TextToImagePipeline):
         if arguments.output_type == "latent":
             images: Any = latents
         else:
-            latents = latents.to(self.vae.dtype) / self.vae.config.scaling_factor
-            pictures = self.vae.decode(latents).sample
-            pictures, flagged = self.run_safety_checker(pictures)
+            pictures, flagged = self.run_safety_checker(self.decode_pictures(latents))
             images = deliver(
                 pictures, arguments.output_type, flagged and [not one for one in flagged]
             )
+            images = self.finished(images, arguments)
         output = StableDiffusionPipelineOutput(images, flagged)
         return output if arguments.return_dict else tuple(output)
 

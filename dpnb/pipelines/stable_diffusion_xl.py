@@ -12,7 +12,6 @@ from torch import Tensor
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines.arguments import Arguments, Prompt, takes
-from dpnb.pipelines.decoding import pictures_of
 from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.images import deliver
 from dpnb.pipelines.prompts import as_list, hidden_states, repeat_each, tokenize
@@ -130,6 +129,7 @@ class StableDiffusionXLPipeline(TextToImagePipeline):
         "image_encoder",
         "feature_extractor",
     ]
+    widens_vae: ClassVar[bool] = True
     _callback_tensor_inputs: ClassVar[list[str]] = [
         "latents",
         "prompt_embeds",
@@ -268,22 +268,35 @@ class StableDiffusionXLPipeline(TextToImagePipeline):
             arguments.negative_pooled_prompt_embeds,
             self.clip_skip,
         )
-        kinds = (True, False) if self.do_classifier_free_guidance else (False,)
-        ids = [arguments.time_ids(negative=kind) for kind in kinds]
-        self._check_added(pooled.shape[-1], len(ids[0]))
+        time_ids = self.time_ids(arguments, given)
+        self._check_added(pooled.shape[-1], time_ids.shape[-1])
         return {
             "prompt_embeds": with_negative(negative, given),
             "add_text_embeds": with_negative(negative_pooled, pooled),
-            # Both kinds in turn for each picture: the order in which diffusers lays them out.
-            "add_time_ids": torch.tensor(ids, dtype=given.dtype, device=device).repeat(
-                arguments.picture_count, 1
-            ),
+            "add_time_ids": time_ids,
         }
+
+    def time_ids(self, arguments: Any, like: Tensor) -> Tensor:
+        """The numbers that condition on size and crop, with guidance of both kinds.
+
+        Both in turn for each picture: the order in which diffusers lays them out.
+
+        Args:
+            arguments: of the run.
+            like: any tensor of its dtype and device.
+
+        Returns:
+            `[entries, 6]`.
+        """
+        kinds = (True, False) if self.do_classifier_free_guidance else (False,)
+        ids = [arguments.time_ids(negative=kind) for kind in kinds]
+        both = torch.tensor(ids, dtype=like.dtype, device=like.device)
+        return both.repeat(arguments.picture_count, 1)
 
     def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
         """See the base class."""
         prediction: Tensor = self.unet(
-            latents,
+            self.network_input(latents, tensors),
             t,
             last_entries(tensors["prompt_embeds"], latents),
             timestep_cond=tensors.get("timestep_cond"),
@@ -294,19 +307,25 @@ class StableDiffusionXLPipeline(TextToImagePipeline):
         ).sample
         return prediction
 
-    def shorten(self, timesteps: Tensor, arguments: Any) -> Tensor:
-        """Leave out what lies beyond `denoising_end`."""
+    def visited(self, timesteps: Tensor, count: int, arguments: Any) -> slice:
+        """All but what lies beyond `denoising_end`."""
+        visited = super().visited(timesteps, count, arguments)
         if arguments.denoising_end is None or arguments.denoising_end >= 1:
-            return timesteps
-        trained = self.scheduler.config.num_train_timesteps
-        cutoff = round(trained - arguments.denoising_end * trained)
-        return timesteps[: int((timesteps >= cutoff).sum())]
+            return visited
+        end = int((timesteps >= self.cutoff(arguments.denoising_end)).sum())
+        return slice(visited.start, max(end, visited.start))
+
+    def cutoff(self, share: float) -> int:
+        """The timestep at which `share` of the schedule is done."""
+        trained: int = self.scheduler.config.num_train_timesteps
+        return round(trained - share * trained)
 
     def decode_latents(self, latents: Tensor, arguments: Any) -> Any:
         """See the base class."""
         images: Any = latents
         if arguments.output_type != "latent":
-            images = deliver(pictures_of(self.vae, latents), arguments.output_type)
+            images = deliver(self.decode_pictures(latents), arguments.output_type)
+            images = self.finished(images, arguments)
         output = StableDiffusionXLPipelineOutput(images)
         return output if arguments.return_dict else tuple(output)
 
@@ -328,11 +347,16 @@ class StableDiffusionXLPipeline(TextToImagePipeline):
 
     def _check_added(self, text_dim: int, count: int) -> None:
         config = self.unet.config
-        taken = config.projection_class_embeddings_input_dim
+        taken = config.projection_class_embeddings_input_dim or 0
         made = (config.addition_time_embed_dim or 0) * count + text_dim
         if made != taken:
             raise ValueError(
                 f"the UNet takes added conditions of {taken} channels, but {count} numbers and "
-                f"pooled embeddings of {text_dim} make {made}; use the text encoder that belongs "
-                "to this UNet."
+                f"pooled embeddings of {text_dim} make {made}; "
+                + (
+                    "a refiner's takes one number less: use StableDiffusionXLImg2ImgPipeline, with "
+                    f"requires_aesthetics_score={made > taken}."
+                    if abs(made - taken) == config.addition_time_embed_dim
+                    else "use the text encoder that belongs to this UNet."
+                )
             )

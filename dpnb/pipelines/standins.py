@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from importlib.util import find_spec
 from types import SimpleNamespace
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import torch
 from packaging.version import Version
@@ -30,12 +30,6 @@ PIL_INTERPOLATION = {
     "linear": Resampling.BILINEAR,
     "nearest": Resampling.NEAREST,
 }
-
-
-class ImagePipelineOutput(NamedTuple):
-    """Pictures, and nothing else."""
-
-    images: Any
 
 
 class BaseOutput:

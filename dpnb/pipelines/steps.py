@@ -10,9 +10,13 @@ from torch import Tensor
 
 
 class Stage(Enum):
-    """The parts of a run, in the order in which they come."""
+    """The parts of a run, in the order in which they come.
+
+    Pictures are encoded only where a pipeline begins with some.
+    """
 
     TEXT = "text"
+    ENCODING = "encoding"
     DENOISING = "denoising"
     DECODING = "decoding"
 
@@ -38,9 +42,17 @@ class Step:
     output: Any = None
 
 
-def stage_after(step: Step, is_interrupted: bool) -> Stage | None:
-    """What a run turns to after `step`; `None` where that was its end."""
+def stage_after(step: Step, is_interrupted: bool, encodes: bool) -> Stage | None:
+    """What a run turns to after `step`; `None` where that was its end.
+
+    Args:
+        step: what has just been done.
+        is_interrupted: whether it goes straight to decoding.
+        encodes: whether it begins with pictures.
+    """
     if step.stage is Stage.DECODING:
         return None
+    if step.stage is Stage.TEXT and encodes:
+        return Stage.ENCODING
     is_last = step.stage is Stage.DENOISING and step.index + 1 == step.total
     return Stage.DECODING if is_last or is_interrupted else Stage.DENOISING

@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 
 from torch import nn
 
+from dpnb.pipelines.bert_parts import bert_parts
+
 Settings: TypeAlias = Mapping[str, Any]
 Complete: TypeAlias = Callable[[nn.Module], object]
 
@@ -15,10 +17,12 @@ def text_parts(kind: str, settings: Settings, complete: Complete) -> tuple[Any, 
     """A tokenizer that spells words out, and a text encoder.
 
     Args:
-        kind: the encoder's class in transformers.
+        kind: the encoder's class in transformers, or ours.
         settings: its shape.
         complete: gives every parameter of the encoder, which is on the meta device, a value.
     """
+    if kind == "LDMBertModel":
+        return bert_parts(settings, complete)
     import transformers
     from accelerate import init_empty_weights
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator
-from typing import Any, ClassVar
+from collections.abc import Callable, Generator, Iterator
+from typing import Any, ClassVar, Concatenate, ParamSpec
 
 import torch
 from torch import Tensor
@@ -13,12 +13,16 @@ from dpnb.generators import randn
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.nn.embeddings import guidance_embedding
-from dpnb.pipelines.arguments import Arguments
-from dpnb.pipelines.denoise import denoise, follow, set_timesteps, step_settings
+from dpnb.pipelines.arguments import Arguments, takes
+from dpnb.pipelines.denoise import denoise, follow, guide, set_timesteps, step_settings
+from dpnb.pipelines.latents import decoded
+from dpnb.pipelines.picture_inputs import PictureInput
 from dpnb.pipelines.pipeline import DiffusionPipeline
 from dpnb.pipelines.relief import advised
 from dpnb.pipelines.steps import Stage, Step
 from dpnb.pipelines.watching import Run, watched
+
+P = ParamSpec("P")
 
 
 class TextToImagePipeline(DiffusionPipeline, ABC):
@@ -29,6 +33,12 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
     """
 
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents", "prompt_embeds"]
+
+    widens_vae: ClassVar[bool] = False
+    """Whether an autoencoder whose settings say so computes in float32."""
+
+    picture_inputs: ClassVar[tuple[PictureInput, ...]] = ()
+    """The pictures that a run begins with, beside the words."""
 
     vae: AutoencoderKL
     unet: UNet2DConditionModel
@@ -105,6 +115,40 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
     def decode_latents(self, latents: Tensor, arguments: Any) -> Any:
         """The pipeline's output for final latents `[batch, channels, h, w]`."""
 
+    def guided(
+        self, noise_pred: Tensor, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]
+    ) -> Tensor:
+        """What the scheduler is given for `noise_pred`, the network's prediction at `t`.
+
+        With guidance that has twice as many entries as `latents`: without and with the prompt.
+        """
+        if not self.do_classifier_free_guidance:
+            return noise_pred
+        return guide(noise_pred, self.guidance_scale, self.guidance_rescale)
+
+    def after_step(self, latents: Tensor, following: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+        """The latents to go on with after a step.
+
+        Args:
+            latents: what the scheduler has made, `[batch, channels, h, w]`.
+            following: the next timestep, `[1]`; `[0]` after the last step.
+            tensors: of the run.
+        """
+        return latents
+
+    def network_input(self, latents: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+        """What the network sees of `latents` `[batch, channels, h, w]` and of what is beside."""
+        return latents
+
+    def finished(self, images: Any, arguments: Any) -> Any:
+        """What is returned of decoded pictures, in the form that `output_type` asked for."""
+        return images
+
+    def decode_pictures(self, latents: Tensor) -> Tensor:
+        """Pictures in [-1, 1] of latents `[batch, channels, h, w]`."""
+        widens = self.widens_vae and self.vae.config.force_upcast
+        return decoded(self.vae, latents, widens=widens and self.vae.dtype == torch.float16)
+
     def lay_out(self, arguments: Any, device: torch.device) -> tuple[Tensor, int]:
         """Prepare the scheduler for a run; its timesteps, and how many steps a person counts."""
         return set_timesteps(
@@ -129,9 +173,15 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         """Denoising step `index` of `total` comes next."""
         self.strategies.before_step(index, total)
 
-    def shorten(self, timesteps: Tensor, arguments: Any) -> Tensor:
-        """The timesteps of this run, out of the whole schedule."""
-        return timesteps
+    def visited(self, timesteps: Tensor, count: int, arguments: Any) -> slice:
+        """Which timesteps of the whole schedule this run visits.
+
+        Args:
+            timesteps: the schedule.
+            count: its steps as a person counts them.
+            arguments: of the run.
+        """
+        return slice(0, len(timesteps))
 
     def default_size(self) -> tuple[int, int]:
         """Height and width that the network was made for, in pixels."""
@@ -139,30 +189,57 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         height, width = size if isinstance(size, tuple) else (size, size)
         return height * self.vae_scale_factor, width * self.vae_scale_factor
 
-    def prepare_latents(self, arguments: Arguments, device: torch.device, like: Tensor) -> Tensor:
-        """The noise to begin with, `[pictures, channels, h, w]`, in the dtype of `like`."""
+    def noise(
+        self, arguments: Arguments, channels: int, device: torch.device, like: Tensor
+    ) -> Tensor:
+        """Noise of variance one, `[pictures, channels, h, w]`, in the dtype of `like`."""
         scale = self.vae_scale_factor
         height, width = arguments.height or 0, arguments.width or 0
         shape = (
             arguments.picture_count,
-            self.unet.config.in_channels,
+            channels,
             height // scale,
             width // scale,
         )
         given = arguments.latents
         if given is None:
-            given = randn(shape, generator=arguments.generator, device=device, dtype=like.dtype)
-        elif given.shape != shape:
+            return randn(shape, generator=arguments.generator, device=device, dtype=like.dtype)
+        if given.shape != shape:
             raise ValueError(
                 f"latents has shape {tuple(given.shape)}; for {arguments.picture_count} pictures "
                 f"of {width} x {height} it must be {shape}."
             )
-        noise: Tensor = given.to(device) * self.scheduler.init_noise_sigma
-        return noise
+        return given.to(device)
+
+    def prepare_latents(self, arguments: Any, device: torch.device, like: Tensor) -> Tensor:
+        """The noise to begin with, `[pictures, channels, h, w]`, in the dtype of `like`."""
+        noise = self.noise(arguments, self.unet.config.in_channels, device, like)
+        return noise * float(self.scheduler.init_noise_sigma)
+
+    def begin_latents(
+        self,
+        arguments: Any,
+        timesteps: Tensor,
+        device: torch.device,
+        tensors: dict[str, Tensor],
+    ) -> None:
+        """Put the latents to begin with, and what belongs to them, among `tensors`.
+
+        Args:
+            arguments: of the run.
+            timesteps: that it visits, `[steps]`.
+            device: where it computes.
+            tensors: hold what the prediction is conditioned on.
+        """
+        tensors["latents"] = self.prepare_latents(arguments, device, tensors["prompt_embeds"])
+
+    def sized(self, arguments: Any) -> Any:
+        """`arguments` with a size, where none was asked for."""
+        return arguments.sized(*self.default_size())
 
     def start(self, arguments: Arguments) -> Iterator[Step]:
         """Check `arguments` now; the iterator that is returned does the work."""
-        arguments = arguments.sized(*self.default_size())
+        arguments = self.sized(arguments)
         arguments.check(self._callback_tensor_inputs, self._execution_device, self.vae_scale_factor)
         return watched(Run(self), self._run(arguments), self.listeners)
 
@@ -179,14 +256,19 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         timesteps, count = self.lay_out(arguments, device)
         tensors = self.encode_conditions(arguments, device)
         yield Step(Stage.TEXT, 0, 1)
-        tensors["latents"] = self.prepare_latents(arguments, device, tensors["prompt_embeds"])
-        tensors |= self.further_conditions(arguments, tensors)
+        visited = self.visited(timesteps, count, arguments)
+        self.scheduler.set_begin_index(visited.start)
         first = max(len(timesteps) - count * self.scheduler.order, 0)
-        timesteps = self.shorten(timesteps, arguments)
+        timesteps = timesteps[visited]
+        self.begin_latents(arguments, timesteps, device, tensors)
+        if self.picture_inputs:
+            yield Step(Stage.ENCODING, 0, 1, None, tensors["latents"])
+        tensors |= self.further_conditions(arguments, tensors)
         self._num_timesteps = len(timesteps)
         self.strategies.scheduled(self.told(timesteps, tensors["latents"]))
         settings = step_settings(self.scheduler, arguments.generator, arguments.eta)
-        with self.progress_bar(total=min(count, len(timesteps))) as bar:
+        total = -(-(len(timesteps) - first) // self.scheduler.order)
+        with self.progress_bar(total=total) as bar:
             for step in denoise(self, tensors, timesteps, settings):
                 latents = self._call_back(arguments, step, tensors)
                 done = step.index + 1
@@ -219,6 +301,26 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         scale = torch.full((latents.shape[0],), self.guidance_scale - 1)
         dim = self.unet.config.time_cond_proj_dim or 0
         return guidance_embedding(scale, dim).to(latents.device, latents.dtype)
+
+
+def called(arguments: Callable[P, Arguments]) -> Callable[Concatenate[Any, P], Any]:
+    """A pipeline's `__call__`, which takes the fields of `arguments`."""
+
+    def call(self: TextToImagePipeline, given: Any) -> Any:
+        """Draw; what may be asked is described where its arguments are."""
+        return drain(self.start(given))
+
+    return takes(arguments)(call)
+
+
+def streamed(arguments: Callable[P, Arguments]) -> Callable[Concatenate[Any, P], Iterator[Step]]:
+    """A pipeline's `stream`, which takes the fields of `arguments`."""
+
+    def stream(self: TextToImagePipeline, given: Any) -> Iterator[Step]:
+        """Draw step by step: an iterator of `Step`, whose last one holds the output."""
+        return self.start(given)
+
+    return takes(arguments)(stream)
 
 
 def drain(steps: Iterator[Step]) -> Any:

@@ -77,7 +77,8 @@ def _told(
             for listener in reversed(listeners):
                 listener.end_step(run, step)
             yield step
-            if (stage := stage_after(step, run.pipe.interrupt)) is not None:
+            stage = stage_after(step, run.pipe.interrupt, bool(run.pipe.picture_inputs))
+            if stage is not None:
                 _begin(run, stage, listeners)
 
 

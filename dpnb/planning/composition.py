@@ -21,7 +21,7 @@ class Course:
     """A run, as far as it was simulated.
 
     Attributes:
-        steps: text, some denoising steps, decoding.
+        steps: text, encoding where there is any, some denoising steps, decoding.
         weights: as the plan stores them.
     """
 
@@ -74,11 +74,11 @@ class Courses:
 
     def of(self, plan: Plan) -> Course:
         """The run under `plan`."""
-        early = frozenset(strategy for strategy in plan if not _is_late(strategy))
+        early = frozenset(strategy for strategy in plan if not self._is_late(strategy))
         course = self.whole(early)
         if early == plan:
             return course
-        late = frozenset(s for s in plan if _is_late(s) or self.changes_decoding(s))
+        late = frozenset(s for s in plan if self._is_late(s) or self.changes_decoding(s))
         decoding = _shifted(self._decoded(late), course.left - self.base.left)
         begun = replace(decoding.spans[0], peak=course.decoding.spans[0].peak)
         decoding = replace(decoding, spans=(begun, *decoding.spans[1:]))
@@ -93,6 +93,11 @@ class Courses:
             self._changes_decoding[strategy] = _outline(course.decoding) != _outline(expected)
         return self._changes_decoding[strategy]
 
+    def _is_late(self, strategy: Strategy) -> bool:
+        """Whether it relieves decoding alone, of all stages that a run has."""
+        stages = {step.stage for step in self.base.steps}
+        return strategy.relieves & stages == {DECODING}
+
     def _later(self, steps: list[StepTimeline]) -> list[StepTimeline]:
         """The denoising steps after the simulated ones: they hold more, as far as the base does."""
         done = len(steps) - 2
@@ -104,10 +109,6 @@ class Courses:
             self._simulation.use(plan)
             self._decodings[plan] = self._simulation.run(0)[-1]
         return self._decodings[plan]
-
-
-def _is_late(strategy: Strategy) -> bool:
-    return strategy.relieves == {DECODING}
 
 
 def _shifted(step: StepTimeline, nbytes: int) -> StepTimeline:

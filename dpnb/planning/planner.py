@@ -295,7 +295,7 @@ class Planner:
         workload = self.simulation.workload
         denoising = [one for one, step in zip(held, course.steps, strict=True) if _denoises(step)]
         inner = denoising[len(denoising) // 2]
-        left = max(workload.steps - len(denoising), 0)
+        left = max(self.simulation.steps - len(denoising), 0)
         seconds = sum(one.seconds for one in held) + left * inner.seconds
         peaks: dict[str, int] = {}
         for one, step in zip(held, course.steps, strict=True):

@@ -28,6 +28,9 @@ class Simulation:
         hollow: made them so.
         workload: what is drawn.
         profile: of the device that would compute.
+
+    Attributes:
+        steps: of denoising in a whole run, as the last simulation has told.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class Simulation:
         self.pipe, self.hollow = pipe, hollow
         self.workload = workload.sized(pipe)
         self.profile = profile
+        self.steps = self.workload.steps
         pipe.strategies.host.put_away = lambda values: values.clone
 
     def use(self, plan: Iterable[Strategy]) -> None:
@@ -62,12 +66,14 @@ class Simulation:
             The text stage, the denoising steps, and decoding.
         """
         observer = Observer(self.hollow, self.profile)
-        most = min(denoising, self.workload.steps)
         seen: list[StepTimeline] = []
-        steps = self.pipe.stream(**self.workload.arguments())
+        steps = self.pipe.stream(**self.workload.arguments(self.pipe.picture_inputs))
         with observer.watching(self.pipe.strategies.host):
             for step in steps:
                 seen.append(observer.take(step.stage.value))
-                if len(seen) > most and step.stage is not Stage.DECODING:
+                if step.stage is Stage.DENOISING:
+                    self.steps = step.total
+                done = sum(one.stage == Stage.DENOISING.value for one in seen)
+                if done >= denoising and step.stage is not Stage.DECODING:
                     self.pipe._interrupt = True
         return seen

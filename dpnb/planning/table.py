@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FORMAT = "dpnb plans 1"
 
-HEADINGS = ("Plan", "Fits", "Peak", "Text", "Denoising", "Decoding", "Step", "Picture", "Bound by")
+STAGES = ("text", "encoding", "denoising", "decoding")
 
 FADED = ' style="opacity:0.55"'
 
@@ -265,9 +265,20 @@ class PlanTable:
             f"{count} of {len(self.rows)} plans fit in {format_bytes(self.budget)}; predicted"
         )
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Those that a run has."""
+        return tuple(name for name in STAGES if all(name in row.peaks for row in self.rows))
+
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """Of the table's columns."""
+        peaks = (name.capitalize() for name in self.stages)
+        return ("Plan", "Fits", "Peak", *peaks, "Step", "Picture", "Bound by")
+
     def cells(self, row: PlanRow) -> tuple[str, ...]:
-        """A row as text, in the order of `HEADINGS`."""
-        stages = (format_bytes(row.peaks[name]) for name in ("text", "denoising", "decoding"))
+        """A row as text, in the order of `headings`."""
+        stages = (format_bytes(row.peaks[name]) for name in self.stages)
         return (
             label(row.plan),
             "yes" if self.fits(row) else "no",
@@ -290,18 +301,18 @@ class PlanTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield table_of(
             self._caption(),
-            HEADINGS,
+            self.headings,
             [(self.cells(row), not self.fits(row)) for row in self.rows[:SHOWN]],
             width=options.max_width,
             words=("Plan", "Fits", "Bound by"),
-            spare=("Text", "Denoising", "Decoding"),
+            spare=tuple(name.capitalize() for name in self.stages),
         )
         from rich.text import Text
 
         yield from map(Text, self._remarks())
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{heading}</th>" for heading in HEADINGS)
+        head = "".join(f"<th>{heading}</th>" for heading in self.headings)
         body = "".join(
             f"<tr{'' if self.fits(row) else FADED}>"
             + "".join(f"<td>{escape(cell)}</td>" for cell in self.cells(row))

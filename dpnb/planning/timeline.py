@@ -60,7 +60,7 @@ class StepTimeline:
     """One step of a stage.
 
     Attributes:
-        stage: `"text"`, `"denoising"` or `"decoding"`.
+        stage: `"text"`, `"encoding"`, `"denoising"` or `"decoding"`.
         spans: in order.
     """
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
+from dpnb.pipelines.picture_inputs import PictureInput
 from dpnb.pipelines.text_to_image import TextToImagePipeline
+
+EXAMPLE = 512
+"""Pixels along a side of a made-up picture, where no size is known."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +49,15 @@ class Workload:
             **{**asdict(self), "height": self.height or height, "width": self.width or width}
         )
 
-    def arguments(self) -> dict[str, Any]:
-        """The arguments of a pipeline's call; its pictures come as an array."""
+    def arguments(self, pictures: Sequence[PictureInput] = ()) -> dict[str, Any]:
+        """The arguments of a pipeline's call; its pictures come as an array.
+
+        Args:
+            pictures: what the pipeline takes beside words, given made-up ones.
+        """
+        height, width = self.height or EXAMPLE, self.width or EXAMPLE
         return {
+            **{one.argument: one.example(height, width) for one in pictures},
             "prompt": self.prompt,
             "height": self.height,
             "width": self.width,

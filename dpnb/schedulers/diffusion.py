@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from dpnb.devices import Device
 from dpnb.schedulers import INTERCHANGEABLE, noise
 from dpnb.schedulers.config import SchedulerConfig, check_descending, check_steps
-from dpnb.schedulers.scheduler import Scheduler
+from dpnb.schedulers.scheduler import Scheduler, Timestep
 from dpnb.schedulers.spacing import Array, spaced
 
 
@@ -86,6 +87,27 @@ class DiffusionScheduler(Scheduler):
         """
         alpha, sigma = self._mixture(timesteps, sample)
         return alpha * noise - sigma * sample
+
+    def foreseen(
+        self, model_output: Tensor, sample: Tensor, timestep: Timestep
+    ) -> tuple[Tensor, Tensor]:
+        """The original and the noise in `sample` that `model_output` says, by `prediction_type`.
+
+        Nothing is clipped.
+
+        Args:
+            model_output: what the model predicts for `sample`, of its shape `[batch, ...]`.
+            sample: original and noise, mixed as `add_noise` does.
+            timestep: an entry of `timesteps`.
+        """
+        value = self._schedule[self.index_for_timestep(timestep)]
+        alpha_bar = float(self._alpha_bar_table[int(value)])
+        mixture = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
+        kind = self.config.prediction_type
+        a, b = noise.original_weights(kind, *mixture)
+        c, d = noise.noise_weights(kind, *mixture)
+        original = noise.combine((a, sample), (b, model_output))
+        return original, noise.combine((c, sample), (d, model_output))
 
     def _count(
         self,

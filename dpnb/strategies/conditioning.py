@@ -21,6 +21,9 @@ from dpnb.strategies.undo import RunWatcher, Undo
 
 Key: TypeAlias = tuple[object, ...]
 
+CONTEXTS = 2
+"""In a step a network may be called with both prompts, and then with one of them alone."""
+
 
 @dataclass(frozen=True, repr=False)
 class ConditioningCache(Strategy):
@@ -63,24 +66,26 @@ class ConditioningCache(Strategy):
 
 
 class PromptMemory(RunWatcher):
-    """Keys and values of every cross-attention layer, for the context that they were made of."""
+    """Keys and values of every cross-attention layer, for the contexts that they were made of."""
 
     def __init__(self, guests: Guests) -> None:
         self.guests = guests
-        self.known: dict[Attention, tuple[Key, Tensor, tuple[Tensor, Tensor]]] = {}
+        self.known: dict[Attention, dict[Key, tuple[Tensor, tuple[Tensor, Tensor]]]] = {}
 
     def recall(
         self, attention: Attention, context: Tensor, inner: Projection
     ) -> tuple[Tensor, Tensor]:
-        """Key and value of `context`; computed where it is not the one of the last call."""
+        """Key and value of `context`; computed where it is not among the last `CONTEXTS`."""
         key = identity(context)
-        known = self.known.get(attention)
-        if known is None or known[0] != key:
+        known = self.known.setdefault(attention, {})
+        if key not in known:
             with self.guests.invited(_key_value_layers(attention), context.device):
                 made = inner.key_value(attention, context)
+            while len(known) >= CONTEXTS:
+                del known[next(iter(known))]
             # The context is kept, so that no other can come to its address.
-            known = self.known[attention] = (key, context, made)
-        return known[2]
+            known[key] = (context, made)
+        return known[key][1]
 
     def end(self) -> None:
         """Forget everything."""

@@ -47,7 +47,7 @@ class DeviceMap(Strategy):
     max_memory: Pairs = ()
     offload_folder: str | None = None
     slot: ClassVar = Slot.PLACEMENT
-    relieves: ClassVar = frozenset({"text", "denoising", "decoding"})
+    relieves: ClassVar = frozenset({"text", "encoding", "denoising", "decoding"})
 
     def __post_init__(self) -> None:
         for _, size in self.max_memory:

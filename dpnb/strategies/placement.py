@@ -20,7 +20,7 @@ from dpnb.strategies.undo import Undo
 from dpnb.strategies.units import tensors_of, tied
 from dpnb.units import format_bytes, parse_bytes
 
-STAGES = frozenset({"text", "denoising", "decoding"})
+STAGES = frozenset({"text", "encoding", "denoising", "decoding"})
 
 
 @dataclass(frozen=True, repr=False)

@@ -57,7 +57,7 @@ class QKVFusion(Strategy):
         if self.unet:
             yield from host.modules_of(Attention, "unet", "transformer")
         if self.vae:
-            yield from host.modules_of(Attention, "vae")
+            yield from host.modules_of(Attention, "vae", "vqvae")
 
 
 def _joined(attention: Attention) -> list[nn.Module]:

@@ -30,7 +30,7 @@ class OutOfMemoryError(DpnbError, torch.OutOfMemoryError):
     """A run needed more memory than there is; the pipeline is as it was before.
 
     Attributes:
-        stage: what the run was at: "text", "denoising" or "decoding".
+        stage: what the run was at: "text", "encoding", "denoising" or "decoding".
         relief: what would have helped and costs least, ready to be switched on; `None` where
             everything is on already.
     """
@@ -48,6 +48,7 @@ class OutOfMemoryError(DpnbError, torch.OutOfMemoryError):
 
 DOING = {
     "text": "the prompt was encoded",
+    "encoding": "the picture was encoded",
     "denoising": "the picture was denoised",
     "decoding": "the picture was decoded",
 }
@@ -70,7 +71,7 @@ def remedies(stack: StrategyStack, stage: str, pictures: int) -> Iterator[Strate
 
     Args:
         stack: what is on.
-        stage: "text", "denoising" or "decoding".
+        stage: "text", "encoding", "denoising" or "decoding".
         pictures: how many are drawn at once.
     """
     return (s for s in RELIEF if _helps(s, stack, stage, pictures))

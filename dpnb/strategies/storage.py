@@ -25,13 +25,13 @@ class ChannelsLast(Strategy):
 
     def obstacle(self, host: Host) -> str | None:
         """See the base class."""
-        if next(host.modules_of(nn.Conv2d, "unet", "vae"), None) is None:
+        if next(host.modules_of(nn.Conv2d, "unet", "vae", "vqvae"), None) is None:
             return "ChannelsLast needs convolutions in a UNet or a VAE; there are none here."
         return None
 
     def apply(self, host: Host, undo: Undo) -> None:
         """Reorder the weights of every convolution."""
-        for conv in host.modules_of(nn.Conv2d, "unet", "vae"):
+        for conv in host.modules_of(nn.Conv2d, "unet", "vae", "vqvae"):
             undo.callback(_reorder, conv.weight, torch.contiguous_format)
             _reorder(conv.weight, torch.channels_last)
 
@@ -69,7 +69,7 @@ class LayerwiseCasting(Strategy):
     )
     slot: ClassVar = Slot.STORAGE
     effect: ClassVar = Effect.APPROXIMATE
-    relieves: ClassVar = frozenset({"text", "denoising", "decoding"})
+    relieves: ClassVar = frozenset({"text", "encoding", "denoising", "decoding"})
 
     def __post_init__(self) -> None:
         if self.storage_dtype not in STORAGE_DTYPES:
@@ -100,7 +100,7 @@ class LayerwiseCasting(Strategy):
 
     def _layers(self, host: Host) -> Iterator[nn.Module]:
         size = STORAGE_DTYPES[self.storage_dtype].itemsize
-        for _, network in host.networks("unet", "transformer", "vae"):
+        for _, network in host.networks("unet", "transformer", "vae", "vqvae"):
             outer = list(network.children())
             for layer in network.modules():
                 is_plain = isinstance(layer, LAYERS) and not is_quantized(layer)

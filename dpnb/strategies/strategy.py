@@ -51,7 +51,7 @@ class Strategy(ABC):
 
     slot: ClassVar[Slot]
     relieves: ClassVar[frozenset[str]] = frozenset()
-    """The stages of a run whose memory it lowers: "text", "denoising", "decoding"."""
+    """The stages of a run whose memory it lowers: "text", "encoding", "denoising", "decoding"."""
     label: ClassVar[str] = ""
     """What people call it, where that is not the words of its name."""
     presets: ClassVar[Mapping[str, str]] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from dpnb.models.autoencoder import AutoencoderKL
+from dpnb.models.autoencoder import Autoencoder
 from dpnb.models.blended import latents_of
 from dpnb.models.coders import SlicedCoder, TiledCoder
 from dpnb.strategies.host import Host
@@ -33,7 +33,7 @@ class VaeTiling(Strategy):
     spill: bool = False
     blended: bool = False
     slot: ClassVar = Slot.CODER
-    relieves: ClassVar = frozenset({"decoding"})
+    relieves: ClassVar = frozenset({"encoding", "decoding"})
 
     def __post_init__(self) -> None:
         self._coder()
@@ -45,7 +45,7 @@ class VaeTiling(Strategy):
 
     def obstacle(self, host: Host) -> str | None:
         """See the base class."""
-        networks = list(host.modules_of(AutoencoderKL))
+        networks = list(host.modules_of(Autoencoder))
         if not networks:
             return MISSING.format("VaeTiling")
         if self.blended and self.tile is not None:
@@ -58,7 +58,7 @@ class VaeTiling(Strategy):
 
     def apply(self, host: Host, undo: Undo) -> None:
         """Fill the slot of every autoencoder."""
-        for vae in host.modules_of(AutoencoderKL):
+        for vae in host.modules_of(Autoencoder):
             undo.set(vae, "coder", self._coder())
 
     def _coder(self) -> TiledCoder:
@@ -70,15 +70,15 @@ class VaeSlicing(Strategy):
     """Decode and encode the pictures of a batch one after the other."""
 
     slot: ClassVar = Slot.CODER_WRAPPER
-    relieves: ClassVar = frozenset({"decoding"})
+    relieves: ClassVar = frozenset({"encoding", "decoding"})
 
     def obstacle(self, host: Host) -> str | None:
         """See the base class."""
-        if next(host.modules_of(AutoencoderKL), None) is None:
+        if next(host.modules_of(Autoencoder), None) is None:
             return MISSING.format("VaeSlicing")
         return None
 
     def apply(self, host: Host, undo: Undo) -> None:
         """Wrap what fills the slot of every autoencoder."""
-        for vae in host.modules_of(AutoencoderKL):
+        for vae in host.modules_of(Autoencoder):
             undo.set(vae, "coder", SlicedCoder(vae.coder))

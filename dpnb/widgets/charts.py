@@ -19,6 +19,7 @@ SMALLEST_SPREAD = 4.0 * 2**20
 
 STAGES = {
     "text": ("text", "var(--dpnb-green, #009e73)"),
+    "encoding": ("encoding", "var(--dpnb-rose, #cc79a7)"),
     "denoising": ("denoising", "var(--dpnb-sky, #56b4e9)"),
     "decoding": ("decoding", "var(--dpnb-orange, #e69f00)"),
 }
@@ -155,7 +156,7 @@ def _memory(trace: Trace, run: RunTrace, x: Scale) -> Iterator[str]:
     y = Scale(low, high, TOP + CURVE, TOP + 6)
     yield from _value_axis(y, low, high)
     yield text(LEFT, 14, f"Memory: {trace.label}", "soft")
-    yield from _legend()
+    yield from _legend({step.stage for step in run.steps})
     for step in run.steps:
         left, right, top = x(step.start), x(step.start + step.duration), y(step.peak)
         tip = f"peak of {step.stage} step {step.index + 1}: {format_bytes(step.peak)}"
@@ -209,10 +210,11 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
     return [step * place for place in range(first, math.floor(high / step) + 1)]
 
 
-def _legend() -> Iterator[str]:
-    """What the colours of the stages mean."""
-    for place, (name, colour) in enumerate(STAGES.values()):
-        left = WIDTH - RIGHT - 88 * (len(STAGES) - place)
+def _legend(present: set[str]) -> Iterator[str]:
+    """What the colours of the stages mean: of those that every run has, and of those `present`."""
+    shown = [look for stage, look in STAGES.items() if stage != "encoding" or stage in present]
+    for place, (name, colour) in enumerate(shown):
+        left = WIDTH - RIGHT - 88 * (len(shown) - place)
         yield rect(left, 5, 10, 10, colour, 'rx="2"')
         yield text(left + 14, 14, name, "soft")
 

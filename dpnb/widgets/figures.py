@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
     from dpnb.metering.trace import Trace
 
-COLOURS = {"text": "#009e73", "denoising": "#56b4e9", "decoding": "#e69f00"}
+COLOURS = {
+    "text": "#009e73",
+    "encoding": "#cc79a7",
+    "denoising": "#56b4e9",
+    "decoding": "#e69f00",
+}
 
 
 def still(runs: RunState) -> Image.Image:

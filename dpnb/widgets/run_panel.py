@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import html
+import inspect
 import random
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
 
@@ -15,7 +16,11 @@ from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.strategies.settings import describe
 from dpnb.widgets.job import Job
 from dpnb.widgets.panel import Panel, heading, said, status
+from dpnb.widgets.picture_field import PictureField
 from dpnb.widgets.state import EXAMPLE, Request
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 LAST_SEED = 2**31 - 1
 PREVIEWS = (
@@ -46,6 +51,11 @@ class RunPanel(Panel):
         self.width = _number("Width", request.width or width, unit, 1 << 14, unit)
         self.height = _number("Height", request.height or height, unit, 1 << 14, unit)
         self.seed = _number("Seed", request.seed, 0, LAST_SEED)
+        self.fields = {
+            one.argument: PictureField(one, _nothing if one.is_mask else self._fit)
+            for one in pipe.picture_inputs
+        }
+        self.strength = _strength(pipe, request.strength) if self.fields else None
         self.die = w.Button(description="🎲 New seed", layout={"width": "auto"})
         self.die.tooltip = "Another seed, by chance"
         self.count = _number("Pictures", request.count, 1, 64)
@@ -61,6 +71,12 @@ class RunPanel(Panel):
         self.progress, self.picture = w.HTML(), w.HTML()
         self.picture.add_class("dpnb-picture")
         self._last: Request | None = None
+        for name, picture in request.pictures:
+            self.give(name, picture)
+        self.width.value, self.height.value = (
+            asked or field.value
+            for asked, field in ((request.width, self.width), (request.height, self.height))
+        )
         self._bind()
         self.fill(self._parts())
         self._show()
@@ -78,7 +94,30 @@ class RunPanel(Panel):
             seed=self.seed.value,
             count=self.count.value,
             scheduler=self.scheduler.value,
+            strength=None if self.strength is None else self.strength.value,
+            pictures=tuple(
+                (name, field.picture)
+                for name, field in self.fields.items()
+                if field.picture is not None
+            ),
         )
+
+    def give(self, argument: str, picture: Image) -> None:
+        """Draw from `picture`, in the place of an uploaded one.
+
+        Args:
+            argument: of the pipeline's call, for example `"image"`.
+            picture: what it is given.
+
+        Raises:
+            ValueError: the pipeline takes no picture by that name.
+        """
+        if argument not in self.fields:
+            known = ", ".join(self.fields) or "none"
+            raise ValueError(
+                f"{argument} is no picture that this pipeline takes; it takes {known}."
+            )
+        self.fields[argument].give(picture)
 
     def draw(self) -> Job:
         """Begin to draw what the fields say; wait for it with the `wait` of what is returned.
@@ -107,8 +146,11 @@ class RunPanel(Panel):
     def _parts(self) -> list[w.Widget]:
         buttons = w.HBox([self.generate, self.stop])
         self.generate.layout.flex = "1 1 auto"
+        strength = [] if self.strength is None else [self.strength]
+        size = [self.width, self.height]
+        others = [self.seed, self.die, self.count, *strength]
         numbers = w.GridBox(
-            [self.steps, self.guidance, self.width, self.height, self.seed, self.die, self.count],
+            [self.steps, self.guidance, *size, *others],
             layout={
                 "grid_template_columns": "minmax(0, 1fr) minmax(0, 1fr)",
                 "grid_gap": "2px 10px",
@@ -117,8 +159,17 @@ class RunPanel(Panel):
         )
         numbers.add_class("dpnb-numbers")
         more = w.VBox([self.scheduler, self.preview])
-        parts = [self.prompt, self.negative, buttons, self.progress, self.message, self.failure]
+        words = [self.prompt, self.negative, *self.fields.values()]
+        parts = [*words, buttons, self.progress, self.message, self.failure]
         return [heading("Draw"), *parts, self.remedy, self.picture, numbers, more]
+
+    def _fit(self, picture: Image) -> None:
+        """Draw in the shape of `picture`, and no larger than the model's own size."""
+        height, width = self.session.pipe.default_size()
+        scale = min((height * width / (picture.height * picture.width)) ** 0.5, 1.0)
+        for field, side in ((self.height, picture.height), (self.width, picture.width)):
+            unit = field.step
+            field.value = max(round(side * scale) // unit, 1) * unit
 
     def _try(self) -> None:
         try:
@@ -196,6 +247,16 @@ def _number(
         value=value, min=least, max=most, step=step, description=label, style=LABEL,
         layout={"width": "auto"},
     )  # fmt: skip
+
+
+def _nothing(picture: Image) -> None:
+    """Hear of a picture, and do nothing."""
+
+
+def _strength(pipe: TextToImagePipeline, given: float | None) -> w.BoundedFloatText:
+    """How much of the schedule is gone through; the pipeline's own share by default."""
+    own = inspect.signature(pipe.stream).parameters["strength"].default
+    return _number("Strength", float(own if given is None else given), 0.0, 1.0, 0.05)
 
 
 def _menu(label: str, options: Any, value: Any) -> w.Dropdown:

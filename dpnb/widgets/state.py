@@ -32,6 +32,9 @@ class Request:
         seed: of the first picture's noise; every further picture has the next number.
         count: how many pictures.
         scheduler: the class that leads through the steps; `None` for the one that is there.
+        strength: how much of the schedule is gone through from a picture on; `None` for the
+            pipeline's own.
+        pictures: pairs of an argument and the picture that it is given.
     """
 
     prompt: str
@@ -43,11 +46,16 @@ class Request:
     seed: int = 0
     count: int = 1
     scheduler: str | None = None
+    strength: float | None = None
+    pictures: tuple[tuple[str, Image], ...] = field(default=(), hash=False, repr=False)
 
     def arguments(self) -> dict[str, Any]:
         """The same as arguments of a pipeline's `stream`."""
         seeds = range(self.seed, self.seed + self.count)
+        strength = {} if self.strength is None else {"strength": self.strength}
         return {
+            **dict(self.pictures),
+            **strength,
             "prompt": self.prompt,
             "negative_prompt": self.negative_prompt or None,
             "num_inference_steps": self.steps,
@@ -68,7 +76,7 @@ class Progress:
     """How far a run has come.
 
     Args:
-        stage: "text", "denoising" or "decoding".
+        stage: "text", "encoding", "denoising" or "decoding".
         done: completed steps of the stage.
         total: steps of the stage.
         seconds_left: of the denoising, as far as that can be told.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,15 +13,17 @@ from torch import nn
 import dpnb
 from dpnb.metering.tensors import TensorMeter
 from dpnb.pipelines.architectures import assemble
+from dpnb.pipelines.picture_inputs import PictureInput
 from dpnb.planning.composition import Courses
 from dpnb.planning.devices import DeviceProfile
 from dpnb.planning.hollow import Hollow
 from dpnb.planning.outline import outline
 from dpnb.planning.planner import plan
-from dpnb.planning.residency import at_rest
+from dpnb.planning.residency import at_rest, resident
 from dpnb.planning.simulate import Simulation
 from dpnb.planning.table import PlanTable
 from dpnb.planning.workload import Workload
+from tests.strategies.pipes import build
 
 LINK = "simulated:64GiB/s"
 
@@ -30,17 +33,16 @@ CPU = DeviceProfile("a CPU", 1 << 34, 2e10, 1e11, 1e11, None, 1e-5, False, "made
 def load(name: str, dtype: str) -> Any:
     if "/" in name:
         pipe: Any = dpnb.DiffusionPipeline.from_pretrained(name, dtype=dtype)
-    else:
-        pipe = dpnb.random_pipeline(name, dtype=dtype)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe
+        pipe.set_progress_bar_config(disable=True)
+        return pipe
+    return build(name, dtype=dtype)
 
 
 def measured(pipe: Any, workload: Workload) -> dict[str, int]:
     """The peak of every stage: the run's tensors, and the weights that are on the device."""
     rest = at_rest(pipe.strategies.host)
     with dpnb.record(pipe, TensorMeter()) as trace:
-        pipe(**workload.arguments())
+        pipe(**workload.arguments(pipe.picture_inputs))
     return {name: stage.peak + rest for name, stage in trace.by_stage().items()}
 
 
@@ -71,6 +73,39 @@ def test_every_plan_holds_what_was_predicted(
     assert len(table) >= 15
     found = errors(pipe, table)
     assert max(found.values()) == 0, {name: error for name, error in found.items() if error}
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "strategies"),
+    [
+        ("img2img", "float32", []),
+        ("inpaint", "bfloat16", [dpnb.QKVFusion(), dpnb.ConditioningCache(), dpnb.VaeTiling(4)]),
+        ("sag", "float32", [dpnb.ConditioningCache()]),
+        ("tiny-ldm", "bfloat16", [dpnb.QKVFusion(), dpnb.VaeTiling(4)]),
+    ],
+)
+def test_other_kinds_of_pipelines_hold_what_was_predicted(
+    name: str, dtype: str, strategies: list[Any]
+) -> None:
+    pipe = load(name, dtype)
+    workload = Workload(height=32, width=24, steps=3)
+    hollow = Hollow()
+    simulation = Simulation(outline(pipe, hollow), hollow, workload, CPU)
+    course = Courses(simulation).of(frozenset(strategies))
+    peaks: dict[str, int] = {}
+    for step, held in zip(course.steps, resident(course.steps, course.weights, CPU), strict=True):
+        peaks[step.stage] = max(peaks.get(step.stage, 0), held.peak)
+    with pipe.strategies.using(*strategies):
+        assert measured(pipe, workload) == peaks
+    assert simulation.steps == pipe.num_timesteps
+    assert ("encoding" in peaks) == bool(pipe.picture_inputs)
+
+
+def test_a_plan_for_a_run_that_begins_with_a_picture_has_its_stage() -> None:
+    table = plan(load("img2img", "float32"), height=16, width=16, steps=2, device=CPU)
+    assert table.stages == ("text", "encoding", "denoising", "decoding")
+    assert table.headings[3:7] == ("Text", "Encoding", "Denoising", "Decoding")
+    assert all(row.peaks["encoding"] > 0 for row in table)
 
 
 @pytest.mark.parametrize(
@@ -107,8 +142,9 @@ def test_a_transformer_holds_what_was_predicted() -> None:
 @pytest.mark.parametrize("negative", [None, "dull"])
 def test_what_a_transformer_remembers_is_predicted(negative: str | None) -> None:
     class Guided(Workload):
-        def arguments(self) -> dict[str, Any]:
-            return super().arguments() | {"negative_prompt": negative, "true_cfg_scale": 2.0}
+        def arguments(self, pictures: Sequence[PictureInput] = ()) -> dict[str, Any]:
+            asked = super().arguments(pictures)
+            return asked | {"negative_prompt": negative, "true_cfg_scale": 2.0}
 
     pipe = load("tiny-flux", "float32")
     workload = Guided(height=16, width=24, steps=3)

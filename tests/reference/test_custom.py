@@ -107,6 +107,29 @@ def test_pictures_are_prepared_alike(size: tuple[int, int], output_type: str) ->
     assert np.array_equal(prepared[0][1], prepared[1][1])
 
 
+@pytest.mark.parametrize(
+    "settings", [{}, {"do_normalize": False, "do_binarize": True, "do_convert_grayscale": True}]
+)
+@pytest.mark.parametrize("form", ["picture", "grey", "array", "tensor", "latents"])
+def test_pictures_are_prepared_alike_in_every_form(form: str, settings: dict[str, Any]) -> None:
+    from diffusers.image_processor import VaeImageProcessor as Theirs
+
+    from dpnb.pipelines.image_processor import VaeImageProcessor as Ours
+
+    levels = np.random.default_rng(0).integers(0, 256, (21, 30, 3), dtype=np.uint8)
+    shares = levels.astype(np.float32) / 255
+    is_mask = bool(settings)
+    image: Any = {
+        "picture": Image.fromarray(levels),
+        "grey": Image.fromarray(levels).convert("L"),
+        "array": shares[..., 0] if is_mask else shares,
+        "tensor": torch.from_numpy(shares[..., 0] if is_mask else shares.transpose(2, 0, 1)),
+        "latents": torch.zeros(1, 4, 8, 8),
+    }[form]
+    batches = [kind(**settings).preprocess(image, 16, 24) for kind in (Theirs, Ours)]
+    assert torch.equal(*batches)
+
+
 def test_noise_and_guidance_are_those_that_files_expect() -> None:
     from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
     from diffusers.utils.torch_utils import randn_tensor

@@ -50,9 +50,20 @@ FLUX_SAMPLES: list[Strategy] = [
 SAMPLES_OF = {"tiny-sd": SAMPLES, "tiny-sdxl": SAMPLES, "tiny-flux": FLUX_SAMPLES}
 
 
-def build(name: str = "tiny-sd") -> Any:
+OVER: dict[str, tuple[str, str]] = {
+    "img2img": ("tiny-sd", "StableDiffusionImg2ImgPipeline"),
+    "inpaint": ("tiny-sdxl", "StableDiffusionXLInpaintPipeline"),
+    "sag": ("tiny-sd", "StableDiffusionSAGPipeline"),
+}
+"""Pipelines over the components of another one."""
+
+
+def build(name: str = "tiny-sd", dtype: str = "float32") -> Any:
     """A random pipeline that keeps its progress to itself, with an adapter that is off."""
-    pipe = dpnb.random_pipeline(name)
+    base, kind = OVER.get(name, (name, ""))
+    pipe: Any = dpnb.random_pipeline(base, dtype=dtype)
+    if kind:
+        pipe = getattr(dpnb, kind).from_pipe(pipe)
     pipe.set_progress_bar_config(disable=True)
     pipe.load_lora_weights(adapter(pipe), "style")
     pipe.disable_lora()
@@ -75,7 +86,8 @@ def adapter(pipe: Any, rank: int = 2, seed: int = 0) -> dict[str, Tensor]:
 
 def draw(pipe: Any, steps: int = 2, **arguments: Any) -> Tensor:
     """The pictures of a seed, `[batch, height, width, 3]`."""
-    settings = {"num_inference_steps": steps, "output_type": "np"} | arguments
+    pictures = {one.argument: one.example(32, 32) for one in pipe.picture_inputs}
+    settings = {"num_inference_steps": steps, "output_type": "np", **pictures} | arguments
     generator = torch.Generator().manual_seed(0)
     return torch.from_numpy(pipe("a red fox", generator=generator, **settings).images.copy())
 

@@ -2,15 +2,20 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 from PIL import Image
 
+import dpnb
 from dpnb.pipelines.steps import Stage
 from dpnb.widgets.job import Job
+from dpnb.widgets.picture_field import PictureField
+from dpnb.widgets.pictures import png
 from dpnb.widgets.run_panel import RunPanel
 from dpnb.widgets.state import Request
+from tests.pictures import mask, picture
 from tests.widgets.conftest import TIMEOUT, Gate, is_shown
 
 
@@ -136,3 +141,61 @@ def test_two_panels_show_the_same_run(panel: RunPanel, pipe: Any) -> None:
     panel.preview.value = -1
     assert twin.preview.value == -1
     twin.close()
+
+
+@pytest.fixture
+def editing(pipe: Any) -> Iterator[RunPanel]:
+    over = dpnb.StableDiffusionInpaintPipeline.from_pipe(pipe)
+    over.set_progress_bar_config(disable=True)
+    panel = RunPanel(over, Request("a fox", steps=2))
+    yield panel
+    panel.close()
+
+
+def upload(field: PictureField, name: str, content: bytes) -> None:
+    """Do what a browser does once a file was chosen."""
+    field.upload.value = (
+        {"name": name, "type": "", "size": len(content), "content": memoryview(content),
+         "last_modified": datetime.now(timezone.utc)},
+    )  # fmt: skip
+
+
+def test_a_pipeline_that_draws_from_words_asks_for_no_picture(panel: RunPanel) -> None:
+    assert panel.fields == {}
+    assert panel.strength is None
+    with pytest.raises(ValueError, match=r"image is no picture that this pipeline takes; .* none"):
+        panel.give("image", picture())
+
+
+def test_pictures_are_uploaded_and_drawn_from(editing: RunPanel) -> None:
+    assert list(editing.fields) == ["image", "mask_image"]
+    assert editing.strength is not None
+    assert editing.strength.value == 1.0
+    for name, given in (("image", picture(1, 32, 64)), ("mask_image", mask(32, 64))):
+        assert "<img" not in editing.fields[name].shown.value
+        upload(editing.fields[name], f"{name}.png", png(given))
+        assert "<img" in editing.fields[name].shown.value
+    assert (editing.height.value, editing.width.value) == (16, 40)
+    [drawn] = editing.draw().wait(TIMEOUT).images
+    assert drawn.size == (40, 16)
+    assert dict(editing.request.pictures).keys() == {"image", "mask_image"}
+    assert editing.session.runs.trace is not None
+    assert "encoding" in editing.session.runs.trace.by_stage()
+
+
+def test_a_missing_picture_and_a_file_that_is_none_are_sentences(editing: RunPanel) -> None:
+    editing.generate.click()
+    assert "begins with a picture" in editing.failure.value
+    upload(editing.fields["image"], "notes.txt", b"no picture")
+    assert "notes.txt is no picture that can be read" in editing.fields["image"].shown.value
+    assert editing.fields["image"].picture is None
+
+
+def test_a_request_may_bring_its_pictures(pipe: Any) -> None:
+    over = dpnb.StableDiffusionImg2ImgPipeline.from_pipe(pipe)
+    request = Request("a", pictures=(("image", picture()),), strength=0.5, width=32, height=24)
+    panel = RunPanel(over, request)
+    assert panel.request.pictures == request.pictures
+    assert panel.request.strength == 0.5
+    assert (panel.width.value, panel.height.value) == (32, 24)
+    panel.close()

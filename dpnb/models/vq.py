@@ -1,0 +1,177 @@
+"""The autoencoder whose latents are entries of a codebook."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dpnb.loading.config import Config
+from dpnb.models.autoencoder import Autoencoder, Decoder, Encoder, check_blocks
+from dpnb.models.support import require
+
+COMMITMENT = 0.25
+"""How strongly latents are drawn to the codebook while it is trained: β of arXiv:1711.00937."""
+
+LATENTS_AT_ONCE = 1024
+"""So many latents are compared with the whole codebook at a time."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class VQConfig(Config):
+    """Settings of `VQModel`, by the names that `config.json` has."""
+
+    use_quant_conv: ClassVar[bool] = True
+    use_post_quant_conv: ClassVar[bool] = True
+    latents_mean: ClassVar[None] = None
+    latents_std: ClassVar[None] = None
+    shift_factor: ClassVar[None] = None
+
+    in_channels: int = 3
+    out_channels: int = 3
+    down_block_types: tuple[str, ...] = ("DownEncoderBlock2D",)
+    up_block_types: tuple[str, ...] = ("UpDecoderBlock2D",)
+    block_out_channels: tuple[int, ...] = (64,)
+    layers_per_block: int = 1
+    act_fn: str = "silu"
+    latent_channels: int = 3
+    sample_size: int | tuple[int, ...] = 32
+    num_vq_embeddings: int = 256
+    norm_num_groups: int = 32
+    vq_embed_dim: int | None = None
+    scaling_factor: float = 0.18215
+    norm_type: str = "group"
+    mid_block_add_attention: bool = True
+    lookup_from_codebook: bool = False
+    force_upcast: bool = False
+
+    def __post_init__(self) -> None:
+        require("VQModel", self, {"act_fn": ("silu", "swish"), "norm_type": ("group",)})
+        check_blocks("VQModel", self)
+
+
+class VQEncoderOutput(NamedTuple):
+    """What `VQModel.encode` returns: latents as they are, `[batch, channels, h, w]`."""
+
+    latents: Tensor
+
+
+class VQDecoderOutput(NamedTuple):
+    """What `VQModel.decode` returns.
+
+    Args:
+        sample: pictures, `[batch, out_channels, H, W]` in [-1, 1].
+        commit_loss: how far the latents were from the codebook.
+    """
+
+    sample: Tensor
+    commit_loss: Tensor
+
+
+class VQModel(Autoencoder):
+    """A vector-quantized autoencoder (van den Oord et al. 2017, arXiv:1711.00937).
+
+    Its slot `coder` decides how the networks are run over what is given.
+    """
+
+    config_class: ClassVar[type[Config]] = VQConfig
+    config: VQConfig
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        config = self.config
+        latents, width = config.latent_channels, config.vq_embed_dim or config.latent_channels
+        self.encoder = Encoder(config, latents)
+        self.quant_conv = nn.Conv2d(latents, width, 1)
+        self.quantize = Codebook(config.num_vq_embeddings, width)
+        self.post_quant_conv = nn.Conv2d(width, latents, 1)
+        self.decoder = Decoder(config)
+
+    def encode(self, x: Tensor, return_dict: bool = True) -> Any:
+        """Latents of pictures.
+
+        Args:
+            x: `[batch, in_channels, H, W]` in [-1, 1]; H and W divisible by `scale`.
+            return_dict: `False` returns a plain tuple.
+        """
+        output = VQEncoderOutput(self.coder.encode(self, x))
+        return output if return_dict else tuple(output)
+
+    def decode(
+        self,
+        h: Tensor,
+        force_not_quantize: bool = False,
+        return_dict: bool = True,
+        shape: tuple[int, ...] | None = None,
+    ) -> Any:
+        """Pictures of latents.
+
+        Args:
+            h: `[batch, channels, h, w]`, divided by `config.scaling_factor`; or, with
+                `force_not_quantize` and `config.lookup_from_codebook`, places in the codebook.
+            force_not_quantize: take the latents as they are, not the nearest entries.
+            return_dict: `False` returns a plain tuple.
+            shape: of what the places stand for, `(batch, h, w, channels)`.
+        """
+        if not force_not_quantize:
+            quantized, loss = self.quantize(h)
+        else:
+            is_places = self.config.lookup_from_codebook
+            quantized = self.quantize.entries(h, shape) if is_places else h
+            loss = torch.zeros(h.shape[0], device=h.device, dtype=h.dtype)
+        output = VQDecoderOutput(self.coder.decode(self, quantized), loss)
+        return output if return_dict else tuple(output)
+
+    def forward(self, sample: Tensor, return_dict: bool = True) -> Any:
+        """Encode and decode pictures `[batch, in_channels, H, W]`."""
+        return self.decode(self.encode(sample).latents, return_dict=return_dict)
+
+
+class Codebook(nn.Module):
+    """Vectors that stand for latents.
+
+    Args:
+        count: how many there are.
+        width: channels of each.
+    """
+
+    def __init__(self, count: int, width: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(count, width)
+
+    def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """The nearest entry for every latent, and how far they are, for training.
+
+        Args:
+            latents: `[batch, channels, h, w]`.
+
+        Returns:
+            As `latents`, and a number. Gradients pass through the entries as if they were the
+            latents.
+        """
+        vectors = latents.permute(0, 2, 3, 1)
+        flat = vectors.reshape(-1, vectors.shape[-1])
+        nearest = torch.cat([self._nearest(some) for some in flat.split(LATENTS_AT_ONCE)])
+        found = self.embedding(nearest).view(vectors.shape)
+        loss = F.mse_loss(found.detach(), vectors) + COMMITMENT * F.mse_loss(
+            found, vectors.detach()
+        )
+        passed = vectors + (found - vectors).detach()
+        return passed.permute(0, 3, 1, 2).contiguous(), loss
+
+    def _nearest(self, vectors: Tensor) -> Tensor:
+        """The place of the nearest entry for each of `vectors` `[count, channels]`."""
+        return torch.cdist(vectors, self.embedding.weight).argmin(dim=1)
+
+    def entries(self, places: Tensor, shape: tuple[int, ...] | None) -> Tensor:
+        """The entries at `places`: as `[batch, channels, h, w]`, where their shape is given.
+
+        Args:
+            places: whole numbers.
+            shape: `(batch, h, w, channels)`.
+        """
+        found: Tensor = self.embedding(places)
+        return found if shape is None else found.view(shape).permute(0, 3, 1, 2).contiguous()

@@ -1,0 +1,69 @@
+"""Looking at what attention attends to, without holding a map of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dpnb.nn.attention import Attention
+from dpnb.nn.kernels import QUERIES_AT_ONCE, AttentionKernel
+
+
+@dataclass
+class WatchedKernel:
+    """Attends by `inner`, and notes how much attention every token receives.
+
+    Args:
+        inner: the kernel.
+        entries: of the batch; the first so many are watched.
+
+    Attributes:
+        received: of the last call, see `attention_received`; `None` before it.
+    """
+
+    inner: AttentionKernel
+    entries: int
+    received: Tensor | None = None
+
+    def __call__(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attend."""
+        self.received = attention_received(query[: self.entries], key[: self.entries])
+        return self.inner(query, key, value)
+
+
+@contextmanager
+def watched(attention: Attention, entries: int) -> Iterator[WatchedKernel]:
+    """Within it the first `entries` of what a layer is given are watched."""
+    kernel = attention.kernel
+    attention.kernel = seen = WatchedKernel(kernel, entries)
+    try:
+        yield seen
+    finally:
+        attention.kernel = kernel
+
+
+def attention_received(query: Tensor, key: Tensor) -> Tensor:
+    """How much attention each token receives from all queries together, the mean over the heads.
+
+    The map is made for one head and some queries at a time.
+
+    Args:
+        query: `[batch, heads, queries, head_dim]`.
+        key: `[batch, heads, tokens, head_dim]`.
+
+    Returns:
+        `[batch, tokens]`, float32; a row's sum is the number of queries.
+    """
+    batch, heads, rows, width = query.shape
+    received = torch.zeros(batch, key.shape[2], device=query.device)
+    for head in range(heads):
+        towards = key[:, head].float().transpose(1, 2)
+        for row in range(0, rows, QUERIES_AT_ONCE):
+            scores = query[:, head, row : row + QUERIES_AT_ONCE].float() @ towards
+            received += (scores / math.sqrt(width)).softmax(dim=-1).sum(dim=1)
+    return received / heads

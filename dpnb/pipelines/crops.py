@@ -1,0 +1,142 @@
+"""The part of a picture around what is masked: cut out, drawn anew, and put back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle of a picture, in pixels.
+
+    Args:
+        left: its first column.
+        top: its first row.
+        right: the column behind it.
+        bottom: the row below it.
+    """
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    @property
+    def width(self) -> int:
+        """In pixels."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> int:
+        """In pixels."""
+        return self.bottom - self.top
+
+    @classmethod
+    def around(cls, mask: Image, padding: int, height: int, width: int) -> Region:
+        """What holds everything white, and `padding` pixels about it, in the shape of a picture.
+
+        Args:
+            mask: black where nothing changes.
+            padding: in pixels.
+            height: of the picture that the region will be scaled to.
+            width: likewise.
+
+        Raises:
+            ValueError: nothing is white.
+        """
+        box = mask.convert("L").getbbox()
+        if box is None:
+            raise ValueError(
+                "mask_image is black everywhere, so that padding_mask_crop finds nothing to cut "
+                "out; make something of it white."
+            )
+        left, right = max(box[0] - padding, 0), min(box[2] + padding, mask.width)
+        top, bottom = max(box[1] - padding, 0), min(box[3] + padding, mask.height)
+        if (right - left) / (bottom - top) > width / height:
+            top, bottom = _widened(top, bottom, (right - left) / (width / height), mask.height)
+        else:
+            left, right = _widened(left, right, (bottom - top) * (width / height), mask.width)
+        return cls(left, top, right, bottom)
+
+    def cut(self, picture: Image, height: int, width: int) -> Image:
+        """The part of `picture` at another size; what is missing at two sides is filled."""
+        return _filled(picture.crop((self.left, self.top, self.right, self.bottom)), height, width)
+
+    def put_back(self, drawn: Image, picture: Image, mask: Image) -> Image:
+        """`picture` with what was drawn of this part, where `mask` is white."""
+        from PIL import Image
+
+        placed = Image.new("RGBA", picture.size)
+        placed.paste(_covering(drawn, self.height, self.width), (self.left, self.top))
+        below = placed.convert("RGB").convert("RGBA")
+        below.alpha_composite(_kept(picture, mask))
+        return below.convert("RGB")
+
+
+def _widened(start: int, stop: int, extent: float, limit: int) -> tuple[int, int]:
+    """`start` and `stop` further apart, about their middle and as far as there is room."""
+    missing = int(extent - (stop - start))
+    start -= missing // 2
+    stop += missing - missing // 2
+    beyond = max(stop - limit, 0)
+    start, stop = start - beyond, stop - beyond
+    before = max(-start, 0)
+    return start + before, min(stop + before, limit)
+
+
+def _filled(picture: Image, height: int, width: int) -> Image:
+    """The whole of `picture`, in the middle; its outermost rows or columns fill the rest."""
+    inner, (left, top) = _placed(picture, height, width, covers=False)
+    whole = _on_canvas(inner, (left, top), height, width)
+    if top > 0:
+        for edge, place in ((0, 0), (inner.height, top + inner.height)):
+            stretched = inner.resize((width, top), box=(0, edge, width, edge))
+            whole.paste(stretched, (0, place))
+    elif left > 0:
+        for edge, place in ((0, 0), (inner.width, left + inner.width)):
+            stretched = inner.resize((left, height), box=(edge, 0, edge, height))
+            whole.paste(stretched, (place, 0))
+    return whole
+
+
+def _covering(picture: Image, height: int, width: int) -> Image:
+    """The middle of `picture`, as much as the size has room for."""
+    inner, place = _placed(picture, height, width, covers=True)
+    return _on_canvas(inner, place, height, width)
+
+
+def _placed(
+    picture: Image, height: int, width: int, *, covers: bool
+) -> tuple[Image, tuple[int, int]]:
+    """`picture` scaled to cover the size or to fit into it, and where it then is."""
+    from PIL.Image import Resampling
+
+    is_wider = picture.width / picture.height > width / height
+    by_width = is_wider != covers
+    size = (
+        width if by_width else picture.width * height // picture.height,
+        picture.height * width // picture.width if by_width else height,
+    )
+    scaled = picture.resize(size, Resampling.LANCZOS)
+    return scaled, (width // 2 - scaled.width // 2, height // 2 - scaled.height // 2)
+
+
+def _on_canvas(picture: Image, place: tuple[int, int], height: int, width: int) -> Image:
+    from PIL import Image
+
+    canvas = Image.new("RGB", (width, height))
+    canvas.paste(picture, place)
+    return canvas
+
+
+def _kept(picture: Image, mask: Image) -> Image:
+    """`picture`, and transparent where `mask` is white."""
+    from PIL import Image, ImageOps
+
+    kept = Image.new("RGBa", picture.size)
+    kept.paste(picture.convert("RGBA").convert("RGBa"), mask=ImageOps.invert(mask.convert("L")))
+    return kept.convert("RGBA")

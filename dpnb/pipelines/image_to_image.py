@@ -1,0 +1,221 @@
+"""What pipelines share that begin with a picture: part of the schedule, from its latents on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from dpnb.generators import Generators, randn
+from dpnb.pipelines.arguments import Arguments
+from dpnb.pipelines.latents import encoded
+from dpnb.pipelines.picture_inputs import FORMS, PictureInput, Pictures, tiled
+from dpnb.pipelines.text_to_image import TextToImagePipeline
+
+IMAGE = PictureInput("image", "Picture", "the picture to begin with")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureArguments(Arguments):
+    """What pipelines can be asked that begin with a picture, beside the rest.
+
+    Args:
+        image: the picture, or one for each that is drawn: PIL's, arrays or tensors, also in a list;
+            values in [0, 1]. A tensor with as many channels as latents have is one of latents.
+        strength: how much of the schedule is gone through, above 0 and at most 1: 1 leaves nothing
+            of the picture.
+        height: of the pictures, in pixels; the picture's own by default.
+        width: likewise.
+    """
+
+    image: Any = None
+    strength: float = 0.8
+
+    def check(self, callback_tensors: Sequence[str], device: torch.device, scale: int) -> None:
+        """See the base class."""
+        super().check(callback_tensors, device, scale)
+        if not 0 <= self.strength <= 1:
+            raise ValueError(
+                f"strength is {self.strength}; it is the share of the schedule that is gone "
+                "through, between 0 and 1."
+            )
+        self.image.check_count(self.picture_count)
+        self.check_steps()
+
+    def unit(self, scale: int) -> int:
+        """See the base class: a picture comes in any size."""
+        return scale
+
+    def check_steps(self) -> None:
+        """Refuse a strength that leaves no step.
+
+        Raises:
+            ValueError: it does.
+        """
+        if self.sigmas is None:
+            custom = self.timesteps
+            steps_left(self.num_inference_steps if custom is None else len(custom), self.strength)
+
+
+class ImageToImage(TextToImagePipeline):
+    """A pipeline that begins with a picture; it goes before the class that says all else."""
+
+    picture_inputs: ClassVar[tuple[PictureInput, ...]] = (IMAGE,)
+
+    def sized(self, arguments: Any) -> Any:
+        """`arguments` with the pictures read, and their size where none was asked for."""
+        arguments = self.read(arguments)
+        arguments = arguments.sized(*self.own_size(arguments.image))
+        if self.holds_latents(arguments.image):
+            size = tuple(side * self.vae_scale_factor for side in arguments.image.size)
+            if size != (arguments.height, arguments.width):
+                raise ValueError(
+                    f"image holds latents of {size[1]} x {size[0]} pixels, and {arguments.width} x "
+                    f"{arguments.height} are to be drawn; leave height and width out."
+                )
+        return arguments
+
+    def own_size(self, image: Pictures) -> tuple[int, int]:
+        """Height and width that are drawn where none are asked for, in pixels."""
+        if self.holds_latents(image):
+            height, width = image.size
+            return height * self.vae_scale_factor, width * self.vae_scale_factor
+        unit = self.vae_scale_factor
+        height, width = (side // unit * unit for side in image.size)
+        if not (height and width):
+            raise ValueError(
+                f"image is {image.size[1]} x {image.size[0]} pixels; give one of at least {unit} x "
+                f"{unit}."
+            )
+        return height, width
+
+    def read(self, arguments: Any) -> Any:
+        """`arguments` with `Pictures` for what was given as such.
+
+        Raises:
+            ValueError: there is no picture, or it cannot be used.
+            TypeError: it is none.
+        """
+        if arguments.image is None:
+            raise ValueError(f"{type(self).__name__} begins with a picture; give image=, {FORMS}.")
+        image = Pictures.parse("image", arguments.image)
+        if image.channels not in (None, 1, 3) and not self.holds_latents(image):
+            raise ValueError(
+                f"image has {image.channels} channels; a picture has 3, and latents have "
+                f"{self.vae.config.latent_channels}."
+            )
+        if not self.holds_latents(image):
+            image.check_levels()
+        return replace(arguments, image=image)
+
+    def holds_latents(self, pictures: Pictures) -> bool:
+        """Whether these are latents instead of pictures."""
+        return pictures.channels == self.vae.config.latent_channels
+
+    def visited(self, timesteps: Tensor, count: int, arguments: Any) -> slice:
+        """Those from where the picture's noise begins."""
+        visited = super().visited(timesteps, count, arguments)
+        start = self.first_visited(timesteps, count, arguments)
+        if start >= visited.stop:
+            raise ValueError("no step of the schedule is left; begin earlier, or take more steps.")
+        return slice(start, visited.stop)
+
+    def first_visited(self, timesteps: Tensor, count: int, arguments: Any) -> int:
+        """Where in the schedule the run begins; the arguments are those of `visited`."""
+        order: int = self.scheduler.order
+        return (count - steps_left(count, arguments.strength)) * order
+
+    def begin_latents(
+        self,
+        arguments: Any,
+        timesteps: Tensor,
+        device: torch.device,
+        tensors: dict[str, Tensor],
+    ) -> None:
+        """See the base class."""
+        like = tensors["prompt_embeds"]
+        if arguments.latents is not None:
+            channels = self.vae.config.latent_channels
+            tensors["latents"] = self.noise(arguments, channels, device, like)
+            return
+        is_each = isinstance(arguments.generator, list)
+        copies = arguments.picture_count // len(arguments.image) if is_each else 1
+        latents = self.encode_image(arguments, device, like, copies)
+        latents = tiled(latents, arguments.picture_count)
+        tensors["latents"] = self.noised(latents, None, timesteps, arguments)
+
+    def noised(
+        self, latents: Tensor, noise: Tensor | None, timesteps: Tensor, arguments: Any
+    ) -> Tensor:
+        """The latents of a picture as they are where the run begins.
+
+        Args:
+            latents: `[pictures, channels, h, w]`.
+            noise: of their shape; drawn by default.
+            timesteps: of the run.
+            arguments: likewise.
+        """
+        if noise is None:
+            noise = randn(
+                latents.shape,
+                generator=arguments.generator,
+                device=latents.device,
+                dtype=latents.dtype,
+            )
+        first = timesteps[:1].repeat(len(latents))
+        return self.scheduler.add_noise(latents, noise, first)  # type: ignore[no-any-return]
+
+    def encode_image(
+        self, arguments: Any, device: torch.device, like: Tensor, copies: int = 1
+    ) -> Tensor:
+        """Latents of the pictures to begin with, in the dtype of `like`.
+
+        Args:
+            arguments: of the run.
+            device: where it computes.
+            like: anything in the dtype of the run.
+            copies: of each picture, drawn one by one.
+        """
+        image: Pictures = arguments.image
+        if isinstance(image.content, Tensor) and self.holds_latents(image):
+            return tiled(image.content.to(device, like.dtype), copies * len(image))
+        picture = self.picture(arguments).to(device, like.dtype)
+        return self.encode_pictures(picture, arguments.generator, copies).to(like.dtype)
+
+    def picture(self, arguments: Any) -> Tensor:
+        """What is encoded, `[pictures, 3, H, W]` in [-1, 1]."""
+        picture: Tensor = arguments.image.image(arguments.height, arguments.width)
+        return picture
+
+    def encode_pictures(self, pictures: Tensor, generator: Generators, copies: int = 1) -> Tensor:
+        """Latents of pictures `[pictures, 3, H, W]` in [-1, 1]; see `latents.encoded`."""
+        own = first_of(generator, copies * len(pictures))
+        return encoded(self.vae, pictures, own, copies, widens=self.encodes_wide)
+
+    @property
+    def encodes_wide(self) -> bool:
+        """Whether the autoencoder encodes in float32, whatever it is stored in."""
+        return self.widens_vae and self.vae.config.force_upcast
+
+
+def first_of(generator: Generators, count: int) -> Generators:
+    """The generators of the first `count` pictures."""
+    return generator[:count] if isinstance(generator, list) else generator
+
+
+def steps_left(count: int, strength: float) -> int:
+    """How many of `count` steps a strength goes through.
+
+    Raises:
+        ValueError: none.
+    """
+    left = min(int(count * strength), count)
+    if left < 1:
+        raise ValueError(
+            f"strength is {strength}, which leaves none of {count} steps; use at least "
+            f"{1 / count:.2g}, or more steps."
+        )
+    return left

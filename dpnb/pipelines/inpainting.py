@@ -1,0 +1,242 @@
+"""What pipelines share that draw a part of a picture anew, and keep the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dpnb.generators import randn
+from dpnb.pipelines.crops import Region
+from dpnb.pipelines.denoise import last_entries
+from dpnb.pipelines.image_to_image import IMAGE, ImageToImage, PictureArguments, first_of
+from dpnb.pipelines.picture_inputs import FORMS, Fit, PictureInput, Pictures, tiled
+
+MASK = PictureInput("mask_image", "Mask", "white where to draw anew", is_mask=True)
+
+HIDDEN = "masked_image_latents"
+
+ALIKE = 0.02
+"""The shapes of a picture and its mask may differ by this share, as rounded sizes do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InpaintingArguments(PictureArguments):
+    """What pipelines can be asked that draw a part of a picture anew, beside the rest.
+
+    Args:
+        mask_image: white where to draw, black where the picture stays: one, or one for each picture
+            that is drawn, in the forms of `image`.
+        masked_image_latents: the latents of the picture without what is masked, for a network that
+            sees them; made from the two by default.
+        padding_mask_crop: draw the masked part alone, with so many pixels about it, and put it back
+            into the picture.
+        height: of what is drawn, in pixels; the model's own by default.
+        width: likewise.
+    """
+
+    mask_image: Any = None
+    strength: float = 1.0
+    masked_image_latents: Tensor | None = None
+    padding_mask_crop: int | None = None
+
+    def check(self, callback_tensors: Sequence[str], device: torch.device, scale: int) -> None:
+        """See the base class."""
+        super().check(callback_tensors, device, scale)
+        image, mask = self.image, self.mask_image
+        mask.check_count(self.picture_count)
+        if mask.channels not in (None, 1):
+            raise ValueError(f"mask_image has {mask.channels} channels; a mask has one.")
+        if self.padding_mask_crop is not None:
+            self._check_crop(image, mask)
+
+    def _check_crop(self, image: Pictures, mask: Pictures) -> None:
+        is_one = all(given.is_drawn and len(given) == 1 for given in (image, mask))
+        if not is_one or self.output_type != "pil":
+            raise ValueError(
+                "padding_mask_crop cuts PIL pictures and puts them back; give one as image and one "
+                'as mask_image, and output_type="pil".'
+            )
+        if image.size != mask.size:
+            raise ValueError(
+                f"mask_image is {mask.size[1]} x {mask.size[0]} and image {image.size[1]} x "
+                f"{image.size[0]}; with padding_mask_crop they must have one size."
+            )
+        if not isinstance(self.padding_mask_crop, int) or self.padding_mask_crop < 0:
+            raise ValueError(
+                f"padding_mask_crop is {self.padding_mask_crop!r}; it is a number of pixels."
+            )
+
+
+class Inpainting(ImageToImage):
+    """A pipeline that draws where a mask is white; it goes before the class that says all else.
+
+    A network with nine input channels sees the mask and the rest of the picture; for one with four,
+    what is to stay is put back after every step, with the noise that belongs there.
+    """
+
+    picture_inputs: ClassVar[tuple[PictureInput, ...]] = (IMAGE, MASK)
+
+    @property
+    def sees_mask(self) -> bool:
+        """Whether the network is given the mask and the rest of the picture."""
+        return self.unet.config.in_channels != self.vae.config.latent_channels
+
+    def own_size(self, image: Pictures) -> tuple[int, int]:
+        """See the base class: the size that the model was made for."""
+        return self.default_size()
+
+    def read(self, arguments: Any) -> Any:
+        """See the base class."""
+        arguments = super().read(arguments)
+        if arguments.mask_image is None:
+            raise ValueError(
+                f"{type(self).__name__} draws where a mask is white; give mask_image=, {FORMS}."
+            )
+        mask = Pictures.parse("mask_image", arguments.mask_image, is_mask=True)
+        mask.check_levels()
+        self._check_shapes(arguments.image, mask)
+        self._check_network(arguments)
+        return replace(arguments, mask_image=mask)
+
+    def _check_shapes(self, image: Pictures, mask: Pictures) -> None:
+        (height, width), (own_height, own_width) = image.size, mask.size
+        if abs(height * own_width / (width * own_height) - 1) > ALIKE:
+            raise ValueError(
+                f"mask_image is {own_width} x {own_height} and image {width} x {height}; they must "
+                "have one shape, so that the mask lies where it is meant to."
+            )
+
+    def _check_network(self, arguments: Any) -> None:
+        taken, latent = self.unet.config.in_channels, self.vae.config.latent_channels
+        if taken not in (latent, 2 * latent + 1):
+            raise ValueError(
+                f"the UNet takes {taken} channels; inpainting needs one that takes {latent}, or "
+                f"{2 * latent + 1} with the mask and the rest of the picture."
+            )
+        lacks = arguments.masked_image_latents is None and self.holds_latents(arguments.image)
+        if self.sees_mask and lacks:
+            raise ValueError(
+                "latents cannot be masked for this UNet; give masked_image_latents beside them."
+            )
+
+    def begin_latents(
+        self,
+        arguments: Any,
+        timesteps: Tensor,
+        device: torch.device,
+        tensors: dict[str, Tensor],
+    ) -> None:
+        """See the base class. Random numbers are drawn in the order of diffusers'."""
+        like = tensors["prompt_embeds"]
+        is_from_noise = arguments.latents is not None or self.is_from_noise(arguments)
+        known = None
+        if not (self.sees_mask and is_from_noise):
+            known = tiled(self.encode_image(arguments, device, like), arguments.picture_count)
+        noise = self.noise(arguments, self.vae.config.latent_channels, device, like)
+        if is_from_noise:
+            tensors["latents"] = noise * self.scheduler.init_noise_sigma
+        elif known is not None:
+            tensors["latents"] = self.noised(known, noise, timesteps, arguments)
+        guided = self.do_classifier_free_guidance
+        mask = self.fitted(arguments.mask_image.mask, arguments)
+        hidden = self._hidden(arguments, mask, device, like)
+        scale = self.vae_scale_factor
+        small = F.interpolate(mask, size=(arguments.height // scale, arguments.width // scale))
+        tensors["mask"] = _each(small.to(device, like.dtype), arguments.picture_count, guided)
+        if hidden is not None:
+            tensors[HIDDEN] = _each(hidden, arguments.picture_count, guided)
+        if not self.sees_mask and known is not None:
+            tensors["image_latents"], tensors["noise"] = known, noise
+
+    def is_from_noise(self, arguments: Any) -> bool:
+        """Whether nothing of the picture is left where the run begins."""
+        return arguments.strength == 1.0  # type: ignore[no-any-return]
+
+    def picture(self, arguments: Any) -> Tensor:
+        """See the base class; the part that is drawn, where it is cut out."""
+        return self.fitted(arguments.image.image, arguments)
+
+    def _hidden(
+        self, arguments: Any, mask: Tensor, device: torch.device, like: Tensor
+    ) -> Tensor | None:
+        """The latents of the picture without what is masked, as far as they are needed.
+
+        Where they are not, the random numbers are drawn that they would have needed: what a
+        scheduler draws later stays the same.
+        """
+        if arguments.masked_image_latents is not None:
+            return arguments.masked_image_latents.to(device, like.dtype)  # type: ignore[no-any-return]
+        if self.holds_latents(arguments.image):
+            return None
+        is_seen = HIDDEN in arguments.callback_on_step_end_tensor_inputs
+        if self.sees_mask or is_seen:
+            picture = (self.picture(arguments) * (mask < 0.5)).to(device, like.dtype)
+            return self.encode_pictures(picture, arguments.generator).to(like.dtype)
+        count, scale = max(len(arguments.image), len(mask)), self.vae_scale_factor
+        randn(
+            (
+                count,
+                self.vae.config.latent_channels,
+                arguments.height // scale,
+                arguments.width // scale,
+            ),
+            generator=first_of(arguments.generator, count),
+            device=device,
+            dtype=torch.float32 if self.encodes_wide else self.vae.dtype,
+        )
+        return None
+
+    def fitted(self, read: Any, arguments: Any) -> Tensor:
+        """What a method of `Pictures` reads, in the size that is drawn; cut out if that is asked.
+
+        Args:
+            read: `Pictures.image` or `Pictures.mask`.
+            arguments: of the run.
+        """
+        fit: Fit | None = None
+        if arguments.padding_mask_crop is not None:
+            region = self.region(arguments)
+            height, width = arguments.height, arguments.width
+            fit = lambda picture: region.cut(picture, height, width)  # noqa: E731
+        tensor: Tensor = read(arguments.height, arguments.width, fit)
+        return tensor
+
+    def region(self, arguments: Any) -> Region:
+        """The part of the picture that `padding_mask_crop` means."""
+        mask = arguments.mask_image.content[0]
+        return Region.around(mask, arguments.padding_mask_crop, arguments.height, arguments.width)
+
+    def network_input(self, latents: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+        """See the base class: the mask and the rest of the picture, where they are seen."""
+        if not self.sees_mask:
+            return latents
+        beside = (last_entries(tensors[name], latents) for name in ("mask", HIDDEN))
+        return torch.cat((latents, *beside), dim=1)
+
+    def after_step(self, latents: Tensor, following: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+        """See the base class: puts back what is to stay, unless the network has seen to it."""
+        if self.sees_mask:
+            return latents
+        known, mask = tensors["image_latents"], last_entries(tensors["mask"], latents)
+        if len(following):
+            known = self.scheduler.add_noise(known, tensors["noise"], following)
+        return (1 - mask) * known + mask * latents
+
+    def finished(self, images: Any, arguments: Any) -> Any:
+        """See the base class; with `padding_mask_crop` the whole pictures."""
+        if arguments.padding_mask_crop is None:
+            return images
+        region = self.region(arguments)
+        whole, mask = arguments.image.content[0], arguments.mask_image.content[0]
+        return [region.put_back(drawn, whole, mask) for drawn in images]
+
+
+def _each(batch: Tensor, count: int, guided: bool) -> Tensor:
+    """An entry for each picture, and with guidance all of them twice."""
+    batch = tiled(batch, count)
+    return torch.cat((batch, batch)) if guided else batch

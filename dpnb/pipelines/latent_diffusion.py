@@ -1,0 +1,138 @@
+"""Latent diffusion, before it was Stable Diffusion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from dpnb.models.autoencoder import Autoencoder
+from dpnb.models.unet import UNet2DConditionModel
+from dpnb.pipelines.arguments import Arguments
+from dpnb.pipelines.denoise import last_entries
+from dpnb.pipelines.images import ImagePipelineOutput, deliver
+from dpnb.pipelines.prompts import as_list, repeat_each, tokenize
+from dpnb.pipelines.steps import Step
+from dpnb.pipelines.text_to_image import TextToImagePipeline, called, streamed, with_negative
+from dpnb.schedulers.scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from transformers import BertTokenizer
+
+    from dpnb.models.ldm_bert import LDMBertModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentDiffusionArguments(Arguments):
+    """What `LDMTextToImagePipeline` can be asked."""
+
+    positional: ClassVar[tuple[str, ...]] = (
+        "prompt",
+        "height",
+        "width",
+        "num_inference_steps",
+        "guidance_scale",
+        "eta",
+        "generator",
+        "latents",
+        "output_type",
+        "return_dict",
+    )
+
+    guidance_scale: float = 1.0
+
+
+class LDMTextToImagePipeline(TextToImagePipeline):
+    """Text to pictures with latent diffusion (Rombach et al. 2022, arXiv:2112.10752).
+
+    Guidance is off at a scale of 1, and on at any other.
+    """
+
+    model_cpu_offload_seq = "bert->unet->vqvae"
+    _callback_tensor_inputs: ClassVar[list[str]] = [
+        "latents",
+        "prompt_embeds",
+        "negative_prompt_embeds",
+    ]
+
+    vqvae: Autoencoder
+    bert: Any
+    tokenizer: Any
+
+    def __init__(
+        self,
+        vqvae: Autoencoder,
+        bert: LDMBertModel,
+        tokenizer: BertTokenizer,
+        unet: UNet2DConditionModel,
+        scheduler: Scheduler,
+    ) -> None:
+        super().__init__()
+        self.register_modules(
+            vqvae=vqvae, bert=bert, tokenizer=tokenizer, unet=unet, scheduler=scheduler
+        )
+
+    @property
+    def vae(self) -> Any:  # type: ignore[override]
+        """The autoencoder, which is called `vqvae` here."""
+        return self.vqvae
+
+    @property
+    def do_classifier_free_guidance(self) -> bool:
+        """See the base class."""
+        return self._guidance_scale != 1.0
+
+    __call__ = called(LatentDiffusionArguments)
+    stream = streamed(LatentDiffusionArguments)
+
+    def start(self, arguments: Any) -> Iterator[Step]:
+        """See the base class.
+
+        Raises:
+            ValueError: layers of the text encoder are to be left out.
+        """
+        if arguments.clip_skip is not None:
+            raise ValueError("clip_skip is for CLIP, and this text encoder is none; leave it out.")
+        return super().start(arguments)
+
+    def encode_conditions(self, arguments: Any, device: torch.device) -> dict[str, Tensor]:
+        """See the base class."""
+        given, negative = arguments.prompt_embeds, None
+        if given is None:
+            given = self._encode(as_list(arguments.prompt, 1), device)
+        if self.do_classifier_free_guidance:
+            negative = arguments.negative_prompt_embeds
+            if negative is None:
+                texts = as_list(arguments.negative_prompt or "", arguments.batch_size)
+                negative = self._encode(texts, device)
+        given, negative = (
+            None
+            if embeds is None
+            else repeat_each(embeds.to(device, self.unet.dtype), arguments.num_images_per_prompt)
+            for embeds in (given, negative)
+        )
+        assert given is not None
+        tensors = {"prompt_embeds": with_negative(negative, given)}
+        return tensors if negative is None else {**tensors, "negative_prompt_embeds": negative}
+
+    def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+        """See the base class."""
+        context = last_entries(tensors["prompt_embeds"], latents)
+        prediction: Tensor = self.unet(latents, t, context).sample
+        return prediction
+
+    def decode_latents(self, latents: Tensor, arguments: Any) -> Any:
+        """See the base class."""
+        images: Any = latents
+        if arguments.output_type != "latent":
+            images = deliver(self.decode_pictures(latents), arguments.output_type)
+        output = ImagePipelineOutput(images)
+        return output if arguments.return_dict else tuple(output)
+
+    def _encode(self, texts: list[str], device: torch.device) -> Tensor:
+        length = self.bert.config.max_position_embeddings
+        states: Tensor = self.bert(tokenize(self.tokenizer, texts, device, length))[0]
+        return states

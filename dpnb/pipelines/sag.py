@@ -1,0 +1,148 @@
+"""Self-attention guidance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dpnb.nn.attention_maps import watched
+from dpnb.pipelines.denoise import last_entries
+from dpnb.pipelines.stable_diffusion import StableDiffusionArguments, StableDiffusionPipeline
+from dpnb.pipelines.steps import Step
+from dpnb.pipelines.text_to_image import called, streamed
+
+BLUR_SIZE, BLUR_SIGMA = 9, 1.0
+
+RECEIVED = "self_attention"
+"""Among a run's tensors: how much attention every place has received in the present step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfAttentionArguments(StableDiffusionArguments):
+    """What `StableDiffusionSAGPipeline` can be asked, beside the rest.
+
+    Args:
+        sag_scale: how strongly the picture is led away from one that is blurred where the network
+            looks; 0 does not lead, usual are values up to 1.
+    """
+
+    positional: ClassVar[tuple[str, ...]] = (
+        "prompt",
+        "height",
+        "width",
+        "num_inference_steps",
+        "guidance_scale",
+        "sag_scale",
+        "negative_prompt",
+    )
+
+    sag_scale: float = 0.75
+
+    def check(self, callback_tensors: Sequence[str], device: torch.device, scale: int) -> None:
+        """See the base class."""
+        super().check(callback_tensors, device, scale)
+        least = (BLUR_SIZE // 2 + 1) * scale
+        if self.sag_scale < 0:
+            raise ValueError(
+                f"sag_scale is {self.sag_scale}; it is at least 0, which does nothing."
+            )
+        if self.sag_scale > 0 and min(self.height or least, self.width or least) < least:
+            raise ValueError(
+                f"{self.width} x {self.height} pixels are too few for sag_scale, which blurs "
+                f"latents; draw at least {least} x {least}."
+            )
+
+
+class StableDiffusionSAGPipeline(StableDiffusionPipeline):
+    """Text to pictures with self-attention guidance (Hong et al. 2022, arXiv:2210.00939).
+
+    In every step the picture that the network foresees is blurred where its middle block attends
+    most, the network sees that again, and the step leads away from what it then says.
+    """
+
+    __call__ = called(SelfAttentionArguments)
+    stream = streamed(SelfAttentionArguments)
+
+    _sag_scale: float = 0.0
+
+    def start(self, arguments: Any) -> Iterator[Step]:
+        """See the base class.
+
+        Raises:
+            ValueError: the scheduler counts in noise levels.
+        """
+        if self.scheduler.timesteps.is_floating_point():
+            raise ValueError(
+                f"{type(self.scheduler).__name__} counts in noise levels, and self-attention "
+                "guidance needs timesteps; use DDIMScheduler, PNDMScheduler, DDPMScheduler, "
+                "DPMSolverMultistepScheduler or UniPCMultistepScheduler."
+            )
+        return super().start(arguments)
+
+    @property
+    def sag_scale(self) -> float:
+        """Of the present or last run."""
+        return self._sag_scale
+
+    def _begin(self, arguments: Any) -> None:
+        super()._begin(arguments)
+        self._sag_scale = arguments.sag_scale
+
+    def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+        """See the base class; notes what the middle block attends to without the prompt."""
+        if self._sag_scale == 0:
+            return super().predict_noise(latents, t, tensors)
+        entries = len(latents) // 2 if self.do_classifier_free_guidance else len(latents)
+        with watched(self.unet.middle_attention, entries) as seen:
+            prediction = super().predict_noise(latents, t, tensors)
+        if seen.received is not None:
+            tensors[RECEIVED] = seen.received
+        return prediction
+
+    def guided(
+        self, noise_pred: Tensor, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]
+    ) -> Tensor:
+        """See the base class; arXiv:2210.00939, eq. 16, and with a prompt eq. 25."""
+        guided = super().guided(noise_pred, latents, t, tensors)
+        received = tensors.pop(RECEIVED, None)
+        if received is None:
+            return guided
+        without, context = noise_pred[: len(latents)], tensors["prompt_embeds"]
+        context = last_entries(context, noise_pred)[: len(latents)]
+        blurred = self.blurred(latents, without, t, received)
+        again = super().predict_noise(blurred, t, {**tensors, "prompt_embeds": context})
+        return guided + self._sag_scale * (without - again)
+
+    def blurred(self, latents: Tensor, noise_pred: Tensor, t: Tensor, received: Tensor) -> Tensor:
+        """`latents` `[batch, channels, h, w]`, less sharp where the network attends most.
+
+        Args:
+            latents: of the present step.
+            noise_pred: what the network says of them.
+            t: the timestep.
+            received: how much attention each place of the middle block has received,
+                `[batch, places]`; 1 is the mean.
+        """
+        original, noise = self.scheduler.foreseen(noise_pred, latents, t)
+        height, width = self.unet.middle_size(*latents.shape[-2:])
+        mask = (received > 1.0).to(latents.dtype).view(-1, 1, height, width)
+        mask = F.interpolate(mask, latents.shape[-2:])
+        original = blur(original) * mask + original * (1 - mask)
+        return self.scheduler.add_noise(original, noise, t[None])  # type: ignore[no-any-return]
+
+
+def blur(latents: Tensor) -> Tensor:
+    """`[batch, channels, h, w]` under a Gaussian; the edges are mirrored."""
+    half = BLUR_SIZE // 2
+    places = torch.arange(-half, half + 1, device=latents.device, dtype=torch.float32)
+    weights = (-0.5 * (places / BLUR_SIGMA) ** 2).exp()
+    weights = (weights / weights.sum()).to(latents.dtype)
+    channels = latents.shape[1]
+    kernel = torch.outer(weights, weights).expand(channels, 1, -1, -1)
+    padded = F.pad(latents, (half,) * 4, mode="reflect")
+    return F.conv2d(padded, kernel, groups=channels)

@@ -1,0 +1,69 @@
+"""Stable Diffusion 1 and 2 that begin with a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from dpnb.pipelines.image_to_image import ImageToImage, PictureArguments
+from dpnb.pipelines.inpainting import Inpainting, InpaintingArguments
+from dpnb.pipelines.stable_diffusion import StableDiffusionArguments, StableDiffusionPipeline
+from dpnb.pipelines.text_to_image import called, streamed
+
+BESIDE = (
+    "num_inference_steps",
+    "timesteps",
+    "sigmas",
+    "guidance_scale",
+    "negative_prompt",
+    "num_images_per_prompt",
+    "eta",
+    "generator",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StableDiffusionImg2ImgArguments(StableDiffusionArguments, PictureArguments):
+    """What `StableDiffusionImg2ImgPipeline` can be asked; see the bases."""
+
+    positional: ClassVar[tuple[str, ...]] = ("prompt", "image", "strength", *BESIDE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StableDiffusionInpaintArguments(StableDiffusionArguments, InpaintingArguments):
+    """What `StableDiffusionInpaintPipeline` can be asked; see the bases."""
+
+    positional: ClassVar[tuple[str, ...]] = (
+        "prompt",
+        "image",
+        "mask_image",
+        "masked_image_latents",
+        "height",
+        "width",
+        "padding_mask_crop",
+        "strength",
+        *BESIDE,
+    )
+
+
+class StableDiffusionImg2ImgPipeline(ImageToImage, StableDiffusionPipeline):
+    """A picture and words to pictures, with Stable Diffusion 1 or 2.
+
+    Noise is added to the picture, and taken out again (Meng et al. 2021, arXiv:2108.01073).
+    """
+
+    __call__ = called(StableDiffusionImg2ImgArguments)
+    stream = streamed(StableDiffusionImg2ImgArguments)
+
+
+class StableDiffusionInpaintPipeline(Inpainting, StableDiffusionPipeline):
+    """A part of a picture drawn anew, with Stable Diffusion 1 or 2."""
+
+    __call__ = called(StableDiffusionInpaintArguments)
+    stream = streamed(StableDiffusionInpaintArguments)
+
+    _callback_tensor_inputs: ClassVar[list[str]] = [
+        *StableDiffusionPipeline._callback_tensor_inputs,
+        "mask",
+        "masked_image_latents",
+    ]

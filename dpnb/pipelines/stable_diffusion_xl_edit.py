@@ -1,0 +1,202 @@
+"""Stable Diffusion XL that begins with a picture, or goes on where another model has stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from dpnb.models.autoencoder import AutoencoderKL
+from dpnb.models.unet import UNet2DConditionModel
+from dpnb.pipelines.image_to_image import ImageToImage, PictureArguments
+from dpnb.pipelines.inpainting import Inpainting, InpaintingArguments
+from dpnb.pipelines.stable_diffusion_xl import StableDiffusionXLArguments, StableDiffusionXLPipeline
+from dpnb.pipelines.text_to_image import called, streamed
+from dpnb.schedulers.scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from transformers import (
+        CLIPImageProcessor,
+        CLIPTextModel,
+        CLIPTextModelWithProjection,
+        CLIPTokenizer,
+        CLIPVisionModelWithProjection,
+    )
+
+BESIDE = (
+    "num_inference_steps",
+    "timesteps",
+    "sigmas",
+    "denoising_start",
+    "denoising_end",
+    "guidance_scale",
+    "negative_prompt",
+    "negative_prompt_2",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StableDiffusionXLPictureArguments(StableDiffusionXLArguments, PictureArguments):
+    """What Stable Diffusion XL can be asked with a picture; see the bases.
+
+    Args:
+        denoising_start: the share of the schedule that another model has gone through, between 0
+            and 1: `image` holds its latents, no noise is added, and `strength` does not count.
+        aesthetic_score: how beautiful the picture is to look, for a refiner.
+        negative_aesthetic_score: the same for the negative prompt.
+    """
+
+    strength: float = 0.3
+    denoising_start: float | None = None
+    aesthetic_score: float = 6.0
+    negative_aesthetic_score: float = 2.5
+
+    def check(self, callback_tensors: Sequence[str], device: torch.device, scale: int) -> None:
+        """See the base class."""
+        super().check(callback_tensors, device, scale)
+        start, end = self.denoising_start, self.denoising_end
+        if start is not None and not 0 < start < 1:
+            raise ValueError(
+                f"denoising_start is {start}; it is the share of the schedule that another model "
+                "has gone through, between 0 and 1."
+            )
+        if start is not None and end is not None and start >= end:
+            raise ValueError(
+                f"denoising_start is {start} and denoising_end {end}; the end must come after the "
+                "start."
+            )
+
+    def check_steps(self) -> None:
+        """See the base class."""
+        if self.denoising_start is None:
+            super().check_steps()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StableDiffusionXLImg2ImgArguments(StableDiffusionXLPictureArguments):
+    """What `StableDiffusionXLImg2ImgPipeline` can be asked; see the bases."""
+
+    positional: ClassVar[tuple[str, ...]] = ("prompt", "prompt_2", "image", "strength", *BESIDE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StableDiffusionXLInpaintArguments(StableDiffusionXLPictureArguments, InpaintingArguments):
+    """What `StableDiffusionXLInpaintPipeline` can be asked; see the bases."""
+
+    positional: ClassVar[tuple[str, ...]] = (
+        "prompt",
+        "prompt_2",
+        "image",
+        "mask_image",
+        "masked_image_latents",
+        "height",
+        "width",
+        "padding_mask_crop",
+        "strength",
+        *BESIDE,
+    )
+
+    strength: float = 0.9999
+    guidance_scale: float = 7.5
+
+
+class _BeginsWithPicture(ImageToImage, StableDiffusionXLPipeline):
+    """What both pipelines here share."""
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        text_encoder: CLIPTextModel | None,
+        text_encoder_2: CLIPTextModelWithProjection | None,
+        tokenizer: CLIPTokenizer | None,
+        tokenizer_2: CLIPTokenizer | None,
+        unet: UNet2DConditionModel,
+        scheduler: Scheduler,
+        image_encoder: CLIPVisionModelWithProjection | None = None,
+        feature_extractor: CLIPImageProcessor | None = None,
+        requires_aesthetics_score: bool = False,
+        force_zeros_for_empty_prompt: bool = True,
+        add_watermarker: bool | None = None,
+    ) -> None:
+        super().__init__(
+            vae,
+            text_encoder,
+            text_encoder_2,
+            tokenizer,
+            tokenizer_2,
+            unet,
+            scheduler,
+            image_encoder,
+            feature_extractor,
+            force_zeros_for_empty_prompt,
+            add_watermarker,
+        )
+        self.register_to_config(requires_aesthetics_score=requires_aesthetics_score)
+
+    def first_visited(self, timesteps: Tensor, count: int, arguments: Any) -> int:
+        """See the base class; with `denoising_start` what another model has left."""
+        if arguments.denoising_start is None:
+            return super().first_visited(timesteps, count, arguments)
+        left = int((timesteps < self.cutoff(arguments.denoising_start)).sum())
+        # A step of two evaluations is not begun with the second.
+        left += self.scheduler.order == 2 and left % 2 == 0
+        return len(timesteps) - left
+
+    def noised(
+        self, latents: Tensor, noise: Tensor | None, timesteps: Tensor, arguments: Any
+    ) -> Tensor:
+        """See the base class; what another model has left has its noise."""
+        if arguments.denoising_start is not None:
+            return latents
+        return super().noised(latents, noise, timesteps, arguments)
+
+    def time_ids(self, arguments: Any, like: Tensor) -> Tensor:
+        """See the base class; here all of one kind come before all of the other.
+
+        Returns:
+            `[entries, 6]`, or with `requires_aesthetics_score` `[entries, 5]`.
+        """
+        original = arguments.original_size or (arguments.height, arguments.width)
+        target = arguments.target_size or (arguments.height, arguments.width)
+        crop = arguments.crops_coords_top_left
+        negative_original = arguments.negative_original_size or original
+        if self._settings["requires_aesthetics_score"]:
+            negative_crop = arguments.negative_crops_coords_top_left
+            ids = (*original, *crop, arguments.aesthetic_score)
+            against = (*negative_original, *negative_crop, arguments.negative_aesthetic_score)
+        else:
+            ids = (*original, *crop, *target)
+            against = (*negative_original, *crop, *(arguments.negative_target_size or target))
+        kinds = (against, ids) if self.do_classifier_free_guidance else (ids,)
+        both = torch.tensor(kinds, dtype=like.dtype, device=like.device)
+        return both.repeat_interleave(arguments.picture_count, dim=0)
+
+
+class StableDiffusionXLImg2ImgPipeline(_BeginsWithPicture):
+    """A picture and words to pictures, with Stable Diffusion XL or its refiner.
+
+    Podell et al. (2023, arXiv:2307.01952) describe both.
+    """
+
+    __call__ = called(StableDiffusionXLImg2ImgArguments)
+    stream = streamed(StableDiffusionXLImg2ImgArguments)
+
+
+class StableDiffusionXLInpaintPipeline(Inpainting, _BeginsWithPicture):
+    """A part of a picture drawn anew, with Stable Diffusion XL."""
+
+    __call__ = called(StableDiffusionXLInpaintArguments)
+    stream = streamed(StableDiffusionXLInpaintArguments)
+
+    _callback_tensor_inputs: ClassVar[list[str]] = [
+        *StableDiffusionXLPipeline._callback_tensor_inputs,
+        "mask",
+        "masked_image_latents",
+    ]
+
+    def is_from_noise(self, arguments: Any) -> bool:
+        """See the base class."""
+        return arguments.denoising_start is None and super().is_from_noise(arguments)

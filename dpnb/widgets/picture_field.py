@@ -1,0 +1,73 @@
+"""A picture that is chosen from a file."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from collections.abc import Callable
+from typing import Any
+
+import ipywidgets as w
+from PIL import Image, UnidentifiedImageError
+
+from dpnb.pipelines.picture_inputs import PictureInput
+from dpnb.widgets.pictures import png, thumbnail
+
+SHOWN = 96
+"""Pixels along the longer side of what is shown of the picture."""
+
+
+class PictureField(w.HBox):  # type: ignore[misc]
+    """A button that takes a file, and what is in it.
+
+    Args:
+        wanted: what the pipeline takes.
+        given: is told of every new picture.
+
+    Attributes:
+        picture: what was chosen; `None` before.
+        failure: why a file could not be read; empty otherwise.
+    """
+
+    def __init__(self, wanted: PictureInput, given: Callable[[Image.Image], None]) -> None:
+        self.wanted = wanted
+        self.picture: Image.Image | None = None
+        self.failure = ""
+        self._given = given
+        self.upload = w.FileUpload(
+            accept="image/*", description=wanted.label, tooltip=f"Choose {wanted.hint}"
+        )
+        self.upload.layout.width = "auto"
+        self.shown = w.HTML()
+        self.upload.observe(lambda change: self._read(change["new"]), "value")
+        super().__init__([self.upload, self.shown])
+        self._show()
+
+    def give(self, picture: Image.Image) -> None:
+        """Take `picture`, as if it had been chosen."""
+        self.picture, self.failure = picture, ""
+        self._given(picture)
+        self._show()
+
+    def _read(self, files: Any) -> None:
+        if not files:
+            return
+        file = files[0]
+        try:
+            picture = Image.open(io.BytesIO(bytes(file["content"])))
+            picture.load()
+        except (UnidentifiedImageError, OSError, ValueError):
+            self.failure = f"{file['name']} is no picture that can be read; choose a PNG or JPEG."
+            self._show()
+        else:
+            self.give(picture)
+
+    def _show(self) -> None:
+        if self.failure or self.picture is None:
+            self.shown.value = html.escape(self.failure or self.wanted.hint)
+            return
+        small = thumbnail(self.picture.convert("RGB"), SHOWN)
+        data = base64.b64encode(png(small)).decode()
+        alt = html.escape(self.wanted.hint, quote=True)
+        self.shown.value = f'<img src="data:image/png;base64,{data}" alt="{alt}"/>'
