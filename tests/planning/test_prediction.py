@@ -126,7 +126,7 @@ def test_what_a_scheduler_remembers_is_predicted(scheduler: str) -> None:
 
 def test_a_transformer_holds_what_was_predicted() -> None:
     pipe = load("tiny-flux", "bfloat16")
-    workload = Workload(height=16, width=24, steps=2, batch=2)
+    workload = Workload(height=16, width=24, steps=2)
     table = plan(pipe, workload=workload, device=LINK)
     plans = [row for row in table if len(row.plan) < 2]
     assert {type(strategy) for row in plans for strategy in row.plan} >= {

@@ -56,11 +56,10 @@ def flux_peak(library: Any, side: int) -> int:
     return peak(lambda: network(**given))
 
 
-@pytest.mark.parametrize(("side", "share"), [(32, 0.6), (64, 0.5)])
-def test_a_step_of_flux_needs_half_at_a_thousand_pixels(side: int, share: float) -> None:
+def test_a_step_of_flux_needs_half_at_a_thousand_pixels() -> None:
     with FakeTensorMode():
-        counts = [flux_peak(lib, side) for lib in (dpnb, diffusers)]
-    assert 0 < counts[0] <= share * counts[1]
+        counts = [flux_peak(lib, 64) for lib in (dpnb, diffusers)]
+    assert 0 < counts[0] <= 0.5 * counts[1]
 
 
 @pytest.mark.parametrize("side", [64, 128])
