@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "nn": set(),
     "loading": {"emoji", "nn"},
     "metering": set(),
-    "planning": {"pipelines", "strategies", "metering", "models", "schedulers", "loading"},
+    "planning": {"pipelines", "strategies", "metering", "models", "schedulers", "loading", "nn"},
     "bench": {"planning", "pipelines", "strategies", "metering"},
     "models": {"nn", "loading", "metering"},
     "schedulers": {"loading"},

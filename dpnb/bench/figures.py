@@ -6,9 +6,14 @@ apart; marks differ in shape as well.
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from dpnb.bench.measurement import Measurement
 from dpnb.planning.names import label
@@ -17,7 +22,6 @@ from dpnb.units import format_bytes, format_seconds
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from dpnb.bench.report import Report
 
@@ -44,6 +48,15 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 BARS = 14
 """So many plans at most have bars."""
+
+
+class SweepFigure(Figure):
+    """A figure that shows itself as a cell's value."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png", dpi=110)
+        return file.getvalue()
 
 
 def memory_against_time(report: Report) -> Figure:
@@ -121,9 +134,6 @@ def stages(report: Report) -> Figure:
 
 
 def _stage_key() -> list[Artist]:
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
     stages = [
         Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=f"to the peak of {stage}")
         for stage, (colour, hatch) in STAGE_LOOKS.items()
@@ -134,9 +144,7 @@ def _stage_key() -> list[Artist]:
 
 def prediction(report: Report) -> Figure:
     """What was predicted against what was measured: memory and time."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+    figure = SweepFigure(figsize=(7.2, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     pairs = [(one, one.predicted) for one in report.finished if one.predicted is not None]
     unit, name = _unit([one.peak for one in report.finished])
@@ -185,23 +193,24 @@ def _draw_front(axes: Axes, front: Sequence[Measurement], unit: int, batch: int)
 
 
 def _letter(figure: Figure, axes: Axes, report: Report, unit: int) -> None:
-    """A letter beside each plan of the front, where it covers neither a point nor a letter."""
+    """A letter beside each plan of the front, where it covers neither a mark nor a letter."""
     figure.draw_without_rendering()
-    batch = report.workload.batch
-    place = axes.transData.transform
-    points = [
-        tuple(place((one.peak / unit, (one.seconds or 0.0) / batch))) for one in report.finished
-    ]
-    taken = list(points)
-    for number, one in enumerate(report.front):
-        x, y = place((one.peak / unit, (one.seconds or 0.0) / batch))
-        ratio = figure.dpi / 72
-        offset = max(
-            SIDES, key=lambda side: _room(x + ratio * side[0], y + ratio * side[1], taken, ratio)
-        )
-        taken.append((x + ratio * offset[0], y + ratio * offset[1]))
+    to_points = 72 / figure.dpi
+
+    def place(one: Measurement) -> tuple[float, float]:
+        seconds = (one.seconds or 0.0) / report.workload.batch
+        x, y = axes.transData.transform((one.peak / unit, seconds))
+        return x * to_points, y * to_points
+
+    line = axes.transData.transform((report.budget / unit, 0))[0] * to_points
+    taken = [place(one) for one in report.finished]
+    for letter, one in zip(LETTERS, report.front, strict=False):
+        x, y = place(one)
+        free = {side: _room(x + side[0], y + side[1], taken, line) for side in SIDES}
+        offset = max(free, key=free.__getitem__)
+        taken.append((x + offset[0], y + offset[1]))
         axes.annotate(
-            LETTERS[number % len(LETTERS)], (one.peak / unit, (one.seconds or 0.0) / batch),
+            letter, (one.peak / unit, (one.seconds or 0.0) / report.workload.batch),
             xytext=offset, textcoords="offset points", ha="center", va="center", fontsize=9,
             fontweight="bold", color=BLUE,
         )  # fmt: skip
@@ -214,17 +223,17 @@ ENOUGH = 11.0
 """Points between a letter and what is next to it."""
 
 
-def _room(x: float, y: float, taken: Sequence[tuple[float, ...]], ratio: float) -> float:
-    """How far the nearest mark is, in points; from `ENOUGH` on that makes no difference."""
-    return min(ENOUGH, *(math.dist((x, y), other) / ratio for other in taken))
+def _room(x: float, y: float, taken: Sequence[tuple[float, float]], line: float) -> float:
+    """Points to the nearest mark or the line; from `ENOUGH` on that makes no difference."""
+    nearest = min(math.dist((x, y), other) for other in taken)
+    return min(ENOUGH, nearest, 1.5 * abs(x - line))
 
 
 def _key(figure: Figure, axes: Axes, report: Report) -> None:
     """What the letters mean, below."""
     lines = []
-    for number, one in enumerate(report.front):
+    for letter, one in zip(LETTERS, report.front, strict=False):
         cost = format_seconds((one.seconds or 0.0) / report.workload.batch)
-        letter = LETTERS[number % len(LETTERS)]
         lines.append(f"{letter}  {label(one.plan)}: {format_bytes(one.peak)}, {cost}")
     figure.set_figheight(figure.get_figheight() + 0.17 * len(lines))
     axes.legend(fontsize=8, loc="best", edgecolor="none", framealpha=0.9)
@@ -238,9 +247,7 @@ def _for_bars(report: Report) -> list[Measurement]:
 
 
 def _sheet(width: float, height: float) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = SweepFigure(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
     _plain(axes)
     return figure, axes

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from dpnb.bench.measurement import Measurement
 from dpnb.planning.columns import table_of
 from dpnb.planning.names import label
-from dpnb.planning.table import PlanTable
+from dpnb.planning.table import PlanTable, plan_name
 from dpnb.planning.workload import Workload
+from dpnb.strategies.strategy import Strategy
 from dpnb.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -87,6 +88,19 @@ class Report:
             if not found or (one.seconds or 0.0) < (found[-1].seconds or 0.0):
                 found.append(one)
         return tuple(found)
+
+    def of(self, *plan: Strategy) -> Measurement:
+        """What exactly these strategies have cost.
+
+        Raises:
+            ValueError: they were not measured.
+        """
+        found = next((one for one in self.measurements if one.plan == frozenset(plan)), None)
+        if found is None:
+            raise ValueError(
+                f"{plan_name(frozenset(plan))} was not measured; give it to dpnb.sweep among plans."
+            )
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""

@@ -25,7 +25,7 @@ BASELINE: Plan = frozenset()
 
 def sweep(
     pipe: TextToImagePipeline,
-    plans: Literal["all"] | Iterable[Strategy | Iterable[Strategy]] = "all",
+    plans: Literal["all"] | PlanTable | Iterable[Strategy | Iterable[Strategy]] = "all",
     workload: Workload | None = None,
     *,
     budget: int | str | None = None,
@@ -44,7 +44,8 @@ def sweep(
 
     Args:
         pipe: the pipeline.
-        plans: `"all"` that `dpnb.plan` finds, or plans: strategies, or sets of them.
+        plans: `"all"` that `dpnb.plan` finds; a table of it, which says what is drawn, the budget
+            and the device too; or plans: strategies, or sets of them.
         workload: what is drawn.
         budget: as for `dpnb.plan`; the figures show it.
         device: as for `dpnb.plan`: where the plans that it finds offload to.
@@ -63,24 +64,34 @@ def sweep(
         StrategyError: a plan contradicts itself; nothing has been measured then.
         ValueError: the workload cannot be drawn, or the file is of another sweep.
     """
-    if not isinstance(pipe, TextToImagePipeline):
-        raise ComponentError(
-            f"sweep measures pipelines of dpnb that draw from words, not {type(pipe).__name__}."
+    _check(pipe, repeats)
+    if isinstance(plans, PlanTable) and (workload, budget, device) != (None, None, None):
+        raise ValueError(
+            "a table of plans says what is drawn, the budget and the device; give these to "
+            "dpnb.plan instead."
         )
-    if repeats < 1:
-        raise ValueError(f"repeats is {repeats}; measure at least once.")
-    bench = Bench(pipe, workload or Workload(), repeats)
-    chosen = None if plans == "all" else [_as_plan(entry) for entry in plans]
+    given = plans if isinstance(plans, PlanTable) else None
+    bench = Bench(pipe, workload or (Workload() if given is None else given.workload), repeats)
+    chosen = None if plans == "all" else [_as_plan(entry) for entry in _entries(plans)]
     file = None if path is None else SweepFile(Path(path))
 
     def begin() -> Report:
-        table = _planned(pipe, bench.workload, chosen, budget, device, approximate, file)
+        table = given or _planned(pipe, bench.workload, chosen, budget, device, approximate, file)
         return Report(table, () if file is None else file.found(table))
 
     begun = processes.agree(begin)
     wanted = [row.plan for row in begun.table] if chosen is None else chosen
     order = list(dict.fromkeys([BASELINE, *wanted]))
     return _measure(bench, order, begun, file, processes, progress)
+
+
+def _check(pipe: object, repeats: int) -> None:
+    if not isinstance(pipe, TextToImagePipeline):
+        raise ComponentError(
+            f"sweep measures pipelines of dpnb that draw from words, not {type(pipe).__name__}."
+        )
+    if repeats < 1:
+        raise ValueError(f"repeats is {repeats}; measure at least once.")
 
 
 def _planned(
@@ -188,6 +199,10 @@ class SweepFile:
         for file in (self.path, *self._parts()):
             if file.is_file():
                 yield Report.load(file)
+
+
+def _entries(plans: Any) -> Iterable[Strategy | Iterable[Strategy]]:
+    return [row.plan for row in plans] if isinstance(plans, PlanTable) else plans
 
 
 def _as_plan(entry: Strategy | Iterable[Strategy]) -> Plan:

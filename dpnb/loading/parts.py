@@ -84,6 +84,18 @@ def load_part(
     return model.eval(), info
 
 
+def kept_wide(model: nn.Module, dtype: torch.dtype | None) -> set[nn.Module]:
+    """The layers of a text encoder that stay in float32 when it is loaded in this dtype.
+
+    transformers says of each class which layers overflow in float16.
+    """
+    if dtype != torch.float16 or not type(model).__module__.startswith("transformers."):
+        return set()
+    encoder: Any = model
+    names = encoder._keep_in_fp32_modules or ()
+    return {part for path, part in model.named_modules() if path.rpartition(".")[2] in names}
+
+
 def save_part(
     part: Any,
     folder: Path,

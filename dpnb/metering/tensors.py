@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from functools import cache
 from threading import RLock
 from typing import Any, ClassVar
@@ -45,6 +46,11 @@ class TensorMeter(TorchDispatchMode):
         self._lock = RLock()
         self._live: dict[int, tuple[ref[torch.UntypedStorage], int]] = {}
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Torch would hide every operation from its compiler, which takes longer than it does."""
+        return False
+
     def read(self) -> Reading:
         """What is alive now."""
         for storage, _ in list(self._live.values()):
@@ -72,11 +78,26 @@ class TensorMeter(TorchDispatchMode):
             if out is not NotImplemented:
                 return out
         out = func(*args, **kwargs)
-        if isinstance(out, Tensor) and _makes_new(func) and not _wraps(out):
-            self._measure(out.untyped_storage())
-        else:
-            self._compare(func, (args, kwargs), out)
+        self._count(func, (args, kwargs), out)
         return out
+
+    def note(self, func: Callable[..., Any], given: object, out: object) -> None:
+        """Count what an operation has made, for whoever sees it in this meter's place.
+
+        Args:
+            func: the operation.
+            given: its arguments.
+            out: what it has returned.
+        """
+        if not is_apart():
+            self._count(func, given, out)
+
+    def _count(self, func: Callable[..., Any], given: object, out: object) -> None:
+        outcome = _outcome(func)
+        if outcome is Outcome.NEW and isinstance(out, Tensor) and not _wraps(out):
+            self._measure(out.untyped_storage())
+        elif outcome is not Outcome.VIEW:
+            self._compare(func, given, out)
 
     def _compare(self, func: Callable[..., Any], given: object, out: object) -> None:
         """Count what is in `out` and not in `given`, and what of `given` has another size now."""
@@ -105,13 +126,23 @@ class TensorMeter(TorchDispatchMode):
             self.current -= self._live.pop(key)[1]
 
 
+class Outcome(Enum):
+    """What an operation returns."""
+
+    NEW = "nothing of what it is given, none of which it changes"
+    VIEW = "the memory that it is given"
+    EITHER = "one or the other"
+
+
 @cache
-def _makes_new(func: Callable[..., Any]) -> bool:
-    """Whether an operation returns nothing of what it is given, and changes none of it."""
-    if not isinstance(func, OpOverload):
-        return False
+def _outcome(func: Callable[..., Any]) -> Outcome:
+    if not isinstance(func, OpOverload) or func in FRESH:
+        return Outcome.EITHER
+    if func.is_view:
+        return Outcome.VIEW
     schema = func._schema
-    return not schema.is_mutable and all(made.alias_info is None for made in schema.returns)
+    is_new = not schema.is_mutable and all(made.alias_info is None for made in schema.returns)
+    return Outcome.NEW if is_new else Outcome.EITHER
 
 
 def _wraps(tensor: Tensor) -> bool:
@@ -119,16 +150,22 @@ def _wraps(tensor: Tensor) -> bool:
     return is_traceable_wrapper_subclass(tensor)
 
 
-def _storages(tree: object) -> Iterator[torch.UntypedStorage]:
+def _storages(tree: object) -> list[torch.UntypedStorage]:
     """The storages of all tensors in nested tuples, lists and dictionaries."""
-    if isinstance(tree, Tensor) and _wraps(tree):
-        wrapper: Any = tree
-        names, _ = wrapper.__tensor_flatten__()
-        yield from _storages([getattr(tree, name) for name in names])
-    elif isinstance(tree, Tensor):
-        yield tree.untyped_storage()
+    found: list[torch.UntypedStorage] = []
+    _collect(tree, found)
+    return found
+
+
+def _collect(tree: object, found: list[torch.UntypedStorage]) -> None:
+    if isinstance(tree, Tensor):
+        if _wraps(tree):
+            wrapper: Any = tree
+            _collect([getattr(tree, name) for name in wrapper.__tensor_flatten__()[0]], found)
+        else:
+            found.append(tree.untyped_storage())
     elif isinstance(tree, (tuple, list)):
         for branch in tree:
-            yield from _storages(branch)
+            _collect(branch, found)
     elif isinstance(tree, dict):
-        yield from _storages(tuple(tree.values()))
+        _collect(tuple(tree.values()), found)

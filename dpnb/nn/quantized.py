@@ -6,6 +6,7 @@ torchao keeps such a weight in a tensor that wraps plain ones, bitsandbytes in a
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -29,6 +30,19 @@ def plain_tensors(tensor: Tensor) -> list[Tensor]:
 def is_wrapped(tensor: Tensor) -> bool:
     """Whether a weight is quantized by torchao."""
     return is_traceable_wrapper_subclass(tensor)
+
+
+def rewrapped(tensor: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
+    """`tensor` with every plain tensor that it is made of replaced by what `make` makes of it."""
+    if not is_wrapped(tensor):
+        return make(tensor)
+    wrapper: Any = tensor
+    names, context = wrapper.__tensor_flatten__()
+    made = {name: rewrapped(getattr(tensor, name), make) for name in names}
+    whole: Tensor = type(tensor).__tensor_unflatten__(  # type: ignore[attr-defined]
+        made, context, tensor.shape, tensor.stride()
+    )
+    return whole
 
 
 def is_quantized(layer: nn.Module) -> bool:

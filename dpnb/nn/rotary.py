@@ -45,7 +45,7 @@ def turn(x: Tensor, table: Tensor) -> Tensor:
     float32.
     """
     wide = x.float() if x.element_size() < 4 else x
-    pairs = torch.view_as_complex(wide.unflatten(-1, (-1, 2)))
+    pairs = torch.view_as_complex(wide.view(*x.shape[:-1], -1, 2))
     if torch.is_grad_enabled():
         return torch.view_as_real(pairs * table).flatten(-2).to(x.dtype)
     pairs.mul_(table)
@@ -107,7 +107,8 @@ class RotaryAttention(Attention):
             `[batch, context tokens + tokens, heads * head_dim]`.
         """
         query, key, value = self._headed(*self.projection(self, tokens, tokens))
-        query, key = self.norm_q(query), self.norm_k(key)
+        query = self.norm_q(query)
+        key = self.norm_k(key)
         if context is not None:
             added = self._headed(*self.projection.added(self, context))
             query = torch.cat((self.norm_added_q(added[0]), query), dim=1)
@@ -121,4 +122,5 @@ class RotaryAttention(Attention):
         return self.joined(out)
 
     def _headed(self, *parts: Tensor) -> tuple[Tensor, ...]:
-        return tuple(part.unflatten(-1, (self.heads, self.head_dim)) for part in parts)
+        batch, length, _ = parts[0].shape
+        return tuple(part.view(batch, length, self.heads, self.head_dim) for part in parts)

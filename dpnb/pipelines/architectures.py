@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from dpnb.devices import parse_dtype
+from dpnb.loading.parts import kept_wide
 from dpnb.loading.registry import resolve
 from dpnb.pipelines.text_parts import Complete, Settings, text_parts
 
@@ -376,11 +377,14 @@ def assemble(architecture: str, complete: Complete) -> TextToImagePipeline:
 def fill(module: nn.Module, dtype: torch.dtype, generator: torch.Generator) -> None:
     """Give every parameter of `module` a random value, and leave it ready for inference.
 
-    Matrices and kernels are uniform within ±1/√fan-in, norms are the identity, biases zero.
+    Matrices and kernels are uniform within ±1/√fan-in, norms are the identity, biases zero. Layers
+    that loading keeps in float32 are so here.
     """
+    wide = kept_wide(module, dtype)
     for owner in module.modules():
+        kind = torch.float32 if owner in wide else dtype
         for name, parameter in owner.named_parameters(recurse=False):
-            value = torch.empty(parameter.shape, dtype=dtype)
+            value = torch.empty(parameter.shape, dtype=kind)
             if value.ndim > 1:
                 bound = 1 / math.sqrt(value[0].numel())
                 value.uniform_(-bound, bound, generator=generator)

@@ -150,17 +150,47 @@ class FluxPipeline(TextToImagePipeline):
 
     def start(self, arguments: Any) -> Iterator[Step]:
         """See the base class."""
+        self._check_parts(arguments)
+        config = self.transformer.config
+        for name, width in (
+            ("prompt_embeds", config.joint_attention_dim),
+            ("negative_prompt_embeds", config.joint_attention_dim),
+            ("pooled_prompt_embeds", config.pooled_projection_dim),
+            ("negative_pooled_prompt_embeds", config.pooled_projection_dim),
+        ):
+            given = getattr(arguments, name)
+            if given is not None and given.shape[-1] != width:
+                raise ValueError(
+                    f"{name} has {given.shape[-1]} channels, and the transformer takes {width}; "
+                    "use the text encoders that belong to it."
+                )
+        return super().start(arguments)
+
+    def _check_parts(self, arguments: Any) -> None:
+        """See to it that everything is there that a run needs.
+
+        Raises:
+            ComponentError: something is not.
+        """
         missing = [name for name in TEXT_PARTS if getattr(self, name) is None]
         if arguments.needs_encoders and missing:
             raise ComponentError(
                 f"there is no {' and no '.join(missing)} to encode a prompt with; give "
                 "prompt_embeds and pooled_prompt_embeds, or a pipeline with its text encoders."
             )
+        if "transformer" not in self._modules():
+            raise ComponentError(
+                "there is no transformer to draw with; give one, or use encode_prompt alone."
+            )
         if self._autoencoder is None and arguments.output_type != "latent":
             raise ComponentError(
                 'there is no vae to make pictures with; give one, or output_type="latent".'
             )
-        return super().start(arguments)
+        if not isinstance(self.scheduler, FlowMatchEulerDiscreteScheduler):
+            raise ComponentError(
+                f"FLUX follows a flow, and {type(self.scheduler).__name__} does not; use "
+                "FlowMatchEulerDiscreteScheduler."
+            )
 
     def _begin(self, arguments: Any) -> None:
         super()._begin(arguments)

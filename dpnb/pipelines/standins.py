@@ -159,7 +159,10 @@ def retrieve_timesteps(
 ) -> tuple[Tensor, int]:
     """Prepare `scheduler` for a run; its timesteps, and how many steps these are."""
     if settings:
-        scheduler.set_timesteps(num_inference_steps, device=device, **settings)
+        given = {"timesteps": timesteps, "sigmas": sigmas}
+        settings |= {name: value for name, value in given.items() if value is not None}
+        count = num_inference_steps if timesteps is None and sigmas is None else None
+        scheduler.set_timesteps(count, device=device, **settings)
         return scheduler.timesteps, len(scheduler.timesteps)
     place = torch.device("cpu" if device is None else device)
     return set_timesteps(scheduler, num_inference_steps or 0, place, timesteps, sigmas)

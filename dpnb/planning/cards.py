@@ -1,9 +1,9 @@
 """What makers say of their cards.
 
 Rates of 16-bit arithmetic are those of matrix units on dense matrices that add up in 32 bits, as
-torch does it; where a maker gives the rate with 16-bit sums or with sparsity alone, GeForce cards
-of the generations from Turing to Blackwell do half of it with 32-bit sums. A link is the sum of its
-lanes in one direction.
+torch does it. GeForce cards are sold by cores and clock: a core does two operations in a cycle, and
+matrix units that add up in 32 bits do four times as much from Turing on, twice as much from Ampere
+on (tables of the architectures' whitepapers). A link is the sum of its lanes in one direction.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ ADA = "NVIDIA Ada GPU Architecture, whitepaper V2.02, 2023"
 TURING = "NVIDIA Turing GPU Architecture, whitepaper WP-09183-001, 2018"
 BLACKWELL = "NVIDIA RTX Blackwell GPU Architecture, whitepaper V1.1, 2025"
 GEFORCE = "NVIDIA, Compare GeForce Graphics Cards, nvidia.com/geforce/graphics-cards/compare"
+
+MATRIX_UNITS = {"20": 4, "30": 2, "40": 2, "50": 2}
+"""How much more matrix units do than cores, by the series of a GeForce card."""
 
 
 @dataclass(frozen=True)
@@ -52,24 +55,42 @@ def _card(
     return Card(gibibytes << 30, bandwidth * GB, float32 * TERA, float16 * TERA, link, source)
 
 
+def _geforce(
+    series: str,
+    gibibytes: int,
+    bandwidth: float,
+    cores: int,
+    megahertz: int,
+    link: float,
+    source: str,
+) -> Card:
+    float32 = 2 * cores * megahertz / 1e6
+    float16 = MATRIX_UNITS[series] * float32
+    return _card(gibibytes, bandwidth, float32, float16, link, source)
+
+
+GEFORCES = {
+    "RTX 2060": _geforce("20", 6, 336, 1920, 1680, PCIE_3, GEFORCE),
+    "RTX 2070": _geforce("20", 8, 448, 2304, 1620, PCIE_3, TURING),
+    "RTX 2080 Ti": _geforce("20", 11, 616, 4352, 1545, PCIE_3, TURING),
+    "RTX 3050": _geforce("30", 8, 224, 2560, 1777, PCIE_4 / 2, GEFORCE),
+    "RTX 3060": _geforce("30", 12, 360, 3584, 1777, PCIE_4, GEFORCE),
+    "RTX 3060 Ti": _geforce("30", 8, 448, 4864, 1665, PCIE_4, GEFORCE),
+    "RTX 3070": _geforce("30", 8, 448, 5888, 1725, PCIE_4, GA102),
+    "RTX 3080": _geforce("30", 10, 760, 8704, 1710, PCIE_4, GA102),
+    "RTX 3090": _geforce("30", 24, 936, 10496, 1695, PCIE_4, GA102),
+    "RTX 4060": _geforce("40", 8, 272, 3072, 2460, PCIE_4 / 2, GEFORCE),
+    "RTX 4060 Ti": _geforce("40", 8, 288, 4352, 2535, PCIE_4 / 2, GEFORCE),
+    "RTX 4070": _geforce("40", 12, 504, 5888, 2475, PCIE_4, GEFORCE),
+    "RTX 4070 Ti": _geforce("40", 12, 504, 7680, 2610, PCIE_4, GEFORCE),
+    "RTX 4080": _geforce("40", 16, 717, 9728, 2505, PCIE_4, ADA),
+    "RTX 4090": _geforce("40", 24, 1008, 16384, 2520, PCIE_4, ADA),
+    "RTX 5080": _geforce("50", 16, 960, 10752, 2617, PCIE_5, BLACKWELL),
+    "RTX 5090": _geforce("50", 32, 1792, 21760, 2407, PCIE_5, BLACKWELL),
+}
+
 CARDS: Mapping[str, Card] = {
-    "RTX 2060": _card(6, 336, 6.5, 25.8, PCIE_3, GEFORCE),
-    "RTX 2070": _card(8, 448, 7.5, 29.9, PCIE_3, TURING),
-    "RTX 2080 Ti": _card(11, 616, 13.4, 53.8, PCIE_3, TURING),
-    "RTX 3050": _card(8, 224, 9.1, 18.2, PCIE_4 / 2, GEFORCE),
-    "RTX 3060": _card(12, 360, 12.7, 25.5, PCIE_4, GEFORCE),
-    "RTX 3060 Ti": _card(8, 448, 16.2, 32.4, PCIE_4, GEFORCE),
-    "RTX 3070": _card(8, 448, 20.3, 40.6, PCIE_4, GA102),
-    "RTX 3080": _card(10, 760, 29.8, 59.5, PCIE_4, GA102),
-    "RTX 3090": _card(24, 936, 35.6, 71.0, PCIE_4, GA102),
-    "RTX 4060": _card(8, 272, 15.1, 30.2, PCIE_4 / 2, GEFORCE),
-    "RTX 4060 Ti": _card(8, 288, 22.1, 44.1, PCIE_4 / 2, GEFORCE),
-    "RTX 4070": _card(12, 504, 29.1, 58.3, PCIE_4, GEFORCE),
-    "RTX 4070 Ti": _card(12, 504, 40.1, 80.2, PCIE_4, GEFORCE),
-    "RTX 4080": _card(16, 717, 48.7, 97.5, PCIE_4, ADA),
-    "RTX 4090": _card(24, 1008, 82.6, 165.2, PCIE_4, ADA),
-    "RTX 5080": _card(16, 960, 56.3, 112.6, PCIE_5, BLACKWELL),
-    "RTX 5090": _card(32, 1792, 104.8, 209.5, PCIE_5, BLACKWELL),
+    **GEFORCES,
     "P100": _card(16, 732, 9.3, 18.7, PCIE_3, "NVIDIA Tesla P100 PCIe datasheet, 2016"),
     "V100": _card(16, 900, 14.0, 112.0, PCIE_3, "NVIDIA V100 PCIe datasheet, 2020"),
     "T4": _card(16, 320, 8.1, 65.0, PCIE_3, "NVIDIA T4 datasheet, 2019"),

@@ -80,6 +80,8 @@ class Courses:
             return course
         late = frozenset(s for s in plan if self._is_late(s) or self.changes_decoding(s))
         decoding = _shifted(self._decoded(late), course.left - self.base.left)
+        begun = replace(decoding.spans[0], peak=course.decoding.spans[0].peak)
+        decoding = replace(decoding, spans=(begun, *decoding.spans[1:]))
         return Course((*course.before, decoding), course.weights)
 
     def changes_decoding(self, strategy: Strategy) -> bool:
@@ -116,4 +118,8 @@ def _shifted(step: StepTimeline, nbytes: int) -> StepTimeline:
 
 
 def _outline(step: StepTimeline) -> Iterable[tuple[int, int, int, float]]:
-    return [(s.peak, s.flops, s.nbytes, s.cost.calls) for s in step.spans]
+    """What tells one decoding from another; its first span begins with what denoising leaves."""
+    peaks = [0, *(span.peak for span in step.spans[1:])]
+    return [
+        (peak, s.flops, s.nbytes, s.cost.calls) for peak, s in zip(peaks, step.spans, strict=True)
+    ]

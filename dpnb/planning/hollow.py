@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum
+from functools import cache, partial
 from typing import Any, TypeAlias
 from weakref import ref
 
 import torch
 from torch import Tensor, nn
 from torch._ops import OpOverload
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import (
+    TorchDispatchMode,
+    is_traceable_wrapper_subclass_type,
+)
 
 from dpnb.errors import DpnbError
+from dpnb.loading.parts import kept_wide
+from dpnb.metering.tensors import TensorMeter
+from dpnb.nn.quantized import is_wrapped, rewrapped
 from dpnb.planning.operations import Operation, operation_of
 
 Layout: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]
@@ -37,6 +46,24 @@ UNSAID_VIEWS: frozenset[OpOverload] = frozenset(
 """What returns the memory that it is given, without its schema saying so."""
 
 
+class Kind(Enum):
+    """What becomes of an operation where a tensor is hollow."""
+
+    VIEW = "it is done"
+    LOOK = "it is refused"
+    CHANGE = "what it writes to is hollow afterwards"
+    COMPUTE = "it returns hollow tensors"
+
+
+@cache
+def _kind(func: Callable[..., Any]) -> Kind:
+    if not isinstance(func, OpOverload) or func.is_view or func in UNSAID_VIEWS:
+        return Kind.VIEW
+    if func in LOOKS:
+        return Kind.LOOK
+    return Kind.CHANGE if func._schema.is_mutable else Kind.COMPUTE
+
+
 class HollowError(DpnbError, RuntimeError):
     """Something decides by a value that is known only once weights are there."""
 
@@ -57,11 +84,22 @@ class Hollow(TorchDispatchMode):
         self.operations: Counter[Operation] = Counter()
         self._hollow: dict[int, ref[torch.UntypedStorage]] = {}
         self._known: dict[Any, _Result] = {}
+        self._meter: TensorMeter | None = None
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         """Torch would hide every operation from its compiler, which takes longer than it does."""
         return False
+
+    @contextmanager
+    def metered(self, meter: TensorMeter) -> Iterator[None]:
+        """Within, operations are seen here, and `meter` counts what they make."""
+        self._meter = meter
+        try:
+            with self:
+                yield
+        finally:
+            self._meter = None
 
     def empty(self, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
         """A hollow tensor."""
@@ -74,24 +112,31 @@ class Hollow(TorchDispatchMode):
 
         Args:
             module: is changed, and put into evaluation mode.
-            dtype: of floating-point tensors; each keeps its own by default.
+            dtype: of floating-point tensors, but for those that loading keeps in float32; each
+                keeps its own by default.
         """
         made: dict[int, nn.Parameter] = {}
+        wide = kept_wide(module, dtype)
 
-        def replaced(tensor: Tensor) -> Tensor:
-            kind = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
-            return self.empty(tensor.shape, kind)
+        def replaced(owner: nn.Module, tensor: Tensor) -> Tensor:
+            wanted = torch.float32 if owner in wide else dtype
+            cast = None if is_wrapped(tensor) else wanted
+            return rewrapped(tensor.detach(), partial(self._hollowed, dtype=cast))
 
         for owner in list(module.modules()):
             for name, parameter in list(owner._parameters.items()):
                 if parameter is not None:
                     if id(parameter) not in made:
-                        made[id(parameter)] = nn.Parameter(replaced(parameter), False)
+                        made[id(parameter)] = like(parameter, replaced(owner, parameter))
                     owner._parameters[name] = made[id(parameter)]
             for name, buffer in list(owner._buffers.items()):
                 if buffer is not None and buffer.is_meta:
-                    owner._buffers[name] = replaced(buffer)
+                    owner._buffers[name] = replaced(owner, buffer)
         return module.eval()
+
+    def _hollowed(self, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+        kind = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
+        return self.empty(tensor.shape, kind)
 
     def is_hollow(self, tensor: Tensor) -> bool:
         """Whether a tensor has no values."""
@@ -105,26 +150,35 @@ class Hollow(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if not isinstance(func, OpOverload) or func.is_view or func in UNSAID_VIEWS:
+        if any(map(is_traceable_wrapper_subclass_type, types)):
+            return NotImplemented  # what it is made of comes here by itself
+        out = self._do(func, args, kwargs)
+        if self._meter is not None:
+            self._meter.note(func, (args, kwargs), out)
+        return out
+
+    def _do(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        kind = _kind(func)
+        if kind is Kind.VIEW or not isinstance(func, OpOverload):
             return func(*args, **kwargs)
-        inputs = list(_tensors((args, kwargs)))
-        if not any(self.is_hollow(tensor) for tensor in inputs):
+        inputs = _tensors((args, kwargs))
+        if not any(tensor.untyped_storage()._cdata in self._hollow for tensor in inputs):
             out = func(*args, **kwargs)
             self.operations[operation_of(func, args, kwargs, inputs, out)] += 1
             return out
-        if func in LOOKS:
+        if kind is Kind.LOOK:
             raise HollowError(
                 "This pipeline decides by values that its networks compute, so that its course "
                 "cannot be known before it runs; measure it instead, with dpnb.record."
             )
-        if func._schema.is_mutable:
+        if kind is Kind.CHANGE:
             return self._change(func, args, kwargs, inputs)
         return self._compute(func, args, kwargs, inputs)
 
     def _compute(
         self, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], inputs: list[Tensor]
     ) -> Any:
-        key = (func, _key(args), _key(tuple(sorted(kwargs.items()))))
+        key = (func, _key(args), _key(tuple(sorted(kwargs.items()))) if kwargs else ())
         result = self._known.get(key)
         if result is None:
             result = self._known[key] = _look_up(func, args, kwargs, inputs)
@@ -158,6 +212,14 @@ class Hollow(TorchDispatchMode):
         if key not in known:
             known[key] = ref(storage, lambda _: known.pop(key, None))
         return tensor
+
+
+def like(parameter: nn.Parameter, tensor: Tensor) -> nn.Parameter:
+    """A parameter of `tensor`, of which is known what is known of another one."""
+    made = nn.Parameter(tensor, requires_grad=False)
+    if not is_wrapped(parameter):
+        vars(made).update(vars(parameter))
+    return made
 
 
 @dataclass(frozen=True)
@@ -208,17 +270,24 @@ def _faked(value: Any) -> Any:
 def _key(value: Any) -> Any:
     """What tells arguments apart that lead to different layouts."""
     if isinstance(value, Tensor):
-        return tuple(value.shape), value.stride(), value.dtype
+        return value.shape, value.stride(), value.dtype
     if isinstance(value, (tuple, list)):
         return tuple([_key(item) for item in value])
     return type(value), value
 
 
-def _tensors(tree: object) -> Iterator[Tensor]:
+def _tensors(tree: object) -> list[Tensor]:
+    """All tensors in nested tuples, lists and dictionaries."""
+    found: list[Tensor] = []
+    _collect(tree, found)
+    return found
+
+
+def _collect(tree: object, found: list[Tensor]) -> None:
     if isinstance(tree, Tensor):
-        yield tree
+        found.append(tree)
     elif isinstance(tree, (tuple, list)):
         for branch in tree:
-            yield from _tensors(branch)
+            _collect(branch, found)
     elif isinstance(tree, dict):
-        yield from _tensors(tuple(tree.values()))
+        _collect(tuple(tree.values()), found)

@@ -21,12 +21,13 @@ from dpnb.loading.index import Index
 from dpnb.loading.keymaps import match_clip, rename
 from dpnb.loading.parts import load_part
 from dpnb.models.model import Model
+from dpnb.nn.quantized import rewrapped
 from dpnb.pipelines.architectures import ARCHITECTURES, assemble
 from dpnb.pipelines.options import LoadOptions
 from dpnb.pipelines.origin import Origin, base, choose, class_for, component_class
 from dpnb.pipelines.pipeline import DiffusionPipeline
 from dpnb.pipelines.text_to_image import TextToImagePipeline
-from dpnb.planning.hollow import Hollow
+from dpnb.planning.hollow import Hollow, like
 from dpnb.schedulers.scheduler import Scheduler
 
 KEPT = 1 << 20
@@ -86,8 +87,7 @@ def _copied(part: Any, hollow: Hollow, dtype: torch.dtype | None) -> Any:
     if not isinstance(part, nn.Module):
         return part
     memo: dict[int, Any] = {
-        id(parameter): nn.Parameter(_outline_of(parameter), requires_grad=False)
-        for parameter in part.parameters()
+        id(parameter): like(parameter, _outline_of(parameter)) for parameter in part.parameters()
     }
     for buffer in part.buffers():
         is_kept = buffer.nbytes < KEPT or not buffer.is_floating_point()
@@ -96,7 +96,7 @@ def _copied(part: Any, hollow: Hollow, dtype: torch.dtype | None) -> Any:
 
 
 def _outline_of(tensor: Tensor) -> Tensor:
-    return torch.empty_like(tensor, device="meta")
+    return rewrapped(tensor.detach(), lambda plain: torch.empty_like(plain, device="meta"))
 
 
 def from_headers(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from html import escape
 from pathlib import Path
@@ -15,7 +15,7 @@ from dpnb.planning.devices import DeviceProfile
 from dpnb.planning.names import label
 from dpnb.planning.workload import Workload
 from dpnb.strategies.plans import plan_from_json, plan_to_json, plan_to_python
-from dpnb.strategies.strategy import Effect, Plan, in_order
+from dpnb.strategies.strategy import Effect, Plan, Strategy, in_order
 from dpnb.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -141,6 +141,25 @@ class PlanTable:
     def least(self) -> PlanRow:
         """The plan that needs least."""
         return min(self.rows, key=lambda row: (row.peak, row.seconds))
+
+    def of(self, *plan: Strategy) -> PlanRow:
+        """The prediction for exactly these strategies.
+
+        Raises:
+            PlanError: they are not among the plans.
+        """
+        found = next((row for row in self.rows if row.plan == frozenset(plan)), None)
+        if found is None:
+            raise PlanError(
+                f"{plan_name(frozenset(plan))} is not among these plans; ask for it with "
+                "dpnb.plan(…, plans=[…])."
+            )
+        return found
+
+    def choose(self, rows: Iterable[PlanRow]) -> PlanTable:
+        """The table with these of its rows alone."""
+        wanted = {row.plan for row in rows}
+        return replace(self, rows=tuple(row for row in self.rows if row.plan in wanted))
 
     def within(self, budget: int) -> PlanTable:
         """The same plans in the order that suits another budget.
@@ -288,7 +307,9 @@ class PlanTable:
             words=("Plan", "Fits", "Bound by"),
             spare=tuple(name.capitalize() for name in self.stages),
         )
-        yield from self._remarks()
+        from rich.text import Text
+
+        yield from map(Text, self._remarks())
 
     def _repr_html_(self) -> str:
         head = "".join(f"<th>{heading}</th>" for heading in self.headings)

@@ -108,8 +108,7 @@ class Observer:
             for name, network in host.networks():
                 if next(network.parameters(), None) is not None:
                     self._watch(name, network, undo)
-            undo.enter_context(self._hollow)
-            undo.enter_context(self.meter)
+            undo.enter_context(self._hollow.metered(self.meter))
             self.meter.reset_peak()
             self._hollow.operations.clear()
             yield

@@ -48,7 +48,7 @@ def report(pipe: Any) -> Report:
 
 
 def test_all_plans_are_measured_beside_their_predictions(report: Report) -> None:
-    assert len(report) >= 15
+    assert len(report) >= 8
     assert report.measurements[0].plan == frozenset()
     for one in report.finished:
         assert one.predicted is not None
@@ -56,6 +56,18 @@ def test_all_plans_are_measured_beside_their_predictions(report: Report) -> None
         assert 0 < (one.seconds_per_step or 0) < (one.seconds or 0)
         assert (one.difference or 0) < 1e-4
     assert len(report.finished) == len(report)
+
+
+def test_the_plans_of_a_table_are_measured(pipe: Any, report: Report) -> None:
+    table = report.table.choose(report.table.front[:2])
+    measured = sweep(pipe, table, repeats=1, progress=False)
+    assert {one.plan for one in measured} == {row.plan for row in table} | {frozenset()}
+    assert measured.table is table
+    assert measured.of(*table.rows[0].plan).predicted == table.rows[0]
+    with pytest.raises(ValueError, match="was not measured"):
+        measured.of(dpnb.FreeU())
+    with pytest.raises(ValueError, match="a table of plans says what is drawn"):
+        sweep(pipe, table, WORKLOAD)
 
 
 def test_nothing_on_the_front_is_beaten(report: Report) -> None:
@@ -152,6 +164,19 @@ def test_nothing_of_a_figure_lies_outside_of_it(report: Report) -> None:
         assert drawn.x1 <= box.x1, name
         assert drawn.y0 >= box.y0, name
         assert drawn.y1 <= box.y1, name
+
+
+def test_letters_cover_neither_points_nor_one_another(report: Report) -> None:
+    figure = report.figures()["memory-against-time"]
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+    axes = figure.axes[0]
+    letters = [text for text in axes.texts if len(text.get_text()) == 1]
+    assert len(letters) == len(report.front)
+    boxes = [text.get_window_extent(canvas.get_renderer()) for text in letters]
+    for number, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[number + 1 :])
+    assert b"PNG" in figure._repr_png_()[:8]  # type: ignore[attr-defined]
 
 
 def test_something_else_is_no_report(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""UNet and autoencoder against diffusers: host time, processor time, and live activation bytes.
+"""Networks against diffusers: host time, processor time, and live activation bytes.
 
-Run with `python -m tests.benchmarks.bench_networks [host] [unet] [vae]`.
+Run with `python -m tests.benchmarks.bench_networks [host] [unet] [vae] [flux]`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from typing import Any
 import diffusers
 import torch
 
-from dpnb import AutoencoderKL, UNet2DConditionModel
+from dpnb import AutoencoderKL, FluxTransformer2DModel, UNet2DConditionModel
 from dpnb.metering.tensors import TensorMeter
+from dpnb.nn.rotary import rotary_table
 from dpnb.pipelines.architectures import ARCHITECTURES, fill
+from dpnb.pipelines.patches import positions
 from dpnb.units import format_bytes
 from tests.benchmarks.compare import compare
 
@@ -87,6 +89,42 @@ def bench_vae() -> None:
     _report_bytes("VAE decode, SD 1.5", ours.decode, theirs.decode, (z,))
 
 
+FLUX_NARROW = {"num_attention_heads": 1, "joint_attention_dim": 64}
+
+FLUX_SHORT = {"num_layers": 2, "num_single_layers": 4, "num_attention_heads": 6}
+"""A tenth of FLUX's blocks, a quarter as wide."""
+
+
+def bench_flux() -> None:
+    """FLUX's transformer: all of its blocks, narrow, over few tokens; and few of them over many."""
+    torch.set_num_threads(1)
+    _report_flux("FLUX call, host time", FLUX_NARROW, (1, 8, 4), rounds=9, calls=2, warm_up=2)
+    _report_flux("FLUX step, 512 x 512", FLUX_SHORT, (1, 512, 32), rounds=3)
+    _report_flux("FLUX step, 512 x 512, batch 2", FLUX_SHORT, (2, 128, 32), rounds=3)
+
+
+def _report_flux(
+    name: str, changes: dict[str, int], shape: tuple[int, int, int], **how: Any
+) -> None:
+    """Time both for a batch, tokens of text, and patches along a side."""
+    batch, text, side = shape
+    settings = {**ARCHITECTURES["flux-dev"].transformer, **changes}
+    ours, theirs = pair(FluxTransformer2DModel, diffusers.FluxTransformer2DModel, settings)
+    given = {
+        "hidden_states": torch.randn(batch, side * side, 64),
+        "encoder_hidden_states": torch.randn(batch, text, ours.config.joint_attention_dim),
+        "pooled_projections": torch.randn(batch, 768),
+        "timestep": torch.full((batch,), 0.5),
+        "guidance": torch.full((batch,), 3.5),
+    }
+    places = positions(text, 2 * side, 2 * side, torch.device("cpu"))
+    table = rotary_table(places, ours.config.axes_dims_rope)
+    one = partial(ours, **given, rotary=table)
+    other = partial(theirs, **given, txt_ids=places[:text], img_ids=places[text:])
+    report(name, one, other, **how)
+    _report_bytes(name, one, other, ())
+
+
 def _report_bytes(name: str, ours: Any, theirs: Any, arguments: tuple[Any, ...]) -> None:
     counts = [peak(partial(way, *arguments)) for way in (ours, theirs)]
     print(
@@ -97,7 +135,7 @@ def _report_bytes(name: str, ours: Any, theirs: Any, arguments: tuple[Any, ...])
 
 
 if __name__ == "__main__":
-    chosen = sys.argv[1:] or ["host", "unet", "vae"]
+    parts = {"host": bench_host, "unet": bench_unet, "vae": bench_vae, "flux": bench_flux}
     with torch.no_grad():
-        for part in chosen:
-            {"host": bench_host, "unet": bench_unet, "vae": bench_vae}[part]()
+        for part in sys.argv[1:] or parts:
+            parts[part]()

@@ -132,6 +132,14 @@ def test_what_it_was_made_for_is_its_size(pipe: Any) -> None:
         ({"sigmas": [0.2, 0.9]}, "must descend"),
         ({"latents": torch.zeros(1, 9, 16)}, r"it must be \(1, 64, 16\), or \(1, 4, 16, 16\)"),
         ({"callback_on_step_end_tensor_inputs": ["pooled"]}, "this pipeline has latents"),
+        ({"prompt_2": ["a", "b"]}, "prompt_2 has 2 entries for 1 prompts"),
+        (
+            {
+                "negative_prompt_embeds": torch.zeros(1, 4, 9),
+                "negative_pooled_prompt_embeds": torch.zeros(1, 32),
+            },
+            "negative_prompt_embeds has 9 channels, and the transformer takes 24",
+        ),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
@@ -159,6 +167,27 @@ def test_a_missing_encoder_is_named(pipe: Any, name: str) -> None:
     assert half(**embeds, **STEPS).images.shape == (1, 32, 32, 3)
     with pytest.raises(ComponentError, match=f"there is no {name}"):
         half(**embeds, negative_prompt="dull", true_cfg_scale=2.0, **STEPS)
+
+
+def test_another_kind_of_scheduler_or_no_network_is_refused(pipe: Any) -> None:
+    other: Any = dpnb.FluxPipeline.from_pipe(pipe, scheduler=dpnb.DDIMScheduler())
+    with pytest.raises(ComponentError, match="follows a flow, and DDIMScheduler does not"):
+        other("a cat", **STEPS)
+    half: Any = dpnb.FluxPipeline.from_pipe(pipe, transformer=None)
+    with pytest.raises(ComponentError, match="there is no transformer to draw with"):
+        half("a cat", **STEPS)
+
+
+def test_the_command_line_draws_with_it(folder: Path, tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from dpnb.cli import app
+
+    target = tmp_path / "cat.png"
+    arguments = ["draw", "a cat", "--model", str(folder), "--steps", "2", "--out", str(target)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.stderr
+    assert target.is_file()
 
 
 def test_without_an_autoencoder_latents_are_the_output(pipe: Any) -> None:

@@ -69,6 +69,10 @@ def test_timesteps_are_laid_out_by_number_or_by_list() -> None:
     timesteps, count = standins.retrieve_timesteps(scheduler, timesteps=[900, 500, 100])
     assert timesteps.tolist() == [900, 500, 100]
     assert count == 3
+    flow = dpnb.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
+    timesteps, count = standins.retrieve_timesteps(flow, 9, "cpu", sigmas=[1.0, 0.5], mu=0.0)
+    assert timesteps.tolist() == [1000, 500]
+    assert count == 2
 
 
 def test_settings_may_be_replaced_as_older_pipelines_do_it() -> None:

@@ -97,3 +97,17 @@ def test_weights_that_two_layers_share_are_one(tmp_path: Path) -> None:
         encoder = made.text_encoder_2
         assert encoder.shared.weight is encoder.encoder.embed_tokens.weight
         assert shapes(made) == shapes(loaded)
+
+
+def test_what_loading_keeps_in_float32_is_planned_so(tmp_path: Path) -> None:
+    """transformers does so with layers of T5 that overflow in float16."""
+    dpnb.random_pipeline("tiny-flux").save_pretrained(tmp_path)
+    loaded: Any = dpnb.DiffusionPipeline.from_pretrained(tmp_path, dtype="float16")
+    kinds = {p.dtype for p in loaded.text_encoder_2.parameters()}
+    assert kinds == {torch.float16, torch.float32}
+    pipes: list[Any] = [
+        outline(tmp_path, Hollow(), "float16"),
+        outline("tiny-flux", Hollow(), "float16"),
+        dpnb.random_pipeline("tiny-flux", dtype="float16"),
+    ]
+    assert all(shapes(made) == shapes(loaded) for made in pipes)

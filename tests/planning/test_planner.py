@@ -101,7 +101,7 @@ def test_a_table_is_shown(table: PlanTable) -> None:
     console.print(table)
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "plans fit in 1.05 MiB; predicted" in shown
-    assert "Left out: XFormers" in shown
+    assert "Left out: XFormers. XFormers needs the package xformers; install dpnb[x" in shown
     html = table._repr_html_()
     assert html.count("<tr") == min(len(table), 12) + 1
     assert "predicted" in html
@@ -163,4 +163,4 @@ def test_a_full_plan_of_stable_diffusion_xl_takes_little() -> None:
     assert count >= 20
     assert best <= 8 << 30
     assert peak <= 1.5 * (1 << 30)
-    assert took <= 60, "of processor time: three times the 20 s of two idle cores"
+    assert took <= 40, "of processor time, however busy this machine is: 20 s of two idle cores"

@@ -11,6 +11,7 @@ import huggingface_hub
 import pytest
 import torch
 
+import dpnb
 from dpnb.loading.hub import HubOptions, fetch
 from dpnb.loading.index import Index
 from dpnb.loading.selection import select
@@ -91,6 +92,47 @@ LAYOUTS: dict[str, tuple[list[str], dict[str, Any]]] = {
 }
 
 
+FLUX_INDEX = {
+    "_class_name": "FluxPipeline",
+    "_diffusers_version": "0.30.0.dev0",
+    "scheduler": ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "text_encoder_2": ["transformers", "T5EncoderModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "tokenizer_2": ["transformers", "T5TokenizerFast"],
+    "transformer": ["diffusers", "FluxTransformer2DModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+}
+"""FLUX.1-schnell's, and below the files beside it."""
+
+FLUX_FILES = [
+    "README.md",
+    "ae.safetensors",
+    "flux1-schnell.safetensors",
+    "scheduler/scheduler_config.json",
+    "schnell_grid.jpeg",
+    "text_encoder/config.json",
+    "text_encoder/model.safetensors",
+    "text_encoder_2/config.json",
+    "text_encoder_2/model-00001-of-00002.safetensors",
+    "text_encoder_2/model-00002-of-00002.safetensors",
+    "text_encoder_2/model.safetensors.index.json",
+    "tokenizer/merges.txt",
+    "tokenizer/special_tokens_map.json",
+    "tokenizer/tokenizer_config.json",
+    "tokenizer/vocab.json",
+    "tokenizer_2/special_tokens_map.json",
+    "tokenizer_2/spiece.model",
+    "tokenizer_2/tokenizer.json",
+    "tokenizer_2/tokenizer_config.json",
+    "transformer/config.json",
+    *(f"transformer/{STEM}-0000{n}-of-00003.safetensors" for n in (1, 2, 3)),
+    f"transformer/{STEM}.safetensors.index.json",
+    "vae/config.json",
+    f"vae/{STEM}.safetensors",
+]
+
+
 @pytest.fixture
 def theirs(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> HubServer:
     """The hub, as the one that diffusers asks too."""
@@ -118,6 +160,22 @@ def test_the_same_files_are_chosen(theirs: HubServer, tmp_path: Path, layout: st
     index = Index.parse(INDEX, tmp_path)
     chosen = fetch("someone/pipe", lambda names: _select(names, index, arguments), options)
     assert present(chosen) == present(expected)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"text_encoder_2": None, "tokenizer_2": None}], ids=str)
+def test_the_same_files_of_flux_are_chosen(
+    theirs: HubServer, tmp_path: Path, arguments: dict[str, Any]
+) -> None:
+    content = dict.fromkeys(FLUX_FILES, b"{}")
+    theirs.add("someone/flux", {**content, "model_index.json": json.dumps(FLUX_INDEX).encode()})
+    places = [tmp_path / "theirs", tmp_path / "ours"]
+    found = [
+        library.DiffusionPipeline.download("someone/flux", cache_dir=place, **arguments)
+        for library, place in zip((diffusers, dpnb), places, strict=True)
+    ]
+    assert present(found[0]) == present(found[1])
+    assert f"transformer/{STEM}-00003-of-00003.safetensors" in present(found[1])
+    assert "flux1-schnell.safetensors" not in present(found[1])
 
 
 def _select(names: Any, index: Index, arguments: dict[str, Any]) -> list[str]:

@@ -39,6 +39,30 @@ def decode_peak(library: Any, settings: Any, side: int) -> int:
     return peak(lambda: network.decode(z))
 
 
+def flux_peak(library: Any, side: int) -> int:
+    """Of one step with one picture; every block needs as much."""
+    short = {"num_layers": 1, "num_single_layers": 1}
+    settings = {**ARCHITECTURES["flux-dev"].transformer, **short}
+    network = library.FluxTransformer2DModel(**settings).eval()
+    given = {
+        "hidden_states": torch.empty(1, side * side, 64),
+        "encoder_hidden_states": torch.empty(1, 512, 4096),
+        "pooled_projections": torch.empty(1, 768),
+        "timestep": torch.empty(1),
+        "guidance": torch.empty(1),
+        "img_ids": torch.empty(side * side, 3),
+        "txt_ids": torch.empty(512, 3),
+    }
+    return peak(lambda: network(**given))
+
+
+@pytest.mark.parametrize(("side", "share"), [(32, 0.6), (64, 0.5)])
+def test_a_step_of_flux_needs_half_at_a_thousand_pixels(side: int, share: float) -> None:
+    with FakeTensorMode():
+        counts = [flux_peak(lib, side) for lib in (dpnb, diffusers)]
+    assert 0 < counts[0] <= share * counts[1]
+
+
 @pytest.mark.parametrize("side", [64, 128])
 def test_a_unet_step_needs_at_most_seven_tenths(side: int) -> None:
     with FakeTensorMode():

@@ -17,6 +17,11 @@ QUICK = "simulated:200GB/s"
 
 STEPS = 3
 
+WIDE: dict[str, dict[str, Any]] = {
+    "unet": {"block_out_channels": (48, 96)},
+    "transformer": {"num_attention_heads": 8},
+}
+
 
 def emoji() -> Any:
     """The model of the package."""
@@ -24,13 +29,16 @@ def emoji() -> Any:
 
 
 def wide(architecture: str) -> Any:
-    """A tiny pipeline whose UNet is wide enough to have large tensors."""
+    """A tiny pipeline whose denoising network is wide enough to have large tensors."""
     pipe: Any = dpnb.random_pipeline(architecture)
-    settings = {**ARCHITECTURES[architecture].unet, "block_out_channels": (48, 96)}
+    name, changes = next(
+        (name, changes) for name, changes in WIDE.items() if name in pipe.components
+    )
+    class_name, settings = ARCHITECTURES[architecture].networks()[name]
     with torch.device("meta"):
-        unet = dpnb.UNet2DConditionModel(**settings)
-    fill(unet, torch.float32, torch.Generator().manual_seed(1))
-    pipe.unet = unet
+        network = getattr(dpnb, class_name)(**{**settings, **changes})
+    fill(network, torch.float32, torch.Generator().manual_seed(1))
+    setattr(pipe, name, network)
     return quiet(pipe)
 
 

@@ -16,9 +16,15 @@ def pipe(request: pytest.FixtureRequest) -> Any:
     return build(request.param)
 
 
+@pytest.fixture(scope="module")
+def flux() -> Any:
+    return build("tiny-flux")
+
+
 def calls(pipe: Any, **arguments: Any) -> dict[str, int]:
-    """How often each layer of the UNet computes in one picture."""
-    layers = {n: layer for n, layer in pipe.unet.named_modules() if isinstance(layer, nn.Linear)}
+    """How often each layer of the denoising network computes in one picture."""
+    network = pipe.components["transformer" if "transformer" in pipe.components else "unet"]
+    layers = {n: layer for n, layer in network.named_modules() if isinstance(layer, nn.Linear)}
     counts = dict.fromkeys(layers, 0)
 
     def count(name: str) -> None:
@@ -52,6 +58,37 @@ def test_what_depends_on_the_prompt_alone_is_computed_once(pipe: Any) -> None:
     for name in cross_attention(pipe):
         assert counts[f"{name}.to_q"] == 4
         assert counts[f"{name}.to_k"] == counts[f"{name}.to_v"] == 1
+
+
+def test_what_acts_on_a_transformer_is_computed_before_its_first_step(flux: Any) -> None:
+    """Once for each timestep, and for both prompts at a time; nothing else is computed less."""
+    guided = {"negative_prompt": "dull", "true_cfg_scale": 2.0}
+    with flux.strategies.using(ConditioningCache()):
+        counts = calls(flux, steps=3, **guided)
+    assert set(counts.values()) == {3}
+    seen: list[int] = []
+    linear = flux.transformer.transformer_blocks[0].norm1.linear
+    handle = linear.register_forward_pre_hook(lambda *_: seen.append(1))
+    stream = flux.stream("a cat", num_inference_steps=3, **guided)
+    with flux.strategies.using(ConditioningCache()):
+        next(stream)
+        next(stream)
+        assert len(seen) == 3
+        list(stream)
+    handle.remove()
+    assert len(seen) == 3
+
+
+@pytest.mark.parametrize("arguments", [{}, {"negative_prompt": "dull", "true_cfg_scale": 3.0}])
+@pytest.mark.parametrize("pictures", [1, 2])
+def test_the_picture_of_a_transformer_is_the_same_to_the_bit(
+    flux: Any, arguments: dict[str, Any], pictures: int
+) -> None:
+    arguments = {**arguments, "num_images_per_prompt": pictures}
+    plain = draw(flux, **arguments)
+    with flux.strategies.using(ConditioningCache()):
+        assert torch.equal(draw(flux, **arguments), plain)
+        assert torch.equal(draw(flux, **arguments), plain), "a second run"
 
 
 @pytest.mark.parametrize("steps", [1, 4])
@@ -149,19 +186,26 @@ def test_nothing_is_kept_after_a_run(pipe: Any) -> None:
     assert not attention.projection.memory.known
 
 
-def test_its_weights_are_a_known_share_of_the_network() -> None:
-    """Of Stable Diffusion XL's UNet, an eighth at least need not be on the device."""
+@pytest.mark.parametrize(
+    ("name", "component", "least", "most"),
+    [("sdxl", "unet", 0.12, 0.15), ("flux-dev", "transformer", 0.27, 0.28)],
+)
+def test_its_weights_are_a_known_share_of_the_network(
+    name: str, component: str, least: float, most: float
+) -> None:
+    """An eighth at least of SDXL's UNet, a quarter of FLUX's, need not be on the device."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    from dpnb.models.unet import UNet2DConditionModel
+    from dpnb.loading.registry import resolve
     from dpnb.pipelines.architectures import ARCHITECTURES
     from dpnb.strategies.stack import stack_of
 
+    class_name, settings = ARCHITECTURES[name].networks()[component]
     with FakeTensorMode():
-        unet = UNet2DConditionModel(**ARCHITECTURES["sdxl"].unet)
-        stack = stack_of(unet, "unet")
+        network = resolve("diffusers", class_name)(**settings)
+        stack = stack_of(network, component)
         stack.enable(ConditioningCache())
-        guests = sum(p.nbytes for p in unet.parameters() if stack.host.is_guest(p))
-        whole = sum(p.nbytes for p in unet.parameters())
+        guests = sum(p.nbytes for p in network.parameters() if stack.host.is_guest(p))
+        whole = sum(p.nbytes for p in network.parameters())
         stack.use([])
-    assert 0.12 < guests / whole < 0.15
+    assert least < guests / whole < most

@@ -107,6 +107,15 @@ def test_what_does_not_fit_goes_to_the_disk(pipe: Any) -> None:
     assert torch.equal(draw(pipe), plain)
 
 
+def test_what_is_whole_is_not_divided() -> None:
+    pipe = build("tiny-flux")
+    plain = draw(pipe)
+    pipe.strategies.enable(DeviceMap.of("balanced", {"cpu": "0.94MB"}))
+    parts = {path for path in pipe.hf_device_map if "transformer_blocks" in path}
+    assert parts == {"transformer.transformer_blocks.0", "transformer.single_transformer_blocks"}
+    assert torch.equal(draw(pipe), plain)
+
+
 def test_a_saved_pipeline_is_whole(pipe: Any, tmp_path: Path) -> None:
     plain = draw(pipe)
     pipe.strategies.enable(DeviceMap("disk"))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import threading
 from collections.abc import Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,9 @@ def small(network: nn.Module) -> int:
 
 @every_placement
 @pytest.mark.parametrize(
-    "make", [emoji, lambda: wide("tiny-sd"), lambda: wide("tiny-sdxl")], ids=["emoji", "sd", "sdxl"]
+    "make",
+    [emoji, *(partial(wide, name) for name in ("tiny-sd", "tiny-sdxl", "tiny-flux"))],
+    ids=["emoji", "sd", "sdxl", "flux"],
 )
 def test_the_picture_is_the_same_to_the_bit(make: Any, placement: Strategy) -> None:
     pipe = make()

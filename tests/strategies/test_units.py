@@ -11,7 +11,7 @@ from dpnb.strategies.units import room_for, spread, tensors_of, tied, units
 from tests.strategies.pictures import emoji, networks, wide
 
 
-@pytest.mark.parametrize("make", [emoji, lambda: wide("tiny-sdxl")])
+@pytest.mark.parametrize("make", [emoji, lambda: wide("tiny-sdxl"), lambda: wide("tiny-flux")])
 def test_units_hold_every_tensor_of_a_network_once(make: Any) -> None:
     for network in networks(make()).values():
         found = [t for _, module in units(network) for t in tensors_of(module)]

@@ -149,7 +149,7 @@ class Walk(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize(
-    ("name", "walks", "length", "switches"), [("tiny-sd", 16, 100, 1000), ("tiny-flux", 2, 50, 40)]
+    ("name", "walks", "length", "switches"), [("tiny-sd", 8, 100, 1000), ("tiny-flux", 2, 50, 40)]
 )
 def test_many_switches_leave_no_trace(name: str, walks: int, length: int, switches: int) -> None:
     Walk.ground, Walk.switches = Ground(name), 0
