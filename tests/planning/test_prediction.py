@@ -12,7 +12,7 @@ from torch import nn
 
 import dpnb
 from dpnb.metering.tensors import TensorMeter
-from dpnb.pipelines.architectures import assemble
+from dpnb.pipelines.architectures import ARCHITECTURES, TINY_CLIP, assemble
 from dpnb.pipelines.picture_inputs import PictureInput
 from dpnb.planning.composition import Courses
 from dpnb.planning.devices import DeviceProfile
@@ -73,6 +73,32 @@ def test_every_plan_holds_what_was_predicted(
     assert len(table) >= 15
     found = errors(pipe, table)
     assert max(found.values()) == 0, {name: error for name, error in found.items() if error}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_plans_of_a_narrow_stable_diffusion_hold_what_was_predicted(
+    dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The topology of Stable Diffusion 1.5; `bench_planning` has its width, and all plans."""
+    shape = ARCHITECTURES["sd15"]
+    narrow = replace(
+        shape,
+        unet={**shape.unet, "block_out_channels": (32, 64, 128, 128), "cross_attention_dim": 32},
+        vae={**shape.vae, "block_out_channels": (32, 32, 64, 64)},
+        text_encoders=(TINY_CLIP,),
+    )
+    monkeypatch.setitem(ARCHITECTURES, "narrow", narrow)
+    pipe = load("narrow", dtype)
+    workload = Workload(height=32, width=32, steps=1, guidance_scale=1.0)
+    plans: list[Any] = [
+        frozenset(),
+        frozenset({dpnb.ConditioningCache(), dpnb.VaeTiling()}),
+        frozenset({dpnb.ModelOffload(LINK), dpnb.QKVFusion()}),
+        frozenset({dpnb.SequentialOffload(device=LINK), dpnb.AttentionSlicing("max")}),
+    ]
+    table = plan(pipe, workload=workload, device=LINK, plans=plans)
+    assert len(table) == len(plans)
+    assert max(errors(pipe, table).values()) < 0.001
 
 
 @pytest.mark.parametrize(

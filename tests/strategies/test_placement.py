@@ -16,7 +16,6 @@ from torch import Tensor, nn
 import dpnb
 from dpnb import ModelOffload, SequentialOffload, plan_from_json, plan_to_json
 from dpnb.metering.tensors import TensorMeter
-from dpnb.pipelines.decoding import pictures_of
 from dpnb.pipelines.steps import Stage
 from dpnb.strategies.attention import AttentionSlicing
 from dpnb.strategies.conditioning import ConditioningCache
@@ -448,14 +447,14 @@ def test_a_wide_autoencoder_in_half_precision_decodes_as_if_cast_as_a_whole() ->
     pipe: Any = dpnb.random_pipeline("tiny-sdxl", dtype=torch.float16)
     latents = torch.randn(1, 4, 16, 16).half()
     with torch.no_grad():
-        made = pictures_of(pipe.vae, latents)
+        made = pipe.decode_pictures(latents)
         whole = pipe.vae.float().decode(latents.float() / pipe.vae.config.scaling_factor).sample
         pipe.vae.half()
         assert torch.equal(made, whole)
         assert {p.dtype for p in pipe.vae.parameters()} == {torch.float16}
         for placement in PLACEMENTS[::2]:
             pipe.strategies.enable(placement)
-            assert torch.equal(pictures_of(pipe.vae, latents), whole)
+            assert torch.equal(pipe.decode_pictures(latents), whole)
     pipe.strategies.use([])
 
 
