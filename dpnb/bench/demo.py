@@ -36,4 +36,4 @@ def demo_sweep(pipe: TextToImagePipeline, steps: int, *, progress: bool = True) 
         [SequentialOffload(device=link), VaeTiling()],
     ]
     workload = Workload("red apple", steps=steps)
-    return sweep(pipe, plans, workload, budget=BUDGET, device=link, repeats=2, progress=progress)
+    return sweep(pipe, plans, workload, budget=BUDGET, device=link, repeats=1, progress=progress)

@@ -14,7 +14,7 @@ from dpnb.lab import write_page
 from tests.browser.servers import FLAGS, ROOT, chromium, voila
 
 FOLDER = ROOT / "pictures"
-WIDTH, HEIGHT = 1600, 1240
+WIDTH, HEIGHT = 1600, 1560
 
 
 def act(page: Any) -> None:

@@ -19,6 +19,7 @@ PLANS: list[Any] = [
     frozenset(),
     frozenset({dpnb.VaeTiling()}),
     frozenset({dpnb.ConditioningCache(), dpnb.SequentialOffload(device=LINK)}),
+    frozenset({dpnb.QKVFusion()}),
 ]
 
 
@@ -29,32 +30,35 @@ def load(stored: str | None) -> Any:
     return pipe
 
 
-def missing(table: PlanTable) -> set[Any]:
-    """The plans among `PLANS` of which the table says why they are left out."""
-    return {wanted for wanted in PLANS if plan_name(wanted) in table.left_out}
+@pytest.fixture(scope="module")
+def narrow() -> Any:
+    return load("int8")
 
 
-@pytest.mark.parametrize(("stored", "tolerance"), [("int8", 0.0), ("nf4", 0.05)])
-def test_plans_hold_what_was_predicted(stored: str, tolerance: float) -> None:
-    pipe = load(stored)
-    table = plan(pipe, workload=WORKLOAD, device=LINK, plans=PLANS)
-    assert table.model == f"dpnb/emoji-64 (unet {stored})"
-    assert {row.plan for row in table} | missing(table) == set(PLANS)
-    assert all(f"{stored} weights of unet" in reason for reason in table.left_out.values())
-    assert max(errors(pipe, table).values()) <= tolerance
+@pytest.fixture(scope="module")
+def table(narrow: Any) -> PlanTable:
+    return plan(narrow, workload=WORKLOAD, device=LINK, plans=PLANS)
 
 
-def test_the_bytes_of_weights_are_those_that_are_stored() -> None:
-    wide, narrow = load(None), load("int8")
-    full, small = (
-        plan(p, workload=WORKLOAD, device="cpu", plans=PLANS[:1]) for p in (wide, narrow)
-    )
+def test_plans_hold_what_was_predicted(narrow: Any, table: PlanTable) -> None:
+    assert table.model == "dpnb/emoji-64 (unet int8)"
+    assert {row.plan for row in table} == set(PLANS[:3])
+    assert max(errors(narrow, table).values()) == 0
+
+
+def test_the_bytes_of_weights_are_those_that_are_stored(narrow: Any, table: PlanTable) -> None:
+    wide = load(None)
+    full = plan(wide, workload=WORKLOAD, device=LINK, plans=PLANS[:1])
     saved = nbytes_of(wide.unet) - nbytes_of(narrow.unet)
     assert saved > 1 << 20
-    assert full.of().peaks["text"] - small.of().peaks["text"] == saved
+    assert full.of().peaks["text"] - table.of().peaks["text"] == saved
 
 
-def test_what_needs_full_weights_is_left_out_and_said_so() -> None:
-    fused = frozenset({dpnb.QKVFusion()})
-    table = plan(load("int8"), workload=WORKLOAD, device="cpu", plans=[*PLANS[:1], fused])
+def test_what_needs_full_weights_is_left_out_and_said_so(table: PlanTable) -> None:
     assert "int8" in table.left_out["QKVFusion"]
+
+
+def test_weights_of_bitsandbytes_are_planned_for_where_they_are() -> None:
+    table = plan(load("nf4"), workload=WORKLOAD, device=LINK, plans=PLANS[::2])
+    assert [row.plan for row in table] == [frozenset()]
+    assert "nf4 weights of unet" in table.left_out[plan_name(PLANS[2])]

@@ -79,6 +79,7 @@ def test_every_control_has_a_name(board: Dashboard) -> None:
 def test_plans_are_made_for_what_the_fields_say(board: Dashboard, pipe: Any) -> None:
     board.run.width.value = board.run.height.value = 32
     board.run.steps.value = 2
+    board.planner.device.value = None
     table = board.planner.plan().wait(TIMEOUT)
     assert (table.workload.width, table.workload.height, table.workload.steps) == (32, 32, 2)
     board.planner.width.value = 40
@@ -110,6 +111,8 @@ def test_nothing_lives_on_after_the_end() -> None:
     board.strategies.session.enable(dpnb.AttentionSlicing())
     board.draw().wait(TIMEOUT)
     board.history.rows[1].select.value = True
+    board.run.width.value = board.run.height.value = 16
+    board.planner.device.value = None
     board.planner.plan().wait(TIMEOUT)
     board.close()
     assert len(w.widget._instances) == before
