@@ -85,7 +85,7 @@ def test_plans_of_a_narrow_stable_diffusion_hold_what_was_predicted(
         shape,
         unet={**shape.unet, "block_out_channels": (32, 64, 128, 128), "cross_attention_dim": 32},
         vae={**shape.vae, "block_out_channels": (32, 32, 64, 64)},
-        text_encoders=(TINY_CLIP,),
+        text_encoders=(("CLIPTextModel", TINY_CLIP),),
     )
     monkeypatch.setitem(ARCHITECTURES, "narrow", narrow)
     pipe = load("narrow", dtype)
