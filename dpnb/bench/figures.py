@@ -71,30 +71,38 @@ def memory_against_time(report: Report) -> Figure:
     ):
         x = [one.peak / unit for one in points]
         y = [(one.seconds or 0.0) / report.workload.batch for one in points]
-        axes.scatter(x, y, c=colour, marker=mark, s=34, zorder=3, label=what, alpha=0.9)
+        if points:
+            axes.scatter(x, y, c=colour, marker=mark, s=34, zorder=3, label=what, alpha=0.9)
     _draw_front(axes, front, unit, report.workload.batch)
-    reach = max((one.peak for one in report.finished), default=1)
-    if report.budget < 1.6 * reach:
-        axes.axvline(report.budget / unit, color=VERMILION, linestyle="--", linewidth=1.2)
-        is_right = report.budget > 0.7 * reach
-        axes.annotate(
-            f"budget {format_bytes(report.budget)}",
-            (report.budget / unit, 0.02),
-            xycoords=("data", "axes fraction"),
-            xytext=(-4 if is_right else 4, 0),
-            textcoords="offset points",
-            ha="right" if is_right else "left",
-            color=VERMILION,
-            fontsize=8,
-        )
+    _draw_budget(axes, report, unit)
     axes.set_xlim(left=0)
-    axes.set_ylim(bottom=0)
+    slowest = max(((one.seconds or 0.0) for one in report.finished), default=1.0)
+    axes.set_ylim(0, 1.1 * slowest / report.workload.batch)
     axes.set_xlabel(f"peak memory ({name})")
     axes.set_ylabel("seconds per picture")
     axes.set_title(_title(report), fontsize=9, loc="left")
     _key(figure, axes, report)
     _letter(figure, axes, report, unit)
     return figure
+
+
+def _draw_budget(axes: Axes, report: Report, unit: int) -> None:
+    """A line, where it is not far beyond all plans; its name stands clear of the key."""
+    reach = max((one.peak for one in report.finished), default=1)
+    if report.budget >= 1.6 * reach:
+        return
+    axes.axvline(report.budget / unit, color=VERMILION, linestyle="--", linewidth=1.2)
+    is_right = report.budget > 0.7 * reach
+    axes.annotate(
+        f"budget {format_bytes(report.budget)}",
+        (report.budget / unit, 0.02 if report.budget > 0.5 * reach else 0.96),
+        xycoords=("data", "axes fraction"),
+        xytext=(-4 if is_right else 4, 0),
+        textcoords="offset points",
+        ha="right" if is_right else "left",
+        color=VERMILION,
+        fontsize=8,
+    )
 
 
 def stages(report: Report) -> Figure:
@@ -236,7 +244,7 @@ def _key(figure: Figure, axes: Axes, report: Report) -> None:
         cost = format_seconds((one.seconds or 0.0) / report.workload.batch)
         lines.append(f"{letter}  {label(one.plan)}: {format_bytes(one.peak)}, {cost}")
     figure.set_figheight(figure.get_figheight() + 0.17 * len(lines))
-    axes.legend(fontsize=8, loc="best", edgecolor="none", framealpha=0.9)
+    axes.legend(fontsize=8, loc="lower left", edgecolor="none", framealpha=0.9)
     figure.supxlabel("\n".join(lines), fontsize=8, x=0.02, ha="left", linespacing=1.4)
 
 
