@@ -11,9 +11,9 @@ from tests.browser.servers import ROOT
 
 FOLDER = ROOT / "pictures"
 
-WORKLOAD = dpnb.Workload(height=128, width=128, steps=10, batch=2)
+WORKLOAD = dpnb.Workload(height=128, width=128, steps=8, batch=2)
 
-LINK = "simulated:1GiB/s"
+LINK = "simulated:512MiB/s"
 
 
 def main(folder: Path) -> None:
@@ -23,7 +23,6 @@ def main(folder: Path) -> None:
     report = dpnb.sweep(pipe, workload=WORKLOAD, budget="20MiB", device=LINK)
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in report.figures().items():
-        figure.savefig(folder / f"{name}.svg")
         figure.savefig(folder / f"{name}.png", dpi=150)
 
 
