@@ -16,7 +16,7 @@ from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.image_to_image import IMAGE, ImageToImage, PictureArguments, first_of
 from dpnb.pipelines.picture_inputs import FORMS, Fit, PictureInput, Pictures, tiled
 
-MASK = PictureInput("mask_image", "Mask", "white where to draw anew", is_mask=True)
+MASK = PictureInput("mask_image", "Mask", "a mask, white where to draw anew", is_mask=True)
 
 HIDDEN = "masked_image_latents"
 

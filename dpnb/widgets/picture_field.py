@@ -41,7 +41,7 @@ class PictureField(w.HBox):  # type: ignore[misc]
         self.upload.layout.width = "auto"
         self.shown = w.HTML()
         self.upload.observe(lambda change: self._read(change["new"]), "value")
-        super().__init__([self.upload, self.shown])
+        super().__init__([self.upload, self.shown], layout={"align_items": "center"})
         self._show()
 
     def give(self, picture: Image.Image) -> None:

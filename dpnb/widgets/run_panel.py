@@ -124,8 +124,11 @@ class RunPanel(Panel):
 
         Raises:
             SessionError: a run is going on.
-            ValueError: something about the request is impossible.
+            ValueError: a picture is missing, or something about the request is impossible.
         """
+        for field in self.fields.values():
+            if field.picture is None:
+                raise ValueError(f"First choose {field.wanted.hint}.")
         self._last = self.request
         return self.session.start(self._last)
 

@@ -84,13 +84,29 @@ def both(pair: Pair, *, generators: int = 0, **arguments: Any) -> None:
         assert_same(*made)
 
 
-@on_all("img2img", "xl-inpaint")
+@on_all("img2img")
 @pytest.mark.parametrize(("name", "settings"), SCHEDULERS)
 def test_every_scheduler_begins_amid_its_schedule(
     pair: Pair, name: str, settings: dict[str, Any]
 ) -> None:
     schedule(pair, name, **settings)
     both(pair)
+
+
+@on_all("xl-inpaint")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "DDIMScheduler",
+        "PNDMScheduler",
+        "HeunDiscreteScheduler",
+        "EulerDiscreteScheduler",
+        "DPMSolverMultistepScheduler",
+    ],
+)
+def test_what_stays_has_the_noise_of_every_step(pair: Pair, name: str) -> None:
+    schedule(pair, name, **({"skip_prk_steps": True} if name == "PNDMScheduler" else {}))
+    both(pair, num_inference_steps=5)
 
 
 @on_all("img2img", "inpaint", "inpaint-9", "xl-inpaint")

@@ -185,10 +185,13 @@ def test_pictures_are_uploaded_and_drawn_from(editing: RunPanel) -> None:
 
 def test_a_missing_picture_and_a_file_that_is_none_are_sentences(editing: RunPanel) -> None:
     editing.generate.click()
-    assert "begins with a picture" in editing.failure.value
+    assert "First choose the picture to begin with." in editing.failure.value
+    editing.give("image", picture())
+    editing.generate.click()
+    assert "First choose a mask, white where to draw anew." in editing.failure.value
     upload(editing.fields["image"], "notes.txt", b"no picture")
     assert "notes.txt is no picture that can be read" in editing.fields["image"].shown.value
-    assert editing.fields["image"].picture is None
+    assert editing.fields["image"].picture is not None
 
 
 def test_a_request_may_bring_its_pictures(pipe: Any) -> None:
