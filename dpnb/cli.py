@@ -283,6 +283,9 @@ def sweep_command(
             out.print(report)
             names = ", ".join(file.name for file in report.write(folder))
             out.print(f"Wrote {names} into {folder}/.", highlight=False, soft_wrap=True)
+            if link is None and pipe.device.type == "cpu":
+                hint = "Nothing is offloaded here; --link simulated:8GiB/s shows what that does."
+                out.print(hint, highlight=False, soft_wrap=True)
 
 
 def load(model: str, device: str | None, dtype: str) -> Any:

@@ -13,6 +13,7 @@ from dpnb.bench.measurement import Bench, Measurement
 from dpnb.bench.report import Report
 from dpnb.errors import ComponentError
 from dpnb.pipelines.text_to_image import TextToImagePipeline
+from dpnb.planning.devices import DeviceProfile
 from dpnb.planning.planner import budget_of, profile_for
 from dpnb.planning.planner import plan as predict
 from dpnb.planning.table import PlanTable, plan_name
@@ -76,7 +77,8 @@ def sweep(
     file = None if path is None else SweepFile(Path(path))
 
     def begin() -> Report:
-        table = given or _planned(pipe, bench.workload, chosen, budget, device, approximate, file)
+        place = device if processes.count == 1 else _anyone_s(profile_for(device, pipe))
+        table = given or _planned(pipe, bench.workload, chosen, budget, place, approximate, file)
         return Report(table, () if file is None else file.found(table))
 
     begun = processes.agree(begin)
@@ -199,6 +201,12 @@ class SweepFile:
         for file in (self.path, *self._parts()):
             if file.is_file():
                 yield Report.load(file)
+
+
+def _anyone_s(profile: DeviceProfile) -> DeviceProfile:
+    """The profile of a device that each process has one of: it is told without its number."""
+    kind, _, number = (profile.torch_device or "").partition(":")
+    return replace(profile, torch_device=kind) if number.isdecimal() else profile
 
 
 def _entries(plans: Any) -> Iterable[Strategy | Iterable[Strategy]]:

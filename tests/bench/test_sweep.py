@@ -16,8 +16,9 @@ from torch import nn
 import dpnb
 from dpnb.bench.measurement import OUT_OF_MEMORY, Bench
 from dpnb.bench.report import Report
-from dpnb.bench.sweep import sweep
+from dpnb.bench.sweep import _anyone_s, sweep
 from dpnb.errors import ComponentError
+from dpnb.planning.devices import DeviceProfile
 from dpnb.planning.workload import Workload
 from dpnb.strategies.strategy import StrategyError
 
@@ -126,6 +127,13 @@ def test_a_plan_that_cannot_be_switched_on_says_why(pipe: Any) -> None:
     measurement, images = Bench(pipe, WORKLOAD, 1).measure(frozenset({dpnb.AttentionSlicing(99)}))
     assert "slice_size is 99" in measurement.outcome
     assert images is None
+
+
+def test_several_processes_have_a_device_each() -> None:
+    profile = replace(DeviceProfile.named("RTX 3060"), torch_device="cuda:1")
+    assert _anyone_s(profile).torch_device == "cuda"
+    simulated = replace(profile, torch_device="simulated:8GiB/s")
+    assert _anyone_s(simulated) == simulated
 
 
 def test_mistakes_are_one_sentence(pipe: Any) -> None:
