@@ -65,12 +65,7 @@ def sweep(
         StrategyError: a plan contradicts itself; nothing has been measured then.
         ValueError: the workload cannot be drawn, or the file is of another sweep.
     """
-    _check(pipe, repeats)
-    if isinstance(plans, PlanTable) and (workload, budget, device) != (None, None, None):
-        raise ValueError(
-            "a table of plans says what is drawn, the budget and the device; give these to "
-            "dpnb.plan instead."
-        )
+    _check(pipe, repeats, isinstance(plans, PlanTable) and (workload or budget or device))
     given = plans if isinstance(plans, PlanTable) else None
     bench = Bench(pipe, workload or (Workload() if given is None else given.workload), repeats)
     chosen = None if plans == "all" else [_as_plan(entry) for entry in _entries(plans)]
@@ -87,13 +82,18 @@ def sweep(
     return _measure(bench, order, begun, file, processes, progress)
 
 
-def _check(pipe: object, repeats: int) -> None:
+def _check(pipe: object, repeats: int, is_told_twice: object) -> None:
     if not isinstance(pipe, TextToImagePipeline):
         raise ComponentError(
             f"sweep measures pipelines of dpnb that draw from words, not {type(pipe).__name__}."
         )
     if repeats < 1:
         raise ValueError(f"repeats is {repeats}; measure at least once.")
+    if is_told_twice:
+        raise ValueError(
+            "a table of plans says what is drawn, the budget and the device; give these to "
+            "dpnb.plan instead."
+        )
 
 
 def _planned(
