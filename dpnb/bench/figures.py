@@ -136,15 +136,18 @@ def stages(report: Report) -> Figure:
     axes.set_xlabel(f"memory ({name})")
     axes.set_title(_title(report), fontsize=9, loc="left")
     figure.legend(
-        handles=_stage_key(), loc="outside lower left", ncols=4, fontsize=8, frameon=False
+        handles=_stage_key(report), loc="outside lower left", ncols=4, fontsize=8, frameon=False
     )
     return figure
 
 
-def _stage_key() -> list[Artist]:
+def _stage_key(report: Report) -> list[Artist]:
+    """The stages that the runs had, and the mark of a prediction."""
+    had = {stage for one in report.finished for stage in one.peaks}
     stages = [
         Patch(facecolor=colour, hatch=hatch, edgecolor="white", label=f"to the peak of {stage}")
         for stage, (colour, hatch) in STAGE_LOOKS.items()
+        if stage in had
     ]
     mark = Line2D([], [], color="black", marker="|", linestyle="", markersize=10, label="predicted")
     return [*stages, mark]
