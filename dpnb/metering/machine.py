@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 PROC = Path("/proc")
 CGROUPS = Path("/sys/fs/cgroup")
+
+FRESH = 0.05
+"""Seconds in which other programs change little; asking takes a while before every step."""
 
 LONGEST = 1 << 14
 """Bytes; the kernel's files about memory are shorter."""
@@ -32,12 +36,21 @@ class MachineMemory:
         groups = [_Group.at(folder) for folder in _folders(proc, cgroups)]
         self._groups = [g for g in groups if g is not None and g.limit < machine]
         self.limit = min([machine, *(group.limit for group in self._groups)])
+        self._asked = -FRESH
+        self._free: int | None = None
 
     def free(self) -> int | None:
         """What this process could still have, in bytes; `None` where the system does not say.
 
-        What the kernel keeps only as a cache of files counts as free.
+        What the kernel keeps only as a cache of files counts as free. The system is asked anew
+        when the last answer is older than `FRESH`.
         """
+        now = time.monotonic()
+        if now >= self._asked + FRESH:
+            self._asked, self._free = now, self._read_free()
+        return self._free
+
+    def _read_free(self) -> int | None:
         available = self._kilobytes("MemAvailable")
         if available is None:
             return None
