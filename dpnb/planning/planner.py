@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import nn
 
 from dpnb.devices import best_device, parse_device
-from dpnb.nn.quantized import quantization_of
 from dpnb.pipelines.pipeline import DiffusionPipeline
+from dpnb.pipelines.stored import quantized_weights
 from dpnb.planning.candidates import Offload, combinations, offloads, rehearsed, settings
 from dpnb.planning.composition import Course, Courses
 from dpnb.planning.devices import DeviceProfile
@@ -145,13 +144,8 @@ def _measured(device: str) -> DeviceProfile:
 def name_of(model: Any) -> str:
     """What to call a model in titles."""
     if isinstance(model, DiffusionPipeline):
-        stored = [
-            f"{name} {kind}"
-            for name, part in model.parts().items()
-            if isinstance(part, nn.Module) and (kind := quantization_of(part)) is not None
-        ]
-        name = model.name_or_path or type(model).__name__
-        return f"{name} ({', '.join(stored)})" if stored else name
+        name, stored = model.name_or_path or type(model).__name__, quantized_weights(model)
+        return f"{name} ({stored})" if stored else name
     return str(model) if isinstance(model, (str, Path)) else type(model).__name__
 
 

@@ -304,7 +304,9 @@ def _bar(row: PlanRow, table: PlanTable, most: int) -> str:
 
 
 def _caption(table: PlanTable) -> str:
-    text = f"{table.workload.describe()}, on {table.device.name}. All figures are predicted."
+    model = table.model.rpartition("/")[2]
+    what = f"{model}, {table.workload.describe()}, on {table.device.name}"
+    text = f"{what}. All figures are predicted."
     return f'<div class="dpnb-note" style="margin-left:0">{html.escape(text)}</div>'
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.strategy import Plan, Strategy
-from tests.strategies.pipes import SAMPLES_OF, build, draw, traces, values
+from tests.strategies.pipes import SAMPLES, SAMPLES_OF, build, draw, traces, values
 
 
 class Ground:
@@ -21,7 +21,7 @@ class Ground:
 
     def __init__(self, name: str) -> None:
         # All weights on the disk are many files; a walk writes few.
-        served = [sample for sample in SAMPLES_OF[name] if sample != DeviceMap("disk")]
+        served = [sample for sample in SAMPLES_OF.get(name, SAMPLES) if sample != DeviceMap("disk")]
         self.samples = st.sampled_from(served)
         self.plans = st.lists(self.samples, max_size=6, unique_by=lambda strategy: strategy.slot)
         self.pipe, self._other = build(name), build(name)
@@ -149,7 +149,13 @@ class Walk(RuleBasedStateMachine):
 
 
 @pytest.mark.parametrize(
-    ("name", "walks", "length", "switches"), [("tiny-sd", 8, 100, 1000), ("tiny-flux", 2, 50, 40)]
+    ("name", "walks", "length", "switches"),
+    [
+        ("tiny-sd", 8, 100, 1000),
+        ("tiny-flux", 2, 50, 40),
+        ("tiny-ldm", 2, 40, 20),
+        ("sag", 2, 40, 20),
+    ],
 )
 def test_many_switches_leave_no_trace(name: str, walks: int, length: int, switches: int) -> None:
     Walk.ground, Walk.switches = Ground(name), 0

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+import dpnb
 from dpnb.strategies.attention import AttentionSlicing, XFormers
 from dpnb.strategies.catalog import CATALOG
 from dpnb.strategies.freeu import FreeU
@@ -182,4 +183,13 @@ def test_a_closed_panel_hears_nothing(pipe: Any) -> None:
 def test_only_the_wanted_strategies_are_shown(pipe: Any) -> None:
     panel = StrategyPanel(pipe, [QKVFusion])
     assert list(panel.rows) == [QKVFusion]
+    panel.close()
+
+
+def test_it_says_which_weights_are_quantized() -> None:
+    pipe: Any = dpnb.DiffusionPipeline.from_pretrained(
+        "dpnb/emoji-64", quantization_config={"unet": "int8"}
+    )
+    panel = StrategyPanel(pipe)
+    assert "Nothing is switched on. Quantized weights: unet int8." in panel.message.value
     panel.close()
