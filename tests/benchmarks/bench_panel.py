@@ -50,12 +50,16 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     comm.create_comm = Packed
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
-    watched, recorded, plain = (
-        dpnb.StableDiffusionPipeline.from_pretrained(FOLDER, dtype=torch.float32) for _ in range(3)
+    watched, uncharted, recorded, plain = (
+        dpnb.StableDiffusionPipeline.from_pretrained(FOLDER, dtype=torch.float32) for _ in range(4)
     )
-    for pipe in (watched, recorded, plain):
+    for pipe in (watched, uncharted, recorded, plain):
         pipe.set_progress_bar_config(disable=True)
     board = dpnb.dashboard(watched)
+    others = [
+        kind(uncharted)
+        for kind in (dpnb.RunPanel, dpnb.StrategyPanel, dpnb.PlannerPanel, dpnb.HistoryPanel)
+    ]
     recording = dpnb.record(recorded)
     recording.__enter__()
     for count in (1, 8):
@@ -63,11 +67,14 @@ if __name__ == "__main__":
         Packed.sent = 0
         ours = partial(draw, watched, prompts)
         to_plain = compare(ours, partial(draw, plain, prompts), rounds=rounds)
+        sent = Packed.sent / (rounds + 1) / 1024
         to_recorded = compare(ours, partial(draw, recorded, prompts), rounds=rounds)
-        sent = Packed.sent / (2 * rounds + 2) / 1024
+        to_uncharted = compare(ours, partial(draw, uncharted, prompts), rounds=rounds)
         print(
             f"batch {count}: a dashboard / nothing {to_plain.ratio:.3f}, "
-            f"a dashboard / a recording {to_recorded.ratio:.3f}, {sent:.0f} KiB sent",
+            f"a dashboard / a recording {to_recorded.ratio:.3f}, "
+            f"a dashboard / its panels without charts {to_uncharted.ratio:.3f}, "
+            f"{sent:.0f} KiB sent",
             flush=True,
         )
     trace = board.session.runs.trace
@@ -76,4 +83,5 @@ if __name__ == "__main__":
     for _ in range(100):
         run_chart(trace)
     print(f"one chart: {(perf_counter() - started) * 10:.2f} ms")
-    board.close()
+    for panel in (board, *others):
+        panel.close()
