@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 import dpnb
+from dpnb.metering import host
+from dpnb.metering.machine import MachineMemory
 from dpnb.metering.trace import Trace
+from dpnb.pipelines.steps import Stage
 from dpnb.strategies.strategy import Strategy
 from dpnb.widgets.remedy import fitting
 from dpnb.widgets.session import Session
 from dpnb.widgets.state import Request
-from tests.widgets.conftest import TIMEOUT
+from tests.widgets.conftest import TIMEOUT, Gate
 
 BIG = Request("a red apple", steps=2, height=96, width=96)
 
@@ -39,6 +45,24 @@ def test_the_switch_that_is_named_would_have_been_enough(session: Session) -> No
     assert dear is not None
     assert dear != cheap
     assert fitting(session, BIG, on_a_machine_with(None, trace)) is None
+
+
+def test_after_a_run_that_failed_the_panel_names_it(
+    session: Session, gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cheap = dpnb.VaeTiling()
+    kilobytes = peak(session, cheap) // 1024 - 1
+    (tmp_path / "meminfo").write_text(f"MemTotal:  {kilobytes} kB\nMemAvailable:  {kilobytes} kB\n")
+    monkeypatch.setattr(host, "MachineMemory", lambda: MachineMemory(tmp_path, tmp_path))
+    gate.fails_at = (Stage.DECODING, MemoryError("no memory left"))
+    gate.open(9)
+    job = session.start(BIG)
+    with pytest.raises(MemoryError):
+        job.wait(TIMEOUT)
+    remedy = session.runs.remedy
+    assert remedy not in (None, cheap)
+    assert f"dpnb.{remedy!r}" in session.runs.error
+    assert "no memory left" in session.runs.error
 
 
 def test_weights_that_are_placed_elsewhere_are_not_brought_back_for_it(session: Session) -> None:
