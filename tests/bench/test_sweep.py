@@ -174,6 +174,12 @@ def test_nothing_of_a_figure_lies_outside_of_it(report: Report) -> None:
         assert drawn.y1 <= box.y1, name
 
 
+def test_the_key_names_the_stages_that_there_were_and_no_others(report: Report) -> None:
+    [key] = report.figures()["stages"].legends
+    named = {text.get_text().rpartition(" ")[2] for text in key.get_texts()}
+    assert named == {*report.finished[0].peaks, "predicted"}
+
+
 def test_letters_cover_neither_points_nor_one_another(report: Report) -> None:
     figure = report.figures()["memory-against-time"]
     canvas: Any = FigureCanvasAgg(figure)

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import re
 import resource
+import time
 from pathlib import Path
 
 import pytest
 
 from dpnb.metering import host
 from dpnb.metering.host import HostMeter
-from dpnb.metering.machine import MachineMemory
+from dpnb.metering.machine import FRESH, MachineMemory
 from tests.metering.memory import occupy
 
 MIB = 2**20
@@ -97,6 +99,16 @@ def test_without_a_container_the_machine_is_the_limit(tmp_path: Path) -> None:
     write(cgroups, memory_max="max", memory_current=100)
     memory = MachineMemory(proc, cgroups)
     assert (memory.limit, memory.free()) == (8000 * 1024, 5000 * 1024)
+
+
+def test_free_memory_is_asked_for_anew_after_a_while(tmp_path: Path) -> None:
+    proc, cgroups = machine(tmp_path, "0::/\n")
+    memory = MachineMemory(proc, cgroups)
+    assert memory.free() == 5000 * 1024
+    text = (proc / "meminfo").read_text()
+    (proc / "meminfo").write_text(re.sub(r"(MemAvailable:\s*)\d+", r"\g<1>4000", text))
+    time.sleep(2 * FRESH)
+    assert memory.free() == 4000 * 1024
 
 
 def test_a_container_of_the_second_version_limits(tmp_path: Path) -> None:
