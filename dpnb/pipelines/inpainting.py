@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -198,13 +199,15 @@ class Inpainting(ImageToImage):
             read: `Pictures.image` or `Pictures.mask`.
             arguments: of the run.
         """
-        fit: Fit | None = None
-        if arguments.padding_mask_crop is not None:
-            region = self.region(arguments)
-            height, width = arguments.height, arguments.width
-            fit = lambda picture: region.cut(picture, height, width)  # noqa: E731
-        tensor: Tensor = read(arguments.height, arguments.width, fit)
+        tensor: Tensor = read(arguments.height, arguments.width, self._fit(arguments))
         return tensor
+
+    def _fit(self, arguments: Any) -> Fit | None:
+        """What cuts out the part that is drawn; `None` where all of the picture is."""
+        if arguments.padding_mask_crop is None:
+            return None
+        height, width = arguments.height, arguments.width
+        return partial(self.region(arguments).cut, height=height, width=width)
 
     def region(self, arguments: Any) -> Region:
         """The part of the picture that `padding_mask_crop` means."""
