@@ -15,6 +15,7 @@ from dpnb.models.flux_blocks import JointBlock, SingleBlock
 from dpnb.models.model import Model
 from dpnb.models.switches import TransformerSwitches
 from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
+from dpnb.nn.lowrank import FOLDED
 from dpnb.nn.modulation import Modulation, modulated
 from dpnb.nn.owned import add, silu
 from dpnb.nn.rotary import rotary_table
@@ -120,7 +121,7 @@ class FluxTransformer2DModel(TransformerSwitches, Conditioned, Model):
             img_ids: the position of every patch, `[tokens, 3]`.
             txt_ids: the position of every text token, `[text tokens, 3]`.
             guidance: the guidance scale, likewise, for networks that were distilled with it.
-            joint_attention_kwargs: what adapters need; must be empty, since there are none.
+            joint_attention_kwargs: nothing; see `dpnb.LoRA`.
             return_dict: `False` returns a plain tuple.
             rotary: the table that `rotary_table` makes of both kinds of positions, the text's
                 first; whoever calls more than once with the same need make it only once.
@@ -133,8 +134,7 @@ class FluxTransformer2DModel(TransformerSwitches, Conditioned, Model):
         """
         if joint_attention_kwargs:
             raise ValueError(
-                f"joint_attention_kwargs asks for {', '.join(joint_attention_kwargs)}, and this "
-                "network has no adapters; leave it out."
+                f"joint_attention_kwargs asks for {', '.join(joint_attention_kwargs)}: {FOLDED}."
             )
         if rotary is None:
             rotary = self._rotary(txt_ids, img_ids)

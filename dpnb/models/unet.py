@@ -16,6 +16,7 @@ from dpnb.models.unet_blocks import DownBlock, MiddleBlock, UpBlock
 from dpnb.models.unet_config import ATTENDS, UNetConfig
 from dpnb.nn.attention import Attention
 from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
+from dpnb.nn.lowrank import FOLDED
 from dpnb.nn.owned import add, silu
 
 
@@ -106,7 +107,7 @@ class UNet2DConditionModel(UNetSwitches, Conditioned, Model):
             added_cond_kwargs: XL's `text_embeds` `[batch, channels]` and `time_ids` `[batch, 6]`.
             down_block_additional_residuals: added to what is skipped, as ControlNets give it.
             mid_block_additional_residual: added to the middle block's result.
-            cross_attention_kwargs: what adapters need; must be empty, since there are none.
+            cross_attention_kwargs: nothing; see `dpnb.LoRA`.
             return_dict: `False` returns a plain tuple.
 
         Returns:
@@ -117,8 +118,7 @@ class UNet2DConditionModel(UNetSwitches, Conditioned, Model):
         """
         if cross_attention_kwargs:
             raise ValueError(
-                f"cross_attention_kwargs asks for {', '.join(cross_attention_kwargs)}, and this "
-                "network has no adapters; leave it out."
+                f"cross_attention_kwargs asks for {', '.join(cross_attention_kwargs)}: {FOLDED}."
             )
         time = self.timing(self, sample, timestep, timestep_cond, added_cond_kwargs)
         if self.config.center_input_sample:

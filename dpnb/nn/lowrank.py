@@ -10,6 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+FOLDED = (
+    "low-rank weights are folded into the network, and their scale is that of the strategy "
+    "dpnb.LoRA; leave it out"
+)
+"""What to say to whoever asks for a scale in a call."""
+
 
 @dataclass(frozen=True, eq=False)
 class LowRank:

@@ -15,6 +15,7 @@ from PIL.Image import Resampling
 from torch import Tensor
 
 from dpnb.generators import randn
+from dpnb.nn.lowrank import FOLDED
 from dpnb.pipelines.denoise import set_timesteps
 
 logger = standard_logging.getLogger(__name__)
@@ -65,11 +66,7 @@ class StableDiffusionMixin:
 
 
 class Loras:
-    """What loads LoRAs elsewhere."""
-
-    def load_lora_weights(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse; see `refuse_adapters`."""
-        refuse_adapters()
+    """Every pipeline of ours loads low-rank weights already."""
 
 
 class TextualInversions:
@@ -96,15 +93,24 @@ class SingleFiles:
     """What loads checkpoints of one file elsewhere; here they are folders or DDUF files."""
 
 
+def refuse_scale(*args: Any, **kwargs: Any) -> NoReturn:
+    """Say where the scale of low-rank weights is set.
+
+    Raises:
+        NotImplementedError: always.
+    """
+    raise NotImplementedError(f"This sets a scale for one call: {FOLDED}.")
+
+
 def refuse_adapters(*args: Any, **kwargs: Any) -> NoReturn:
-    """Say that there are no adapters.
+    """Say that there are no such adapters.
 
     Raises:
         NotImplementedError: always.
     """
     raise NotImplementedError(
-        "dpnb loads no LoRA, textual inversion or image prompt; merge the weights into the "
-        "network, save it, and load that."
+        "dpnb loads no textual inversion or image prompt; merge the weights into the network, "
+        "save it, and load that."
     )
 
 

@@ -15,6 +15,7 @@ import dpnb
 from dpnb.pipelines import standins
 from dpnb.pipelines.community import HOMES
 from dpnb.pipelines.image_processor import VaeImageProcessor
+from tests.strategies.pipes import adapter
 
 
 @pytest.mark.parametrize("name", HOMES)
@@ -38,14 +39,25 @@ def test_an_output_is_reached_by_name_key_and_position() -> None:
 
 
 def test_adapters_are_refused_in_a_sentence() -> None:
-    class Own(standins.TextualInversions, standins.Loras, standins.ImagePrompts):
+    class Own(standins.TextualInversions, standins.ImagePrompts):
         pass
 
-    own: Any = Own()
+    own = Own()
     assert own.maybe_convert_prompt("a cat", None) == "a cat"
-    for load in (own.load_lora_weights, own.load_textual_inversion, own.load_ip_adapter):
-        with pytest.raises(NotImplementedError, match="dpnb loads no LoRA"):
-            load("some/adapter")
+    for refuse in (own.load_textual_inversion, own.load_ip_adapter):
+        with pytest.raises(NotImplementedError, match="dpnb loads no textual inversion or image"):
+            refuse("a repository")
+    with pytest.raises(NotImplementedError, match=r"folded into the network.* dpnb\.LoRA"):
+        standins.refuse_scale(None, 0.5)
+
+
+def test_low_rank_weights_are_loaded_whichever_base_comes_first() -> None:
+    class Own(standins.Loras, dpnb.StableDiffusionPipeline):
+        pass
+
+    own: Any = Own.from_pipe(dpnb.random_pipeline("tiny-sd"))
+    own.load_lora_weights(adapter(own), "style")
+    assert own.get_active_adapters() == ["style"]
 
 
 def test_former_names_are_taken_out_of_what_was_given() -> None:
@@ -90,7 +102,9 @@ def test_a_network_answers_to_its_settings() -> None:
     assert unet.sample_size == unet.config.sample_size == 16
     with pytest.raises(AttributeError, match="nothing"):
         _ = unet.nothing
-    with pytest.raises(ValueError, match="asks for scale, and this network has no adapters"):
+    with pytest.raises(
+        ValueError, match=r"asks for scale: .* folded into the network.* dpnb\.LoRA"
+    ):
         unet(torch.zeros(1, 4, 8, 8), 1, torch.zeros(1, 2, 32), cross_attention_kwargs={"scale": 1})
 
 
