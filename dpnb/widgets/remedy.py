@@ -24,7 +24,7 @@ def fitting(session: Session, request: Request, trace: Trace) -> Strategy | None
         trace: of the run that has failed.
 
     Returns:
-        `None` where nobody knows how much memory there is, or where predicting would bring weights
+        Where none alone would do, the one that needs the least. `None` where nobody knows how much memory there is, or where predicting would bring weights
         back that are placed elsewhere.
     """
     stack = session.pipe.strategies
