@@ -24,8 +24,8 @@ def fitting(session: Session, request: Request, trace: Trace) -> Strategy | None
         trace: of the run that has failed.
 
     Returns:
-        Where none alone would do, the one that needs the least. `None` where nobody knows how much memory there is, or where predicting would bring weights
-        back that are placed elsewhere.
+        Where none alone would do, the one that needs the least. `None` where nobody knows how much
+        memory there is, or where predicting would bring weights back that are placed elsewhere.
     """
     stack = session.pipe.strategies
     limit = _available(trace)
