@@ -244,7 +244,8 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         return watched(Run(self), self._run(arguments), self.listeners)
 
     def _run(self, arguments: Arguments) -> Generator[Step, None, None]:
-        yield from advised(self, self._within(arguments), arguments.picture_count)
+        steps = advised(self, self._within(arguments), arguments.picture_count)
+        yield from self.strategies.one_at_a_time(self.scheduler, steps)
 
     @torch.no_grad()
     def _within(self, arguments: Arguments) -> Generator[Step, None, None]:
@@ -291,7 +292,8 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         if arguments.callback_on_step_end is not None and step.timestep is not None:
             names = arguments.callback_on_step_end_tensor_inputs
             seen = {name: tensors[name] for name in names if name in tensors}
-            changed = arguments.callback_on_step_end(self, step.index, step.timestep, seen)
+            with self.strategies.between_steps():
+                changed = arguments.callback_on_step_end(self, step.index, step.timestep, seen)
             for name in self._callback_tensor_inputs:
                 if changed and name in changed:
                     tensors[name] = changed[name]

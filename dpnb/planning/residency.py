@@ -20,6 +20,7 @@ from dpnb.strategies.links import Link, Mark
 from dpnb.strategies.networks import StreamedNetwork, Traffic
 from dpnb.strategies.packing import PackedWeights, Views
 from dpnb.strategies.streaming import Streaming
+from dpnb.strategies.turns import Turns
 from dpnb.strategies.units import tensors_of
 
 DENOISING = "denoising"
@@ -233,7 +234,7 @@ class Replay:
         for network in self.weights.networks:
             network.forget()
         self.link = TimedLink(self.profile)
-        self._engine = Streaming(self.link, list(self.weights.networks), self.limit)
+        self._engine = Streaming(self.link, list(self.weights.networks), self.limit, Turns())
         self._networks = {network.name: network for network in self.weights.networks}
 
     def run(self, steps: Sequence[StepTimeline]) -> list[Held]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -15,6 +15,7 @@ from dpnb.planning.devices import Cost, DeviceProfile
 from dpnb.planning.hollow import Hollow
 from dpnb.strategies.calls import intercept
 from dpnb.strategies.host import Host
+from dpnb.strategies.undo import Undo
 from dpnb.strategies.units import units
 
 
@@ -104,14 +105,14 @@ class Observer:
     @contextmanager
     def watching(self, host: Host) -> Iterator[None]:
         """Within, the networks of `host` are watched, and what the run makes is counted."""
-        with ExitStack() as undo:
+        with Undo() as undo:
             for name, network in host.networks():
                 if next(network.parameters(), None) is not None:
                     self._watch(name, network, undo)
-            undo.enter_context(self._hollow.metered(self.meter))
-            self.meter.reset_peak()
-            self._hollow.operations.clear()
-            yield
+            with self._hollow.metered(self.meter):
+                self.meter.reset_peak()
+                self._hollow.operations.clear()
+                yield
 
     def take(self, stage: str) -> StepTimeline:
         """The step that is over now."""
@@ -119,12 +120,12 @@ class Observer:
         spans, self._spans = self._spans, []
         return StepTimeline(stage, tuple(spans))
 
-    def _watch(self, name: str, network: nn.Module, undo: ExitStack) -> None:
+    def _watch(self, name: str, network: nn.Module, undo: Undo) -> None:
         for _, module in units(network):
             enter = partial(self._cut_at, Boundary.ENTER, name)
             leave = partial(self._cut_at, Boundary.LEAVE, name)
-            undo.callback(module.register_forward_pre_hook(enter, prepend=True).remove)
-            undo.callback(module.register_forward_hook(leave, always_call=True).remove)
+            undo.before(module, enter, prepend=True)
+            undo.after(module, leave, always_call=True)
         intercept(network, self._calls_of(name), undo)
 
     def _calls_of(self, name: str) -> Callable[[str], AbstractContextManager[None]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from functools import wraps
 from typing import Any, TypeAlias
 
@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from dpnb.strategies.strategy import StrategyError
+from dpnb.strategies.undo import Undo
 
 Method: TypeAlias = Callable[..., Any]
 Within: TypeAlias = Callable[[str], AbstractContextManager[None]]
 
 
-def intercept(network: nn.Module, within: Within, undo: ExitStack) -> None:
+def intercept(network: nn.Module, within: Within, undo: Undo) -> None:
     """Let every call of a public method of `network` take place within `within(name)`.
 
     Args:
@@ -30,7 +31,7 @@ def intercept(network: nn.Module, within: Within, undo: ExitStack) -> None:
 
 
 def replace_methods(
-    network: nn.Module, wrapped: Callable[[Method, str], Method], undo: ExitStack
+    network: nn.Module, wrapped: Callable[[Method, str], Method], undo: Undo
 ) -> None:
     """Put something around every public method of `network`.
 

@@ -59,8 +59,7 @@ class ConditioningCache(Strategy):
                 guests.admit([layer.time_layer])
                 undo.set(layer, "time_shift", times.shift)
             undo.set(network, "timing", times.embed)
-            host.guests.append(guests)
-            undo.callback(host.guests.remove, guests)
+            undo.set(host, "guests", (*host.guests, guests))
             undo.watch(prompt)
             undo.watch(times)
 

@@ -76,9 +76,10 @@ class CudaLink(Link):
 
     def unpin(self, memory: Tensor) -> None:
         """See the base class."""
-        if self._pinned.pop(memory.data_ptr(), None) is not None:
+        if memory.data_ptr() in self._pinned:
             self._stream.synchronize()
             torch.cuda.cudart().cudaHostUnregister(memory.data_ptr())
+            del self._pinned[memory.data_ptr()]
             self.pinned -= memory.numel()
 
     def close(self) -> None:

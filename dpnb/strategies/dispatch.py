@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import gettempdir
 from typing import Any
+from uuid import uuid4
 
 import torch
 from torch import Tensor, nn
@@ -85,8 +86,9 @@ def _store(
     if folder is not None:
         Path(folder).mkdir(parents=True, exist_ok=True)
     # A folder of its own: what else is in the one that was given stays when this is undone.
-    place = Path(mkdtemp(prefix=f"dpnb-{name}-", dir=folder))
+    place = Path(folder or gettempdir()) / f"dpnb-{name}-{uuid4().hex}"
     undo.callback(shutil.rmtree, place, ignore_errors=True)
+    place.mkdir(mode=0o700)
     offload_state_dict(place, state)
     written: Mapping[str, Tensor] = OffloadedWeightsLoader(save_folder=place)
     return written
@@ -104,16 +106,15 @@ def _send_away(
     undo.callback(_bring_back, module, hook, former)
     hook.init_hook(module)
     # Weights have to come before any other hook of the layer sees them, and go after.
-    before = module.register_forward_pre_hook(
+    undo.before(
+        module,
         lambda module, args, kwargs: hook.pre_forward(module, *args, **kwargs),
         prepend=True,
         with_kwargs=True,
     )
-    undo.callback(before.remove)
-    after = module.register_forward_hook(
-        lambda module, _, output: hook.post_forward(module, output), always_call=True
+    undo.after(
+        module, lambda module, _, output: hook.post_forward(module, output), always_call=True
     )
-    undo.callback(after.remove)
     return [p for name, p in former.items() if module._parameters[name] is not p]
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dpnb.nn.quantized import needs_its_own_moves, quantization_of
 from dpnb.strategies.guests import Guests
 from dpnb.strategies.parking import park
+from dpnb.strategies.turns import Turns
 
 if TYPE_CHECKING:
     from dpnb.strategies.links import Link
@@ -63,13 +64,16 @@ class Host:
         guests: weights that a strategy looks after by itself; placements leave them alone.
         meeting_place: where tensors are between two components that a device map has parted.
         link: what brings weights to the device, while a placement keeps them on the host.
-        put_away: keeps values that are needed again, and returns what brings them back.
+        put_away: keeps values that are needed again, and returns what brings them back, as often
+            as it is called.
+        turns: who may compute with the networks, or change them.
     """
 
     def __init__(self) -> None:
         self.put_away: Callable[[Tensor], Callable[[], Tensor]] = park
+        self.turns = Turns()
         self._members: list[ref[Any]] = []
-        self.guests: list[Guests] = []
+        self.guests: tuple[Guests, ...] = ()
         self.link: Link | None = None
         self.meeting_place: torch.device | None = None
 

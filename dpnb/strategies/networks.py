@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dpnb.strategies.calls import intercept
 from dpnb.strategies.links import Link
 from dpnb.strategies.packing import PackedWeights
+from dpnb.strategies.undo import Undo
 from dpnb.strategies.units import SMALL, is_divided, own_tensors, tensors_of, tied, units
 
 Kept = Callable[[Tensor], bool]
@@ -70,7 +71,7 @@ class StreamedNetwork:
         self._tracks: dict[str, Track] = {}
         self._memory: Tensor | None = None
         self._tensors: list[int] = []
-        self._undo = ExitStack()
+        self._undo = Undo()
         self._divide()
 
     @property
@@ -85,7 +86,7 @@ class StreamedNetwork:
 
     def open(self, link: Link, traffic: Traffic) -> None:
         """Pack the weights, and place hooks."""
-        self._undo = ExitStack()
+        self._undo = Undo()
         for weights in (self.small, *self.weights):
             self._undo.callback(weights.unpack)
             weights.pack()
@@ -157,12 +158,5 @@ class StreamedNetwork:
 
     def _watch(self, module: nn.Module, traffic: Traffic) -> None:
         # Weights have to come before any other hook of the module sees them, and leave after.
-        for handle in (
-            module.register_forward_pre_hook(
-                lambda module, _: traffic.enter(self, module), prepend=True
-            ),
-            module.register_forward_hook(
-                lambda module, _, __: traffic.leave(self, module), always_call=True
-            ),
-        ):
-            self._undo.callback(handle.remove)
+        self._undo.before(module, lambda module, _: traffic.enter(self, module), prepend=True)
+        self._undo.after(module, lambda module, *_: traffic.leave(self, module), always_call=True)

@@ -63,6 +63,7 @@ class PackedWeights:
         self.host = torch.empty(0, dtype=torch.uint8)
         self._at_home: Views = []
         self._lent: list[int] = []
+        self._unpacked: dict[int, Tensor] = {}
 
     def _add(self, holders: tuple[Tensor, ...]) -> None:
         first = holders[0].detach()
@@ -99,17 +100,20 @@ class PackedWeights:
     @torch.no_grad()
     @torch.inference_mode(False)
     def unpack(self) -> None:
-        """Give every tensor memory of its own, on the device on which it was."""
-        for item, view in zip(self.items, self._at_home, strict=False):
+        """Give every tensor memory of its own, on the device on which it was.
+
+        May be called again where it was broken off.
+        """
+        for place, (item, view) in enumerate(zip(self.items, self._at_home, strict=False)):
             held = [holder for holder in item.holders if holder.data_ptr() == view.data_ptr()]
-            if held:
+            if held and place not in self._unpacked:
                 values = torch.empty_strided(
                     item.shape, item.stride, dtype=item.dtype, device=item.home
                 )
-                values.copy_(view)
-                for holder in held:
-                    holder.data = values
-        self._at_home, self._lent = [], []
+                self._unpacked[place] = values.copy_(view)
+            for holder in held:
+                holder.data = self._unpacked[place]
+        self._at_home, self._lent, self._unpacked = [], [], {}
         self.host = torch.empty(0, dtype=torch.uint8)
 
     def views(self, memory: Tensor, start: int) -> Views:

@@ -15,7 +15,7 @@ def park(data: Tensor) -> Callable[[], Tensor]:
     """Put a tensor's values away: on the host, or from there into a file that nobody else sees.
 
     Returns:
-        What brings them back, to where they were.
+        What brings them back, to where they were; it may be called more than once.
     """
     device, dtype, shape = data.device, data.dtype, data.shape
     if device.type != "cpu":
@@ -29,9 +29,7 @@ def park(data: Tensor) -> Callable[[], Tensor]:
         return torch.frombuffer(memory, dtype=dtype).view(shape)
 
     def read() -> Tensor:
-        values = mapped().clone()
-        file.close()
-        return values
+        return mapped().clone()
 
     mapped().copy_(data)
     finalize(read, file.close)

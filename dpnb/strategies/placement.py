@@ -145,7 +145,7 @@ def _stream(
     for name, kept in host.networks():
         if kept not in moved and not _is_on(kept, link.device):
             _keep(name, kept, link, undo)
-    streaming = Streaming(link, networks, limit)
+    streaming = Streaming(link, networks, limit, host.turns)
     for network in networks:
         undo.callback(network.close)
         network.open(link, streaming)

@@ -71,23 +71,29 @@ def fuse(attention: Attention, fused_name: str, names: tuple[str, ...], undo: Un
     """Replace the layers of these names by one."""
     layers = {name: _linear(attention, name) for name in names}
     joined = join(list(layers.values()))
-    undo.callback(_split, attention, joined, layers, list(attention._modules))
-    for name, layer in layers.items():
-        delattr(attention, name)
+    places = list(attention._modules)
+    undo.callback(_split, attention, fused_name, joined, layers, places)
+    others = {name: child for name, child in attention._modules.items() if name not in layers}
+    vars(attention)["_modules"] = {**others, fused_name: joined}
+    for layer in layers.values():
         for parameter in layer.parameters():
             parameter.data = parameter.new_empty(0)
-    attention.add_module(fused_name, joined)
 
 
 def _split(
-    attention: Attention, joined: nn.Linear, layers: dict[str, nn.Linear], places: list[str]
+    attention: Attention,
+    fused_name: str,
+    joined: nn.Linear,
+    layers: dict[str, nn.Linear],
+    places: list[str],
 ) -> None:
     """Put the layers back, in their former places among the children."""
     if any(parameter.numel() == 0 for layer in layers.values() for parameter in layer.parameters()):
         part(joined, list(layers.values()))
     children = {**attention._modules, **layers}
-    attention._modules.clear()
-    attention._modules.update({name: children[name] for name in places})
+    children.pop(fused_name, None)
+    kept = {name: children.pop(name) for name in places}
+    vars(attention)["_modules"] = {**kept, **children}
 
 
 def _linear(attention: Attention, name: str) -> nn.Linear:

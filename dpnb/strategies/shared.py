@@ -5,85 +5,140 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from threading import RLock
+from typing import TYPE_CHECKING, ClassVar
 from weakref import WeakSet
 
 from torch import Tensor, nn
 
+from dpnb.errors import DpnbError
 from dpnb.strategies.host import Host, Lone, Member
 from dpnb.strategies.strategy import Plan, Strategy, StrategyError, in_order
 from dpnb.strategies.tie import tie_of
+from dpnb.strategies.turns import Runs
 from dpnb.strategies.undo import RunWatcher, Undo
 
 if TYPE_CHECKING:
     from dpnb.strategies.stack import StrategyStack
 
 
+class BrokenPipelineError(DpnbError, RuntimeError):
+    """A strategy could not be switched off, so that the networks are not what they were."""
+
+
 @dataclass
 class Applied:
-    """A strategy that is switched on, and how to switch it off."""
+    """A strategy that is switched on, and how to switch it off.
+
+    Attributes:
+        is_whole: whether all of its edits stand; not while they are made or taken back.
+    """
 
     strategy: Strategy
     undo: Undo
+    is_whole: bool = False
 
 
 class Shared:
-    """The applied strategies in the order of their slots, and everyone whom they concern."""
+    """The applied strategies in the order of their slots, and everyone whom they concern.
+
+    Attributes:
+        plan: what is meant to be on. `applied` differs from it while a switch takes place, and
+            where one was broken off; then `mend` makes them agree.
+        merging: held by whoever joins two of these, so that no two threads wait for each other.
+    """
+
+    merging: ClassVar[RLock] = RLock()
 
     def __init__(self) -> None:
         self.host = Host()
+        self.runs = Runs()
         self.stacks: WeakSet[StrategyStack] = WeakSet()
+        self.plan: Plan = frozenset()
         self.applied: list[Applied] = []
         self.is_running = False
         self.timesteps: Tensor | None = None
-
-    @property
-    def plan(self) -> Plan:
-        """What is switched on."""
-        return frozenset(applied.strategy for applied in self.applied)
 
     @property
     def watchers(self) -> list[RunWatcher]:
         """Those among the strategies that want to hear of runs."""
         return [watcher for applied in self.applied for watcher in applied.undo.watchers]
 
-    def use(self, plan: Iterable[Strategy]) -> None:
-        """Make exactly `plan` active; if that fails, leave everything as it was."""
-        target, before = in_order(plan), in_order(self.plan)
-        if target == before:
-            return
-        try:
-            self.replay(target)
-        except BaseException:
-            self.replay(before)
-            raise
-        for stack in list(self.stacks):
-            stack.notify()
+    def use(self, plan: Plan) -> bool:
+        """Make exactly `plan` active; if that fails, leave everything as it was.
 
-    def replay(self, target: list[Strategy]) -> None:
-        """Unwind to the prefix shared with `target`, then apply what is left of it."""
+        Returns:
+            Whether that changes anything.
+        """
+        before = self.plan
+        try:
+            self.replay(plan)
+            self.plan = plan
+        finally:
+            self.mend()
+        return plan != before
+
+    def put(self, plan: Plan) -> None:
+        """Make exactly `plan` active; if that fails, nothing is on."""
+        self.plan = plan
+        try:
+            self.mend()
+        except Exception:
+            self.plan = frozenset()
+            self.mend()
+            raise
+
+    def mend(self) -> None:
+        """Let what is applied be the plan again, whatever has come in between.
+
+        Raises:
+            BrokenPipelineError: that cannot be done.
+        """
+        try:
+            self.replay(self.plan)
+        except BrokenPipelineError:
+            raise
+        except Exception:
+            self._unwind([applied.strategy for applied in self.applied if applied.is_whole])
+            self.plan = frozenset(applied.strategy for applied in self.applied)
+            raise
+
+    def replay(self, plan: Plan) -> None:
+        """Unwind to the prefix shared with `plan`, then apply what is left of it."""
+        target = in_order(plan)
+        self._unwind(target)
+        for strategy in target[len(self.applied) :]:
+            self._apply(strategy)
+
+    def _unwind(self, target: list[Strategy]) -> None:
         kept = 0
         for applied, wanted in zip(self.applied, target, strict=False):
-            if applied.strategy != wanted:
+            if applied.strategy != wanted or not applied.is_whole:
                 break
             kept += 1
         while len(self.applied) > kept:
-            self.applied.pop().undo.close()
-        for strategy in target[kept:]:
-            self._apply(strategy)
+            last = self.applied[-1]
+            last.is_whole = False
+            try:
+                last.undo.close()
+            except Exception as error:
+                raise BrokenPipelineError(
+                    f"{last.strategy!r} could not be switched off ({type(error).__name__}: {error})"
+                    ", and weights may be missing; nothing is drawn or saved with them. Remove the "
+                    "cause and switch it off again, or load the pipeline anew."
+                ) from error
+            if self.applied and self.applied[-1] is last:
+                self.applied.pop()
 
     def _apply(self, strategy: Strategy) -> None:
         if (reason := strategy.obstacle(self.host)) is not None:
             raise StrategyError(reason)
-        undo = Undo()
-        try:
-            strategy.apply(self.host, undo)
-        except BaseException:
-            undo.close()
-            raise
-        self.applied.append(Applied(strategy, undo))
+        applied = Applied(strategy, Undo())
+        self.applied.append(applied)
+        strategy.apply(self.host, applied.undo)
         if self.is_running:
-            self.inform(undo.watchers)
+            self.inform(applied.undo.watchers)
+        applied.is_whole = True
 
     def inform(self, watchers: Iterable[RunWatcher]) -> None:
         """Tell `watchers` of the run in whose middle they join."""
@@ -93,14 +148,17 @@ class Shared:
                 watcher.scheduled(self.timesteps)
 
     @contextmanager
-    def suspended(self) -> Iterator[None]:
-        """Everything off within, and on again after."""
-        before = in_order(self.plan)
-        self.replay([])
-        try:
-            yield
-        finally:
-            self.replay(before)
+    def suspended(self) -> Iterator[Plan]:
+        """Everything off within, and on again after; other threads wait."""
+        with self.host.turns.taken():
+            self.mend()
+            before = self.plan
+            try:
+                self.use(frozenset())
+                yield before
+            finally:
+                self.plan = before
+                self.mend()
 
     def absorb(self, other: Shared) -> None:
         """Take over the members and stacks of `other`; in neither is anything switched on."""
@@ -108,6 +166,7 @@ class Shared:
             self.host.admit(member)
         for stack in list(other.stacks):
             stack.belong(self)
+        self.runs.absorb(other.runs)
         self.is_running |= other.is_running
 
     def tie(self) -> None:
@@ -142,16 +201,17 @@ def settle(shared: Shared, member: Member, plan: Plan) -> Shared:
     if shared.host.shares_nothing(member):
         shared.host.release(member)
         shared.tie()
-        shared.replay(in_order(plan))
+        shared.put(plan)
         shared = Shared()
         shared.host.admit(member)
     for other in tied_to(member) - {shared}:
-        plan |= {s for s in other.plan if all(s.slot != taken.slot for taken in plan)}
-        other.replay([])
-        shared.absorb(other)
+        with other.host.turns.taken():
+            plan |= {s for s in other.plan if all(s.slot != taken.slot for taken in plan)}
+            other.put(frozenset())
+            shared.absorb(other)
     for lone in [m for m in shared.host.members if isinstance(m, Lone) and m is not member]:
         if lone.is_part_of(member):
             shared.host.release(lone)
     shared.tie()
-    shared.replay(in_order(plan))
+    shared.put(plan)
     return shared

@@ -77,6 +77,7 @@ class SimulatedLink(Link):
         super().__init__(torch.device("cpu"))
         self.bandwidth = bandwidth
         self.log: deque[Transfer] = deque(maxlen=LOGGED)
+        self._pinned: set[int] = set()
         self._orders: SimpleQueue[Order | None] = SimpleQueue()
         self._worker = Thread(
             target=_serve,
@@ -98,11 +99,14 @@ class SimulatedLink(Link):
 
     def pin(self, memory: Tensor) -> None:
         """See the base class; it is only counted."""
+        self._pinned.add(memory.data_ptr())
         self.pinned += memory.numel()
 
     def unpin(self, memory: Tensor) -> None:
         """See the base class."""
-        self.pinned -= memory.numel()
+        if memory.data_ptr() in self._pinned:
+            self._pinned.remove(memory.data_ptr())
+            self.pinned -= memory.numel()
 
     def close(self) -> None:
         """See the base class."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias, TypeVar
 
@@ -13,16 +13,19 @@ from dpnb.strategies.host import Host, Lone, Member
 from dpnb.strategies.shared import Shared, settle
 from dpnb.strategies.strategy import Plan, Strategy, check
 from dpnb.strategies.tie import tie_of
+from dpnb.strategies.turns import Course
 
 Listener: TypeAlias = Callable[[Plan], None]
 S = TypeVar("S", bound=Strategy)
+T = TypeVar("T")
 
 
 class StrategyStack:
     """The strategies of one pipeline.
 
     Pipelines that share a network share what is switched on: two of them can never disagree about
-    a network that both use.
+    a network that both use. Any thread may switch: between two steps of a run, for which it waits.
+    Pipelines that share a network run one after the other.
 
     Args:
         member: the pipeline; what is on already at networks that it shares stays on.
@@ -53,10 +56,11 @@ class StrategyStack:
 
         Raises:
             StrategyError: two of them contradict each other, or one cannot be switched on here.
+            BrokenPipelineError: one could not be switched off.
         """
         wanted = frozenset(plan)
         check(wanted)
-        self._shared.use(wanted)
+        self._change(lambda _: wanted)
 
     def enable(self, strategy: Strategy) -> None:
         """Switch `strategy` on, in place of any other that decides the same thing.
@@ -64,11 +68,35 @@ class StrategyStack:
         Raises:
             StrategyError: it cannot be switched on here; nothing has changed then.
         """
-        self.use({s for s in self.active if s.slot != strategy.slot} | {strategy})
+        check([strategy])
+        self._change(lambda plan: {s for s in plan if s.slot != strategy.slot} | {strategy})
 
     def disable(self, kind: type[Strategy]) -> None:
         """Switch off the strategy of this class; it need not be on."""
-        self.use({s for s in self.active if not isinstance(s, kind)})
+        self._change(lambda plan: {s for s in plan if not isinstance(s, kind)})
+
+    def _change(self, change: Callable[[Plan], Iterable[Strategy]]) -> None:
+        stacks: list[StrategyStack] = []
+        try:
+            with self._turn() as shared:
+                before = shared.plan
+                try:
+                    shared.use(frozenset(change(before)))
+                finally:
+                    stacks = list(shared.stacks) if shared.plan != before else []
+        finally:
+            for stack in stacks:
+                stack.notify()
+
+    @contextmanager
+    def _turn(self) -> Iterator[Shared]:
+        """What is shared, which no other thread uses or changes within."""
+        while True:
+            shared = self._shared
+            with shared.host.turns.taken():
+                if shared is self._shared:
+                    yield shared
+                    return
 
     def find(self, kind: type[S]) -> S | None:
         """The active strategy of this class."""
@@ -89,10 +117,16 @@ class StrategyStack:
             self.use(before)
 
     @contextmanager
-    def suspended(self) -> Iterator[None]:
-        """Nothing switched on within, and everything on again after. Listeners hear nothing."""
-        with self._shared.suspended():
-            yield
+    def suspended(self) -> Iterator[Plan]:
+        """Nothing switched on within, and everything on again after. Listeners hear nothing.
+
+        Other threads wait. What is given is the plan that comes back.
+
+        Raises:
+            BrokenPipelineError: a strategy could not be switched off.
+        """
+        with self._turn() as shared, shared.suspended() as plan:
+            yield plan
 
     @contextmanager
     def changing(self, member: Member) -> Iterator[None]:
@@ -101,13 +135,14 @@ class StrategyStack:
         Raises:
             StrategyError: what was switched on cannot serve the new components; nothing is on then.
         """
-        shared, plan = self._shared, self.active
-        shared.replay([])
-        shared.untie()
-        try:
-            yield
-        finally:
-            self.belong(settle(shared, member, plan))
+        with Shared.merging, self._turn() as shared:
+            plan = shared.plan
+            shared.put(frozenset())
+            shared.untie()
+            try:
+                yield
+            finally:
+                self.belong(settle(shared, member, plan))
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with the plan after every change; what is returned stops that."""
@@ -131,17 +166,51 @@ class StrategyStack:
         self._shared = shared
         shared.stacks.add(self)
 
+    def one_at_a_time(
+        self, scheduler: object, steps: Generator[T, None, None]
+    ) -> Generator[T, None, None]:
+        """`steps` of a run, while no other goes on over the same networks or by `scheduler`.
+
+        While a step is computed nobody else uses or changes the networks; between two anybody may.
+
+        Raises:
+            RunError: another run is in the way, and does not end before this one begins.
+        """
+        shared = self._shared
+        course = Course(steps, lambda: self.host.turns)
+        by_scheduler = tie_of(scheduler).runs
+        with (
+            shared.runs.one(course, may_nest=not shared.watchers),
+            by_scheduler.one(course, may_nest=False),
+        ):
+            try:
+                while (step := course.next()) is not None:
+                    yield step
+            finally:
+                course.give_up()
+
+    @contextmanager
+    def between_steps(self) -> Iterator[None]:
+        """Whoever waits may use or change the networks within, in the middle of a run's step."""
+        with self.host.turns.lent():
+            yield
+
     @contextmanager
     def running(self) -> Iterator[None]:
-        """A run takes place within; nothing that it needed stays behind."""
+        """A run takes place within; nothing that it needed stays behind.
+
+        Raises:
+            BrokenPipelineError: a strategy could not be switched off before.
+        """
+        self._shared.mend()
+        around = self._shared.is_running, self._shared.timesteps
         self._shared.is_running = True
         try:
             for watcher in self._shared.watchers:
                 watcher.begin()
             yield
         finally:
-            self._shared.is_running = False
-            self._shared.timesteps = None
+            self._shared.is_running, self._shared.timesteps = around
             self.rest()
 
     def scheduled(self, timesteps: Tensor) -> None:
@@ -157,10 +226,11 @@ class StrategyStack:
 
     def rest(self) -> None:
         """Put away what strategies keep from step to step; a run that goes on begins anew."""
-        for watcher in reversed(self._shared.watchers):
-            watcher.end()
-        if self._shared.is_running:
-            self._shared.inform(self._shared.watchers)
+        with self._turn() as shared:
+            for watcher in reversed(shared.watchers):
+                watcher.end()
+            if shared.is_running:
+                shared.inform(shared.watchers)
 
 
 def stack_of(network: nn.Module, name: str) -> StrategyStack:
@@ -171,8 +241,9 @@ def stack_of(network: nn.Module, name: str) -> StrategyStack:
         name: of the component that it would be in a pipeline.
     """
     tie = tie_of(network)
-    if tie.shared is not None and tie.shared.stacks:
-        return next(iter(tie.shared.stacks))
-    tie.lone = Lone(name, network)
-    tie.stack = StrategyStack(tie.lone)
-    return tie.stack
+    with Shared.merging:
+        if tie.shared is not None and (stacks := list(tie.shared.stacks)):
+            return stacks[0]
+        tie.lone = Lone(name, network)
+        tie.stack = StrategyStack(tie.lone)
+        return tie.stack

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import ClassVar
 
 import torch
@@ -32,12 +33,16 @@ class ChannelsLast(Strategy):
     def apply(self, host: Host, undo: Undo) -> None:
         """Reorder the weights of every convolution."""
         for conv in host.modules_of(nn.Conv2d, "unet", "vae", "vqvae"):
-            undo.callback(_reorder, conv.weight, torch.contiguous_format)
-            _reorder(conv.weight, torch.channels_last)
+            undo.callback(_lay_out, conv.weight, conv.weight.stride())
+            conv.weight.data = conv.weight.data.contiguous(memory_format=torch.channels_last)
 
 
-def _reorder(weight: Tensor, order: torch.memory_format) -> None:
-    weight.data = weight.data.contiguous(memory_format=order)
+def _lay_out(weight: Tensor, stride: tuple[int, ...]) -> None:
+    """Give the elements of a weight their former places in memory."""
+    if weight.stride() != stride:
+        weight.data = torch.empty_strided(
+            weight.shape, stride, dtype=weight.dtype, device=weight.device
+        ).copy_(weight.data)
 
 
 LAYERS = (nn.Linear, nn.Conv2d, ChannelMatrix)
@@ -94,9 +99,8 @@ class LayerwiseCasting(Strategy):
             undo.callback(_restore, weight, host.put_away(weight.data))
             widening = Widening(weight.dtype)
             weight.data = weight.data.to(dtype)
-            undo.callback(layer.register_forward_pre_hook(widening.widen).remove)
-            after = layer.register_forward_hook(widening.narrow, always_call=True)
-            undo.callback(after.remove)
+            undo.before(layer, widening.widen)
+            undo.after(layer, widening.narrow, always_call=True)
 
     def _layers(self, host: Host) -> Iterator[nn.Module]:
         size = STORAGE_DTYPES[self.storage_dtype].itemsize
@@ -111,22 +115,33 @@ class LayerwiseCasting(Strategy):
 
 
 class Widening:
-    """Hooks that let a layer compute with its weight in another dtype than it is stored in."""
+    """Hooks that let a layer compute with its weight in another dtype than it is stored in.
+
+    Several threads may compute with the layer; the last of them narrows it again.
+    """
 
     def __init__(self, dtype: torch.dtype) -> None:
         self.dtype = dtype
-        self.stored: Tensor | None = None
+        self._stored: Tensor | None = None
+        self._users = 0
+        self._lock = Lock()
 
     def widen(self, layer: nn.Module, _: object) -> None:
         """Before the layer computes."""
         weight = layer.get_parameter("weight")
-        self.stored = weight.data
-        weight.data = self.stored.to(self.dtype)
+        with self._lock:
+            if self._stored is None:
+                self._stored = weight.data
+                weight.data = self._stored.to(self.dtype)
+            self._users += 1
 
     def narrow(self, layer: nn.Module, *_: object) -> None:
         """After it has computed, or failed to."""
-        if self.stored is not None:
-            layer.get_parameter("weight").data, self.stored = self.stored, None
+        with self._lock:
+            self._users -= 1
+            if self._users <= 0 and self._stored is not None:
+                layer.get_parameter("weight").data, self._stored = self._stored, None
+                self._users = 0
 
 
 def _restore(weight: nn.Parameter, values: Callable[[], Tensor]) -> None:

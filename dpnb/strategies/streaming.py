@@ -20,6 +20,7 @@ from dpnb.strategies.networks import StreamedNetwork, Track
 from dpnb.strategies.packing import PackedWeights
 from dpnb.strategies.ring import Place, Ring
 from dpnb.strategies.tenure import Steps, Tenure, demand, share
+from dpnb.strategies.turns import Turns
 from dpnb.strategies.undo import RunWatcher
 
 GUESSED = 2
@@ -33,12 +34,16 @@ class Streaming(RunWatcher):
         link: to the device.
         networks: in the order of their use; the one that is called has the device.
         limit: bytes of weights on the device; where less is needed at the least, so much is taken.
+        turns: of the threads that call the networks.
     """
 
-    def __init__(self, link: Link, networks: list[StreamedNetwork], limit: int) -> None:
+    def __init__(
+        self, link: Link, networks: list[StreamedNetwork], limit: int, turns: Turns
+    ) -> None:
         self.link = link
         self.networks = networks
         self.limit = limit
+        self.turns = turns
         self.is_running = False
         self.places: dict[PackedWeights, Place] = {}
         self.tenure: Tenure | None = None
@@ -74,7 +79,12 @@ class Streaming(RunWatcher):
 
     @contextmanager
     def call(self, network: StreamedNetwork, method: str) -> Iterator[None]:
-        """A call of a network from outside takes place within."""
+        """A call of a network from outside takes place within; other threads wait."""
+        with self.turns.taken(), self._counted(network, method):
+            yield
+
+    @contextmanager
+    def _counted(self, network: StreamedNetwork, method: str) -> Iterator[None]:
         self._depth += 1
         try:
             if self._depth > 1:

@@ -1,13 +1,14 @@
-"""The thread from a network to what is switched on at it."""
+"""The thread from a component to what is switched on at it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from torch import nn
-
 from dpnb.nn.lowrank import LowRank
+from dpnb.strategies.strategy import StrategyError
+from dpnb.strategies.turns import Runs
 
 if TYPE_CHECKING:
     from dpnb.strategies.host import Lone
@@ -18,29 +19,49 @@ _NAME = "_dpnb_tie"
 
 
 class Tie:
-    """Kept on the network itself, so that it lives as long as that; a copy of it holds nothing.
+    """Kept on the component itself, so that it lives as long as that.
+
+    A copy of it knows the adapters and nothing else: what is copied is independent.
 
     Attributes:
         shared: the state of all pipelines that use the network; `None` before the first.
         lone: the network itself as a member, where no pipeline had it when it was first asked.
         stack: the strategies of that member.
         adapters: low-rank changes of the network's layers, by the adapter's name and the layer's.
+        runs: those that a scheduler leads.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, adapters: Mapping[str, Mapping[str, LowRank]] | None = None) -> None:
         self.shared: Shared | None = None
         self.lone: Lone | None = None
         self.stack: StrategyStack | None = None
-        self.adapters: dict[str, Mapping[str, LowRank]] = {}
+        self.adapters: dict[str, Mapping[str, LowRank]] = dict(adapters or {})
+        self.runs = Runs()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tie:
-        return Tie()
+        self._refuse()
+        return Tie(deepcopy(self.adapters, memo))
 
-    def __reduce__(self) -> tuple[type[Tie], tuple[()]]:
-        return Tie, ()
+    def __reduce__(self) -> tuple[type[Tie], tuple[dict[str, Mapping[str, LowRank]]]]:
+        self._refuse()
+        return Tie, (self.adapters,)
+
+    def _refuse(self) -> None:
+        """What is switched on acts through hooks that know the original, so no copy of it works."""
+        if self.shared is not None and self.shared.applied:
+            on = ", ".join(sorted(repr(applied.strategy) for applied in self.shared.applied))
+            raise StrategyError(
+                f"A network cannot be copied by itself while {on} is on; copy the whole pipeline, "
+                "or copy within `with pipe.strategies.suspended():`."
+            )
 
 
-def tie_of(network: nn.Module) -> Tie:
-    """The tie of `network`, made where there is none."""
-    tie: Tie = vars(network).setdefault(_NAME, Tie())
+def tie_of(component: object) -> Tie:
+    """The tie of a network or a scheduler, made where there is none."""
+    tie: Tie = vars(component).setdefault(_NAME, Tie())
     return tie
+
+
+def without_tie(component: object) -> dict[str, Any]:
+    """The attributes of a component but for its tie."""
+    return {name: value for name, value in vars(component).items() if name != _NAME}

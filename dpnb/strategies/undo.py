@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeAlias
 
-from torch import Tensor
+from torch import Tensor, nn
+from typing_extensions import Self
+
+Hook: TypeAlias = Callable[..., Any]
+
+HOOKS = (
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+)
+"""Where a module keeps the hooks around its computation, each by a number."""
 
 
 class RunWatcher:
@@ -23,19 +37,99 @@ class RunWatcher:
         """The run is over, whether it came to its end or not."""
 
 
-class Undo(ExitStack):
-    """A log of reversible edits; closing it replays their inverses, last first."""
+class Undo:
+    """A log of reversible edits; closing it replays their inverses, last first.
+
+    An inverse is announced before its edit is made, stays in the log until it has been done, and
+    may be done again: so that whatever is raised at whatever moment, nothing is forgotten. An
+    inverse therefore has to be right whether its edit was made, was made in part or was not made,
+    and also when it has been done already.
+    """
 
     def __init__(self) -> None:
-        super().__init__()
         self.watchers: list[RunWatcher] = []
+        self._inverses: list[Callable[[], object]] = []
+
+    def callback(self, inverse: Callable[..., object], /, *args: Any, **kwargs: Any) -> None:
+        """Announce an edit: `inverse(*args, **kwargs)` will take it back."""
+        self._inverses.append(partial(inverse, *args, **kwargs))
 
     def set(self, target: object, name: str, value: object) -> None:
         """Set an attribute, to be set back."""
         self.callback(setattr, target, name, getattr(target, name))
         setattr(target, name, value)
 
+    def before(self, module: nn.Module, hook: Hook, **options: Any) -> None:
+        """Let `hook` run before `module` computes, until this is undone.
+
+        Args:
+            module: the module.
+            hook: nothing else may be registered by this very object.
+            options: of `register_forward_pre_hook`.
+        """
+        self.callback(_unhook, module, hook)
+        module.register_forward_pre_hook(hook, **options)
+
+    def after(self, module: nn.Module, hook: Hook, **options: Any) -> None:
+        """Let `hook` run after `module` has computed, until this is undone.
+
+        Args:
+            module: the module.
+            hook: nothing else may be registered by this very object.
+            options: of `register_forward_hook`.
+        """
+        self.callback(_unhook, module, hook)
+        module.register_forward_hook(hook, **options)
+
     def watch(self, watcher: RunWatcher) -> None:
         """Let `watcher` hear of runs as long as the edits stand."""
         self.watchers.append(watcher)
-        self.callback(self.watchers.remove, watcher)
+
+    def close(self) -> None:
+        """Take everything back.
+
+        What is raised meanwhile, an interrupt for example, is held until the inverse that it has
+        hit is done, and then all others.
+
+        Raises:
+            Exception: an inverse has failed twice in a row; it stays in the log, with those that
+                were announced before it.
+        """
+        held: BaseException | None = None
+        while self._inverses:
+            inverse = self._inverses[-1]
+            try:
+                inverse()
+                self._forget(inverse)
+            except BaseException as error:
+                held = self._once_more(inverse, error)
+        if held is not None and not isinstance(held, Exception):
+            raise held
+
+    def _once_more(self, inverse: Callable[[], object], error: BaseException) -> BaseException:
+        inverse()
+        self._forget(inverse)
+        return error
+
+    def _forget(self, inverse: Callable[[], object]) -> None:
+        """Take the last inverse out of the log, unless that has been done."""
+        if self._inverses and self._inverses[-1] is inverse:
+            self._inverses.pop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _unhook(module: nn.Module, hook: Hook) -> None:
+    numbers = [
+        number
+        for kept in (module._forward_pre_hooks, module._forward_hooks)
+        for number, known in kept.items()
+        if known == hook
+    ]
+    for name in reversed(HOOKS):
+        for number in numbers:
+            vars(module)[name].pop(number, None)
