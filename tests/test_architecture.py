@@ -50,7 +50,7 @@ MAY_IMPORT = {
     },
 }
 
-WHEN_USED = {"models/switches.py": {"strategies"}}
+WHEN_USED = {"models/switches.py": {"strategies"}, "models/copying.py": {"strategies"}}
 """What a file may import within its functions alone: a network's switches ask for the strategies
 that are made for it."""
 

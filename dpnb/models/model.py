@@ -24,13 +24,14 @@ from dpnb.loading.quantizing import probe, quantize
 from dpnb.loading.selection import select_model
 from dpnb.loading.staging import staged
 from dpnb.loading.weights import NO_SLICES, Slices, find_weights, read_weights, write_weights
+from dpnb.models.copying import Copying
 from dpnb.models.switches import as_stored
 from dpnb.nn.quantized import nbytes_of, quantization_of
 
 logger = logging.getLogger(__name__)
 
 
-class Model(nn.Module, Configured):
+class Model(Copying, Configured):
     """A network with a configuration; weights and settings are kept as diffusers keeps them."""
 
     config_name: ClassVar[str] = "config.json"

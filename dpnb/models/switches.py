@@ -16,14 +16,18 @@ from dpnb.nn.kernels import op_name
 if TYPE_CHECKING:
     from dpnb.strategies.attention import SliceSize
     from dpnb.strategies.stack import StrategyStack
+    from dpnb.strategies.strategy import Plan
 
 
-def as_stored(network: nn.Module) -> AbstractContextManager[None]:
-    """Within it nothing is switched on at a network, and its weights are as a file holds them."""
+def as_stored(network: nn.Module) -> AbstractContextManager[Plan]:
+    """Within it nothing is switched on at a network, and its weights are as a file holds them.
+
+    What is given is what was switched on.
+    """
     from dpnb.strategies.tie import tie_of
 
     shared = tie_of(network).shared
-    return nullcontext() if shared is None else shared.suspended()
+    return nullcontext(frozenset()) if shared is None else shared.suspended()
 
 
 class NetworkSwitches:

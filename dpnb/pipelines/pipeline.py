@@ -15,6 +15,7 @@ from dpnb.devices import parse_device
 from dpnb.nn.quantized import check_cast, nbytes_of, quantization_of
 from dpnb.pipelines import images, persistence, progress
 from dpnb.pipelines.adapters import Adapters
+from dpnb.pipelines.copying import Copying
 from dpnb.pipelines.options import SaveOptions
 from dpnb.pipelines.placement_record import PlacementRecord
 from dpnb.pipelines.schema import Schema, schema_of
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class DiffusionPipeline(Adapters, Switches):
+class DiffusionPipeline(Adapters, Switches, Copying):
     """Components, and one loop over them.
 
     The signature of a subclass's constructor names its components; it hands them to

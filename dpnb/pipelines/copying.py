@@ -1,0 +1,64 @@
+"""Copies of a pipeline, in this process or for another: independent, with the same switches on."""
+
+from __future__ import annotations
+
+import logging
+from copy import deepcopy
+from typing import Any
+
+from typing_extensions import Self
+
+from dpnb.strategies.stack import StrategyStack
+from dpnb.strategies.strategy import Plan, StrategyError
+
+logger = logging.getLogger(__name__)
+
+_PLAN = "_plan"
+
+
+class Copying:
+    """What makes a pipeline copyable; a deep copy and a pickled one have weights of their own."""
+
+    _strategies: StrategyStack
+
+    def __copy__(self) -> Self:
+        """Another pipeline over the same components, which shares what is switched on."""
+        copied = type(self).__new__(type(self))
+        _fill(copied, self._own())
+        return copied
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Another pipeline over copies of the components, with the same switches on."""
+        copied = memo[id(self)] = type(self).__new__(type(self))
+        with self._strategies.suspended() as plan:
+            _fill(copied, deepcopy(self._own(), memo))
+        copied._strategies.use(plan)
+        return copied
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: plain weights, and what is to be switched on."""
+        with self._strategies.suspended() as plan:
+            # What is switched on comes back before pickle has come to the weights.
+            own = deepcopy(self._own()) if plan else self._own()
+        return {**own, _PLAN: plan}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        plan: Plan = state.pop(_PLAN)
+        _fill(self, state)
+        try:
+            self._strategies.use(plan)
+        except StrategyError as refusal:
+            logger.warning(
+                "What was on when this %s was pickled stays off here. %s",
+                type(self).__name__,
+                refusal,
+            )
+
+    def _own(self) -> dict[str, Any]:
+        """Everything but what is switched on and who listens."""
+        return {k: v for k, v in vars(self).items() if k not in ("_strategies", "_listeners")}
+
+
+def _fill(pipe: Any, own: dict[str, Any]) -> None:
+    vars(pipe).update(own, _listeners=[])
+    vars(pipe)["_strategies"] = StrategyStack(pipe)
