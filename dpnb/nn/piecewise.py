@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
+from threading import Lock, get_ident
 from typing import Any
 
 import torch
@@ -140,12 +141,42 @@ def convolve(conv: nn.Conv2d, x: Tensor, above: int = 0, below: int = 0) -> Tens
 
 
 def within(block: nn.Module, compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """`compute(x)` in place of the block's own work, so that hooks on the block do theirs."""
+    """`compute(x)` in place of the block's own work, so that hooks on the block do theirs.
+
+    Other threads that call the block meanwhile are served as ever, or by their own `compute`.
+    """
     own = vars(block)
-    former = {"forward": own["forward"]} if "forward" in own else {}
-    own["forward"] = compute
+    with _EXCHANGING:
+        exchange = own.get("forward")
+        if not isinstance(exchange, _Exchange):
+            exchange = own["forward"] = _Exchange(block)
+        exchange.computes[get_ident()] = compute
     try:
         return block(x)  # type: ignore[no-any-return]
     finally:
-        del own["forward"]
-        own.update(former)
+        with _EXCHANGING:
+            del exchange.computes[get_ident()]
+            if not exchange.computes:
+                del own["forward"]
+                own.update(exchange.former)
+
+
+_EXCHANGING = Lock()
+
+
+class _Exchange:
+    """What a block computes, by the thread that asks; others get its own work.
+
+    Args:
+        block: the block.
+    """
+
+    def __init__(self, block: nn.Module) -> None:
+        own = vars(block)
+        self.former = {"forward": own["forward"]} if "forward" in own else {}
+        self.computes: dict[int, Callable[[Tensor], Tensor]] = {}
+        self._forward: Callable[..., Any] = block.forward
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        compute: Callable[..., Any] = self.computes.get(get_ident(), self._forward)
+        return compute(*args, **kwargs)

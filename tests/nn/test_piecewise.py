@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -107,3 +110,32 @@ def test_a_block_has_its_own_work_back_whatever_happens() -> None:
     block.forward = replaced = lambda x: x + 1  # type: ignore[method-assign]
     assert torch.equal(within(block, lambda x: x * 5, torch.ones(2)), torch.full((2,), 5.0))
     assert block.forward is replaced
+
+
+def test_threads_exchange_the_work_of_one_block_each_for_itself() -> None:
+    """One comes while another is inside, and leaves after it; a third has the block's own work."""
+    block, x = nn.Linear(2, 2), torch.ones(1, 2)
+    own = block(x)
+    inside, may_leave = (Event(), Event()), (Event(), Event())
+
+    def run(place: int) -> Tensor:
+        def compute(x: Tensor) -> Tensor:
+            inside[place].set()
+            assert may_leave[place].wait(60)
+            return x * (place + 2)
+
+        return within(block, compute, x)
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(run, 0)
+        assert inside[0].wait(60)
+        second = pool.submit(run, 1)
+        assert inside[1].wait(60)
+        torch.testing.assert_close(block(x), own)
+        may_leave[0].set()
+        torch.testing.assert_close(first.result(60), x * 2)
+        torch.testing.assert_close(block(x), own)
+        may_leave[1].set()
+        torch.testing.assert_close(second.result(60), x * 3)
+    assert "forward" not in vars(block)
+    torch.testing.assert_close(block(x), own)
