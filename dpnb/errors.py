@@ -30,3 +30,7 @@ class ForeignCodeError(DpnbError, ValueError):
 
 class ForeignNameError(DpnbError, ImportError):
     """Code that was written for diffusers asks for what dpnb does not have."""
+
+
+class StrategyError(DpnbError, RuntimeError):
+    """A strategy cannot be switched on here; the message says why."""

@@ -6,6 +6,7 @@ import logging
 from copy import deepcopy
 from typing import Any
 
+from torch import nn
 from typing_extensions import Self
 
 from dpnb.strategies.stack import StrategyStack
@@ -14,6 +15,10 @@ from dpnb.strategies.strategy import Plan, StrategyError
 logger = logging.getLogger(__name__)
 
 _PLAN = "_plan"
+
+_CAPTURING = "_output_capturing_hooks_installed"
+"""Set by transformers at a model into which it has put hooks that no pickle holds, when it was
+first asked for hidden states; a model without this gets them anew."""
 
 
 class Copying:
@@ -38,8 +43,14 @@ class Copying:
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled: plain weights, and what is to be switched on."""
         with self._strategies.suspended() as plan:
+            own = self._own()
+            networks = [part for part in own.values() if isinstance(part, nn.Module)]
             # What is switched on comes back before pickle has come to the weights.
-            own = deepcopy(self._own()) if plan else self._own()
+            if plan or any(_captures(network) for network in networks):
+                own = deepcopy(own)
+        for part in own.values():
+            if isinstance(part, nn.Module) and _captures(part):
+                _forget_capturing(part)
         return {**own, _PLAN: plan}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -62,3 +73,16 @@ class Copying:
 def _fill(pipe: Any, own: dict[str, Any]) -> None:
     vars(pipe).update(own, _listeners=[])
     vars(pipe)["_strategies"] = StrategyStack(pipe)
+
+
+def _captures(network: nn.Module) -> bool:
+    return any(_CAPTURING in vars(module) for module in network.modules())
+
+
+def _forget_capturing(network: nn.Module) -> None:
+    """Take transformers' hooks out of a network."""
+    for module in network.modules():
+        vars(module).pop(_CAPTURING, None)
+        for number, hook in list(module._forward_hooks.items()):
+            if hook.__module__ == "transformers.utils.output_capturing":
+                del module._forward_hooks[number]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable
+from contextlib import ExitStack
 from tempfile import TemporaryFile
 from weakref import finalize
 
@@ -21,16 +22,17 @@ def park(data: Tensor) -> Callable[[], Tensor]:
     if device.type != "cpu":
         waiting = data.to("cpu")
         return lambda: waiting.to(device)
-    file = TemporaryFile()  # noqa: SIM115
-    file.truncate(data.nbytes)
+    with ExitStack() as opened:
+        file = opened.enter_context(TemporaryFile())
+        file.truncate(data.nbytes)
 
-    def mapped() -> Tensor:
-        memory = mmap.mmap(file.fileno(), shape.numel() * dtype.itemsize)
-        return torch.frombuffer(memory, dtype=dtype).view(shape)
+        def mapped() -> Tensor:
+            memory = mmap.mmap(file.fileno(), shape.numel() * dtype.itemsize)
+            return torch.frombuffer(memory, dtype=dtype).view(shape)
 
-    def read() -> Tensor:
-        return mapped().clone()
+        def read() -> Tensor:
+            return mapped().clone()
 
-    mapped().copy_(data)
-    finalize(read, file.close)
+        mapped().copy_(data)
+        finalize(read, opened.pop_all().close)
     return read

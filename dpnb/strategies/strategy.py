@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeAlias
 import torch
 from typing_extensions import Self
 
-from dpnb.errors import DpnbError
+from dpnb.errors import StrategyError as StrategyError
 from dpnb.strategies.host import Host
 from dpnb.strategies.undo import Undo
 
@@ -39,10 +39,6 @@ class Effect(Enum):
     EXACT = "the same picture, up to rounding"
     APPROXIMATE = "nearly the same picture"
     STYLISTIC = "another picture, on purpose"
-
-
-class StrategyError(DpnbError, RuntimeError):
-    """A strategy cannot be switched on here; the message says why."""
 
 
 @dataclass(frozen=True)

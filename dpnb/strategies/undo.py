@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from torch import Tensor, nn
 from typing_extensions import Self
+
+from dpnb.errors import StrategyError
 
 Hook: TypeAlias = Callable[..., Any]
 
@@ -64,22 +67,24 @@ class Undo:
 
         Args:
             module: the module.
-            hook: nothing else may be registered by this very object.
+            hook: is given what such hooks are given.
             options: of `register_forward_pre_hook`.
         """
-        self.callback(_unhook, module, hook)
-        module.register_forward_pre_hook(hook, **options)
+        ours = _Hook(hook)
+        self.callback(_unhook, module, ours)
+        module.register_forward_pre_hook(ours, **options)
 
     def after(self, module: nn.Module, hook: Hook, **options: Any) -> None:
         """Let `hook` run after `module` has computed, until this is undone.
 
         Args:
             module: the module.
-            hook: nothing else may be registered by this very object.
+            hook: is given what such hooks are given.
             options: of `register_forward_hook`.
         """
-        self.callback(_unhook, module, hook)
-        module.register_forward_hook(hook, **options)
+        ours = _Hook(hook)
+        self.callback(_unhook, module, ours)
+        module.register_forward_hook(ours, **options)
 
     def watch(self, watcher: RunWatcher) -> None:
         """Let `watcher` hear of runs as long as the edits stand."""
@@ -123,12 +128,28 @@ class Undo:
         self.close()
 
 
-def _unhook(module: nn.Module, hook: Hook) -> None:
+@dataclass(frozen=True, eq=False)
+class _Hook:
+    """A hook that is never copied with its module, whose copy it would tie to the original."""
+
+    hook: Hook
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.hook(*args, **kwargs)
+
+    def __reduce__(self) -> NoReturn:
+        raise StrategyError(
+            "A network cannot be copied by itself while something is on that acts on its layers; "
+            "copy the whole pipeline, or copy within `with pipe.strategies.suspended():`."
+        )
+
+
+def _unhook(module: nn.Module, hook: _Hook) -> None:
     numbers = [
         number
         for kept in (module._forward_pre_hooks, module._forward_hooks)
         for number, known in kept.items()
-        if known == hook
+        if known is hook
     ]
     for name in reversed(HOOKS):
         for number in numbers:
