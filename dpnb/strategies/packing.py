@@ -135,9 +135,8 @@ class PackedWeights:
         Args:
             firmly: also those that were replaced meanwhile, as a layer may do while it computes.
         """
-        if not self._lent:
-            return
-        for item, address, home in zip(self.items, self._lent, self._at_home, strict=True):
+        # Fewer than all where lending was broken off; the others are at home.
+        for item, address, home in zip(self.items, self._lent, self._at_home, strict=False):
             for holder in item.holders:
                 if firmly or holder.data_ptr() == address:
                     holder.data = home

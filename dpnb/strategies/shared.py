@@ -56,8 +56,12 @@ class Shared:
         self.stacks: WeakSet[StrategyStack] = WeakSet()
         self.plan: Plan = frozenset()
         self.applied: list[Applied] = []
-        self.is_running = False
         self.timesteps: Tensor | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run goes on over the networks."""
+        return bool(self.runs.present)
 
     @property
     def watchers(self) -> list[RunWatcher]:
@@ -167,7 +171,6 @@ class Shared:
         for stack in list(other.stacks):
             stack.belong(self)
         self.runs.absorb(other.runs)
-        self.is_running |= other.is_running
 
     def tie(self) -> None:
         """Let every network know of this."""

@@ -203,15 +203,14 @@ class StrategyStack:
             BrokenPipelineError: a strategy could not be switched off before.
         """
         self._shared.mend()
-        around = self._shared.is_running, self._shared.timesteps
-        self._shared.is_running = True
+        around, self._shared.timesteps = self._shared.timesteps, None
         try:
             for watcher in self._shared.watchers:
                 watcher.begin()
             yield
         finally:
-            self._shared.is_running, self._shared.timesteps = around
-            self.rest()
+            self._shared.timesteps = around
+            self._rest(goes_on=len(self._shared.runs.present) > 1)
 
     def scheduled(self, timesteps: Tensor) -> None:
         """The run will visit `timesteps`, `[steps]`."""
@@ -226,10 +225,13 @@ class StrategyStack:
 
     def rest(self) -> None:
         """Put away what strategies keep from step to step; a run that goes on begins anew."""
+        self._rest(goes_on=self.is_running)
+
+    def _rest(self, *, goes_on: bool) -> None:
         with self._turn() as shared:
             for watcher in reversed(shared.watchers):
                 watcher.end()
-            if shared.is_running:
+            if goes_on:
                 shared.inform(shared.watchers)
 
 

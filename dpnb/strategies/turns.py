@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Condition, RLock, get_ident
 from typing import Any, Generic, TypeVar
@@ -157,7 +157,13 @@ class Runs:
     def __init__(self) -> None:
         self._lock = RLock()
         self._changed = Condition(self._lock)
-        self._present: list[Course[Any]] = []
+        self._begun: list[ref[Course[Any]]] = []
+
+    @property
+    def present(self) -> list[Course[Any]]:
+        """Those that have begun and not ended, the innermost last."""
+        courses = [course for begun in self._begun if (course := begun()) is not None]
+        return [course for course in courses if not course.is_over]
 
     @contextmanager
     def one(self, course: Course[Any], *, may_nest: bool) -> Iterator[None]:
@@ -178,21 +184,20 @@ class Runs:
             yield
         finally:
             with self._lock:
-                with suppress(ValueError):
-                    self._present.remove(course)
+                self._begun = [ref(other) for other in self.present if other is not course]
                 self._changed.notify_all()
 
     def absorb(self, other: Runs) -> None:
         """Take over the runs of `other`."""
         with self._lock:
-            self._present += other._present
+            self._begun += other._begun
 
     def _begin(self, course: Course[Any], *, may_nest: bool) -> None:
         while True:
             with self._lock:
                 other = self._in_the_way(may_nest=may_nest)
                 if other is None:
-                    self._present.append(course)
+                    self._begun.append(ref(course))
                     return
                 if not other.is_left:
                     self._changed.wait(timeout=GLANCE)
@@ -200,10 +205,10 @@ class Runs:
             other.give_up()
 
     def _in_the_way(self, *, may_nest: bool) -> Course[Any] | None:
-        self._present = [course for course in self._present if not course.is_over]
-        other = self._present[-1] if self._present else None
-        if other is None or other.is_left:
-            return other
+        present = self.present
+        if not present or present[-1].is_left:
+            return present[-1] if present else None
+        other = present[-1]
         if other.is_computing and other.thread == get_ident():
             if may_nest:
                 return None

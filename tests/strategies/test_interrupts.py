@@ -49,6 +49,8 @@ PAIRS: list[Switch] = [
     for one, other in pairwise(s for s in SAMPLES_OF["tiny-sd"] if s not in LEFT_OUT)
 ]
 
+RUNS = [("tiny-sd", s) for s in SAMPLES_OF["tiny-sd"] if s not in LEFT_OUT]
+
 
 class Ground:
     """A pipeline, and everything that it is without any strategy."""
@@ -244,3 +246,23 @@ def test_what_cannot_be_taken_back_is_said_and_never_drawn_or_saved(
     failing.fail(None)
     ground.check()
     assert torch.equal(draw(pipe), ground.picture)
+
+
+# --- runs ---
+
+
+@pytest.mark.parametrize(("name", "strategy"), RUNS, ids=repr)
+def test_a_run_may_be_interrupted_at_any_line(ground: Ground, strategy: Strategy) -> None:
+    """What is on stays on, the next picture is right, and all off is what it was."""
+    pipe, generator = ground.pipe, random.Random(repr(strategy))
+    pipe.strategies.use([strategy])
+    picture = draw(pipe)
+    lines = lines_of(lambda: draw(pipe))
+    for line in generator.sample(sorted(lines), min(PLACES, len(lines))):
+        with pytest.raises(KeyboardInterrupt), Injection((line, generator.randint(1, lines[line]))):
+            draw(pipe)
+        assert pipe.strategies.active == {strategy}
+        assert torch.equal(draw(pipe), picture)
+        assert not pipe.strategies.is_running
+        ground.check()
+        pipe.strategies.use([strategy])
