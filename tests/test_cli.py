@@ -70,6 +70,18 @@ def test_a_mistake_is_one_sentence_and_status_1(
     assert not list(tmp_path.iterdir())
 
 
+def test_numbers_that_are_none_are_one_sentence_and_no_picture(tmp_path: Path) -> None:
+    pipe = dpnb.random_pipeline("tiny-sd")
+    pipe.vae.decoder.conv_out.bias.data[0] = float("nan")
+    pipe.save_pretrained(tmp_path / "model")
+    code, shown, error = draw(tmp_path / "model", "--out", str(tmp_path / "x.png"))
+    assert code == 1
+    assert shown == ""
+    assert "Error: Decoding the picture gave NaN or infinity. " in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "x.png").exists()
+
+
 def test_debug_shows_where_an_error_came_from(tiny: Path) -> None:
     code, _, error = draw(tiny, "--steps", "-4", "--debug")
     assert code == 1

@@ -350,7 +350,7 @@ class FluxPipeline(TextToImagePipeline):
         if arguments.output_type == "latent":
             images: Any = pack(latents)
         else:
-            images = deliver(self.decode_pictures(latents), arguments.output_type)
+            images = deliver(self.finite_pictures(latents), arguments.output_type)
         output = FluxPipelineOutput(images)
         return output if arguments.return_dict else tuple(output)
 

@@ -128,7 +128,7 @@ class LDMTextToImagePipeline(TextToImagePipeline):
         """See the base class."""
         images: Any = latents
         if arguments.output_type != "latent":
-            images = deliver(self.decode_pictures(latents), arguments.output_type)
+            images = deliver(self.finite_pictures(latents), arguments.output_type)
         output = ImagePipelineOutput(images)
         return output if arguments.return_dict else tuple(output)
 

@@ -15,6 +15,7 @@ from dpnb.models.unet import UNet2DConditionModel
 from dpnb.nn.embeddings import guidance_embedding
 from dpnb.pipelines.arguments import Arguments, takes
 from dpnb.pipelines.denoise import denoise, follow, guide, set_timesteps, step_settings
+from dpnb.pipelines.finite import Finiteness
 from dpnb.pipelines.latents import decoded
 from dpnb.pipelines.picture_inputs import PictureInput
 from dpnb.pipelines.pipeline import DiffusionPipeline
@@ -39,6 +40,9 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
 
     picture_inputs: ClassVar[tuple[PictureInput, ...]] = ()
     """The pictures that a run begins with, beside the words."""
+
+    computes_values: bool = True
+    """Whether networks have weights, so that what a run makes has values to look at."""
 
     vae: AutoencoderKL
     unet: UNet2DConditionModel
@@ -149,6 +153,18 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         widens = self.widens_vae and self.vae.config.force_upcast
         return decoded(self.vae, latents, widens=widens and self.vae.dtype == torch.float16)
 
+    def finite_pictures(self, latents: Tensor) -> Tensor:
+        """Those of `decode_pictures`.
+
+        Raises:
+            NonFiniteError: they hold NaN or infinity.
+        """
+        pictures = self.decode_pictures(latents)
+        finiteness = Finiteness(self, len(latents))
+        finiteness.note(Step(Stage.DECODING, 0, 1), pictures)
+        finiteness.settle()
+        return pictures
+
     def lay_out(self, arguments: Any, device: torch.device) -> tuple[Tensor, int]:
         """Prepare the scheduler for a run; its timesteps, and how many steps a person counts."""
         return set_timesteps(
@@ -255,26 +271,32 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         self._begin(arguments)
         timesteps, count = self.lay_out(arguments, device)
         tensors = self.encode_conditions(arguments, device)
-        yield Step(Stage.TEXT, 0, 1)
+        finiteness = Finiteness(self, arguments.picture_count)
+        finiteness.note(text := Step(Stage.TEXT, 0, 1), *tensors.values())
+        yield text
         visited = self.visited(timesteps, count, arguments)
         self.scheduler.set_begin_index(visited.start)
         first = max(len(timesteps) - count * self.scheduler.order, 0)
         timesteps = timesteps[visited]
         self.begin_latents(arguments, timesteps, device, tensors)
         if self.picture_inputs:
-            yield Step(Stage.ENCODING, 0, 1, None, tensors["latents"])
+            encoded = Step(Stage.ENCODING, 0, 1, None, tensors["latents"])
+            finiteness.note(encoded, *tensors.values())
+            yield encoded
         tensors |= self.further_conditions(arguments, tensors)
         self._num_timesteps = len(timesteps)
         self.strategies.scheduled(self.told(timesteps, tensors["latents"]))
         settings = step_settings(self.scheduler, arguments.generator, arguments.eta)
         total = -(-(len(timesteps) - first) // self.scheduler.order)
         with self.progress_bar(total=total) as bar:
-            for step in denoise(self, tensors, timesteps, settings):
+            for step in denoise(self, tensors, timesteps, settings, finiteness.note):
                 latents = self._call_back(arguments, step, tensors)
+                finiteness.note(step, latents)
                 done = step.index + 1
                 if done == step.total or (done > first and done % self.scheduler.order == 0):
                     bar.update()
                 yield Step(step.stage, step.index, step.total, step.timestep, latents)
+        finiteness.settle()
         follow(self._execution_device, tensors, self.scheduler)
         latents = tensors["latents"]
         tensors.clear()
