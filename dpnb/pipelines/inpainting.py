@@ -100,6 +100,7 @@ class Inpainting(ImageToImage):
             )
         mask = Pictures.parse("mask_image", arguments.mask_image, is_mask=True)
         mask.check_levels()
+        mask.check_positive()
         self._check_shapes(arguments.image, mask)
         self._check_network(arguments)
         return replace(arguments, mask_image=mask)
