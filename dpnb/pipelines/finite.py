@@ -125,10 +125,10 @@ def _remedy(pipe: TextToImagePipeline, stage: Stage) -> str:
     parts = _parts_of(pipe, stage)
     half = [name for name, part in parts.items() if _computes_in(pipe, part) == torch.float16]
     if not half:
-        beside = " and the scheduler's settings" if stage is Stage.DENOISING else ""
+        beside = ", and the scheduler's settings" if stage is Stage.DENOISING else ""
         return (
-            f"Float16 is not the reason; check the weights of {' and '.join(parts)}, adapters that "
-            f"change them{beside}."
+            f"Float16 is not the reason; check the weights of {' and '.join(parts)} and of adapters"
+            f"{beside}."
         )
     reason = f"{' and '.join(half)} computed in float16, whose numbers end at 65504"
     if stage in (Stage.ENCODING, Stage.DECODING):

@@ -70,6 +70,7 @@ def outline(
             "is not known before it runs; measure it instead, with dpnb.record."
         )
     pipe.set_progress_bar_config(disable=True)
+    pipe.computes_values = False
     return pipe
 
 

@@ -40,7 +40,6 @@ class Simulation:
         self.workload = workload.sized(pipe)
         self.profile = profile
         self.steps = self.workload.steps
-        pipe.computes_values = False
         pipe.strategies.host.put_away = lambda values: values.clone
 
     def use(self, plan: Iterable[Strategy]) -> None:
