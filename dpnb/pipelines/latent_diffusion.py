@@ -133,6 +133,6 @@ class LDMTextToImagePipeline(TextToImagePipeline):
         return output if arguments.return_dict else tuple(output)
 
     def _encode(self, texts: list[str], device: torch.device) -> Tensor:
-        length = self.bert.config.max_position_embeddings
+        length = min(self.tokenizer.model_max_length, self.bert.config.max_position_embeddings)
         states: Tensor = self.bert(tokenize(self.tokenizer, texts, device, length))[0]
         return states

@@ -14,6 +14,7 @@ from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.nn.embeddings import guidance_embedding
 from dpnb.pipelines.arguments import Arguments, takes
+from dpnb.pipelines.batches import check_width
 from dpnb.pipelines.denoise import denoise, follow, guide, set_timesteps, step_settings
 from dpnb.pipelines.finite import Finiteness
 from dpnb.pipelines.latents import decoded
@@ -253,10 +254,21 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         """`arguments` with a size, where none was asked for."""
         return arguments.sized(*self.default_size())
 
+    def check_widths(self, arguments: Any) -> None:
+        """Refuse embeddings that were not made for this network.
+
+        Raises:
+            ValueError: it takes others.
+        """
+        for name in ("prompt_embeds", "negative_prompt_embeds"):
+            width = self.unet.config.cross_attention_dim
+            check_width(name, getattr(arguments, name), width, "UNet")
+
     def start(self, arguments: Arguments) -> Iterator[Step]:
         """Check `arguments` now; the iterator that is returned does the work."""
         arguments = self.sized(arguments)
         arguments.check(self._callback_tensor_inputs, self._execution_device, self.vae_scale_factor)
+        self.check_widths(arguments)
         return watched(Run(self), self._run(arguments), self.listeners)
 
     def _run(self, arguments: Arguments) -> Generator[Step, None, None]:
@@ -354,5 +366,14 @@ def drain(steps: Iterator[Step]) -> Any:
 
 
 def with_negative(negative: Tensor | None, given: Tensor) -> Tensor:
-    """Both halves of a guided batch, the negative first; `given` alone without guidance."""
+    """Both halves of a guided batch, the negative first; `given` alone without guidance.
+
+    Raises:
+        ValueError: they differ in shape.
+    """
+    if negative is not None and negative.shape != given.shape:
+        raise ValueError(
+            f"the prompt's embeddings have shape {tuple(given.shape)} and the negative prompt's "
+            f"{tuple(negative.shape)}; give both as embeddings of one shape."
+        )
     return given if negative is None else torch.cat((negative, given))

@@ -38,7 +38,7 @@ def drawn(kind: str, **arguments: Any) -> Any:
     if pipe.picture_inputs:
         arguments = {"strength": 1.0, **arguments}
     if kind == "refiner":
-        arguments |= {"image": torch.ones(1, 4, 8, 8), "denoising_start": 0.1}
+        arguments |= {"image": torch.full((1, 4, 8, 8), -0.5), "denoising_start": 0.1}
     return draw(pipe, STEPS, **{"guidance_scale": 5.0, **arguments})
 
 

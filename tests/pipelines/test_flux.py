@@ -132,7 +132,7 @@ def test_what_it_was_made_for_is_its_size(pipe: Any) -> None:
         ({"sigmas": [0.2, 0.9]}, "must descend"),
         ({"latents": torch.zeros(1, 9, 16)}, r"it must be \(1, 64, 16\), or \(1, 4, 16, 16\)"),
         ({"callback_on_step_end_tensor_inputs": ["pooled"]}, "this pipeline has latents"),
-        ({"prompt_2": ["a", "b"]}, "prompt_2 has 2 entries for 1 prompts"),
+        ({"prompt_2": ["a", "b"]}, "prompt_2 has 2 texts for 1 prompts"),
         (
             {
                 "negative_prompt_embeds": torch.zeros(1, 4, 9),
