@@ -37,6 +37,16 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+@pytest.mark.parametrize("length", [1, 16, 100, 512])
+def test_as_many_tokens_are_read_as_were_asked_for(
+    pipe: Any, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for own in (16, 77, 1024):
+        monkeypatch.setattr(pipe.tokenizer_2, "model_max_length", own)
+        embeds, _, places = pipe.encode_prompt("a cat", max_sequence_length=length)
+        assert embeds.shape[1] == len(places) == length
+
+
 def test_packing_is_undone_by_unpacking() -> None:
     maps = torch.randn(2, 4, 6, 8)
     tokens = pack(maps)
