@@ -195,7 +195,7 @@ def test_an_error_is_one_line(error: Exception, said: str) -> None:
 
 
 def test_numbers_that_are_none_are_one_sentence_and_no_picture(tmp_path: Path) -> None:
-    pipe = dpnb.random_pipeline("tiny-sd")
+    pipe: Any = dpnb.random_pipeline("tiny-sd")
     pipe.vae.decoder.conv_out.bias.data[0] = float("nan")
     pipe.save_pretrained(tmp_path / "model")
     code, shown, error = draw(tmp_path / "model", "--out", str(tmp_path / "x.png"))

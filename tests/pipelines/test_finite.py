@@ -65,7 +65,8 @@ def spoilt(layer: nn.Module, value: float, call: int = 0, entry: int = -1) -> It
         if len(calls) <= call:
             return None
         output = output.clone()
-        output[(entry, *(0,) * (output.ndim - 2), 1)] = value
+        place = (entry, *(0,) * (output.ndim - 2), 1)
+        output[place] = value
         return output
 
     handle = layer.register_forward_hook(spoil)

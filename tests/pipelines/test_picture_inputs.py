@@ -114,7 +114,7 @@ def test_a_grey_picture_is_the_same_in_every_form(img2img: Any, form: str) -> No
 
 @pytest.mark.parametrize("form", ["array RGBA", "tensor RGBA", "tensors RGBA", "PIL RGBA"])
 def test_what_is_drawn_from_rgba_is_what_is_drawn_from_rgb(img2img: Any, form: str) -> None:
-    images = [
+    plain, drawn = (
         img2img(
             "a cat",
             image=one,
@@ -123,8 +123,8 @@ def test_what_is_drawn_from_rgba_is_what_is_drawn_from_rgb(img2img: Any, form: s
             output_type="np",
         ).images
         for one in (LEVELS, COLOURED[form])
-    ]
-    assert np.allclose(*images, atol=1e-6)
+    )
+    assert np.allclose(plain, drawn, atol=1e-6)
 
 
 @pytest.mark.parametrize("mode", ["P", "1", "CMYK", "YCbCr", "HSV", "PA", "La", "RGBa"])
@@ -156,10 +156,10 @@ def test_a_list_may_mix_what_has_one_shape(img2img: Any) -> None:
 
 def test_latents_are_tensors_of_floats_alone(img2img: Any) -> None:
     latents = torch.randn(1, 4, 8, 12)
-    for given in (latents, latents[0], latents.half(), [latents, latents]):
-        assert img2img.holds_latents(Pictures.parse("image", given))
-    for given in (latents.numpy(), latents.to(torch.uint8), latents.int()):
-        assert not img2img.holds_latents(Pictures.parse("image", given))
+    known: list[Any] = [latents, latents[0], latents.half(), [latents, latents]]
+    others: list[Any] = [latents.numpy(), latents.to(torch.uint8), latents.int()]
+    assert all(img2img.holds_latents(Pictures.parse("image", given)) for given in known)
+    assert not any(img2img.holds_latents(Pictures.parse("image", given)) for given in others)
 
 
 class Deep:
