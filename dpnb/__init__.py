@@ -12,8 +12,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dpnb.bench.report import Report
     from dpnb.bench.sweep import sweep
+    from dpnb.errors import (
+        CheckpointError,
+        ComponentError,
+        DeviceError,
+        DpnbError,
+        ForeignCodeError,
+        ForeignNameError,
+        HubError,
+        NonFiniteError,
+        QuantizationError,
+    )
+    from dpnb.lab import LabError
     from dpnb.loading.quantization import Quantization
-    from dpnb.metering.trace import Trace
+    from dpnb.metering.reading import MeterError
+    from dpnb.metering.trace import Trace, TraceError
     from dpnb.models.autoencoder import AutoencoderKL
     from dpnb.models.flux import FluxTransformer2DModel
     from dpnb.models.unet import UNet2DConditionModel
@@ -38,9 +51,11 @@ if TYPE_CHECKING:
     )
     from dpnb.pipelines.steps import Stage, Step
     from dpnb.planning.devices import DeviceProfile
+    from dpnb.planning.hollow import HollowError
     from dpnb.planning.planner import plan
-    from dpnb.planning.table import PlanTable
+    from dpnb.planning.table import PlanError, PlanTable
     from dpnb.planning.workload import Workload
+    from dpnb.prompt_file import PromptFileError
     from dpnb.schedulers import (
         DDIMScheduler,
         DDPMScheduler,
@@ -65,12 +80,15 @@ if TYPE_CHECKING:
     from dpnb.strategies.projection import QKVFusion
     from dpnb.strategies.relief import OutOfMemoryError
     from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
+    from dpnb.strategies.strategy import StrategyError
     from dpnb.strategies.vae import VaeSlicing, VaeTiling
     from dpnb.widgets.dashboard import dashboard
     from dpnb.widgets.history_panel import HistoryPanel
+    from dpnb.widgets.job import StoppedError
     from dpnb.widgets.memory_panel import MemoryPanel
     from dpnb.widgets.planner_panel import PlannerPanel
     from dpnb.widgets.run_panel import RunPanel
+    from dpnb.widgets.session import SessionError
     from dpnb.widgets.state import Request
     from dpnb.widgets.strategy_panel import StrategyPanel
 
@@ -138,6 +156,24 @@ _HOMES = {
     "Workload": "dpnb.planning.workload",
     "plan": "dpnb.planning.planner",
     "sweep": "dpnb.bench.sweep",
+    "CheckpointError": "dpnb.errors",
+    "ComponentError": "dpnb.errors",
+    "DeviceError": "dpnb.errors",
+    "DpnbError": "dpnb.errors",
+    "ForeignCodeError": "dpnb.errors",
+    "ForeignNameError": "dpnb.errors",
+    "HollowError": "dpnb.planning.hollow",
+    "HubError": "dpnb.errors",
+    "LabError": "dpnb.lab",
+    "MeterError": "dpnb.metering.reading",
+    "NonFiniteError": "dpnb.errors",
+    "PlanError": "dpnb.planning.table",
+    "PromptFileError": "dpnb.prompt_file",
+    "QuantizationError": "dpnb.errors",
+    "SessionError": "dpnb.widgets.session",
+    "StoppedError": "dpnb.widgets.job",
+    "StrategyError": "dpnb.strategies.strategy",
+    "TraceError": "dpnb.metering.trace",
     "plan_to_json": "dpnb.strategies.plans",
     "plan_from_json": "dpnb.strategies.plans",
     "plan_to_python": "dpnb.strategies.plans",
@@ -148,38 +184,53 @@ __all__ = [
     "AttentionSlicing",
     "AutoencoderKL",
     "ChannelsLast",
+    "CheckpointError",
+    "ComponentError",
     "ConditioningCache",
     "DDIMScheduler",
     "DDPMScheduler",
     "DPMSolverMultistepScheduler",
+    "DeviceError",
     "DeviceMap",
     "DeviceProfile",
     "DiffusionPipeline",
+    "DpnbError",
     "EulerAncestralDiscreteScheduler",
     "EulerDiscreteScheduler",
     "FlowMatchEulerDiscreteScheduler",
     "FluxPipeline",
     "FluxTransformer2DModel",
+    "ForeignCodeError",
+    "ForeignNameError",
     "FreeU",
     "HeunDiscreteScheduler",
     "HistoryPanel",
+    "HollowError",
+    "HubError",
     "LCMScheduler",
     "LDMTextToImagePipeline",
     "LMSDiscreteScheduler",
+    "LabError",
     "LayerwiseCasting",
     "LoRA",
     "MemoryPanel",
+    "MeterError",
     "ModelOffload",
+    "NonFiniteError",
     "OutOfMemoryError",
     "PNDMScheduler",
+    "PlanError",
     "PlanTable",
     "PlannerPanel",
+    "PromptFileError",
     "QKVFusion",
     "Quantization",
+    "QuantizationError",
     "Report",
     "Request",
     "RunPanel",
     "SequentialOffload",
+    "SessionError",
     "StableDiffusionImg2ImgPipeline",
     "StableDiffusionInpaintPipeline",
     "StableDiffusionPipeline",
@@ -189,8 +240,11 @@ __all__ = [
     "StableDiffusionXLPipeline",
     "Stage",
     "Step",
+    "StoppedError",
+    "StrategyError",
     "StrategyPanel",
     "Trace",
+    "TraceError",
     "UNet2DConditionModel",
     "UNet2DModel",
     "UniPCMultistepScheduler",

@@ -290,10 +290,10 @@ def sweep_command(
 
 def load(model: str, device: str | None, dtype: str) -> Any:
     """The pipeline `model` on `device`, without a progress bar of its own."""
-    from dpnb.devices import best_device, parse_device
+    from dpnb.devices import available_device, best_device
     from dpnb.pipelines.pipeline import DiffusionPipeline
 
-    target = best_device() if device is None else parse_device(device)
+    target = best_device() if device is None else available_device(device)
     with err.status(f"Loading {model} …"):
         pipe = DiffusionPipeline.from_pretrained(model, dtype=dtype, device_map=str(target))
     pipe.set_progress_bar_config(disable=True)
@@ -361,18 +361,37 @@ def numbered(file: Path, count: int) -> list[Path]:
 
 
 def save_picture(image: Image, file: Path) -> None:
-    """Write `image`, making its folder."""
+    """Write `image`, making its folder; an interrupt leaves no half of a file."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    image.save(file)
+    partial = file.with_name(f".part-{file.name}")
+    try:
+        image.save(partial)
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 @contextmanager
 def errors_as_sentences(debug: bool) -> Iterator[None]:
-    """Show an error that a person can mend as one sentence, and leave with status 1."""
+    """Show an error as one sentence, and leave with status 1; with 130 after an interrupt."""
     try:
         yield
-    except (DpnbError, ValueError, TypeError, OSError, RuntimeError) as error:
+    except KeyboardInterrupt:
+        err.print("Interrupted; what was complete has been kept.", soft_wrap=True)
+        sys.exit(130)
+    except Exception as error:  # whatever it is, a person at a terminal is told in a sentence
         if debug:
             traceback.print_exc()
-        err.print(f"[bold red]Error:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
+        said = escape(sentence(error))
+        err.print(f"[bold red]Error:[/] {said}", soft_wrap=True, highlight=False)
         sys.exit(1)
+
+
+def sentence(error: Exception) -> str:
+    """What an error says, on one line; of an unforeseen one, how to learn more."""
+    text = " ".join(str(error).split()).encode("utf-8", "backslashreplace").decode()
+    if isinstance(error, OSError) and not isinstance(error, DpnbError) and error.filename:
+        return f"{error.filename}: {error.strerror}."
+    if isinstance(error, (DpnbError, ValueError, TypeError, OSError, RuntimeError)) and text:
+        return text
+    return f"{type(error).__name__}: {text or 'no reason is given'}; --debug shows where."

@@ -4,6 +4,8 @@ from typing import TypeAlias
 
 import torch
 
+from dpnb.errors import DeviceError
+
 Device: TypeAlias = torch.device | str | int
 
 DTYPES = {
@@ -31,10 +33,41 @@ def parse_device(device: Device) -> torch.device:
     """
     try:
         return torch.device(device)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise ValueError(
             f'{device!r} is not a device; use for example "cpu", "cuda" or "cuda:1".'
         ) from error
+
+
+def available_device(device: Device) -> torch.device:
+    """`device` as a `torch.device` that tensors can be on here.
+
+    Raises:
+        ValueError: torch does not know such a device.
+        DeviceError: this machine does not have it.
+    """
+    place = parse_device(device)
+    count = _count(place.type)
+    if count == 0:
+        raise DeviceError(
+            f'There is no {place.type} device here that this torch can use; use "cpu", or install '
+            "the torch and the driver that belong to it."
+        )
+    if count is not None and (place.index or 0) >= count:
+        raise DeviceError(
+            f"{place} is not here: the {place.type} devices are numbered from 0 to {count - 1}."
+        )
+    return place
+
+
+def _count(kind: str) -> int | None:
+    """How many devices of a kind there are; `None` where they are not counted."""
+    if kind in ("cpu", "meta"):
+        return None
+    try:
+        return int(torch.get_device_module(kind).device_count())
+    except RuntimeError:
+        return 0
 
 
 def parse_dtype(dtype: torch.dtype | str) -> torch.dtype:

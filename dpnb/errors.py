@@ -16,6 +16,28 @@ class HubError(DpnbError, OSError):
     """A repository could not be reached, or refused the request."""
 
 
+class NonFiniteError(DpnbError, FloatingPointError):
+    """A run has made NaN or infinity; the pipeline is as it was before.
+
+    Attributes:
+        stage: where they began: "text", "encoding", "denoising" or "decoding".
+        step: which denoising step it was, from 1; `None` in other stages.
+        pictures: those of the batch that are spoilt, from 0.
+    """
+
+    def __init__(
+        self, message: str, stage: str = "", step: int | None = None, pictures: tuple[int, ...] = ()
+    ) -> None:
+        super().__init__(message)
+        self.stage = stage
+        self.step = step
+        self.pictures = pictures
+
+
+class DeviceError(DpnbError, ValueError):
+    """A device was asked for that is not there."""
+
+
 class ComponentError(DpnbError, ValueError):
     """A pipeline lacks a component, or was given one that it cannot use."""
 

@@ -51,8 +51,18 @@ def check_count(generators: Sequence[object], batch: int) -> None:
 
 
 def check_device(generator: Generators, device: torch.device) -> None:
-    """Refuse generators that can draw neither on `device` nor on the CPU."""
+    """Refuse generators that can draw neither on `device` nor on the CPU.
+
+    Raises:
+        TypeError: one is no generator.
+        ValueError: it is on another device.
+    """
     for one in generator if isinstance(generator, list) else [generator]:
+        if one is not None and not isinstance(one, torch.Generator):
+            raise TypeError(
+                f"generator is {one!r}; give one, such as torch.Generator().manual_seed(0), or a "
+                "list with one for each picture."
+            )
         if one is not None and one.device.type not in ("cpu", device.type):
             raise ValueError(
                 f"the generator lives on {one.device}, but the numbers are needed on {device}; "

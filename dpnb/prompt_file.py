@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import difflib
 import json
 import os
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unicodedata import category
 
 from dpnb.processes import ALONE, Processes
 from dpnb.units import parse_size
@@ -26,6 +28,9 @@ RECORD = "dpnb"
 """The text of a PNG file that says how its picture was drawn."""
 
 SLUG = 40
+
+MOST_BYTES = 200
+"""Of a name; systems take 255, and one that is being written is longer."""
 
 
 class PromptFileError(ValueError):
@@ -87,12 +92,12 @@ def read_prompts(file: Path, defaults: Drawing) -> list[Drawing]:
         defaults: of what a line leaves out.
 
     Raises:
-        PromptFileError: a line is no such object, or names a file that another one names too.
-        OSError: the file cannot be read.
+        PromptFileError: a line is no such object, or names a file that another one names too; or
+            the file cannot be read, or is no text in UTF-8 or UTF-16.
     """
     drawings: list[Drawing] = []
     lines: dict[str, int] = {}
-    for number, text in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, text in enumerate(_lines_of(file), start=1):
         if not text.strip():
             continue
         with _line(file, number):
@@ -160,10 +165,45 @@ def draw_prompts(
     return Drawn(tuple(sorted(processes.gather(names))), len(drawings) - len(missing))
 
 
+def _lines_of(file: Path) -> list[str]:
+    """The lines of a file; a character that divides lines elsewhere does not do so in JSON."""
+    try:
+        if not file.is_file():
+            what = "no file, but something else" if file.exists() else "not there"
+            what = "a folder" if file.is_dir() else what
+            raise PromptFileError(f"{file} is {what}; give a file of prompts, a line for each.")
+        content = file.read_bytes()
+    except OSError as error:
+        raise PromptFileError(f"{file} cannot be read ({error.strerror}).") from error
+    text = _decoded(file, content)
+    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+def _decoded(file: Path, content: bytes) -> str:
+    """Text in UTF-8; in UTF-16 or UTF-32 where a byte-order mark says so."""
+    marks = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    kinds = ("utf-32", "utf-32", "utf-16", "utf-16")
+    pairs = zip(marks, kinds, strict=True)
+    kind = next((kind for mark, kind in pairs if content.startswith(mark)), "utf-8-sig")
+    try:
+        text = content.decode(kind)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise PromptFileError(
+            f"{file}, line {line}: it is no text in {kind.removesuffix('-sig').upper()} "
+            f"({error.reason}); save the file as UTF-8."
+        ) from error
+    if "\0" in text:
+        raise PromptFileError(
+            f"{file} holds zero bytes, as UTF-16 without a byte-order mark does; save it as UTF-8."
+        )
+    return text
+
+
 def _parse(text: str, defaults: Drawing) -> Drawing:
     try:
         values = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"it is no JSON ({error}); write one object on each line.") from error
     if not isinstance(values, dict) or not isinstance(values.get("prompt"), str):
         raise ValueError('it is no object with a "prompt"; write for example {"prompt": "sun"}.')
@@ -185,6 +225,8 @@ def _check(drawing: Drawing) -> None:
         "steps": (int,),
         "guidance": (int, float),
     }
+    if isinstance(drawing.seed, int) and not -(2**63) <= drawing.seed < 2**64:
+        raise ValueError(f"seed is {drawing.seed}; give a whole number of 64 bits.")
     for item in fields(drawing):
         value = getattr(drawing, item.name)
         allowed = kinds.get(item.name)
@@ -196,13 +238,20 @@ def _file_name(name: Any, drawing: Drawing) -> str:
     if name is None:
         words = "".join(c if c.isalnum() else " " for c in drawing.prompt.lower()).split()
         return f"{drawing.line:04d}-{'-'.join(words)[:SLUG].rstrip('-')}.png"
-    is_plain = isinstance(name, str) and Path(name).name == name and "\\" not in name
-    if not is_plain or name.startswith("."):
-        raise ValueError(f"{name!r} is no name of a picture; write for example sun or sun.png.")
+    if not isinstance(name, str) or not _is_plain(name):
+        shown = repr(name) if len(repr(name)) <= 80 else f"{repr(name)[:80]}…"
+        raise ValueError(f"{shown} is no name of a picture; write for example sun or sun.png.")
     ending = Path(name).suffix
     if ending and ending != ".png":
         raise ValueError(f"{name!r} does not end in .png; pictures are PNG files.")
     return name if ending else f"{name}.png"
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name is one of a file that every system takes."""
+    is_one = Path(name).name == name and "\\" not in name and not name.startswith(".")
+    is_text = bool(name.strip()) and not any(category(c) in ("Cc", "Cs") for c in name)
+    return is_one and is_text and len(name.encode()) <= MOST_BYTES
 
 
 @contextmanager

@@ -62,7 +62,10 @@ def parse_size(size: int | str | None) -> tuple[int | None, int | None]:
     numbers = str(size).lower().replace("×", "x").split("x")
     if len(numbers) > 2 or not all(number.strip().isdecimal() for number in numbers):
         raise ValueError(f'{size!r} is not a size; write for example "1024" or "768x512".')
-    return int(numbers[0]), int(numbers[-1])
+    width, height = int(numbers[0]), int(numbers[-1])
+    if not (width and height):
+        raise ValueError(f'{size!r} is not a size; each side has pixels, as in "768x512".')
+    return width, height
 
 
 def _decimals(value: float) -> int:

@@ -47,6 +47,8 @@ MAY_IMPORT = {
         "widgets",
         "planning",
         "bench",
+        "prompt_file",
+        "lab",
     },
 }
 

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
 import dpnb
-from dpnb.cli import app
+from dpnb.cli import app, save_picture, sentence
 
 run = CliRunner()
 
@@ -53,6 +55,18 @@ def test_several_pictures_are_numbered(tiny: Path, tmp_path: Path) -> None:
         (("--height", "33"), "height is 33; it must be a positive multiple of 8"),
         (("--steps", "-4"), "num_inference_steps is -4"),
         (("--device", "toaster"), "'toaster' is not a device"),
+        (("--device", ""), "'' is not a device"),
+        (("--device", "-1"), "'-1' is not a device"),
+        (("--device", "gpu"), "'gpu' is not a device"),
+        (("--device", "tpu"), "'tpu' is not a device"),
+        (("--device", "cuda:x"), "'cuda:x' is not a device"),
+        (("--device", "xla"), "There is no xla device here"),
+        (("--device", "hpu:3"), "There is no hpu device here"),
+        (("--device", "cpu:x"), "'cpu:x' is not a device"),
+        (("--prompts", "x"), "--prompts takes the place of a prompt"),
+        (("--out", "/dev/null/x.png"), "/dev/null is a file"),
+        (("--model", ""), "has no model_index.json"),
+        (("--count", "0"), "num_images_per_prompt is 0"),
         (("--dtype", "float17"), "'float17' is not a dtype"),
         (("--model", "no/such/folder"), "no/such/folder"),
     ],
@@ -68,6 +82,128 @@ def test_a_mistake_is_one_sentence_and_status_1(
     assert sentence in lines[0]
     assert "Traceback" not in error
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--steps", "many"),
+        ("--guidance", "x"),
+        ("--seed", "1.5"),
+        ("--height", "x"),
+        ("--count", ""),
+        ("--colour", "red"),
+    ],
+)
+def test_a_wrong_option_is_told_with_status_2(tiny: Path, arguments: tuple[str, str]) -> None:
+    code, shown, error = draw(tiny, *arguments)
+    assert code == 2
+    assert shown == ""
+    assert arguments[0] in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ("plan", "sd3"),
+            "'sd3' is neither a folder, nor a repository such as owner/name, nor one",
+        ),
+        (("plan", "sdxl-turbo"), "The nearest are sdxl"),
+        (("plan", ""), "has no model_index.json"),
+        (("plan", "tiny-sd", "--size", "0"), "'0' is not a size; each side has pixels"),
+        (("plan", "tiny-sd", "--size", "0x64"), "'0x64' is not a size"),
+        (("plan", "tiny-sd", "--size", "-8"), "'-8' is not a size"),
+        (("plan", "tiny-sd", "--size", "a"), "'a' is not a size"),
+        (("plan", "tiny-sd", "--size", "1x2x3"), "'1x2x3' is not a size"),
+        (("plan", "tiny-sd", "--size", "1001"), "height is 1001; it must be a positive multiple"),
+        (("plan", "tiny-flux", "--size", "20"), "height is 20; it must be a positive multiple"),
+        (("plan", "tiny-sd", "--budget", "much"), "'much' is not a size"),
+        (("plan", "tiny-sd", "--dtype", "int3"), "'int3' is not a dtype"),
+        (("plan", "tiny-sd", "--device", "RTX 1"), "is not a card that is known here"),
+        (("plan", "tiny-sd", "--device", "xla"), "There is no xla device here"),
+        (("plan", "tiny-sd", "--steps", "0"), "steps is 0"),
+        (("plan", "tiny-sd", "--batch", "0"), "batch is 0"),
+        (("sweep", "dpnb/emoji-64", "--size", "0"), "'0' is not a size"),
+        (("sweep", "dpnb/emoji-64", "--size", "100", "--out", "{}"), "height is 100; it must be"),
+        (("sweep", "dpnb/emoji-64", "--device", "xla"), "There is no xla device here"),
+        (("sweep", "dpnb/emoji-64", "--repeats", "0", "--out", "{}"), "repeats is 0"),
+        (("sweep", "dpnb/emoji-64", "--link", "fast", "--out", "{}"), "'fast' is not a card"),
+        (("demo", "--device", "xla"), "There is no xla device here"),
+        (("lab", "--theme", "pink"), "theme is 'pink'"),
+    ],
+)
+def test_every_command_says_a_mistake_in_a_sentence(
+    tmp_path: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    given = [argument.format(tmp_path / "out") for argument in arguments]
+    result = run.invoke(app, given)
+    assert result.exit_code == 1
+    lines = [line for line in result.stderr.splitlines() if line.startswith("Error:")]
+    assert len(lines) == 1
+    assert sentence in lines[0]
+    assert "Traceback" not in result.stderr
+
+
+def test_an_interrupt_ends_in_a_sentence(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(steps: Iterator[Any], what: str) -> list[Any]:
+        next(steps)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dpnb.cli.watch", interrupted)
+    code, shown, error = draw(tiny, "--out", str(tmp_path / "x.png"))
+    assert code == 130
+    assert shown == ""
+    assert "Interrupted; what was complete has been kept." in error
+    assert "Traceback" not in error
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_interrupted_file_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(self: Image.Image, file: Path) -> None:
+        file.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    former = tmp_path / "x.png"
+    former.write_bytes(b"whole")
+    monkeypatch.setattr(Image.Image, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        save_picture(Image.new("L", (1, 1)), former)
+    assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == {"x.png": b"whole"}
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "a.png"), "a.png: No such file or dir"),
+        (KeyError("prompt"), "KeyError: 'prompt'; --debug shows where."),
+        (MemoryError(), "MemoryError: no reason is given; --debug shows where."),
+        (RuntimeError("first\nsecond"), "first second"),
+        (ValueError("a \udcff"), "a \\udcff"),
+        (AssertionError(), "AssertionError: no reason is given; --debug shows where."),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_error_is_one_line(error: Exception, said: str) -> None:
+    line = sentence(error)
+    assert line.startswith(said)
+    assert len(line.splitlines()) == 1
+    assert line.encode()
+
+
+def test_numbers_that_are_none_are_one_sentence_and_no_picture(tmp_path: Path) -> None:
+    pipe: Any = dpnb.random_pipeline("tiny-sd")
+    pipe.vae.decoder.conv_out.bias.data[0] = float("nan")
+    pipe.save_pretrained(tmp_path / "model")
+    code, shown, error = draw(tmp_path / "model", "--out", str(tmp_path / "x.png"))
+    assert code == 1
+    assert shown == ""
+    assert "Error: Decoding the picture gave NaN or infinity. " in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "x.png").exists()
 
 
 def test_debug_shows_where_an_error_came_from(tiny: Path) -> None:

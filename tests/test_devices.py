@@ -1,7 +1,11 @@
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 
-from dpnb.devices import best_device, parse_device, parse_dtype
+import dpnb
+from dpnb.devices import available_device, best_device, parse_device, parse_dtype
 
 
 @pytest.mark.parametrize("name", ["float16", "fp16", "torch.float16", torch.float16])
@@ -21,3 +25,43 @@ def test_an_unknown_device_is_refused() -> None:
 
 def test_the_best_device_can_hold_a_tensor() -> None:
     assert torch.zeros(1, device=best_device()).device.type == best_device().type
+
+
+@pytest.mark.parametrize("device", ["", "gpu", "tpu", "CUDA", "cuda:-1", "cuda:x", -1, 1.5, None])
+def test_what_is_no_device_is_refused_wherever_one_is_named(device: Any) -> None:
+    for ask in (parse_device, available_device):
+        with pytest.raises(ValueError, match="is not a device; use for example"):
+            ask(device)
+
+
+ABSENT = [
+    name
+    for name in ("cuda", "cuda:7", "mps", "xpu", "xpu:1", "mtia", "xla", "hpu", "vulkan", "maia")
+    if torch.accelerator.current_accelerator() != torch.device(name.partition(":")[0])
+]
+"""Kinds of devices that torch knows by name and this machine does not have."""
+
+
+@pytest.mark.parametrize("device", ABSENT)
+def test_a_device_that_is_not_here_is_one_sentence(device: str) -> None:
+    pipe = dpnb.random_pipeline("tiny-sd")
+    asks: list[Callable[[], object]] = [
+        lambda: available_device(device),
+        lambda: pipe.to(device),
+        lambda: pipe.to(device=device),
+        lambda: pipe.to(torch.device(device), torch.float16, silence_dtype_warnings=True),
+        lambda: dpnb.plan("tiny-sd", device=device),
+        lambda: dpnb.DeviceProfile.measure(device),
+        lambda: dpnb.DiffusionPipeline.from_pretrained("dpnb/emoji-64", device_map=device),
+    ]
+    for ask in asks:
+        with pytest.raises(dpnb.DeviceError, match=f"{device.partition(':')[0]} device") as caught:
+            ask()
+        assert "\n" not in str(caught.value)
+    assert pipe.device.type == "cpu"
+    assert pipe.dtype is torch.float32
+
+
+def test_the_cpu_and_tensors_without_values_are_always_here() -> None:
+    for name in ("cpu", "meta", "cpu:0"):
+        assert available_device(name) == torch.device(name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,20 @@ def test_a_line_differs_from_the_defaults_where_it_says_so(file: Path) -> None:
         ('{"prompt": "a", "size": "big"}', "'big' is not a size"),
         ('{"prompt": "a", "name": "../a"}', "'../a' is no name of a picture"),
         ('{"prompt": "a", "name": "a.jpg"}', "'a.jpg' does not end in .png"),
+        (json.dumps({"prompt": "a", "name": "a\0b"}), "'a\\x00b' is no name of a picture"),
+        (json.dumps({"prompt": "a", "name": "a\nb"}), "'a\\nb' is no name of a picture"),
+        (json.dumps({"prompt": "a", "name": "\ud800"}), "'\\ud800' is no name of a picture"),
+        (json.dumps({"prompt": "a", "name": "b" * 300}), "'bbbbbbbb"),
+        (json.dumps({"prompt": "a", "name": "日" * 100}), "'日日日日"),
+        ('{"prompt": "a", "name": ""}', "'' is no name of a picture"),
+        ('{"prompt": "a", "name": " "}', "' ' is no name of a picture"),
+        ('{"prompt": "a", "name": ["b"]}', "['b'] is no name of a picture"),
+        ('{"prompt": "a", "size": 0}', "0 is not a size; each side has pixels"),
+        ('{"prompt": "a", "size": "0x8"}', "'0x8' is not a size; each side has pixels"),
+        ('{"prompt": "a", "size": -8}', "-8 is not a size"),
+        ('{"prompt": "a", "seed": 36893488147419103232}', "seed is 36893488147419103232; give a"),
+        ("[" * 100_000, "it is no JSON"),
+        ('{"prompt": "a", "seed": ' + "9" * 5000 + "}", "it is no JSON"),
         ('{"prompt": "a", "name": "Dog"}', "Dog.png is drawn by line 1 already"),
     ],
 )
@@ -70,6 +86,87 @@ def test_a_mistake_is_told_with_its_line(tmp_path: Path, line: str, sentence: st
     with pytest.raises(PromptFileError) as caught:
         read_prompts(file, Drawing())
     assert f"{file}, line 2: {sentence}" in str(caught.value)
+
+
+ACCENTED = '{"prompt": "ein Fuß, 狐"}'
+ENCODINGS = {
+    "utf-8": b"",
+    "utf-8-sig": b"",
+    "utf-16": b"",
+    "utf-16-le": codecs.BOM_UTF16_LE,
+    "utf-16-be": codecs.BOM_UTF16_BE,
+    "utf-32": b"",
+    "utf-32-be": codecs.BOM_UTF32_BE,
+}
+"""Each with the mark that goes before it, where Python does not write one."""
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_a_byte_order_mark_says_how_a_file_is_read(
+    tmp_path: Path, encoding: str, ending: str
+) -> None:
+    file = tmp_path / "prompts.jsonl"
+    text = ending.join([ACCENTED, "", ACCENTED])
+    file.write_bytes(ENCODINGS[encoding] + text.encode(encoding))
+    drawings = read_prompts(file, Drawing())
+    assert [one.prompt for one in drawings] == ["ein Fuß, 狐"] * 2
+    assert [one.line for one in drawings] == [1, 3]
+
+
+def test_a_line_ends_where_json_says_so(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"prompt": "one\u2028line\x85"}', encoding="utf-8")
+    (drawing,) = read_prompts(file, Drawing())
+    assert drawing.prompt == "one\u2028line\x85"
+
+
+def test_an_astronaut_may_be_a_name(tmp_path: Path) -> None:
+    file = written(tmp_path, json.dumps({"prompt": "a", "name": "🧑\u200d🚀"}))
+    assert read_prompts(file, Drawing())[0].name == "🧑\u200d🚀.png"
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (ACCENTED.encode("latin-1", "replace"), "line 1: it is no text in UTF-8"),
+        (b'{"prompt": "a"}\n\xff', "line 2: it is no text in UTF-8"),
+        (ACCENTED.encode("utf-16-le"), "it is no text in UTF-8"),
+        ('{"prompt": "a"}'.encode("utf-16-le"), "holds zero bytes, as UTF-16 without a byte"),
+        (codecs.BOM_UTF16_LE + b"a", "line 1: it is no text in UTF-16"),
+        (bytes(64), "holds zero bytes"),
+        (b"\x89PNG\r\n\x1a\n", "line 1: it is no text in UTF-8"),
+        (b"", "holds no prompts"),
+    ],
+)
+def test_what_is_no_text_is_refused_with_the_name_of_the_file(
+    tmp_path: Path, content: bytes, sentence: str
+) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_bytes(content)
+    with pytest.raises(PromptFileError) as caught:
+        read_prompts(file, Drawing())
+    assert str(file) in str(caught.value)
+    assert sentence in str(caught.value)
+
+
+def test_what_is_no_file_is_refused_with_its_name(tmp_path: Path) -> None:
+    queue = tmp_path / "queue"
+    os.mkfifo(queue)
+    dangling = tmp_path / "dangling"
+    dangling.symlink_to(tmp_path / "nowhere")
+    for path, reason in (
+        (tmp_path, "is a folder; give a file of prompts"),
+        (queue, "is no file, but something else"),
+        (Path("/dev/zero"), "is no file, but something else"),
+        (tmp_path / "nowhere", "is not there"),
+        (dangling, "is not there"),
+        (tmp_path / "a\0b", "is not there"),
+        (tmp_path / ("a" * 300), "cannot be read (File name too long)"),
+    ):
+        with pytest.raises(PromptFileError) as caught:
+            read_prompts(path, Drawing())
+        assert f"{path} {reason}" in str(caught.value)
 
 
 def test_a_file_without_prompts_is_refused(tmp_path: Path) -> None:
@@ -134,7 +231,8 @@ def test_pictures_of_another_model_are_drawn_anew(model: Path, file: Path, tmp_p
         (["draw"], "There is nothing to draw"),
         (["draw", "a", "--prompts", "b"], "--prompts takes the place of a prompt"),
         (["draw", "--prompts", "b", "--count", "2"], "--prompts takes the place of a prompt"),
-        (["draw", "--prompts", "nowhere.jsonl"], "nowhere.jsonl"),
+        (["draw", "--prompts", "nowhere.jsonl"], "nowhere.jsonl is not there; give a file of"),
+        (["draw", "--prompts", "/"], "/ is a folder; give a file of prompts"),
     ],
 )
 def test_mistakes_are_one_sentence(arguments: list[str], sentence: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dpnb.errors import NonFiniteError
 from dpnb.metering.cuda import CudaMeter
 from dpnb.metering.tensors import TensorMeter
 from dpnb.metering.trace import Trace
@@ -20,6 +21,7 @@ from dpnb.planning.residency import at_rest
 from dpnb.planning.table import PlanRow, plan_name
 from dpnb.planning.workload import Workload
 from dpnb.strategies.plans import plan_from_json, plan_to_json
+from dpnb.strategies.relief import is_out_of_memory
 from dpnb.strategies.strategy import Plan, StrategyError
 
 OUT_OF_MEMORY = "out of memory"
@@ -105,7 +107,8 @@ class Bench:
         try:
             with self.pipe.strategies.using(*plan):
                 return self._draw()
-        except (StrategyError, torch.cuda.OutOfMemoryError, MemoryError):
+        except Exception as error:
+            _outcome(error)
             return None
 
     def measure(self, plan: Plan, predicted: PlanRow | None = None) -> tuple[Measurement, Any]:
@@ -117,10 +120,8 @@ class Bench:
         try:
             self.pipe.strategies.use(plan)
             return self._run(plan, predicted)
-        except StrategyError as error:
-            return Measurement(plan, str(error), {}, predicted=predicted), None
-        except (torch.cuda.OutOfMemoryError, MemoryError):
-            return Measurement(plan, OUT_OF_MEMORY, {}, predicted=predicted), None
+        except Exception as error:
+            return Measurement(plan, _outcome(error), {}, predicted=predicted), None
         finally:
             self.pipe.strategies.use(before)
             if torch.cuda.is_available():
@@ -158,6 +159,15 @@ class Bench:
             **self.workload.arguments(self.pipe.picture_inputs)
         ).images
         return images
+
+
+def _outcome(error: Exception) -> str:
+    """Why a plan could not be measured; what says nothing about the plan is raised again."""
+    if is_out_of_memory(error):
+        return OUT_OF_MEMORY
+    if isinstance(error, (StrategyError, NonFiniteError)):
+        return str(error)
+    raise error
 
 
 def _step_seconds(trace: Trace) -> list[float]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from dpnb.generators import Generators, check_count, check_device
+from dpnb.pipelines.batches import check_batches, check_tensors, check_text
 from dpnb.pipelines.images import check_output_type
 
 P = ParamSpec("P")
@@ -127,11 +128,8 @@ class Arguments:
             raise ValueError("there is nothing to draw; give a prompt, or prompt_embeds.")
         if isinstance(self.prompt, list) and not self.prompt:
             raise ValueError("prompt is an empty list; give at least one text.")
-        if isinstance(self.negative_prompt, list) and len(self.negative_prompt) != self.batch_size:
-            raise ValueError(
-                f"negative_prompt has {len(self.negative_prompt)} texts for {self.batch_size} "
-                "prompts; give one for each, or a single text for all."
-            )
+        check_tensors(self)
+        check_batches(self)
         given, negative = self.prompt_embeds, self.negative_prompt_embeds
         if given is not None and negative is not None and given.shape != negative.shape:
             raise ValueError(
@@ -163,17 +161,6 @@ class Arguments:
         ):
             if not isinstance(count, int) or count < 1:
                 raise ValueError(f"{name} is {count!r}; it must be a whole number of at least 1.")
-
-
-def check_text(name: str, texts: object) -> None:
-    """Refuse a prompt that is neither text nor a list of texts."""
-    entries = texts if isinstance(texts, list) else [texts]
-    for entry in entries:
-        if texts is not None and not isinstance(entry, str):
-            raise TypeError(
-                f"{name} must be text or a list of texts, not {entry!r} of type "
-                f'{type(entry).__name__}; write for example "a red apple".'
-            )
 
 
 def takes(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -53,7 +53,11 @@ class Denoiser(Protocol):
 
 
 def denoise(
-    pipe: Denoiser, tensors: dict[str, Tensor], timesteps: Tensor, settings: dict[str, Any]
+    pipe: Denoiser,
+    tensors: dict[str, Tensor],
+    timesteps: Tensor,
+    settings: dict[str, Any],
+    note: Callable[[Step, Tensor], None],
 ) -> Iterator[Step]:
     """Take the noise out of `tensors["latents"]`, one step after the other.
 
@@ -64,6 +68,7 @@ def denoise(
         tensors: the latents, and what the prediction is conditioned on.
         timesteps: `[steps]`, those of the scheduler from where it begins.
         settings: further arguments of the scheduler's `step`.
+        note: is shown every prediction that the scheduler is given.
     """
     for index, t in enumerate(timesteps):
         if pipe.interrupt:
@@ -75,6 +80,7 @@ def denoise(
         pair = torch.cat((latents, latents)) if guided else latents
         noise_pred = pipe.predict_noise(pipe.scheduler.scale_model_input(pair, t), t, tensors)
         noise_pred = pipe.guided(noise_pred, latents, t, tensors)
+        note(Step(Stage.DENOISING, index, len(timesteps)), noise_pred)
         step = pipe.scheduler.step(noise_pred, t, latents, **settings, return_dict=False)
         following = timesteps[index + 1 : index + 2]
         tensors["latents"] = pipe.after_step(step[0], following, tensors)

@@ -15,6 +15,7 @@ from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.flux import FluxTransformer2DModel
 from dpnb.nn.rotary import rotary_table
 from dpnb.pipelines.arguments import takes
+from dpnb.pipelines.batches import check_width
 from dpnb.pipelines.denoise import guide
 from dpnb.pipelines.flux_arguments import FluxArguments
 from dpnb.pipelines.images import deliver
@@ -151,6 +152,10 @@ class FluxPipeline(TextToImagePipeline):
     def start(self, arguments: Any) -> Iterator[Step]:
         """See the base class."""
         self._check_parts(arguments)
+        return super().start(arguments)
+
+    def check_widths(self, arguments: Any) -> None:
+        """See the base class."""
         config = self.transformer.config
         for name, width in (
             ("prompt_embeds", config.joint_attention_dim),
@@ -158,13 +163,7 @@ class FluxPipeline(TextToImagePipeline):
             ("pooled_prompt_embeds", config.pooled_projection_dim),
             ("negative_pooled_prompt_embeds", config.pooled_projection_dim),
         ):
-            given = getattr(arguments, name)
-            if given is not None and given.shape[-1] != width:
-                raise ValueError(
-                    f"{name} has {given.shape[-1]} channels, and the transformer takes {width}; "
-                    "use the text encoders that belong to it."
-                )
-        return super().start(arguments)
+            check_width(name, getattr(arguments, name), width, "transformer")
 
     def _check_parts(self, arguments: Any) -> None:
         """See to it that everything is there that a run needs.
@@ -350,7 +349,7 @@ class FluxPipeline(TextToImagePipeline):
         if arguments.output_type == "latent":
             images: Any = pack(latents)
         else:
-            images = deliver(self.decode_pictures(latents), arguments.output_type)
+            images = deliver(self.finite_pictures(latents), arguments.output_type)
         output = FluxPipelineOutput(images)
         return output if arguments.return_dict else tuple(output)
 

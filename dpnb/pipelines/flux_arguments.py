@@ -97,7 +97,6 @@ class FluxArguments(Arguments):
                     f"{name} is given without its pooled embeddings; give both, from the same text "
                     "encoders."
                 )
-        self._check_counts()
         length = self.max_sequence_length
         if not isinstance(length, int) or not 1 <= length <= MOST_TOKENS:
             raise ValueError(
@@ -110,18 +109,3 @@ class FluxArguments(Arguments):
                 "takes twice the time.",
                 self.true_cfg_scale,
             )
-
-    def _check_counts(self) -> None:
-        """Refuse texts and embeddings that are not one for each prompt."""
-        for name, given in (
-            ("prompt_2", self.prompt_2),
-            ("negative_prompt_2", self.negative_prompt_2),
-            ("pooled_prompt_embeds", self.pooled_prompt_embeds),
-            ("negative_prompt_embeds", self.negative_prompt_embeds),
-            ("negative_pooled_prompt_embeds", self.negative_pooled_prompt_embeds),
-        ):
-            if isinstance(given, (list, Tensor)) and len(given) != self.batch_size:
-                raise ValueError(
-                    f"{name} has {len(given)} entries for {self.batch_size} prompts; give one for "
-                    "each."
-                )

@@ -58,8 +58,10 @@ class VaeImageProcessor:
             width: likewise.
         """
         pictures = Pictures.parse("image", image, is_mask=self.do_convert_grayscale)
-        if isinstance(pictures.content, Tensor) and pictures.channels == LATENT_CHANNELS:
+        holds_latents = pictures.may_be_latents and pictures.channels == LATENT_CHANNELS
+        if isinstance(pictures.content, Tensor) and holds_latents:
             return pictures.content
+        pictures = pictures.opaque()
         size = pictures.size
         if self.do_resize:
             unit = self.vae_scale_factor

@@ -24,7 +24,8 @@ class PictureArguments(Arguments):
 
     Args:
         image: the picture, or one for each that is drawn: PIL's, arrays or tensors, also in a list;
-            values in [0, 1]. A tensor with as many channels as latents have is one of latents.
+            values in [0, 1]. A tensor of floating-point numbers with as many channels as latents
+            have is one of latents. What is transparent is drawn in the colour below.
         strength: how much of the schedule is gone through, above 0 and at most 1: 1 leaves nothing
             of the picture.
         height: of the pictures, in pixels; the picture's own by default.
@@ -102,18 +103,23 @@ class ImageToImage(TextToImagePipeline):
         if arguments.image is None:
             raise ValueError(f"{type(self).__name__} begins with a picture; give image=, {FORMS}.")
         image = Pictures.parse("image", arguments.image)
-        if image.channels not in (None, 1, 3) and not self.holds_latents(image):
+        if self.holds_latents(image):
+            image.check_finite()
+            image.check_latents()
+            return replace(arguments, image=image)
+        image = image.opaque()
+        if image.channels not in (None, 1, 3):
             raise ValueError(
                 f"image has {image.channels} channels; a picture has 3, and latents have "
-                f"{self.vae.config.latent_channels}."
+                f"{self.vae.config.latent_channels}. Channels come last in arrays, and before "
+                "height and width in tensors."
             )
-        if not self.holds_latents(image):
-            image.check_levels()
+        image.check_levels()
         return replace(arguments, image=image)
 
     def holds_latents(self, pictures: Pictures) -> bool:
         """Whether these are latents instead of pictures."""
-        return pictures.channels == self.vae.config.latent_channels
+        return pictures.may_be_latents and pictures.channels == self.vae.config.latent_channels
 
     def visited(self, timesteps: Tensor, count: int, arguments: Any) -> slice:
         """Those from where the picture's noise begins."""

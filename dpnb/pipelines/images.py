@@ -30,6 +30,7 @@ def numpy_to_pil(images: np.ndarray[Any, Any]) -> list[Image]:
 
     Raises:
         TypeError: `images` is no array.
+        ValueError: it holds NaN or infinity.
     """
     from PIL import Image
 
@@ -38,6 +39,8 @@ def numpy_to_pil(images: np.ndarray[Any, Any]) -> list[Image]:
             f"numpy_to_pil takes a numpy array, not {type(images).__name__}; stack the pictures "
             "with numpy.stack, or convert a tensor with .cpu().permute(0, 2, 3, 1).numpy()."
         )
+    if not np.isfinite(images).all():
+        raise ValueError("images hold NaN or infinity, which no picture shows; draw them anew.")
     batch = images[None] if images.ndim == 3 else images
     levels = (batch.clip(0.0, 1.0) * 255).round().astype("uint8")
     return [Image.fromarray(one.squeeze(-1) if one.shape[-1] == 1 else one) for one in levels]

@@ -52,8 +52,20 @@ class InpaintingArguments(PictureArguments):
         mask.check_count(self.picture_count)
         if mask.channels not in (None, 1):
             raise ValueError(f"mask_image has {mask.channels} channels; a mask has one.")
+        if self.masked_image_latents is not None:
+            self._check_hidden(self.masked_image_latents, scale)
         if self.padding_mask_crop is not None:
             self._check_crop(image, mask)
+
+    def _check_hidden(self, hidden: Tensor, scale: int) -> None:
+        size = (self.height or 0) // scale, (self.width or 0) // scale
+        fits = hidden.ndim == 4 and hidden.shape[2:] == size
+        if not fits or not len(hidden) or self.picture_count % len(hidden):
+            raise ValueError(
+                f"{HIDDEN} has shape {tuple(hidden.shape)}; for {self.picture_count} pictures of "
+                f"{self.width} x {self.height} it must be [pictures, channels, {size[0]}, "
+                f"{size[1]}], with one entry or as many as are drawn."
+            )
 
     def _check_crop(self, image: Pictures, mask: Pictures) -> None:
         is_one = all(given.is_drawn and len(given) == 1 for given in (image, mask))
@@ -100,6 +112,7 @@ class Inpainting(ImageToImage):
             )
         mask = Pictures.parse("mask_image", arguments.mask_image, is_mask=True)
         mask.check_levels()
+        mask.check_positive()
         self._check_shapes(arguments.image, mask)
         self._check_network(arguments)
         return replace(arguments, mask_image=mask)
@@ -119,7 +132,13 @@ class Inpainting(ImageToImage):
                 f"the UNet takes {taken} channels; inpainting needs one that takes {latent}, or "
                 f"{2 * latent + 1} with the mask and the rest of the picture."
             )
-        lacks = arguments.masked_image_latents is None and self.holds_latents(arguments.image)
+        hidden = arguments.masked_image_latents
+        if isinstance(hidden, Tensor) and hidden.ndim == 4 and hidden.shape[1] != latent:
+            raise ValueError(
+                f"{HIDDEN} has {hidden.shape[1]} channels; latents of this autoencoder have "
+                f"{latent}."
+            )
+        lacks = hidden is None and self.holds_latents(arguments.image)
         if self.sees_mask and lacks:
             raise ValueError(
                 "latents cannot be masked for this UNet; give masked_image_latents beside them."

@@ -128,11 +128,11 @@ class LDMTextToImagePipeline(TextToImagePipeline):
         """See the base class."""
         images: Any = latents
         if arguments.output_type != "latent":
-            images = deliver(self.decode_pictures(latents), arguments.output_type)
+            images = deliver(self.finite_pictures(latents), arguments.output_type)
         output = ImagePipelineOutput(images)
         return output if arguments.return_dict else tuple(output)
 
     def _encode(self, texts: list[str], device: torch.device) -> Tensor:
-        length = self.bert.config.max_position_embeddings
+        length = min(self.tokenizer.model_max_length, self.bert.config.max_position_embeddings)
         states: Tensor = self.bert(tokenize(self.tokenizer, texts, device, length))[0]
         return states

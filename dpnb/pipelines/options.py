@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from dpnb.devices import parse_device, parse_dtype
+from dpnb.devices import available_device, parse_dtype
 from dpnb.loading.hub import HubOptions
 from dpnb.loading.quantization import QuantizationPlan
 from dpnb.strategies.device_map import DeviceMap
@@ -129,10 +129,11 @@ class LoadOptions:
 
         Raises:
             ValueError: `device_map` is not a device.
+            DeviceError: this machine does not have it.
         """
         if self.device_map is None or self.placement is not None:
             return None
-        return parse_device(self.device_map)
+        return available_device(self.device_map)
 
     @property
     def quantization(self) -> QuantizationPlan:

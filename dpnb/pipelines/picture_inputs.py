@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from dpnb.pipelines.picture_forms import numbers, readable
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -52,11 +54,14 @@ class Pictures:
 
     Args:
         name: of the argument that they came by.
-        content: PIL's pictures, or a tensor `[pictures, channels, height, width]`.
+        content: PIL's pictures, or a tensor `[pictures, channels, height, width]` of floating-point
+            numbers, in which 8 bits are [0, 1].
+        may_be_latents: whether all of it came as tensors of such numbers.
     """
 
     name: str
     content: tuple[Image, ...] | Tensor
+    may_be_latents: bool = False
 
     @classmethod
     def parse(cls, name: str, given: Any, *, is_mask: bool = False) -> Pictures:
@@ -66,12 +71,14 @@ class Pictures:
             name: of the argument.
             given: a PIL picture; an array `[height, width, channels]` or `[pictures, height, width,
                 channels]`; a tensor with its channels before height and width; a list of these.
-                Of a mask the channels may be left out.
+                Of a mask, and of one grey picture, the channels may be left out. Whole numbers
+                of 8 bits and truths are pictures in any number of channels, never latents.
             is_mask: whether it is one.
 
         Raises:
             TypeError: it is none of these.
-            ValueError: the entries of a list do not go together, or there are none.
+            ValueError: the entries of a list do not go together, or there are none, or what their
+                numbers mean is not known.
         """
         from PIL import Image
 
@@ -79,18 +86,20 @@ class Pictures:
         if not entries:
             raise ValueError(f"{name} is an empty list; give {FORMS}.")
         if all(isinstance(one, Image.Image) for one in entries):
-            return cls(name, tuple(entries))
+            return cls(name, tuple(readable(name, one, is_mask=is_mask) for one in entries))
         if not all(isinstance(one, (np.ndarray, Tensor)) for one in entries):
             kinds = sorted({type(one).__name__ for one in entries})
             raise TypeError(
                 f"{name} is of type {', '.join(kinds)}; give {FORMS}. A file is opened with "
                 "PIL.Image.open."
             )
-        batches = [_batch(name, one, is_mask=is_mask) for one in entries]
+        batches = [numbers(name, one, is_mask=is_mask) for one in entries]
         if len({batch.shape[1:] for batch in batches}) > 1:
             shapes = ", ".join(str(tuple(batch.shape[1:])) for batch in batches)
             raise ValueError(f"{name} holds pictures of different shapes, {shapes}; make them one.")
-        return cls(name, torch.cat(batches) if len(batches) > 1 else batches[0])
+        content = torch.cat(batches) if len(batches) > 1 else batches[0]
+        is_plain = all(isinstance(one, Tensor) and one.is_floating_point() for one in entries)
+        return cls(name, content, may_be_latents=is_plain)
 
     def __len__(self) -> int:
         return len(self.content)
@@ -112,6 +121,37 @@ class Pictures:
         """Whether these are PIL's."""
         return not isinstance(self.content, Tensor)
 
+    def opaque(self) -> Pictures:
+        """The same without transparency: the first channel of two, the first three of four.
+
+        Raises:
+            ValueError: there are four, and some numbers are negative, as latents have them.
+        """
+        if not isinstance(self.content, Tensor) or self.channels not in (2, 4):
+            return self
+        if bool(self.content.min() < 0):
+            raise ValueError(
+                f"{self.name} has {self.channels} channels and negative numbers, which no picture "
+                "with transparency has; give latents as a tensor [pictures, channels, h, w]."
+            )
+        return replace(self, content=self.content[:, : self.channels - 1])
+
+    def check_latents(self) -> None:
+        """Refuse what may be latents or transparent pictures.
+
+        Raises:
+            ValueError: all numbers are in [0, 1].
+        """
+        if not isinstance(self.content, Tensor) or self.channels not in (3, 4):
+            return
+        least, most = (float(end) for end in torch.aminmax(self.content.float()))
+        if least >= 0 and 0 < most <= 1:
+            raise ValueError(
+                f"{self.name} is a tensor of {self.channels} channels with numbers in [0, 1], and "
+                "may hold colours or latents; give colours with three channels as a PIL picture or "
+                "of dtype uint8, and latents as they come from encoding."
+            )
+
     def check_count(self, pictures: int) -> None:
         """Refuse a number that does not go into that of the pictures that are drawn.
 
@@ -130,19 +170,42 @@ class Pictures:
         Raises:
             ValueError: they are.
         """
-        if isinstance(self.content, Tensor) and self.content.numel():
-            most = float(self._numbers(self.content).abs().max())
-            if most > LARGEST:
-                raise ValueError(
-                    f"{self.name} holds numbers up to {most:g}; they must be in [0, 1], or whole "
-                    "numbers of 8 bits: divide them by 255, or use dtype uint8."
-                )
+        self.check_finite()
+        if not isinstance(self.content, Tensor):
+            return
+        most = float(self.content.abs().max())
+        if most > LARGEST:
+            remedy = (
+                "divide them by 255, or use dtype uint8"
+                if most <= 255
+                else "divide them by the largest that they can be, 65535 with 16 bits"
+            )
+            raise ValueError(
+                f"{self.name} holds numbers up to {most:g}; they must be in [0, 1], or whole "
+                f"numbers of 8 bits: {remedy}."
+            )
 
-    @staticmethod
-    def _numbers(content: Tensor) -> Tensor:
-        if content.dtype == torch.uint8:
-            return content.float() / 255.0
-        return content if content.is_floating_point() else content.float()
+    def check_positive(self) -> None:
+        """Refuse a tensor with negative numbers.
+
+        Raises:
+            ValueError: it is one.
+        """
+        if isinstance(self.content, Tensor) and bool(self.content.min() < 0):
+            least = float(self.content.min())
+            raise ValueError(
+                f"{self.name} holds {least:g}; a mask is 1 where to draw and 0 where not, or has "
+                "levels in [0, 1]."
+            )
+
+    def check_finite(self) -> None:
+        """Refuse a tensor with NaN or infinity in it.
+
+        Raises:
+            ValueError: it is one.
+        """
+        if isinstance(self.content, Tensor) and not bool(self.content.isfinite().all()):
+            raise ValueError(f"{self.name} holds NaN or infinity; give finite numbers.")
 
     def image(self, height: int, width: int, fit: Fit | None = None) -> Tensor:
         """Pictures in [-1, 1], `[pictures, 3, height, width]`; those in [0, 1] are mapped to it.
@@ -176,7 +239,7 @@ class Pictures:
             size: height and width; of a tensor the nearest numbers are taken.
         """
         if isinstance(self.content, Tensor):
-            return F.interpolate(self._numbers(self.content), size=size)
+            return F.interpolate(self.content, size=size)
         fitted = (
             fit(one).convert("L") if mode == "L" else fit(one.convert(mode)) for one in self.content
         )
@@ -195,19 +258,3 @@ def scaling(height: int, width: int, resample: str = "lanczos") -> Fit:
 def tiled(batch: Tensor, count: int) -> Tensor:
     """`batch` again and again until it has `count` entries, which it must divide."""
     return batch if len(batch) == count else batch.repeat(count // len(batch), 1, 1, 1)
-
-
-def _batch(name: str, given: Any, *, is_mask: bool) -> Tensor:
-    """`[pictures, channels, height, width]`."""
-    is_array = isinstance(given, np.ndarray)
-    tensor: Tensor = torch.from_numpy(np.require(given, None, ["C", "W"])) if is_array else given
-    if tensor.ndim == 3 and is_mask and not (is_array and tensor.shape[-1] == 1):
-        return tensor[:, None]
-    if tensor.ndim == 2:
-        return tensor[None, None]
-    if tensor.ndim not in (3, 4):
-        raise ValueError(
-            f"{name} has shape {tuple(tensor.shape)}; a picture has height, width and channels."
-        )
-    batch = tensor if tensor.ndim == 4 else tensor[None]
-    return batch.permute(0, 3, 1, 2) if is_array else batch

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from typing_extensions import Self
 
-from dpnb.devices import parse_device
+from dpnb.devices import available_device
 from dpnb.nn.quantized import check_cast, nbytes_of, quantization_of
 from dpnb.pipelines import images, persistence, progress
 from dpnb.pipelines.adapters import Adapters
@@ -20,6 +20,7 @@ from dpnb.pipelines.options import SaveOptions
 from dpnb.pipelines.placement_record import PlacementRecord
 from dpnb.pipelines.schema import Schema, schema_of
 from dpnb.pipelines.switches import Switches
+from dpnb.pipelines.unsupported import Unsupported
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.stack import StrategyStack
 from dpnb.units import format_bytes
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class DiffusionPipeline(Adapters, Switches, Copying):
+class DiffusionPipeline(Adapters, Switches, Copying, Unsupported):
     """Components, and one loop over them.
 
     The signature of a subclass's constructor names its components; it hands them to
@@ -186,7 +187,8 @@ class DiffusionPipeline(Adapters, Switches, Copying):
 
         Raises:
             TypeError: an argument is neither a device nor a dtype.
-            ValueError: one is given twice.
+            ValueError: one is given twice, or torch knows no such device.
+            DeviceError: this machine does not have it.
             QuantizationError: it would cast quantized weights.
         """
         target, kind = _parse_to(args, device, dtype)
@@ -378,7 +380,7 @@ def _parse_to(
             raise TypeError(f"to() takes a device and a dtype, not {arg!r}.")
     if dtype is not None and not isinstance(dtype, torch.dtype):
         raise TypeError(f"dtype is {dtype!r}; use a torch.dtype such as torch.float16.")
-    return (None if device is None else parse_device(device)), dtype
+    return (None if device is None else available_device(device)), dtype
 
 
 def _first(module: nn.Module) -> torch.Tensor:

@@ -113,7 +113,7 @@ def colours_of(name_or_path: str | None) -> LatentColours | None:
 def decoded(pipe: Any, latents: Tensor) -> list[Image]:
     """What a pipeline's autoencoder makes of latents `[batch, channels, h, w]` as they are."""
     with torch.no_grad():
-        images: list[Image] = deliver(pipe.decode_pictures(latents), "pil")
+        images: list[Image] = deliver(pipe.decode_pictures(latents).nan_to_num(), "pil")
     return images
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -11,21 +12,27 @@ from torch import Tensor, nn
 
 logger = logging.getLogger(__name__)
 
+SHOWN = 200
+"""Characters of a text in a warning."""
+
 
 def tokenize(
-    tokenizer: Any, texts: Sequence[str], device: torch.device, most: int | None = None
+    tokenizer: Any, texts: Sequence[str], device: torch.device, length: int | None = None
 ) -> Tensor:
-    """Token ids, padded and cut to the tokenizer's length or to `most`, `[texts, tokens]`."""
-    length = min(tokenizer.model_max_length, most or tokenizer.model_max_length)
+    """Token ids, padded and cut to `length` or else the tokenizer's own, `[texts, tokens]`.
+
+    What is cut off is said.
+    """
+    length = tokenizer.model_max_length if length is None else length
     full = tokenizer(list(texts), padding=False, truncation=False, verbose=False).input_ids
     for text, ids in zip(texts, full, strict=True):
         if len(ids) > length:
             left_out = tokenizer.decode(ids[length - 1 : -1])
             logger.warning(
                 "%r is longer than the %d tokens that the text encoder reads; left out: %r.",
-                text,
+                shorten(text, SHOWN),
                 length,
-                left_out,
+                shorten(left_out, SHOWN),
             )
     padded = tokenizer(
         list(texts),

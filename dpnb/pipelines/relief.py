@@ -14,6 +14,7 @@ from dpnb.strategies.relief import OutOfMemoryError, is_out_of_memory, relief
 
 if TYPE_CHECKING:
     from dpnb.pipelines.text_to_image import TextToImagePipeline
+    from dpnb.strategies.strategy import Strategy
 
 
 def advised(
@@ -43,6 +44,16 @@ def advised(
         clear_frames(error.__traceback__)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        remedy = relief(pipe.strategies, stage.value, pictures)
+        remedy = _remedy(pipe, stage, pictures)
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         raise OutOfMemoryError(stage.value, remedy, reason) from error
+
+
+def _remedy(pipe: TextToImagePipeline, stage: Stage, pictures: int) -> Strategy | None:
+    """What would have helped; `None` too where there is not the memory to find out."""
+    try:
+        return relief(pipe.strategies, stage.value, pictures)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        return None

@@ -208,7 +208,7 @@ class StableDiffusionPipeline(TextToImagePipeline):
         if arguments.output_type == "latent":
             images: Any = latents
         else:
-            pictures, flagged = self.run_safety_checker(self.decode_pictures(latents))
+            pictures, flagged = self.run_safety_checker(self.finite_pictures(latents))
             images = deliver(
                 pictures, arguments.output_type, flagged and [not one for one in flagged]
             )

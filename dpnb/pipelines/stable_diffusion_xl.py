@@ -324,7 +324,7 @@ class StableDiffusionXLPipeline(TextToImagePipeline):
         """See the base class."""
         images: Any = latents
         if arguments.output_type != "latent":
-            images = deliver(self.decode_pictures(latents), arguments.output_type)
+            images = deliver(self.finite_pictures(latents), arguments.output_type)
             images = self.finished(images, arguments)
         output = StableDiffusionXLPipelineOutput(images)
         return output if arguments.return_dict else tuple(output)

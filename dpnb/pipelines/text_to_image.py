@@ -14,7 +14,9 @@ from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.nn.embeddings import guidance_embedding
 from dpnb.pipelines.arguments import Arguments, takes
+from dpnb.pipelines.batches import check_width
 from dpnb.pipelines.denoise import denoise, follow, guide, set_timesteps, step_settings
+from dpnb.pipelines.finite import Finiteness
 from dpnb.pipelines.latents import decoded
 from dpnb.pipelines.picture_inputs import PictureInput
 from dpnb.pipelines.pipeline import DiffusionPipeline
@@ -39,6 +41,9 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
 
     picture_inputs: ClassVar[tuple[PictureInput, ...]] = ()
     """The pictures that a run begins with, beside the words."""
+
+    computes_values: bool = True
+    """Whether networks have weights, so that what a run makes has values to look at."""
 
     vae: AutoencoderKL
     unet: UNet2DConditionModel
@@ -149,6 +154,18 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         widens = self.widens_vae and self.vae.config.force_upcast
         return decoded(self.vae, latents, widens=widens and self.vae.dtype == torch.float16)
 
+    def finite_pictures(self, latents: Tensor) -> Tensor:
+        """Those of `decode_pictures`.
+
+        Raises:
+            NonFiniteError: they hold NaN or infinity.
+        """
+        pictures = self.decode_pictures(latents)
+        finiteness = Finiteness(self, len(latents))
+        finiteness.note(Step(Stage.DECODING, 0, 1), pictures)
+        finiteness.settle()
+        return pictures
+
     def lay_out(self, arguments: Any, device: torch.device) -> tuple[Tensor, int]:
         """Prepare the scheduler for a run; its timesteps, and how many steps a person counts."""
         return set_timesteps(
@@ -237,10 +254,21 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         """`arguments` with a size, where none was asked for."""
         return arguments.sized(*self.default_size())
 
+    def check_widths(self, arguments: Any) -> None:
+        """Refuse embeddings that were not made for this network.
+
+        Raises:
+            ValueError: it takes others.
+        """
+        for name in ("prompt_embeds", "negative_prompt_embeds"):
+            width = self.unet.config.cross_attention_dim
+            check_width(name, getattr(arguments, name), width, "UNet")
+
     def start(self, arguments: Arguments) -> Iterator[Step]:
         """Check `arguments` now; the iterator that is returned does the work."""
         arguments = self.sized(arguments)
         arguments.check(self._callback_tensor_inputs, self._execution_device, self.vae_scale_factor)
+        self.check_widths(arguments)
         return watched(Run(self), self._run(arguments), self.listeners)
 
     def _run(self, arguments: Arguments) -> Generator[Step, None, None]:
@@ -256,26 +284,32 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         self._begin(arguments)
         timesteps, count = self.lay_out(arguments, device)
         tensors = self.encode_conditions(arguments, device)
-        yield Step(Stage.TEXT, 0, 1)
+        finiteness = Finiteness(self, arguments.picture_count)
+        finiteness.note(text := Step(Stage.TEXT, 0, 1), *tensors.values())
+        yield text
         visited = self.visited(timesteps, count, arguments)
         self.scheduler.set_begin_index(visited.start)
         first = max(len(timesteps) - count * self.scheduler.order, 0)
         timesteps = timesteps[visited]
         self.begin_latents(arguments, timesteps, device, tensors)
         if self.picture_inputs:
-            yield Step(Stage.ENCODING, 0, 1, None, tensors["latents"])
+            encoded = Step(Stage.ENCODING, 0, 1, None, tensors["latents"])
+            finiteness.note(encoded, *tensors.values())
+            yield encoded
         tensors |= self.further_conditions(arguments, tensors)
         self._num_timesteps = len(timesteps)
         self.strategies.scheduled(self.told(timesteps, tensors["latents"]))
         settings = step_settings(self.scheduler, arguments.generator, arguments.eta)
         total = -(-(len(timesteps) - first) // self.scheduler.order)
         with self.progress_bar(total=total) as bar:
-            for step in denoise(self, tensors, timesteps, settings):
+            for step in denoise(self, tensors, timesteps, settings, finiteness.note):
                 latents = self._call_back(arguments, step, tensors)
+                finiteness.note(step, latents)
                 done = step.index + 1
                 if done == step.total or (done > first and done % self.scheduler.order == 0):
                     bar.update()
                 yield Step(step.stage, step.index, step.total, step.timestep, latents)
+        finiteness.settle()
         follow(self._execution_device, tensors, self.scheduler)
         latents = tensors["latents"]
         tensors.clear()
@@ -334,5 +368,14 @@ def drain(steps: Iterator[Step]) -> Any:
 
 
 def with_negative(negative: Tensor | None, given: Tensor) -> Tensor:
-    """Both halves of a guided batch, the negative first; `given` alone without guidance."""
+    """Both halves of a guided batch, the negative first; `given` alone without guidance.
+
+    Raises:
+        ValueError: they differ in shape.
+    """
+    if negative is not None and negative.shape != given.shape:
+        raise ValueError(
+            f"the prompt's embeddings have shape {tuple(given.shape)} and the negative prompt's "
+            f"{tuple(negative.shape)}; give both as embeddings of one shape."
+        )
     return given if negative is None else torch.cat((negative, given))

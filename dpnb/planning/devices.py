@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dpnb.devices import Device, best_device, parse_device
+from dpnb.devices import Device, available_device, best_device
 from dpnb.metering.machine import MachineMemory
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines.architectures import ARCHITECTURES
@@ -123,8 +123,12 @@ class DeviceProfile:
         Args:
             device: the accelerator, where there is one, by default.
             link: bytes in a second from the host, instead of measuring it; for a simulated link.
+
+        Raises:
+            ValueError: torch knows no such device.
+            DeviceError: this machine does not have it.
         """
-        place = best_device() if device is None else parse_device(device)
+        place = best_device() if device is None else available_device(device)
         bench = _Bench(place)
         is_gpu = place.type != "cpu"
         return cls(

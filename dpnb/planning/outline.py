@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,7 @@ def outline(
     elif isinstance(model, str) and model in ARCHITECTURES:
         pipe = assemble(model, lambda network: hollow.hollow_out(network, kind))
     elif isinstance(model, (str, Path)):
+        _check_name(str(model))
         pipe = from_headers(str(model), hollow, kind, **options)
     else:
         raise TypeError(
@@ -70,7 +72,20 @@ def outline(
             "is not known before it runs; measure it instead, with dpnb.record."
         )
     pipe.set_progress_bar_config(disable=True)
+    pipe.computes_values = False
     return pipe
+
+
+def _check_name(name: str) -> None:
+    """Refuse what is neither a folder nor a repository, and no architecture."""
+    if "/" in name or local_folder(name) is not None or Path(name).exists():
+        return
+    near = difflib.get_close_matches(name, ARCHITECTURES, n=3, cutoff=0.4)
+    hint = f" The nearest are {', '.join(near)}." if near else ""
+    raise ValueError(
+        f"{name!r} is neither a folder, nor a repository such as owner/name, nor one of "
+        f"{', '.join(ARCHITECTURES)}.{hint}"
+    )
 
 
 def twin(pipe: DiffusionPipeline, hollow: Hollow, dtype: torch.dtype | None) -> DiffusionPipeline:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -45,8 +45,10 @@ class Workload:
     def sized(self, pipe: TextToImagePipeline) -> Workload:
         """The same, with the size that `pipe` draws where none is given."""
         height, width = pipe.default_size()
-        return Workload(
-            **{**asdict(self), "height": self.height or height, "width": self.width or width}
+        return replace(
+            self,
+            height=height if self.height is None else self.height,
+            width=width if self.width is None else self.width,
         )
 
     def arguments(self, pictures: Sequence[PictureInput] = ()) -> dict[str, Any]:

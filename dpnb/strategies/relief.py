@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import re
 from collections.abc import Iterator
 
 import torch
@@ -54,11 +56,22 @@ DOING = {
 }
 
 
+ALLOCATION = re.compile(
+    r"out.of(.\w+)?.memory|ALLOC(ATION)?_FAILED|DefaultCPUAllocator|(can.?not|failed to) allocate"
+    r"|cudaErrorMemoryAllocation|bad_alloc|not enough memory|insufficient memory",
+    re.IGNORECASE,
+)
+"""How torch, CUDA, cuBLAS, cuDNN, MPS, XPU and the system say it in a plain error."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an allocation has failed, on the host or on a device."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    if isinstance(error, DpnbError) or not isinstance(error, (RuntimeError, OSError)):
+        return False
+    is_refused = isinstance(error, OSError) and error.errno == errno.ENOMEM
+    return is_refused or ALLOCATION.search(str(error)) is not None
 
 
 def relief(stack: StrategyStack, stage: str, pictures: int) -> Strategy | None:

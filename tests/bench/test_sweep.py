@@ -123,6 +123,45 @@ def test_a_plan_that_runs_out_of_memory_is_recorded_and_the_next_one_goes_on(pip
     assert pipe.strategies.active == frozenset()
 
 
+def test_a_plan_that_makes_no_numbers_says_so_and_the_next_one_goes_on(pipe: Any) -> None:
+    def spoil(_: Any, __: Any, output: Any) -> Any:
+        return output / 0 if pipe.strategies.find(dpnb.VaeSlicing) is not None else None
+
+    handle = pipe.vae.decoder.register_forward_hook(spoil)
+    try:
+        report = run(pipe, [dpnb.VaeSlicing(), dpnb.VaeTiling()])
+    finally:
+        handle.remove()
+    first, spoilt, last = report
+    assert first.is_finished
+    assert last.is_finished
+    assert spoilt.outcome.startswith("Decoding the picture gave NaN or infinity")
+    assert pipe.strategies.active == frozenset()
+
+
+def test_a_failed_allocation_is_recorded_in_whatever_words(pipe: Any) -> None:
+    def exhaust(*_: Any) -> None:
+        raise RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED")
+
+    handle = pipe.unet.register_forward_pre_hook(exhaust)
+    try:
+        measurement, images = Bench(pipe, WORKLOAD, 1).measure(frozenset())
+        assert Bench(pipe, WORKLOAD, 1).picture(frozenset()) is None
+    finally:
+        handle.remove()
+    assert measurement.outcome == OUT_OF_MEMORY
+    assert images is None
+
+
+def test_other_errors_end_a_sweep(pipe: Any) -> None:
+    handle = pipe.unet.register_forward_pre_hook(lambda *_: 1 / 0)
+    try:
+        with pytest.raises(ZeroDivisionError):
+            run(pipe, [dpnb.VaeSlicing()])
+    finally:
+        handle.remove()
+
+
 def test_a_plan_that_cannot_be_switched_on_says_why(pipe: Any) -> None:
     measurement, images = Bench(pipe, WORKLOAD, 1).measure(frozenset({dpnb.AttentionSlicing(99)}))
     assert "slice_size is 99" in measurement.outcome

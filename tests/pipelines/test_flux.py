@@ -37,6 +37,16 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+@pytest.mark.parametrize("length", [1, 16, 100, 512])
+def test_as_many_tokens_are_read_as_were_asked_for(
+    pipe: Any, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for own in (16, 77, 1024):
+        monkeypatch.setattr(pipe.tokenizer_2, "model_max_length", own)
+        embeds, _, places = pipe.encode_prompt("a cat", max_sequence_length=length)
+        assert embeds.shape[1] == len(places) == length
+
+
 def test_packing_is_undone_by_unpacking() -> None:
     maps = torch.randn(2, 4, 6, 8)
     tokens = pack(maps)
@@ -132,7 +142,7 @@ def test_what_it_was_made_for_is_its_size(pipe: Any) -> None:
         ({"sigmas": [0.2, 0.9]}, "must descend"),
         ({"latents": torch.zeros(1, 9, 16)}, r"it must be \(1, 64, 16\), or \(1, 4, 16, 16\)"),
         ({"callback_on_step_end_tensor_inputs": ["pooled"]}, "this pipeline has latents"),
-        ({"prompt_2": ["a", "b"]}, "prompt_2 has 2 entries for 1 prompts"),
+        ({"prompt_2": ["a", "b"]}, "prompt_2 has 2 texts for 1 prompts"),
         (
             {
                 "negative_prompt_embeds": torch.zeros(1, 4, 9),

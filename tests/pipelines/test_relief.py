@@ -99,17 +99,70 @@ def test_the_stage_is_known(pipe: Any) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "error", [MemoryError("no"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
-)
-def test_memory_of_the_host_can_run_out_too(pipe: Any, error: Exception) -> None:
+FAILED_ALLOCATIONS: list[Exception] = [
+    MemoryError("no"),
+    torch.OutOfMemoryError("HIP out of memory."),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory"),
+    RuntimeError("CUDA error: out of memory"),
+    RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    RuntimeError("MPS backend out of memory (MPS allocated: 9.05 GB)"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+    RuntimeError("cusolver error: CUSOLVER_STATUS_ALLOC_FAILED"),
+    RuntimeError("level_zero backend failed: UR_RESULT_ERROR_OUT_OF_DEVICE_MEMORY"),
+    RuntimeError("std::bad_alloc"),
+    RuntimeError("unable to mmap 4096 bytes: Cannot allocate memory (12)"),
+    OSError(12, "Cannot allocate memory"),
+]
+"""In the words of torch, CUDA and the system."""
+
+
+@pytest.mark.parametrize("error", FAILED_ALLOCATIONS, ids=lambda error: str(error)[:40])
+def test_a_failed_allocation_is_known_for_what_it_is(pipe: Any, error: Exception) -> None:
     assert starve(pipe, pipe.unet, error).__cause__ is error
+    assert starve(pipe, pipe.vae.decoder, error).stage == "decoding"
 
 
-def test_other_errors_pass(pipe: Any) -> None:
-    pipe.unet.register_forward_hook(lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+def test_an_error_of_the_accelerator_may_be_one(pipe: Any) -> None:
+    kind = vars(torch).get("AcceleratorError", RuntimeError)
+    assert starve(pipe, pipe.unet, kind("CUDA error: out of memory")).stage == "denoising"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ZeroDivisionError("division by zero"),
+        RuntimeError("CUDA error: an illegal memory access was encountered"),
+        RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED"),
+        OSError(28, "No space left on device"),
+        ValueError("out of memory"),
+        dpnb.StrategyError("DeviceMap keeps what is out of memory on the disk."),
+    ],
+    ids=lambda error: str(error)[:40],
+)
+def test_other_errors_pass(pipe: Any, error: Exception) -> None:
+    def fail(*_: Any) -> None:
+        raise error
+
+    pipe.unet.register_forward_hook(fail)
+    with pytest.raises(type(error)) as caught:
         draw(pipe)
+    assert caught.value is error
+
+
+def test_a_sentence_is_said_even_where_there_is_no_memory_to_find_a_remedy(
+    pipe: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> str:
+        raise MemoryError
+
+    for kind in {type(strategy) for strategy in RELIEF}:
+        monkeypatch.setattr(kind, "obstacle", fail)
+    said = starve(pipe, pipe.text_encoder)
+    assert said.relief is None
+    assert str(said).startswith("Memory ran out while the prompt was encoded. Draw a smaller")
 
 
 def test_nothing_of_the_run_is_held_by_the_error(pipe: Any) -> None:

@@ -191,7 +191,7 @@ def test_the_shape_of_stable_diffusion_holds_what_was_predicted(dtype: torch.dty
         for owner in network.modules():
             for name, parameter in list(owner._parameters.items()):
                 if parameter is not None:
-                    value = torch.empty(parameter.shape, dtype=dtype)
+                    value = torch.zeros(parameter.shape, dtype=dtype)
                     owner._parameters[name] = nn.Parameter(value, requires_grad=False)
         network.eval()
 

@@ -107,6 +107,16 @@ def test_the_transformer_was_written_in_shards(written: Checkpoint) -> None:
     assert len(list((written("dev")[0] / "transformer").glob("*-of-*.safetensors"))) > 1
 
 
+def test_a_tokenizers_own_length_does_not_shorten_a_prompt(
+    written: Checkpoint, loaded: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = []
+    for pipe in (loaded("dev"), written("dev")[1]):
+        monkeypatch.setattr(pipe.tokenizer_2, "model_max_length", 16)
+        images.append(np.asarray(draw(pipe, "words " * 12, max_sequence_length=64, **SIZE)))
+    assert_same(*images)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

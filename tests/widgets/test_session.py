@@ -302,3 +302,20 @@ def test_stop_ends_the_run_of_a_cell_too(session: Session, gate: Gate) -> None:
     [run] = session.runs.history
     assert run.trace.runs[0].outcome == "interrupted"
     assert list(run.pictures) == output.images
+
+
+def test_numbers_that_are_none_are_a_failure_with_a_sentence(session: Session) -> None:
+    handle = session.pipe.unet.conv_out.register_forward_hook(lambda *given: given[2] / 0)
+    try:
+        job = session.start(THREE)
+        with pytest.raises(dpnb.NonFiniteError):
+            job.wait(TIMEOUT)
+    finally:
+        handle.remove()
+    wait_for(lambda: session.runs.phase == "idle")
+    assert session.runs.error.startswith("Denoising step 1 of 3 gave NaN or infinity.")
+    assert session.runs.message.startswith("Failed after")
+    assert session.runs.picture == b""
+    assert session.runs.history[-1].trace.runs[0].outcome == "failed"
+    session.start(THREE).wait(TIMEOUT)
+    assert session.runs.error == ""

@@ -1,0 +1,53 @@
+"""What other packages' pipelines load and ours do not, with the way that leads there."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+TOKEN = (
+    "dpnb loads no textual inversions. Add one by hand: pipe.tokenizer.add_tokens([token]), "
+    "pipe.text_encoder.resize_token_embeddings(len(pipe.tokenizer)), and copy its vector into the "
+    "last row of pipe.text_encoder.get_input_embeddings().weight."
+)
+
+IMAGE = (
+    "dpnb loads no image prompts (IP-Adapter); begin with a picture instead, with "
+    "StableDiffusionImg2ImgPipeline.from_pipe(pipe)."
+)
+
+
+class Unsupported:
+    """Methods that refuse, each in a sentence that names another way."""
+
+    def load_textual_inversion(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(TOKEN)
+
+    def unload_textual_inversion(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse; see `load_textual_inversion`."""
+        raise NotImplementedError(TOKEN)
+
+    def load_ip_adapter(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(IMAGE)
+
+    @classmethod
+    def from_single_file(cls, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(
+            "dpnb loads no checkpoints of one file with everything in it but DDUF; convert it to a "
+            "folder with diffusers' from_single_file and save_pretrained, and load that with "
+            "from_pretrained."
+        )
