@@ -70,6 +70,12 @@ def test_a_mistake_is_one_sentence_and_status_1(
     assert not list(tmp_path.iterdir())
 
 
+def test_the_version_is_told() -> None:
+    result = run.invoke(app, ["--version"])
+    assert result.exit_code == 0
+    assert result.stdout == f"dpnb {dpnb.__version__}\n"
+
+
 def test_debug_shows_where_an_error_came_from(tiny: Path) -> None:
     code, _, error = draw(tiny, "--steps", "-4", "--debug")
     assert code == 1
