@@ -193,7 +193,7 @@ def open_page(model: str, port: int, browser: bool, theme: str, options: Sequenc
         settings = write_settings(folder / "settings", port, token, theme)
 
         def announce(server: subprocess.Popen[bytes]) -> None:
-            if _is_answering(server, port):
+            if is_answering(server, port):
                 address = page_address(port, token)
                 print(f"The dashboard is at {address} until you press Ctrl+C.", flush=True)
                 if browser:
@@ -221,7 +221,7 @@ def _run(
             return 0
 
 
-def _is_answering(server: subprocess.Popen[bytes], port: int) -> bool:
+def is_answering(server: subprocess.Popen[Any], port: int) -> bool:
     """Wait for an answer at the port; false if the server has ended before."""
     while server.poll() is None:
         with suppress(OSError), socket.create_connection((HERE, port), timeout=1):

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from dpnb.lab import is_answering
 from tests.browser.servers import environment, free_port
 
 CONSOLE_SCRIPT = "import sys; sys.path.pop(0); from dpnb.cli import main; main()"
@@ -64,7 +65,7 @@ class Server:
         return urlsplit(self.address).query.removeprefix("token=")
 
     def ask(self, path: str, method: str = "GET", headers: dict[str, str] | None = None) -> Answer:
-        connection = http.client.HTTPConnection(urlsplit(self.address).netloc, timeout=60)
+        connection = http.client.HTTPConnection(urlsplit(self.address).netloc, timeout=180)
         connection.request(method, path, headers=headers or {})
         answer = connection.getresponse()
         text = "" if answer.status == 101 else answer.read().decode()
@@ -107,7 +108,9 @@ def dpnb_lab(folder: Path, *arguments: str) -> Iterator[Server]:
     ) as process:
         assert process.stdout is not None
         shown = (re.search(r"http://127\S+token=[\w-]+", line) for line in process.stdout)
-        yield Server(next(match.group() for match in shown if match), folder)
+        server = Server(next(match.group() for match in shown if match), folder)
+        assert is_answering(process, urlsplit(server.address).port or 0)
+        yield server
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
     assert process.returncode == 0
@@ -116,7 +119,7 @@ def dpnb_lab(folder: Path, *arguments: str) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with dpnb_lab(tmp_path_factory.mktemp("page"), "--voila", "--model=no-such-model") as server:
+    with dpnb_lab(tmp_path_factory.mktemp("page"), "--voila", "--model=.") as server:
         yield server
 
 
