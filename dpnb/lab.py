@@ -97,6 +97,7 @@ def lab_command(folder: Path, port: int, browser: bool, options: Sequence[str] =
     return [
         *(sys.executable, "-m", "jupyterlab", str(folder.absolute())),
         *(f"--ip={HERE}", f"--port={port}"),
+        "--IdentityProvider.cookie_options=samesite=Strict",
         *(() if browser else ("--no-browser",)),
         *options,
     ]
@@ -129,7 +130,8 @@ def write_settings(folder: Path, port: int, token: str, theme: str = "light") ->
         "Voila": {
             **{"ip": HERE, "port": port, "port_retries": 0, "token": token},
             "log_level": "WARN",
-            "tornado_settings": {"allow_remote_access": False},
+            # A page ends its kernel without a second token, which its own site's cookie replaces.
+            "tornado_settings": {"allow_remote_access": False, "disable_check_xsrf": True},
         },
         "VoilaConfiguration": {"theme": theme},
         "IdentityProvider": {"cookie_options": {"samesite": "Strict"}},

@@ -181,6 +181,19 @@ def test_a_kernel_is_reached_only_with_the_token(page: Server, opened: Answer) -
     assert page.ask(f"{path}/channels", headers=mine | SOCKET).status == 101
 
 
+def test_a_page_that_is_left_ends_its_kernel(page: Server) -> None:
+    before = page.kernels()
+    opened = page.ask(f"/?token={page.token}")
+    cookie = {"Cookie": opened.headers["Set-Cookie"].partition(";")[0]}
+    [kernel] = page.kernels() - before
+    path = f"/voila/api/shutdown/{kernel.stem.removeprefix('kernel-')}"
+    for stranger in ({}, {"Host": STRANGERS[0]} | cookie, {"Origin": "http://evil.example"}):
+        assert page.ask(path, "POST", stranger).is_refusal
+    assert kernel in page.kernels()
+    assert page.ask(path, "POST", cookie).status == 204
+    assert page.kernels() == before
+
+
 def test_a_page_executes_nothing_of_the_present_folder(page: Server, opened: Answer) -> None:
     assert opened.status == 200
     assert page.executed() == set()
@@ -202,6 +215,12 @@ def test_jupyterlab_wants_its_token_and_this_machine(jupyterlab: Server, path: s
         assert jupyterlab.ask(path, headers=mine | {"Host": host}).status == 403
     assert jupyterlab.kernels() == set()
     assert jupyterlab.ask("/api/contents", headers=mine).status == 200
+
+
+def test_the_cookie_of_jupyterlab_goes_to_no_other_site(jupyterlab: Server) -> None:
+    opened = jupyterlab.ask(f"/lab?token={jupyterlab.token}")
+    assert opened.status == 200
+    assert "SameSite=Strict" in opened.headers["Set-Cookie"]
 
 
 def test_jupyterlab_executes_nothing_of_the_present_folder(jupyterlab: Server) -> None:
