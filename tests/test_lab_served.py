@@ -70,7 +70,8 @@ class Server:
         answer = connection.getresponse()
         text = "" if answer.status == 101 else answer.read().decode()
         connection.close()
-        return Answer(answer.status, dict(answer.getheaders()), text)
+        found = {name: ", ".join(answer.headers.get_all(name, [])) for name in answer.headers}
+        return Answer(answer.status, found, text)
 
     def kernels(self) -> set[Path]:
         """The connection files of the kernels that run."""
