@@ -18,6 +18,7 @@ from dpnb.lab import (
     notebooks,
     open_lab,
     page,
+    page_address,
     voila_command,
     write_page,
     write_settings,
@@ -81,6 +82,14 @@ def test_a_token_is_in_a_file_and_not_on_the_command_line(tmp_path: Path) -> Non
     [file] = settings.iterdir()
     assert json.loads(file.read_text())["Voila"]["token"] == "a-secret"
     assert "a-secret" not in " ".join(voila_command(tmp_path / "page.ipynb", settings))
+
+
+def test_a_browser_is_led_to_the_page_by_a_file(tmp_path: Path) -> None:
+    address = page_address(8123, "a-secret")
+    file = tmp_path / "open.html"
+    assert lab._detour(tmp_path, address) == file.as_uri()
+    assert f"url={address}" in file.read_text()
+    assert "a-secret" not in file.as_uri()
 
 
 def test_a_port_that_is_taken_is_passed_over() -> None:
