@@ -22,6 +22,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+import dpnb
 from dpnb.errors import DpnbError
 from dpnb.processes import launched
 from dpnb.prompt_file import Drawing, draw_prompts, read_prompts
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Draw from words with diffusion models.",
     rich_markup_mode="rich",
 )
 out = Console()
@@ -53,6 +53,23 @@ DeviceName = Annotated[
 def main() -> None:
     """Run the command line."""
     app()
+
+
+def show_version(is_asked: bool) -> None:
+    """Say which version this is, and leave."""
+    if is_asked:
+        out.print(f"dpnb {dpnb.__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Draw from words with diffusion models."""
 
 
 @app.command()
@@ -186,12 +203,17 @@ def lab(
     voila: Annotated[
         bool, typer.Option("--voila", help="Only the dashboard, as a page without code.")
     ] = False,
-    port: Annotated[int, typer.Option(help="On this machine.")] = 8888,
+    port: Annotated[int, typer.Option(help="On this machine.", min=1, max=65535)] = 8888,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
     theme: Annotated[str, typer.Option(help="Of the page: light or dark.")] = "light",
     folder: Annotated[
-        Path, typer.Option("--out", help="Where notebooks are copied, if they have to be.")
-    ] = Path("dpnb-notebooks"),
+        Path | None,
+        typer.Option("--out", help="Where notebooks are copied; ~/dpnb-notebooks by default."),
+    ] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Argument(help="Of JupyterLab or Voila, after --, as in: dpnb lab -- --allow-root."),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Open the notebooks in JupyterLab, or the dashboard as a page."""
@@ -201,9 +223,8 @@ def lab(
         if theme not in ("light", "dark"):
             raise ValueError(f"theme is {theme!r}; use light or dark.")
         if voila:
-            out.print(f"The dashboard is at http://127.0.0.1:{port}/ until you press Ctrl+C.")
-            sys.exit(open_page(model, port, browser, theme))
-        sys.exit(open_lab(folder, model, port, browser))
+            sys.exit(open_page(model, port, browser, theme, options or ()))
+        sys.exit(open_lab(folder, model, port, browser, options or ()))
 
 
 @app.command("plan")

@@ -19,10 +19,26 @@ DTYPES = {
 }
 
 
+def accelerator() -> torch.device | None:
+    """The kind of accelerator that this machine has; `None` where there is none."""
+    # Without that question, torch answers with the kind that it was built for.
+    return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+
+
+def is_present(device: torch.device) -> bool:
+    """Whether this machine has that device."""
+    if device.type == "cpu":
+        return True
+    kind = accelerator()
+    number = device.index or 0
+    return (
+        kind is not None and kind.type == device.type and number < torch.accelerator.device_count()
+    )
+
+
 def best_device() -> torch.device:
     """The accelerator, where there is one, else the CPU."""
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    return accelerator if accelerator is not None else torch.device("cpu")
+    return accelerator() or torch.device("cpu")
 
 
 def parse_device(device: Device) -> torch.device:

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import secrets
 import shutil
+import socket
 import subprocess
 import sys
+import time
+import webbrowser
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,8 +21,10 @@ from typing import Any
 from dpnb.errors import DpnbError
 
 PACKAGE = Path(__file__).parent
-COPIES = "dpnb-notebooks"
+COPIES = Path("~/dpnb-notebooks")
 PAGE = "dashboard.ipynb"
+HERE = "127.0.0.1"
+TRIED_PORTS, LAST_PORT = 50, 65535
 
 
 class LabError(DpnbError, RuntimeError):
@@ -78,50 +87,165 @@ def notebooks(folder: Path, model: str, package: Path = PACKAGE) -> Path:
     return folder
 
 
-def lab_command(folder: Path, port: int, browser: bool) -> list[str]:
-    """What opens JupyterLab on a folder.
+def lab_command(folder: Path, port: int, browser: bool, options: Sequence[str] = ()) -> list[str]:
+    """What opens JupyterLab on a folder; `options` are JupyterLab's own.
 
     Raises:
         LabError: JupyterLab is not installed.
     """
     _need("jupyterlab", "JupyterLab")
     return [
-        *(sys.executable, "-m", "jupyterlab", str(folder)),
-        *("--ip=127.0.0.1", f"--port={port}"),
+        *(sys.executable, "-m", "jupyterlab", str(folder.absolute())),
+        *(f"--ip={HERE}", f"--port={port}"),
+        "--IdentityProvider.cookie_options=samesite=Strict",
         *(() if browser else ("--no-browser",)),
+        *options,
     ]
 
 
-def voila_command(file: Path, port: int, browser: bool, theme: str) -> list[str]:
-    """What serves a notebook as a page, without its code.
+def voila_command(file: Path, settings: Path, options: Sequence[str] = ()) -> list[str]:
+    """What serves a notebook as a page, without its code; `options` are Voila's own.
+
+    Args:
+        file: the notebook.
+        settings: the folder that `write_settings` wrote into; no other settings are read.
+        options: arguments of the command line.
 
     Raises:
         LabError: Voila is not installed.
     """
     _need("voila", "Voila")
     return [
-        *(sys.executable, "-m", "voila", str(file)),
-        *("--Voila.ip=127.0.0.1", f"--port={port}", f"--theme={theme}"),
-        *(() if browser else ("--no-browser",)),
+        *(sys.executable, "-m", "voila", str(file.absolute()), "--no-browser"),
+        *(f"--Voila.config_file_paths={settings.absolute()}", *options),
     ]
 
 
-def open_lab(folder: Path, model: str, port: int, browser: bool) -> int:
-    """Run JupyterLab on the notebooks until it is ended; its exit status."""
-    return _run(lab_command(notebooks(folder, model), port, browser))
+def write_settings(folder: Path, port: int, token: str, theme: str = "light") -> Path:
+    """Write how Voila serves a page to whoever has the token, and return the folder.
+
+    The token is in a file, since every user of a machine may read command lines.
+    """
+    settings = {
+        "Voila": {
+            **{"ip": HERE, "port": port, "port_retries": 0, "token": token},
+            "log_level": "WARN",
+            # A page ends its kernel without a second token, which its own site's cookie replaces.
+            "tornado_settings": {"allow_remote_access": False, "disable_check_xsrf": True},
+        },
+        "VoilaConfiguration": {"theme": theme},
+        "IdentityProvider": {"cookie_options": {"samesite": "Strict"}},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "voila.json").write_text(json.dumps(settings))
+    return folder
 
 
-def open_page(model: str, port: int, browser: bool, theme: str) -> int:
-    """Serve the dashboard alone until that is ended; its exit status."""
-    with TemporaryDirectory(prefix="dpnb-") as folder:
-        return _run(voila_command(write_page(Path(folder), model), port, browser, theme))
+def page_address(port: int, token: str) -> str:
+    """Where a page is that only those see who know its token."""
+    return f"http://{HERE}:{port}/?token={token}"
 
 
-def _run(command: list[str]) -> int:
-    try:
-        return subprocess.run(command, check=False).returncode
-    except KeyboardInterrupt:
-        return 0
+def free_port(first: int) -> int:
+    """The first port from `first` on that nobody listens on.
+
+    Raises:
+        LabError: there is none among the next.
+    """
+    last = min(first + TRIED_PORTS, LAST_PORT)
+    for port in range(first, last + 1):
+        with suppress(OSError), socket.create_server((HERE, port)):
+            return port
+    raise LabError(f"None of the ports {first} to {last} is free; choose another with --port.")
+
+
+def open_lab(
+    folder: Path | None, model: str, port: int, browser: bool, options: Sequence[str] = ()
+) -> int:
+    """Run JupyterLab on the notebooks until it is ended; its exit status.
+
+    Raises:
+        LabError: JupyterLab is not installed, or does not start as root.
+    """
+    opened = notebooks(folder or COPIES.expanduser(), _located(model))
+    with TemporaryDirectory(prefix="dpnb-") as elsewhere:
+        status = _run(lab_command(opened, port, browser, options), elsewhere)
+    if status != 0 and _is_root() and "--allow-root" not in options:
+        raise LabError("JupyterLab does not run as root, unless by: dpnb lab -- --allow-root")
+    return status
+
+
+def open_page(model: str, port: int, browser: bool, theme: str, options: Sequence[str] = ()) -> int:
+    """Serve the dashboard alone until that is ended, and say where; the server's exit status.
+
+    Args:
+        model: a folder, a repository, or a name inside.
+        port: the first that is tried.
+        browser: whether a browser is to open it.
+        theme: `"light"` or `"dark"`.
+        options: Voila's own, as on its command line.
+
+    Raises:
+        LabError: Voila is not installed, or no port is free.
+    """
+    port, token = free_port(port), secrets.token_urlsafe(32)
+    with TemporaryDirectory(prefix="dpnb-") as name:
+        folder = Path(name)
+        file = write_page(folder / "page", _located(model))
+        settings = write_settings(folder / "settings", port, token, theme)
+
+        def announce(server: subprocess.Popen[bytes]) -> None:
+            if is_answering(server, port):
+                address = page_address(port, token)
+                print(f"The dashboard is at {address} until you press Ctrl+C.", flush=True)
+                if browser:
+                    webbrowser.open(_detour(folder, address))
+
+        return _run(voila_command(file, settings, options), name, announce)
+
+
+def _run(
+    command: list[str],
+    folder: str,
+    announce: Callable[[subprocess.Popen[bytes]], None] = lambda server: None,
+) -> int:
+    """Run a program until it ends, or Ctrl+C is pressed; its exit status.
+
+    It starts in an empty folder, since Python and Jupyter's programs take code and settings from
+    the one they start in, and the present one may be somebody's download.
+    """
+    with subprocess.Popen(command, cwd=folder) as server:
+        try:
+            announce(server)
+            return server.wait()
+        except KeyboardInterrupt:
+            server.terminate()
+            return 0
+
+
+def is_answering(server: subprocess.Popen[Any], port: int) -> bool:
+    """Wait for an answer at the port; false if the server has ended before."""
+    while server.poll() is None:
+        with suppress(OSError), socket.create_connection((HERE, port), timeout=1):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def _detour(folder: Path, address: str) -> str:
+    """A file that leads to the address, which a browser's command line is not to show."""
+    file = folder / "open.html"
+    file.write_text(f'<meta http-equiv="refresh" content="0; url={address}">')
+    return file.as_uri()
+
+
+def _located(model: str) -> str:
+    """A model's name as it is understood in any folder."""
+    return str(Path(model).absolute()) if Path(model).exists() else model
+
+
+def _is_root() -> bool:
+    return sys.platform != "win32" and os.geteuid() == 0
 
 
 def _need(module: str, name: str) -> None:

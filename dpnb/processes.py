@@ -69,10 +69,11 @@ def launched(device: str | None = None) -> Processes:
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return ALONE
-    import torch
     from accelerate import PartialState
 
-    is_on_cpu = device == "cpu" or not torch.accelerator.is_available()
+    from dpnb.devices import accelerator
+
+    is_on_cpu = device == "cpu" or accelerator() is None
     state = PartialState(cpu=is_on_cpu, timeout=PATIENCE)
     atexit.register(state.destroy_process_group)
     return Processes(state.process_index, state.num_processes, str(state.device))

@@ -206,6 +206,12 @@ def test_numbers_that_are_none_are_one_sentence_and_no_picture(tmp_path: Path) -
     assert not (tmp_path / "x.png").exists()
 
 
+def test_the_version_is_told() -> None:
+    result = run.invoke(app, ["--version"])
+    assert result.exit_code == 0
+    assert result.stdout == f"dpnb {dpnb.__version__}\n"
+
+
 def test_debug_shows_where_an_error_came_from(tiny: Path) -> None:
     code, _, error = draw(tiny, "--steps", "-4", "--debug")
     assert code == 1

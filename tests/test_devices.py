@@ -1,11 +1,22 @@
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 import dpnb
-from dpnb.devices import available_device, best_device, parse_device, parse_dtype
+from dpnb.devices import (
+    accelerator,
+    available_device,
+    best_device,
+    is_present,
+    parse_device,
+    parse_dtype,
+)
+
+PACKAGE = Path(__file__).parent.parent / "dpnb"
 
 
 @pytest.mark.parametrize("name", ["float16", "fp16", "torch.float16", torch.float16])
@@ -65,3 +76,28 @@ def test_a_device_that_is_not_here_is_one_sentence(device: str) -> None:
 def test_the_cpu_and_tensors_without_values_are_always_here() -> None:
     for name in ("cpu", "meta", "cpu:0"):
         assert available_device(name) == torch.device(name)
+
+
+def test_what_is_not_here_is_not_present() -> None:
+    assert is_present(torch.device("cpu"))
+    assert is_present(best_device())
+    assert not is_present(torch.device("cuda:97"))
+    assert not is_present(torch.device("meta"))
+
+
+def test_a_kind_that_torch_was_built_for_has_to_be_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device("xpu"))
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    assert accelerator() is None
+    assert best_device() == torch.device("cpu")
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 2)
+    assert best_device() == torch.device("xpu")
+    present = {name: is_present(torch.device(name)) for name in ("xpu", "xpu:1", "xpu:2", "cuda")}
+    assert present == {"xpu": True, "xpu:1": True, "xpu:2": False, "cuda": False}
+
+
+def test_the_accelerator_is_asked_for_in_one_place() -> None:
+    asking = re.compile(r"accelerator\.(current_accelerator|is_available|device_count)")
+    files = {file.name for file in PACKAGE.rglob("*.py") if asking.search(file.read_text())}
+    assert files == {"devices.py"}

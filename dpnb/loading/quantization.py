@@ -244,7 +244,7 @@ def _torchao_settings(kind: str, group_size: int) -> Any:
             Int8WeightOnlyConfig,
         )
     if kind == "int8":
-        return Int8WeightOnlyConfig(set_inductor_config=False)
+        return Int8WeightOnlyConfig(set_inductor_config=False, version=2)
     if kind == "fp8":
         return Float8WeightOnlyConfig(set_inductor_config=False)
     return Int4WeightOnlyConfig(

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from typing_extensions import Self
 
-from dpnb.devices import parse_device
+from dpnb.devices import accelerator, is_present, parse_device
 from dpnb.nn.quantized import nbytes_of, quantization_of
 from dpnb.nn.whole import Whole
 from dpnb.strategies.dispatch import Seat, dispatch
@@ -216,13 +216,9 @@ def _sizes_of(seat: Seat) -> dict[str, int]:
 
 
 def _missing(device: torch.device) -> str | None:
-    if device.type == CPU:
+    if is_present(device):
         return None
-    kind = torch.accelerator.current_accelerator(check_available=True)
-    count = torch.accelerator.device_count() if kind is not None else 0
-    if kind is None or kind.type != device.type or (device.index or 0) >= count:
-        return f"The device map names {device}, which this machine does not have."
-    return None
+    return f"The device map names {device}, which this machine does not have."
 
 
 def _unmoved(seat: Seat) -> str | None:
@@ -250,7 +246,7 @@ def _sizes(given: Mapping[int | str, int | str] | None) -> Pairs:
 
 def _device_name(device: object) -> str:
     if isinstance(device, int):
-        kind = torch.accelerator.current_accelerator()
+        kind = accelerator()
         return f"{'cuda' if kind is None else kind.type}:{device}"
     return str(device)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from inspect import get_annotations
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin
 
 from dpnb.strategies.host import Host
 from dpnb.strategies.strategy import Strategy
@@ -93,7 +94,12 @@ def hints(
 
 def settings_of(kind: type[Strategy]) -> tuple[Setting, ...]:
     """The fields of a strategy, in order."""
-    types = get_type_hints(kind)
+    # typing.get_type_hints refuses a ClassVar of unsaid type on Python 3.10.
+    types = dict(
+        item
+        for ancestor in reversed(kind.__mro__)
+        for item in get_annotations(ancestor, eval_str=True).items()
+    )
     return tuple(
         _setting(kind, field.name, types[field.name], field.default, field.metadata.get(KEY))
         for field in fields(kind)

@@ -46,7 +46,7 @@ def main(folder: Path) -> None:
         with voila(file, Path(name) / "jupyter") as address:
             for theme in ("light", "dark"):
                 page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
-                page.goto(f"{address}?theme={theme}")
+                page.goto(f"{address}&theme={theme}")
                 page.get_by_role("button", name="Generate").wait_for(timeout=90_000)
                 page.get_by_role("spinbutton", name="Steps").fill("40")
                 page.keyboard.press("Tab")

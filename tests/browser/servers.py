@@ -7,12 +7,13 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from dpnb.lab import lab_command, page_address, voila_command, write_settings
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = [
@@ -24,6 +25,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+TOKEN = "of-a-page-of-the-tests"
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -41,12 +43,10 @@ def chromium() -> str | None:
 def voila(file: Path, folder: Path) -> Iterator[str]:
     """The address of a page made of the notebook `file`; `folder` takes what Jupyter writes."""
     port = free_port()
-    command = [
-        *(sys.executable, "-m", "voila", str(file), "--no-browser", "--Voila.ip=127.0.0.1"),
-        *(f"--port={port}", "--VoilaConfiguration.allow_theme_override=YES"),
-    ]
+    settings = write_settings(folder / "page", port, TOKEN)
+    command = voila_command(file, settings, ["--VoilaConfiguration.allow_theme_override=YES"])
     with _served(command, folder, f"http://127.0.0.1:{port}/voila/static/main.js"):
-        yield f"http://127.0.0.1:{port}/"
+        yield page_address(port, TOKEN)
 
 
 @contextmanager
@@ -56,11 +56,9 @@ def jupyterlab(notebooks: Path, folder: Path, theme: str = "JupyterLab Light") -
     settings.mkdir(parents=True, exist_ok=True)
     (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false"}')
     (settings / "themes.jupyterlab-settings").write_text(json.dumps({"theme": theme}))
-    command = [
-        *(sys.executable, "-m", "jupyterlab", str(notebooks), "--no-browser", "--allow-root"),
-        *("--ip=127.0.0.1", f"--port={port}", "--IdentityProvider.token="),
-        *("--ServerApp.password=", "--LabApp.expose_app_in_browser=True"),
-    ]
+    options = ["--allow-root", "--IdentityProvider.token=", "--ServerApp.password="]
+    options += ["--LabApp.expose_app_in_browser=True"]
+    command = lab_command(notebooks, port, browser=False, options=options)
     with _served(command, folder, f"http://127.0.0.1:{port}/api"):
         yield f"http://127.0.0.1:{port}/lab/"
 
@@ -73,9 +71,8 @@ def free_port() -> int:
     return port
 
 
-@contextmanager
-def _served(command: list[str], folder: Path, address: str) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
+def environment(folder: Path) -> dict[str, str]:
+    """Variables under which Jupyter reads and writes in `folder` alone."""
     places = {f"JUPYTER_{kind}_DIR": str(folder / kind) for kind in ("CONFIG", "RUNTIME")}
     places |= {
         "IPYTHONDIR": str(folder / "ipython"),
@@ -84,9 +81,15 @@ def _served(command: list[str], folder: Path, address: str) -> Iterator[None]:
         "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": "1",
     }
+    return os.environ | places
+
+
+@contextmanager
+def _served(command: list[str], folder: Path, address: str) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
-            command, env=os.environ | places, stdout=log, stderr=subprocess.STDOUT
+            command, cwd=folder, env=environment(folder), stdout=log, stderr=subprocess.STDOUT
         )
         try:
             _wait_for(address, server, folder / "log")
