@@ -17,10 +17,26 @@ DTYPES = {
 }
 
 
+def accelerator() -> torch.device | None:
+    """The kind of accelerator that this machine has, without a number; `None` for none."""
+    return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+
+
 def best_device() -> torch.device:
     """The accelerator, where there is one, else the CPU."""
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    return accelerator if accelerator is not None else torch.device("cpu")
+    return accelerator() or torch.device("cpu")
+
+
+def numbered(device: torch.device) -> torch.device:
+    """`device` with its number: of several of its kind, this thread's present one.
+
+    Asked once and kept, so that no other thread takes another device for the same.
+    """
+    present = accelerator()
+    if present is None or present.type != device.type:
+        return device
+    index = torch.accelerator.current_device_index() if device.index is None else device.index
+    return torch.device(device.type, index)
 
 
 def parse_device(device: Device) -> torch.device:
