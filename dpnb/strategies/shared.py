@@ -10,6 +10,7 @@ from weakref import WeakSet
 
 from torch import Tensor, nn
 
+from dpnb.nn.structure import Structure
 from dpnb.strategies.host import Host, Lone, Member
 from dpnb.strategies.strategy import Plan, Strategy, StrategyError, in_order
 from dpnb.strategies.tie import tie_of
@@ -36,6 +37,11 @@ class Shared:
         self.applied: list[Applied] = []
         self.is_running = False
         self.timesteps: Tensor | None = None
+        self._plain: dict[nn.Module, Structure] = {}
+
+    def structure_of(self, network: nn.Module) -> Structure:
+        """What a network is made of when nothing is switched on, whatever is."""
+        return self._plain.get(network) or Structure.of(network)
 
     @property
     def plan(self) -> Plan:
@@ -62,6 +68,8 @@ class Shared:
 
     def replay(self, target: list[Strategy]) -> None:
         """Unwind to the prefix shared with `target`, then apply what is left of it."""
+        if target and not self.applied:
+            self._plain = {network: Structure.of(network) for _, network in self.host.networks()}
         kept = 0
         for applied, wanted in zip(self.applied, target, strict=False):
             if applied.strategy != wanted:
@@ -69,6 +77,8 @@ class Shared:
             kept += 1
         while len(self.applied) > kept:
             self.applied.pop().undo.close()
+        if not target:
+            self._plain = {}
         for strategy in target[kept:]:
             self._apply(strategy)
 
