@@ -21,3 +21,8 @@ def test_an_unknown_device_is_refused() -> None:
 
 def test_the_best_device_can_hold_a_tensor() -> None:
     assert torch.zeros(1, device=best_device()).device.type == best_device().type
+
+
+def test_pictures_are_compared_at_full_precision() -> None:
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32
