@@ -41,6 +41,18 @@ def best_device() -> torch.device:
     return accelerator() or torch.device("cpu")
 
 
+def numbered(device: torch.device) -> torch.device:
+    """`device` with its number: of several of its kind, this thread's present one.
+
+    Asked once and kept, so that no other thread takes another device for the same.
+    """
+    present = accelerator()
+    if present is None or present.type != device.type:
+        return device
+    index = torch.accelerator.current_device_index() if device.index is None else device.index
+    return torch.device(device.type, index)
+
+
 def parse_device(device: Device) -> torch.device:
     """`device` as a `torch.device`.
 

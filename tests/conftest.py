@@ -17,6 +17,7 @@ os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["OMP_NUM_THREADS"] = "1"  # tiny networks: threads would only wait for one another
 
 import pytest  # noqa: E402
+import torch  # noqa: E402
 
 from tests.hub_server import HubServer, serve  # noqa: E402
 
@@ -27,3 +28,12 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     with serve() as server:
         monkeypatch.setenv("HF_ENDPOINT", server.url)
         yield server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def full_precision() -> Iterator[None]:
+    """A GPU computes float32 as such, or a picture could not be compared with the CPU's."""
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before

@@ -101,3 +101,8 @@ def test_the_accelerator_is_asked_for_in_one_place() -> None:
     asking = re.compile(r"accelerator\.(current_accelerator|is_available|device_count)")
     files = {file.name for file in PACKAGE.rglob("*.py") if asking.search(file.read_text())}
     assert files == {"devices.py"}
+
+
+def test_pictures_are_compared_at_full_precision() -> None:
+    assert not torch.backends.cudnn.allow_tf32
+    assert not torch.backends.cuda.matmul.allow_tf32

@@ -5,19 +5,19 @@ from __future__ import annotations
 import mmap
 from dataclasses import dataclass
 from tempfile import TemporaryFile
-from typing import Any, Protocol
+from typing import Protocol
 from weakref import finalize
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from dpnb.metering.apart import apart
 
-Bytes = np.ndarray[Any, np.dtype[np.uint8]]
-
 BLOCK = 4 << 20
-"""Bytes of a temporary file; it holds many small strips, or one that is larger."""
+"""Bytes of a temporary file, and the least that is pinned at once: room for many small strips."""
+
+LEFT_OVER = 1 / 8
+"""Of what is pinned at once, no larger part is left over by strips of one size."""
 
 ALIGNMENT = 64
 
@@ -97,36 +97,47 @@ class HostStore:
     def __init__(self) -> None:
         self.current = 0
         self.peak = 0
-        self._free = np.empty(0, np.uint8)
+        self._free: dict[bool, Tensor] = {}
 
     def keep(self, strip: Tensor) -> Spilled:
         """Let a strip wait."""
         by_rows = strip.permute(2, 0, 1, 3).contiguous()
         with apart():
-            room = _pinned(by_rows) if strip.is_cuda else self._mapped(by_rows)
+            room = self._room(by_rows)
         self.current += by_rows.nbytes
         self.peak = max(self.peak, self.current)
         kept = Spilled(room.copy_(by_rows, non_blocking=True), strip.device)
         finalize(kept, self._release, by_rows.nbytes)
         return kept
 
-    def _mapped(self, like: Tensor) -> Tensor:
-        """Room in a file that has no name and goes with the last tensor in it."""
+    def _room(self, like: Tensor) -> Tensor:
+        """Room in a block that goes with the last tensor in it."""
         size = -(-like.nbytes // ALIGNMENT) * ALIGNMENT
-        if self._free.nbytes < size:
-            self._free = _file(max(size, BLOCK))
-        room, self._free = self._free[: like.nbytes], self._free[size:]
-        return torch.from_numpy(room.reshape(*like.shape[:-1], -1)).view(like.dtype)
+        free = self._free.get(like.is_cuda)
+        if free is None or free.numel() < size:
+            with torch.inference_mode(False):
+                free = _pinned(size) if like.is_cuda else _file(max(size, BLOCK))
+        self._free[like.is_cuda] = free[size:]
+        return free[: like.nbytes].view(like.dtype).view(like.shape)
 
     def _release(self, nbytes: int) -> None:
         self.current -= nbytes
 
 
-def _pinned(like: Tensor) -> Tensor:
-    return torch.empty(like.shape, dtype=like.dtype, pin_memory=True)
+def block_size(strip: int) -> int:
+    """Bytes to pin at once for strips of so many: a power of two, to which torch rounds up."""
+    size = 1 << (max(strip, BLOCK) - 1).bit_length()
+    while size % strip > LEFT_OVER * size:
+        size *= 2
+    return size
 
 
-def _file(nbytes: int) -> Bytes:
+def _pinned(strip: int) -> Tensor:
+    return torch.empty(block_size(strip), dtype=torch.uint8, pin_memory=True)
+
+
+def _file(nbytes: int) -> Tensor:
+    """Memory of a file that has no name and goes with it."""
     with TemporaryFile() as file:
         file.truncate(nbytes)
-        return np.frombuffer(mmap.mmap(file.fileno(), nbytes), dtype=np.uint8)
+        return torch.frombuffer(mmap.mmap(file.fileno(), nbytes), dtype=torch.uint8)

@@ -57,12 +57,21 @@ class Moments:
         means, squares = (
             torch.cat(v).view(len(self._counts), -1) for v in (self._means, self._squares)
         )
-        counts = means.new_tensor(self._counts).unsqueeze(1)
+        counts = self._counts_like(means)
         shares = counts / counts.sum()
         mean = (means * shares).sum(dim=0)
         within = squares.sum(dim=0) / counts.sum()
         between = ((means - mean).square() * shares).sum(dim=0)
         return self._spread(mean), self._spread(within + between)
+
+    def _counts_like(self, means: Tensor) -> Tensor:
+        """Values of each strip, `[strips, 1]`, made on the device: it is not waited for."""
+        first = self._counts[0]
+        counts = means.new_full((len(self._counts), 1), first)
+        for index, count in enumerate(self._counts):
+            if count != first:
+                counts[index].fill_(count)
+        return counts
 
     def _spread(self, values: Tensor) -> Tensor:
         batch, channels = self._shape

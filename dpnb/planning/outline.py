@@ -22,17 +22,13 @@ from dpnb.loading.index import Index
 from dpnb.loading.keymaps import match_clip, rename
 from dpnb.loading.parts import load_part
 from dpnb.models.model import Model
-from dpnb.nn.quantized import rewrapped
 from dpnb.pipelines.architectures import ARCHITECTURES, assemble
 from dpnb.pipelines.options import LoadOptions
 from dpnb.pipelines.origin import Origin, base, choose, class_for, component_class
 from dpnb.pipelines.pipeline import DiffusionPipeline
 from dpnb.pipelines.text_to_image import TextToImagePipeline
-from dpnb.planning.hollow import Hollow, like
+from dpnb.planning.hollow import Hollow
 from dpnb.schedulers.scheduler import Scheduler
-
-KEPT = 1 << 20
-"""Buffers of fewer bytes are copied with their values: positions and masks are among them."""
 
 
 def outline(
@@ -89,29 +85,21 @@ def _check_name(name: str) -> None:
 
 
 def twin(pipe: DiffusionPipeline, hollow: Hollow, dtype: torch.dtype | None) -> DiffusionPipeline:
-    """A pipeline of the same shape without weights, and with nothing switched on."""
-    with pipe.strategies.suspended():
-        parts = {name: _copied(part, hollow, dtype) for name, part in pipe.parts().items()}
+    """A pipeline of the same shape without weights, and with nothing switched on.
+
+    What is switched on at `pipe` stays on: its networks are read, and nothing of them is moved.
+    """
+    parts = {name: _copied(pipe, part, hollow, dtype) for name, part in pipe.parts().items()}
     settings = {name: pipe.config[name] for name in pipe.schema.settings if name in pipe.config}
     return type(pipe)(**parts, **settings)
 
 
-def _copied(part: Any, hollow: Hollow, dtype: torch.dtype | None) -> Any:
+def _copied(pipe: DiffusionPipeline, part: Any, hollow: Hollow, dtype: torch.dtype | None) -> Any:
     if isinstance(part, Scheduler):
         return copy.deepcopy(part)
     if not isinstance(part, nn.Module):
         return part
-    memo: dict[int, Any] = {
-        id(parameter): like(parameter, _outline_of(parameter)) for parameter in part.parameters()
-    }
-    for buffer in part.buffers():
-        is_kept = buffer.nbytes < KEPT or not buffer.is_floating_point()
-        memo[id(buffer)] = buffer.detach().cpu().clone() if is_kept else _outline_of(buffer)
-    return hollow.hollow_out(copy.deepcopy(part, memo), dtype)
-
-
-def _outline_of(tensor: Tensor) -> Tensor:
-    return rewrapped(tensor.detach(), lambda plain: torch.empty_like(plain, device="meta"))
+    return hollow.hollow_out(pipe.strategies.structure_of(part).copy(), dtype)
 
 
 def from_headers(

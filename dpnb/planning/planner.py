@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-from dpnb.devices import best_device, parse_device
+from dpnb.devices import best_device, numbered, parse_device
 from dpnb.pipelines.pipeline import DiffusionPipeline
 from dpnb.pipelines.stored import quantized_weights
 from dpnb.planning.candidates import Offload, combinations, offloads, rehearsed, settings
@@ -136,8 +136,13 @@ def budget_of(limit: int | str | None, profile: DeviceProfile) -> int:
     return profile.memory - reserved if limit is None else parse_bytes(limit)
 
 
-@cache
 def _measured(device: str) -> DeviceProfile:
+    measured = _measured_on(numbered(parse_device(device)))
+    return measured if measured.torch_device is None else replace(measured, torch_device=device)
+
+
+@cache
+def _measured_on(device: torch.device) -> DeviceProfile:
     return DeviceProfile.measure(device)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
 
+from dpnb.models.autoencoder import Autoencoder
 from dpnb.nn.attention import Attention
 from dpnb.nn.kernels import SlicedKernel, XFormersKernel
 from dpnb.strategies.host import Host
@@ -16,6 +17,9 @@ from dpnb.strategies.strategy import Slot, Strategy
 from dpnb.strategies.undo import Undo
 
 SliceSize = int | Literal["auto", "max"]
+
+Head = tuple[int, torch.dtype]
+"""Its channels, and what it computes in."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,8 +84,8 @@ class AttentionSlicing(Strategy):
 class XFormers(Strategy):
     """Attention by xFormers' memory-efficient kernel.
 
-    It is tried with a small operation for every head size; where it cannot run, that layer keeps
-    torch's fused attention.
+    It is tried with a small operation for every head size and dtype; where it cannot run, that
+    layer keeps torch's fused attention.
 
     Args:
         attention_op: the name of an operator in `xformers.ops`; it chooses by itself without one.
@@ -96,27 +100,37 @@ class XFormers(Strategy):
 
     def obstacle(self, host: Host) -> str | None:
         """See the base class."""
-        refusals = self.refusals(host)
-        if not refusals:
+        layers, refusals = self._heads(host), self.refusals(host)
+        if not layers:
             return "xFormers needs a network of dpnb's with attention; there is none here."
-        reasons = list(refusals.values())
+        reasons = [_first_reason(refusals, heads) for heads in layers.values()]
         return None if None in reasons else reasons[0]
 
     def apply(self, host: Host, undo: Undo) -> None:
         """Fill the kernels that xFormers can serve."""
         refusals = self.refusals(host)
-        for attention in self._layers(host):
-            if refusals[_shape(attention)] is None:
+        for attention, heads in self._heads(host).items():
+            if _first_reason(refusals, heads) is None:
                 undo.set(attention, "kernel", XFormersKernel(self.attention_op))
 
-    def refusals(self, host: Host) -> dict[tuple[int, torch.dtype], str | None]:
-        """Head size and dtype of every attention → why xFormers cannot serve it, or `None`."""
+    def refusals(self, host: Host) -> dict[Head, str | None]:
+        """Every kind of head that an attention has → why xFormers cannot serve it, or `None`."""
         device = host.device
-        shapes = dict.fromkeys(_shape(attention) for attention in self._layers(host))
-        return {shape: self._try(device, *shape) for shape in shapes}
+        kinds = dict.fromkeys(head for heads in self._heads(host).values() for head in heads)
+        return {head: self._try(device, *head) for head in kinds}
 
-    def _layers(self, host: Host) -> Iterator[Attention]:
-        return host.modules_of(Attention, *self.components)
+    def _heads(self, host: Host) -> dict[Attention, list[Head]]:
+        """What each attention may compute with: an autoencoder may do it in float32 as well."""
+        vaes = [vae for vae in host.modules_of(Autoencoder) if vae.config.force_upcast]
+        widened = {layer for vae in vaes for layer in vae.modules()}
+        return {
+            attention: [
+                (attention.head_dim, dtype)
+                for dtype in (attention.dtype, torch.float32)
+                if dtype == attention.dtype or attention in widened
+            ]
+            for attention in host.modules_of(Attention, *self.components)
+        }
 
     def _try(self, device: torch.device, head_dim: int, dtype: torch.dtype) -> str | None:
         try:
@@ -141,5 +155,5 @@ def most_heads(host: Host) -> int:
     return max((attention.heads for attention in host.modules_of(Attention)), default=0)
 
 
-def _shape(attention: Attention) -> tuple[int, torch.dtype]:
-    return attention.head_dim, attention.dtype
+def _first_reason(refusals: Mapping[Head, str | None], heads: list[Head]) -> str | None:
+    return next((reason for head in heads if (reason := refusals[head]) is not None), None)

@@ -31,16 +31,15 @@ class CudaLink(Link):
     """Copies on a stream beside the one that computes; the host waits for neither.
 
     Args:
-        device: which CUDA device.
+        device: a CUDA device, with its number.
     """
 
     def __init__(self, device: torch.device) -> None:
-        index = torch.cuda.current_device() if device.index is None else device.index
-        super().__init__(torch.device("cuda", index))
-        self._stream = torch.cuda.Stream(self.device)
+        super().__init__(device)
+        self._stream = torch.cuda.Stream(device)
         self._pinned: dict[int, Tensor] = {}
         self._may_pin = True
-        self._end = finalize(self, _unpin_all, self._stream, self._pinned)
+        self._end = finalize(self, _unpin_all, device, self._stream, self._pinned)
 
     def _copy(self, target: Tensor, source: Tensor, after: Mark, what: str) -> Mark:
         with torch.cuda.stream(self._stream):
@@ -58,8 +57,9 @@ class CudaLink(Link):
         """See the base class. Where that fails, this is said once, and copies are slower."""
         if not self._may_pin or not memory.numel():
             return
-        runtime = torch.cuda.cudart()
-        result = runtime.cudaHostRegister(memory.data_ptr(), memory.numel(), 0)
+        with torch.cuda.device(self.device):
+            runtime = torch.cuda.cudart()
+            result = runtime.cudaHostRegister(memory.data_ptr(), memory.numel(), 0)
         if int(result) != 0:
             self._may_pin = False
             _forget_error(self.device)
@@ -77,8 +77,7 @@ class CudaLink(Link):
     def unpin(self, memory: Tensor) -> None:
         """See the base class."""
         if memory.data_ptr() in self._pinned:
-            self._stream.synchronize()
-            torch.cuda.cudart().cudaHostUnregister(memory.data_ptr())
+            _unpin(self.device, self._stream, memory.data_ptr())
             del self._pinned[memory.data_ptr()]
             self.pinned -= memory.numel()
 
@@ -88,10 +87,15 @@ class CudaLink(Link):
         self.pinned = 0
 
 
-def _unpin_all(stream: torch.cuda.Stream, pinned: dict[int, Tensor]) -> None:
+def _unpin(device: torch.device, stream: torch.cuda.Stream, *addresses: int) -> None:
     stream.synchronize()
-    for address in pinned:
-        torch.cuda.cudart().cudaHostUnregister(address)
+    with torch.cuda.device(device):
+        for address in addresses:
+            torch.cuda.cudart().cudaHostUnregister(address)
+
+
+def _unpin_all(device: torch.device, stream: torch.cuda.Stream, pinned: dict[int, Tensor]) -> None:
+    _unpin(device, stream, *pinned)
     pinned.clear()
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from typing_extensions import Self
 
-from dpnb.devices import accelerator, is_present, parse_device
+from dpnb.devices import accelerator, is_present, numbered, parse_device
 from dpnb.nn.quantized import nbytes_of, quantization_of
 from dpnb.nn.whole import Whole
 from dpnb.strategies.dispatch import Seat, dispatch
@@ -138,7 +138,7 @@ def _balanced(networks: Mapping[str, nn.Module], most: Mapping[str, str]) -> lis
     for name, network in sorted(networks.items(), key=lambda item: -nbytes_of(item[1])):
         target = max(accelerators, key=lambda device: room[device], default=CPU)
         away = {} if nbytes_of(network) <= room[target] else _overflow(network, target, room)
-        seats.append(Seat(name, network, torch.device(target), away))
+        seats.append(Seat(name, network, numbered(torch.device(target)), away))
         for home, size in _sizes_of(seats[-1]).items():
             room[home] = max(room.get(home, 0) - size, 0)
     return seats
@@ -163,6 +163,7 @@ def _overflow(network: nn.Module, target: str, room: Mapping[str, int]) -> dict[
 
 def _named(networks: Mapping[str, nn.Module], homes: Mapping[str, str]) -> list[Seat]:
     parts: dict[str, dict[str, str]] = {name: {} for name in networks}
+    homes = {path: _numbered_name(home) for path, home in homes.items()}
     for path, home in homes.items():
         component, _, rest = path.partition(".")
         if component not in parts:
@@ -242,6 +243,10 @@ def _first(devices: list[torch.device]) -> torch.device:
 
 def _sizes(given: Mapping[int | str, int | str] | None) -> Pairs:
     return tuple((_device_name(device), str(size)) for device, size in (given or {}).items())
+
+
+def _numbered_name(home: str) -> str:
+    return home if home == DISK else str(numbered(torch.device(home)))
 
 
 def _device_name(device: object) -> str:

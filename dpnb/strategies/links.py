@@ -9,7 +9,7 @@ from weakref import finalize
 import torch
 from torch import Tensor
 
-from dpnb.devices import best_device, parse_device
+from dpnb.devices import best_device, numbered, parse_device
 from dpnb.units import parse_bytes
 
 SIMULATED = re.compile(r"simulated(?::(?P<rate>.+)/s)?")
@@ -100,7 +100,7 @@ def link_for(device: str | None) -> Link:
         return SimulatedLink(rate)
     from dpnb.strategies.cuda_link import CudaLink
 
-    return CudaLink(target_device(device))
+    return CudaLink(numbered(target_device(device)))
 
 
 def link_obstacle(device: str | None) -> str | None:

@@ -52,7 +52,7 @@ class ModelOffload(Strategy):
 
     def execution_device(self, host: Host) -> torch.device | None:
         """See the base class."""
-        return target_device(self.device)
+        return target_device(self.device) if host.link is None else host.link.device
 
     def apply(self, host: Host, undo: Undo) -> None:
         """Pack the weights of all networks, and bring in the one that is called."""
@@ -109,7 +109,7 @@ class SequentialOffload(Strategy):
 
     def execution_device(self, host: Host) -> torch.device | None:
         """See the base class."""
-        return target_device(self.device)
+        return target_device(self.device) if host.link is None else host.link.device
 
     def apply(self, host: Host, undo: Undo) -> None:
         """Pack the weights of all networks, and bring in block by block."""

@@ -12,6 +12,7 @@ from weakref import WeakSet
 from torch import Tensor, nn
 
 from dpnb.errors import DpnbError
+from dpnb.nn.structure import Structure
 from dpnb.strategies.host import Host, Lone, Member
 from dpnb.strategies.strategy import Plan, Strategy, StrategyError, in_order
 from dpnb.strategies.tie import tie_of
@@ -57,6 +58,11 @@ class Shared:
         self.plan: Plan = frozenset()
         self.applied: list[Applied] = []
         self.timesteps: Tensor | None = None
+        self._plain: dict[nn.Module, Structure] = {}
+
+    def structure_of(self, network: nn.Module) -> Structure:
+        """What a network is made of when nothing is switched on, whatever is."""
+        return self._plain.get(network) or Structure.of(network)
 
     @property
     def is_running(self) -> bool:
@@ -111,6 +117,9 @@ class Shared:
         """Unwind to the prefix shared with `plan`, then apply what is left of it."""
         target = in_order(plan)
         self._unwind(target)
+        if not self.applied:
+            networks = [network for _, network in self.host.networks()] if target else []
+            self._plain = {network: Structure.of(network) for network in networks}
         for strategy in target[len(self.applied) :]:
             self._apply(strategy)
 

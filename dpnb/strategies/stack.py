@@ -9,6 +9,7 @@ from typing import TypeAlias, TypeVar
 import torch
 from torch import Tensor, nn
 
+from dpnb.nn.structure import Structure
 from dpnb.strategies.host import Host, Lone, Member
 from dpnb.strategies.shared import Shared, settle
 from dpnb.strategies.strategy import Plan, Strategy, check
@@ -50,6 +51,10 @@ class StrategyStack:
     def is_running(self) -> bool:
         """Whether a pipeline that shares this state is in the middle of a run."""
         return self._shared.is_running
+
+    def structure_of(self, network: nn.Module) -> Structure:
+        """What a network is made of when nothing is switched on, whatever is."""
+        return self._shared.structure_of(network)
 
     def use(self, plan: Iterable[Strategy]) -> None:
         """Make exactly the strategies of `plan` active, or change nothing.

@@ -21,13 +21,13 @@ def units(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
 
     A unit is a module that contains at most one block, or says that it is whole; blocks are items
     of lists that have children of their own. What contains more is divided, and its own tensors are
-    one more unit.
+    one more unit. So is what contains nothing but one block: the block may be called by itself.
 
     Args:
         module: the network, or a part of it.
         name: of that part.
     """
-    if not isinstance(module, nn.ModuleList | nn.ModuleDict) and _count_blocks(module) < 2:
+    if not is_divided(module):
         if next(_tensors(module, recurse=True), None) is not None:
             yield name, module
         return
@@ -38,8 +38,11 @@ def units(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
 
 
 def is_divided(module: nn.Module) -> bool:
-    """Whether the children of a unit's module are units of their own."""
-    return _count_blocks(module) >= 2
+    """Whether the children of a module are units of their own."""
+    if isinstance(module, nn.ModuleList | nn.ModuleDict):
+        return True
+    blocks = list(_blocks(module))
+    return len(blocks) > 1 or any(_holds_no_more(module, block) for block in blocks)
 
 
 def tensors_of(module: nn.Module) -> list[Tensor]:
@@ -102,10 +105,18 @@ def _tensors(module: nn.Module, *, recurse: bool) -> Iterator[Tensor]:
                 yield tensor
 
 
-def _count_blocks(module: nn.Module) -> int:
-    """Blocks in the lists of a module, not counting those inside of another; none in a whole."""
+def _blocks(module: nn.Module) -> Iterator[nn.Module]:
+    """Blocks in the lists of a module, not those inside of another; none in a whole."""
     if isinstance(module, Whole):
-        return 0
-    if isinstance(module, LISTS):
-        return sum(1 for child in module.children() if next(child.children(), None) is not None)
-    return sum(_count_blocks(child) for child in module.children())
+        return
+    for child in module.children():
+        if not isinstance(module, LISTS):
+            yield from _blocks(child)
+        elif next(child.children(), None) is not None:
+            yield child
+
+
+def _holds_no_more(module: nn.Module, block: nn.Module) -> bool:
+    """Whether all tensors of a module are those of a block in it."""
+    inner = set(map(id, _tensors(block, recurse=True)))
+    return all(id(tensor) in inner for tensor in _tensors(module, recurse=True))

@@ -42,7 +42,14 @@ def test_other_devices_have_the_clock_of_the_host() -> None:
     assert isinstance(clock_for("cpu"), HostClock)
 
 
+@pytest.fixture
+def emptied() -> None:
+    """No block is cached, of which less than a MiB would be left over and counted as used."""
+    torch.cuda.empty_cache()
+
+
 @pytest.mark.gpu
+@pytest.mark.usefixtures("emptied")
 def test_allocations_are_read_without_waiting() -> None:
     meter = CudaMeter("cuda")
     meter.reset_peak()
@@ -57,6 +64,7 @@ def test_allocations_are_read_without_waiting() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.usefixtures("emptied")
 def test_one_meter_does_not_take_the_peak_of_another() -> None:
     first, second = CudaMeter("cuda"), CudaMeter("cuda:0")
     first.reset_peak()

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dpnb.nn import piecewise
 from dpnb.nn.piecewise import Moments, convolve, normalise, within
@@ -56,6 +58,30 @@ def test_a_mean_far_from_zero_costs_no_precision() -> None:
     _, variance = moments_of(x, 8).per_channel
     exact = x.double().reshape(4, -1).var(dim=1, correction=0).repeat_interleave(2)
     torch.testing.assert_close(variance[0].double(), exact, rtol=1e-5, atol=0)
+
+
+class Brought(TorchDispatchMode):
+    """How many tensors within are made of numbers of the host."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func in (torch.ops.aten.lift_fresh.default, torch.ops.aten._to_copy.default)
+        return func(*args, **(kwargs or {}))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("rows", [2, 3, 7])
+def test_moments_bring_nothing_from_the_host(rows: int) -> None:
+    """It would be waited for, at every norm."""
+    moments = moments_of(torch.randn(2, 8, 7, 5), rows)
+    with Brought() as brought:
+        torch.tensor([1.0])
+        assert brought.count == 1
+        _ = moments.per_channel
+    assert brought.count == 1
 
 
 @torch.no_grad()

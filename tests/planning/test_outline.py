@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import dpnb
+from dpnb import ConditioningCache, LayerwiseCasting, ModelOffload, QKVFusion, SequentialOffload
 from dpnb.errors import CheckpointError, HubError
 from dpnb.loading.headers import headers
 from dpnb.planning.hollow import Hollow
 from dpnb.planning.outline import outline
 from dpnb.planning.planner import plan
+from dpnb.strategies.attention import XFormers
+from dpnb.strategies.strategy import Strategy
 from tests.hub_server import HubServer
+from tests.strategies.pipes import LINK, SAMPLES_OF, build, draw, traces
 
 SIZE: dict[str, Any] = {"height": 32, "width": 32, "steps": 2, "device": "RTX 3060"}
 
@@ -111,3 +116,83 @@ def test_what_loading_keeps_in_float32_is_planned_so(tmp_path: Path) -> None:
         dpnb.random_pipeline("tiny-flux", dtype="float16"),
     ]
     assert all(shapes(made) == shapes(loaded) for made in pipes)
+
+
+# --- with something switched on ---
+
+OFFLOADS: list[Strategy] = [ModelOffload(LINK), SequentialOffload(device=LINK)]
+CASES = [
+    (name, sample)
+    for name, samples in SAMPLES_OF.items()
+    for sample in samples
+    if not isinstance(sample, XFormers)  # its package is not everywhere
+]
+built = cache(build)
+
+
+def described(pipe: Any) -> dict[str, Any]:
+    """Every module with the kinds of its attributes, and the layouts of its tensors."""
+    return {
+        f"{name}.{path}": (
+            type(module),
+            {key: type(value) for key, value in vars(module).items() if key != "_dpnb_tie"},
+            list(module._modules),
+            len(module._forward_hooks) + len(module._forward_pre_hooks),
+            [(k, t.shape, t.stride(), t.dtype) for k, t in module.named_parameters(recurse=False)],
+            [(k, t.tolist()) for k, t in module.named_buffers(recurse=False)],
+        )
+        for name, part in pipe.parts().items()
+        if isinstance(part, torch.nn.Module)
+        for path, module in part.named_modules()
+    }
+
+
+def memory(pipe: Any) -> list[tuple[int, int]]:
+    """Where every tensor is."""
+    return [
+        (id(tensor), tensor.untyped_storage()._cdata)
+        for part in pipe.parts().values()
+        if isinstance(part, torch.nn.Module)
+        for tensor in (*part.parameters(), *part.buffers())
+    ]
+
+
+@pytest.mark.parametrize(("name", "strategy"), CASES, ids=repr)
+def test_what_is_switched_on_is_not_in_the_outline(name: str, strategy: Strategy) -> None:
+    pipe = built(name)
+    plain = described(outline(pipe, Hollow()))
+    for active in ({strategy}, {strategy, OFFLOADS[1]}):
+        if len({one.slot for one in active}) == len(active):
+            pipe.strategies.use(active)
+            before, traced = memory(pipe), traces(pipe)
+            assert described(outline(pipe, Hollow())) == plain
+            assert memory(pipe) == before
+            assert traces(pipe) == traced
+    pipe.strategies.use([])
+    assert described(outline(pipe, Hollow())) == plain
+
+
+def test_planning_moves_nothing_and_predicts_the_same() -> None:
+    pipe = built("tiny-sd")
+    cached, sequential = ConditioningCache(), OFFLOADS[1]
+    plans = [frozenset[Strategy](), frozenset({cached, sequential})]
+    expected = plan(pipe, plans=plans, **SIZE)
+    for active in ([sequential, cached], [OFFLOADS[0], QKVFusion(), LayerwiseCasting()]):
+        pipe.strategies.use(active)
+        draw(pipe)
+        link, before = pipe.strategies.host.link, memory(pipe)
+        moved = link.moved
+        assert moved > 0
+        assert plan(pipe, plans=plans, **SIZE) == expected
+        assert pipe.strategies.host.link is link
+        assert (link.moved, memory(pipe)) == (moved, before)
+    pipe.strategies.use([])
+
+
+def test_a_component_that_came_while_something_was_on_is_planned_for() -> None:
+    pipe, other = build("tiny-sd"), dpnb.random_pipeline("tiny-sd", dtype="bfloat16")
+    pipe.strategies.use([OFFLOADS[0], QKVFusion()])
+    pipe.unet = other.unet
+    assert outline(pipe, Hollow()).unet.dtype == torch.bfloat16
+    pipe.to(torch.float64)
+    assert outline(pipe, Hollow()).unet.dtype == torch.float64

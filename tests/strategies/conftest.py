@@ -8,6 +8,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,12 +19,14 @@ class Ops(ModuleType):
     Attributes:
         asked: shape of the queries and operator of every call.
         widest: heads wider than this are refused.
+        refused: likewise heads of this dtype.
     """
 
     def __init__(self) -> None:
         super().__init__("xformers.ops")
         self.asked: list[SimpleNamespace] = []
         self.widest = 1 << 20
+        self.refused: torch.dtype | None = None
         self.MemoryEfficientAttentionFlashAttentionOp = (object(), object())
 
     def memory_efficient_attention(
@@ -31,7 +34,7 @@ class Ops(ModuleType):
     ) -> Tensor:
         """Attention of `[batch, tokens, heads, head_dim]`."""
         self.asked.append(SimpleNamespace(shape=tuple(query.shape), op=op))
-        if query.shape[-1] > self.widest:
+        if query.shape[-1] > self.widest or query.dtype == self.refused:
             raise NotImplementedError(
                 "No operator found for `memory_efficient_attention_forward` with inputs:\n"
                 f"     query: shape={tuple(query.shape)}"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -215,3 +216,30 @@ def test_slicing_wraps_no_kernel_of_xformers(pipe: Any) -> None:
     assert set().union(*kernels(pipe).values()) == {XFormersKernel()}
     pipe.disable_xformers_memory_efficient_attention()
     assert set().union(*kernels(pipe).values()) == {SlicedKernel(sdpa, 1)}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_an_operator_is_tried_in_what_a_widened_autoencoder_computes_in(
+    dtype: str, xformers: Ops
+) -> None:
+    """Flash attention refuses float32, and the autoencoder of XL is stored in half."""
+    xformers.refused = torch.float32
+    pipe = build("tiny-sdxl", dtype)
+    pipe.enable_xformers_memory_efficient_attention()
+    layer = next(a for a in pipe.vae.modules() if isinstance(a, PictureAttention))
+    assert layer.kernel is sdpa
+    assert {a.kernel for a in pipe.unet.modules() if isinstance(a, Attention)} == {XFormersKernel()}
+    assert torch.isfinite(draw(pipe)).all()
+    pipe.disable_xformers_memory_efficient_attention()
+    xformers.refused = None
+    pipe.enable_xformers_memory_efficient_attention()
+    assert layer.kernel == XFormersKernel()
+
+
+def test_an_autoencoder_that_is_never_widened_is_tried_in_its_own_dtype(xformers: Ops) -> None:
+    xformers.refused = torch.float32
+    pipe = build("tiny-sd", "bfloat16")
+    pipe.vae.config = replace(pipe.vae.config, force_upcast=False)
+    pipe.enable_xformers_memory_efficient_attention()
+    layer = next(a for a in pipe.vae.modules() if isinstance(a, PictureAttention))
+    assert layer.kernel == XFormersKernel()

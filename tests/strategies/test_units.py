@@ -51,6 +51,28 @@ def test_a_module_with_tensors_of_its_own_beside_its_blocks_is_a_unit_too() -> N
     assert [name for name, _ in units(network)] == ["inner", "inner.blocks.0", "inner.blocks.1"]
 
 
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_a_block_that_is_all_of_a_module_is_the_unit(depth: int) -> None:
+    """It may be called by itself, so that the module around it never is."""
+
+    class Around(nn.Module):
+        def __init__(self, block: nn.Module) -> None:
+            super().__init__()
+            self.blocks = nn.ModuleList([block])
+
+    network: nn.Module = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    for _ in range(depth):
+        network = Around(network)
+    assert [name for name, _ in units(network)] == [".".join(["blocks.0"] * depth)]
+
+
+def test_a_block_beside_other_layers_is_part_of_a_larger_unit() -> None:
+    pipe = emoji()
+    names = [name for name, _ in units(pipe.unet)]
+    assert "up_blocks.1.attentions.1" in names
+    assert not any(name.startswith("up_blocks.1.attentions.1.") for name in names)
+
+
 def test_tied_tensors_are_one_group() -> None:
     one = torch.randn(4, 4)
     assert [len(group) for group in tied([one, one.detach(), one[:2], one.t()])] == [2, 1, 1]

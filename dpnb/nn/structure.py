@@ -1,0 +1,112 @@
+"""What a network is made of, remembered apart from its values."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from dpnb.nn.quantized import is_wrapped, rewrapped
+
+KEPT = 1 << 20
+"""Buffers of fewer bytes are copied with their values: positions and masks are among them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """What is known of a tensor beside its values.
+
+    Attributes:
+        shape: of the tensor.
+        dtype: likewise.
+        facts: attributes of a parameter; `None` for a buffer.
+        quantized: the tensor itself on the meta device, where it wraps others.
+    """
+
+    shape: torch.Size
+    dtype: torch.dtype
+    facts: Mapping[str, Any] | None
+    quantized: Tensor | None
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Self:
+        """That of a parameter or a buffer."""
+        is_quantized = is_wrapped(tensor)
+        quantized = rewrapped(tensor.detach(), _on_meta) if is_quantized else None
+        facts = vars(tensor).copy() if isinstance(tensor, nn.Parameter) else None
+        return cls(tensor.shape, tensor.dtype, {} if is_quantized and facts else facts, quantized)
+
+    def make(self) -> Tensor:
+        """Such a tensor on the meta device."""
+        made = self.quantized
+        if made is None:
+            made = torch.empty(self.shape, dtype=self.dtype, device="meta")
+        if self.facts is None:
+            return made
+        parameter = nn.Parameter(made, requires_grad=False)
+        vars(parameter).update(self.facts)
+        return parameter
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """A network as it was at some time: its modules, and what each of them had.
+
+    Parameters, and large buffers, are remembered by their outlines.
+
+    Attributes:
+        network: the network.
+        attributes: of every module.
+    """
+
+    network: nn.Module
+    attributes: Mapping[nn.Module, dict[str, Any]]
+
+    @classmethod
+    def of(cls, network: nn.Module) -> Self:
+        """That of `network` as it is now."""
+        modules = list(network.modules())
+        known: dict[int, Outline] = {}
+        for module in modules:
+            buffers = [b for b in module._buffers.values() if b is not None and _is_large(b)]
+            for tensor in (*module._parameters.values(), *buffers):
+                if tensor is not None and id(tensor) not in known:
+                    known[id(tensor)] = Outline.of(tensor)
+        return cls(network, {module: _attributes(module, known) for module in modules})
+
+    def copy(self) -> nn.Module:
+        """Such a network, whose parameters are on the meta device."""
+        made = {module: type(module).__new__(type(module)) for module in self.attributes}
+        memo: dict[int, Any] = {id(module): twin for module, twin in made.items()}
+        for attributes in self.attributes.values():
+            for held in (*attributes["_parameters"].values(), *attributes["_buffers"].values()):
+                if held is not None and id(held) not in memo:
+                    is_kept = isinstance(held, Tensor)
+                    memo[id(held)] = held.detach().cpu().clone() if is_kept else held.make()
+        for module, attributes in self.attributes.items():
+            vars(made[module]).update(copy.deepcopy(attributes, memo))
+        return made[self.network]
+
+
+def _attributes(module: nn.Module, known: Mapping[int, Outline]) -> dict[str, Any]:
+    """What a module has now, with outlines in the place of tensors."""
+    now: dict[str, Any] = {
+        name: value.copy() if isinstance(value, (dict, list, set)) else value
+        for name, value in vars(module).items()
+    }
+    for name in ("_parameters", "_buffers"):
+        now[name] = {key: known.get(id(tensor), tensor) for key, tensor in now[name].items()}
+    return now
+
+
+def _is_large(buffer: Tensor) -> bool:
+    return buffer.nbytes >= KEPT and buffer.is_floating_point()
+
+
+def _on_meta(tensor: Tensor) -> Tensor:
+    return torch.empty_like(tensor, device="meta")
