@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from dpnb.nn.lowrank import LowRank
+from dpnb.nn.lowrank import Change
+from dpnb.strategies.fused import Fused
 
 if TYPE_CHECKING:
     from dpnb.strategies.host import Lone
@@ -24,14 +25,16 @@ class Tie:
         shared: the state of all pipelines that use the network; `None` before the first.
         lone: the network itself as a member, where no pipeline had it when it was first asked.
         stack: the strategies of that member.
-        adapters: low-rank changes of the network's layers, by the adapter's name and the layer's.
+        adapters: changes of the network's parameters, by the adapter's name and the parameter's.
+        fused: what of them has become part of the plain weights.
     """
 
     def __init__(self) -> None:
         self.shared: Shared | None = None
         self.lone: Lone | None = None
         self.stack: StrategyStack | None = None
-        self.adapters: dict[str, Mapping[str, LowRank]] = {}
+        self.adapters: dict[str, Mapping[str, Change]] = {}
+        self.fused = Fused()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tie:
         return Tie()
