@@ -35,10 +35,9 @@ def factors_for(
         ValueError: they are too few or too many, or name what is not there.
         TypeError: one is no number.
     """
-    if isinstance(weights, (Tensor, np.ndarray)):
-        weights = weights.tolist()
-    is_one = weights is None or isinstance(weights, (Mapping, str, SupportsFloat))
-    each: list[Any] = [weights] * len(names) if is_one else list(weights)  # type: ignore[arg-type]
+    given: Any = weights.tolist() if isinstance(weights, (Tensor, np.ndarray)) else weights
+    is_one = given is None or isinstance(given, (Mapping, str, SupportsFloat))
+    each = [given] * len(names) if is_one else list(given)
     if len(each) != len(names):
         raise ValueError(
             f"adapter_weights are {len(each)} and adapter_names {len(names)}; give one for each."
