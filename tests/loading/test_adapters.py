@@ -350,6 +350,7 @@ def test_an_expression_in_metadata_takes_no_time(tmp_path: Path) -> None:
 
 
 def test_a_file_of_torchs_with_other_keys_is_refused(tmp_path: Path) -> None:
-    torch.save({**PAIR, 7: UP}, tmp_path / "style.bin")
+    tensors: dict[Any, Tensor] = {**PAIR, 7: UP}
+    torch.save(tensors, tmp_path / "style.bin")
     with pytest.raises(CheckpointError, match=r"style\.bin"):
         PIPES["tiny-sd"].load_lora_weights(tmp_path)

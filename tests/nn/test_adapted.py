@@ -97,7 +97,7 @@ def test_matrices_of_any_size_keep_their_product() -> None:
     layer = nn.Linear(64, 64, bias=False).half()
     down, up = torch.randn(4, 64) * 1e7, torch.randn(64, 4) * 1e-9
     adapt(layer, [LowRank(down, up)])
-    product = (layer.lora_up.float() @ layer.lora_down.float()).detach()
+    product = (layer.get_buffer("lora_up").float() @ layer.get_buffer("lora_down").float()).detach()
     assert torch.allclose(product, up @ down, rtol=0.01, atol=1e-4)
 
 

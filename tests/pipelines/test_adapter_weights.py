@@ -27,7 +27,8 @@ def factor(name: str) -> float:
     tensors = adapter(PIPE)
     whole = tensors[f"{name}.lora_B.weight"] @ tensors[f"{name}.lora_A.weight"]
     difference = plain.weight.detach() - before
-    return round(((difference * whole).sum() / whole.square().sum()).item(), 4)
+    share: float = ((difference * whole).sum() / whole.square().sum()).item()
+    return round(share, 4)
 
 
 DOWN = "unet.down_blocks.{}.attentions.{}.transformer_blocks.0.attn1.to_q"

@@ -48,7 +48,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 def train(folder: Path, network: nn.Module, settings: dict[str, Any]) -> dict[str, Tensor]:
     """Save a random adapter of a copy of `network` as peft does, and merge it as peft does."""
     plain, again = deepcopy(network), deepcopy(network)
-    config = peft.LoraConfig(**{"r": 3, "target_modules": LAYERS} | settings)
+    whole: dict[str, Any] = {"r": 3, "target_modules": LAYERS} | settings
+    config = peft.LoraConfig(**whole)
     model: Any = peft.get_peft_model(plain, config)
     generator = torch.Generator().manual_seed(0)
     for name, parameter in model.named_parameters():
