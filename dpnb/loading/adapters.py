@@ -1,293 +1,270 @@
-"""Adapters in files: low-rank changes of weights, by the names of several trainers.
+"""Adapters as changes of a pipeline's parameters, by the names of several trainers.
 
 `diffusers` and `peft` name a layer as the network does, `kohya` with underscores and, for SDXL, as
-Stability's code does. All come out as a layer's name in the network and its change.
+Stability's code does, ComfyUI and XLabs as Black Forest Labs' code. All come out as the name of a
+parameter in its network and its change.
 """
 
 from __future__ import annotations
 
-import json
-import re
+import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from dpnb.errors import CheckpointError
-from dpnb.loading.hub import HubOptions, fetch
-from dpnb.loading.keymaps import match_clip
-from dpnb.loading.layer_names import underscored
-from dpnb.loading.tensorfile import read_tensors
-from dpnb.nn.lowrank import LowRank
+from dpnb.loading.adapter_files import StoredAdapter
+from dpnb.loading.adapter_parts import Part, Parts, sort_parts
+from dpnb.loading.adapter_settings import AdapterSettings
+from dpnb.loading.layer_names import Layers, underscored
+from dpnb.nn.lowrank import Change, Difference, LowRank, Replacement
 
-Changes: TypeAlias = dict[str, LowRank]
-"""The name of a layer in its network, and how its weights change."""
+logger = logging.getLogger(__name__)
 
-WEIGHT_NAME = "pytorch_lora_weights.safetensors"
+T = TypeVar("T", bound=Change)
 
-SUFFIXES = (".safetensors", ".bin", ".pt", ".ckpt")
+Changes: TypeAlias = dict[str, Change]
+"""The name of a parameter in its network, and what is added to it."""
 
-METADATA = "lora_adapter_metadata"
-
-_PART = re.compile(
-    r"(?P<layer>.+?)"
-    r"(?:\.(?:lora_(?P<letter>[AB])(?:\.[^.]+)?|lora_(?P<word>down|up)"
-    r"|lora\.(?P<old>down|up)|lora_linear_layer\.(?P<linear>down|up))\.weight"
-    r"|\.(?P<alpha>alpha))"
-)
-
-_PROCESSOR = re.compile(r"(.+?)(?:\.processor)?\.(to_[qkv]|to_out)_lora\.(down|up)\.weight")
-"""How diffusers named the parts until 0.22."""
-
-_CLIP_LAYERS = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "out_proj"}
-
-_OTHERS = {
-    "hada_": "LoHa",
-    "lokr_": "LoKr",
-    "lora_mid": "Tucker-decomposed LoRA",
-    "dora_scale": "DoRA",
-    "lora_magnitude_vector": "DoRA",
-    "oft_": "OFT",
-}
-
-KOHYA: Mapping[str, tuple[str, ...]] = {
+PREFIXES: Mapping[str, tuple[str, ...]] = {
     "lora_unet_": ("unet", "transformer"),
     "lora_transformer_": ("transformer",),
     "lora_te1_": ("text_encoder",),
     "lora_te2_": ("text_encoder_2",),
+    "lora_te3_": ("text_encoder_3", "text_encoder_2"),
     "lora_te_": ("text_encoder",),
+    "diffusion_model.": ("unet", "transformer"),
+    "text_encoders.clip_l.transformer.": ("text_encoder",),
+    "text_encoders.clip_g.transformer.": ("text_encoder_2",),
+    "text_encoders.t5xxl.transformer.": ("text_encoder_3", "text_encoder_2"),
 }
-"""The beginnings of kohya's names, and the components that they mean: the first that is there."""
+"""The beginnings of kohya's and ComfyUI's names, and the components that they mean: the first that
+the pipeline has."""
 
 
-@dataclass
-class _Parts:
-    down: Tensor | None = None
-    up: Tensor | None = None
-    alpha: float | None = None
-    names: list[str] = field(default_factory=list)
+@dataclass(frozen=True)
+class Place:
+    """Where a layer of an adapter is.
 
-
-def read_adapter(
-    source: str | Path | Mapping[str, Tensor],
-    weight_name: str | None = None,
-    options: HubOptions | None = None,
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of an adapter on the CPU, and what its trainer noted of it.
-
-    Args:
-        source: a file, a folder, a repository of the hub, or the tensors themselves.
-        weight_name: of the file in a folder or repository; by default the usual name, or the only
-            file of weights there.
-        options: how files come from the hub.
-
-    Raises:
-        CheckpointError: there is no such file, several could be meant, or it is damaged.
-        HubError: the repository cannot be reached.
+    Attributes:
+        component: the name of the network.
+        layers: its layers; `None` where the network is not loaded.
     """
-    if isinstance(source, Mapping):
-        return dict(source), {}
-    file = _file(source, weight_name, options)
-    tensors = dict(read_tensors(file, lambda _, stored: stored, torch.device("cpu")))
-    return tensors, _notes(file)
+
+    component: str
+    layers: Layers | None
 
 
 def parse_adapter(
-    tensors: Mapping[str, Tensor], notes: Mapping[str, Any], networks: Mapping[str, nn.Module]
+    adapter: StoredAdapter, components: Mapping[str, nn.Module | None]
 ) -> dict[str, Changes]:
     """The changes that an adapter makes, by component.
 
     Args:
-        tensors: as `read_adapter` gives them.
-        notes: likewise.
-        networks: the components that it may change.
+        adapter: as `read_adapter` gives it.
+        components: those that it may change; what it would change in one that is `None` is left
+            out.
 
     Raises:
-        CheckpointError: it is of another kind, or made for other networks.
+        CheckpointError: it is of another kind, made for other networks, or empty.
     """
+    networks = _Networks(components)
     found: dict[str, Changes] = {}
-    layers = {name: dict(_layers(network)) for name, network in networks.items()}
-    kohya = {name: underscored(known) for name, known in layers.items()}
-    for key, parts in _parts(tensors).items():
-        component, names = _locate(key, layers, kohya)
-        if parts.down is None or parts.up is None:
-            raise CheckpointError(
-                f"The adapter has only a part of {key!r} ({', '.join(parts.names)}); use a "
-                "complete file."
-            )
-        scale = _scale(component, names[0], parts, notes)
-        change = LowRank(parts.down, parts.up, scale)
-        weights = [layers[component][name] for name in names]
-        split = change.rows([w.shape[0] for w in weights]) if len(names) > 1 else [change]
-        for name, one, weight in zip(names, split, weights, strict=True):
-            if not one.fits(weight.shape):
-                raise CheckpointError(
-                    f"The adapter changes {component}.{name} by {_size(one)}, and that has weights "
-                    f"{list(weight.shape)}; it was made for another model."
-                )
-            found.setdefault(component, {})[name] = one
+    absent: dict[str, None] = {}
+    # Where a file names a layer twice, as the network and as a trainer does, the former counts.
+    for key, parts in sorted(sort_parts(adapter.tensors).items(), key=lambda item: "." in item[0]):
+        place = networks.find(key)
+        if place.layers is None:
+            absent[place.component] = None
+            continue
+        settings = adapter.settings.get(place.component) or adapter.settings.get("")
+        shapes = networks.shapes[place.component]
+        for name, change in _changes(key, parts, place.layers, settings, shapes):
+            found.setdefault(place.component, {})[name] = change
+    if not found:
+        missing = (
+            f"It changes {', '.join(absent)} alone, which is not loaded here" if absent else ""
+        )
+        raise CheckpointError(
+            f"{missing or 'The adapter is empty'}; use a file that a trainer has written for what "
+            "is loaded."
+        )
+    for component in absent:
+        logger.warning("The adapter changes %s too, which is not loaded; left out.", component)
     return found
 
 
-def _file(source: str | Path, weight_name: str | None, options: HubOptions | None) -> Path:
-    path = Path(source).expanduser()
-    if path.is_file():
-        return path
-    if path.suffix in SUFFIXES:
-        raise CheckpointError(f"There is no file {path}; check its name.")
-    chosen: list[str] = []
+class _Networks:
+    """The parameters of several networks, by all the names that their layers have."""
 
-    def select(files: Iterable[str]) -> list[str]:
-        chosen.append(_choose(source, list(files), weight_name))
-        return chosen
+    def __init__(self, components: Mapping[str, nn.Module | None]) -> None:
+        self.absent = {name for name, network in components.items() if network is None}
+        self.shapes = {
+            name: {key: parameter.shape for key, parameter in network.named_parameters()}
+            for name, network in components.items()
+            if network is not None
+        }
+        self._names = {
+            name: underscored(dict.fromkeys(key.rpartition(".")[0] for key in shapes))
+            for name, shapes in self.shapes.items()
+        }
 
-    folder = fetch(source, select, options)
-    if not chosen:
-        select([p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()])
-    return folder / chosen[0]
-
-
-def _choose(source: str | Path, files: list[str], weight_name: str | None) -> str:
-    if weight_name is not None:
-        if weight_name in files:
-            return weight_name
-        raise CheckpointError(f"{source} has no file {weight_name}; it has {_listed(files)}.")
-    weights = [name for name in files if Path(name).suffix in SUFFIXES]
-    if WEIGHT_NAME in weights:
-        return WEIGHT_NAME
-    preferred = [name for name in weights if name.endswith(".safetensors")] or weights
-    if len(preferred) == 1:
-        return preferred[0]
-    raise CheckpointError(
-        f"{source} has {'several files' if preferred else 'no file'} of weights "
-        f"({_listed(preferred or files)}); say which with weight_name."
-    )
-
-
-def _listed(files: list[str]) -> str:
-    shown = ", ".join(sorted(files)[:8])
-    return f"{shown}, …" if len(files) > 8 else shown or "nothing"
-
-
-def _notes(file: Path) -> dict[str, Any]:
-    if file.suffix != ".safetensors":
-        return {}
-    from safetensors import safe_open
-
-    with safe_open(file, framework="pt") as opened:
-        text = (opened.metadata() or {}).get(METADATA)
-    notes: dict[str, Any] = json.loads(text) if text else {}
-    return notes
-
-
-def _parts(tensors: Mapping[str, Tensor]) -> dict[str, _Parts]:
-    """The tensors that belong to one layer, by its name in the file."""
-    parts: dict[str, _Parts] = {}
-    for name, tensor in tensors.items():
-        for mark, kind in _OTHERS.items():
-            if mark in name:
+    def find(self, key: str) -> Place:
+        """What a layer's name in a file means."""
+        for prefix, meant in PREFIXES.items():
+            if key.startswith(prefix):
+                return self._find_in(key, key.removeprefix(prefix), self._first(key, meant))
+        component, _, rest = key.partition(".")
+        if component in self.shapes or component in self.absent:
+            return self._find_in(key, rest, component)
+        if component.startswith("text_encoder"):
+            self._first(key, (component,))
+        denoisers = [name for name in ("unet", "transformer") if name in self.shapes]
+        others = [name for name in self.shapes if name not in denoisers]
+        for names in (denoisers, others):
+            places = [p for name in names if (p := self._place(name, key)) is not None]
+            if len(places) == 1:
+                return places[0]
+            if places:
+                found = [place.component for place in places]
                 raise CheckpointError(
-                    f"The adapter holds {name!r}, which is {kind}; only plain LoRA can be loaded."
+                    f"The adapter changes {key!r}, which {' and '.join(found)} have; begin its "
+                    f"names with the component's, as in {found[0]}.{key}."
                 )
-        layer, part = _split(name)
-        entry = parts.setdefault(layer, _Parts())
-        entry.names.append(name)
-        if part == "alpha":
-            entry.alpha = float(tensor)
-        elif part == "down":
-            entry.down = tensor
-        else:
-            entry.up = tensor
-    return parts
+        raise self._unknown(key)
 
+    def _find_in(self, key: str, rest: str, component: str) -> Place:
+        if component in self.absent:
+            return Place(component, None)
+        if (place := self._place(component, rest)) is None:
+            raise self._unknown(key)
+        return place
 
-def _split(name: str) -> tuple[str, str]:
-    """The layer that a tensor belongs to, and which part it is."""
-    if (match := _PROCESSOR.fullmatch(name)) is not None:
-        block, layer, part = match.groups()
-        is_text = block.startswith("text_encoder")
-        child = _CLIP_LAYERS[layer] if is_text else "to_out.0" if layer == "to_out" else layer
-        return f"{block}.{child}", part
-    match = _PART.fullmatch(name)
-    if match is None:
-        raise CheckpointError(
-            f"The adapter holds {name!r}, which is no part of a LoRA; it may be a whole model, "
-            "which from_pretrained loads."
+    def _place(self, component: str, name: str) -> Place | None:
+        plain = name.replace(".", "_")
+        for spelled in (plain, plain.removeprefix("text_model_"), f"text_model_{plain}"):
+            if (layers := self._names[component].get(spelled)) is not None:
+                return Place(component, layers)
+        return None
+
+    def _first(self, key: str, meant: Iterable[str]) -> str:
+        names = list(meant)
+        known = [name for name in names if name in self.shapes or name in self.absent]
+        loaded = [name for name in known if name in self.shapes]
+        if not known:
+            raise CheckpointError(
+                f"The adapter changes {key!r}, a layer of {names[0]}, and this pipeline has no "
+                "such component; it was made for another model."
+            )
+        return (loaded or known)[0]
+
+    def _unknown(self, key: str) -> CheckpointError:
+        return CheckpointError(
+            f"The adapter changes {key!r}, and no component here ({', '.join(self.shapes)}) has "
+            "such a layer; it was made for another model."
         )
-    layer = match["layer"].removeprefix("base_model.model.")
-    if match["alpha"]:
-        return layer, "alpha"
-    letter = {"A": "down", "B": "up", None: None}[match["letter"]]
-    return layer, letter or match["word"] or match["old"] or match["linear"]
 
 
-def _layers(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """The layers whose weights are matrices or kernels, by name."""
-    for name, module in network.named_modules():
-        weight = module._parameters.get("weight")
-        if weight is not None and weight.ndim > 1:
-            yield name, weight
-
-
-def _locate(
+def _changes(
     key: str,
-    layers: Mapping[str, Mapping[str, Tensor]],
-    kohya: Mapping[str, Mapping[str, tuple[str, ...]]],
-) -> tuple[str, tuple[str, ...]]:
-    """The component that a layer's name in a file means, and the layers there."""
-    for prefix, meant in KOHYA.items():
-        if key.startswith(prefix):
-            rest = key.removeprefix(prefix)
-            spelled = (rest, rest.removeprefix("text_model_"), f"text_model_{rest}")
-            for component in meant:
-                for name in spelled:
-                    if name in kohya.get(component, {}):
-                        return component, kohya[component][name]
-            raise _unknown(key, layers)
-    component, _, rest = key.partition(".")
-    if component not in layers:
-        component, rest = next(iter({"unet", "transformer"} & layers.keys()), ""), key
-    known = layers.get(component, {})
-    nested = next(iter(match_clip({rest: torch.empty(0)}, known)), rest)
-    for name in (rest, nested):
-        if name in known:
-            return component, (name,)
-    elsewhere = rest.removeprefix("diffusion_model.").replace(".", "_")
-    if elsewhere in kohya.get(component, {}):
-        return component, kohya[component][elsewhere]
-    raise _unknown(key, layers)
+    parts: Parts,
+    layers: Layers,
+    settings: AdapterSettings | None,
+    shapes: Mapping[str, torch.Size],
+) -> Iterator[tuple[str, Change]]:
+    """The changes of one layer of a file, by the names of parameters."""
+    tensors = parts.tensors
+    scale = 1.0
+    if (product := _product(key, parts)) is not None:
+        names = (*layers.names, key, key.partition(".")[2])
+        scale = _scale(names, product.down.shape[0], tensors.get(Part.ALPHA), settings)
+        yield from _split(key, "weight", product.scaled(scale), layers, shapes)
+    for part, parameter, change in _others(tensors, scale):
+        if part is not Part.UP_BIAS or product is not None:
+            yield from _split(key, parameter, change, layers, shapes)
 
 
-def _unknown(key: str, layers: Mapping[str, Any]) -> CheckpointError:
+def _product(key: str, parts: Parts) -> LowRank | None:
+    """The product of a layer's two matrices; `None` where it has neither."""
+    tensors = parts.tensors
+    if Part.EMBEDDING_DOWN in tensors and Part.EMBEDDING_UP in tensors:
+        down, up = tensors[Part.EMBEDDING_UP].t(), tensors[Part.EMBEDDING_DOWN].t()
+    elif Part.DOWN in tensors and Part.UP in tensors:
+        down, up = tensors[Part.DOWN], tensors[Part.UP]
+    elif tensors.keys() & {Part.WEIGHT, Part.BIAS, Part.WEIGHT_DIFFERENCE, Part.BIAS_DIFFERENCE}:
+        return None
+    else:
+        raise CheckpointError(
+            f"The adapter has only a part of {key!r} ({', '.join(parts.names)}); use a complete "
+            "file."
+        )
+    if down.shape[0] != up[0].numel():
+        raise CheckpointError(
+            f"The adapter's two matrices for {key!r} have the shapes {list(down.shape)} and "
+            f"{list(up.shape)}, which differ in rank; use a complete file."
+        )
+    return LowRank(down, up)
+
+
+def _others(tensors: Mapping[Part, Tensor], scale: float) -> Iterator[tuple[Part, str, Change]]:
+    """The changes beside the product, and the parameters that they are for."""
+    for part, tensor in tensors.items():
+        match part:
+            case Part.UP_BIAS:
+                yield part, "bias", Difference(tensor, scale)
+            case Part.WEIGHT_DIFFERENCE:
+                yield part, "weight", Difference(tensor)
+            case Part.BIAS_DIFFERENCE:
+                yield part, "bias", Difference(tensor)
+            case Part.WEIGHT:
+                yield part, "weight", Replacement(tensor)
+            case Part.BIAS:
+                yield part, "bias", Replacement(tensor)
+
+
+def _scale(
+    names: Iterable[str], rank: int, alpha: Tensor | None, settings: AdapterSettings | None
+) -> float:
+    """Alpha over the rank, where either the file or its settings give an alpha."""
+    if alpha is not None:
+        return alpha.item() / rank
+    return 1.0 if settings is None else settings.scale(names, rank)
+
+
+def _split(
+    key: str, parameter: str, change: T, layers: Layers, shapes: Mapping[str, torch.Size]
+) -> Iterator[tuple[str, T]]:
+    """A change as those of the parameters whose rows it is for."""
+    names = [f"{name}.{parameter}" for name in layers.names]
+    if missing := [name for name in names if name not in shapes]:
+        raise CheckpointError(
+            f"The adapter changes {missing[0]}, and that layer has no {parameter} here; it was "
+            "made for another model."
+        )
+    rows = [shapes[name][0] for name in names]
+    whole = torch.Size([sum(rows), *shapes[names[0]][1:]])
+    if not change.fits(whole):
+        raise _misfit(key, change, whole)
+    pieces = change.rows([rows[0] // 2] * 2 if layers.is_swapped else rows)
+    if layers.is_swapped:
+        yield names[0], pieces[1].followed_by(pieces[:1])
+    else:
+        yield from zip(names, pieces, strict=True)
+
+
+def _misfit(key: str, change: Change, shape: torch.Size) -> CheckpointError:
+    if isinstance(change, LowRank) and key.endswith(("x_embedder", "img_in")):
+        channels = change.shape[1]
+        if change.shape[0] == shape[0] and channels > shape[1]:
+            return CheckpointError(
+                f"The adapter's {key!r} is for {channels} channels, and the transformer here takes "
+                f"{shape[1]}: it is a control LoRA, which needs a control picture beside the "
+                "latents, and no pipeline here takes one."
+            )
     return CheckpointError(
-        f"The adapter changes {key!r}, and no component here ({', '.join(layers)}) has such a "
-        "layer; it was made for another model."
+        f"The adapter changes {key!r} by {change.size}, and that has weights {list(shape)}; it was "
+        "made for another model."
     )
-
-
-def _scale(component: str, layer: str, parts: _Parts, notes: Mapping[str, Any]) -> float:
-    """Alpha over the rank, where either the file or its notes give an alpha."""
-    assert parts.down is not None
-    rank = parts.down.shape[0]
-    alpha = parts.alpha
-    own = {
-        name.removeprefix(f"{component}."): value
-        for name, value in notes.items()
-        if name.startswith(f"{component}.")
-    }
-    if own.get("use_dora"):
-        raise CheckpointError("The adapter is DoRA; only plain LoRA can be loaded.")
-    if alpha is None and own.get("lora_alpha") is not None:
-        patterns: Mapping[str, float] = own.get("alpha_pattern") or {}
-        named = (a for p, a in patterns.items() if re.fullmatch(rf"(.*\.)?{p}", layer))
-        alpha = float(next(named, own["lora_alpha"]))
-    if alpha is None:
-        return 1.0
-    return alpha / (rank**0.5 if own.get("use_rslora") else rank)
-
-
-def _size(change: LowRank) -> str:
-    return f"[{change.up.shape[0]}, {change.down[0].numel()}] of rank {change.down.shape[0]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 
 STABILITY: tuple[tuple[str, str], ...] = (
     (r"resnets\.\d+\.norm1", "in_layers.0"),
@@ -24,23 +25,22 @@ OUTER: Mapping[str, str] = {
     "add_embedding.linear_2": "label_emb.0.2",
 }
 
+_ATTENTION = tuple(f"transformer_blocks.{{}}.attn.to_{x}" for x in "qkv")
+_ADDED = tuple(f"transformer_blocks.{{}}.attn.add_{x}_proj" for x in "qkv")
+_SINGLE = tuple(f"single_transformer_blocks.{{}}.attn.to_{x}" for x in "qkv")
+
 BLACK_FOREST: Mapping[str, tuple[str, ...]] = {
-    "double_blocks.{}.img_attn.qkv": tuple(f"transformer_blocks.{{}}.attn.to_{x}" for x in "qkv"),
+    "double_blocks.{}.img_attn.qkv": _ATTENTION,
     "double_blocks.{}.img_attn.proj": ("transformer_blocks.{}.attn.to_out.0",),
     "double_blocks.{}.img_mlp.0": ("transformer_blocks.{}.ff.net.0.proj",),
     "double_blocks.{}.img_mlp.2": ("transformer_blocks.{}.ff.net.2",),
     "double_blocks.{}.img_mod.lin": ("transformer_blocks.{}.norm1.linear",),
-    "double_blocks.{}.txt_attn.qkv": tuple(
-        f"transformer_blocks.{{}}.attn.add_{x}_proj" for x in "qkv"
-    ),
+    "double_blocks.{}.txt_attn.qkv": _ADDED,
     "double_blocks.{}.txt_attn.proj": ("transformer_blocks.{}.attn.to_add_out",),
     "double_blocks.{}.txt_mlp.0": ("transformer_blocks.{}.ff_context.net.0.proj",),
     "double_blocks.{}.txt_mlp.2": ("transformer_blocks.{}.ff_context.net.2",),
     "double_blocks.{}.txt_mod.lin": ("transformer_blocks.{}.norm1_context.linear",),
-    "single_blocks.{}.linear1": (
-        *(f"single_transformer_blocks.{{}}.attn.to_{x}" for x in "qkv"),
-        "single_transformer_blocks.{}.proj_mlp",
-    ),
+    "single_blocks.{}.linear1": (*_SINGLE, "single_transformer_blocks.{}.proj_mlp"),
     "single_blocks.{}.linear2": ("single_transformer_blocks.{}.proj_out",),
     "single_blocks.{}.modulation.lin": ("single_transformer_blocks.{}.norm.linear",),
     "img_in": ("x_embedder",),
@@ -52,9 +52,25 @@ BLACK_FOREST: Mapping[str, tuple[str, ...]] = {
     "guidance_in.in_layer": ("time_text_embed.guidance_embedder.linear_1",),
     "guidance_in.out_layer": ("time_text_embed.guidance_embedder.linear_2",),
     "final_layer.linear": ("proj_out",),
+    "final_layer.adaLN_modulation.1": ("norm_out.linear",),
+    "double_blocks.{}.img_attn.norm.query_norm": ("transformer_blocks.{}.attn.norm_q",),
+    "double_blocks.{}.img_attn.norm.key_norm": ("transformer_blocks.{}.attn.norm_k",),
+    "double_blocks.{}.txt_attn.norm.query_norm": ("transformer_blocks.{}.attn.norm_added_q",),
+    "double_blocks.{}.txt_attn.norm.key_norm": ("transformer_blocks.{}.attn.norm_added_k",),
+    "single_blocks.{}.norm.query_norm": ("single_transformer_blocks.{}.attn.norm_q",),
+    "single_blocks.{}.norm.key_norm": ("single_transformer_blocks.{}.attn.norm_k",),
+    "double_blocks.{}.processor.qkv_lora1": _ATTENTION,
+    "double_blocks.{}.processor.qkv_lora2": _ADDED,
+    "double_blocks.{}.processor.proj_lora1": ("transformer_blocks.{}.attn.to_out.0",),
+    "double_blocks.{}.processor.proj_lora2": ("transformer_blocks.{}.attn.to_add_out",),
+    "single_blocks.{}.processor.qkv_lora": _SINGLE,
+    "single_blocks.{}.processor.proj_lora": ("single_transformer_blocks.{}.proj_out",),
 }
-"""What Black Forest Labs' code calls the layers of their transformer; some of its layers are
-several here, whose rows follow one another."""
+"""What Black Forest Labs' code calls the layers of their transformer, and XLabs' adapters those
+that they change; some of these layers are several here, whose rows follow one another."""
+
+SWAPPED = frozenset({"final_layer.adaLN_modulation.1"})
+"""Layers whose halves, a scale and a shift, stand here in the other order."""
 
 _NUMBERED = re.compile(r"\w*transformer_blocks\.(\d+)\.")
 
@@ -63,14 +79,27 @@ _SAMPLER = re.compile(r"(down|up)_blocks\.(\d+)\.(?:down|up)samplers\.0\.conv")
 _MIDDLE = re.compile(r"mid_block\.(resnets|attentions)\.(\d+)(?:\.(.+))?")
 
 
-def underscored(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+@dataclass(frozen=True)
+class Layers:
+    """The layers that one layer of other people's code is here.
+
+    Attributes:
+        names: those whose rows, one after the other, are its rows.
+        is_swapped: whether the halves of its rows change places.
+    """
+
+    names: tuple[str, ...]
+    is_swapped: bool = False
+
+
+def underscored(names: Iterable[str]) -> dict[str, Layers]:
     """What kohya's scripts call the layers `names` of a network, and which layers these are."""
     own = list(names)
-    found: dict[str, tuple[str, ...]] = {name.replace(".", "_"): (name,) for name in own}
+    found = {name.replace(".", "_"): Layers((name,)) for name in own}
     for name, theirs in _stability(own):
-        found.setdefault(theirs.replace(".", "_"), (name,))
+        found.setdefault(theirs.replace(".", "_"), Layers((name,)))
     for theirs, ours in _black_forest(own):
-        found.setdefault(theirs.replace(".", "_"), ours)
+        found.setdefault(theirs.replace(".", "_"), Layers(ours, theirs in SWAPPED))
     return found
 
 

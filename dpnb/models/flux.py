@@ -15,7 +15,7 @@ from dpnb.models.flux_blocks import JointBlock, SingleBlock
 from dpnb.models.model import Model
 from dpnb.models.switches import TransformerSwitches
 from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
-from dpnb.nn.lowrank import FOLDED
+from dpnb.nn.lowrank import NO_SCALE
 from dpnb.nn.modulation import Modulation, modulated
 from dpnb.nn.owned import add, silu
 from dpnb.nn.rotary import rotary_table
@@ -134,7 +134,7 @@ class FluxTransformer2DModel(TransformerSwitches, Conditioned, Model):
         """
         if joint_attention_kwargs:
             raise ValueError(
-                f"joint_attention_kwargs asks for {', '.join(joint_attention_kwargs)}: {FOLDED}."
+                f"joint_attention_kwargs asks for {', '.join(joint_attention_kwargs)}: {NO_SCALE}."
             )
         if rotary is None:
             rotary = self._rotary(txt_ids, img_ids)

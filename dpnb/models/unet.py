@@ -16,7 +16,7 @@ from dpnb.models.unet_blocks import DownBlock, MiddleBlock, UpBlock
 from dpnb.models.unet_config import ATTENDS, UNetConfig
 from dpnb.nn.attention import Attention
 from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
-from dpnb.nn.lowrank import FOLDED
+from dpnb.nn.lowrank import NO_SCALE
 from dpnb.nn.owned import add, silu
 
 
@@ -118,7 +118,7 @@ class UNet2DConditionModel(UNetSwitches, Conditioned, Model):
         """
         if cross_attention_kwargs:
             raise ValueError(
-                f"cross_attention_kwargs asks for {', '.join(cross_attention_kwargs)}: {FOLDED}."
+                f"cross_attention_kwargs asks for {', '.join(cross_attention_kwargs)}: {NO_SCALE}."
             )
         time = self.timing(self, sample, timestep, timestep_cond, added_cond_kwargs)
         if self.config.center_input_sample:

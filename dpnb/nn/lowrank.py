@@ -1,24 +1,56 @@
-"""A change of a layer's weights that is the product of two small matrices.
+"""Changes of a network's parameters: products of two small matrices, differences, new values.
 
 E. Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021, section 4.1.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
-FOLDED = (
-    "low-rank weights are folded into the network, and their scale is that of the strategy "
+NO_SCALE = (
+    "low-rank weights are part of the network, and their scale is that of the strategy "
     "dpnb.LoRA; leave it out"
 )
 """What to say to whoever asks for a scale in a call."""
 
 
+class Change(ABC):
+    """What an adapter adds to one parameter."""
+
+    @abstractmethod
+    def fits(self, shape: torch.Size) -> bool:
+        """Whether it is for a parameter of this shape."""
+
+    @abstractmethod
+    def delta(self, plain: Tensor) -> Tensor:
+        """What is added to the values `plain`, in float32, in their shape and on their device."""
+
+    @abstractmethod
+    def scaled(self, factor: float) -> Self:
+        """The change times `factor`."""
+
+    @abstractmethod
+    def rows(self, sizes: list[int]) -> list[Self]:
+        """The changes of parameters that these rows are, one after the other."""
+
+    @abstractmethod
+    def followed_by(self, others: Sequence[Self]) -> Self:
+        """One change of all their rows, one after the other."""
+
+    @property
+    @abstractmethod
+    def size(self) -> str:
+        """Its shape, in words."""
+
+
 @dataclass(frozen=True, eq=False)
-class LowRank:
+class LowRank(Change):
     """`scale * up @ down`, for a matrix or, flattened, for the kernel of a convolution.
 
     Attributes:
@@ -32,17 +64,110 @@ class LowRank:
     scale: float = 1.0
 
     def fits(self, shape: torch.Size) -> bool:
-        """Whether the product has as many rows and columns as weights of this shape."""
-        rows, columns = self.up.shape[0], self.down[0].numel()
-        ranks = self.up[0].numel(), self.down.shape[0]
-        return ranks[0] == ranks[1] and (rows, columns) == (shape[0], shape[1:].numel())
+        """See the base class; the product has as many rows and columns as the parameter."""
+        return len(shape) > 1 and self.shape == (shape[0], shape[1:].numel())
 
-    def change(self, shape: torch.Size, device: torch.device) -> Tensor:
-        """The product in float32, in this shape."""
-        down = self.down.to(device, torch.float32).flatten(1)
-        up = self.up.to(device, torch.float32).flatten(1)
-        return (up @ down).mul_(self.scale).view(shape)
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the product."""
+        return self.up.shape[0], self.down[0].numel()
+
+    def delta(self, plain: Tensor) -> Tensor:
+        """See the base class."""
+        down = self.down.to(plain.device, torch.float32).flatten(1)
+        up = self.up.to(plain.device, torch.float32).flatten(1)
+        return (up @ down).mul_(self.scale).view(plain.shape)
+
+    def scaled(self, factor: float) -> LowRank:
+        """See the base class."""
+        return replace(self, scale=self.scale * factor)
 
     def rows(self, sizes: list[int]) -> list[LowRank]:
-        """The changes of layers whose outputs these rows are, one after the other."""
-        return [LowRank(self.down, part, self.scale) for part in self.up.split(sizes)]
+        """See the base class."""
+        return [replace(self, up=part) for part in self.up.split(sizes)]
+
+    def followed_by(self, others: Sequence[LowRank]) -> LowRank:
+        """See the base class; they have one `down` and one scale."""
+        return replace(self, up=torch.cat([self.up, *(other.up for other in others)]))
+
+    @property
+    def size(self) -> str:
+        """See the base class."""
+        return f"{list(self.shape)} of rank {self.down.shape[0]}"
+
+
+@dataclass(frozen=True, eq=False)
+class Difference(Change):
+    """`scale * values`.
+
+    Attributes:
+        values: in the parameter's shape.
+        scale: of the values.
+    """
+
+    values: Tensor
+    scale: float = 1.0
+
+    def fits(self, shape: torch.Size) -> bool:
+        """See the base class."""
+        return self.values.shape == shape
+
+    def delta(self, plain: Tensor) -> Tensor:
+        """See the base class."""
+        return self.values.to(plain.device, torch.float32) * self.scale
+
+    def scaled(self, factor: float) -> Difference:
+        """See the base class."""
+        return replace(self, scale=self.scale * factor)
+
+    def rows(self, sizes: list[int]) -> list[Difference]:
+        """See the base class."""
+        return [replace(self, values=part) for part in self.values.split(sizes)]
+
+    def followed_by(self, others: Sequence[Difference]) -> Difference:
+        """See the base class; they have one scale."""
+        return replace(self, values=torch.cat([self.values, *(one.values for one in others)]))
+
+    @property
+    def size(self) -> str:
+        """See the base class."""
+        return f"{list(self.values.shape)}"
+
+
+@dataclass(frozen=True, eq=False)
+class Replacement(Change):
+    """The way from the plain values to others; at a scale of 1 these are reached.
+
+    Attributes:
+        values: in the parameter's shape.
+        scale: how much of the way.
+    """
+
+    values: Tensor
+    scale: float = 1.0
+
+    def fits(self, shape: torch.Size) -> bool:
+        """See the base class."""
+        return self.values.shape == shape
+
+    def delta(self, plain: Tensor) -> Tensor:
+        """See the base class."""
+        values = self.values.to(plain.device, torch.float32)
+        return (values - plain.to(torch.float32)) * self.scale
+
+    def scaled(self, factor: float) -> Replacement:
+        """See the base class."""
+        return replace(self, scale=self.scale * factor)
+
+    def rows(self, sizes: list[int]) -> list[Replacement]:
+        """See the base class."""
+        return [replace(self, values=part) for part in self.values.split(sizes)]
+
+    def followed_by(self, others: Sequence[Replacement]) -> Replacement:
+        """See the base class; they have one scale."""
+        return replace(self, values=torch.cat([self.values, *(one.values for one in others)]))
+
+    @property
+    def size(self) -> str:
+        """See the base class."""
+        return f"{list(self.values.shape)}"

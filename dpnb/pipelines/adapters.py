@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from dpnb.errors import ComponentError
-from dpnb.loading.adapters import parse_adapter, read_adapter
+from dpnb.loading.adapter_files import read_adapter
+from dpnb.loading.adapters import parse_adapter
 from dpnb.loading.hub import HubOptions
-from dpnb.strategies.lora import LoRA, loaded
+from dpnb.nn.lowrank import Change
+from dpnb.pipelines.adapter_weights import Weights, factors_for
+from dpnb.strategies.fused import Fused
+from dpnb.strategies.lora import Factors, LoRA, loaded
 from dpnb.strategies.stack import StrategyStack
+from dpnb.strategies.strategy import StrategyError
 from dpnb.strategies.tie import tie_of
 
 
 class Adapters:
-    """Loads low-rank weights, and lines over the strategy `LoRA`, which folds them in."""
+    """Loads low-rank weights, and lines over the strategy `LoRA`, which switches them on."""
+
+    _disabled_lora: LoRA | None = None
 
     @property
     def components(self) -> dict[str, Any]:
@@ -38,9 +45,10 @@ class Adapters:
         subfolder: str | None = None,
         **options: Any,
     ) -> None:
-        """Load an adapter; the first one is switched on at once, others by `set_adapters`.
+        """Load an adapter and switch it on, in place of others; `set_adapters` mixes them.
 
-        Names as diffusers, peft and kohya's scripts write them are understood.
+        Names as diffusers, peft, XLabs, ComfyUI and kohya's scripts write them are understood.
+        What the adapter changes in a text encoder that is `None` here is left out.
 
         Args:
             source: a file, a folder, a repository of the hub, or the tensors by name.
@@ -51,10 +59,10 @@ class Adapters:
 
         Raises:
             CheckpointError: there is no such file, or it is not for this pipeline.
+            StrategyError: the networks cannot be changed so. The adapter is not loaded then.
             ValueError: there is an adapter of this name.
         """
-        known = self.get_list_adapters()
-        taken = {name for names in known.values() for name in names}
+        taken = loaded(self.strategies.host)
         name = adapter_name or next(
             n for i in range(len(taken) + 1) if (n := f"default_{i}") not in taken
         )
@@ -63,42 +71,54 @@ class Adapters:
                 f"There is an adapter {name!r} already; choose another adapter_name, or remove it "
                 "with delete_adapters."
             )
-        if weight_name is not None and subfolder:
-            weight_name = f"{subfolder}/{weight_name}"
-        tensors, notes = read_adapter(source, weight_name, HubOptions(**options))
-        networks = {n: p for n, p in self.components.items() if isinstance(p, nn.Module)}
+        adapter = read_adapter(source, weight_name, subfolder, HubOptions(**options))
         with self.strategies.suspended():
-            changes = parse_adapter(tensors, notes, networks)
-        if not changes:
-            raise ComponentError("The adapter is empty; use a file that a trainer has written.")
-        for component, layers in changes.items():
-            tie_of(networks[component]).adapters[name] = layers
-        if not taken:
+            changes = parse_adapter(adapter, self._changeable())
+        self._add(name, changes)
+
+    def _changeable(self) -> dict[str, nn.Module | None]:
+        """The components that an adapter may change, and those of them that are not there."""
+        parts = self.components.items()
+        return {name: part for name, part in parts if part is None or isinstance(part, nn.Module)}
+
+    def _add(self, name: str, changes: Mapping[str, Mapping[str, Change]]) -> None:
+        ties = {component: tie_of(self.components[component]) for component in changes}
+        try:
+            for component, tie in ties.items():
+                tie.adapters[name] = changes[component]
             self.strategies.enable(LoRA(adapters=(name,)))
+        except BaseException:
+            for tie in ties.values():
+                tie.adapters.pop(name, None)
+            raise
 
     def set_adapters(
-        self, adapter_names: str | Sequence[str], adapter_weights: float | Sequence[float] = 1.0
+        self,
+        adapter_names: str | Sequence[str],
+        adapter_weights: Weights | Sequence[Weights] = None,
     ) -> None:
         """Switch exactly these adapters on.
 
         Args:
             adapter_names: of those that are loaded.
-            adapter_weights: a factor for all, or one for each.
+            adapter_weights: a factor for all, or one for each; 1 by default. In place of a number,
+                one by component, or by block of the UNet:
+                `{"unet": {"down": 0.5, "mid": 1, "up": {"block_1": [0, 1, 0.5]}}}`.
+
+        Raises:
+            ValueError: the names or weights do not fit what is loaded, or one is fused.
         """
-        names = (adapter_names,) if isinstance(adapter_names, str) else tuple(adapter_names)
+        names = _listed(adapter_names)
         if not names:
             raise ValueError("adapter_names is empty; name one, or call disable_lora().")
-        if isinstance(adapter_weights, (int, float)):
-            factors = (float(adapter_weights),) * len(names)
-        else:
-            factors = tuple(map(float, adapter_weights))
-            if len(factors) != len(names):
-                raise ValueError(
-                    f"adapter_weights are {len(factors)} and adapter_names {len(names)}; give one "
-                    "for each."
-                )
-        is_plain = all(factor == 1.0 for factor in factors)
-        self.strategies.enable(LoRA(self._scale(), names, () if is_plain else factors))
+        if fused := [name for name in names if name in self.fused_loras]:
+            raise ValueError(
+                f"The adapter {fused[0]!r} is fused into the weights; call unfuse_lora() before "
+                "you set it anew."
+            )
+        factors = factors_for(names, adapter_weights, self._changeable())
+        active = self.strategies.find(LoRA) or LoRA()
+        self.strategies.enable(_lora(active.scale, dict(zip(names, factors, strict=True))))
 
     def get_list_adapters(self) -> dict[str, list[str]]:
         """The adapters of each component that has any."""
@@ -110,63 +130,159 @@ class Adapters:
 
     def get_active_adapters(self) -> list[str]:
         """Those that are switched on."""
-        active = self.strategies.find(LoRA)
-        if active is None:
-            return []
-        return list(active.adapters or loaded(self.strategies.host))
+        return list(self._active_factors())
 
     def delete_adapters(self, adapter_names: str | Sequence[str]) -> None:
-        """Forget these adapters; others that are on stay on.
+        """Forget these adapters; others that are on stay on, and what is fused stays fused.
 
         Raises:
             ValueError: one of them is not loaded.
         """
-        names = (adapter_names,) if isinstance(adapter_names, str) else tuple(adapter_names)
+        names = _listed(adapter_names)
+        self._check(names)
+        active = self.strategies.find(LoRA)
+        if active is not None:
+            factors = self._active_factors()
+            left = {name: factor for name, factor in factors.items() if name not in names}
+            if left:
+                self.strategies.enable(_lora(active.scale, left))
+            else:
+                self.strategies.disable(LoRA)
+        for _, network in self.strategies.host.networks():
+            tie = tie_of(network)
+            tie.fused.keep(names)
+            for name in names:
+                tie.adapters.pop(name, None)
+
+    def unload_lora_weights(self) -> None:
+        """Forget all adapters; every weight is what it was, or what `fuse_lora` has made of it."""
+        self.strategies.disable(LoRA)
+        for _, network in self.strategies.host.networks():
+            tie = tie_of(network)
+            tie.adapters.clear()
+            tie.fused = Fused()
+
+    def disable_lora(self) -> None:
+        """Switch all adapters off, those too that are fused; they stay loaded."""
+        self._disabled_lora = self.strategies.find(LoRA) or self._disabled_lora
+        self.strategies.disable(LoRA)
+        self.unfuse_lora()
+
+    def enable_lora(self) -> None:
+        """Switch on again what `disable_lora` has switched off, or all adapters."""
+        if self.strategies.find(LoRA) is not None:
+            return
+        former, known = self._disabled_lora, loaded(self.strategies.host)
+        is_whole = former is not None and all(name in known for name in former.adapters)
+        self.strategies.enable(former if former is not None and is_whole else LoRA())
+
+    def fuse_lora(
+        self,
+        components: Sequence[str] | None = None,
+        lora_scale: float = 1.0,
+        safe_fusing: bool = False,
+        adapter_names: Sequence[str] | None = None,
+    ) -> None:
+        """Make adapters part of the plain weights, rounded to their dtype.
+
+        What is saved has them from now on. `unfuse_lora` brings back the weights before, exactly;
+        after `unload_lora_weights` or `delete_adapters` they are merged for good.
+
+        Args:
+            components: the names of those whose weights change; all by default.
+            lora_scale: of the changes, times what `set_adapters` has set.
+            safe_fusing: refuse weights that would not be finite.
+            adapter_names: of the adapters; those that are on by default.
+
+        Raises:
+            ValueError: a name is not known here, or nothing is on.
+            StrategyError: the weights are quantized, or would not be finite.
+        """
+        wanted = self._parts(components)
+        factors = self._active_factors()
+        names = tuple(factors) if adapter_names is None else _listed(adapter_names)
+        if not names:
+            raise ValueError("No adapter is on; load one, or name some by adapter_names.")
+        self._check(names)
+        active = self.strategies.find(LoRA) or LoRA()
+        scale = lora_scale * active.scale
+        lora = _lora(scale, {name: factors.get(name, 1.0) for name in names})
+        with self.strategies.suspended(), ExitStack() as undo:
+            host = self.strategies.host
+            if (reason := lora.obstacle(host)) is not None:
+                raise StrategyError(reason)
+            for component, network in host.networks(*wanted):
+                changes = lora.changes(component, network)
+                fused = tie_of(network).fused
+                undo.callback(fused.fuse(network, changes, safely=safe_fusing))
+            undo.pop_all()
+
+    def unfuse_lora(self, components: Sequence[str] | None = None) -> None:
+        """Bring back the weights before `fuse_lora`; the adapters act as they did then.
+
+        Args:
+            components: the names of those whose weights change back; all by default.
+        """
+        wanted = self._parts(components)
+        if self.num_fused_loras:
+            with self.strategies.suspended():
+                for _, network in self.strategies.host.networks(*wanted):
+                    tie_of(network).fused.unfuse(network)
+
+    @property
+    def fused_loras(self) -> set[str]:
+        """The names of the adapters that are fused into some component."""
+        networks = self.strategies.host.networks()
+        return {name for _, network in networks for name in tie_of(network).fused.changes}
+
+    @property
+    def num_fused_loras(self) -> int:
+        """How many adapters are fused."""
+        return len(self.fused_loras)
+
+    def _active_factors(self) -> dict[str, float | Factors]:
+        """The adapters that are on, and their factors."""
+        active = self.strategies.find(LoRA)
+        if active is None:
+            return {}
+        names = active.adapters or tuple(loaded(self.strategies.host))
+        return dict(zip(names, active.weights or (1.0,) * len(names), strict=True))
+
+    def _check(self, names: Sequence[str]) -> None:
         known = loaded(self.strategies.host)
         if unknown := [name for name in names if name not in known]:
             raise ValueError(
                 f"There is no adapter {unknown[0]!r}; those that are loaded are "
                 f"{', '.join(known) or 'none'}."
             )
-        active = self.strategies.find(LoRA)
-        if active is not None:
-            on = self.get_active_adapters()
-            factors = active.weights or (1.0,) * len(on)
-            left = [pair for pair in zip(on, factors, strict=True) if pair[0] not in names]
-            if left:
-                self.set_adapters([name for name, _ in left], [factor for _, factor in left])
-            else:
-                self.strategies.disable(LoRA)
-        for _, network in self.strategies.host.networks():
-            for name in names:
-                tie_of(network).adapters.pop(name, None)
 
-    def unload_lora_weights(self) -> None:
-        """Forget all adapters; every weight is what it was."""
-        self.strategies.disable(LoRA)
-        for _, network in self.strategies.host.networks():
-            tie_of(network).adapters.clear()
+    def _parts(self, components: Sequence[str] | None) -> tuple[str, ...]:
+        """The components of these names."""
+        known = self._changeable()
+        if components is None:
+            return tuple(known)
+        if not isinstance(components, (str, Sequence)):
+            raise TypeError(
+                f"components is {components!r}; give names, or the scale as "
+                f"lora_scale={components!r}."
+            )
+        names = _listed(components)
+        if unknown := [name for name in names if name not in known]:
+            raise ValueError(
+                f"components names {unknown[0]!r}, which has no weights here; those that have are "
+                f"{', '.join(known)}."
+            )
+        if not names:
+            raise ValueError("components is empty; name one, or leave it out for all.")
+        return names
 
-    def disable_lora(self) -> None:
-        """Switch all adapters off; they stay loaded."""
-        self.strategies.disable(LoRA)
 
-    def enable_lora(self) -> None:
-        """Switch all adapters that are loaded on, where none is."""
-        if self.strategies.find(LoRA) is None:
-            self.strategies.enable(LoRA())
+def _listed(names: str | Sequence[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
 
-    def fuse_lora(self, lora_scale: float = 1.0) -> None:
-        """Set the scale of what is on; it is folded into the weights in any case."""
-        active = self.strategies.find(LoRA) or LoRA()
-        self.strategies.enable(LoRA(lora_scale, active.adapters, active.weights))
 
-    def unfuse_lora(self) -> None:
-        """Let what is on have its own scale again."""
-        active = self.strategies.find(LoRA)
-        if active is not None:
-            self.strategies.enable(LoRA(1.0, active.adapters, active.weights))
-
-    def _scale(self) -> float:
-        active = self.strategies.find(LoRA)
-        return 1.0 if active is None else active.scale
+def _lora(scale: float, factors: Mapping[str, float | Factors]) -> LoRA:
+    """The strategy for these adapters."""
+    weights = tuple(factors.values())
+    is_plain = all(factor == 1.0 for factor in weights)
+    return LoRA(scale, tuple(factors), () if is_plain else weights)

@@ -15,7 +15,7 @@ from PIL.Image import Resampling
 from torch import Tensor
 
 from dpnb.generators import randn
-from dpnb.nn.lowrank import FOLDED
+from dpnb.nn.lowrank import NO_SCALE
 from dpnb.pipelines.denoise import set_timesteps
 
 logger = standard_logging.getLogger(__name__)
@@ -99,7 +99,7 @@ def refuse_scale(*args: Any, **kwargs: Any) -> NoReturn:
     Raises:
         NotImplementedError: always.
     """
-    raise NotImplementedError(f"This sets a scale for one call: {FOLDED}.")
+    raise NotImplementedError(f"This sets a scale for one call: {NO_SCALE}.")
 
 
 def refuse_adapters(*args: Any, **kwargs: Any) -> NoReturn:

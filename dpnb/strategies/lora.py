@@ -1,38 +1,47 @@
-"""Low-rank changes of weights, folded in while they are switched on."""
+"""Low-rank changes of weights, part of the network while they are switched on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from dpnb.nn.lowrank import LowRank
+from dpnb.nn.adapted import adapt, can_adapt, restore
+from dpnb.nn.attention import Attention
+from dpnb.nn.lowrank import Change, LowRank
 from dpnb.nn.quantized import quantization_of
+from dpnb.strategies.fused import changed
 from dpnb.strategies.host import Host
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Effect, Slot, Strategy
 from dpnb.strategies.tie import tie_of
 from dpnb.strategies.undo import Undo
 
+Factors: TypeAlias = tuple[tuple[str, float], ...]
+"""Parts of a pipeline, as dotted names from the component on, and a factor for each."""
+
 
 @dataclass(frozen=True, repr=False)
 class LoRA(Strategy):
-    """Fold the low-rank weights that are loaded into the networks: a style, at no cost a step.
+    """Let the low-rank weights that are loaded change the networks: a style.
 
-    The plain weights wait beside them, outside of an accelerator, and come back exactly.
+    They are folded into float32 weights, at no cost a step. Of 16 bits and fewer, a weight cannot
+    hold a small change, so that there each layer computes it beside its weight; `fuse_lora` folds
+    it in all the same. The plain weights come back exactly.
 
     Args:
         scale: of all changes; 0 leaves the plain weights.
-        adapters: the names of those that are folded in; all that are loaded by default.
-        weights: a factor for each of them; 1 by default.
+        adapters: the names of those that are switched on; all that are loaded by default.
+        weights: a factor for each of them, or pairs of a part's name, such as
+            `"unet.up_blocks.1"`, and its factor, of which the longest name counts; 1 by default.
     """
 
     scale: float = field(default=1.0, metadata=hints(low=0.0, high=2.0, step=0.05))
     adapters: tuple[str, ...] = ()
-    weights: tuple[float, ...] = ()
+    weights: tuple[float | Factors, ...] = ()
     slot: ClassVar = Slot.WEIGHTS
     label: ClassVar = "LoRA"
 
@@ -60,7 +69,7 @@ class LoRA(Strategy):
                 f"There is no adapter {', '.join(map(repr, unknown))}; those that are loaded are "
                 f"{', '.join(known)}."
             )
-        for layer, _ in self._changes(host):
+        for layer, _ in _places(host, self):
             if (stored := quantization_of(layer)) is not None:
                 return (
                     f"LoRA changes full weights, and those of a layer that it changes are {stored} "
@@ -69,26 +78,52 @@ class LoRA(Strategy):
         return None
 
     def apply(self, host: Host, undo: Undo) -> None:
-        """Add the changes to the weights of every layer that they are for."""
-        for layer, changes in self._changes(host):
-            weight = layer.get_parameter("weight")
-            plain = weight.data
-            undo.callback(_restore, weight, _kept(host, plain))
-            weight.data = _changed(plain, changes)
+        """Fold the changes in, or put them beside the weights."""
+        for (layer, name), changes in _places(host, self).items():
+            parameter = layer.get_parameter(name)
+            is_wide = parameter.element_size() >= 4
+            beside: list[LowRank] = []
+            folded: list[tuple[slice, Change]] = []
+            for rows, change in changes:
+                if is_wide or not isinstance(change, LowRank) or not can_adapt(layer):
+                    folded.append((rows, change))
+                else:
+                    beside.append(_widened(change, rows, parameter.shape[0]))
+            if folded:
+                undo.callback(_restore, parameter, _kept(host, parameter.data))
+                parameter.data = _folded(parameter.data, folded)
+            if beside:
+                undo.callback(restore, layer)
+                adapt(layer, beside)
 
-    def _changes(self, host: Host) -> Iterator[tuple[nn.Module, list[LowRank]]]:
-        """The layers that are changed, and by what."""
-        names = self.adapters or tuple(loaded(host))
-        factors = dict(zip(names, self.weights or (1.0,) * len(names), strict=True))
-        for _, network in host.networks():
-            found: dict[str, list[LowRank]] = {}
-            for name, changes in tie_of(network).adapters.items():
-                factor = self.scale * factors.get(name, 0.0)
-                for layer, change in changes.items() if factor else ():
-                    scaled = LowRank(change.down, change.up, factor * change.scale)
-                    found.setdefault(layer, []).append(scaled)
-            for layer, several in found.items():
-                yield network.get_submodule(layer), several
+    def changes(self, component: str, network: nn.Module) -> dict[str, dict[str, Change]]:
+        """The changes of a network's parameters, by the adapter's name and the parameter's.
+
+        Args:
+            component: what its pipeline calls the network.
+            network: the network; what is fused there is left out.
+        """
+        tie = tie_of(network)
+        found: dict[str, dict[str, Change]] = {}
+        for adapter, changes in tie.adapters.items():
+            is_on = not self.adapters or adapter in self.adapters
+            for name, change in changes.items() if is_on else ():
+                factor = self.scale * self._factor(adapter, f"{component}.{name}")
+                if factor and adapter not in tie.fused.changes:
+                    found.setdefault(adapter, {})[name] = change.scaled(factor)
+        return found
+
+    def _factor(self, adapter: str, name: str) -> float:
+        """What an adapter's change of a parameter is multiplied by."""
+        weight = self.weights[self.adapters.index(adapter)] if self.weights else 1.0
+        if not isinstance(weight, tuple):
+            return weight
+        parts = [(part, factor) for part, factor in weight if f"{name}.".startswith(f"{part}.")]
+        return max(parts, key=lambda pair: len(pair[0]), default=("", 1.0))[1]
+
+
+Places: TypeAlias = dict[tuple[nn.Module, str], list[tuple[slice, Change]]]
+"""By layer and name of its parameter, the rows there that are changed, and by what."""
 
 
 def loaded(host: Host) -> dict[str, list[str]]:
@@ -100,18 +135,54 @@ def loaded(host: Host) -> dict[str, list[str]]:
     return found
 
 
+def _places(host: Host, lora: LoRA) -> Places:
+    found: Places = {}
+    for component, network in host.networks():
+        for changes in lora.changes(component, network).values():
+            for name, change in changes.items():
+                path, _, parameter = name.rpartition(".")
+                layer, rows = _layer(network, path)
+                found.setdefault((layer, parameter), []).append((rows, change))
+    return found
+
+
+def _layer(network: nn.Module, path: str) -> tuple[nn.Module, slice]:
+    """The layer of this name, or the one that it is joined in, and its rows there."""
+    owner, _, child = path.rpartition(".")
+    attention = network.get_submodule(owner)
+    groups = attention.joins.items() if isinstance(attention, Attention) else ()
+    for joined, names in groups:
+        if child in names and joined in attention._modules:
+            layer = attention.get_submodule(joined)
+            size, place = layer.get_parameter("weight").shape[0] // len(names), names.index(child)
+            return layer, slice(place * size, (place + 1) * size)
+    return network.get_submodule(path), slice(None)
+
+
+def _widened(change: LowRank, rows: slice, height: int) -> LowRank:
+    """The change of a whole matrix that changes these rows of it alone."""
+    up = change.up.flatten(1)
+    whole = up.new_zeros(height, up.shape[1])
+    whole[rows] = up
+    return LowRank(change.down, whole, change.scale)
+
+
 def _kept(host: Host, plain: Tensor) -> Callable[[], Tensor]:
     """Keep weights, out of the way of a device; those of a mapped file need no memory."""
     return host.put_away(plain) if plain.device.type != "cpu" else lambda: plain
 
 
-def _restore(weight: nn.Parameter, values: Callable[[], Tensor]) -> None:
-    weight.data = values()
+def _restore(parameter: nn.Parameter, values: Callable[[], Tensor]) -> None:
+    parameter.data = values()
 
 
 @torch.no_grad()
-def _changed(plain: Tensor, changes: list[LowRank]) -> Tensor:
-    total = plain.to(torch.float32, copy=True)
-    for change in changes:
-        total += change.change(plain.shape, plain.device)
-    return total.to(plain.dtype)
+def _folded(plain: Tensor, changes: list[tuple[slice, Change]]) -> Tensor:
+    total = plain.clone()
+    by_rows: dict[tuple[int, int], list[Change]] = {}
+    for rows, change in changes:
+        start, stop, _ = rows.indices(plain.shape[0])
+        by_rows.setdefault((start, stop), []).append(change)
+    for (start, stop), several in by_rows.items():
+        total[start:stop] = changed(plain[start:stop], several)
+    return total

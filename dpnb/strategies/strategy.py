@@ -20,10 +20,10 @@ from dpnb.strategies.undo import Undo
 class Slot(IntEnum):
     """Where a strategy acts. Lower slots come first: structure, placement, computation."""
 
-    WEIGHTS = 0
-    PROJECTION = 1
-    STORAGE = 2
-    LAYOUT = 3
+    PROJECTION = 0
+    STORAGE = 1
+    LAYOUT = 2
+    WEIGHTS = 3
     CONDITIONING = 4
     PLACEMENT = 5
     KERNEL = 6

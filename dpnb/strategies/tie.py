@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from dpnb.nn.lowrank import LowRank
+from dpnb.nn.lowrank import Change
+from dpnb.strategies.fused import Fused
 from dpnb.strategies.strategy import StrategyError
 from dpnb.strategies.turns import Runs
 
@@ -21,30 +22,36 @@ _NAME = "_dpnb_tie"
 class Tie:
     """Kept on the component itself, so that it lives as long as that.
 
-    A copy of it knows the adapters and nothing else: what is copied is independent.
+    A copy of it knows the adapters and what is fused, and nothing else: it is independent.
 
     Attributes:
         shared: the state of all pipelines that use the network; `None` before the first.
         lone: the network itself as a member, where no pipeline had it when it was first asked.
         stack: the strategies of that member.
-        adapters: low-rank changes of the network's layers, by the adapter's name and the layer's.
+        adapters: changes of the network's parameters, by the adapter's name and the parameter's.
+        fused: what of them has become part of the plain weights.
         runs: those that a scheduler leads.
     """
 
-    def __init__(self, adapters: Mapping[str, Mapping[str, LowRank]] | None = None) -> None:
+    def __init__(
+        self,
+        adapters: Mapping[str, Mapping[str, Change]] | None = None,
+        fused: Fused | None = None,
+    ) -> None:
         self.shared: Shared | None = None
         self.lone: Lone | None = None
         self.stack: StrategyStack | None = None
-        self.adapters: dict[str, Mapping[str, LowRank]] = dict(adapters or {})
+        self.adapters: dict[str, Mapping[str, Change]] = dict(adapters or {})
+        self.fused = Fused() if fused is None else fused
         self.runs = Runs()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tie:
         self._refuse()
-        return Tie(deepcopy(self.adapters, memo))
+        return Tie(deepcopy(self.adapters, memo), deepcopy(self.fused, memo))
 
-    def __reduce__(self) -> tuple[type[Tie], tuple[dict[str, Mapping[str, LowRank]]]]:
+    def __reduce__(self) -> tuple[type[Tie], tuple[Any, ...]]:
         self._refuse()
-        return Tie, (self.adapters,)
+        return Tie, (self.adapters, self.fused)
 
     def _refuse(self) -> None:
         """What is switched on acts through hooks that know the original, so no copy of it works."""

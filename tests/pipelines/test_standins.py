@@ -47,7 +47,7 @@ def test_adapters_are_refused_in_a_sentence() -> None:
     for refuse in (own.load_textual_inversion, own.load_ip_adapter):
         with pytest.raises(NotImplementedError, match="dpnb loads no textual inversion or image"):
             refuse("a repository")
-    with pytest.raises(NotImplementedError, match=r"folded into the network.* dpnb\.LoRA"):
+    with pytest.raises(NotImplementedError, match=r"part of the network.* dpnb\.LoRA"):
         standins.refuse_scale(None, 0.5)
 
 
@@ -102,9 +102,7 @@ def test_a_network_answers_to_its_settings() -> None:
     assert unet.sample_size == unet.config.sample_size == 16
     with pytest.raises(AttributeError, match="nothing"):
         _ = unet.nothing
-    with pytest.raises(
-        ValueError, match=r"asks for scale: .* folded into the network.* dpnb\.LoRA"
-    ):
+    with pytest.raises(ValueError, match=r"asks for scale: .* part of the network.* dpnb\.LoRA"):
         unet(torch.zeros(1, 4, 8, 8), 1, torch.zeros(1, 2, 32), cross_attention_kwargs={"scale": 1})
 
 

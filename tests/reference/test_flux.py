@@ -345,3 +345,73 @@ def elsewhere(key: str) -> str:
     for stem in ("img_attn", "txt_attn", "img_mlp", "img_mod"):
         rest = rest.replace(f"{stem}_", f"{stem}.")
     return f"{kind}.{number}.{rest}"
+
+
+XLABS = {
+    "double_blocks.1.processor.qkv_lora1": [f"transformer_blocks.1.attn.to_{x}" for x in "qkv"],
+    "double_blocks.0.processor.qkv_lora2": [
+        f"transformer_blocks.0.attn.add_{x}_proj" for x in "qkv"
+    ],
+    "double_blocks.0.processor.proj_lora1": ["transformer_blocks.0.attn.to_out.0"],
+    "single_blocks.1.processor.qkv_lora": [
+        f"single_transformer_blocks.1.attn.to_{x}" for x in "qkv"
+    ],
+    "single_blocks.0.processor.proj_lora": ["single_transformer_blocks.0.proj_out"],
+}
+KOHYA = {
+    "lora_unet_double_blocks_1_img_mlp_2": ["transformer_blocks.1.ff.net.2"],
+    "lora_te1_text_model_encoder_layers_0_mlp_fc1": [],
+}
+
+
+@pytest.mark.parametrize(
+    ("layers", "words"), [(XLABS, ("down", "up")), (KOHYA, ("lora_down", "lora_up"))]
+)
+@pytest.mark.filterwarnings("ignore")
+def test_low_rank_weights_in_others_names_draw_the_same(
+    written: Checkpoint, layers: dict[str, list[str]], words: tuple[str, str]
+) -> None:
+    folder, _ = written("dev")
+    ours: Any = dpnb.DiffusionPipeline.from_pretrained(folder)
+    theirs = diffusers.FluxPipeline.from_pretrained(folder)
+    generator = torch.Generator().manual_seed(0)
+    tensors: dict[str, Tensor] = {}
+    for key, names in layers.items():
+        modules = [ours.transformer.get_submodule(name) for name in names] or [
+            ours.text_encoder.get_submodule("encoder.layers.0.mlp.fc1")
+        ]
+        rows = sum(module.weight.shape[0] for module in modules)
+        tensors[f"{key}.{words[0]}.weight"] = (
+            torch.randn(4, modules[0].weight.shape[1], generator=generator) / 3
+        )
+        tensors[f"{key}.{words[1]}.weight"] = torch.randn(rows, 4, generator=generator) / 3
+    before = draw(ours, **SIZE)
+    ours.load_lora_weights(dict(tensors))
+    theirs.load_lora_weights(dict(tensors))
+    assert abs(draw(ours, **SIZE) - before).max() > 0.01
+    assert_same(draw(ours, **SIZE), draw(theirs, **SIZE))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_low_rank_weights_of_the_last_layers_draw_the_same(written: Checkpoint) -> None:
+    folder, _ = written("dev")
+    ours: Any = dpnb.DiffusionPipeline.from_pretrained(folder)
+    theirs = diffusers.FluxPipeline.from_pretrained(folder)
+    generator = torch.Generator().manual_seed(0)
+    given: dict[str, Tensor] = {}
+    named: dict[str, Tensor] = {}
+    for key, name in {"linear": "proj_out", "adaLN_modulation_1": "norm_out.linear"}.items():
+        rows, columns = ours.transformer.get_submodule(name).weight.shape
+        down = torch.randn(2, columns, generator=generator) / 3
+        up = torch.randn(rows, 2, generator=generator) / 3
+        given[f"lora_unet_final_layer_{key}.lora_down.weight"] = down
+        given[f"lora_unet_final_layer_{key}.lora_up.weight"] = up
+        # The shift comes first in the code that these names are from, the scale in diffusers.
+        halves = up.chunk(2)[::-1] if name == "norm_out.linear" else (up,)
+        named[f"transformer.{name}.lora_A.weight"] = down
+        named[f"transformer.{name}.lora_B.weight"] = torch.cat(halves)
+    before = draw(ours, **SIZE)
+    ours.load_lora_weights(given)
+    theirs.load_lora_weights(named)
+    assert abs(draw(ours, **SIZE) - before).max() > 0.01
+    assert_same(draw(ours, **SIZE), draw(theirs, **SIZE))

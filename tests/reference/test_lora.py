@@ -176,3 +176,74 @@ def test_two_adapters_with_weights_draw_the_same(written: Written) -> None:
         pipe.delete_adapters("other")
         pipe.set_adapters("one")
     assert_same(draw(ours), draw(theirs))
+
+
+def test_the_last_one_is_active_as_elsewhere(written: Written) -> None:
+    folder, plain = written("sd2")
+    found = states(folder)
+    one, other = as_peft({"unet": found["unet"]}), as_old(found)
+    ours, theirs = fresh(dpnb.DiffusionPipeline, folder), fresh(type(plain), folder)
+    for pipe in (ours, theirs):
+        pipe.load_lora_weights(dict(one), adapter_name="one")
+        pipe.load_lora_weights({k: v * 0.6 for k, v in other.items()}, adapter_name="other")
+    assert ours.get_active_adapters() == theirs.get_active_adapters() == ["other"]
+    assert_same(draw(ours), draw(theirs))
+    for pipe in (ours, theirs):
+        pipe.set_adapters("one", 0.5)
+        pipe.disable_lora()
+        pipe.enable_lora()
+    assert_same(draw(ours), draw(theirs))
+
+
+SCALES: list[dict[str, Any]] = [
+    {"unet": 0.5},
+    {"unet": {"down": 0.2, "mid": 2.0}},
+    {"unet": {"up": {"block_1": [0.0, 0.5, 2.0]}}, "text_encoder": 0.3},
+    {"unet": {"mid": [0.0], "down": {"block_0": 0.4}, "up": [0.5]}},
+]
+
+
+@pytest.mark.parametrize("scales", SCALES, ids=repr)
+def test_scales_by_block_draw_the_same(written: Written, scales: dict[str, Any]) -> None:
+    folder, plain = written("sd2")
+    tensors = as_peft(states(folder))
+    ours, theirs = fresh(dpnb.DiffusionPipeline, folder), fresh(type(plain), folder)
+    for pipe in (ours, theirs):
+        pipe.load_lora_weights(dict(tensors), adapter_name="one")
+    whole = draw(ours)
+    for pipe in (ours, theirs):
+        pipe.set_adapters("one", scales)
+    assert_same(draw(ours), draw(theirs))
+    assert abs(draw(ours) - whole).max() > 1e-3
+
+
+def test_fusing_and_unloading_merges_as_elsewhere(written: Written, tmp_path: Path) -> None:
+    folder, plain = written("sd2")
+    tensors = as_peft(states(folder))
+    ours, theirs = fresh(dpnb.DiffusionPipeline, folder), fresh(type(plain), folder)
+    before = draw(ours)
+    for pipe in (ours, theirs):
+        pipe.load_lora_weights(dict(tensors), adapter_name="one")
+        pipe.set_adapters("one", 0.8)
+        pipe.fuse_lora(components=["unet"], lora_scale=0.7, safe_fusing=True, adapter_names=["one"])
+    assert ours.fused_loras == set(theirs.fused_loras) == {"one"}
+    for pipe in (ours, theirs):
+        pipe.unload_lora_weights()
+    merged = draw(ours)
+    assert abs(merged - before).max() > 0.01
+    assert_same(merged, draw(theirs))
+    ours.save_pretrained(tmp_path)
+    assert_same(draw(fresh(type(plain), tmp_path)), merged)
+
+
+def test_what_is_fused_is_off_once_lora_is_disabled_as_elsewhere(written: Written) -> None:
+    folder, plain = written("sd2")
+    tensors = as_peft({"unet": states(folder)["unet"]})
+    ours, theirs = fresh(dpnb.DiffusionPipeline, folder), fresh(type(plain), folder)
+    before = draw(ours)
+    for pipe in (ours, theirs):
+        pipe.load_lora_weights(dict(tensors), adapter_name="one")
+        pipe.fuse_lora()
+        pipe.disable_lora()
+    assert (draw(ours) == before).all()
+    assert_same(draw(theirs), before)

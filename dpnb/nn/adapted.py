@@ -1,0 +1,103 @@
+"""Layers that compute a low-rank change of their weights beside these.
+
+A half-precision weight is a number of 8 or 11 bits: of a change that is a thousandth of it, folding
+would lose about half. Beside the weight it keeps its own precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dpnb.nn.lowrank import LowRank
+
+_DOWN, _UP = "lora_down", "lora_up"
+
+
+class AdaptedLinear(nn.Linear):
+    """`(weight + up @ down) @ x + bias`, where the sum of both products is rounded once.
+
+    A matrix product that is added to a rounded one would be lost where it is smaller than the last
+    bit of that, so the larger one is accumulated onto the smaller.
+
+    Attributes:
+        lora_down: `[rank, in]`.
+        lora_up: `[out, rank]`.
+    """
+
+    lora_down: Tensor
+    lora_up: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[..., in]` → `[..., out]`."""
+        tokens = x.reshape(-1, self.in_features)
+        reduced = F.linear(tokens, self.lora_down.to(x.dtype))
+        beside = F.linear(reduced, self.lora_up.to(x.dtype), self.bias)
+        whole = torch.addmm(beside, tokens, self.weight.t())
+        return whole.view(*x.shape[:-1], self.out_features)
+
+
+class AdaptedConv2d(nn.Conv2d):
+    """`convolve(x, weight) + convolve(convolve(x, down), up)`.
+
+    Attributes:
+        lora_down: `[rank, in, height, width]`.
+        lora_up: `[out, rank, 1, 1]`.
+    """
+
+    lora_down: Tensor
+    lora_up: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[batch, in, height, width]` → `[batch, out, height, width]`."""
+        reduced = self._conv_forward(x, self.lora_down.to(x.dtype), None)
+        return super().forward(x) + F.conv2d(reduced, self.lora_up.to(x.dtype))
+
+
+_ADAPTED: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Linear: AdaptedLinear,
+    nn.Conv2d: AdaptedConv2d,
+}
+
+
+def can_adapt(layer: nn.Module) -> bool:
+    """Whether a layer can have low-rank changes beside its weight."""
+    return type(layer) in _ADAPTED and (not isinstance(layer, nn.Conv2d) or layer.groups == 1)
+
+
+@torch.no_grad()
+def adapt(layer: nn.Module, changes: Sequence[LowRank]) -> None:
+    """Let a layer compute these changes of its weight, until `restore`."""
+    weight = layer.get_parameter("weight")
+    # Eight-bit weights are widened for each call, to what cannot be known here.
+    dtype = weight.dtype if weight.element_size() == 2 else torch.float32
+    pairs = [_balanced(change) for change in changes]
+    down = torch.cat([down for down, _ in pairs]).view(-1, *weight.shape[1:])
+    up = torch.cat([up for _, up in pairs], dim=1)
+    up = up.view(*up.shape, *(1 for _ in weight.shape[2:]))
+    layer.register_buffer(_DOWN, down.to(weight.device, dtype), persistent=False)
+    layer.register_buffer(_UP, up.to(weight.device, dtype), persistent=False)
+    layer.__class__ = _ADAPTED[type(layer)]
+
+
+def restore(layer: nn.Module) -> None:
+    """Let a layer compute its weight alone again; one that does so already stays as it is."""
+    for plain, adapted in _ADAPTED.items():
+        if type(layer) is adapted:
+            layer.__class__ = plain
+    for name in (_DOWN, _UP):
+        layer._buffers.pop(name, None)
+        layer._non_persistent_buffers_set.discard(name)
+
+
+def _balanced(change: LowRank) -> tuple[Tensor, Tensor]:
+    """Both matrices in float32, the scale shared between them so that they are of like size."""
+    down, up = change.down.float().flatten(1), change.up.float().flatten(1) * change.scale
+    sizes = down.abs().max().item(), up.abs().max().item()
+    if 0.0 in sizes:
+        return down, up
+    ratio = (sizes[1] / sizes[0]) ** 0.5
+    return down * ratio, up / ratio
