@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from typing_extensions import Self
 
+from dpnb.atomic import write_text
 from dpnb.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
@@ -164,7 +165,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write `values` as checkpoints have them: sorted keys, two spaces, a final newline."""
-    path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(values, indent=2, sort_keys=True) + "\n")
 
 
 def _freeze(value: Any) -> Any:

@@ -6,7 +6,6 @@ A folder holds them as safetensors or `.bin`, whole or in shards, with or withou
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -286,15 +285,10 @@ def _index(
 
 
 def _write_file(state: Mapping[str, Tensor], path: Path) -> None:
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        if path.suffix == ".safetensors":
-            write_safetensors(state, partial)
-        else:
-            write_bin(state, partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    if path.suffix == ".safetensors":
+        write_safetensors(state, path)
+    else:
+        write_bin(state, path)
 
 
 def _remove_others(folder: Path, like: WeightName, kept: Collection[str]) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dpnb.atomic import write_text
 from dpnb.errors import CheckpointError
 from dpnb.loading.hub import local_folder
 from dpnb.pipelines.images import deliver, numpy_to_pil
@@ -81,7 +82,7 @@ class LatentColours:
     def save(self, folder: Path) -> None:
         """Write the fit into a checkpoint's folder."""
         rows = [[round(value, 5) for value in row] for row in self.matrix]
-        (folder / FILE).write_text(json.dumps({"latents_to_rgb": rows}, indent=2) + "\n")
+        write_text(folder / FILE, json.dumps({"latents_to_rgb": rows}, indent=2) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> LatentColours | None:
