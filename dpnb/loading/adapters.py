@@ -20,6 +20,7 @@ from dpnb.errors import CheckpointError
 from dpnb.loading.hub import HubOptions, fetch
 from dpnb.loading.keymaps import match_clip
 from dpnb.loading.layer_names import underscored
+from dpnb.loading.paths import files_in, inside
 from dpnb.loading.tensorfile import read_tensors
 from dpnb.nn.lowrank import LowRank
 
@@ -146,8 +147,8 @@ def _file(source: str | Path, weight_name: str | None, options: HubOptions | Non
 
     folder = fetch(source, select, options)
     if not chosen:
-        select([p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()])
-    return folder / chosen[0]
+        select(files_in(folder))
+    return inside(folder / chosen[0], folder)
 
 
 def _choose(source: str | Path, files: list[str], weight_name: str | None) -> str:

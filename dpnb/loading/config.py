@@ -14,6 +14,7 @@ from typing_extensions import Self
 
 from dpnb.atomic import write_text
 from dpnb.errors import CheckpointError
+from dpnb.loading.paths import inside
 
 logger = logging.getLogger(__name__)
 
@@ -146,10 +147,11 @@ def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in the file `path`.
 
     Raises:
-        CheckpointError: there is no such file, or it does not hold a JSON object.
+        CheckpointError: there is no such file, it lies outside of its checkpoint's folder, or it
+            does not hold a JSON object.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(inside(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(
             f"{path.parent} has no {path.name}; give the folder that holds it."

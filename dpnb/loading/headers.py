@@ -12,6 +12,7 @@ from torch import Tensor
 from dpnb.errors import CheckpointError
 from dpnb.loading.filenames import WeightName
 from dpnb.loading.hub import HubOptions, local_folder
+from dpnb.loading.paths import inside
 from dpnb.loading.refusals import explained
 from dpnb.loading.tensorfile import DTYPES, damaged
 
@@ -49,7 +50,7 @@ def headers(
         own = (
             _remote(str(name), file, options or HubOptions())
             if folder is None
-            else _local(folder / file)
+            else _local(inside(folder / file, folder))
         )
         found.setdefault(file.rpartition("/")[0], {}).update(own)
     return found

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dpnb.errors import CheckpointError
+from dpnb.loading.paths import all_inside, files_in
 from dpnb.loading.refusals import explained, is_unreachable
 
 logger = logging.getLogger(__name__)
@@ -176,10 +177,12 @@ def push(
 
     Raises:
         HubError: the token may not write there, or there is no connection.
+        CheckpointError: a link in `folder` leads out of it.
     """
     from huggingface_hub import HfApi
 
     options = HubOptions(token=token, mirror=mirror)
+    all_inside(Path(folder), Path(folder))
     with explained(repo_id, revision):
         api = HfApi(endpoint=options.endpoint, token=options.sent_token)
         full_name = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
@@ -228,7 +231,7 @@ def _list_cached(name: str, options: HubOptions) -> list[str]:
                 local_files_only=True,
             )
         )
-        return [p.relative_to(snapshot).as_posix() for p in snapshot.rglob("*") if p.is_file()]
+        return files_in(snapshot)
     return [file.path for file in tree]
 
 

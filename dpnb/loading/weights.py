@@ -17,6 +17,7 @@ from torch import Tensor
 from dpnb.errors import CheckpointError
 from dpnb.loading.config import read_json, write_json
 from dpnb.loading.filenames import Extension, WeightName, index_name, is_bare, weight_name
+from dpnb.loading.paths import inside
 from dpnb.loading.slices import Slice, read_slice, slice_names
 from dpnb.loading.tensorfile import read_tensors, tensor_names, write_bin, write_safetensors
 from dpnb.units import parse_bytes
@@ -52,7 +53,8 @@ def find_weights(
         slices: Files that count as if they were in `folder`.
 
     Raises:
-        CheckpointError: there are none, a shard is missing, or the index of the shards is wrong.
+        CheckpointError: there are none, a shard is missing, the index of the shards is wrong, or a
+            file lies outside of the checkpoint's folder.
     """
     present: dict[str, WeightFile] = {name: folder / name for name in _file_names(folder)}
     present |= slices
@@ -159,6 +161,9 @@ def _find(
     folder: Path, present: Mapping[str, WeightFile], like: WeightName
 ) -> tuple[WeightFile, ...]:
     found = {name: parsed for name in present if (parsed := _same(name, like)) is not None}
+    for name in found:
+        if isinstance(file := present[name], Path):
+            inside(file)
     whole = [name for name, parsed in found.items() if not parsed.is_index and not parsed.number]
     if whole:
         return (present[whole[0]],)

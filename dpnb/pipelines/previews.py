@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from dpnb.atomic import write_text
 from dpnb.errors import CheckpointError
 from dpnb.loading.hub import local_folder
+from dpnb.loading.paths import inside
 from dpnb.pipelines.images import deliver, numpy_to_pil
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class LatentColours:
         Raises:
             CheckpointError: the file holds something else.
         """
-        file = folder / FILE
+        file = inside(folder / FILE)
         if not file.is_file():
             return None
         try:

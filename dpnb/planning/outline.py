@@ -20,6 +20,7 @@ from dpnb.loading.hub import fetch, local_folder
 from dpnb.loading.index import Index
 from dpnb.loading.keymaps import match_clip, rename
 from dpnb.loading.parts import load_part
+from dpnb.loading.paths import all_inside, files_in
 from dpnb.models.model import Model
 from dpnb.nn.quantized import rewrapped
 from dpnb.pipelines.architectures import ARCHITECTURES, assemble
@@ -138,7 +139,7 @@ def _files(name: str, options: LoadOptions) -> tuple[Origin, list[str]]:
     if local_folder(name) is None:
         folder = fetch(name, small, options.hub)
     else:
-        small([p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()])
+        small(files_in(folder))
     origin = Origin(name, folder, index, frozenset(every))
     return origin, [file for file in wanted if _is_weight(file)]
 
@@ -168,7 +169,7 @@ def _part(cls: type[Any], folder: Path, found: dict[str, Tensor]) -> Any:
 def _text_encoder(cls: Any, folder: Path, found: dict[str, Tensor]) -> nn.Module:
     from accelerate import init_empty_weights
 
-    config = cls.config_class.from_pretrained(folder)
+    config = cls.config_class.from_pretrained(all_inside(folder))
     with init_empty_weights(include_buffers=False):
         model: Any = cls(config)
     own = model.state_dict()
