@@ -20,7 +20,7 @@ from dpnb.loading.hub import fetch, local_folder
 from dpnb.loading.index import Index
 from dpnb.loading.keymaps import match_clip, rename
 from dpnb.loading.parts import load_part
-from dpnb.loading.paths import all_inside, files_in
+from dpnb.loading.paths import files_in, inside
 from dpnb.models.model import Model
 from dpnb.nn.quantized import rewrapped
 from dpnb.pipelines.architectures import ARCHITECTURES, assemble
@@ -109,7 +109,8 @@ def from_headers(
         raise TypeError(f"{', '.join(given)} is no option of a checkpoint that is planned for.")
     origin, weights = _files(name, chosen)
     kind = class_for(base(), origin, chosen)
-    found = headers(name, weights, chosen.hub)
+    snapshot = origin.folder if local_folder(name) is None else None
+    found = headers(name, weights, chosen.hub, snapshot)
     parts: dict[str, Any] = {}
     for component in kind.schema.components:
         entry = origin.index.components.get(component)
@@ -169,7 +170,8 @@ def _part(cls: type[Any], folder: Path, found: dict[str, Tensor]) -> Any:
 def _text_encoder(cls: Any, folder: Path, found: dict[str, Tensor]) -> nn.Module:
     from accelerate import init_empty_weights
 
-    config = cls.config_class.from_pretrained(all_inside(folder))
+    inside(folder / "config.json")
+    config = cls.config_class.from_pretrained(folder)
     with init_empty_weights(include_buffers=False):
         model: Any = cls(config)
     own = model.state_dict()
