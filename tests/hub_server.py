@@ -68,7 +68,9 @@ class HubServer:
         cut_after: Bytes of a body after which the connection is cut, `cuts` times in all.
         busy: So many requests more are answered with `failure` alone.
         headers: Of every answer, in place of its own.
+        error: The body of every failure.
         listing: The answer to every question about a repository.
+        status: Of that answer.
         tree: Likewise to those for its files; `listing` by default.
         garbles: Files of so many bytes or more come with other bytes than they have.
         circles: Every address sends to itself.
@@ -85,7 +87,9 @@ class HubServer:
     cuts: int = 0
     busy: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    error: bytes | None = None
     listing: bytes | None = None
+    status: int = 200
     tree: bytes | None = None
     garbles: int | None = None
     circles: bool = False
@@ -222,7 +226,7 @@ class _Handler(BaseHTTPRequestHandler):
         if action == "tree" and self.server_state.tree is not None:
             made_up = self.server_state.tree
         if made_up is not None:
-            self._send(200, made_up, {"Content-Type": "text/html"})
+            self._send(self.server_state.status, made_up, {"Content-Type": "text/html"})
             return
         if action == "tree":
             self._send_json([_tree_entry(path, content) for path, content in files.items()])
@@ -323,7 +327,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuse(self, status: int, code: str, message: str) -> None:
         headers = {"X-Error-Message": message} | ({"X-Error-Code": code} if code else {})
-        self._send(status, json.dumps({"error": message}).encode(), headers)
+        body = self.server_state.error
+        self._send(status, json.dumps({"error": message}).encode() if body is None else body, headers)
 
     def _send_json(self, values: object, status: int = 200) -> None:
         self._send(status, json.dumps(values).encode(), {"Content-Type": "application/json"})

@@ -35,6 +35,10 @@ SILENCE_S = 10
 
 MOST_PAGES = 1000
 
+MOST_BYTES = 64 << 20
+"""Of a page of a listing, and of an error."""
+
+_ERROR = 400
 _BACKOFF_S = 8
 _LONGEST_NAME = 200
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -43,7 +47,7 @@ _RETRY_AFTER = re.compile(r"\s*(\d{1,9})\s*")
 
 
 class BusyHubError(HubError):
-    """A hub asks to be left alone for longer than we wait."""
+    """A hub is out of order, or asks to be left alone for longer than we wait."""
 
 
 @dataclass
@@ -61,14 +65,16 @@ class Watch:
             HubError: it is none that a hub gives.
             BusyHubError: it asks to wait for too long.
         """
-        address = _address(response)
+        address, status = _address(response), response.status_code
         _check_names(response, address)
-        if response.status_code in BUSY:
+        is_listing = _is_listing(response) and not response.has_redirect_location
+        paced(response, address, MOST_BYTES if is_listing or status >= _ERROR else None)
+        if status in BUSY:
             self._hear_busy(response, address)
-        elif response.status_code in (200, 206):
-            paced(response, address)
-            if _is_listing(response):
-                self._hear_listing(response, address)
+        if status >= _ERROR:
+            _check_error(response, address)
+        elif is_listing:
+            self._hear_listing(response, address)
 
     def _hear_busy(self, response: Any, address: str) -> None:
         self.tries[address] += 1
@@ -154,7 +160,7 @@ def _see_to_hooks() -> None:
 
 
 def _on_request(request: Any) -> None:
-    if _watches:
+    if _watches and request.method in ("GET", "HEAD"):
         limits = request.extensions.get("timeout", {})
         kinds = ("connect", "read", "write", "pool")
         given = {kind: limits.get(kind) or SILENCE_S for kind in kinds}
@@ -176,6 +182,24 @@ def _check_names(response: Any, address: str) -> None:
     for header, name in names.items():
         if name is not None and not _is_name(name):
             raise not_a_hub(address, f"{name[:80]!r} as {header}", "the name of a file's content")
+
+
+def _check_error(response: Any, address: str) -> None:
+    """Refuse an error whose body huggingface_hub stumbles over; what is no JSON it takes as text."""
+    try:
+        content = json.loads(response.read())
+        errors = content.get("errors") or []
+        is_readable = isinstance(errors, list) and all(isinstance(one, dict) for one in errors)
+    except json.JSONDecodeError:
+        is_readable = True
+    except (ValueError, RecursionError, AttributeError):
+        is_readable = False
+    if not is_readable:
+        kind = BusyHubError if response.status_code in BUSY else HubError
+        raise kind(
+            f"{address} failed with status {response.status_code}, and with nothing that explains "
+            "it; try again, or check mirror=, HF_ENDPOINT and proxies=."
+        )
 
 
 def _is_name(name: object) -> bool:

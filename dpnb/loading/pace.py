@@ -28,18 +28,28 @@ class Pace:
     Args:
         chunks: of the body.
         address: that it comes from, for messages.
+        limit: bytes that it may have.
         clock: gives seconds.
     """
 
     def __init__(
-        self, chunks: Iterable[bytes], address: str, clock: Callable[[], float] = time.monotonic
+        self,
+        chunks: Iterable[bytes],
+        address: str,
+        limit: int | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._chunks, self._address, self._clock = chunks, address, clock
+        self._chunks, self._address, self._limit, self._clock = chunks, address, limit, clock
 
     def __iter__(self) -> Iterator[bytes]:
-        began, count, slow = self._clock(), 0, 0
+        began, count, slow, total = self._clock(), 0, 0, 0
         for chunk in self._chunks:
-            count += len(chunk)
+            count, total = count + len(chunk), total + len(chunk)
+            if self._limit is not None and total > self._limit:
+                raise HubError(
+                    f"{self._address} sends more than {format_bytes(self._limit)} where a list or "
+                    "an error is due; check mirror=, HF_ENDPOINT and proxies=."
+                )
             seconds = self._clock() - began
             if seconds >= WINDOW_S:
                 slow = slow + int(seconds // WINDOW_S) if count < SLOWEST * seconds else 0
@@ -58,11 +68,11 @@ class Pace:
             logger.warning("%s sends only %s a second; still waiting.", self._address, speed)
 
 
-def paced(response: Any, address: str) -> None:
-    """Let the body of an HTTP client's answer be watched as it is read."""
+def paced(response: Any, address: str, limit: int | None) -> None:
+    """Let the body of an HTTP client's answer be watched as it is read; see `Pace`."""
     from dpnb.loading.refusals import http_client
 
     base = http_client().SyncByteStream
     stream = response.stream
     kind: Any = type("PacedStream", (Pace, base), {"close": lambda self: stream.close()})
-    response.stream = kind(stream, address)
+    response.stream = kind(stream, address, limit)

@@ -424,6 +424,39 @@ def test_lists_for_objects_and_objects_for_lists_are_refused(
         fetch(NAME, list, options)
 
 
+@pytest.mark.parametrize("status", [201, 206, 300, 304])
+def test_listings_of_an_odd_status_are_looked_at_as_well(
+    hub: HubServer, options: HubOptions, status: int
+) -> None:
+    hub.add(NAME, FILES)
+    hub.listing, hub.status = b"", status
+    with pytest.raises(HubError, match="is not a hub: it sent nothing where JSON is due"):
+        fetch(NAME, list, options)
+
+
+@pytest.mark.parametrize("status", [400, 404, 418, 429, 503])
+@pytest.mark.parametrize(
+    "body",
+    [b"null", b"[]", b"5", b'{"errors": 5}', b'{"errors": ["message"]}', b"[" * 10**5, b"\xff\xfe0"],
+)
+def test_errors_that_say_nothing_are_said_in_one_sentence(
+    hub: HubServer, options: HubOptions, status: int, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    hub.add(NAME, FILES)
+    hub.failure, hub.error = status, body
+    with pytest.raises(HubError, match=f"failed with status {status}, and with nothing that"):
+        fetch(NAME, wanted, options)
+
+    def fail(files: Sequence[str]) -> Sequence[str]:
+        hub.failure = status
+        return wanted(files)
+
+    hub.failure = None
+    with pytest.raises(HubError, match=f"failed with status {status}, and with nothing that"):
+        fetch(NAME, fail, options)
+
+
 def test_addresses_that_send_to_themselves_are_said_in_one_sentence(
     hub: HubServer, options: HubOptions
 ) -> None:
