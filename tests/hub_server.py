@@ -327,8 +327,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuse(self, status: int, code: str, message: str) -> None:
         headers = {"X-Error-Message": message} | ({"X-Error-Code": code} if code else {})
+        usual = json.dumps({"error": message}).encode()
         body = self.server_state.error
-        self._send(status, json.dumps({"error": message}).encode() if body is None else body, headers)
+        self._send(status, usual if body is None else body, headers)
 
     def _send_json(self, values: object, status: int = 200) -> None:
         self._send(status, json.dumps(values).encode(), {"Content-Type": "application/json"})

@@ -185,7 +185,7 @@ def _check_names(response: Any, address: str) -> None:
 
 
 def _check_error(response: Any, address: str) -> None:
-    """Refuse an error whose body huggingface_hub stumbles over; what is no JSON it takes as text."""
+    """Refuse an error whose body huggingface_hub stumbles over; any text is none of these."""
     try:
         content = json.loads(response.read())
         errors = content.get("errors") or []

@@ -437,7 +437,16 @@ def test_listings_of_an_odd_status_are_looked_at_as_well(
 @pytest.mark.parametrize("status", [400, 404, 418, 429, 503])
 @pytest.mark.parametrize(
     "body",
-    [b"null", b"[]", b"5", b'{"errors": 5}', b'{"errors": ["message"]}', b"[" * 10**5, b"\xff\xfe0"],
+    [
+        b"null",
+        b"[]",
+        b"5",
+        b'{"errors": 5}',
+        b'{"errors": ["message"]}',
+        b"[" * 10**5,
+        b"\xff\xfe0",
+    ],
+    ids=lambda body: repr(body[:16]),
 )
 def test_errors_that_say_nothing_are_said_in_one_sentence(
     hub: HubServer, options: HubOptions, status: int, body: bytes, monkeypatch: pytest.MonkeyPatch
