@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 import traceback
@@ -23,6 +24,7 @@ from rich.progress import (
 )
 
 import dpnb
+from dpnb.atomic import write_bytes
 from dpnb.errors import DpnbError
 from dpnb.processes import launched
 from dpnb.prompt_file import Drawing, draw_prompts, read_prompts
@@ -382,14 +384,12 @@ def numbered(file: Path, count: int) -> list[Path]:
 
 
 def save_picture(image: Image, file: Path) -> None:
-    """Write `image`, making its folder; an interrupt leaves no half of a file."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".part-{file.name}")
-    try:
-        image.save(partial)
-        partial.replace(file)
-    finally:
-        partial.unlink(missing_ok=True)
+    """Write `image` in the format that the file's ending names, making its folder."""
+    from PIL import Image
+
+    content = io.BytesIO()
+    image.save(content, format=Image.registered_extensions()[file.suffix.lower()])
+    write_bytes(file, content.getvalue())
 
 
 @contextmanager

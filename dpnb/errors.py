@@ -12,6 +12,10 @@ class CheckpointError(DpnbError, OSError):
     """A file of a checkpoint is missing, damaged, or not what its index says."""
 
 
+class SaveError(DpnbError, OSError):
+    """A file could not be written; what stood there before is untouched."""
+
+
 class HubError(DpnbError, OSError):
     """A repository could not be reached, or refused the request."""
 

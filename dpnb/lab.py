@@ -6,7 +6,6 @@ import importlib.util
 import json
 import os
 import secrets
-import shutil
 import socket
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from dpnb.atomic import write_text
 from dpnb.errors import DpnbError
 
 PACKAGE = Path(__file__).parent
@@ -61,8 +61,7 @@ def write_page(folder: Path, model: str) -> Path:
     """Write that notebook into a folder, unless there is one."""
     file = folder / PAGE
     if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(page(model), indent=1) + "\n")
+        write_text(file, json.dumps(page(model), indent=1) + "\n")
     return file
 
 
@@ -80,8 +79,7 @@ def notebooks(folder: Path, model: str, package: Path = PACKAGE) -> Path:
     for notebook in sorted((package / "notebooks").glob("*.ipynb")):
         target = folder / notebook.name
         if not target.exists():
-            folder.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(notebook, target)
+            write_text(target, notebook.read_text(encoding="utf-8"))
     if not list(folder.glob("*.ipynb")):
         write_page(folder, model)
     return folder

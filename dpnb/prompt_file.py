@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import codecs
 import difflib
+import io
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unicodedata import category
 
+from dpnb.atomic import write_bytes
 from dpnb.processes import ALONE, Processes
 from dpnb.units import parse_size
 
@@ -281,6 +282,6 @@ def _save(image: Image, file: Path, record: str) -> None:
 
     info = PngInfo()
     info.add_text(RECORD, record)
-    partial = file.with_name(f".{file.name}.part")
-    image.save(partial, format="PNG", pnginfo=info)
-    os.replace(partial, file)
+    content = io.BytesIO()
+    image.save(content, format="PNG", pnginfo=info)
+    write_bytes(file, content.getvalue())

@@ -66,6 +66,14 @@ class HubServer:
         failure: A status with which every request fails.
         hides_commits: Leave out the header by which a hub is known.
         cut_after: Bytes of a body after which the connection is cut, `cuts` times in all.
+        busy: So many requests more are answered with `failure` alone.
+        headers: Of every answer, in place of its own.
+        error: The body of every failure.
+        listing: The answer to every question about a repository.
+        status: Of that answer.
+        tree: Likewise to those for its files; `listing` by default.
+        garbles: Files of so many bytes or more come with other bytes than they have.
+        circles: Every address sends to itself.
     """
 
     url: str = ""
@@ -77,6 +85,14 @@ class HubServer:
     hides_commits: bool = False
     cut_after: int | None = None
     cuts: int = 0
+    busy: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    error: bytes | None = None
+    listing: bytes | None = None
+    status: int = 200
+    tree: bytes | None = None
+    garbles: int | None = None
+    circles: bool = False
 
     @property
     def storage(self) -> str:
@@ -157,7 +173,10 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         hub.requests.append(Request(self.command, path, headers))
         parts = path.strip("/").split("/")
-        if hub.failure is not None:
+        if hub.circles:
+            self._send(302, b"", {"Location": f"{hub.url}{self.path}"})
+        elif hub.failure is not None and hub.busy != 0:
+            hub.busy = None if hub.busy is None else hub.busy - 1
             self._refuse(hub.failure, "", "out of order")
         elif parts[0] == "storage":
             self._serve_storage(parts, body)
@@ -203,6 +222,12 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
             return
         files = repository.commits[commit]
+        made_up = self.server_state.listing
+        if action == "tree" and self.server_state.tree is not None:
+            made_up = self.server_state.tree
+        if made_up is not None:
+            self._send(self.server_state.status, made_up, {"Content-Type": "text/html"})
+            return
         if action == "tree":
             self._send_json([_tree_entry(path, content) for path, content in files.items()])
             return
@@ -222,9 +247,10 @@ class _Handler(BaseHTTPRequestHandler):
         if content is None:
             self._refuse(404, "EntryNotFound", f"Entry not found: {path}")
             return
-        digest = hashlib.sha256(content).hexdigest()
+        is_large = len(content) >= LARGE
+        digest = hashlib.sha256(content).hexdigest() if is_large else git_hash(content)
         headers = {} if self.server_state.hides_commits else {"X-Repo-Commit": commit}
-        if len(content) < LARGE:
+        if not is_large:
             self._send_content(content, {**headers, "ETag": f'"{digest}"'})
             return
         headers |= {"X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(len(content))}
@@ -243,6 +269,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_content(self, content: bytes, headers: Mapping[str, str]) -> None:
         asked = self.headers.get("Range", "")
+        if self.server_state.garbles is not None and len(content) >= self.server_state.garbles:
+            content = bytes(255 - byte for byte in content)
         first, _, last = asked.removeprefix("bytes=").partition("-")
         if asked:
             start, stop = int(first), min(int(last) + 1 if last else len(content), len(content))
@@ -299,12 +327,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuse(self, status: int, code: str, message: str) -> None:
         headers = {"X-Error-Message": message} | ({"X-Error-Code": code} if code else {})
-        self._send(status, json.dumps({"error": message}).encode(), headers)
+        usual = json.dumps({"error": message}).encode()
+        body = self.server_state.error
+        self._send(status, usual if body is None else body, headers)
 
     def _send_json(self, values: object, status: int = 200) -> None:
         self._send(status, json.dumps(values).encode(), {"Content-Type": "application/json"})
 
     def _send(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+        headers = {**headers, **self.server_state.headers}
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
@@ -321,12 +352,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
+def git_hash(content: bytes) -> str:
+    """What git calls a file of this content."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
 def _tree_entry(path: str, content: bytes) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "type": "file",
         "path": path,
         "size": len(content),
-        "oid": hashlib.sha1(content).hexdigest(),
+        "oid": git_hash(content),
     }
     if len(content) >= LARGE:
         oid = hashlib.sha256(content).hexdigest()

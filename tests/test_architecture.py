@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "dpnb"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-GROUND = {"errors", "devices", "units", "generators", "processes"}
+GROUND = {"errors", "devices", "units", "generators", "processes", "atomic"}
 
 MAY_IMPORT = {
     "errors": set(),
@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "devices": set(),
     "generators": set(),
     "processes": set(),
+    "atomic": set(),
     "prompt_file": {"pipelines"},
     "nn": set(),
     "loading": {"emoji", "nn"},

@@ -9,7 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import dpnb
-from dpnb.cli import app, save_picture, sentence
+from dpnb.cli import app, sentence
 
 run = CliRunner()
 
@@ -160,19 +160,6 @@ def test_an_interrupt_ends_in_a_sentence(
     assert "Interrupted; what was complete has been kept." in error
     assert "Traceback" not in error
     assert not list(tmp_path.iterdir())
-
-
-def test_an_interrupted_file_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(self: Image.Image, file: Path) -> None:
-        file.write_bytes(b"half")
-        raise KeyboardInterrupt
-
-    former = tmp_path / "x.png"
-    former.write_bytes(b"whole")
-    monkeypatch.setattr(Image.Image, "save", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        save_picture(Image.new("L", (1, 1)), former)
-    assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == {"x.png": b"whole"}
 
 
 @pytest.mark.parametrize(

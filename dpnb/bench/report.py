@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dpnb.atomic import replacing, write_text
 from dpnb.bench.measurement import Measurement
 from dpnb.planning.columns import table_of
 from dpnb.planning.names import label
@@ -128,12 +128,12 @@ class Report:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write a JSON file that a sweep can go on from; it is whole as soon as it is there."""
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.part")
-        partial.write_text(json.dumps(self.to_json(), indent=1), encoding="utf-8")
-        os.replace(partial, target)
+        """Write a JSON file that a sweep can go on from; it is whole as soon as it is there.
+
+        Raises:
+            SaveError: the disk is full; a former file stays.
+        """
+        write_text(path, json.dumps(self.to_json(), indent=1))
 
     @classmethod
     def load(cls, path: str | Path) -> Report:
@@ -161,13 +161,13 @@ class Report:
     def write(self, folder: str | Path) -> list[Path]:
         """Write everything into a folder: `sweep.json`, and each figure as SVG and PNG."""
         place = Path(folder)
-        place.mkdir(parents=True, exist_ok=True)
         self.save(place / "sweep.json")
         written = [place / "sweep.json"]
         for name, figure in self.figures().items():
             for ending in ("svg", "png"):
                 written.append(place / f"{name}.{ending}")
-                figure.savefig(written[-1], dpi=200)
+                with replacing(written[-1]) as file:
+                    figure.savefig(file, format=ending, dpi=200)
         return written
 
     def cells(self, one: Measurement) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from dpnb.atomic import replacing
 from dpnb.emoji.muon import Muon
 from dpnb.emoji.workers import Workers
 
@@ -151,9 +152,8 @@ class Trainer:
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "progress": (self.step, self.elapsed, self.samples),
         }
-        partial = self.checkpoint.with_suffix(".part")
-        torch.save(state, partial)
-        partial.replace(self.checkpoint)
+        with replacing(self.checkpoint) as file:
+            torch.save(state, file)
 
     def load(self) -> None:
         """Take up where `save` left off."""

@@ -7,6 +7,8 @@ from pathlib import Path
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
+from dpnb.atomic import write_text
+
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"
 LENGTH = 77
@@ -56,11 +58,11 @@ def build_tokenizer(texts: Iterable[str]) -> CLIPTokenizer:
 def save_tokenizer(tokenizer: CLIPTokenizer, folder: Path) -> None:
     """Write `tokenizer` both as one file and as vocabulary and merges, without local settings."""
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
+    write_text(folder / "tokenizer.json", tokenizer.backend_tokenizer.to_str(pretty=True))
     model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
     merges = [" ".join(pair) for pair in model["merges"]]
-    (folder / "vocab.json").write_text(json.dumps(model["vocab"], ensure_ascii=False))
-    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]))
+    write_text(folder / "vocab.json", json.dumps(model["vocab"], ensure_ascii=False))
+    write_text(folder / "merges.txt", "\n".join(["#version: 0.2", *merges, ""]))
     settings = {
         "tokenizer_class": "CLIPTokenizer",
         "bos_token": START,
@@ -70,4 +72,4 @@ def save_tokenizer(tokenizer: CLIPTokenizer, folder: Path) -> None:
         "model_max_length": LENGTH,
         "do_lower_case": True,
     }
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
+    write_text(folder / "tokenizer_config.json", json.dumps(settings, indent=2) + "\n")

@@ -13,6 +13,7 @@ from torch import Tensor
 from dpnb.errors import CheckpointError
 from dpnb.loading.adapter_settings import AdapterSettings, parse_settings
 from dpnb.loading.hub import HubOptions, fetch
+from dpnb.loading.paths import files_in, inside
 from dpnb.loading.tensorfile import read_tensors
 
 USUAL_NAMES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")
@@ -81,7 +82,7 @@ def _settings(file: Path) -> dict[str, AdapterSettings]:
     config = file.parent / CONFIG
     if _is_of_peft(file.name) and config.is_file():
         origin = str(config)
-        found[""] = AdapterSettings.parse(parse_settings(_text(config), origin), origin)
+        found[""] = AdapterSettings.parse(parse_settings(_text(inside(config)), origin), origin)
     text = _metadata(file).get(METADATA) if file.suffix == ".safetensors" else None
     if text is not None:
         origin = f"The {METADATA} of {file}"
@@ -123,16 +124,16 @@ def _file(
     prefix = f"{subfolder.strip('/')}/" if subfolder else ""
 
     def select(files: Sequence[str]) -> list[str]:
-        inside = [name.removeprefix(prefix) for name in files if name.startswith(prefix)]
-        name = prefix + _choose(f"{source}/{prefix}" if prefix else source, inside, weight_name)
+        known = [name.removeprefix(prefix) for name in files if name.startswith(prefix)]
+        name = prefix + _choose(f"{source}/{prefix}" if prefix else source, known, weight_name)
         chosen.append(name)
         config = PurePosixPath(name).with_name(CONFIG).as_posix()
         return [name, *([config] if _is_of_peft(name) and config in files else [])]
 
     folder = fetch(source, select, options)
     if not chosen:
-        select([p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()])
-    return folder / chosen[0]
+        select(files_in(folder))
+    return inside(folder / chosen[0], folder)
 
 
 def _choose(source: str | Path, files: list[str], weight_name: str | None) -> str:

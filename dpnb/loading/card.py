@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dpnb.errors import CheckpointError
+from dpnb.loading.paths import inside
 
 CARD = "README.md"
 """The model card's file."""
@@ -65,7 +66,7 @@ def connected(folder: Path) -> dict[str, str]:
     import yaml
     from huggingface_hub import ModelCard
 
-    path = folder / CARD
+    path = inside(folder / CARD)
     if not path.is_file():
         return {}
     try:

@@ -12,7 +12,9 @@ from typing import Any, ClassVar
 
 from typing_extensions import Self
 
+from dpnb.atomic import write_text
 from dpnb.errors import CheckpointError
+from dpnb.loading.paths import inside
 
 logger = logging.getLogger(__name__)
 
@@ -145,10 +147,11 @@ def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in the file `path`.
 
     Raises:
-        CheckpointError: there is no such file, or it does not hold a JSON object.
+        CheckpointError: there is no such file, it lies outside of its checkpoint's folder, or it
+            does not hold a JSON object.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(inside(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(
             f"{path.parent} has no {path.name}; give the folder that holds it."
@@ -164,7 +167,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write `values` as checkpoints have them: sorted keys, two spaces, a final newline."""
-    path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(values, indent=2, sort_keys=True) + "\n")
 
 
 def _freeze(value: Any) -> Any:

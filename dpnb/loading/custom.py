@@ -21,6 +21,7 @@ from dpnb.loading.config import FORMAT_VERSION
 from dpnb.loading.filenames import is_bare
 from dpnb.loading.hub import HubOptions, fetch, fetch_file
 from dpnb.loading.index import Index
+from dpnb.loading.paths import checkpoint_of, inside
 from dpnb.loading.registry import CUSTOM_PACKAGE
 from dpnb.loading.shim import Importer
 
@@ -39,11 +40,13 @@ class Code:
         folder: what relative imports in the file start from.
         module: the file's name without `.py`.
         class_name: of the class; `None` for the only one of its kind in the file.
+        is_named: whether the user has named the file itself, which may be a link then.
     """
 
     folder: Path
     module: str
     class_name: str | None = None
+    is_named: bool = False
 
     @property
     def path(self) -> Path:
@@ -120,7 +123,7 @@ def find_pipeline(
     if path.suffix == ".py":
         if not path.is_file():
             raise CheckpointError(f"There is no file {path}; give the path of a pipeline's file.")
-        return Code(path.absolute().parent, path.stem)
+        return Code(path.absolute().parent, path.stem, is_named=True)
     if checkpoint is not None and f"{custom_pipeline}.py" in checkpoint.files:
         return Code(checkpoint.folder, custom_pipeline)
     if path.is_dir():
@@ -146,11 +149,11 @@ def load_class(code: Code, base: type[Any], homes: Mapping[str, str]) -> type[An
         homes: see `Shim`.
 
     Raises:
-        CheckpointError: the file has no such class.
+        CheckpointError: the file has no such class, or a file lies outside of the folder.
         ImportError: it asks for what dpnb or this machine does not have.
     """
     package = _package_of(code.folder)
-    with _LOCK, _package(package, code.folder, homes) as load:
+    with _LOCK, _package(package, code, homes) as load:
         module = load(f"{package}.{code.module}")
     if module is None:
         raise CheckpointError(f"There is no file {code.path}; download or save it again.")
@@ -176,8 +179,8 @@ def file_of(kind: type[Any]) -> Code | None:
 def files_of(code: Code) -> list[str]:
     """The files that ran with `code`: itself and what it imports relatively, with `/`."""
     package = _package_of(code.folder)
-    ran = [m for name, m in sys.modules.items() if name.startswith(f"{package}.")]
-    paths = [Path(vars(module)["__file__"]) for module in ran]
+    loaded = [vars(m) for name, m in sys.modules.items() if name.startswith(f"{package}.")]
+    paths = [Path(values["__file__"]) for values in loaded if "__file__" in values]
     return sorted({f"{code.module}.py", *(p.relative_to(code.folder).as_posix() for p in paths)})
 
 
@@ -226,16 +229,16 @@ def _of_community(name: str, options: HubOptions, release: str | None) -> Code:
 
 @contextmanager
 def _package(
-    name: str, folder: Path, homes: Mapping[str, str]
+    name: str, code: Code, homes: Mapping[str, str]
 ) -> Iterator[Callable[[str], ModuleType | None]]:
-    """A new package over `folder` in `sys.modules`; its modules load within, or not at all."""
+    """A new package over the code's folder in `sys.modules`; its modules load within, or none."""
     former = {n: m for n, m in sys.modules.items() if n == name or n.startswith(f"{name}.")}
     for each in former:
         del sys.modules[each]
     package = ModuleType(name)
-    package.__path__ = [str(folder)]
+    package.__path__ = [str(code.folder)]
     sys.modules[name] = package
-    loader = _Loader(homes)
+    loader = _Loader(code, homes)
     try:
         yield loader.load
     except BaseException:
@@ -246,7 +249,8 @@ def _package(
 
 
 class _Loader:
-    def __init__(self, homes: Mapping[str, str]) -> None:
+    def __init__(self, code: Code, homes: Mapping[str, str]) -> None:
+        self._code = code
         self._importer = Importer(homes, self.load)
 
     def load(self, name: str) -> ModuleType | None:
@@ -264,9 +268,19 @@ class _Loader:
             return self._run(name, place.with_suffix(".py"), parent)
         if (place / "__init__.py").is_file():
             return self._run(name, place / "__init__.py", parent)
-        return None
+        return self._add_folder(name, place, parent) if place.is_dir() else None
+
+    def _add_folder(self, name: str, place: Path, parent: ModuleType) -> ModuleType:
+        """A folder without `__init__.py`, as a package with nothing of its own."""
+        module = ModuleType(name)
+        module.__path__ = [str(place)]
+        sys.modules[name] = module
+        setattr(parent, name.rpartition(".")[2], module)
+        return module
 
     def _run(self, name: str, file: Path, parent: ModuleType) -> ModuleType:
+        if not (self._code.is_named and file == self._code.path):
+            inside(file, checkpoint_of(self._code.folder))
         module = ModuleType(name)
         is_package = file.name == "__init__.py"
         values = vars(module)

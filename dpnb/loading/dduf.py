@@ -6,9 +6,6 @@ configurations, tokenizer files and safetensors (https://huggingface.co/docs/hub
 
 from __future__ import annotations
 
-import errno
-import os
-import secrets
 import struct
 import zipfile
 from collections import Counter
@@ -19,8 +16,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeAlias
 
+from dpnb.atomic import replacing
 from dpnb.errors import CheckpointError
-from dpnb.loading.exchange import sync
 from dpnb.loading.filenames import is_bare
 from dpnb.loading.index import Index
 from dpnb.loading.slices import Slice
@@ -115,25 +112,13 @@ def write_dduf(path: Path, entries: Iterable[Entry]) -> None:
     from huggingface_hub.errors import DDUFExportError
 
     path = path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
-        export_entries_as_dduf(partial, _aligned(entries))
-        sync(partial)
-        os.replace(partial, path)
+        with replacing(path, CheckpointError) as file:
+            export_entries_as_dduf(file.name, _aligned(entries))
     except DDUFExportError as error:
         raise ValueError(
             f"{path} cannot be written ({error}); save into a folder instead."
         ) from error
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise CheckpointError(
-            f"{path} could not be saved ({error.strerror}); what it held before is untouched. "
-            "Free some space, or save elsewhere."
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def in_order(folder: Path) -> list[Path]:

@@ -10,6 +10,8 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+from dpnb.atomic import sync
+
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EXDEV)
@@ -43,15 +45,6 @@ def merge(new: Path, old: Path, stale: list[Path]) -> None:
         for name in files:
             _move(new / name, old / name, rollback)
         rollback.pop_all()
-
-
-def sync(path: Path) -> None:
-    """Wait until the file or directory `path` is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _exchange_at_once(first: Path, second: Path) -> bool:

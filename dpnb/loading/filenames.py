@@ -12,6 +12,9 @@ from typing import Literal
 
 Extension = Literal["safetensors", "bin"]
 
+PIPELINE_INDEX = "model_index.json"
+"""The file at the top of a pipeline's folder."""
+
 _NAME = re.compile(
     r"(?P<stem>[^.]+?)"
     r"(?:\.(?P<variant>[^.]+?))?"

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from dpnb.errors import CheckpointError
+from dpnb.errors import CheckpointError, HubError
+from dpnb.loading.answers import watched
 from dpnb.loading.filenames import WeightName
-from dpnb.loading.hub import HubOptions, local_folder
-from dpnb.loading.refusals import explained
+from dpnb.loading.hub import HubOptions, local_folder, through
+from dpnb.loading.paths import inside
+from dpnb.loading.refusals import explained, not_cached
 from dpnb.loading.tensorfile import DTYPES, damaged
 
 LENGTH = 8
@@ -22,16 +25,21 @@ LONGEST = 100 << 20
 
 
 def headers(
-    name: str | Path, files: Iterable[str], options: HubOptions | None = None
+    name: str | Path,
+    files: Iterable[str],
+    options: HubOptions | None = None,
+    folder: Path | None = None,
 ) -> dict[str, dict[str, Tensor]]:
     """The tensors of weight files without their values, by the folder that the files are in.
 
-    Of a repository's files nothing but the headers is fetched.
+    Of a repository's files those in the cache are read there, and of others nothing but the
+    headers is fetched.
 
     Args:
         name: a folder, a built-in name, or a repository.
         files: names, with `/`; those that are not safetensors are passed over.
         options: how to fetch.
+        folder: of a repository, its snapshot in the cache, whose commit is meant.
 
     Returns:
         Component → name → tensor on the meta device.
@@ -40,17 +48,20 @@ def headers(
         CheckpointError: a header is damaged.
         HubError: as for `fetch`.
     """
-    folder = local_folder(name)
+    local = local_folder(name)
+    place = folder if local is None else local
+    options = options or HubOptions()
     found: dict[str, dict[str, Tensor]] = {}
     for file in files:
         parsed = WeightName.parse(file.rpartition("/")[2])
         if parsed is None or parsed.extension != "safetensors" or parsed.is_index:
             continue
-        own = (
-            _remote(str(name), file, options or HubOptions())
-            if folder is None
-            else _local(folder / file)
-        )
+        if place is not None and (place == local or (place / file).is_file()):
+            own = _local(inside(place / file, place))
+        elif options.local_files_only:
+            raise HubError(not_cached(str(name), options.revision, f" ({file} is not there)"))
+        else:
+            own = _remote(str(name), file, _at_commit(options, folder))
         found.setdefault(file.rpartition("/")[0], {}).update(own)
     return found
 
@@ -74,13 +85,17 @@ def _local(path: Path) -> dict[str, Tensor]:
         raise damaged(path, error) from error
 
 
+def _at_commit(options: HubOptions, snapshot: Path | None) -> HubOptions:
+    return options if snapshot is None else replace(options, revision=snapshot.name)
+
+
 def _remote(name: str, file: str, options: HubOptions) -> dict[str, Tensor]:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import SafetensorsParsingError
 
     api = HfApi(endpoint=options.endpoint, token=options.sent_token)
     try:
-        with explained(name, options.revision):
+        with explained(name, options.revision), through(options.proxies), watched():
             read = api.parse_safetensors_file_metadata(name, file, revision=options.revision)
     except SafetensorsParsingError as error:
         raise damaged(f"{name}/{file}", error) from error

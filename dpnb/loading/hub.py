@@ -14,13 +14,19 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from dpnb.errors import CheckpointError
-from dpnb.loading.refusals import explained, is_unreachable
+from dpnb.errors import CheckpointError, HubError
+from dpnb.loading.answers import not_a_hub, watched
+from dpnb.loading.blobs import known_blobs, verify
+from dpnb.loading.paths import all_inside, files_in
+from dpnb.loading.refusals import explained, is_unreachable, not_cached
 
 logger = logging.getLogger(__name__)
 
 Select = Callable[[Sequence[str]], Sequence[str]]
 """Chooses files out of all the names in a repository."""
+
+HUGGING_FACE = "https://huggingface.co"
+"""The hub that is asked by default."""
 
 BUILT_IN: Mapping[str, str] = {"dpnb/emoji-64": "dpnb.emoji"}
 """Names that stand for a folder inside the package, and the module whose `FOLDER` it is."""
@@ -83,7 +89,7 @@ def fetch(name: str | Path, select: Select, options: HubOptions | None = None) -
     if folder is not None:
         return folder
     name, options = str(name), options or HubOptions()
-    with explained(name, options.revision), _through(options.proxies):
+    with explained(name, options.revision), through(options.proxies), watched():
         files, is_offline = _list_files(name, options)
         return _download(name, select(files), options, is_offline)
 
@@ -106,10 +112,11 @@ def fetch_file(
     from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
 
     options = options or HubOptions()
-    with explained(name, options.revision), _through(options.proxies):
+    with explained(name, options.revision), through(options.proxies), watched():
+        known = known_blobs(options.cache_dir, name, kind)
         for file in files:
             try:
-                return Path(
+                path = Path(
                     hf_hub_download(
                         name,
                         file,
@@ -122,6 +129,8 @@ def fetch_file(
                         endpoint=options.endpoint,
                     )
                 )
+                verify(name, [path], frozenset() if options.force_download else known)
+                return path
             except RemoteEntryNotFoundError:
                 continue
             except LocalEntryNotFoundError:
@@ -176,10 +185,12 @@ def push(
 
     Raises:
         HubError: the token may not write there, or there is no connection.
+        CheckpointError: a link in `folder` leads out of it.
     """
     from huggingface_hub import HfApi
 
     options = HubOptions(token=token, mirror=mirror)
+    all_inside(Path(folder), Path(folder))
     with explained(repo_id, revision):
         api = HfApi(endpoint=options.endpoint, token=options.sent_token)
         full_name = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
@@ -204,6 +215,9 @@ def _list_files(name: str, options: HubOptions) -> tuple[list[str], bool]:
     api = HfApi(endpoint=options.endpoint, token=options.sent_token)
     try:
         found = api.model_info(name, revision=options.revision)
+    except (TypeError, KeyError, AttributeError) as error:
+        place = options.endpoint or HUGGING_FACE
+        raise not_a_hub(place, f"facts about {name} that cannot be", "a JSON object") from error
     except Exception as error:
         if not is_unreachable(error):
             raise
@@ -228,29 +242,37 @@ def _list_cached(name: str, options: HubOptions) -> list[str]:
                 local_files_only=True,
             )
         )
-        return [p.relative_to(snapshot).as_posix() for p in snapshot.rglob("*") if p.is_file()]
+        return files_in(snapshot)
     return [file.path for file in tree]
 
 
 def _download(name: str, files: Sequence[str], options: HubOptions, is_offline: bool) -> Path:
     from huggingface_hub import snapshot_download
 
-    return Path(
+    is_forced = options.force_download and not is_offline
+    known = known_blobs(options.cache_dir, name, "model")
+    folder = Path(
         snapshot_download(
             name,
             revision=options.revision,
             cache_dir=options.cache_dir,
-            force_download=options.force_download and not is_offline,
+            force_download=is_forced,
             token=options.sent_token,
             local_files_only=is_offline,
             allow_patterns=[glob.escape(file) for file in files],
             endpoint=options.endpoint,
         )
     )
+    if not is_offline:
+        verify(name, [folder / file for file in files], frozenset() if is_forced else known)
+    missing = [file for file in files if not (folder / file).is_file()]
+    if missing:
+        raise HubError(not_cached(name, options.revision, f" ({missing[0]} is not there)"))
+    return folder
 
 
 @contextmanager
-def _through(proxies: Mapping[str, str] | None) -> Iterator[None]:
+def through(proxies: Mapping[str, str] | None) -> Iterator[None]:
     """Send requests through `proxies`, by the variables that every HTTP client reads."""
     if not proxies:
         yield

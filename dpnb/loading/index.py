@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from dpnb.errors import CheckpointError
 from dpnb.loading.config import entries, read_json, write_json
-from dpnb.loading.filenames import is_bare
+from dpnb.loading.filenames import PIPELINE_INDEX, is_bare
 
 Part: TypeAlias = tuple[str, str]
 """Library and class of a component, as the file names them."""
@@ -26,7 +26,7 @@ class Index:
         ignored: Files of the repository that are not to be downloaded.
     """
 
-    file_name: ClassVar[str] = "model_index.json"
+    file_name: ClassVar[str] = PIPELINE_INDEX
 
     class_name: str | tuple[str, str]
     components: Mapping[str, Part | None]

@@ -17,6 +17,7 @@ from dpnb.loading.config import read_json
 from dpnb.loading.filenames import WeightName
 from dpnb.loading.info import LoadingInfo
 from dpnb.loading.keymaps import match_clip
+from dpnb.loading.paths import all_inside
 from dpnb.loading.quantization import Recipe, quietly
 from dpnb.loading.quiet import quiet_transformers
 from dpnb.loading.slices import Slice
@@ -70,6 +71,7 @@ def load_part(
 
     if not folder.is_dir():
         raise CheckpointError(f"{folder} is not a folder; download or save the pipeline again.")
+    all_inside(folder)
     with quiet_transformers(), _explained(cls, folder):
         if not issubclass(cls, PreTrainedModel):
             return cls.from_pretrained(folder), LoadingInfo()

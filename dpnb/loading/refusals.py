@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
 
 from dpnb.errors import HubError
+from dpnb.loading.answers import BUSY, BusyHubError
 
 _SERVER_ERROR = 500
 
 
 def is_unreachable(error: Exception) -> bool:
-    """Whether `error` says that nobody answered, rather than that the hub refused."""
+    """Whether `error` says that nobody answered or had the time, rather than that a hub refused."""
     from huggingface_hub.errors import HfHubHTTPError
 
     if isinstance(error, HfHubHTTPError):
-        return error.response.status_code >= _SERVER_ERROR
-    return isinstance(error, (_http_error(), ConnectionError))
+        status = error.response.status_code
+        return status in BUSY or status >= _SERVER_ERROR
+    return isinstance(error, (_http_error(), ConnectionError, BusyHubError))
+
+
+def http_client() -> Any:
+    """The HTTP library that this huggingface_hub uses."""
+    return importlib.import_module(_http_error().__module__.partition(".")[0])
 
 
 @contextmanager
@@ -66,6 +76,7 @@ def _sentence(error: Exception, name: str, revision: str | None) -> str:
         GatedRepoError,
         HfHubHTTPError,
         LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
@@ -90,13 +101,49 @@ def _sentence(error: Exception, name: str, revision: str | None) -> str:
             "or give a local folder."
         )
     if isinstance(error, LocalEntryNotFoundError):
-        return _not_cached(name, revision)
+        return not_cached(name, revision, next(filter(None, map(_reason, _causes(error))), ""))
+    if isinstance(error, OfflineModeIsEnabled):
+        return not_cached(name, revision, " (HF_HUB_OFFLINE forbids it)")
     if isinstance(error, HfHubHTTPError):
         return (
             f"The hub failed with status {error.response.status_code} at {name}; "
             "try again in a while."
         )
+    if isinstance(error, http_client().TooManyRedirects):
+        return (
+            f"What answered for {name}{_reason(error)} is not a hub; check mirror=, HF_ENDPOINT "
+            "and proxies=, or give a local folder."
+        )
     return _cut(name)
+
+
+def not_cached(name: str, revision: str | None, reason: str = "") -> str:
+    """The sentence that says that the cache lacks something of a repository."""
+    return (
+        f"{name} at revision {revision!r} is not complete in the cache, and the hub was not asked "
+        f"or not reached{reason}; connect, drop local_files_only=True, or give a local folder."
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _reason(error: BaseException) -> str:
+    """What happened at which address, in brackets; nothing where that is not known."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if isinstance(error, BusyHubError):
+        return f" ({str(error).partition(';')[0]})"
+    if isinstance(error, HfHubHTTPError):
+        place = urlsplit(str(error.response.url))
+        return f" ({place.scheme}://{place.netloc} failed with status {error.response.status_code})"
+    if isinstance(error, http_client().TooManyRedirects):
+        place = urlsplit(str(error.request.url))
+        return f" ({place.scheme}://{place.netloc} sends from one address to another without end)"
+    return ""
 
 
 def _refused(status: int, name: str) -> str:
@@ -106,13 +153,6 @@ def _refused(status: int, name: str) -> str:
             "account with the rights, or log in with `hf auth login`."
         )
     return f"The hub refuses the request for {name} (status {status}); check the arguments."
-
-
-def _not_cached(name: str, revision: str | None) -> str:
-    return (
-        f"{name} at revision {revision!r} is not complete in the cache, and the hub was not asked "
-        "or not reached; connect, drop local_files_only=True, or give a local folder."
-    )
 
 
 def _cut(name: str) -> str:

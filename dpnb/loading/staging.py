@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import shutil
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from dpnb.atomic import OUT_OF_SPACE, lock, lock_if_abandoned, space_explained, sync
 from dpnb.errors import CheckpointError
-from dpnb.loading.exchange import exchange, merge, sync
+from dpnb.loading.exchange import exchange, merge
 from dpnb.loading.filenames import WeightName
 
 _SUFFIX = ".staging"
-_OUT_OF_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_ABANDONED_AFTER_S = 24 * 3600
 _TOKENIZER_FILES = frozenset(
     {
         "added_tokens.json",
@@ -54,19 +50,29 @@ def staged(folder: Path) -> Iterator[Path]:
     folder = folder.resolve()
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file; give a folder to save into.")
-    with _explained(folder), ExitStack() as cleanup:
+    with space_explained(folder, CheckpointError), ExitStack() as cleanup:
         folder.parent.mkdir(parents=True, exist_ok=True)
         is_fixed = _is_fixed(folder)
         stage = _open_stage(folder, folder if is_fixed else folder.parent, cleanup)
         yield stage
         if not folder.parent.name.endswith(_SUFFIX):
-            cleanup.callback(_lock(folder.parent))
+            cleanup.callback(lock(folder.parent))
         if is_fixed:
             _make_durable(stage)
             merge(stage, folder, _former_files(folder, stage)[1])
         else:
             _complete(folder, stage)
             exchange(stage, folder)
+
+
+@contextmanager
+def workspace(target: Path) -> Iterator[Path]:
+    """A new, empty directory beside `target`, for making it; it is gone when the block ends.
+
+    One that a killed process left there is removed.
+    """
+    with ExitStack() as cleanup:
+        yield _open_stage(target, target.parent, cleanup)
 
 
 def _complete(folder: Path, stage: Path) -> None:
@@ -78,19 +84,6 @@ def _complete(folder: Path, stage: Path) -> None:
     _make_durable(stage)
 
 
-@contextmanager
-def _explained(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _OUT_OF_SPACE:
-            raise
-        raise CheckpointError(
-            f"{folder} could not be saved ({error.strerror}); what it held before is untouched. "
-            "Free some space, or save elsewhere."
-        ) from error
-
-
 def _is_fixed(folder: Path) -> bool:
     if not folder.exists():
         return False
@@ -99,16 +92,17 @@ def _is_fixed(folder: Path) -> bool:
 
 
 def _open_stage(folder: Path, parent: Path, cleanup: ExitStack) -> Path:
+    """A directory in `parent` that is this process's alone, until `cleanup`."""
     prefix = f".{folder.name}."
     for leftover in parent.glob(f".*{_SUFFIX}*"):
-        if leftover.name.startswith(prefix) and (release := _lock_if_abandoned(leftover)):
+        if leftover.name.startswith(prefix) and (release := lock_if_abandoned(leftover)):
             shutil.rmtree(leftover, ignore_errors=True)
             release()
     while True:
         stage = parent / f"{prefix}{secrets.token_hex(8)}{_SUFFIX}"
         stage.mkdir()
         with suppress(FileNotFoundError):
-            release = _lock(stage)
+            release = lock(stage)
             if stage.exists():
                 break
             release()
@@ -152,7 +146,7 @@ def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError as error:
-        if error.errno in _OUT_OF_SPACE:
+        if error.errno in OUT_OF_SPACE:
             raise
         shutil.copy2(source, target, follow_symlinks=False)
 
@@ -165,33 +159,3 @@ def _make_durable(stage: Path) -> None:
             if not path.is_symlink():
                 sync(path)
         sync(Path(directory))
-
-
-def _lock(directory: Path) -> Callable[[], None]:
-    """Wait until nobody else holds this directory, and hold it.
-
-    What is held is let go with the process, or with a call of the result.
-    """
-    if sys.platform == "win32":
-        return lambda: None
-    import fcntl
-
-    descriptor = os.open(directory, os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    return lambda: os.close(descriptor)
-
-
-def _lock_if_abandoned(stage: Path) -> Callable[[], None] | None:
-    if sys.platform == "win32":
-        is_old = time.time() - stage.stat().st_mtime > _ABANDONED_AFTER_S
-        return (lambda: None) if is_old else None
-    import fcntl
-
-    with ExitStack() as opened:
-        try:
-            descriptor = os.open(stage, os.O_RDONLY)
-            opened.callback(os.close, descriptor)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (FileNotFoundError, BlockingIOError):
-            return None
-        return opened.pop_all().close

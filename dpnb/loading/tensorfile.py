@@ -11,6 +11,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from dpnb.atomic import replacing
 from dpnb.errors import CheckpointError
 
 _LFS_POINTER = b"version https://git-lfs"
@@ -79,10 +80,11 @@ def write_safetensors(state: Mapping[str, Tensor], path: Path) -> None:
 
     Raises:
         ValueError: a tensor is on the meta device, or the format has no name for its dtype.
+        SaveError: the disk is full; a former file stays.
     """
     order = sorted(state, key=lambda name: (-state[name].element_size(), name))
     header = _header({name: state[name] for name in order})
-    with path.open("wb") as file:
+    with replacing(path) as file:
         file.write(len(header).to_bytes(8, "little"))
         file.write(header)
         for name in order:
@@ -95,10 +97,10 @@ def write_bin(state: Mapping[str, Tensor], path: Path) -> None:
 
     Raises:
         ValueError: a tensor is on the meta device.
-        OSError: the disk is full.
+        SaveError: the disk is full; a former file stays.
     """
     content = {name: _alone(_on_cpu(name, tensor)) for name, tensor in state.items()}
-    with path.open("wb") as file:
+    with replacing(path) as file:
         try:
             torch.save(content, file)
         except RuntimeError as error:

@@ -6,7 +6,6 @@ A folder holds them as safetensors or `.bin`, whole or in shards, with or withou
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +17,7 @@ from torch import Tensor
 from dpnb.errors import CheckpointError
 from dpnb.loading.config import read_json, write_json
 from dpnb.loading.filenames import Extension, WeightName, index_name, is_bare, weight_name
+from dpnb.loading.paths import inside
 from dpnb.loading.slices import Slice, read_slice, slice_names
 from dpnb.loading.tensorfile import read_tensors, tensor_names, write_bin, write_safetensors
 from dpnb.units import parse_bytes
@@ -53,7 +53,8 @@ def find_weights(
         slices: Files that count as if they were in `folder`.
 
     Raises:
-        CheckpointError: there are none, a shard is missing, or the index of the shards is wrong.
+        CheckpointError: there are none, a shard is missing, the index of the shards is wrong, or a
+            file lies outside of the checkpoint's folder.
     """
     present: dict[str, WeightFile] = {name: folder / name for name in _file_names(folder)}
     present |= slices
@@ -160,6 +161,9 @@ def _find(
     folder: Path, present: Mapping[str, WeightFile], like: WeightName
 ) -> tuple[WeightFile, ...]:
     found = {name: parsed for name in present if (parsed := _same(name, like)) is not None}
+    for name in found:
+        if isinstance(file := present[name], Path):
+            inside(file)
     whole = [name for name, parsed in found.items() if not parsed.is_index and not parsed.number]
     if whole:
         return (present[whole[0]],)
@@ -286,15 +290,10 @@ def _index(
 
 
 def _write_file(state: Mapping[str, Tensor], path: Path) -> None:
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        if path.suffix == ".safetensors":
-            write_safetensors(state, partial)
-        else:
-            write_bin(state, partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    if path.suffix == ".safetensors":
+        write_safetensors(state, path)
+    else:
+        write_bin(state, path)
 
 
 def _remove_others(folder: Path, like: WeightName, kept: Collection[str]) -> None:

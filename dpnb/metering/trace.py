@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from dpnb.atomic import write_text
 from dpnb.errors import DpnbError
 from dpnb.metering import tables
 from dpnb.metering.plain import from_plain, to_plain
@@ -191,8 +192,12 @@ class Trace:
             raise TraceError(str(error)) from None
 
     def save(self, path: str | Path) -> None:
-        """Write the trace into a JSON file."""
-        Path(path).write_text(json.dumps(self.to_json(), allow_nan=False) + "\n")
+        """Write the trace into a JSON file, which is whole as soon as it is there.
+
+        Raises:
+            SaveError: the disk is full; a former file stays.
+        """
+        write_text(path, json.dumps(self.to_json(), allow_nan=False) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> Trace:

@@ -15,6 +15,7 @@ from dpnb.loading.dduf import SUFFIX, unpacked
 from dpnb.loading.filenames import is_bare
 from dpnb.loading.hub import fetch, local_folder
 from dpnb.loading.index import Index, Part
+from dpnb.loading.paths import files_in, inside
 from dpnb.loading.registry import OUR_LIBRARIES, PIPELINE_PARTS, PIPELINES, resolve
 from dpnb.loading.selection import select
 from dpnb.loading.weights import Slices
@@ -91,7 +92,7 @@ def dduf_path(name: str, options: LoadOptions) -> Path | None:
             f'"model{SUFFIX}".'
         )
     folder = fetch(name, lambda files: [f for f in files if f == wanted], options.hub)
-    if not (folder / wanted).is_file():
+    if not inside(folder / wanted, folder).is_file():
         raise CheckpointError(f"{name} has no file {wanted}; check dduf_file=.")
     return folder / wanted
 
@@ -123,7 +124,7 @@ def brought(
         return choose(files, cls, index, options, given)
 
     if local_folder(name) is not None:
-        chosen([p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()])
+        chosen(files_in(folder))
     else:
         folder = fetch(name, chosen, options.hub)
     return Origin(name, folder, index, frozenset(every))

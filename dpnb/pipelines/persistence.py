@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from torch import nn
 
+from dpnb.atomic import space_explained, write_text
 from dpnb.errors import CheckpointError, QuantizationError
 from dpnb.loading.card import CARD, card_of
 from dpnb.loading.custom import file_of, files_of
@@ -26,7 +27,7 @@ from dpnb.loading.parts import load_part, save_part
 from dpnb.loading.quantization import QuantizationPlan, Recipe
 from dpnb.loading.quantizing import probe, quantize
 from dpnb.loading.registry import PIPELINES, library_of
-from dpnb.loading.staging import staged
+from dpnb.loading.staging import staged, workspace
 from dpnb.loading.weights import NO_SLICES, Slices
 from dpnb.models.model import Model
 from dpnb.nn.quantized import quantization_of
@@ -238,7 +239,7 @@ def save(pipe: DiffusionPipeline, folder: Path, options: SaveOptions) -> None:
         save_code(type(pipe), stage)
         index_of(pipe).write(stage)
         if not (folder / CARD).exists():
-            (stage / CARD).write_text(describe(pipe), encoding="utf-8")
+            write_text(stage / CARD, describe(pipe))
 
 
 def is_dduf(path: Path) -> bool:
@@ -266,9 +267,8 @@ def save_dduf(pipe: DiffusionPipeline, path: Path, options: SaveOptions) -> None
             f"{', '.join(quantized)}); save into a folder."
         )
     whole = replace(options, max_shard_size=sys.maxsize)
-    prefix = f".{path.name}."
-    with TemporaryDirectory(dir=path.resolve().parent, prefix=prefix) as directory:
-        write_dduf(path, _entries(pipe, Path(directory), whole))
+    with space_explained(path, CheckpointError), workspace(path.resolve()) as directory:
+        write_dduf(path, _entries(pipe, directory, whole))
 
 
 def _entries(pipe: DiffusionPipeline, stage: Path, options: SaveOptions) -> Iterator[Entry]:
@@ -343,7 +343,7 @@ def upload(
     """
     card, made_up = folder / CARD, describe(pipe).encode()
     if not card.exists():
-        card.write_bytes(made_up)
+        write_text(card, describe(pipe))
     kept = (CARD,) if card.read_bytes() == made_up else ()
     name = repo_id or folder.resolve().name
     return push_folder(folder, name, unless_there=kept, **arguments)

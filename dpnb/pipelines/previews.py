@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dpnb.atomic import write_text
 from dpnb.errors import CheckpointError
 from dpnb.loading.hub import local_folder
+from dpnb.loading.paths import inside
 from dpnb.pipelines.images import deliver, numpy_to_pil
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ class LatentColours:
     def save(self, folder: Path) -> None:
         """Write the fit into a checkpoint's folder."""
         rows = [[round(value, 5) for value in row] for row in self.matrix]
-        (folder / FILE).write_text(json.dumps({"latents_to_rgb": rows}, indent=2) + "\n")
+        write_text(folder / FILE, json.dumps({"latents_to_rgb": rows}, indent=2) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> LatentColours | None:
@@ -90,7 +92,7 @@ class LatentColours:
         Raises:
             CheckpointError: the file holds something else.
         """
-        file = folder / FILE
+        file = inside(folder / FILE)
         if not file.is_file():
             return None
         try:

@@ -21,6 +21,7 @@ from dpnb.loading.hub import fetch, local_folder
 from dpnb.loading.index import Index
 from dpnb.loading.keymaps import match_clip, rename
 from dpnb.loading.parts import load_part
+from dpnb.loading.paths import files_in, inside
 from dpnb.models.model import Model
 from dpnb.pipelines.architectures import ARCHITECTURES, assemble
 from dpnb.pipelines.options import LoadOptions
@@ -111,7 +112,8 @@ def from_headers(
         raise TypeError(f"{', '.join(given)} is no option of a checkpoint that is planned for.")
     origin, weights = _files(name, chosen)
     kind = class_for(base(), origin, chosen)
-    found = headers(name, weights, chosen.hub)
+    snapshot = origin.folder if local_folder(name) is None else None
+    found = headers(name, weights, chosen.hub, snapshot)
     parts: dict[str, Any] = {}
     for component in kind.schema.components:
         entry = origin.index.components.get(component)
@@ -141,7 +143,7 @@ def _files(name: str, options: LoadOptions) -> tuple[Origin, list[str]]:
     if local_folder(name) is None:
         folder = fetch(name, small, options.hub)
     else:
-        small([p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()])
+        small(files_in(folder))
     origin = Origin(name, folder, index, frozenset(every))
     return origin, [file for file in wanted if _is_weight(file)]
 
@@ -171,6 +173,7 @@ def _part(cls: type[Any], folder: Path, found: dict[str, Tensor]) -> Any:
 def _text_encoder(cls: Any, folder: Path, found: dict[str, Tensor]) -> nn.Module:
     from accelerate import init_empty_weights
 
+    inside(folder / "config.json")
     config = cls.config_class.from_pretrained(folder)
     with init_empty_weights(include_buffers=False):
         model: Any = cls(config)

@@ -9,6 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dpnb.atomic import write_text
 from dpnb.errors import DpnbError
 from dpnb.planning.columns import table_of
 from dpnb.planning.devices import DeviceProfile
@@ -242,8 +243,12 @@ class PlanTable:
         )
 
     def save(self, path: str | Path) -> None:
-        """Write it as a JSON file."""
-        Path(path).write_text(json.dumps(self.to_json(), indent=1), encoding="utf-8")
+        """Write it as a JSON file, which is whole as soon as it is there.
+
+        Raises:
+            SaveError: the disk is full; a former file stays.
+        """
+        write_text(path, json.dumps(self.to_json(), indent=1))
 
     @classmethod
     def load(cls, path: str | Path) -> PlanTable:

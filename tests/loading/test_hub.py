@@ -1,15 +1,23 @@
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import random
+import shutil
+import socket
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from huggingface_hub import _tree_cache, hf_hub_download, set_client_factory
+from huggingface_hub.utils import _http
 
 from dpnb.emoji import FOLDER
 from dpnb.errors import CheckpointError, HubError
-from dpnb.loading.hub import HubOptions, fetch, local_folder, push
+from dpnb.loading import answers
+from dpnb.loading.hub import HubOptions, fetch, fetch_file, local_folder, push
 from tests.hub_server import HubServer
 
 NAME = "someone/tiny"
@@ -272,3 +280,346 @@ def test_what_answers_but_is_no_hub_is_named(hub: HubServer, options: HubOptions
     hub.hides_commits = True
     with pytest.raises(HubError, match="What answered for someone/tiny is not a hub; check mirror"):
         fetch(NAME, wanted, options)
+
+
+# --- a hub that is hostile, broken, or busy ---
+
+
+def forget_listings() -> None:
+    """As a new process would not know them."""
+    _tree_cache._IN_MEMORY_TREE_CACHE.clear()
+
+
+HOSTILE_NAMES = [
+    "../../../../x",
+    "/etc/x",
+    "..",
+    ".",
+    "",
+    "a/b",
+    "a\\b",
+    "..\\x",
+    "a" * 300,
+    "a\x07b",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE_NAMES)
+@pytest.mark.parametrize("header", ["ETag", "X-Linked-Etag", "X-Repo-Commit"])
+def test_headers_that_lead_out_of_the_cache_are_refused(
+    hub: HubServer, tmp_path: Path, header: str, name: str
+) -> None:
+    options = HubOptions(cache_dir=tmp_path / "deep" / "down" / "cache")
+    hub.add(NAME, FILES)
+    hub.headers = {header: f'"{name}"' if header.endswith("tag") else name}
+    if header == "X-Linked-Etag" and not name:
+        return
+    with pytest.raises(HubError, match=f"What answered at {hub.url}/.* is not a hub: it sent"):
+        fetch(NAME, wanted, options)
+    assert not [file for file in contents(tmp_path) if not file.startswith("deep/down/cache/")]
+    with pytest.raises(HubError, match="is not a hub"):
+        fetch_file(NAME, ["unet/config.json"], options)
+
+
+def test_a_file_that_is_not_there_leaves_nothing_outside_of_the_cache(
+    hub: HubServer, tmp_path: Path
+) -> None:
+    hub.add(NAME, FILES)
+    hub.headers = {"X-Repo-Commit": "../../../../evil"}
+    with pytest.raises(HubError, match="is not a hub"):
+        fetch_file(NAME, ["nothing.json"], HubOptions(cache_dir=tmp_path / "a" / "b" / "c"))
+    assert contents(tmp_path) == {}
+
+
+COMMIT = "0" * 40
+ENTRY = {"type": "file", "path": "a.json", "size": 2, "oid": COMMIT}
+POINTER = {"oid": "0" * 64, "size": 2, "pointerSize": 100}
+
+
+@pytest.mark.parametrize(
+    "name", ["../x", "/x", "a/../../x", "a\\..\\x", "a\0b", "", "a//b", "./a", None, 5, ["a"]]
+)
+def test_listings_that_lead_out_of_the_cache_are_refused(
+    hub: HubServer, options: HubOptions, name: Any
+) -> None:
+    hub.add(NAME, FILES)
+    hub.listing = json.dumps(
+        {"id": NAME, "sha": COMMIT, "siblings": [{"rfilename": name}]}
+    ).encode()
+    with pytest.raises(HubError, match="names, sizes or hashes of files that cannot be any"):
+        fetch(NAME, list, options)
+    hub.listing, hub.tree = None, json.dumps([{**ENTRY, "path": name}]).encode()
+    with pytest.raises(HubError, match="names, sizes or hashes of files that cannot be any"):
+        fetch(NAME, wanted, options)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"oid": "../../x"},
+        {"oid": None},
+        {"size": "large"},
+        {"type": 5},
+        {"lfs": {**POINTER, "oid": "../../../x"}},
+        {"lfs": {**POINTER, "oid": 7}},
+        {"lfs": {"oid": "0" * 64}},
+        {"lfs": []},
+    ],
+)
+def test_listings_with_hashes_that_are_none_are_refused(
+    hub: HubServer, options: HubOptions, change: dict[str, Any]
+) -> None:
+    hub.add(NAME, FILES)
+    hub.tree = json.dumps([{**ENTRY, **change}]).encode()
+    with pytest.raises(HubError, match="names, sizes or hashes of files that cannot be any"):
+        fetch(NAME, wanted, options)
+
+
+@pytest.mark.parametrize("sha", ["../../x", "", None, 5, "a/b"])
+def test_commits_that_are_none_are_refused(hub: HubServer, options: HubOptions, sha: Any) -> None:
+    hub.add(NAME, FILES)
+    hub.listing = json.dumps({"id": NAME, "sha": sha, "siblings": []}).encode()
+    with pytest.raises(HubError, match="cannot be any where a JSON object about a repository is"):
+        fetch(NAME, list, options)
+
+
+ODD_ANSWERS = {
+    "HTML": b"<!DOCTYPE html><title>Log in</title>",
+    "null": b"null",
+    "nothing": b"",
+    "what is no JSON": b"\xff\xfe\x00",
+    "the JSON value '5'": b"5",
+    "the JSON value 'text'": b'"text"',
+}
+
+
+@pytest.mark.parametrize("found", ODD_ANSWERS)
+def test_answers_that_are_no_listing_are_said_in_one_sentence(
+    hub: HubServer, options: HubOptions, found: str
+) -> None:
+    hub.add(NAME, FILES)
+    for place in ("listing", "tree"):
+        setattr(hub, place, ODD_ANSWERS[found])
+        with pytest.raises(HubError, match=f"{hub.url}/api/.* is not a hub: it sent {found} where"):
+            fetch(NAME, wanted, options)
+        setattr(hub, place, None)
+
+
+def test_lists_for_objects_and_objects_for_lists_are_refused(
+    hub: HubServer, options: HubOptions
+) -> None:
+    hub.add(NAME, FILES)
+    hub.tree = b"{}"
+    with pytest.raises(HubError, match="it sent a JSON object where a JSON list of files is due"):
+        fetch(NAME, wanted, options)
+    hub.listing = b"[]"
+    with pytest.raises(HubError, match="it sent a JSON list where a JSON object about a repo"):
+        fetch(NAME, wanted, options)
+    hub.listing = b"[" * 100_000
+    with pytest.raises(HubError, match="it sent what is no JSON where JSON is due"):
+        fetch(NAME, wanted, options)
+    facts = {"id": NAME, "sha": COMMIT, "siblings": [], "lastModified": 5, "safetensors": 3}
+    hub.listing = json.dumps(facts).encode()
+    with pytest.raises(HubError, match=f"{hub.url} is not a hub: it sent facts about {NAME}"):
+        fetch(NAME, list, options)
+
+
+@pytest.mark.parametrize("status", [201, 206, 300, 304])
+def test_listings_of_an_odd_status_are_looked_at_as_well(
+    hub: HubServer, options: HubOptions, status: int
+) -> None:
+    hub.add(NAME, FILES)
+    hub.listing, hub.status = b"", status
+    with pytest.raises(HubError, match="is not a hub: it sent nothing where JSON is due"):
+        fetch(NAME, list, options)
+
+
+@pytest.mark.parametrize("status", [400, 404, 418, 429, 503])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"null",
+        b"[]",
+        b"5",
+        b'{"errors": 5}',
+        b'{"errors": ["message"]}',
+        b"[" * 10**5,
+        b"\xff\xfe0",
+    ],
+    ids=lambda body: repr(body[:16]),
+)
+def test_errors_that_say_nothing_are_said_in_one_sentence(
+    hub: HubServer, options: HubOptions, status: int, body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    hub.add(NAME, FILES)
+    hub.failure, hub.error = status, body
+    with pytest.raises(HubError, match=f"failed with status {status}, and with nothing that"):
+        fetch(NAME, wanted, options)
+
+    def fail(files: Sequence[str]) -> Sequence[str]:
+        hub.failure = status
+        return wanted(files)
+
+    hub.failure = None
+    with pytest.raises(HubError, match=f"failed with status {status}, and with nothing that"):
+        fetch(NAME, fail, options)
+
+
+def test_addresses_that_send_to_themselves_are_said_in_one_sentence(
+    hub: HubServer, options: HubOptions
+) -> None:
+    def send_in_circles(files: Sequence[str]) -> Sequence[str]:
+        hub.circles = True
+        return wanted(files)
+
+    hub.add(NAME, FILES)
+    for select in (send_in_circles, wanted):
+        with pytest.raises(HubError, match=f"{hub.url} sends from one address to another without"):
+            fetch(NAME, select, options)
+
+
+@pytest.mark.parametrize("garbles", [0, 1000])
+def test_a_download_of_the_right_size_with_other_bytes_is_not_kept(
+    hub: HubServer, options: HubOptions, garbles: int
+) -> None:
+    hub.add(NAME, FILES)
+    hub.garbles = garbles
+    with pytest.raises(HubError, match="came with other contents than the hub had announced"):
+        fetch(NAME, wanted, options)
+    with pytest.raises(HubError, match=r"1 files of someone/tiny, such as weights\.safetensors"):
+        fetch_file(NAME, ["unet/weights.safetensors"], options)
+    hub.garbles = None
+    assert contents(fetch(NAME, wanted, options)) == {name: FILES[name] for name in WANTED}
+
+
+def test_what_the_cache_holds_is_not_read_again(hub: HubServer, options: HubOptions) -> None:
+    """A file may be larger than memory: it is compared once, as it is downloaded."""
+    hub.add(NAME, FILES)
+    folder = fetch(NAME, wanted, options)
+    blob = (folder / "unet/weights.safetensors").resolve()
+    before = blob.stat().st_atime_ns
+    os.utime(blob, ns=(before - 10**15, blob.stat().st_mtime_ns))
+    fetch(NAME, wanted, options)
+    assert blob.stat().st_atime_ns == before - 10**15
+
+
+def test_a_mirror_may_name_files_in_its_own_way(hub: HubServer, options: HubOptions) -> None:
+    hub.add(NAME, {"a.json": b"{}"})
+    for etag in ('W/"5d41402abc4b2a76b9719d911017c592-1"', hashlib.sha1(b"{}").hexdigest()):
+        hub.headers = {"ETag": etag}
+        forced = HubOptions(cache_dir=options.cache_dir, force_download=True)
+        assert contents(fetch(NAME, list, forced)) == {"a.json": b"{}"}
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_busy_hub_is_told_of_at_each_try(
+    hub: HubServer,
+    options: HubOptions,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    hub.add(NAME, FILES)
+
+    def get_busy(files: Sequence[str]) -> list[str]:
+        hub.failure, hub.busy = status, 3
+        return wanted(files)
+
+    pinned = HubOptions(
+        cache_dir=options.cache_dir, revision=hub.repositories[NAME].branches["main"]
+    )
+    assert contents(fetch(NAME, get_busy, pinned)) == {name: FILES[name] for name in WANTED}
+    own = [r.getMessage() for r in caplog.records if r.name == "dpnb.loading.answers"]
+    assert [text.partition("answered ")[2] for text in own] == [
+        f"with status {status} for the {nth} time." for nth in ("first", "second", "third")
+    ]
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Retry-After": "3600"}, {"RateLimit": '"api";r=0;t=3600'}, {"Retry-After": "25"}]
+)
+def test_a_hub_that_asks_to_wait_for_long_is_not_waited_for(
+    hub: HubServer,
+    options: HubOptions,
+    headers: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    hub.add(NAME, FILES)
+    hub.failure, hub.headers = 429, headers
+    with pytest.raises(HubError, match=r"429 for the \w+ time and asks to wait, \d+ s in all"):
+        fetch_file(NAME, ["unet/config.json"], options)
+    assert sum(slept) <= 62
+
+
+def test_a_hub_that_is_busy_is_as_none_where_the_cache_serves(
+    hub: HubServer, options: HubOptions
+) -> None:
+    hub.add(NAME, FILES)
+    folder = fetch(NAME, wanted, options)
+    hub.failure, hub.headers = 429, {"Retry-After": "3600"}
+    assert fetch(NAME, wanted, options) == folder
+
+
+def test_a_hub_that_says_nothing_is_not_waited_for(
+    options: HubOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "SILENCE_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(HubError, match="not complete in the cache, and the hub was not"):
+            fetch(NAME, list, HubOptions(cache_dir=options.cache_dir, mirror=address))
+
+
+def test_other_users_of_the_hubs_library_are_left_alone(hub: HubServer, tmp_path: Path) -> None:
+    hub.add(NAME, FILES)
+    fetch(NAME, wanted, HubOptions(cache_dir=tmp_path / "ours"))
+    hub.headers = {"X-Repo-Commit": "a\\b"}
+    file = hf_hub_download(NAME, "unet/config.json", cache_dir=tmp_path, endpoint=hub.url)
+    assert Path(file).read_bytes() == FILES["unet/config.json"]
+
+
+def test_the_users_own_client_is_kept_and_looked_at_as_well(
+    hub: HubServer, options: HubOptions
+) -> None:
+    asked: list[Any] = []
+    former = _http._GLOBAL_CLIENT_FACTORY
+
+    def make() -> Any:
+        client = _http.default_client_factory()
+        client.event_hooks["request"].append(asked.append)
+        return client
+
+    hub.add(NAME, FILES)
+    set_client_factory(make)
+    try:
+        fetch(NAME, lambda files: ["README.md"], options)
+        hub.headers = {"ETag": "../../x"}
+        with pytest.raises(HubError, match="is not a hub"):
+            fetch(NAME, wanted, options)
+    finally:
+        set_client_factory(former)
+    assert asked
+
+
+# --- a cache with holes ---
+
+
+@pytest.mark.parametrize("has_tree", [True, False])
+def test_a_link_to_a_blob_that_is_gone_is_fetched_again_or_said_to_be_missing(
+    hub: HubServer, options: HubOptions, has_tree: bool
+) -> None:
+    hub.add(NAME, FILES)
+    folder = fetch(NAME, wanted, options)
+    if not has_tree:
+        shutil.rmtree(folder.parent.parent / "trees")
+        forget_listings()
+    (folder / "unet/config.json").resolve().unlink()
+    offline = HubOptions(cache_dir=options.cache_dir, local_files_only=True)
+    with pytest.raises(HubError, match="someone/tiny at revision 'main' is not complete in the ca"):
+        fetch(NAME, wanted, offline)
+    assert contents(fetch(NAME, wanted, options)) == {name: FILES[name] for name in WANTED}
+    assert fetch(NAME, wanted, offline) == folder

@@ -62,6 +62,77 @@ def test_of_a_repository_only_small_files_and_headers_are_fetched(
     assert max(ends) <= 100_000
 
 
+def download(hub: HubServer, folder: Path, tmp_path: Path, **options: Any) -> dict[str, Any]:
+    """The options that plan from a cache into which a model was downloaded."""
+    hub.add("someone/model", folder)
+    cache = {"cache_dir": tmp_path / "cache", **options}
+    dpnb.DiffusionPipeline.download("someone/model", **cache)
+    hub.requests.clear()
+    return cache
+
+
+def planned(name: str, **options: Any) -> dict[str, Any]:
+    return shapes(outline(name, Hollow(), **options))
+
+
+def test_a_repository_in_the_cache_is_planned_for_without_a_hub(
+    hub: HubServer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = download(hub, folder, tmp_path)
+    expected = shapes(outline(folder, Hollow()))
+    assert planned("someone/model", local_files_only=True, **cache) == expected
+    assert hub.requests == []
+    hub.failure = 503
+    assert planned("someone/model", **cache) == expected
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    assert planned("someone/model", **cache) == expected
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert planned("someone/model", **cache) == expected
+
+
+def test_a_commit_in_the_cache_is_planned_for_as_it_was(
+    hub: HubServer, folder: Path, tmp_path: Path
+) -> None:
+    cache = download(hub, folder, tmp_path)
+    commit = hub.repositories["someone/model"].branches["main"]
+    hub.add("someone/model", {"model_index.json": b"{}"})
+    for options in ({"local_files_only": True}, {"revision": commit, "local_files_only": True}):
+        assert planned("someone/model", **cache, **options) == shapes(outline(folder, Hollow()))
+
+
+def test_of_a_repository_that_is_partly_cached_the_rest_is_fetched(
+    hub: HubServer, folder: Path, tmp_path: Path
+) -> None:
+    cache = download(hub, folder, tmp_path)
+    snapshot = next((tmp_path / "cache" / "models--someone--model" / "snapshots").iterdir())
+    (snapshot / "vae" / "diffusion_pytorch_model.safetensors").unlink()
+    (snapshot / "text_encoder" / "model.safetensors").resolve().unlink()
+    assert planned("someone/model", **cache) == shapes(outline(folder, Hollow()))
+    assert {file for file in hub.fetched() if file.endswith("tensors")} == {
+        "text_encoder/model.safetensors",
+        "vae/diffusion_pytorch_model.safetensors",
+    }
+    assert len(hub.ranges()) == 4
+    with pytest.raises(HubError, match=r"'main' is not complete in the cache, .*text_e"):
+        planned("someone/model", local_files_only=True, **cache)
+
+
+@pytest.mark.parametrize("how", ["asked", "variable", "unreachable"])
+def test_what_is_not_cached_is_said_in_one_sentence_without_a_hub(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    options: dict[str, Any] = {"cache_dir": tmp_path}
+    if how == "asked":
+        options["local_files_only"] = True
+    elif how == "variable":
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    else:
+        monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(HubError, match="someone/model at revision 'main' is not complete in the"):
+        outline("someone/model", Hollow(), **options)
+    assert hub.requests == []
+
+
 def test_a_header_that_disagrees_with_the_settings_is_refused(folder: Path, tmp_path: Path) -> None:
     for source in (p for p in folder.rglob("*") if p.is_file()):
         target = tmp_path / source.relative_to(folder)
