@@ -143,7 +143,7 @@ class RunPanel(Panel):
         runs = self.session.runs
         self.watch(runs, ["phase", "error", "remedy"], lambda _: self._show())
         self.watch(runs, ["picture", "pictured", "is_preview"], lambda _: self._show_picture())
-        self.watch(runs, "progress", lambda _: self._show_progress())
+        self.watch(runs, ["progress", "message"], lambda _: self._show_progress())
         self.watch(runs, "preview_every", lambda _: self._show_preview_choice())
 
     def _parts(self) -> list[w.Widget]:

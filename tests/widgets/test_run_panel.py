@@ -119,6 +119,7 @@ def test_progress_is_shown_and_stop_stops(panel: RunPanel, gate: Gate) -> None:
     assert 'role="progressbar"' in panel.progress.value
     panel.stop.click()
     assert panel.stop.disabled
+    assert "Stopping after this step" in panel.progress.value
     gate.open(9)
     with pytest.raises(RuntimeError, match="stopped"):
         job_of(panel).wait(TIMEOUT)

@@ -119,7 +119,7 @@ class Tracer:
             yield
         finally:
             sys.settrace(before)
-            threading.settrace(before)  # type: ignore[arg-type]
+            threading.settrace(before)
 
     def _trace(self, frame: FrameType, event: str, _: Any) -> Any:
         if not frame.f_code.co_filename.startswith(ROOM):
@@ -249,7 +249,8 @@ def test_a_job_ends_wherever_memory_runs_out(session: Session) -> None:
 
 
 def test_a_job_ends_whose_remedy_cannot_be_simulated(session: Session) -> None:
-    encoder = type(session.pipe.text_encoder)
+    pipe: Any = session.pipe
+    encoder = type(pipe.text_encoder)
 
     def exhaust(module: nn.Module, _: Any) -> None:
         if isinstance(module, encoder):
