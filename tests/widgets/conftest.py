@@ -17,7 +17,8 @@ from dpnb.planning.table import PlanTable
 from dpnb.widgets.planner_panel import LINK
 from dpnb.widgets.session import Session
 
-TIMEOUT = 20
+TIMEOUT = 300
+"""Seconds after which something is thought to hang: no time that anything should take."""
 
 
 class Gate(RunListener):
