@@ -127,13 +127,13 @@ def clear(page: Any) -> None:
 def hold(page: Any) -> None:
     """Let the next runs wait after some steps, so that there is time to do something meanwhile."""
     page.get_by_role("checkbox", name="Hold runs").check()
-    page.get_by_text("Runs are held.").wait_for()
+    page.locator(".holding", has_text="Runs are held.").wait_for()
 
 
 def let_go(page: Any) -> None:
     """Let runs go on."""
     page.get_by_role("checkbox", name="Hold runs").uncheck()
-    page.get_by_text("Runs are free.").wait_for()
+    page.locator(".holding", has_text="Runs are free.").wait_for()
 
 
 def begin(page: Any) -> None:

@@ -60,6 +60,7 @@ free = threading.Event()
 free.set()
 pipe.watch(Held())
 holding = w.HTML("Runs are free.")
+holding.add_class("holding")
 
 
 def set_held(change):
