@@ -222,7 +222,8 @@ class Session:
         except BaseException:
             with self.lock:
                 self._witness.expect(None)
-                self.runs.phase = "idle"
+                if not self._witness.is_busy:
+                    self.runs.phase = "idle"
             self.settle()
             if self.pipe.scheduler is not scheduler:
                 self.pipe.scheduler = scheduler
