@@ -131,7 +131,7 @@ class Number(Control):
                 continuous_update=False,
                 layout={"flex": "1 1 4em", "width": "auto", "min_width": "4em"},
             )
-            w.link((self._box, "value"), (slider, "value"))
+            w.link((self._box, "value"), (slider, "value"), transform=(_same, _rounded))
             self.widget = w.HBox([self._box, slider])
             self.widget.add_class("dpnb-dial")
         else:
@@ -254,6 +254,15 @@ def _bounds(setting: Setting, host: Host) -> dict[str, Any]:
         least, most, step = int(least), int(most), None if step is None else int(step)
     found = {"min": least, "max": most, "value": least}
     return found if step is None else {**found, "step": step}
+
+
+def _same(value: float) -> float:
+    return value
+
+
+def _rounded(value: float) -> float:
+    """Without what a browser's arithmetic adds to a slider's steps."""
+    return round(value, 9)
 
 
 def _tuples(value: Any) -> Any:

@@ -7,6 +7,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
 from dpnb.errors import DpnbError
@@ -80,7 +81,21 @@ class Job:
         return self._output
 
     def work(self) -> None:
-        """Run to the end. Called once, on the thread that does it."""
+        """Run to the end. Called once, on the thread that does it; whatever fails, it ends."""
+        try:
+            with closing(self._steps):
+                self._run()
+        except BaseException as error:
+            self._error = error
+        self._steps = None
+        try:
+            self._endings.pop()(self._error)
+        except BaseException as error:
+            self._error = self._error or error
+        finally:
+            self._done.set()
+
+    def _run(self) -> None:
         try:
             for step in self._steps:
                 self._output = step.output
@@ -88,9 +103,4 @@ class Job:
                     raise StoppedError("The run was stopped; start it again to draw the picture.")
         except BaseException as error:
             traceback.clear_frames(error.__traceback__)
-            self._error = error
-        finally:
-            self._steps.close()
-            self._steps = None
-            self._endings.pop()(self._error)
-            self._done.set()
+            raise

@@ -38,9 +38,18 @@ class Panel(w.VBox):  # type: ignore[misc]
         self.children = (w.HTML(style(), layout={"display": "none"}), *children)
 
     def watch(self, state: Any, names: str | list[str], handler: Callable[[Any], None]) -> None:
-        """Call `handler` when a trait of `state` changes, until this is closed."""
-        state.observe(handler, names)
-        self._endings.callback(state.unobserve, handler, names)
+        """Call `handler` when a trait of `state` changes, until this is closed.
+
+        It holds the session's lock: what it reads does not change meanwhile, and no two threads
+        write to a panel at once.
+        """
+
+        def locked(change: Any) -> None:
+            with self.session.lock:
+                handler(change)
+
+        state.observe(locked, names)
+        self._endings.callback(state.unobserve, locked, names)
 
     def close(self) -> None:
         """Take the panel away; with a pipeline's last panel, a run that one of them began ends."""

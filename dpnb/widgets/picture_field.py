@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as w
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from dpnb.pipelines.picture_inputs import PictureInput
 from dpnb.widgets.pictures import png, thumbnail
+from dpnb.widgets.uploads import UploadError, read_picture
 
 SHOWN = 96
 """Pixels along the longer side of what is shown of the picture."""
@@ -55,10 +55,9 @@ class PictureField(w.HBox):  # type: ignore[misc]
             return
         file = files[0]
         try:
-            picture = Image.open(io.BytesIO(bytes(file["content"])))
-            picture.load()
-        except (UnidentifiedImageError, OSError, ValueError):
-            self.failure = f"{file['name']} is no picture that can be read; choose a PNG or JPEG."
+            picture = read_picture(bytes(file["content"]), file["name"])
+        except UploadError as error:
+            self.failure = str(error)
             self._show()
         else:
             self.give(picture)
@@ -67,7 +66,7 @@ class PictureField(w.HBox):  # type: ignore[misc]
         if self.failure or self.picture is None:
             self.shown.value = html.escape(self.failure or self.wanted.hint)
             return
-        small = thumbnail(self.picture.convert("RGB"), SHOWN)
+        small = thumbnail(self.picture, SHOWN).convert("RGB")
         data = base64.b64encode(png(small)).decode()
         alt = html.escape(self.wanted.hint, quote=True)
         self.shown.value = f'<img src="data:image/png;base64,{data}" alt="{alt}"/>'

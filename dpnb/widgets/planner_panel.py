@@ -14,13 +14,13 @@ from dpnb.planning.names import label
 from dpnb.planning.table import PlanRow, PlanTable
 from dpnb.planning.workload import Workload
 from dpnb.units import format_bytes, format_seconds
+from dpnb.widgets.budget_dial import BudgetDial, most_of, usual_budget
 from dpnb.widgets.panel import Panel, close_all, heading, said, status
 from dpnb.widgets.plan_chart import plan_chart, plans_in_words
-from dpnb.widgets.planning import Planning, step_of
+from dpnb.widgets.planning import Planning
 from dpnb.widgets.run_panel import RunPanel
 from dpnb.widgets.state import EXAMPLE, FinishedRun, Request
 
-MEBIBYTE, GIBIBYTE = 1 << 20, 1 << 30
 LABEL = {"description_width": "5.5em"}
 
 HERE = "this one"
@@ -48,6 +48,7 @@ class PlannerPanel(Panel):
         self._endings.callback(self._forget_rows)
         self._endings.callback(self.planning.close)
         self.rows: list[PlannerRow] = []
+        self.budget: BudgetDial | None = None
         self._drawn: PlanTable | None = None
         self._build(request)
         self._bind()
@@ -71,8 +72,10 @@ class PlannerPanel(Panel):
     @property
     def table(self) -> PlanTable | None:
         """The plans, within the budget that is shown; `None` before there are any."""
-        state = self.planning.state
-        return None if state.table is None else state.table.within(state.budget)
+        table, budget = self.planning.state.table, self.planning.state.budget
+        if table is None:
+            return None
+        return table.within(usual_budget(table) if budget is None else budget)
 
     def follow(self, run: RunPanel) -> None:
         """Plan for what another panel draws: its fields are those of both from now on."""
@@ -109,12 +112,14 @@ class PlannerPanel(Panel):
     def _show(self, table: PlanTable) -> None:
         if self._drawn is not self.planning.state.table:
             self._renew(table)
+        if self.budget is not None:
+            self.budget.show(table.budget)
         active = self.session.strategies.wanted
         self.chart.value = plan_chart(table, active)
         self.caption.value = _caption(table)
         by_plan = {row.plan: row for row in self.rows}
         measured = self._measured(table)
-        most = max(row.peak for row in table)
+        most = most_of(table)
         ordered = [by_plan[row.plan] for row in table]
         for entry, row in zip(ordered, table, strict=True):
             entry.show(row, table, most, active == row.plan, measured.get(row.plan))
@@ -127,30 +132,22 @@ class PlannerPanel(Panel):
         )
 
     def _renew(self, table: PlanTable) -> None:
-        """Other plans have been made: other rows, and other limits of the dial."""
+        """Other plans have been made: other rows, and another dial."""
         self._drawn = self.planning.state.table
         self._forget_rows()
         self.rows = [PlannerRow(row, self._obstacle(row)) for row in table]
         for entry in self.rows:
             entry.use.on_click(partial(self._use, entry))
-        unit, name = _unit(table)
-        step = step_of(table)
-        low, high = table.least.peak // step, -(-max(row.peak for row in table) // step)
-        room = max((high - low) // 8, 1)
-        with self.budget.hold_trait_notifications(), self.slider.hold_trait_notifications():
-            for dial in (self.budget, self.slider):
-                dial.min, dial.max = 0, (high + room) * step / unit
-                dial.min = max(low - room, 0) * step / unit
-                dial.step = step / unit
-                dial.value = self.planning.state.budget / unit
-        self.budget.description = f"Budget ({name})"
+        self.budget = BudgetDial(table, table.budget, self._set_budget)
+        self.dial.children = [self.budget]
 
     def _forget_rows(self) -> None:
-        """Close all of them, listed or not."""
-        self.list.children = ()
-        for entry in self.rows:
-            close_all(entry.widget)
-        self.rows = []
+        """Close all of them, listed or not, and the dial."""
+        self.list.children = self.dial.children = ()
+        for widget in (*(entry.widget for entry in self.rows), self.budget):
+            if widget is not None:
+                close_all(widget)
+        self.rows, self.budget = [], None
 
     def _build(self, request: Request) -> None:
         height, width = self.session.pipe.default_size()
@@ -175,14 +172,7 @@ class PlannerPanel(Panel):
         self.message, self.empty = status(), w.HTML(EMPTY)
         self.caption, self.chart, self.list = w.HTML(), w.HTML(), w.VBox()
         self.list.add_class("dpnb-rows")
-        self.budget = w.BoundedFloatText(
-            description="Budget", style={"description_width": "auto"}, layout={"width": "15em"}
-        )
-        self.slider = w.FloatSlider(
-            readout=False, layout={"flex": "1 1 8em", "width": "auto", "min_width": "6em"}
-        )
-        self.dial = w.HBox([self.budget, self.slider])
-        self.dial.add_class("dpnb-dial")
+        self.dial = w.VBox()
         self.more = w.ToggleButton(
             description="All plans", tooltip="List further plans", layout={"width": "auto"}
         )
@@ -198,19 +188,14 @@ class PlannerPanel(Panel):
 
     def _bind(self) -> None:
         self.ask.on_click(lambda _: self.plan())
-        link = w.link((self.budget, "value"), (self.slider, "value"))
-        self._endings.callback(link.unlink)
-        self.budget.observe(lambda _: self._set_budget(), "value")
         self.more.observe(lambda _: self.show(), "value")
         state = self.planning.state
         self.watch(state, ["table", "budget", "message", "error"], lambda _: self.show())
         self.watch(self.session.strategies, "revision", lambda _: self.show())
         self.watch(self.session.runs, "history", lambda _: self.show())
 
-    def _set_budget(self) -> None:
-        table = self.planning.state.table
-        if table is not None and self._drawn is table:
-            self.planning.state.budget = round(self.budget.value * _unit(table)[0])
+    def _set_budget(self, budget: int) -> None:
+        self.planning.state.budget = budget
 
     def _obstacle(self, row: PlanRow) -> str | None:
         found = (self.session.obstacle(strategy) for strategy in row.plan)
@@ -285,21 +270,16 @@ class PlannerRow:
         )
 
 
-def _unit(table: PlanTable) -> tuple[int, str]:
-    is_large = table.least.peak >= GIBIBYTE
-    return (GIBIBYTE, "GiB") if is_large else (MEBIBYTE, "MiB")
-
-
 def _bar(row: PlanRow, table: PlanTable, most: int) -> str:
     """The peaks of the stages against the budget, drawn as one bar."""
-    scale = 100 / max(most, table.budget)
+    scale = 100 / max(most, 1)
     stages = ", ".join(f"{name} {format_bytes(peak)}" for name, peak in row.peaks.items())
     words = html.escape(f"Peak by stage: {stages}.", quote=True)
     colour = "var(--dpnb-blue)" if table.fits(row) else "var(--dpnb-soft)"
     return (
         f'<div class="dpnb-peak" role="img" aria-label="{words}" title="{words}">'
         f'<div style="width:{scale * row.peak:.1f}%;background:{colour}"></div>'
-        f'<i style="left:{scale * table.budget:.1f}%"></i></div>'
+        f'<i style="left:{min(scale * table.budget, 100):.1f}%"></i></div>'
     )
 
 

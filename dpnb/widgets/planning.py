@@ -9,7 +9,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any
 
-from traitlets import Bool, HasTraits, Instance, Int, Unicode
+from traitlets import Bool, Instance, Int, Unicode
 
 from dpnb.planning.hollow import Hollow
 from dpnb.planning.outline import outline
@@ -17,7 +17,9 @@ from dpnb.planning.planner import Planner, name_of, profile_for
 from dpnb.planning.simulate import Simulation
 from dpnb.planning.table import PlanRow, PlanTable
 from dpnb.planning.workload import Workload
+from dpnb.widgets.ending import reason_of
 from dpnb.widgets.session import Session
+from dpnb.widgets.state import State
 
 PAUSE = 0.1
 """Seconds after which it is seen whether a run is over."""
@@ -26,18 +28,14 @@ TELL_EVERY = 0.3
 """Seconds between two sentences about how far planning is."""
 
 
-STEPS = [1 << shift for shift in range(12, 50, 2)]
-"""Bytes, each a round number of MiB or GiB, or an even part of it."""
-
-
-class PlanState(HasTraits):
+class PlanState(State):
     """The plans, and what becomes of them."""
 
     table = Instance(PlanTable, allow_none=True)
     """What was predicted last."""
 
-    budget = Int(0)
-    """Bytes that the device may hold."""
+    budget = Int(None, allow_none=True)
+    """Bytes that somebody has set; without that, what the device has decides."""
 
     is_busy = Bool(False)
     """Whether plans are being made."""
@@ -73,14 +71,17 @@ class Planning:
             workload: what is drawn.
             device: as for `dpnb.plan`.
         """
-        if self.state.is_busy:
-            return
-        with self.state.hold_trait_notifications():
+        work = partial(copy_context().run, self._work, workload, device)
+        with self._session.lock, self.state.hold_trait_notifications():
+            if self.state.is_busy:
+                return
+            self._done.clear()
             self.state.is_busy, self.state.error = True, ""
             self.state.message = "Waiting for the run to end …"
-        self._done.clear()
-        work = partial(copy_context().run, self._work, workload, device)
-        threading.Thread(target=work, daemon=True).start()
+        try:
+            threading.Thread(target=work, daemon=True).start()
+        except RuntimeError as failure:
+            self._end(None, reason_of(failure))
 
     def wait(self, timeout: float | None = None) -> PlanTable:
         """Wait for the plans.
@@ -106,14 +107,19 @@ class Planning:
         try:
             table = self._plan(workload, device)
         except Exception as failure:
-            error = str(failure) or type(failure).__name__
+            error = reason_of(failure)
+        finally:
+            self._end(table, error)
+
+    def _end(self, table: PlanTable | None, error: str) -> None:
         state = self.state
-        with self._session.lock, state.hold_trait_notifications():
-            state.is_busy, state.message, state.error = False, "", error
-            if table is not None:
-                state.budget = budget_to_show(state.budget, table, step_of(table))
-                state.table = table
-        self._done.set()
+        try:
+            with self._session.lock, state.hold_trait_notifications():
+                state.is_busy, state.message, state.error = False, "", error
+                if table is not None:
+                    state.table = table
+        finally:
+            self._done.set()
 
     def _plan(self, workload: Workload, device: str | None) -> PlanTable | None:
         hollow = Hollow()
@@ -136,30 +142,9 @@ class Planning:
 
     def _twin(self, hollow: Hollow) -> Any:
         """The pipeline without weights, made where nothing is drawn; `None` after `close`."""
-        session = self._session
         while not self._stop.is_set():
-            with session.lock:
-                if not session.is_drawing:
-                    self.state.message = "Planning …"
-                    return outline(session.pipe, hollow)
+            if not self._session.is_drawing:
+                self.state.message = "Planning …"
+                return outline(self._session.pipe, hollow)
             self._stop.wait(PAUSE)
         return None
-
-
-def step_of(table: PlanTable) -> int:
-    """Bytes between two budgets: a round number, of which a hundred reach the largest plan."""
-    most = max(row.peak for row in table)
-    return next(step for step in STEPS if most <= 100 * step)
-
-
-def budget_to_show(former: int, table: PlanTable, step: int) -> int:
-    """A budget among the plans: the former one, or the device's where that decides anything.
-
-    Args:
-        former: bytes; 0 where there is none.
-        table: the plans.
-        step: of which it is a multiple.
-    """
-    least, most = table.least.peak, max(row.peak for row in table)
-    wanted = min(max(former or table.budget, least), most)
-    return -(-wanted // step) * step

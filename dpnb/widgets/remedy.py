@@ -38,11 +38,10 @@ def fitting(session: Session, request: Request, trace: Trace) -> Strategy | None
         steps=request.steps,
         guidance_scale=request.guidance_scale,
     )
-    with session.lock:
-        if session.is_drawing:
-            return None
-        simulation = rehearsal(session.pipe, workload)
-        helpful = tuple(remedies(stack, trace.steps[-1].stage, request.count))
+    if session.is_drawing:
+        return None
+    simulation = rehearsal(session.pipe, workload)
+    helpful = tuple(remedies(stack, trace.steps[-1].stage, request.count))
     return first_that_fits(simulation, stack.active, limit, helpful)
 
 

@@ -7,6 +7,8 @@ import html
 import inspect
 import random
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
@@ -70,7 +72,6 @@ class RunPanel(Panel):
         self.remedy = w.Button(layout={"display": "none", "width": "auto"})
         self.progress, self.picture = w.HTML(), w.HTML()
         self.picture.add_class("dpnb-picture")
-        self._last: Request | None = None
         for name, picture in request.pictures:
             self.give(name, picture)
         self.width.value, self.height.value = (
@@ -129,11 +130,10 @@ class RunPanel(Panel):
         for field in self.fields.values():
             if field.picture is None:
                 raise ValueError(f"First choose {field.wanted.hint}.")
-        self._last = self.request
-        return self.session.start(self._last)
+        return self.session.start(self.request)
 
     def _bind(self) -> None:
-        self.generate.on_click(lambda _: self._try())
+        self.generate.on_click(lambda _: self._try(self.draw))
         self.stop.on_click(lambda _: self.session.stop())
         self.die.on_click(lambda _: self.seed.set_trait("value", random.randrange(LAST_SEED)))
         self.remedy.on_click(lambda _: self._mend())
@@ -142,8 +142,8 @@ class RunPanel(Panel):
         )
         runs = self.session.runs
         self.watch(runs, ["phase", "error", "remedy"], lambda _: self._show())
-        self.watch(runs, ["picture", "is_preview"], lambda _: self._show_picture())
-        self.watch(runs, "progress", lambda _: self._show_progress())
+        self.watch(runs, ["picture", "pictured", "is_preview"], lambda _: self._show_picture())
+        self.watch(runs, ["progress", "message"], lambda _: self._show_progress())
         self.watch(runs, "preview_every", lambda _: self._show_preview_choice())
 
     def _parts(self) -> list[w.Widget]:
@@ -174,18 +174,21 @@ class RunPanel(Panel):
             unit = field.step
             field.value = max(round(side * scale) // unit, 1) * unit
 
-    def _try(self) -> None:
+    def _try(self, draw: Callable[[], Job]) -> None:
         try:
-            self.draw()
+            draw()
         except (DpnbError, ValueError, TypeError) as error:
             self.session.runs.remedy = None
             self.session.runs.error = str(error)
 
     def _mend(self) -> None:
-        remedy = self.session.runs.remedy
-        if remedy is not None:
-            self.session.enable(remedy)
-            self._try()
+        """Draw what has failed once more, with what makes it fit."""
+        remedy, history = self.session.runs.remedy, self.session.runs.history
+        if remedy is None:
+            return
+        failed = history[-1].request if history else None
+        self.session.enable(remedy)
+        self._try(self.draw if failed is None else partial(self.session.start, failed))
 
     def _show(self) -> None:
         runs = self.session.runs
@@ -224,11 +227,12 @@ class RunPanel(Panel):
             )
             return
         data = f"data:image/png;base64,{base64.b64encode(runs.picture).decode()}"
-        prompt = html.escape(self.prompt.value, quote=True)
+        prompt = "what a cell asked for" if runs.pictured is None else runs.pictured.prompt
+        words = html.escape(prompt, quote=True)
         kind = "Preview of" if runs.is_preview else "Picture of"
-        name = re.sub(r"\W+", "-", self.prompt.value).strip("-")[:60] or "picture"
+        name = re.sub(r"\W+", "-", prompt).strip("-")[:60] or "picture"
         link = f'<a href="{data}" download="{html.escape(name)}.png">Save picture</a>'
-        self.picture.value = f'<img src="{data}" alt="{kind} {prompt}"/><div>' + (
+        self.picture.value = f'<img src="{data}" alt="{kind} {words}"/><div>' + (
             "preview</div>" if runs.is_preview else f"{link}</div>"
         )
 

@@ -20,7 +20,9 @@ from dpnb.errors import DpnbError
 from dpnb.metering.meter import MeterName, meter_for
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.strategies.strategy import Plan, Strategy
+from dpnb.widgets.ending import reason_of
 from dpnb.widgets.job import Job
+from dpnb.widgets.present import Expected
 from dpnb.widgets.state import Request, RunState, StrategyState
 from dpnb.widgets.witness import Witness
 
@@ -61,6 +63,7 @@ class Session:
         self.runs = RunState(meter=meter_for(pipe._execution_device).name)
         self.lock = threading.RLock()
         self._pending: list[Change] = []
+        self._is_settling = False
         self._job: Job | None = None
         self._users = 0
         self._witness = Witness(self)
@@ -108,30 +111,50 @@ class Session:
     def change(self, change: Change) -> None:
         """Ask for the plan that `change` makes of the present one."""
         with self.lock:
-            self._pending.append(change)
-            if self._witness.is_running:
-                self._show(f"takes effect {self._when()}")
-            elif self.pipe.strategies.is_running:
-                self._pending.clear()
+            is_waiting = self._witness.is_running or self._witness.is_expected
+            if not is_waiting and self.pipe.strategies.is_running:
                 self._show(
                     "Another pipeline with these networks is drawing; try again when it is done.",
                     is_refused=True,
                 )
-            else:
-                self.settle()
+                return
+            self._pending.append(change)
+            if is_waiting:
+                self._show(f"takes effect {self._when()}")
+                return
+        self.settle()
 
-    def settle(self) -> None:
-        """Do what waits. Called where no step is being computed."""
+    def settle(self, is_between_steps: bool = False) -> None:
+        """Do what waits, unless a step is being computed.
+
+        One thread at a time does it, in the order of asking, and without the lock: switching may
+        wait for a thread that tells this session of what it has switched.
+
+        Args:
+            is_between_steps: whether this is called by the run itself.
+        """
+        while changes := self._claimed(is_between_steps):
+            try:
+                self._make(changes)
+            finally:
+                self._is_settling = False
+
+    def _claimed(self, is_between_steps: bool) -> list[Change]:
+        """What waits, if it is for this thread to do it now."""
         with self.lock:
-            pending, self._pending = self._pending, []
-        if not pending:
-            return
+            if self._is_settling or (self._witness.is_running and not is_between_steps):
+                return []
+            changes, self._pending = self._pending, []
+            self._is_settling = bool(changes)
+            return changes
+
+    def _make(self, changes: list[Change]) -> None:
         stack, refusals = self.pipe.strategies, []
-        for change in pending:
+        for change in changes:
             try:
                 stack.use(change(stack.active))
             except Exception as refusal:
-                refusals.append(str(refusal) or type(refusal).__name__)
+                refusals.append(reason_of(refusal))
         with self.lock:
             self._show(refusals[-1] if refusals else self._since(), is_refused=bool(refusals))
 
@@ -186,16 +209,34 @@ class Session:
             SessionError: a run is going on.
             ValueError: something about the request is impossible.
         """
+        expected = Expected(request)
         with self.lock:
             if self._witness.is_busy:
                 raise SessionError("A run is going on; wait for its end, or stop it first.")
+            self._witness.expect(expected)
+        scheduler = self.pipe.scheduler
+        try:
             self._choose_scheduler(request.scheduler)
             steps = self.pipe.stream(**request.arguments())
-            job = self._job = Job(steps, partial(self._witness.forget, request))
-            self._witness.expect(request)
+            return self._begin(Job(steps, partial(self._witness.forget, request)), request)
+        except BaseException:
+            with self.lock:
+                self._witness.expect(None)
+                if not self._witness.is_busy:
+                    self.runs.phase = "idle"
+            self.settle()
+            if self.pipe.scheduler is not scheduler:
+                self.pipe.scheduler = scheduler
+            raise
+
+    def _begin(self, job: Job, request: Request) -> Job:
+        """Say that a job works, and let it."""
+        thread = threading.Thread(target=partial(copy_context().run, job.work), daemon=True)
+        with self.lock:
+            self._witness.expect(Expected(request, thread))
             self.runs.phase, self.runs.message, self.runs.error = "running", "Reading …", ""
-            run = partial(copy_context().run, job.work)
-            threading.Thread(target=run, daemon=True).start()
+            thread.start()
+            self._job = job
         return job
 
     def stop(self) -> None:
@@ -204,12 +245,12 @@ class Session:
         A run that a cell has begun decodes what it has then, and returns it there.
         """
         with self.lock:
-            if not self._witness.is_busy:
-                return
-            if self._job is not None and not self._job.is_done:
+            if self._witness.is_of_cell:
+                self.pipe._interrupt = True
+            elif self._job is not None and (self._witness.is_running or self._witness.is_expected):
                 self._job.cancel()
             else:
-                self.pipe._interrupt = True
+                return
             self.runs.phase, self.runs.message = "stopping", "Stopping after this step …"
 
     def measure_with(self, meter: MeterName) -> None:

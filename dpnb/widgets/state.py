@@ -5,17 +5,21 @@ Traits are replaced, never mutated.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from traitlets import Bool, Bytes, HasTraits, Instance, Int, Tuple, Unicode
+from traitlets import All, Bool, Bytes, HasTraits, Instance, Int, Tuple, Unicode
 
 from dpnb.metering.trace import Trace
 from dpnb.strategies.strategy import Plan
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,40 @@ class FinishedRun:
     pictures: tuple[Image, ...] = field(default=(), repr=False)
 
 
-class StrategyState(HasTraits):
+@dataclass(frozen=True)
+class Observer:
+    """An observer whose failure is logged, and stops neither the others nor whoever is observed.
+
+    Args:
+        handler: is told of a change.
+    """
+
+    handler: Callable[[Any], None]
+
+    def __call__(self, change: Any) -> None:
+        """Tell of a change."""
+        try:
+            self.handler(change)
+        except Exception:
+            logger.exception("%r has failed; all else goes on", self.handler)
+
+
+class State(HasTraits):
+    """Values that may be observed, from the thread that changes them.
+
+    A run changes them while it goes on, and must come to its end whatever an observer does.
+    """
+
+    def observe(self, handler: Any, names: Any = All, type: Any = "change") -> None:
+        """See the base class."""
+        super().observe(Observer(handler), names, type)
+
+    def unobserve(self, handler: Any, names: Any = All, type: Any = "change") -> None:
+        """See the base class."""
+        super().unobserve(Observer(handler), names, type)
+
+
+class StrategyState(State):
     """What is switched on."""
 
     active = Instance(frozenset, args=())
@@ -128,7 +165,7 @@ class StrategyState(HasTraits):
     """Counts what has been said about requests, also where it is the same again."""
 
 
-class RunState(HasTraits):
+class RunState(State):
     """The present run, and those before it."""
 
     phase = Unicode("idle")
@@ -148,6 +185,9 @@ class RunState(HasTraits):
 
     picture = Bytes()
     """The last picture or preview, as a PNG file; empty before the first one."""
+
+    pictured = Instance(Request, allow_none=True)
+    """What the picture shows; `None` where a cell asked for it."""
 
     is_preview = Bool(False)
     """Whether the picture is one of a run that goes on or was stopped."""

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from dpnb.lab import page
 
-STEPS = 60
+STEPS, HELD = 60, 3
+"""Denoising steps of a run, and those after which one is held."""
 
 SOURCE = f"""
+import threading
 import ipywidgets as w
 import dpnb
 from dpnb.pipelines.steps import Stage
@@ -44,9 +46,33 @@ def exhaust(_):
     leave = pipe.watch(Exhausted())
 
 
+class Held(RunListener):
+    def begin_run(self, run):
+        self.begun = 0
+
+    def begin_step(self, run, stage):
+        self.begun += stage is Stage.DENOISING
+        if self.begun == {HELD} + 1:
+            free.wait()
+
+
+free = threading.Event()
+free.set()
+pipe.watch(Held())
+holding = w.HTML("Runs are free.")
+holding.add_class("holding")
+
+
+def set_held(change):
+    free.clear() if change["new"] else free.set()
+    holding.value = "Runs are held." if change["new"] else "Runs are free."
+
+
+hold = w.Checkbox(description="Hold runs", indent=False)
+hold.observe(set_held, "value")
 button = w.Button(description="Exhaust memory in the next run")
 button.on_click(exhaust)
-w.VBox([board, twin, kernel, button])
+w.VBox([board, twin, kernel, button, hold, holding])
 """
 
 

@@ -26,6 +26,9 @@ FLAGS = [
     "--disable-sync",
 ]
 TOKEN = "of-a-page-of-the-tests"
+HANGING = 300
+"""Seconds after which a server or a page is thought to hang: no time that anything should take."""
+
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -96,15 +99,16 @@ def _served(command: list[str], folder: Path, address: str) -> Iterator[None]:
             yield
         finally:
             server.terminate()
-            server.wait(30)
+            server.wait(HANGING)
 
 
 def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(600):
+    deadline = time.monotonic() + HANGING
+    while time.monotonic() < deadline:
         if server.poll() is not None:
             raise RuntimeError(f"the server has ended:\n{log.read_text()}")
         try:
-            urllib.request.urlopen(address, timeout=1).close()
+            urllib.request.urlopen(address, timeout=HANGING).close()
         except urllib.error.HTTPError:
             return
         except OSError:

@@ -12,9 +12,13 @@ import pytest
 import dpnb
 from dpnb.pipelines.steps import Stage
 from dpnb.pipelines.watching import Run, RunListener
+from dpnb.planning.planner import plan
+from dpnb.planning.table import PlanTable
+from dpnb.widgets.planner_panel import LINK
 from dpnb.widgets.session import Session
 
-TIMEOUT = 20
+TIMEOUT = 300
+"""Seconds after which something is thought to hang: no time that anything should take."""
 
 
 class Gate(RunListener):
@@ -55,6 +59,12 @@ def tiny() -> Any:
     pipe = dpnb.random_pipeline("tiny-sd")
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+@pytest.fixture(scope="session")
+def table() -> PlanTable:
+    """Plans of such a pipeline."""
+    return plan(dpnb.random_pipeline("tiny-sd"), height=32, width=32, steps=2, device=LINK)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Slot, Strategy
 from dpnb.strategies.undo import Undo
 from dpnb.widgets.controls import Choice, Control, Flag, Number, Optional, Words, control_for
+from tests.widgets.late_browser import sliders
 
 
 @dataclass(frozen=True, repr=False)
@@ -53,6 +54,18 @@ def host(pipe: Any) -> Host:
 def test_the_controls_of_every_strategy_show_its_defaults(kind: type[Strategy], host: Host) -> None:
     found = controls(kind, host)
     assert kind(**{name: control.get() for name, control in found.items()}) == kind()
+
+
+@pytest.mark.parametrize("kind", CATALOG, ids=lambda kind: kind.__name__)
+def test_what_a_browser_adds_to_the_steps_of_a_slider_is_not_shown(
+    kind: type[Strategy], host: Host
+) -> None:
+    for control in controls(kind, host).values():
+        for slider in sliders(control.widget):
+            for place in range(1, 4):
+                wanted = min(round(slider.min + place * slider.step, 6), slider.max)
+                slider.set_state({"value": wanted * (1 + 1e-15)})
+                assert wanted in [part.value for part in control.inputs]
 
 
 def test_a_new_strategy_needs_no_code_of_panels(host: Host) -> None:

@@ -20,7 +20,7 @@ from dpnb.strategies.vae import VaeTiling
 from dpnb.widgets.dashboard import Dashboard
 from dpnb.widgets.job import StoppedError
 from dpnb.widgets.state import Request
-from tests.widgets.conftest import TIMEOUT
+from tests.widgets.conftest import TIMEOUT, Gate
 
 CLICKS = 200
 LINK = "simulated:64GiB/s"
@@ -122,12 +122,13 @@ def test_nothing_lives_on_after_the_end() -> None:
     assert [memory() for memory in memories] == [None] * 4
 
 
-def test_closing_in_the_middle_of_a_run_ends_it(pipe: Any) -> None:
-    board = dpnb.dashboard(pipe, Request("a red apple", steps=500))
+def test_closing_in_the_middle_of_a_run_ends_it(pipe: Any, gate: Gate) -> None:
+    board = dpnb.dashboard(pipe, Request("a red apple", steps=50))
     job = board.draw()
-    while not board.session.runs.trace or len(board.session.runs.trace.steps) < 2:
-        time.sleep(0.01)
+    gate.open(2)
+    gate.reached(3)
     board.close()
+    gate.open(50)
     with pytest.raises(StoppedError):
         job.wait(TIMEOUT)
 

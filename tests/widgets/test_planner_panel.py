@@ -7,22 +7,15 @@ from typing import Any
 import ipywidgets as w
 import pytest
 
-from dpnb.planning.planner import plan
 from dpnb.planning.table import PlanTable
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.vae import VaeTiling
 from dpnb.widgets.planner_panel import HERE, LINK, PlannerPanel
-from dpnb.widgets.planning import budget_to_show
 from dpnb.widgets.state import Request
 from dpnb.widgets.strategy_panel import StrategyPanel
 from tests.widgets.conftest import TIMEOUT, Gate, is_shown
 
 REQUEST = Request("a red apple", steps=2, width=32, height=32)
-
-
-@pytest.fixture(scope="module")
-def table(tiny: Any) -> PlanTable:
-    return plan(tiny, height=32, width=32, steps=2, device=LINK)
 
 
 @pytest.fixture
@@ -73,9 +66,10 @@ def test_the_budget_says_what_fits(shown: PlannerPanel, table: PlanTable) -> Non
     assert "fastest that fits" in listed(shown)[0].words
     assert all("too large" not in entry.words for entry in shown.rows)
     small = table.within(table.least.peak + 1024)
-    shown.slider.value = small.budget / (1 << 20)
+    assert shown.budget is not None
+    shown.budget.box.value = small.budget / (1 << 20)
     assert shown.planning.state.budget == small.budget
-    assert shown.budget.value == shown.slider.value
+    assert shown.budget.box.value == round(small.budget / (1 << 20), 2)
     assert listed(shown)[0].plan == small.best().plan
     words = [entry.words for entry in listed(shown)]
     assert sum("fastest that fits" in text for text in words) == 1
@@ -195,13 +189,6 @@ def test_closing_leaves_nothing_behind(pipe: Any, table: PlanTable) -> None:
     panel.planning.wait(TIMEOUT)
     assert len(w.widget._instances) == before
     assert pipe.strategies.active == frozenset()
-
-
-def test_a_budget_is_round_and_within_what_there_is(table: PlanTable) -> None:
-    most, least = max(row.peak for row in table), table.least.peak
-    assert budget_to_show(0, table, 1000) == -(-most // 1000) * 1000
-    assert budget_to_show(1, table, 1000) == -(-least // 1000) * 1000
-    assert budget_to_show(least + 5000, table, 1) == least + 5000
 
 
 def test_streaming_is_among_the_plans(shown: PlannerPanel) -> None:

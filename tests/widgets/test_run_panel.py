@@ -53,6 +53,46 @@ def test_a_click_draws_and_shows_the_picture(panel: RunPanel) -> None:
     assert panel.stop.disabled
 
 
+def test_a_picture_is_named_after_what_was_asked_for(panel: RunPanel, gate: Gate) -> None:
+    panel.session.runs.preview_every = 1
+    seen: list[str] = []
+    twin = RunPanel(panel.session.pipe, Request("a boat"))
+    twin.picture.observe(lambda change: seen.append(change["new"]), "value")
+    panel.draw()
+    panel.prompt.value = "a rocket"
+    gate.open(1000)
+    job_of(panel).wait(TIMEOUT)
+    panel.prompt.value = "a banana"
+    panel.preview.value = -1
+    panel.session.runs.is_preview = True
+    panel.session.runs.is_preview = False
+    for one in (panel, twin):
+        assert 'alt="Picture of a &lt;red&gt; apple"' in one.picture.value
+        assert 'download="a-red-apple.png"' in one.picture.value
+    assert seen
+    assert all("of a &lt;red&gt; apple" in text for text in seen)
+    twin.close()
+
+
+def test_a_run_that_fails_leaves_the_picture_before_it_as_it_is(
+    panel: RunPanel, gate: Gate
+) -> None:
+    gate.open(1000)
+    panel.draw().wait(TIMEOUT)
+    shown = panel.picture.value
+    gate.fails_at = (Stage.TEXT, LookupError("no such word"))
+    panel.prompt.value = "a banana"
+    with pytest.raises(LookupError):
+        panel.draw().wait(TIMEOUT)
+    assert panel.picture.value == shown
+
+
+def test_the_picture_of_a_cell_has_no_prompt_of_the_panel(panel: RunPanel, pipe: Any) -> None:
+    pipe("a cat", num_inference_steps=1)
+    assert 'alt="Picture of what a cell asked for"' in panel.picture.value
+    assert "apple" not in panel.picture.value
+
+
 def test_several_pictures_are_shown_as_one_sheet(panel: RunPanel, pipe: Any) -> None:
     panel.count.value = 3
     panel.draw().wait(TIMEOUT)
@@ -79,6 +119,7 @@ def test_progress_is_shown_and_stop_stops(panel: RunPanel, gate: Gate) -> None:
     assert 'role="progressbar"' in panel.progress.value
     panel.stop.click()
     assert panel.stop.disabled
+    assert "Stopping after this step" in panel.progress.value
     gate.open(9)
     with pytest.raises(RuntimeError, match="stopped"):
         job_of(panel).wait(TIMEOUT)
@@ -113,10 +154,12 @@ def test_one_click_mends_a_run_that_ran_out_of_memory(
     assert panel.remedy.description.startswith("Switch on ")
     gate.fails_at = None
     gate.open(20)
+    failed, panel.prompt.value = panel.request, "something else"
     panel.remedy.click()
     assert job_of(panel).wait(TIMEOUT).images
     [strategy] = pipe.strategies.active
     assert "denoising" in strategy.relieves
+    assert panel.session.runs.history[-1].request == failed
     assert not is_shown(panel.remedy)
     assert panel.failure.value == ""
 

@@ -1,0 +1,110 @@
+"""How a run has ended, as panels say it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from PIL import Image
+
+from dpnb.metering.trace import RunTrace, Trace
+from dpnb.pipelines.recording import outcome_of
+from dpnb.pipelines.steps import Stage, Step
+from dpnb.strategies.relief import OutOfMemoryError, is_out_of_memory, relief
+from dpnb.strategies.stack import StrategyStack
+from dpnb.strategies.strategy import Strategy
+from dpnb.units import format_seconds
+from dpnb.widgets.pictures import mosaic, png
+from dpnb.widgets.present import Present
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What is shown of a run that is over.
+
+    Args:
+        message: how it has ended, in words.
+        error: why it has failed, or why it cannot be shown; empty otherwise.
+        remedy: what to switch on against the error, where that is known.
+        trace: what was measured; `None` where that has failed.
+        pictures: what was drawn.
+        picture: of them all, as a PNG file; empty where there is none.
+    """
+
+    message: str
+    error: str = ""
+    remedy: Strategy | None = None
+    trace: Trace | None = None
+    pictures: tuple[Image.Image, ...] = ()
+    picture: bytes = b""
+
+
+def ending_of(present: Present, error: BaseException | None, stack: StrategyStack) -> Ending:
+    """How a run has ended; ends what goes on beside it.
+
+    Whatever cannot be measured or shown is said, and the rest is there: a run that is over does not
+    fail any more.
+
+    Args:
+        present: the run.
+        error: what has stopped it.
+        stack: what was switched on.
+    """
+    pictures = () if error is not None else _pictures(present.step)
+    ending = Ending(
+        "The run is over.", "" if error is None else reason_of(error), None, None, pictures
+    )
+    try:
+        with present.endings:
+            present.recording.end(*outcome_of(present.run, error))
+        present.recorder.finish()
+        trace = present.recorder.trace
+        ending = replace(ending, trace=trace, message=_message(trace.runs[0]))
+        if error is not None:
+            ending = _failed(ending, trace.runs[0], present, error, stack)
+        return replace(ending, picture=png(mosaic(pictures)) if pictures else b"")
+    except Exception as failure:
+        unshown = f"The run is over, but not all of it can be shown: {reason_of(failure)}"
+        return replace(ending, error=ending.error or unshown)
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error says; its name where it says nothing."""
+    return str(error).strip() or type(error).__name__
+
+
+def _message(done: RunTrace) -> str:
+    took = format_seconds(done.duration)
+    match done.outcome:
+        case "finished":
+            return f"Drawn in {took}."
+        case "failed":
+            return f"Failed after {took}."
+        case _:
+            steps = sum(step.stage == Stage.DENOISING.value for step in done.steps)
+            return f"Stopped after {steps} steps, {took}."
+
+
+def _failed(
+    ending: Ending, done: RunTrace, present: Present, error: BaseException, stack: StrategyStack
+) -> Ending:
+    """With what has gone wrong, where the run was not merely stopped."""
+    if done.outcome != "failed":
+        return replace(ending, error="")
+    if is_out_of_memory(error) and not isinstance(error, OutOfMemoryError):
+        stage = done.steps[-1].stage if done.steps else Stage.TEXT.value
+        pictures = 1 if present.request is None else present.request.count
+        error = OutOfMemoryError(stage, relief(stack, stage, pictures), reason_of(error))
+    remedy = error.relief if isinstance(error, OutOfMemoryError) else None
+    return replace(ending, error=reason_of(error), remedy=remedy)
+
+
+def _pictures(step: Step | None) -> tuple[Image.Image, ...]:
+    """What the last step of a run has brought, where these are pictures."""
+    output: Any = None if step is None else step.output
+    if output is None:
+        return ()
+    images = output[0] if isinstance(output, tuple) else output.images
+    if not isinstance(images, list):
+        return ()
+    return tuple(image for image in images if isinstance(image, Image.Image))

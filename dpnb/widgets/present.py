@@ -1,0 +1,64 @@
+"""The run that goes on, and the one that is about to begin."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from threading import Thread
+
+from PIL import Image
+from torch import Tensor
+
+from dpnb.metering.recorder import Recorder, RunRecorder
+from dpnb.pipelines.steps import Step
+from dpnb.pipelines.watching import Run
+from dpnb.strategies.strategy import Plan
+from dpnb.widgets.state import Request
+
+
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """A run that is about to begin.
+
+    Args:
+        request: what is asked for.
+        thread: on which it begins; `None` while that is not known.
+    """
+
+    request: Request
+    thread: Thread | None = None
+
+
+@dataclass(eq=False)
+class Present:
+    """A run that goes on, or that is over and not yet shown to be.
+
+    Args:
+        run: which one.
+        recorder: what measures it.
+        recording: of the run.
+        plan: what was switched on when it began.
+        used: what was switched on at any time of it.
+        request: what was asked for; `None` where a cell began it.
+        endings: stop what goes on beside it.
+        step: the last one that is done.
+        ends: when its denoising steps were done.
+        seen: the last step that was shown.
+        decoded: its preview.
+        latents: of the last denoising step.
+        is_over: whether nothing more will be computed.
+    """
+
+    run: Run
+    recorder: Recorder
+    recording: RunRecorder
+    plan: Plan
+    used: Plan
+    request: Request | None
+    endings: ExitStack = field(default_factory=ExitStack)
+    step: Step | None = None
+    ends: list[float] = field(default_factory=list)
+    seen: Step | None = None
+    decoded: list[Image.Image] | None = None
+    latents: Tensor | None = None
+    is_over: bool = False
