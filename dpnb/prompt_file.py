@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dpnb.files import decode_json, read_text
 from dpnb.processes import ALONE, Processes
 from dpnb.units import parse_size
 
@@ -88,11 +89,11 @@ def read_prompts(file: Path, defaults: Drawing) -> list[Drawing]:
 
     Raises:
         PromptFileError: a line is no such object, or names a file that another one names too.
-        OSError: the file cannot be read.
+        FileError: the file cannot be read, or is not in UTF-8.
     """
     drawings: list[Drawing] = []
     lines: dict[str, int] = {}
-    for number, text in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, text in enumerate(read_text(file).splitlines(), start=1):
         if not text.strip():
             continue
         with _line(file, number):
@@ -162,7 +163,7 @@ def draw_prompts(
 
 def _parse(text: str, defaults: Drawing) -> Drawing:
     try:
-        values = json.loads(text)
+        values = decode_json(text)
     except ValueError as error:
         raise ValueError(f"it is no JSON ({error}); write one object on each line.") from error
     if not isinstance(values, dict) or not isinstance(values.get("prompt"), str):

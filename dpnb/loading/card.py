@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from dpnb.errors import CheckpointError
+from dpnb.files import MAX_JSON
+from dpnb.loading.config import check_file
 
 CARD = "README.md"
 """The model card's file."""
@@ -68,6 +70,7 @@ def connected(folder: Path) -> dict[str, str]:
     path = folder / CARD
     if not path.is_file():
         return {}
+    check_file(path, MAX_JSON)
     try:
         facts: Mapping[str, Any] = ModelCard.load(path, ignore_metadata_errors=True).data.to_dict()
     except (ValueError, yaml.YAMLError) as error:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dpnb.errors import CheckpointError
+from dpnb.files import read_json
 from dpnb.loading.hub import local_folder
 from dpnb.pipelines.images import deliver, numpy_to_pil
 
@@ -94,7 +95,7 @@ class LatentColours:
         if not file.is_file():
             return None
         try:
-            rows = json.loads(file.read_text())["latents_to_rgb"]
+            rows = read_json(file)["latents_to_rgb"]
             return cls(tuple((float(r), float(g), float(b)) for r, g, b in rows))
         except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(
