@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import dpnb
-from dpnb.errors import CheckpointError, HubError
+from dpnb.errors import CheckpointError, ForeignCodeError, HubError
 from dpnb.loading.headers import headers
 from dpnb.planning.hollow import Hollow
 from dpnb.planning.outline import outline
@@ -111,3 +112,15 @@ def test_what_loading_keeps_in_float32_is_planned_so(tmp_path: Path) -> None:
         dpnb.random_pipeline("tiny-flux", dtype="float16"),
     ]
     assert all(shapes(made) == shapes(loaded) for made in pipes)
+
+
+def test_code_that_a_checkpoint_brings_along_is_not_run(folder: Path, tmp_path: Path) -> None:
+    place, canary = tmp_path / "model", tmp_path / "executed"
+    shutil.copytree(folder, place)
+    (place / "unet" / "planted.py").write_text(f"open({str(canary)!r}, 'w').close()")
+    index = json.loads((place / "model_index.json").read_text())
+    index["unet"] = ["planted", "Planted"]
+    (place / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(ForeignCodeError, match=r"unet/planted\.py of"):
+        plan(place, **SIZE)
+    assert not canary.exists()
