@@ -8,12 +8,24 @@ class DpnbError(Exception):
     """Base of every circumstance that dpnb reports; the message says what to do next."""
 
 
+class FileError(DpnbError, OSError, ValueError):
+    """A file cannot be read: it is no regular file, too large, or does not hold what it should."""
+
+
+class MissingFileError(FileError, FileNotFoundError):
+    """There is no such file."""
+
+
 class CheckpointError(DpnbError, OSError):
     """A file of a checkpoint is missing, damaged, or not what its index says."""
 
 
 class SaveError(DpnbError, OSError):
     """A file could not be written; what stood there before is untouched."""
+
+
+class SettingsError(CheckpointError, ValueError):
+    """A checkpoint's settings are not ones that their class can have."""
 
 
 class HubError(DpnbError, OSError):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from unicodedata import category
 
 from dpnb.atomic import write_bytes
+from dpnb.files import decode_json
 from dpnb.processes import ALONE, Processes
 from dpnb.units import parse_size
 
@@ -203,8 +204,8 @@ def _decoded(file: Path, content: bytes) -> str:
 
 def _parse(text: str, defaults: Drawing) -> Drawing:
     try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        values = decode_json(text)
+    except ValueError as error:
         raise ValueError(f"it is no JSON ({error}); write one object on each line.") from error
     if not isinstance(values, dict) or not isinstance(values.get("prompt"), str):
         raise ValueError('it is no object with a "prompt"; write for example {"prompt": "sun"}.')

@@ -14,10 +14,12 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "dpnb"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-GROUND = {"errors", "devices", "units", "generators", "processes", "atomic"}
+GROUND = {"atomic", "devices", "errors", "files", "generators", "plain", "processes", "units"}
 
 MAY_IMPORT = {
     "errors": set(),
+    "files": set(),
+    "plain": set(),
     "units": set(),
     "devices": set(),
     "generators": set(),

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from statistics import median
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from dpnb.metering.tensors import TensorMeter
 from dpnb.metering.trace import Trace
 from dpnb.pipelines.recording import record
 from dpnb.pipelines.text_to_image import TextToImagePipeline
+from dpnb.plain import Parsed, from_plain
 from dpnb.planning.residency import at_rest
 from dpnb.planning.table import PlanRow, plan_name
 from dpnb.planning.workload import Workload
@@ -43,7 +44,7 @@ class Measurement:
         predicted: what was predicted for it, if that was asked for.
     """
 
-    plan: Plan
+    plan: Annotated[Plan, Parsed(plan_from_json)]
     outcome: str
     peaks: Mapping[str, int]
     seconds: float | None = None
@@ -77,15 +78,12 @@ class Measurement:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Measurement:
-        """What `to_json` has written."""
-        predicted = values["predicted"]
-        return cls(
-            **{
-                **values,
-                "plan": plan_from_json(values["plan"]),
-                "predicted": None if predicted is None else PlanRow.from_json(predicted),
-            }
-        )
+        """What `to_json` has written.
+
+        Raises:
+            ValueError: this is no measurement.
+        """
+        return from_plain(cls, values, "measurement")
 
 
 class Bench:

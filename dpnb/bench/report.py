@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from dpnb.atomic import replacing, write_text
 from dpnb.bench.measurement import Measurement
+from dpnb.files import read_json
+from dpnb.plain import Parsed, checked, from_plain
 from dpnb.planning.columns import table_of
 from dpnb.planning.names import label
 from dpnb.planning.table import PlanTable, plan_name
@@ -45,7 +47,7 @@ class Report:
         measurements: the baseline without strategies first.
     """
 
-    table: PlanTable
+    table: Annotated[PlanTable, Parsed(PlanTable.from_json)]
     measurements: tuple[Measurement, ...] = ()
 
     @property
@@ -117,15 +119,13 @@ class Report:
         Raises:
             ValueError: this is no sweep.
         """
-        if values.get("format") != FORMAT:
+        rest = dict(checked(Mapping[str, Any], values, "the sweep"))
+        if (format_ := rest.pop("format", None)) != FORMAT:
             raise ValueError(
-                f"the format is {values.get('format')!r}, not {FORMAT!r}; give a file that "
-                "dpnb.sweep has written."
+                f"the format is {format_!r}, not {FORMAT!r}; give a file that dpnb.sweep has "
+                "written."
             )
-        return cls(
-            table=PlanTable.from_json(values["table"]),
-            measurements=tuple(Measurement.from_json(one) for one in values["measurements"]),
-        )
+        return from_plain(cls, rest, "sweep")
 
     def save(self, path: str | Path) -> None:
         """Write a JSON file that a sweep can go on from; it is whole as soon as it is there.
@@ -142,11 +142,7 @@ class Report:
         Raises:
             ValueError: the file holds no sweep.
         """
-        try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} is no JSON ({error}); give a sweep's file.") from error
-        return cls.from_json(values)
+        return cls.from_json(read_json(Path(path)))
 
     def figures(self) -> dict[str, Figure]:
         """The figures by name: `memory-against-time`, `stages` and `prediction`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,13 +27,42 @@ _FILLS = frozenset(
 )
 
 
+@dataclass(frozen=True)
+class Extent:
+    """How large a network is.
+
+    Attributes:
+        tensors: how many it has.
+        elements: of all of them.
+    """
+
+    tensors: int
+    elements: int
+
+    @classmethod
+    def around(cls, weights: Mapping[str, Tensor]) -> Extent:
+        """The largest network that `weights` may belong to.
+
+        Weights may be missing, or hold several numbers in one where they are quantized; but
+        settings that ask for many times what a file holds are not of that file.
+        """
+        elements = sum(tensor.numel() for tensor in weights.values())
+        return cls(2 * len(weights) + 1_000, 4 * elements + (1 << 26))
+
+
 @contextmanager
-def without_values() -> Iterator[None]:
+def without_values(most: Extent | None = None) -> Iterator[None]:
     """Within it modules are built on the meta device, and the drawing of fresh values is skipped.
 
     It acts on this thread alone.
+
+    Args:
+        most: what may be built.
+
+    Raises:
+        ValueError: more is built than that.
     """
-    with torch.device("meta"), _Unfilled():
+    with torch.device("meta"), _Unfilled(most):
         yield
 
 
@@ -53,6 +83,11 @@ def assign(model: nn.Module, state: Mapping[str, Tensor]) -> None:
 
 
 class _Unfilled(TorchFunctionMode):
+    def __init__(self, most: Extent | None) -> None:
+        super().__init__()
+        self.most = most
+        self.made = Extent(0, 0)
+
     @override
     def __torch_function__(
         self,
@@ -64,4 +99,15 @@ class _Unfilled(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in _FILLS:
             return args[0] if args else kwargs["tensor"]
-        return func(*args, **kwargs)
+        result = func(*args, **kwargs)
+        if func is torch.empty and self.most is not None:
+            self._count(result, self.most)
+        return result
+
+    def _count(self, tensor: Tensor, most: Extent) -> None:
+        self.made = Extent(self.made.tensors + 1, self.made.elements + tensor.numel())
+        if self.made.tensors > most.tensors or self.made.elements > most.elements:
+            raise ValueError(
+                f"they describe a network of {self.made.tensors} tensors or more, of "
+                f"{self.made.elements:.1e} numbers, and its weights are far fewer"
+            )

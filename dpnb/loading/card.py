@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from dpnb.errors import CheckpointError
+from dpnb.files import MAX_JSON
+from dpnb.loading.config import check_file
 from dpnb.loading.paths import inside
 
 CARD = "README.md"
@@ -69,6 +71,7 @@ def connected(folder: Path) -> dict[str, str]:
     path = inside(folder / CARD)
     if not path.is_file():
         return {}
+    check_file(path, MAX_JSON)
     try:
         facts: Mapping[str, Any] = ModelCard.load(path, ignore_metadata_errors=True).data.to_dict()
     except (ValueError, yaml.YAMLError) as error:

@@ -5,21 +5,40 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypeAlias
 
+import torch
 from typing_extensions import Self
 
+from dpnb import files
 from dpnb.atomic import write_text
-from dpnb.errors import CheckpointError
+from dpnb.errors import (
+    CheckpointError,
+    DpnbError,
+    FileError,
+    MissingFileError,
+    SettingsError,
+)
 from dpnb.loading.paths import inside
+from dpnb.plain import Range, checked, hints_of
 
 logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = "0.42.1"
 """The diffusers release whose files we write; diffusers parses it when it reads them."""
+
+Width: TypeAlias = Annotated[int, Range(1, 1 << 17)]
+"""Channels, heads, groups or entries: what makes a layer large."""
+
+Count: TypeAlias = Annotated[int, Range(0, 1_000)]
+"""Layers or blocks: what makes a network long."""
+
+Side: TypeAlias = Annotated[int, Range(1, 1 << 14)]
+"""Of a picture or of latents."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -39,17 +58,25 @@ class Config(Mapping[str, Any]):
 
         From another `Config` only what was given to it is taken, so that this class applies its
         own defaults to the rest.
+
+        Raises:
+            ValueError: a setting is not of the type that its field declares.
         """
         if isinstance(settings, Config):
             settings = {name: settings[name] for name in settings.given}
-        defaulted = settings.get("_use_default_values", ())
-        settings = {name: v for name, v in settings.items() if name not in defaulted}
-        known: dict[str, Any] = {}
-        extra: dict[str, Any] = {}
-        for name, value in settings.items():
-            if not name.startswith("_"):
-                (known if name in cls.names() else extra)[name] = _freeze(value)
+        key = "_use_default_values"
+        defaulted = checked(tuple[str, ...] | None, settings.get(key), key) or ()
+        own = {name: v for name, v in settings.items() if not name.startswith("_")}
+        own = {name: v for name, v in own.items() if name not in defaulted}
+        known = {name: cls._checked(name, own[name]) for name in cls.names() if name in own}
+        extra = {name: _freeze(value) for name, value in own.items() if name not in known}
         return cls(**known, extra=extra, given=frozenset(known) | frozenset(extra))
+
+    @classmethod
+    def _checked(cls, name: str, value: Any) -> Any:
+        """`value` as the field `name` declares it; files have null, too, where something is off."""
+        kind = hints_of(cls)[name]
+        return None if value is None and kind is bool else checked(kind, value, name)
 
     @classmethod
     @cache
@@ -151,18 +178,59 @@ def read_json(path: Path) -> dict[str, Any]:
             does not hold a JSON object.
     """
     try:
-        values = json.loads(inside(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        values = files.read_json(inside(path))
+    except MissingFileError:
         raise CheckpointError(
             f"{path.parent} has no {path.name}; give the folder that holds it."
         ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(
-            f"{path} is not valid JSON ({error}); download or save it again."
-        ) from error
+    except FileError as error:
+        raise CheckpointError(str(error)) from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{path} does not hold a JSON object; download or save it again.")
     return values
+
+
+def check_file(path: Path, most: int | None = None) -> None:
+    """See to it that `path` is a regular file of no more than `most` bytes.
+
+    Raises:
+        CheckpointError: it is not.
+    """
+    try:
+        files.check_file(path, most)
+    except FileError as error:
+        raise CheckpointError(str(error)) from error
+
+
+@contextmanager
+def settings_of(path: Path) -> Iterator[None]:
+    """Within, whatever fails over settings is the fault of the file `path`, where they are from.
+
+    Raises:
+        SettingsError: in place of what was raised.
+    """
+    try:
+        yield
+    except (DpnbError, torch.OutOfMemoryError):
+        raise
+    except _MISTAKES as error:
+        reason = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+        raise SettingsError(
+            f"{path} holds settings that cannot be used ({reason or type(error).__name__}); "
+            "download or save it again."
+        ) from error
+
+
+_MISTAKES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What a class raises over settings that it cannot have, in its own checks or in torch's."""
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

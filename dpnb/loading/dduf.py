@@ -36,7 +36,15 @@ _WEIGHTS = ".safetensors"
 _HEADER = 30 + 20
 """Bytes of a zip entry before its name, and of the sizes in eight bytes after it."""
 
-_DAMAGES = (zipfile.BadZipFile, struct.error, EOFError, NotImplementedError, RecursionError)
+_DAMAGES = (
+    zipfile.BadZipFile,
+    struct.error,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    OverflowError,
+    RecursionError,
+)
 
 Entry: TypeAlias = tuple[str, Path]
 """A file's name inside, with `/` after its folder, and the file on disk."""

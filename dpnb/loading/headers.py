@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,9 @@ import torch
 from torch import Tensor
 
 from dpnb.errors import CheckpointError, HubError
+from dpnb.files import decode_json
 from dpnb.loading.answers import watched
+from dpnb.loading.config import check_file
 from dpnb.loading.filenames import WeightName
 from dpnb.loading.hub import HubOptions, local_folder, through
 from dpnb.loading.paths import inside
@@ -67,6 +68,7 @@ def headers(
 
 
 def _local(path: Path) -> dict[str, Tensor]:
+    check_file(path)
     with path.open("rb") as file:
         length = int.from_bytes(file.read(LENGTH), "little")
         if not 0 < length <= LONGEST:
@@ -75,13 +77,15 @@ def _local(path: Path) -> dict[str, Tensor]:
             )
         text = file.read(length)
     try:
-        entries = json.loads(text)
+        entries = decode_json(text)
         return {
             key: _outlined(value["shape"], value["dtype"], str(path))
             for key, value in entries.items()
             if key != "__metadata__"
         }
-    except (ValueError, KeyError, TypeError) as error:
+    except CheckpointError:
+        raise
+    except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
         raise damaged(path, error) from error
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 from dpnb.errors import CheckpointError
-from dpnb.loading.config import entries, read_json, write_json
+from dpnb.loading.config import entries, read_json, settings_of, write_json
 from dpnb.loading.filenames import PIPELINE_INDEX, is_bare
+from dpnb.plain import checked
 
 Part: TypeAlias = tuple[str, str]
 """Library and class of a component, as the file names them."""
@@ -59,8 +60,10 @@ class Index:
                 components[_checked(name, path)] = _part(name, value, path)
             else:
                 settings[name] = value
-        ignored = values.get("_ignore_files") or ()
-        return cls(_class_name(values, path), components, settings, tuple(map(str, ignored)))
+        with settings_of(path):
+            key = "_ignore_files"
+            ignored = checked(tuple[str, ...] | None, values.get(key), key) or ()
+        return cls(_class_name(values, path), components, settings, ignored)
 
     def write(self, folder: Path) -> None:
         """Write the index into `folder`, in the form that diffusers reads."""

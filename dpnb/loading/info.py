@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from torch import Tensor
+from typing_extensions import Self
+
+from dpnb.errors import CheckpointError
 
 
 @dataclass(frozen=True)
@@ -12,3 +18,28 @@ class LoadingInfo:
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     mismatched: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, own: Mapping[str, Tensor], weights: Mapping[str, Tensor], source: object) -> Self:
+        """How `weights` agree with a model's `own`.
+
+        Args:
+            own: by name; they may be on the meta device.
+            weights: by name.
+            source: where they are from, for errors.
+
+        Raises:
+            CheckpointError: a weight is no floating-point number where the model's is one.
+        """
+        shared = [name for name in own if name in weights]
+        for name in shared:
+            if own[name].is_floating_point() != weights[name].is_floating_point():
+                raise CheckpointError(
+                    f"{source}: {name} is stored as {weights[name].dtype}, where the model has "
+                    f"{own[name].dtype}; use the weights as they were before they were converted."
+                )
+        return cls(
+            missing=tuple(sorted(own.keys() - weights.keys())),
+            unexpected=tuple(sorted(weights.keys() - own.keys())),
+            mismatched=tuple(sorted(n for n in shared if own[n].shape != weights[n].shape)),
+        )

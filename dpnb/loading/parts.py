@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from dpnb.errors import CheckpointError, QuantizationError
-from dpnb.loading.building import assign, without_values
-from dpnb.loading.config import read_json
+from dpnb.loading.building import Extent, assign, without_values
+from dpnb.loading.config import check_file, read_json, settings_of
+from dpnb.loading.dtypes import common_dtype, in_one_dtype
 from dpnb.loading.filenames import WeightName
 from dpnb.loading.info import LoadingInfo
 from dpnb.loading.keymaps import match_clip
@@ -33,6 +34,9 @@ from dpnb.loading.weights import (
 logger = logging.getLogger(__name__)
 
 STEM = "model"
+
+MAX_SMALL = 256 << 20
+"""Bytes of a file that holds no weights; the largest tokenizers of today take a tenth of it."""
 
 _CLIP_TYPES = frozenset({"clip", "clip_text_model", "clip_vision_model"})
 
@@ -73,6 +77,7 @@ def load_part(
         raise CheckpointError(f"{folder} is not a folder; download or save the pipeline again.")
     all_inside(folder)
     with quiet_transformers(), _explained(cls, folder):
+        _check_files(folder)
         if not issubclass(cls, PreTrainedModel):
             return cls.from_pretrained(folder), LoadingInfo()
         paths = find_weights(
@@ -130,6 +135,14 @@ def save_part(
             )
 
 
+def _check_files(folder: Path) -> None:
+    """See to it that transformers, which opens what it finds, finds files of a sensible size."""
+    for path in sorted(folder.rglob("*")):
+        if not path.is_dir():
+            is_weight = WeightName.parse(path.name) is not None and path.suffix != ".json"
+            check_file(path, None if is_weight else MAX_SMALL)
+
+
 def _is_plain_clip(cls: Any, folder: Path) -> bool:
     is_quantized = "quantization_config" in read_json(folder / "config.json")
     return cls.config_class.model_type in _CLIP_TYPES and not is_quantized
@@ -142,23 +155,37 @@ def _load_clip(
     dtype: torch.dtype | None,
     device: torch.device | None,
 ) -> tuple[Any, LoadingInfo]:
-    config = cls.config_class.from_pretrained(folder)
-    with without_values():
-        model = cls(config)
+    weights = read_weights(paths, dtype=dtype, device=device)
+    weights = in_one_dtype(weights) if dtype is None else weights
+    model = outlined(cls, folder, Extent.around(weights))
     expected = model.state_dict()
-    state = match_clip(read_weights(paths, dtype=dtype, device=device), expected)
-    mismatched = [k for k, v in expected.items() if k in state and state[k].shape != v.shape]
-    info = LoadingInfo(
-        missing=tuple(k for k in expected if k not in state),
-        unexpected=tuple(k for k in state if k not in expected),
-        mismatched=tuple(mismatched),
-    )
-    fitting = {k: v for k, v in state.items() if k in expected and k not in mismatched}
-    assign(model, fitting)
+    state = match_clip(weights, expected)
+    info = LoadingInfo.of(expected, state, folder)
+    _check(cls, folder, info)
+    assign(model, state)
     _number_positions(model, device)
     model.config.dtype = model.dtype
     model.name_or_path = str(folder)
     return model, info
+
+
+def outlined(cls: Any, folder: Path, most: Extent | None = None) -> Any:
+    """A model of `cls` by the settings in `folder`, without values.
+
+    Args:
+        cls: derived from `PreTrainedModel`.
+        folder: holds its `config.json`.
+        most: what it may have.
+
+    Raises:
+        CheckpointError: there are no settings, or none that it can have.
+    """
+    path = folder / "config.json"
+    read_json(path)
+    with _explained(cls, folder), settings_of(path):
+        config = cls.config_class.from_pretrained(folder)
+        with without_values(most):
+            return cls(config)
 
 
 def _number_positions(model: nn.Module, device: torch.device | None) -> None:
@@ -178,11 +205,13 @@ def _load_model(
     device: torch.device | None,
     recipe: Recipe | None,
 ) -> tuple[Any, LoadingInfo]:
-    chosen: Any = "auto" if dtype is None else dtype
+    weights = read_weights(paths)
+    outlined(cls, folder, Extent.around(weights))
+    chosen = common_dtype(weights) if dtype is None else dtype
     if isinstance(paths[0], Slice):
         settings = cls.config_class.from_pretrained(folder)
-        source = {"config": settings, "state_dict": read_weights(paths, dtype=dtype)}
-        place, chosen = None, dtype
+        source = {"config": settings, "state_dict": read_weights(paths, dtype=chosen)}
+        place = None
     else:
         name = WeightName.parse(paths[0].name)
         source = {
@@ -244,17 +273,15 @@ def _check(cls: type[Any], folder: Path, info: LoadingInfo) -> None:
 
 @contextmanager
 def _explained(cls: type[Any], folder: Path) -> Iterator[None]:
-    from huggingface_hub.errors import StrictDataclassError
-
     try:
         yield
-    except (CheckpointError, QuantizationError):
+    except (CheckpointError, QuantizationError, MemoryError, torch.OutOfMemoryError):
         raise
-    except (OSError, ValueError, KeyError, TypeError, StrictDataclassError) as error:
+    except Exception as error:  # tokenizers raises no narrower class
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        remedy = "install it" if isinstance(error, ImportError) else "download or save it again"
         raise CheckpointError(
-            f"transformers cannot load a {cls.__name__} from {folder} ({reason}); download or "
-            "save it again."
+            f"transformers cannot load a {cls.__name__} from {folder} ({reason}); {remedy}."
         ) from error
 
 

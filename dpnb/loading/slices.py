@@ -6,7 +6,6 @@ The format: eight bytes with the length of a JSON header, the header, and the te
 
 from __future__ import annotations
 
-import json
 import math
 import mmap
 from collections.abc import Iterator
@@ -18,10 +17,14 @@ import torch
 from torch import Tensor
 
 from dpnb.errors import CheckpointError
+from dpnb.files import decode_json
 from dpnb.loading.tensorfile import DTYPES, ChooseDtype, damaged
 
 MAX_HEADER = 100_000_000
 """Bytes; safetensors itself takes no longer header."""
+
+LONGEST = 1 << 40
+"""Of a tensor's sizes; torch itself takes less than 2**63 for all of them together."""
 
 _LENGTH = 8
 _DTYPE_OF = {name: dtype for dtype, name in DTYPES.items()}
@@ -128,11 +131,13 @@ def _entries(part: Slice, file: BinaryIO) -> dict[str, _Entry]:
     if part.length < _LENGTH or length > min(MAX_HEADER, part.length - _LENGTH):
         raise damaged(part, ValueError("its header is longer than the file"))
     try:
-        header = json.loads(file.read(length))
+        header = decode_json(file.read(length))
         header.pop("__metadata__", None)
         start = part.offset + _LENGTH + length
         found = {name: _entry(part, name, values, start) for name, values in header.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except CheckpointError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise damaged(part, ValueError("its header is not a table of tensors")) from error
     end = start
     for entry in sorted(found.values(), key=lambda entry: (entry.start, entry.nbytes)):
@@ -153,6 +158,6 @@ def _entry(part: Slice, name: str, values: dict[str, Any], start: int) -> _Entry
     first, last = map(int, values["data_offsets"])
     shape = tuple(map(int, values["shape"]))
     entry = _Entry(_DTYPE_OF[values["dtype"]], shape, start + first)
-    if min((first, *shape)) < 0 or last - first != entry.nbytes:
+    if min((first, *shape)) < 0 or max(shape, default=0) > LONGEST or last - first != entry.nbytes:
         raise damaged(part, ValueError(f"{name!r} is not as long as its shape says"))
     return entry

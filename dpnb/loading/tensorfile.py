@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dpnb.atomic import replacing
 from dpnb.errors import CheckpointError
+from dpnb.loading.config import check_file
 
 _LFS_POINTER = b"version https://git-lfs"
 _ZIP = b"PK\x03\x04"
@@ -151,15 +152,26 @@ def _read_bin(
             f"{path} holds more than tensors, and code in weight files is not run; "
             "use the safetensors form of this model."
         ) from error
-    except (RuntimeError, EOFError, ValueError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # there is no error that broken bytes cannot raise as a pickle
         raise damaged(path, error) from error
-    if not isinstance(content, dict) or not all(isinstance(t, Tensor) for t in content.values()):
+    if not isinstance(content, dict) or not all(map(_is_stored, content, content.values())):
         raise CheckpointError(
             f"{path} is not a table of tensors by name; use the safetensors form of this model."
         )
     for name in list(content):
         tensor = content.pop(name)
         yield name, tensor.to(device).to(choose_dtype(name, tensor.dtype))
+
+
+def _is_stored(name: object, tensor: object) -> bool:
+    """Whether a name and all the values of a plain tensor were in the file."""
+    if not isinstance(name, str) or not isinstance(tensor, Tensor):
+        return False
+    if tensor.layout != torch.strided or tensor.is_meta or tensor.is_quantized:
+        return False
+    return tensor.nbytes <= tensor.untyped_storage().nbytes()
 
 
 def _header(state: Mapping[str, Tensor]) -> bytes:
@@ -201,6 +213,7 @@ def _alone(tensor: Tensor) -> Tensor:
 
 
 def _refuse_pointer(path: Path) -> None:
+    check_file(path)
     with path.open("rb") as file:
         if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
             raise CheckpointError(

@@ -10,10 +10,11 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from dpnb.atomic import write_text
-from dpnb.errors import DpnbError
+from dpnb.errors import DpnbError, FileError, MissingFileError
+from dpnb.files import read_json
 from dpnb.metering import tables
-from dpnb.metering.plain import from_plain, to_plain
 from dpnb.metering.reading import Reading
+from dpnb.plain import from_plain, to_plain
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -207,11 +208,12 @@ class Trace:
             TraceError: it holds something else.
         """
         try:
-            values = json.loads(Path(path).read_text())
-        except ValueError as error:
-            raise TraceError(
-                f"{path} is not JSON ({error}); give a file that save wrote."
-            ) from None
+            values = read_json(Path(path))
+        except MissingFileError:
+            raise
+        except FileError as error:
+            reason = str(error).rstrip(".")
+            raise TraceError(f"{reason}, or give a file that save wrote.") from error
         if not isinstance(values, dict):
             raise TraceError(f"{path} holds no trace; give a file that save wrote.")
         return cls.from_json(values)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from dpnb.loading.config import Config
+from dpnb.loading.config import Config, Count, Side, Width
 from dpnb.models.coders import Coder, DirectCoder
 from dpnb.models.distribution import DiagonalGaussian
 from dpnb.models.model import Model
@@ -19,28 +19,32 @@ from dpnb.nn.attention import PictureAttention
 from dpnb.nn.owned import silu
 from dpnb.nn.resample import Downsample, Upsample
 from dpnb.nn.resnet import ResnetBlock
+from dpnb.plain import Range
 
 EPS = 1e-6
+
+Scale: TypeAlias = Annotated[float, Range(1e-6, 1e6)]
+"""What latents are multiplied by, or their standard deviation."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class AutoencoderKLConfig(Config):
     """Settings of `AutoencoderKL`, by the names that `config.json` has."""
 
-    in_channels: int = 3
-    out_channels: int = 3
+    in_channels: Width = 3
+    out_channels: Width = 3
     down_block_types: tuple[str, ...] = ("DownEncoderBlock2D",)
     up_block_types: tuple[str, ...] = ("UpDecoderBlock2D",)
-    block_out_channels: tuple[int, ...] = (64,)
-    layers_per_block: int = 1
+    block_out_channels: tuple[Width, ...] = (64,)
+    layers_per_block: Count = 1
     act_fn: str = "silu"
-    latent_channels: int = 4
-    norm_num_groups: int = 32
-    sample_size: int | tuple[int, ...] = 32
-    scaling_factor: float = 0.18215
+    latent_channels: Width = 4
+    norm_num_groups: Width = 32
+    sample_size: Side | tuple[Side, ...] = 32
+    scaling_factor: Scale = 0.18215
     shift_factor: float | None = None
     latents_mean: tuple[float, ...] | None = None
-    latents_std: tuple[float, ...] | None = None
+    latents_std: tuple[Scale, ...] | None = None
     force_upcast: bool = True
     use_quant_conv: bool = True
     use_post_quant_conv: bool = True
@@ -49,6 +53,12 @@ class AutoencoderKLConfig(Config):
     def __post_init__(self) -> None:
         require("AutoencoderKL", self, {"act_fn": ("silu", "swish")})
         check_blocks("AutoencoderKL", self)
+        for name in ("latents_mean", "latents_std"):
+            if self[name] is not None and len(self[name]) != self.latent_channels:
+                raise ValueError(
+                    f"{name} has {len(self[name])} entries; it needs one for each of "
+                    f"latent_channels, {self.latent_channels}."
+                )
 
 
 class AutoencoderKLOutput(NamedTuple):

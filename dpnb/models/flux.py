@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from dpnb.loading.config import Config
+from dpnb.loading.config import Config, Count, Width
 from dpnb.models.conditioned import Conditioned
 from dpnb.models.flux_blocks import JointBlock, SingleBlock
 from dpnb.models.model import Model
@@ -19,6 +19,7 @@ from dpnb.nn.lowrank import NO_SCALE
 from dpnb.nn.modulation import Modulation, modulated
 from dpnb.nn.owned import add, silu
 from dpnb.nn.rotary import rotary_table
+from dpnb.plain import Range
 
 WAVES = 256
 """Sinusoidal features of a timestep, and of a guidance scale."""
@@ -31,17 +32,17 @@ class FluxTransformer2DConfig(Config):
     `axes_dims_rope` shares the channels of a head among the axes of positions.
     """
 
-    patch_size: int = 1
-    in_channels: int = 64
-    out_channels: int | None = None
-    num_layers: int = 19
-    num_single_layers: int = 38
-    attention_head_dim: int = 128
-    num_attention_heads: int = 24
-    joint_attention_dim: int = 4096
-    pooled_projection_dim: int = 768
+    patch_size: Annotated[int, Range(1, 64)] = 1
+    in_channels: Width = 64
+    out_channels: Width | None = None
+    num_layers: Count = 19
+    num_single_layers: Count = 38
+    attention_head_dim: Width = 128
+    num_attention_heads: Width = 24
+    joint_attention_dim: Width = 4096
+    pooled_projection_dim: Width = 768
     guidance_embeds: bool = False
-    axes_dims_rope: tuple[int, ...] = (16, 56, 56)
+    axes_dims_rope: tuple[Width, ...] = (16, 56, 56)
 
     def __post_init__(self) -> None:
         widths = self.axes_dims_rope

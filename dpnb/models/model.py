@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,8 +13,9 @@ from typing_extensions import Self
 
 from dpnb.devices import Device, parse_device, parse_dtype
 from dpnb.errors import CheckpointError, QuantizationError
-from dpnb.loading.building import assign, without_values
-from dpnb.loading.config import Configured, read_json, report_unknown
+from dpnb.loading.building import Extent, assign, without_values
+from dpnb.loading.config import Configured, read_json, report_unknown, settings_of
+from dpnb.loading.dtypes import in_one_dtype
 from dpnb.loading.hub import HubOptions, fetch
 from dpnb.loading.info import LoadingInfo
 from dpnb.loading.keymaps import rename
@@ -89,7 +89,8 @@ class Model(Copying, Configured):
         Args:
             path: a folder, or a hub repository's name.
             subfolder: the folder inside it that holds the model.
-            dtype: of the floating-point weights; `"auto"` keeps the file's; float32 by default.
+            dtype: of the floating-point weights; `"auto"` takes that which most of them have in the
+                file; float32 by default.
             torch_dtype: the same, by its former name.
             device: where the weights go, straight from the file; the CPU by default.
             variant: of the weight files, for example `"fp16"`.
@@ -160,8 +161,13 @@ class Model(Copying, Configured):
             dtype=None if dtype == "auto" else parse_dtype(dtype),
             device=None if device is None else parse_device(device),
         )
-        with without_values() if low_cpu_mem_usage else nullcontext():
-            model = cls.from_config(settings)
+        if dtype == "auto":
+            weights = in_one_dtype(weights)
+        with settings_of(folder / cls.config_name):
+            with without_values(Extent.around(weights)):
+                model = cls.from_config(settings)
+            if not low_cpu_mem_usage:
+                model = cls.from_config(settings)
         report_unknown(cls.__name__, model.config)
         info = model.assign(rename(weights), folder, ignore_mismatched_sizes)
         return model.eval(), info
@@ -172,10 +178,12 @@ class Model(Copying, Configured):
         """Make `weights` this model's own tensors, without copying them.
 
         Raises:
-            CheckpointError: a tensor of `source` has another shape than this model's.
+            CheckpointError: a tensor of `source` has another shape than this model's, or is of
+                whole numbers.
         """
         own = self.state_dict()
-        mismatched = sorted(k for k, v in weights.items() if k in own and own[k].shape != v.shape)
+        info = LoadingInfo.of(own, weights, source)
+        mismatched = info.mismatched
         if mismatched and not ignore_mismatched_sizes:
             name = mismatched[0]
             raise CheckpointError(
@@ -185,11 +193,6 @@ class Model(Copying, Configured):
             )
         fitting = {k: v for k, v in weights.items() if k in own and k not in mismatched}
         assign(self, fitting)
-        info = LoadingInfo(
-            missing=tuple(sorted(own.keys() - weights.keys())),
-            unexpected=tuple(sorted(weights.keys() - own.keys())),
-            mismatched=tuple(mismatched),
-        )
         self._materialise(info.missing + info.mismatched, next(iter(weights.values()), None))
         _report(type(self).__name__, source, info)
         return info

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from dpnb.loading.config import Config
+from dpnb.loading.config import Config, Count, Side, Width
 from dpnb.models.model import Model
 from dpnb.models.support import require
 from dpnb.models.unet_blocks import DownBlock, UpBlock
@@ -18,6 +18,7 @@ from dpnb.nn.attention import Attention, PictureAttention
 from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
 from dpnb.nn.owned import silu
 from dpnb.nn.resnet import ResnetBlock
+from dpnb.plain import Range
 
 ATTENDS = {"DownBlock2D": False, "AttnDownBlock2D": True, "UpBlock2D": False, "AttnUpBlock2D": True}
 
@@ -40,29 +41,29 @@ SUPPORTED: dict[str, tuple[Any, ...]] = {
 class UNet2DConfig(Config):
     """Settings of `UNet2DModel`, by the names that `config.json` has."""
 
-    sample_size: int | tuple[int, int] | None = None
-    in_channels: int = 3
-    out_channels: int = 3
+    sample_size: Side | tuple[Side, Side] | None = None
+    in_channels: Width = 3
+    out_channels: Width = 3
     center_input_sample: bool = False
     time_embedding_type: str = "positional"
-    time_embedding_dim: int | None = None
-    freq_shift: float = 0
+    time_embedding_dim: Width | None = None
+    freq_shift: Annotated[float, Range(0, 1)] = 0
     flip_sin_to_cos: bool = True
     down_block_types: tuple[str, ...] = ("DownBlock2D", *("AttnDownBlock2D",) * 3)
     mid_block_type: str = "UNetMidBlock2D"
     up_block_types: tuple[str, ...] = (*("AttnUpBlock2D",) * 3, "UpBlock2D")
-    block_out_channels: tuple[int, ...] = (224, 448, 672, 896)
-    layers_per_block: int = 2
+    block_out_channels: tuple[Width, ...] = (224, 448, 672, 896)
+    layers_per_block: Count = 2
     mid_block_scale_factor: float = 1
-    downsample_padding: int = 1
+    downsample_padding: Annotated[int, Range(0, 1)] = 1
     downsample_type: str = "conv"
     upsample_type: str = "conv"
     dropout: float = 0.0
     act_fn: str = "silu"
-    attention_head_dim: int | None = 8
-    norm_num_groups: int = 32
+    attention_head_dim: Width | None = 8
+    norm_num_groups: Width = 32
     attn_norm_num_groups: int | None = None
-    norm_eps: float = 1e-5
+    norm_eps: Annotated[float, Range(0, 1)] = 1e-5
     resnet_time_scale_shift: str = "default"
     add_attention: bool = True
     class_embed_type: str | None = None

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
-from dpnb.loading.config import Config
+from dpnb.loading.config import Config, Count, Side, Width
 from dpnb.models.support import require
+from dpnb.plain import Range
 
 T = TypeVar("T")
+
+Kernel: TypeAlias = Annotated[int, Range(1, 15)]
 
 ATTENDS = {
     "DownBlock2D": False,
@@ -50,49 +53,49 @@ class UNetConfig(Config):
     misnomer of the first checkpoints that files have kept.
     """
 
-    sample_size: int | tuple[int, int] | None = None
-    in_channels: int = 4
-    out_channels: int = 4
+    sample_size: Side | tuple[Side, Side] | None = None
+    in_channels: Width = 4
+    out_channels: Width = 4
     center_input_sample: bool = False
     flip_sin_to_cos: bool = True
-    freq_shift: float = 0
+    freq_shift: Annotated[float, Range(0, 1)] = 0
     down_block_types: tuple[str, ...] = (*("CrossAttnDownBlock2D",) * 3, "DownBlock2D")
     mid_block_type: str = "UNetMidBlock2DCrossAttn"
     up_block_types: tuple[str, ...] = ("UpBlock2D", *("CrossAttnUpBlock2D",) * 3)
     only_cross_attention: bool | tuple[bool, ...] = False
-    block_out_channels: tuple[int, ...] = (320, 640, 1280, 1280)
-    layers_per_block: int | tuple[int, ...] = 2
-    downsample_padding: int = 1
+    block_out_channels: tuple[Width, ...] = (320, 640, 1280, 1280)
+    layers_per_block: Count | tuple[Count, ...] = 2
+    downsample_padding: Annotated[int, Range(0, 1)] = 1
     mid_block_scale_factor: float = 1
     dropout: float = 0.0
     act_fn: str = "silu"
-    norm_num_groups: int = 32
-    norm_eps: float = 1e-5
-    cross_attention_dim: int | tuple[int, ...] = 1280
-    transformer_layers_per_block: int | tuple[int | tuple[int, ...], ...] = 1
-    reverse_transformer_layers_per_block: tuple[int | tuple[int, ...], ...] | None = None
+    norm_num_groups: Width = 32
+    norm_eps: Annotated[float, Range(0, 1)] = 1e-5
+    cross_attention_dim: Width | tuple[Width, ...] = 1280
+    transformer_layers_per_block: Count | tuple[Count | tuple[Count, ...], ...] = 1
+    reverse_transformer_layers_per_block: tuple[Count | tuple[Count, ...], ...] | None = None
     encoder_hid_dim: int | None = None
     encoder_hid_dim_type: str | None = None
-    attention_head_dim: int | tuple[int, ...] = 8
-    num_attention_heads: int | tuple[int, ...] | None = None
+    attention_head_dim: Width | tuple[Width, ...] = 8
+    num_attention_heads: Width | tuple[Width, ...] | None = None
     dual_cross_attention: bool = False
     use_linear_projection: bool = False
     class_embed_type: str | None = None
     addition_embed_type: str | None = None
-    addition_time_embed_dim: int | None = None
+    addition_time_embed_dim: Width | None = None
     num_class_embeds: int | None = None
     upcast_attention: bool = False
     resnet_time_scale_shift: str = "default"
     resnet_skip_time_act: bool = False
     resnet_out_scale_factor: float = 1.0
     time_embedding_type: str = "positional"
-    time_embedding_dim: int | None = None
+    time_embedding_dim: Width | None = None
     time_embedding_act_fn: str | None = None
     timestep_post_act: str | None = None
-    time_cond_proj_dim: int | None = None
-    conv_in_kernel: int = 3
-    conv_out_kernel: int = 3
-    projection_class_embeddings_input_dim: int | None = None
+    time_cond_proj_dim: Width | None = None
+    conv_in_kernel: Kernel = 3
+    conv_out_kernel: Kernel = 3
+    projection_class_embeddings_input_dim: Width | None = None
     attention_type: str = "default"
     class_embeddings_concat: bool = False
     mid_block_only_cross_attention: bool | None = None

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dpnb.loading.config import Config
-from dpnb.models.autoencoder import Autoencoder, Decoder, Encoder, check_blocks
+from dpnb.loading.config import Config, Count, Side, Width
+from dpnb.models.autoencoder import Autoencoder, Decoder, Encoder, Scale, check_blocks
 from dpnb.models.support import require
+from dpnb.plain import Range
 
 COMMITMENT = 0.25
 """How strongly latents are drawn to the codebook while it is trained: β of arXiv:1711.00937."""
@@ -30,19 +31,19 @@ class VQConfig(Config):
     latents_std: ClassVar[None] = None
     shift_factor: ClassVar[None] = None
 
-    in_channels: int = 3
-    out_channels: int = 3
+    in_channels: Width = 3
+    out_channels: Width = 3
     down_block_types: tuple[str, ...] = ("DownEncoderBlock2D",)
     up_block_types: tuple[str, ...] = ("UpDecoderBlock2D",)
-    block_out_channels: tuple[int, ...] = (64,)
-    layers_per_block: int = 1
+    block_out_channels: tuple[Width, ...] = (64,)
+    layers_per_block: Count = 1
     act_fn: str = "silu"
-    latent_channels: int = 3
-    sample_size: int | tuple[int, ...] = 32
-    num_vq_embeddings: int = 256
-    norm_num_groups: int = 32
-    vq_embed_dim: int | None = None
-    scaling_factor: float = 0.18215
+    latent_channels: Width = 3
+    sample_size: Side | tuple[Side, ...] = 32
+    num_vq_embeddings: Annotated[int, Range(1, 1 << 24)] = 256
+    norm_num_groups: Width = 32
+    vq_embed_dim: Width | None = None
+    scaling_factor: Scale = 0.18215
     norm_type: str = "group"
     mid_block_add_attention: bool = True
     lookup_from_codebook: bool = False

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from torch import nn
 from typing_extensions import Self
 
-from dpnb.loading.config import Config, Configured
+from dpnb.loading.config import Config, Configured, settings_of
 from dpnb.models.model import Model
 
 
@@ -83,7 +83,9 @@ class DeclaredScheduler(_Declared):
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Self:
         """Build from the settings in `folder`."""
-        return cls.from_config(cls.load_config(folder))
+        settings = cls.load_config(folder)
+        with settings_of(Path(folder) / cls.config_name):
+            return cls.from_config(settings)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the settings into `folder`."""

@@ -33,8 +33,8 @@ class LoadOptions:
     """How `from_pretrained` loads.
 
     Args:
-        dtype: of floating-point weights: one, or by component with `"default"`; `"auto"` keeps the
-            file's. float32 by default.
+        dtype: of floating-point weights: one, or by component with `"default"`; `"auto"` takes for
+            each component that which most of its weights have in the file. float32 by default.
         torch_dtype: the same, by its former name.
         device_map: a device that everything is loaded onto, for example `"cuda"`; or
             `"balanced"`, or component → device: see `DeviceMap`.

@@ -184,10 +184,15 @@ def custom_code(options: LoadOptions, origin: Origin | None = None) -> Code:
 
 
 def component_class(component: str, entry: Part, origin: Origin, options: LoadOptions) -> type[Any]:
-    """The class that the index gives for a component."""
+    """The class that the index gives for a component.
+
+    Raises:
+        ForeignCodeError: code would have to run that may not.
+    """
     code = origin.custom_component(component)
     if code is None:
         return resolve(*entry)
+    _check_component(component, code, origin, options)
     kind = load_class(code, object, HOMES)
     if not any("from_pretrained" in vars(ancestor) for ancestor in kind.__mro__):
         raise CheckpointError(
@@ -233,8 +238,12 @@ def _check_components(origin: Origin, options: LoadOptions, given: Mapping[str, 
     for component in sorted(origin.index.components.keys() - given.keys()):
         code = origin.custom_component(component)
         if code is not None:
-            what = f"{component}/{code.module}.py of {origin.name}"
-            Trust(options.trust_remote_code).check(what)
+            _check_component(component, code, origin, options)
+
+
+def _check_component(component: str, code: Code, origin: Origin, options: LoadOptions) -> None:
+    what = f"{component}/{code.module}.py of {origin.name}"
+    Trust(options.trust_remote_code).check(what)
 
 
 def _runs_onnx(cls: type[DiffusionPipeline], index: Index) -> bool:

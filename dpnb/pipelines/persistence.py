@@ -17,6 +17,7 @@ from torch import nn
 from dpnb.atomic import space_explained, write_text
 from dpnb.errors import CheckpointError, QuantizationError
 from dpnb.loading.card import CARD, card_of
+from dpnb.loading.config import settings_of
 from dpnb.loading.custom import file_of, files_of
 from dpnb.loading.dduf import SUFFIX, Entry, in_order, write_dduf
 from dpnb.loading.hub import HubOptions
@@ -47,6 +48,7 @@ from dpnb.pipelines.origin import (
     opened,
 )
 from dpnb.pipelines.schema import Schema
+from dpnb.pipelines.tokens import match_tokenizers
 from dpnb.schedulers.scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -67,7 +69,9 @@ def load(
         kind = class_for(cls, origin, options)
         given |= connected_parts(kind, origin, options, given, seen)
         parts, infos = load_parts(kind, origin, options, given, device, plan)
-    known = {**kind.schema.settings, **origin.index.settings, **given}
+        with settings_of(origin.folder / Index.file_name):
+            stored = kind.schema.checked(origin.index.settings)
+    known = {**kind.schema.settings, **stored, **given}
     pipe = kind(**parts, **{name: known[name] for name in kind.schema.settings})
     pipe._name_or_path = name
     if device is not None:
@@ -114,7 +118,13 @@ def load_parts(
             )
         else:
             parts[component] = adopt(given.get(component))
+    read = {n: part for n, part in parts.items() if _is_of_transformers(part)}
+    match_tokenizers(read, classes, origin.name)
     return parts, infos
+
+
+def _is_of_transformers(part: Any) -> bool:
+    return library_of(part)[0] in ("transformers", "latent_diffusion")
 
 
 def connected_parts(

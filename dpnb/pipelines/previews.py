@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from dpnb.atomic import write_text
 from dpnb.errors import CheckpointError
+from dpnb.files import read_json
 from dpnb.loading.hub import local_folder
 from dpnb.loading.paths import inside
 from dpnb.pipelines.images import deliver, numpy_to_pil
@@ -96,7 +97,7 @@ class LatentColours:
         if not file.is_file():
             return None
         try:
-            rows = json.loads(file.read_text())["latents_to_rgb"]
+            rows = read_json(file)["latents_to_rgb"]
             return cls(tuple((float(r), float(g), float(b)) for r, g, b in rows))
         except (ValueError, KeyError, TypeError) as error:
             raise CheckpointError(

@@ -89,6 +89,25 @@ def final_norm(text_encoder: nn.Module) -> nn.Module:
     )
 
 
+def check_context(embeds: Tensor, unet: Any) -> None:
+    """See to it that `unet` can attend to the embeddings of prompts.
+
+    Args:
+        embeds: `[batch, tokens, channels]`.
+        unet: with a `cross_attention_dim` among its settings.
+
+    Raises:
+        ValueError: it takes another number of channels.
+    """
+    taken = unet.config.cross_attention_dim
+    taken = taken[0] if isinstance(taken, tuple) else taken
+    if embeds.shape[-1] != taken:
+        raise ValueError(
+            f"the prompts' embeddings have {embeds.shape[-1]} channels, and the UNet takes "
+            f"{taken}; use the text encoders that belong to this UNet."
+        )
+
+
 def repeat_each(embeds: Tensor, count: int) -> Tensor:
     """Every entry of the batch `count` times in a row."""
     return embeds if count == 1 else embeds.repeat_interleave(count, dim=0)

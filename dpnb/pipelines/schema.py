@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dpnb.errors import ComponentError
+from dpnb.plain import checked
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,19 @@ class Schema:
                 f"{class_name} needs {', '.join(self.components)}; {', '.join(missing)} is "
                 f"missing. Pass it by name, for example {missing[0]}=..."
             )
+
+    def checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of `given` that are settings, each a plain value of its default's type, or `None`.
+
+        Raises:
+            ValueError: one is not.
+        """
+        own = {name: given[name] for name in self.settings if name in given}
+        for name, value in own.items():
+            kind = type(self.settings[name])
+            if value is not None and kind in (bool, int, float, str):
+                own[name] = checked(kind, value, name)
+        return own
 
 
 def schema_of(constructor: Callable[..., None], optional: Iterable[str]) -> Schema:

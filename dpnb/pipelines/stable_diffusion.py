@@ -16,7 +16,7 @@ from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines.arguments import Arguments, takes
 from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.images import deliver, numpy_to_pil
-from dpnb.pipelines.prompts import as_list, encode, repeat_each, tokenize
+from dpnb.pipelines.prompts import as_list, check_context, encode, repeat_each, tokenize
 from dpnb.pipelines.steps import Step
 from dpnb.pipelines.text_to_image import TextToImagePipeline, drain, with_negative
 from dpnb.schedulers.scheduler import Scheduler
@@ -189,6 +189,7 @@ class StableDiffusionPipeline(TextToImagePipeline):
             arguments.negative_prompt_embeds,
             self.clip_skip,
         )
+        check_context(given, self.unet)
         tensors = {"prompt_embeds": with_negative(negative, given)}
         return tensors if negative is None else {**tensors, "negative_prompt_embeds": negative}
 

@@ -14,7 +14,7 @@ from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines.arguments import Arguments, Prompt, takes
 from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.images import deliver
-from dpnb.pipelines.prompts import as_list, hidden_states, repeat_each, tokenize
+from dpnb.pipelines.prompts import as_list, check_context, hidden_states, repeat_each, tokenize
 from dpnb.pipelines.steps import Step
 from dpnb.pipelines.text_to_image import TextToImagePipeline, drain, with_negative
 from dpnb.schedulers.scheduler import Scheduler
@@ -268,6 +268,7 @@ class StableDiffusionXLPipeline(TextToImagePipeline):
             arguments.negative_pooled_prompt_embeds,
             self.clip_skip,
         )
+        check_context(given, self.unet)
         time_ids = self.time_ids(arguments, given)
         self._check_added(pooled.shape[-1], time_ids.shape[-1])
         return {

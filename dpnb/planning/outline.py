@@ -13,14 +13,16 @@ from torch import Tensor, nn
 
 from dpnb.devices import parse_dtype
 from dpnb.errors import CheckpointError, ComponentError
-from dpnb.loading.building import assign, without_values
-from dpnb.loading.config import read_json
+from dpnb.loading.building import Extent, assign, without_values
+from dpnb.loading.config import read_json, settings_of
+from dpnb.loading.dtypes import in_one_dtype
 from dpnb.loading.filenames import WeightName
 from dpnb.loading.headers import headers
 from dpnb.loading.hub import fetch, local_folder
 from dpnb.loading.index import Index
+from dpnb.loading.info import LoadingInfo
 from dpnb.loading.keymaps import match_clip, rename
-from dpnb.loading.parts import load_part
+from dpnb.loading.parts import load_part, outlined
 from dpnb.loading.paths import files_in, inside
 from dpnb.models.model import Model
 from dpnb.pipelines.architectures import ARCHITECTURES, assemble
@@ -41,7 +43,7 @@ def outline(
         model: a loaded pipeline, which is left as it is; a folder; a hub repository, of which only
             small files and the headers of weights are fetched; or one of `ARCHITECTURES`.
         hollow: in which its networks will run.
-        dtype: of floating-point weights; those of `model` by default.
+        dtype: of floating-point weights; those of `model` by default, or with `"auto"`.
         options: those of `from_pretrained` that say which files are meant.
 
     Raises:
@@ -50,7 +52,7 @@ def outline(
         HubError: as for `DiffusionPipeline.from_pretrained`.
         ValueError: the name is none.
     """
-    kind = None if dtype is None else parse_dtype(dtype)
+    kind = None if dtype is None or dtype == "auto" else parse_dtype(dtype)
     if isinstance(model, DiffusionPipeline):
         pipe: Any = twin(model, hollow, kind)
     elif isinstance(model, str) and model in ARCHITECTURES:
@@ -121,7 +123,9 @@ def from_headers(
             parts[component] = None
             continue
         cls = component_class(component, entry, origin, chosen)
-        part = _part(cls, origin.folder / component, found.get(component, {}))
+        held = found.get(component, {})
+        held = in_one_dtype(held) if dtype is None else held
+        part = _part(cls, origin.folder / component, held)
         is_network = isinstance(part, nn.Module)
         parts[component] = hollow.hollow_out(part, dtype) if is_network else part
     known = {**kind.schema.settings, **origin.index.settings}
@@ -155,8 +159,10 @@ def _is_weight(file: str) -> bool:
 
 def _part(cls: type[Any], folder: Path, found: dict[str, Tensor]) -> Any:
     if issubclass(cls, Model):
-        with without_values():
-            model = cls.from_config(read_json(folder / cls.config_name))
+        settings = read_json(folder / cls.config_name)
+        most = Extent.around(found) if found else None
+        with settings_of(folder / cls.config_name), without_values(most):
+            model = cls.from_config(settings)
         if found:
             model.assign(rename(found), folder)
         return model
@@ -174,17 +180,17 @@ def _text_encoder(cls: Any, folder: Path, found: dict[str, Tensor]) -> nn.Module
     from accelerate import init_empty_weights
 
     inside(folder / "config.json")
+    outlined(cls, folder, Extent.around(found) if found else None)
     config = cls.config_class.from_pretrained(folder)
     with init_empty_weights(include_buffers=False):
         model: Any = cls(config)
     own = model.state_dict()
     state = match_clip(found, own)
-    for name, tensor in state.items():
-        if name in own and own[name].shape != tensor.shape:
-            raise CheckpointError(
-                f"{folder}: {name} has shape {tuple(tensor.shape)} where the settings give "
-                f"{tuple(own[name].shape)}; use the config.json that belongs to these weights."
-            )
+    for name in LoadingInfo.of(own, state, folder).mismatched:
+        raise CheckpointError(
+            f"{folder}: {name} has shape {tuple(state[name].shape)} where the settings give "
+            f"{tuple(own[name].shape)}; use the config.json that belongs to these weights."
+        )
     assign(model, {name: tensor for name, tensor in state.items() if name in own})
     model.tie_weights()
     return model  # type: ignore[no-any-return]

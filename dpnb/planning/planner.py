@@ -95,7 +95,7 @@ def plan(
     if dtype is None and not isinstance(model, DiffusionPipeline):
         dtype = torch.float16 if profile.is_asynchronous else torch.float32
     hollow = Hollow()
-    pipe = outline(model, hollow, None if dtype == "auto" else dtype, **options)
+    pipe = outline(model, hollow, dtype, **options)
     drawn = workload or Workload(
         height=height, width=width, batch=batch, steps=steps, guidance_scale=guidance_scale
     )

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from dpnb.atomic import write_text
 from dpnb.errors import DpnbError
+from dpnb.files import read_json
+from dpnb.plain import Parsed, checked, from_plain
 from dpnb.planning.columns import table_of
 from dpnb.planning.devices import DeviceProfile
 from dpnb.planning.names import label
@@ -52,7 +54,7 @@ class PlanRow:
         moved: bytes that come from the host in a run.
     """
 
-    plan: Plan
+    plan: Annotated[Plan, Parsed(plan_from_json)]
     peaks: Mapping[str, int]
     seconds_per_step: float
     seconds: float
@@ -82,8 +84,12 @@ class PlanRow:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> PlanRow:
-        """What `to_json` has written."""
-        return cls(**{**values, "plan": plan_from_json(values["plan"])})
+        """What `to_json` has written.
+
+        Raises:
+            ValueError: this is no such row.
+        """
+        return from_plain(cls, values, "row")
 
 
 def plan_name(plan: Plan) -> str:
@@ -227,20 +233,12 @@ class PlanTable:
         Raises:
             ValueError: these are no plans.
         """
-        if values.get("format") != FORMAT:
+        rest = dict(checked(Mapping[str, Any], values, "the table of plans"))
+        if (format_ := rest.pop("format", None)) != FORMAT:
             raise ValueError(
-                f"the format is {values.get('format')!r}, not {FORMAT!r}; give what "
-                "PlanTable.save has written."
+                f"the format is {format_!r}, not {FORMAT!r}; give what PlanTable.save has written."
             )
-        return cls(
-            model=values["model"],
-            workload=Workload(**values["workload"]),
-            device=DeviceProfile(**values["device"]),
-            budget=values["budget"],
-            rows=tuple(PlanRow.from_json(row) for row in values["rows"]),
-            approximate=values["approximate"],
-            left_out=values["left_out"],
-        )
+        return from_plain(cls, rest, "plans")
 
     def save(self, path: str | Path) -> None:
         """Write it as a JSON file, which is whole as soon as it is there.
@@ -252,10 +250,16 @@ class PlanTable:
 
     @classmethod
     def load(cls, path: str | Path) -> PlanTable:
-        """Read what `save` has written."""
-        return cls.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
+        """Read what `save` has written.
+
+        Raises:
+            ValueError: the file holds no plans.
+        """
+        return cls.from_json(read_json(Path(path)))
 
     def _refusal(self) -> str:
+        if not self.rows:
+            return "There are no plans in this table; ask for some with dpnb.plan."
         least = self.least
         return (
             f"Nothing here draws {self.workload.describe()} with {format_bytes(self.budget)}; the "

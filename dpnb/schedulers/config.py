@@ -6,11 +6,20 @@ import operator
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar, get_args
+from typing import Annotated, ClassVar, TypeAlias, get_args
 
 from dpnb.loading.config import Config
+from dpnb.plain import Range
 from dpnb.schedulers.noise import BetaSchedule, PredictionType
 from dpnb.schedulers.spacing import SigmaSpacing, TimestepSpacing
+
+Steps: TypeAlias = Annotated[int, Range(1, 100_000)]
+"""Steps of a schedule; networks are trained with a thousand, as a rule."""
+
+Share: TypeAlias = Annotated[float, Range(0, 1)]
+
+Positive: TypeAlias = Annotated[float, Range(1e-6, 1e6)]
+"""A noise level, a factor, or a bound of values."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -21,7 +30,7 @@ class ScheduleConfig(Config):
         ValueError: more than one way to space noise levels is on.
     """
 
-    num_train_timesteps: int = 1000
+    num_train_timesteps: Steps = 1000
 
     def __post_init__(self) -> None:
         if len(self._sigma_spacings()) > 1:
@@ -56,21 +65,29 @@ class SchedulerConfig(ScheduleConfig):
 
     prediction_types: ClassVar[tuple[str, ...]] = get_args(PredictionType)
 
-    beta_start: float = 0.0001
-    beta_end: float = 0.02
+    beta_start: Share = 0.0001
+    beta_end: Share = 0.02
     beta_schedule: BetaSchedule = "linear"
-    trained_betas: tuple[float, ...] | None = None
+    trained_betas: tuple[Share, ...] | None = None
     prediction_type: PredictionType = "epsilon"
     timestep_spacing: TimestepSpacing = "linspace"
-    steps_offset: int = 0
+    steps_offset: Annotated[int, Range(0, 100_000)] = 0
 
     def __post_init__(self) -> None:
         check_choice("beta_schedule", self.beta_schedule, get_args(BetaSchedule))
         check_choice("prediction_type", self.prediction_type, self.prediction_types)
         check_choice("timestep_spacing", self.timestep_spacing, get_args(TimestepSpacing))
         super().__post_init__()
-        if self.trained_betas is not None:
-            object.__setattr__(self, "trained_betas", tuple(map(float, self.trained_betas)))
+        if self.steps_offset >= self.num_train_timesteps:
+            raise ValueError(
+                f"steps_offset is {self.steps_offset}; it must be less than num_train_timesteps, "
+                f"{self.num_train_timesteps}."
+            )
+        if self.trained_betas is not None and len(self.trained_betas) < self.num_train_timesteps:
+            raise ValueError(
+                f"trained_betas has {len(self.trained_betas)} entries; give one for each of "
+                f"num_train_timesteps, {self.num_train_timesteps}."
+            )
 
 
 def check_choice(name: str, value: object, choices: Collection[object]) -> None:

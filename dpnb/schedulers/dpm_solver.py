@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dpnb.generators import Generators
+from dpnb.plain import Range
 from dpnb.schedulers import noise, spacing
 from dpnb.schedulers.config import SchedulerConfig, check_choice
 from dpnb.schedulers.log_snr import LogSNRConfig, LogSNRScheduler
@@ -37,7 +38,7 @@ class DPMSolverMultistepConfig(LogSNRConfig):
     solver_type: str = "midpoint"
     euler_at_final: bool = False
     use_lu_lambdas: bool = False
-    lambda_min_clipped: float = -math.inf
+    lambda_min_clipped: Annotated[float, Range(-math.inf, 100.0)] = -math.inf
     variance_type: Literal["learned", "learned_range"] | None = None
 
     def __post_init__(self) -> None:

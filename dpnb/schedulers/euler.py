@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dpnb.generators import Generators
 from dpnb.schedulers import noise, spacing
-from dpnb.schedulers.config import SchedulerConfig, check_choice
+from dpnb.schedulers.config import Positive, SchedulerConfig, check_choice
 from dpnb.schedulers.noise import PredictionType
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array
@@ -34,8 +34,8 @@ class EulerDiscreteConfig(SchedulerConfig):
     use_karras_sigmas: bool | None = False
     use_exponential_sigmas: bool | None = False
     use_beta_sigmas: bool | None = False
-    sigma_min: float | None = None
-    sigma_max: float | None = None
+    sigma_min: Positive | None = None
+    sigma_max: Positive | None = None
     timestep_type: Literal["discrete", "continuous"] = "discrete"
     rescale_betas_zero_snr: bool = False
     final_sigmas_type: Literal["zero", "sigma_min"] = "zero"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -13,10 +13,22 @@ from torch import Tensor
 
 from dpnb.devices import Device
 from dpnb.generators import Generators
+from dpnb.plain import Range
 from dpnb.schedulers import noise, spacing
-from dpnb.schedulers.config import ScheduleConfig, check_choice, check_descending, check_steps
+from dpnb.schedulers.config import (
+    Positive,
+    ScheduleConfig,
+    Share,
+    check_choice,
+    check_descending,
+    check_steps,
+)
 from dpnb.schedulers.scheduler import Scheduler, SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array
+
+Tokens: TypeAlias = Annotated[int, Range(1, 1 << 24)]
+
+Exponent: TypeAlias = Annotated[float, Range(-20, 20)]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,14 +41,14 @@ class FlowMatchEulerDiscreteConfig(ScheduleConfig):
     and `invert_sigmas` lets it rise instead of fall.
     """
 
-    shift: float = 1.0
+    shift: Positive = 1.0
     use_dynamic_shifting: bool = False
-    base_shift: float | None = 0.5
-    max_shift: float | None = 1.15
-    base_image_seq_len: int = 256
-    max_image_seq_len: int = 4096
+    base_shift: Exponent | None = 0.5
+    max_shift: Exponent | None = 1.15
+    base_image_seq_len: Tokens = 256
+    max_image_seq_len: Tokens = 4096
     invert_sigmas: bool = False
-    shift_terminal: float | None = None
+    shift_terminal: Share | None = None
     use_karras_sigmas: bool | None = False
     use_exponential_sigmas: bool | None = False
     use_beta_sigmas: bool | None = False

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dpnb.generators import Generators
 from dpnb.schedulers import noise
-from dpnb.schedulers.config import SchedulerConfig
+from dpnb.schedulers.config import Positive, SchedulerConfig, Share
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array
 from dpnb.schedulers.variance_exploding import VarianceExplodingScheduler
@@ -20,13 +20,13 @@ from dpnb.schedulers.variance_exploding import VarianceExplodingScheduler
 class HeunDiscreteConfig(SchedulerConfig):
     """Settings of `HeunDiscreteScheduler`; with `clip_sample` predicted originals are clipped."""
 
-    beta_start: float = 0.00085
-    beta_end: float = 0.012
+    beta_start: Share = 0.00085
+    beta_end: Share = 0.012
     use_karras_sigmas: bool = False
     use_exponential_sigmas: bool = False
     use_beta_sigmas: bool = False
     clip_sample: bool = False
-    clip_sample_range: float = 1.0
+    clip_sample_range: Positive = 1.0
 
 
 class _Trial(NamedTuple):

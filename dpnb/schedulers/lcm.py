@@ -13,7 +13,7 @@ from torch import Tensor
 from dpnb.devices import Device
 from dpnb.generators import Generators
 from dpnb.schedulers import noise
-from dpnb.schedulers.config import SchedulerConfig, check_steps
+from dpnb.schedulers.config import Positive, SchedulerConfig, Share, Steps, check_steps
 from dpnb.schedulers.noise import BetaSchedule
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array
@@ -35,13 +35,13 @@ class LCMConfig(VariancePreservingConfig):
     run visits some of them. `timestep_scaling` sharpens the boundary condition.
     """
 
-    beta_start: float = 0.00085
-    beta_end: float = 0.012
+    beta_start: Share = 0.00085
+    beta_end: Share = 0.012
     beta_schedule: BetaSchedule = "scaled_linear"
     clip_sample: bool = False
     set_alpha_to_one: bool = True
-    original_inference_steps: int = 50
-    timestep_scaling: float = 10.0
+    original_inference_steps: Steps = 50
+    timestep_scaling: Positive = 10.0
 
 
 class LCMScheduler(VariancePreservingScheduler):
@@ -65,7 +65,7 @@ class LCMScheduler(VariancePreservingScheduler):
         timesteps: Sequence[int] | None = None,
         sigmas: Sequence[float] | None = None,
         *,
-        original_inference_steps: int | None = None,
+        original_inference_steps: Steps | None = None,
         strength: float = 1.0,
     ) -> None:
         """Lay out a run; see `Scheduler.set_timesteps`.

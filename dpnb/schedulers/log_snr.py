@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dpnb.schedulers import noise, spacing
-from dpnb.schedulers.config import SchedulerConfig, check_choice
+from dpnb.schedulers.config import Positive, SchedulerConfig, Share, check_choice
 from dpnb.schedulers.diffusion import DiffusionScheduler
 from dpnb.schedulers.spacing import Array
 from dpnb.schedulers.variance_exploding import per_sample
@@ -31,14 +31,14 @@ class LogSNRConfig(SchedulerConfig):
 
     solver_order: int = 2
     thresholding: bool = False
-    dynamic_thresholding_ratio: float = 0.995
-    sample_max_value: float = 1.0
+    dynamic_thresholding_ratio: Share = 0.995
+    sample_max_value: Positive = 1.0
     lower_order_final: bool = True
     use_karras_sigmas: bool = False
     use_exponential_sigmas: bool = False
     use_beta_sigmas: bool = False
     use_flow_sigmas: bool = False
-    flow_shift: float = 1.0
+    flow_shift: Positive = 1.0
     final_sigmas_type: Literal["zero", "sigma_min"] = "zero"
     rescale_betas_zero_snr: bool = False
     use_dynamic_shifting: bool = False

@@ -14,7 +14,7 @@ from typing_extensions import Self
 
 from dpnb.devices import Device
 from dpnb.generators import Generators
-from dpnb.loading.config import Configured
+from dpnb.loading.config import Configured, settings_of
 from dpnb.schedulers.config import ScheduleConfig
 from dpnb.schedulers.spacing import Array
 
@@ -77,9 +77,12 @@ class Scheduler(Configured, ABC):
 
         Raises:
             CheckpointError: there is no such file, or it is damaged.
+            SettingsError: its settings are not ones that this class can have.
         """
         place = Path(folder) / subfolder if subfolder else Path(folder)
-        return cls.from_config(cls.load_config(place), **changes)
+        settings = cls.load_config(place)
+        with settings_of(place / cls.config_name):
+            return cls.from_config(settings, **changes)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `scheduler_config.json` into `folder`, which is made if need be."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dpnb.generators import Generators
 from dpnb.schedulers import noise
-from dpnb.schedulers.config import SchedulerConfig, check_choice
+from dpnb.schedulers.config import Positive, SchedulerConfig, Share, check_choice
 from dpnb.schedulers.log_snr import LogSNRConfig, LogSNRScheduler
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array
@@ -31,9 +31,9 @@ class UniPCMultistepConfig(LogSNRConfig):
     solver_type: str = "bh2"
     disable_corrector: tuple[int, ...] = ()
     solver_p: object = None
-    sigma_min: float | None = None
-    sigma_max: float | None = None
-    shift_terminal: float | None = None
+    sigma_min: Positive | None = None
+    sigma_max: Positive | None = None
+    shift_terminal: Share | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from dpnb.schedulers import noise
-from dpnb.schedulers.config import SchedulerConfig
+from dpnb.schedulers.config import Positive, SchedulerConfig, Share
 from dpnb.schedulers.diffusion import DiffusionScheduler
 from dpnb.schedulers.spacing import TimestepSpacing
 
@@ -20,10 +20,10 @@ class VariancePreservingConfig(SchedulerConfig):
 
     timestep_spacing: TimestepSpacing = "leading"
     clip_sample: bool = True
-    clip_sample_range: float = 1.0
+    clip_sample_range: Positive = 1.0
     thresholding: bool = False
-    dynamic_thresholding_ratio: float = 0.995
-    sample_max_value: float = 1.0
+    dynamic_thresholding_ratio: Share = 0.995
+    sample_max_value: Positive = 1.0
     rescale_betas_zero_snr: bool = False
 
 

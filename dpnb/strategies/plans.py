@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from dpnb.plain import checked
 from dpnb.strategies.catalog import CATALOG
 from dpnb.strategies.strategy import Plan, Strategy, check, in_order
 
@@ -18,10 +19,11 @@ def plan_from_json(values: Iterable[Mapping[str, Any]]) -> Plan:
     """The plan that `plan_to_json` has written.
 
     Raises:
-        ValueError: a strategy or one of its fields is unknown.
+        ValueError: a strategy or one of its fields is unknown, or of another type.
         StrategyError: the strategies contradict each other.
     """
-    plan = frozenset(_strategy(entry) for entry in values)
+    entries = checked(tuple[Mapping[str, Any], ...], values, "plan")
+    plan = frozenset(_strategy(entry) for entry in entries)
     check(plan)
     return plan
 
@@ -46,6 +48,6 @@ def plan_to_python(plan: Iterable[Strategy], pipeline: str = "pipe") -> str:
 def _strategy(entry: Mapping[str, Any]) -> Strategy:
     known = {kind.__name__: kind for kind in CATALOG}
     name = entry.get("strategy")
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         raise ValueError(f"{name!r} is no strategy; there are {', '.join(known)}.")
     return known[name].from_json(entry)

@@ -13,6 +13,7 @@ import torch
 from typing_extensions import Self
 
 from dpnb.errors import StrategyError as StrategyError
+from dpnb.plain import checked, hints_of
 from dpnb.strategies.host import Host
 from dpnb.strategies.undo import Undo
 
@@ -86,16 +87,18 @@ class Strategy(ABC):
         """The strategy whose fields `values` are; lists become tuples.
 
         Raises:
-            ValueError: there is a key that is no field.
+            ValueError: there is a key that is no field, or a value is not of its field's type.
         """
-        given = {name: _frozen(value) for name, value in values.items() if name != "strategy"}
+        given = {name: value for name, value in values.items() if name != "strategy"}
         unknown = sorted(given.keys() - {field.name for field in fields(cls)})
         if unknown:
             raise ValueError(
                 f"{cls.__name__} has no {', '.join(unknown)}; it has "
                 f"{', '.join(field.name for field in fields(cls)) or 'no fields'}."
             )
-        return cls(**given)
+        hints = hints_of(cls)
+        name = cls.__name__
+        return cls(**{key: checked(hints[key], v, f"{name}.{key}") for key, v in given.items()})
 
     def __repr__(self) -> str:
         given = [
@@ -137,7 +140,3 @@ def check(plan: Collection[Strategy]) -> None:
 
 def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value

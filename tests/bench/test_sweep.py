@@ -237,5 +237,5 @@ def test_something_else_is_no_report(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not 'dpnb sweep 2'"):
         Report.load(tmp_path / "a.json")
     (tmp_path / "a.json").write_text("nothing")
-    with pytest.raises(ValueError, match="is no JSON"):
+    with pytest.raises(ValueError, match="is not valid JSON"):
         Report.load(tmp_path / "a.json")

@@ -12,7 +12,7 @@ import torch
 
 import dpnb
 from dpnb.errors import CheckpointError
-from dpnb.loading.adapters import read_adapter
+from dpnb.loading.adapter_files import read_adapter
 from dpnb.loading.custom import PIPELINE_FILE
 from dpnb.loading.hub import push
 from dpnb.loading.paths import all_inside, checkpoint_of, inside

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 import dpnb
 from dpnb import ConditioningCache, LayerwiseCasting, ModelOffload, QKVFusion, SequentialOffload
-from dpnb.errors import CheckpointError, HubError
+from dpnb.errors import CheckpointError, ForeignCodeError, HubError
 from dpnb.loading.headers import headers
 from dpnb.planning.hollow import Hollow
 from dpnb.planning.outline import outline
@@ -267,3 +268,15 @@ def test_a_component_that_came_while_something_was_on_is_planned_for() -> None:
     assert outline(pipe, Hollow()).unet.dtype == torch.bfloat16
     pipe.to(torch.float64)
     assert outline(pipe, Hollow()).unet.dtype == torch.float64
+
+
+def test_code_that_a_checkpoint_brings_along_is_not_run(folder: Path, tmp_path: Path) -> None:
+    place, canary = tmp_path / "model", tmp_path / "executed"
+    shutil.copytree(folder, place)
+    (place / "unet" / "planted.py").write_text(f"open({str(canary)!r}, 'w').close()")
+    index = json.loads((place / "model_index.json").read_text())
+    index["unet"] = ["planted", "Planted"]
+    (place / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(ForeignCodeError, match=r"unet/planted\.py of"):
+        plan(place, **SIZE)
+    assert not canary.exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -94,6 +95,40 @@ def test_a_table_survives_json(table: PlanTable, tmp_path: Path) -> None:
     assert PlanTable.load(tmp_path / "plans.json") == table
     with pytest.raises(ValueError, match="not 'dpnb plans 1'"):
         PlanTable.from_json({"format": "something"})
+
+
+SLICING = {"strategy": "AttentionSlicing", "slice_size": {}}
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "sentence"),
+    [
+        (("device",), None, "plans.device is None; it must be dict."),
+        (("device", "memory"), "x", "plans.device.memory is 'x'; it must be int."),
+        (("workload", "steps"), 0, "steps is 0; it must be a whole number of at least 1."),
+        (("budget",), float("inf"), "plans.budget is inf; it must be int."),
+        (("rows", 0, "peaks"), [], "plans.rows[0].peaks is []; it must be dict."),
+        (("rows", 0, "peaks", "text"), [], "plans.rows[0].peaks.text is []; it must be int."),
+        (("rows", 0, "plan"), 5, "plan is 5; it must be list."),
+        (("rows", 0, "plan"), [5], "plan[0] is 5; it must be dict."),
+        (("rows", 0, "plan"), [{"strategy": {}}], "{} is no strategy; there are"),
+        (("rows", 0, "plan"), [SLICING], "AttentionSlicing.slice_size is {}; it must be int or"),
+        (("rows", 0, "more"), 1, "plans.rows[0] has "),
+        (("left_out",), {"FreeU": 5}, "plans.left_out.FreeU is 5; it must be str."),
+    ],
+)
+def test_a_table_of_which_something_is_wrong_is_refused_by_its_place(
+    place: tuple[Any, ...], value: Any, sentence: str, table: PlanTable, tmp_path: Path
+) -> None:
+    values = table.to_json()
+    container: Any = values
+    for key in place[:-1]:
+        container = container[key]
+    container[place[-1]] = value
+    (tmp_path / "plans.json").write_text(json.dumps(values))
+    with pytest.raises(ValueError) as caught:  # noqa: PT011
+        PlanTable.load(tmp_path / "plans.json")
+    assert sentence in str(caught.value)
 
 
 def test_a_table_is_shown(table: PlanTable) -> None:
