@@ -14,13 +14,14 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "dpnb"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-GROUND = {"errors", "devices", "units", "generators", "processes"}
+GROUND = {"errors", "devices", "units", "generators", "numbers", "processes"}
 
 MAY_IMPORT = {
     "errors": set(),
     "units": set(),
     "devices": set(),
     "generators": set(),
+    "numbers": set(),
     "processes": set(),
     "prompt_file": {"pipelines"},
     "nn": set(),
