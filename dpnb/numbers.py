@@ -72,7 +72,7 @@ def number(name: str, value: Any, least: float | None = None, most: float | None
         TypeError: it is no number, or a boolean.
         ValueError: it is not finite, or out of bounds.
     """
-    own = plain(value)
+    own = value if type(value) is float else plain(value)
     is_number = isinstance(own, (SupportsIndex, SupportsFloat)) and not isinstance(own, bool)
     read: float = float(own) if is_number and not isinstance(own, (int, float)) else own
     if is_number and abs(read) <= sys.float_info.max and _is_within(read, least, most):

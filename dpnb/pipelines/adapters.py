@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dpnb.errors import ComponentError
 from dpnb.loading.adapters import parse_adapter, read_adapter
 from dpnb.loading.hub import HubOptions
+from dpnb.numbers import plain
 from dpnb.strategies.lora import LoRA, loaded
 from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.tie import tie_of
@@ -88,6 +89,7 @@ class Adapters:
         names = (adapter_names,) if isinstance(adapter_names, str) else tuple(adapter_names)
         if not names:
             raise ValueError("adapter_names is empty; name one, or call disable_lora().")
+        adapter_weights = plain(adapter_weights)
         if isinstance(adapter_weights, (int, float)):
             factors = (float(adapter_weights),) * len(names)
         else:

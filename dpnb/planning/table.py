@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dpnb.errors import DpnbError
+from dpnb.numbers import settle
 from dpnb.planning.columns import table_of
 from dpnb.planning.devices import DeviceProfile
 from dpnb.planning.names import label
@@ -112,6 +113,9 @@ class PlanTable:
     rows: tuple[PlanRow, ...]
     approximate: bool = False
     left_out: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        settle(self)
 
     def __iter__(self) -> Iterator[PlanRow]:
         return iter(self.rows)
