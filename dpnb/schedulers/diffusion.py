@@ -165,7 +165,8 @@ class DiffusionScheduler(Scheduler):
 
     def _mixture(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """Signal and noise amplitudes at `timesteps`, shaped and placed to multiply `like`."""
-        alpha_bars = self._alpha_bars_beside(timesteps)[timesteps.long()]
+        table, places = self._alpha_bars_beside(timesteps), timesteps.long().reshape(-1)
+        alpha_bars = table.index_select(0, places)
         alpha_bars = alpha_bars.to(like.device, non_blocking=True).view(-1, *[1] * (like.ndim - 1))
         return alpha_bars.sqrt().to(like.dtype), (1 - alpha_bars).sqrt().to(like.dtype)
 
