@@ -117,4 +117,4 @@ def test_a_dataclass_leaves_other_fields_alone() -> None:
     assert Mixed().budget is None
     for values in ({"count": None}, {"scale": "1"}, {"size": 3}, {"is_on": None}):
         with pytest.raises(TypeError, match=f"^{next(iter(values))} is "):
-            Mixed(**values)  # type: ignore[arg-type]
+            Mixed(**values)

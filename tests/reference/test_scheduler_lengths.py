@@ -58,7 +58,7 @@ def end_of_theirs(scheduler: Any, steps: int) -> Tensor | None:
         warnings.simplefilter("ignore")
         try:
             end = end_of(scheduler, steps)
-        except (IndexError, ValueError, AssertionError, torch.linalg.LinAlgError):
+        except (IndexError, ValueError, AssertionError, RuntimeError):
             return None
     is_stuck = steps > 1 and len(set(scheduler.timesteps.tolist())) == 1
     return end if end.isfinite().all() and not is_stuck else None

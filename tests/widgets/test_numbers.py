@@ -15,7 +15,7 @@ from dpnb.widgets.state import Request
 from tests.forms import FORMS
 from tests.widgets.conftest import TIMEOUT
 
-NUMBERS = {"steps": 2, "guidance_scale": 2.3, "width": 48, "height": 32, "seed": 7, "count": 2}
+NUMBERS: dict[str, Any] = {"steps": 2, "guidance_scale": 2.3, "width": 48, "height": 32, "seed": 7, "count": 2}
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
@@ -28,8 +28,9 @@ def test_a_request_in_any_form_draws_the_same(session: Session, form: Callable[[
 
 
 def test_fields_show_numbers_in_any_form(pipe: Any) -> None:
-    values = {**NUMBERS, "guidance_scale": 2}
-    panel = RunPanel(pipe, Request("a cat", **{n: np.array(v) for n, v in values.items()}))
+    values: dict[str, Any] = {**NUMBERS, "guidance_scale": 2}
+    arrays: dict[str, Any] = {name: np.array(value) for name, value in values.items()}
+    panel = RunPanel(pipe, Request("a cat", **arrays))
     assert panel.request == Request("a cat", scheduler=type(pipe.scheduler).__name__, **values)
     panel.guidance.value = 2.5
     assert panel.request.guidance_scale == 2.5
