@@ -68,7 +68,13 @@ def test_sizes_of_memory_and_of_pictures_take_every_form(form: Callable[[Any], A
 
 
 def test_a_plan_of_numbers_in_every_form_survives_json(tmp_path: Path) -> None:
-    numbers: dict[str, Any] = {"height": 16, "width": 24, "batch": 2, "steps": 2, "guidance_scale": 2.3}
+    numbers: dict[str, Any] = {
+        "height": 16,
+        "width": 24,
+        "batch": 2,
+        "steps": 2,
+        "guidance_scale": 2.3,
+    }
     pipe = dpnb.random_pipeline("tiny-sd")
     expected = plan(pipe, 1 << 24, device=CARD, plans=[frozenset()], approximate=True, **numbers)
     for label, form in FORMS.items():

@@ -15,7 +15,14 @@ from dpnb.widgets.state import Request
 from tests.forms import FORMS
 from tests.widgets.conftest import TIMEOUT
 
-NUMBERS: dict[str, Any] = {"steps": 2, "guidance_scale": 2.3, "width": 48, "height": 32, "seed": 7, "count": 2}
+NUMBERS: dict[str, Any] = {
+    "steps": 2,
+    "guidance_scale": 2.3,
+    "width": 48,
+    "height": 32,
+    "seed": 7,
+    "count": 2,
+}
 
 
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
