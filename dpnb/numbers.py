@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import reprlib
 import sys
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from ctypes import c_float
 from dataclasses import Field, fields
 from functools import cache
@@ -123,7 +123,7 @@ def settle(values: Any) -> None:
         TypeError: a field of numbers holds something else.
         ValueError: a number is not whole, or not finite.
     """
-    kind: Hashable = type(values)
+    kind: Any = type(values)
     for name, reader, alternatives in _readers(kind):
         value = getattr(values, name)
         if not isinstance(value, alternatives):

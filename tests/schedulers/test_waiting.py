@@ -22,8 +22,9 @@ GPU = torch.device("cuda:0")
 class Uploads(TorchDispatchMode):
     """Counts the copies from the host to a GPU, and those among them that the host waits for."""
 
-    count = 0
-    waiting = 0
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.count = self.waiting = 0
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
