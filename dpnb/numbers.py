@@ -37,7 +37,7 @@ def plain(value: Any) -> Any:
     A float of fewer than 8 bytes becomes the shortest decimal that it stands for, which is what was
     written: `np.float32(0.1)` is 0.1.
     """
-    if not isinstance(value, Array):
+    if type(value) in (int, float) or not isinstance(value, Array):
         return value
     own = value.tolist()
     return _decimals(own) if value.dtype.itemsize < 8 else own
@@ -57,7 +57,7 @@ def whole(name: str, value: Any, least: int | None = None, most: int | None = No
         ValueError: it is not whole, or out of bounds.
     """
     own = plain(value)
-    is_number = isinstance(own, (SupportsIndex, float)) and not isinstance(own, bool)
+    is_number = isinstance(own, (int, float, SupportsIndex)) and not isinstance(own, bool)
     is_whole = is_number and (not isinstance(own, float) or own.is_integer())
     if is_whole and _is_within(own, least, most):
         return int(own)
@@ -72,8 +72,9 @@ def number(name: str, value: Any, least: float | None = None, most: float | None
         TypeError: it is no number, or a boolean.
         ValueError: it is not finite, or out of bounds.
     """
-    own = value if type(value) is float else plain(value)
-    is_number = isinstance(own, (SupportsIndex, SupportsFloat)) and not isinstance(own, bool)
+    own = plain(value)
+    is_flag = isinstance(own, bool)
+    is_number = isinstance(own, (int, float, SupportsIndex, SupportsFloat)) and not is_flag
     read: float = float(own) if is_number and not isinstance(own, (int, float)) else own
     if is_number and abs(read) <= sys.float_info.max and _is_within(read, least, most):
         return read
