@@ -325,7 +325,7 @@ def load(model: str, device: str | None, dtype: str) -> Any:
 
 def draw_all(pipe: Any, prompts: tuple[str, ...], seed: int) -> list[Image]:
     """A picture for each prompt, in batches, each from the same seed."""
-    import torch
+    from dpnb.generators import seeded
 
     images: list[Image] = []
     for first in range(0, len(prompts), DEMO_BATCH):
@@ -334,7 +334,7 @@ def draw_all(pipe: Any, prompts: tuple[str, ...], seed: int) -> list[Image]:
             batch,
             num_inference_steps=DEMO_STEPS,
             guidance_scale=5.0,
-            generator=[torch.Generator().manual_seed(seed) for _ in batch],
+            generator=[seeded(seed) for _ in batch],
         )
         images += watch(steps, f"pictures {first + 1} to {first + len(batch)}")
     return images

@@ -8,7 +8,11 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from dpnb.numbers import whole
+
 Generators: TypeAlias = "torch.Generator | list[torch.Generator] | None"
+
+LEAST_SEED, MOST_SEED = -(2**63), 2**64 - 1
 
 
 def randn(
@@ -21,7 +25,8 @@ def randn(
     """Standard normal numbers on `device`.
 
     A generator of the CPU draws there and the numbers travel, so that one seed gives one picture on
-    every device. A list holds one generator for each entry of the batch, or one for all.
+    every device; to a GPU they come from pinned memory, and nothing waits for them. A list holds
+    one generator for each entry of the batch, or one for all.
 
     Args:
         shape: of the result, batch first.
@@ -39,6 +44,16 @@ def randn(
         return _draw(shape, generators[0], target, dtype)
     check_count(generators, shape[0])
     return torch.cat([_draw((1, *shape[1:]), one, target, dtype) for one in generators])
+
+
+def seeded(seed: int) -> torch.Generator:
+    """A generator of the CPU that begins with this seed.
+
+    Raises:
+        ValueError: it is no whole number, or one of more than 64 bits.
+        TypeError: it is no number.
+    """
+    return torch.Generator().manual_seed(whole("seed", seed, LEAST_SEED, MOST_SEED))
 
 
 def check_count(generators: Sequence[object], batch: int) -> None:
@@ -78,4 +93,12 @@ def _draw(
 ) -> Tensor:
     check_device(generator, target)
     source = target if generator is None else generator.device
-    return torch.randn(tuple(shape), generator=generator, device=source, dtype=dtype).to(target)
+    travels = source.type == "cpu" and target.type == "cuda"
+    drawn = torch.randn(
+        tuple(shape),
+        generator=generator,
+        device=source,
+        dtype=dtype,
+        pin_memory=travels and torch.cuda.is_available(),
+    )
+    return drawn.to(target, non_blocking=travels)

@@ -8,13 +8,14 @@ import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unicodedata import category
 
 from dpnb.atomic import write_bytes
 from dpnb.files import decode_json
+from dpnb.numbers import settle
 from dpnb.processes import ALONE, Processes
 from dpnb.units import parse_size
 
@@ -65,9 +66,12 @@ class Drawing:
     name: str = ""
     line: int = 0
 
+    def __post_init__(self) -> None:
+        settle(self)
+
     def arguments(self) -> dict[str, Any]:
         """The arguments of a pipeline's `stream`."""
-        import torch
+        from dpnb.generators import seeded
 
         return {
             "prompt": self.prompt,
@@ -76,7 +80,7 @@ class Drawing:
             "guidance_scale": self.guidance,
             "width": self.width,
             "height": self.height,
-            "generator": torch.Generator().manual_seed(self.seed),
+            "generator": seeded(self.seed),
         }
 
     def record(self, model: str) -> str:
@@ -221,19 +225,9 @@ def _parse(text: str, defaults: Drawing) -> Drawing:
 
 
 def _check(drawing: Drawing) -> None:
-    kinds: dict[str, tuple[type, ...]] = {
-        "negative_prompt": (str, type(None)),
-        "seed": (int,),
-        "steps": (int,),
-        "guidance": (int, float),
-    }
-    if isinstance(drawing.seed, int) and not -(2**63) <= drawing.seed < 2**64:
-        raise ValueError(f"seed is {drawing.seed}; give a whole number of 64 bits.")
-    for item in fields(drawing):
-        value = getattr(drawing, item.name)
-        allowed = kinds.get(item.name)
-        if allowed is not None and (isinstance(value, bool) or not isinstance(value, allowed)):
-            raise ValueError(f"{item.name} is {value!r}; give it as {item.type}.")
+    negative = drawing.negative_prompt
+    if negative is not None and not isinstance(negative, str):
+        raise ValueError(f"negative_prompt is {negative!r}; give it as text.")
 
 
 def _file_name(name: Any, drawing: Drawing) -> str:

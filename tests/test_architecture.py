@@ -14,7 +14,17 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "dpnb"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
-GROUND = {"atomic", "devices", "errors", "files", "generators", "plain", "processes", "units"}
+GROUND = {
+    "atomic",
+    "devices",
+    "errors",
+    "files",
+    "generators",
+    "numbers",
+    "plain",
+    "processes",
+    "units",
+}
 
 MAY_IMPORT = {
     "errors": set(),
@@ -23,6 +33,7 @@ MAY_IMPORT = {
     "units": set(),
     "devices": set(),
     "generators": set(),
+    "numbers": set(),
     "processes": set(),
     "atomic": set(),
     "prompt_file": {"pipelines"},

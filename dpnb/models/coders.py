@@ -13,6 +13,7 @@ from dpnb.models.blended import blend_decode, blend_encode
 from dpnb.models.stores import DeviceStore, HostStore
 from dpnb.models.stripwise import decode, encode
 from dpnb.models.tiles import rows_for
+from dpnb.numbers import flag, plain, settle
 
 if TYPE_CHECKING:
     from dpnb.models.autoencoder import Autoencoder
@@ -99,7 +100,9 @@ class TiledCoder:
     store: HostStore = field(default_factory=HostStore, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        check_tiling(self.tile, spill=self.spill, blended=self.blended)
+        spill, blended = flag("spill", self.spill), flag("blended", self.blended)
+        check_tiling(plain(self.tile), spill=spill, blended=blended)
+        settle(self)
 
     def encode(self, vae: Autoencoder, pictures: Tensor) -> Tensor:
         """`[batch, in_channels, H, W]` → `[batch, 2 * latent_channels, H / f, W / f]`."""

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from dpnb.devices import parse_dtype
+from dpnb.generators import seeded
 from dpnb.loading.parts import kept_wide
 from dpnb.loading.registry import resolve
 from dpnb.pipelines.text_parts import Complete, Settings, text_parts
@@ -337,7 +338,7 @@ def random_pipeline(
         ValueError: there is no such architecture.
     """
     kind = parse_dtype(dtype)
-    generator = torch.Generator().manual_seed(seed)
+    generator = seeded(seed)
     return assemble(architecture, lambda module: fill(module, kind, generator))
 
 

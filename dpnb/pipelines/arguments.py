@@ -13,6 +13,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from dpnb.generators import Generators, check_count, check_device
+from dpnb.numbers import settle, whole
 from dpnb.pipelines.batches import check_batches, check_tensors, check_text
 from dpnb.pipelines.images import check_output_type
 
@@ -25,6 +26,8 @@ StepCallback: TypeAlias = "Callable[[Any, int, Tensor, dict[str, Tensor]], dict[
 @dataclass(frozen=True)
 class Arguments:
     """What every text-to-image pipeline can be asked.
+
+    Numbers may be numpy's and torch's, and sequences their arrays.
 
     Args:
         prompt: what to draw; a list draws a batch.
@@ -59,7 +62,7 @@ class Arguments:
     height: int | None = None
     width: int | None = None
     num_inference_steps: int = 50
-    timesteps: Sequence[int] | None = None
+    timesteps: Sequence[float] | None = None
     sigmas: Sequence[float] | None = None
     guidance_scale: float = 7.5
     negative_prompt: Prompt = None
@@ -76,6 +79,9 @@ class Arguments:
     callback_on_step_end: StepCallback | None = None
     callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",)
 
+    def __post_init__(self) -> None:
+        settle(self)
+
     @property
     def batch_size(self) -> int:
         """How many prompts there are."""
@@ -90,7 +96,11 @@ class Arguments:
 
     def sized(self, height: int, width: int) -> Self:
         """The same, with this size where none was asked for."""
-        return replace(self, height=self.height or height, width=self.width or width)
+        return replace(
+            self,
+            height=height if self.height is None else self.height,
+            width=width if self.width is None else self.width,
+        )
 
     def check(self, callback_tensors: Sequence[str], device: torch.device, scale: int) -> None:
         """Refuse what cannot be drawn.
@@ -150,7 +160,7 @@ class Arguments:
 
     def _check_numbers(self, multiple: int) -> None:
         for name, size in (("height", self.height), ("width", self.width)):
-            if size is not None and (not isinstance(size, int) or size <= 0 or size % multiple):
+            if size is not None and (size <= 0 or size % multiple):
                 raise ValueError(
                     f"{name} is {size}; it must be a positive multiple of {multiple}"
                     + (f", such as {max(round(size / multiple), 1) * multiple}." if size else ".")
@@ -159,8 +169,9 @@ class Arguments:
             ("num_inference_steps", self.num_inference_steps),
             ("num_images_per_prompt", self.num_images_per_prompt),
         ):
-            if not isinstance(count, int) or count < 1:
-                raise ValueError(f"{name} is {count!r}; it must be a whole number of at least 1.")
+            whole(name, count, least=1)
+        if self.clip_skip is not None:
+            whole("clip_skip", self.clip_skip, least=0)
 
 
 def takes(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from dpnb.numbers import whole
+
 if TYPE_CHECKING:
     from PIL import ImageFont
     from PIL.Image import Image
@@ -30,6 +32,7 @@ def contact_sheet(
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(FONT_SIZE)
+    columns, size = whole("columns", columns, least=1), whole("size", size, least=1)
     columns = min(columns, len(pictures))
     lines = [_wrap(caption, font, size) for caption in captions]
     rows = [lines[i : i + columns] for i in range(0, len(lines), columns)]

@@ -75,7 +75,7 @@ def denoise(
             return
         pipe.before_step(index, len(timesteps))
         follow(pipe._execution_device, tensors, pipe.scheduler)
-        t = t.to(tensors["latents"].device)
+        t = t.to(tensors["latents"].device, non_blocking=True)
         latents, guided = tensors["latents"], pipe.do_classifier_free_guidance
         pair = torch.cat((latents, latents)) if guided else latents
         noise_pred = pipe.predict_noise(pipe.scheduler.scale_model_input(pair, t), t, tensors)
@@ -138,7 +138,7 @@ def set_timesteps(
     scheduler: Any,
     num_inference_steps: int,
     device: torch.device,
-    timesteps: Sequence[int] | None,
+    timesteps: Sequence[float] | None,
     sigmas: Sequence[float] | None,
 ) -> tuple[Tensor, int]:
     """Prepare `scheduler` for a run.

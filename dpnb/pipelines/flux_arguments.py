@@ -98,7 +98,7 @@ class FluxArguments(Arguments):
                     "encoders."
                 )
         length = self.max_sequence_length
-        if not isinstance(length, int) or not 1 <= length <= MOST_TOKENS:
+        if not 1 <= length <= MOST_TOKENS:
             raise ValueError(
                 f"max_sequence_length is {length!r}; it is a number of tokens from 1 to "
                 f"{MOST_TOKENS}."

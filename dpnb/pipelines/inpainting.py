@@ -79,7 +79,7 @@ class InpaintingArguments(PictureArguments):
                 f"mask_image is {mask.size[1]} x {mask.size[0]} and image {image.size[1]} x "
                 f"{image.size[0]}; with padding_mask_crop they must have one size."
             )
-        if not isinstance(self.padding_mask_crop, int) or self.padding_mask_crop < 0:
+        if self.padding_mask_crop is not None and self.padding_mask_crop < 0:
             raise ValueError(
                 f"padding_mask_crop is {self.padding_mask_crop!r}; it is a number of pixels."
             )

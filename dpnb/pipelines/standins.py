@@ -159,7 +159,7 @@ def retrieve_timesteps(
     scheduler: Any,
     num_inference_steps: int | None = None,
     device: torch.device | str | None = None,
-    timesteps: Sequence[int] | None = None,
+    timesteps: Sequence[float] | None = None,
     sigmas: Sequence[float] | None = None,
     **settings: Any,
 ) -> tuple[Tensor, int]:

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from dpnb.devices import Device, available_device, best_device
 from dpnb.metering.machine import MachineMemory
 from dpnb.models.unet import UNet2DConditionModel
+from dpnb.numbers import settle
 from dpnb.pipelines.architectures import ARCHITECTURES
 from dpnb.planning.cards import CARDS, Card
 from dpnb.planning.hollow import Hollow
@@ -96,6 +97,9 @@ class DeviceProfile:
     source: str
     torch_device: str | None = None
     transfer: float = 0.0
+
+    def __post_init__(self) -> None:
+        settle(self)
 
     @classmethod
     def named(cls, name: str) -> DeviceProfile:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from dpnb.atomic import write_text
 from dpnb.errors import DpnbError
 from dpnb.files import read_json
+from dpnb.numbers import settle
 from dpnb.plain import Parsed, checked, from_plain
 from dpnb.planning.columns import table_of
 from dpnb.planning.devices import DeviceProfile
@@ -119,6 +120,9 @@ class PlanTable:
     rows: tuple[PlanRow, ...]
     approximate: bool = False
     left_out: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        settle(self)
 
     def __iter__(self) -> Iterator[PlanRow]:
         return iter(self.rows)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
-
+from dpnb.generators import seeded
+from dpnb.numbers import settle, whole
 from dpnb.pipelines.picture_inputs import PictureInput
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 
@@ -38,9 +38,9 @@ class Workload:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        settle(self)
         for name, count in (("batch", self.batch), ("steps", self.steps)):
-            if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-                raise ValueError(f"{name} is {count!r}; it must be a whole number of at least 1.")
+            whole(name, count, least=1)
 
     def sized(self, pipe: TextToImagePipeline) -> Workload:
         """The same, with the size that `pipe` draws where none is given."""
@@ -66,7 +66,7 @@ class Workload:
             "num_images_per_prompt": self.batch,
             "num_inference_steps": self.steps,
             "guidance_scale": self.guidance_scale,
-            "generator": torch.Generator().manual_seed(self.seed),
+            "generator": seeded(self.seed),
             "output_type": "np",
         }
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, ClassVar, TypeAlias, get_args
+from typing import Annotated, Any, ClassVar, TypeAlias, get_args
 
 from dpnb.loading.config import Config
+from dpnb.numbers import whole
 from dpnb.plain import Range
 from dpnb.schedulers.noise import BetaSchedule, PredictionType
 from dpnb.schedulers.spacing import SigmaSpacing, TimestepSpacing
@@ -20,6 +20,12 @@ Share: TypeAlias = Annotated[float, Range(0, 1)]
 
 Positive: TypeAlias = Annotated[float, Range(1e-6, 1e6)]
 """A noise level, a factor, or a bound of values."""
+
+LARGEST = 3.4e38
+"""No noise level is larger, which is a float32."""
+
+LONGEST = 10
+"""How often the length of training a run may have, where it visits what lies between its steps."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -96,14 +102,23 @@ def check_choice(name: str, value: object, choices: Collection[object]) -> None:
         raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(map(str, choices))}.")
 
 
-def check_steps(count: int, most: int) -> int:
-    """`count` as an int; ValueError unless it is a whole number from 1 to `most`."""
-    if not 1 <= operator.index(count) <= most:
+def check_steps(count: Any, trained: int, *, is_continuous: bool = False) -> int:
+    """`count` as an int; ValueError unless it is a number of steps that a run can have.
+
+    Args:
+        count: as it was given, see `dpnb.numbers.whole`.
+        trained: the number of steps that the model was trained with.
+        is_continuous: whether a run visits what lies between them, and may have more.
+    """
+    number = whole("num_inference_steps", count)
+    most = LONGEST * trained if is_continuous else trained
+    if not 1 <= number <= most:
+        words = f"{LONGEST} times the" if is_continuous else "the"
         raise ValueError(
-            f"num_inference_steps is {count}; choose between 1 and {most}, the number of steps "
-            "that the model was trained with."
+            f"num_inference_steps is {number}; choose between 1 and {most}, {words} number of "
+            "steps that the model was trained with."
         )
-    return operator.index(count)
+    return number
 
 
 def check_descending(name: str, values: Sequence[float], bound: float) -> None:

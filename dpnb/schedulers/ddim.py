@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from dpnb.generators import Generators
+from dpnb.numbers import number
 from dpnb.schedulers import noise
 from dpnb.schedulers.config import SchedulerConfig
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
@@ -63,7 +64,7 @@ class DDIMScheduler(VariancePreservingScheduler):
             variance_noise: the noise to add, of the sample's shape, in place of a generator.
             return_dict: as there.
         """
-        t = self._value_of(timestep)
+        t, eta = self._value_of(timestep), number("eta", eta)
         alpha_bar, alpha_bar_prev = self._alpha_bars[t], self._alpha_bar_before(t)
         alpha, sigma = amplitudes(alpha_bar)
         std = eta * math.sqrt(_variance(alpha_bar, alpha_bar_prev))

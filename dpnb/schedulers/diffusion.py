@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from dpnb.devices import Device
+from dpnb.numbers import numbers
 from dpnb.schedulers import INTERCHANGEABLE, noise
-from dpnb.schedulers.config import SchedulerConfig, check_descending, check_steps
+from dpnb.schedulers.config import LARGEST, SchedulerConfig, check_descending, check_steps
 from dpnb.schedulers.scheduler import Scheduler, Timestep
 from dpnb.schedulers.spacing import Array, spaced
 
@@ -43,7 +44,7 @@ class DiffusionScheduler(Scheduler):
         self,
         num_inference_steps: int | None = None,
         device: Device | None = None,
-        timesteps: Sequence[int] | None = None,
+        timesteps: Sequence[float] | None = None,
         sigmas: Sequence[float] | None = None,
     ) -> None:
         """Lay out a run, and forget the former one.
@@ -56,7 +57,10 @@ class DiffusionScheduler(Scheduler):
 
         Raises:
             ValueError: several of these, none, or values that make no schedule.
+            TypeError: something is no number.
         """
+        timesteps = None if timesteps is None else numbers("timesteps", timesteps)
+        sigmas = None if sigmas is None else numbers("sigmas", sigmas)
         count = self._count(num_inference_steps, timesteps, sigmas)
         as_timesteps = None if timesteps is None else np.array(timesteps)
         as_sigmas = None if sigmas is None else np.array(sigmas, dtype=np.float32)
@@ -69,8 +73,15 @@ class DiffusionScheduler(Scheduler):
         if timesteps is None:
             config = self.config
             timesteps = spaced(config.timestep_spacing, count, len(self), config.steps_offset)
-        whole: Array = timesteps.round().astype(np.int64)
-        return whole
+            # No further up than the model was trained, for the offset of a run of almost all steps.
+            timesteps = timesteps - max(timesteps[0] - (len(self) - 1), 0)
+        planned: Array = timesteps.round().astype(np.int64)
+        return planned
+
+    @property
+    def _visits_between(self) -> bool:
+        """Whether a run visits noise levels that lie between those of training."""
+        return False
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """`original_samples` `[batch, ...]` as they stand at `timesteps` `[batch]` or `[]`.
@@ -101,7 +112,7 @@ class DiffusionScheduler(Scheduler):
             timestep: an entry of `timesteps`.
         """
         value = self._schedule[self.index_for_timestep(timestep)]
-        alpha_bar = float(self._alpha_bar_table[int(value)])
+        alpha_bar = float(self._alpha_bar_table[min(int(value), len(self) - 1)])
         mixture = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
         kind = self.config.prediction_type
         a, b = noise.original_weights(kind, *mixture)
@@ -112,7 +123,7 @@ class DiffusionScheduler(Scheduler):
     def _count(
         self,
         num_inference_steps: int | None,
-        timesteps: Sequence[int] | None,
+        timesteps: Sequence[float] | None,
         sigmas: Sequence[float] | None,
     ) -> int:
         """The number of steps asked for, with what was asked checked."""
@@ -129,7 +140,8 @@ class DiffusionScheduler(Scheduler):
                 "of num_inference_steps, timesteps and sigmas. Leave the others out."
             )
         if num_inference_steps is not None:
-            return check_steps(num_inference_steps, len(self))
+            between = self._visits_between
+            return check_steps(num_inference_steps, len(self), is_continuous=between)
         if given[0] not in self.accepts:
             raise ValueError(
                 f"{name} does not take custom {given[0]}; pass num_inference_steps instead."
@@ -142,15 +154,36 @@ class DiffusionScheduler(Scheduler):
         if timesteps is not None:
             check_descending("timesteps", timesteps, len(self))
             return len(timesteps)
-        check_descending("sigmas", sigmas or (), float("inf"))
-        return len(sigmas or ()) - 1
+        levels = sigmas or ()
+        check_descending("sigmas", levels, LARGEST)
+        if len(levels) < 2:
+            raise ValueError(
+                f"sigmas {list(levels)} make no schedule: the last of them is where the run ends. "
+                "Give at least two."
+            )
+        return len(levels) - 1
 
     def _mixture(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """Signal and noise amplitudes at `timesteps`, shaped and placed to multiply `like`."""
-        table = torch.from_numpy(self._alpha_bar_table)
-        alpha_bars = table.to(timesteps.device)[timesteps.long()]
-        alpha_bars = alpha_bars.to(like.device).view(-1, *[1] * (like.ndim - 1))
+        table, places = self._alpha_bars_beside(timesteps), timesteps.long().reshape(-1)
+        alpha_bars = table.index_select(0, places)
+        alpha_bars = alpha_bars.to(like.device, non_blocking=True).view(-1, *[1] * (like.ndim - 1))
         return alpha_bars.sqrt().to(like.dtype), (1 - alpha_bars).sqrt().to(like.dtype)
+
+    def _alpha_bars_beside(self, timesteps: Tensor) -> Tensor:
+        """The table `[T]` on the device of `timesteps`, where it goes once in a run.
+
+        Rehearsals on fake tensors have one of their own.
+        """
+        place = timesteps.device, type(timesteps)
+        if place not in self._placed_tables:
+            table = torch.from_numpy(self._alpha_bar_table)
+            self._placed_tables[place] = table.to(timesteps.device)
+        return self._placed_tables[place]
+
+    def _lay_out(self, timesteps: Array, device: Device | None) -> None:
+        super()._lay_out(timesteps, device)
+        self._placed_tables: dict[tuple[torch.device, type[Tensor]], Tensor] = {}
 
     def _betas(self) -> Tensor:
         config = self.config

@@ -113,7 +113,7 @@ class DPMSolverMultistepScheduler(LogSNRScheduler):
         """
         index = self._current_index(timestep)
         output = self._converted(model_output, sample, index)
-        self._remember(output)
+        self._remember(output, index)
         sample = noise.at_least_float32(sample)
         weights = self._weights(index)
         terms = [(weights.sample, sample), *self._extrapolation(index, weights)]
@@ -163,13 +163,13 @@ class DPMSolverMultistepScheduler(LogSNRScheduler):
         order = self._order(index)
         if order == 1:
             return [(weights.value, self._outputs[0])]
-        h, h0 = self._step_in_lambda(index), self._step_in_lambda(index - 1)
+        h, h0 = self._step_in_lambda(index), self._places[0] - self._places[1]
         if order == 2:
             is_midpoint = self.config.solver_type == "midpoint"
             slope = (weights.value / 2 if is_midpoint else weights.slope) * h / h0
             return [(weights.value + slope, self._outputs[0]), (-slope, self._outputs[1])]
 
-        r0, r1 = h0 / h, self._step_in_lambda(index - 2) / h
+        r0, r1 = h0 / h, (self._places[1] - self._places[2]) / h
         newer = weights.slope + (weights.slope * r0 + weights.curvature) / (r0 + r1)
         older = -(weights.slope * r0 + weights.curvature) / (r0 + r1)
         return [
@@ -188,6 +188,10 @@ class DPMSolverMultistepScheduler(LogSNRScheduler):
             return 1
         most = min(config.solver_order, len(self._outputs))
         return min(most, 2) if left == 2 and is_short else most
+
+    @property
+    def _visits_between(self) -> bool:
+        return self.config.use_lu_lambdas or super()._visits_between
 
     def _step_in_lambda(self, index: int) -> float:
         return self._lambdas[index + 1] - self._lambdas[index]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from dpnb.generators import Generators
+from dpnb.numbers import number
 from dpnb.schedulers import noise, spacing
 from dpnb.schedulers.config import Positive, SchedulerConfig, check_choice
 from dpnb.schedulers.noise import PredictionType
@@ -92,6 +93,7 @@ class EulerDiscreteScheduler(VarianceExplodingScheduler):
         index = self._current_index(timestep)
         sigma, sigma_next = self._sigmas[index], self._sigmas[index + 1]
         sample = noise.at_least_float32(sample)
+        s_churn, s_noise = number("s_churn", s_churn), number("s_noise", s_noise)
         is_stirred = s_churn > 0 and s_tmin <= sigma <= s_tmax
         gamma = min(s_churn / (len(self._sigmas) - 1), math.sqrt(2) - 1) if is_stirred else 0.0
         sigma_hat = sigma * (gamma + 1)

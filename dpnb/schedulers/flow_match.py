@@ -13,9 +13,11 @@ from torch import Tensor
 
 from dpnb.devices import Device
 from dpnb.generators import Generators
+from dpnb.numbers import number, numbers
 from dpnb.plain import Range
 from dpnb.schedulers import noise, spacing
 from dpnb.schedulers.config import (
+    LARGEST,
     Positive,
     ScheduleConfig,
     Share,
@@ -100,7 +102,7 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
 
     def set_shift(self, shift: float) -> None:
         """Use another shift from the next `set_timesteps` on."""
-        self._shift = shift
+        self._shift = number("shift", shift)
 
     def set_timesteps(
         self,
@@ -123,6 +125,7 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
 
         Raises:
             ValueError: none of these, lengths that differ, or values that make no schedule.
+            TypeError: something is no number.
         """
         config = self.config
         if config.use_dynamic_shifting and mu is None:
@@ -130,11 +133,14 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
                 "use_dynamic_shifting needs the shift of each run; pass mu, for example "
                 "scheduler.config.mu_for(tokens)."
             )
+        mu = None if mu is None else number("mu", mu)
+        sigmas = None if sigmas is None else numbers("sigmas", sigmas)
+        timesteps = None if timesteps is None else numbers("timesteps", timesteps)
         count = self._count(num_inference_steps, sigmas, timesteps)
         levels = self._levels(count, sigmas, timesteps)
         levels = _shifted(levels, self._shift if mu is None else self._shift_of(mu))
         if config.shift_terminal:
-            levels = 1 - (1 - levels) * ((1 - config.shift_terminal) / (1 - levels[-1]))
+            levels = _stretched(levels, config.shift_terminal)
         if config.sigma_spacing is not None:
             ends = float(levels[-1]), float(levels[0])
             levels = spacing.respaced(config.sigma_spacing, count, *ends)
@@ -214,7 +220,8 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
             if values is not None
         }
         if num_inference_steps is not None:
-            lengths["num_inference_steps"] = check_steps(num_inference_steps, len(self))
+            steps = check_steps(num_inference_steps, len(self), is_continuous=True)
+            lengths["num_inference_steps"] = steps
         if len(set(lengths.values())) != 1:
             found = ", ".join(f"{name}: {length}" for name, length in lengths.items())
             raise ValueError(
@@ -222,9 +229,9 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
                 "give num_inference_steps, sigmas or timesteps, or several of one length."
             )
         if sigmas is not None:
-            check_descending("sigmas", sigmas, math.inf)
+            check_descending("sigmas", sigmas, LARGEST)
         if timesteps is not None:
-            check_descending("timesteps", timesteps, math.inf)
+            check_descending("timesteps", timesteps, LARGEST)
         return lengths.popitem()[1]
 
 
@@ -232,3 +239,15 @@ def _shifted(levels: Array, shift: float) -> Array:
     """arXiv:2403.03206, eq. 23."""
     moved: Array = shift * levels / (1 + (shift - 1) * levels)
     return moved
+
+
+def _stretched(levels: Array, terminal: float) -> Array:
+    """`levels` that end at `terminal`, and begin where they did.
+
+    A single one begins and ends at once: all noise stays all noise.
+    """
+    left = 1 - levels[-1]
+    if left == 0:
+        return levels
+    stretched: Array = 1 - (1 - levels) * ((1 - terminal) / left)
+    return stretched

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -29,14 +29,6 @@ class HeunDiscreteConfig(SchedulerConfig):
     clip_sample_range: Positive = 1.0
 
 
-class _Trial(NamedTuple):
-    """An Euler step that awaits its correction; `drift` is its slope times `sigma`."""
-
-    sample: Tensor
-    drift: Tensor
-    sigma: float
-
-
 class HeunDiscreteScheduler(VarianceExplodingScheduler):
     """The trapezoidal rule: an Euler step on trial, then one with the mean of both ends' slopes.
 
@@ -48,11 +40,12 @@ class HeunDiscreteScheduler(VarianceExplodingScheduler):
     accepts: ClassVar[frozenset[str]] = frozenset({"timesteps"})
     order: ClassVar[int] = 2
     config: HeunDiscreteConfig
-    _trial: _Trial | None
+    _trial: list[Tensor]
+    """The sample that an Euler step on trial began with, and its slope times sigma."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self._trial = None
+        self._trial = []
         self._lay_out(np.repeat(self.timesteps.numpy(), 2)[1:], None)
 
     def step(
@@ -72,20 +65,21 @@ class HeunDiscreteScheduler(VarianceExplodingScheduler):
             limit = self.config.clip_sample_range
             original = original.clamp(-limit, limit)
         drift = sample - original
-        if self._trial is None:
+        if not self._trial:
             prev_sample = noise.combine((1.0, sample), ((sigma_next - sigma) / sigma, drift))
-            self._trial = _Trial(sample, drift, sigma)
+            self._trial, self._trial_sigma = [sample, drift], sigma
         else:
-            start, half = self._trial, (sigma - self._trial.sigma) / 2
+            start, start_drift = self._trial
+            half = (sigma - self._trial_sigma) / 2
             prev_sample = noise.combine(
-                (1.0, start.sample), (half / start.sigma, start.drift), (half / sigma, drift)
+                (1.0, start), (half / self._trial_sigma, start_drift), (half / sigma, drift)
             )
-            self._trial = None
+            self._trial = []
         self._step_index = index + 1
         return SchedulerOutput(prev_sample, original)
 
     def _plan(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
-        self._trial = None
+        self._trial = []
         return np.repeat(super()._plan(count, timesteps, sigmas), 2)[1:]
 
     def _keep_sigmas(self, levels: Array, final: float) -> None:

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from dpnb.devices import Device
 from dpnb.generators import Generators
+from dpnb.numbers import number, numbers, whole
 from dpnb.schedulers import noise
-from dpnb.schedulers.config import Positive, SchedulerConfig, Share, Steps, check_steps
+from dpnb.schedulers.config import Positive, SchedulerConfig, Share, Steps
 from dpnb.schedulers.noise import BetaSchedule
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array
@@ -62,7 +63,7 @@ class LCMScheduler(VariancePreservingScheduler):
         self,
         num_inference_steps: int | None = None,
         device: Device | None = None,
-        timesteps: Sequence[int] | None = None,
+        timesteps: Sequence[float] | None = None,
         sigmas: Sequence[float] | None = None,
         *,
         original_inference_steps: Steps | None = None,
@@ -78,8 +79,10 @@ class LCMScheduler(VariancePreservingScheduler):
             original_inference_steps: in place of the configuration's.
             strength: the share of the schedule to run, from its end, for images to start from.
         """
+        strength = number("strength", strength, least=0, most=1)
         self._distilled = self._distilled_timesteps(original_inference_steps, strength)
         if timesteps is not None:
+            timesteps = numbers("timesteps", timesteps)
             kept = min(int(len(timesteps) * strength), len(timesteps))
             timesteps = timesteps[len(timesteps) - kept :]
         super().set_timesteps(num_inference_steps, device, timesteps, sigmas)
@@ -119,7 +122,7 @@ class LCMScheduler(VariancePreservingScheduler):
 
     def _distilled_timesteps(self, original_steps: int | None, strength: float) -> Array:
         asked = self.config.original_inference_steps if original_steps is None else original_steps
-        steps = check_steps(asked, len(self))
+        steps = whole("original_inference_steps", asked, least=1, most=len(self))
         return np.arange(1, int(steps * strength) + 1) * (len(self) // steps) - 1
 
     def _boundary(self, timestep: int) -> tuple[float, float]:

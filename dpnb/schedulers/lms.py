@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from dpnb.generators import Generators
+from dpnb.numbers import whole
 from dpnb.schedulers import noise
 from dpnb.schedulers.config import SchedulerConfig
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
@@ -34,7 +34,7 @@ class LMSDiscreteScheduler(VarianceExplodingScheduler):
 
     config_class: ClassVar[type[SchedulerConfig]] = LMSDiscreteConfig
     config: LMSDiscreteConfig
-    _slopes: deque[Tensor]
+    _slopes: list[Tensor]
 
     def step(
         self,
@@ -51,21 +51,30 @@ class LMSDiscreteScheduler(VarianceExplodingScheduler):
         The weights are those of the place in the schedule, also where a run begins amid it and
         the first slopes are missing: then the terms that there are count, as in diffusers.
         """
+        order = whole("order", order, least=1)
         index = self._current_index(timestep)
-        original = self._original(model_output, sample, self._sigmas[index])
-        self._slopes.appendleft((sample - original) / self._sigmas[index])
-        while len(self._slopes) > order:
-            self._slopes.pop()
+        sigma, sigma_next = self._sigmas[index : index + 2]
+        original = self._original(model_output, sample, sigma)
+        known = 1 if index and self._sigmas[index - 1] == sigma else 0
+        self._slopes = [(sample - original) / sigma, *self._slopes[known:]][:order]
 
-        visited = self._sigmas[index + 1 - min(index + 1, order) : index + 1][::-1]
-        weights = lagrange_integrals(visited, self._sigmas[index], self._sigmas[index + 1])
+        weights = lagrange_integrals(self._visited(index, order), sigma, sigma_next)
         terms = zip(weights, self._slopes, strict=False)
         prev_sample = noise.combine((1.0, sample), *terms)
         self._step_index = index + 1
         return SchedulerOutput(prev_sample, original)
 
+    def _visited(self, index: int, order: int) -> list[float]:
+        """The last `order` noise levels that differ, up to that at `index`, the newest first."""
+        visited: list[float] = []
+        while index >= 0 and len(visited) < order:
+            if self._sigmas[index] not in visited[-1:]:
+                visited.append(self._sigmas[index])
+            index -= 1
+        return visited
+
     def _plan(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
-        self._slopes = deque()
+        self._slopes = []
         return super()._plan(count, timesteps, sigmas)
 
 

@@ -70,6 +70,7 @@ class LogSNRScheduler(DiffusionScheduler):
             self.alphas_cumprod[-1] = noise.TERMINAL_ALPHA_BAR
         self._train_sigmas = noise.sigmas(self.alphas_cumprod).numpy()
         self._outputs: list[Tensor] = []
+        self._places: list[float] = []
         self._keep_sigmas(self._train_sigmas[::-1], 0.0)
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
@@ -103,19 +104,40 @@ class LogSNRScheduler(DiffusionScheduler):
             return original
         return noise.threshold(original, config.dynamic_thresholding_ratio, config.sample_max_value)
 
-    def _remember(self, output: Tensor) -> None:
-        """Keep `output` as the newest of the last `solver_order` ones."""
-        self._outputs = [output, *self._outputs[: self.config.solver_order - 1]]
+    def _remember(self, output: Tensor, index: int) -> None:
+        """Keep `output` as the newest of the last `solver_order` ones, and where it was made.
+
+        It takes the place of one that was made at the same lambda.
+        """
+        place, most = self._lambdas[index], self.config.solver_order
+        known = 1 if self._places[:1] == [place] else 0
+        self._outputs = [output, *self._outputs[known:]][:most]
+        self._places = [place, *self._places[known:]][:most]
+
+    @property
+    def _visits_between(self) -> bool:
+        return self.config.sigma_spacing is not None
 
     def _spaced(self, count: int, bound: int) -> Array:
         """`count` timesteps below `bound`, of `count + 1` whose last, the end, is no evaluation."""
         config = self.config
         if config.timestep_spacing == "trailing":
             return spacing.trailing(count, len(self), bound)
+        if config.timestep_spacing == "leading" and count + 1 > bound:
+            return self._all_below(bound, count)
         offset = config.steps_offset
         spaced = spacing.spaced(config.timestep_spacing, count + 1, bound, offset)
         timesteps: Array = spaced[:-1].round()
         return timesteps
+
+    def _all_below(self, bound: int, count: int) -> Array:
+        """Every timestep below `bound`, where so many are asked for that no stride is left."""
+        if count > bound and not self._visits_between:
+            raise ValueError(
+                f"num_inference_steps is {count}, but lambda_min_clipped leaves {bound} timesteps; "
+                "take no more steps than these."
+            )
+        return np.arange(bound, dtype=float)[::-1]
 
     def _respaced(self, kind: spacing.SigmaSpacing, count: int) -> tuple[Array, ...]:
         """Sigmas over the whole training schedule, and their fractional timesteps."""
@@ -139,4 +161,4 @@ class LogSNRScheduler(DiffusionScheduler):
         self._alphas = [1 / math.hypot(sigma, 1) for sigma in sigmas]
         self._stds = [sigma * alpha for sigma, alpha in zip(sigmas, self._alphas, strict=True)]
         self._lambdas = [-math.log(sigma) if sigma else math.inf for sigma in sigmas]
-        self._outputs = []
+        self._outputs, self._places = [], []

@@ -117,15 +117,15 @@ class PNDMScheduler(DiffusionScheduler):
 
     def _plan(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
         visits: list[int] = super()._plan(count, timesteps, sigmas).tolist()
-        self._stride = len(self) // count
-        if self.config.skip_prk_steps:
-            self._forget(0)
-            return np.array(visits[:2] + visits[1:2] + visits[2:], dtype=np.int64)
-        if count < 4:
+        if count < 4 and not self.config.skip_prk_steps:
             raise ValueError(
                 f"num_inference_steps is {count}; the Runge-Kutta start needs at least 4. Take "
                 "more steps, or set skip_prk_steps=True."
             )
+        self._stride = len(self) // count
+        if self.config.skip_prk_steps:
+            self._forget(0)
+            return np.array(visits[:2] + visits[1:2] + visits[2:], dtype=np.int64)
         start = [
             time
             for t, to in pairwise(visits[:4])

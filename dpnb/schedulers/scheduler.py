@@ -15,6 +15,7 @@ from typing_extensions import Self
 from dpnb.devices import Device
 from dpnb.generators import Generators
 from dpnb.loading.config import Configured, settings_of
+from dpnb.numbers import whole
 from dpnb.schedulers.config import ScheduleConfig
 from dpnb.schedulers.spacing import Array
 
@@ -144,10 +145,13 @@ class Scheduler(Configured, ABC):
 
     def set_begin_index(self, begin_index: int = 0) -> None:
         """Begin at this entry of `timesteps`, without looking for the first timestep."""
-        self._begin_index = begin_index
+        self._begin_index = whole("begin_index", begin_index, least=0)
 
     def index_for_timestep(self, timestep: Timestep) -> int:
-        """The place of `timestep` in the schedule; of two equal entries the second.
+        """The place of `timestep` in the schedule.
+
+        Of equal entries it is the second, with which a step begins where the first ends another;
+        but the first of all, where the schedule begins with them.
 
         A view into `timesteps`, as iterating gives them, knows its place. Other tensors are read,
         which waits for their device.
@@ -165,7 +169,8 @@ class Scheduler(Configured, ABC):
             raise ValueError(
                 f"{timestep} is not a timestep of this run; pass an entry of scheduler.timesteps."
             ) from None
-        return first + (self._schedule[first + 1 : first + 2] == [timestep])
+        is_twice = self._schedule[first + 1 : first + 2] == [timestep]
+        return first + (first > 0 and is_twice)
 
     def _indices(self, timesteps: Tensor) -> list[int]:
         """The place of each of `timesteps` `[batch]`: where the run stands, once that is known."""

@@ -55,12 +55,19 @@ def respaced(spacing: SigmaSpacing, count: int, smallest: float, largest: float)
     `"karras"` is Karras et al. (2022), arXiv:2206.00364, eq. 5 with rho = 7; `"exponential"` is
     even in log sigma; `"beta"` is Lee et al. (2024), Beta Sampling, arXiv:2407.12173, with
     alpha = beta = 0.6.
+
+    Raises:
+        ValueError: exponential ones shall reach 0.
     """
     if spacing == "karras":
         low, high = smallest ** (1 / 7), largest ** (1 / 7)
         roots: Array = high + np.linspace(0, 1, count) * (low - high)
         return roots**7
     if spacing == "exponential":
+        if smallest <= 0:
+            raise ValueError(
+                f"exponential sigmas cannot end at {smallest}; let the last one be above 0."
+            )
         return np.exp(np.linspace(math.log(largest), math.log(smallest), count))
     quantiles = beta_quantiles(1 - np.linspace(0, 1, count), 0.6)
     sigmas: Array = smallest + quantiles * (largest - smallest)

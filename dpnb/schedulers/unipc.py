@@ -81,7 +81,7 @@ class UniPCMultistepScheduler(LogSNRScheduler):
         output = convert(model_output, sample, index)
         if self._last_sample is not None and index - 1 not in config.disable_corrector:
             sample = self._advance(self._last_sample, index - 1, self._last_order, output)
-        self._remember(output)
+        self._remember(output, index)
         self._last_sample, self._last_order = sample, self._order(index)
         prev_sample = self._advance(sample, index, self._last_order)
         self._step_index = index + 1
@@ -94,9 +94,7 @@ class UniPCMultistepScheduler(LogSNRScheduler):
         newest = self._outputs[0]
         h = self._lambdas[index + 1] - self._lambdas[index]
         scale, share, signed = self._scales(index, h)
-        places = [
-            (self._lambdas[index - back] - self._lambdas[index]) / h for back in range(1, order)
-        ]
+        places = [(place - self._lambdas[index]) / h for place in self._places[1:order]]
         outputs = self._outputs[1:order]
         if reached is not None:
             places, outputs = [*places, 1.0], [*outputs, reached]

@@ -69,6 +69,10 @@ class VarianceExplodingScheduler(DiffusionScheduler):
             )
         return model_output
 
+    @property
+    def _visits_between(self) -> bool:
+        return self.config.timestep_spacing == "linspace"
+
     def _plan(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
         config = self.config
         if timesteps is None:

@@ -11,6 +11,7 @@ import torch
 from dpnb.models.autoencoder import Autoencoder
 from dpnb.nn.attention import Attention
 from dpnb.nn.kernels import SlicedKernel, XFormersKernel
+from dpnb.numbers import plain
 from dpnb.strategies.host import Host
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Slot, Strategy
@@ -41,7 +42,8 @@ class AttentionSlicing(Strategy):
     relieves: ClassVar = frozenset({"denoising"})
 
     def __post_init__(self) -> None:
-        size = self.slice_size
+        size = plain(self.slice_size)
+        object.__setattr__(self, "slice_size", size)
         if size in ("auto", "max"):
             return
         if not isinstance(size, int) or isinstance(size, bool):

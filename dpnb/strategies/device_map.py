@@ -13,6 +13,7 @@ from typing_extensions import Self
 from dpnb.devices import accelerator, is_present, numbered, parse_device
 from dpnb.nn.quantized import nbytes_of, quantization_of
 from dpnb.nn.whole import Whole
+from dpnb.numbers import plain
 from dpnb.strategies.dispatch import Seat, dispatch
 from dpnb.strategies.host import Host, bound, first_device
 from dpnb.strategies.strategy import Slot, Strategy
@@ -242,7 +243,7 @@ def _first(devices: list[torch.device]) -> torch.device:
 
 
 def _sizes(given: Mapping[int | str, int | str] | None) -> Pairs:
-    return tuple((_device_name(device), str(size)) for device, size in (given or {}).items())
+    return tuple((_device_name(device), str(plain(size))) for device, size in (given or {}).items())
 
 
 def _numbered_name(home: str) -> str:
@@ -250,6 +251,7 @@ def _numbered_name(home: str) -> str:
 
 
 def _device_name(device: object) -> str:
+    device = plain(device)
     if isinstance(device, int):
         kind = accelerator()
         return f"{'cuda' if kind is None else kind.type}:{device}"

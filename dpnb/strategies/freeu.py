@@ -10,6 +10,7 @@ from typing_extensions import Self
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.models.unet_blocks import UpBlock
 from dpnb.nn.skips import FreeUMerge
+from dpnb.numbers import plain
 from dpnb.strategies.host import Host
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Effect, Slot, Strategy
@@ -59,9 +60,11 @@ class FreeU(Strategy):
         return cls(s1=0.9, s2=0.2, b1=1.3, b2=1.4)
 
     def __post_init__(self) -> None:
-        for name, value in (("s1", self.s1), ("s2", self.s2), ("b1", self.b1), ("b2", self.b2)):
+        for name in ("s1", "s2", "b1", "b2"):
+            value = plain(getattr(self, name))
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise TypeError(f"{name} is {value!r}; FreeU's factors are numbers such as 1.2.")
+        super().__post_init__()
 
     def obstacle(self, host: Host) -> str | None:
         """See the base class."""

@@ -46,6 +46,7 @@ class LoRA(Strategy):
     label: ClassVar = "LoRA"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.weights and len(self.weights) != len(self.adapters):
             raise ValueError(
                 f"weights are {len(self.weights)} and adapters {len(self.adapters)}; give one "

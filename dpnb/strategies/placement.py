@@ -89,6 +89,7 @@ class SequentialOffload(Strategy):
     relieves: ClassVar = STAGES
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.budget is not None:
             parse_bytes(self.budget)
         target_device(self.device)

@@ -13,6 +13,7 @@ import torch
 from typing_extensions import Self
 
 from dpnb.errors import StrategyError as StrategyError
+from dpnb.numbers import plain, settle
 from dpnb.plain import checked, hints_of
 from dpnb.strategies.host import Host
 from dpnb.strategies.undo import Undo
@@ -53,6 +54,9 @@ class Strategy(ABC):
     """What people call it, where that is not the words of its name."""
     presets: ClassVar[Mapping[str, str]] = {}
     """Settings that have a name: the method of the class that makes them → what people call it."""
+
+    def __post_init__(self) -> None:
+        settle(self)
 
     @property
     def effect(self) -> Effect:
@@ -139,4 +143,4 @@ def check(plan: Collection[Strategy]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+    return [_plain(item) for item in value] if isinstance(value, tuple) else plain(value)

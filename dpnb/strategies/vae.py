@@ -37,6 +37,7 @@ class VaeTiling(Strategy):
 
     def __post_init__(self) -> None:
         self._coder()
+        super().__post_init__()
 
     @property
     def effect(self) -> Effect:

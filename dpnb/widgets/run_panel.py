@@ -49,7 +49,7 @@ class RunPanel(Panel):
         self.prompt = _text("Prompt", request.prompt, "What to draw")
         self.negative = _text("Not", request.negative_prompt, "What not to draw")
         self.steps = _number("Steps", request.steps, 1, 1000)
-        self.guidance = _number("Guidance", request.guidance_scale, 0.0, 50.0, 0.5)
+        self.guidance = _number("Guidance", float(request.guidance_scale), 0.0, 50.0, 0.5)
         self.width = _number("Width", request.width or width, unit, 1 << 14, unit)
         self.height = _number("Height", request.height or height, unit, 1 << 14, unit)
         self.seed = _number("Seed", request.seed, 0, LAST_SEED)

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import torch
 from traitlets import All, Bool, Bytes, HasTraits, Instance, Int, Tuple, Unicode
 
+from dpnb.generators import seeded
 from dpnb.metering.trace import Trace
+from dpnb.numbers import settle, whole
 from dpnb.strategies.strategy import Plan
 
 if TYPE_CHECKING:
@@ -53,6 +54,10 @@ class Request:
     strength: float | None = None
     pictures: tuple[tuple[str, Image], ...] = field(default=(), hash=False, repr=False)
 
+    def __post_init__(self) -> None:
+        settle(self)
+        whole("count", self.count, least=1)
+
     def arguments(self) -> dict[str, Any]:
         """The same as arguments of a pipeline's `stream`."""
         seeds = range(self.seed, self.seed + self.count)
@@ -67,7 +72,7 @@ class Request:
             "width": self.width,
             "height": self.height,
             "num_images_per_prompt": self.count,
-            "generator": [torch.Generator().manual_seed(seed) for seed in seeds],
+            "generator": [seeded(seed) for seed in seeds],
         }
 
 

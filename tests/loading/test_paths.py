@@ -196,7 +196,7 @@ def test_a_file_that_the_user_names_may_be_a_link(folder: Path, tmp_path: Path) 
     assert load(tmp_path / "a.dduf").unet is not None
     assert type(load(folder, custom_pipeline=str(tmp_path / "a.py"), trust_remote_code=True))
     (tmp_path / "lora.safetensors").symlink_to(folder / f"unet/{WEIGHTS}")
-    assert read_adapter(tmp_path / "lora.safetensors")[0]
+    assert read_adapter(tmp_path / "lora.safetensors").tensors
 
 
 @pytest.mark.parametrize("name", ["unet/config.json", f"vae/{WEIGHTS}", "tokenizer/vocab.json"])
