@@ -17,11 +17,16 @@ if TYPE_CHECKING:
         ComponentError,
         DeviceError,
         DpnbError,
+        FileError,
         ForeignCodeError,
         ForeignNameError,
         HubError,
+        MissingFileError,
         NonFiniteError,
         QuantizationError,
+        SaveError,
+        SettingsError,
+        StrategyError,
     )
     from dpnb.lab import LabError
     from dpnb.loading.quantization import Quantization
@@ -79,8 +84,9 @@ if TYPE_CHECKING:
     from dpnb.strategies.presets import PRESETS
     from dpnb.strategies.projection import QKVFusion
     from dpnb.strategies.relief import OutOfMemoryError
+    from dpnb.strategies.shared import BrokenPipelineError
     from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
-    from dpnb.strategies.strategy import StrategyError
+    from dpnb.strategies.turns import RunError
     from dpnb.strategies.vae import VaeSlicing, VaeTiling
     from dpnb.widgets.dashboard import dashboard
     from dpnb.widgets.history_panel import HistoryPanel
@@ -156,6 +162,12 @@ _HOMES = {
     "Workload": "dpnb.planning.workload",
     "plan": "dpnb.planning.planner",
     "sweep": "dpnb.bench.sweep",
+    "FileError": "dpnb.errors",
+    "MissingFileError": "dpnb.errors",
+    "SettingsError": "dpnb.errors",
+    "SaveError": "dpnb.errors",
+    "BrokenPipelineError": "dpnb.strategies.shared",
+    "RunError": "dpnb.strategies.turns",
     "CheckpointError": "dpnb.errors",
     "ComponentError": "dpnb.errors",
     "DeviceError": "dpnb.errors",
@@ -172,7 +184,7 @@ _HOMES = {
     "QuantizationError": "dpnb.errors",
     "SessionError": "dpnb.widgets.session",
     "StoppedError": "dpnb.widgets.job",
-    "StrategyError": "dpnb.strategies.strategy",
+    "StrategyError": "dpnb.errors",
     "TraceError": "dpnb.metering.trace",
     "plan_to_json": "dpnb.strategies.plans",
     "plan_from_json": "dpnb.strategies.plans",
@@ -183,6 +195,7 @@ __all__ = [
     "PRESETS",
     "AttentionSlicing",
     "AutoencoderKL",
+    "BrokenPipelineError",
     "ChannelsLast",
     "CheckpointError",
     "ComponentError",
@@ -197,6 +210,7 @@ __all__ = [
     "DpnbError",
     "EulerAncestralDiscreteScheduler",
     "EulerDiscreteScheduler",
+    "FileError",
     "FlowMatchEulerDiscreteScheduler",
     "FluxPipeline",
     "FluxTransformer2DModel",
@@ -215,6 +229,7 @@ __all__ = [
     "LoRA",
     "MemoryPanel",
     "MeterError",
+    "MissingFileError",
     "ModelOffload",
     "NonFiniteError",
     "OutOfMemoryError",
@@ -228,9 +243,12 @@ __all__ = [
     "QuantizationError",
     "Report",
     "Request",
+    "RunError",
     "RunPanel",
+    "SaveError",
     "SequentialOffload",
     "SessionError",
+    "SettingsError",
     "StableDiffusionImg2ImgPipeline",
     "StableDiffusionInpaintPipeline",
     "StableDiffusionPipeline",

@@ -5,29 +5,16 @@ from __future__ import annotations
 import io
 import sys
 import time
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 import dpnb
 from dpnb.atomic import write_bytes
-from dpnb.errors import DpnbError
 from dpnb.processes import launched
 from dpnb.prompt_file import Drawing, draw_prompts, read_prompts
+from dpnb.terminal import err, errors_as_sentences, out, watch
 from dpnb.units import format_bytes, format_seconds, parse_size
 
 if TYPE_CHECKING:
@@ -38,8 +25,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-out = Console()
-err = Console(stderr=True)
 
 DEMO_STEPS = 20
 DEMO_BATCH = 8
@@ -340,28 +325,6 @@ def draw_all(pipe: Any, prompts: tuple[str, ...], seed: int) -> list[Image]:
     return images
 
 
-def watch(steps: Iterator[Any], what: str) -> list[Image]:
-    """Run to the end under a progress bar, and return the pictures."""
-    from dpnb.pipelines.steps import Stage
-
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=err,
-    )
-    output: Any = None
-    with bar:
-        task = bar.add_task(what[:40], total=None)
-        for step in steps:
-            if step.stage is Stage.DENOISING:
-                bar.update(task, completed=step.index + 1, total=step.total)
-            output = step.output
-    return list(output.images)
-
-
 def check_picture_file(file: Path) -> None:
     """Refuse a file that could not be written, before anything is drawn."""
     from PIL import Image
@@ -390,29 +353,3 @@ def save_picture(image: Image, file: Path) -> None:
     content = io.BytesIO()
     image.save(content, format=Image.registered_extensions()[file.suffix.lower()])
     write_bytes(file, content.getvalue())
-
-
-@contextmanager
-def errors_as_sentences(debug: bool) -> Iterator[None]:
-    """Show an error as one sentence, and leave with status 1; with 130 after an interrupt."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        err.print("Interrupted; what was complete has been kept.", soft_wrap=True)
-        sys.exit(130)
-    except Exception as error:  # whatever it is, a person at a terminal is told in a sentence
-        if debug:
-            traceback.print_exc()
-        said = escape(sentence(error))
-        err.print(f"[bold red]Error:[/] {said}", soft_wrap=True, highlight=False)
-        sys.exit(1)
-
-
-def sentence(error: Exception) -> str:
-    """What an error says, on one line; of an unforeseen one, how to learn more."""
-    text = " ".join(str(error).split()).encode("utf-8", "backslashreplace").decode()
-    if isinstance(error, OSError) and not isinstance(error, DpnbError) and error.filename:
-        return f"{error.filename}: {error.strerror}."
-    if isinstance(error, (DpnbError, ValueError, TypeError, OSError, RuntimeError)) and text:
-        return text
-    return f"{type(error).__name__}: {text or 'no reason is given'}; --debug shows where."

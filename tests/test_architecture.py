@@ -49,7 +49,8 @@ MAY_IMPORT = {
     "emoji": {"models", "schedulers", "pipelines", "loading", "nn"},
     "widgets": {"pipelines", "planning", "strategies", "schedulers", "metering"},
     "lab": set(),
-    "cli": {"pipelines", "emoji", "lab", "planning", "bench", "prompt_file"},
+    "terminal": {"pipelines"},
+    "cli": {"pipelines", "emoji", "lab", "planning", "bench", "prompt_file", "terminal"},
     "__main__": {"cli"},
     "__init__": {
         "loading",

@@ -9,7 +9,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import dpnb
-from dpnb.cli import app, sentence
+from dpnb.cli import app
+from dpnb.terminal import sentence
 
 run = CliRunner()
 
