@@ -135,7 +135,7 @@ def write_settings(folder: Path, port: int, token: str, theme: str = "light") ->
         "IdentityProvider": {"cookie_options": {"samesite": "Strict"}},
     }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "voila.json").write_text(json.dumps(settings))
+    write_text(folder / "voila.json", json.dumps(settings))
     return folder
 
 
@@ -233,7 +233,7 @@ def is_answering(server: subprocess.Popen[Any], port: int) -> bool:
 def _detour(folder: Path, address: str) -> str:
     """A file that leads to the address, which a browser's command line is not to show."""
     file = folder / "open.html"
-    file.write_text(f'<meta http-equiv="refresh" content="0; url={address}">')
+    write_text(file, f'<meta http-equiv="refresh" content="0; url={address}">')
     return file.as_uri()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from dpnb.nn.adapted import adapt, can_adapt, restore
 from dpnb.nn.attention import Attention
 from dpnb.nn.lowrank import Change, LowRank
 from dpnb.nn.quantized import quantization_of
+from dpnb.numbers import number, plain
 from dpnb.strategies.fused import changed
 from dpnb.strategies.host import Host
 from dpnb.strategies.settings import hints
@@ -47,6 +48,7 @@ class LoRA(Strategy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "weights", tuple(map(_settled, plain(self.weights))))
         if self.weights and len(self.weights) != len(self.adapters):
             raise ValueError(
                 f"weights are {len(self.weights)} and adapters {len(self.adapters)}; give one "
@@ -121,6 +123,13 @@ class LoRA(Strategy):
             return weight
         parts = [(part, factor) for part, factor in weight if f"{name}.".startswith(f"{part}.")]
         return max(parts, key=lambda pair: len(pair[0]), default=("", 1.0))[1]
+
+
+def _settled(weight: Any) -> float | Factors:
+    """A factor, or pairs of a part's name and a factor, in Python's own numbers."""
+    if isinstance(weight, (tuple, list)):
+        return tuple((part, number("an entry of weights", factor)) for part, factor in weight)
+    return number("an entry of weights", weight)
 
 
 Places: TypeAlias = dict[tuple[nn.Module, str], list[tuple[slice, Change]]]
