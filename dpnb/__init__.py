@@ -29,6 +29,8 @@ if TYPE_CHECKING:
         StrategyError,
     )
     from dpnb.lab import LabError
+    from dpnb.loading.answers import BusyHubError
+    from dpnb.loading.name_patterns import PatternError
     from dpnb.loading.quantization import Quantization
     from dpnb.metering.reading import MeterError
     from dpnb.metering.trace import Trace, TraceError
@@ -97,6 +99,7 @@ if TYPE_CHECKING:
     from dpnb.widgets.session import SessionError
     from dpnb.widgets.state import Request
     from dpnb.widgets.strategy_panel import StrategyPanel
+    from dpnb.widgets.uploads import UploadError
 
 __version__ = "0.1.0"
 
@@ -168,6 +171,9 @@ _HOMES = {
     "SaveError": "dpnb.errors",
     "BrokenPipelineError": "dpnb.strategies.shared",
     "RunError": "dpnb.strategies.turns",
+    "BusyHubError": "dpnb.loading.answers",
+    "PatternError": "dpnb.loading.name_patterns",
+    "UploadError": "dpnb.widgets.uploads",
     "CheckpointError": "dpnb.errors",
     "ComponentError": "dpnb.errors",
     "DeviceError": "dpnb.errors",
@@ -196,6 +202,7 @@ __all__ = [
     "AttentionSlicing",
     "AutoencoderKL",
     "BrokenPipelineError",
+    "BusyHubError",
     "ChannelsLast",
     "CheckpointError",
     "ComponentError",
@@ -234,6 +241,7 @@ __all__ = [
     "NonFiniteError",
     "OutOfMemoryError",
     "PNDMScheduler",
+    "PatternError",
     "PlanError",
     "PlanTable",
     "PlannerPanel",
@@ -266,6 +274,7 @@ __all__ = [
     "UNet2DConditionModel",
     "UNet2DModel",
     "UniPCMultistepScheduler",
+    "UploadError",
     "VQModel",
     "VaeSlicing",
     "VaeTiling",

@@ -121,6 +121,8 @@ def decode_json(text: str | bytes) -> Any:
         _check_depth(value)
     except RecursionError as error:
         raise ValueError(_TOO_DEEP) from error
+    except UnicodeEncodeError as error:
+        raise ValueError("it holds a lone surrogate, which is half of a character") from error
     return value
 
 

@@ -75,8 +75,8 @@ def check_device(generator: Generators, device: torch.device) -> None:
     for one in generator if isinstance(generator, list) else [generator]:
         if one is not None and not isinstance(one, torch.Generator):
             raise TypeError(
-                f"generator is {one!r}; give one, such as torch.Generator().manual_seed(0), or a "
-                "list with one for each picture."
+                f"generator is {one!r}; make one with torch.Generator().manual_seed(0), where 0 is "
+                "the seed, or give a list with one for each picture."
             )
         if one is not None and one.device.type not in ("cpu", device.type):
             raise ValueError(

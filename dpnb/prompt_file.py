@@ -15,6 +15,7 @@ from unicodedata import category
 
 from dpnb.atomic import write_bytes
 from dpnb.files import decode_json
+from dpnb.generators import seeded
 from dpnb.numbers import settle
 from dpnb.processes import ALONE, Processes
 from dpnb.units import parse_size
@@ -228,6 +229,7 @@ def _check(drawing: Drawing) -> None:
     negative = drawing.negative_prompt
     if negative is not None and not isinstance(negative, str):
         raise ValueError(f"negative_prompt is {negative!r}; give it as text.")
+    seeded(drawing.seed)
 
 
 def _file_name(name: Any, drawing: Drawing) -> str:

@@ -134,7 +134,7 @@ def stages(report: Report) -> Figure:
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(f"memory ({name})")
-    axes.set_title(_title(report), fontsize=9, loc="left")
+    figure.suptitle(_title(report), fontsize=9, x=0.01, ha="left")
     figure.legend(
         handles=_stage_key(report), loc="outside lower left", ncols=4, fontsize=8, frameon=False
     )

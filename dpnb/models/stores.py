@@ -5,13 +5,16 @@ from __future__ import annotations
 import mmap
 from dataclasses import dataclass
 from tempfile import TemporaryFile
-from typing import Protocol
+from typing import Any, Protocol
 from weakref import finalize
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from dpnb.metering.apart import apart
+
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 BLOCK = 4 << 20
 """Bytes of a temporary file, and the least that is pinned at once: room for many small strips."""
@@ -97,28 +100,36 @@ class HostStore:
     def __init__(self) -> None:
         self.current = 0
         self.peak = 0
-        self._free: dict[bool, Tensor] = {}
+        self._of_file = np.empty(0, np.uint8)
+        self._of_pinned = torch.empty(0, dtype=torch.uint8)
 
     def keep(self, strip: Tensor) -> Spilled:
         """Let a strip wait."""
         by_rows = strip.permute(2, 0, 1, 3).contiguous()
         with apart():
-            room = self._room(by_rows)
+            room = self._pinned(by_rows) if strip.is_cuda else self._mapped(by_rows)
         self.current += by_rows.nbytes
         self.peak = max(self.peak, self.current)
         kept = Spilled(room.copy_(by_rows, non_blocking=True), strip.device)
         finalize(kept, self._release, by_rows.nbytes)
         return kept
 
-    def _room(self, like: Tensor) -> Tensor:
-        """Room in a block that goes with the last tensor in it."""
+    def _mapped(self, like: Tensor) -> Tensor:
+        """Room in a file that has no name and goes with the last tensor in it."""
         size = -(-like.nbytes // ALIGNMENT) * ALIGNMENT
-        free = self._free.get(like.is_cuda)
-        if free is None or free.numel() < size:
+        if self._of_file.nbytes < size:
+            self._of_file = _file(max(size, BLOCK))
+        room, self._of_file = self._of_file[: like.nbytes], self._of_file[size:]
+        return torch.from_numpy(room.reshape(*like.shape[:-1], -1)).view(like.dtype)
+
+    def _pinned(self, like: Tensor) -> Tensor:
+        """Room in a pinned block that goes with the last tensor in it."""
+        size = -(-like.nbytes // ALIGNMENT) * ALIGNMENT
+        if self._of_pinned.nbytes < size:
             with torch.inference_mode(False):
-                free = _pinned(size) if like.is_cuda else _file(max(size, BLOCK))
-        self._free[like.is_cuda] = free[size:]
-        return free[: like.nbytes].view(like.dtype).view(like.shape)
+                self._of_pinned = torch.empty(block_size(size), dtype=torch.uint8, pin_memory=True)
+        room, self._of_pinned = self._of_pinned[: like.nbytes], self._of_pinned[size:]
+        return room.view(like.dtype).view(like.shape)
 
     def _release(self, nbytes: int) -> None:
         self.current -= nbytes
@@ -132,12 +143,7 @@ def block_size(strip: int) -> int:
     return size
 
 
-def _pinned(strip: int) -> Tensor:
-    return torch.empty(block_size(strip), dtype=torch.uint8, pin_memory=True)
-
-
-def _file(nbytes: int) -> Tensor:
-    """Memory of a file that has no name and goes with it."""
+def _file(nbytes: int) -> Bytes:
     with TemporaryFile() as file:
         file.truncate(nbytes)
-        return torch.frombuffer(mmap.mmap(file.fileno(), nbytes), dtype=torch.uint8)
+        return np.frombuffer(mmap.mmap(file.fileno(), nbytes), dtype=np.uint8)

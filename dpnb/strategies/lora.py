@@ -48,7 +48,7 @@ class LoRA(Strategy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "weights", tuple(map(_settled, plain(self.weights))))
+        object.__setattr__(self, "weights", _settled(self.weights))
         if self.weights and len(self.weights) != len(self.adapters):
             raise ValueError(
                 f"weights are {len(self.weights)} and adapters {len(self.adapters)}; give one "
@@ -125,11 +125,23 @@ class LoRA(Strategy):
         return max(parts, key=lambda pair: len(pair[0]), default=("", 1.0))[1]
 
 
-def _settled(weight: Any) -> float | Factors:
-    """A factor, or pairs of a part's name and a factor, in Python's own numbers."""
-    if isinstance(weight, (tuple, list)):
-        return tuple((part, number("an entry of weights", factor)) for part, factor in weight)
-    return number("an entry of weights", weight)
+def _settled(weights: Any) -> tuple[float | Factors, ...]:
+    """Factors, or pairs of a part's name and a factor, in Python's own numbers."""
+    own = plain(weights)
+    if not isinstance(own, (tuple, list)):
+        raise TypeError(f"weights is {weights!r}; it must be a sequence of numbers.")
+    return tuple(map(_factor, own))
+
+
+def _factor(weight: Any) -> float | Factors:
+    is_by_part = isinstance(weight, (tuple, list)) and all(map(_is_pair, weight))
+    if not is_by_part:
+        return number("an entry of weights", weight)
+    return tuple((part, number(f"the weight of {part}", factor)) for part, factor in weight)
+
+
+def _is_pair(item: Any) -> bool:
+    return isinstance(item, (tuple, list)) and len(item) == 2 and isinstance(item[0], str)
 
 
 Places: TypeAlias = dict[tuple[nn.Module, str], list[tuple[slice, Change]]]

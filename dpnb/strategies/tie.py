@@ -7,6 +7,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from dpnb.nn.lowrank import Change
+from dpnb.nn.structure import TIE
 from dpnb.strategies.fused import Fused
 from dpnb.strategies.strategy import StrategyError
 from dpnb.strategies.turns import Runs
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from dpnb.strategies.host import Lone
     from dpnb.strategies.shared import Shared
     from dpnb.strategies.stack import StrategyStack
-
-_NAME = "_dpnb_tie"
 
 
 class Tie:
@@ -65,10 +64,10 @@ class Tie:
 
 def tie_of(component: object) -> Tie:
     """The tie of a network or a scheduler, made where there is none."""
-    tie: Tie = vars(component).setdefault(_NAME, Tie())
+    tie: Tie = vars(component).setdefault(TIE, Tie())
     return tie
 
 
 def without_tie(component: object) -> dict[str, Any]:
     """The attributes of a component but for its tie."""
-    return {name: value for name, value in vars(component).items() if name != _NAME}
+    return {name: value for name, value in vars(component).items() if name != TIE}

@@ -138,7 +138,7 @@ BAD_TENSORS: list[tuple[str, dict[str, Any], str]] = [
     ("tiny-sd", {"negative_prompt_embeds": embeds(1, 5)}, "negative_prompt_embeds has 5 channels"),
     ("tiny-ldm", {"negative_prompt_embeds": embeds(1, 5)}, "has 5 channels, and the UNet takes"),
     ("tiny-sdxl", {"pooled_prompt_embeds": embeds(1)}, r"it must be \[batch, channels\]"),
-    ("tiny-sd", {"generator": 7}, "generator is 7; give one, such as torch.Generator"),
+    ("tiny-sd", {"generator": 7}, "generator is 7; make one with torch.Generator"),
     ("tiny-sd", {"generator": [7]}, "generator is 7"),
     ("tiny-flux", {"generator": (torch.Generator(),)}, r"generator is \(<torch"),
 ]

@@ -46,5 +46,5 @@ def test_embeddings_of_another_width_are_refused_in_a_sentence(pipe: Any) -> Non
     given = {"prompt_embeds": embeds, "negative_prompt_embeds": embeds}
     if "text_encoder_2" in pipe.components:
         given |= {f"{kind}pooled_prompt_embeds": torch.zeros(1, 32) for kind in ("", "negative_")}
-    with pytest.raises(ValueError, match="embeddings have 7 channels, and the UNet takes"):
+    with pytest.raises(ValueError, match="prompt_embeds has 7 channels, and the UNet takes"):
         pipe(num_inference_steps=1, height=16, width=16, **given)
