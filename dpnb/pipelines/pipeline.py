@@ -197,8 +197,11 @@ class DiffusionPipeline(Adapters, Switches, Copying, Unsupported):
             logger.warning(
                 "float16 is slow or unsupported on the CPU; bfloat16 runs there at full speed."
             )
-        for name, module in self._modules().items():
+        networks = self._modules()
+        for name, module in networks.items():
             check_cast(name, module, kind)
+        if kind is None and target and self.strategies.rehome(networks.values(), target):
+            return self
         with self.strategies.suspended():
             self._move(target, kind)
         return self

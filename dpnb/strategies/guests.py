@@ -27,6 +27,10 @@ class Guests:
                 self.homes[tensor] = tensor.device
                 tensor.data = tensor.data.to("cpu")
 
+    def rehome(self, device: torch.device) -> None:
+        """Let this be the device to which `close` takes all weights."""
+        self.homes = dict.fromkeys(self.homes, device)
+
     def close(self) -> None:
         """Take all weights back to where they came from."""
         for tensor, home in self.homes.items():

@@ -38,6 +38,14 @@ class Member(Protocol):
         ...
 
 
+class Away(Protocol):
+    """Weights that are elsewhere until a strategy is switched off."""
+
+    def rehome(self, device: torch.device) -> None:
+        """Let this be where they go then."""
+        ...
+
+
 class Lone:
     """A network without a pipeline."""
 
@@ -62,6 +70,7 @@ class Host:
 
     Attributes:
         guests: weights that a strategy looks after by itself; placements leave them alone.
+        streamed: all others, while a placement brings them in.
         meeting_place: where tensors are between two components that a device map has parted.
         link: what brings weights to the device, while a placement keeps them on the host.
         put_away: keeps values that are needed again, and returns what brings them back, as often
@@ -74,6 +83,7 @@ class Host:
         self.turns = Turns()
         self._members: list[ref[Any]] = []
         self.guests: tuple[Guests, ...] = ()
+        self.streamed: tuple[Away, ...] = ()
         self.link: Link | None = None
         self.meeting_place: torch.device | None = None
 

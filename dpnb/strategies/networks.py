@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from dpnb.strategies.calls import intercept
@@ -100,6 +101,11 @@ class StreamedNetwork:
         """Everything as it was before."""
         self.depart()
         self._undo.close()
+
+    def rehome(self, device: torch.device) -> None:
+        """Let this be the device to which the weights go once they stream no more."""
+        for weights in (self.small, *self.weights):
+            weights.rehome(device)
 
     def arrive(self, link: Link, traffic: Traffic) -> None:
         """The small tensors are on the device from now on; changes made by hand are taken over."""

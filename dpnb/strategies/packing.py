@@ -116,6 +116,11 @@ class PackedWeights:
         self._at_home, self._lent, self._unpacked = [], [], {}
         self.host = torch.empty(0, dtype=torch.uint8)
 
+    def rehome(self, device: torch.device) -> None:
+        """Let this be the device to which `unpack` brings all tensors."""
+        for item in self.items:
+            item.home = device
+
     def views(self, memory: Tensor, start: int) -> Views:
         """The tensors in a copy of the pack that begins at byte `start` of `memory`."""
         return [item.view(memory, start) for item in self.items]

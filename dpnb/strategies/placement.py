@@ -143,23 +143,27 @@ def _stream(
     link = link_for(device)
     undo.callback(link.close)
     moved = {network.module for network in networks}
-    for name, kept in host.networks():
-        if kept not in moved and not _is_on(kept, link.device):
-            _keep(name, kept, link, undo)
+    others = [
+        _keep(name, kept, link, undo)
+        for name, kept in host.networks()
+        if kept not in moved and not _is_on(kept, link.device)
+    ]
     streaming = Streaming(link, networks, limit, host.turns)
     for network in networks:
         undo.callback(network.close)
         network.open(link, streaming)
     undo.callback(streaming.settle)
+    undo.set(host, "streamed", (*networks, *others))
     undo.set(host, "link", link)
     undo.watch(streaming)
 
 
-def _keep(name: str, network: nn.Module, link: Link, undo: Undo) -> None:
+def _keep(name: str, network: nn.Module, link: Link, undo: Undo) -> PackedWeights:
     """Move a network to the device, to stay there."""
     weights = PackedWeights(name, tied(tensors_of(network)))
     undo.callback(weights.unpack)
     weights.pack(link.room(weights.nbytes))
+    return weights
 
 
 def _is_on(network: nn.Module, device: torch.device) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dpnb.nn.structure import Structure
 from dpnb.strategies.host import Host, Lone, Member
 from dpnb.strategies.shared import Shared, settle
-from dpnb.strategies.strategy import Plan, Strategy, check
+from dpnb.strategies.strategy import Plan, Slot, Strategy, check
 from dpnb.strategies.tie import tie_of
 from dpnb.strategies.turns import Course
 
@@ -132,6 +132,26 @@ class StrategyStack:
         """
         with self._turn() as shared, shared.suspended() as plan:
             yield plan
+
+    def rehome(self, networks: Iterable[nn.Module], device: torch.device) -> bool:
+        """Let `networks` be on `device` once offloading is switched off; nothing moves now.
+
+        Returns:
+            Whether that is so: not where no offloading is on, where it concerns other networks as
+            well or not all of these, or where weights wait for the end of another strategy.
+        """
+        with self._turn() as shared:
+            host, slots = shared.host, {strategy.slot for strategy in shared.plan}
+            all_of_them = {id(network) for _, network in host.networks()}
+            is_all = all_of_them == set(map(id, networks)) and len(all_of_them) == len(
+                host.streamed
+            )
+            has_others = bool(slots & {Slot.STORAGE, Slot.WEIGHTS})
+            if host.link is None or not is_all or has_others or device.type == "meta":
+                return False
+            for weights in (*host.streamed, *host.guests):
+                weights.rehome(device)
+            return True
 
     @contextmanager
     def changing(self, member: Member) -> Iterator[None]:

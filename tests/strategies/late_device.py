@@ -323,7 +323,7 @@ class LateDevice:
 
         return bring
 
-    def _spill(self, room: Tensor) -> Tensor:
-        self.link.keep_from_kernels(room.data_ptr(), room.numel())
-        finalize(room.untyped_storage(), self.link.let_go, room.data_ptr())
+    def _spill(self, room: stores.Bytes) -> stores.Bytes:
+        self.link.keep_from_kernels(room.ctypes.data, room.nbytes)
+        finalize(room, self.link.let_go, room.ctypes.data)
         return room
