@@ -142,12 +142,10 @@ class StrategyStack:
         """
         with self._turn() as shared:
             host, slots = shared.host, {strategy.slot for strategy in shared.plan}
-            all_of_them = {id(network) for _, network in host.networks()}
-            is_all = all_of_them == set(map(id, networks)) and len(all_of_them) == len(
-                host.streamed
-            )
-            has_others = bool(slots & {Slot.STORAGE, Slot.WEIGHTS})
-            if host.link is None or not is_all or has_others or device.type == "meta":
+            known = {id(network) for _, network in host.networks()}
+            is_whole = known == set(map(id, networks)) and len(host.streamed) == len(known)
+            others_wait = bool(slots & {Slot.STORAGE, Slot.WEIGHTS})
+            if host.link is None or not is_whole or others_wait or device.type == "meta":
                 return False
             for weights in (*host.streamed, *host.guests):
                 weights.rehome(device)
