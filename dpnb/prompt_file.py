@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from unicodedata import category
 
 from dpnb.atomic import write_bytes
-from dpnb.files import decode_json
+from dpnb.errors import FileError
+from dpnb.files import MAX_JSON, check_file, decode_json
 from dpnb.generators import seeded
 from dpnb.numbers import settle
 from dpnb.processes import ALONE, Processes
@@ -179,7 +180,10 @@ def _lines_of(file: Path) -> list[str]:
             what = "no file, but something else" if file.exists() else "not there"
             what = "a folder" if file.is_dir() else what
             raise PromptFileError(f"{file} is {what}; give a file of prompts, a line for each.")
+        check_file(file, MAX_JSON)
         content = file.read_bytes()
+    except FileError as error:
+        raise PromptFileError(str(error)) from error
     except OSError as error:
         raise PromptFileError(f"{file} cannot be read ({error.strerror}).") from error
     text = _decoded(file, content)

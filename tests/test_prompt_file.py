@@ -245,3 +245,11 @@ def test_mistakes_are_one_sentence(arguments: list[str], sentence: str) -> None:
     result = run.invoke(app, arguments)
     assert result.exit_code == 1
     assert sentence in result.stderr
+
+
+def test_a_file_of_absurd_size_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    with file.open("wb") as opened:
+        opened.truncate(8 << 30)
+    with pytest.raises(PromptFileError, match=r"has 8\.0+ GiB, and such a file has no more than"):
+        read_prompts(file, Drawing())

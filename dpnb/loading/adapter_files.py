@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from dpnb.errors import CheckpointError
+from dpnb.files import MAX_JSON
 from dpnb.loading.adapter_settings import AdapterSettings, parse_settings
+from dpnb.loading.config import check_file
 from dpnb.loading.hub import HubOptions, fetch
 from dpnb.loading.paths import files_in, inside
 from dpnb.loading.tensorfile import read_tensors
@@ -95,6 +97,7 @@ def _settings(file: Path) -> dict[str, AdapterSettings]:
 
 
 def _text(file: Path) -> str:
+    check_file(file, MAX_JSON)
     try:
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

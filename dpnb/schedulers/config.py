@@ -18,6 +18,9 @@ Steps: TypeAlias = Annotated[int, Range(1, 100_000)]
 
 Share: TypeAlias = Annotated[float, Range(0, 1)]
 
+Beta: TypeAlias = Annotated[float, Range(1e-9, 1)]
+"""The variance of the noise that a training step adds; one without any has no way back."""
+
 Positive: TypeAlias = Annotated[float, Range(1e-6, 1e6)]
 """A noise level, a factor, or a bound of values."""
 
@@ -71,10 +74,10 @@ class SchedulerConfig(ScheduleConfig):
 
     prediction_types: ClassVar[tuple[str, ...]] = get_args(PredictionType)
 
-    beta_start: Share = 0.0001
-    beta_end: Share = 0.02
+    beta_start: Beta = 0.0001
+    beta_end: Beta = 0.02
     beta_schedule: BetaSchedule = "linear"
-    trained_betas: tuple[Share, ...] | None = None
+    trained_betas: tuple[Beta, ...] | None = None
     prediction_type: PredictionType = "epsilon"
     timestep_spacing: TimestepSpacing = "linspace"
     steps_offset: Annotated[int, Range(0, 100_000)] = 0

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dpnb.generators import Generators
 from dpnb.schedulers import noise
-from dpnb.schedulers.config import Positive, SchedulerConfig, Share
+from dpnb.schedulers.config import Beta, Positive, SchedulerConfig
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array
 from dpnb.schedulers.variance_exploding import VarianceExplodingScheduler
@@ -20,8 +20,8 @@ from dpnb.schedulers.variance_exploding import VarianceExplodingScheduler
 class HeunDiscreteConfig(SchedulerConfig):
     """Settings of `HeunDiscreteScheduler`; with `clip_sample` predicted originals are clipped."""
 
-    beta_start: Share = 0.00085
-    beta_end: Share = 0.012
+    beta_start: Beta = 0.00085
+    beta_end: Beta = 0.012
     use_karras_sigmas: bool = False
     use_exponential_sigmas: bool = False
     use_beta_sigmas: bool = False

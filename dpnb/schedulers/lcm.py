@@ -14,7 +14,7 @@ from dpnb.devices import Device
 from dpnb.generators import Generators
 from dpnb.numbers import number, numbers, whole
 from dpnb.schedulers import noise
-from dpnb.schedulers.config import Positive, SchedulerConfig, Share, Steps
+from dpnb.schedulers.config import Beta, Positive, SchedulerConfig, Steps
 from dpnb.schedulers.noise import BetaSchedule
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array
@@ -36,8 +36,8 @@ class LCMConfig(VariancePreservingConfig):
     run visits some of them. `timestep_scaling` sharpens the boundary condition.
     """
 
-    beta_start: Share = 0.00085
-    beta_end: Share = 0.012
+    beta_start: Beta = 0.00085
+    beta_end: Beta = 0.012
     beta_schedule: BetaSchedule = "scaled_linear"
     clip_sample: bool = False
     set_alpha_to_one: bool = True
