@@ -38,6 +38,9 @@ STEM = "model"
 MAX_SMALL = 256 << 20
 """Bytes of a file that holds no weights; the largest tokenizers of today take a tenth of it."""
 
+MOST_EXTRA_TOKENS = 10_000
+"""T5's tokenizers have a hundred."""
+
 _CLIP_TYPES = frozenset({"clip", "clip_text_model", "clip_vision_model"})
 
 
@@ -79,6 +82,7 @@ def load_part(
     with quiet_transformers(), _explained(cls, folder):
         _check_files(folder)
         if not issubclass(cls, PreTrainedModel):
+            _check_extra_tokens(folder / "tokenizer_config.json")
             return cls.from_pretrained(folder), LoadingInfo()
         paths = find_weights(
             folder, STEM, variant=variant, use_safetensors=use_safetensors, slices=slices
@@ -268,6 +272,16 @@ def _check(cls: type[Any], folder: Path, info: LoadingInfo) -> None:
             len(info.unexpected),
             cls.__name__,
             info.unexpected[0],
+        )
+
+
+def _check_extra_tokens(path: Path) -> None:
+    """Refuse a tokenizer that would make more tokens of its own than any has."""
+    count = read_json(path).get("extra_ids", 0) if path.is_file() else 0
+    if isinstance(count, (int, float)) and count > MOST_EXTRA_TOKENS:
+        raise CheckpointError(
+            f"{path} has extra_ids of {count}; {MOST_EXTRA_TOKENS} at most are made. Download or "
+            "save it again."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +49,11 @@ def test_embeddings_of_another_width_are_refused_in_a_sentence(pipe: Any) -> Non
         given |= {f"{kind}pooled_prompt_embeds": torch.zeros(1, 32) for kind in ("", "negative_")}
     with pytest.raises(ValueError, match="prompt_embeds has 7 channels, and the UNet takes"):
         pipe(num_inference_steps=1, height=16, width=16, **given)
+
+
+def test_more_extra_tokens_than_any_tokenizer_has_are_refused(tmp_path: Path) -> None:
+    dpnb.random_pipeline("tiny-flux").save_pretrained(tmp_path)
+    file = tmp_path / "tokenizer_2" / "tokenizer_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "extra_ids": 10**9}))
+    with pytest.raises(dpnb.CheckpointError, match="extra_ids of 1000000000; 10000 at most"):
+        dpnb.DiffusionPipeline.from_pretrained(tmp_path)
