@@ -39,13 +39,13 @@ if TYPE_CHECKING:
     from dpnb.models.unet import UNet2DConditionModel
     from dpnb.models.unet_2d import UNet2DModel
     from dpnb.models.vq import VQModel
-    from dpnb.pipelines.architectures import random_pipeline
-    from dpnb.pipelines.contact_sheet import contact_sheet
     from dpnb.pipelines.flux import FluxPipeline
     from dpnb.pipelines.latent_diffusion import LDMTextToImagePipeline
+    from dpnb.pipelines.pictures.contact_sheet import contact_sheet
     from dpnb.pipelines.pipeline import DiffusionPipeline
     from dpnb.pipelines.recording import record
     from dpnb.pipelines.sag import StableDiffusionSAGPipeline
+    from dpnb.pipelines.shapes.architectures import random_pipeline
     from dpnb.pipelines.stable_diffusion import StableDiffusionPipeline
     from dpnb.pipelines.stable_diffusion_edit import (
         StableDiffusionImg2ImgPipeline,
@@ -58,9 +58,9 @@ if TYPE_CHECKING:
     )
     from dpnb.pipelines.steps import Stage, Step
     from dpnb.planning.devices import DeviceProfile
-    from dpnb.planning.hollow import HollowError
     from dpnb.planning.planner import plan
     from dpnb.planning.table import PlanError, PlanTable
+    from dpnb.planning.valueless import HollowError, ValuelessTensorError
     from dpnb.planning.workload import Workload
     from dpnb.prompt_file import PromptFileError
     from dpnb.schedulers import (
@@ -122,8 +122,8 @@ _HOMES = {
     "Stage": "dpnb.pipelines.steps",
     "Step": "dpnb.pipelines.steps",
     "Trace": "dpnb.metering.trace",
-    "contact_sheet": "dpnb.pipelines.contact_sheet",
-    "random_pipeline": "dpnb.pipelines.architectures",
+    "contact_sheet": "dpnb.pipelines.pictures.contact_sheet",
+    "random_pipeline": "dpnb.pipelines.shapes.architectures",
     "record": "dpnb.pipelines.recording",
     "DDIMScheduler": "dpnb.schedulers",
     "DDPMScheduler": "dpnb.schedulers",
@@ -180,7 +180,8 @@ _HOMES = {
     "DpnbError": "dpnb.errors",
     "ForeignCodeError": "dpnb.errors",
     "ForeignNameError": "dpnb.errors",
-    "HollowError": "dpnb.planning.hollow",
+    "HollowError": "dpnb.planning.valueless",
+    "ValuelessTensorError": "dpnb.planning.valueless",
     "HubError": "dpnb.errors",
     "LabError": "dpnb.lab",
     "MeterError": "dpnb.metering.reading",
@@ -278,6 +279,7 @@ __all__ = [
     "VQModel",
     "VaeSlicing",
     "VaeTiling",
+    "ValuelessTensorError",
     "Workload",
     "XFormers",
     "__version__",

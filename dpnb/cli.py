@@ -144,7 +144,7 @@ def demo(
     """Draw two dozen prompts with the model inside the package, and measure its switches."""
     with errors_as_sentences(debug):
         from dpnb.emoji import PROMPTS
-        from dpnb.pipelines.contact_sheet import contact_sheet
+        from dpnb.pipelines.pictures.contact_sheet import contact_sheet
 
         started = time.perf_counter()
         pipe = load("dpnb/emoji-64", device, "float32")

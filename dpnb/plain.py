@@ -14,6 +14,8 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
 from typing import get_type_hints as type_hints
 
+from typing_extensions import override
+
 T = TypeVar("T")
 
 
@@ -32,6 +34,7 @@ class Range:
     def __contains__(self, number: float) -> bool:
         return self.low <= number <= self.high
 
+    @override
     def __str__(self) -> str:
         return f"from {self.low:g} to {self.high:g}"
 

@@ -30,7 +30,7 @@ from dpnb.loading.config import write_json
 from dpnb.loading.dduf import write_dduf
 from dpnb.loading.weights import write_weights
 from dpnb.metering.trace import Trace
-from dpnb.pipelines.previews import LatentColours
+from dpnb.pipelines.pictures.previews import LatentColours
 from dpnb.planning.table import PlanTable
 from dpnb.prompt_file import Drawing, draw_prompts
 from dpnb.schedulers.ddim import DDIMScheduler
@@ -54,7 +54,7 @@ with replacing(sys.argv[1]) as file:
 KILLED_DDUF = """
 import os, signal, sys
 import dpnb
-import dpnb.pipelines.persistence as persistence
+import dpnb.pipelines.storage.persistence as persistence
 pipe = dpnb.random_pipeline("tiny-sd")
 save = persistence.save_component
 def killed(part, folder, options):

@@ -128,7 +128,7 @@ class Bench:
     def _run(self, plan: Plan, predicted: PlanRow | None) -> tuple[Measurement, Any]:
         device = self.pipe._execution_device
         is_gpu = device.type == "cuda"
-        resting = 0 if is_gpu else at_rest(self.pipe.strategies.host)
+        resting = 0 if is_gpu else at_rest(self.pipe.strategies.networks)
         with record(self.pipe, CudaMeter(device) if is_gpu else TensorMeter()) as metered:
             images = self._draw()
         seconds, steps = [], []

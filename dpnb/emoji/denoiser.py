@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from typing_extensions import override
 
 from dpnb.emoji.autoencoder import SCALING_FACTOR
 from dpnb.emoji.precision import quick_arithmetic
@@ -84,6 +85,7 @@ class WordsToPictures(nn.Module):
             if isinstance(module, Attention):
                 module.kernel = plain_attention
 
+    @override
     def forward(self, noisy: Tensor, timesteps: Tensor, tokens: Tensor, draws: int) -> Tensor:
         """Predicted velocity (captions * draws, 4, 16, 16).
 

@@ -9,6 +9,7 @@ from typing import Any, overload
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dpnb.emoji.precision import quick_dtype
 from dpnb.emoji.workers import Workers
@@ -53,6 +54,7 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float]) -> float: ...
 
     @torch.no_grad()
+    @override
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
         """Move every parameter by its orthogonalised momentum."""
         for group in self.param_groups:

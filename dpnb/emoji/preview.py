@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from dpnb.emoji import FOLDER, PROMPTS
-from dpnb.pipelines.previews import LatentColours
+from dpnb.pipelines.pictures.previews import LatentColours
 from dpnb.pipelines.stable_diffusion import StableDiffusionPipeline
 
 STEPS = 10

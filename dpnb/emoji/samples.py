@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+from typing_extensions import override
 
 from dpnb.emoji.captions import Habits, Look, choose_look, describe, word_list, words_of
 from dpnb.emoji.concepts import Concept
@@ -79,6 +80,7 @@ class Samples(IterableDataset[tuple[Tensor, str]]):
         )
         self.strangers = tuple(sorted(strangers))
 
+    @override
     def __iter__(self) -> Iterator[tuple[Tensor, str]]:
         info = get_worker_info()
         first, count = (0, 1) if info is None else (info.id, info.num_workers)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeAlias
 
 import torch
-from typing_extensions import Self
+from typing_extensions import Self, override
 
 from dpnb import files
 from dpnb.atomic import write_text
@@ -88,21 +88,26 @@ class Config(Mapping[str, Any]):
         """A copy with `changes`, which count as given."""
         return replace(self, **changes, given=self.given | changes.keys())
 
+    @override
     def __getitem__(self, key: str) -> Any:
         if key in self.names():
             return getattr(self, key)
         return self.extra[key]
 
+    @override
     def __iter__(self) -> Iterator[str]:
         yield from self.names()
         yield from self.extra
 
+    @override
     def __len__(self) -> int:
         return len(self.names()) + len(self.extra)
 
+    @override
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Mapping) and dict(self) == dict(other)
 
+    @override
     def __hash__(self) -> int:
         return hash((type(self), len(self)))
 

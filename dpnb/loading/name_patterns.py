@@ -12,6 +12,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from typing_extensions import override
+
 LONGEST = 200
 """Characters of an expression, or of a name that one is tried on; names have some hundred."""
 
@@ -36,6 +38,7 @@ class _Character(_Item):
     allowed: frozenset[str] | None
     """`None` for any."""
 
+    @override
     def ends(self, text: str, starts: frozenset[int]) -> frozenset[int]:
         known = self.allowed
         inside = (place for place in starts if place < len(text))
@@ -46,6 +49,7 @@ class _Character(_Item):
 class _Choice(_Item):
     sequences: tuple[tuple[_Item, ...], ...]
 
+    @override
     def ends(self, text: str, starts: frozenset[int]) -> frozenset[int]:
         found: frozenset[int] = frozenset()
         for sequence in self.sequences:
@@ -62,6 +66,7 @@ class _Repeated(_Item):
     mark: str
     """`?`, `*` or `+`."""
 
+    @override
     def ends(self, text: str, starts: frozenset[int]) -> frozenset[int]:
         found = frozenset() if self.mark == "+" else starts
         places = starts

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
+from typing_extensions import override
+
 from dpnb.errors import ForeignNameError
 from dpnb.loading.registry import find_in_transformers
 
@@ -46,6 +48,7 @@ class Shim(ModuleType):
         self.__all__ = list(homes)
         self._homes = homes
 
+    @override
     def __getattr__(self, name: str) -> Any:
         if name not in self._homes:
             raise AttributeError(lacking(self.__name__, name))
@@ -65,6 +68,7 @@ class Shim(ModuleType):
 class Transformers(ModuleType):
     """transformers, where classes that it has renamed also go by their former names."""
 
+    @override
     def __getattr__(self, name: str) -> Any:
         found = find_in_transformers(name)
         if found is None:

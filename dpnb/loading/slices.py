@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dpnb.errors import CheckpointError
 from dpnb.files import decode_json
@@ -51,6 +52,7 @@ class Slice:
         """The end of the name, with its dot."""
         return PurePosixPath(self.name).suffix
 
+    @override
     def __str__(self) -> str:
         return f"{self.path}/{self.name}"
 

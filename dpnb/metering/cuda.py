@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
+from typing_extensions import override
 
 from dpnb.devices import Device, parse_device
 from dpnb.metering.peaks import SharedPeakMeter
@@ -47,9 +48,11 @@ class CudaMeter(SharedPeakMeter):
     def _stats(self) -> Mapping[str, Any]:
         return torch.cuda.memory_stats_as_nested_dict(self.device)
 
+    @override
     def _high_water(self) -> int:
         return int(self._stats()["allocated_bytes"]["all"]["peak"])
 
+    @override
     def _reset_high_water(self) -> None:
         torch.cuda.reset_peak_memory_stats(self.device)
 

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import ClassVar
 
+from typing_extensions import override
+
 from dpnb.metering.machine import MachineMemory, kernel_text, kilobytes
 from dpnb.metering.peaks import SharedPeakMeter
 from dpnb.metering.reading import MeterError, Reading
@@ -55,9 +57,11 @@ class HostMeter(SharedPeakMeter):
         self._highest = max(self._highest, current)
         return max(self._highest, high_water if high_water > self._floor else 0)
 
+    @override
     def _high_water(self) -> int:
         return self._since_reset(*_resident())
 
+    @override
     def _reset_high_water(self) -> None:
         self._floor = 0 if _lower_mark() else _resident()[1]
         self._highest = 0

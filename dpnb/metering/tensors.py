@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
+from typing_extensions import override
 
 from dpnb.metering.apart import is_apart
 from dpnb.metering.reading import Reading
@@ -47,6 +48,7 @@ class TensorMeter(TorchDispatchMode):
         self._live: dict[int, tuple[ref[torch.UntypedStorage], int]] = {}
 
     @classmethod
+    @override
     def _should_skip_dynamo(cls) -> bool:
         """Torch would hide every operation from its compiler, which takes longer than it does."""
         return False
@@ -62,6 +64,7 @@ class TensorMeter(TorchDispatchMode):
         """Forget the highest count so far."""
         self.peak = self.current
 
+    @override
     def __torch_dispatch__(
         self,
         func: Callable[..., Any],

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from dpnb.loading.config import Config, Count, Side, Width
 from dpnb.models.coders import Coder, DirectCoder
@@ -139,6 +140,7 @@ class AutoencoderKL(Autoencoder):
         output = DecoderOutput(self.coder.decode(self, z))
         return output if return_dict else tuple(output)
 
+    @override
     def forward(
         self,
         sample: Tensor,
@@ -192,6 +194,7 @@ class Encoder(nn.Module):
         self.conv_norm_out = nn.GroupNorm(groups, widths[-1], eps=EPS)
         self.conv_out = nn.Conv2d(widths[-1], channels, 3, padding=1)
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, in_channels, H, W]` → `[batch, channels, H / f, W / f]`."""
         x = self.conv_in(x)
@@ -224,6 +227,7 @@ class Decoder(nn.Module):
         self.conv_norm_out = nn.GroupNorm(groups, widths[-1], eps=EPS)
         self.conv_out = nn.Conv2d(widths[-1], config.out_channels, 3, padding=1)
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, latent_channels, h, w]` → `[batch, out_channels, f * h, f * w]`."""
         x = self.mid_block(self.conv_in(x))
@@ -245,6 +249,7 @@ class EncoderBlock(nn.Module):
             self.downsamplers = nn.ModuleList([Downsample(out_channels, padding=0)])
         self.halves = halves
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         """Transform `[batch, in_channels, H, W]`."""
         for resnet in self.resnets:
@@ -264,6 +269,7 @@ class DecoderBlock(nn.Module):
             self.upsamplers = nn.ModuleList([Upsample(out_channels)])
         self.doubles = doubles
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         """Transform `[batch, in_channels, h, w]`."""
         for resnet in self.resnets:
@@ -281,6 +287,7 @@ class MiddleBlock(nn.Module):
             [PictureAttention(channels, groups=groups, eps=EPS)] if attends else []
         )
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         """Transform `[batch, channels, h, w]`."""
         first, second = self.resnets

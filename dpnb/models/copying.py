@@ -6,7 +6,7 @@ from copy import deepcopy
 from typing import Any
 
 from torch import nn
-from typing_extensions import Self
+from typing_extensions import Self, override
 
 from dpnb.models.switches import as_stored
 
@@ -16,13 +16,13 @@ class Copying(nn.Module):
 
     def __copy__(self) -> Self:
         """Another network with the same layers; while something is on, with copies of them."""
-        from dpnb.strategies.tie import without_tie
+        from dpnb.strategies.attachment import without_attachment
 
         with as_stored(self) as plan:
             if plan:
                 return deepcopy(self)
             copied = type(self).__new__(type(self))
-            vars(copied).update(without_tie(self))
+            vars(copied).update(without_attachment(self))
         return copied
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -32,6 +32,7 @@ class Copying(nn.Module):
             vars(copied).update(deepcopy(vars(self), memo))
         return copied
 
+    @override
     def __getstate__(self) -> dict[str, Any]:
         """What is pickled."""
         with as_stored(self) as plan:

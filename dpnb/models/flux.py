@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from dpnb.loading.config import Config, Count, Width
 from dpnb.models.conditioned import Conditioned
@@ -97,6 +98,7 @@ class FluxTransformer2DModel(TransformerSwitches, Conditioned, Model):
         self.proj_out = nn.Linear(dim, config.patch_size**2 * out_channels)
         self.timing = FluxTransformer2DModel.embed_time
 
+    @override
     def forward(
         self,
         hidden_states: Tensor,
@@ -154,6 +156,7 @@ class FluxTransformer2DModel(TransformerSwitches, Conditioned, Model):
         output = FluxTransformer2DOutput(prediction)
         return output if return_dict else tuple(output)
 
+    @override
     def embed_time(
         self, sample: Tensor, timestep: Tensor, guidance: Tensor | None, pooled: Tensor
     ) -> Tensor:
@@ -183,8 +186,8 @@ class FluxTransformer2DModel(TransformerSwitches, Conditioned, Model):
         return self.time_text_embed(pooled.to(dtype), *(f.to(dtype) for f in features))  # type: ignore[no-any-return]
 
     @property
+    @override
     def embedders(self) -> list[nn.Module]:
-        """See the base class."""
         return [self.time_text_embed]
 
     def _rotary(self, txt_ids: Tensor | None, img_ids: Tensor | None) -> Tensor:
@@ -212,6 +215,7 @@ class TimeTextEmbedding(nn.Module):
             self.guidance_embedder = TimestepEmbedding(WAVES, dim)
         self.text_embedder = TimestepEmbedding(pooled_dim, dim)
 
+    @override
     def forward(self, pooled: Tensor, time: Tensor, guidance: Tensor | None = None) -> Tensor:
         """The activated embedding `[batch, dim]`.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from dpnb.nn.modulation import Modulation, modulated
 from dpnb.nn.owned import add_product, bounded, gelu_tanh
@@ -26,6 +27,7 @@ class JointBlock(Whole):
         self.ff = FeedForward(dim, gated=False)
         self.ff_context = FeedForward(dim, gated=False)
 
+    @override
     def forward(
         self, tokens: Tensor, context: Tensor, time: Tensor, rotary: Tensor | None
     ) -> tuple[Tensor, Tensor]:
@@ -62,6 +64,7 @@ class SingleBlock(Whole):
         self.proj_mlp = nn.Linear(dim, 4 * dim)
         self.proj_out = nn.Linear(5 * dim, dim)
 
+    @override
     def forward(self, tokens: Tensor, time: Tensor, rotary: Tensor | None) -> Tensor:
         """Transform `tokens` `[batch, tokens, dim]`; see `JointBlock` for the rest."""
         shift, scale, gate = self.norm(time)

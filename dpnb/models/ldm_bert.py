@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.activations import ACT2FN
 from transformers.modeling_outputs import BaseModelOutput
+from typing_extensions import override
 
 HALF_LIMIT = torch.finfo(torch.float16).max - 1000
 
@@ -82,6 +83,7 @@ class LDMBertModel(PreTrainedModel):
         self.to_logits = nn.Linear(config.d_model, config.vocab_size)
         self.post_init()  # type: ignore[no-untyped-call]
 
+    @override
     def forward(
         self,
         input_ids: Tensor,
@@ -116,6 +118,7 @@ class LDMBertEncoder(nn.Module):
         self.layers = nn.ModuleList(LDMBertLayer(config) for _ in range(config.encoder_layers))
         self.layer_norm = nn.LayerNorm(config.d_model)
 
+    @override
     def forward(self, input_ids: Tensor, mask: Tensor | None) -> list[Tensor]:
         """The states before every layer, and those after the norm."""
         places = torch.arange(input_ids.shape[1], device=input_ids.device)
@@ -138,6 +141,7 @@ class LDMBertLayer(nn.Module):
         self.fc2 = nn.Linear(inner, dim)
         self.final_layer_norm = nn.LayerNorm(dim)
 
+    @override
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Transform `[batch, tokens, dim]`."""
         x = x + self.self_attn(self.self_attn_layer_norm(x), mask)
@@ -156,6 +160,7 @@ class LDMBertAttention(nn.Module):
         self.v_proj = nn.Linear(dim, heads * head_dim, bias=False)
         self.out_proj = nn.Linear(heads * head_dim, dim)
 
+    @override
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Attend, `[batch, tokens, dim]`."""
         query, key, value = (

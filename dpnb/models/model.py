@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from typing_extensions import Self
+from typing_extensions import Self, override
 
 from dpnb.devices import Device, parse_device, parse_dtype
 from dpnb.errors import CheckpointError, QuantizationError
@@ -41,6 +41,7 @@ class Model(Copying, Configured):
         nn.Module.__init__(self)
         Configured.__init__(self, **settings)
 
+    @override
     def __getattr__(self, name: str) -> Tensor | nn.Module:
         """A setting, where no layer has this name: older pipelines ask for `unet.sample_size`."""
         try:

@@ -24,9 +24,9 @@ def as_stored(network: nn.Module) -> AbstractContextManager[Plan]:
 
     What is given is what was switched on.
     """
-    from dpnb.strategies.tie import tie_of
+    from dpnb.strategies.attachment import attachment_of
 
-    shared = tie_of(network).shared
+    shared = attachment_of(network).shared
     return nullcontext(frozenset()) if shared is None else shared.suspended()
 
 
@@ -72,7 +72,7 @@ class NetworkSwitches:
     def _name_in(self, stack: StrategyStack) -> str:
         """The name of the component that the network is there."""
         own: object = self
-        names = (name for name, network in stack.host.networks() if network is own)
+        names = (name for name, network in stack.networks.named() if network is own)
         return next(names, self.part_name)
 
     def _stack(self) -> StrategyStack:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from dpnb.loading.config import Config
 from dpnb.models.conditioned import Conditioned
@@ -85,6 +86,7 @@ class UNet2DConditionModel(UNetSwitches, Conditioned, Model):
             )
             below = levels[at].channels
 
+    @override
     def forward(
         self,
         sample: Tensor,
@@ -154,6 +156,7 @@ class UNet2DConditionModel(UNetSwitches, Conditioned, Model):
             )
         return height, width
 
+    @override
     def embed_time(
         self,
         sample: Tensor,
@@ -185,8 +188,8 @@ class UNet2DConditionModel(UNetSwitches, Conditioned, Model):
         return silu(add(time, self.add_embedding(both)))
 
     @property
+    @override
     def embedders(self) -> list[nn.Module]:
-        """See the base class."""
         names = ("time_embedding", "add_embedding")
         return [layer for name, layer in self.named_children() if name in names]
 

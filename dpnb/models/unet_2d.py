@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from dpnb.loading.config import Config, Count, Side, Width
 from dpnb.models.model import Model
@@ -141,6 +142,7 @@ class UNet2DModel(Model):
                 doubles=at > 0,
             )
 
+    @override
     def forward(
         self, sample: Tensor, timestep: Tensor | float, *, return_dict: bool = True
     ) -> UNet2DOutput | tuple[Tensor]:
@@ -214,6 +216,7 @@ class PictureMiddleBlock(nn.Module):
         )
         self.attentions = _attentions(1, level, config)
 
+    @override
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """Transform `x` `[batch, channels, h, w]`."""
         first, second = self.resnets

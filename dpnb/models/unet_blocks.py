@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 from dpnb.models.unet_config import Level, UNetConfig, each
 from dpnb.nn.resample import Downsample, Upsample
@@ -34,6 +35,7 @@ class DownBlock(nn.Module):
                 [Downsample(level.channels, padding=config.downsample_padding)]
             )
 
+    @override
     def forward(self, maps: list[Tensor], time: Tensor, context: Tensor) -> None:
         """Go on from the last of `maps`, and append what each layer gives."""
         for i, resnet in enumerate(self.resnets):
@@ -52,6 +54,7 @@ class MiddleBlock(nn.Module):
         self.resnets = nn.ModuleList(_resnet(level.channels, level, config) for _ in range(2))
         self.attentions = _transformers((depth,), level, config)
 
+    @override
     def forward(self, x: Tensor, time: Tensor, context: Tensor) -> Tensor:
         """Transform `x` `[batch, channels, h, w]`."""
         first, second = self.resnets
@@ -97,6 +100,7 @@ class UpBlock(nn.Module):
             self.upsamplers = nn.ModuleList([Upsample(level.channels)])
         self.merge_skip = concatenate
 
+    @override
     def forward(self, maps: list[Tensor], time: Tensor, context: Tensor) -> None:
         """Replace the last of `maps`, and one skipped map for each layer, by the result."""
         x = maps.pop()

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from dpnb.loading.config import Config, Count, Side, Width
 from dpnb.models.autoencoder import Autoencoder, Decoder, Encoder, Scale, check_blocks
@@ -126,6 +127,7 @@ class VQModel(Autoencoder):
         output = VQDecoderOutput(self.coder.decode(self, quantized), loss)
         return output if return_dict else tuple(output)
 
+    @override
     def forward(self, sample: Tensor, return_dict: bool = True) -> Any:
         """Encode and decode pictures `[batch, in_channels, H, W]`."""
         return self.decode(self.encode(sample).latents, return_dict=return_dict)
@@ -143,6 +145,7 @@ class Codebook(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(count, width)
 
+    @override
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
         """The nearest entry for every latent, and how far they are, for training.
 

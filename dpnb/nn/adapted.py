@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from dpnb.nn.lowrank import LowRank
 
@@ -31,6 +32,7 @@ class AdaptedLinear(nn.Linear):
     lora_down: Tensor
     lora_up: Tensor
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         """`[..., in]` → `[..., out]`."""
         tokens = x.reshape(-1, self.in_features)
@@ -51,6 +53,7 @@ class AdaptedConv2d(nn.Conv2d):
     lora_down: Tensor
     lora_up: Tensor
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, in, height, width]` → `[batch, out, height, width]`."""
         reduced = self._conv_forward(x, self.lora_down.to(x.dtype), None)

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from dpnb.nn.kernels import AttentionKernel, sdpa
 from dpnb.nn.owned import add
@@ -59,6 +60,7 @@ class Attention(nn.Module):
             return {"to_kv": ("to_k", "to_v")}
         return {"to_qkv": ("to_q", "to_k", "to_v")}
 
+    @override
     def forward(self, tokens: Tensor, context: Tensor | None = None) -> Tensor:
         """Attend.
 
@@ -101,6 +103,7 @@ class PictureAttention(Attention):
         super().__init__(channels, heads=1, head_dim=channels, bias=True)
         self.group_norm = nn.GroupNorm(groups, channels, eps=eps)
 
+    @override
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """`x` plus its attention, `[batch, channels, height, width]`."""
         tokens = self.group_norm(x).flatten(2).transpose(1, 2).contiguous()

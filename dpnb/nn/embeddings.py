@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from dpnb.nn.owned import add, silu
 
@@ -41,6 +42,7 @@ class TimestepEmbedding(nn.Module):
             self.cond_proj = nn.Linear(condition_dim, in_dim, bias=False)
         self.linear_2 = nn.Linear(out_dim, out_dim)
 
+    @override
     def forward(self, features: Tensor, condition: Tensor | None = None) -> Tensor:
         """Map `features` `[batch, in_dim]` to `[batch, out_dim]`."""
         if condition is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from typing_extensions import Self
+from typing_extensions import Self, override
 
 NO_SCALE = (
     "low-rank weights are part of the network, and their scale is that of the strategy "
@@ -63,8 +63,9 @@ class LowRank(Change):
     up: Tensor
     scale: float = 1.0
 
+    @override
     def fits(self, shape: torch.Size) -> bool:
-        """See the base class; the product has as many rows and columns as the parameter."""
+        """The product has as many rows and columns as the parameter."""
         return len(shape) > 1 and self.shape == (shape[0], shape[1:].numel())
 
     @property
@@ -72,27 +73,28 @@ class LowRank(Change):
         """Rows and columns of the product."""
         return self.up.shape[0], self.down[0].numel()
 
+    @override
     def delta(self, plain: Tensor) -> Tensor:
-        """See the base class."""
         down = self.down.to(plain.device, torch.float32).flatten(1)
         up = self.up.to(plain.device, torch.float32).flatten(1)
         return (up @ down).mul_(self.scale).view(plain.shape)
 
+    @override
     def scaled(self, factor: float) -> LowRank:
-        """See the base class."""
         return replace(self, scale=self.scale * factor)
 
+    @override
     def rows(self, sizes: list[int]) -> list[LowRank]:
-        """See the base class."""
         return [replace(self, up=part) for part in self.up.split(sizes)]
 
+    @override
     def followed_by(self, others: Sequence[LowRank]) -> LowRank:
-        """See the base class; they have one `down` and one scale."""
+        """They have one `down` and one scale."""
         return replace(self, up=torch.cat([self.up, *(other.up for other in others)]))
 
     @property
+    @override
     def size(self) -> str:
-        """See the base class."""
         return f"{list(self.shape)} of rank {self.down.shape[0]}"
 
 
@@ -108,29 +110,30 @@ class Difference(Change):
     values: Tensor
     scale: float = 1.0
 
+    @override
     def fits(self, shape: torch.Size) -> bool:
-        """See the base class."""
         return self.values.shape == shape
 
+    @override
     def delta(self, plain: Tensor) -> Tensor:
-        """See the base class."""
         return self.values.to(plain.device, torch.float32) * self.scale
 
+    @override
     def scaled(self, factor: float) -> Difference:
-        """See the base class."""
         return replace(self, scale=self.scale * factor)
 
+    @override
     def rows(self, sizes: list[int]) -> list[Difference]:
-        """See the base class."""
         return [replace(self, values=part) for part in self.values.split(sizes)]
 
+    @override
     def followed_by(self, others: Sequence[Difference]) -> Difference:
-        """See the base class; they have one scale."""
+        """They have one scale."""
         return replace(self, values=torch.cat([self.values, *(one.values for one in others)]))
 
     @property
+    @override
     def size(self) -> str:
-        """See the base class."""
         return f"{list(self.values.shape)}"
 
 
@@ -146,28 +149,29 @@ class Replacement(Change):
     values: Tensor
     scale: float = 1.0
 
+    @override
     def fits(self, shape: torch.Size) -> bool:
-        """See the base class."""
         return self.values.shape == shape
 
+    @override
     def delta(self, plain: Tensor) -> Tensor:
-        """See the base class."""
         values = self.values.to(plain.device, torch.float32)
         return (values - plain.to(torch.float32)) * self.scale
 
+    @override
     def scaled(self, factor: float) -> Replacement:
-        """See the base class."""
         return replace(self, scale=self.scale * factor)
 
+    @override
     def rows(self, sizes: list[int]) -> list[Replacement]:
-        """See the base class."""
         return [replace(self, values=part) for part in self.values.split(sizes)]
 
+    @override
     def followed_by(self, others: Sequence[Replacement]) -> Replacement:
-        """See the base class; they have one scale."""
+        """They have one scale."""
         return replace(self, values=torch.cat([self.values, *(one.values for one in others)]))
 
     @property
+    @override
     def size(self) -> str:
-        """See the base class."""
         return f"{list(self.values.shape)}"

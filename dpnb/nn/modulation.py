@@ -3,9 +3,12 @@
 Peebles and Xie (2022), Scalable Diffusion Models with Transformers, arXiv:2212.09748, section 3.2.
 """
 
+from __future__ import annotations
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from dpnb.nn.timed import Timed
 
@@ -21,10 +24,11 @@ class Modulation(Timed):
         self.linear = nn.Linear(dim, count * dim)
 
     @property
+    @override
     def time_layer(self) -> nn.Module:
-        """See the base class."""
         return self.linear
 
+    @override
     def forward(self, time: Tensor) -> tuple[Tensor, ...]:
         """The vectors, each `[batch, 1, dim]`.
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+from typing_extensions import override
 
 PIECE = {"cpu": 1 << 20}
 """Values that are centred at once: so many as the processor's cache holds."""
@@ -91,6 +92,7 @@ class _Instead(TorchFunctionMode):
         super().__init__()
         self._function, self._instead = function, instead
 
+    @override
     def __torch_function__(
         self,
         func: Callable[..., Any],

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 
 class ChannelMatrix(nn.Module):
@@ -37,6 +38,7 @@ class ChannelMatrix(nn.Module):
 class ToTokens(ChannelMatrix):
     """A feature map becomes tokens."""
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, in, height, width]` → `[batch, height * width, out]`."""
         positions = x.flatten(2).transpose(1, 2)
@@ -46,6 +48,7 @@ class ToTokens(ChannelMatrix):
 class ToPicture(ChannelMatrix):
     """Tokens become a feature map."""
 
+    @override
     def forward(self, tokens: Tensor, size: Sequence[int]) -> Tensor:
         """`[batch, height * width, in]` → `[batch, out, *size]`, `size` being height and width."""
         picture = torch.baddbmm(

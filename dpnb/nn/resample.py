@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 
 class Downsample(nn.Module):
@@ -17,6 +18,7 @@ class Downsample(nn.Module):
         self.pads_after = padding == 0
         self.conv = nn.Conv2d(channels, channels, 3, stride=2, padding=padding)
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, channels, height, width]` at half the height and width."""
         return self.conv(F.pad(x, (0, 1, 0, 1)) if self.pads_after else x)  # type: ignore[no-any-return]
@@ -29,6 +31,7 @@ class Upsample(nn.Module):
         super().__init__()
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
+    @override
     def forward(self, x: Tensor, size: Sequence[int] | None = None) -> Tensor:
         """`[batch, channels, height, width]` at twice the height and width, or at `size`."""
         if size is None:

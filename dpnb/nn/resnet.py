@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
+from typing_extensions import override
 
 from dpnb.nn.owned import add, silu
 from dpnb.nn.timed import Timed
@@ -41,10 +42,11 @@ class ResnetBlock(Timed):
             self.conv_shortcut = nn.Conv2d(in_channels, out_channels, 1)
 
     @property
+    @override
     def time_layer(self) -> nn.Module:
-        """See the base class."""
         return self.time_emb_proj
 
+    @override
     def forward(self, x: Tensor, time: Tensor | None = None) -> Tensor:
         """Transform `x`.
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from dpnb.nn.attention import Attention
 
@@ -80,16 +81,17 @@ class RotaryAttention(Attention):
             self.to_add_out = nn.Linear(inner_dim, dim)
 
     @property
+    @override
     def dtype(self) -> torch.dtype:
-        """See the base class."""
         return self.norm_q.weight.dtype
 
     @property
+    @override
     def joins(self) -> dict[str, tuple[str, ...]]:
-        """See the base class."""
         added = {"to_added_qkv": ("add_q_proj", "add_k_proj", "add_v_proj")}
         return super().joins | (added if self.joins_context else {})
 
+    @override
     def forward(
         self, tokens: Tensor, context: Tensor | None = None, rotary: Tensor | None = None
     ) -> Tensor:

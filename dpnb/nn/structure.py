@@ -13,7 +13,7 @@ from typing_extensions import Self
 
 from dpnb.nn.quantized import is_wrapped, rewrapped
 
-TIE = "_dpnb_tie"
+ATTACHMENT = "_dpnb_attachment"
 """The attribute by which a component knows what is switched on; no part of what it is made of."""
 
 KEPT = 1 << 20
@@ -101,7 +101,7 @@ def _attributes(module: nn.Module, known: Mapping[int, Outline]) -> dict[str, An
     now: dict[str, Any] = {
         name: value.copy() if isinstance(value, (dict, list, set)) else value
         for name, value in vars(module).items()
-        if name != TIE
+        if name != ATTACHMENT
     }
     for name in ("_parameters", "_buffers"):
         now[name] = {key: known.get(id(tensor), tensor) for key, tensor in now[name].items()}

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from dpnb.nn.attention import Attention
 from dpnb.nn.owned import add, gelu_tanh, multiply
@@ -27,6 +28,7 @@ class GEGLU(nn.Module):
         super().__init__()
         self.proj = nn.Linear(dim, 2 * inner_dim)
 
+    @override
     def forward(self, tokens: Tensor) -> Tensor:
         """Map `[..., dim]` to `[..., inner_dim]`."""
         value, gate = self.proj(tokens).chunk(2, dim=-1)
@@ -40,6 +42,7 @@ class GELU(nn.Module):
         super().__init__()
         self.proj = nn.Linear(dim, inner_dim)
 
+    @override
     def forward(self, tokens: Tensor) -> Tensor:
         """Map `[..., dim]` to `[..., inner_dim]`."""
         return gelu_tanh(self.proj(tokens))
@@ -58,6 +61,7 @@ class FeedForward(nn.Module):
         wide = GEGLU(dim, 4 * dim) if gated else GELU(dim, 4 * dim)
         self.net = nn.ModuleList([wide, nn.Identity(), nn.Linear(4 * dim, dim)])
 
+    @override
     def forward(self, tokens: Tensor) -> Tensor:
         """Transform `[..., dim]`."""
         gate, _, back = self.net
@@ -76,6 +80,7 @@ class TransformerBlock(nn.Module):
         self.norm3 = nn.LayerNorm(dim)
         self.ff = FeedForward(dim)
 
+    @override
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         """Transform the tokens `x` `[batch, tokens, dim]`, which the caller gives up."""
         x = add(x, self.attn1(self.norm1(x)))
@@ -120,6 +125,7 @@ class SpatialTransformer(nn.Module):
         )
         self.proj_out = ToPicture(inner_dim, channels, pointwise=not linear)
 
+    @override
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         """Transform `x` `[batch, channels, h, w]`, which sees `context` `[batch, tokens, dim]`."""
         tokens = self.proj_in(self.norm(x))

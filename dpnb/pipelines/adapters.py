@@ -14,11 +14,11 @@ from dpnb.loading.adapters import parse_adapter
 from dpnb.loading.hub import HubOptions
 from dpnb.nn.lowrank import Change
 from dpnb.pipelines.adapter_weights import Weights, factors_for
+from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.fused import Fused
 from dpnb.strategies.lora import Factors, LoRA, loaded
 from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.strategy import StrategyError
-from dpnb.strategies.tie import tie_of
 
 
 class Adapters:
@@ -62,7 +62,7 @@ class Adapters:
             StrategyError: the networks cannot be changed so. The adapter is not loaded then.
             ValueError: there is an adapter of this name.
         """
-        taken = loaded(self.strategies.host)
+        taken = loaded(self.strategies.networks)
         name = adapter_name or next(
             n for i in range(len(taken) + 1) if (n := f"default_{i}") not in taken
         )
@@ -82,14 +82,16 @@ class Adapters:
         return {name: part for name, part in parts if part is None or isinstance(part, nn.Module)}
 
     def _add(self, name: str, changes: Mapping[str, Mapping[str, Change]]) -> None:
-        ties = {component: tie_of(self.components[component]) for component in changes}
+        attachments = {
+            component: attachment_of(self.components[component]) for component in changes
+        }
         try:
-            for component, tie in ties.items():
-                tie.adapters[name] = changes[component]
+            for component, attachment in attachments.items():
+                attachment.adapters[name] = changes[component]
             self.strategies.enable(LoRA(adapters=(name,)))
         except BaseException:
-            for tie in ties.values():
-                tie.adapters.pop(name, None)
+            for attachment in attachments.values():
+                attachment.adapters.pop(name, None)
             raise
 
     def set_adapters(
@@ -123,7 +125,7 @@ class Adapters:
     def get_list_adapters(self) -> dict[str, list[str]]:
         """The adapters of each component that has any."""
         found: dict[str, list[str]] = {}
-        for name, components in loaded(self.strategies.host).items():
+        for name, components in loaded(self.strategies.networks).items():
             for component in components:
                 found.setdefault(component, []).append(name)
         return found
@@ -148,19 +150,19 @@ class Adapters:
                 self.strategies.enable(_lora(active.scale, left))
             else:
                 self.strategies.disable(LoRA)
-        for _, network in self.strategies.host.networks():
-            tie = tie_of(network)
-            tie.fused.keep(names)
+        for _, network in self.strategies.networks.named():
+            attachment = attachment_of(network)
+            attachment.fused.keep(names)
             for name in names:
-                tie.adapters.pop(name, None)
+                attachment.adapters.pop(name, None)
 
     def unload_lora_weights(self) -> None:
         """Forget all adapters; every weight is what it was, or what `fuse_lora` has made of it."""
         self.strategies.disable(LoRA)
-        for _, network in self.strategies.host.networks():
-            tie = tie_of(network)
-            tie.adapters.clear()
-            tie.fused = Fused()
+        for _, network in self.strategies.networks.named():
+            attachment = attachment_of(network)
+            attachment.adapters.clear()
+            attachment.fused = Fused()
 
     def disable_lora(self) -> None:
         """Switch all adapters off, those too that are fused; they stay loaded."""
@@ -172,7 +174,7 @@ class Adapters:
         """Switch on again what `disable_lora` has switched off, or all adapters."""
         if self.strategies.find(LoRA) is not None:
             return
-        former, known = self._disabled_lora, loaded(self.strategies.host)
+        former, known = self._disabled_lora, loaded(self.strategies.networks)
         is_whole = former is not None and all(name in known for name in former.adapters)
         self.strategies.enable(former if former is not None and is_whole else LoRA())
 
@@ -208,12 +210,12 @@ class Adapters:
         scale = lora_scale * active.scale
         lora = _lora(scale, {name: factors.get(name, 1.0) for name in names})
         with self.strategies.suspended(), ExitStack() as undo:
-            host = self.strategies.host
-            if (reason := lora.obstacle(host)) is not None:
+            networks = self.strategies.networks
+            if (reason := lora.obstacle(networks)) is not None:
                 raise StrategyError(reason)
-            for component, network in host.networks(*wanted):
+            for component, network in networks.named(*wanted):
                 changes = lora.changes(component, network)
-                fused = tie_of(network).fused
+                fused = attachment_of(network).fused
                 undo.callback(fused.fuse(network, changes, safely=safe_fusing))
             undo.pop_all()
 
@@ -226,14 +228,14 @@ class Adapters:
         wanted = self._parts(components)
         if self.num_fused_loras:
             with self.strategies.suspended():
-                for _, network in self.strategies.host.networks(*wanted):
-                    tie_of(network).fused.unfuse(network)
+                for _, network in self.strategies.networks.named(*wanted):
+                    attachment_of(network).fused.unfuse(network)
 
     @property
     def fused_loras(self) -> set[str]:
         """The names of the adapters that are fused into some component."""
-        networks = self.strategies.host.networks()
-        return {name for _, network in networks for name in tie_of(network).fused.changes}
+        networks = self.strategies.networks.named()
+        return {name for _, network in networks for name in attachment_of(network).fused.changes}
 
     @property
     def num_fused_loras(self) -> int:
@@ -245,11 +247,11 @@ class Adapters:
         active = self.strategies.find(LoRA)
         if active is None:
             return {}
-        names = active.adapters or tuple(loaded(self.strategies.host))
+        names = active.adapters or tuple(loaded(self.strategies.networks))
         return dict(zip(names, active.weights or (1.0,) * len(names), strict=True))
 
     def _check(self, names: Sequence[str]) -> None:
-        known = loaded(self.strategies.host)
+        known = loaded(self.strategies.networks)
         if unknown := [name for name in names if name not in known]:
             raise ValueError(
                 f"There is no adapter {unknown[0]!r}; those that are loaded are "

@@ -15,7 +15,7 @@ from typing_extensions import Self
 from dpnb.generators import Generators, check_count, check_device
 from dpnb.numbers import settle, whole
 from dpnb.pipelines.batches import check_batches, check_tensors, check_text
-from dpnb.pipelines.images import check_output_type
+from dpnb.pipelines.pictures.images import check_output_type
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dpnb.errors import ComponentError
 from dpnb.generators import randn
@@ -18,8 +19,8 @@ from dpnb.pipelines.arguments import takes
 from dpnb.pipelines.batches import check_width
 from dpnb.pipelines.denoise import guide
 from dpnb.pipelines.flux_arguments import FluxArguments
-from dpnb.pipelines.images import deliver
 from dpnb.pipelines.patches import pack, positions, unpack
+from dpnb.pipelines.pictures.images import deliver
 from dpnb.pipelines.prompts import as_list, repeat_each, tokenize
 from dpnb.pipelines.steps import Step
 from dpnb.pipelines.text_to_image import TextToImagePipeline, drain, with_negative
@@ -101,13 +102,14 @@ class FluxPipeline(TextToImagePipeline):
         self._true_cfg_scale = 1.0
 
     @property
+    @override
     def vae_scale_factor(self) -> int:
-        """See the base class; without an autoencoder, that of FLUX."""
+        """Without an autoencoder, that of FLUX."""
         return 8 if self._autoencoder is None else self._autoencoder.scale
 
     @property
+    @override
     def size_unit(self) -> int:
-        """See the base class."""
         return max(2 * self.vae_scale_factor, 8)
 
     @property
@@ -115,6 +117,7 @@ class FluxPipeline(TextToImagePipeline):
         return self.vae
 
     @property
+    @override
     def do_classifier_free_guidance(self) -> bool:
         """Always `False`: the guidance scale is an input of the network. See `true_cfg_scale`."""
         return False
@@ -125,6 +128,7 @@ class FluxPipeline(TextToImagePipeline):
         return self._true_cfg_scale
 
     @takes(FluxArguments)
+    @override
     def __call__(self, arguments: Any) -> Any:
         """Draw.
 
@@ -141,6 +145,7 @@ class FluxPipeline(TextToImagePipeline):
         return drain(self.start(arguments))
 
     @takes(FluxArguments)
+    @override
     def stream(self, arguments: Any) -> Iterator[Step]:
         """Draw step by step: an iterator of `Step`, whose last one holds the output.
 
@@ -149,13 +154,13 @@ class FluxPipeline(TextToImagePipeline):
         """
         return self.start(arguments)
 
+    @override
     def start(self, arguments: Any) -> Iterator[Step]:
-        """See the base class."""
         self._check_parts(arguments)
         return super().start(arguments)
 
+    @override
     def check_widths(self, arguments: Any) -> None:
-        """See the base class."""
         config = self.transformer.config
         for name, width in (
             ("prompt_embeds", config.joint_attention_dim),
@@ -191,6 +196,7 @@ class FluxPipeline(TextToImagePipeline):
                 "FlowMatchEulerDiscreteScheduler."
             )
 
+    @override
     def _begin(self, arguments: Any) -> None:
         super()._begin(arguments)
         self._true_cfg_scale = arguments.true_cfg_scale
@@ -226,6 +232,7 @@ class FluxPipeline(TextToImagePipeline):
         )
         return given, pooled, text_ids
 
+    @override
     def encode_conditions(self, arguments: Any, device: torch.device) -> dict[str, Tensor]:
         """What the prediction is conditioned on; the pooled negative prompts come first."""
         count, most = arguments.num_images_per_prompt, arguments.max_sequence_length
@@ -256,6 +263,7 @@ class FluxPipeline(TextToImagePipeline):
         tensors["pooled_prompt_embeds"] = with_negative(negative_pooled, pooled).to(dtype)
         return tensors
 
+    @override
     def further_conditions(self, arguments: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """Where every token is; and the guidance scale, where the network takes one."""
         device, length = tensors["latents"].device, tensors["prompt_embeds"].shape[1]
@@ -266,8 +274,9 @@ class FluxPipeline(TextToImagePipeline):
             conditions["guidance"] = torch.full((1,), arguments.guidance_scale, device=device)
         return conditions
 
+    @override
     def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
-        """See the base class; with a negative prompt, what leads away from its prediction."""
+        """With a negative prompt, what leads away from its prediction."""
         flow = self._guided_flow(pack(latents), t, tensors)
         return unpack(flow, latents.shape[-2], latents.shape[-1])
 
@@ -298,8 +307,9 @@ class FluxPipeline(TextToImagePipeline):
         ).sample
         return prediction
 
+    @override
     def lay_out(self, arguments: Any, device: torch.device) -> tuple[Tensor, int]:
-        """See the base class; noise levels fall evenly, unless they are given."""
+        """Noise levels fall evenly, unless they are given."""
         count, sigmas = arguments.num_inference_steps, arguments.sigmas
         if sigmas is None:
             sigmas = np.linspace(1.0, 1 / count, count).tolist()
@@ -309,10 +319,12 @@ class FluxPipeline(TextToImagePipeline):
         self.scheduler.set_timesteps(sigmas=sigmas, device=device, mu=mu)
         return self.scheduler.timesteps, len(sigmas)
 
+    @override
     def told(self, timesteps: Tensor, latents: Tensor) -> Tensor:
-        """See the base class: noise levels between 0 and 1."""
+        """Noise levels between 0 and 1."""
         return timesteps.to(latents.device, latents.dtype) / TIMESTEPS
 
+    @override
     def default_size(self) -> tuple[int, int]:
         """Height and width that the autoencoder was made for, in pixels."""
         if self._autoencoder is None or "sample_size" not in self._autoencoder.config.given:
@@ -320,8 +332,9 @@ class FluxPipeline(TextToImagePipeline):
         size = self._autoencoder.config.sample_size
         return (size[0], size[1]) if isinstance(size, tuple) else (size, size)
 
+    @override
     def prepare_latents(self, arguments: Any, device: torch.device, like: Tensor) -> Tensor:
-        """See the base class; given ones may be packed."""
+        """Given ones may be packed."""
         height, width = self._maps(arguments)
         channels = self.transformer.config.in_channels // 4
         shape = (arguments.picture_count, channels, height, width)
@@ -337,6 +350,7 @@ class FluxPipeline(TextToImagePipeline):
         latents: Tensor = given.to(device, like.dtype)
         return unpack(latents, height, width) if given.ndim == 3 else latents
 
+    @override
     def _call_back(self, arguments: Any, step: Step, tensors: dict[str, Tensor]) -> Tensor:
         if arguments.callback_on_step_end is not None:
             tensors["latents"] = pack(tensors["latents"])
@@ -344,8 +358,9 @@ class FluxPipeline(TextToImagePipeline):
             tensors["latents"] = unpack(packed, *self._maps(arguments))
         return tensors["latents"]
 
+    @override
     def decode_latents(self, latents: Tensor, arguments: Any) -> Any:
-        """See the base class; latents as output are packed."""
+        """Latents as output are packed."""
         if arguments.output_type == "latent":
             images: Any = pack(latents)
         else:

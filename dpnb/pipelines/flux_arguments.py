@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dpnb.pipelines.arguments import Arguments, Prompt
 
@@ -73,16 +74,17 @@ class FluxArguments(Arguments):
         is_encoded = not self.is_truly_guided or self.negative_prompt_embeds is not None
         return self.prompt_embeds is None or not is_encoded
 
+    @override
     def prompt_pairs(self) -> tuple[tuple[str, Prompt, Tensor | None], ...]:
-        """See the base class."""
         return (
             *super().prompt_pairs(),
             ("prompt_2", self.prompt_2, self.prompt_embeds),
             ("negative_prompt_2", self.negative_prompt_2, self.negative_prompt_embeds),
         )
 
+    @override
     def check(self, callback_tensors: Any, device: torch.device, scale: int) -> None:
-        """See the base class; a token is two latents high and wide."""
+        """A token is two latents high and wide."""
         super().check(callback_tensors, device, 2 * scale)
         for name, embeds, pooled in (
             ("prompt_embeds", self.prompt_embeds, self.pooled_prompt_embeds),

@@ -8,11 +8,12 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dpnb.generators import Generators, randn
 from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.latents import encoded
-from dpnb.pipelines.picture_inputs import FORMS, PictureInput, Pictures, tiled
+from dpnb.pipelines.pictures.inputs import FORMS, PictureInput, Pictures, tiled
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 
 IMAGE = PictureInput("image", "Picture", "the picture to begin with")
@@ -35,8 +36,8 @@ class PictureArguments(Arguments):
     image: Any = None
     strength: float = 0.8
 
+    @override
     def check(self, callback_tensors: Sequence[str], device: torch.device, scale: int) -> None:
-        """See the base class."""
         super().check(callback_tensors, device, scale)
         if not 0 <= self.strength <= 1:
             raise ValueError(
@@ -46,8 +47,9 @@ class PictureArguments(Arguments):
         self.image.check_count(self.picture_count)
         self.check_steps()
 
+    @override
     def unit(self, scale: int) -> int:
-        """See the base class: a picture comes in any size."""
+        """A picture comes in any size."""
         return scale
 
     def check_steps(self) -> None:
@@ -66,6 +68,7 @@ class ImageToImage(TextToImagePipeline):
 
     picture_inputs: ClassVar[tuple[PictureInput, ...]] = (IMAGE,)
 
+    @override
     def sized(self, arguments: Any) -> Any:
         """`arguments` with the pictures read, and their size where none was asked for."""
         arguments = self.read(arguments)
@@ -121,6 +124,7 @@ class ImageToImage(TextToImagePipeline):
         """Whether these are latents instead of pictures."""
         return pictures.may_be_latents and pictures.channels == self.vae.config.latent_channels
 
+    @override
     def visited(self, timesteps: Tensor, count: int, arguments: Any) -> slice:
         """Those from where the picture's noise begins."""
         visited = super().visited(timesteps, count, arguments)
@@ -134,6 +138,7 @@ class ImageToImage(TextToImagePipeline):
         order: int = self.scheduler.order
         return (count - steps_left(count, arguments.strength)) * order
 
+    @override
     def begin_latents(
         self,
         arguments: Any,
@@ -141,7 +146,6 @@ class ImageToImage(TextToImagePipeline):
         device: torch.device,
         tensors: dict[str, Tensor],
     ) -> None:
-        """See the base class."""
         like = tensors["prompt_embeds"]
         if arguments.latents is not None:
             channels = self.vae.config.latent_channels

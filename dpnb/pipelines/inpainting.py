@@ -10,12 +10,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from typing_extensions import override
 
 from dpnb.generators import randn
-from dpnb.pipelines.crops import Region
 from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.image_to_image import IMAGE, ImageToImage, PictureArguments, first_of
-from dpnb.pipelines.picture_inputs import FORMS, Fit, PictureInput, Pictures, tiled
+from dpnb.pipelines.pictures.crops import Region
+from dpnb.pipelines.pictures.inputs import FORMS, Fit, PictureInput, Pictures, tiled
 
 MASK = PictureInput("mask_image", "Mask", "a mask, white where to draw anew", is_mask=True)
 
@@ -45,8 +46,8 @@ class InpaintingArguments(PictureArguments):
     masked_image_latents: Tensor | None = None
     padding_mask_crop: int | None = None
 
+    @override
     def check(self, callback_tensors: Sequence[str], device: torch.device, scale: int) -> None:
-        """See the base class."""
         super().check(callback_tensors, device, scale)
         image, mask = self.image, self.mask_image
         mask.check_count(self.picture_count)
@@ -99,12 +100,13 @@ class Inpainting(ImageToImage):
         """Whether the network is given the mask and the rest of the picture."""
         return self.unet.config.in_channels != self.vae.config.latent_channels
 
+    @override
     def own_size(self, image: Pictures) -> tuple[int, int]:
-        """See the base class: the size that the model was made for."""
+        """The size that the model was made for."""
         return self.default_size()
 
+    @override
     def read(self, arguments: Any) -> Any:
-        """See the base class."""
         arguments = super().read(arguments)
         if arguments.mask_image is None:
             raise ValueError(
@@ -144,6 +146,7 @@ class Inpainting(ImageToImage):
                 "latents cannot be masked for this UNet; give masked_image_latents beside them."
             )
 
+    @override
     def begin_latents(
         self,
         arguments: Any,
@@ -151,7 +154,7 @@ class Inpainting(ImageToImage):
         device: torch.device,
         tensors: dict[str, Tensor],
     ) -> None:
-        """See the base class. Random numbers are drawn in the order of diffusers'."""
+        """Random numbers are drawn in the order of diffusers'."""
         like = tensors["prompt_embeds"]
         is_from_noise = arguments.latents is not None or self.is_from_noise(arguments)
         known = None
@@ -177,8 +180,9 @@ class Inpainting(ImageToImage):
         """Whether nothing of the picture is left where the run begins."""
         return arguments.strength == 1.0  # type: ignore[no-any-return]
 
+    @override
     def picture(self, arguments: Any) -> Tensor:
-        """See the base class; the part that is drawn, where it is cut out."""
+        """The part that is drawn, where it is cut out."""
         return self.fitted(arguments.image.image, arguments)
 
     def _hidden(
@@ -233,15 +237,17 @@ class Inpainting(ImageToImage):
         mask = arguments.mask_image.content[0]
         return Region.around(mask, arguments.padding_mask_crop, arguments.height, arguments.width)
 
+    @override
     def network_input(self, latents: Tensor, tensors: dict[str, Tensor]) -> Tensor:
-        """See the base class: the mask and the rest of the picture, where they are seen."""
+        """The latents, and the mask and the rest of the picture where they are seen."""
         if not self.sees_mask:
             return latents
         beside = (last_entries(tensors[name], latents) for name in ("mask", HIDDEN))
         return torch.cat((latents, *beside), dim=1)
 
+    @override
     def after_step(self, latents: Tensor, following: Tensor, tensors: dict[str, Tensor]) -> Tensor:
-        """See the base class: puts back what is to stay, unless the network has seen to it."""
+        """Put back what is to stay, unless the network has seen to it."""
         if self.sees_mask:
             return latents
         known, mask = tensors["image_latents"], last_entries(tensors["mask"], latents)
@@ -249,8 +255,9 @@ class Inpainting(ImageToImage):
             known = self.scheduler.add_noise(known, tensors["noise"], following)
         return (1 - mask) * known + mask * latents
 
+    @override
     def finished(self, images: Any, arguments: Any) -> Any:
-        """See the base class; with `padding_mask_crop` the whole pictures."""
+        """With `padding_mask_crop` the whole pictures."""
         if arguments.padding_mask_crop is None:
             return images
         region = self.region(arguments)

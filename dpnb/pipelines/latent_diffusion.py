@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dpnb.models.autoencoder import Autoencoder
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.denoise import last_entries
-from dpnb.pipelines.images import ImagePipelineOutput, deliver
+from dpnb.pipelines.pictures.images import ImagePipelineOutput, deliver
 from dpnb.pipelines.prompts import as_list, repeat_each, tokenize
 from dpnb.pipelines.steps import Step
 from dpnb.pipelines.text_to_image import TextToImagePipeline, called, streamed, with_negative
@@ -76,20 +77,22 @@ class LDMTextToImagePipeline(TextToImagePipeline):
         )
 
     @property
+    @override
     def vae(self) -> Any:  # type: ignore[override]
         """The autoencoder, which is called `vqvae` here."""
         return self.vqvae
 
     @property
+    @override
     def do_classifier_free_guidance(self) -> bool:
-        """See the base class."""
         return self._guidance_scale != 1.0
 
     __call__ = called(LatentDiffusionArguments)
     stream = streamed(LatentDiffusionArguments)
 
+    @override
     def start(self, arguments: Any) -> Iterator[Step]:
-        """See the base class.
+        """Refuse what its text encoder cannot do.
 
         Raises:
             ValueError: layers of the text encoder are to be left out.
@@ -98,8 +101,8 @@ class LDMTextToImagePipeline(TextToImagePipeline):
             raise ValueError("clip_skip is for CLIP, and this text encoder is none; leave it out.")
         return super().start(arguments)
 
+    @override
     def encode_conditions(self, arguments: Any, device: torch.device) -> dict[str, Tensor]:
-        """See the base class."""
         given, negative = arguments.prompt_embeds, None
         if given is None:
             given = self._encode(as_list(arguments.prompt, 1), device)
@@ -118,14 +121,14 @@ class LDMTextToImagePipeline(TextToImagePipeline):
         tensors = {"prompt_embeds": with_negative(negative, given)}
         return tensors if negative is None else {**tensors, "negative_prompt_embeds": negative}
 
+    @override
     def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
-        """See the base class."""
         context = last_entries(tensors["prompt_embeds"], latents)
         prediction: Tensor = self.unet(latents, t, context).sample
         return prediction
 
+    @override
     def decode_latents(self, latents: Tensor, arguments: Any) -> Any:
-        """See the base class."""
         images: Any = latents
         if arguments.output_type != "latent":
             images = deliver(self.finite_pictures(latents), arguments.output_type)

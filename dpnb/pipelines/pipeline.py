@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
-from typing_extensions import Self
+from typing_extensions import Self, override
 
 from dpnb.devices import available_device
 from dpnb.nn.quantized import check_cast, nbytes_of, quantization_of
-from dpnb.pipelines import images, persistence, progress
+from dpnb.pipelines import progress
 from dpnb.pipelines.adapters import Adapters
 from dpnb.pipelines.copying import Copying
-from dpnb.pipelines.options import SaveOptions
+from dpnb.pipelines.pictures import images
 from dpnb.pipelines.placement_record import PlacementRecord
 from dpnb.pipelines.schema import Schema, schema_of
+from dpnb.pipelines.storage import persistence
+from dpnb.pipelines.storage.options import SaveOptions
 from dpnb.pipelines.switches import Switches
 from dpnb.pipelines.unsupported import Unsupported
 from dpnb.strategies.device_map import DeviceMap
@@ -51,6 +53,7 @@ class DiffusionPipeline(Adapters, Switches, Copying, Unsupported):
     _is_onnx: ClassVar[bool] = False
     schema: ClassVar[Schema] = Schema((), frozenset(), {})
 
+    @override
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.schema = schema_of(cls.__init__, cls._optional_components)
@@ -69,6 +72,7 @@ class DiffusionPipeline(Adapters, Switches, Copying, Unsupported):
         with self.strategies.changing(self):
             vars(self).update(modules)
 
+    @override
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; a network that replaces another gets what is switched on."""
         former = vars(self).get(name)
@@ -92,6 +96,7 @@ class DiffusionPipeline(Adapters, Switches, Copying, Unsupported):
         self._settings.update(settings)
 
     @property
+    @override
     def components(self) -> dict[str, Any]:
         """Every component by name: what another pipeline over the same weights is built from."""
         return {name: getattr(self, name) for name in self.schema.components}
@@ -108,6 +113,7 @@ class DiffusionPipeline(Adapters, Switches, Copying, Unsupported):
         """What this pipeline was loaded from."""
         return self._name_or_path
 
+    @override
     def __repr__(self) -> str:
         lines = [
             f"{type(self).__name__} on {self.device}, {str(self.dtype).removeprefix('torch.')}"
@@ -120,6 +126,7 @@ class DiffusionPipeline(Adapters, Switches, Copying, Unsupported):
     # --- placement ---
 
     @property
+    @override
     def strategies(self) -> StrategyStack:
         """What is switched on, and the one way to change it."""
         return self._strategies
@@ -149,7 +156,7 @@ class DiffusionPipeline(Adapters, Switches, Copying, Unsupported):
     @property
     def device(self) -> torch.device:
         """Where the pipeline is: the accelerator, if any component is there."""
-        devices = [_first(module).device for module in self._modules().values()]
+        devices = [next(module.parameters()).device for module in self._modules().values()]
         away = (d for d in devices if d.type not in ("cpu", "meta"))
         return next(away, devices[0] if devices else torch.device("cpu"))
 
@@ -210,7 +217,7 @@ class DiffusionPipeline(Adapters, Switches, Copying, Unsupported):
         moved: list[tuple[nn.Module, torch.device]] = []
         try:
             for module in self._modules().values():
-                moved.append((module, _first(module).device))
+                moved.append((module, next(module.parameters()).device))
                 if quantization_of(module) is None:
                     module.to(device=target, dtype=kind)
                 else:
@@ -269,7 +276,7 @@ class DiffusionPipeline(Adapters, Switches, Copying, Unsupported):
             pretrained_model_name_or_path: a folder, a `.dduf` file, a hub repository's name, or
                 `"dpnb/emoji-64"`, the model that is part of this package.
             kwargs: any component or setting by name, and the fields of
-                `dpnb.pipelines.options.LoadOptions` and `dpnb.loading.hub.HubOptions`.
+                `dpnb.pipelines.storage.options.LoadOptions` and `dpnb.loading.hub.HubOptions`.
 
         Returns:
             The pipeline; with `output_loading_info=True`, it and the keys that were missing,
@@ -384,10 +391,6 @@ def _parse_to(
     if dtype is not None and not isinstance(dtype, torch.dtype):
         raise TypeError(f"dtype is {dtype!r}; use a torch.dtype such as torch.float16.")
     return (None if device is None else available_device(device)), dtype
-
-
-def _first(module: nn.Module) -> torch.Tensor:
-    return next(module.parameters())
 
 
 def _size(module: nn.Module) -> str:

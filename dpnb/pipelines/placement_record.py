@@ -24,7 +24,9 @@ class PlacementRecord:
         if pipe is None:
             return None
         active = pipe.strategies.find(DeviceMap)
-        return vars(pipe).get(_NAME) if active is None else active.placement(pipe.strategies.host)
+        return (
+            vars(pipe).get(_NAME) if active is None else active.placement(pipe.strategies.networks)
+        )
 
     def __set__(self, pipe: DiffusionPipeline, value: dict[str, str] | None) -> None:
         vars(pipe)[_NAME] = value

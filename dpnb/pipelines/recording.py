@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
+from typing_extensions import override
+
 from dpnb.metering.clock import clock_for
 from dpnb.metering.meter import Meter, MeterName, meter_for
 from dpnb.metering.recorder import Recorder, RunRecorder
@@ -80,16 +82,20 @@ class _RunsInto(RunListener):
         self._recorder = recorder
         self._runs: dict[Run, RunRecorder] = {}
 
+    @override
     def begin_run(self, run: Run) -> None:
         plan = in_order(run.pipe.strategies.active)
         self._runs[run] = self._recorder.begin_run([_name(strategy) for strategy in plan])
 
+    @override
     def begin_step(self, run: Run, stage: Stage) -> None:
         self._runs[run].begin_step(stage.value)
 
+    @override
     def end_step(self, run: Run, step: Step) -> None:
         self._runs[run].end_step(step.stage.value)
 
+    @override
     def end_run(self, run: Run, error: BaseException | None) -> None:
         self._runs.pop(run).end(*outcome_of(run, error))
 

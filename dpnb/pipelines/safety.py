@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import CLIPConfig, CLIPVisionModel, PreTrainedModel
+from typing_extensions import override
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ class StableDiffusionSafetyChecker(PreTrainedModel):
         self.post_init()  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
+    @override
     def forward(self, clip_input: Tensor, images: Any) -> tuple[Any, list[bool]]:
         """Blacken pictures that come too near a concept.
 

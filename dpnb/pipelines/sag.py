@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from typing_extensions import override
 
 from dpnb.nn.attention_maps import watched
 from dpnb.pipelines.denoise import last_entries
@@ -43,8 +44,8 @@ class SelfAttentionArguments(StableDiffusionArguments):
 
     sag_scale: float = 0.75
 
+    @override
     def check(self, callback_tensors: Sequence[str], device: torch.device, scale: int) -> None:
-        """See the base class."""
         super().check(callback_tensors, device, scale)
         least = (BLUR_SIZE // 2 + 1) * scale
         if self.sag_scale < 0:
@@ -70,8 +71,9 @@ class StableDiffusionSAGPipeline(StableDiffusionPipeline):
 
     _sag_scale: float = 0.0
 
+    @override
     def start(self, arguments: Any) -> Iterator[Step]:
-        """See the base class.
+        """Refuse schedulers whose guidance is not known.
 
         Raises:
             ValueError: the scheduler counts in noise levels.
@@ -89,12 +91,14 @@ class StableDiffusionSAGPipeline(StableDiffusionPipeline):
         """Of the present or last run."""
         return self._sag_scale
 
+    @override
     def _begin(self, arguments: Any) -> None:
         super()._begin(arguments)
         self._sag_scale = arguments.sag_scale
 
+    @override
     def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
-        """See the base class; notes what the middle block attends to without the prompt."""
+        """Notes what the middle block attends to without the prompt."""
         if self._sag_scale == 0:
             return super().predict_noise(latents, t, tensors)
         entries = len(latents) // 2 if self.do_classifier_free_guidance else len(latents)
@@ -104,10 +108,11 @@ class StableDiffusionSAGPipeline(StableDiffusionPipeline):
             tensors[RECEIVED] = seen.received
         return prediction
 
+    @override
     def guided(
         self, noise_pred: Tensor, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]
     ) -> Tensor:
-        """See the base class; arXiv:2210.00939, eq. 16, and with a prompt eq. 25."""
+        """See arXiv:2210.00939, eq. 16, and with a prompt eq. 25."""
         guided = super().guided(noise_pred, latents, t, tensors)
         received = tensors.pop(RECEIVED, None)
         if received is None:

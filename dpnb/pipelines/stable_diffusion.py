@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dpnb.errors import ComponentError
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines.arguments import Arguments, takes
 from dpnb.pipelines.denoise import last_entries
-from dpnb.pipelines.images import deliver, numpy_to_pil
+from dpnb.pipelines.pictures.images import deliver, numpy_to_pil
 from dpnb.pipelines.prompts import as_list, check_context, encode, repeat_each, tokenize
 from dpnb.pipelines.steps import Step
 from dpnb.pipelines.text_to_image import TextToImagePipeline, drain, with_negative
@@ -122,6 +123,7 @@ class StableDiffusionPipeline(TextToImagePipeline):
         self.register_to_config(requires_safety_checker=requires_safety_checker)
 
     @takes(StableDiffusionArguments)
+    @override
     def __call__(self, arguments: Any) -> Any:
         """Draw.
 
@@ -137,6 +139,7 @@ class StableDiffusionPipeline(TextToImagePipeline):
         return drain(self.start(arguments))
 
     @takes(StableDiffusionArguments)
+    @override
     def stream(self, arguments: Any) -> Iterator[Step]:
         """Draw step by step: an iterator of `Step`, whose last one holds the output.
 
@@ -177,8 +180,8 @@ class StableDiffusionPipeline(TextToImagePipeline):
         assert given is not None
         return given, against
 
+    @override
     def encode_conditions(self, arguments: Any, device: torch.device) -> dict[str, Tensor]:
-        """See the base class."""
         given, negative = self.encode_prompt(
             arguments.prompt,
             device,
@@ -193,8 +196,8 @@ class StableDiffusionPipeline(TextToImagePipeline):
         tensors = {"prompt_embeds": with_negative(negative, given)}
         return tensors if negative is None else {**tensors, "negative_prompt_embeds": negative}
 
+    @override
     def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
-        """See the base class."""
         prediction: Tensor = self.unet(
             self.network_input(latents, tensors),
             t,
@@ -203,8 +206,8 @@ class StableDiffusionPipeline(TextToImagePipeline):
         ).sample
         return prediction
 
+    @override
     def decode_latents(self, latents: Tensor, arguments: Any) -> Any:
-        """See the base class."""
         flagged = None
         if arguments.output_type == "latent":
             images: Any = latents

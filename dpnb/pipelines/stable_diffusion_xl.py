@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines.arguments import Arguments, Prompt, takes
 from dpnb.pipelines.denoise import last_entries
-from dpnb.pipelines.images import deliver
+from dpnb.pipelines.pictures.images import deliver
 from dpnb.pipelines.prompts import as_list, check_context, hidden_states, repeat_each, tokenize
 from dpnb.pipelines.steps import Step
 from dpnb.pipelines.text_to_image import TextToImagePipeline, drain, with_negative
@@ -81,16 +82,16 @@ class StableDiffusionXLArguments(Arguments):
     negative_crops_coords_top_left: tuple[int, int] = (0, 0)
     negative_target_size: tuple[int, int] | None = None
 
+    @override
     def prompt_pairs(self) -> tuple[tuple[str, Prompt, Tensor | None], ...]:
-        """See the base class."""
         return (
             *super().prompt_pairs(),
             ("prompt_2", self.prompt_2, self.prompt_embeds),
             ("negative_prompt_2", self.negative_prompt_2, self.negative_prompt_embeds),
         )
 
+    @override
     def check(self, callback_tensors: Any, device: torch.device, scale: int) -> None:
-        """See the base class."""
         super().check(callback_tensors, device, scale)
         for name, pooled in (
             ("prompt_embeds", self.pooled_prompt_embeds),
@@ -178,6 +179,7 @@ class StableDiffusionXLPipeline(TextToImagePipeline):
         self.register_to_config(force_zeros_for_empty_prompt=force_zeros_for_empty_prompt)
 
     @takes(StableDiffusionXLArguments)
+    @override
     def __call__(self, arguments: Any) -> Any:
         """Draw.
 
@@ -193,6 +195,7 @@ class StableDiffusionXLPipeline(TextToImagePipeline):
         return drain(self.start(arguments))
 
     @takes(StableDiffusionXLArguments)
+    @override
     def stream(self, arguments: Any) -> Iterator[Step]:
         """Draw step by step: an iterator of `Step`, whose last one holds the output.
 
@@ -252,8 +255,8 @@ class StableDiffusionXLPipeline(TextToImagePipeline):
             else repeat_each(negative_pooled.to(device, dtype), count),
         )
 
+    @override
     def encode_conditions(self, arguments: Any, device: torch.device) -> dict[str, Tensor]:
-        """See the base class."""
         given, negative, pooled, negative_pooled = self.encode_prompt(
             arguments.prompt,
             arguments.prompt_2,
@@ -294,8 +297,8 @@ class StableDiffusionXLPipeline(TextToImagePipeline):
         both = torch.tensor(ids, dtype=like.dtype, device=like.device)
         return both.repeat(arguments.picture_count, 1)
 
+    @override
     def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
-        """See the base class."""
         prediction: Tensor = self.unet(
             self.network_input(latents, tensors),
             t,
@@ -308,6 +311,7 @@ class StableDiffusionXLPipeline(TextToImagePipeline):
         ).sample
         return prediction
 
+    @override
     def visited(self, timesteps: Tensor, count: int, arguments: Any) -> slice:
         """All but what lies beyond `denoising_end`."""
         visited = super().visited(timesteps, count, arguments)
@@ -321,8 +325,8 @@ class StableDiffusionXLPipeline(TextToImagePipeline):
         trained: int = self.scheduler.config.num_train_timesteps
         return round(trained - share * trained)
 
+    @override
     def decode_latents(self, latents: Tensor, arguments: Any) -> Any:
-        """See the base class."""
         images: Any = latents
         if arguments.output_type != "latent":
             images = deliver(self.finite_pictures(latents), arguments.output_type)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
@@ -54,8 +55,8 @@ class StableDiffusionXLPictureArguments(StableDiffusionXLArguments, PictureArgum
     aesthetic_score: float = 6.0
     negative_aesthetic_score: float = 2.5
 
+    @override
     def check(self, callback_tensors: Sequence[str], device: torch.device, scale: int) -> None:
-        """See the base class."""
         super().check(callback_tensors, device, scale)
         start, end = self.denoising_start, self.denoising_end
         if start is not None and not 0 < start < 1:
@@ -69,8 +70,8 @@ class StableDiffusionXLPictureArguments(StableDiffusionXLArguments, PictureArgum
                 "start."
             )
 
+    @override
     def check_steps(self) -> None:
-        """See the base class."""
         if self.denoising_start is None:
             super().check_steps()
 
@@ -136,8 +137,9 @@ class _BeginsWithPicture(ImageToImage, StableDiffusionXLPipeline):
         )
         self.register_to_config(requires_aesthetics_score=requires_aesthetics_score)
 
+    @override
     def first_visited(self, timesteps: Tensor, count: int, arguments: Any) -> int:
-        """See the base class; with `denoising_start` what another model has left."""
+        """With `denoising_start` what another model has left."""
         if arguments.denoising_start is None:
             return super().first_visited(timesteps, count, arguments)
         left = int((timesteps < self.cutoff(arguments.denoising_start)).sum())
@@ -145,16 +147,18 @@ class _BeginsWithPicture(ImageToImage, StableDiffusionXLPipeline):
         left += self.scheduler.order == 2 and left % 2 == 0
         return len(timesteps) - left
 
+    @override
     def noised(
         self, latents: Tensor, noise: Tensor | None, timesteps: Tensor, arguments: Any
     ) -> Tensor:
-        """See the base class; what another model has left has its noise."""
+        """What another model has left has its noise."""
         if arguments.denoising_start is not None:
             return latents
         return super().noised(latents, noise, timesteps, arguments)
 
+    @override
     def time_ids(self, arguments: Any, like: Tensor) -> Tensor:
-        """See the base class; here all of one kind come before all of the other.
+        """Here all of one kind come before all of the other.
 
         Returns:
             `[entries, 6]`, or with `requires_aesthetics_score` `[entries, 5]`.
@@ -197,6 +201,6 @@ class StableDiffusionXLInpaintPipeline(Inpainting, _BeginsWithPicture):
         "masked_image_latents",
     ]
 
+    @override
     def is_from_noise(self, arguments: Any) -> bool:
-        """See the base class."""
         return arguments.denoising_start is None and super().is_from_noise(arguments)

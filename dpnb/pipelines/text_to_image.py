@@ -18,7 +18,7 @@ from dpnb.pipelines.batches import check_width
 from dpnb.pipelines.denoise import denoise, follow, guide, set_timesteps, step_settings
 from dpnb.pipelines.finite import Finiteness
 from dpnb.pipelines.latents import decoded
-from dpnb.pipelines.picture_inputs import PictureInput
+from dpnb.pipelines.pictures.inputs import PictureInput
 from dpnb.pipelines.pipeline import DiffusionPipeline
 from dpnb.pipelines.relief import advised
 from dpnb.pipelines.steps import Stage, Step

@@ -45,7 +45,7 @@ class Course:
 
 
 class Courses:
-    """The runs of a hollow pipeline under any plan without a placement.
+    """The runs of a valueless pipeline under any plan without a placement.
 
     What changes decoding alone is simulated without denoising; what changes nothing there is not
     simulated again for it.
@@ -68,7 +68,7 @@ class Courses:
             steps = self._simulation.run(FULL if plan else TRACED_STEPS)
             if plan:
                 steps[-1:-1] = self._later(steps)
-            weights = Weights.of(self._simulation.pipe.strategies.host)
+            weights = Weights.of(self._simulation.pipe.strategies.networks)
             self._whole[plan] = Course(tuple(steps), weights)
         return self._whole[plan]
 

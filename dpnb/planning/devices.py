@@ -17,11 +17,11 @@ from dpnb.devices import Device, available_device, best_device
 from dpnb.metering.machine import MachineMemory
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.numbers import settle
-from dpnb.pipelines.architectures import ARCHITECTURES
+from dpnb.pipelines.shapes.architectures import ARCHITECTURES
 from dpnb.planning.cards import CARDS, Card
-from dpnb.planning.hollow import Hollow
 from dpnb.planning.operations import Operation
-from dpnb.strategies.simulated_link import SimulatedLink
+from dpnb.planning.valueless import ValuelessTensors
+from dpnb.strategies.offload.simulated_link import SimulatedLink
 from dpnb.units import format_bytes
 
 HALF = (torch.float16, torch.bfloat16)
@@ -270,7 +270,7 @@ class _Bench:
         """Of an operation on next to nothing, with a network's own code around it."""
         network, inputs = _next_to_nothing(self.device)
         with torch.no_grad():
-            with Hollow() as counting:
+            with ValuelessTensors() as counting:
                 network(*inputs)
             count: int = sum(counting.operations.values())
             return self._seconds(lambda: network(*inputs)) / count

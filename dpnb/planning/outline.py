@@ -25,24 +25,27 @@ from dpnb.loading.keymaps import match_clip, rename
 from dpnb.loading.parts import load_part, outlined
 from dpnb.loading.paths import files_in, inside
 from dpnb.models.model import Model
-from dpnb.pipelines.architectures import ARCHITECTURES, assemble
-from dpnb.pipelines.options import LoadOptions
-from dpnb.pipelines.origin import Origin, base, choose, class_for, component_class
 from dpnb.pipelines.pipeline import DiffusionPipeline
+from dpnb.pipelines.shapes.architectures import ARCHITECTURES, assemble
+from dpnb.pipelines.storage.options import LoadOptions
+from dpnb.pipelines.storage.origin import Origin, base, choose, class_for, component_class
 from dpnb.pipelines.text_to_image import TextToImagePipeline
-from dpnb.planning.hollow import Hollow
+from dpnb.planning.valueless import ValuelessTensors
 from dpnb.schedulers.scheduler import Scheduler
 
 
 def outline(
-    model: object, hollow: Hollow, dtype: torch.dtype | str | None = None, **options: Any
+    model: object,
+    valueless: ValuelessTensors,
+    dtype: torch.dtype | str | None = None,
+    **options: Any,
 ) -> TextToImagePipeline:
-    """A hollow pipeline.
+    """A valueless pipeline.
 
     Args:
         model: a loaded pipeline, which is left as it is; a folder; a hub repository, of which only
             small files and the headers of weights are fetched; or one of `ARCHITECTURES`.
-        hollow: in which its networks will run.
+        valueless: in which its networks will run.
         dtype: of floating-point weights; those of `model` by default, or with `"auto"`.
         options: those of `from_pretrained` that say which files are meant.
 
@@ -54,12 +57,12 @@ def outline(
     """
     kind = None if dtype is None or dtype == "auto" else parse_dtype(dtype)
     if isinstance(model, DiffusionPipeline):
-        pipe: Any = twin(model, hollow, kind)
+        pipe: Any = twin(model, valueless, kind)
     elif isinstance(model, str) and model in ARCHITECTURES:
-        pipe = assemble(model, lambda network: hollow.hollow_out(network, kind))
+        pipe = assemble(model, lambda network: valueless.discard_values(network, kind))
     elif isinstance(model, (str, Path)):
         _check_name(str(model))
-        pipe = from_headers(str(model), hollow, kind, **options)
+        pipe = from_headers(str(model), valueless, kind, **options)
     else:
         raise TypeError(
             f"{type(model).__name__} cannot be planned for; give a pipeline, a folder, a hub "
@@ -87,28 +90,32 @@ def _check_name(name: str) -> None:
     )
 
 
-def twin(pipe: DiffusionPipeline, hollow: Hollow, dtype: torch.dtype | None) -> DiffusionPipeline:
+def twin(
+    pipe: DiffusionPipeline, valueless: ValuelessTensors, dtype: torch.dtype | None
+) -> DiffusionPipeline:
     """A pipeline of the same shape without weights, and with nothing switched on.
 
     What is switched on at `pipe` stays on: its networks are read, and nothing of them is moved.
     """
-    parts = {name: _copied(pipe, part, hollow, dtype) for name, part in pipe.parts().items()}
+    parts = {name: _copied(pipe, part, valueless, dtype) for name, part in pipe.parts().items()}
     settings = {name: pipe.config[name] for name in pipe.schema.settings if name in pipe.config}
     return type(pipe)(**parts, **settings)
 
 
-def _copied(pipe: DiffusionPipeline, part: Any, hollow: Hollow, dtype: torch.dtype | None) -> Any:
+def _copied(
+    pipe: DiffusionPipeline, part: Any, valueless: ValuelessTensors, dtype: torch.dtype | None
+) -> Any:
     if isinstance(part, Scheduler):
         return copy.deepcopy(part)
     if not isinstance(part, nn.Module):
         return part
-    return hollow.hollow_out(pipe.strategies.structure_of(part).copy(), dtype)
+    return valueless.discard_values(pipe.strategies.structure_of(part).copy(), dtype)
 
 
 def from_headers(
-    name: str, hollow: Hollow, dtype: torch.dtype | None, **options: Any
+    name: str, valueless: ValuelessTensors, dtype: torch.dtype | None, **options: Any
 ) -> DiffusionPipeline:
-    """A hollow pipeline out of a checkpoint's settings and the headers of its weights."""
+    """A valueless pipeline out of a checkpoint's settings and the headers of its weights."""
     chosen, given = LoadOptions.split(options)
     if given:
         raise TypeError(f"{', '.join(given)} is no option of a checkpoint that is planned for.")
@@ -127,7 +134,7 @@ def from_headers(
         held = in_one_dtype(held) if dtype is None else held
         part = _part(cls, origin.folder / component, held)
         is_network = isinstance(part, nn.Module)
-        parts[component] = hollow.hollow_out(part, dtype) if is_network else part
+        parts[component] = valueless.discard_values(part, dtype) if is_network else part
     known = {**kind.schema.settings, **origin.index.settings}
     return kind(**parts, **{key: known[key] for key in kind.schema.settings})
 

@@ -16,18 +16,18 @@ from dpnb.pipelines.stored import quantized_weights
 from dpnb.planning.candidates import Offload, combinations, offloads, rehearsed, settings
 from dpnb.planning.composition import Course, Courses
 from dpnb.planning.devices import DeviceProfile
-from dpnb.planning.hollow import Hollow
 from dpnb.planning.outline import outline
 from dpnb.planning.residency import DENOISING, Held, Replay, resident
 from dpnb.planning.simulate import Simulation
 from dpnb.planning.table import PlanRow, PlanTable, plan_name
 from dpnb.planning.timeline import StepTimeline
+from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.workload import Workload
 from dpnb.strategies.device_map import DeviceMap
-from dpnb.strategies.links import simulated_rate
+from dpnb.strategies.offload.backends import simulated_rate
+from dpnb.strategies.offload.residency import demand
 from dpnb.strategies.placement import SequentialOffload
 from dpnb.strategies.strategy import Effect, Plan, Strategy, StrategyError
-from dpnb.strategies.tenure import demand
 from dpnb.units import parse_bytes
 
 RESERVED = 640 << 20
@@ -94,12 +94,12 @@ def plan(
     profile = profile_for(device, model)
     if dtype is None and not isinstance(model, DiffusionPipeline):
         dtype = torch.float16 if profile.is_asynchronous else torch.float32
-    hollow = Hollow()
-    pipe = outline(model, hollow, dtype, **options)
+    valueless = ValuelessTensors()
+    pipe = outline(model, valueless, dtype, **options)
     drawn = workload or Workload(
         height=height, width=width, batch=batch, steps=steps, guidance_scale=guidance_scale
     )
-    planner = Planner(Simulation(pipe, hollow, drawn, profile), limit, approximate)
+    planner = Planner(Simulation(pipe, valueless, drawn, profile), limit, approximate)
     rows = planner.rows() if plans == "all" else planner.rows_of(plans)
     return planner.table(name_of(model), rows)
 
@@ -159,7 +159,7 @@ class Planner:
     """Finds the plans of one workload on one device.
 
     Attributes:
-        simulation: runs the hollow pipeline.
+        simulation: runs the valueless pipeline.
         limit: bytes of tensors; `None` for what the device has.
         approximate: whether plans may change the picture slightly.
         left_out: strategies that are in no plan, and why.

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.planning.composition import Courses
 from dpnb.planning.devices import DeviceProfile
-from dpnb.planning.hollow import Hollow
 from dpnb.planning.outline import outline
 from dpnb.planning.residency import Replay, resident
 from dpnb.planning.simulate import Simulation
+from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.workload import Workload
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.strategy import Plan, Slot, Strategy
@@ -22,9 +22,9 @@ def rehearsal(pipe: TextToImagePipeline, workload: Workload) -> Simulation:
     The pipeline is read, and nothing must be drawn with it meanwhile; nothing that is done with
     what is returned concerns it any more.
     """
-    hollow = Hollow()
+    valueless = ValuelessTensors()
     profile = _profile(pipe._execution_device.type != "cpu")
-    return Simulation(outline(pipe, hollow, None), hollow, workload, profile)
+    return Simulation(outline(pipe, valueless, None), valueless, workload, profile)
 
 
 def first_that_fits(

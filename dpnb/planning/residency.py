@@ -1,7 +1,7 @@
 """Which weights are on the device while a run goes on, and when they come: by the engine itself.
 
-Offloading is decided by `dpnb.strategies.streaming`; here it is driven with a timeline in place of
-networks that compute, over a link that moves nothing and keeps the time.
+Offloading is decided by `dpnb.strategies.offload.engine`; here it is driven with a timeline in
+place of networks that compute, over a link that moves nothing and keeps the time.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from dpnb.planning.devices import DeviceProfile
 from dpnb.planning.timeline import Boundary, Span, StepTimeline
-from dpnb.strategies.host import Host
-from dpnb.strategies.links import Link, Mark
-from dpnb.strategies.networks import StreamedNetwork, Traffic
-from dpnb.strategies.packing import PackedWeights, Views
-from dpnb.strategies.streaming import Streaming
+from dpnb.strategies.networks import Networks
+from dpnb.strategies.offload.blocks import tensors_of
+from dpnb.strategies.offload.engine import Streaming
+from dpnb.strategies.offload.link import Link, Mark
+from dpnb.strategies.offload.packing import PackedWeights, Views
+from dpnb.strategies.offload.streamed_network import StreamedNetwork, Traffic
 from dpnb.strategies.turns import Turns
-from dpnb.strategies.units import tensors_of
 
 DENOISING = "denoising"
 
@@ -46,26 +47,27 @@ class Held:
 class SizedWeights(PackedWeights):
     """Packed weights of which only the size counts: nothing is packed, lent or recalled."""
 
+    @override
     def views(self, memory: Tensor, start: int) -> Views:
-        """See the base class."""
         return []
 
+    @override
     def lend(self, views: Views) -> None:
-        """See the base class."""
         self._lent = [0]
 
+    @override
     def recall(self, *, firmly: bool = False) -> None:
-        """See the base class."""
         self._lent = []
 
+    @override
     def take_over(self) -> bool:
-        """See the base class."""
         return True
 
 
 class SizedNetwork(StreamedNetwork):
     """A network's units and their sizes, out of which nothing is moved."""
 
+    @override
     def _divide(self) -> None:
         super()._divide()
         self.small = _sized(self.small)
@@ -74,6 +76,7 @@ class SizedNetwork(StreamedNetwork):
             for module, weights in self.packs.items()
         }
 
+    @override
     def _refresh(self, link: Link, traffic: Traffic) -> None:
         """What is switched on may be another plan by now: the sizes are those of this one."""
 
@@ -105,6 +108,7 @@ class TimedLink(Link):
         self._transfer = profile.transfer
         self._busy_until = 0.0
 
+    @override
     def _copy(self, target: Tensor, source: Tensor, after: Mark, what: str) -> Mark:
         issued = 0.0 if self._is_asynchronous else self.now
         self.now += self._transfer
@@ -113,18 +117,21 @@ class TimedLink(Link):
         self.moved += target.numel()
         return Instant(self, self._busy_until)
 
+    @override
     def mark(self) -> Mark:
-        """See the base class."""
         return Instant(self, self.now)
 
+    @override
     def pin(self, memory: Tensor) -> None:
-        """See the base class; there is nothing to pin."""
+        """There is nothing to pin."""
 
+    @override
     def unpin(self, memory: Tensor) -> None:
-        """See the base class."""
+        pass
 
+    @override
     def close(self) -> None:
-        """See the base class."""
+        pass
 
 
 @dataclass(eq=False)
@@ -134,6 +141,7 @@ class Instant(Mark):
     link: TimedLink
     at: float
 
+    @override
     def wait(self) -> None:
         """The device does nothing until then."""
         if self.at > self.link.now:
@@ -147,45 +155,45 @@ class Weights:
 
     Attributes:
         resident: bytes on a device that has all of them.
-        guests: bytes of those that wait on the host by themselves, where there is a host beside.
-        largest_guest: of one of them.
+        hosted: bytes of those that wait on the host by themselves, where there is a host beside.
+        largest_hosted: of one of them.
         kept: bytes of the networks that no offloading moves.
         networks: those that it moves.
     """
 
     resident: int
-    guests: int
-    largest_guest: int
+    hosted: int
+    largest_hosted: int
     kept: int
     networks: list[SizedNetwork]
 
     @classmethod
-    def of(cls, host: Host) -> Weights:
-        """Those of all networks of `host`."""
-        everything = {id(n): n for _, n in host.networks()}
+    def of(cls, networks: Networks) -> Weights:
+        """Those of all `networks`."""
+        everything = {id(n): n for _, n in networks.named()}
         moved = [
             (name, network)
-            for name, network in host.offload_order()
+            for name, network in networks.offload_order()
             if next(network.parameters(), None) is not None
         ]
         for _, network in moved:
             everything.pop(id(network))
-        guests = [p.nbytes for group in host.guests for p in group.homes]
+        hosted = [p.nbytes for group in networks.hosted for p in group.homes]
         return cls(
-            resident=_nbytes(network for _, network in host.networks()),
-            guests=sum(guests),
-            largest_guest=max(guests, default=0),
+            resident=_nbytes(network for _, network in networks.named()),
+            hosted=sum(hosted),
+            largest_hosted=max(hosted, default=0),
             kept=_nbytes(everything.values()),
-            networks=[SizedNetwork(name, network, host.is_guest) for name, network in moved],
+            networks=[SizedNetwork(name, network, networks.is_hosted) for name, network in moved],
         )
 
 
-def at_rest(host: Host) -> int:
+def at_rest(networks: Networks) -> int:
     """Bytes of weights on the device between two runs, as things are switched now."""
-    if host.link is None:
-        return _nbytes(network for _, network in host.networks())
-    moved = [network for _, network in host.offload_order()]
-    return _nbytes(network for _, network in host.networks() if network not in moved)
+    if networks.link is None:
+        return _nbytes(network for _, network in networks.named())
+    moved = [network for _, network in networks.offload_order()]
+    return _nbytes(network for _, network in networks.named() if network not in moved)
 
 
 def _nbytes(networks: Iterable[nn.Module]) -> int:
@@ -199,8 +207,8 @@ def _nbytes(networks: Iterable[nn.Module]) -> int:
 
 def resident(steps: Sequence[StepTimeline], weights: Weights, profile: DeviceProfile) -> list[Held]:
     """The steps of a run with all weights on the device."""
-    waiting = weights.guests if profile.is_asynchronous else 0
-    visiting = weights.largest_guest if waiting else 0
+    waiting = weights.hosted if profile.is_asynchronous else 0
+    visiting = weights.largest_hosted if waiting else 0
     base = weights.resident - waiting
     found, is_first = [], True
     for step in steps:

@@ -1,7 +1,7 @@
 """A pipeline's run without weights: what it holds, computes and needs, by stage and step.
 
-The pipeline's own code runs, with whatever is switched on. Its networks are hollow: their tensors
-have shapes, dtypes and lifetimes, and neither values nor memory.
+The pipeline's own code runs, with whatever is switched on. Its networks are valueless: their
+tensors have shapes, dtypes and lifetimes, and neither values nor memory.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 
 from dpnb.pipelines.steps import Stage
 from dpnb.planning.devices import DeviceProfile
-from dpnb.planning.hollow import Hollow
 from dpnb.planning.timeline import Observer, StepTimeline
+from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.workload import Workload
 from dpnb.strategies.strategy import Strategy
 
@@ -21,11 +21,11 @@ TRACED_STEPS = 4
 
 
 class Simulation:
-    """Runs of one hollow pipeline.
+    """Runs of one valueless pipeline.
 
     Args:
-        pipe: its networks are hollow.
-        hollow: made them so.
+        pipe: its networks are valueless.
+        valueless: made them so.
         workload: what is drawn.
         profile: of the device that would compute.
 
@@ -34,13 +34,13 @@ class Simulation:
     """
 
     def __init__(
-        self, pipe: Any, hollow: Hollow, workload: Workload, profile: DeviceProfile
+        self, pipe: Any, valueless: ValuelessTensors, workload: Workload, profile: DeviceProfile
     ) -> None:
-        self.pipe, self.hollow = pipe, hollow
+        self.pipe, self.valueless = pipe, valueless
         self.workload = workload.sized(pipe)
         self.profile = profile
         self.steps = self.workload.steps
-        pipe.strategies.host.put_away = lambda values: values.clone
+        pipe.strategies.networks.set_aside = lambda values: values.clone
 
     def use(self, plan: Iterable[Strategy]) -> None:
         """Switch exactly these strategies on.
@@ -48,12 +48,12 @@ class Simulation:
         Raises:
             StrategyError: one cannot be switched on here.
         """
-        with self.hollow:
+        with self.valueless:
             self.pipe.strategies.use(plan)
 
     def obstacle(self, strategy: Strategy) -> str | None:
         """Why a strategy cannot be switched on, as a sentence; `None` where it can."""
-        with self.hollow:
+        with self.valueless:
             return self.pipe.strategies.obstacle(strategy)  # type: ignore[no-any-return]
 
     def run(self, denoising: int = TRACED_STEPS) -> list[StepTimeline]:
@@ -65,10 +65,10 @@ class Simulation:
         Returns:
             The text stage, the denoising steps, and decoding.
         """
-        observer = Observer(self.hollow, self.profile)
+        observer = Observer(self.valueless, self.profile)
         seen: list[StepTimeline] = []
         steps = self.pipe.stream(**self.workload.arguments(self.pipe.picture_inputs))
-        with observer.watching(self.pipe.strategies.host):
+        with observer.watching(self.pipe.strategies.networks):
             for step in steps:
                 seen.append(observer.take(step.stage.value))
                 if step.stage is Stage.DENOISING:

@@ -12,11 +12,11 @@ from torch import nn
 
 from dpnb.metering.tensors import TensorMeter
 from dpnb.planning.devices import Cost, DeviceProfile
-from dpnb.planning.hollow import Hollow
-from dpnb.strategies.calls import intercept
-from dpnb.strategies.host import Host
+from dpnb.planning.valueless import ValuelessTensors
+from dpnb.strategies.networks import Networks
+from dpnb.strategies.offload.blocks import units
+from dpnb.strategies.offload.calls import intercept
 from dpnb.strategies.undo import Undo
-from dpnb.strategies.units import units
 
 
 class Boundary(Enum):
@@ -90,28 +90,28 @@ class StepTimeline:
 
 
 class Observer:
-    """Divides a hollow run into spans.
+    """Divides a valueless run into spans.
 
     Args:
-        hollow: in which it takes place.
+        valueless: in which it takes place.
         profile: of the device that would compute.
     """
 
-    def __init__(self, hollow: Hollow, profile: DeviceProfile) -> None:
+    def __init__(self, valueless: ValuelessTensors, profile: DeviceProfile) -> None:
         self.meter = TensorMeter()
-        self._hollow, self._profile = hollow, profile
+        self._valueless, self._profile = valueless, profile
         self._spans: list[Span] = []
 
     @contextmanager
-    def watching(self, host: Host) -> Iterator[None]:
-        """Within, the networks of `host` are watched, and what the run makes is counted."""
+    def watching(self, networks: Networks) -> Iterator[None]:
+        """Within, `networks` are watched, and what the run makes is counted."""
         with Undo() as undo:
-            for name, network in host.networks():
+            for name, network in networks.named():
                 if next(network.parameters(), None) is not None:
                     self._watch(name, network, undo)
-            with self._hollow.metered(self.meter):
+            with self._valueless.metered(self.meter):
                 self.meter.reset_peak()
-                self._hollow.operations.clear()
+                self._valueless.operations.clear()
                 yield
 
     def take(self, stage: str) -> StepTimeline:
@@ -147,7 +147,7 @@ class Observer:
         module: nn.Module | None = None,
         method: str = "",
     ) -> None:
-        operations = self._hollow.operations
+        operations = self._valueless.operations
         self._spans.append(
             Span(
                 peak=self.meter.peak,

@@ -8,7 +8,7 @@ from typing import Any
 
 from dpnb.generators import seeded
 from dpnb.numbers import settle, whole
-from dpnb.pipelines.picture_inputs import PictureInput
+from dpnb.pipelines.pictures.inputs import PictureInput
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 
 EXAMPLE = 512

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, TypeAlias, get_args
 
+from typing_extensions import override
+
 from dpnb.loading.config import Config
 from dpnb.numbers import whole
 from dpnb.plain import Range
@@ -82,6 +84,7 @@ class SchedulerConfig(ScheduleConfig):
     timestep_spacing: TimestepSpacing = "linspace"
     steps_offset: Annotated[int, Range(0, 100_000)] = 0
 
+    @override
     def __post_init__(self) -> None:
         check_choice("beta_schedule", self.beta_schedule, get_args(BetaSchedule))
         check_choice("prediction_type", self.prediction_type, self.prediction_types)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor
+from typing_extensions import override
 
 from dpnb.generators import Generators
 from dpnb.numbers import number
@@ -41,6 +42,7 @@ class DDIMScheduler(VariancePreservingScheduler):
         super().__init__(**settings)
         self._final_alpha_bar = 1.0 if self.config.set_alpha_to_one else self._alpha_bars[0]
 
+    @override
     def step(
         self,
         model_output: Tensor,

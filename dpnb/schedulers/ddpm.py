@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias, get_args
 
 from torch import Tensor
+from typing_extensions import override
 
 from dpnb.generators import Generators
 from dpnb.schedulers import noise
@@ -33,6 +34,7 @@ class DDPMConfig(VariancePreservingConfig):
 
     variance_type: VarianceType = "fixed_small"
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("variance_type", self.variance_type, get_args(VarianceType))
@@ -48,6 +50,7 @@ class DDPMScheduler(VariancePreservingScheduler):
     accepts: ClassVar[frozenset[str]] = frozenset({"timesteps"})
     config: DDPMConfig
 
+    @override
     def step(
         self,
         model_output: Tensor,

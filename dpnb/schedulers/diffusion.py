@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dpnb.devices import Device
 from dpnb.numbers import numbers
@@ -40,6 +41,7 @@ class DiffusionScheduler(Scheduler):
         self._alpha_bar_table = self.alphas_cumprod.numpy()
         self._lay_out(np.arange(len(self))[::-1].copy(), None)
 
+    @override
     def set_timesteps(
         self,
         num_inference_steps: int | None = None,
@@ -181,6 +183,7 @@ class DiffusionScheduler(Scheduler):
             self._placed_tables[place] = table.to(timesteps.device)
         return self._placed_tables[place]
 
+    @override
     def _lay_out(self, timesteps: Array, device: Device | None) -> None:
         super()._lay_out(timesteps, device)
         self._placed_tables: dict[tuple[torch.device, type[Tensor]], Tensor] = {}

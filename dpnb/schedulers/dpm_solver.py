@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dpnb.generators import Generators
 from dpnb.plain import Range
@@ -41,6 +42,7 @@ class DPMSolverMultistepConfig(LogSNRConfig):
     lambda_min_clipped: Annotated[float, Range(-math.inf, 100.0)] = -math.inf
     variance_type: Literal["learned", "learned_range"] | None = None
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.solver_type in ("logrho", "bh1", "bh2"):
@@ -97,6 +99,7 @@ class DPMSolverMultistepScheduler(LogSNRScheduler):
         super().__init__(**settings)
         self._bound = _bound(self.alphas_cumprod, self.config.lambda_min_clipped)
 
+    @override
     def step(
         self,
         model_output: Tensor,
@@ -190,12 +193,14 @@ class DPMSolverMultistepScheduler(LogSNRScheduler):
         return min(most, 2) if left == 2 and is_short else most
 
     @property
+    @override
     def _visits_between(self) -> bool:
         return self.config.use_lu_lambdas or super()._visits_between
 
     def _step_in_lambda(self, index: int) -> float:
         return self._lambdas[index + 1] - self._lambdas[index]
 
+    @override
     def _plan(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
         config = self.config
         if timesteps is None:

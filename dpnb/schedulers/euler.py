@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dpnb.generators import Generators
 from dpnb.numbers import number
@@ -41,6 +42,7 @@ class EulerDiscreteConfig(SchedulerConfig):
     rescale_betas_zero_snr: bool = False
     final_sigmas_type: Literal["zero", "sigma_min"] = "zero"
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("interpolation_type", self.interpolation_type, ("linear", "log_linear"))
@@ -65,6 +67,7 @@ class EulerDiscreteScheduler(VarianceExplodingScheduler):
         if self.config.is_continuous:
             self._lay_out(self._log_sigmas(), None)
 
+    @override
     def step(
         self,
         model_output: Tensor,
@@ -109,6 +112,7 @@ class EulerDiscreteScheduler(VarianceExplodingScheduler):
         self._step_index = index + 1
         return SchedulerOutput(prev_sample.to(model_output.dtype), original)
 
+    @override
     def _plan(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
         if timesteps is not None and self.config.is_continuous:
             raise ValueError(
@@ -124,6 +128,7 @@ class EulerDiscreteScheduler(VarianceExplodingScheduler):
             self._log_sigmas()[:count] if self.config.is_continuous else planned.astype(np.float32)
         )
 
+    @override
     def _levels(self, timesteps: Array) -> Array:
         if self.config.interpolation_type == "linear":
             return super()._levels(timesteps)
@@ -131,6 +136,7 @@ class EulerDiscreteScheduler(VarianceExplodingScheduler):
         levels: Array = torch.linspace(high, low, len(timesteps) + 1).exp().numpy()
         return levels
 
+    @override
     def _final_sigma(self) -> float:
         return 0.0 if self.config.final_sigmas_type == "zero" else float(self._train_sigmas[0])
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
+from typing_extensions import override
 
 from dpnb.generators import Generators
 from dpnb.schedulers import noise
@@ -29,6 +30,7 @@ class EulerAncestralDiscreteScheduler(VarianceExplodingScheduler):
     config_class: ClassVar[type[SchedulerConfig]] = EulerAncestralDiscreteConfig
     config: EulerAncestralDiscreteConfig
 
+    @override
     def step(
         self,
         model_output: Tensor,

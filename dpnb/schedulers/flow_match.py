@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dpnb.devices import Device
 from dpnb.generators import Generators
@@ -57,6 +58,7 @@ class FlowMatchEulerDiscreteConfig(ScheduleConfig):
     time_shift_type: Literal["exponential", "linear"] = "exponential"
     stochastic_sampling: bool = False
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("time_shift_type", self.time_shift_type, ("exponential", "linear"))
@@ -104,6 +106,7 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
         """Use another shift from the next `set_timesteps` on."""
         self._shift = number("shift", shift)
 
+    @override
     def set_timesteps(
         self,
         num_inference_steps: int | None = None,
@@ -155,6 +158,7 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
         self._keep(np.append(levels, np.float32(config.invert_sigmas)))
         self._lay_out(told, device)
 
+    @override
     def step(
         self,
         model_output: Tensor,

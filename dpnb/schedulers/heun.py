@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
+from typing_extensions import override
 
 from dpnb.generators import Generators
 from dpnb.schedulers import noise
@@ -48,6 +49,7 @@ class HeunDiscreteScheduler(VarianceExplodingScheduler):
         self._trial = []
         self._lay_out(np.repeat(self.timesteps.numpy(), 2)[1:], None)
 
+    @override
     def step(
         self,
         model_output: Tensor,
@@ -78,9 +80,11 @@ class HeunDiscreteScheduler(VarianceExplodingScheduler):
         self._step_index = index + 1
         return SchedulerOutput(prev_sample, original)
 
+    @override
     def _plan(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
         self._trial = []
         return np.repeat(super()._plan(count, timesteps, sigmas), 2)[1:]
 
+    @override
     def _keep_sigmas(self, levels: Array, final: float) -> None:
         super()._keep_sigmas(np.repeat(levels, 2)[1:], final)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
+from typing_extensions import override
 
 from dpnb.devices import Device
 from dpnb.generators import Generators
@@ -59,6 +60,7 @@ class LCMScheduler(VariancePreservingScheduler):
         super().__init__(**settings)
         self._distilled = self._distilled_timesteps(None, 1.0)
 
+    @override
     def set_timesteps(
         self,
         num_inference_steps: int | None = None,
@@ -87,6 +89,7 @@ class LCMScheduler(VariancePreservingScheduler):
             timesteps = timesteps[len(timesteps) - kept :]
         super().set_timesteps(num_inference_steps, device, timesteps, sigmas)
 
+    @override
     def step(
         self,
         model_output: Tensor,
@@ -109,6 +112,7 @@ class LCMScheduler(VariancePreservingScheduler):
         fresh = noise.randn_like(model_output, generator, dtype=denoised.dtype)
         return SchedulerOutput(noise.combine((alpha, denoised), (sigma, fresh)), denoised)
 
+    @override
     def _plan(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
         if timesteps is not None:
             return timesteps.astype(np.int64)

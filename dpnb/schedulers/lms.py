@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 from torch import Tensor
+from typing_extensions import override
 
 from dpnb.generators import Generators
 from dpnb.numbers import whole
@@ -36,6 +37,7 @@ class LMSDiscreteScheduler(VarianceExplodingScheduler):
     config: LMSDiscreteConfig
     _slopes: list[Tensor]
 
+    @override
     def step(
         self,
         model_output: Tensor,
@@ -73,6 +75,7 @@ class LMSDiscreteScheduler(VarianceExplodingScheduler):
             index -= 1
         return visited
 
+    @override
     def _plan(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
         self._slopes = []
         return super()._plan(count, timesteps, sigmas)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dpnb.schedulers import noise, spacing
 from dpnb.schedulers.config import Positive, SchedulerConfig, Share, check_choice
@@ -44,6 +45,7 @@ class LogSNRConfig(SchedulerConfig):
     use_dynamic_shifting: bool = False
     time_shift_type: Literal["exponential"] = "exponential"
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("final_sigmas_type", self.final_sigmas_type, ("zero", "sigma_min"))
@@ -73,6 +75,7 @@ class LogSNRScheduler(DiffusionScheduler):
         self._places: list[float] = []
         self._keep_sigmas(self._train_sigmas[::-1], 0.0)
 
+    @override
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """`original_samples` `[batch, ...]` as they stand at the run's `timesteps` `[batch]`.
 
@@ -115,6 +118,7 @@ class LogSNRScheduler(DiffusionScheduler):
         self._places = [place, *self._places[known:]][:most]
 
     @property
+    @override
     def _visits_between(self) -> bool:
         return self.config.sigma_spacing is not None
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
+from typing_extensions import override
 
 from dpnb.generators import Generators
 from dpnb.schedulers import noise
@@ -62,6 +63,7 @@ class PNDMScheduler(DiffusionScheduler):
         self._final_alpha_bar = 1.0 if self.config.set_alpha_to_one else self._alpha_bars[0]
         self._forget(0)
 
+    @override
     def step(
         self,
         model_output: Tensor,
@@ -115,6 +117,7 @@ class PNDMScheduler(DiffusionScheduler):
             (math.sqrt(there / here) + slope * a, sample), (slope * b, model_output)
         )
 
+    @override
     def _plan(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
         visits: list[int] = super()._plan(count, timesteps, sigmas).tolist()
         if count < 4 and not self.config.skip_prk_steps:

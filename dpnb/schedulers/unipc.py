@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
+from typing_extensions import override
 
 from dpnb.generators import Generators
 from dpnb.schedulers import noise
@@ -35,6 +36,7 @@ class UniPCMultistepConfig(LogSNRConfig):
     sigma_max: Positive | None = None
     shift_terminal: Share | None = None
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.solver_type in ("midpoint", "heun", "logrho"):
@@ -62,6 +64,7 @@ class UniPCMultistepScheduler(LogSNRScheduler):
         self._last_sample: Tensor | None = None
         self._last_order = 0
 
+    @override
     def step(
         self,
         model_output: Tensor,
@@ -135,6 +138,7 @@ class UniPCMultistepScheduler(LogSNRScheduler):
         left = len(self._schedule) - index
         return min(order, left) if self.config.lower_order_final else order
 
+    @override
     def _plan(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
         config = self.config
         planned = self._spaced(count, len(self)).astype(np.int64)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dpnb.schedulers import noise, spacing
 from dpnb.schedulers.config import SchedulerConfig
@@ -39,16 +40,19 @@ class VarianceExplodingScheduler(DiffusionScheduler):
         self._lay_out(np.arange(len(self), dtype=np.float32)[::-1].copy(), None)
 
     @property
+    @override
     def init_noise_sigma(self) -> float:
         """The standard deviation of the first sample, which may hold a signal of variance 1."""
         largest = max(self._sigmas)
         return largest if self.config.timestep_spacing != "leading" else math.hypot(largest, 1)
 
+    @override
     def scale_model_input(self, sample: Tensor, timestep: Timestep | None = None) -> Tensor:
         """`sample` at unit variance, as the model expects it; arXiv:2206.00364, table 1, c_in."""
         index = self._current_index(float("nan") if timestep is None else timestep)
         return sample / math.hypot(self._sigmas[index], 1)
 
+    @override
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """`original_samples` `[batch, ...]` as they stand at the run's `timesteps` `[batch]`.
 
@@ -70,9 +74,11 @@ class VarianceExplodingScheduler(DiffusionScheduler):
         return model_output
 
     @property
+    @override
     def _visits_between(self) -> bool:
         return self.config.timestep_spacing == "linspace"
 
+    @override
     def _plan(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
         config = self.config
         if timesteps is None:

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 import torch
+from typing_extensions import override
 
 from dpnb.models.autoencoder import Autoencoder
 from dpnb.nn.attention import Attention
 from dpnb.nn.kernels import SlicedKernel, XFormersKernel
 from dpnb.numbers import plain
-from dpnb.strategies.host import Host
+from dpnb.strategies.networks import Networks
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Slot, Strategy
 from dpnb.strategies.undo import Undo
@@ -36,11 +37,12 @@ class AttentionSlicing(Strategy):
 
     slice_size: SliceSize = field(
         default="auto",
-        metadata=hints("heads at once", low=1, limits=lambda host: (1, most_heads(host))),
+        metadata=hints("heads at once", low=1, limits=lambda networks: (1, most_heads(networks))),
     )
     slot: ClassVar = Slot.KERNEL_WRAPPER
     relieves: ClassVar = frozenset({"denoising"})
 
+    @override
     def __post_init__(self) -> None:
         size = plain(self.slice_size)
         object.__setattr__(self, "slice_size", size)
@@ -53,9 +55,9 @@ class AttentionSlicing(Strategy):
         if size < 1:
             raise ValueError(f'slice_size is {size}; use at least 1, or "auto" or "max".')
 
-    def obstacle(self, host: Host) -> str | None:
-        """See the base class."""
-        most = most_heads(host)
+    @override
+    def obstacle(self, networks: Networks) -> str | None:
+        most = most_heads(networks)
         if not most:
             return "Attention slicing needs a network of dpnb's with attention; there is none here."
         if isinstance(self.slice_size, int) and self.slice_size > most:
@@ -65,9 +67,10 @@ class AttentionSlicing(Strategy):
             )
         return None
 
-    def apply(self, host: Host, undo: Undo) -> None:
+    @override
+    def apply(self, networks: Networks, undo: Undo) -> None:
         """Wrap every kernel, but for those of xFormers, which hold no attention matrix at all."""
-        for attention in host.modules_of(Attention):
+        for attention in networks.modules_of(Attention):
             if not isinstance(attention.kernel, XFormersKernel):
                 kernel = SlicedKernel(attention.kernel, self._heads_at_once(attention.heads))
                 undo.set(attention, "kernel", kernel)
@@ -100,30 +103,31 @@ class XFormers(Strategy):
     label: ClassVar = "xFormers"
     relieves: ClassVar = frozenset({"denoising"})
 
-    def obstacle(self, host: Host) -> str | None:
-        """See the base class."""
-        layers, refusals = self._heads(host), self.refusals(host)
+    @override
+    def obstacle(self, networks: Networks) -> str | None:
+        layers, refusals = self._heads(networks), self.refusals(networks)
         if not layers:
             return "xFormers needs a network of dpnb's with attention; there is none here."
         reasons = [_first_reason(refusals, heads) for heads in layers.values()]
         return None if None in reasons else reasons[0]
 
-    def apply(self, host: Host, undo: Undo) -> None:
+    @override
+    def apply(self, networks: Networks, undo: Undo) -> None:
         """Fill the kernels that xFormers can serve."""
-        refusals = self.refusals(host)
-        for attention, heads in self._heads(host).items():
+        refusals = self.refusals(networks)
+        for attention, heads in self._heads(networks).items():
             if _first_reason(refusals, heads) is None:
                 undo.set(attention, "kernel", XFormersKernel(self.attention_op))
 
-    def refusals(self, host: Host) -> dict[Head, str | None]:
+    def refusals(self, networks: Networks) -> dict[Head, str | None]:
         """Every kind of head that an attention has → why xFormers cannot serve it, or `None`."""
-        device = host.device
-        kinds = dict.fromkeys(head for heads in self._heads(host).values() for head in heads)
+        device = networks.device
+        kinds = dict.fromkeys(head for heads in self._heads(networks).values() for head in heads)
         return {head: self._try(device, *head) for head in kinds}
 
-    def _heads(self, host: Host) -> dict[Attention, list[Head]]:
+    def _heads(self, networks: Networks) -> dict[Attention, list[Head]]:
         """What each attention may compute with: an autoencoder may do it in float32 as well."""
-        vaes = [vae for vae in host.modules_of(Autoencoder) if vae.config.force_upcast]
+        vaes = [vae for vae in networks.modules_of(Autoencoder) if vae.config.force_upcast]
         widened = {layer for vae in vaes for layer in vae.modules()}
         return {
             attention: [
@@ -131,7 +135,7 @@ class XFormers(Strategy):
                 for dtype in (attention.dtype, torch.float32)
                 if dtype == attention.dtype or attention in widened
             ]
-            for attention in host.modules_of(Attention, *self.components)
+            for attention in networks.modules_of(Attention, *self.components)
         }
 
     def _try(self, device: torch.device, head_dim: int, dtype: torch.dtype) -> str | None:
@@ -152,9 +156,9 @@ class XFormers(Strategy):
         return None
 
 
-def most_heads(host: Host) -> int:
+def most_heads(networks: Networks) -> int:
     """The most heads that any attention has; 0 without any."""
-    return max((attention.heads for attention in host.modules_of(Attention)), default=0)
+    return max((attention.heads for attention in networks.modules_of(Attention)), default=0)
 
 
 def _first_reason(refusals: Mapping[Head, str | None], heads: list[Head]) -> str | None:

@@ -60,6 +60,6 @@ def attend_by_torch(stack: StrategyStack, component: str) -> None:
 def _attending(stack: StrategyStack) -> tuple[str, ...]:
     return tuple(
         name
-        for name, network in stack.host.networks()
+        for name, network in stack.networks.named()
         if any(isinstance(module, Attention) for module in network.modules())
     )

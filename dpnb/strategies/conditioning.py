@@ -9,15 +9,17 @@ from typing import ClassVar, TypeAlias
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
+from typing_extensions import override
 
 from dpnb.models.conditioned import Conditioned
 from dpnb.nn.attention import Attention
 from dpnb.nn.projections import Projection
 from dpnb.nn.timed import Timed
-from dpnb.strategies.guests import Guests
-from dpnb.strategies.host import Host, bound
+from dpnb.strategies.networks import Networks, bound
+from dpnb.strategies.offload.hosted_weights import HostedWeights
+from dpnb.strategies.run_watcher import RunWatcher
 from dpnb.strategies.strategy import Slot, Strategy
-from dpnb.strategies.undo import RunWatcher, Undo
+from dpnb.strategies.undo import Undo
 
 Key: TypeAlias = tuple[object, ...]
 
@@ -36,30 +38,31 @@ class ConditioningCache(Strategy):
     slot: ClassVar = Slot.CONDITIONING
     relieves: ClassVar = frozenset({"denoising"})
 
-    def obstacle(self, host: Host) -> str | None:
-        """See the base class."""
-        networks = dict(_networks(host))
-        if not networks:
+    @override
+    def obstacle(self, networks: Networks) -> str | None:
+        denoising = list(_denoising(networks))
+        if not denoising:
             return "ConditioningCache needs a denoising network of dpnb's; there is none here."
-        return bound(ConditioningCache, networks.items())
+        return bound(ConditioningCache, denoising)
 
-    def apply(self, host: Host, undo: Undo) -> None:
+    @override
+    def apply(self, networks: Networks, undo: Undo) -> None:
         """Remember keys, values and time shifts of every denoising network from step to step."""
-        for _, network in _networks(host):
-            guests = Guests()
-            undo.callback(guests.close)
-            prompt, times = PromptMemory(guests), TimeMemory(network, guests)
+        for _, network in _denoising(networks):
+            hosted = HostedWeights()
+            undo.callback(hosted.close)
+            prompt, times = PromptMemory(hosted), TimeMemory(network, hosted)
             for attention in (m for m in network.modules() if isinstance(m, Attention)):
                 if attention.looks_elsewhere:
-                    guests.admit(_key_value_layers(attention))
+                    hosted.admit(_key_value_layers(attention))
                     projection = RememberedProjection(attention.projection, prompt)
                     undo.set(attention, "projection", projection)
-            guests.admit(times.embedders)
+            hosted.admit(times.embedders)
             for layer in times.layers:
-                guests.admit([layer.time_layer])
+                hosted.admit([layer.time_layer])
                 undo.set(layer, "time_shift", times.shift)
             undo.set(network, "timing", times.embed)
-            undo.set(host, "guests", (*host.guests, guests))
+            undo.set(networks, "hosted", (*networks.hosted, hosted))
             undo.watch(prompt)
             undo.watch(times)
 
@@ -67,8 +70,8 @@ class ConditioningCache(Strategy):
 class PromptMemory(RunWatcher):
     """Keys and values of every cross-attention layer, for the contexts that they were made of."""
 
-    def __init__(self, guests: Guests) -> None:
-        self.guests = guests
+    def __init__(self, hosted: HostedWeights) -> None:
+        self.hosted = hosted
         self.known: dict[Attention, dict[Key, tuple[Tensor, tuple[Tensor, Tensor]]]] = {}
 
     def recall(
@@ -78,7 +81,7 @@ class PromptMemory(RunWatcher):
         key = identity(context)
         known = self.known.setdefault(attention, {})
         if key not in known:
-            with self.guests.invited(_key_value_layers(attention), context.device):
+            with self.hosted.on_device(_key_value_layers(attention), context.device):
                 made = inner.key_value(attention, context)
             while len(known) >= CONTEXTS:
                 del known[next(iter(known))]
@@ -86,6 +89,7 @@ class PromptMemory(RunWatcher):
             known[key] = (context, made)
         return known[key][1]
 
+    @override
     def end(self) -> None:
         """Forget everything."""
         self.known.clear()
@@ -109,7 +113,7 @@ class RememberedProjection:
     def key_value(self, attention: Attention, context: Tensor) -> tuple[Tensor, Tensor]:
         """Key and value."""
         if torch.is_grad_enabled():
-            with self.memory.guests.invited(_key_value_layers(attention), context.device):
+            with self.memory.hosted.on_device(_key_value_layers(attention), context.device):
                 return self.inner.key_value(attention, context)
         return self.memory.recall(attention, context, self.inner)
 
@@ -138,7 +142,7 @@ class TimeMemory(RunWatcher):
     """The time embedding of every step of a run, and what each layer makes of it."""
 
     network: nn.Module
-    guests: Guests
+    hosted: HostedWeights
     timesteps: Tensor | None = None
     index: int | None = None
     table: TimeTable | None = None
@@ -159,6 +163,7 @@ class TimeMemory(RunWatcher):
         assert isinstance(self.network, Conditioned)
         return self.network
 
+    @override
     def begin(self) -> None:
         """Forget everything."""
         self.timesteps = self.index = self.table = None
@@ -166,10 +171,12 @@ class TimeMemory(RunWatcher):
 
     end = begin
 
+    @override
     def scheduled(self, timesteps: Tensor) -> None:
         """Steps at these timesteps will come."""
         self.timesteps = timesteps
 
+    @override
     def before_step(self, index: int, total: int) -> None:
         """The next call of the network belongs to step `index`."""
         self.index = index
@@ -194,11 +201,11 @@ class TimeMemory(RunWatcher):
         """What acts on a layer in the present step."""
         if self.table is not None and self.index is not None:
             return self.table.shifts[layer][self.index]
-        with self.guests.invited([layer.time_layer], time.device):
+        with self.hosted.on_device([layer.time_layer], time.device):
             return layer.time_layer(time)  # type: ignore[no-any-return]
 
     def _embed(self, sample: Tensor, timestep: Tensor | float, *conditions: object) -> Tensor:
-        with self.guests.invited(self.embedders, sample.device):
+        with self.hosted.on_device(self.embedders, sample.device):
             return self._conditioned.embed_time(sample, timestep, *conditions)
 
     def _prepare(self, sample: Tensor, inputs: list[Tensor], *conditions: object) -> TimeTable:
@@ -208,13 +215,13 @@ class TimeMemory(RunWatcher):
         times = [self._embed(sample, t, *conditions) for t in timesteps]
         shifts: dict[Timed, list[Tensor]] = {}
         for layer in self.layers:
-            with self.guests.invited([layer.time_layer], sample.device):
+            with self.hosted.on_device([layer.time_layer], sample.device):
                 shifts[layer] = [layer.time_layer(time) for time in times]
         return TimeTable(inputs, times, shifts)
 
 
-def _networks(host: Host) -> Iterator[tuple[str, nn.Module]]:
-    return (pair for pair in host.networks() if isinstance(pair[1], Conditioned))
+def _denoising(networks: Networks) -> Iterator[tuple[str, nn.Module]]:
+    return (pair for pair in networks.named() if isinstance(pair[1], Conditioned))
 
 
 def identity(tensor: Tensor) -> Key:

@@ -8,14 +8,14 @@ from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import nn
-from typing_extensions import Self
+from typing_extensions import Self, override
 
 from dpnb.devices import accelerator, is_present, numbered, parse_device
 from dpnb.nn.quantized import nbytes_of, quantization_of
 from dpnb.nn.whole import Whole
 from dpnb.numbers import plain
-from dpnb.strategies.dispatch import Seat, dispatch
-from dpnb.strategies.host import Host, bound, first_device
+from dpnb.strategies.networks import Networks, bound, first_device
+from dpnb.strategies.offload.dispatch import Seat, dispatch
 from dpnb.strategies.strategy import Slot, Strategy
 from dpnb.strategies.undo import Undo
 from dpnb.units import parse_bytes
@@ -50,6 +50,7 @@ class DeviceMap(Strategy):
     slot: ClassVar = Slot.PLACEMENT
     relieves: ClassVar = frozenset({"text", "encoding", "denoising", "decoding"})
 
+    @override
     def __post_init__(self) -> None:
         for _, size in self.max_memory:
             parse_bytes(size)
@@ -81,10 +82,10 @@ class DeviceMap(Strategy):
             return cls(pairs, _sizes(max_memory), offload_folder)
         return cls(_device_name(device_map), _sizes(max_memory), offload_folder)
 
-    def obstacle(self, host: Host) -> str | None:
-        """See the base class."""
+    @override
+    def obstacle(self, networks: Networks) -> str | None:
         try:
-            seats = self.seats(host)
+            seats = self.seats(networks)
         except ValueError as error:
             return str(error)
         if not seats:
@@ -92,43 +93,45 @@ class DeviceMap(Strategy):
         reasons = (_missing(seat.device) or _unmoved(seat) for seat in seats)
         return next((reason for reason in reasons if reason is not None), None)
 
-    def execution_device(self, host: Host) -> torch.device | None:
+    @override
+    def execution_device(self, networks: Networks) -> torch.device | None:
         """Where latents are: on the first accelerator of the map."""
-        return host.meeting_place or _first([seat.device for seat in self.seats(host)])
+        return networks.meeting_place or _first([seat.device for seat in self.seats(networks)])
 
-    def apply(self, host: Host, undo: Undo) -> None:
+    @override
+    def apply(self, networks: Networks, undo: Undo) -> None:
         """Move weights, and let tensors follow them."""
-        seats = self.seats(host)
+        seats = self.seats(networks)
         device = _first([seat.device for seat in seats])
         for seat in seats:
-            dispatch(seat, device, self.offload_folder, host.is_guest, undo)
-        undo.set(host, "meeting_place", device)
+            dispatch(seat, device, self.offload_folder, networks.is_hosted, undo)
+        undo.set(networks, "meeting_place", device)
 
-    def placement(self, host: Host) -> dict[str, str]:
+    def placement(self, networks: Networks) -> dict[str, str]:
         """Component, or part of one → where its weights are."""
         found: dict[str, str] = {}
-        for seat in self.seats(host):
+        for seat in self.seats(networks):
             if "" not in seat.away:
                 found[seat.name] = str(seat.device)
             found |= {_join(seat.name, path): home for path, home in seat.away.items()}
         return found
 
-    def seats(self, host: Host) -> list[Seat]:
+    def seats(self, networks: Networks) -> list[Seat]:
         """Where every component belongs.
 
         Raises:
             ValueError: the map names what is not there, or contradicts itself.
         """
-        networks = {
+        weighty = {
             name: network
-            for name, network in host.networks()
+            for name, network in networks.named()
             if next(network.parameters(), None) is not None
         }
         if self.device_map in ("balanced", "auto"):
-            return _balanced(networks, dict(self.max_memory))
+            return _balanced(weighty, dict(self.max_memory))
         if isinstance(self.device_map, str):
-            return _named(networks, dict.fromkeys(networks, self.device_map))
-        return _named(networks, dict(self.device_map))
+            return _named(weighty, dict.fromkeys(weighty, self.device_map))
+        return _named(weighty, dict(self.device_map))
 
 
 def _balanced(networks: Mapping[str, nn.Module], most: Mapping[str, str]) -> list[Seat]:

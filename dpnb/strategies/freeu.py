@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from typing_extensions import Self
+from typing_extensions import Self, override
 
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.models.unet_blocks import UpBlock
 from dpnb.nn.skips import FreeUMerge
 from dpnb.numbers import plain
-from dpnb.strategies.host import Host
+from dpnb.strategies.networks import Networks
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Effect, Slot, Strategy
 from dpnb.strategies.undo import Undo
@@ -59,6 +59,7 @@ class FreeU(Strategy):
         """For Stable Diffusion XL."""
         return cls(s1=0.9, s2=0.2, b1=1.3, b2=1.4)
 
+    @override
     def __post_init__(self) -> None:
         for name in ("s1", "s2", "b1", "b2"):
             value = plain(getattr(self, name))
@@ -66,15 +67,16 @@ class FreeU(Strategy):
                 raise TypeError(f"{name} is {value!r}; FreeU's factors are numbers such as 1.2.")
         super().__post_init__()
 
-    def obstacle(self, host: Host) -> str | None:
-        """See the base class."""
-        if next(host.modules_of(UpBlock), None) is None:
+    @override
+    def obstacle(self, networks: Networks) -> str | None:
+        if next(networks.modules_of(UpBlock), None) is None:
             return "FreeU needs a UNet with up-blocks; there is none here."
         return None
 
-    def apply(self, host: Host, undo: Undo) -> None:
+    @override
+    def apply(self, networks: Networks, undo: Undo) -> None:
         """Fill the slots of the first two up-blocks of every UNet."""
-        for unet in host.modules_of(UNet2DConditionModel):
+        for unet in networks.modules_of(UNet2DConditionModel):
             factors = ((self.s1, self.b1), (self.s2, self.b2))
             for block, (skip_scale, backbone_scale) in zip(unet.up_blocks, factors, strict=False):
                 assert isinstance(block, UpBlock)

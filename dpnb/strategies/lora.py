@@ -8,17 +8,18 @@ from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from dpnb.nn.adapted import adapt, can_adapt, restore
 from dpnb.nn.attention import Attention
 from dpnb.nn.lowrank import Change, LowRank
 from dpnb.nn.quantized import quantization_of
 from dpnb.numbers import number, plain
+from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.fused import changed
-from dpnb.strategies.host import Host
+from dpnb.strategies.networks import Networks
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Effect, Slot, Strategy
-from dpnb.strategies.tie import tie_of
 from dpnb.strategies.undo import Undo
 
 Factors: TypeAlias = tuple[tuple[str, float], ...]
@@ -46,6 +47,7 @@ class LoRA(Strategy):
     slot: ClassVar = Slot.WEIGHTS
     label: ClassVar = "LoRA"
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "weights", _settled(self.weights))
@@ -58,13 +60,13 @@ class LoRA(Strategy):
             raise ValueError(f"adapters names {sorted(repeated)[0]!r} twice; name each once.")
 
     @property
+    @override
     def effect(self) -> Effect:
-        """See the base class."""
         return Effect.STYLISTIC
 
-    def obstacle(self, host: Host) -> str | None:
-        """See the base class."""
-        known = loaded(host)
+    @override
+    def obstacle(self, networks: Networks) -> str | None:
+        known = loaded(networks)
         if not known:
             return "No LoRA weights are loaded; load some with load_lora_weights first."
         if unknown := [name for name in self.adapters if name not in known]:
@@ -72,7 +74,7 @@ class LoRA(Strategy):
                 f"There is no adapter {', '.join(map(repr, unknown))}; those that are loaded are "
                 f"{', '.join(known)}."
             )
-        for layer, _ in _places(host, self):
+        for layer, _ in _places(networks, self):
             if (stored := quantization_of(layer)) is not None:
                 return (
                     f"LoRA changes full weights, and those of a layer that it changes are {stored} "
@@ -80,9 +82,10 @@ class LoRA(Strategy):
                 )
         return None
 
-    def apply(self, host: Host, undo: Undo) -> None:
+    @override
+    def apply(self, networks: Networks, undo: Undo) -> None:
         """Fold the changes in, or put them beside the weights."""
-        for (layer, name), changes in _places(host, self).items():
+        for (layer, name), changes in _places(networks, self).items():
             parameter = layer.get_parameter(name)
             is_wide = parameter.element_size() >= 4
             beside: list[LowRank] = []
@@ -93,7 +96,7 @@ class LoRA(Strategy):
                 else:
                     beside.append(_widened(change, rows, parameter.shape[0]))
             if folded:
-                undo.callback(_restore, parameter, _kept(host, parameter.data))
+                undo.callback(_restore, parameter, _kept(networks, parameter.data))
                 parameter.data = _folded(parameter.data, folded)
             if beside:
                 undo.callback(restore, layer)
@@ -106,13 +109,13 @@ class LoRA(Strategy):
             component: what its pipeline calls the network.
             network: the network; what is fused there is left out.
         """
-        tie = tie_of(network)
+        attachment = attachment_of(network)
         found: dict[str, dict[str, Change]] = {}
-        for adapter, changes in tie.adapters.items():
+        for adapter, changes in attachment.adapters.items():
             is_on = not self.adapters or adapter in self.adapters
             for name, change in changes.items() if is_on else ():
                 factor = self.scale * self._factor(adapter, f"{component}.{name}")
-                if factor and adapter not in tie.fused.changes:
+                if factor and adapter not in attachment.fused.changes:
                     found.setdefault(adapter, {})[name] = change.scaled(factor)
         return found
 
@@ -148,18 +151,18 @@ Places: TypeAlias = dict[tuple[nn.Module, str], list[tuple[slice, Change]]]
 """By layer and name of its parameter, the rows there that are changed, and by what."""
 
 
-def loaded(host: Host) -> dict[str, list[str]]:
+def loaded(networks: Networks) -> dict[str, list[str]]:
     """The adapters of all networks, in the order in which they came, and whom each changes."""
     found: dict[str, list[str]] = {}
-    for component, network in host.networks():
-        for name in tie_of(network).adapters:
+    for component, network in networks.named():
+        for name in attachment_of(network).adapters:
             found.setdefault(name, []).append(component)
     return found
 
 
-def _places(host: Host, lora: LoRA) -> Places:
+def _places(networks: Networks, lora: LoRA) -> Places:
     found: Places = {}
-    for component, network in host.networks():
+    for component, network in networks.named():
         for changes in lora.changes(component, network).values():
             for name, change in changes.items():
                 path, _, parameter = name.rpartition(".")
@@ -189,9 +192,9 @@ def _widened(change: LowRank, rows: slice, height: int) -> LowRank:
     return LowRank(change.down, whole, change.scale)
 
 
-def _kept(host: Host, plain: Tensor) -> Callable[[], Tensor]:
+def _kept(networks: Networks, plain: Tensor) -> Callable[[], Tensor]:
     """Keep weights, out of the way of a device; those of a mapped file need no memory."""
-    return host.put_away(plain) if plain.device.type != "cpu" else lambda: plain
+    return networks.set_aside(plain) if plain.device.type != "cpu" else lambda: plain
 
 
 def _restore(parameter: nn.Parameter, values: Callable[[], Tensor]) -> None:

@@ -1,168 +1,171 @@
-"""A network whose weights live on the host and come to the device unit by unit."""
+"""What strategies are applied to: the networks of all pipelines that share some of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
 
-from dpnb.strategies.calls import intercept
-from dpnb.strategies.links import Link
-from dpnb.strategies.packing import PackedWeights
-from dpnb.strategies.undo import Undo
-from dpnb.strategies.units import SMALL, is_divided, own_tensors, tensors_of, tied, units
+from dpnb.nn.quantized import needs_its_own_moves, quantization_of
+from dpnb.strategies.offload.hosted_weights import HostedWeights
+from dpnb.strategies.set_aside import set_aside
+from dpnb.strategies.turns import Turns
 
-Kept = Callable[[Tensor], bool]
+if TYPE_CHECKING:
+    from dpnb.strategies.offload.link import Link
+
+M = TypeVar("M", bound=nn.Module)
 
 
-class Traffic(Protocol):
-    """What is told of a network's calls and of its units."""
+class Member(Protocol):
+    """A pipeline, as far as strategies know it."""
 
-    def call(self, network: StreamedNetwork, method: str) -> AbstractContextManager[None]:
-        """A method is called; it runs within."""
+    def parts(self) -> Mapping[str, Any]:
+        """Its components by name."""
         ...
-
-    def enter(self, network: StreamedNetwork, module: nn.Module) -> None:
-        """A unit is about to compute."""
-        ...
-
-    def leave(self, network: StreamedNetwork, module: nn.Module) -> None:
-        """A unit has computed, or failed to."""
-        ...
-
-
-class Track:
-    """The weights that a method needs, in order; before it is known, as they are registered."""
-
-    def __init__(self, guess: list[PackedWeights]) -> None:
-        self.order = guess
-        self.is_known = False
-
-    def learn(self, seen: list[PackedWeights]) -> bool:
-        """Take the order of a call; whether it differs from what was known."""
-        if not seen or (self.is_known and seen == self.order):
-            return False
-        self.order, self.is_known = seen, True
-        return True
-
-
-class StreamedNetwork:
-    """The weights of a network, packed unit by unit, and hooks that tell when a unit computes.
-
-    Args:
-        name: of the network.
-        module: the network.
-        is_kept_out: whether somebody else looks after a tensor.
-
-    Attributes:
-        packs: every unit, and its large weights; `None` where it has none.
-        small: all other tensors of the network.
-        latest: the method that was called last.
-    """
-
-    def __init__(self, name: str, module: nn.Module, is_kept_out: Kept) -> None:
-        self.name, self.module = name, module
-        self.packs: dict[nn.Module, PackedWeights | None] = {}
-        self.small = PackedWeights(name, [])
-        self.latest: Track | None = None
-        self._is_kept_out = is_kept_out
-        self._tracks: dict[str, Track] = {}
-        self._memory: Tensor | None = None
-        self._tensors: list[int] = []
-        self._undo = Undo()
-        self._divide()
 
     @property
-    def weights(self) -> list[PackedWeights]:
-        """What streams, unit by unit, in the order in which it is registered."""
-        return [weights for weights in self.packs.values() if weights is not None]
+    def offload_sequence(self) -> tuple[str, ...]:
+        """The names of the parts that offloading moves, in the order in which they are used."""
+        ...
 
-    def track(self, method: str) -> Track:
-        """What is known of a method."""
-        self.latest = self._tracks.setdefault(method, Track(self.weights))
-        return self.latest
+    @property
+    def never_offloaded(self) -> tuple[str, ...]:
+        """The names of parts that offloading leaves alone."""
+        ...
 
-    def open(self, link: Link, traffic: Traffic) -> None:
-        """Pack the weights, and place hooks."""
-        self._undo = Undo()
-        for weights in (self.small, *self.weights):
-            self._undo.callback(weights.unpack)
-            weights.pack()
-            self._undo.callback(link.unpin, weights.host)
-            link.pin(weights.host)
-        for module in self.packs:
-            self._watch(module, traffic)
-        intercept(self.module, lambda method: traffic.call(self, method), self._undo)
 
-    def close(self) -> None:
-        """Everything as it was before."""
-        self.depart()
-        self._undo.close()
+class Away(Protocol):
+    """Weights that are elsewhere until a strategy is switched off."""
 
     def rehome(self, device: torch.device) -> None:
-        """Let this be the device to which the weights go once they stream no more."""
-        for weights in (self.small, *self.weights):
-            weights.rehome(device)
+        """Let this be where they go then."""
+        ...
 
-    def arrive(self, link: Link, traffic: Traffic) -> None:
-        """The small tensors are on the device from now on; changes made by hand are taken over."""
-        if self._memory is not None:
-            return
-        self._refresh(link, traffic)
-        self._memory = link.room(self.small.nbytes)
-        mark = link.copy(self._memory, self.small.host, link.mark(), f"{self.name}, small tensors")
-        mark.wait()
-        self.small.lend(self.small.views(self._memory, 0))
 
-    def depart(self) -> None:
-        """The small tensors leave the device."""
-        self.small.recall()
-        self._memory = None
+class Lone:
+    """A network without a pipeline."""
+
+    offload_sequence: tuple[str, ...] = ()
+    never_offloaded: tuple[str, ...] = ()
+
+    def __init__(self, name: str, network: nn.Module) -> None:
+        self._name, self._network = name, ref(network)
+
+    def parts(self) -> Mapping[str, Any]:
+        """The network, as long as it lives."""
+        network = self._network()
+        return {} if network is None else {self._name: network}
+
+    def is_part_of(self, member: Member) -> bool:
+        """Whether the network is a component of `member`."""
+        return any(part is self._network() for part in member.parts().values())
+
+
+class Networks:
+    """The networks of its members, each once. Members are held weakly.
+
+    Attributes:
+        hosted: weights that a strategy looks after by itself; placements leave them alone.
+        streamed: all others, while a placement brings them in.
+        meeting_place: where tensors are between two components that a device map has parted.
+        link: what brings weights to the device, while a placement keeps them on the host.
+        set_aside: keeps values that are needed again, and returns what brings them back, as often
+            as it is called.
+        turns: who may compute with the networks, or change them.
+    """
+
+    def __init__(self) -> None:
+        self.set_aside: Callable[[Tensor], Callable[[], Tensor]] = set_aside
+        self.turns = Turns()
+        self._members: list[ref[Any]] = []
+        self.hosted: tuple[HostedWeights, ...] = ()
+        self.streamed: tuple[Away, ...] = ()
+        self.link: Link | None = None
+        self.meeting_place: torch.device | None = None
+
+    def is_hosted(self, tensor: Tensor) -> bool:
+        """Whether a strategy looks after this parameter by itself."""
+        return any(tensor in hosted.homes for hosted in self.hosted)
 
     @property
-    def is_here(self) -> bool:
-        """Whether the small tensors are on the device."""
-        return self._memory is not None
+    def members(self) -> list[Any]:
+        """Those that are still alive, in the order in which they came."""
+        return [member for held in self._members if (member := held()) is not None]
 
-    def _refresh(self, link: Link, traffic: Traffic) -> None:
-        """See to it that what is packed are the values that the parameters have now."""
-        is_same = self._tensors == [id(tensor) for tensor in tensors_of(self.module)]
-        if is_same and all(pack.take_over() for pack in (self.small, *self.weights)):
-            return
-        self._undo.close()
-        self._divide()
-        self.open(link, traffic)
+    def admit(self, member: Member) -> None:
+        """Take in a member; one that is here already stays where it is."""
+        if all(known is not member for known in self.members):
+            self._members.append(ref(member))
 
-    def _divide(self) -> None:
-        """Say which tensors belong to which unit."""
-        places: dict[int, list[nn.Module]] = {}
-        names: dict[nn.Module, str] = {}
-        for name, module in units(self.module):
-            names[module] = f"{self.name}.{name}" if name else self.name
-            for tensor in own_tensors(module) if is_divided(module) else tensors_of(module):
-                places.setdefault(id(tensor), []).append(module)
-        small: list[list[Tensor]] = []
-        large: dict[nn.Module, list[list[Tensor]]] = {module: [] for module in names}
-        everything = tensors_of(self.module)
-        for group in tied([tensor for tensor in everything if not self._is_kept_out(tensor)]):
-            homes = {module for tensor in group for module in places[id(tensor)]}
-            home = homes.pop()
-            if group[0].nbytes < SMALL or homes or is_divided(home):
-                small.append(group)
-            else:
-                large[home].append(group)
-        self._tensors = [id(tensor) for tensor in everything]
-        self._tracks, self.latest = {}, None
-        self.small = PackedWeights(self.name, small)
-        self.packs = {
-            module: PackedWeights(names[module], groups) if groups else None
-            for module, groups in large.items()
-        }
+    def release(self, member: Member) -> None:
+        """Let a member go."""
+        self._members = [held for held in self._members if held() not in (None, member)]
 
-    def _watch(self, module: nn.Module, traffic: Traffic) -> None:
-        # Weights have to come before any other hook of the module sees them, and leave after.
-        self._undo.before(module, lambda module, _: traffic.enter(self, module), prepend=True)
-        self._undo.after(module, lambda module, *_: traffic.leave(self, module), always_call=True)
+    def shares_nothing(self, member: Member) -> bool:
+        """Whether there are others here, and `member` has no network in common with any of them."""
+        others = [other for other in self.members if other is not member]
+        theirs = {id(part) for other in others for part in other.parts().values()}
+        own = {id(part) for part in member.parts().values() if isinstance(part, nn.Module)}
+        return bool(others) and theirs.isdisjoint(own)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks compute: the accelerator, if any of them is there or brought there."""
+        if self.link is not None:
+            return self.link.device
+        devices = [first_device(network) for _, network in self.named()]
+        away = (device for device in devices if device.type not in ("cpu", "meta"))
+        return next(away, torch.device("cpu"))
+
+    def named(self, *names: str) -> Iterator[tuple[str, nn.Module]]:
+        """Every network once, with the name by which its pipeline knows it.
+
+        Args:
+            names: only components of these names; all of them by default.
+        """
+        seen: set[int] = set()
+        for member in self.members:
+            for name, part in member.parts().items():
+                is_wanted = isinstance(part, nn.Module) and (not names or name in names)
+                if is_wanted and id(part) not in seen:
+                    seen.add(id(part))
+                    yield name, part
+
+    def modules_of(self, kind: type[M], *names: str) -> Iterator[M]:
+        """Every module of a kind once, in all networks or in those of these names."""
+        for _, network in self.named(*names):
+            for module in network.modules():
+                if isinstance(module, kind):
+                    yield module
+
+    def offload_order(self) -> list[tuple[str, nn.Module]]:
+        """The networks that offloading moves, in the order in which a run uses them."""
+        names: dict[str, None] = {}
+        excluded: set[str] = set()
+        for member in self.members:
+            names |= dict.fromkeys(member.offload_sequence)
+            excluded |= set(member.never_offloaded)
+        rank = {name: place for place, name in enumerate(names)}
+        moved = [(name, network) for name, network in self.named() if name not in excluded]
+        return sorted(moved, key=lambda pair: rank.get(pair[0], len(rank)))
+
+
+def bound(kind: type[object], networks: Iterable[tuple[str, nn.Module]]) -> str | None:
+    """Why a strategy of this class cannot move the weights of `networks`, as a sentence."""
+    for name, network in networks:
+        if needs_its_own_moves(network):
+            return (
+                f"{kind.__name__} cannot move the {quantization_of(network)} weights of {name}, "
+                "which bitsandbytes looks after; quantize with torchao, for example to int8, or "
+                f"leave {kind.__name__} out."
+            )
+    return None
+
+
+def first_device(network: nn.Module) -> torch.device:
+    """Where a network's first parameter is; the CPU for one without parameters."""
+    return next((p.device for p in network.parameters()), torch.device("cpu"))

@@ -7,17 +7,19 @@ from typing import ClassVar
 
 import torch
 from torch import nn
+from typing_extensions import override
 
-from dpnb.strategies.host import Host, bound
-from dpnb.strategies.links import Link, link_for, link_obstacle, target_device
-from dpnb.strategies.networks import StreamedNetwork
-from dpnb.strategies.packing import PackedWeights
+from dpnb.strategies.networks import Networks, bound
+from dpnb.strategies.offload.backends import link_for, link_obstacle, target_device
+from dpnb.strategies.offload.blocks import tensors_of, tied
+from dpnb.strategies.offload.engine import Streaming
+from dpnb.strategies.offload.link import Link
+from dpnb.strategies.offload.packing import PackedWeights
+from dpnb.strategies.offload.residency import demand
+from dpnb.strategies.offload.streamed_network import StreamedNetwork
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Slot, Strategy
-from dpnb.strategies.streaming import Streaming
-from dpnb.strategies.tenure import demand
 from dpnb.strategies.undo import Undo
-from dpnb.strategies.units import tensors_of, tied
 from dpnb.units import format_bytes, parse_bytes
 
 STAGES = frozenset({"text", "encoding", "denoising", "decoding"})
@@ -43,21 +45,23 @@ class ModelOffload(Strategy):
     slot: ClassVar = Slot.PLACEMENT
     relieves: ClassVar = STAGES
 
+    @override
     def __post_init__(self) -> None:
         target_device(self.device)
 
-    def obstacle(self, host: Host) -> str | None:
-        """See the base class."""
-        return link_obstacle(self.device) or _networks_obstacle(self, host, self.exclude)
+    @override
+    def obstacle(self, networks: Networks) -> str | None:
+        return link_obstacle(self.device) or _networks_obstacle(self, networks, self.exclude)
 
-    def execution_device(self, host: Host) -> torch.device | None:
-        """See the base class."""
-        return target_device(self.device) if host.link is None else host.link.device
+    @override
+    def execution_device(self, networks: Networks) -> torch.device | None:
+        return target_device(self.device) if networks.link is None else networks.link.device
 
-    def apply(self, host: Host, undo: Undo) -> None:
+    @override
+    def apply(self, networks: Networks, undo: Undo) -> None:
         """Pack the weights of all networks, and bring in the one that is called."""
-        networks = streamed_networks(host, self.exclude)
-        _stream(host, networks, self.device, self.limit(networks), undo)
+        streamed = streamed_networks(networks, self.exclude)
+        _stream(networks, streamed, self.device, self.limit(streamed), undo)
 
     def limit(self, networks: list[StreamedNetwork]) -> int:
         """Bytes of weights that may be on the device."""
@@ -81,25 +85,26 @@ class SequentialOffload(Strategy):
     """
 
     budget: int | str | None = field(
-        default=None, metadata=hints(unit="bytes", limits=lambda host: budgets(host))
+        default=None, metadata=hints(unit="bytes", limits=lambda networks: budgets(networks))
     )
     device: str | None = None
     exclude: tuple[str, ...] = ()
     slot: ClassVar = Slot.PLACEMENT
     relieves: ClassVar = STAGES
 
+    @override
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.budget is not None:
             parse_bytes(self.budget)
         target_device(self.device)
 
-    def obstacle(self, host: Host) -> str | None:
-        """See the base class."""
-        reason = link_obstacle(self.device) or _networks_obstacle(self, host, self.exclude)
+    @override
+    def obstacle(self, networks: Networks) -> str | None:
+        reason = link_obstacle(self.device) or _networks_obstacle(self, networks, self.exclude)
         if reason is not None or self.budget is None:
             return reason
-        least, _ = demand(streamed_networks(host, self.exclude))
+        least, _ = demand(streamed_networks(networks, self.exclude))
         if parse_bytes(self.budget) >= least:
             return None
         return (
@@ -108,14 +113,15 @@ class SequentialOffload(Strategy):
             f"({format_bytes(least)})."
         )
 
-    def execution_device(self, host: Host) -> torch.device | None:
-        """See the base class."""
-        return target_device(self.device) if host.link is None else host.link.device
+    @override
+    def execution_device(self, networks: Networks) -> torch.device | None:
+        return target_device(self.device) if networks.link is None else networks.link.device
 
-    def apply(self, host: Host, undo: Undo) -> None:
+    @override
+    def apply(self, networks: Networks, undo: Undo) -> None:
         """Pack the weights of all networks, and bring in block by block."""
-        networks = streamed_networks(host, self.exclude)
-        _stream(host, networks, self.device, self.limit(networks), undo)
+        streamed = streamed_networks(networks, self.exclude)
+        _stream(networks, streamed, self.device, self.limit(streamed), undo)
 
     def limit(self, networks: list[StreamedNetwork]) -> int:
         """Bytes of weights that may be on the device."""
@@ -123,38 +129,42 @@ class SequentialOffload(Strategy):
         return least if self.budget is None else parse_bytes(self.budget)
 
 
-def streamed_networks(host: Host, exclude: tuple[str, ...]) -> list[StreamedNetwork]:
+def streamed_networks(networks: Networks, exclude: tuple[str, ...]) -> list[StreamedNetwork]:
     """The networks that offloading moves, in the order of their use; nothing is moved yet."""
     return [
-        StreamedNetwork(name, network, host.is_guest)
-        for name, network in host.offload_order()
+        StreamedNetwork(name, network, networks.is_hosted)
+        for name, network in networks.offload_order()
         if name not in exclude and next(network.parameters(), None) is not None
     ]
 
 
-def budgets(host: Host) -> tuple[int, int]:
+def budgets(networks: Networks) -> tuple[int, int]:
     """The least budget that works, in bytes, and the one that keeps everything on the device."""
-    return demand(streamed_networks(host, ()))
+    return demand(streamed_networks(networks, ()))
 
 
 def _stream(
-    host: Host, networks: list[StreamedNetwork], device: str | None, limit: int, undo: Undo
+    networks: Networks,
+    streamed: list[StreamedNetwork],
+    device: str | None,
+    limit: int,
+    undo: Undo,
 ) -> None:
     link = link_for(device)
     undo.callback(link.close)
-    moved = {network.module for network in networks}
+    moved = {network.module for network in streamed}
     others = [
         _keep(name, kept, link, undo)
-        for name, kept in host.networks()
+        for name, kept in networks.named()
         if kept not in moved and not _is_on(kept, link.device)
     ]
-    streaming = Streaming(link, networks, limit, host.turns)
-    for network in networks:
+    streaming = Streaming(link, streamed, limit, networks.turns)
+    for network in streamed:
         undo.callback(network.close)
         network.open(link, streaming)
     undo.callback(streaming.settle)
-    undo.set(host, "streamed", (*networks, *others))
-    undo.set(host, "link", link)
+    undo.set(networks, "streamed", (*streamed, *others))
+    undo.set(networks, "link", link)
     undo.watch(streaming)
 
 
@@ -171,15 +181,17 @@ def _is_on(network: nn.Module, device: torch.device) -> bool:
     return device.type != "cpu" and all(t.device == device for t in tensors_of(network))
 
 
-def _networks_obstacle(strategy: Strategy, host: Host, exclude: tuple[str, ...]) -> str | None:
+def _networks_obstacle(
+    strategy: Strategy, networks: Networks, exclude: tuple[str, ...]
+) -> str | None:
     kind = type(strategy).__name__
-    names = {name for name, _ in host.networks()}
+    names = {name for name, _ in networks.named()}
     if unknown := sorted(set(exclude) - names):
         return f"{kind} cannot exclude {', '.join(unknown)}; there are {', '.join(sorted(names))}."
-    moved = [(n, network) for n, network in host.offload_order() if n not in exclude]
+    moved = [(n, network) for n, network in networks.offload_order() if n not in exclude]
     if not any(True for _, network in moved for _ in network.parameters()):
         return f"{kind} needs a network that it may move; there is none here."
     for name, network in moved:
         if any(tensor.is_meta for tensor in tensors_of(network)):
             return f"{name} has tensors without values (on the meta device); load them first."
-    return bound(type(strategy), host.networks())
+    return bound(type(strategy), networks.named())

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import nn
+from typing_extensions import override
 
 from dpnb.nn.attention import Attention
 from dpnb.nn.projections import FUSED, join, part
 from dpnb.nn.quantized import quantization_of
-from dpnb.strategies.host import Host
+from dpnb.strategies.networks import Networks
 from dpnb.strategies.strategy import Slot, Strategy
 from dpnb.strategies.undo import Undo
 
@@ -31,13 +32,13 @@ class QKVFusion(Strategy):
     vae: bool = True
     slot: ClassVar = Slot.PROJECTION
 
-    def obstacle(self, host: Host) -> str | None:
-        """See the base class."""
+    @override
+    def obstacle(self, networks: Networks) -> str | None:
         if not self.unet and not self.vae:
             return "QKVFusion(unet=False, vae=False) fuses nothing; choose at least one of them."
-        if next(self._layers(host), None) is None:
+        if next(self._layers(networks), None) is None:
             return "QKV fusion needs attention layers of dpnb's; there are none here."
-        for attention in self._layers(host):
+        for attention in self._layers(networks):
             stored = next(filter(None, map(quantization_of, _joined(attention))), None)
             if stored is not None:
                 return (
@@ -46,18 +47,19 @@ class QKVFusion(Strategy):
                 )
         return None
 
-    def apply(self, host: Host, undo: Undo) -> None:
+    @override
+    def apply(self, networks: Networks, undo: Undo) -> None:
         """Join the matrices of every layer."""
-        for attention in self._layers(host):
+        for attention in self._layers(networks):
             for fused_name, names in attention.joins.items():
                 fuse(attention, fused_name, names, undo)
             undo.set(attention, "projection", FUSED)
 
-    def _layers(self, host: Host) -> Iterator[Attention]:
+    def _layers(self, networks: Networks) -> Iterator[Attention]:
         if self.unet:
-            yield from host.modules_of(Attention, "unet", "transformer")
+            yield from networks.modules_of(Attention, "unet", "transformer")
         if self.vae:
-            yield from host.modules_of(Attention, "vae", "vqvae")
+            yield from networks.modules_of(Attention, "vae", "vqvae")
 
 
 def _joined(attention: Attention) -> list[nn.Module]:

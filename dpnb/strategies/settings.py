@@ -9,7 +9,7 @@ from inspect import get_annotations
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-from dpnb.strategies.host import Host
+from dpnb.strategies.networks import Networks
 from dpnb.strategies.strategy import Strategy
 
 KEY = "dpnb.setting"
@@ -19,7 +19,7 @@ WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+")
 
 ABBREVIATIONS = {"vae", "qkv"}
 
-Limits = Callable[[Host], tuple[float, float]]
+Limits = Callable[[Networks], tuple[float, float]]
 
 
 @dataclass(frozen=True)

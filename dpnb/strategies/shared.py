@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from dpnb.errors import DpnbError
 from dpnb.nn.structure import Structure
-from dpnb.strategies.host import Host, Lone, Member
+from dpnb.strategies.attachment import attachment_of
+from dpnb.strategies.networks import Lone, Member, Networks
+from dpnb.strategies.run_watcher import RunWatcher
 from dpnb.strategies.strategy import Plan, Strategy, StrategyError, in_order
-from dpnb.strategies.tie import tie_of
 from dpnb.strategies.turns import Runs
-from dpnb.strategies.undo import RunWatcher, Undo
+from dpnb.strategies.undo import Undo
 
 if TYPE_CHECKING:
     from dpnb.strategies.stack import StrategyStack
@@ -52,7 +53,7 @@ class Shared:
     merging: ClassVar[RLock] = RLock()
 
     def __init__(self) -> None:
-        self.host = Host()
+        self.networks = Networks()
         self.runs = Runs()
         self.stacks: WeakSet[StrategyStack] = WeakSet()
         self.plan: Plan = frozenset()
@@ -118,7 +119,7 @@ class Shared:
         target = in_order(plan)
         self._unwind(target)
         if not self.applied:
-            networks = [network for _, network in self.host.networks()] if target else []
+            networks = [network for _, network in self.networks.named()] if target else []
             self._plain = {network: Structure.of(network) for network in networks}
         for strategy in target[len(self.applied) :]:
             self._apply(strategy)
@@ -144,11 +145,11 @@ class Shared:
                 self.applied.pop()
 
     def _apply(self, strategy: Strategy) -> None:
-        if (reason := strategy.obstacle(self.host)) is not None:
+        if (reason := strategy.obstacle(self.networks)) is not None:
             raise StrategyError(reason)
         applied = Applied(strategy, Undo())
         self.applied.append(applied)
-        strategy.apply(self.host, applied.undo)
+        strategy.apply(self.networks, applied.undo)
         if self.is_running:
             self.inform(applied.undo.watchers)
         applied.is_whole = True
@@ -163,7 +164,7 @@ class Shared:
     @contextmanager
     def suspended(self) -> Iterator[Plan]:
         """Everything off within, and on again after; other threads wait."""
-        with self.host.turns.taken():
+        with self.networks.turns.taken():
             self.mend()
             before = self.plan
             try:
@@ -175,55 +176,55 @@ class Shared:
 
     def absorb(self, other: Shared) -> None:
         """Take over the members and stacks of `other`; in neither is anything switched on."""
-        for member in other.host.members:
-            self.host.admit(member)
+        for member in other.networks.members:
+            self.networks.admit(member)
         for stack in list(other.stacks):
             stack.belong(self)
         self.runs.absorb(other.runs)
 
-    def tie(self) -> None:
+    def attach(self) -> None:
         """Let every network know of this."""
-        for _, network in self.host.networks():
-            tie_of(network).shared = self
+        for _, network in self.networks.named():
+            attachment_of(network).shared = self
 
-    def untie(self) -> None:
+    def detach(self) -> None:
         """Let every network forget this."""
-        for _, network in self.host.networks():
-            tie_of(network).shared = None
+        for _, network in self.networks.named():
+            attachment_of(network).shared = None
 
 
-def tied_to(member: Member) -> set[Shared]:
+def attached_to(member: Member) -> set[Shared]:
     """The states that the networks of `member` belong to."""
     networks = [part for part in member.parts().values() if isinstance(part, nn.Module)]
-    return {shared for network in networks if (shared := tie_of(network).shared) is not None}
+    return {shared for network in networks if (shared := attachment_of(network).shared) is not None}
 
 
 def settle(shared: Shared, member: Member, plan: Plan) -> Shared:
     """Find out with whom `member` shares networks, and switch `plan` on for all of them.
 
     Args:
-        shared: what the member belonged to; nothing is switched on there, and it is tied to none.
+        shared: what the member belonged to; nothing is switched on there, and nothing is attached.
         member: a pipeline whose components have changed.
         plan: what was switched on.
 
     Returns:
         What the member belongs to now.
     """
-    shared.host.admit(member)
-    if shared.host.shares_nothing(member):
-        shared.host.release(member)
-        shared.tie()
+    shared.networks.admit(member)
+    if shared.networks.shares_nothing(member):
+        shared.networks.release(member)
+        shared.attach()
         shared.put(plan)
         shared = Shared()
-        shared.host.admit(member)
-    for other in tied_to(member) - {shared}:
-        with other.host.turns.taken():
+        shared.networks.admit(member)
+    for other in attached_to(member) - {shared}:
+        with other.networks.turns.taken():
             plan |= {s for s in other.plan if all(s.slot != taken.slot for taken in plan)}
             other.put(frozenset())
             shared.absorb(other)
-    for lone in [m for m in shared.host.members if isinstance(m, Lone) and m is not member]:
+    for lone in [m for m in shared.networks.members if isinstance(m, Lone) and m is not member]:
         if lone.is_part_of(member):
-            shared.host.release(lone)
-    shared.tie()
+            shared.networks.release(lone)
+    shared.attach()
     shared.put(plan)
     return shared

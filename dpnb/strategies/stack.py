@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from dpnb.nn.structure import Structure
-from dpnb.strategies.host import Host, Lone, Member
+from dpnb.strategies.attachment import attachment_of
+from dpnb.strategies.networks import Lone, Member, Networks
 from dpnb.strategies.shared import Shared, settle
 from dpnb.strategies.strategy import Plan, Slot, Strategy, check
-from dpnb.strategies.tie import tie_of
 from dpnb.strategies.turns import Course
 
 Listener: TypeAlias = Callable[[Plan], None]
@@ -43,9 +43,9 @@ class StrategyStack:
         return self._shared.plan
 
     @property
-    def host(self) -> Host:
+    def networks(self) -> Networks:
         """The networks that strategies are applied to."""
-        return self._shared.host
+        return self._shared.networks
 
     @property
     def is_running(self) -> bool:
@@ -98,7 +98,7 @@ class StrategyStack:
         """What is shared, which no other thread uses or changes within."""
         while True:
             shared = self._shared
-            with shared.host.turns.taken():
+            with shared.networks.turns.taken():
                 if shared is self._shared:
                     yield shared
                     return
@@ -109,7 +109,7 @@ class StrategyStack:
 
     def obstacle(self, strategy: Strategy) -> str | None:
         """Why `strategy` cannot be switched on here, as a sentence; `None` where it can."""
-        return strategy.obstacle(self.host)
+        return strategy.obstacle(self.networks)
 
     @contextmanager
     def using(self, *plan: Strategy) -> Iterator[None]:
@@ -133,21 +133,21 @@ class StrategyStack:
         with self._turn() as shared, shared.suspended() as plan:
             yield plan
 
-    def rehome(self, networks: Iterable[nn.Module], device: torch.device) -> bool:
-        """Let `networks` be on `device` once offloading is switched off; nothing moves now.
+    def rehome(self, moved: Iterable[nn.Module], device: torch.device) -> bool:
+        """Let `moved` be on `device` once offloading is switched off; nothing moves now.
 
         Returns:
             Whether that is so: not where no offloading is on, where it concerns other networks as
             well or not all of these, or where weights wait for the end of another strategy.
         """
         with self._turn() as shared:
-            host, slots = shared.host, {strategy.slot for strategy in shared.plan}
-            known = {id(network) for _, network in host.networks()}
-            is_whole = known == set(map(id, networks)) and len(host.streamed) == len(known)
+            networks, slots = shared.networks, {strategy.slot for strategy in shared.plan}
+            known = {id(network) for _, network in networks.named()}
+            is_whole = known == set(map(id, moved)) and len(networks.streamed) == len(known)
             others_wait = bool(slots & {Slot.STORAGE, Slot.WEIGHTS})
-            if host.link is None or not is_whole or others_wait or device.type == "meta":
+            if networks.link is None or not is_whole or others_wait or device.type == "meta":
                 return False
-            for weights in (*host.streamed, *host.guests):
+            for weights in (*networks.streamed, *networks.hosted):
                 weights.rehome(device)
             return True
 
@@ -161,7 +161,7 @@ class StrategyStack:
         with Shared.merging, self._turn() as shared:
             plan = shared.plan
             shared.put(frozenset())
-            shared.untie()
+            shared.detach()
             try:
                 yield
             finally:
@@ -175,8 +175,8 @@ class StrategyStack:
     @property
     def execution_device(self) -> torch.device:
         """Where a run computes: where a placement brings the networks, else where they are."""
-        devices = (strategy.execution_device(self.host) for strategy in self.active)
-        return next((device for device in devices if device is not None), self.host.device)
+        devices = (strategy.execution_device(self.networks) for strategy in self.active)
+        return next((device for device in devices if device is not None), self.networks.device)
 
     def notify(self) -> None:
         """Tell the listeners what is switched on."""
@@ -200,8 +200,8 @@ class StrategyStack:
             RunError: another run is in the way, and does not end before this one begins.
         """
         shared = self._shared
-        course = Course(steps, lambda: self.host.turns)
-        by_scheduler = tie_of(scheduler).runs
+        course = Course(steps, lambda: self.networks.turns)
+        by_scheduler = attachment_of(scheduler).runs
         with (
             shared.runs.one(course, may_nest=not shared.watchers),
             by_scheduler.one(course, may_nest=False),
@@ -215,7 +215,7 @@ class StrategyStack:
     @contextmanager
     def between_steps(self) -> Iterator[None]:
         """Whoever waits may use or change the networks within, in the middle of a run's step."""
-        with self.host.turns.lent():
+        with self.networks.turns.lent():
             yield
 
     @contextmanager
@@ -265,10 +265,10 @@ def stack_of(network: nn.Module, name: str) -> StrategyStack:
         network: the network.
         name: of the component that it would be in a pipeline.
     """
-    tie = tie_of(network)
+    attachment = attachment_of(network)
     with Shared.merging:
-        if tie.shared is not None and (stacks := list(tie.shared.stacks)):
+        if attachment.shared is not None and (stacks := list(attachment.shared.stacks)):
             return stacks[0]
-        tie.lone = Lone(name, network)
-        tie.stack = StrategyStack(tie.lone)
-        return tie.stack
+        attachment.lone = Lone(name, network)
+        attachment.stack = StrategyStack(attachment.lone)
+        return attachment.stack

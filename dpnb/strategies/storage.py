@@ -9,10 +9,11 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from dpnb.nn.positions import ChannelMatrix
 from dpnb.nn.quantized import is_quantized
-from dpnb.strategies.host import Host
+from dpnb.strategies.networks import Networks
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Effect, Slot, Strategy
 from dpnb.strategies.undo import Undo
@@ -24,15 +25,16 @@ class ChannelsLast(Strategy):
 
     slot: ClassVar = Slot.LAYOUT
 
-    def obstacle(self, host: Host) -> str | None:
-        """See the base class."""
-        if next(host.modules_of(nn.Conv2d, "unet", "vae", "vqvae"), None) is None:
+    @override
+    def obstacle(self, networks: Networks) -> str | None:
+        if next(networks.modules_of(nn.Conv2d, "unet", "vae", "vqvae"), None) is None:
             return "ChannelsLast needs convolutions in a UNet or a VAE; there are none here."
         return None
 
-    def apply(self, host: Host, undo: Undo) -> None:
+    @override
+    def apply(self, networks: Networks, undo: Undo) -> None:
         """Reorder the weights of every convolution."""
-        for conv in host.modules_of(nn.Conv2d, "unet", "vae", "vqvae"):
+        for conv in networks.modules_of(nn.Conv2d, "unet", "vae", "vqvae"):
             undo.callback(_lay_out, conv.weight, conv.weight.stride())
             conv.weight.data = conv.weight.data.contiguous(memory_format=torch.channels_last)
 
@@ -76,35 +78,37 @@ class LayerwiseCasting(Strategy):
     effect: ClassVar = Effect.APPROXIMATE
     relieves: ClassVar = frozenset({"text", "encoding", "denoising", "decoding"})
 
+    @override
     def __post_init__(self) -> None:
         if self.storage_dtype not in STORAGE_DTYPES:
             raise ValueError(
                 f"storage_dtype is {self.storage_dtype!r}; use one of {', '.join(STORAGE_DTYPES)}."
             )
 
-    def obstacle(self, host: Host) -> str | None:
-        """See the base class."""
-        if next(self._layers(host), None) is None:
+    @override
+    def obstacle(self, networks: Networks) -> str | None:
+        if next(self._layers(networks), None) is None:
             return (
                 f"No layer here would be smaller in {self.storage_dtype}; choose a smaller dtype, "
                 "or leave LayerwiseCasting out."
             )
         return None
 
-    def apply(self, host: Host, undo: Undo) -> None:
+    @override
+    def apply(self, networks: Networks, undo: Undo) -> None:
         """Narrow the weights; hooks widen them around each layer's computation."""
         dtype = STORAGE_DTYPES[self.storage_dtype]
-        for layer in self._layers(host):
+        for layer in self._layers(networks):
             weight = layer.get_parameter("weight")
-            undo.callback(_restore, weight, host.put_away(weight.data))
+            undo.callback(_restore, weight, networks.set_aside(weight.data))
             widening = Widening(weight.dtype)
             weight.data = weight.data.to(dtype)
             undo.before(layer, widening.widen)
             undo.after(layer, widening.narrow, always_call=True)
 
-    def _layers(self, host: Host) -> Iterator[nn.Module]:
+    def _layers(self, networks: Networks) -> Iterator[nn.Module]:
         size = STORAGE_DTYPES[self.storage_dtype].itemsize
-        for _, network in host.networks("unet", "transformer", "vae", "vqvae"):
+        for _, network in networks.named("unet", "transformer", "vae", "vqvae"):
             outer = list(network.children())
             for layer in network.modules():
                 is_plain = isinstance(layer, LAYERS) and not is_quantized(layer)

@@ -10,12 +10,12 @@ from itertools import pairwise
 from typing import Any, ClassVar, TypeAlias
 
 import torch
-from typing_extensions import Self
+from typing_extensions import Self, override
 
 from dpnb.errors import StrategyError as StrategyError
 from dpnb.numbers import plain, settle
 from dpnb.plain import checked, hints_of
-from dpnb.strategies.host import Host
+from dpnb.strategies.networks import Networks
 from dpnb.strategies.undo import Undo
 
 
@@ -64,14 +64,14 @@ class Strategy(ABC):
         return Effect.EXACT
 
     @abstractmethod
-    def apply(self, host: Host, undo: Undo) -> None:
-        """Change the networks of `host`, making every edit through `undo`."""
+    def apply(self, networks: Networks, undo: Undo) -> None:
+        """Change `networks`, making every edit through `undo`."""
 
-    def obstacle(self, host: Host) -> str | None:
+    def obstacle(self, networks: Networks) -> str | None:
         """What stops this strategy here, as a sentence that says what to do; else `None`."""
         return None
 
-    def execution_device(self, host: Host) -> torch.device | None:
+    def execution_device(self, networks: Networks) -> torch.device | None:
         """Where it lets the networks compute; `None` leaves that alone."""
         return None
 
@@ -104,6 +104,7 @@ class Strategy(ABC):
         name = cls.__name__
         return cls(**{key: checked(hints[key], v, f"{name}.{key}") for key, v in given.items()})
 
+    @override
     def __repr__(self) -> str:
         given = [
             f"{field.name}={getattr(self, field.name)!r}"

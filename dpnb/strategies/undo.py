@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NoReturn, TypeAlias
 
-from torch import Tensor, nn
-from typing_extensions import Self
+from torch import nn
+from typing_extensions import Self, override
 
 from dpnb.errors import StrategyError
+from dpnb.strategies.run_watcher import RunWatcher
 
 Hook: TypeAlias = Callable[..., Any]
 
@@ -22,22 +23,6 @@ HOOKS = (
     "_forward_hooks_always_called",
 )
 """Where a module keeps the hooks around its computation, each by a number."""
-
-
-class RunWatcher:
-    """What a strategy that keeps something from step to step is told of a run."""
-
-    def begin(self) -> None:
-        """A run begins, or the strategy is switched on in the middle of one."""
-
-    def scheduled(self, timesteps: Tensor) -> None:
-        """The run will visit `timesteps`, `[steps]`."""
-
-    def before_step(self, index: int, total: int) -> None:
-        """Denoising step `index` of `total` comes next."""
-
-    def end(self) -> None:
-        """The run is over, whether it came to its end or not."""
 
 
 class Undo:
@@ -137,6 +122,7 @@ class _Hook:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.hook(*args, **kwargs)
 
+    @override
     def __reduce__(self) -> NoReturn:
         raise StrategyError(
             "A network cannot be copied by itself while something is on that acts on its layers; "

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from typing_extensions import override
+
 from dpnb.models.autoencoder import Autoencoder
 from dpnb.models.blended import latents_of
 from dpnb.models.coders import SlicedCoder, TiledCoder
-from dpnb.strategies.host import Host
+from dpnb.strategies.networks import Networks
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Effect, Slot, Strategy
 from dpnb.strategies.undo import Undo
@@ -35,31 +37,33 @@ class VaeTiling(Strategy):
     slot: ClassVar = Slot.CODER
     relieves: ClassVar = frozenset({"encoding", "decoding"})
 
+    @override
     def __post_init__(self) -> None:
         self._coder()
         super().__post_init__()
 
     @property
+    @override
     def effect(self) -> Effect:
-        """See the base class."""
         return Effect.APPROXIMATE if self.blended else Effect.EXACT
 
-    def obstacle(self, host: Host) -> str | None:
-        """See the base class."""
-        networks = list(host.modules_of(Autoencoder))
-        if not networks:
+    @override
+    def obstacle(self, networks: Networks) -> str | None:
+        autoencoders = list(networks.modules_of(Autoencoder))
+        if not autoencoders:
             return MISSING.format("VaeTiling")
         if self.blended and self.tile is not None:
-            for vae in networks:
+            for vae in autoencoders:
                 try:
                     latents_of(vae, self.tile, self.tile)
                 except ValueError as error:
                     return str(error)
         return None
 
-    def apply(self, host: Host, undo: Undo) -> None:
+    @override
+    def apply(self, networks: Networks, undo: Undo) -> None:
         """Fill the slot of every autoencoder."""
-        for vae in host.modules_of(Autoencoder):
+        for vae in networks.modules_of(Autoencoder):
             undo.set(vae, "coder", self._coder())
 
     def _coder(self) -> TiledCoder:
@@ -73,13 +77,14 @@ class VaeSlicing(Strategy):
     slot: ClassVar = Slot.CODER_WRAPPER
     relieves: ClassVar = frozenset({"encoding", "decoding"})
 
-    def obstacle(self, host: Host) -> str | None:
-        """See the base class."""
-        if next(host.modules_of(Autoencoder), None) is None:
+    @override
+    def obstacle(self, networks: Networks) -> str | None:
+        if next(networks.modules_of(Autoencoder), None) is None:
             return MISSING.format("VaeSlicing")
         return None
 
-    def apply(self, host: Host, undo: Undo) -> None:
+    @override
+    def apply(self, networks: Networks, undo: Undo) -> None:
         """Wrap what fills the slot of every autoencoder."""
-        for vae in host.modules_of(Autoencoder):
+        for vae in networks.modules_of(Autoencoder):
             undo.set(vae, "coder", SlicedCoder(vae.coder))

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as w
+from typing_extensions import override
 
-from dpnb.strategies.host import Host
+from dpnb.strategies.networks import Networks
 from dpnb.strategies.settings import Setting
 from dpnb.units import parse_bytes
 
@@ -58,12 +59,12 @@ class Flag(Control):
         )
         self.inputs = (self.widget,)
 
+    @override
     def get(self) -> bool:
-        """See the base class."""
         return bool(self.widget.value)
 
+    @override
     def set(self, value: bool) -> None:
-        """See the base class."""
         self.widget.value = value
 
 
@@ -72,7 +73,7 @@ class Choice(Control):
 
     NUMBER = "a number"
 
-    def __init__(self, setting: Setting, host: Host) -> None:
+    def __init__(self, setting: Setting, networks: Networks) -> None:
         options = [(str(choice), choice) for choice in setting.choices]
         if setting.number is not None:
             options.append((self.NUMBER, self.NUMBER))
@@ -81,7 +82,7 @@ class Choice(Control):
         )
         self._number = w.BoundedIntText(
             description=setting.label,
-            **_bounds(setting, host),
+            **_bounds(setting, networks),
             layout={"width": "8em"},
             style={"description_width": "0"},
         )
@@ -91,12 +92,12 @@ class Choice(Control):
         self.widget = w.HBox([self._menu, self._number])
         self.inputs = (self._menu, self._number)
 
+    @override
     def get(self) -> Any:
-        """See the base class."""
         return self._number.value if self._menu.value == self.NUMBER else self._menu.value
 
+    @override
     def set(self, value: Any) -> None:
-        """See the base class."""
         is_listed = any(value == choice for _, choice in self._menu.options)
         if not is_listed:
             self._number.max = max(self._number.max, value)
@@ -110,10 +111,10 @@ class Choice(Control):
 class Number(Control):
     """A number; where it has limits, on a slider as well. Bytes are shown in MiB."""
 
-    def __init__(self, setting: Setting, host: Host) -> None:
+    def __init__(self, setting: Setting, networks: Networks) -> None:
         self._bytes, kind = setting.hints.unit == "bytes", setting.number
         self._kind = float if self._bytes else kind or float
-        bounds = _bounds(setting, host)
+        bounds = _bounds(setting, networks)
         label = f"{setting.label}{' (MiB)' if self._bytes else ''}"
         box = w.BoundedIntText if self._kind is int else w.BoundedFloatText
         self._box = box(
@@ -138,12 +139,12 @@ class Number(Control):
             self.widget = self._box
         self.inputs = (self._box,)
 
+    @override
     def get(self) -> Any:
-        """See the base class."""
         return round(self._box.value * MEBIBYTE) if self._bytes else self._kind(self._box.value)
 
+    @override
     def set(self, value: Any) -> None:
-        """See the base class."""
         shown = parse_bytes(value) / MEBIBYTE if self._bytes else value
         self._box.min, self._box.max = min(self._box.min, shown), max(self._box.max, shown)
         self._box.value = shown
@@ -164,8 +165,8 @@ class Words(Control):
         )
         self.inputs = (self.widget,)
 
+    @override
     def get(self) -> Any:
-        """See the base class."""
         text = self.widget.value.strip()
         if not text:
             return self._default
@@ -180,8 +181,8 @@ class Words(Control):
             return tuple(part.strip() for part in text.split(",") if part.strip())
         return text
 
+    @override
     def set(self, value: Any) -> None:
-        """See the base class."""
         if value == self._default:
             self.widget.value = ""
         elif isinstance(value, tuple) and all(isinstance(part, str) for part in value):
@@ -206,12 +207,12 @@ class Optional(Control):
         self.widget = w.VBox([self._switch, inner.widget])
         self.inputs = (self._switch, *inner.inputs)
 
+    @override
     def get(self) -> Any:
-        """See the base class."""
         return self._inner.get() if self._switch.value else None
 
+    @override
     def set(self, value: Any) -> None:
-        """See the base class."""
         if value is not None:
             self._inner.set(value)
         self._switch.value = value is not None
@@ -220,29 +221,29 @@ class Optional(Control):
         self._inner.widget.layout.display = None if self._switch.value else "none"
 
 
-def control_for(setting: Setting, host: Host) -> Control:
-    """The control for a field, with limits that suit the networks of `host`; shows the default."""
-    control = _plain_control(setting, host)
+def control_for(setting: Setting, networks: Networks) -> Control:
+    """The control for a field, with limits that suit `networks`; shows the default."""
+    control = _plain_control(setting, networks)
     if setting.is_optional and setting.number is not None:
         control = Optional(setting, control)
     control.set(setting.default)
     return control
 
 
-def _plain_control(setting: Setting, host: Host) -> Control:
+def _plain_control(setting: Setting, networks: Networks) -> Control:
     if setting.choices:
-        return Choice(setting, host)
+        return Choice(setting, networks)
     if setting.is_flag:
         return Flag(setting)
     if setting.number is not None:
-        return Number(setting, host)
+        return Number(setting, networks)
     return Words(setting)
 
 
-def _bounds(setting: Setting, host: Host) -> dict[str, Any]:
+def _bounds(setting: Setting, networks: Networks) -> dict[str, Any]:
     """Least, most and step, as far as they are known, and where to begin."""
     hints, is_bytes = setting.hints, setting.hints.unit == "bytes"
-    low, high = hints.limits(host) if hints.limits is not None else (hints.low, hints.high)
+    low, high = hints.limits(networks) if hints.limits is not None else (hints.low, hints.high)
     scale = MEBIBYTE if is_bytes else 1
     least = 1.0 if low is None else low / scale
     most = float(MOST) if high is None else max(high / scale, least)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
+from typing_extensions import override
 
 from dpnb.strategies.settings import describe
 from dpnb.strategies.strategy import Effect, Plan, in_order
@@ -53,6 +54,7 @@ class Difference:
             return ""
         return "✓ exact" if self.is_same else "✗ not exact"
 
+    @override
     def __str__(self) -> str:
         parts = [] if self.peak is None else [f"{_signed(self.peak, format_bytes)} peak"]
         parts.append(_signed(self.seconds, format_seconds))

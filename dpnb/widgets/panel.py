@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import ipywidgets as w
+from typing_extensions import override
 
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.widgets.figures import still
@@ -62,6 +63,7 @@ class Panel(w.VBox):  # type: ignore[misc]
         """A still picture of the last run, to end a notebook with: a `PIL.Image`."""
         return still(self.session.runs)
 
+    @override
     def __repr__(self) -> str:
         return f"{type(self).__name__} of {type(self.session.pipe).__name__}"
 

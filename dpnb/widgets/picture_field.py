@@ -10,7 +10,7 @@ from typing import Any
 import ipywidgets as w
 from PIL import Image
 
-from dpnb.pipelines.picture_inputs import PictureInput
+from dpnb.pipelines.pictures.inputs import PictureInput
 from dpnb.widgets.pictures import png, thumbnail
 from dpnb.widgets.uploads import UploadError, read_picture
 

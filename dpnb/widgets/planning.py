@@ -11,11 +11,11 @@ from typing import Any
 
 from traitlets import Bool, Instance, Int, Unicode
 
-from dpnb.planning.hollow import Hollow
 from dpnb.planning.outline import outline
 from dpnb.planning.planner import Planner, name_of, profile_for
 from dpnb.planning.simulate import Simulation
 from dpnb.planning.table import PlanRow, PlanTable
+from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.workload import Workload
 from dpnb.widgets.ending import reason_of
 from dpnb.widgets.session import Session
@@ -122,13 +122,13 @@ class Planning:
             self._done.set()
 
     def _plan(self, workload: Workload, device: str | None) -> PlanTable | None:
-        hollow = Hollow()
+        valueless = ValuelessTensors()
         pipe = self._session.pipe
-        twin = self._twin(hollow)
+        twin = self._twin(valueless)
         if twin is None:
             return None
         profile = profile_for(device, pipe)
-        planner = Planner(Simulation(twin, hollow, workload, profile), None, approximate=False)
+        planner = Planner(Simulation(twin, valueless, workload, profile), None, approximate=False)
         rows: list[PlanRow] = []
         told = 0.0
         for row in planner.rows():
@@ -140,11 +140,11 @@ class Planning:
                 self.state.message = f"{len(rows)} plans so far …"
         return planner.table(name_of(pipe), rows)
 
-    def _twin(self, hollow: Hollow) -> Any:
+    def _twin(self, valueless: ValuelessTensors) -> Any:
         """The pipeline without weights, made where nothing is drawn; `None` after `close`."""
         while not self._stop.is_set():
             if not self._session.is_drawing:
                 self.state.message = "Planning …"
-                return outline(self._session.pipe, hollow)
+                return outline(self._session.pipe, valueless)
             self._stop.wait(PAUSE)
         return None

@@ -23,8 +23,8 @@ from dpnb.strategies.strategy import Plan, Strategy
 from dpnb.widgets.ending import reason_of
 from dpnb.widgets.job import Job
 from dpnb.widgets.present import Expected
+from dpnb.widgets.run_monitor import RunMonitor
 from dpnb.widgets.state import Request, RunState, StrategyState
-from dpnb.widgets.witness import Witness
 
 Change: TypeAlias = Callable[[Plan], Plan]
 
@@ -66,9 +66,9 @@ class Session:
         self._is_settling = False
         self._job: Job | None = None
         self._users = 0
-        self._witness = Witness(self)
+        self._monitor = RunMonitor(self)
         self._endings = [
-            pipe.watch(self._witness),
+            pipe.watch(self._monitor),
             pipe.strategies.subscribe(self._plan_changed),
         ]
 
@@ -111,7 +111,7 @@ class Session:
     def change(self, change: Change) -> None:
         """Ask for the plan that `change` makes of the present one."""
         with self.lock:
-            is_waiting = self._witness.is_running or self._witness.is_expected
+            is_waiting = self._monitor.is_running or self._monitor.is_expected
             if not is_waiting and self.pipe.strategies.is_running:
                 self._show(
                     "Another pipeline with these networks is drawing; try again when it is done.",
@@ -142,7 +142,7 @@ class Session:
     def _claimed(self, is_between_steps: bool) -> list[Change]:
         """What waits, if it is for this thread to do it now."""
         with self.lock:
-            if self._is_settling or (self._witness.is_running and not is_between_steps):
+            if self._is_settling or (self._monitor.is_running and not is_between_steps):
                 return []
             changes, self._pending = self._pending, []
             self._is_settling = bool(changes)
@@ -171,7 +171,7 @@ class Session:
 
     def _plan_changed(self, plan: Plan) -> None:
         with self.lock:
-            self._witness.note_change(self.strategies.active, plan)
+            self._monitor.note_change(self.strategies.active, plan)
             self.strategies.active = plan
             self._show(self.strategies.message, self.strategies.is_refused)
 
@@ -186,13 +186,13 @@ class Session:
             state.revision += 1
 
     def _when(self) -> str:
-        place = self._witness.next_step
+        place = self._monitor.next_step
         if place is not None and place[0] < place[1]:
             return f"at step {place[0] + 1} of {place[1]}"
         return "before the next step"
 
     def _since(self) -> str:
-        place = self._witness.next_step
+        place = self._monitor.next_step
         return f"in effect from step {place[0]} of {place[1]}" if place else ""
 
     # --- runs ---
@@ -200,7 +200,7 @@ class Session:
     @property
     def is_drawing(self) -> bool:
         """Whether a run of these networks goes on or is about to begin."""
-        return self._witness.is_busy or self.pipe.strategies.is_running
+        return self._monitor.is_busy or self.pipe.strategies.is_running
 
     def start(self, request: Request) -> Job:
         """Begin to draw, on a thread of its own.
@@ -211,18 +211,18 @@ class Session:
         """
         expected = Expected(request)
         with self.lock:
-            if self._witness.is_busy:
+            if self._monitor.is_busy:
                 raise SessionError("A run is going on; wait for its end, or stop it first.")
-            self._witness.expect(expected)
+            self._monitor.expect(expected)
         scheduler = self.pipe.scheduler
         try:
             self._choose_scheduler(request.scheduler)
             steps = self.pipe.stream(**request.arguments())
-            return self._begin(Job(steps, partial(self._witness.forget, request)), request)
+            return self._begin(Job(steps, partial(self._monitor.forget, request)), request)
         except BaseException:
             with self.lock:
-                self._witness.expect(None)
-                if not self._witness.is_busy:
+                self._monitor.expect(None)
+                if not self._monitor.is_busy:
                     self.runs.phase = "idle"
             self.settle()
             if self.pipe.scheduler is not scheduler:
@@ -233,7 +233,7 @@ class Session:
         """Say that a job works, and let it."""
         thread = threading.Thread(target=partial(copy_context().run, job.work), daemon=True)
         with self.lock:
-            self._witness.expect(Expected(request, thread))
+            self._monitor.expect(Expected(request, thread))
             self.runs.phase, self.runs.message, self.runs.error = "running", "Reading …", ""
             thread.start()
             self._job = job
@@ -245,9 +245,9 @@ class Session:
         A run that a cell has begun decodes what it has then, and returns it there.
         """
         with self.lock:
-            if self._witness.is_of_cell:
+            if self._monitor.is_of_cell:
                 self.pipe._interrupt = True
-            elif self._job is not None and (self._witness.is_running or self._witness.is_expected):
+            elif self._job is not None and (self._monitor.is_running or self._monitor.is_expected):
                 self._job.cancel()
             else:
                 return

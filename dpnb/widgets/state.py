@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from traitlets import All, Bool, Bytes, HasTraits, Instance, Int, Tuple, Unicode
+from typing_extensions import override
 
 from dpnb.generators import seeded
 from dpnb.metering.trace import Trace
@@ -142,12 +143,12 @@ class State(HasTraits):
     A run changes them while it goes on, and must come to its end whatever an observer does.
     """
 
+    @override
     def observe(self, handler: Any, names: Any = All, type: Any = "change") -> None:
-        """See the base class."""
         super().observe(Observer(handler), names, type)
 
+    @override
     def unobserve(self, handler: Any, names: Any = All, type: Any = "change") -> None:
-        """See the base class."""
         super().unobserve(Observer(handler), names, type)
 
 

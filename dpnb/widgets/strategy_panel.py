@@ -137,7 +137,7 @@ class StrategyRow:
     def __init__(self, session: Session, kind: type[Strategy]) -> None:
         self._session, self._kind = session, kind
         self._showing = threading.local()
-        host = session.pipe.strategies.host
+        networks = session.pipe.strategies.networks
         self.switch = w.Checkbox(
             description=label_of(kind),
             indent=False,
@@ -145,7 +145,7 @@ class StrategyRow:
             layout={"width": "auto"},
         )
         self.controls: dict[str, Control] = {
-            setting.name: control_for(setting, host) for setting in settings_of(kind)
+            setting.name: control_for(setting, networks) for setting in settings_of(kind)
         }
         self._badge, self._note = w.HTML(), w.HTML()
         named = presets_of(kind)

@@ -20,8 +20,8 @@ import diffusers
 import torch
 
 from dpnb import ModelOffload, SequentialOffload, random_pipeline
-from dpnb.strategies.links import link_for
-from dpnb.strategies.packing import host_memory
+from dpnb.strategies.offload.backends import link_for
+from dpnb.strategies.offload.packing import host_memory
 from dpnb.strategies.strategy import Strategy
 from dpnb.units import format_bytes
 

@@ -21,7 +21,7 @@ LINK = "simulated:64GiB/s"
 
 def peaks(pipe: Any, workload: Workload) -> dict[str, int]:
     """The most bytes on the device in every stage, counted."""
-    rest = at_rest(pipe.strategies.host)
+    rest = at_rest(pipe.strategies.networks)
     with dpnb.record(pipe, TensorMeter()) as trace:
         pipe(**workload.arguments())
     return {name: stage.peak + rest for name, stage in trace.by_stage().items()}

@@ -19,7 +19,7 @@ from torch import Tensor
 import dpnb
 from dpnb.metering.tensors import TensorMeter
 from dpnb.nn.skips import scale_lowest
-from dpnb.pipelines.architectures import ARCHITECTURES
+from dpnb.pipelines.shapes.architectures import ARCHITECTURES
 from dpnb.strategies.strategy import Strategy
 from dpnb.units import format_bytes
 from tests.benchmarks.bench_networks import NARROW, pair

@@ -24,10 +24,10 @@ import torch
 from torch import Tensor, nn
 
 from dpnb import SequentialOffload, UNet2DConditionModel
-from dpnb.pipelines.architectures import ARCHITECTURES, fill
-from dpnb.strategies.networks import StreamedNetwork
+from dpnb.pipelines.shapes.architectures import ARCHITECTURES, fill
+from dpnb.strategies.offload.residency import demand, share
+from dpnb.strategies.offload.streamed_network import StreamedNetwork
 from dpnb.strategies.stack import StrategyStack, stack_of
-from dpnb.strategies.tenure import demand, share
 from dpnb.units import format_bytes
 
 SHARES = (0.5, 0.75, 1.0, 1.5)
@@ -140,7 +140,7 @@ def step(stack: StrategyStack, call: Callable[[], Tensor]) -> tuple[float, float
 
 
 def _moved(stack: StrategyStack) -> int:
-    return 0 if stack.host.link is None else stack.host.link.moved
+    return 0 if stack.networks.link is None else stack.networks.link.moved
 
 
 def report(network: nn.Module, call: Callable[[], Tensor], slower: float, kept: float) -> None:

@@ -22,7 +22,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from dpnb import AutoencoderKL
 from dpnb.metering.tensors import TensorMeter
 from dpnb.models.coders import Coder, DirectCoder, TiledCoder
-from dpnb.pipelines.architectures import ARCHITECTURES
+from dpnb.pipelines.shapes.architectures import ARCHITECTURES
 from dpnb.units import format_bytes
 from tests.benchmarks.bench_networks import pair
 

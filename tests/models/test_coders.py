@@ -14,7 +14,7 @@ from dpnb.nn.attention import PictureAttention
 from dpnb.nn.kernels import SlicedKernel, sdpa
 from dpnb.nn.resample import Downsample, Upsample
 from dpnb.nn.resnet import ResnetBlock
-from dpnb.pipelines.architectures import ARCHITECTURES, fill
+from dpnb.pipelines.shapes.architectures import ARCHITECTURES, fill
 
 TINY = dict(ARCHITECTURES["tiny-sd"].vae)
 NARROW = dict(ARCHITECTURES["sd15"].vae) | {

@@ -9,8 +9,8 @@ from torch import Tensor
 from dpnb import FluxTransformer2DModel
 from dpnb.metering.tensors import TensorMeter
 from dpnb.nn.rotary import rotary_table
-from dpnb.pipelines.architectures import ARCHITECTURES
-from dpnb.strategies.units import units
+from dpnb.pipelines.shapes.architectures import ARCHITECTURES
+from dpnb.strategies.offload.blocks import units
 
 TINY = dict(ARCHITECTURES["tiny-flux"].transformer)
 

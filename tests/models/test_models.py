@@ -15,7 +15,7 @@ from dpnb.metering.tensors import TensorMeter
 from dpnb.models.coders import DirectCoder
 from dpnb.models.unet_blocks import UpBlock
 from dpnb.nn.skips import concatenate
-from dpnb.pipelines.architectures import ARCHITECTURES, fill
+from dpnb.pipelines.shapes.architectures import ARCHITECTURES, fill
 
 TINY = dict(ARCHITECTURES["tiny-sd"].unet)
 VAE = dict(ARCHITECTURES["tiny-sd"].vae)

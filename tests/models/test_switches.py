@@ -7,7 +7,7 @@ import pytest
 import dpnb
 from dpnb import AttentionSlicing, FreeU, QKVFusion, VaeSlicing, VaeTiling
 from dpnb.models.coders import SlicedCoder, TiledCoder
-from dpnb.pipelines.architectures import ARCHITECTURES
+from dpnb.pipelines.shapes.architectures import ARCHITECTURES
 from dpnb.strategies.stack import stack_of
 from dpnb.strategies.strategy import StrategyError
 

@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from dpnb import AutoencoderKL
 from dpnb.metering.tensors import TensorMeter
 from dpnb.models.coders import Coder, DirectCoder, SlicedCoder, TiledCoder
-from dpnb.pipelines.architectures import ARCHITECTURES
+from dpnb.pipelines.shapes.architectures import ARCHITECTURES
 
 MIB = 1 << 20
 Way = Literal["decode", "encode"]

@@ -242,7 +242,7 @@ def test_a_black_mask_leaves_nothing_to_cut_out(inpaint: Any) -> None:
 
 
 def test_a_network_that_inpainting_cannot_use_is_refused(base: Any) -> None:
-    from dpnb.pipelines.architectures import ARCHITECTURES
+    from dpnb.pipelines.shapes.architectures import ARCHITECTURES
 
     unet = dpnb.UNet2DConditionModel(**{**ARCHITECTURES["tiny-sd"].unet, "in_channels": 5})
     pipe = dpnb.StableDiffusionInpaintPipeline.from_pipe(base, unet=unet)

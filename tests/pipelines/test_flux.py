@@ -13,7 +13,7 @@ from torch import Tensor
 import dpnb
 from dpnb.errors import ComponentError
 from dpnb.pipelines.patches import pack, positions, unpack
-from dpnb.pipelines.previews import LatentColours, decoded
+from dpnb.pipelines.pictures.previews import LatentColours, decoded
 from dpnb.pipelines.steps import Stage
 from dpnb.strategies.strategy import StrategyError
 from tests.strategies.pipes import build

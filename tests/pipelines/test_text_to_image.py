@@ -251,7 +251,7 @@ def test_an_unknown_architecture_is_refused() -> None:
 
 @pytest.mark.parametrize(("name", "millions"), [("sd15", 859.5), ("sd21", 865.9), ("sdxl", 2567.5)])
 def test_public_architectures_have_their_published_size(name: str, millions: float) -> None:
-    from dpnb.pipelines.architectures import ARCHITECTURES
+    from dpnb.pipelines.shapes.architectures import ARCHITECTURES
 
     with torch.device("meta"):
         unet = dpnb.UNet2DConditionModel(**ARCHITECTURES[name].unet)

@@ -54,7 +54,7 @@ def draw(pipe: Any, prompt: str) -> torch.Tensor:
 
 
 def test_community_pipelines_refuse_in_the_same_words() -> None:
-    from dpnb.pipelines.standins import TextualInversions
+    from dpnb.pipelines.foreign.standins import TextualInversions
 
     with pytest.raises(NotImplementedError, match="dpnb loads no textual inversion"):
         TextualInversions().load_textual_inversion("a")

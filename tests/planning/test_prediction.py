@@ -12,16 +12,16 @@ from torch import nn
 
 import dpnb
 from dpnb.metering.tensors import TensorMeter
-from dpnb.pipelines.architectures import ARCHITECTURES, TINY_CLIP, assemble
-from dpnb.pipelines.picture_inputs import PictureInput
+from dpnb.pipelines.pictures.inputs import PictureInput
+from dpnb.pipelines.shapes.architectures import ARCHITECTURES, TINY_CLIP, assemble
 from dpnb.planning.composition import Courses
 from dpnb.planning.devices import DeviceProfile
-from dpnb.planning.hollow import Hollow
 from dpnb.planning.outline import outline
 from dpnb.planning.planner import plan
 from dpnb.planning.residency import at_rest, resident
 from dpnb.planning.simulate import Simulation
 from dpnb.planning.table import PlanTable
+from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.workload import Workload
 from tests.strategies.pipes import build
 
@@ -40,7 +40,7 @@ def load(name: str, dtype: str) -> Any:
 
 def measured(pipe: Any, workload: Workload) -> dict[str, int]:
     """The peak of every stage: the run's tensors, and the weights that are on the device."""
-    rest = at_rest(pipe.strategies.host)
+    rest = at_rest(pipe.strategies.networks)
     with dpnb.record(pipe, TensorMeter()) as trace:
         pipe(**workload.arguments(pipe.picture_inputs))
     return {name: stage.peak + rest for name, stage in trace.by_stage().items()}
@@ -115,8 +115,8 @@ def test_other_kinds_of_pipelines_hold_what_was_predicted(
 ) -> None:
     pipe = load(name, dtype)
     workload = Workload(height=32, width=24, steps=3)
-    hollow = Hollow()
-    simulation = Simulation(outline(pipe, hollow), hollow, workload, CPU)
+    valueless = ValuelessTensors()
+    simulation = Simulation(outline(pipe, valueless), valueless, workload, CPU)
     course = Courses(simulation).of(frozenset(strategies))
     peaks: dict[str, int] = {}
     for step, held in zip(course.steps, resident(course.steps, course.weights, CPU), strict=True):
@@ -141,8 +141,8 @@ def test_what_a_scheduler_remembers_is_predicted(scheduler: str) -> None:
     pipe = load("tiny-sd", "float32")
     pipe.scheduler = getattr(dpnb, scheduler).from_config(pipe.scheduler.config)
     workload = Workload(height=32, width=32, steps=7)
-    hollow = Hollow()
-    simulation = Simulation(outline(pipe, hollow), hollow, workload, CPU)
+    valueless = ValuelessTensors()
+    simulation = Simulation(outline(pipe, valueless), valueless, workload, CPU)
     course = Courses(simulation).of(frozenset({dpnb.ConditioningCache()}))
     with pipe.strategies.using(dpnb.ConditioningCache()):
         real = measured(pipe, workload)
@@ -174,8 +174,8 @@ def test_what_a_transformer_remembers_is_predicted(negative: str | None) -> None
 
     pipe = load("tiny-flux", "float32")
     workload = Guided(height=16, width=24, steps=3)
-    hollow = Hollow()
-    simulation = Simulation(outline(pipe, hollow), hollow, workload, CPU)
+    valueless = ValuelessTensors()
+    simulation = Simulation(outline(pipe, valueless), valueless, workload, CPU)
     simulation.workload = workload
     strategies = [dpnb.ConditioningCache(), dpnb.LayerwiseCasting(), dpnb.AttentionSlicing("max")]
     course = Courses(simulation).of(frozenset(strategies))
@@ -198,8 +198,8 @@ def test_the_shape_of_stable_diffusion_holds_what_was_predicted(dtype: torch.dty
     pipe: Any = assemble("sd15", allocate)
     pipe.set_progress_bar_config(disable=True)
     workload = Workload(height=64, width=64, steps=1)
-    hollow = Hollow()
-    simulated = Simulation(outline("sd15", hollow, dtype), hollow, workload, CPU).run()
+    valueless = ValuelessTensors()
+    simulated = Simulation(outline("sd15", valueless, dtype), valueless, workload, CPU).run()
     with dpnb.record(pipe, TensorMeter()) as trace:
         pipe(**workload.arguments())
     real = [step.peak for step in trace.steps]

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from dpnb.pipelines.text_parts import spelling_tokenizer
+from dpnb.pipelines.shapes.text_parts import spelling_tokenizer
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import dpnb
-from tests.pipelines.test_custom_pipelines import ONE_STEP
+from tests.pipelines.foreign.test_custom_pipelines import ONE_STEP
 from tests.reference.conftest import Written
 
 FAMILIES = ("sd1", "sdxl")
@@ -94,7 +94,7 @@ def test_diffusers_loads_a_custom_pipeline_that_we_saved(written: Written, tmp_p
 def test_pictures_are_prepared_alike(size: tuple[int, int], output_type: str) -> None:
     from diffusers.image_processor import VaeImageProcessor as Theirs
 
-    from dpnb.pipelines.image_processor import VaeImageProcessor as Ours
+    from dpnb.pipelines.foreign.image_processor import VaeImageProcessor as Ours
 
     levels = np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
     prepared = []
@@ -114,7 +114,7 @@ def test_pictures_are_prepared_alike(size: tuple[int, int], output_type: str) ->
 def test_pictures_are_prepared_alike_in_every_form(form: str, settings: dict[str, Any]) -> None:
     from diffusers.image_processor import VaeImageProcessor as Theirs
 
-    from dpnb.pipelines.image_processor import VaeImageProcessor as Ours
+    from dpnb.pipelines.foreign.image_processor import VaeImageProcessor as Ours
 
     levels = np.random.default_rng(0).integers(0, 256, (21, 30, 3), dtype=np.uint8)
     shares = levels.astype(np.float32) / 255
@@ -134,7 +134,7 @@ def test_noise_and_guidance_are_those_that_files_expect() -> None:
     from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import rescale_noise_cfg
     from diffusers.utils.torch_utils import randn_tensor
 
-    from dpnb.pipelines import standins
+    from dpnb.pipelines.foreign import standins
 
     one, other = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8)
     ours = standins.rescale_noise_cfg(one, other, 0.7)

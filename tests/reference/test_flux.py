@@ -16,7 +16,7 @@ import transformers
 from torch import Tensor
 
 import dpnb
-from dpnb.pipelines.text_parts import spelling_tokenizer, t5_tokenizer
+from dpnb.pipelines.shapes.text_parts import spelling_tokenizer, t5_tokenizer
 from tests.reference import checkpoints
 from tests.reference.checkpoints import VOCABULARY, diffusers
 from tests.reference.pictures import STEPS, assert_same, draw

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import dpnb
-from dpnb.pipelines.bert_parts import spelling_bert_tokenizer
+from dpnb.pipelines.shapes.bert_parts import spelling_bert_tokenizer
 from tests.reference import checkpoints
 from tests.reference.checkpoints import diffusers
 from tests.reference.pictures import assert_same, draw

@@ -9,7 +9,7 @@ import torch
 
 import dpnb
 from dpnb.models.coders import DirectCoder, TiledCoder
-from dpnb.pipelines.architectures import ARCHITECTURES, fill
+from dpnb.pipelines.shapes.architectures import ARCHITECTURES, fill
 from tests.reference.checkpoints import diffusers
 
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")

@@ -23,8 +23,8 @@ from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_mod
 
 from dpnb.models import stores
 from dpnb.strategies import placement
-from dpnb.strategies.host import Host
-from dpnb.strategies.links import Link, Mark
+from dpnb.strategies.networks import Networks
+from dpnb.strategies.offload.link import Link, Mark
 from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.strategy import Strategy
 
@@ -108,7 +108,7 @@ class LateLink(Link):
     # --- what a link does ---
 
     def room(self, nbytes: int) -> Tensor:
-        """See the base class; there are no values yet."""
+        """There are no values yet."""
         with _disable_current_modes():
             room = super().room(nbytes)
             with torch.inference_mode(False):
@@ -159,21 +159,17 @@ class LateLink(Link):
                 memory.copy_(order.source)
 
     def mark(self) -> Mark:
-        """See the base class."""
         return Computed(self.operations)
 
     def pin(self, memory: Tensor) -> None:
-        """See the base class."""
         self.pinned += memory.numel()
         self.keep_from_kernels(memory.data_ptr(), memory.numel())
 
     def unpin(self, memory: Tensor) -> None:
-        """See the base class."""
         self.pinned -= memory.numel()
         self.let_go(memory.data_ptr())
 
     def close(self) -> None:
-        """See the base class."""
         self.arrive(self.copies)
 
     def _give_back(self, start: int) -> None:
@@ -291,9 +287,9 @@ class LateDevice:
         patch.setattr(stores, "_file", lambda nbytes: self._spill(file(nbytes)))
 
     @contextmanager
-    def computing(self, host: Host) -> Iterator[LateLink]:
-        """Within, the networks of `host` compute on the device."""
-        self._look_at(host)
+    def computing(self, networks: Networks) -> Iterator[LateLink]:
+        """Within, the networks of `networks` compute on the device."""
+        self._look_at(networks)
         with Transfers(self.link), Kernels(self.link):
             yield self.link
 
@@ -301,18 +297,18 @@ class LateDevice:
         """Make exactly `plan` active, which is no work of the device."""
         with _disable_current_modes():
             strategies.use(plan)
-        self._look_at(strategies.host)
+        self._look_at(strategies.networks)
 
-    def _look_at(self, host: Host) -> None:
-        guests = [tensor for group in host.guests for tensor in group.homes]
-        for tensor in (*self._away, *guests):
+    def _look_at(self, networks: Networks) -> None:
+        visitors = [tensor for group in networks.hosted for tensor in group.homes]
+        for tensor in (*self._away, *visitors):
             self.link.keep_from_kernels(tensor.data_ptr(), tensor.nbytes)
-        for address in self._visitors - {tensor.data_ptr() for tensor in guests}:
+        for address in self._visitors - {tensor.data_ptr() for tensor in visitors}:
             self.link.let_go(address)
-        self._visitors = {tensor.data_ptr() for tensor in guests}
+        self._visitors = {tensor.data_ptr() for tensor in visitors}
 
-    def put_away(self, values: Tensor) -> Callable[[], Tensor]:
-        """For `Host.put_away`: values wait in memory of the host."""
+    def set_aside(self, values: Tensor) -> Callable[[], Tensor]:
+        """For `Networks.set_aside`: values wait in memory of the host."""
         waiting = values.clone()
         self._away.append(waiting)
 

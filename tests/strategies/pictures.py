@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import dpnb
-from dpnb.pipelines.architectures import ARCHITECTURES, fill
+from dpnb.pipelines.shapes.architectures import ARCHITECTURES, fill
 
 QUICK = "simulated:200GB/s"
 """A link so quick that a test does not wait for it."""

@@ -26,7 +26,7 @@ def pipe() -> Any:
 def kernels(pipe: Any) -> dict[int, set[Any]]:
     """The kernels in use, by number of heads."""
     found: dict[int, set[Any]] = {}
-    for attention in pipe.strategies.host.modules_of(Attention):
+    for attention in pipe.strategies.networks.modules_of(Attention):
         found.setdefault(attention.heads, set()).add(attention.kernel)
     return found
 
@@ -157,7 +157,7 @@ def test_xformers_computes_every_attention(pipe: Any, xformers: Ops) -> None:
     assert set().union(*kernels(pipe).values()) == {XFormersKernel()}
     xformers.asked.clear()
     torch.testing.assert_close(draw(pipe), plain)
-    layers = sum(1 for _ in pipe.strategies.host.modules_of(Attention, "unet"))
+    layers = sum(1 for _ in pipe.strategies.networks.modules_of(Attention, "unet"))
     assert len(xformers.asked) == 2 * layers + 1, "two steps, and the decoder's layer"
     pipe.disable_xformers_memory_efficient_attention()
     assert torch.equal(draw(pipe), plain)
@@ -173,7 +173,7 @@ def test_a_head_size_that_xformers_cannot_serve_keeps_the_fused_kernel(
     pipe.enable_xformers_memory_efficient_attention()
     assert layer.kernel is sdpa
     torch.testing.assert_close(draw(pipe), plain)
-    refusals = XFormers().refusals(pipe.strategies.host)
+    refusals = XFormers().refusals(pipe.strategies.networks)
     assert [reason for reason in refusals.values() if reason is not None] == [
         f"xFormers cannot compute heads of {layer.head_dim} in float32 on cpu (No operator found "
         "for `memory_efficient_attention_forward` with inputs); torch's fused attention serves "

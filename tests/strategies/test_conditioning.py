@@ -197,7 +197,7 @@ def test_its_weights_are_a_known_share_of_the_network(
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     from dpnb.loading.registry import resolve
-    from dpnb.pipelines.architectures import ARCHITECTURES
+    from dpnb.pipelines.shapes.architectures import ARCHITECTURES
     from dpnb.strategies.stack import stack_of
 
     class_name, settings = ARCHITECTURES[name].networks()[component]
@@ -205,7 +205,7 @@ def test_its_weights_are_a_known_share_of_the_network(
         network = resolve("diffusers", class_name)(**settings)
         stack = stack_of(network, component)
         stack.enable(ConditioningCache())
-        guests = sum(p.nbytes for p in network.parameters() if stack.host.is_guest(p))
+        hosted = sum(p.nbytes for p in network.parameters() if stack.networks.is_hosted(p))
         whole = sum(p.nbytes for p in network.parameters())
         stack.use([])
-    assert least < guests / whole < most
+    assert least < hosted / whole < most

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import dpnb
 from dpnb.metering.tensors import TensorMeter
 from dpnb.strategies.device_map import DeviceMap
-from dpnb.strategies.dispatch import Seat, dispatch
+from dpnb.strategies.offload.dispatch import Seat, dispatch
 from dpnb.strategies.strategy import StrategyError
 from dpnb.strategies.undo import Undo
 from tests.strategies.pipes import build, draw, live_bytes, networks, traces

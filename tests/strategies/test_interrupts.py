@@ -15,10 +15,11 @@ import torch
 from torch import Tensor
 
 import dpnb
-from dpnb.strategies import dispatch, projection, storage
+from dpnb.strategies import projection, storage
 from dpnb.strategies.attention import XFormers
 from dpnb.strategies.device_map import DeviceMap
-from dpnb.strategies.packing import PackedWeights
+from dpnb.strategies.offload import dispatch
+from dpnb.strategies.offload.packing import PackedWeights
 from dpnb.strategies.placement import SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.shared import BrokenPipelineError

@@ -30,11 +30,11 @@ def test_moving_an_offloaded_pipeline_moves_no_weight(plan: list[Strategy]) -> N
     state, plain = State.of(pipe), draw(pipe)
     pipe.strategies.use(plan)
     expected = draw(pipe)
-    link = pipe.strategies.host.link
+    link = pipe.strategies.networks.link
     places = {name: tensor.data_ptr() for name, tensor in tensors(pipe).items()}
     moved = link.moved
     assert pipe.to("cpu") is pipe
-    assert pipe.strategies.host.link is link
+    assert pipe.strategies.networks.link is link
     assert link.moved == moved
     assert {name: tensor.data_ptr() for name, tensor in tensors(pipe).items()} == places
     assert np.array_equal(draw(pipe), expected)
@@ -48,9 +48,9 @@ def test_weights_are_where_they_were_moved_to_once_all_is_off(other: Strategy) -
     """A device without values shows where each goes: what waits elsewhere is moved by hand."""
     pipe = wide("tiny-sd")
     pipe.strategies.use([SequentialOffload(device=QUICK), other])
-    link = pipe.strategies.host.link
+    link = pipe.strategies.networks.link
     pipe.to("cpu")
-    assert (pipe.strategies.host.link is link) == isinstance(other, ChannelsLast)
+    assert (pipe.strategies.networks.link is link) == isinstance(other, ChannelsLast)
     pipe.strategies.use([])
     assert {tensor.device.type for tensor in tensors(pipe).values()} == {"cpu"}
 

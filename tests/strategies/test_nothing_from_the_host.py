@@ -20,7 +20,7 @@ from dpnb import (
     SequentialOffload,
     VaeTiling,
 )
-from dpnb.strategies import networks
+from dpnb.strategies.offload import streamed_network
 from dpnb.strategies.strategy import Slot, Strategy
 from tests.strategies.late_device import LateDevice
 from tests.strategies.pictures import emoji
@@ -60,14 +60,14 @@ pipeline = cache(build)
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> LateDevice:
     """A late device, to which tensors of almost any size stream."""
-    monkeypatch.setattr(networks, "SMALL", 256)
+    monkeypatch.setattr(streamed_network, "SMALL", 256)
     return LateDevice(monkeypatch)
 
 
 @pytest.fixture
 def pipe(name: str, device: LateDevice) -> Iterator[Any]:
     pipe = pipeline(name)
-    pipe.strategies.host.put_away = device.put_away
+    pipe.strategies.networks.set_aside = device.set_aside
     yield pipe
     pipe.strategies.use([])
 
@@ -86,7 +86,7 @@ def test_a_run_computes_with_what_has_come_to_the_device(
     pipe.strategies.use(plain)
     expected = draw(pipe, steps)
     pipe.strategies.use([offload, *plain])
-    with device.computing(pipe.strategies.host) as link:
+    with device.computing(pipe.strategies.networks) as link:
         drawn = draw(pipe, steps)
     assert link.reports == []
     assert link.moved > 0
@@ -106,7 +106,7 @@ def test_so_does_a_run_of_the_model_inside_from_a_picture(
     pipe.strategies.use([VaeTiling()])
     expected = draw(pipe)
     pipe.strategies.use([offload, VaeTiling()])
-    with device.computing(pipe.strategies.host) as link:
+    with device.computing(pipe.strategies.networks) as link:
         drawn = draw(pipe)
     assert link.reports == []
     assert torch.equal(drawn, expected)
@@ -132,7 +132,7 @@ def test_a_network_is_called_and_switches_change_between_two_steps(
         return tensors
 
     pipe.strategies.use([SEQUENTIAL])
-    with device.computing(pipe.strategies.host) as link:
+    with device.computing(pipe.strategies.networks) as link:
         drawn = draw(pipe, 6, callback_on_step_end=between)
     assert len(reports) >= len(plans)
     assert reports[-1] == link.reports == []

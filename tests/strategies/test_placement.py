@@ -20,12 +20,12 @@ from dpnb.pipelines.steps import Stage
 from dpnb.strategies.attention import AttentionSlicing
 from dpnb.strategies.conditioning import ConditioningCache
 from dpnb.strategies.freeu import FreeU
+from dpnb.strategies.offload.blocks import SMALL, tensors_of
+from dpnb.strategies.offload.residency import demand
 from dpnb.strategies.placement import streamed_networks
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
 from dpnb.strategies.strategy import Strategy, StrategyError
-from dpnb.strategies.tenure import demand
-from dpnb.strategies.units import SMALL, tensors_of
 from tests.strategies.pictures import QUICK, STEPS, State, draw, emoji, networks, tensors, wide
 
 SEQUENTIAL = SequentialOffload(device=QUICK)
@@ -49,7 +49,7 @@ def workers() -> list[threading.Thread]:
 
 
 def link_of(pipe: Any) -> Any:
-    link = pipe.strategies.host.link
+    link = pipe.strategies.networks.link
     assert link is not None
     return link
 
@@ -72,7 +72,7 @@ def test_the_picture_is_the_same_to_the_bit(make: Any, placement: Strategy) -> N
     pipe = make()
     expected = draw(pipe)
     if placement is BUDGETED:
-        least, most = demand(streamed_networks(pipe.strategies.host, ()))
+        least, most = demand(streamed_networks(pipe.strategies.networks, ()))
         placement = SequentialOffload((least + most) // 2, QUICK)
     pipe.strategies.enable(placement)
     for _ in range(2):
@@ -91,7 +91,7 @@ def test_switching_off_brings_everything_back(pipe: Any, placement: Strategy) ->
     draw(pipe)
     link = link_of(pipe)
     pipe.strategies.disable(type(placement))
-    assert pipe.strategies.host.link is None
+    assert pipe.strategies.networks.link is None
     assert (link.held, link.pinned) == (0, 0)
     state.check(pipe)
 
@@ -113,7 +113,7 @@ def test_live_bytes_are_the_same_after_switching_on_and_off(placement: Strategy)
 
 def test_sequential_offload_holds_two_units_and_the_small_tensors(pipe: Any) -> None:
     expected = sum(small(network) for network in networks(pipe).values())
-    sizes = [w.nbytes for w in streamed_networks(pipe.strategies.host, ())[1].weights]
+    sizes = [w.nbytes for w in streamed_networks(pipe.strategies.networks, ())[1].weights]
     pipe.strategies.enable(SEQUENTIAL)
     for _ in range(2):
         draw(pipe)
@@ -541,7 +541,7 @@ def test_a_pipeline_that_is_dropped_takes_its_link_along(placement: Strategy) ->
 def test_a_failure_while_switching_on_leaves_no_trace(
     pipe: Any, placement: Strategy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dpnb.strategies import networks as module
+    from dpnb.strategies.offload import streamed_network as module
 
     state = State.of(pipe)
 

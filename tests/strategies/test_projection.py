@@ -21,7 +21,7 @@ def pipe(request: pytest.FixtureRequest) -> Any:
 
 def names(pipe: Any, component: str) -> set[frozenset[str]]:
     """The kinds of projections in a component, by the names of their layers."""
-    layers = pipe.strategies.host.modules_of(Attention, component)
+    layers = pipe.strategies.networks.modules_of(Attention, component)
     return {frozenset(n for n, _ in a.named_children() if n.startswith("to_")) for a in layers}
 
 
@@ -53,7 +53,7 @@ def test_weights_are_never_held_twice(pipe: Any) -> None:
     before = live_bytes()
     largest = max(
         sum(getattr(a, name).weight.nbytes for name in ("to_q", "to_k", "to_v"))
-        for a in pipe.strategies.host.modules_of(Attention)
+        for a in pipe.strategies.networks.modules_of(Attention)
     )
     with TensorMeter() as meter:
         pipe.fuse_qkv_projections()
@@ -76,7 +76,7 @@ def test_what_is_saved_while_fused_has_plain_keys(pipe: Any, tmp_path: Path) -> 
 
 def test_weights_changed_while_fused_stay_changed(pipe: Any) -> None:
     pipe.fuse_qkv_projections()
-    layers = pipe.strategies.host.modules_of(Attention, "unet")
+    layers = pipe.strategies.networks.modules_of(Attention, "unet")
     layer = next(layer for layer in layers if not layer.looks_elsewhere)
     with torch.no_grad():
         layer.get_parameter("to_qkv.weight").mul_(2)

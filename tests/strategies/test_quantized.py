@@ -14,12 +14,12 @@ from dpnb.nn.quantized import plain_tensors
 from dpnb.strategies.conditioning import ConditioningCache
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.lora import LoRA
-from dpnb.strategies.packing import ALIGNMENT
+from dpnb.strategies.offload.blocks import tensors_of
+from dpnb.strategies.offload.packing import ALIGNMENT
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Effect, Strategy, StrategyError
-from dpnb.strategies.units import tensors_of
 from tests.strategies.pipes import LINK, SAMPLES, build, draw, live_bytes, networks, traces
 
 WAYS: dict[str, Any] = {
@@ -137,7 +137,7 @@ def test_offloading_moves_only_what_is_stored(folder: Path) -> None:
         pipe = load(folder, config)
         pipe.strategies.enable(ModelOffload(LINK))
         draw(pipe, steps=1)
-        link = pipe.strategies.host.link
+        link = pipe.strategies.networks.link
         assert link is not None
         moved.append(link.moved)
         sizes = [tensor.nbytes for tensor in tensors_of(pipe.unet)]

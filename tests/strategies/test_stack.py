@@ -13,7 +13,7 @@ from torch import nn
 import dpnb
 from dpnb.strategies.attention import AttentionSlicing
 from dpnb.strategies.freeu import FreeU
-from dpnb.strategies.host import Host
+from dpnb.strategies.networks import Networks
 from dpnb.strategies.plans import plan_from_json, plan_to_python
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.stack import StrategyStack, stack_of
@@ -27,9 +27,9 @@ class Impossible(Strategy):
 
     slot = Slot.CODER_WRAPPER
 
-    def apply(self, host: Host, undo: Undo) -> None:
+    def apply(self, networks: Networks, undo: Undo) -> None:
         """Edit, then fail."""
-        for _, network in host.networks("unet"):
+        for _, network in networks.named("unet"):
             undo.set(network, "timing", None)
         raise ZeroDivisionError
 
@@ -272,4 +272,4 @@ def test_a_stack_wants_a_member_that_lives() -> None:
     del unet
     gc.collect()
     assert gone() is None
-    assert list(stack.host.networks()) == []
+    assert list(stack.networks.named()) == []

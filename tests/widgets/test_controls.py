@@ -9,7 +9,7 @@ from dpnb.strategies.attention import AttentionSlicing
 from dpnb.strategies.catalog import CATALOG
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.freeu import FreeU
-from dpnb.strategies.host import Host
+from dpnb.strategies.networks import Networks
 from dpnb.strategies.placement import ModelOffload, SequentialOffload, budgets
 from dpnb.strategies.settings import describe, hints, label_of, presets_of, settings_of
 from dpnb.strategies.storage import LayerwiseCasting
@@ -37,30 +37,32 @@ class VaeTwisting(Strategy):
     factor: float = field(default=1.5, metadata=hints("strength", low=0, high=2, step=0.5))
     slot: ClassVar = Slot.CODER
 
-    def apply(self, host: Host, undo: Undo) -> None:
+    def apply(self, networks: Networks, undo: Undo) -> None:
         """Do nothing."""
 
 
-def controls(kind: type[Strategy], host: Host) -> dict[str, Control]:
-    return {setting.name: control_for(setting, host) for setting in settings_of(kind)}
+def controls(kind: type[Strategy], networks: Networks) -> dict[str, Control]:
+    return {setting.name: control_for(setting, networks) for setting in settings_of(kind)}
 
 
 @pytest.fixture
-def host(pipe: Any) -> Host:
-    return pipe.strategies.host  # type: ignore[no-any-return]
+def networks(pipe: Any) -> Networks:
+    return pipe.strategies.networks  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("kind", CATALOG, ids=lambda kind: kind.__name__)
-def test_the_controls_of_every_strategy_show_its_defaults(kind: type[Strategy], host: Host) -> None:
-    found = controls(kind, host)
+def test_the_controls_of_every_strategy_show_its_defaults(
+    kind: type[Strategy], networks: Networks
+) -> None:
+    found = controls(kind, networks)
     assert kind(**{name: control.get() for name, control in found.items()}) == kind()
 
 
 @pytest.mark.parametrize("kind", CATALOG, ids=lambda kind: kind.__name__)
 def test_what_a_browser_adds_to_the_steps_of_a_slider_is_not_shown(
-    kind: type[Strategy], host: Host
+    kind: type[Strategy], networks: Networks
 ) -> None:
-    for control in controls(kind, host).values():
+    for control in controls(kind, networks).values():
         for slider in sliders(control.widget):
             for place in range(1, 4):
                 wanted = min(round(slider.min + place * slider.step, 6), slider.max)
@@ -68,8 +70,8 @@ def test_what_a_browser_adds_to_the_steps_of_a_slider_is_not_shown(
                 assert wanted in [part.value for part in control.inputs]
 
 
-def test_a_new_strategy_needs_no_code_of_panels(host: Host) -> None:
-    found = controls(VaeTwisting, host)
+def test_a_new_strategy_needs_no_code_of_panels(networks: Networks) -> None:
+    found = controls(VaeTwisting, networks)
     kinds = [type(control) for control in found.values()]
     assert kinds == [Optional, Choice, Flag, Number]
     for name, value in {"turns": 3, "way": "right", "spill": True, "factor": 0.5}.items():
@@ -98,15 +100,15 @@ def test_named_settings_are_those_of_the_class() -> None:
 
 
 @pytest.mark.parametrize("value", ["auto", "max", 1, 2])
-def test_a_number_can_take_the_place_of_a_word(value: Any, host: Host) -> None:
-    [control] = controls(AttentionSlicing, host).values()
+def test_a_number_can_take_the_place_of_a_word(value: Any, networks: Networks) -> None:
+    [control] = controls(AttentionSlicing, networks).values()
     control.set(value)
     assert control.get() == value
 
 
-def test_numbers_stay_within_what_the_networks_allow(host: Host) -> None:
-    least, most = budgets(host)
-    control = controls(SequentialOffload, host)["budget"]
+def test_numbers_stay_within_what_the_networks_allow(networks: Networks) -> None:
+    least, most = budgets(networks)
+    control = controls(SequentialOffload, networks)["budget"]
     assert isinstance(control, Optional)
     [switch, box] = control.inputs
     assert control.get() is None
@@ -127,8 +129,8 @@ def test_numbers_stay_within_what_the_networks_allow(host: Host) -> None:
         ('[("unet", "disk"), ("vae", "cpu")]', (("unet", "disk"), ("vae", "cpu"))),
     ],
 )
-def test_text_can_be_a_word_or_python(text: str, value: Any, host: Host) -> None:
-    control = controls(DeviceMap, host)["device_map"]
+def test_text_can_be_a_word_or_python(text: str, value: Any, networks: Networks) -> None:
+    control = controls(DeviceMap, networks)["device_map"]
     assert isinstance(control, Words)
     control.widget.value = text
     assert control.get() == value
@@ -136,8 +138,8 @@ def test_text_can_be_a_word_or_python(text: str, value: Any, host: Host) -> None
     assert control.get() == value
 
 
-def test_text_can_be_a_list_with_commas(host: Host) -> None:
-    control = controls(ModelOffload, host)["exclude"]
+def test_text_can_be_a_list_with_commas(networks: Networks) -> None:
+    control = controls(ModelOffload, networks)["exclude"]
     assert isinstance(control, Words)
     control.widget.value = "unet, vae"
     assert control.get() == ("unet", "vae")
@@ -148,9 +150,9 @@ def test_text_can_be_a_list_with_commas(host: Host) -> None:
         control.get()
 
 
-def test_a_change_by_a_person_is_heard(host: Host) -> None:
+def test_a_change_by_a_person_is_heard(networks: Networks) -> None:
     heard: list[Any] = []
-    [control] = controls(LayerwiseCasting, host).values()
+    [control] = controls(LayerwiseCasting, networks).values()
     control.on_change(lambda: heard.append(control.get()))
     control.inputs[0].value = "bfloat16"
     assert heard == ["bfloat16"]

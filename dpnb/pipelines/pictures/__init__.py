@@ -1,0 +1,1 @@
+"""Pictures that go into a run and come out of it."""

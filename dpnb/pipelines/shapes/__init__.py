@@ -1,0 +1,1 @@
+"""The public architectures, and random pipelines of their true shape."""

@@ -1,0 +1,78 @@
+"""Text encoders of any shape, and tokenizers that need no files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from torch import nn
+
+from dpnb.pipelines.shapes.bert_parts import bert_parts
+
+Settings: TypeAlias = Mapping[str, Any]
+Complete: TypeAlias = Callable[[nn.Module], object]
+
+
+def text_parts(kind: str, settings: Settings, complete: Complete) -> tuple[Any, Any]:
+    """A tokenizer that spells words out, and a text encoder.
+
+    Args:
+        kind: the encoder's class in transformers, or ours.
+        settings: its shape.
+        complete: gives every parameter of the encoder, which is on the meta device, a value.
+    """
+    if kind == "LDMBertModel":
+        return bert_parts(settings, complete)
+    import transformers
+    from accelerate import init_empty_weights
+
+    config: Any
+    if kind == "T5EncoderModel":
+        size = settings["vocab_size"]
+        tokenizer = t5_tokenizer(size, settings["n_positions"])
+        config = transformers.T5Config(**settings)
+    else:
+        size = settings.get("vocab_size", 49408)
+        tokenizer = spelling_tokenizer(size)
+        config = transformers.CLIPTextConfig(
+            **settings, bos_token_id=size - 2, eos_token_id=size - 1, pad_token_id=size - 1
+        )
+    with init_empty_weights(include_buffers=False):
+        encoder = getattr(transformers, kind)(config)
+    complete(encoder)
+    encoder.tie_weights()
+    return tokenizer, encoder
+
+
+def spelling_tokenizer(size: int) -> Any:
+    """CLIP's tokenizer without merges: every byte is a token, the last two mark start and end."""
+    from transformers import CLIPTokenizer
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    letters = list(bytes_to_unicode().values())
+    tokens = [*letters, *(f"{letter}</w>" for letter in letters)]
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    vocabulary |= {"<|startoftext|>": size - 2, "<|endoftext|>": size - 1}
+    return CLIPTokenizer(
+        vocab=vocabulary, merges=[], model_max_length=77, pad_token="<|endoftext|>"
+    )
+
+
+def t5_tokenizer(size: int, length: int) -> Any:
+    """T5's tokenizer without words: every visible letter of ASCII is a token.
+
+    Args:
+        size: of the encoder's vocabulary, which has room for all of them.
+        length: the most tokens of a text.
+    """
+    from transformers import T5Tokenizer
+
+    letters = [chr(code) for code in range(ord("!"), ord("~") + 1)]
+    marks = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
+    vocabulary = [*marks, *((letter, -3.0) for letter in letters)]
+    if len(vocabulary) > size:
+        raise ValueError(
+            f"a vocabulary of {size} has no room for {len(vocabulary)} letters and marks; use a "
+            "larger one."
+        )
+    return T5Tokenizer(vocab=vocabulary, extra_ids=0, model_max_length=length)

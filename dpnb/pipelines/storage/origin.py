@@ -1,0 +1,259 @@
+"""Where a pipeline comes from: its files, brought here, and the classes that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from dpnb.errors import CheckpointError, ComponentError
+from dpnb.loading.card import CARD, connected
+from dpnb.loading.custom import Code, Trust, described, find_pipeline, load_class
+from dpnb.loading.dduf import SUFFIX, unpacked
+from dpnb.loading.filenames import is_bare
+from dpnb.loading.hub import fetch, local_folder
+from dpnb.loading.index import Index, Part
+from dpnb.loading.paths import files_in, inside
+from dpnb.loading.registry import OUR_LIBRARIES, PIPELINE_PARTS, PIPELINES, resolve
+from dpnb.loading.selection import select
+from dpnb.loading.weights import Slices
+from dpnb.pipelines.foreign.community import HOMES
+from dpnb.pipelines.storage.options import LoadOptions
+
+if TYPE_CHECKING:
+    from dpnb.pipelines.pipeline import DiffusionPipeline
+
+LIBRARIES = (*OUR_LIBRARIES, "transformers")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The files of a pipeline.
+
+    Attributes:
+        name: what was asked for.
+        folder: on this machine; of a DDUF file, its small files.
+        index: what the folder says about itself.
+        files: the names of all files that the folder or repository has, with `/`.
+        slices: weights that lie inside a DDUF file, by component.
+    """
+
+    name: str
+    folder: Path
+    index: Index
+    files: frozenset[str]
+    slices: Mapping[str, Slices] = field(default_factory=dict)
+
+    def custom_component(self, component: str) -> Code | None:
+        """The code in the component's own folder that its entry names, if it does."""
+        entry = self.index.components.get(component)
+        if entry is None or entry[0] in LIBRARIES or entry in PIPELINE_PARTS:
+            return None
+        is_there = is_bare(entry[0]) and f"{component}/{entry[0]}.py" in self.files
+        return Code(self.folder / component, *entry) if is_there else None
+
+
+@contextmanager
+def opened(
+    cls: type[DiffusionPipeline], name: str, options: LoadOptions, given: Mapping[str, Any]
+) -> Iterator[Origin]:
+    """The files of the pipeline `name`, those of a DDUF file until the block ends.
+
+    Nothing is fetched where code would have to run that may not.
+    """
+    if options.custom_pipeline is not None:
+        Trust(options.trust_remote_code).check(described(str(options.custom_pipeline)))
+    path = dduf_path(name, options)
+    if path is None:
+        yield brought(cls, name, options, given)
+        return
+    with unpacked(path) as content:
+        index = Index.read(content.folder)
+        choose(content.names, cls, index, options, given)
+        yield Origin(name, content.folder, index, frozenset(content.names), content.slices)
+
+
+def dduf_path(name: str, options: LoadOptions) -> Path | None:
+    """The DDUF file that is meant, fetched if need be; `None` for a folder.
+
+    Raises:
+        ValueError: the file's name is none.
+        CheckpointError: there is no such file.
+    """
+    if options.dduf_file is None:
+        path = Path(name).expanduser()
+        return path if path.suffix == SUFFIX and not path.is_dir() else None
+    wanted = options.dduf_file
+    if not wanted.endswith(SUFFIX) or not all(map(is_bare, wanted.split("/"))):
+        raise ValueError(
+            f"dduf_file={wanted!r} is not the name of a DDUF file in {name}; give one such as "
+            f'"model{SUFFIX}".'
+        )
+    folder = fetch(name, lambda files: [f for f in files if f == wanted], options.hub)
+    if not inside(folder / wanted, folder).is_file():
+        raise CheckpointError(f"{name} has no file {wanted}; check dduf_file=.")
+    return folder / wanted
+
+
+def brought(
+    cls: type[DiffusionPipeline],
+    name: str,
+    options: LoadOptions,
+    given: Mapping[str, Any],
+    *,
+    is_built: bool = True,
+) -> Origin:
+    """The files of a pipeline in a folder or repository, those that are needed on this machine.
+
+    Raises:
+        ForeignCodeError: it is to be built, and code would have to run that may not.
+    """
+    folder = fetch(name, lambda files: [f for f in files if f == Index.file_name], options.hub)
+    index = Index.read(folder)
+    is_open = options.custom_pipeline is None and not cls.schema.components
+    if is_built and is_open and isinstance(index.class_name, tuple):
+        Trust(options.trust_remote_code).check(f"{index.class_name[0]}.py of {name}")
+    every: list[str] = []
+
+    def chosen(files: Sequence[str]) -> list[str]:
+        every[:] = files
+        if is_built:
+            _check_components(Origin(name, folder, index, frozenset(files)), options, given)
+        return choose(files, cls, index, options, given)
+
+    if local_folder(name) is not None:
+        chosen(files_in(folder))
+    else:
+        folder = fetch(name, chosen, options.hub)
+    return Origin(name, folder, index, frozenset(every))
+
+
+def choose(
+    files: Sequence[str],
+    cls: type[DiffusionPipeline],
+    index: Index,
+    options: LoadOptions,
+    given: Mapping[str, Any],
+) -> list[str]:
+    """Those of `files` that are needed."""
+    use_onnx = options.use_onnx
+    return select(
+        files,
+        index,
+        variant=options.variant,
+        use_safetensors=options.use_safetensors,
+        passed=given.keys(),
+        use_onnx=_runs_onnx(cls, index) if use_onnx is None else use_onnx,
+        with_code=options.trust_remote_code,
+    )
+
+
+def class_for(
+    cls: type[DiffusionPipeline], origin: Origin, options: LoadOptions
+) -> type[DiffusionPipeline]:
+    """The class of the pipeline: the custom one, `cls`, or the one that the index names."""
+    if options.custom_pipeline is not None:
+        return custom_class(options, origin)
+    if cls.schema.components:
+        return cls
+    if isinstance(origin.index.class_name, str):
+        return named_class(origin.index.class_name)
+    module, class_name = origin.index.class_name
+    if f"{module}.py" not in origin.files:
+        raise CheckpointError(
+            f"{origin.name} names {class_name} of a file {module}.py, which it does not hold; pass "
+            "custom_pipeline=, or load the components with a class of your own."
+        )
+    Trust(options.trust_remote_code).check(f"{module}.py of {origin.name}")
+    return _checked(load_class(Code(origin.folder, module, class_name), base(), HOMES))
+
+
+def custom_class(options: LoadOptions, origin: Origin | None = None) -> type[DiffusionPipeline]:
+    """The class that `custom_pipeline` means, once its code has run."""
+    return _checked(load_class(custom_code(options, origin), base(), HOMES))
+
+
+def custom_code(options: LoadOptions, origin: Origin | None = None) -> Code:
+    """The code that `custom_pipeline` means, on this machine."""
+    trust = Trust(options.trust_remote_code)
+    return find_pipeline(
+        str(options.custom_pipeline), origin, trust, options.hub, options.custom_revision
+    )
+
+
+def component_class(component: str, entry: Part, origin: Origin, options: LoadOptions) -> type[Any]:
+    """The class that the index gives for a component.
+
+    Raises:
+        ForeignCodeError: code would have to run that may not.
+    """
+    code = origin.custom_component(component)
+    if code is None:
+        return resolve(*entry)
+    _check_component(component, code, origin, options)
+    kind = load_class(code, object, HOMES)
+    if not any("from_pretrained" in vars(ancestor) for ancestor in kind.__mro__):
+        raise CheckpointError(
+            f"{code.path}: {kind.__name__} has no from_pretrained and cannot be loaded; derive it "
+            f"from ModelMixin, or pass {component}=..."
+        )
+    return kind
+
+
+def named_class(name: str) -> type[DiffusionPipeline]:
+    """Our pipeline class of this name.
+
+    Raises:
+        CheckpointError: there is no such class.
+        ComponentError: it is no pipeline.
+    """
+    kind = resolve("diffusers", name)
+    if name not in PIPELINES:
+        raise ComponentError(
+            f"the index names {name}, which is no pipeline; load it with {name}.from_pretrained."
+        )
+    return kind
+
+
+def base() -> type[DiffusionPipeline]:
+    """`DiffusionPipeline`."""
+    return resolve("diffusers", "DiffusionPipeline")
+
+
+def named_by_card(
+    cls: type[DiffusionPipeline], name: str, folder: Path, options: LoadOptions
+) -> dict[str, str]:
+    """The repositories that complete a pipeline of class `cls`, by the prefix of their parts."""
+    is_wanted = options.load_connected_pipeline
+    if is_wanted is False or not (is_wanted or cls._load_connected_pipes):
+        return {}
+    if local_folder(name) is None and PurePosixPath(name).suffix != SUFFIX:
+        folder = fetch(name, lambda files: [f for f in files if f == CARD], options.hub)
+    return connected(folder)
+
+
+def _check_components(origin: Origin, options: LoadOptions, given: Mapping[str, Any]) -> None:
+    for component in sorted(origin.index.components.keys() - given.keys()):
+        code = origin.custom_component(component)
+        if code is not None:
+            _check_component(component, code, origin, options)
+
+
+def _check_component(component: str, code: Code, origin: Origin, options: LoadOptions) -> None:
+    what = f"{component}/{code.module}.py of {origin.name}"
+    Trust(options.trust_remote_code).check(what)
+
+
+def _runs_onnx(cls: type[DiffusionPipeline], index: Index) -> bool:
+    entries = [entry for entry in index.components.values() if entry is not None]
+    return cls._is_onnx or any(class_name.startswith("Onnx") for _, class_name in entries)
+
+
+def _checked(kind: type[Any]) -> type[DiffusionPipeline]:
+    if not issubclass(kind, base()):
+        raise ComponentError(
+            f"{kind.__name__} is no pipeline; derive it from DiffusionPipeline, or name another."
+        )
+    return kind

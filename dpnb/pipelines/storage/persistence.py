@@ -1,0 +1,391 @@
+"""How pipelines are loaded, saved and made out of one another."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from shutil import copyfile, rmtree
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import torch
+from torch import nn
+
+from dpnb.atomic import space_explained, write_text
+from dpnb.errors import CheckpointError, QuantizationError
+from dpnb.loading.card import CARD, card_of
+from dpnb.loading.config import settings_of
+from dpnb.loading.custom import file_of, files_of
+from dpnb.loading.dduf import SUFFIX, Entry, in_order, write_dduf
+from dpnb.loading.hub import HubOptions
+from dpnb.loading.hub import push as push_folder
+from dpnb.loading.index import Index
+from dpnb.loading.info import LoadingInfo
+from dpnb.loading.parts import load_part, save_part
+from dpnb.loading.quantization import QuantizationPlan, Recipe
+from dpnb.loading.quantizing import probe, quantize
+from dpnb.loading.registry import PIPELINES, library_of
+from dpnb.loading.staging import staged, workspace
+from dpnb.loading.weights import NO_SLICES, Slices
+from dpnb.models.model import Model
+from dpnb.nn.quantized import quantization_of
+from dpnb.pipelines.foreign.adoption import adopt
+from dpnb.pipelines.schema import Schema
+from dpnb.pipelines.storage.options import LoadOptions, SaveOptions
+from dpnb.pipelines.storage.origin import (
+    Origin,
+    base,
+    brought,
+    class_for,
+    component_class,
+    custom_class,
+    custom_code,
+    dduf_path,
+    named_by_card,
+    named_class,
+    opened,
+)
+from dpnb.pipelines.tokens import match_tokenizers
+from dpnb.schedulers.scheduler import Scheduler
+
+if TYPE_CHECKING:
+    from dpnb.pipelines.pipeline import DiffusionPipeline
+
+Seen: TypeAlias = tuple[str, ...]
+
+logger = logging.getLogger(__name__)
+
+
+def load(
+    cls: type[DiffusionPipeline], name: str, arguments: Mapping[str, Any], seen: Seen = ()
+) -> Any:
+    """See `DiffusionPipeline.from_pretrained`; `seen` are the pipelines that this one completes."""
+    options, given = LoadOptions.split(arguments)
+    device, plan = options.device, options.quantization
+    with opened(cls, name, options, given) as origin:
+        kind = class_for(cls, origin, options)
+        given |= connected_parts(kind, origin, options, given, seen)
+        parts, infos = load_parts(kind, origin, options, given, device, plan)
+        with settings_of(origin.folder / Index.file_name):
+            stored = kind.schema.checked(origin.index.settings)
+    known = {**kind.schema.settings, **stored, **given}
+    pipe = kind(**parts, **{name: known[name] for name in kind.schema.settings})
+    pipe._name_or_path = name
+    if device is not None:
+        pipe.hf_device_map = {"": str(device)}
+    if options.placement is not None:
+        pipe.strategies.enable(options.placement)
+    return (pipe, {c: asdict(i) for c, i in infos.items()}) if options.output_loading_info else pipe
+
+
+def load_parts(
+    kind: type[DiffusionPipeline],
+    origin: Origin,
+    options: LoadOptions,
+    given: Mapping[str, Any],
+    device: torch.device | None,
+    plan: QuantizationPlan,
+) -> tuple[dict[str, Any], dict[str, LoadingInfo]]:
+    """The components of a pipeline of class `kind`, and how the weights of each agreed with it."""
+    schema, index = kind.schema, origin.index
+    _report_unused(kind.__name__, schema, index, given)
+    classes = {
+        component: component_class(component, entry, origin, options)
+        for component in schema.components
+        if component not in given and (entry := index.components.get(component))
+    }
+    schema.check(kind.__name__, [*given, *classes])
+    networks = [name for name, part in classes.items() if issubclass(part, nn.Module)]
+    recipes = plan.recipes(networks)
+    for name, recipe in recipes.items():
+        probe(recipe, name, device, options.dtype_of(name))
+    parts: dict[str, Any] = {}
+    infos: dict[str, LoadingInfo] = {}
+    for component in schema.components:
+        if component in classes:
+            folder, slices = origin.folder / component, origin.slices.get(component, NO_SLICES)
+            parts[component], infos[component] = load_component(
+                classes[component],
+                folder,
+                component,
+                options,
+                device,
+                slices,
+                recipes.get(component),
+            )
+        else:
+            parts[component] = adopt(given.get(component))
+    read = {n: part for n, part in parts.items() if _is_of_transformers(part)}
+    match_tokenizers(read, classes, origin.name)
+    return parts, infos
+
+
+def _is_of_transformers(part: Any) -> bool:
+    return library_of(part)[0] in ("transformers", "latent_diffusion")
+
+
+def connected_parts(
+    kind: type[DiffusionPipeline],
+    origin: Origin,
+    options: LoadOptions,
+    given: Mapping[str, Any],
+    seen: Seen,
+) -> dict[str, Any]:
+    """Components that `kind` has of other pipelines, which the model card names.
+
+    Raises:
+        CheckpointError: these pipelines name one another.
+    """
+    parts: dict[str, Any] = {}
+    named = named_by_card(kind, origin.name, origin.folder, options)
+    for prefix, repository in named.items():
+        own = [c for c in kind.schema.components if c.startswith(f"{prefix}_") and c not in given]
+        if not own:
+            continue
+        before = (*seen, origin.name)
+        if repository in before:
+            raise CheckpointError(
+                f"{' names '.join((*before, repository))} as its {prefix}, which never ends; "
+                "correct a model card, or pass load_connected_pipeline=False."
+            )
+        passed = {
+            name.removeprefix(f"{prefix}_"): part
+            for name, part in given.items()
+            if name.startswith(f"{prefix}_")
+        }
+        other = load(base(), repository, {**options.for_another(), **passed}, before)
+        theirs = other.components
+        parts |= {c: theirs[n] for c in own if (n := c.removeprefix(f"{prefix}_")) in theirs}
+    return parts
+
+
+def load_component(
+    kind: type[Any],
+    folder: Path,
+    name: str,
+    options: LoadOptions,
+    device: torch.device | None,
+    slices: Slices = NO_SLICES,
+    recipe: Recipe | None = None,
+) -> tuple[Any, LoadingInfo]:
+    """One component out of its folder, or out of the one above where it has none."""
+    is_configured = issubclass(kind, (Model, Scheduler))
+    if is_configured and not folder.is_dir() and (folder.parent / kind.config_name).is_file():
+        folder = folder.parent
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"{folder.parent} has no folder {name}, which its index lists; download or save it "
+            f"again, or pass {name}=..."
+        )
+    if issubclass(kind, Model):
+        dtype = options.dtype_of(name)
+        model, info = kind.load(
+            folder,
+            dtype="auto" if dtype is None else dtype,
+            device=device if recipe is None else None,
+            variant=options.variant,
+            use_safetensors=options.use_safetensors,
+            low_cpu_mem_usage=options.low_cpu_mem_usage,
+            ignore_mismatched_sizes=options.ignore_mismatched_sizes,
+            slices=slices,
+        )
+        if recipe is not None:
+            quantize(model, recipe, name, device)
+        return model, info
+    if issubclass(kind, Scheduler):
+        return kind.from_pretrained(folder), LoadingInfo()
+    return load_part(
+        kind,
+        folder,
+        dtype=options.dtype_of(name),
+        device=device,
+        variant=options.variant,
+        use_safetensors=options.use_safetensors,
+        slices=slices,
+        recipe=recipe,
+    )
+
+
+def download(
+    cls: type[DiffusionPipeline], name: str, arguments: Mapping[str, Any], seen: Seen = ()
+) -> str:
+    """See `DiffusionPipeline.download`; `seen` are the pipelines that are downloaded already."""
+    options, given = LoadOptions.split(arguments)
+    path = dduf_path(name, options)
+    if path is not None:
+        return str(path)
+    origin = brought(cls, name, options, given, is_built=False)
+    if options.custom_pipeline is not None and options.trust_remote_code:
+        custom_code(options, origin)
+    class_name = origin.index.class_name
+    is_ours = isinstance(class_name, str) and class_name in PIPELINES
+    kind = named_class(str(class_name)) if is_ours and not cls.schema.components else cls
+    before = (*seen, name)
+    for repository in named_by_card(kind, name, origin.folder, options).values():
+        if repository not in before:
+            download(base(), repository, options.for_another(), before)
+    return str(origin.folder)
+
+
+def save(pipe: DiffusionPipeline, folder: Path, options: SaveOptions) -> None:
+    """See `DiffusionPipeline.save_pretrained`."""
+    for part in pipe.components.values():
+        if isinstance(part, Model):
+            part.check_saveable()
+    if is_dduf(folder):
+        save_dduf(pipe, folder, options)
+        return
+    if options.dduf_file is not None:
+        save_dduf(pipe, folder / options.dduf_file, options)
+        return
+    with staged(folder) as stage:
+        for name, part in pipe.components.items():
+            if part is not None:
+                save_component(part, stage / name, options)
+                save_code(type(part), stage / name)
+        save_code(type(pipe), stage)
+        index_of(pipe).write(stage)
+        if not (folder / CARD).exists():
+            write_text(stage / CARD, describe(pipe))
+
+
+def is_dduf(path: Path) -> bool:
+    """Whether `path` is the name of a DDUF file, rather than of a folder."""
+    return path.suffix == SUFFIX and not path.is_dir()
+
+
+def save_dduf(pipe: DiffusionPipeline, path: Path, options: SaveOptions) -> None:
+    """Write one DDUF file; no more than one component at a time waits beside it on the disk.
+
+    Raises:
+        ValueError: such a file cannot hold what is asked for.
+    """
+    own = [name for name, part in pipe.components.items() if file_of(type(part))]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if own or not options.safe_serialization or path.suffix != SUFFIX:
+        raise ValueError(
+            f"{path} cannot be saved: the name of a DDUF file ends in {SUFFIX}, and it holds "
+            f"safetensors and no code{f' (that of {own[0]})' if own else ''}; save into a folder."
+        )
+    quantized = [name for name, part in pipe.components.items() if _is_quantized(part)]
+    if quantized:
+        raise QuantizationError(
+            f"{path} cannot be saved: no such file holds quantized weights (those of "
+            f"{', '.join(quantized)}); save into a folder."
+        )
+    whole = replace(options, max_shard_size=sys.maxsize)
+    with space_explained(path, CheckpointError), workspace(path.resolve()) as directory:
+        write_dduf(path, _entries(pipe, directory, whole))
+
+
+def _entries(pipe: DiffusionPipeline, stage: Path, options: SaveOptions) -> Iterator[Entry]:
+    """The files of `pipe`, each there when it is asked for, and its component's until the next."""
+    replace(index_of(pipe), class_name=type(pipe).__name__).write(stage)
+    yield Index.file_name, stage / Index.file_name
+    for name, part in pipe.components.items():
+        if part is not None:
+            save_component(part, stage / name, options)
+            yield from ((f"{name}/{file.name}", file) for file in in_order(stage / name))
+            rmtree(stage / name)
+
+
+def _is_quantized(part: Any) -> bool:
+    return isinstance(part, nn.Module) and quantization_of(part) is not None
+
+
+def save_code(kind: type[Any], folder: Path) -> None:
+    """Copy the files that `kind` was loaded from, if they came with a checkpoint, into `folder`."""
+    code = file_of(kind)
+    if code is None:
+        return
+    for file in files_of(code):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        copyfile(code.folder / file, folder / file)
+
+
+def describe(pipe: DiffusionPipeline) -> str:
+    """A model card for `pipe`."""
+    components = {}
+    for name, part in pipe.components.items():
+        count = sum(p.numel() for p in part.parameters()) if isinstance(part, nn.Module) else 0
+        size = f", {count:,} weights" if count else ""
+        components[name] = "none" if part is None else f"{type(part).__name__}{size}"
+    return card_of(type(pipe).__name__, components)
+
+
+def save_component(part: Any, folder: Path, options: SaveOptions) -> None:
+    """One component into its folder."""
+    if isinstance(part, Model):
+        part.save_pretrained(folder, **options.of_component())
+    elif isinstance(part, Scheduler):
+        part.save_pretrained(folder)
+    else:
+        save_part(part, folder, **options.of_component())
+
+
+def index_of(pipe: DiffusionPipeline) -> Index:
+    """What the index of `pipe` holds."""
+    code = file_of(type(pipe))
+    name = type(pipe).__name__
+    return Index(
+        class_name=name if code is None else (code.module, name),
+        components={n: None if p is None else library_of(p) for n, p in pipe.components.items()},
+        settings=dict(pipe._settings),
+    )
+
+
+def push(pipe: DiffusionPipeline, repo_id: str, options: SaveOptions, **arguments: Any) -> str:
+    """See `DiffusionPipeline.push_to_hub`."""
+    with TemporaryDirectory() as folder:
+        save(pipe, Path(folder) / "pipeline", options)
+        return upload(pipe, Path(folder) / "pipeline", repo_id=repo_id, **arguments)
+
+
+def upload(
+    pipe: DiffusionPipeline, folder: Path, *, repo_id: str | None = None, **arguments: Any
+) -> str:
+    """Upload a saved folder, into a repository of its own name unless `repo_id` is given.
+
+    A model card that was made up here does not replace the repository's.
+    """
+    card, made_up = folder / CARD, describe(pipe).encode()
+    if not card.exists():
+        write_text(card, describe(pipe))
+    kept = (CARD,) if card.read_bytes() == made_up else ()
+    name = repo_id or folder.resolve().name
+    return push_folder(folder, name, unless_there=kept, **arguments)
+
+
+def from_pipe(cls: type[Any], pipeline: Any, arguments: dict[str, Any]) -> Any:
+    """See `DiffusionPipeline.from_pipe`."""
+    dtype = arguments.pop("dtype", None) or arguments.pop("torch_dtype", None)
+    if arguments.get("custom_pipeline") is not None:
+        own = {f.name for kind in (LoadOptions, HubOptions) for f in fields(kind)}
+        asked = {name: arguments.pop(name) for name in own & arguments.keys()}
+        cls = custom_class(LoadOptions.split(asked)[0])
+    schema = cls.schema
+    known = {**pipeline.components, **arguments}
+    unknown = sorted(arguments.keys() - {*schema.components, *schema.settings})
+    if unknown:
+        raise TypeError(
+            f"{cls.__name__} has no {', '.join(unknown)}; it takes "
+            f"{', '.join((*schema.components, *schema.settings))}."
+        )
+    schema.check(cls.__name__, known)
+    parts = {c: adopt(known.get(c)) for c in schema.components}
+    former = {**pipeline.config, **vars(pipeline).get("_carried", {})}
+    settings = {k: arguments.get(k, former.get(k, v)) for k, v in schema.settings.items()}
+    pipe = cls(**parts, **settings)
+    pipe._name_or_path = pipeline.name_or_path
+    pipe._carried = {k: v for k, v in former.items() if k not in (*known, *settings)}
+    return pipe if dtype is None else pipe.to(dtype)
+
+
+def _report_unused(class_name: str, schema: Schema, index: Index, given: Mapping[str, Any]) -> None:
+    known = {*schema.components, *schema.settings}
+    unused = sorted({*index.components, *index.settings, *given} - known)
+    if unused:
+        logger.warning("%s has no use for %s; ignored.", class_name, ", ".join(unused))

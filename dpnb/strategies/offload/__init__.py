@@ -1,0 +1,1 @@
+"""The engine under offloading: weights stream to the device while it computes."""

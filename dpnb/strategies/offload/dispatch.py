@@ -1,0 +1,150 @@
+"""Putting a component on a device, with parts of it waiting elsewhere, by accelerate's hooks."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import wraps
+from pathlib import Path
+from tempfile import gettempdir
+from typing import Any
+from uuid import uuid4
+
+import torch
+from torch import Tensor, nn
+
+from dpnb.nn.quantized import plain_tensors
+from dpnb.strategies.offload.calls import Method, replace_methods
+from dpnb.strategies.undo import Undo
+
+DISK = "disk"
+
+
+@dataclass(frozen=True, eq=False)
+class Seat:
+    """Where a component belongs.
+
+    Args:
+        name: of the component.
+        network: the component.
+        device: where it computes.
+        away: parts of it whose weights wait elsewhere, → `"cpu"` or `"disk"`; `""` is all of it.
+    """
+
+    name: str
+    network: nn.Module
+    device: torch.device
+    away: Mapping[str, str] = field(default_factory=dict)
+
+
+def dispatch(
+    seat: Seat,
+    outside: torch.device,
+    folder: str | None,
+    is_kept_out: Callable[[Tensor], bool],
+    undo: Undo,
+) -> None:
+    """Move a component's weights to where they belong, and its inputs and outputs along.
+
+    Args:
+        seat: where it belongs.
+        outside: where its outputs go.
+        folder: where weights on the disk are written; `None` for a temporary one.
+        is_kept_out: whether somebody else looks after a tensor.
+        undo: takes the inverse of every edit.
+    """
+    for path, home in seat.away.items():
+        part = seat.network.get_submodule(path)
+        weights = _store(seat.name, path, part, home, folder, undo)
+        sent: list[nn.Parameter] = []
+        for name, module in part.named_modules():
+            own = [p for p in module.parameters(recurse=False) if not is_kept_out(p)]
+            if own:
+                prefix = f"{name}." if name else ""
+                sent += _send_away(module, seat.device, weights, prefix, undo)
+        # Two layers may have one weight, so that it must last until both have been seen.
+        for parameter in sent:
+            parameter.data = parameter.new_empty(0)
+    for tensor in _tensors(seat.network):
+        if not tensor.is_meta and not is_kept_out(tensor):
+            undo.callback(_move, tensor, tensor.device)
+            _move(tensor, seat.device)
+    if seat.device != outside:
+        _carry(seat.network, seat.device, outside, undo)
+
+
+def _store(
+    name: str, path: str, part: nn.Module, home: str, folder: str | None, undo: Undo
+) -> Mapping[str, Tensor]:
+    """The weights of a part by name, kept on the host or written to the disk."""
+    state = {key: tensor.detach() for key, tensor in part.state_dict().items()}
+    if home != DISK:
+        return {key: tensor.to("cpu") for key, tensor in state.items()}
+    from accelerate.utils import OffloadedWeightsLoader, offload_state_dict
+
+    if folder is not None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    # A folder of its own: what else is in the one that was given stays when this is undone.
+    place = Path(folder or gettempdir()) / f"dpnb-{name}-{uuid4().hex}"
+    undo.callback(shutil.rmtree, place, ignore_errors=True)
+    place.mkdir(mode=0o700)
+    offload_state_dict(place, state)
+    written: Mapping[str, Tensor] = OffloadedWeightsLoader(save_folder=place)
+    return written
+
+
+def _send_away(
+    module: nn.Module, device: torch.device, weights: Mapping[str, Tensor], prefix: str, undo: Undo
+) -> list[nn.Parameter]:
+    """Let a layer's own weights come in when it computes, and go again; those that it has lost."""
+    from accelerate.hooks import AlignDevicesHook
+    from accelerate.utils import PrefixedDataset
+
+    former = {name: p for name, p in module._parameters.items() if p is not None}
+    hook = AlignDevicesHook(device, offload=True, weights_map=PrefixedDataset(weights, prefix))
+    undo.callback(_bring_back, module, hook, former)
+    hook.init_hook(module)
+    # Weights have to come before any other hook of the layer sees them, and go after.
+    undo.before(
+        module,
+        lambda module, args, kwargs: hook.pre_forward(module, *args, **kwargs),
+        prepend=True,
+        with_kwargs=True,
+    )
+    undo.after(
+        module, lambda module, _, output: hook.post_forward(module, output), always_call=True
+    )
+    return [p for name, p in former.items() if module._parameters[name] is not p]
+
+
+def _bring_back(module: nn.Module, hook: Any, former: Mapping[str, nn.Parameter]) -> None:
+    """Give the layer its own parameters again, with the values that were put away."""
+    for name, parameter in former.items():
+        if module._parameters[name] is not parameter:
+            parameter.data = hook.weights_map[name].to(hook.original_devices[name])
+            module._parameters[name] = parameter
+
+
+def _carry(network: nn.Module, device: torch.device, outside: torch.device, undo: Undo) -> None:
+    """Move what the methods of a network are given to `device`, and what they return from there."""
+    from accelerate.utils import send_to_device
+
+    def carried(method: Method, _: str) -> Method:
+        @wraps(method)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            args, kwargs = send_to_device((args, kwargs), device)
+            return send_to_device(method(*args, **kwargs), outside)
+
+        return call
+
+    replace_methods(network, carried, undo)
+
+
+def _move(tensor: Tensor, device: torch.device) -> None:
+    tensor.data = tensor.data.to(device)
+
+
+def _tensors(network: nn.Module) -> Iterator[Tensor]:
+    for tensor in (*network.parameters(), *network.buffers()):
+        yield from plain_tensors(tensor)

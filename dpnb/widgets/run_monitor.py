@@ -1,0 +1,346 @@
+"""Sees the runs of a pipeline: measures them, tells how far they are, and keeps what they drew."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, contextmanager
+from contextvars import copy_context
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from PIL import Image
+from typing_extensions import override
+
+from dpnb.metering.clock import clock_for
+from dpnb.metering.meter import meter_for
+from dpnb.metering.recorder import Recorder
+from dpnb.metering.trace import Trace
+from dpnb.pipelines.pictures.previews import LatentColours, colours_of, decoded
+from dpnb.pipelines.steps import Stage, Step
+from dpnb.pipelines.watching import Run, RunListener
+from dpnb.strategies.relief import OutOfMemoryError
+from dpnb.strategies.settings import describe, label_of
+from dpnb.strategies.strategy import Plan, Strategy, in_order
+from dpnb.units import format_seconds
+from dpnb.widgets.ending import Ending, ending_of, reason_of
+from dpnb.widgets.pictures import mosaic, png
+from dpnb.widgets.present import Expected, Present
+from dpnb.widgets.remedy import fitting
+from dpnb.widgets.state import FinishedRun, Progress, Request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dpnb.widgets.session import Session
+
+logger = logging.getLogger(__name__)
+
+SAMPLE_EVERY = 0.1
+TICK = 0.2
+TICKS_PER_CHART = 2
+KEPT = 50
+"""Runs whose pictures and traces are kept."""
+
+
+class RunMonitor(RunListener):
+    """Hears of the runs of a session's pipeline.
+
+    A thread of its own writes progress, preview and measurements into the session's state, five
+    times a second; the thread of the run only leaves them for it.
+
+    Args:
+        session: whose `runs` are written, and which is told when switches may land.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._state = session.runs
+        self._expected: Expected | None = None
+        self._present: Present | None = None
+        self._colours: LatentColours | None = colours_of(session.pipe.name_or_path)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run goes on."""
+        return self._going() is not None
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether a run is about to begin."""
+        return self._expected is not None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a run goes on, is about to begin, or is over and not yet shown to be."""
+        with self._session.lock:
+            return self._present is not None or self._expected is not None
+
+    @property
+    def is_of_cell(self) -> bool:
+        """Whether the run that goes on was begun by a cell."""
+        present = self._going()
+        return present is not None and present.request is None
+
+    @property
+    def next_step(self) -> tuple[int, int] | None:
+        """The denoising step that comes next, from 1, and how many there are, where one does."""
+        present = self._going()
+        step = None if present is None else present.step
+        if step is None or step.stage is not Stage.DENOISING or step.index + 1 == step.total:
+            return None
+        return step.index + 2, step.total
+
+    def expect(self, expected: Expected | None) -> None:
+        """The next run is this one; `None` if there will be none."""
+        with self._session.lock:
+            self._expected = expected
+
+    def forget(self, request: Request, error: BaseException | None) -> None:
+        """The run of `request` is over; if it never began, say why."""
+        state, left = self._state, self._present
+        if left is not None and left.request is request:
+            left.endings.close()
+            self._leave(left, Ending("The run is over.", "" if error is None else reason_of(error)))
+        with self._session.lock:
+            is_unbegun = self._expected is not None and self._expected.request is request
+            if is_unbegun:
+                self._expected = None
+                state.error = "" if error is None else reason_of(error)
+                if self._present is None:
+                    state.phase, state.message = "idle", "The run could not begin."
+            trace, remedy = state.trace, state.remedy
+        self._session.settle()
+        if not is_unbegun and error is not None and remedy is not None and trace is not None:
+            self._improve(request, trace, remedy, error)
+
+    def _improve(
+        self, request: Request, trace: Trace, remedy: Strategy, error: BaseException
+    ) -> None:
+        """Name the switch that would have been enough, where another one was named first."""
+        try:
+            better = fitting(self._session, request, trace)
+        except Exception:
+            logger.info("no run could be simulated to find a better remedy", exc_info=True)
+            return
+        cause = error.__cause__ if isinstance(error, OutOfMemoryError) else error
+        reason = reason_of(error if cause is None else cause)
+        with self._session.lock:
+            state = self._state
+            if better not in (None, remedy) and state.trace is trace:
+                state.error = str(OutOfMemoryError(trace.steps[-1].stage, better, reason))
+                state.remedy = better
+
+    def note_change(self, before: Plan, after: Plan) -> None:
+        """What is switched on has changed from one plan to the other."""
+        if (present := self._going()) is None:
+            return
+        present.used |= after
+        note, kinds = present.recorder.note, {type(strategy) for strategy in after}
+        for strategy in in_order(before - after):
+            if type(strategy) not in kinds:
+                note(f"{label_of(type(strategy))} off")
+        for strategy in in_order(after - before):
+            note(f"{describe(strategy)} on")
+
+    # --- what is heard ---
+
+    @override
+    def begin_run(self, run: Run) -> None:
+        if self._going() is None:
+            self._session.settle(is_between_steps=True)
+        with self._session.lock:
+            if self._going() is not None:
+                return
+            self._present = self._begun(run)
+            if self._present.request is not None:
+                self._expected = None
+            state = self._state
+            state.error, state.remedy = "", None
+            state.progress = Progress(Stage.TEXT.value, 0, 1)
+            if state.phase == "idle":
+                state.phase = "running"
+
+    def _begun(self, run: Run) -> Present:
+        expected = self._expected
+        is_own = expected is not None and expected.thread is threading.current_thread()
+        request = expected.request if expected is not None and is_own else None
+        device, plan = run.pipe._execution_device, run.pipe.strategies.active
+        meter = meter_for(device, self._state.meter)  # type: ignore[arg-type]
+        recorder = Recorder(meter, clock_for(device))
+        names = [describe(strategy) for strategy in in_order(plan)]
+        present = Present(run, recorder, recorder.begin_run(names), plan, plan, request)
+        with ExitStack() as endings:
+            endings.enter_context(recorder.sampling(SAMPLE_EVERY))
+            endings.enter_context(_ticking(partial(self._tick, present)))
+            present.endings = endings.pop_all()
+        return present
+
+    @override
+    def begin_step(self, run: Run, stage: Stage) -> None:
+        if (present := self._of(run)) is not None:
+            present.recording.begin_step(stage.value)
+
+    @override
+    def end_step(self, run: Run, step: Step) -> None:
+        if (present := self._of(run)) is None:
+            return
+        present.recording.end_step(step.stage.value)
+        present.step = step
+        if step.stage is Stage.DENOISING:
+            present.ends.append(time.perf_counter())
+            present.latents = step.latents
+            every = self._state.preview_every
+            if every > 0 and (step.index + 1) % every == 0 and step.latents is not None:
+                present.decoded = decoded(run.pipe, step.latents)
+        if present.request is None and self._state.phase == "stopping":
+            run.pipe._interrupt = True
+        self._session.settle(is_between_steps=True)
+
+    @override
+    def end_run(self, run: Run, error: BaseException | None) -> None:
+        if (present := self._of(run)) is None:
+            return
+        with self._session.lock:
+            present.is_over = True
+        ending = Ending("The run is over.")
+        try:
+            self._session.settle()
+            ending = ending_of(present, error, run.pipe.strategies)
+            self._learn(present, ending.pictures)
+        except Exception:
+            logger.exception("a run is over, but cannot be shown")
+        finally:
+            self._leave(present, ending)
+
+    def _leave(self, present: Present, ending: Ending) -> None:
+        """Show that a run is over: all of it at once, so that nobody sees a part.
+
+        Where another one has begun since, what is shown is that one's.
+        """
+        state = self._state
+        with self._session.lock, state.hold_trait_notifications():
+            if ending.trace is not None:
+                state.history = (*state.history, self._finished(present, ending))[-KEPT:]
+            if ending.pictures:
+                state.pictures = ending.pictures
+            if self._present is not present:
+                return
+            self._present = None
+            if ending.trace is not None:
+                state.trace = ending.trace
+            if ending.picture:
+                state.picture, state.pictured = ending.picture, present.request
+                state.is_preview = False
+            state.message, state.error, state.remedy = ending.message, ending.error, ending.remedy
+            state.phase = "idle" if self._expected is None else "running"
+
+    def _finished(self, present: Present, ending: Ending) -> FinishedRun:
+        history = self._state.history
+        number = history[-1].number + 1 if history else 1
+        assert ending.trace is not None
+        return FinishedRun(
+            number, present.request, present.plan, present.used, ending.trace, ending.pictures
+        )
+
+    def _of(self, run: Run) -> Present | None:
+        """What is known of a run, if it is the one that goes on."""
+        present = self._going()
+        return present if present is not None and present.run is run else None
+
+    def _going(self) -> Present | None:
+        present = self._present
+        return None if present is None or present.is_over else present
+
+    def _learn(self, present: Present, pictures: tuple[Image.Image, ...]) -> None:
+        """Fit the colours of previews to what was drawn, where no fit is known."""
+        latents = present.latents
+        if self._colours is not None or latents is None or len(pictures) != len(latents):
+            return
+        arrays = [
+            torch.tensor(list(p.convert("RGB").tobytes()), dtype=torch.uint8) for p in pictures
+        ]
+        height, width = pictures[0].height, pictures[0].width
+        levels = torch.stack(arrays).view(-1, height, width, 3).movedim(-1, 1)
+        self._colours = LatentColours.fit(latents.cpu(), levels.float() / 127.5 - 1)
+
+    # --- what is shown of it ---
+
+    def _tick(self, present: Present, count: int) -> None:
+        if present is not self._going():
+            return
+        step = present.step
+        if step is not None and step is not present.seen:
+            present.seen = step
+            self._show(present, step)
+        if count % TICKS_PER_CHART == 0:
+            trace = present.recorder.trace
+            with self._session.lock:
+                if present is self._going():
+                    self._state.trace = trace
+
+    def _show(self, present: Present, step: Step) -> None:
+        state, left = self._state, _seconds_left(present.ends, step)
+        progress = Progress(step.stage.value, step.index + 1, step.total, left)
+        with self._session.lock:
+            if present is not self._going():
+                return
+            if state.phase == "running":
+                state.message = _words(progress)
+            state.progress = progress
+        images = self._preview(present, step)
+        if images and not step.output:
+            picture = png(mosaic(images), quick=True)
+            with self._session.lock, state.hold_trait_notifications():
+                if present is self._going():
+                    state.picture, state.pictured = picture, present.request
+                    state.is_preview = True
+
+    def _preview(self, present: Present, step: Step) -> list[Image.Image] | None:
+        every = self._state.preview_every
+        if every > 0:
+            return present.decoded
+        fits = self._colours is not None and step.latents is not None
+        if every < 0 or not fits or len(self._colours.matrix) != step.latents.shape[1] + 1:  # type: ignore[union-attr]
+            return None
+        return self._colours.images(step.latents)  # type: ignore[union-attr, arg-type]
+
+
+def _seconds_left(ends: list[float], step: Step) -> float | None:
+    if step.stage is not Stage.DENOISING or len(ends) < 2:
+        return None
+    return (ends[-1] - ends[0]) / (len(ends) - 1) * (step.total - step.index - 1)
+
+
+def _words(progress: Progress) -> str:
+    if progress.stage != Stage.DENOISING.value:
+        return "Drawing …"
+    left = progress.seconds_left
+    rest = "" if left is None else f", about {format_seconds(left)} left"
+    return f"Step {progress.done} of {progress.total}{rest}"
+
+
+@contextmanager
+def _ticking(tick: Callable[[int], None]) -> Iterator[None]:
+    """Within, call `tick` with a count, five times a second, from a thread of its own."""
+    leave = threading.Event()
+
+    def work() -> None:
+        count = 0
+        while not leave.wait(TICK):
+            try:
+                tick(count)
+            except Exception:
+                logger.exception("a run goes on, but cannot be shown")
+            count += 1
+
+    thread = threading.Thread(target=copy_context().run, args=(work,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        leave.set()
+        thread.join()
