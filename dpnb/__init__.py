@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from dpnb.switchboard import Switchboard, Switchboards
+
 if TYPE_CHECKING:
     from dpnb.bench.report import Report
     from dpnb.bench.sweep import sweep
@@ -86,9 +88,9 @@ if TYPE_CHECKING:
     from dpnb.strategies.presets import PRESETS
     from dpnb.strategies.projection import QKVFusion
     from dpnb.strategies.relief import OutOfMemoryError
+    from dpnb.strategies.runs import RunError
     from dpnb.strategies.shared import BrokenPipelineError
     from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
-    from dpnb.strategies.turns import RunError
     from dpnb.strategies.vae import VaeSlicing, VaeTiling
     from dpnb.widgets.dashboard import dashboard
     from dpnb.widgets.history_panel import HistoryPanel
@@ -170,7 +172,7 @@ _HOMES = {
     "SettingsError": "dpnb.errors",
     "SaveError": "dpnb.errors",
     "BrokenPipelineError": "dpnb.strategies.shared",
-    "RunError": "dpnb.strategies.turns",
+    "RunError": "dpnb.strategies.runs",
     "BusyHubError": "dpnb.loading.answers",
     "PatternError": "dpnb.loading.name_patterns",
     "UploadError": "dpnb.widgets.uploads",
@@ -305,3 +307,12 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def _switchboard(network: object, component: str) -> Switchboard:
+    module = import_module("dpnb.strategies.network_switchboard")
+    switchboard: Switchboard = module.NetworkSwitchboard.of(network, component)
+    return switchboard
+
+
+Switchboards.make = _switchboard

@@ -25,7 +25,6 @@ from dpnb.loading.selection import select_model
 from dpnb.loading.staging import staged
 from dpnb.loading.weights import NO_SLICES, Slices, find_weights, read_weights, write_weights
 from dpnb.models.copying import Copying
-from dpnb.models.switches import as_stored
 from dpnb.nn.quantized import nbytes_of, quantization_of
 
 logger = logging.getLogger(__name__)
@@ -214,7 +213,7 @@ class Model(Copying, Configured):
             QuantizationError: the weights are quantized.
         """
         self.check_saveable()
-        with as_stored(self), staged(Path(save_directory)) as folder:
+        with self.suspended(), staged(Path(save_directory)) as folder:
             self.save_config(folder)
             write_weights(
                 self.state_dict(),

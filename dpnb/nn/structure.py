@@ -12,9 +12,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from dpnb.nn.quantized import is_wrapped, rewrapped
-
-ATTACHMENT = "_dpnb_attachment"
-"""The attribute by which a component knows what is switched on; no part of what it is made of."""
+from dpnb.switchboard import ATTRIBUTE
 
 KEPT = 1 << 20
 """Buffers of fewer bytes are copied with their values: positions and masks are among them."""
@@ -101,7 +99,7 @@ def _attributes(module: nn.Module, known: Mapping[int, Outline]) -> dict[str, An
     now: dict[str, Any] = {
         name: value.copy() if isinstance(value, (dict, list, set)) else value
         for name, value in vars(module).items()
-        if name != ATTACHMENT
+        if name != ATTRIBUTE
     }
     for name in ("_parameters", "_buffers"):
         now[name] = {key: known.get(id(tensor), tensor) for key, tensor in now[name].items()}

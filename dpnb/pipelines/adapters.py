@@ -16,7 +16,7 @@ from dpnb.nn.lowrank import Change
 from dpnb.pipelines.adapter_weights import Weights, factors_for
 from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.fused import Fused
-from dpnb.strategies.lora import Factors, LoRA, loaded
+from dpnb.strategies.lora import Factors, LoRA, loaded_adapters
 from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.strategy import StrategyError
 
@@ -62,7 +62,7 @@ class Adapters:
             StrategyError: the networks cannot be changed so. The adapter is not loaded then.
             ValueError: there is an adapter of this name.
         """
-        taken = loaded(self.strategies.networks)
+        taken = loaded_adapters(self.strategies.networks)
         name = adapter_name or next(
             n for i in range(len(taken) + 1) if (n := f"default_{i}") not in taken
         )
@@ -125,7 +125,7 @@ class Adapters:
     def get_list_adapters(self) -> dict[str, list[str]]:
         """The adapters of each component that has any."""
         found: dict[str, list[str]] = {}
-        for name, components in loaded(self.strategies.networks).items():
+        for name, components in loaded_adapters(self.strategies.networks).items():
             for component in components:
                 found.setdefault(component, []).append(name)
         return found
@@ -150,7 +150,7 @@ class Adapters:
                 self.strategies.enable(_lora(active.scale, left))
             else:
                 self.strategies.disable(LoRA)
-        for _, network in self.strategies.networks.named():
+        for _, network in self.strategies.networks.items():
             attachment = attachment_of(network)
             attachment.fused.keep(names)
             for name in names:
@@ -159,7 +159,7 @@ class Adapters:
     def unload_lora_weights(self) -> None:
         """Forget all adapters; every weight is what it was, or what `fuse_lora` has made of it."""
         self.strategies.disable(LoRA)
-        for _, network in self.strategies.networks.named():
+        for _, network in self.strategies.networks.items():
             attachment = attachment_of(network)
             attachment.adapters.clear()
             attachment.fused = Fused()
@@ -174,7 +174,7 @@ class Adapters:
         """Switch on again what `disable_lora` has switched off, or all adapters."""
         if self.strategies.find(LoRA) is not None:
             return
-        former, known = self._disabled_lora, loaded(self.strategies.networks)
+        former, known = self._disabled_lora, loaded_adapters(self.strategies.networks)
         is_whole = former is not None and all(name in known for name in former.adapters)
         self.strategies.enable(former if former is not None and is_whole else LoRA())
 
@@ -213,7 +213,7 @@ class Adapters:
             networks = self.strategies.networks
             if (reason := lora.obstacle(networks)) is not None:
                 raise StrategyError(reason)
-            for component, network in networks.named(*wanted):
+            for component, network in networks.items(*wanted):
                 changes = lora.changes(component, network)
                 fused = attachment_of(network).fused
                 undo.callback(fused.fuse(network, changes, safely=safe_fusing))
@@ -228,13 +228,13 @@ class Adapters:
         wanted = self._parts(components)
         if self.num_fused_loras:
             with self.strategies.suspended():
-                for _, network in self.strategies.networks.named(*wanted):
+                for _, network in self.strategies.networks.items(*wanted):
                     attachment_of(network).fused.unfuse(network)
 
     @property
     def fused_loras(self) -> set[str]:
         """The names of the adapters that are fused into some component."""
-        networks = self.strategies.networks.named()
+        networks = self.strategies.networks.items()
         return {name for _, network in networks for name in attachment_of(network).fused.changes}
 
     @property
@@ -247,11 +247,11 @@ class Adapters:
         active = self.strategies.find(LoRA)
         if active is None:
             return {}
-        names = active.adapters or tuple(loaded(self.strategies.networks))
+        names = active.adapters or tuple(loaded_adapters(self.strategies.networks))
         return dict(zip(names, active.weights or (1.0,) * len(names), strict=True))
 
     def _check(self, names: Sequence[str]) -> None:
-        known = loaded(self.strategies.networks)
+        known = loaded_adapters(self.strategies.networks)
         if unknown := [name for name in names if name not in known]:
             raise ValueError(
                 f"There is no adapter {unknown[0]!r}; those that are loaded are "

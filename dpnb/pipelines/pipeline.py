@@ -69,7 +69,7 @@ class DiffusionPipeline(Adapters, Switches, Copying, Unsupported):
 
     def register_modules(self, **modules: Any) -> None:
         """Make `modules` this pipeline's components, each an attribute of its name."""
-        with self.strategies.changing(self):
+        with self.strategies.change_components(self):
             vars(self).update(modules)
 
     @override

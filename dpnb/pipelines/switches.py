@@ -11,7 +11,7 @@ from dpnb.devices import Device, parse_device
 from dpnb.nn.kernels import op_name
 from dpnb.numbers import whole
 from dpnb.strategies.attention import AttentionSlicing, SliceSize, XFormers
-from dpnb.strategies.components import fuse, unfuse
+from dpnb.strategies.components import fuse_components, unfuse_components
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.stack import StrategyStack
@@ -53,11 +53,11 @@ class Switches:
 
     def fuse_qkv_projections(self, unet: bool = True, vae: bool = True) -> None:
         """See `QKVFusion`; what is fused already stays so."""
-        fuse(self.strategies, unet=unet, vae=vae)
+        fuse_components(self.strategies, unet=unet, vae=vae)
 
     def unfuse_qkv_projections(self, unet: bool = True, vae: bool = True) -> None:
         """Make query, key and value by three matrix products again."""
-        unfuse(self.strategies, unet=unet, vae=vae)
+        unfuse_components(self.strategies, unet=unet, vae=vae)
 
     def enable_layerwise_casting(self, storage_dtype: torch.dtype | str = "float8_e4m3fn") -> None:
         """See `LayerwiseCasting`."""
@@ -195,7 +195,7 @@ class Switches:
 
     def maybe_free_model_hooks(self) -> None:
         """Put away what is on the device for the present run; it comes again when it is needed."""
-        self.strategies.rest()
+        self.strategies.free_run_memory()
 
 
 def onload_name(gpu_id: int | None, device: Device | None) -> str | None:

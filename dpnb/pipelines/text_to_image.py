@@ -277,7 +277,7 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
 
     @torch.no_grad()
     def _within(self, arguments: Arguments) -> Generator[Step, None, None]:
-        with self.strategies.running():
+        with self.strategies.begin_run():
             yield from self._steps(arguments, self._execution_device)
 
     def _steps(self, arguments: Arguments, device: torch.device) -> Iterator[Step]:
@@ -298,7 +298,7 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
             yield encoded
         tensors |= self.further_conditions(arguments, tensors)
         self._num_timesteps = len(timesteps)
-        self.strategies.scheduled(self.told(timesteps, tensors["latents"]))
+        self.strategies.set_timesteps(self.told(timesteps, tensors["latents"]))
         settings = step_settings(self.scheduler, arguments.generator, arguments.eta)
         total = -(-(len(timesteps) - first) // self.scheduler.order)
         with self.progress_bar(total=total) as bar:

@@ -16,13 +16,13 @@ from typing_extensions import override
 
 from dpnb.planning.devices import DeviceProfile
 from dpnb.planning.timeline import Boundary, Span, StepTimeline
+from dpnb.strategies.fair_lock import FairLock
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.offload.blocks import tensors_of
 from dpnb.strategies.offload.engine import Streaming
 from dpnb.strategies.offload.link import Link, Mark
 from dpnb.strategies.offload.packing import PackedWeights, Views
 from dpnb.strategies.offload.streamed_network import StreamedNetwork, Traffic
-from dpnb.strategies.turns import Turns
 
 DENOISING = "denoising"
 
@@ -170,7 +170,7 @@ class Weights:
     @classmethod
     def of(cls, networks: Networks) -> Weights:
         """Those of all `networks`."""
-        everything = {id(n): n for _, n in networks.named()}
+        everything = {id(n): n for _, n in networks.items()}
         moved = [
             (name, network)
             for name, network in networks.offload_order()
@@ -180,7 +180,7 @@ class Weights:
             everything.pop(id(network))
         hosted = [p.nbytes for group in networks.hosted for p in group.homes]
         return cls(
-            resident=_nbytes(network for _, network in networks.named()),
+            resident=_nbytes(network for _, network in networks.items()),
             hosted=sum(hosted),
             largest_hosted=max(hosted, default=0),
             kept=_nbytes(everything.values()),
@@ -191,9 +191,9 @@ class Weights:
 def at_rest(networks: Networks) -> int:
     """Bytes of weights on the device between two runs, as things are switched now."""
     if networks.link is None:
-        return _nbytes(network for _, network in networks.named())
+        return _nbytes(network for _, network in networks.items())
     moved = [network for _, network in networks.offload_order()]
-    return _nbytes(network for _, network in networks.named() if network not in moved)
+    return _nbytes(network for _, network in networks.items() if network not in moved)
 
 
 def _nbytes(networks: Iterable[nn.Module]) -> int:
@@ -242,7 +242,7 @@ class Replay:
         for network in self.weights.networks:
             network.forget()
         self.link = TimedLink(self.profile)
-        self._engine = Streaming(self.link, list(self.weights.networks), self.limit, Turns())
+        self._engine = Streaming(self.link, list(self.weights.networks), self.limit, FairLock())
         self._networks = {network.name: network for network in self.weights.networks}
 
     def run(self, steps: Sequence[StepTimeline]) -> list[Held]:

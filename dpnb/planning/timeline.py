@@ -106,7 +106,7 @@ class Observer:
     def watching(self, networks: Networks) -> Iterator[None]:
         """Within, `networks` are watched, and what the run makes is counted."""
         with Undo() as undo:
-            for name, network in networks.named():
+            for name, network in networks.items():
                 if next(network.parameters(), None) is not None:
                     self._watch(name, network, undo)
             with self._valueless.metered(self.meter):

@@ -18,6 +18,7 @@ from dpnb.loading.config import Configured, settings_of
 from dpnb.numbers import whole
 from dpnb.schedulers.config import ScheduleConfig
 from dpnb.schedulers.spacing import Array
+from dpnb.switchboard import Attachable
 
 Timestep: TypeAlias = Tensor | float
 """An entry of `Scheduler.timesteps`, or its value."""
@@ -34,7 +35,7 @@ class SchedulerOutput(NamedTuple):
     pred_original_sample: Tensor | None = None
 
 
-class Scheduler(Configured, ABC):
+class Scheduler(Configured, Attachable, ABC):
     """A way down from noise: `set_timesteps`, then one `step` per entry of `timesteps`.
 
     No step waits for a device: the coefficients are host numbers, made by `set_timesteps`. Where

@@ -1,23 +1,24 @@
-"""The thread from a component to what is switched on at it."""
+"""What a component carries of the strategies that are on at it, and of its adapters."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
+from dpnb.errors import StrategyError
 from dpnb.nn.lowrank import Change
-from dpnb.nn.structure import ATTACHMENT
 from dpnb.strategies.fused import Fused
-from dpnb.strategies.strategy import StrategyError
-from dpnb.strategies.turns import Runs
+from dpnb.strategies.runs import ActiveRuns
+from dpnb.switchboard import ATTRIBUTE
 
 if TYPE_CHECKING:
-    from dpnb.strategies.networks import Lone
-    from dpnb.strategies.shared import Shared
+    from dpnb.strategies.shared import SharedStrategies
     from dpnb.strategies.stack import StrategyStack
+    from dpnb.strategies.strategy import Plan
 
 
 class Attachment:
@@ -26,12 +27,11 @@ class Attachment:
     A copy of it knows the adapters and what is fused, and nothing else: it is independent.
 
     Attributes:
-        shared: the state of all pipelines that use the network; `None` before the first.
-        lone: the network itself as a member, where no pipeline had it when it was first asked.
-        stack: the strategies of that member.
+        shared: what is on at the network; `None` before anyone has asked.
+        stack: that of a network that no pipeline had when it was first asked for one.
         adapters: changes of the network's parameters, by the adapter's name and the parameter's.
         fused: what of them has become part of the plain weights.
-        runs: those that a scheduler leads.
+        runs: those that use the component as their scheduler.
     """
 
     def __init__(
@@ -39,12 +39,15 @@ class Attachment:
         adapters: Mapping[str, Mapping[str, Change]] | None = None,
         fused: Fused | None = None,
     ) -> None:
-        self.shared: Shared | None = None
-        self.lone: Lone | None = None
+        self.shared: SharedStrategies | None = None
         self.stack: StrategyStack | None = None
         self.adapters: dict[str, Mapping[str, Change]] = dict(adapters or {})
         self.fused = Fused() if fused is None else fused
-        self.runs = Runs()
+        self.runs = ActiveRuns()
+
+    def suspended(self) -> AbstractContextManager[Plan]:
+        """Nothing on at the component within; what is given is the plan that comes back."""
+        return nullcontext(frozenset()) if self.shared is None else self.shared.suspended()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Attachment:
         self._refuse()
@@ -57,8 +60,8 @@ class Attachment:
 
     def _refuse(self) -> None:
         """What is switched on acts through hooks that know the original, so no copy of it works."""
-        if self.shared is not None and self.shared.applied:
-            on = ", ".join(sorted(repr(applied.strategy) for applied in self.shared.applied))
+        if self.shared is not None and (applied := self.shared.applied):
+            on = ", ".join(sorted(map(repr, applied)))
             raise StrategyError(
                 f"A network cannot be copied by itself while {on} is on; copy the whole pipeline, "
                 "or copy within `with pipe.strategies.suspended():`."
@@ -67,10 +70,5 @@ class Attachment:
 
 def attachment_of(component: object) -> Attachment:
     """The attachment of a network or a scheduler, made where there is none."""
-    attachment: Attachment = vars(component).setdefault(ATTACHMENT, Attachment())
+    attachment: Attachment = vars(component).setdefault(ATTRIBUTE, Attachment())
     return attachment
-
-
-def without_attachment(component: object) -> dict[str, Any]:
-    """The attributes of a component but for its attachment."""
-    return {name: value for name, value in vars(component).items() if name != ATTACHMENT}

@@ -10,13 +10,13 @@ from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.stack import StrategyStack
 
 
-def fuse(stack: StrategyStack, *, unet: bool = False, vae: bool = False) -> None:
+def fuse_components(stack: StrategyStack, *, unet: bool = False, vae: bool = False) -> None:
     """Switch QKV fusion on for these components; what is fused already stays so."""
     fused = stack.find(QKVFusion) or QKVFusion(False, False)
     stack.enable(QKVFusion(unet or fused.unet, vae or fused.vae))
 
 
-def unfuse(stack: StrategyStack, *, unet: bool = False, vae: bool = False) -> None:
+def unfuse_components(stack: StrategyStack, *, unet: bool = False, vae: bool = False) -> None:
     """Switch QKV fusion off for these components; what else is fused stays so."""
     fused = stack.find(QKVFusion) or QKVFusion(False, False)
     left = QKVFusion(fused.unet and not unet, fused.vae and not vae)
@@ -60,6 +60,6 @@ def attend_by_torch(stack: StrategyStack, component: str) -> None:
 def _attending(stack: StrategyStack) -> tuple[str, ...]:
     return tuple(
         name
-        for name, network in stack.networks.named()
+        for name, network in stack.networks.items()
         if any(isinstance(module, Attention) for module in network.modules())
     )

@@ -15,7 +15,7 @@ from dpnb.models.conditioned import Conditioned
 from dpnb.nn.attention import Attention
 from dpnb.nn.projections import Projection
 from dpnb.nn.timed import Timed
-from dpnb.strategies.networks import Networks, bound
+from dpnb.strategies.networks import Networks, quantized_obstacle
 from dpnb.strategies.offload.hosted_weights import HostedWeights
 from dpnb.strategies.run_watcher import RunWatcher
 from dpnb.strategies.strategy import Slot, Strategy
@@ -43,7 +43,7 @@ class ConditioningCache(Strategy):
         denoising = list(_denoising(networks))
         if not denoising:
             return "ConditioningCache needs a denoising network of dpnb's; there is none here."
-        return bound(ConditioningCache, denoising)
+        return quantized_obstacle(ConditioningCache, denoising)
 
     @override
     def apply(self, networks: Networks, undo: Undo) -> None:
@@ -172,7 +172,7 @@ class TimeMemory(RunWatcher):
     end = begin
 
     @override
-    def scheduled(self, timesteps: Tensor) -> None:
+    def set_timesteps(self, timesteps: Tensor) -> None:
         """Steps at these timesteps will come."""
         self.timesteps = timesteps
 
@@ -221,7 +221,7 @@ class TimeMemory(RunWatcher):
 
 
 def _denoising(networks: Networks) -> Iterator[tuple[str, nn.Module]]:
-    return (pair for pair in networks.named() if isinstance(pair[1], Conditioned))
+    return (pair for pair in networks.items() if isinstance(pair[1], Conditioned))
 
 
 def identity(tensor: Tensor) -> Key:

@@ -14,7 +14,7 @@ from dpnb.devices import accelerator, is_present, numbered, parse_device
 from dpnb.nn.quantized import nbytes_of, quantization_of
 from dpnb.nn.whole import Whole
 from dpnb.numbers import plain
-from dpnb.strategies.networks import Networks, bound, first_device
+from dpnb.strategies.networks import Networks, first_device, quantized_obstacle
 from dpnb.strategies.offload.dispatch import Seat, dispatch
 from dpnb.strategies.strategy import Slot, Strategy
 from dpnb.strategies.undo import Undo
@@ -124,7 +124,7 @@ class DeviceMap(Strategy):
         """
         weighty = {
             name: network
-            for name, network in networks.named()
+            for name, network in networks.items()
             if next(network.parameters(), None) is not None
         }
         if self.device_map in ("balanced", "auto"):
@@ -237,7 +237,7 @@ def _unmoved(seat: Seat) -> str | None:
             f"{seat.name} a device as a whole."
         )
     is_moved = first_device(seat.network) != seat.device
-    return bound(DeviceMap, [(seat.name, seat.network)]) if is_moved else None
+    return quantized_obstacle(DeviceMap, [(seat.name, seat.network)]) if is_moved else None
 
 
 def _first(devices: list[torch.device]) -> torch.device:

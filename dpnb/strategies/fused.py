@@ -53,7 +53,9 @@ class Fused:
                 parameter = network.get_parameter(name)
                 former[name] = parameter.data
                 plain = self.plain.get(name, parameter.data).to(parameter.data)
-                parameter.data = changed(plain, [c[name] for c in wanted.values() if name in c])
+                parameter.data = apply_changes(
+                    plain, [c[name] for c in wanted.values() if name in c]
+                )
                 if safely and not parameter.data.isfinite().all():
                     raise StrategyError(
                         f"Fusing {', '.join(changes)} would give {name} values that are not "
@@ -82,12 +84,12 @@ class Fused:
         for adapter in names:
             for name, change in self.changes[adapter].items():
                 if name in plain:
-                    plain[name] = changed(plain[name], [change])
+                    plain[name] = apply_changes(plain[name], [change])
         self.plain, self.changes = plain, left
 
 
 @torch.no_grad()
-def changed(plain: Tensor, changes: Sequence[Change]) -> Tensor:
+def apply_changes(plain: Tensor, changes: Sequence[Change]) -> Tensor:
     """`plain` with `changes`, added up in float32 or wider and rounded once."""
     total = plain.to(max(plain.dtype, torch.float32, key=lambda dtype: dtype.itemsize), copy=True)
     for change in changes:

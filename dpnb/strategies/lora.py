@@ -16,7 +16,7 @@ from dpnb.nn.lowrank import Change, LowRank
 from dpnb.nn.quantized import quantization_of
 from dpnb.numbers import number, plain
 from dpnb.strategies.attachment import attachment_of
-from dpnb.strategies.fused import changed
+from dpnb.strategies.fused import apply_changes
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Effect, Slot, Strategy
@@ -50,7 +50,7 @@ class LoRA(Strategy):
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "weights", _settled(self.weights))
+        object.__setattr__(self, "weights", _to_factors(self.weights))
         if self.weights and len(self.weights) != len(self.adapters):
             raise ValueError(
                 f"weights are {len(self.weights)} and adapters {len(self.adapters)}; give one "
@@ -66,7 +66,7 @@ class LoRA(Strategy):
 
     @override
     def obstacle(self, networks: Networks) -> str | None:
-        known = loaded(networks)
+        known = loaded_adapters(networks)
         if not known:
             return "No LoRA weights are loaded; load some with load_lora_weights first."
         if unknown := [name for name in self.adapters if name not in known]:
@@ -94,10 +94,10 @@ class LoRA(Strategy):
                 if is_wide or not isinstance(change, LowRank) or not can_adapt(layer):
                     folded.append((rows, change))
                 else:
-                    beside.append(_widened(change, rows, parameter.shape[0]))
+                    beside.append(_widen(change, rows, parameter.shape[0]))
             if folded:
-                undo.callback(_restore, parameter, _kept(networks, parameter.data))
-                parameter.data = _folded(parameter.data, folded)
+                undo.callback(_restore, parameter, _set_aside(networks, parameter.data))
+                parameter.data = _fold(parameter.data, folded)
             if beside:
                 undo.callback(restore, layer)
                 adapt(layer, beside)
@@ -128,7 +128,7 @@ class LoRA(Strategy):
         return max(parts, key=lambda pair: len(pair[0]), default=("", 1.0))[1]
 
 
-def _settled(weights: Any) -> tuple[float | Factors, ...]:
+def _to_factors(weights: Any) -> tuple[float | Factors, ...]:
     """Factors, or pairs of a part's name and a factor, in Python's own numbers."""
     own = plain(weights)
     if not isinstance(own, (tuple, list)):
@@ -151,10 +151,10 @@ Places: TypeAlias = dict[tuple[nn.Module, str], list[tuple[slice, Change]]]
 """By layer and name of its parameter, the rows there that are changed, and by what."""
 
 
-def loaded(networks: Networks) -> dict[str, list[str]]:
+def loaded_adapters(networks: Networks) -> dict[str, list[str]]:
     """The adapters of all networks, in the order in which they came, and whom each changes."""
     found: dict[str, list[str]] = {}
-    for component, network in networks.named():
+    for component, network in networks.items():
         for name in attachment_of(network).adapters:
             found.setdefault(name, []).append(component)
     return found
@@ -162,7 +162,7 @@ def loaded(networks: Networks) -> dict[str, list[str]]:
 
 def _places(networks: Networks, lora: LoRA) -> Places:
     found: Places = {}
-    for component, network in networks.named():
+    for component, network in networks.items():
         for changes in lora.changes(component, network).values():
             for name, change in changes.items():
                 path, _, parameter = name.rpartition(".")
@@ -184,7 +184,7 @@ def _layer(network: nn.Module, path: str) -> tuple[nn.Module, slice]:
     return network.get_submodule(path), slice(None)
 
 
-def _widened(change: LowRank, rows: slice, height: int) -> LowRank:
+def _widen(change: LowRank, rows: slice, height: int) -> LowRank:
     """The change of a whole matrix that changes these rows of it alone."""
     up = change.up.flatten(1)
     whole = up.new_zeros(height, up.shape[1])
@@ -192,7 +192,7 @@ def _widened(change: LowRank, rows: slice, height: int) -> LowRank:
     return LowRank(change.down, whole, change.scale)
 
 
-def _kept(networks: Networks, plain: Tensor) -> Callable[[], Tensor]:
+def _set_aside(networks: Networks, plain: Tensor) -> Callable[[], Tensor]:
     """Keep weights, out of the way of a device; those of a mapped file need no memory."""
     return networks.set_aside(plain) if plain.device.type != "cpu" else lambda: plain
 
@@ -202,12 +202,12 @@ def _restore(parameter: nn.Parameter, values: Callable[[], Tensor]) -> None:
 
 
 @torch.no_grad()
-def _folded(plain: Tensor, changes: list[tuple[slice, Change]]) -> Tensor:
+def _fold(plain: Tensor, changes: list[tuple[slice, Change]]) -> Tensor:
     total = plain.clone()
     by_rows: dict[tuple[int, int], list[Change]] = {}
     for rows, change in changes:
         start, stop, _ = rows.indices(plain.shape[0])
         by_rows.setdefault((start, stop), []).append(change)
     for (start, stop), several in by_rows.items():
-        total[start:stop] = changed(plain[start:stop], several)
+        total[start:stop] = apply_changes(plain[start:stop], several)
     return total

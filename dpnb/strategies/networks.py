@@ -1,4 +1,4 @@
-"""What strategies are applied to: the networks of all pipelines that share some of them."""
+"""The networks that strategies act on: those of all pipelines that share some of them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from dpnb.nn.quantized import needs_its_own_moves, quantization_of
+from dpnb.strategies.fair_lock import FairLock
 from dpnb.strategies.offload.hosted_weights import HostedWeights
 from dpnb.strategies.set_aside import set_aside
-from dpnb.strategies.turns import Turns
 
 if TYPE_CHECKING:
     from dpnb.strategies.offload.link import Link
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 M = TypeVar("M", bound=nn.Module)
 
 
-class Member(Protocol):
-    """A pipeline, as far as strategies know it."""
+class Owner(Protocol):
+    """Who has networks: a pipeline, as far as strategies know it, or a network by itself."""
 
     def parts(self) -> Mapping[str, Any]:
         """Its components by name."""
@@ -38,7 +38,7 @@ class Member(Protocol):
         ...
 
 
-class Away(Protocol):
+class OffloadedWeights(Protocol):
     """Weights that are elsewhere until a strategy is switched off."""
 
     def rehome(self, device: torch.device) -> None:
@@ -46,8 +46,8 @@ class Away(Protocol):
         ...
 
 
-class Lone:
-    """A network without a pipeline."""
+class LoneNetwork:
+    """A network without a pipeline: the owner of itself."""
 
     offload_sequence: tuple[str, ...] = ()
     never_offloaded: tuple[str, ...] = ()
@@ -60,13 +60,13 @@ class Lone:
         network = self._network()
         return {} if network is None else {self._name: network}
 
-    def is_part_of(self, member: Member) -> bool:
-        """Whether the network is a component of `member`."""
-        return any(part is self._network() for part in member.parts().values())
+    def is_part_of(self, owner: Owner) -> bool:
+        """Whether the network is a component of `owner`."""
+        return any(part is self._network() for part in owner.parts().values())
 
 
 class Networks:
-    """The networks of its members, each once. Members are held weakly.
+    """The networks of its owners, each once. Owners are held weakly.
 
     Attributes:
         hosted: weights that a strategy looks after by itself; placements leave them alone.
@@ -75,15 +75,15 @@ class Networks:
         link: what brings weights to the device, while a placement keeps them on the host.
         set_aside: keeps values that are needed again, and returns what brings them back, as often
             as it is called.
-        turns: who may compute with the networks, or change them.
+        lock: held by whoever computes with the networks, or changes them.
     """
 
     def __init__(self) -> None:
         self.set_aside: Callable[[Tensor], Callable[[], Tensor]] = set_aside
-        self.turns = Turns()
-        self._members: list[ref[Any]] = []
+        self.lock = FairLock()
+        self._owners: list[ref[Any]] = []
         self.hosted: tuple[HostedWeights, ...] = ()
-        self.streamed: tuple[Away, ...] = ()
+        self.streamed: tuple[OffloadedWeights, ...] = ()
         self.link: Link | None = None
         self.meeting_place: torch.device | None = None
 
@@ -92,24 +92,24 @@ class Networks:
         return any(tensor in hosted.homes for hosted in self.hosted)
 
     @property
-    def members(self) -> list[Any]:
+    def owners(self) -> list[Any]:
         """Those that are still alive, in the order in which they came."""
-        return [member for held in self._members if (member := held()) is not None]
+        return [owner for held in self._owners if (owner := held()) is not None]
 
-    def admit(self, member: Member) -> None:
-        """Take in a member; one that is here already stays where it is."""
-        if all(known is not member for known in self.members):
-            self._members.append(ref(member))
+    def admit(self, owner: Owner) -> None:
+        """Take in an owner; one that is here already stays where it is."""
+        if all(known is not owner for known in self.owners):
+            self._owners.append(ref(owner))
 
-    def release(self, member: Member) -> None:
-        """Let a member go."""
-        self._members = [held for held in self._members if held() not in (None, member)]
+    def release(self, owner: Owner) -> None:
+        """Let an owner go."""
+        self._owners = [held for held in self._owners if held() not in (None, owner)]
 
-    def shares_nothing(self, member: Member) -> bool:
-        """Whether there are others here, and `member` has no network in common with any of them."""
-        others = [other for other in self.members if other is not member]
+    def shares_nothing(self, owner: Owner) -> bool:
+        """Whether there are others here, and `owner` has no network in common with any of them."""
+        others = [other for other in self.owners if other is not owner]
         theirs = {id(part) for other in others for part in other.parts().values()}
-        own = {id(part) for part in member.parts().values() if isinstance(part, nn.Module)}
+        own = {id(part) for part in owner.parts().values() if isinstance(part, nn.Module)}
         return bool(others) and theirs.isdisjoint(own)
 
     @property
@@ -117,19 +117,19 @@ class Networks:
         """Where the networks compute: the accelerator, if any of them is there or brought there."""
         if self.link is not None:
             return self.link.device
-        devices = [first_device(network) for _, network in self.named()]
+        devices = [first_device(network) for _, network in self.items()]
         away = (device for device in devices if device.type not in ("cpu", "meta"))
         return next(away, torch.device("cpu"))
 
-    def named(self, *names: str) -> Iterator[tuple[str, nn.Module]]:
+    def items(self, *names: str) -> Iterator[tuple[str, nn.Module]]:
         """Every network once, with the name by which its pipeline knows it.
 
         Args:
             names: only components of these names; all of them by default.
         """
         seen: set[int] = set()
-        for member in self.members:
-            for name, part in member.parts().items():
+        for owner in self.owners:
+            for name, part in owner.parts().items():
                 is_wanted = isinstance(part, nn.Module) and (not names or name in names)
                 if is_wanted and id(part) not in seen:
                     seen.add(id(part))
@@ -137,7 +137,7 @@ class Networks:
 
     def modules_of(self, kind: type[M], *names: str) -> Iterator[M]:
         """Every module of a kind once, in all networks or in those of these names."""
-        for _, network in self.named(*names):
+        for _, network in self.items(*names):
             for module in network.modules():
                 if isinstance(module, kind):
                     yield module
@@ -146,15 +146,15 @@ class Networks:
         """The networks that offloading moves, in the order in which a run uses them."""
         names: dict[str, None] = {}
         excluded: set[str] = set()
-        for member in self.members:
-            names |= dict.fromkeys(member.offload_sequence)
-            excluded |= set(member.never_offloaded)
+        for owner in self.owners:
+            names |= dict.fromkeys(owner.offload_sequence)
+            excluded |= set(owner.never_offloaded)
         rank = {name: place for place, name in enumerate(names)}
-        moved = [(name, network) for name, network in self.named() if name not in excluded]
+        moved = [(name, network) for name, network in self.items() if name not in excluded]
         return sorted(moved, key=lambda pair: rank.get(pair[0], len(rank)))
 
 
-def bound(kind: type[object], networks: Iterable[tuple[str, nn.Module]]) -> str | None:
+def quantized_obstacle(kind: type[object], networks: Iterable[tuple[str, nn.Module]]) -> str | None:
     """Why a strategy of this class cannot move the weights of `networks`, as a sentence."""
     for name, network in networks:
         if needs_its_own_moves(network):

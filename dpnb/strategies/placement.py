@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from typing_extensions import override
 
-from dpnb.strategies.networks import Networks, bound
+from dpnb.strategies.networks import Networks, quantized_obstacle
 from dpnb.strategies.offload.backends import link_for, link_obstacle, target_device
 from dpnb.strategies.offload.blocks import tensors_of, tied
 from dpnb.strategies.offload.engine import Streaming
@@ -155,10 +155,10 @@ def _stream(
     moved = {network.module for network in streamed}
     others = [
         _keep(name, kept, link, undo)
-        for name, kept in networks.named()
+        for name, kept in networks.items()
         if kept not in moved and not _is_on(kept, link.device)
     ]
-    streaming = Streaming(link, streamed, limit, networks.turns)
+    streaming = Streaming(link, streamed, limit, networks.lock)
     for network in streamed:
         undo.callback(network.close)
         network.open(link, streaming)
@@ -185,7 +185,7 @@ def _networks_obstacle(
     strategy: Strategy, networks: Networks, exclude: tuple[str, ...]
 ) -> str | None:
     kind = type(strategy).__name__
-    names = {name for name, _ in networks.named()}
+    names = {name for name, _ in networks.items()}
     if unknown := sorted(set(exclude) - names):
         return f"{kind} cannot exclude {', '.join(unknown)}; there are {', '.join(sorted(names))}."
     moved = [(n, network) for n, network in networks.offload_order() if n not in exclude]
@@ -194,4 +194,4 @@ def _networks_obstacle(
     for name, network in moved:
         if any(tensor.is_meta for tensor in tensors_of(network)):
             return f"{name} has tensors without values (on the meta device); load them first."
-    return bound(type(strategy), networks.named())
+    return quantized_obstacle(type(strategy), networks.items())

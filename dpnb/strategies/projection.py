@@ -39,7 +39,7 @@ class QKVFusion(Strategy):
         if next(self._layers(networks), None) is None:
             return "QKV fusion needs attention layers of dpnb's; there are none here."
         for attention in self._layers(networks):
-            stored = next(filter(None, map(quantization_of, _joined(attention))), None)
+            stored = next(filter(None, map(quantization_of, _layers_to_join(attention))), None)
             if stored is not None:
                 return (
                     f"QKV fusion joins full weights, and those of an attention layer are {stored} "
@@ -52,7 +52,7 @@ class QKVFusion(Strategy):
         """Join the matrices of every layer."""
         for attention in self._layers(networks):
             for fused_name, names in attention.joins.items():
-                fuse(attention, fused_name, names, undo)
+                join_layers(attention, fused_name, names, undo)
             undo.set(attention, "projection", FUSED)
 
     def _layers(self, networks: Networks) -> Iterator[Attention]:
@@ -62,14 +62,14 @@ class QKVFusion(Strategy):
             yield from networks.modules_of(Attention, "vae", "vqvae")
 
 
-def _joined(attention: Attention) -> list[nn.Module]:
+def _layers_to_join(attention: Attention) -> list[nn.Module]:
     """The layers that would be joined; none where they are already."""
     children = dict(attention.named_children())
     names = [name for group in attention.joins.values() for name in group]
     return [children[name] for name in names if name in children]
 
 
-def fuse(attention: Attention, fused_name: str, names: tuple[str, ...], undo: Undo) -> None:
+def join_layers(attention: Attention, fused_name: str, names: tuple[str, ...], undo: Undo) -> None:
     """Replace the layers of these names by one."""
     layers = {name: _linear(attention, name) for name in names}
     joined = join(list(layers.values()))

@@ -6,13 +6,13 @@ from torch import Tensor
 
 
 class RunWatcher:
-    """What a strategy that keeps something from step to step is told of a run."""
+    """What a strategy that keeps something from step to step hears of a run."""
 
     def begin(self) -> None:
         """A run begins, or the strategy is switched on in the middle of one."""
 
-    def scheduled(self, timesteps: Tensor) -> None:
-        """The run will visit `timesteps`, `[steps]`."""
+    def set_timesteps(self, timesteps: Tensor) -> None:
+        """The run's steps are `timesteps`, `[steps]`."""
 
     def before_step(self, index: int, total: int) -> None:
         """Denoising step `index` of `total` comes next."""

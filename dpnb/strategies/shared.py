@@ -1,4 +1,4 @@
-"""What is switched on, for all pipelines that share networks."""
+"""What is switched on, for all pipelines that share networks: the one place that says so."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from dpnb.errors import DpnbError
 from dpnb.nn.structure import Structure
 from dpnb.strategies.attachment import attachment_of
-from dpnb.strategies.networks import Lone, Member, Networks
+from dpnb.strategies.networks import LoneNetwork, Networks, Owner
 from dpnb.strategies.run_watcher import RunWatcher
+from dpnb.strategies.runs import ActiveRuns
 from dpnb.strategies.strategy import Plan, Strategy, StrategyError, in_order
-from dpnb.strategies.turns import Runs
 from dpnb.strategies.undo import Undo
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class BrokenPipelineError(DpnbError, RuntimeError):
 
 
 @dataclass
-class Applied:
+class _Applied:
     """A strategy that is switched on, and how to switch it off.
 
     Attributes:
@@ -41,39 +41,50 @@ class Applied:
     is_whole: bool = False
 
 
-class Shared:
-    """The applied strategies in the order of their slots, and everyone whom they concern.
+class SharedStrategies:
+    """The strategies that are on at some networks, in the order of their slots.
 
     Attributes:
-        plan: what is meant to be on. `applied` differs from it while a switch takes place, and
-            where one was broken off; then `mend` makes them agree.
-        merging: held by whoever joins two of these, so that no two threads wait for each other.
+        networks: what strategies act on.
+        plan: what is meant to be on. What is applied differs from it while a switch takes place,
+            and where one was broken off; then `mend` makes them agree.
+        stacks: those of the pipelines that share the networks.
+        runs: those that go on over the networks.
+        timesteps: of the present run, `[steps]`, once they are known.
+        joining: held by whoever joins two of these, so that no two threads wait for each other.
     """
 
-    merging: ClassVar[RLock] = RLock()
+    joining: ClassVar[RLock] = RLock()
 
     def __init__(self) -> None:
         self.networks = Networks()
-        self.runs = Runs()
-        self.stacks: WeakSet[StrategyStack] = WeakSet()
         self.plan: Plan = frozenset()
-        self.applied: list[Applied] = []
+        self.stacks: WeakSet[StrategyStack] = WeakSet()
+        self.runs = ActiveRuns()
         self.timesteps: Tensor | None = None
-        self._plain: dict[nn.Module, Structure] = {}
+        self._applied: list[_Applied] = []
+        self._structures: dict[nn.Module, Structure] = {}
+
+    @property
+    def applied(self) -> tuple[Strategy, ...]:
+        """The strategies whose edits stand, or stand in part, in the order of their slots."""
+        return tuple(applied.strategy for applied in self._applied)
 
     def structure_of(self, network: nn.Module) -> Structure:
         """What a network is made of when nothing is switched on, whatever is."""
-        return self._plain.get(network) or Structure.of(network)
+        return self._structures.get(network) or Structure.of(network)
 
     @property
     def is_running(self) -> bool:
         """Whether a run goes on over the networks."""
-        return bool(self.runs.present)
+        return bool(self.runs.active)
 
     @property
     def watchers(self) -> list[RunWatcher]:
         """Those among the strategies that want to hear of runs."""
-        return [watcher for applied in self.applied for watcher in applied.undo.watchers]
+        return [watcher for applied in self._applied for watcher in applied.undo.watchers]
+
+    # --- switching ---
 
     def use(self, plan: Plan) -> bool:
         """Make exactly `plan` active; if that fails, leave everything as it was.
@@ -83,13 +94,13 @@ class Shared:
         """
         before = self.plan
         try:
-            self.replay(plan)
+            self._replay(plan)
             self.plan = plan
         finally:
             self.mend()
         return plan != before
 
-    def put(self, plan: Plan) -> None:
+    def use_or_clear(self, plan: Plan) -> None:
         """Make exactly `plan` active; if that fails, nothing is on."""
         self.plan = plan
         try:
@@ -106,65 +117,18 @@ class Shared:
             BrokenPipelineError: that cannot be done.
         """
         try:
-            self.replay(self.plan)
+            self._replay(self.plan)
         except BrokenPipelineError:
             raise
         except Exception:
-            self._unwind([applied.strategy for applied in self.applied if applied.is_whole])
-            self.plan = frozenset(applied.strategy for applied in self.applied)
+            self._unwind([applied.strategy for applied in self._applied if applied.is_whole])
+            self.plan = frozenset(self.applied)
             raise
-
-    def replay(self, plan: Plan) -> None:
-        """Unwind to the prefix shared with `plan`, then apply what is left of it."""
-        target = in_order(plan)
-        self._unwind(target)
-        if not self.applied:
-            networks = [network for _, network in self.networks.named()] if target else []
-            self._plain = {network: Structure.of(network) for network in networks}
-        for strategy in target[len(self.applied) :]:
-            self._apply(strategy)
-
-    def _unwind(self, target: list[Strategy]) -> None:
-        kept = 0
-        for applied, wanted in zip(self.applied, target, strict=False):
-            if applied.strategy != wanted or not applied.is_whole:
-                break
-            kept += 1
-        while len(self.applied) > kept:
-            last = self.applied[-1]
-            last.is_whole = False
-            try:
-                last.undo.close()
-            except Exception as error:
-                raise BrokenPipelineError(
-                    f"{last.strategy!r} could not be switched off ({type(error).__name__}: {error})"
-                    ", and weights may be missing; nothing is drawn or saved with them. Remove the "
-                    "cause and switch it off again, or load the pipeline anew."
-                ) from error
-            if self.applied and self.applied[-1] is last:
-                self.applied.pop()
-
-    def _apply(self, strategy: Strategy) -> None:
-        if (reason := strategy.obstacle(self.networks)) is not None:
-            raise StrategyError(reason)
-        applied = Applied(strategy, Undo())
-        self.applied.append(applied)
-        strategy.apply(self.networks, applied.undo)
-        if self.is_running:
-            self.inform(applied.undo.watchers)
-        applied.is_whole = True
-
-    def inform(self, watchers: Iterable[RunWatcher]) -> None:
-        """Tell `watchers` of the run in whose middle they join."""
-        for watcher in watchers:
-            watcher.begin()
-            if self.timesteps is not None:
-                watcher.scheduled(self.timesteps)
 
     @contextmanager
     def suspended(self) -> Iterator[Plan]:
         """Everything off within, and on again after; other threads wait."""
-        with self.networks.turns.taken():
+        with self.networks.lock.hold():
             self.mend()
             before = self.plan
             try:
@@ -174,57 +138,115 @@ class Shared:
                 self.plan = before
                 self.mend()
 
-    def absorb(self, other: Shared) -> None:
-        """Take over the members and stacks of `other`; in neither is anything switched on."""
-        for member in other.networks.members:
-            self.networks.admit(member)
+    def _replay(self, plan: Plan) -> None:
+        """Unwind to the prefix shared with `plan`, then apply what is left of it."""
+        target = in_order(plan)
+        self._unwind(target)
+        if not self._applied:
+            networks = [network for _, network in self.networks.items()] if target else []
+            self._structures = {network: Structure.of(network) for network in networks}
+        for strategy in target[len(self._applied) :]:
+            self._apply(strategy)
+
+    def _unwind(self, target: list[Strategy]) -> None:
+        kept = 0
+        for applied, wanted in zip(self._applied, target, strict=False):
+            if applied.strategy != wanted or not applied.is_whole:
+                break
+            kept += 1
+        while len(self._applied) > kept:
+            last = self._applied[-1]
+            last.is_whole = False
+            try:
+                last.undo.close()
+            except Exception as error:
+                raise BrokenPipelineError(
+                    f"{last.strategy!r} could not be switched off ({type(error).__name__}: {error})"
+                    ", and weights may be missing; nothing is drawn or saved with them. Remove the "
+                    "cause and switch it off again, or load the pipeline anew."
+                ) from error
+            if self._applied and self._applied[-1] is last:
+                self._applied.pop()
+
+    def _apply(self, strategy: Strategy) -> None:
+        if (reason := strategy.obstacle(self.networks)) is not None:
+            raise StrategyError(reason)
+        applied = _Applied(strategy, Undo())
+        self._applied.append(applied)
+        strategy.apply(self.networks, applied.undo)
+        if self.is_running:
+            self.announce_run(applied.undo.watchers)
+        applied.is_whole = True
+
+    def announce_run(self, watchers: Iterable[RunWatcher]) -> None:
+        """Tell `watchers` of the run in whose middle they join."""
+        for watcher in watchers:
+            watcher.begin()
+            if self.timesteps is not None:
+                watcher.set_timesteps(self.timesteps)
+
+    # --- sharing ---
+
+    def release(self) -> Plan:
+        """Switch everything off and let the networks forget this: their owners will change.
+
+        Returns:
+            What was on.
+        """
+        plan = self.plan
+        self.use_or_clear(frozenset())
+        self._attach(None)
+        return plan
+
+    def rejoin(self, owner: Owner, plan: Plan) -> SharedStrategies:
+        """Find out with whom `owner` shares networks now, and switch `plan` on for all of them.
+
+        Args:
+            owner: a pipeline whose components have changed since `release`.
+            plan: what was on.
+
+        Returns:
+            What the owner belongs to from now on.
+        """
+        shared = self._part_from(owner, plan)
+        for other in _attached_to(owner) - {shared}:
+            with other.networks.lock.hold():
+                plan |= {s for s in other.plan if all(s.slot != taken.slot for taken in plan)}
+                other.use_or_clear(frozenset())
+                shared._absorb(other)
+        for lone in [o for o in shared.networks.owners if isinstance(o, LoneNetwork)]:
+            if lone is not owner and lone.is_part_of(owner):
+                shared.networks.release(lone)
+        shared._attach(shared)
+        shared.use_or_clear(plan)
+        return shared
+
+    def _part_from(self, owner: Owner, plan: Plan) -> SharedStrategies:
+        """Where `owner` belongs: here, or alone if it shares no network with the others here."""
+        self.networks.admit(owner)
+        if not self.networks.shares_nothing(owner):
+            return self
+        self.networks.release(owner)
+        self._attach(self)
+        self.use_or_clear(plan)
+        apart = SharedStrategies()
+        apart.networks.admit(owner)
+        return apart
+
+    def _absorb(self, other: SharedStrategies) -> None:
+        """Take over the owners and stacks of `other`; in neither is anything switched on."""
+        for owner in other.networks.owners:
+            self.networks.admit(owner)
         for stack in list(other.stacks):
-            stack.belong(self)
+            stack.join(self)
         self.runs.absorb(other.runs)
 
-    def attach(self) -> None:
-        """Let every network know of this."""
-        for _, network in self.networks.named():
-            attachment_of(network).shared = self
-
-    def detach(self) -> None:
-        """Let every network forget this."""
-        for _, network in self.networks.named():
-            attachment_of(network).shared = None
+    def _attach(self, shared: SharedStrategies | None) -> None:
+        for _, network in self.networks.items():
+            attachment_of(network).shared = shared
 
 
-def attached_to(member: Member) -> set[Shared]:
-    """The states that the networks of `member` belong to."""
-    networks = [part for part in member.parts().values() if isinstance(part, nn.Module)]
+def _attached_to(owner: Owner) -> set[SharedStrategies]:
+    """Those that the networks of `owner` belong to."""
+    networks = [part for part in owner.parts().values() if isinstance(part, nn.Module)]
     return {shared for network in networks if (shared := attachment_of(network).shared) is not None}
-
-
-def settle(shared: Shared, member: Member, plan: Plan) -> Shared:
-    """Find out with whom `member` shares networks, and switch `plan` on for all of them.
-
-    Args:
-        shared: what the member belonged to; nothing is switched on there, and nothing is attached.
-        member: a pipeline whose components have changed.
-        plan: what was switched on.
-
-    Returns:
-        What the member belongs to now.
-    """
-    shared.networks.admit(member)
-    if shared.networks.shares_nothing(member):
-        shared.networks.release(member)
-        shared.attach()
-        shared.put(plan)
-        shared = Shared()
-        shared.networks.admit(member)
-    for other in attached_to(member) - {shared}:
-        with other.networks.turns.taken():
-            plan |= {s for s in other.plan if all(s.slot != taken.slot for taken in plan)}
-            other.put(frozenset())
-            shared.absorb(other)
-    for lone in [m for m in shared.networks.members if isinstance(m, Lone) and m is not member]:
-        if lone.is_part_of(member):
-            shared.networks.release(lone)
-    shared.attach()
-    shared.put(plan)
-    return shared

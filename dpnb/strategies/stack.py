@@ -1,4 +1,8 @@
-"""Which strategies are switched on: the one place where that is asked and changed."""
+"""Which strategies are switched on at a pipeline: where that is asked and changed.
+
+A stack is a pipeline's own. What is on is told by the `SharedStrategies` of all pipelines that use
+the same `Networks`; a network carries an `Attachment`, by which they are found from it.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,10 @@ from torch import Tensor, nn
 
 from dpnb.nn.structure import Structure
 from dpnb.strategies.attachment import attachment_of
-from dpnb.strategies.networks import Lone, Member, Networks
-from dpnb.strategies.shared import Shared, settle
+from dpnb.strategies.networks import LoneNetwork, Networks, Owner
+from dpnb.strategies.runs import ExclusiveRun
+from dpnb.strategies.shared import SharedStrategies
 from dpnb.strategies.strategy import Plan, Slot, Strategy, check
-from dpnb.strategies.turns import Course
 
 Listener: TypeAlias = Callable[[Plan], None]
 S = TypeVar("S", bound=Strategy)
@@ -29,13 +33,15 @@ class StrategyStack:
     Pipelines that share a network run one after the other.
 
     Args:
-        member: the pipeline; what is on already at networks that it shares stays on.
+        owner: the pipeline; what is on already at networks that it shares stays on.
     """
 
-    def __init__(self, member: Member) -> None:
+    def __init__(self, owner: Owner) -> None:
         self._listeners: list[Listener] = []
-        self._shared = Shared()
-        self.belong(settle(self._shared, member, frozenset()))
+        # Owners are held weakly, and nobody else holds this kind.
+        self._lone = owner if isinstance(owner, LoneNetwork) else None
+        self._shared = SharedStrategies()
+        self.join(self._shared.rejoin(owner, frozenset()))
 
     @property
     def active(self) -> Plan:
@@ -94,11 +100,11 @@ class StrategyStack:
                 stack.notify()
 
     @contextmanager
-    def _turn(self) -> Iterator[Shared]:
+    def _turn(self) -> Iterator[SharedStrategies]:
         """What is shared, which no other thread uses or changes within."""
         while True:
             shared = self._shared
-            with shared.networks.turns.taken():
+            with shared.networks.lock.hold():
                 if shared is self._shared:
                     yield shared
                     return
@@ -142,7 +148,7 @@ class StrategyStack:
         """
         with self._turn() as shared:
             networks, slots = shared.networks, {strategy.slot for strategy in shared.plan}
-            known = {id(network) for _, network in networks.named()}
+            known = {id(network) for _, network in networks.items()}
             is_whole = known == set(map(id, moved)) and len(networks.streamed) == len(known)
             others_wait = bool(slots & {Slot.STORAGE, Slot.WEIGHTS})
             if networks.link is None or not is_whole or others_wait or device.type == "meta":
@@ -152,20 +158,18 @@ class StrategyStack:
             return True
 
     @contextmanager
-    def changing(self, member: Member) -> Iterator[None]:
-        """The components of `member` change within; nothing is switched on meanwhile.
+    def change_components(self, owner: Owner) -> Iterator[None]:
+        """The components of `owner` change within; nothing is switched on meanwhile.
 
         Raises:
             StrategyError: what was switched on cannot serve the new components; nothing is on then.
         """
-        with Shared.merging, self._turn() as shared:
-            plan = shared.plan
-            shared.put(frozenset())
-            shared.detach()
+        with SharedStrategies.joining, self._turn() as shared:
+            plan = shared.release()
             try:
                 yield
             finally:
-                self.belong(settle(shared, member, plan))
+                self.join(shared.rejoin(owner, plan))
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with the plan after every change; what is returned stops that."""
@@ -183,7 +187,7 @@ class StrategyStack:
         for listener in list(self._listeners):
             listener(self.active)
 
-    def belong(self, shared: Shared) -> None:
+    def join(self, shared: SharedStrategies) -> None:
         """Share what is switched on with everyone in `shared`."""
         self._shared.stacks.discard(self)
         self._shared = shared
@@ -200,26 +204,26 @@ class StrategyStack:
             RunError: another run is in the way, and does not end before this one begins.
         """
         shared = self._shared
-        course = Course(steps, lambda: self.networks.turns)
+        run = ExclusiveRun(steps, lambda: self.networks.lock)
         by_scheduler = attachment_of(scheduler).runs
         with (
-            shared.runs.one(course, may_nest=not shared.watchers),
-            by_scheduler.one(course, may_nest=False),
+            shared.runs.admit(run, may_nest=not shared.watchers),
+            by_scheduler.admit(run, may_nest=False),
         ):
             try:
-                while (step := course.next()) is not None:
+                while (step := run.compute_step()) is not None:
                     yield step
             finally:
-                course.give_up()
+                run.give_up()
 
     @contextmanager
     def between_steps(self) -> Iterator[None]:
         """Whoever waits may use or change the networks within, in the middle of a run's step."""
-        with self.networks.turns.lent():
+        with self.networks.lock.lend():
             yield
 
     @contextmanager
-    def running(self) -> Iterator[None]:
+    def begin_run(self) -> Iterator[None]:
         """A run takes place within; nothing that it needed stays behind.
 
         Raises:
@@ -233,29 +237,29 @@ class StrategyStack:
             yield
         finally:
             self._shared.timesteps = around
-            self._rest(goes_on=len(self._shared.runs.present) > 1)
+            self._end_watchers(goes_on=len(self._shared.runs.active) > 1)
 
-    def scheduled(self, timesteps: Tensor) -> None:
-        """The run will visit `timesteps`, `[steps]`."""
+    def set_timesteps(self, timesteps: Tensor) -> None:
+        """The run's steps are `timesteps`, `[steps]`."""
         self._shared.timesteps = timesteps
         for watcher in self._shared.watchers:
-            watcher.scheduled(timesteps)
+            watcher.set_timesteps(timesteps)
 
     def before_step(self, index: int, total: int) -> None:
         """Denoising step `index` of `total` comes next."""
         for watcher in self._shared.watchers:
             watcher.before_step(index, total)
 
-    def rest(self) -> None:
-        """Put away what strategies keep from step to step; a run that goes on begins anew."""
-        self._rest(goes_on=self.is_running)
+    def free_run_memory(self) -> None:
+        """Free what strategies keep from step to step; for them, a run that goes on begins anew."""
+        self._end_watchers(goes_on=self.is_running)
 
-    def _rest(self, *, goes_on: bool) -> None:
+    def _end_watchers(self, *, goes_on: bool) -> None:
         with self._turn() as shared:
             for watcher in reversed(shared.watchers):
                 watcher.end()
             if goes_on:
-                shared.inform(shared.watchers)
+                shared.announce_run(shared.watchers)
 
 
 def stack_of(network: nn.Module, name: str) -> StrategyStack:
@@ -266,9 +270,8 @@ def stack_of(network: nn.Module, name: str) -> StrategyStack:
         name: of the component that it would be in a pipeline.
     """
     attachment = attachment_of(network)
-    with Shared.merging:
+    with SharedStrategies.joining:
         if attachment.shared is not None and (stacks := list(attachment.shared.stacks)):
             return stacks[0]
-        attachment.lone = Lone(name, network)
-        attachment.stack = StrategyStack(attachment.lone)
+        attachment.stack = StrategyStack(LoneNetwork(name, network))
         return attachment.stack

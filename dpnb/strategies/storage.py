@@ -108,7 +108,7 @@ class LayerwiseCasting(Strategy):
 
     def _layers(self, networks: Networks) -> Iterator[nn.Module]:
         size = STORAGE_DTYPES[self.storage_dtype].itemsize
-        for _, network in networks.named("unet", "transformer", "vae", "vqvae"):
+        for _, network in networks.items("unet", "transformer", "vae", "vqvae"):
             outer = list(network.children())
             for layer in network.modules():
                 is_plain = isinstance(layer, LAYERS) and not is_quantized(layer)

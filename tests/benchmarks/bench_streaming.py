@@ -129,7 +129,7 @@ def least_time(costs: list[Cost], room: int, bandwidth: float) -> float:
 
 def step(stack: StrategyStack, call: Callable[[], Tensor]) -> tuple[float, float]:
     """Seconds and bytes of a step in a run; the first two, which learn the order, do not count."""
-    with stack.running():
+    with stack.begin_run():
         for index in range(STEPS + 2):
             if index == 2:
                 began, before = time.perf_counter(), _moved(stack)

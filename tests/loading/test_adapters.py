@@ -16,7 +16,7 @@ import dpnb
 from dpnb.errors import CheckpointError
 from dpnb.loading.adapter_files import METADATA, StoredAdapter, read_adapter
 from dpnb.loading.adapters import parse_adapter
-from dpnb.strategies.fused import changed
+from dpnb.strategies.fused import apply_changes
 
 PIPES: dict[str, Any] = {
     name: dpnb.random_pipeline(name) for name in ("tiny-sd", "tiny-sdxl", "tiny-flux")
@@ -44,7 +44,7 @@ def weights(family: str, tensors: dict[str, Tensor], **absent: None) -> dict[str
     parts = components(family) | absent
     found = parse_adapter(StoredAdapter(tensors), parts)
     return {
-        f"{name}.{key}": changed(network.get_parameter(key).data, [change])
+        f"{name}.{key}": apply_changes(network.get_parameter(key).data, [change])
         for name, changes in found.items()
         for key, change in changes.items()
         if (network := parts[name]) is not None
@@ -345,7 +345,7 @@ def test_an_expression_in_metadata_takes_no_time(tmp_path: Path) -> None:
     save_file(PAIR, tmp_path / "style.safetensors", {METADATA: json.dumps(notes)})
     found = parse_adapter(read_adapter(tmp_path), components("sd"))
     weight = PIPES["tiny-sd"].unet.get_submodule(TO_Q).weight
-    now = changed(weight.data, [found["unet"][f"{TO_Q}.weight"]])
+    now = apply_changes(weight.data, [found["unet"][f"{TO_Q}.weight"]])
     assert torch.allclose(now, weight + 3 * UP @ DOWN, atol=1e-5)
 
 

@@ -54,7 +54,7 @@ def test_turning_in_place_gives_the_same_bits(dtype: torch.dtype) -> None:
 def test_fused_matrices_find_the_same(joins: bool) -> None:
     from contextlib import ExitStack
 
-    from dpnb.strategies.projection import fuse
+    from dpnb.strategies.projection import join_layers
     from dpnb.strategies.undo import Undo
 
     attention = RotaryAttention(12, heads=2, head_dim=4, joins_context=joins)
@@ -64,7 +64,7 @@ def test_fused_matrices_find_the_same(joins: bool) -> None:
         plain = attention(tokens, context, table)
         undo = stack.enter_context(Undo())
         for name, names in attention.joins.items():
-            fuse(attention, name, names, undo)
+            join_layers(attention, name, names, undo)
         undo.set(attention, "projection", FUSED)
         assert set(attention.joins) == {"to_qkv", *(["to_added_qkv"] if joins else [])}
         torch.testing.assert_close(attention(tokens, context, table), plain)

@@ -215,7 +215,7 @@ def described(pipe: Any) -> dict[str, Any]:
     return {
         f"{name}.{path}": (
             type(module),
-            {key: type(value) for key, value in vars(module).items() if key != "_dpnb_attachment"},
+            {key: type(value) for key, value in vars(module).items() if key != "dpnb_attachment"},
             list(module._modules),
             len(module._forward_hooks) + len(module._forward_pre_hooks),
             [(k, t.shape, t.stride(), t.dtype) for k, t in module.named_parameters(recurse=False)],

@@ -166,7 +166,7 @@ def test_a_shallow_copy_shares_networks_and_what_is_on(pipe: Any) -> None:
 def test_a_shallow_copy_of_a_network_has_switches_of_its_own(pipe: Any) -> None:
     other = copy.copy(pipe.unet)
     assert other.conv_in is pipe.unet.conv_in
-    assert other._stack() is not pipe.strategies
+    assert other._switchboard.stack is not pipe.strategies
 
 
 def test_a_copy_keeps_its_adapters(pipe: Any) -> None:

@@ -29,7 +29,7 @@ class Impossible(Strategy):
 
     def apply(self, networks: Networks, undo: Undo) -> None:
         """Edit, then fail."""
-        for _, network in networks.named("unet"):
+        for _, network in networks.items("unet"):
             undo.set(network, "timing", None)
         raise ZeroDivisionError
 
@@ -272,4 +272,4 @@ def test_a_stack_wants_a_member_that_lives() -> None:
     del unet
     gc.collect()
     assert gone() is None
-    assert list(stack.networks.named()) == []
+    assert list(stack.networks.items()) == []

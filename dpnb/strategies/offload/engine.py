@@ -16,13 +16,13 @@ from contextlib import contextmanager
 from torch import nn
 from typing_extensions import override
 
+from dpnb.strategies.fair_lock import FairLock
 from dpnb.strategies.offload.link import Link, Mark
 from dpnb.strategies.offload.packing import PackedWeights
 from dpnb.strategies.offload.residency import Residency, Steps, demand, share
 from dpnb.strategies.offload.ring import Place, Ring
 from dpnb.strategies.offload.streamed_network import StreamedNetwork, Track
 from dpnb.strategies.run_watcher import RunWatcher
-from dpnb.strategies.turns import Turns
 
 GUESSED = 2
 """While the order is not known yet, so many units are brought in ahead, where all find room."""
@@ -35,16 +35,16 @@ class Streaming(RunWatcher):
         link: to the device.
         networks: in the order of their use; the one that is called has the device.
         limit: bytes of weights on the device; where less is needed at the least, so much is taken.
-        turns: of the threads that call the networks.
+        lock: held while a network is called.
     """
 
     def __init__(
-        self, link: Link, networks: list[StreamedNetwork], limit: int, turns: Turns
+        self, link: Link, networks: list[StreamedNetwork], limit: int, lock: FairLock
     ) -> None:
         self.link = link
         self.networks = networks
         self.limit = limit
-        self.turns = turns
+        self.lock = lock
         self.is_running = False
         self.places: dict[PackedWeights, Place] = {}
         self.residency: Residency | None = None
@@ -81,7 +81,7 @@ class Streaming(RunWatcher):
     @contextmanager
     def call(self, network: StreamedNetwork, method: str) -> Iterator[None]:
         """A call of a network from outside takes place within; other threads wait."""
-        with self.turns.taken(), self._counted(network, method):
+        with self.lock.hold(), self._counted(network, method):
             yield
 
     @contextmanager

@@ -81,7 +81,7 @@ def copied(stack: StrategyStack) -> list[str]:
 
 def steps(stack: StrategyStack, *calls: Callable[[], Tensor]) -> list[Tensor]:
     """A run of one step for each call."""
-    with stack.running(), torch.no_grad():
+    with stack.begin_run(), torch.no_grad():
         outputs = []
         for index, call in enumerate(calls):
             stack.before_step(index, len(calls))
@@ -131,7 +131,7 @@ def test_the_next_block_comes_in_while_one_computes_once_the_order_is_known(
 def test_a_step_ahead_of_the_last_brings_in_the_first_block_again(
     network: Blocks, stack: StrategyStack
 ) -> None:
-    with stack.running(), torch.no_grad():
+    with stack.begin_run(), torch.no_grad():
         stack.before_step(0, 2)
         network(X)
         copied(stack)

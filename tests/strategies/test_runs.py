@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 
 import dpnb
-from dpnb.strategies import turns as turns_module
+from dpnb.strategies import runs as runs_module
 from dpnb.strategies.conditioning import ConditioningCache
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
+from dpnb.strategies.runs import RunError
 from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
 from dpnb.strategies.strategy import Effect, Strategy
-from dpnb.strategies.turns import RunError, Turns
 from dpnb.strategies.vae import VaeSlicing, VaeTiling
 from tests.strategies.pipes import LINK, build, draw, traces, values
 
@@ -140,7 +140,7 @@ def test_a_run_that_nobody_goes_on_with_makes_way(
     alone = draw(pipe)
     stream = pipe.stream("a banana", num_inference_steps=3)
     together(lambda: next(stream))
-    monkeypatch.setattr(turns_module, "PATIENCE", 0.0)
+    monkeypatch.setattr(runs_module, "PATIENCE", 0.0)
     assert torch.equal(draw(pipe), alone)
     with pytest.raises(RunError, match="given up"):
         next(stream)
@@ -271,47 +271,3 @@ def test_a_network_that_is_called_while_another_thread_draws_waits(pipe: Any) ->
     assert torch.equal(pictures[0], alone)
     assert torch.equal(pictures[3], alone)
     assert all(torch.equal(picture, decoded) for picture in pictures[1:3])
-
-
-# --- the lock ---
-
-
-@pytest.fixture
-def turns() -> Turns:
-    return Turns()
-
-
-def test_turns_go_round_in_the_order_of_asking(turns: Turns) -> None:
-    order: list[int] = []
-
-    def take(number: int) -> None:
-        with turns.taken():
-            order.append(number)
-
-    threads = []
-    with turns.taken():
-        for number in range(8):
-            threads.append(threading.Thread(target=take, args=(number,)))
-            threads[-1].start()
-            while len(turns._waiting) <= number:
-                threading.Event().wait(0.001)
-    for thread in threads:
-        thread.join(TIMEOUT)
-    assert order == list(range(8))
-
-
-def test_a_turn_that_is_lent_comes_back(turns: Turns) -> None:
-    taken = threading.Event()
-
-    def take() -> None:
-        with turns.taken():
-            taken.set()
-
-    with turns.taken(), turns.taken():
-        thread = threading.Thread(target=take)
-        thread.start()
-        with turns.lent():
-            assert taken.wait(TIMEOUT)
-        assert turns.is_mine
-    thread.join(TIMEOUT)
-    assert not turns.is_mine

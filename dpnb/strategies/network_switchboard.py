@@ -1,0 +1,94 @@
+"""The switches of one network, over the strategies of the pipeline that it belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+from typing_extensions import Self, override
+
+from dpnb.models.autoencoder import Autoencoder
+from dpnb.strategies.attention import AttentionSlicing, SliceSize
+from dpnb.strategies.components import (
+    attend_by_torch,
+    attend_by_xformers,
+    fuse_components,
+    unfuse_components,
+)
+from dpnb.strategies.freeu import FreeU
+from dpnb.strategies.stack import StrategyStack, stack_of
+from dpnb.strategies.vae import VaeSlicing, VaeTiling
+from dpnb.switchboard import Switchboard
+
+
+@dataclass(frozen=True)
+class NetworkSwitchboard(Switchboard):
+    """What a network's own methods switch on and off.
+
+    Attributes:
+        network: the network.
+        component: what its pipeline calls it.
+        stack: the strategies that it shares with the pipeline.
+    """
+
+    network: nn.Module
+    component: str
+    stack: StrategyStack
+
+    @classmethod
+    def of(cls, network: nn.Module, component: str) -> Self:
+        """That of `network`, which is called `component` where no pipeline calls it otherwise."""
+        stack = stack_of(network, component)
+        names = (name for name, known in stack.networks.items() if known is network)
+        return cls(network, next(names, component), stack)
+
+    @override
+    def use_xformers(self, attention_op: str | None) -> None:
+        attend_by_xformers(self.stack, self.component, attention_op)
+
+    @override
+    def use_torch_attention(self) -> None:
+        attend_by_torch(self.stack, self.component)
+
+    @override
+    def slice_attention(self, slice_size: SliceSize | None) -> None:
+        if slice_size is None:
+            self.stack.disable(AttentionSlicing)
+        else:
+            self.stack.enable(AttentionSlicing(slice_size))
+
+    @override
+    def fuse_projections(self) -> None:
+        fuse_components(self.stack, unet=not self._is_autoencoder, vae=self._is_autoencoder)
+
+    @override
+    def unfuse_projections(self) -> None:
+        unfuse_components(self.stack, unet=not self._is_autoencoder, vae=self._is_autoencoder)
+
+    @override
+    def enable_freeu(self, s1: float, s2: float, b1: float, b2: float) -> None:
+        self.stack.enable(FreeU(s1, s2, b1, b2))
+
+    @override
+    def disable_freeu(self) -> None:
+        self.stack.disable(FreeU)
+
+    @override
+    def enable_tiling(self, tile: int | None, spill: bool, blended: bool) -> None:
+        self.stack.enable(VaeTiling(tile, spill, blended))
+
+    @override
+    def disable_tiling(self) -> None:
+        self.stack.disable(VaeTiling)
+
+    @override
+    def enable_slicing(self) -> None:
+        self.stack.enable(VaeSlicing())
+
+    @override
+    def disable_slicing(self) -> None:
+        self.stack.disable(VaeSlicing)
+
+    @property
+    def _is_autoencoder(self) -> bool:
+        return isinstance(self.network, Autoencoder)

@@ -1,0 +1,92 @@
+"""What networks and schedulers know of the strategies that act on them, which they do not import.
+
+Strategies are made for networks, and import them. A network that is to be copied or saved as it was
+before anything was switched on, or whose own `enable_freeu` is called, finds here what it asks; the
+package says who answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, ClassVar, Literal, Protocol
+
+ATTRIBUTE = "dpnb_attachment"
+"""Where every component carries its attachment, also one of transformers, which declares none."""
+
+
+class Attachment(Protocol):
+    """What a component carries of the strategies that are on at it."""
+
+    def suspended(self) -> AbstractContextManager[frozenset[Any]]:
+        """Nothing on at the component within; what is given is the plan that comes back."""
+        ...
+
+
+class Attachable:
+    """A component that strategies act on, or a scheduler that leads runs.
+
+    Attributes:
+        dpnb_attachment: `None` as long as nobody has asked what is on.
+    """
+
+    dpnb_attachment: Attachment | None = None
+
+
+class Switchboard(Protocol):
+    """The switches of one network, whether it belongs to a pipeline or not."""
+
+    def use_xformers(self, attention_op: str | None) -> None:
+        """Let xFormers compute the attention of this network too.
+
+        Args:
+            attention_op: the name of an operator of `xformers.ops`.
+        """
+        ...
+
+    def use_torch_attention(self) -> None:
+        """Let torch compute the attention of this network again."""
+        ...
+
+    def slice_attention(self, slice_size: int | Literal["auto", "max"] | None) -> None:
+        """Compute attention over a few heads at a time; `None` ends that."""
+        ...
+
+    def fuse_projections(self) -> None:
+        """Make query, key and value of this network with one matrix product."""
+        ...
+
+    def unfuse_projections(self) -> None:
+        """Make query, key and value of this network by three matrix products again."""
+        ...
+
+    def enable_freeu(self, s1: float, s2: float, b1: float, b2: float) -> None:
+        """Balance backbone and skips anew."""
+        ...
+
+    def disable_freeu(self) -> None:
+        """Join backbone and skips as they are."""
+        ...
+
+    def enable_tiling(self, tile: int | None, spill: bool, blended: bool) -> None:
+        """Decode and encode in strips."""
+        ...
+
+    def disable_tiling(self) -> None:
+        """Decode and encode whole pictures."""
+        ...
+
+    def enable_slicing(self) -> None:
+        """Decode and encode the pictures of a batch one after the other."""
+        ...
+
+    def disable_slicing(self) -> None:
+        """Decode and encode a batch at once."""
+        ...
+
+
+class Switchboards:
+    """Where a network gets its switchboard."""
+
+    make: ClassVar[Callable[[object, str], Switchboard]]
+    """Given a network and the name of the component that it is in a pipeline, makes one."""
