@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from typing_extensions import override
 
@@ -13,12 +13,21 @@ from dpnb.errors import StrategyError
 from dpnb.nn.lowrank import Change
 from dpnb.strategies.fused import Fused
 from dpnb.strategies.runs import ActiveRuns
+from dpnb.strategies.strategy import Plan, Strategy
 from dpnb.switchboard import ATTRIBUTE
 
-if TYPE_CHECKING:
-    from dpnb.strategies.shared import SharedStrategies
-    from dpnb.strategies.stack import StrategyStack
-    from dpnb.strategies.strategy import Plan
+
+class Applied(Protocol):
+    """What is on at some networks, as far as one of them asks."""
+
+    @property
+    def applied(self) -> tuple[Strategy, ...]:
+        """The strategies whose edits stand, or stand in part."""
+        ...
+
+    def suspended(self) -> AbstractContextManager[Plan]:
+        """Nothing on within; what is given is the plan that comes back."""
+        ...
 
 
 class Attachment:
@@ -28,7 +37,7 @@ class Attachment:
 
     Attributes:
         shared: what is on at the network; `None` before anyone has asked.
-        stack: that of a network that no pipeline had when it was first asked for one.
+        stack: of a network that no pipeline had when it was first asked for one: kept alive here.
         adapters: changes of the network's parameters, by the adapter's name and the parameter's.
         fused: what of them has become part of the plain weights.
         runs: those that use the component as their scheduler.
@@ -39,8 +48,8 @@ class Attachment:
         adapters: Mapping[str, Mapping[str, Change]] | None = None,
         fused: Fused | None = None,
     ) -> None:
-        self.shared: SharedStrategies | None = None
-        self.stack: StrategyStack | None = None
+        self.shared: Applied | None = None
+        self.stack: object | None = None
         self.adapters: dict[str, Mapping[str, Change]] = dict(adapters or {})
         self.fused = Fused() if fused is None else fused
         self.runs = ActiveRuns()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import RLock
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar, Protocol
 from weakref import WeakSet
 
 from torch import Tensor, nn
@@ -20,8 +20,17 @@ from dpnb.strategies.runs import ActiveRuns
 from dpnb.strategies.strategy import Plan, Strategy, StrategyError, in_order
 from dpnb.strategies.undo import Undo
 
-if TYPE_CHECKING:
-    from dpnb.strategies.stack import StrategyStack
+
+class Sharer(Protocol):
+    """The stack of one pipeline, as far as those that share networks with it know it."""
+
+    def join(self, shared: SharedStrategies) -> None:
+        """Share what is switched on with everyone in `shared`."""
+        ...
+
+    def notify(self) -> None:
+        """Tell the listeners what is switched on."""
+        ...
 
 
 class BrokenPipelineError(DpnbError, RuntimeError):
@@ -59,7 +68,7 @@ class SharedStrategies:
     def __init__(self) -> None:
         self.networks = Networks()
         self.plan: Plan = frozenset()
-        self.stacks: WeakSet[StrategyStack] = WeakSet()
+        self.stacks: WeakSet[Sharer] = WeakSet()
         self.runs = ActiveRuns()
         self.timesteps: Tensor | None = None
         self._applied: list[_Applied] = []
@@ -249,4 +258,5 @@ class SharedStrategies:
 def _attached_to(owner: Owner) -> set[SharedStrategies]:
     """Those that the networks of `owner` belong to."""
     networks = [part for part in owner.parts().values() if isinstance(part, nn.Module)]
-    return {shared for network in networks if (shared := attachment_of(network).shared) is not None}
+    found = (attachment_of(network).shared for network in networks)
+    return {shared for shared in found if isinstance(shared, SharedStrategies)}

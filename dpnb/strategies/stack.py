@@ -17,7 +17,7 @@ from dpnb.nn.structure import Structure
 from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.networks import LoneNetwork, Networks, Owner
 from dpnb.strategies.runs import ExclusiveRun
-from dpnb.strategies.shared import SharedStrategies
+from dpnb.strategies.shared import SharedStrategies, Sharer
 from dpnb.strategies.strategy import Plan, Slot, Strategy, check
 
 Listener: TypeAlias = Callable[[Plan], None]
@@ -87,7 +87,7 @@ class StrategyStack:
         self._change(lambda plan: {s for s in plan if not isinstance(s, kind)})
 
     def _change(self, change: Callable[[Plan], Iterable[Strategy]]) -> None:
-        stacks: list[StrategyStack] = []
+        stacks: list[Sharer] = []
         try:
             with self._turn() as shared:
                 before = shared.plan
@@ -271,7 +271,10 @@ def stack_of(network: nn.Module, name: str) -> StrategyStack:
     """
     attachment = attachment_of(network)
     with SharedStrategies.joining:
-        if attachment.shared is not None and (stacks := list(attachment.shared.stacks)):
-            return stacks[0]
-        attachment.stack = StrategyStack(LoneNetwork(name, network))
-        return attachment.stack
+        shared = attachment.shared
+        stacks = shared.stacks if isinstance(shared, SharedStrategies) else ()
+        for known in stacks:
+            if isinstance(known, StrategyStack):
+                return known
+        attachment.stack = stack = StrategyStack(LoneNetwork(name, network))
+        return stack
