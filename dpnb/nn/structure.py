@@ -14,12 +14,12 @@ from typing_extensions import Self
 from dpnb.nn.quantized import is_wrapped, rewrapped
 from dpnb.switchboard import ATTRIBUTE
 
-KEPT = 1 << 20
+COPIED_BELOW = 1 << 20
 """Buffers of fewer bytes are copied with their values: positions and masks are among them."""
 
 
 @dataclass(frozen=True, eq=False)
-class Outline:
+class TensorSpec:
     """What is known of a tensor beside its values.
 
     Attributes:
@@ -58,7 +58,7 @@ class Outline:
 class Structure:
     """A network as it was at some time: its modules, and what each of them had.
 
-    Parameters, and large buffers, are remembered by their outlines.
+    Parameters, and large buffers, are kept as their specs.
 
     Attributes:
         network: the network.
@@ -72,12 +72,12 @@ class Structure:
     def of(cls, network: nn.Module) -> Self:
         """That of `network` as it is now."""
         modules = list(network.modules())
-        known: dict[int, Outline] = {}
+        known: dict[int, TensorSpec] = {}
         for module in modules:
             buffers = [b for b in module._buffers.values() if b is not None and _is_large(b)]
             for tensor in (*module._parameters.values(), *buffers):
                 if tensor is not None and id(tensor) not in known:
-                    known[id(tensor)] = Outline.of(tensor)
+                    known[id(tensor)] = TensorSpec.of(tensor)
         return cls(network, {module: _attributes(module, known) for module in modules})
 
     def copy(self) -> nn.Module:
@@ -94,8 +94,8 @@ class Structure:
         return made[self.network]
 
 
-def _attributes(module: nn.Module, known: Mapping[int, Outline]) -> dict[str, Any]:
-    """What a module has now, with outlines in the place of tensors."""
+def _attributes(module: nn.Module, known: Mapping[int, TensorSpec]) -> dict[str, Any]:
+    """What a module has now, with specs in the place of tensors."""
     now: dict[str, Any] = {
         name: value.copy() if isinstance(value, (dict, list, set)) else value
         for name, value in vars(module).items()
@@ -107,7 +107,7 @@ def _attributes(module: nn.Module, known: Mapping[int, Outline]) -> dict[str, An
 
 
 def _is_large(buffer: Tensor) -> bool:
-    return buffer.nbytes >= KEPT and buffer.is_floating_point()
+    return buffer.nbytes >= COPIED_BELOW and buffer.is_floating_point()
 
 
 def _on_meta(tensor: Tensor) -> Tensor:

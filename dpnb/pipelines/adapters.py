@@ -16,7 +16,7 @@ from dpnb.nn.lowrank import Change
 from dpnb.pipelines.adapter_weights import Weights, factors_for
 from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.fused import Fused
-from dpnb.strategies.lora import Factors, LoRA, loaded_adapters
+from dpnb.strategies.lora import Factors, LoRA, components_by_adapter
 from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.strategy import StrategyError
 
@@ -62,7 +62,7 @@ class Adapters:
             StrategyError: the networks cannot be changed so. The adapter is not loaded then.
             ValueError: there is an adapter of this name.
         """
-        taken = loaded_adapters(self.strategies.networks)
+        taken = components_by_adapter(self.strategies.networks)
         name = adapter_name or next(
             n for i in range(len(taken) + 1) if (n := f"default_{i}") not in taken
         )
@@ -125,7 +125,7 @@ class Adapters:
     def get_list_adapters(self) -> dict[str, list[str]]:
         """The adapters of each component that has any."""
         found: dict[str, list[str]] = {}
-        for name, components in loaded_adapters(self.strategies.networks).items():
+        for name, components in components_by_adapter(self.strategies.networks).items():
             for component in components:
                 found.setdefault(component, []).append(name)
         return found
@@ -174,7 +174,7 @@ class Adapters:
         """Switch on again what `disable_lora` has switched off, or all adapters."""
         if self.strategies.find(LoRA) is not None:
             return
-        former, known = self._disabled_lora, loaded_adapters(self.strategies.networks)
+        former, known = self._disabled_lora, components_by_adapter(self.strategies.networks)
         is_whole = former is not None and all(name in known for name in former.adapters)
         self.strategies.enable(former if former is not None and is_whole else LoRA())
 
@@ -247,11 +247,11 @@ class Adapters:
         active = self.strategies.find(LoRA)
         if active is None:
             return {}
-        names = active.adapters or tuple(loaded_adapters(self.strategies.networks))
+        names = active.adapters or tuple(components_by_adapter(self.strategies.networks))
         return dict(zip(names, active.weights or (1.0,) * len(names), strict=True))
 
     def _check(self, names: Sequence[str]) -> None:
-        known = loaded_adapters(self.strategies.networks)
+        known = components_by_adapter(self.strategies.networks)
         if unknown := [name for name in names if name not in known]:
             raise ValueError(
                 f"There is no adapter {unknown[0]!r}; those that are loaded are "

@@ -15,7 +15,7 @@ from dpnb.models.conditioned import Conditioned
 from dpnb.nn.attention import Attention
 from dpnb.nn.projections import Projection
 from dpnb.nn.timed import Timed
-from dpnb.strategies.networks import Networks, quantized_obstacle
+from dpnb.strategies.networks import Networks, quantization_obstacle
 from dpnb.strategies.offload.hosted_weights import HostedWeights
 from dpnb.strategies.run_watcher import RunWatcher
 from dpnb.strategies.strategy import Slot, Strategy
@@ -43,19 +43,19 @@ class ConditioningCache(Strategy):
         denoising = list(_denoising(networks))
         if not denoising:
             return "ConditioningCache needs a denoising network of dpnb's; there is none here."
-        return quantized_obstacle(ConditioningCache, denoising)
+        return quantization_obstacle(ConditioningCache, denoising)
 
     @override
     def apply(self, networks: Networks, undo: Undo) -> None:
-        """Remember keys, values and time shifts of every denoising network from step to step."""
+        """Cache keys, values and time shifts of every denoising network from step to step."""
         for _, network in _denoising(networks):
             hosted = HostedWeights()
             undo.callback(hosted.close)
-            prompt, times = PromptMemory(hosted), TimeMemory(network, hosted)
+            prompt, times = PromptCache(hosted), TimeCache(network, hosted)
             for attention in (m for m in network.modules() if isinstance(m, Attention)):
                 if attention.looks_elsewhere:
                     hosted.admit(_key_value_layers(attention))
-                    projection = RememberedProjection(attention.projection, prompt)
+                    projection = CachedProjection(attention.projection, prompt)
                     undo.set(attention, "projection", projection)
             hosted.admit(times.embedders)
             for layer in times.layers:
@@ -67,14 +67,14 @@ class ConditioningCache(Strategy):
             undo.watch(times)
 
 
-class PromptMemory(RunWatcher):
+class PromptCache(RunWatcher):
     """Keys and values of every cross-attention layer, for the contexts that they were made of."""
 
     def __init__(self, hosted: HostedWeights) -> None:
         self.hosted = hosted
         self.known: dict[Attention, dict[Key, tuple[Tensor, tuple[Tensor, Tensor]]]] = {}
 
-    def recall(
+    def key_value(
         self, attention: Attention, context: Tensor, inner: Projection
     ) -> tuple[Tensor, Tensor]:
         """Key and value of `context`; computed where it is not among the last `CONTEXTS`."""
@@ -91,18 +91,18 @@ class PromptMemory(RunWatcher):
 
     @override
     def end(self) -> None:
-        """Forget everything."""
+        """Empty the cache."""
         self.known.clear()
 
     begin = end
 
 
 @dataclass(frozen=True)
-class RememberedProjection:
-    """Keys and values from memory, queries from `inner`."""
+class CachedProjection:
+    """Keys and values from the cache, queries from `inner`."""
 
     inner: Projection
-    memory: PromptMemory
+    cache: PromptCache
 
     def __call__(
         self, attention: Attention, tokens: Tensor, context: Tensor
@@ -113,13 +113,13 @@ class RememberedProjection:
     def key_value(self, attention: Attention, context: Tensor) -> tuple[Tensor, Tensor]:
         """Key and value."""
         if torch.is_grad_enabled():
-            with self.memory.hosted.on_device(_key_value_layers(attention), context.device):
+            with self.cache.hosted.on_device(_key_value_layers(attention), context.device):
                 return self.inner.key_value(attention, context)
-        return self.memory.recall(attention, context, self.inner)
+        return self.cache.key_value(attention, context, self.inner)
 
 
 @dataclass(frozen=True, eq=False)
-class TimeTable:
+class TimeEmbeddings:
     """The embeddings of all steps, and what each layer makes of them.
 
     Attributes:
@@ -133,20 +133,20 @@ class TimeTable:
     shifts: dict[Timed, list[Tensor]]
 
 
-TABLES = 2
+KEPT_EMBEDDINGS = 2
 """So many are kept: a network may see the latents with one prompt and then with another."""
 
 
 @dataclass(eq=False)
-class TimeMemory(RunWatcher):
+class TimeCache(RunWatcher):
     """The time embedding of every step of a run, and what each layer makes of it."""
 
     network: nn.Module
     hosted: HostedWeights
     timesteps: Tensor | None = None
     index: int | None = None
-    table: TimeTable | None = None
-    tables: dict[Key, TimeTable] = field(default_factory=dict)
+    present: TimeEmbeddings | None = None
+    known: dict[Key, TimeEmbeddings] = field(default_factory=dict)
 
     @property
     def layers(self) -> list[Timed]:
@@ -165,9 +165,9 @@ class TimeMemory(RunWatcher):
 
     @override
     def begin(self) -> None:
-        """Forget everything."""
-        self.timesteps = self.index = self.table = None
-        self.tables.clear()
+        """Empty the cache."""
+        self.timesteps = self.index = self.present = None
+        self.known.clear()
 
     end = begin
 
@@ -186,21 +186,21 @@ class TimeMemory(RunWatcher):
     ) -> Tensor:
         """The embedding of the present step; outside a run, of `timestep`."""
         if self.timesteps is None or self.index is None or torch.is_grad_enabled():
-            self.table = None
+            self.present = None
             return self._embed(sample, timestep, *conditions)
         inputs = [leaf for leaf in tree_leaves(conditions) if isinstance(leaf, Tensor)]
         key = (*map(identity, inputs), sample.shape[0], sample.device)
-        self.table = self.tables.get(key)
-        if self.table is None:
-            while len(self.tables) >= TABLES:
-                del self.tables[next(iter(self.tables))]
-            self.table = self.tables[key] = self._prepare(sample, inputs, *conditions)
-        return self.table.times[self.index]
+        self.present = self.known.get(key)
+        if self.present is None:
+            while len(self.known) >= KEPT_EMBEDDINGS:
+                del self.known[next(iter(self.known))]
+            self.present = self.known[key] = self._prepare(sample, inputs, *conditions)
+        return self.present.times[self.index]
 
     def shift(self, layer: Timed, time: Tensor) -> Tensor:
         """What acts on a layer in the present step."""
-        if self.table is not None and self.index is not None:
-            return self.table.shifts[layer][self.index]
+        if self.present is not None and self.index is not None:
+            return self.present.shifts[layer][self.index]
         with self.hosted.on_device([layer.time_layer], time.device):
             return layer.time_layer(time)  # type: ignore[no-any-return]
 
@@ -208,7 +208,7 @@ class TimeMemory(RunWatcher):
         with self.hosted.on_device(self.embedders, sample.device):
             return self._conditioned.embed_time(sample, timestep, *conditions)
 
-    def _prepare(self, sample: Tensor, inputs: list[Tensor], *conditions: object) -> TimeTable:
+    def _prepare(self, sample: Tensor, inputs: list[Tensor], *conditions: object) -> TimeEmbeddings:
         """Compute the embeddings of all steps, then all shifts, layer by layer."""
         assert self.timesteps is not None
         timesteps = self.timesteps.to(sample.device)
@@ -217,7 +217,7 @@ class TimeMemory(RunWatcher):
         for layer in self.layers:
             with self.hosted.on_device([layer.time_layer], sample.device):
                 shifts[layer] = [layer.time_layer(time) for time in times]
-        return TimeTable(inputs, times, shifts)
+        return TimeEmbeddings(inputs, times, shifts)
 
 
 def _denoising(networks: Networks) -> Iterator[tuple[str, nn.Module]]:

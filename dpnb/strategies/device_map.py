@@ -14,7 +14,7 @@ from dpnb.devices import accelerator, is_present, numbered, parse_device
 from dpnb.nn.quantized import nbytes_of, quantization_of
 from dpnb.nn.whole import Whole
 from dpnb.numbers import plain
-from dpnb.strategies.networks import Networks, first_device, quantized_obstacle
+from dpnb.strategies.networks import Networks, first_device, quantization_obstacle
 from dpnb.strategies.offload.dispatch import Seat, dispatch
 from dpnb.strategies.strategy import Slot, Strategy
 from dpnb.strategies.undo import Undo
@@ -237,7 +237,7 @@ def _unmoved(seat: Seat) -> str | None:
             f"{seat.name} a device as a whole."
         )
     is_moved = first_device(seat.network) != seat.device
-    return quantized_obstacle(DeviceMap, [(seat.name, seat.network)]) if is_moved else None
+    return quantization_obstacle(DeviceMap, [(seat.name, seat.network)]) if is_moved else None
 
 
 def _first(devices: list[torch.device]) -> torch.device:

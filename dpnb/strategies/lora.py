@@ -66,7 +66,7 @@ class LoRA(Strategy):
 
     @override
     def obstacle(self, networks: Networks) -> str | None:
-        known = loaded_adapters(networks)
+        known = components_by_adapter(networks)
         if not known:
             return "No LoRA weights are loaded; load some with load_lora_weights first."
         if unknown := [name for name in self.adapters if name not in known]:
@@ -151,7 +151,7 @@ Places: TypeAlias = dict[tuple[nn.Module, str], list[tuple[slice, Change]]]
 """By layer and name of its parameter, the rows there that are changed, and by what."""
 
 
-def loaded_adapters(networks: Networks) -> dict[str, list[str]]:
+def components_by_adapter(networks: Networks) -> dict[str, list[str]]:
     """The adapters of all networks, in the order in which they came, and whom each changes."""
     found: dict[str, list[str]] = {}
     for component, network in networks.items():

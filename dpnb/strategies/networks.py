@@ -154,7 +154,9 @@ class Networks:
         return sorted(moved, key=lambda pair: rank.get(pair[0], len(rank)))
 
 
-def quantized_obstacle(kind: type[object], networks: Iterable[tuple[str, nn.Module]]) -> str | None:
+def quantization_obstacle(
+    kind: type[object], networks: Iterable[tuple[str, nn.Module]]
+) -> str | None:
     """Why a strategy of this class cannot move the weights of `networks`, as a sentence."""
     for name, network in networks:
         if needs_its_own_moves(network):

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from typing_extensions import override
 
-from dpnb.strategies.networks import Networks, quantized_obstacle
+from dpnb.strategies.networks import Networks, quantization_obstacle
 from dpnb.strategies.offload.backends import link_for, link_obstacle, target_device
 from dpnb.strategies.offload.blocks import tensors_of, tied
 from dpnb.strategies.offload.engine import Streaming
@@ -194,4 +194,4 @@ def _networks_obstacle(
     for name, network in moved:
         if any(tensor.is_meta for tensor in tensors_of(network)):
             return f"{name} has tensors without values (on the meta device); load them first."
-    return quantized_obstacle(type(strategy), networks.items())
+    return quantization_obstacle(type(strategy), networks.items())

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from dpnb.nn.structure import KEPT, Structure
+from dpnb.nn.structure import COPIED_BELOW, Structure
 
 
 class Network(nn.Module):
@@ -14,7 +14,7 @@ class Network(nn.Module):
         self.last = nn.Linear(3, 4, bias=False)
         self.last.weight = self.first.weight
         self.register_buffer("positions", torch.arange(5))
-        self.register_buffer("large", torch.zeros(KEPT // 4))
+        self.register_buffer("large", torch.zeros(COPIED_BELOW // 4))
         self.register_buffer("none", None)
         self.kinds = {"first": [1]}
 

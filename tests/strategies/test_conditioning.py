@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dpnb.nn.attention import Attention
-from dpnb.strategies.conditioning import ConditioningCache, RememberedProjection
+from dpnb.strategies.conditioning import CachedProjection, ConditioningCache
 from tests.strategies.pipes import build, draw
 
 
@@ -179,11 +179,11 @@ def test_nothing_is_kept_after_a_run(pipe: Any) -> None:
     pipe.strategies.enable(ConditioningCache())
     draw(pipe)
     attention = pipe.unet.get_submodule(cross_attention(pipe)[0])
-    assert isinstance(attention.projection, RememberedProjection)
-    assert not attention.projection.memory.known
+    assert isinstance(attention.projection, CachedProjection)
+    assert not attention.projection.cache.known
     with pytest.raises(ZeroDivisionError):
         draw(pipe, callback_on_step_end=lambda *_: 1 / 0)
-    assert not attention.projection.memory.known
+    assert not attention.projection.cache.known
 
 
 @pytest.mark.parametrize(
