@@ -13,7 +13,8 @@ from typing_extensions import override
 
 from dpnb.devices import Device
 from dpnb.numbers import numbers
-from dpnb.schedulers import INTERCHANGEABLE, noise
+from dpnb.schedulers import noise
+from dpnb.schedulers.catalog import INTERCHANGEABLE
 from dpnb.schedulers.config import LARGEST, SchedulerConfig, check_descending, check_steps
 from dpnb.schedulers.scheduler import Scheduler, Timestep
 from dpnb.schedulers.spacing import Array, spaced

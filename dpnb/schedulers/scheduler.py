@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from dpnb.devices import Device
 from dpnb.generators import Generators
 from dpnb.loading.config import Configured, settings_of
 from dpnb.numbers import whole
+from dpnb.schedulers.catalog import load_class
 from dpnb.schedulers.config import ScheduleConfig
 from dpnb.schedulers.spacing import Array
 
@@ -93,10 +93,9 @@ class Scheduler(Configured, ABC):
     @property
     def compatibles(self) -> list[type[Scheduler]]:
         """The classes that `from_config` can build from this configuration."""
-        package = importlib.import_module(__package__ or "dpnb.schedulers")
-        names = self.interchangeable
-        is_one = type(self).__name__ in names
-        return [getattr(package, name) for name in names] if is_one else [type(self)]
+        if type(self).__name__ not in self.interchangeable:
+            return [type(self)]
+        return [load_class(name) for name in self.interchangeable]
 
     @property
     def init_noise_sigma(self) -> float:
