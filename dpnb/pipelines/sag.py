@@ -133,7 +133,7 @@ class StableDiffusionSAGPipeline(StableDiffusionPipeline):
             received: how much attention each place of the middle block has received,
                 `[batch, places]`; 1 is the mean.
         """
-        original, noise = self.scheduler.foreseen(noise_pred, latents, t)
+        original, noise = self.scheduler.predict_original_and_noise(noise_pred, latents, t)
         height, width = self.unet.middle_size(*latents.shape[-2:])
         mask = (received > 1.0).to(latents.dtype).view(-1, 1, height, width)
         mask = F.interpolate(mask, latents.shape[-2:])

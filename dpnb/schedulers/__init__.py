@@ -1,6 +1,6 @@
-"""Schedulers: the way from noise to a sample, one file per method.
+"""Schedulers: how a sample is drawn from noise, one file for each method.
 
-Names are loaded when they are first used.
+Names are loaded when they are first used; `catalog` lists them.
 """
 
 from __future__ import annotations
