@@ -17,8 +17,8 @@ from dpnb.models.model import Model
 from dpnb.models.support import require
 from dpnb.models.switches import AutoencoderSwitches
 from dpnb.nn.attention import PictureAttention
-from dpnb.nn.owned import silu
-from dpnb.nn.resample import Downsample, Upsample
+from dpnb.nn.inplace import silu
+from dpnb.nn.resampling import Downsample, Upsample
 from dpnb.nn.resnet import ResnetBlock
 from dpnb.plain import Range
 

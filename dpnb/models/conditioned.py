@@ -15,7 +15,7 @@ class Conditioned:
     """A denoising network; its slot `timing` decides how its embedding is made.
 
     The conditions are tensors, mappings of them, or `None`. What acts on the network's layers is
-    made of the embedding by those that are `Timed`.
+    made of the embedding by those that are `TimeConditioned`.
     """
 
     timing: Timing

@@ -16,10 +16,10 @@ from dpnb.models.flux_blocks import JointBlock, SingleBlock
 from dpnb.models.model import Model
 from dpnb.models.switches import TransformerSwitches
 from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
-from dpnb.nn.lowrank import NO_SCALE
-from dpnb.nn.modulation import Modulation, modulated
-from dpnb.nn.owned import add, silu
+from dpnb.nn.inplace import add, silu
+from dpnb.nn.modulation import Modulation, modulate
 from dpnb.nn.rotary import rotary_table
+from dpnb.nn.weight_changes import NO_SCALE
 from dpnb.plain import Range
 
 WAVES = 256
@@ -152,7 +152,7 @@ class FluxTransformer2DModel(TransformerSwitches, Conditioned, Model):
         for block in self.single_transformer_blocks:
             x = block(x, time, rotary)
         scale, shift = self.norm_out(time)
-        prediction = self.proj_out(modulated(x[:, length:], scale, shift))
+        prediction = self.proj_out(modulate(x[:, length:], scale, shift))
         output = FluxTransformer2DOutput(prediction)
         return output if return_dict else tuple(output)
 

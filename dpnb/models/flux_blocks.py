@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from dpnb.nn.modulation import Modulation, modulated
-from dpnb.nn.owned import add_product, bounded, gelu_tanh
+from dpnb.nn.inplace import add_product, clamp_float16, gelu_tanh
+from dpnb.nn.modulation import Modulation, modulate
+from dpnb.nn.no_split import NoSplit
 from dpnb.nn.rotary import RotaryAttention
 from dpnb.nn.transformer import FeedForward, rows_at_once
-from dpnb.nn.whole import Whole
 
 
-class JointBlock(Whole):
+class JointBlock(NoSplit):
     """Picture and prompt attend to both, and are transformed by matrices of their own."""
 
     def __init__(self, dim: int, heads: int, head_dim: int) -> None:
@@ -42,19 +42,19 @@ class JointBlock(Whole):
         shift, scale, gate, *of_tokens = self.norm1(time)
         context_shift, context_scale, context_gate, *of_context = self.norm1_context(time)
         found = self.attn(
-            modulated(tokens, scale, shift),
-            modulated(context, context_scale, context_shift),
+            modulate(tokens, scale, shift),
+            modulate(context, context_scale, context_shift),
             rotary,
         )
         length = context.shape[1]
         tokens = add_product(tokens, gate, self.attn.to_out[0](found[:, length:]))
         context = add_product(context, context_gate, self.attn.to_add_out(found[:, :length]))
         del found
-        tokens = fed_forward(tokens, self.ff, *of_tokens)
-        return tokens, bounded(fed_forward(context, self.ff_context, *of_context))
+        tokens = feed_forward(tokens, self.ff, *of_tokens)
+        return tokens, clamp_float16(feed_forward(context, self.ff_context, *of_context))
 
 
-class SingleBlock(Whole):
+class SingleBlock(NoSplit):
     """Attention and a feed-forward layer side by side, over picture and prompt as one."""
 
     def __init__(self, dim: int, heads: int, head_dim: int) -> None:
@@ -68,27 +68,27 @@ class SingleBlock(Whole):
     def forward(self, tokens: Tensor, time: Tensor, rotary: Tensor | None) -> Tensor:
         """Transform `tokens` `[batch, tokens, dim]`; see `JointBlock` for the rest."""
         shift, scale, gate = self.norm(time)
-        normed = modulated(tokens, scale, shift)
+        normed = modulate(tokens, scale, shift)
         found = self.attn(normed, rotary=rotary)
         if torch.is_grad_enabled():
-            return bounded(tokens + gate * self._project(found, normed))
+            return clamp_float16(tokens + gate * self._project(found, normed))
         rows = rows_at_once(tokens.shape[1])
         parts = (part.split(rows, dim=1) for part in (tokens, found, normed))
         for share, *inputs in zip(*parts, strict=True):
             share.addcmul_(gate, self._project(*inputs))
-        return bounded(tokens)
+        return clamp_float16(tokens)
 
     def _project(self, found: Tensor, normed: Tensor) -> Tensor:
         wide = torch.cat((found, gelu_tanh(self.proj_mlp(normed))), dim=-1)
         return self.proj_out(wide)  # type: ignore[no-any-return]
 
 
-def fed_forward(
+def feed_forward(
     tokens: Tensor, layer: FeedForward, shift: Tensor, scale: Tensor, gate: Tensor
 ) -> Tensor:
-    """`tokens` `[batch, tokens, dim]` with a modulated feed-forward layer around a residual."""
+    """`tokens` `[batch, tokens, dim]` plus a modulated and gated feed-forward layer."""
     if torch.is_grad_enabled():
-        return tokens + gate * layer(modulated(tokens, scale, shift))  # type: ignore[no-any-return]
+        return tokens + gate * layer(modulate(tokens, scale, shift))  # type: ignore[no-any-return]
     for share in tokens.split(rows_at_once(tokens.shape[1]), dim=1):
-        share.addcmul_(gate, layer(modulated(share, scale, shift)))
+        share.addcmul_(gate, layer(modulate(share, scale, shift)))
     return tokens

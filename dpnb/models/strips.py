@@ -21,9 +21,9 @@ from typing_extensions import Self
 from dpnb.models.stores import Held, Kept, Store
 from dpnb.models.tiles import Band, doubled_from, seen_by
 from dpnb.nn.attention import PictureAttention
-from dpnb.nn.owned import add, silu
+from dpnb.nn.inplace import add, silu
 from dpnb.nn.piecewise import Moments, convolve, normalise, within
-from dpnb.nn.resample import Downsample, Upsample
+from dpnb.nn.resampling import Downsample, Upsample
 from dpnb.nn.resnet import ResnetBlock
 
 LARGEST_MATRIX = 1 << 24
@@ -141,10 +141,10 @@ def residual(block: ResnetBlock, x: Strips) -> Strips:
     """A residual block without time embedding."""
     x.settle(block.norm1)
     first = _active(block.norm1, block.conv1, x.moments, block)
-    beside = x.beside() if block.adapts else x
+    beside = x.beside() if block.has_shortcut else x
 
     def begin(band: Band) -> Tensor:
-        if not block.adapts:
+        if not block.has_shortcut:
             return _take(x, band, first, forget=False)
         beside.put(within(block, block.conv_shortcut, x.rows(*band)))
         return _take(x, band, first)

@@ -17,8 +17,8 @@ from dpnb.models.unet_blocks import DownBlock, MiddleBlock, UpBlock
 from dpnb.models.unet_config import ATTENDS, UNetConfig
 from dpnb.nn.attention import Attention
 from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
-from dpnb.nn.lowrank import NO_SCALE
-from dpnb.nn.owned import add, silu
+from dpnb.nn.inplace import add, silu
+from dpnb.nn.weight_changes import NO_SCALE
 
 
 class UNet2DConditionOutput(NamedTuple):

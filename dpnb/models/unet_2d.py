@@ -17,7 +17,7 @@ from dpnb.models.unet_blocks import DownBlock, UpBlock
 from dpnb.models.unet_config import Level
 from dpnb.nn.attention import Attention, PictureAttention
 from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
-from dpnb.nn.owned import silu
+from dpnb.nn.inplace import silu
 from dpnb.nn.resnet import ResnetBlock
 from dpnb.plain import Range
 

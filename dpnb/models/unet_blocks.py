@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from dpnb.models.unet_config import Level, UNetConfig, each
-from dpnb.nn.resample import Downsample, Upsample
+from dpnb.nn.resampling import Downsample, Upsample
 from dpnb.nn.resnet import ResnetBlock
-from dpnb.nn.skips import MergeSkip, concatenate
+from dpnb.nn.skip_connections import MergeSkip, concatenate
 from dpnb.nn.transformer import SpatialTransformer
 
 

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from dpnb.nn.inplace import add
 from dpnb.nn.kernels import AttentionKernel, sdpa
-from dpnb.nn.owned import add
 from dpnb.nn.projections import SEPARATE, Projection
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from dpnb.nn.owned import add, silu
+from dpnb.nn.inplace import add, silu
 
 
 def sinusoids(

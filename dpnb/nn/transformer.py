@@ -6,8 +6,8 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from dpnb.nn.attention import Attention
-from dpnb.nn.owned import add, gelu_tanh, multiply
-from dpnb.nn.positions import ToPicture, ToTokens
+from dpnb.nn.channel_projection import ToFeatureMap, ToTokens
+from dpnb.nn.inplace import add, gelu_tanh, multiply
 
 CHUNKS = 4
 """A feed-forward layer runs over this many shares of its tokens, one after the other."""
@@ -123,7 +123,7 @@ class SpatialTransformer(nn.Module):
         self.transformer_blocks = nn.ModuleList(
             TransformerBlock(inner_dim, heads, channels // heads, context_dim) for _ in range(depth)
         )
-        self.proj_out = ToPicture(inner_dim, channels, pointwise=not linear)
+        self.proj_out = ToFeatureMap(inner_dim, channels, pointwise=not linear)
 
     @override
     def forward(self, x: Tensor, context: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from dpnb.nn.lowrank import Change
 from dpnb.nn.structure import ATTACHMENT
+from dpnb.nn.weight_changes import Change
 from dpnb.strategies.fused import Fused
 from dpnb.strategies.strategy import StrategyError
 from dpnb.strategies.turns import Runs

@@ -14,7 +14,7 @@ from typing_extensions import override
 from dpnb.models.conditioned import Conditioned
 from dpnb.nn.attention import Attention
 from dpnb.nn.projections import Projection
-from dpnb.nn.timed import Timed
+from dpnb.nn.time_conditioning import TimeConditioned
 from dpnb.strategies.networks import Networks, bound
 from dpnb.strategies.offload.hosted_weights import HostedWeights
 from dpnb.strategies.run_watcher import RunWatcher
@@ -60,7 +60,7 @@ class ConditioningCache(Strategy):
             hosted.admit(times.embedders)
             for layer in times.layers:
                 hosted.admit([layer.time_layer])
-                undo.set(layer, "time_shift", times.shift)
+                undo.set(layer, "time_projection", times.shift)
             undo.set(network, "timing", times.embed)
             undo.set(networks, "hosted", (*networks.hosted, hosted))
             undo.watch(prompt)
@@ -130,7 +130,7 @@ class TimeTable:
 
     conditions: list[Tensor]
     times: list[Tensor]
-    shifts: dict[Timed, list[Tensor]]
+    shifts: dict[TimeConditioned, list[Tensor]]
 
 
 TABLES = 2
@@ -149,9 +149,9 @@ class TimeMemory(RunWatcher):
     tables: dict[Key, TimeTable] = field(default_factory=dict)
 
     @property
-    def layers(self) -> list[Timed]:
+    def layers(self) -> list[TimeConditioned]:
         """The layers that a time embedding acts on."""
-        return [layer for layer in self.network.modules() if isinstance(layer, Timed)]
+        return [layer for layer in self.network.modules() if isinstance(layer, TimeConditioned)]
 
     @property
     def embedders(self) -> list[nn.Module]:
@@ -197,7 +197,7 @@ class TimeMemory(RunWatcher):
             self.table = self.tables[key] = self._prepare(sample, inputs, *conditions)
         return self.table.times[self.index]
 
-    def shift(self, layer: Timed, time: Tensor) -> Tensor:
+    def shift(self, layer: TimeConditioned, time: Tensor) -> Tensor:
         """What acts on a layer in the present step."""
         if self.table is not None and self.index is not None:
             return self.table.shifts[layer][self.index]
@@ -213,7 +213,7 @@ class TimeMemory(RunWatcher):
         assert self.timesteps is not None
         timesteps = self.timesteps.to(sample.device)
         times = [self._embed(sample, t, *conditions) for t in timesteps]
-        shifts: dict[Timed, list[Tensor]] = {}
+        shifts: dict[TimeConditioned, list[Tensor]] = {}
         for layer in self.layers:
             with self.hosted.on_device([layer.time_layer], sample.device):
                 shifts[layer] = [layer.time_layer(time) for time in times]

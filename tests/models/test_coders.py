@@ -12,7 +12,7 @@ from dpnb.models import strips
 from dpnb.models.coders import Coder, DirectCoder, SlicedCoder, TiledCoder
 from dpnb.nn.attention import PictureAttention
 from dpnb.nn.kernels import SlicedKernel, sdpa
-from dpnb.nn.resample import Downsample, Upsample
+from dpnb.nn.resampling import Downsample, Upsample
 from dpnb.nn.resnet import ResnetBlock
 from dpnb.pipelines.shapes.architectures import ARCHITECTURES, fill
 

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from dpnb.nn.modulation import Modulation, modulated
+from dpnb.nn.modulation import Modulation, modulate
 from dpnb.nn.projections import FUSED
 from dpnb.nn.rotary import RotaryAttention, rotary_table, turn
-from dpnb.nn.timed import project_time
+from dpnb.nn.time_conditioning import project_time
 
 
 @pytest.fixture(autouse=True)
@@ -77,17 +77,17 @@ def test_modulation_is_a_norm_with_scale_and_shift_of_the_picture(batch: int) ->
         x.var(-1, unbiased=False, keepdim=True) + 1e-6
     ).sqrt()
     expected, kept = normed * (1 + scale) + shift, x.clone()
-    torch.testing.assert_close(modulated(x, scale, shift), expected)
+    torch.testing.assert_close(modulate(x, scale, shift), expected)
     with torch.no_grad():
-        torch.testing.assert_close(modulated(x, scale, shift), expected)
+        torch.testing.assert_close(modulate(x, scale, shift), expected)
     assert torch.equal(x, kept)
 
 
 def test_what_modulates_comes_from_its_slot() -> None:
     layer = Modulation(4, 3)
     time = torch.randn(2, 4)
-    assert layer.time_shift is project_time
+    assert layer.time_projection is project_time
     first = layer(time)[0]
     torch.testing.assert_close(first, layer.linear(time)[:, None, :4])
-    layer.time_shift = lambda _, time: torch.ones(len(time), 12)
+    layer.time_projection = lambda _, time: torch.ones(len(time), 12)
     assert all(torch.equal(part, torch.ones(2, 1, 4)) for part in layer(time))
