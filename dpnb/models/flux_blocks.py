@@ -1,6 +1,6 @@
 """The two kinds of block in FLUX's transformer.
 
-Tokens that a block is given are the block's: it may overwrite them.
+A block may overwrite the tokens that it is given.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dpnb.nn.transformer import FeedForward, rows_at_once
 
 
 class JointBlock(NoSplit):
-    """Picture and prompt attend to both, and are transformed by matrices of their own."""
+    """Joint attention of picture and prompt; each has projections and a feed-forward layer."""
 
     def __init__(self, dim: int, heads: int, head_dim: int) -> None:
         super().__init__()
@@ -37,25 +37,25 @@ class JointBlock(NoSplit):
             tokens: `[batch, tokens, dim]`.
             context: `[batch, context tokens, dim]`.
             time: the activated time embedding, `[batch, dim]`.
-            rotary: see `RotaryAttention`.
+            rotary: the table of all positions, those of the context first.
         """
         shift, scale, gate, *of_tokens = self.norm1(time)
         context_shift, context_scale, context_gate, *of_context = self.norm1_context(time)
-        found = self.attn(
+        out = self.attn(
             modulate(tokens, scale, shift),
             modulate(context, context_scale, context_shift),
             rotary,
         )
         length = context.shape[1]
-        tokens = add_product(tokens, gate, self.attn.to_out[0](found[:, length:]))
-        context = add_product(context, context_gate, self.attn.to_add_out(found[:, :length]))
-        del found
+        tokens = add_product(tokens, gate, self.attn.to_out[0](out[:, length:]))
+        context = add_product(context, context_gate, self.attn.to_add_out(out[:, :length]))
+        del out
         tokens = feed_forward(tokens, self.ff, *of_tokens)
         return tokens, clamp_float16(feed_forward(context, self.ff_context, *of_context))
 
 
 class SingleBlock(NoSplit):
-    """Attention and a feed-forward layer side by side, over picture and prompt as one."""
+    """Attention and a feed-forward layer in parallel, over the tokens of prompt and picture."""
 
     def __init__(self, dim: int, heads: int, head_dim: int) -> None:
         super().__init__()
@@ -69,17 +69,17 @@ class SingleBlock(NoSplit):
         """Transform `tokens` `[batch, tokens, dim]`; see `JointBlock` for the rest."""
         shift, scale, gate = self.norm(time)
         normed = modulate(tokens, scale, shift)
-        found = self.attn(normed, rotary=rotary)
+        attended = self.attn(normed, rotary=rotary)
         if torch.is_grad_enabled():
-            return clamp_float16(tokens + gate * self._project(found, normed))
+            return clamp_float16(tokens + gate * self._project(attended, normed))
         rows = rows_at_once(tokens.shape[1])
-        parts = (part.split(rows, dim=1) for part in (tokens, found, normed))
+        parts = (part.split(rows, dim=1) for part in (tokens, attended, normed))
         for share, *inputs in zip(*parts, strict=True):
             share.addcmul_(gate, self._project(*inputs))
         return clamp_float16(tokens)
 
-    def _project(self, found: Tensor, normed: Tensor) -> Tensor:
-        wide = torch.cat((found, gelu_tanh(self.proj_mlp(normed))), dim=-1)
+    def _project(self, attended: Tensor, normed: Tensor) -> Tensor:
+        wide = torch.cat((attended, gelu_tanh(self.proj_mlp(normed))), dim=-1)
         return self.proj_out(wide)  # type: ignore[no-any-return]
 
 

@@ -200,7 +200,7 @@ def attended(attention: PictureAttention, x: Strips) -> Strips:
 
     def attend(rows: Tensor) -> Tensor:
         query, *_ = project(rows)
-        found = attention.merge(attention.attend(query, key, value))
+        found = attention.project_out(attention.attend(query, key, value))
         return add(found.transpose(1, 2).reshape(rows.shape), rows)
 
     def make(band: Band) -> Tensor:

@@ -1,7 +1,7 @@
 """The three kinds of block in a UNet: down, middle and up.
 
-Down and up work on one stack of feature maps. What is on it is held by nobody else, so that each
-map is freed as soon as it has been used.
+Down and up blocks work on one stack of feature maps. Nothing else refers to these, so that each is
+freed as soon as it has been used.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from torch import Tensor, nn
 from typing_extensions import override
 
-from dpnb.models.unet_config import Level, UNetConfig, each
+from dpnb.models.unet_config import Level, UNetConfig, broadcast
 from dpnb.nn.resampling import Downsample, Upsample
 from dpnb.nn.resnet import ResnetBlock
 from dpnb.nn.skip_connections import MergeSkip, concatenate
@@ -19,7 +19,7 @@ from dpnb.nn.transformer import SpatialTransformer
 
 
 class DownBlock(nn.Module):
-    """Residual blocks, each with its transformer, then half the size."""
+    """Residual blocks, each followed by a transformer, then downsampling."""
 
     def __init__(
         self, in_channels: int, level: Level, config: UNetConfig, *, attends: bool, halves: bool
@@ -37,7 +37,7 @@ class DownBlock(nn.Module):
 
     @override
     def forward(self, maps: list[Tensor], time: Tensor, context: Tensor) -> None:
-        """Go on from the last of `maps`, and append what each layer gives."""
+        """Take the last of `maps`, and append the output of each layer."""
         for i, resnet in enumerate(self.resnets):
             x = resnet(maps[-1], time)
             maps.append(self.attentions[i](x, context) if self.attends else x)
@@ -63,13 +63,13 @@ class MiddleBlock(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """Residual blocks, each joined with what was skipped, then twice the size.
+    """Residual blocks, each after joining a skip connection, then upsampling.
 
-    Its slot `merge_skip` decides how the two are joined.
+    Its slot `merge_skip` decides how input and skip connection are joined.
 
     Args:
-        in_channels: channels of what comes from the block below.
-        last_skip: channels of the last skipped tensor, which belongs to the next finer level.
+        in_channels: channels of the output of the block before.
+        last_skip: channels of its last skip connection, which belongs to the next finer level.
     """
 
     merge_skip: MergeSkip
@@ -94,7 +94,7 @@ class UpBlock(nn.Module):
             _resnet(width + skip, level, config) for width, skip in zip(widths, skips, strict=True)
         )
         if attends:
-            depths = each(depth if isinstance(depth, int) else tuple(depth), count)
+            depths = broadcast(depth if isinstance(depth, int) else tuple(depth), count)
             self.attentions = _transformers(depths, level, config)
         if doubles:
             self.upsamplers = nn.ModuleList([Upsample(level.channels)])
@@ -102,7 +102,7 @@ class UpBlock(nn.Module):
 
     @override
     def forward(self, maps: list[Tensor], time: Tensor, context: Tensor) -> None:
-        """Replace the last of `maps`, and one skipped map for each layer, by the result."""
+        """Replace the last of `maps`, and one skip connection for each layer, by the output."""
         x = maps.pop()
         for i, resnet in enumerate(self.resnets):
             x = self.merge_skip(x, maps.pop())

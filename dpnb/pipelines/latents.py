@@ -34,7 +34,7 @@ def encoded(
     """
     dtype = torch.float32 if widens else vae.dtype
     with computing_in(vae, dtype):
-        latents = vae.encode(pictures.to(dtype)).latent_dist.repeated(copies).sample(generator)
+        latents = vae.encode(pictures.to(dtype)).latent_dist.repeat(copies).sample(generator)
     return normalised(vae.config, latents)
 
 

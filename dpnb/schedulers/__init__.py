@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dpnb.schedulers.catalog import INTERCHANGEABLE, MODULES, load_class
+from dpnb.schedulers.catalog import INTERCHANGEABLE, MODULES, load_public_name
 
 if TYPE_CHECKING:
     from dpnb.schedulers.config import SchedulerConfig
@@ -48,7 +48,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return load_class(name)
+    return load_public_name(name)
 
 
 def __dir__() -> list[str]:

@@ -38,6 +38,6 @@ MODULES = {
 """Which module of this package holds each public name."""
 
 
-def load_class(name: str) -> Any:
-    """The class `name`, one of `MODULES`."""
+def load_public_name(name: str) -> Any:
+    """The object of this name, one of `MODULES`."""
     return getattr(import_module(f"dpnb.schedulers.{MODULES[name]}"), name)

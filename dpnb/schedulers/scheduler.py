@@ -15,7 +15,7 @@ from dpnb.devices import Device
 from dpnb.generators import Generators
 from dpnb.loading.config import Configured, settings_of
 from dpnb.numbers import whole
-from dpnb.schedulers.catalog import load_class
+from dpnb.schedulers.catalog import load_public_name
 from dpnb.schedulers.config import BaseSchedulerConfig
 from dpnb.schedulers.spacing import Array
 
@@ -94,7 +94,7 @@ class Scheduler(Configured, ABC):
         """The classes that `from_config` can build from this configuration."""
         if type(self).__name__ not in self.interchangeable:
             return [type(self)]
-        return [load_class(name) for name in self.interchangeable]
+        return [load_public_name(name) for name in self.interchangeable]
 
     @property
     def init_noise_sigma(self) -> float:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from typing_extensions import override
 
-from dpnb.models.conditioned import Conditioned
+from dpnb.models.time_conditioning import TimeConditionedModel
 from dpnb.nn.attention import Attention
 from dpnb.nn.projections import Projection
 from dpnb.nn.time_conditioning import TimeConditioned
@@ -53,7 +53,7 @@ class ConditioningCache(Strategy):
             undo.callback(hosted.close)
             prompt, times = PromptMemory(hosted), TimeMemory(network, hosted)
             for attention in (m for m in network.modules() if isinstance(m, Attention)):
-                if attention.looks_elsewhere:
+                if attention.is_cross_attention:
                     hosted.admit(_key_value_layers(attention))
                     projection = RememberedProjection(attention.projection, prompt)
                     undo.set(attention, "projection", projection)
@@ -61,7 +61,7 @@ class ConditioningCache(Strategy):
             for layer in times.layers:
                 hosted.admit([layer.time_layer])
                 undo.set(layer, "time_projection", times.shift)
-            undo.set(network, "timing", times.embed)
+            undo.set(network, "time_embedder", times.embed)
             undo.set(networks, "hosted", (*networks.hosted, hosted))
             undo.watch(prompt)
             undo.watch(times)
@@ -82,7 +82,7 @@ class PromptMemory(RunWatcher):
         known = self.known.setdefault(attention, {})
         if key not in known:
             with self.hosted.on_device(_key_value_layers(attention), context.device):
-                made = inner.key_value(attention, context)
+                made = inner.project_key_value(attention, context)
             while len(known) >= CONTEXTS:
                 del known[next(iter(known))]
             # The context is kept, so that no other can come to its address.
@@ -108,13 +108,13 @@ class RememberedProjection:
         self, attention: Attention, tokens: Tensor, context: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Query, key and value."""
-        return attention.to_q(tokens), *self.key_value(attention, context)
+        return attention.to_q(tokens), *self.project_key_value(attention, context)
 
-    def key_value(self, attention: Attention, context: Tensor) -> tuple[Tensor, Tensor]:
+    def project_key_value(self, attention: Attention, context: Tensor) -> tuple[Tensor, Tensor]:
         """Key and value."""
         if torch.is_grad_enabled():
             with self.memory.hosted.on_device(_key_value_layers(attention), context.device):
-                return self.inner.key_value(attention, context)
+                return self.inner.project_key_value(attention, context)
         return self.memory.recall(attention, context, self.inner)
 
 
@@ -156,11 +156,11 @@ class TimeMemory(RunWatcher):
     @property
     def embedders(self) -> list[nn.Module]:
         """The layers that make a time embedding."""
-        return self._conditioned.embedders
+        return self._conditioned.embedding_layers
 
     @property
-    def _conditioned(self) -> Conditioned:
-        assert isinstance(self.network, Conditioned)
+    def _conditioned(self) -> TimeConditionedModel:
+        assert isinstance(self.network, TimeConditionedModel)
         return self.network
 
     @override
@@ -221,7 +221,7 @@ class TimeMemory(RunWatcher):
 
 
 def _denoising(networks: Networks) -> Iterator[tuple[str, nn.Module]]:
-    return (pair for pair in networks.named() if isinstance(pair[1], Conditioned))
+    return (pair for pair in networks.named() if isinstance(pair[1], TimeConditionedModel))
 
 
 def identity(tensor: Tensor) -> Key:

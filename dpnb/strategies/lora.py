@@ -175,7 +175,7 @@ def _layer(network: nn.Module, path: str) -> tuple[nn.Module, slice]:
     """The layer of this name, or the one that it is joined in, and its rows there."""
     owner, _, child = path.rpartition(".")
     attention = network.get_submodule(owner)
-    groups = attention.joins.items() if isinstance(attention, Attention) else ()
+    groups = attention.fusible_layers.items() if isinstance(attention, Attention) else ()
     for joined, names in groups:
         if child in names and joined in attention._modules:
             layer = attention.get_submodule(joined)

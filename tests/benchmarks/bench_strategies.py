@@ -72,9 +72,7 @@ def bench_freeu() -> None:
     torch.set_num_threads(1)
     for channels, side in ((1280, 16), (1280, 32), (640, 64)):
         x = torch.randn(2, channels, side, side)
-        difference = (
-            (scale_low_frequencies(x, 0.2) - fourier_filter(x, 1, 0.2)).abs().max().item()
-        )
+        difference = (scale_low_frequencies(x, 0.2) - fourier_filter(x, 1, 0.2)).abs().max().item()
         report(
             f"FreeU's filter, {channels} x {side} x {side}, beside FFT",
             partial(scale_low_frequencies, x, 0.2),

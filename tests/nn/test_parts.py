@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from dpnb.nn import inplace
 from dpnb.nn.attention import Attention, PictureAttention
 from dpnb.nn.channel_projection import ToFeatureMap, ToTokens
-from dpnb.nn.embeddings import guidance_embedding, sinusoids
+from dpnb.nn.embeddings import embed_guidance, sinusoids
 from dpnb.nn.kernels import sdpa
 from dpnb.nn.projections import SEPARATE
 from dpnb.nn.resampling import Downsample, Upsample
@@ -132,4 +132,4 @@ def test_sinusoids_of_zero_are_ones_then_zeros() -> None:
 
 
 def test_a_guidance_embedding_has_a_row_for_each_scale() -> None:
-    assert guidance_embedding(torch.tensor([6.5, 3.0]), 32).shape == (2, 32)
+    assert embed_guidance(torch.tensor([6.5, 3.0]), 32).shape == (2, 32)
