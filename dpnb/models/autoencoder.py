@@ -184,7 +184,7 @@ class Encoder(nn.Module):
                 width_out,
                 layers=config.layers_per_block,
                 groups=groups,
-                halves=level < len(widths) - 1,
+                downsamples=level < len(widths) - 1,
             )
             for level, (width_in, width_out) in enumerate(
                 zip((widths[0], *widths), widths, strict=False)
@@ -218,7 +218,7 @@ class Decoder(nn.Module):
                 width_out,
                 layers=config.layers_per_block + 1,
                 groups=groups,
-                doubles=level < len(widths) - 1,
+                upsamples=level < len(widths) - 1,
             )
             for level, (width_in, width_out) in enumerate(
                 zip((widths[0], *widths), widths, strict=False)
@@ -241,40 +241,40 @@ class EncoderBlock(nn.Module):
     """Residual blocks, then downsampling, unless it is the last block."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, layers: int, groups: int, halves: bool
+        self, in_channels: int, out_channels: int, *, layers: int, groups: int, downsamples: bool
     ) -> None:
         super().__init__()
         self.resnets = _resnets(in_channels, out_channels, layers, groups)
-        if halves:
+        if downsamples:
             self.downsamplers = nn.ModuleList([Downsample(out_channels, padding=0)])
-        self.halves = halves
+        self.downsamples = downsamples
 
     @override
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, in_channels, H, W]` → `[batch, out_channels, H / 2, W / 2]`, or `H, W`."""
         for resnet in self.resnets:
             x = resnet(x)
-        return self.downsamplers[0](x) if self.halves else x
+        return self.downsamplers[0](x) if self.downsamples else x
 
 
 class DecoderBlock(nn.Module):
     """Residual blocks, then upsampling, unless it is the last block."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, layers: int, groups: int, doubles: bool
+        self, in_channels: int, out_channels: int, *, layers: int, groups: int, upsamples: bool
     ) -> None:
         super().__init__()
         self.resnets = _resnets(in_channels, out_channels, layers, groups)
-        if doubles:
+        if upsamples:
             self.upsamplers = nn.ModuleList([Upsample(out_channels)])
-        self.doubles = doubles
+        self.upsamples = upsamples
 
     @override
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, in_channels, h, w]` → `[batch, out_channels, 2 * h, 2 * w]`, or `h, w`."""
         for resnet in self.resnets:
             x = resnet(x)
-        return self.upsamplers[0](x) if self.doubles else x
+        return self.upsamplers[0](x) if self.upsamples else x
 
 
 class MiddleBlock(nn.Module):

@@ -21,7 +21,7 @@ from dpnb.models.tiling.strip_coding import decode_in_strips, encode_in_strips
 from dpnb.numbers import flag, plain, settle
 
 
-class CodedNetworks(Protocol):
+class AutoencoderNetworks(Protocol):
     """What a coder needs of an autoencoder."""
 
     config: Any
@@ -43,10 +43,10 @@ class CodedNetworks(Protocol):
 class Coder(Protocol):
     """Fills `Autoencoder.coder`."""
 
-    def encode(self, vae: CodedNetworks, pictures: Tensor) -> Tensor:
+    def encode(self, vae: AutoencoderNetworks, pictures: Tensor) -> Tensor:
         """Run the encoder; an `AutoencoderKL`'s gives means and log variances of latents."""
 
-    def decode(self, vae: CodedNetworks, latents: Tensor) -> Tensor:
+    def decode(self, vae: AutoencoderNetworks, latents: Tensor) -> Tensor:
         """Run the decoder, which gives pictures."""
 
 
@@ -54,20 +54,20 @@ class Coder(Protocol):
 class DirectCoder:
     """The whole batch at once."""
 
-    def encode(self, vae: CodedNetworks, pictures: Tensor) -> Tensor:
+    def encode(self, vae: AutoencoderNetworks, pictures: Tensor) -> Tensor:
         """`[batch, in_channels, H, W]` → `[batch, 2 * latent_channels, H / f, W / f]`."""
         return _apply_quant_conv(vae, vae.encoder(pictures))
 
-    def decode(self, vae: CodedNetworks, latents: Tensor) -> Tensor:
+    def decode(self, vae: AutoencoderNetworks, latents: Tensor) -> Tensor:
         """`[batch, latent_channels, h, w]` → `[batch, out_channels, f * h, f * w]`."""
         return vae.decoder(_apply_post_quant_conv(vae, latents))  # type: ignore[no-any-return]
 
 
-def _apply_quant_conv(vae: CodedNetworks, moments: Tensor) -> Tensor:
+def _apply_quant_conv(vae: AutoencoderNetworks, moments: Tensor) -> Tensor:
     return vae.quant_conv(moments) if vae.config.use_quant_conv else moments
 
 
-def _apply_post_quant_conv(vae: CodedNetworks, latents: Tensor) -> Tensor:
+def _apply_post_quant_conv(vae: AutoencoderNetworks, latents: Tensor) -> Tensor:
     return vae.post_quant_conv(latents) if vae.config.use_post_quant_conv else latents
 
 
@@ -81,11 +81,11 @@ class SlicedCoder:
 
     inner: Coder
 
-    def encode(self, vae: CodedNetworks, pictures: Tensor) -> Tensor:
+    def encode(self, vae: AutoencoderNetworks, pictures: Tensor) -> Tensor:
         """`[batch, in_channels, H, W]` → `[batch, 2 * latent_channels, H / f, W / f]`."""
         return _one_by_one(lambda picture: self.inner.encode(vae, picture), pictures)
 
-    def decode(self, vae: CodedNetworks, latents: Tensor) -> Tensor:
+    def decode(self, vae: AutoencoderNetworks, latents: Tensor) -> Tensor:
         """`[batch, latent_channels, h, w]` → `[batch, out_channels, f * h, f * w]`."""
         return _one_by_one(lambda one: self.inner.decode(vae, one), latents)
 
@@ -130,7 +130,7 @@ class TiledCoder:
         check_tiling(plain(self.tile), spill=spill, blended=blended)
         settle(self)
 
-    def encode(self, vae: CodedNetworks, pictures: Tensor) -> Tensor:
+    def encode(self, vae: AutoencoderNetworks, pictures: Tensor) -> Tensor:
         """`[batch, in_channels, H, W]` → `[batch, 2 * latent_channels, H / f, W / f]`."""
         undivided = partial(DirectCoder().encode, vae)
         if self.blended:
@@ -143,7 +143,7 @@ class TiledCoder:
             moments = encode_in_strips(vae.encoder, pictures, rows, self._store)
             return _apply_quant_conv(vae, moments)
 
-    def decode(self, vae: CodedNetworks, latents: Tensor) -> Tensor:
+    def decode(self, vae: AutoencoderNetworks, latents: Tensor) -> Tensor:
         """`[batch, latent_channels, h, w]` → `[batch, out_channels, f * h, f * w]`."""
         undivided = partial(DirectCoder().decode, vae)
         if self.blended:
@@ -156,7 +156,7 @@ class TiledCoder:
             latents = _apply_post_quant_conv(vae, latents)
             return decode_in_strips(vae.decoder, latents, rows, self._store)
 
-    def _latents_per_side(self, vae: CodedNetworks, longest: int) -> int:
+    def _latents_per_side(self, vae: AutoencoderNetworks, longest: int) -> int:
         trained = vae.config.sample_size
         return latents_per_side(self.tile, longest, scale=vae.scale, trained=trained)
 
@@ -183,7 +183,7 @@ def check_tiling(tile: int | None, *, spill: bool, blended: bool) -> None:
         )
 
 
-def records_gradients(vae: CodedNetworks, inputs: Tensor) -> bool:
+def records_gradients(vae: AutoencoderNetworks, inputs: Tensor) -> bool:
     """Whether running the networks on `inputs` records gradients."""
     return torch.is_grad_enabled() and (
         inputs.requires_grad or any(p.requires_grad for p in vae.parameters())

@@ -51,5 +51,5 @@ class DiagonalGaussian:
         return self.mean
 
     def kl(self) -> Tensor:
-        """Kullback-Leibler divergence from the standard normal, a sum for each picture, `[batch]`."""
+        """Kullback-Leibler divergence from the standard normal, summed per picture, `[batch]`."""
         return 0.5 * (self.mean.square() + self.var - 1.0 - self.logvar).sum(dim=(1, 2, 3))

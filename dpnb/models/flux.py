@@ -84,7 +84,7 @@ class FluxTransformer2DModel(TransformerSwitches, TimeConditionedModel, Model):
         )
         self.x_embedder = nn.Linear(config.in_channels, dim)
         self.time_text_embed = TimeTextEmbedding(
-            dim, config.pooled_projection_dim, guides=config.guidance_embeds
+            dim, config.pooled_projection_dim, embeds_guidance=config.guidance_embeds
         )
         self.context_embedder = nn.Linear(config.joint_attention_dim, dim)
         self.transformer_blocks = nn.ModuleList(
@@ -206,13 +206,13 @@ class TimeTextEmbedding(nn.Module):
     Args:
         dim: channels of the vector.
         pooled_dim: channels of the pooled prompt.
-        guides: whether a guidance scale is embedded, too.
+        embeds_guidance: whether a guidance scale is embedded, too.
     """
 
-    def __init__(self, dim: int, pooled_dim: int, *, guides: bool) -> None:
+    def __init__(self, dim: int, pooled_dim: int, *, embeds_guidance: bool) -> None:
         super().__init__()
         self.timestep_embedder = TimestepEmbedding(SINUSOIDS, dim)
-        if guides:
+        if embeds_guidance:
             self.guidance_embedder = TimestepEmbedding(SINUSOIDS, dim)
         self.text_embedder = TimestepEmbedding(pooled_dim, dim)
 

@@ -58,7 +58,7 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
                 level,
                 config,
                 attends=ATTENDS[config.down_block_types[i]],
-                halves=i < len(levels) - 1,
+                downsamples=i < len(levels) - 1,
             )
             for i, level in enumerate(levels)
         )
@@ -82,7 +82,7 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
                 config,
                 depth=levels[at].depth if depths is None else depths[i],
                 attends=ATTENDS[kind],
-                doubles=at > 0,
+                upsamples=at > 0,
             )
             below = levels[at].channels
 

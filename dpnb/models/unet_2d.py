@@ -120,7 +120,7 @@ class UNet2DModel(Model):
                 level,
                 config,
                 attends=ATTENDS[config.down_block_types[i]],
-                halves=i < len(levels) - 1,
+                downsamples=i < len(levels) - 1,
             )
             for i, level in enumerate(levels)
         )
@@ -139,7 +139,7 @@ class UNet2DModel(Model):
                 levels[at],
                 self.config,
                 attends=ATTENDS[kind],
-                doubles=at > 0,
+                upsamples=at > 0,
             )
 
     @override
@@ -191,9 +191,9 @@ class PictureDownBlock(DownBlock):
     """A `DownBlock` with self-attention in place of transformers."""
 
     def __init__(
-        self, in_channels: int, level: Level, config: Any, *, attends: bool, halves: bool
+        self, in_channels: int, level: Level, config: Any, *, attends: bool, downsamples: bool
     ) -> None:
-        super().__init__(in_channels, level, config, attends=False, halves=halves)
+        super().__init__(in_channels, level, config, attends=False, downsamples=downsamples)
         self.attends = attends
         if attends:
             self.attentions = _attentions(level.layers, level, config)
@@ -234,10 +234,10 @@ class PictureUpBlock(UpBlock):
         config: Any,
         *,
         attends: bool,
-        doubles: bool,
+        upsamples: bool,
     ) -> None:
         super().__init__(
-            in_channels, last_skip, level, config, depth=0, attends=False, doubles=doubles
+            in_channels, last_skip, level, config, depth=0, attends=False, upsamples=upsamples
         )
         self.attends = attends
         if attends:

@@ -22,15 +22,21 @@ class DownBlock(nn.Module):
     """Residual blocks, each followed by a transformer, then downsampling."""
 
     def __init__(
-        self, in_channels: int, level: Level, config: UNetConfig, *, attends: bool, halves: bool
+        self,
+        in_channels: int,
+        level: Level,
+        config: UNetConfig,
+        *,
+        attends: bool,
+        downsamples: bool,
     ) -> None:
         super().__init__()
-        self.attends, self.halves = attends, halves
+        self.attends, self.downsamples = attends, downsamples
         widths = (in_channels, *[level.channels] * (level.layers - 1))
         self.resnets = nn.ModuleList(_resnet(width, level, config) for width in widths)
         if attends:
             self.attentions = _transformers(level.depths(level.layers), level, config)
-        if halves:
+        if downsamples:
             self.downsamplers = nn.ModuleList(
                 [Downsample(level.channels, padding=config.downsample_padding)]
             )
@@ -41,7 +47,7 @@ class DownBlock(nn.Module):
         for i, resnet in enumerate(self.resnets):
             x = resnet(maps[-1], time)
             maps.append(self.attentions[i](x, context) if self.attends else x)
-        if self.halves:
+        if self.downsamples:
             maps.append(self.downsamplers[0](maps[-1]))
 
 
@@ -83,10 +89,10 @@ class UpBlock(nn.Module):
         *,
         depth: int | Sequence[int],
         attends: bool,
-        doubles: bool,
+        upsamples: bool,
     ) -> None:
         super().__init__()
-        self.attends, self.doubles = attends, doubles
+        self.attends, self.upsamples = attends, upsamples
         count = level.layers + 1
         widths = (in_channels, *[level.channels] * level.layers)
         skips = (*[level.channels] * level.layers, last_skip)
@@ -96,7 +102,7 @@ class UpBlock(nn.Module):
         if attends:
             depths = broadcast(depth if isinstance(depth, int) else tuple(depth), count)
             self.attentions = _transformers(depths, level, config)
-        if doubles:
+        if upsamples:
             self.upsamplers = nn.ModuleList([Upsample(level.channels)])
         self.merge_skip = concatenate
 
@@ -109,7 +115,7 @@ class UpBlock(nn.Module):
             x = resnet(x, time)
             if self.attends:
                 x = self.attentions[i](x, context)
-        maps.append(self.upsamplers[0](x, maps[-1].shape[-2:]) if self.doubles else x)
+        maps.append(self.upsamplers[0](x, maps[-1].shape[-2:]) if self.upsamples else x)
 
 
 def _resnet(in_channels: int, level: Level, config: UNetConfig) -> ResnetBlock:

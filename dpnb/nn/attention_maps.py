@@ -20,7 +20,7 @@ class RecordingKernel:
 
     Args:
         inner: the kernel.
-        entries: of the batch; the first so many are recorded.
+        entries: how many entries of the batch are recorded, from the first.
 
     Attributes:
         received: of the last call, see `attention_received`; `None` before the first.

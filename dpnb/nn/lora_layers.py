@@ -77,7 +77,7 @@ def add_lora(layer: nn.Module, changes: Sequence[LowRank]) -> None:
     weight = layer.get_parameter("weight")
     # Eight-bit weights are upcast for each call, to a dtype that cannot be known here.
     dtype = weight.dtype if weight.element_size() == 2 else torch.float32
-    pairs = [_balanced(change) for change in changes]
+    pairs = [_balance(change) for change in changes]
     down = torch.cat([down for down, _ in pairs]).view(-1, *weight.shape[1:])
     up = torch.cat([up for _, up in pairs], dim=1)
     up = up.view(*up.shape, *(1 for _ in weight.shape[2:]))
@@ -96,7 +96,7 @@ def remove_lora(layer: nn.Module) -> None:
         layer._non_persistent_buffers_set.discard(name)
 
 
-def _balanced(change: LowRank) -> tuple[Tensor, Tensor]:
+def _balance(change: LowRank) -> tuple[Tensor, Tensor]:
     """Both matrices in float32, the scale divided between them so that their sizes are alike."""
     down, up = change.down.float().flatten(1), change.up.float().flatten(1) * change.scale
     sizes = down.abs().max().item(), up.abs().max().item()

@@ -11,7 +11,7 @@ from typing_extensions import override
 from dpnb.nn.attention import Attention
 
 THETA = 10000.0
-"""The base of the frequencies: the slowest is about so many times slower than the fastest."""
+"""The base of the frequencies: the slowest is about `THETA` times slower than the fastest."""
 
 EPS = 1e-6
 

@@ -30,7 +30,7 @@ LARGEST = 3.4e38
 """The largest noise level: about the largest float32."""
 
 LONGEST = 10
-"""A run that visits fractional timesteps has at most so many times the steps of training."""
+"""A run that visits fractional timesteps has at most `LONGEST` times the steps of training."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

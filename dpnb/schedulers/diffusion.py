@@ -56,7 +56,8 @@ class DiffusionScheduler(Scheduler):
             num_inference_steps: the number of steps; exactly one of this, `timesteps` and `sigmas`.
             device: where `timesteps` will be.
             timesteps: the descending timesteps to visit, where the class `accepts` them.
-            sigmas: the descending noise levels to visit, the final one included, likewise.
+            sigmas: the descending noise levels to visit, the final one included, where the class
+                `accepts` them.
 
         Raises:
             ValueError: several of these, none, or values that make no schedule.

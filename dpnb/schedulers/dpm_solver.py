@@ -97,7 +97,7 @@ class DPMSolverMultistepScheduler(LogSNRScheduler):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self._bound = _bound(self.alphas_cumprod, self.config.lambda_min_clipped)
+        self._bound = _count_timesteps_above(self.alphas_cumprod, self.config.lambda_min_clipped)
 
     @override
     def step(
@@ -228,7 +228,7 @@ class DPMSolverMultistepScheduler(LogSNRScheduler):
         return timesteps.astype(np.int64)
 
 
-def _bound(alphas_cumprod: Tensor, lambda_min: float) -> int:
+def _count_timesteps_above(alphas_cumprod: Tensor, lambda_min: float) -> int:
     """The number of training steps whose lambda is `lambda_min` or above."""
     lambdas = torch.log(alphas_cumprod.sqrt()) - torch.log((1 - alphas_cumprod).sqrt())
     return len(lambdas) - int(torch.searchsorted(lambdas.flip(0), lambda_min))

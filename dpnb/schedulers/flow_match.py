@@ -64,7 +64,7 @@ class FlowMatchEulerDiscreteConfig(BaseSchedulerConfig):
         check_choice("time_shift_type", self.time_shift_type, ("exponential", "linear"))
 
     def mu_for(self, tokens: int) -> float:
-        """The shift of a picture of so many tokens, where shifting is dynamic."""
+        """The shift of a picture of `tokens` tokens, where shifting is dynamic."""
         low = 0.5 if self.base_shift is None else self.base_shift
         high = 1.15 if self.max_shift is None else self.max_shift
         slope = (high - low) / (self.max_image_seq_len - self.base_image_seq_len)

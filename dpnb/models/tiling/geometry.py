@@ -9,7 +9,7 @@ LEAST_ROWS, MOST_ROWS = 8, 32
 """Rows of the strips that are chosen by default, at least and at most."""
 
 STRIPS = 32
-"""By default a picture is divided into about so many strips."""
+"""Strips of a picture by default, as near as the bounds above allow."""
 
 
 class Band(NamedTuple):

@@ -63,7 +63,7 @@ class GroupStatistics:
         mean = (means * shares).sum(dim=0)
         within = squares.sum(dim=0) / counts.sum()
         between = ((means - mean).square() * shares).sum(dim=0)
-        return self._per_channel_of(mean), self._per_channel_of(within + between)
+        return self._repeat_for_channels(mean), self._repeat_for_channels(within + between)
 
     def _counts_like(self, means: Tensor) -> Tensor:
         """Values of each strip, `[strips, 1]`, made on the device: nothing waits for it."""
@@ -74,7 +74,7 @@ class GroupStatistics:
                 counts[index].fill_(count)
         return counts
 
-    def _per_channel_of(self, values: Tensor) -> Tensor:
+    def _repeat_for_channels(self, values: Tensor) -> Tensor:
         batch, channels = self._shape
         return values.view(batch, -1).repeat_interleave(channels // self.groups, dim=1)
 
@@ -139,7 +139,7 @@ def convolve_strip(conv: nn.Conv2d, x: Tensor, above: int = 0, below: int = 0) -
         conv: the layer.
         x: `[batch, channels, rows, width]`.
         above: rows of zeros to pad at the top, where the map ends.
-        below: likewise at the bottom.
+        below: rows of zeros to pad at the bottom.
     """
     if above or below:
         x = F.pad(x, (0, 0, above, below))

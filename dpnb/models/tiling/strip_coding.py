@@ -33,7 +33,7 @@ def encode_in_strips(encoder: Any, pictures: Tensor, rows: int, store: StripStor
     for block in encoder.down_blocks:
         for resnet in block.resnets:
             x = run_resnet(resnet, x)
-        if block.halves:
+        if block.downsamples:
             x = run_downsample(block.downsamplers[0], x)
     x = _run_middle_block(encoder.mid_block, x)
     return run_norm_and_convolution(encoder.conv_norm_out, encoder.conv_out, x).to_tensor()
@@ -54,7 +54,7 @@ def decode_in_strips(decoder: Any, latents: Tensor, rows: int, store: StripStore
     for block in decoder.up_blocks:
         for resnet in block.resnets:
             x = run_resnet(resnet, x)
-        if block.doubles:
+        if block.upsamples:
             x = run_upsample(block.upsamplers[0], x)
     return run_norm_and_convolution(decoder.conv_norm_out, decoder.conv_out, x).to_tensor()
 
