@@ -20,7 +20,7 @@ from dpnb.loading.adapter_files import StoredAdapter
 from dpnb.loading.adapter_parts import Part, Parts, sort_parts
 from dpnb.loading.adapter_settings import AdapterSettings
 from dpnb.loading.layer_names import Layers, underscored
-from dpnb.nn.lowrank import Change, Difference, LowRank, Replacement
+from dpnb.nn.weight_changes import Change, Difference, LowRank, Replacement
 
 logger = logging.getLogger(__name__)
 
@@ -181,7 +181,7 @@ def _changes(
     if (product := _product(key, parts)) is not None:
         names = (*layers.names, key, key.partition(".")[2])
         scale = _scale(names, product.down.shape[0], tensors.get(Part.ALPHA), settings)
-        yield from _split(key, "weight", product.scaled(scale), layers, shapes)
+        yield from _split(key, "weight", product.scale_by(scale), layers, shapes)
     for part, parameter, change in _others(tensors, scale):
         if part is not Part.UP_BIAS or product is not None:
             yield from _split(key, parameter, change, layers, shapes)
@@ -248,9 +248,9 @@ def _split(
     whole = torch.Size([sum(rows), *shapes[names[0]][1:]])
     if not change.fits(whole):
         raise _misfit(key, change, whole)
-    pieces = change.rows([rows[0] // 2] * 2 if layers.is_swapped else rows)
+    pieces = change.split_rows([rows[0] // 2] * 2 if layers.is_swapped else rows)
     if layers.is_swapped:
-        yield names[0], pieces[1].followed_by(pieces[:1])
+        yield names[0], pieces[1].join_rows(pieces[:1])
     else:
         yield from zip(names, pieces, strict=True)
 

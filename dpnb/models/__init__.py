@@ -1,1 +1,1 @@
-"""Networks, each with its frozen configuration."""
+"""Networks, each with its frozen settings, and what they share: loading, saving, switches."""

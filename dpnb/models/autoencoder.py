@@ -1,4 +1,4 @@
-"""The autoencoder between pictures and latents."""
+"""The autoencoder between pictures and latents, and the base of autoencoders."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from dpnb.loading.config import Config, Count, Side, Width
 from dpnb.models.coders import Coder, DirectCoder
 from dpnb.models.distribution import DiagonalGaussian
 from dpnb.models.model import Model
-from dpnb.models.support import require
+from dpnb.models.supported_settings import check_supported
 from dpnb.models.switches import AutoencoderSwitches
 from dpnb.nn.attention import PictureAttention
-from dpnb.nn.owned import silu
-from dpnb.nn.resample import Downsample, Upsample
+from dpnb.nn.inplace import silu
+from dpnb.nn.resampling import Downsample, Upsample
 from dpnb.nn.resnet import ResnetBlock
 from dpnb.plain import Range
 
 EPS = 1e-6
 
 Scale: TypeAlias = Annotated[float, Range(1e-6, 1e6)]
-"""What latents are multiplied by, or their standard deviation."""
+"""The factor that scales latents, or their standard deviation."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,7 +52,7 @@ class AutoencoderKLConfig(Config):
     mid_block_add_attention: bool = True
 
     def __post_init__(self) -> None:
-        require("AutoencoderKL", self, {"act_fn": ("silu", "swish")})
+        check_supported("AutoencoderKL", self, {"act_fn": ("silu", "swish")})
         check_blocks("AutoencoderKL", self)
         for name in ("latents_mean", "latents_std"):
             if self[name] is not None and len(self[name]) != self.latent_channels:
@@ -77,7 +77,7 @@ class DecoderOutput(NamedTuple):
 class Autoencoder(AutoencoderSwitches, Model):
     """Pictures to latents and back, by an encoder and a decoder.
 
-    Its slot `coder` decides how the networks are run over what is given.
+    Its slot `coder` decides how the encoder and the decoder are run: see `Coder`.
     """
 
     config: Any
@@ -100,7 +100,7 @@ class Autoencoder(AutoencoderSwitches, Model):
 class AutoencoderKL(Autoencoder):
     """A variational autoencoder (Kingma and Welling 2014; Rombach et al. 2022, arXiv:2112.10752).
 
-    Its slot `coder` decides how the networks are run over what is given.
+    Its slot `coder` decides how the encoder and the decoder are run: see `Coder`.
     """
 
     config_class: ClassVar[type[Config]] = AutoencoderKLConfig
@@ -118,7 +118,7 @@ class AutoencoderKL(Autoencoder):
             self.post_quant_conv = nn.Conv2d(latents, latents, 1)
 
     def encode(self, x: Tensor, return_dict: bool = True) -> Any:
-        """The distribution of the latents of pictures.
+        """Encode pictures to a distribution of latents.
 
         Args:
             x: `[batch, in_channels, H, W]` in [-1, 1]; H and W divisible by `scale`.
@@ -130,7 +130,7 @@ class AutoencoderKL(Autoencoder):
     def decode(
         self, z: Tensor, return_dict: bool = True, generator: torch.Generator | None = None
     ) -> Any:
-        """Pictures of latents.
+        """Decode latents to pictures.
 
         Args:
             z: `[batch, latent_channels, h, w]`, divided by `config.scaling_factor`.
@@ -155,10 +155,10 @@ class AutoencoderKL(Autoencoder):
 
 
 def check_blocks(class_name: str, config: Any) -> None:
-    """Refuse blocks of other kinds than autoencoders have here.
+    """Check that the block types are the ones that autoencoders have here.
 
     Raises:
-        ValueError: `config` asks for one, or for too few.
+        ValueError: one is of another type, or their number is not that of `block_out_channels`.
     """
     for kinds, kind in (
         (config.down_block_types, "DownEncoderBlock2D"),
@@ -172,7 +172,7 @@ def check_blocks(class_name: str, config: Any) -> None:
 
 
 class Encoder(nn.Module):
-    """Pictures to what an autoencoder makes latents of: so many `channels`."""
+    """Pictures to feature maps of `channels`, from which `quant_conv` makes latents."""
 
     def __init__(self, config: Any, channels: int) -> None:
         super().__init__()
@@ -184,7 +184,7 @@ class Encoder(nn.Module):
                 width_out,
                 layers=config.layers_per_block,
                 groups=groups,
-                halves=level < len(widths) - 1,
+                downsamples=level < len(widths) - 1,
             )
             for level, (width_in, width_out) in enumerate(
                 zip((widths[0], *widths), widths, strict=False)
@@ -205,7 +205,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents to pictures."""
+    """Latents, after `post_quant_conv`, to pictures."""
 
     def __init__(self, config: Any) -> None:
         super().__init__()
@@ -218,7 +218,7 @@ class Decoder(nn.Module):
                 width_out,
                 layers=config.layers_per_block + 1,
                 groups=groups,
-                doubles=level < len(widths) - 1,
+                upsamples=level < len(widths) - 1,
             )
             for level, (width_in, width_out) in enumerate(
                 zip((widths[0], *widths), widths, strict=False)
@@ -238,43 +238,43 @@ class Decoder(nn.Module):
 
 
 class EncoderBlock(nn.Module):
-    """Residual blocks at one size, then half of it."""
+    """Residual blocks, then downsampling, unless it is the last block."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, layers: int, groups: int, halves: bool
+        self, in_channels: int, out_channels: int, *, layers: int, groups: int, downsamples: bool
     ) -> None:
         super().__init__()
         self.resnets = _resnets(in_channels, out_channels, layers, groups)
-        if halves:
+        if downsamples:
             self.downsamplers = nn.ModuleList([Downsample(out_channels, padding=0)])
-        self.halves = halves
+        self.downsamples = downsamples
 
     @override
     def forward(self, x: Tensor) -> Tensor:
-        """Transform `[batch, in_channels, H, W]`."""
+        """`[batch, in_channels, H, W]` → `[batch, out_channels, H / 2, W / 2]`, or `H, W`."""
         for resnet in self.resnets:
             x = resnet(x)
-        return self.downsamplers[0](x) if self.halves else x
+        return self.downsamplers[0](x) if self.downsamples else x
 
 
 class DecoderBlock(nn.Module):
-    """Residual blocks at one size, then twice that."""
+    """Residual blocks, then upsampling, unless it is the last block."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, layers: int, groups: int, doubles: bool
+        self, in_channels: int, out_channels: int, *, layers: int, groups: int, upsamples: bool
     ) -> None:
         super().__init__()
         self.resnets = _resnets(in_channels, out_channels, layers, groups)
-        if doubles:
+        if upsamples:
             self.upsamplers = nn.ModuleList([Upsample(out_channels)])
-        self.doubles = doubles
+        self.upsamples = upsamples
 
     @override
     def forward(self, x: Tensor) -> Tensor:
-        """Transform `[batch, in_channels, h, w]`."""
+        """`[batch, in_channels, h, w]` → `[batch, out_channels, 2 * h, 2 * w]`, or `h, w`."""
         for resnet in self.resnets:
             x = resnet(x)
-        return self.upsamplers[0](x) if self.doubles else x
+        return self.upsamplers[0](x) if self.upsamples else x
 
 
 class MiddleBlock(nn.Module):

@@ -1,48 +1,74 @@
-"""How an autoencoder's networks are run over a batch of pictures or latents."""
+"""Coders: how an autoencoder runs its encoder and decoder over a batch of pictures or latents."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from dpnb.models.blended import blend_decode, blend_encode
-from dpnb.models.stores import DeviceStore, HostStore
-from dpnb.models.stripwise import decode, encode
-from dpnb.models.tiles import rows_for
+from dpnb.models.tiling.blended_tiles import (
+    decode_in_blended_tiles,
+    encode_in_blended_tiles,
+    latents_per_side,
+)
+from dpnb.models.tiling.geometry import choose_strip_rows
+from dpnb.models.tiling.stores import DeviceStore, HostStore
+from dpnb.models.tiling.strip_coding import decode_in_strips, encode_in_strips
 from dpnb.numbers import flag, plain, settle
 
-if TYPE_CHECKING:
-    from dpnb.models.autoencoder import Autoencoder
+
+class AutoencoderNetworks(Protocol):
+    """What a coder needs of an autoencoder."""
+
+    config: Any
+    encoder: nn.Module
+    decoder: nn.Module
+    quant_conv: nn.Module
+    post_quant_conv: nn.Module
+
+    @property
+    def scale(self) -> int:
+        """Pixels per latent, along one side."""
+        ...
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """All its weights."""
+        ...
 
 
 class Coder(Protocol):
     """Fills `Autoencoder.coder`."""
 
-    def encode(self, vae: Autoencoder, pictures: Tensor) -> Tensor:
-        """Means and log variances of the latents, one after the other in the channels."""
+    def encode(self, vae: AutoencoderNetworks, pictures: Tensor) -> Tensor:
+        """Run the encoder; an `AutoencoderKL`'s gives means and log variances of latents."""
 
-    def decode(self, vae: Autoencoder, latents: Tensor) -> Tensor:
-        """Pictures of the latents."""
+    def decode(self, vae: AutoencoderNetworks, latents: Tensor) -> Tensor:
+        """Run the decoder, which gives pictures."""
 
 
 @dataclass(frozen=True)
 class DirectCoder:
     """The whole batch at once."""
 
-    def encode(self, vae: Autoencoder, pictures: Tensor) -> Tensor:
+    def encode(self, vae: AutoencoderNetworks, pictures: Tensor) -> Tensor:
         """`[batch, in_channels, H, W]` → `[batch, 2 * latent_channels, H / f, W / f]`."""
-        moments: Tensor = vae.encoder(pictures)
-        return vae.quant_conv(moments) if vae.config.use_quant_conv else moments
+        return _apply_quant_conv(vae, vae.encoder(pictures))
 
-    def decode(self, vae: Autoencoder, latents: Tensor) -> Tensor:
+    def decode(self, vae: AutoencoderNetworks, latents: Tensor) -> Tensor:
         """`[batch, latent_channels, h, w]` → `[batch, out_channels, f * h, f * w]`."""
-        if vae.config.use_post_quant_conv:
-            latents = vae.post_quant_conv(latents)
-        return vae.decoder(latents)  # type: ignore[no-any-return]
+        return vae.decoder(_apply_post_quant_conv(vae, latents))  # type: ignore[no-any-return]
+
+
+def _apply_quant_conv(vae: AutoencoderNetworks, moments: Tensor) -> Tensor:
+    return vae.quant_conv(moments) if vae.config.use_quant_conv else moments
+
+
+def _apply_post_quant_conv(vae: AutoencoderNetworks, latents: Tensor) -> Tensor:
+    return vae.post_quant_conv(latents) if vae.config.use_post_quant_conv else latents
 
 
 @dataclass(frozen=True)
@@ -55,11 +81,11 @@ class SlicedCoder:
 
     inner: Coder
 
-    def encode(self, vae: Autoencoder, pictures: Tensor) -> Tensor:
+    def encode(self, vae: AutoencoderNetworks, pictures: Tensor) -> Tensor:
         """`[batch, in_channels, H, W]` → `[batch, 2 * latent_channels, H / f, W / f]`."""
         return _one_by_one(lambda picture: self.inner.encode(vae, picture), pictures)
 
-    def decode(self, vae: Autoencoder, latents: Tensor) -> Tensor:
+    def decode(self, vae: AutoencoderNetworks, latents: Tensor) -> Tensor:
         """`[batch, latent_channels, h, w]` → `[batch, out_channels, f * h, f * w]`."""
         return _one_by_one(lambda one: self.inner.decode(vae, one), latents)
 
@@ -80,18 +106,18 @@ def _one_by_one(code: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
 class TiledCoder:
     """Strips of rows instead of the whole picture: the same result, up to rounding, in less memory.
 
-    Where gradients are recorded, every feature map is kept for them; the networks then run whole.
+    Where gradients are recorded, which keeps every feature map, the networks run undivided.
 
     Args:
         tile: rows of a strip; a number that suits the picture by default. With `blended`, the side
             of a tile in pixels.
-        spill: whether feature maps wait outside the device, so that its memory holds a few strips
+        spill: whether feature maps are stored off the device, so that its memory holds a few strips
             at any height.
-        blended: code overlapping tiles by themselves and blend their edges. Tiles do not know of
-            one another, which shifts their tone.
+        blended: code overlapping tiles by themselves and blend their edges. Each tile has its own
+            norm statistics, which shifts its tone.
 
     Attributes:
-        store: of what is spilled; it counts its bytes.
+        store: of what is spilled; it counts the bytes.
     """
 
     tile: int | None = None
@@ -104,22 +130,35 @@ class TiledCoder:
         check_tiling(plain(self.tile), spill=spill, blended=blended)
         settle(self)
 
-    def encode(self, vae: Autoencoder, pictures: Tensor) -> Tensor:
+    def encode(self, vae: AutoencoderNetworks, pictures: Tensor) -> Tensor:
         """`[batch, in_channels, H, W]` → `[batch, 2 * latent_channels, H / f, W / f]`."""
+        undivided = partial(DirectCoder().encode, vae)
         if self.blended:
-            return blend_encode(vae, pictures, self.tile, DirectCoder())
-        if records(vae, pictures):
-            return DirectCoder().encode(vae, pictures)
-        return encode(vae, pictures, self.tile or rows_for(pictures.shape[2]), self._store)
+            side = self._latents_per_side(vae, max(pictures.shape[2:]) // vae.scale)
+            return encode_in_blended_tiles(undivided, pictures, side, vae.scale)
+        if records_gradients(vae, pictures):
+            return undivided(pictures)
+        rows = self.tile or choose_strip_rows(pictures.shape[2])
+        with torch.no_grad():
+            moments = encode_in_strips(vae.encoder, pictures, rows, self._store)
+            return _apply_quant_conv(vae, moments)
 
-    def decode(self, vae: Autoencoder, latents: Tensor) -> Tensor:
+    def decode(self, vae: AutoencoderNetworks, latents: Tensor) -> Tensor:
         """`[batch, latent_channels, h, w]` → `[batch, out_channels, f * h, f * w]`."""
+        undivided = partial(DirectCoder().decode, vae)
         if self.blended:
-            return blend_decode(vae, latents, self.tile, DirectCoder())
-        if records(vae, latents):
-            return DirectCoder().decode(vae, latents)
-        rows = self.tile or rows_for(latents.shape[2] * vae.scale)
-        return decode(vae, latents, rows, self._store)
+            side = self._latents_per_side(vae, max(latents.shape[2:]))
+            return decode_in_blended_tiles(undivided, latents, side, vae.scale)
+        if records_gradients(vae, latents):
+            return undivided(latents)
+        rows = self.tile or choose_strip_rows(latents.shape[2] * vae.scale)
+        with torch.no_grad():
+            latents = _apply_post_quant_conv(vae, latents)
+            return decode_in_strips(vae.decoder, latents, rows, self._store)
+
+    def _latents_per_side(self, vae: AutoencoderNetworks, longest: int) -> int:
+        trained = vae.config.sample_size
+        return latents_per_side(self.tile, longest, scale=vae.scale, trained=trained)
 
     @property
     def _store(self) -> DeviceStore | HostStore:
@@ -127,7 +166,7 @@ class TiledCoder:
 
 
 def check_tiling(tile: int | None, *, spill: bool, blended: bool) -> None:
-    """Refuse settings of `TiledCoder` that mean nothing.
+    """Refuse invalid settings of `TiledCoder`.
 
     Raises:
         TypeError: the tile is no whole number.
@@ -144,8 +183,8 @@ def check_tiling(tile: int | None, *, spill: bool, blended: bool) -> None:
         )
 
 
-def records(vae: Autoencoder, given: Tensor) -> bool:
-    """Whether the networks' work on `given` is recorded for gradients."""
+def records_gradients(vae: AutoencoderNetworks, inputs: Tensor) -> bool:
+    """Whether running the networks on `inputs` records gradients."""
     return torch.is_grad_enabled() and (
-        given.requires_grad or any(p.requires_grad for p in vae.parameters())
+        inputs.requires_grad or any(p.requires_grad for p in vae.parameters())
     )

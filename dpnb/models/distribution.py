@@ -1,4 +1,4 @@
-"""The distribution that an autoencoder gives to latents."""
+"""The distribution of latents that an autoencoder encodes a picture to."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class DiagonalGaussian:
         """Standard deviations, `[batch, channels, h, w]`."""
         return (0.5 * self.logvar).exp()
 
-    def repeated(self, copies: int) -> DiagonalGaussian:
-        """All distributions, and all of them again, `copies` times."""
+    def repeat(self, copies: int) -> DiagonalGaussian:
+        """The batch of distributions `copies` times, one after the other."""
         if copies == 1:
             return self
         moments = torch.cat((self.mean, self.logvar), dim=1)
@@ -51,5 +51,5 @@ class DiagonalGaussian:
         return self.mean
 
     def kl(self) -> Tensor:
-        """Divergence from the standard normal distribution, summed over each picture, `[batch]`."""
+        """Kullback-Leibler divergence from the standard normal, summed per picture, `[batch]`."""
         return 0.5 * (self.mean.square() + self.var - 1.0 - self.logvar).sum(dim=(1, 2, 3))

@@ -1,4 +1,4 @@
-"""The transformer that predicts the way from noise to a picture in FLUX."""
+"""The denoising transformer of FLUX."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from dpnb.loading.config import Config, Count, Width
-from dpnb.models.conditioned import Conditioned
 from dpnb.models.flux_blocks import JointBlock, SingleBlock
 from dpnb.models.model import Model
 from dpnb.models.switches import TransformerSwitches
+from dpnb.models.time_conditioning import TimeConditionedModel
 from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
-from dpnb.nn.lowrank import NO_SCALE
-from dpnb.nn.modulation import Modulation, modulated
-from dpnb.nn.owned import add, silu
+from dpnb.nn.inplace import add, silu
+from dpnb.nn.modulation import Modulation, modulate
 from dpnb.nn.rotary import rotary_table
+from dpnb.nn.weight_changes import NO_SCALE
 from dpnb.plain import Range
 
-WAVES = 256
-"""Sinusoidal features of a timestep, and of a guidance scale."""
+SINUSOIDS = 256
+"""Number of sinusoidal features of a timestep, and of a guidance scale."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FluxTransformer2DConfig(Config):
     """Settings of `FluxTransformer2DModel`, by the names that `config.json` has.
 
-    `axes_dims_rope` shares the channels of a head among the axes of positions.
+    `axes_dims_rope` divides the channels of a head among the axes of positions.
     """
 
     patch_size: Annotated[int, Range(1, 64)] = 1
@@ -65,10 +65,10 @@ class FluxTransformer2DOutput(NamedTuple):
     sample: Tensor
 
 
-class FluxTransformer2DModel(TransformerSwitches, Conditioned, Model):
+class FluxTransformer2DModel(TransformerSwitches, TimeConditionedModel, Model):
     """The denoiser of FLUX.1 (Black Forest Labs, 2024, https://github.com/black-forest-labs/flux).
 
-    It follows the flow of Esser et al. (2024), arXiv:2403.03206.
+    It is trained by flow matching as in Esser et al. (2024), arXiv:2403.03206.
     """
 
     config_class: ClassVar[type[Config]] = FluxTransformer2DConfig
@@ -84,7 +84,7 @@ class FluxTransformer2DModel(TransformerSwitches, Conditioned, Model):
         )
         self.x_embedder = nn.Linear(config.in_channels, dim)
         self.time_text_embed = TimeTextEmbedding(
-            dim, config.pooled_projection_dim, guides=config.guidance_embeds
+            dim, config.pooled_projection_dim, embeds_guidance=config.guidance_embeds
         )
         self.context_embedder = nn.Linear(config.joint_attention_dim, dim)
         self.transformer_blocks = nn.ModuleList(
@@ -96,7 +96,7 @@ class FluxTransformer2DModel(TransformerSwitches, Conditioned, Model):
         self.norm_out = Modulation(dim, 2)
         out_channels = config.out_channels or config.in_channels
         self.proj_out = nn.Linear(dim, config.patch_size**2 * out_channels)
-        self.timing = FluxTransformer2DModel.embed_time
+        self.time_embedder = FluxTransformer2DModel.embed_time
 
     @override
     def forward(
@@ -113,7 +113,7 @@ class FluxTransformer2DModel(TransformerSwitches, Conditioned, Model):
         *,
         rotary: Tensor | None = None,
     ) -> Any:
-        """Predict.
+        """Predict noise less original sample, for noisy latents.
 
         Args:
             hidden_states: noisy latents, a token for each patch, `[batch, tokens, in_channels]`.
@@ -123,17 +123,18 @@ class FluxTransformer2DModel(TransformerSwitches, Conditioned, Model):
             timestep: between 0 and 1, for all or for each entry of the batch.
             img_ids: the position of every patch, `[tokens, 3]`.
             txt_ids: the position of every text token, `[text tokens, 3]`.
-            guidance: the guidance scale, likewise, for networks that were distilled with it.
-            joint_attention_kwargs: nothing; see `dpnb.LoRA`.
+            guidance: the guidance scale, for all or for each entry of the batch, for networks that
+                were distilled with it.
+            joint_attention_kwargs: must be empty; the scale of LoRA is that of `dpnb.LoRA`.
             return_dict: `False` returns a plain tuple.
-            rotary: the table that `rotary_table` makes of both kinds of positions, the text's
-                first; whoever calls more than once with the same need make it only once.
+            rotary: in place of both ids, the `rotary_table` of the text's and then the patches'
+                positions; callers with many steps compute it once.
 
         Returns:
             `FluxTransformer2DOutput`.
 
         Raises:
-            ValueError: positions or guidance are missing, or something is asked of adapters.
+            ValueError: positions or guidance are missing, or `joint_attention_kwargs` is not empty.
         """
         if joint_attention_kwargs:
             raise ValueError(
@@ -142,7 +143,7 @@ class FluxTransformer2DModel(TransformerSwitches, Conditioned, Model):
         if rotary is None:
             rotary = self._rotary(txt_ids, img_ids)
         x = self.x_embedder(hidden_states)
-        time = self.timing(self, x, timestep, guidance, pooled_projections)
+        time = self.time_embedder(self, x, timestep, guidance, pooled_projections)
         context = self.context_embedder(encoder_hidden_states)
         for block in self.transformer_blocks:
             x, context = block(x, context, time, rotary)
@@ -152,7 +153,7 @@ class FluxTransformer2DModel(TransformerSwitches, Conditioned, Model):
         for block in self.single_transformer_blocks:
             x = block(x, time, rotary)
         scale, shift = self.norm_out(time)
-        prediction = self.proj_out(modulated(x[:, length:], scale, shift))
+        prediction = self.proj_out(modulate(x[:, length:], scale, shift))
         output = FluxTransformer2DOutput(prediction)
         return output if return_dict else tuple(output)
 
@@ -160,13 +161,13 @@ class FluxTransformer2DModel(TransformerSwitches, Conditioned, Model):
     def embed_time(
         self, sample: Tensor, timestep: Tensor, guidance: Tensor | None, pooled: Tensor
     ) -> Tensor:
-        """The activated embedding of everything that is one vector per picture.
+        """The activated embedding of timestep, guidance scale and pooled prompt.
 
         Args:
-            sample: in whose dtype, and for whose batch, it is made.
+            sample: gives the dtype, the device and the size of the batch.
             timestep: see `forward`.
-            guidance: likewise.
-            pooled: likewise.
+            guidance: see `forward`.
+            pooled: `pooled_projections` of `forward`.
 
         Returns:
             `[batch, dim]`.
@@ -179,7 +180,7 @@ class FluxTransformer2DModel(TransformerSwitches, Conditioned, Model):
         batch, dtype = sample.shape[0], sample.dtype
         numbers = [timestep, guidance] if self.config.guidance_embeds else [timestep]
         features = [
-            sinusoids(number.to(sample.device, dtype).reshape(-1).expand(batch) * 1000, WAVES)
+            sinusoids(number.to(sample.device, dtype).reshape(-1).expand(batch) * 1000, SINUSOIDS)
             for number in numbers
             if number is not None
         ]
@@ -187,7 +188,7 @@ class FluxTransformer2DModel(TransformerSwitches, Conditioned, Model):
 
     @property
     @override
-    def embedders(self) -> list[nn.Module]:
+    def embedding_layers(self) -> list[nn.Module]:
         return [self.time_text_embed]
 
     def _rotary(self, txt_ids: Tensor | None, img_ids: Tensor | None) -> Tensor:
@@ -200,19 +201,19 @@ class FluxTransformer2DModel(TransformerSwitches, Conditioned, Model):
 
 
 class TimeTextEmbedding(nn.Module):
-    """Timestep, guidance scale and pooled prompt as one vector.
+    """Embeds timestep, guidance scale and pooled prompt as one vector.
 
     Args:
         dim: channels of the vector.
         pooled_dim: channels of the pooled prompt.
-        guides: whether a guidance scale is part of it.
+        embeds_guidance: whether a guidance scale is embedded, too.
     """
 
-    def __init__(self, dim: int, pooled_dim: int, *, guides: bool) -> None:
+    def __init__(self, dim: int, pooled_dim: int, *, embeds_guidance: bool) -> None:
         super().__init__()
-        self.timestep_embedder = TimestepEmbedding(WAVES, dim)
-        if guides:
-            self.guidance_embedder = TimestepEmbedding(WAVES, dim)
+        self.timestep_embedder = TimestepEmbedding(SINUSOIDS, dim)
+        if embeds_guidance:
+            self.guidance_embedder = TimestepEmbedding(SINUSOIDS, dim)
         self.text_embedder = TimestepEmbedding(pooled_dim, dim)
 
     @override
@@ -222,7 +223,7 @@ class TimeTextEmbedding(nn.Module):
         Args:
             pooled: `[batch, pooled_dim]`.
             time: features of the timestep, `[batch, 256]`.
-            guidance: features of the guidance scale, likewise.
+            guidance: features of the guidance scale, `[batch, 256]`.
         """
         embedding: Tensor = self.timestep_embedder(time)
         if guidance is not None:

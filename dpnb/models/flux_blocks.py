@@ -1,6 +1,6 @@
 """The two kinds of block in FLUX's transformer.
 
-Tokens that a block is given are the block's: it may overwrite them.
+A block may overwrite the tokens that it is given.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from dpnb.nn.modulation import Modulation, modulated
-from dpnb.nn.owned import add_product, bounded, gelu_tanh
+from dpnb.nn.inplace import add_product, clamp_float16, gelu_tanh
+from dpnb.nn.modulation import Modulation, modulate
+from dpnb.nn.no_split import NoSplit
 from dpnb.nn.rotary import RotaryAttention
 from dpnb.nn.transformer import FeedForward, rows_at_once
-from dpnb.nn.whole import Whole
 
 
-class JointBlock(Whole):
-    """Picture and prompt attend to both, and are transformed by matrices of their own."""
+class JointBlock(NoSplit):
+    """Joint attention of picture and prompt; each has projections and a feed-forward layer."""
 
     def __init__(self, dim: int, heads: int, head_dim: int) -> None:
         super().__init__()
@@ -37,25 +37,25 @@ class JointBlock(Whole):
             tokens: `[batch, tokens, dim]`.
             context: `[batch, context tokens, dim]`.
             time: the activated time embedding, `[batch, dim]`.
-            rotary: see `RotaryAttention`.
+            rotary: the table of all positions, those of the context first.
         """
         shift, scale, gate, *of_tokens = self.norm1(time)
         context_shift, context_scale, context_gate, *of_context = self.norm1_context(time)
-        found = self.attn(
-            modulated(tokens, scale, shift),
-            modulated(context, context_scale, context_shift),
+        out = self.attn(
+            modulate(tokens, scale, shift),
+            modulate(context, context_scale, context_shift),
             rotary,
         )
         length = context.shape[1]
-        tokens = add_product(tokens, gate, self.attn.to_out[0](found[:, length:]))
-        context = add_product(context, context_gate, self.attn.to_add_out(found[:, :length]))
-        del found
-        tokens = fed_forward(tokens, self.ff, *of_tokens)
-        return tokens, bounded(fed_forward(context, self.ff_context, *of_context))
+        tokens = add_product(tokens, gate, self.attn.to_out[0](out[:, length:]))
+        context = add_product(context, context_gate, self.attn.to_add_out(out[:, :length]))
+        del out
+        tokens = feed_forward(tokens, self.ff, *of_tokens)
+        return tokens, clamp_float16(feed_forward(context, self.ff_context, *of_context))
 
 
-class SingleBlock(Whole):
-    """Attention and a feed-forward layer side by side, over picture and prompt as one."""
+class SingleBlock(NoSplit):
+    """Attention and a feed-forward layer in parallel, over the tokens of prompt and picture."""
 
     def __init__(self, dim: int, heads: int, head_dim: int) -> None:
         super().__init__()
@@ -68,27 +68,27 @@ class SingleBlock(Whole):
     def forward(self, tokens: Tensor, time: Tensor, rotary: Tensor | None) -> Tensor:
         """Transform `tokens` `[batch, tokens, dim]`; see `JointBlock` for the rest."""
         shift, scale, gate = self.norm(time)
-        normed = modulated(tokens, scale, shift)
-        found = self.attn(normed, rotary=rotary)
+        normed = modulate(tokens, scale, shift)
+        attended = self.attn(normed, rotary=rotary)
         if torch.is_grad_enabled():
-            return bounded(tokens + gate * self._project(found, normed))
+            return clamp_float16(tokens + gate * self._project(attended, normed))
         rows = rows_at_once(tokens.shape[1])
-        parts = (part.split(rows, dim=1) for part in (tokens, found, normed))
+        parts = (part.split(rows, dim=1) for part in (tokens, attended, normed))
         for share, *inputs in zip(*parts, strict=True):
             share.addcmul_(gate, self._project(*inputs))
-        return bounded(tokens)
+        return clamp_float16(tokens)
 
-    def _project(self, found: Tensor, normed: Tensor) -> Tensor:
-        wide = torch.cat((found, gelu_tanh(self.proj_mlp(normed))), dim=-1)
+    def _project(self, attended: Tensor, normed: Tensor) -> Tensor:
+        wide = torch.cat((attended, gelu_tanh(self.proj_mlp(normed))), dim=-1)
         return self.proj_out(wide)  # type: ignore[no-any-return]
 
 
-def fed_forward(
+def feed_forward(
     tokens: Tensor, layer: FeedForward, shift: Tensor, scale: Tensor, gate: Tensor
 ) -> Tensor:
-    """`tokens` `[batch, tokens, dim]` with a modulated feed-forward layer around a residual."""
+    """`tokens` `[batch, tokens, dim]` plus a modulated and gated feed-forward layer."""
     if torch.is_grad_enabled():
-        return tokens + gate * layer(modulated(tokens, scale, shift))  # type: ignore[no-any-return]
+        return tokens + gate * layer(modulate(tokens, scale, shift))  # type: ignore[no-any-return]
     for share in tokens.split(rows_at_once(tokens.shape[1]), dim=1):
-        share.addcmul_(gate, layer(modulated(share, scale, shift)))
+        share.addcmul_(gate, layer(modulate(share, scale, shift)))
     return tokens

@@ -1,4 +1,4 @@
-"""The text encoder of the first latent diffusion models."""
+"""The text encoder of the first latent diffusion models, a transformer like BERT."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from transformers.activations import ACT2FN
 from transformers.modeling_outputs import BaseModelOutput
 from typing_extensions import override
 
-HALF_LIMIT = torch.finfo(torch.float16).max - 1000
+FLOAT16_LIMIT = torch.finfo(torch.float16).max - 1000
 
 
 class LDMBertConfig(PreTrainedConfig):
     """Settings of `LDMBertModel`, by the names that `config.json` has.
 
-    Those about dropout and caching concern training alone, and are kept for the way back.
+    Those about dropout and caching are for training; they are kept to be saved again.
     """
 
     model_type = "ldmbert"
@@ -95,7 +95,7 @@ class LDMBertModel(PreTrainedModel):
         Args:
             input_ids: `[batch, tokens]`.
             attention_mask: zero for tokens that nothing attends to, `[batch, tokens]`.
-            output_hidden_states: return those before every layer and the last ones, too.
+            output_hidden_states: return the states before every layer and the last ones, too.
 
         Returns:
             `last_hidden_state` is `[batch, tokens, d_model]`.
@@ -120,16 +120,16 @@ class LDMBertEncoder(nn.Module):
 
     @override
     def forward(self, input_ids: Tensor, mask: Tensor | None) -> list[Tensor]:
-        """The states before every layer, and those after the norm."""
-        places = torch.arange(input_ids.shape[1], device=input_ids.device)
-        states = [self.embed_tokens(input_ids) + self.embed_positions(places)]
+        """The states before every layer and those after the norm, each `[batch, tokens, dim]`."""
+        positions = torch.arange(input_ids.shape[1], device=input_ids.device)
+        states = [self.embed_tokens(input_ids) + self.embed_positions(positions)]
         for layer in self.layers:
             states.append(layer(states[-1], mask))
         return [*states[:-1], self.layer_norm(states[-1])]
 
 
 class LDMBertLayer(nn.Module):
-    """Self-attention and a feed-forward layer, each behind a norm and around a residual."""
+    """Self-attention and a feed-forward layer, each after a norm and with a residual."""
 
     def __init__(self, config: LDMBertConfig) -> None:
         super().__init__()
@@ -146,7 +146,7 @@ class LDMBertLayer(nn.Module):
         """Transform `[batch, tokens, dim]`."""
         x = x + self.self_attn(self.self_attn_layer_norm(x), mask)
         x = x + self.fc2(self.activation(self.fc1(self.final_layer_norm(x))))
-        return x.clamp(-HALF_LIMIT, HALF_LIMIT) if x.dtype == torch.float16 else x
+        return x.clamp(-FLOAT16_LIMIT, FLOAT16_LIMIT) if x.dtype == torch.float16 else x
 
 
 class LDMBertAttention(nn.Module):
@@ -167,5 +167,5 @@ class LDMBertAttention(nn.Module):
             project(x).unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2)
             for project in (self.q_proj, self.k_proj, self.v_proj)
         )
-        found = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        return self.out_proj(found.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return self.out_proj(attended.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]

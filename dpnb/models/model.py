@@ -1,4 +1,4 @@
-"""What every network is beside its layers: configured, placed, loaded and saved."""
+"""The base of all networks: settings, loading, saving, and where the weights are."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 
 class Model(Copying, Configured):
-    """A network with a configuration; weights and settings are kept as diffusers keeps them."""
+    """A network with settings; both are stored in files as diffusers stores them."""
 
     config_name: ClassVar[str] = "config.json"
     weights_name: ClassVar[str] = "diffusion_pytorch_model"
@@ -42,7 +42,7 @@ class Model(Copying, Configured):
 
     @override
     def __getattr__(self, name: str) -> Tensor | nn.Module:
-        """A setting, where no layer has this name: older pipelines ask for `unet.sample_size`."""
+        """The setting of this name, if no layer has it: older pipelines read `unet.sample_size`."""
         try:
             return super().__getattr__(name)
         except AttributeError:
@@ -53,7 +53,7 @@ class Model(Copying, Configured):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype that it computes in: that of its first weight wider than one byte."""
+        """The dtype that it computes in: that of the first weight of more than one byte."""
         wide = (p for p in self.parameters() if p.is_floating_point() and p.element_size() > 1)
         return next((p.dtype for p in wide), torch.float32)
 
@@ -89,22 +89,22 @@ class Model(Copying, Configured):
         Args:
             path: a folder, or a hub repository's name.
             subfolder: the folder inside it that holds the model.
-            dtype: of the floating-point weights; `"auto"` takes that which most of them have in the
-                file; float32 by default.
+            dtype: of the floating-point weights; `"auto"` takes the most frequent one in the file;
+                float32 by default.
             torch_dtype: the same, by its former name.
             device: where the weights go, straight from the file; the CPU by default.
             variant: of the weight files, for example `"fp16"`.
             use_safetensors: `True` refuses `.bin` files, `False` takes only them.
-            low_cpu_mem_usage: build without allocating first; `False` fills the network before.
-            ignore_mismatched_sizes: keep fresh values where shapes differ, instead of an error.
+            low_cpu_mem_usage: build without allocating weights; `False` initialises them first.
+            ignore_mismatched_sizes: keep random values where shapes differ, instead of an error.
             output_loading_info: return `(model, LoadingInfo)`.
             quantization_config: how weights are stored in fewer bits, for example `"int8"`.
-            hub: the fields of `HubOptions`.
+            hub: fields of `HubOptions`.
 
         Raises:
             CheckpointError: a file is missing, damaged, or of another shape than its settings.
         """
-        chosen = _asked(dtype, torch_dtype)
+        chosen = _choose_dtype(dtype, torch_dtype)
         target = None if device is None else parse_device(device)
         recipe = None if quantization_config is None else recipe_of(quantization_config)
         if recipe is not None:
@@ -175,11 +175,10 @@ class Model(Copying, Configured):
     def assign(
         self, weights: Mapping[str, Tensor], source: Path, ignore_mismatched_sizes: bool = False
     ) -> LoadingInfo:
-        """Make `weights` this model's own tensors, without copying them.
+        """Take `weights` as this model's parameters and buffers, without copying them.
 
         Raises:
-            CheckpointError: a tensor of `source` has another shape than this model's, or is of
-                whole numbers.
+            CheckpointError: a tensor of `source` has another shape than here, or is integer.
         """
         own = self.state_dict()
         info = LoadingInfo.of(own, weights, source)
@@ -194,7 +193,7 @@ class Model(Copying, Configured):
         fitting = {k: v for k, v in weights.items() if k in own and k not in mismatched}
         assign(self, fitting)
         self._materialise(info.missing + info.mismatched, next(iter(weights.values()), None))
-        _report(type(self).__name__, source, info)
+        _log_differences(type(self).__name__, source, info)
         return info
 
     def save_pretrained(
@@ -205,9 +204,9 @@ class Model(Copying, Configured):
         variant: str | None = None,
         max_shard_size: int | str | None = None,
     ) -> None:
-        """Write settings and weights into a folder; what stood there stays until all is written.
+        """Write settings and weights into a folder; its former files stay until all is written.
 
-        What is written does not depend on what is switched on.
+        Switched-on strategies do not change what is written.
 
         Raises:
             QuantizationError: the weights are quantized.
@@ -225,7 +224,7 @@ class Model(Copying, Configured):
             )
 
     def check_saveable(self) -> None:
-        """See to it that the weights can be written.
+        """Check that the weights can be saved.
 
         Raises:
             QuantizationError: they are quantized.
@@ -238,7 +237,7 @@ class Model(Copying, Configured):
             )
 
     def _materialise(self, names: tuple[str, ...], like: Tensor | None) -> None:
-        """Give fresh values to the tensors `names`, in the dtype and on the device of `like`."""
+        """Initialise the tensors `names`, in the dtype and on the device of `like`."""
         for owner in {name.rpartition(".")[0] for name in names}:
             module: Any = self.get_submodule(owner)
             own = module.named_parameters(recurse=False)
@@ -250,7 +249,7 @@ class Model(Copying, Configured):
             module.load_state_dict(kept, strict=False, assign=True)
 
 
-def _asked(
+def _choose_dtype(
     dtype: torch.dtype | str | None, torch_dtype: torch.dtype | str | None
 ) -> torch.dtype | str:
     if dtype is not None and torch_dtype is not None:
@@ -259,7 +258,7 @@ def _asked(
     return torch.float32 if chosen is None else chosen
 
 
-def _report(class_name: str, source: Path, info: LoadingInfo) -> None:
+def _log_differences(class_name: str, source: Path, info: LoadingInfo) -> None:
     for names, what in (
         (info.missing, "lacks {}, which start from fresh values"),
         (info.unexpected, "holds {}, which the model does not have"),

@@ -1,4 +1,4 @@
-"""The network that predicts the noise in latents from a prompt."""
+"""The UNet that denoises latents, conditioned on a prompt."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from dpnb.loading.config import Config
-from dpnb.models.conditioned import Conditioned
 from dpnb.models.model import Model
 from dpnb.models.switches import UNetSwitches
+from dpnb.models.time_conditioning import TimeConditionedModel
 from dpnb.models.unet_blocks import DownBlock, MiddleBlock, UpBlock
 from dpnb.models.unet_config import ATTENDS, UNetConfig
 from dpnb.nn.attention import Attention
 from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
-from dpnb.nn.lowrank import NO_SCALE
-from dpnb.nn.owned import add, silu
+from dpnb.nn.inplace import add, silu
+from dpnb.nn.weight_changes import NO_SCALE
 
 
 class UNet2DConditionOutput(NamedTuple):
@@ -27,10 +27,10 @@ class UNet2DConditionOutput(NamedTuple):
     sample: Tensor
 
 
-class UNet2DConditionModel(UNetSwitches, Conditioned, Model):
+class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
     """The denoiser of Stable Diffusion 1, 2 and XL (Rombach et al. 2022, arXiv:2112.10752).
 
-    Podell et al. (2023, arXiv:2307.01952) describe XL's added conditions.
+    XL's added conditions are those of Podell et al. (2023, arXiv:2307.01952).
     """
 
     config_class: ClassVar[type[Config]] = UNetConfig
@@ -58,7 +58,7 @@ class UNet2DConditionModel(UNetSwitches, Conditioned, Model):
                 level,
                 config,
                 attends=ATTENDS[config.down_block_types[i]],
-                halves=i < len(levels) - 1,
+                downsamples=i < len(levels) - 1,
             )
             for i, level in enumerate(levels)
         )
@@ -66,7 +66,7 @@ class UNet2DConditionModel(UNetSwitches, Conditioned, Model):
         self.up_blocks = nn.ModuleList(self._up_blocks())
         self.conv_norm_out = nn.GroupNorm(config.norm_num_groups, first, eps=config.norm_eps)
         self.conv_out = _conv(first, config.out_channels, config.conv_out_kernel)
-        self.timing = UNet2DConditionModel.embed_time
+        self.time_embedder = UNet2DConditionModel.embed_time
 
     def _up_blocks(self) -> Iterable[UpBlock]:
         config = self.config
@@ -82,7 +82,7 @@ class UNet2DConditionModel(UNetSwitches, Conditioned, Model):
                 config,
                 depth=levels[at].depth if depths is None else depths[i],
                 attends=ATTENDS[kind],
-                doubles=at > 0,
+                upsamples=at > 0,
             )
             below = levels[at].channels
 
@@ -99,7 +99,7 @@ class UNet2DConditionModel(UNetSwitches, Conditioned, Model):
         cross_attention_kwargs: Mapping[str, Any] | None = None,
         return_dict: bool = True,
     ) -> Any:
-        """Predict.
+        """Predict noise, original sample or velocity, whichever it was trained for.
 
         Args:
             sample: noisy latents, `[batch, in_channels, h, w]`.
@@ -107,22 +107,22 @@ class UNet2DConditionModel(UNetSwitches, Conditioned, Model):
             encoder_hidden_states: the prompts' embeddings, `[batch, tokens, cross_attention_dim]`.
             timestep_cond: an embedded guidance scale, `[batch, time_cond_proj_dim]`.
             added_cond_kwargs: XL's `text_embeds` `[batch, channels]` and `time_ids` `[batch, 6]`.
-            down_block_additional_residuals: added to what is skipped, as ControlNets give it.
-            mid_block_additional_residual: added to the middle block's result.
-            cross_attention_kwargs: nothing; see `dpnb.LoRA`.
+            down_block_additional_residuals: added to the skip connections: a ControlNet's output.
+            mid_block_additional_residual: added to the output of the middle block.
+            cross_attention_kwargs: must be empty; the scale of LoRA is that of `dpnb.LoRA`.
             return_dict: `False` returns a plain tuple.
 
         Returns:
             `UNet2DConditionOutput`.
 
         Raises:
-            ValueError: `cross_attention_kwargs` asks for something.
+            ValueError: `cross_attention_kwargs` is not empty.
         """
         if cross_attention_kwargs:
             raise ValueError(
                 f"cross_attention_kwargs asks for {', '.join(cross_attention_kwargs)}: {NO_SCALE}."
             )
-        time = self.timing(self, sample, timestep, timestep_cond, added_cond_kwargs)
+        time = self.time_embedder(self, sample, timestep, timestep_cond, added_cond_kwargs)
         if self.config.center_input_sample:
             sample = 2 * sample - 1.0
         maps = [self.conv_in(sample)]
@@ -164,7 +164,7 @@ class UNet2DConditionModel(UNetSwitches, Conditioned, Model):
         condition: Tensor | None,
         added: Mapping[str, Tensor] | None,
     ) -> Tensor:
-        """The activated embedding of everything that is one vector per picture.
+        """The activated embedding of timestep, guidance scale and added conditions.
 
         Returns:
             `[batch, time_dim]`.
@@ -189,7 +189,7 @@ class UNet2DConditionModel(UNetSwitches, Conditioned, Model):
 
     @property
     @override
-    def embedders(self) -> list[nn.Module]:
+    def embedding_layers(self) -> list[nn.Module]:
         names = ("time_embedding", "add_embedding")
         return [layer for name, layer in self.named_children() if name in names]
 

@@ -1,4 +1,4 @@
-"""The UNet that draws without words: attention of a picture to itself alone."""
+"""The UNet of unconditional models, which have no prompt: self-attention only."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing_extensions import override
 
 from dpnb.loading.config import Config, Count, Side, Width
 from dpnb.models.model import Model
-from dpnb.models.support import require
+from dpnb.models.supported_settings import check_supported
 from dpnb.models.unet_blocks import DownBlock, UpBlock
 from dpnb.models.unet_config import Level
 from dpnb.nn.attention import Attention, PictureAttention
 from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
-from dpnb.nn.owned import silu
+from dpnb.nn.inplace import silu
 from dpnb.nn.resnet import ResnetBlock
 from dpnb.plain import Range
 
@@ -72,7 +72,7 @@ class UNet2DConfig(Config):
     num_train_timesteps: int | None = None
 
     def __post_init__(self) -> None:
-        require("UNet2DModel", self, SUPPORTED)
+        check_supported("UNet2DModel", self, SUPPORTED)
         count = len(self.block_out_channels)
         for name in ("down_block_types", "up_block_types"):
             kinds = getattr(self, name)
@@ -88,7 +88,7 @@ class UNet2DConfig(Config):
         return self.time_embedding_dim or 4 * self.block_out_channels[0]
 
     def levels(self) -> tuple[Level, ...]:
-        """What each level of the network has, from the finest to the coarsest."""
+        """The settings of each level, from the finest to the coarsest."""
         return tuple(
             Level(width, self.layers_per_block, width // (self.attention_head_dim or width), 0, 0)
             for width in self.block_out_channels
@@ -102,7 +102,7 @@ class UNet2DOutput(NamedTuple):
 
 
 class UNet2DModel(Model):
-    """The denoiser of pictures without a prompt (Ho et al. 2020, arXiv:2006.11239)."""
+    """The denoiser of unconditional models (Ho et al. 2020, arXiv:2006.11239)."""
 
     config_class: ClassVar[type[Config]] = UNet2DConfig
     config: UNet2DConfig
@@ -120,7 +120,7 @@ class UNet2DModel(Model):
                 level,
                 config,
                 attends=ATTENDS[config.down_block_types[i]],
-                halves=i < len(levels) - 1,
+                downsamples=i < len(levels) - 1,
             )
             for i, level in enumerate(levels)
         )
@@ -139,14 +139,14 @@ class UNet2DModel(Model):
                 levels[at],
                 self.config,
                 attends=ATTENDS[kind],
-                doubles=at > 0,
+                upsamples=at > 0,
             )
 
     @override
     def forward(
         self, sample: Tensor, timestep: Tensor | float, *, return_dict: bool = True
     ) -> UNet2DOutput | tuple[Tensor]:
-        """Predict.
+        """Predict noise or original sample, whichever it was trained for.
 
         Args:
             sample: noisy pictures, `[batch, in_channels, h, w]`.
@@ -176,8 +176,8 @@ class UNet2DModel(Model):
         return silu(self.time_embedding(features.to(sample.dtype)))
 
 
-class HeadedPictureAttention(PictureAttention):
-    """Self-attention of a feature map with several heads; it looks at no context."""
+class MultiHeadPictureAttention(PictureAttention):
+    """Self-attention of a feature map with several heads."""
 
     def __init__(self, level: Level, config: UNet2DConfig) -> None:
         Attention.__init__(
@@ -188,12 +188,12 @@ class HeadedPictureAttention(PictureAttention):
 
 
 class PictureDownBlock(DownBlock):
-    """A `DownBlock` whose attention is of the picture to itself."""
+    """A `DownBlock` with self-attention in place of transformers."""
 
     def __init__(
-        self, in_channels: int, level: Level, config: Any, *, attends: bool, halves: bool
+        self, in_channels: int, level: Level, config: Any, *, attends: bool, downsamples: bool
     ) -> None:
-        super().__init__(in_channels, level, config, attends=False, halves=halves)
+        super().__init__(in_channels, level, config, attends=False, downsamples=downsamples)
         self.attends = attends
         if attends:
             self.attentions = _attentions(level.layers, level, config)
@@ -224,7 +224,7 @@ class PictureMiddleBlock(nn.Module):
 
 
 class PictureUpBlock(UpBlock):
-    """An `UpBlock` whose attention is of the picture to itself."""
+    """An `UpBlock` with self-attention in place of transformers."""
 
     def __init__(
         self,
@@ -234,10 +234,10 @@ class PictureUpBlock(UpBlock):
         config: Any,
         *,
         attends: bool,
-        doubles: bool,
+        upsamples: bool,
     ) -> None:
         super().__init__(
-            in_channels, last_skip, level, config, depth=0, attends=False, doubles=doubles
+            in_channels, last_skip, level, config, depth=0, attends=False, upsamples=upsamples
         )
         self.attends = attends
         if attends:
@@ -245,4 +245,4 @@ class PictureUpBlock(UpBlock):
 
 
 def _attentions(count: int, level: Level, config: UNet2DConfig) -> nn.ModuleList:
-    return nn.ModuleList(HeadedPictureAttention(level, config) for _ in range(count))
+    return nn.ModuleList(MultiHeadPictureAttention(level, config) for _ in range(count))

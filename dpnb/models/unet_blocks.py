@@ -1,7 +1,7 @@
 """The three kinds of block in a UNet: down, middle and up.
 
-Down and up work on one stack of feature maps. What is on it is held by nobody else, so that each
-map is freed as soon as it has been used.
+Down and up blocks work on one stack of feature maps. Nothing else refers to these, so that each is
+freed as soon as it has been used.
 """
 
 from __future__ import annotations
@@ -11,37 +11,43 @@ from collections.abc import Iterable, Sequence
 from torch import Tensor, nn
 from typing_extensions import override
 
-from dpnb.models.unet_config import Level, UNetConfig, each
-from dpnb.nn.resample import Downsample, Upsample
+from dpnb.models.unet_config import Level, UNetConfig, broadcast
+from dpnb.nn.resampling import Downsample, Upsample
 from dpnb.nn.resnet import ResnetBlock
-from dpnb.nn.skips import MergeSkip, concatenate
+from dpnb.nn.skip_connections import MergeSkip, concatenate
 from dpnb.nn.transformer import SpatialTransformer
 
 
 class DownBlock(nn.Module):
-    """Residual blocks, each with its transformer, then half the size."""
+    """Residual blocks, each followed by a transformer, then downsampling."""
 
     def __init__(
-        self, in_channels: int, level: Level, config: UNetConfig, *, attends: bool, halves: bool
+        self,
+        in_channels: int,
+        level: Level,
+        config: UNetConfig,
+        *,
+        attends: bool,
+        downsamples: bool,
     ) -> None:
         super().__init__()
-        self.attends, self.halves = attends, halves
+        self.attends, self.downsamples = attends, downsamples
         widths = (in_channels, *[level.channels] * (level.layers - 1))
         self.resnets = nn.ModuleList(_resnet(width, level, config) for width in widths)
         if attends:
             self.attentions = _transformers(level.depths(level.layers), level, config)
-        if halves:
+        if downsamples:
             self.downsamplers = nn.ModuleList(
                 [Downsample(level.channels, padding=config.downsample_padding)]
             )
 
     @override
     def forward(self, maps: list[Tensor], time: Tensor, context: Tensor) -> None:
-        """Go on from the last of `maps`, and append what each layer gives."""
+        """Take the last of `maps`, and append the output of each layer."""
         for i, resnet in enumerate(self.resnets):
             x = resnet(maps[-1], time)
             maps.append(self.attentions[i](x, context) if self.attends else x)
-        if self.halves:
+        if self.downsamples:
             maps.append(self.downsamplers[0](maps[-1]))
 
 
@@ -63,13 +69,13 @@ class MiddleBlock(nn.Module):
 
 
 class UpBlock(nn.Module):
-    """Residual blocks, each joined with what was skipped, then twice the size.
+    """Residual blocks, each after joining a skip connection, then upsampling.
 
-    Its slot `merge_skip` decides how the two are joined.
+    Its slot `merge_skip` decides how input and skip connection are joined.
 
     Args:
-        in_channels: channels of what comes from the block below.
-        last_skip: channels of the last skipped tensor, which belongs to the next finer level.
+        in_channels: channels of the output of the block before.
+        last_skip: channels of its last skip connection, which belongs to the next finer level.
     """
 
     merge_skip: MergeSkip
@@ -83,10 +89,10 @@ class UpBlock(nn.Module):
         *,
         depth: int | Sequence[int],
         attends: bool,
-        doubles: bool,
+        upsamples: bool,
     ) -> None:
         super().__init__()
-        self.attends, self.doubles = attends, doubles
+        self.attends, self.upsamples = attends, upsamples
         count = level.layers + 1
         widths = (in_channels, *[level.channels] * level.layers)
         skips = (*[level.channels] * level.layers, last_skip)
@@ -94,22 +100,22 @@ class UpBlock(nn.Module):
             _resnet(width + skip, level, config) for width, skip in zip(widths, skips, strict=True)
         )
         if attends:
-            depths = each(depth if isinstance(depth, int) else tuple(depth), count)
+            depths = broadcast(depth if isinstance(depth, int) else tuple(depth), count)
             self.attentions = _transformers(depths, level, config)
-        if doubles:
+        if upsamples:
             self.upsamplers = nn.ModuleList([Upsample(level.channels)])
         self.merge_skip = concatenate
 
     @override
     def forward(self, maps: list[Tensor], time: Tensor, context: Tensor) -> None:
-        """Replace the last of `maps`, and one skipped map for each layer, by the result."""
+        """Replace the last of `maps`, and one skip connection for each layer, by the output."""
         x = maps.pop()
         for i, resnet in enumerate(self.resnets):
             x = self.merge_skip(x, maps.pop())
             x = resnet(x, time)
             if self.attends:
                 x = self.attentions[i](x, context)
-        maps.append(self.upsamplers[0](x, maps[-1].shape[-2:]) if self.doubles else x)
+        maps.append(self.upsamplers[0](x, maps[-1].shape[-2:]) if self.upsamples else x)
 
 
 def _resnet(in_channels: int, level: Level, config: UNetConfig) -> ResnetBlock:

@@ -1,4 +1,4 @@
-"""Settings of the UNet, and what they say about each of its blocks."""
+"""Settings of the UNet with a prompt, and of each of its levels."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias, TypeVar
 
 from dpnb.loading.config import Config, Count, Side, Width
-from dpnb.models.support import require
+from dpnb.models.supported_settings import check_supported
 from dpnb.plain import Range
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class UNetConfig(Config):
     """Settings of `UNet2DConditionModel`, by the names that `config.json` has.
 
     `attention_head_dim` is the number of heads wherever `num_attention_heads` is not given: a
-    misnomer of the first checkpoints that files have kept.
+    misnomer of the first checkpoints that files still have.
     """
 
     sample_size: Side | tuple[Side, Side] | None = None
@@ -103,7 +103,7 @@ class UNetConfig(Config):
     addition_embed_type_num_heads: int = 64
 
     def __post_init__(self) -> None:
-        require("UNet2DConditionModel", self, SUPPORTED)
+        check_supported("UNet2DConditionModel", self, SUPPORTED)
         levels = len(self.block_out_channels)
         for name in ("down_block_types", "up_block_types"):
             kinds = getattr(self, name)
@@ -120,7 +120,7 @@ class UNetConfig(Config):
         return self.time_embedding_dim or 4 * self.block_out_channels[0]
 
     def levels(self) -> tuple[Level, ...]:
-        """What each level of the network has, from the finest to the coarsest."""
+        """The settings of each level, from the finest to the coarsest."""
         count = len(self.block_out_channels)
         heads = self.num_attention_heads or self.attention_head_dim
         depths: Any = self.transformer_layers_per_block
@@ -128,10 +128,10 @@ class UNetConfig(Config):
             Level(*values)
             for values in zip(
                 self.block_out_channels,
-                each(self.layers_per_block, count),
-                each(heads, count),
-                each(self.cross_attention_dim, count),
-                each(depths, count),
+                broadcast(self.layers_per_block, count),
+                broadcast(heads, count),
+                broadcast(self.cross_attention_dim, count),
+                broadcast(depths, count),
                 strict=True,
             )
         )
@@ -139,13 +139,13 @@ class UNetConfig(Config):
 
 @dataclass(frozen=True)
 class Level:
-    """One resolution of the network.
+    """The settings of one resolution of the network.
 
     Args:
         channels: of its feature maps.
         layers: residual blocks on the way down; the way up has one more.
         heads: of its attentions.
-        context_dim: channels of what they look at.
+        context_dim: channels of the context that they attend to.
         depth: transformer blocks in each of its transformers, or one number for each transformer.
     """
 
@@ -157,11 +157,11 @@ class Level:
 
     def depths(self, count: int) -> Iterator[int]:
         """The depth of each of `count` transformers."""
-        return iter(each(self.depth, count))
+        return iter(broadcast(self.depth, count))
 
 
-def each(value: T | tuple[T, ...], count: int) -> tuple[T, ...]:
-    """`value` for each of `count` places, where it is not given for each already."""
+def broadcast(value: T | tuple[T, ...], count: int) -> tuple[T, ...]:
+    """`value` repeated `count` times; a tuple of `count` entries stays as it is."""
     if not isinstance(value, tuple):
         return (value,) * count
     if len(value) != count:

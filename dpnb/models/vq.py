@@ -1,4 +1,4 @@
-"""The autoencoder whose latents are entries of a codebook."""
+"""The vector-quantized autoencoder: its latents are entries of a codebook."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing_extensions import override
 
 from dpnb.loading.config import Config, Count, Side, Width
 from dpnb.models.autoencoder import Autoencoder, Decoder, Encoder, Scale, check_blocks
-from dpnb.models.support import require
+from dpnb.models.supported_settings import check_supported
 from dpnb.plain import Range
 
 COMMITMENT = 0.25
-"""How strongly latents are drawn to the codebook while it is trained: β of arXiv:1711.00937."""
+"""β of arXiv:1711.00937, eq. 3; here it weighs the codebook's term, as in diffusers."""
 
 LATENTS_AT_ONCE = 1024
-"""So many latents are compared with the whole codebook at a time."""
+"""Latents that are compared with the whole codebook at a time."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,12 +51,12 @@ class VQConfig(Config):
     force_upcast: bool = False
 
     def __post_init__(self) -> None:
-        require("VQModel", self, {"act_fn": ("silu", "swish"), "norm_type": ("group",)})
+        check_supported("VQModel", self, {"act_fn": ("silu", "swish"), "norm_type": ("group",)})
         check_blocks("VQModel", self)
 
 
 class VQEncoderOutput(NamedTuple):
-    """What `VQModel.encode` returns: latents as they are, `[batch, channels, h, w]`."""
+    """What `VQModel.encode` returns: latents before quantization, `[batch, channels, h, w]`."""
 
     latents: Tensor
 
@@ -66,7 +66,7 @@ class VQDecoderOutput(NamedTuple):
 
     Args:
         sample: pictures, `[batch, out_channels, H, W]` in [-1, 1].
-        commit_loss: how far the latents were from the codebook.
+        commit_loss: the mean squared distance of latents and codebook, weighted for training.
     """
 
     sample: Tensor
@@ -76,7 +76,7 @@ class VQDecoderOutput(NamedTuple):
 class VQModel(Autoencoder):
     """A vector-quantized autoencoder (van den Oord et al. 2017, arXiv:1711.00937).
 
-    Its slot `coder` decides how the networks are run over what is given.
+    Its slot `coder` decides how the encoder and the decoder are run: see `Coder`.
     """
 
     config_class: ClassVar[type[Config]] = VQConfig
@@ -93,7 +93,7 @@ class VQModel(Autoencoder):
         self.decoder = Decoder(config)
 
     def encode(self, x: Tensor, return_dict: bool = True) -> Any:
-        """Latents of pictures.
+        """Encode pictures to latents.
 
         Args:
             x: `[batch, in_channels, H, W]` in [-1, 1]; H and W divisible by `scale`.
@@ -109,20 +109,20 @@ class VQModel(Autoencoder):
         return_dict: bool = True,
         shape: tuple[int, ...] | None = None,
     ) -> Any:
-        """Pictures of latents.
+        """Decode latents to pictures.
 
         Args:
             h: `[batch, channels, h, w]`, divided by `config.scaling_factor`; or, with
-                `force_not_quantize` and `config.lookup_from_codebook`, places in the codebook.
-            force_not_quantize: take the latents as they are, not the nearest entries.
+                `force_not_quantize` and `config.lookup_from_codebook`, indices of entries.
+            force_not_quantize: decode the latents as they are, not the nearest entries.
             return_dict: `False` returns a plain tuple.
-            shape: of what the places stand for, `(batch, h, w, channels)`.
+            shape: of the entries at these indices, `(batch, h, w, channels)`.
         """
         if not force_not_quantize:
             quantized, loss = self.quantize(h)
         else:
-            is_places = self.config.lookup_from_codebook
-            quantized = self.quantize.entries(h, shape) if is_places else h
+            are_indices = self.config.lookup_from_codebook
+            quantized = self.quantize.entries(h, shape) if are_indices else h
             loss = torch.zeros(h.shape[0], device=h.device, dtype=h.dtype)
         output = VQDecoderOutput(self.coder.decode(self, quantized), loss)
         return output if return_dict else tuple(output)
@@ -134,7 +134,7 @@ class VQModel(Autoencoder):
 
 
 class Codebook(nn.Module):
-    """Vectors that stand for latents.
+    """The vectors that latents are quantized to.
 
     Args:
         count: how many there are.
@@ -147,14 +147,14 @@ class Codebook(nn.Module):
 
     @override
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
-        """The nearest entry for every latent, and how far they are, for training.
+        """The nearest entry for every latent, and the loss for training.
 
         Args:
             latents: `[batch, channels, h, w]`.
 
         Returns:
-            As `latents`, and a number. Gradients pass through the entries as if they were the
-            latents.
+            Entries, of the shape of `latents`, and a number. Gradients pass through the entries as
+            if they were the latents (straight-through estimator).
         """
         vectors = latents.permute(0, 2, 3, 1)
         flat = vectors.reshape(-1, vectors.shape[-1])
@@ -167,15 +167,15 @@ class Codebook(nn.Module):
         return passed.permute(0, 3, 1, 2).contiguous(), loss
 
     def _nearest(self, vectors: Tensor) -> Tensor:
-        """The place of the nearest entry for each of `vectors` `[count, channels]`."""
+        """The index of the nearest entry for each of `vectors` `[count, channels]`."""
         return torch.cdist(vectors, self.embedding.weight).argmin(dim=1)
 
-    def entries(self, places: Tensor, shape: tuple[int, ...] | None) -> Tensor:
-        """The entries at `places`: as `[batch, channels, h, w]`, where their shape is given.
+    def entries(self, indices: Tensor, shape: tuple[int, ...] | None) -> Tensor:
+        """The entries at `indices`: as `[batch, channels, h, w]`, where their shape is given.
 
         Args:
-            places: whole numbers.
+            indices: whole numbers.
             shape: `(batch, h, w, channels)`.
         """
-        found: Tensor = self.embedding(places)
+        found: Tensor = self.embedding(indices)
         return found if shape is None else found.view(shape).permute(0, 3, 1, 2).contiguous()

@@ -1,1 +1,1 @@
-"""The parts that networks are built of; they know torch alone."""
+"""Layers and operations that networks are built of; they import torch alone."""

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from dpnb.nn.inplace import add
 from dpnb.nn.kernels import AttentionKernel, sdpa
-from dpnb.nn.owned import add
 from dpnb.nn.projections import SEPARATE, Projection
 
 
@@ -18,7 +18,7 @@ class Attention(nn.Module):
         head_dim: channels of one head.
         context_dim: channels of the context; `None` where tokens attend to themselves.
         bias: whether query, key and value have a bias.
-        projects_out: whether a matrix brings what is found back to `dim` channels.
+        projects_out: whether the output is projected back to `dim` channels.
     """
 
     projection: Projection
@@ -39,7 +39,7 @@ class Attention(nn.Module):
         source_dim = dim if context_dim is None else context_dim
         self.heads = heads
         self.head_dim = head_dim
-        self.looks_elsewhere = context_dim is not None
+        self.is_cross_attention = context_dim is not None
         self.to_q = nn.Linear(dim, inner_dim, bias=bias)
         self.to_k = nn.Linear(source_dim, inner_dim, bias=bias)
         self.to_v = nn.Linear(source_dim, inner_dim, bias=bias)
@@ -50,13 +50,13 @@ class Attention(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype that it computes in, however its matrices are stored."""
+        """The dtype that it computes in; weights may be stored in another one."""
         return self.to_out[0].get_parameter("bias").dtype
 
     @property
-    def joins(self) -> dict[str, tuple[str, ...]]:
-        """The layers that one matrix may replace, by the name of the layer that it belongs to."""
-        if self.looks_elsewhere:
+    def fusible_layers(self) -> dict[str, tuple[str, ...]]:
+        """The layers that QKV fusion replaces by one, by the name of the fused layer."""
+        if self.is_cross_attention:
             return {"to_kv": ("to_k", "to_v")}
         return {"to_qkv": ("to_q", "to_k", "to_v")}
 
@@ -74,25 +74,27 @@ class Attention(nn.Module):
         query, key, value = self.projection(self, tokens, tokens if context is None else context)
         out = self.attend(query, key, value)
         del query, key, value
-        return self.merge(out)
+        return self.project_out(out)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """What the queries find; each argument is `[batch, tokens, heads * head_dim]`.
+        """Run the kernel; each argument is `[batch, tokens, heads * head_dim]`.
 
         Returns:
             `[batch, heads, query tokens, head_dim]`.
         """
-        return self.kernel(self._split(query), self._split(key), self._split(value))
+        return self.kernel(
+            self._split_heads(query), self._split_heads(key), self._split_heads(value)
+        )
 
-    def merge(self, out: Tensor) -> Tensor:
-        """The heads as one, `[batch, heads, tokens, head_dim]` → `[batch, tokens, dim]`."""
-        return self.to_out[0](self.joined(out))  # type: ignore[no-any-return]
+    def project_out(self, out: Tensor) -> Tensor:
+        """The output, `[batch, heads, tokens, head_dim]` → `[batch, tokens, dim]`."""
+        return self.to_out[0](self.merge_heads(out))  # type: ignore[no-any-return]
 
-    def joined(self, out: Tensor) -> Tensor:
-        """The heads side by side, not projected: `[batch, tokens, heads * head_dim]`."""
+    def merge_heads(self, out: Tensor) -> Tensor:
+        """`[batch, heads, tokens, head_dim]` → `[batch, tokens, heads * head_dim]`."""
         return out.transpose(1, 2).reshape(out.shape[0], -1, self.heads * self.head_dim)
 
-    def _split(self, tokens: Tensor) -> Tensor:
+    def _split_heads(self, tokens: Tensor) -> Tensor:
         return tokens.view(tokens.shape[0], -1, self.heads, self.head_dim).transpose(1, 2)
 
 

@@ -1,4 +1,4 @@
-"""Looking at what attention attends to, without holding a map of it."""
+"""How much attention each token receives, without holding the attention map in memory."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from dpnb.nn.kernels import QUERIES_AT_ONCE, AttentionKernel
 
 
 @dataclass
-class WatchedKernel:
-    """Attends by `inner`, and notes how much attention every token receives.
+class RecordingKernel:
+    """Attends by `inner`, and records how much attention every token receives.
 
     Args:
         inner: the kernel.
-        entries: of the batch; the first so many are watched.
+        entries: how many entries of the batch are recorded, from the first.
 
     Attributes:
-        received: of the last call, see `attention_received`; `None` before it.
+        received: of the last call, see `attention_received`; `None` before the first.
     """
 
     inner: AttentionKernel
@@ -37,12 +37,12 @@ class WatchedKernel:
 
 
 @contextmanager
-def watched(attention: Attention, entries: int) -> Iterator[WatchedKernel]:
-    """Within it the first `entries` of what a layer is given are watched."""
+def record_attention(attention: Attention, entries: int) -> Iterator[RecordingKernel]:
+    """Within it the attention of the first `entries` of the batch is recorded."""
     kernel = attention.kernel
-    attention.kernel = seen = WatchedKernel(kernel, entries)
+    attention.kernel = recording = RecordingKernel(kernel, entries)
     try:
-        yield seen
+        yield recording
     finally:
         attention.kernel = kernel
 

@@ -1,4 +1,4 @@
-"""Embeddings of time and of other numbers that condition a network."""
+"""Embeddings of timesteps and of other numbers that condition a network."""
 
 import math
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from dpnb.nn.owned import add, silu
+from dpnb.nn.inplace import add, silu
 
 
 def sinusoids(
@@ -50,7 +50,7 @@ class TimestepEmbedding(nn.Module):
         return self.linear_2(silu(self.linear_1(features)))  # type: ignore[no-any-return]
 
 
-def guidance_embedding(guidance: Tensor, dim: int = 512) -> Tensor:
+def embed_guidance(guidance: Tensor, dim: int = 512) -> Tensor:
     """Features of guidance scales, for models distilled with guidance as an input.
 
     Args:

@@ -1,7 +1,7 @@
-"""Attention kernels: how queries, keys and values become an output.
+"""Attention kernels: functions of query, key and value that compute attention.
 
-A kernel takes and returns tensors of shape `[batch, heads, tokens, head_dim]`. The queries are made
-for it: it may overwrite them where no gradient is recorded.
+A kernel takes and returns tensors of shape `[batch, heads, tokens, head_dim]`. It may overwrite the
+queries, unless gradients are enabled.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from torch.nn import functional as F
 AttentionKernel: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 LARGEST_FUSED_HEAD = 256
-"""Wider heads have no fused kernel on CUDA: there torch builds the attention matrix."""
+"""The widest head that has a fused kernel on CUDA; beyond, torch builds the attention matrix."""
 
 QUERIES_AT_ONCE = 1024
-"""Of such a head, so many queries attend at a time."""
+"""Queries of a wider head that attend at a time."""
 
 
 def sdpa(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -32,8 +32,8 @@ def sdpa(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 class SlicedKernel:
     """Runs `inner` over a few heads at a time, and over a few queries of a very wide head.
 
-    The output takes the place of the queries, slice by slice, so that only one slice is held
-    besides.
+    The output overwrites the queries, slice by slice, so that only one slice needs memory of its
+    own.
 
     Args:
         inner: the kernel of one slice.
@@ -49,17 +49,17 @@ class SlicedKernel:
         is_wide = query.shape[-1] > LARGEST_FUSED_HEAD
         rows = min(QUERIES_AT_ONCE, query.shape[2]) if is_wide else query.shape[2]
         for head in range(0, query.shape[1], self.heads):
-            some = slice(head, head + self.heads)
+            heads = slice(head, head + self.heads)
             for row in range(0, query.shape[2], rows):
                 part = slice(row, row + rows)
-                attended = self.inner(query[:, some, part], key[:, some], value[:, some])
-                out[:, some, part] = attended
-                del attended
-        return _alone(out)
+                result = self.inner(query[:, heads, part], key[:, heads], value[:, heads])
+                out[:, heads, part] = result
+                del result
+        return _own_memory(out)
 
 
-def _alone(out: Tensor) -> Tensor:
-    """`out` without the larger tensor that it may be part of."""
+def _own_memory(out: Tensor) -> Tensor:
+    """`out`, copied if it is part of a larger tensor, so that this one can be freed."""
     fills = out.untyped_storage().nbytes() == out.numel() * out.element_size()
     return out if fills else out.clone()
 

@@ -1,4 +1,4 @@
-"""Normalisation whose scale and shift come from a time embedding, and gates beside them.
+"""Adaptive layer normalisation: scale, shift and gate come from the time embedding.
 
 Peebles and Xie (2022), Scalable Diffusion Models with Transformers, arXiv:2212.09748, section 3.2.
 """
@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
-from dpnb.nn.timed import Timed
+from dpnb.nn.time_conditioning import TimeConditioned
 
 EPS = 1e-6
 
 
-class Modulation(Timed):
-    """Vectors for each picture, as many as `count`, made of its time embedding."""
+class Modulation(TimeConditioned):
+    """Projects the time embedding of a picture to `count` vectors: scales, shifts and gates."""
 
     def __init__(self, dim: int, count: int) -> None:
         super().__init__()
@@ -35,10 +35,10 @@ class Modulation(Timed):
         Args:
             time: the activated time embedding, `[batch, dim]`.
         """
-        return self.time_shift(self, time).unsqueeze(1).chunk(self.count, dim=-1)
+        return self.time_projection(self, time).unsqueeze(1).chunk(self.count, dim=-1)
 
 
-def modulated(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+def modulate(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     """A new tensor: `x` normalised over its channels, times `1 + scale`, plus `shift`.
 
     Args:

@@ -1,4 +1,4 @@
-"""Weights that are stored in fewer bits than they compute in: what they are made of.
+"""Quantized weights: how they are recognised, and the plain tensors that they consist of.
 
 torchao keeps such a weight in a tensor that wraps plain ones, bitsandbytes in a layer of its own.
 """
@@ -19,7 +19,7 @@ _BITSANDBYTES = "bitsandbytes"
 
 
 def plain_tensors(tensor: Tensor) -> list[Tensor]:
-    """The tensors with memory of their own that `tensor` is made of: itself, or what it wraps."""
+    """The tensors that hold the memory of `tensor`: itself, or those that it wraps."""
     if not is_wrapped(tensor):
         return [tensor]
     wrapper: Any = tensor
@@ -32,13 +32,13 @@ def is_wrapped(tensor: Tensor) -> bool:
     return is_traceable_wrapper_subclass(tensor)
 
 
-def rewrapped(tensor: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
-    """`tensor` with every plain tensor that it is made of replaced by what `make` makes of it."""
+def map_plain_tensors(tensor: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
+    """`tensor` with each of its `plain_tensors` replaced by what `make` returns for it."""
     if not is_wrapped(tensor):
         return make(tensor)
     wrapper: Any = tensor
     names, context = wrapper.__tensor_flatten__()
-    made = {name: rewrapped(getattr(tensor, name), make) for name in names}
+    made = {name: map_plain_tensors(getattr(tensor, name), make) for name in names}
     whole: Tensor = type(tensor).__tensor_unflatten__(  # type: ignore[attr-defined]
         made, context, tensor.shape, tensor.stride()
     )
@@ -50,8 +50,8 @@ def is_quantized(layer: nn.Module) -> bool:
     return _quantization(layer) is not None
 
 
-def needs_its_own_moves(network: nn.Module) -> bool:
-    """Whether a network has layers of bitsandbytes, which nobody else can move weight by weight."""
+def has_bitsandbytes_layers(network: nn.Module) -> bool:
+    """Whether a network has layers of bitsandbytes, whose weights only `Module.to` can move."""
     return any(_is_of_bitsandbytes(layer) for layer in network.modules())
 
 
@@ -62,10 +62,10 @@ def quantization_of(network: nn.Module) -> str | None:
 
 
 def check_cast(name: str, network: nn.Module, dtype: torch.dtype | None) -> None:
-    """See to it that a network may be cast to `dtype`, which changes nothing if it is quantized.
+    """Check that a network can be cast to `dtype`.
 
     Raises:
-        QuantizationError: it is quantized, and computes in another dtype.
+        QuantizationError: it is quantized and computes in another dtype: the cast would do nothing.
     """
     wide = {p.dtype for p in network.parameters() if p.is_floating_point() and p.element_size() > 1}
     if dtype not in (None, *wide) and (stored := quantization_of(network)) is not None:

@@ -1,21 +1,21 @@
-"""The residual block of UNet and autoencoder."""
+"""The residual block of UNets and autoencoders."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 from typing_extensions import override
 
-from dpnb.nn.owned import add, silu
-from dpnb.nn.timed import Timed
+from dpnb.nn.inplace import add, silu
+from dpnb.nn.time_conditioning import TimeConditioned
 
 
-class ResnetBlock(Timed):
-    """Two normalised convolutions around a residual, shifted by the time embedding.
+class ResnetBlock(TimeConditioned):
+    """Two normalised convolutions with a residual; the time embedding is added between them.
 
     Args:
         in_channels: channels of the input.
-        out_channels: channels of the output; where they differ, a 1×1 convolution adapts the
-            residual.
+        out_channels: channels of the output; where they differ, the residual goes through a
+            1×1 convolution.
         groups: groups of the norms.
         eps: added to the norms' variance.
         time_dim: channels of the time embedding; `None` for a block without one.
@@ -37,8 +37,8 @@ class ResnetBlock(Timed):
             self.time_emb_proj = nn.Linear(time_dim, out_channels)
         self.norm2 = nn.GroupNorm(groups, out_channels, eps=eps)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        self.adapts = in_channels != out_channels
-        if self.adapts:
+        self.has_shortcut = in_channels != out_channels
+        if self.has_shortcut:
             self.conv_shortcut = nn.Conv2d(in_channels, out_channels, 1)
 
     @property
@@ -59,7 +59,7 @@ class ResnetBlock(Timed):
         """
         h = self.conv1(silu(self.norm1(x)))
         if time is not None:
-            h = add(h, self.time_shift(self, time)[:, :, None, None])
+            h = add(h, self.time_projection(self, time)[:, :, None, None])
         h = self.norm2(h)
         h = self.conv2(silu(h))
-        return add(h, self.conv_shortcut(x) if self.adapts else x)
+        return add(h, self.conv_shortcut(x) if self.has_shortcut else x)

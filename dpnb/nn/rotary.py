@@ -1,4 +1,4 @@
-"""Attention that knows where its tokens are: queries and keys are turned by their positions."""
+"""Attention with rotary position embeddings: queries and keys are rotated by their positions."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing_extensions import override
 from dpnb.nn.attention import Attention
 
 THETA = 10000.0
-"""The slowest wave turns so many times slower than the fastest."""
+"""The base of the frequencies: the slowest is about `THETA` times slower than the fastest."""
 
 EPS = 1e-6
 
 
 def rotary_table(positions: Tensor, widths: Sequence[int]) -> Tensor:
-    """How far the channels of a head are turned at each position.
+    """The rotation of each pair of a head's channels at each position.
 
-    Su et al. (2021), RoFormer, arXiv:2104.09864, section 3.4.2, one share of the channels for each
-    axis.
+    Su et al. (2021), RoFormer, arXiv:2104.09864, section 3.4.2; each axis has some of the
+    channels.
 
     Args:
         positions: `[tokens, axes]`.
-        widths: how many channels turn with each axis; even.
+        widths: how many channels rotate with each axis; even.
 
     Returns:
         `[tokens, 1, sum(widths) / 2]`, complex numbers of length 1, computed in float64 where the
@@ -35,12 +35,12 @@ def rotary_table(positions: Tensor, widths: Sequence[int]) -> Tensor:
     for axis, width in enumerate(widths):
         steps = torch.arange(0, width, 2, dtype=kind, device=positions.device)
         angles.append(torch.outer(positions[:, axis].to(kind), THETA ** (-steps / width)))
-    turned = torch.cat(angles, dim=1)
-    return torch.complex(turned.cos().float(), turned.sin().float()).unsqueeze(1)
+    angles_of_all = torch.cat(angles, dim=1)
+    return torch.complex(angles_of_all.cos().float(), angles_of_all.sin().float()).unsqueeze(1)
 
 
-def turn(x: Tensor, table: Tensor) -> Tensor:
-    """`x` `[batch, tokens, heads, head_dim]` turned by its positions, overwriting it.
+def apply_rotary(x: Tensor, table: Tensor) -> Tensor:
+    """`x` `[batch, tokens, heads, head_dim]` rotated by its positions, overwriting it.
 
     Neighbouring channels are the two parts of a complex number, which `table` multiplies in
     float32.
@@ -54,16 +54,16 @@ def turn(x: Tensor, table: Tensor) -> Tensor:
 
 
 class RotaryAttention(Attention):
-    """Self-attention of normalised queries and keys that are turned by their positions.
+    """Self-attention of normalised queries and keys that are rotated by their positions.
 
-    What is found is not projected: that is left to the block.
+    The output is not projected: that is left to the block.
 
     Args:
         dim: channels of the tokens.
         heads: number of heads.
         head_dim: channels of one head.
-        joins_context: whether tokens of a context, of `dim` channels too, have matrices of their
-            own here, and attend like all others.
+        joins_context: whether it takes a context, of `dim` channels too, whose tokens have
+            projections of their own and attend like all others.
     """
 
     def __init__(self, dim: int, heads: int, head_dim: int, *, joins_context: bool = False) -> None:
@@ -87,9 +87,9 @@ class RotaryAttention(Attention):
 
     @property
     @override
-    def joins(self) -> dict[str, tuple[str, ...]]:
+    def fusible_layers(self) -> dict[str, tuple[str, ...]]:
         added = {"to_added_qkv": ("add_q_proj", "add_k_proj", "add_v_proj")}
-        return super().joins | (added if self.joins_context else {})
+        return super().fusible_layers | (added if self.joins_context else {})
 
     @override
     def forward(
@@ -105,24 +105,24 @@ class RotaryAttention(Attention):
                 without positions.
 
         Returns:
-            What all tokens find, those of the context first:
+            The output of all tokens, those of the context first:
             `[batch, context tokens + tokens, heads * head_dim]`.
         """
-        query, key, value = self._headed(*self.projection(self, tokens, tokens))
+        query, key, value = self._view_heads(*self.projection(self, tokens, tokens))
         query = self.norm_q(query)
         key = self.norm_k(key)
         if context is not None:
-            added = self._headed(*self.projection.added(self, context))
+            added = self._view_heads(*self.projection.project_added(self, context))
             query = torch.cat((self.norm_added_q(added[0]), query), dim=1)
             key = torch.cat((self.norm_added_k(added[1]), key), dim=1)
             value = torch.cat((added[2], value), dim=1)
             del added
         if rotary is not None:
-            query, key = turn(query, rotary), turn(key, rotary)
+            query, key = apply_rotary(query, rotary), apply_rotary(key, rotary)
         out = self.kernel(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
         del query, key, value
-        return self.joined(out)
+        return self.merge_heads(out)
 
-    def _headed(self, *parts: Tensor) -> tuple[Tensor, ...]:
+    def _view_heads(self, *parts: Tensor) -> tuple[Tensor, ...]:
         batch, length, _ = parts[0].shape
         return tuple(part.view(batch, length, self.heads, self.head_dim) for part in parts)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from dpnb.nn.quantized import is_wrapped, rewrapped
+from dpnb.nn.quantized import is_wrapped, map_plain_tensors
 from dpnb.switchboard import ATTRIBUTE
 
 COPIED_BELOW = 1 << 20
@@ -38,7 +38,7 @@ class TensorSpec:
     def of(cls, tensor: Tensor) -> Self:
         """That of a parameter or a buffer."""
         is_quantized = is_wrapped(tensor)
-        quantized = rewrapped(tensor.detach(), _on_meta) if is_quantized else None
+        quantized = map_plain_tensors(tensor.detach(), _on_meta) if is_quantized else None
         facts = vars(tensor).copy() if isinstance(tensor, nn.Parameter) else None
         return cls(tensor.shape, tensor.dtype, {} if is_quantized and facts else facts, quantized)
 

@@ -1,4 +1,4 @@
-"""Transformer blocks over the positions of a feature map."""
+"""Transformer blocks, feed-forward layers, and the transformer over a feature map."""
 
 import torch
 from torch import Tensor, nn
@@ -6,18 +6,18 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from dpnb.nn.attention import Attention
-from dpnb.nn.owned import add, gelu_tanh, multiply
-from dpnb.nn.positions import ToPicture, ToTokens
+from dpnb.nn.channel_projection import ToFeatureMap, ToTokens
+from dpnb.nn.inplace import add, gelu_tanh, multiply
 
 CHUNKS = 4
-"""A feed-forward layer runs over this many shares of its tokens, one after the other."""
+"""A feed-forward layer runs over its tokens in this many chunks, one after the other."""
 
 LEAST_ROWS = 1024
-"""A share is not made smaller than this: matrix products lose speed below."""
+"""Tokens of a chunk, at least: smaller matrix products are slow."""
 
 
 def rows_at_once(count: int) -> int:
-    """How many of `count` tokens a feed-forward layer runs over at once."""
+    """Tokens of one chunk, where a feed-forward layer runs over `count`."""
     return max(LEAST_ROWS, -(-count // CHUNKS))
 
 
@@ -49,7 +49,7 @@ class GELU(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """A layer four times as wide, and back.
+    """A linear layer to four times the channels, and one back.
 
     Args:
         dim: channels of the tokens.
@@ -82,7 +82,7 @@ class TransformerBlock(nn.Module):
 
     @override
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """Transform the tokens `x` `[batch, tokens, dim]`, which the caller gives up."""
+        """Transform the tokens `x` `[batch, tokens, dim]`, which may be overwritten."""
         x = add(x, self.attn1(self.norm1(x)))
         x = add(x, self.attn2(self.norm2(x), context))
         if torch.is_grad_enabled():
@@ -123,11 +123,11 @@ class SpatialTransformer(nn.Module):
         self.transformer_blocks = nn.ModuleList(
             TransformerBlock(inner_dim, heads, channels // heads, context_dim) for _ in range(depth)
         )
-        self.proj_out = ToPicture(inner_dim, channels, pointwise=not linear)
+        self.proj_out = ToFeatureMap(inner_dim, channels, pointwise=not linear)
 
     @override
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
-        """Transform `x` `[batch, channels, h, w]`, which sees `context` `[batch, tokens, dim]`."""
+        """Transform `x` `[batch, channels, h, w]`, with `context` `[batch, tokens, dim]`."""
         tokens = self.proj_in(self.norm(x))
         for block in self.transformer_blocks:
             tokens = block(tokens, context)

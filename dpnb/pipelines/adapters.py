@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dpnb.loading.adapter_files import read_adapter
 from dpnb.loading.adapters import parse_adapter
 from dpnb.loading.hub import HubOptions
-from dpnb.nn.lowrank import Change
+from dpnb.nn.weight_changes import Change
 from dpnb.pipelines.adapter_weights import Weights, factors_for
 from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.fused import Fused

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dpnb.generators import Generators
 from dpnb.models.autoencoder import AutoencoderKL
-from dpnb.nn.widened import widened
+from dpnb.nn.upcast import upcast_layers
 
 if TYPE_CHECKING:
     from dpnb.models.model import Model
@@ -34,7 +34,7 @@ def encoded(
     """
     dtype = torch.float32 if widens else vae.dtype
     with computing_in(vae, dtype):
-        latents = vae.encode(pictures.to(dtype)).latent_dist.repeated(copies).sample(generator)
+        latents = vae.encode(pictures.to(dtype)).latent_dist.repeat(copies).sample(generator)
     return normalised(vae.config, latents)
 
 
@@ -54,7 +54,7 @@ def decoded(vae: AutoencoderKL | VQModel, latents: Tensor, *, widens: bool) -> T
 
 def computing_in(vae: Model, dtype: torch.dtype) -> AbstractContextManager[None]:
     """Within it the autoencoder computes in `dtype`, and stores what it does."""
-    return nullcontext() if vae.dtype == dtype else widened(vae, dtype)
+    return nullcontext() if vae.dtype == dtype else upcast_layers(vae, dtype)
 
 
 def normalised(config: Any, latents: Tensor) -> Tensor:

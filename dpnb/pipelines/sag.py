@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from typing_extensions import override
 
-from dpnb.nn.attention_maps import watched
+from dpnb.nn.attention_maps import record_attention
 from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.stable_diffusion import StableDiffusionArguments, StableDiffusionPipeline
 from dpnb.pipelines.steps import Step
@@ -102,10 +102,10 @@ class StableDiffusionSAGPipeline(StableDiffusionPipeline):
         if self._sag_scale == 0:
             return super().predict_noise(latents, t, tensors)
         entries = len(latents) // 2 if self.do_classifier_free_guidance else len(latents)
-        with watched(self.unet.middle_attention, entries) as seen:
+        with record_attention(self.unet.middle_attention, entries) as recording:
             prediction = super().predict_noise(latents, t, tensors)
-        if seen.received is not None:
-            tensors[RECEIVED] = seen.received
+        if recording.received is not None:
+            tensors[RECEIVED] = recording.received
         return prediction
 
     @override
@@ -133,7 +133,7 @@ class StableDiffusionSAGPipeline(StableDiffusionPipeline):
             received: how much attention each place of the middle block has received,
                 `[batch, places]`; 1 is the mean.
         """
-        original, noise = self.scheduler.foreseen(noise_pred, latents, t)
+        original, noise = self.scheduler.predict_original_and_noise(noise_pred, latents, t)
         height, width = self.unet.middle_size(*latents.shape[-2:])
         mask = (received > 1.0).to(latents.dtype).view(-1, 1, height, width)
         mask = F.interpolate(mask, latents.shape[-2:])

@@ -12,7 +12,7 @@ from torch import Tensor
 from dpnb.generators import randn
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
-from dpnb.nn.embeddings import guidance_embedding
+from dpnb.nn.embeddings import embed_guidance
 from dpnb.pipelines.arguments import Arguments, takes
 from dpnb.pipelines.batches import check_width
 from dpnb.pipelines.denoise import denoise, follow, guide, set_timesteps, step_settings
@@ -336,7 +336,7 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
     def _guidance_condition(self, latents: Tensor) -> Tensor:
         scale = torch.full((latents.shape[0],), self.guidance_scale - 1)
         dim = self.unet.config.time_cond_proj_dim or 0
-        return guidance_embedding(scale, dim).to(latents.device, latents.dtype)
+        return embed_guidance(scale, dim).to(latents.device, latents.dtype)
 
 
 def called(arguments: Callable[P, Arguments]) -> Callable[Concatenate[Any, P], Any]:

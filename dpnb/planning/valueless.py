@@ -23,7 +23,7 @@ from typing_extensions import override
 from dpnb.errors import DpnbError
 from dpnb.loading.parts import kept_wide
 from dpnb.metering.tensors import TensorMeter
-from dpnb.nn.quantized import is_wrapped, rewrapped
+from dpnb.nn.quantized import is_wrapped, map_plain_tensors
 from dpnb.planning.operations import Operation, operation_of
 
 Layout: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]
@@ -128,7 +128,7 @@ class ValuelessTensors(TorchDispatchMode):
         def replaced(owner: nn.Module, tensor: Tensor) -> Tensor:
             wanted = torch.float32 if owner in wide else dtype
             cast = None if is_wrapped(tensor) else wanted
-            return rewrapped(tensor.detach(), partial(self._without_values, dtype=cast))
+            return map_plain_tensors(tensor.detach(), partial(self._without_values, dtype=cast))
 
         for owner in list(module.modules()):
             for name, parameter in list(owner._parameters.items()):

@@ -1,12 +1,13 @@
-"""Schedulers: the way from noise to a sample, one file per method.
+"""Schedulers: how a sample is drawn from noise, one file for each method.
 
-Names are loaded when they are first used.
+Names are loaded when they are first used; `catalog` lists them.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from dpnb.schedulers.catalog import INTERCHANGEABLE, MODULES, load_public_name
 
 if TYPE_CHECKING:
     from dpnb.schedulers.config import SchedulerConfig
@@ -24,39 +25,8 @@ if TYPE_CHECKING:
     from dpnb.schedulers.scheduler import Scheduler, SchedulerOutput
     from dpnb.schedulers.unipc import UniPCMultistepScheduler
 
-INTERCHANGEABLE = (
-    "DDIMScheduler",
-    "DDPMScheduler",
-    "PNDMScheduler",
-    "LMSDiscreteScheduler",
-    "EulerDiscreteScheduler",
-    "EulerAncestralDiscreteScheduler",
-    "HeunDiscreteScheduler",
-    "DPMSolverMultistepScheduler",
-    "UniPCMultistepScheduler",
-)
-"""Schedulers that serve the same models: each is built from any other's configuration."""
-
-MODULES = {
-    "DDIMScheduler": "ddim",
-    "DDPMScheduler": "ddpm",
-    "DPMSolverMultistepScheduler": "dpm_solver",
-    "DiffusionScheduler": "diffusion",
-    "EulerAncestralDiscreteScheduler": "euler_ancestral",
-    "EulerDiscreteScheduler": "euler",
-    "FlowMatchEulerDiscreteScheduler": "flow_match",
-    "HeunDiscreteScheduler": "heun",
-    "LCMScheduler": "lcm",
-    "LMSDiscreteScheduler": "lms",
-    "PNDMScheduler": "pndm",
-    "Scheduler": "scheduler",
-    "SchedulerConfig": "config",
-    "SchedulerOutput": "scheduler",
-    "UniPCMultistepScheduler": "unipc",
-}
-"""Which module of this package holds each public name."""
-
 __all__ = [
+    "INTERCHANGEABLE",
     "DDIMScheduler",
     "DDPMScheduler",
     "DPMSolverMultistepScheduler",
@@ -78,7 +48,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{MODULES[name]}"), name)
+    return load_public_name(name)
 
 
 def __dir__() -> list[str]:

@@ -21,24 +21,24 @@ Steps: TypeAlias = Annotated[int, Range(1, 100_000)]
 Share: TypeAlias = Annotated[float, Range(0, 1)]
 
 Beta: TypeAlias = Annotated[float, Range(1e-9, 1)]
-"""The variance of the noise that a training step adds; one without any has no way back."""
+"""The variance of the noise that a training step adds; it cannot be zero."""
 
 Positive: TypeAlias = Annotated[float, Range(1e-6, 1e6)]
 """A noise level, a factor, or a bound of values."""
 
 LARGEST = 3.4e38
-"""No noise level is larger, which is a float32."""
+"""The largest noise level: about the largest float32."""
 
 LONGEST = 10
-"""How often the length of training a run may have, where it visits what lies between its steps."""
+"""A run that visits fractional timesteps has at most `LONGEST` times the steps of training."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ScheduleConfig(Config):
+class BaseSchedulerConfig(Config):
     """The settings that all schedulers share; the keys are those of `scheduler_config.json`.
 
     Raises:
-        ValueError: more than one way to space noise levels is on.
+        ValueError: more than one spacing of sigmas is on.
     """
 
     num_train_timesteps: Steps = 1000
@@ -52,7 +52,7 @@ class ScheduleConfig(Config):
 
     @property
     def sigma_spacing(self) -> SigmaSpacing | None:
-        """How sigmas are spaced, where they do not just follow the timesteps."""
+        """How sigmas are spaced; `None` where they follow the timesteps."""
         return next(iter(self._sigma_spacings()), None)
 
     def _sigma_spacings(self) -> list[SigmaSpacing]:
@@ -64,8 +64,8 @@ class ScheduleConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class SchedulerConfig(ScheduleConfig):
-    """The settings of models that were trained with a variance for every training step.
+class SchedulerConfig(BaseSchedulerConfig):
+    """The settings of diffusion schedulers, whose models were trained with a beta for each step.
 
     `trained_betas` stand in for `beta_start`, `beta_end` and `beta_schedule`. `steps_offset` is
     added to timesteps of `"leading"` spacing.
@@ -114,7 +114,7 @@ def check_steps(count: Any, trained: int, *, is_continuous: bool = False) -> int
     Args:
         count: as it was given, see `dpnb.numbers.whole`.
         trained: the number of steps that the model was trained with.
-        is_continuous: whether a run visits what lies between them, and may have more.
+        is_continuous: whether a run visits fractional timesteps, and may have more steps.
     """
     number = whole("num_inference_steps", count)
     most = LONGEST * trained if is_continuous else trained
@@ -128,9 +128,9 @@ def check_steps(count: Any, trained: int, *, is_continuous: bool = False) -> int
 
 
 def check_descending(name: str, values: Sequence[float], bound: float) -> None:
-    """Raise ValueError unless `values` fall strictly, from below `bound` to 0 or above."""
-    falls = all(high > low for high, low in pairwise(values))
-    if len(values) == 0 or not falls or values[0] >= bound or values[-1] < 0:
+    """Raise ValueError unless `values` descend strictly, from below `bound` to 0 or above."""
+    descends = all(high > low for high, low in pairwise(values))
+    if len(values) == 0 or not descends or values[0] >= bound or values[-1] < 0:
         raise ValueError(
             f"{name} {list(values)} make no schedule: they must descend, from below {bound} to "
             "no less than 0. Sort them, and leave out the rest."

@@ -23,16 +23,16 @@ from dpnb.schedulers.variance_preserving import (
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class DDIMConfig(VariancePreservingConfig):
-    """Settings of `DDIMScheduler`; with `set_alpha_to_one` the last step ends without noise."""
+    """Settings of `DDIMScheduler`; with `set_alpha_to_one` the last step removes all noise."""
 
     set_alpha_to_one: bool = True
 
 
 class DDIMScheduler(VariancePreservingScheduler):
-    """DDIM: with `eta` 0 each step is certain, with `eta` 1 it is as noisy as DDPM's.
+    """DDIM: with `eta` 0 a step is deterministic, with `eta` 1 it adds as much noise as DDPM's.
 
-    Steps may come in any order: a number, a CPU tensor and a view into `timesteps` are taken at
-    their word. Any other tensor counts as the entry after that of the last step.
+    Steps may come in any order: the value of a number, of a CPU tensor and of a view into
+    `timesteps` is read. Any other tensor counts as the entry after that of the last step.
     """
 
     config_class: ClassVar[type[SchedulerConfig]] = DDIMConfig
@@ -61,30 +61,32 @@ class DDIMScheduler(VariancePreservingScheduler):
             timestep: as there.
             sample: as there.
             eta: how much noise the step adds, between none (0) and DDPM's (1); eq. 16.
-            use_clipped_model_output: derive the noise from the original after clipping.
+            use_clipped_model_output: derive the noise from the clipped prediction of the original.
             generator: as there.
             variance_noise: the noise to add, of the sample's shape, in place of a generator.
             return_dict: as there.
         """
-        t, eta = self._value_of(timestep), number("eta", eta)
-        alpha_bar, alpha_bar_prev = self._alpha_bars[t], self._alpha_bar_before(t)
+        t, eta = self._timestep_value(timestep), number("eta", eta)
+        alpha_bar, alpha_bar_prev = self._alpha_bars[t], self._alpha_bar_prev(t)
         alpha, sigma = amplitudes(alpha_bar)
         std = eta * math.sqrt(_variance(alpha_bar, alpha_bar_prev))
 
-        original = self._original(model_output, sample, alpha_bar)
+        original = self._predict_original(model_output, sample, alpha_bar)
         if use_clipped_model_output:
-            noise_pred = noise.combine((1 / sigma, sample), (-alpha / sigma, original))
+            noise_pred = noise.weighted_sum((1 / sigma, sample), (-alpha / sigma, original))
         else:
             a, b = noise.noise_weights(self.config.prediction_type, alpha, sigma)
-            noise_pred = noise.combine((a, sample), (b, model_output))
+            noise_pred = noise.weighted_sum((a, sample), (b, model_output))
         direction = math.sqrt(max(1 - alpha_bar_prev - std**2, 0.0))
-        prev_sample = noise.combine((math.sqrt(alpha_bar_prev), original), (direction, noise_pred))
+        prev_sample = noise.weighted_sum(
+            (math.sqrt(alpha_bar_prev), original), (direction, noise_pred)
+        )
         if eta > 0:
             fresh = noise.randn_like(model_output, generator, variance_noise)
-            prev_sample = noise.combine((1.0, prev_sample), (std, fresh))
+            prev_sample = noise.weighted_sum((1.0, prev_sample), (std, fresh))
         return SchedulerOutput(prev_sample, original)
 
-    def _alpha_bar_before(self, t: int) -> float:
+    def _alpha_bar_prev(self, t: int) -> float:
         previous = t - len(self) // (self.num_inference_steps or 1)
         return self._alpha_bars[previous] if previous >= 0 else self._final_alpha_bar
 

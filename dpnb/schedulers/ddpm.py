@@ -41,9 +41,9 @@ class DDPMConfig(VariancePreservingConfig):
 
 
 class DDPMScheduler(VariancePreservingScheduler):
-    """DDPM: ancestral sampling, down the whole training schedule or in strides.
+    """DDPM: ancestral sampling along the whole training schedule, or part of its timesteps.
 
-    Steps may come in any order, by the rule of `DDIMScheduler`, but visit the schedule's entries.
+    Steps may come in any order, as for `DDIMScheduler`, but each must be an entry of the schedule.
     """
 
     config_class: ClassVar[type[SchedulerConfig]] = DDPMConfig
@@ -63,14 +63,14 @@ class DDPMScheduler(VariancePreservingScheduler):
 
         With a learned variance `model_output` is `[batch, 2 · channels, ...]`.
         """
-        t = self._value_of(timestep)
-        alpha_bar, alpha_bar_prev = self._alpha_bars[t], self._alpha_bar_before(t)
+        t = self._timestep_value(timestep)
+        alpha_bar, alpha_bar_prev = self._alpha_bars[t], self._alpha_bar_prev(t)
         alpha = alpha_bar / alpha_bar_prev
         beta = 1 - alpha
-        noise_pred, log_or_variance = self._split(model_output, sample)
+        noise_pred, log_or_variance = self._split_variance(model_output, sample)
 
-        original = self._original(noise_pred, sample, alpha_bar)
-        prev_sample = noise.combine(
+        original = self._predict_original(noise_pred, sample, alpha_bar)
+        prev_sample = noise.weighted_sum(
             (math.sqrt(alpha_bar_prev) * beta / (1 - alpha_bar), original),
             (math.sqrt(alpha) * (1 - alpha_bar_prev) / (1 - alpha_bar), sample),
         )
@@ -81,16 +81,16 @@ class DDPMScheduler(VariancePreservingScheduler):
             prev_sample = (
                 prev_sample + std * fresh
                 if isinstance(std, Tensor)
-                else noise.combine((1.0, prev_sample), (std, fresh))
+                else noise.weighted_sum((1.0, prev_sample), (std, fresh))
             )
         return SchedulerOutput(prev_sample, original)
 
-    def _alpha_bar_before(self, t: int) -> float:
+    def _alpha_bar_prev(self, t: int) -> float:
         following = self.index_for_timestep(t) + 1
         is_last = following >= len(self._schedule)
         return 1.0 if is_last else self._alpha_bars[int(self._schedule[following])]
 
-    def _split(self, model_output: Tensor, sample: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _split_variance(self, model_output: Tensor, sample: Tensor) -> tuple[Tensor, Tensor | None]:
         if not self.config.variance_type.startswith("learned"):
             return model_output, None
         channels = sample.shape[1]
@@ -103,7 +103,7 @@ class DDPMScheduler(VariancePreservingScheduler):
         return model_output[:, :channels], model_output[:, channels:]
 
     def _std(self, smallest: float, largest: float, learned: Tensor | None) -> float | Tensor:
-        """The noise's standard deviation, from the least and the greatest sensible variance."""
+        """The standard deviation of the noise to add, given the bounds of its variance."""
         if learned is None:
             is_small = self.config.variance_type.startswith("fixed_small")
             return math.sqrt(smallest if is_small else largest)

@@ -1,4 +1,4 @@
-"""Schedulers of models that were trained with a variance for every training step."""
+"""The base of all schedulers but flow matching: models trained with a beta for every step."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from typing_extensions import override
 
 from dpnb.devices import Device
 from dpnb.numbers import numbers
-from dpnb.schedulers import INTERCHANGEABLE, noise
+from dpnb.schedulers import noise
+from dpnb.schedulers.catalog import INTERCHANGEABLE
 from dpnb.schedulers.config import LARGEST, SchedulerConfig, check_descending, check_steps
 from dpnb.schedulers.scheduler import Scheduler, Timestep
-from dpnb.schedulers.spacing import Array, spaced
+from dpnb.schedulers.spacing import Array, space_timesteps
 
 
 class DiffusionScheduler(Scheduler):
-    """A scheduler whose noise is laid on step by step (Ho et al. 2020, arXiv:2006.11239).
+    """A scheduler of a model that was trained with betas (Ho et al. 2020, arXiv:2006.11239).
 
     Attributes:
         alphas_cumprod: the share of signal variance after each training step, `[T]`, on the CPU.
@@ -35,11 +36,11 @@ class DiffusionScheduler(Scheduler):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.betas = self._betas()
+        self.betas = self._make_betas()
         self.alphas = 1.0 - self.betas
         self.alphas_cumprod = torch.cumprod(self.alphas, dim=0)
         self._alpha_bar_table = self.alphas_cumprod.numpy()
-        self._lay_out(np.arange(len(self))[::-1].copy(), None)
+        self._set_schedule(np.arange(len(self))[::-1].copy(), None)
 
     @override
     def set_timesteps(
@@ -49,13 +50,14 @@ class DiffusionScheduler(Scheduler):
         timesteps: Sequence[float] | None = None,
         sigmas: Sequence[float] | None = None,
     ) -> None:
-        """Lay out a run, and forget the former one.
+        """Set the timesteps of a run; the state of an earlier run is dropped.
 
         Args:
             num_inference_steps: the number of steps; exactly one of this, `timesteps` and `sigmas`.
             device: where `timesteps` will be.
             timesteps: the descending timesteps to visit, where the class `accepts` them.
-            sigmas: the descending noise levels to visit, the final one included, likewise.
+            sigmas: the descending noise levels to visit, the final one included, where the class
+                `accepts` them.
 
         Raises:
             ValueError: several of these, none, or values that make no schedule.
@@ -63,54 +65,56 @@ class DiffusionScheduler(Scheduler):
         """
         timesteps = None if timesteps is None else numbers("timesteps", timesteps)
         sigmas = None if sigmas is None else numbers("sigmas", sigmas)
-        count = self._count(num_inference_steps, timesteps, sigmas)
+        count = self._count_steps(num_inference_steps, timesteps, sigmas)
         as_timesteps = None if timesteps is None else np.array(timesteps)
         as_sigmas = None if sigmas is None else np.array(sigmas, dtype=np.float32)
-        planned = self._plan(count, as_timesteps, as_sigmas)
+        planned = self._plan_timesteps(count, as_timesteps, as_sigmas)
         self.num_inference_steps = len(planned) if as_timesteps is not None else count
-        self._lay_out(planned, device)
+        self._set_schedule(planned, device)
 
-    def _plan(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
-        """The timesteps of a run of `count` steps, in the dtype that `timesteps` shall have."""
+    def _plan_timesteps(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
+        """The timesteps of a run of `count` steps, in the dtype of `self.timesteps`."""
         if timesteps is None:
             config = self.config
-            timesteps = spaced(config.timestep_spacing, count, len(self), config.steps_offset)
-            # No further up than the model was trained, for the offset of a run of almost all steps.
+            timesteps = space_timesteps(
+                config.timestep_spacing, count, len(self), config.steps_offset
+            )
+            # With an offset, a run of almost all steps would begin above the last training step.
             timesteps = timesteps - max(timesteps[0] - (len(self) - 1), 0)
         planned: Array = timesteps.round().astype(np.int64)
         return planned
 
     @property
-    def _visits_between(self) -> bool:
-        """Whether a run visits noise levels that lie between those of training."""
+    def _visits_fractional_timesteps(self) -> bool:
+        """Whether a run may visit noise levels between those of training."""
         return False
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """`original_samples` `[batch, ...]` as they stand at `timesteps` `[batch]` or `[]`.
+        """`original_samples` `[batch, ...]` with the noise of `timesteps` `[batch]` or `[]`.
 
         Ho et al. (2020), arXiv:2006.11239, eq. 4.
         """
-        alpha, sigma = self._mixture(timesteps, original_samples)
+        alpha, sigma = self._amplitudes(timesteps, original_samples)
         return alpha * original_samples + sigma * noise
 
     def get_velocity(self, sample: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """What a `"v_prediction"` model should say of `sample` under `noise`, both `[batch, ...]`.
+        """The target of a `"v_prediction"` model for `sample` under `noise`, both `[batch, ...]`.
 
         Salimans & Ho (2022), arXiv:2202.00512, appendix D.
         """
-        alpha, sigma = self._mixture(timesteps, sample)
+        alpha, sigma = self._amplitudes(timesteps, sample)
         return alpha * noise - sigma * sample
 
-    def foreseen(
+    def predict_original_and_noise(
         self, model_output: Tensor, sample: Tensor, timestep: Timestep
     ) -> tuple[Tensor, Tensor]:
-        """The original and the noise in `sample` that `model_output` says, by `prediction_type`.
+        """The original sample and the noise that `model_output` means, by `prediction_type`.
 
         Nothing is clipped.
 
         Args:
             model_output: what the model predicts for `sample`, of its shape `[batch, ...]`.
-            sample: original and noise, mixed as `add_noise` does.
+            sample: the noisy sample, as `add_noise` makes it.
             timestep: an entry of `timesteps`.
         """
         value = self._schedule[self.index_for_timestep(timestep)]
@@ -119,16 +123,16 @@ class DiffusionScheduler(Scheduler):
         kind = self.config.prediction_type
         a, b = noise.original_weights(kind, *mixture)
         c, d = noise.noise_weights(kind, *mixture)
-        original = noise.combine((a, sample), (b, model_output))
-        return original, noise.combine((c, sample), (d, model_output))
+        original = noise.weighted_sum((a, sample), (b, model_output))
+        return original, noise.weighted_sum((c, sample), (d, model_output))
 
-    def _count(
+    def _count_steps(
         self,
         num_inference_steps: int | None,
         timesteps: Sequence[float] | None,
         sigmas: Sequence[float] | None,
     ) -> int:
-        """The number of steps asked for, with what was asked checked."""
+        """The number of steps of a run, once the arguments of `set_timesteps` are checked."""
         name = type(self).__name__
         asked = {
             "num_inference_steps": num_inference_steps,
@@ -142,7 +146,7 @@ class DiffusionScheduler(Scheduler):
                 "of num_inference_steps, timesteps and sigmas. Leave the others out."
             )
         if num_inference_steps is not None:
-            between = self._visits_between
+            between = self._visits_fractional_timesteps
             return check_steps(num_inference_steps, len(self), is_continuous=between)
         if given[0] not in self.accepts:
             raise ValueError(
@@ -165,17 +169,17 @@ class DiffusionScheduler(Scheduler):
             )
         return len(levels) - 1
 
-    def _mixture(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    def _amplitudes(self, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """Signal and noise amplitudes at `timesteps`, shaped and placed to multiply `like`."""
-        table, places = self._alpha_bars_beside(timesteps), timesteps.long().reshape(-1)
+        table, places = self._alpha_bars_on_device_of(timesteps), timesteps.long().reshape(-1)
         alpha_bars = table.index_select(0, places)
         alpha_bars = alpha_bars.to(like.device, non_blocking=True).view(-1, *[1] * (like.ndim - 1))
         return alpha_bars.sqrt().to(like.dtype), (1 - alpha_bars).sqrt().to(like.dtype)
 
-    def _alpha_bars_beside(self, timesteps: Tensor) -> Tensor:
-        """The table `[T]` on the device of `timesteps`, where it goes once in a run.
+    def _alpha_bars_on_device_of(self, timesteps: Tensor) -> Tensor:
+        """`alphas_cumprod` `[T]` on the device of `timesteps`, copied there once in a run.
 
-        Rehearsals on fake tensors have one of their own.
+        Fake tensors, by which memory is predicted, have a copy of their own.
         """
         place = timesteps.device, type(timesteps)
         if place not in self._placed_tables:
@@ -184,15 +188,17 @@ class DiffusionScheduler(Scheduler):
         return self._placed_tables[place]
 
     @override
-    def _lay_out(self, timesteps: Array, device: Device | None) -> None:
-        super()._lay_out(timesteps, device)
+    def _set_schedule(self, timesteps: Array, device: Device | None) -> None:
+        super()._set_schedule(timesteps, device)
         self._placed_tables: dict[tuple[torch.device, type[Tensor]], Tensor] = {}
 
-    def _betas(self) -> Tensor:
+    def _make_betas(self) -> Tensor:
         config = self.config
         if config.trained_betas is not None:
             betas = torch.tensor(config.trained_betas, dtype=torch.float32)
         else:
-            betas = noise.betas(config.beta_schedule, config.beta_start, config.beta_end, len(self))
+            betas = noise.make_betas(
+                config.beta_schedule, config.beta_start, config.beta_end, len(self)
+            )
         is_rescaled = config.get("rescale_betas_zero_snr", False)
         return noise.rescale_zero_terminal_snr(betas) if is_rescaled else betas

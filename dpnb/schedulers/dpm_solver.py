@@ -22,7 +22,7 @@ from dpnb.schedulers.spacing import Array
 ALGORITHMS = ("dpmsolver", "dpmsolver++", "sde-dpmsolver", "sde-dpmsolver++")
 
 FEW_STEPS = 15
-"""Below this `lower_order_final` steadies the last steps."""
+"""In runs of fewer steps, `lower_order_final` lowers the order of the last ones."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -79,7 +79,7 @@ class DPMSolverMultistepConfig(LogSNRConfig):
 
 
 class _Weights(NamedTuple):
-    """How much a step takes of the sample, of the output's value, slope and curvature, of noise."""
+    """A step's weights of the sample, of the output's value, slope and curvature, and of noise."""
 
     sample: float
     value: float
@@ -97,7 +97,7 @@ class DPMSolverMultistepScheduler(LogSNRScheduler):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self._bound = _bound(self.alphas_cumprod, self.config.lambda_min_clipped)
+        self._bound = _count_timesteps_above(self.alphas_cumprod, self.config.lambda_min_clipped)
 
     @override
     def step(
@@ -115,36 +115,37 @@ class DPMSolverMultistepScheduler(LogSNRScheduler):
         output's second entry is there for the `++` algorithms.
         """
         index = self._current_index(timestep)
-        output = self._converted(model_output, sample, index)
-        self._remember(output, index)
+        output = self._convert_output(model_output, sample, index)
+        self._record_output(output, index)
         sample = noise.at_least_float32(sample)
         weights = self._weights(index)
         terms = [(weights.sample, sample), *self._extrapolation(index, weights)]
         if self.config.is_stochastic:
             fresh = noise.randn_like(output, generator, variance_noise, dtype=torch.float32)
             terms.append((weights.noise, fresh))
-        prev_sample = noise.combine(*terms).to(output.dtype)
+        prev_sample = noise.weighted_sum(*terms).to(output.dtype)
         self._step_index = index + 1
         return SchedulerOutput(prev_sample, output if self.config.predicts_original else None)
 
-    def _converted(self, model_output: Tensor, sample: Tensor, index: int) -> Tensor:
-        """The predicted original or noise, whichever the algorithm extrapolates."""
+    def _convert_output(self, model_output: Tensor, sample: Tensor, index: int) -> Tensor:
+        """The predicted original sample or noise, whichever the algorithm extrapolates."""
         if self.config.variance_type is not None:
             model_output = model_output[:, : sample.shape[1]]
         if self.config.predicts_original:
-            return self._original(model_output, sample, index)
+            return self._predict_original(model_output, sample, index)
         if not self.config.thresholding:
-            return self._noise(model_output, sample, index)
-        original = self._original(model_output, sample, index)
+            return self._predict_noise(model_output, sample, index)
+        original = self._predict_original(model_output, sample, index)
         alpha, sigma = self._alphas[index], self._stds[index]
-        return noise.combine((1 / sigma, sample), (-alpha / sigma, original))
+        return noise.weighted_sum((1 / sigma, sample), (-alpha / sigma, original))
 
     def _weights(self, index: int) -> _Weights:
         """The exponential integrators' weights from `index` to the next entry.
 
         Lu et al. (2022): arXiv:2206.00927, eq. 3.7 and appendix B, for the noise; arXiv:2211.01095,
-        algorithm 2 and its appendices, for the original. An SDE doubles the pace at which the
-        output draws, and adds noise. The third order of `"sde-dpmsolver++"` is diffusers' own.
+        algorithm 2 and its appendices, for the original. An SDE has twice h, or
+        twice sigma, in the output's weights, and adds noise. The third order of
+        `"sde-dpmsolver++"` is diffusers' own.
         """
         h, config = self._step_in_lambda(index), self.config
         alpha, sigma = self._alphas[index + 1], self._stds[index + 1]
@@ -166,13 +167,13 @@ class DPMSolverMultistepScheduler(LogSNRScheduler):
         order = self._order(index)
         if order == 1:
             return [(weights.value, self._outputs[0])]
-        h, h0 = self._step_in_lambda(index), self._places[0] - self._places[1]
+        h, h0 = self._step_in_lambda(index), self._output_lambdas[0] - self._output_lambdas[1]
         if order == 2:
             is_midpoint = self.config.solver_type == "midpoint"
             slope = (weights.value / 2 if is_midpoint else weights.slope) * h / h0
             return [(weights.value + slope, self._outputs[0]), (-slope, self._outputs[1])]
 
-        r0, r1 = h0 / h, (self._places[1] - self._places[2]) / h
+        r0, r1 = h0 / h, (self._output_lambdas[1] - self._output_lambdas[2]) / h
         newer = weights.slope + (weights.slope * r0 + weights.curvature) / (r0 + r1)
         older = -(weights.slope * r0 + weights.curvature) / (r0 + r1)
         return [
@@ -194,17 +195,17 @@ class DPMSolverMultistepScheduler(LogSNRScheduler):
 
     @property
     @override
-    def _visits_between(self) -> bool:
-        return self.config.use_lu_lambdas or super()._visits_between
+    def _visits_fractional_timesteps(self) -> bool:
+        return self.config.use_lu_lambdas or super()._visits_fractional_timesteps
 
     def _step_in_lambda(self, index: int) -> float:
         return self._lambdas[index + 1] - self._lambdas[index]
 
     @override
-    def _plan(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
+    def _plan_timesteps(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
         config = self.config
         if timesteps is None:
-            timesteps = self._spaced(count, self._bound)
+            timesteps = self._space_timesteps(count, self._bound)
         elif config.use_lu_lambdas:
             raise ValueError(
                 "DPMSolverMultistepScheduler cannot take timesteps with use_lu_lambdas, which "
@@ -213,28 +214,28 @@ class DPMSolverMultistepScheduler(LogSNRScheduler):
         timesteps = timesteps.astype(np.int64)
         kind = config.sigma_spacing
         if config.use_lu_lambdas and kind != "karras":
-            levels = spacing.even_in_lambda(count, self._train_sigmas)
-            timesteps = spacing.timesteps_of(levels, np.log(self._train_sigmas))
+            levels = spacing.space_lu_sigmas(count, self._train_sigmas)
+            timesteps = spacing.sigmas_to_timesteps(levels, np.log(self._train_sigmas))
         elif kind is not None:
-            levels, timesteps = self._respaced(kind, count)
+            levels, timesteps = self._space_sigmas(kind, count)
         else:
-            levels = self._levels(timesteps)
+            levels = self._sigmas_at(timesteps)
         is_fine = config.beta_schedule == "squaredcos_cap_v2"
         if (config.use_lu_lambdas or kind == "karras") and not is_fine:
             timesteps = timesteps.round()
         is_zero = config.final_sigmas_type == "zero"
-        self._keep_sigmas(levels, 0.0 if is_zero else float(self._train_sigmas[0]))
+        self._set_sigmas(levels, 0.0 if is_zero else float(self._train_sigmas[0]))
         return timesteps.astype(np.int64)
 
 
-def _bound(alphas_cumprod: Tensor, lambda_min: float) -> int:
+def _count_timesteps_above(alphas_cumprod: Tensor, lambda_min: float) -> int:
     """The number of training steps whose lambda is `lambda_min` or above."""
     lambdas = torch.log(alphas_cumprod.sqrt()) - torch.log((1 - alphas_cumprod).sqrt())
     return len(lambdas) - int(torch.searchsorted(lambdas.flip(0), lambda_min))
 
 
 def _phis(h: float) -> tuple[float, float, float]:
-    """`e^h - 1`, and what remains of it beyond its first and second term, in powers of `h`.
+    """`e^h - 1`, and its remainders after the first and second term, divided by powers of `h`.
 
     The functions phi of arXiv:2206.00927, appendix B, but for factors that the weights absorb.
     """

@@ -26,8 +26,9 @@ class EulerDiscreteConfig(SchedulerConfig):
     """Settings of `EulerDiscreteScheduler`.
 
     `interpolation_type` `"log_linear"` spaces sigmas evenly in their logarithm over the whole
-    training schedule. `timestep_type` `"continuous"` tells a v-prediction model `log(sigma) / 4`.
-    `sigma_min` and `sigma_max` bound karras, exponential and beta sigmas.
+    training schedule. With `timestep_type` `"continuous"` a v-prediction model is given
+    `log(sigma) / 4` as its timestep. `sigma_min` and `sigma_max` bound karras, exponential and
+    beta sigmas.
     """
 
     prediction_types: ClassVar[tuple[str, ...]] = (*get_args(PredictionType), "original_sample")
@@ -51,12 +52,12 @@ class EulerDiscreteConfig(SchedulerConfig):
 
     @property
     def is_continuous(self) -> bool:
-        """Whether the model is told the noise level in place of a training step."""
+        """Whether the model is given `log(sigma) / 4` as its timestep."""
         return self.timestep_type == "continuous" and self.prediction_type == "v_prediction"
 
 
 class EulerDiscreteScheduler(VarianceExplodingScheduler):
-    """Euler steps along the probability flow, with a little noise stirred in where asked."""
+    """Euler steps along the probability-flow ODE; `s_churn` adds noise before each step."""
 
     config_class: ClassVar[type[SchedulerConfig]] = EulerDiscreteConfig
     accepts: ClassVar[frozenset[str]] = frozenset({"timesteps", "sigmas"})
@@ -65,7 +66,7 @@ class EulerDiscreteScheduler(VarianceExplodingScheduler):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         if self.config.is_continuous:
-            self._lay_out(self._log_sigmas(), None)
+            self._set_schedule(self._log_sigmas(), None)
 
     @override
     def step(
@@ -86,8 +87,8 @@ class EulerDiscreteScheduler(VarianceExplodingScheduler):
             model_output: as there.
             timestep: as there.
             sample: as there.
-            s_churn: how much noise to stir in over the whole run; none by default.
-            s_tmin: the smallest sigma at which to do so.
+            s_churn: how much noise to add over the whole run; none by default.
+            s_tmin: the smallest sigma at which noise is added.
             s_tmax: the largest.
             s_noise: the standard deviation of that noise.
             generator: as there.
@@ -97,41 +98,41 @@ class EulerDiscreteScheduler(VarianceExplodingScheduler):
         sigma, sigma_next = self._sigmas[index], self._sigmas[index + 1]
         sample = noise.at_least_float32(sample)
         s_churn, s_noise = number("s_churn", s_churn), number("s_noise", s_noise)
-        is_stirred = s_churn > 0 and s_tmin <= sigma <= s_tmax
-        gamma = min(s_churn / (len(self._sigmas) - 1), math.sqrt(2) - 1) if is_stirred else 0.0
+        adds_noise = s_churn > 0 and s_tmin <= sigma <= s_tmax
+        gamma = min(s_churn / (len(self._sigmas) - 1), math.sqrt(2) - 1) if adds_noise else 0.0
         sigma_hat = sigma * (gamma + 1)
-        if is_stirred:
+        if adds_noise:
             extra = s_noise * math.sqrt(sigma_hat**2 - sigma**2)
-            sample = noise.combine(
+            sample = noise.weighted_sum(
                 (1.0, sample), (extra, noise.randn_like(model_output, generator))
             )
 
         is_epsilon = self.config.prediction_type == "epsilon"
-        original = self._original(model_output, sample, sigma_hat if is_epsilon else sigma)
-        prev_sample = toward(original, sample, sigma_next / sigma_hat)
+        original = self._predict_original(model_output, sample, sigma_hat if is_epsilon else sigma)
+        prev_sample = euler_step(original, sample, sigma_next / sigma_hat)
         self._step_index = index + 1
         return SchedulerOutput(prev_sample.to(model_output.dtype), original)
 
     @override
-    def _plan(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
+    def _plan_timesteps(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
         if timesteps is not None and self.config.is_continuous:
             raise ValueError(
                 'timestep_type "continuous" takes no custom timesteps, since it derives them from '
                 "sigmas; pass sigmas or num_inference_steps."
             )
         if sigmas is None:
-            planned = super()._plan(count, timesteps, None)
+            planned = super()._plan_timesteps(count, timesteps, None)
         else:
-            planned = spacing.timesteps_of(sigmas[:-1], np.log(self._train_sigmas))
-            self._keep_sigmas(sigmas[:-1], sigmas[-1])
+            planned = spacing.sigmas_to_timesteps(sigmas[:-1], np.log(self._train_sigmas))
+            self._set_sigmas(sigmas[:-1], sigmas[-1])
         return (
             self._log_sigmas()[:count] if self.config.is_continuous else planned.astype(np.float32)
         )
 
     @override
-    def _levels(self, timesteps: Array) -> Array:
+    def _sigmas_at(self, timesteps: Array) -> Array:
         if self.config.interpolation_type == "linear":
-            return super()._levels(timesteps)
+            return super()._sigmas_at(timesteps)
         low, high = np.log(self._train_sigmas[[0, -1]]).tolist()
         levels: Array = torch.linspace(high, low, len(timesteps) + 1).exp().numpy()
         return levels
@@ -145,12 +146,12 @@ class EulerDiscreteScheduler(VarianceExplodingScheduler):
         return levels
 
 
-def toward(original: Tensor, sample: Tensor, share: float) -> Tensor:
-    """What of `sample` is left on the straight way to `original` at this `share` of its sigma.
+def euler_step(original: Tensor, sample: Tensor, share: float) -> Tensor:
+    """An Euler step of `sample` towards `original`, to `share` of its sigma.
 
     Equal to `sample + (sample - original) / sigma · (sigma_next - sigma)`: arXiv:2206.00364,
     eq. 3, in one operation.
     """
     if original.dtype == sample.dtype:
         return torch.lerp(original, sample, share)
-    return noise.combine((share, sample), (1 - share, original))
+    return noise.weighted_sum((share, sample), (1 - share, original))

@@ -12,7 +12,7 @@ from typing_extensions import override
 from dpnb.generators import Generators
 from dpnb.schedulers import noise
 from dpnb.schedulers.config import SchedulerConfig
-from dpnb.schedulers.euler import toward
+from dpnb.schedulers.euler import euler_step
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.variance_exploding import VarianceExplodingScheduler
 
@@ -25,7 +25,7 @@ class EulerAncestralDiscreteConfig(SchedulerConfig):
 
 
 class EulerAncestralDiscreteScheduler(VarianceExplodingScheduler):
-    """Euler steps that go too far down, and come back with fresh noise."""
+    """Euler steps to below the next sigma, and fresh noise that brings the sample up to it."""
 
     config_class: ClassVar[type[SchedulerConfig]] = EulerAncestralDiscreteConfig
     config: EulerAncestralDiscreteConfig
@@ -50,8 +50,10 @@ class EulerAncestralDiscreteScheduler(VarianceExplodingScheduler):
         down = sigma_next**2 / sigma
 
         sample = noise.at_least_float32(sample)
-        original = self._original(model_output, sample, sigma)
+        original = self._predict_original(model_output, sample, sigma)
         fresh = noise.randn_like(model_output, generator)
-        prev_sample = noise.combine((1.0, toward(original, sample, down / sigma)), (up, fresh))
+        prev_sample = noise.weighted_sum(
+            (1.0, euler_step(original, sample, down / sigma)), (up, fresh)
+        )
         self._step_index = index + 1
         return SchedulerOutput(prev_sample.to(model_output.dtype), original)

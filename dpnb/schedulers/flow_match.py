@@ -1,4 +1,4 @@
-"""Euler's method along a straight flow from noise to the sample."""
+"""Euler's method for flow-matching models, which predict a straight path from noise to sample."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from dpnb.plain import Range
 from dpnb.schedulers import noise, spacing
 from dpnb.schedulers.config import (
     LARGEST,
+    BaseSchedulerConfig,
     Positive,
-    ScheduleConfig,
     Share,
     check_choice,
     check_descending,
@@ -35,13 +35,13 @@ Exponent: TypeAlias = Annotated[float, Range(-20, 20)]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class FlowMatchEulerDiscreteConfig(ScheduleConfig):
+class FlowMatchEulerDiscreteConfig(BaseSchedulerConfig):
     """Settings of `FlowMatchEulerDiscreteScheduler`.
 
-    `shift` moves steps towards the noise; with `use_dynamic_shifting` a run brings its own, `mu`,
+    `shift` moves steps towards the noise; with `use_dynamic_shifting` each run has its own, `mu`,
     which `base_shift` at `base_image_seq_len` tokens and `max_shift` at `max_image_seq_len` make
     linear in the number of tokens. `shift_terminal` stretches the schedule so that it ends there,
-    and `invert_sigmas` lets it rise instead of fall.
+    and `invert_sigmas` makes sigmas ascend.
     """
 
     shift: Positive = 1.0
@@ -64,7 +64,7 @@ class FlowMatchEulerDiscreteConfig(ScheduleConfig):
         check_choice("time_shift_type", self.time_shift_type, ("exponential", "linear"))
 
     def mu_for(self, tokens: int) -> float:
-        """The shift of a picture of so many tokens, where shifting is dynamic."""
+        """The shift of a picture of `tokens` tokens, where shifting is dynamic."""
         low = 0.5 if self.base_shift is None else self.base_shift
         high = 1.15 if self.max_shift is None else self.max_shift
         slope = (high - low) / (self.max_image_seq_len - self.base_image_seq_len)
@@ -83,7 +83,7 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
         sigma_max: the highest.
     """
 
-    config_class: ClassVar[type[ScheduleConfig]] = FlowMatchEulerDiscreteConfig
+    config_class: ClassVar[type[BaseSchedulerConfig]] = FlowMatchEulerDiscreteConfig
     config: FlowMatchEulerDiscreteConfig
 
     def __init__(self, **settings: Any) -> None:
@@ -92,10 +92,10 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
         count = len(self)
         levels = np.linspace(1, count, count, dtype=np.float32)[::-1] / count
         if not self.config.use_dynamic_shifting:
-            levels = _shifted(levels, self._shift)
+            levels = _shift_sigmas(levels, self._shift)
         self.sigma_max, self.sigma_min = float(levels[0]), float(levels[-1])
-        self._keep(np.append(levels, np.float32(0)))
-        self._lay_out(levels * np.float32(count), None)
+        self._set_sigmas(np.append(levels, np.float32(0)))
+        self._set_schedule(levels * np.float32(count), None)
 
     @property
     def shift(self) -> float:
@@ -115,7 +115,7 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
         mu: float | None = None,
         timesteps: Sequence[float] | None = None,
     ) -> None:
-        """Lay out a run, and forget the former one.
+        """Set the timesteps of a run; the state of an earlier run is dropped.
 
         Args:
             num_inference_steps: the number of steps; at least one of this, `sigmas` and
@@ -124,7 +124,7 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
             sigmas: the descending noise levels to visit, before they are shifted; the final 0 is
                 not among them.
             mu: the shift of this run, where shifting is dynamic.
-            timesteps: what the model is told at each step, in training steps.
+            timesteps: what the model is given at each step, in training steps.
 
         Raises:
             ValueError: none of these, lengths that differ, or values that make no schedule.
@@ -139,24 +139,24 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
         mu = None if mu is None else number("mu", mu)
         sigmas = None if sigmas is None else numbers("sigmas", sigmas)
         timesteps = None if timesteps is None else numbers("timesteps", timesteps)
-        count = self._count(num_inference_steps, sigmas, timesteps)
-        levels = self._levels(count, sigmas, timesteps)
-        levels = _shifted(levels, self._shift if mu is None else self._shift_of(mu))
+        count = self._count_steps(num_inference_steps, sigmas, timesteps)
+        levels = self._unshifted_sigmas(count, sigmas, timesteps)
+        levels = _shift_sigmas(levels, self._shift if mu is None else self._shift_of(mu))
         if config.shift_terminal:
-            levels = _stretched(levels, config.shift_terminal)
+            levels = _stretch_to_terminal(levels, config.shift_terminal)
         if config.sigma_spacing is not None:
             ends = float(levels[-1]), float(levels[0])
-            levels = spacing.respaced(config.sigma_spacing, count, *ends)
+            levels = spacing.space_sigmas(config.sigma_spacing, count, *ends)
         levels = levels.astype(np.float32)
-        told = levels * np.float32(len(self))
+        model_timesteps = levels * np.float32(len(self))
         if timesteps is not None:
-            told = np.array(timesteps, dtype=np.float32)
+            model_timesteps = np.array(timesteps, dtype=np.float32)
         if config.invert_sigmas:
             levels = np.float32(1) - levels
-            told = levels * np.float32(len(self))
+            model_timesteps = levels * np.float32(len(self))
         self.num_inference_steps = count
-        self._keep(np.append(levels, np.float32(config.invert_sigmas)))
-        self._lay_out(told, device)
+        self._set_sigmas(np.append(levels, np.float32(config.invert_sigmas)))
+        self._set_schedule(model_timesteps, device)
 
     @override
     def step(
@@ -168,31 +168,33 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
         generator: Generators = None,
         return_dict: bool = True,
     ) -> SchedulerOutput:
-        """Go straight on to the next noise level, in float32; see `Scheduler.step`.
+        """One Euler step to the next noise level, in float32; see `Scheduler.step`.
 
-        With `stochastic_sampling` fresh noise is laid on the original that is foreseen.
+        With `stochastic_sampling` fresh noise is added to the predicted original sample instead.
         """
         index = self._current_index(timestep)
-        sigma, following = self._levels_of_run[index : index + 2]
+        sigma, following = self._run_sigmas[index : index + 2]
         sample = noise.at_least_float32(sample)
         if self.config.stochastic_sampling:
-            original = noise.combine((1.0, sample), (-float(sigma), model_output))
+            original = noise.weighted_sum((1.0, sample), (-float(sigma), model_output))
             fresh = noise.randn_like(sample, generator)
-            stepped = noise.combine((1 - float(following), original), (float(following), fresh))
+            stepped = noise.weighted_sum(
+                (1 - float(following), original), (float(following), fresh)
+            )
         else:
             stepped = torch.add(sample, model_output, alpha=float(following - sigma))
         self._step_index = index + 1
         return SchedulerOutput(stepped.to(model_output.dtype))
 
     def scale_noise(self, sample: Tensor, timestep: Tensor, noise: Tensor) -> Tensor:
-        """`sample` `[batch, ...]` as it stands at `timestep` `[batch]` under `noise`."""
-        indices = self._indices(timestep)
-        sigmas = torch.from_numpy(self._levels_of_run)[indices].to(sample.device, sample.dtype)
+        """`sample` `[batch, ...]` with as much of `noise` as it has at `timestep` `[batch]`."""
+        indices = self._indices_of(timestep)
+        sigmas = torch.from_numpy(self._run_sigmas)[indices].to(sample.device, sample.dtype)
         sigmas = sigmas.view(-1, *[1] * (sample.ndim - 1))
         return sigmas * noise + (1.0 - sigmas) * sample
 
-    def _keep(self, levels: Array) -> None:
-        self._levels_of_run = levels
+    def _set_sigmas(self, levels: Array) -> None:
+        self._run_sigmas = levels
         self.sigmas = torch.from_numpy(levels)
 
     def _shift_of(self, mu: float) -> float:
@@ -200,7 +202,7 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
             return self._shift
         return math.exp(mu) if self.config.time_shift_type == "exponential" else mu
 
-    def _levels(
+    def _unshifted_sigmas(
         self, count: int, sigmas: Sequence[float] | None, timesteps: Sequence[float] | None
     ) -> Array:
         if sigmas is not None:
@@ -211,13 +213,13 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
         levels: Array = np.linspace(*ends, count) / len(self)
         return levels
 
-    def _count(
+    def _count_steps(
         self,
         num_inference_steps: int | None,
         sigmas: Sequence[float] | None,
         timesteps: Sequence[float] | None,
     ) -> int:
-        """The number of steps asked for, with what was asked checked."""
+        """The number of steps of a run, once the arguments of `set_timesteps` are checked."""
         lengths = {
             name: len(values)
             for name, values in (("sigmas", sigmas), ("timesteps", timesteps))
@@ -239,16 +241,16 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
         return lengths.popitem()[1]
 
 
-def _shifted(levels: Array, shift: float) -> Array:
+def _shift_sigmas(levels: Array, shift: float) -> Array:
     """arXiv:2403.03206, eq. 23."""
     moved: Array = shift * levels / (1 + (shift - 1) * levels)
     return moved
 
 
-def _stretched(levels: Array, terminal: float) -> Array:
-    """`levels` that end at `terminal`, and begin where they did.
+def _stretch_to_terminal(levels: Array, terminal: float) -> Array:
+    """`levels` stretched so that the last is `terminal`; the first stays.
 
-    A single one begins and ends at once: all noise stays all noise.
+    A single level of 1 stays 1.
     """
     left = 1 - levels[-1]
     if left == 0:

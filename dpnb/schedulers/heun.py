@@ -31,10 +31,10 @@ class HeunDiscreteConfig(SchedulerConfig):
 
 
 class HeunDiscreteScheduler(VarianceExplodingScheduler):
-    """The trapezoidal rule: an Euler step on trial, then one with the mean of both ends' slopes.
+    """The trapezoidal rule: a trial Euler step, then one with the mean of both ends' slopes.
 
     Each noise level but the first is in `timesteps` twice, as the end of one step and the start of
-    the next; the last step goes to sigma 0 and is Euler's alone.
+    the next; the last step goes to sigma 0 and is an Euler step.
     """
 
     config_class: ClassVar[type[SchedulerConfig]] = HeunDiscreteConfig
@@ -42,12 +42,12 @@ class HeunDiscreteScheduler(VarianceExplodingScheduler):
     order: ClassVar[int] = 2
     config: HeunDiscreteConfig
     _trial: list[Tensor]
-    """The sample that an Euler step on trial began with, and its slope times sigma."""
+    """The sample that a trial Euler step began with, and its slope times sigma; else empty."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._trial = []
-        self._lay_out(np.repeat(self.timesteps.numpy(), 2)[1:], None)
+        self._set_schedule(np.repeat(self.timesteps.numpy(), 2)[1:], None)
 
     @override
     def step(
@@ -62,18 +62,18 @@ class HeunDiscreteScheduler(VarianceExplodingScheduler):
         """Lines 4 and 5, or 7 and 8, of arXiv:2206.00364, algorithm 1; see `Scheduler.step`."""
         index = self._current_index(timestep)
         sigma, sigma_next = self._sigmas[index], self._sigmas[index + 1]
-        original = self._original(model_output, sample, sigma)
+        original = self._predict_original(model_output, sample, sigma)
         if self.config.clip_sample:
             limit = self.config.clip_sample_range
             original = original.clamp(-limit, limit)
         drift = sample - original
         if not self._trial:
-            prev_sample = noise.combine((1.0, sample), ((sigma_next - sigma) / sigma, drift))
+            prev_sample = noise.weighted_sum((1.0, sample), ((sigma_next - sigma) / sigma, drift))
             self._trial, self._trial_sigma = [sample, drift], sigma
         else:
             start, start_drift = self._trial
             half = (sigma - self._trial_sigma) / 2
-            prev_sample = noise.combine(
+            prev_sample = noise.weighted_sum(
                 (1.0, start), (half / self._trial_sigma, start_drift), (half / sigma, drift)
             )
             self._trial = []
@@ -81,10 +81,10 @@ class HeunDiscreteScheduler(VarianceExplodingScheduler):
         return SchedulerOutput(prev_sample, original)
 
     @override
-    def _plan(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
+    def _plan_timesteps(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
         self._trial = []
-        return np.repeat(super()._plan(count, timesteps, sigmas), 2)[1:]
+        return np.repeat(super()._plan_timesteps(count, timesteps, sigmas), 2)[1:]
 
     @override
-    def _keep_sigmas(self, levels: Array, final: float) -> None:
-        super()._keep_sigmas(np.repeat(levels, 2)[1:], final)
+    def _set_sigmas(self, levels: Array, final: float) -> None:
+        super()._set_sigmas(np.repeat(levels, 2)[1:], final)

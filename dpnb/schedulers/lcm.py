@@ -47,7 +47,7 @@ class LCMConfig(VariancePreservingConfig):
 
 
 class LCMScheduler(VariancePreservingScheduler):
-    """LCM: each step leaps to the end and goes back part of the way with fresh noise.
+    """LCM: each step predicts the final sample, and adds fresh noise for the next timestep.
 
     The second entry of a step's output is the denoised sample, after the boundary condition.
     """
@@ -71,7 +71,7 @@ class LCMScheduler(VariancePreservingScheduler):
         original_inference_steps: Steps | None = None,
         strength: float = 1.0,
     ) -> None:
-        """Lay out a run; see `Scheduler.set_timesteps`.
+        """Set the timesteps of a run; see `Scheduler.set_timesteps`.
 
         Args:
             num_inference_steps: as there.
@@ -79,7 +79,7 @@ class LCMScheduler(VariancePreservingScheduler):
             timesteps: as there.
             sigmas: as there.
             original_inference_steps: in place of the configuration's.
-            strength: the share of the schedule to run, from its end, for images to start from.
+            strength: the share of the schedule to run, from its end, to start from a picture.
         """
         strength = number("strength", strength, least=0, most=1)
         self._distilled = self._distilled_timesteps(original_inference_steps, strength)
@@ -102,18 +102,18 @@ class LCMScheduler(VariancePreservingScheduler):
         index = self._current_index(timestep)
         t = int(self._schedule[index])
         skip, out = self._boundary(t)
-        original = self._original(model_output, sample, self._alpha_bars[t])
-        denoised = noise.combine((out, original), (skip, sample))
+        original = self._predict_original(model_output, sample, self._alpha_bars[t])
+        denoised = noise.weighted_sum((out, original), (skip, sample))
         self._step_index = index + 1
         if index + 1 == len(self._schedule):
             return SchedulerOutput(denoised, denoised)
 
         alpha, sigma = amplitudes(self._alpha_bars[int(self._schedule[index + 1])])
         fresh = noise.randn_like(model_output, generator, dtype=denoised.dtype)
-        return SchedulerOutput(noise.combine((alpha, denoised), (sigma, fresh)), denoised)
+        return SchedulerOutput(noise.weighted_sum((alpha, denoised), (sigma, fresh)), denoised)
 
     @override
-    def _plan(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
+    def _plan_timesteps(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
         if timesteps is not None:
             return timesteps.astype(np.int64)
         distilled = self._distilled[::-1]

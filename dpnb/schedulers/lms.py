@@ -31,7 +31,7 @@ class LMSDiscreteConfig(SchedulerConfig):
 
 
 class LMSDiscreteScheduler(VarianceExplodingScheduler):
-    """Adams-Bashforth steps on the uneven grid of sigmas."""
+    """Adams-Bashforth steps over the sigmas, whose distances differ."""
 
     config_class: ClassVar[type[SchedulerConfig]] = LMSDiscreteConfig
     config: LMSDiscreteConfig
@@ -50,23 +50,23 @@ class LMSDiscreteScheduler(VarianceExplodingScheduler):
     ) -> SchedulerOutput:
         """Integrate the polynomial through the last `order` slopes; see `Scheduler.step`.
 
-        The weights are those of the place in the schedule, also where a run begins amid it and
-        the first slopes are missing: then the terms that there are count, as in diffusers.
+        Where a run begins in the middle of the schedule, the weights are those of that place, and
+        the terms whose slopes are missing are left out, as in diffusers.
         """
         order = whole("order", order, least=1)
         index = self._current_index(timestep)
         sigma, sigma_next = self._sigmas[index : index + 2]
-        original = self._original(model_output, sample, sigma)
+        original = self._predict_original(model_output, sample, sigma)
         known = 1 if index and self._sigmas[index - 1] == sigma else 0
         self._slopes = [(sample - original) / sigma, *self._slopes[known:]][:order]
 
-        weights = lagrange_integrals(self._visited(index, order), sigma, sigma_next)
+        weights = lagrange_integrals(self._last_distinct_sigmas(index, order), sigma, sigma_next)
         terms = zip(weights, self._slopes, strict=False)
-        prev_sample = noise.combine((1.0, sample), *terms)
+        prev_sample = noise.weighted_sum((1.0, sample), *terms)
         self._step_index = index + 1
         return SchedulerOutput(prev_sample, original)
 
-    def _visited(self, index: int, order: int) -> list[float]:
+    def _last_distinct_sigmas(self, index: int, order: int) -> list[float]:
         """The last `order` noise levels that differ, up to that at `index`, the newest first."""
         visited: list[float] = []
         while index >= 0 and len(visited) < order:
@@ -76,9 +76,9 @@ class LMSDiscreteScheduler(VarianceExplodingScheduler):
         return visited
 
     @override
-    def _plan(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
+    def _plan_timesteps(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
         self._slopes = []
-        return super()._plan(count, timesteps, sigmas)
+        return super()._plan_timesteps(count, timesteps, sigmas)
 
 
 def lagrange_integrals(nodes: Sequence[float], start: float, end: float) -> list[float]:

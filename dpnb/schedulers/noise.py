@@ -1,4 +1,4 @@
-"""How noise is laid on and taken off: pure functions that every scheduler shares.
+"""Noise schedules and predictions: pure functions that all schedulers share.
 
 A noisy sample is `alpha · original + sigma · noise`, where `alpha² = alphas_cumprod` and
 `alpha² + sigma² = 1` (Ho et al. 2020, arXiv:2006.11239, eq. 4).
@@ -22,10 +22,10 @@ BetaSchedule: TypeAlias = Literal[
 PredictionType: TypeAlias = Literal["epsilon", "sample", "v_prediction"]
 
 TERMINAL_ALPHA_BAR = 2.0**-24
-"""Stands for zero where a finite sigma is needed: sigma is then 4096."""
+"""Takes the place of 0 where sigma must be finite: sigma is then 4096."""
 
 
-def betas(schedule: BetaSchedule, start: float, end: float, count: int) -> Tensor:
+def make_betas(schedule: BetaSchedule, start: float, end: float, count: int) -> Tensor:
     """The variances beta_t that each training step adds, float32 of shape `[count]`.
 
     `"squaredcos_cap_v2"` is Nichol & Dhariwal (2021), arXiv:2102.09672, eq. 17;
@@ -41,7 +41,7 @@ def betas(schedule: BetaSchedule, start: float, end: float, count: int) -> Tenso
 
 
 def rescale_zero_terminal_snr(betas: Tensor) -> Tensor:
-    """Betas `[T]` shifted and scaled so that the last step leaves no signal at all.
+    """Betas `[T]` shifted and scaled so that the last step leaves no signal.
 
     Lin et al. (2023), Common Diffusion Noise Schedules and Sample Steps Are Flawed,
     arXiv:2305.08891, algorithm 1.
@@ -53,7 +53,7 @@ def rescale_zero_terminal_snr(betas: Tensor) -> Tensor:
     return 1 - alpha_bars / before
 
 
-def sigmas(alphas_cumprod: Tensor) -> Tensor:
+def alphas_to_sigmas(alphas_cumprod: Tensor) -> Tensor:
     """Noise per unit of signal, `sigma / alpha`, of the shape of `alphas_cumprod`.
 
     Song et al. (2020), DDIM, arXiv:2010.02502, section 4.3.
@@ -67,7 +67,7 @@ def original_weights(prediction: PredictionType, alpha: float, sigma: float) -> 
     `"v_prediction"` is Salimans & Ho (2022), arXiv:2202.00512, section 4 and appendix D.
 
     Raises:
-        ValueError: the sample holds no signal, and a prediction of the noise cannot tell it.
+        ValueError: the sample holds no signal, so that the noise says nothing of the original.
     """
     if prediction == "sample":
         return 0.0, 1.0
@@ -90,10 +90,10 @@ def noise_weights(prediction: PredictionType, alpha: float, sigma: float) -> tup
     return 1 / sigma, -alpha / sigma
 
 
-def combine(*terms: tuple[float, Tensor]) -> Tensor:
+def weighted_sum(*terms: tuple[float, Tensor]) -> Tensor:
     """The sum of `weight · tensor`, one operation per term.
 
-    Terms of weight 0 are left out. The weights are host numbers: nothing waits for a device.
+    Terms of weight 0 are left out. The weights are Python numbers: nothing waits for a device.
     """
     total: Tensor | None = None
     for weight, tensor in terms:
@@ -119,7 +119,7 @@ def threshold(original: Tensor, ratio: float, maximum: float) -> Tensor:
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
-    """`tensor`, in float32 where its own dtype is narrower."""
+    """`tensor`, cast to float32 if its dtype is narrower."""
     return tensor.float() if tensor.dtype.itemsize < 4 else tensor
 
 
@@ -129,7 +129,7 @@ def randn_like(
     given: Tensor | None = None,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Noise of the shape and device of `sample`, in its dtype or another; or what is `given`.
+    """Noise of the shape and device of `sample`, in its dtype or `dtype`; or the noise `given`.
 
     Raises:
         ValueError: both a generator and the noise were given, or the generator cannot serve.

@@ -25,7 +25,7 @@ ADAMS_BASHFORTH: tuple[tuple[float, ...], ...] = (
     (23 / 12, -16 / 12, 5 / 12),
     (55 / 24, -59 / 24, 37 / 24, -9 / 24),
 )
-"""Weights of the newest predictions, the newest first, by how many there are."""
+"""Weights of the last predictions, the newest first, by how many there are."""
 
 RUNGE_KUTTA = (1 / 6, 1 / 3, 1 / 3, 1 / 6)
 
@@ -34,8 +34,8 @@ RUNGE_KUTTA = (1 / 6, 1 / 3, 1 / 3, 1 / 6)
 class PNDMConfig(SchedulerConfig):
     """Settings of `PNDMScheduler`.
 
-    With `skip_prk_steps` the multistep method starts by itself, at one evaluation more, in place
-    of three Runge-Kutta steps of four evaluations.
+    The multistep method starts with three Runge-Kutta steps of four evaluations; with
+    `skip_prk_steps` it starts without them, with one evaluation more.
     """
 
     prediction_types: ClassVar[tuple[str, ...]] = ("epsilon", "v_prediction")
@@ -48,8 +48,8 @@ class PNDMConfig(SchedulerConfig):
 class PNDMScheduler(DiffusionScheduler):
     """PNDM: a linear multistep method of order four on the transfer function of DDIM.
 
-    Each step needs its timestep's value, which it takes by the rule of `DDIMScheduler`; which
-    formula it uses is counted from `set_timesteps`.
+    Timesteps are read as by `DDIMScheduler`; the formula of a step depends on the number of steps
+    since `set_timesteps`.
     """
 
     config_class: ClassVar[type[SchedulerConfig]] = PNDMConfig
@@ -61,7 +61,7 @@ class PNDMScheduler(DiffusionScheduler):
         super().__init__(**settings)
         self._alpha_bars: list[float] = self.alphas_cumprod.tolist()
         self._final_alpha_bar = 1.0 if self.config.set_alpha_to_one else self._alpha_bars[0]
-        self._forget(0)
+        self._reset_history(0)
 
     @override
     def step(
@@ -73,8 +73,8 @@ class PNDMScheduler(DiffusionScheduler):
         generator: Generators = None,
         return_dict: bool = True,
     ) -> SchedulerOutput:
-        """One evaluation's step of arXiv:2202.09778, section 3; see `Scheduler.step`."""
-        t = self._value_of(timestep)
+        """The step after one evaluation: arXiv:2202.09778, section 3; see `Scheduler.step`."""
+        t = self._timestep_value(timestep)
         is_starting = self._evaluations < self._starting_evaluations
         advance = self._runge_kutta if is_starting else self._linear_multistep
         prev_sample = advance(model_output, t, sample)
@@ -90,19 +90,19 @@ class PNDMScheduler(DiffusionScheduler):
         self._stages.append(model_output)
         to = t if stage % 2 else t - self._stride // 2
         if stage == 3:
-            model_output = noise.combine(*zip(RUNGE_KUTTA, self._stages, strict=True))
+            model_output = noise.weighted_sum(*zip(RUNGE_KUTTA, self._stages, strict=True))
         return self._transfer(self._start, self._start_time, to, model_output)
 
     def _linear_multistep(self, model_output: Tensor, t: int, sample: Tensor) -> Tensor:
         """Adams-Bashforth; the second evaluation repeats the first step with the mean slope."""
         if self._evaluations == 1:
-            mean = noise.combine((0.5, model_output), (0.5, self._predictions[-1]))
+            mean = noise.weighted_sum((0.5, model_output), (0.5, self._predictions[-1]))
             return self._transfer(self._start, t + self._stride, t, mean)
         if self._evaluations == 0:
             self._start = sample
         self._predictions = [*self._predictions[-3:], model_output]
         weights = ADAMS_BASHFORTH[len(self._predictions) - 1]
-        slope = noise.combine(*zip(weights, reversed(self._predictions), strict=True))
+        slope = noise.weighted_sum(*zip(weights, reversed(self._predictions), strict=True))
         return self._transfer(sample, t, t - self._stride, slope)
 
     def _transfer(self, sample: Tensor, t: int, to: int, model_output: Tensor) -> Tensor:
@@ -113,13 +113,13 @@ class PNDMScheduler(DiffusionScheduler):
         slope = (here - there) / (
             here * math.sqrt(1 - there) + math.sqrt(here * (1 - here) * there)
         )
-        return noise.combine(
+        return noise.weighted_sum(
             (math.sqrt(there / here) + slope * a, sample), (slope * b, model_output)
         )
 
     @override
-    def _plan(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
-        visits: list[int] = super()._plan(count, timesteps, sigmas).tolist()
+    def _plan_timesteps(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
+        visits: list[int] = super()._plan_timesteps(count, timesteps, sigmas).tolist()
         if count < 4 and not self.config.skip_prk_steps:
             raise ValueError(
                 f"num_inference_steps is {count}; the Runge-Kutta start needs at least 4. Take "
@@ -127,17 +127,17 @@ class PNDMScheduler(DiffusionScheduler):
             )
         self._stride = len(self) // count
         if self.config.skip_prk_steps:
-            self._forget(0)
+            self._reset_history(0)
             return np.array(visits[:2] + visits[1:2] + visits[2:], dtype=np.int64)
         start = [
             time
             for t, to in pairwise(visits[:4])
             for time in (t, *[to + self._stride // 2] * 2, to)
         ]
-        self._forget(len(start))
+        self._reset_history(len(start))
         return np.array(start + visits[3:], dtype=np.int64)
 
-    def _forget(self, starting_evaluations: int) -> None:
+    def _reset_history(self, starting_evaluations: int) -> None:
         self._starting_evaluations = starting_evaluations
         self._evaluations = 0
         self._predictions = []

@@ -1,8 +1,7 @@
-"""What every scheduler is: a configuration, a schedule of timesteps, and a step along it."""
+"""The base of all schedulers: a configuration, a schedule of timesteps, and a step along it."""
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,8 @@ from dpnb.devices import Device
 from dpnb.generators import Generators
 from dpnb.loading.config import Configured, settings_of
 from dpnb.numbers import whole
-from dpnb.schedulers.config import ScheduleConfig
+from dpnb.schedulers.catalog import load_public_name
+from dpnb.schedulers.config import BaseSchedulerConfig
 from dpnb.schedulers.spacing import Array
 from dpnb.switchboard import Attachable
 
@@ -25,10 +25,9 @@ Timestep: TypeAlias = Tensor | float
 
 
 class SchedulerOutput(NamedTuple):
-    """What a step gives; a tuple whose first entry is the sample to go on with.
+    """What `Scheduler.step` returns; a tuple whose first entry is the next sample.
 
-    `pred_original_sample` is the noiseless sample that the step foresees, where the method
-    computes one.
+    `pred_original_sample` is the predicted sample without noise, where the method computes one.
     """
 
     prev_sample: Tensor
@@ -36,30 +35,30 @@ class SchedulerOutput(NamedTuple):
 
 
 class Scheduler(Configured, Attachable, ABC):
-    """A way down from noise: `set_timesteps`, then one `step` per entry of `timesteps`.
+    """Removes noise from a sample: `set_timesteps`, then one `step` for each entry of `timesteps`.
 
-    No step waits for a device: the coefficients are host numbers, made by `set_timesteps`. Where
-    a step stands in the schedule is found once, at the first step (see `index_for_timestep`), or
-    is `begin_index` where that was set; from then on steps are counted, and what is given as
-    `timestep` is not looked at. Subclasses say where they differ.
+    No step waits for a device: the coefficients are Python numbers, made by `set_timesteps`. The
+    place in the schedule is looked up once, at the first step (see `index_for_timestep`), or is
+    `begin_index` if that was set; from then on steps are counted, and the argument `timestep` is
+    not read. Subclasses say where they differ.
 
     Attributes:
-        timesteps: the timesteps of the run, in order, `[n]`; all of training's, at first.
+        timesteps: the timesteps of the run, in order, `[n]`; before a run, all those of training.
         num_inference_steps: the length of the run, or None before `set_timesteps`.
     """
 
-    config_class: ClassVar[type[ScheduleConfig]] = ScheduleConfig
+    config_class: ClassVar[type[BaseSchedulerConfig]] = BaseSchedulerConfig
     config_name: ClassVar[str] = "scheduler_config.json"
     order: ClassVar[int] = 1
-    """Model evaluations, and entries of `timesteps`, per step down."""
+    """Model evaluations, and entries of `timesteps`, for each step of the method."""
 
     interchangeable: ClassVar[tuple[str, ...]] = ()
     """The names of the classes that serve the same models."""
 
-    config: ScheduleConfig
+    config: BaseSchedulerConfig
     timesteps: Tensor
     set_timesteps: Callable[..., None]
-    """Lay out a run of so many steps, the first argument, and forget the former one."""
+    """Set the timesteps of a run; the number of steps is the first argument."""
     _schedule: list[float]
     _step_index: int | None
     _begin_index: int | None
@@ -74,8 +73,8 @@ class Scheduler(Configured, Attachable, ABC):
     ) -> Self:
         """Build from the `scheduler_config.json` in `folder`, or in its `subfolder`.
 
-        The file may be another scheduler's: what this class does not know is kept for the way
-        back. `changes` override what the file says.
+        The file may be another scheduler's: settings that this class does not know are kept, and
+        written by `save_config`. `changes` override what the file says.
 
         Raises:
             CheckpointError: there is no such file, or it is damaged.
@@ -94,10 +93,9 @@ class Scheduler(Configured, Attachable, ABC):
     @property
     def compatibles(self) -> list[type[Scheduler]]:
         """The classes that `from_config` can build from this configuration."""
-        package = importlib.import_module(__package__ or "dpnb.schedulers")
-        names = self.interchangeable
-        is_one = type(self).__name__ in names
-        return [getattr(package, name) for name in names] if is_one else [type(self)]
+        if type(self).__name__ not in self.interchangeable:
+            return [type(self)]
+        return [load_public_name(name) for name in self.interchangeable]
 
     @property
     def init_noise_sigma(self) -> float:
@@ -108,7 +106,7 @@ class Scheduler(Configured, Attachable, ABC):
         return self.config.num_train_timesteps
 
     def scale_model_input(self, sample: Tensor, timestep: Timestep | None = None) -> Tensor:
-        """`sample` as the model expects to see it at `timestep`; most schedulers change nothing."""
+        """`sample` scaled as the model expects it at `timestep`; most schedulers change nothing."""
         return sample
 
     @abstractmethod
@@ -121,7 +119,7 @@ class Scheduler(Configured, Attachable, ABC):
         generator: Generators = None,
         return_dict: bool = True,
     ) -> SchedulerOutput:
-        """Take `sample` one entry of `timesteps` further down.
+        """The sample at the next entry of `timesteps`.
 
         Args:
             model_output: what the model predicts for `sample`, of its shape `[batch, ...]`.
@@ -136,26 +134,26 @@ class Scheduler(Configured, Attachable, ABC):
 
     @property
     def step_index(self) -> int | None:
-        """Where the run stands in `timesteps`, or None before it has begun."""
+        """The index of the next step in `timesteps`, or None before the first step."""
         return self._step_index
 
     @property
     def begin_index(self) -> int | None:
-        """Where the run begins in `timesteps`, where that was set."""
+        """The index in `timesteps` where the run begins, or None if it was not set."""
         return self._begin_index
 
     def set_begin_index(self, begin_index: int = 0) -> None:
-        """Begin at this entry of `timesteps`, without looking for the first timestep."""
+        """Begin at this entry of `timesteps`; the first timestep is then not looked up."""
         self._begin_index = whole("begin_index", begin_index, least=0)
 
     def index_for_timestep(self, timestep: Timestep) -> int:
-        """The place of `timestep` in the schedule.
+        """The index of `timestep` in the schedule.
 
-        Of equal entries it is the second, with which a step begins where the first ends another;
-        but the first of all, where the schedule begins with them.
+        If it is there twice, the second: there a step begins, and at the first another ends. At
+        the beginning of the schedule it is the first.
 
-        A view into `timesteps`, as iterating gives them, knows its place. Other tensors are read,
-        which waits for their device.
+        The index of a view into `timesteps`, as iterating gives, is read off its memory offset.
+        Other tensors are read, which waits for their device.
 
         Raises:
             ValueError: the schedule has no such entry.
@@ -173,15 +171,15 @@ class Scheduler(Configured, Attachable, ABC):
         is_twice = self._schedule[first + 1 : first + 2] == [timestep]
         return first + (first > 0 and is_twice)
 
-    def _indices(self, timesteps: Tensor) -> list[int]:
-        """The place of each of `timesteps` `[batch]`: where the run stands, once that is known."""
+    def _indices_of(self, timesteps: Tensor) -> list[int]:
+        """The index of each of `timesteps` `[batch]`: the current step's, once that is known."""
         if self._begin_index is None:
             return [self.index_for_timestep(t) for t in timesteps.reshape(-1).tolist()]
         place = self._begin_index if self._step_index is None else self._step_index
         return [place] * timesteps.numel()
 
     def _current_index(self, timestep: Timestep) -> int:
-        """Where the run stands; `timestep` matters at the first step alone."""
+        """The index of the current step; `timestep` is read at the first step only."""
         self._check_ready()
         if self._step_index is None:
             given = self._begin_index
@@ -192,11 +190,11 @@ class Scheduler(Configured, Attachable, ABC):
             )
         return self._step_index
 
-    def _value_of(self, timestep: Timestep) -> int:
-        """`timestep` as a host number, in any order of steps.
+    def _timestep_value(self, timestep: Timestep) -> int:
+        """`timestep` as a number, for schedulers whose steps may come in any order.
 
-        Numbers, CPU tensors and views into `timesteps` are taken at their word; any other tensor
-        is taken for the entry after that of the last step, so as not to wait for its device.
+        Numbers, CPU tensors and views into `timesteps` are read; any other tensor is assumed to
+        be the entry after that of the last step, so as not to wait for its device.
         """
         self._check_ready()
         if isinstance(timestep, Tensor) and self._is_entry(timestep):
@@ -219,7 +217,7 @@ class Scheduler(Configured, Attachable, ABC):
         own = self._own_timesteps.untyped_storage()
         return timestep.untyped_storage()._cdata == own._cdata and timestep.numel() == 1
 
-    def _lay_out(self, timesteps: Array, device: Device | None) -> None:
+    def _set_schedule(self, timesteps: Array, device: Device | None) -> None:
         self.timesteps = self._own_timesteps = torch.from_numpy(timesteps).to(device)
         self._schedule = timesteps.tolist()
         self._step_index = None

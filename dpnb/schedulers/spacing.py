@@ -1,6 +1,6 @@
 """Which timesteps a run visits, and at which noise levels: pure functions on numpy arrays.
 
-Timesteps and sigmas descend, as a run meets them. Tables of the training schedule ascend.
+Timesteps and sigmas of a run descend. Tables of the training schedule ascend.
 """
 
 from __future__ import annotations
@@ -16,30 +16,32 @@ TimestepSpacing: TypeAlias = Literal["linspace", "leading", "trailing"]
 SigmaSpacing: TypeAlias = Literal["karras", "exponential", "beta"]
 
 
-def spaced(spacing: TimestepSpacing, count: int, train_steps: int, offset: int = 0) -> Array:
+def space_timesteps(
+    spacing: TimestepSpacing, count: int, train_steps: int, offset: int = 0
+) -> Array:
     """`count` timesteps below `train_steps`, float64; whole numbers but for `"linspace"`.
 
     Lin et al. (2023), arXiv:2305.08891, table 2.
     """
     if spacing == "linspace":
-        return linspace(count, train_steps)
+        return space_linspace(count, train_steps)
     if spacing == "leading":
-        return leading(count, train_steps, offset)
-    return trailing(count, train_steps)
+        return space_leading(count, train_steps, offset)
+    return space_trailing(count, train_steps)
 
 
-def linspace(count: int, train_steps: int) -> Array:
+def space_linspace(count: int, train_steps: int) -> Array:
     """From the last training timestep to 0, both ends included; not rounded."""
     return np.linspace(0, train_steps - 1, count)[::-1]
 
 
-def leading(count: int, train_steps: int, offset: int = 0) -> Array:
-    """Multiples of a whole stride from `offset` upwards; the noisiest timesteps are left out."""
+def space_leading(count: int, train_steps: int, offset: int = 0) -> Array:
+    """Multiples of a whole stride, plus `offset`; the noisiest timesteps are left out."""
     timesteps: Array = np.arange(count)[::-1] * float(train_steps // count) + offset
     return timesteps
 
 
-def trailing(count: int, train_steps: int, start: int | None = None) -> Array:
+def space_trailing(count: int, train_steps: int, start: int | None = None) -> Array:
     """Equal strides down from the last timestep; 0 is left out.
 
     With `start` below `train_steps` the run begins there, in the same strides, and is shorter.
@@ -49,7 +51,7 @@ def trailing(count: int, train_steps: int, start: int | None = None) -> Array:
     return timesteps
 
 
-def respaced(spacing: SigmaSpacing, count: int, smallest: float, largest: float) -> Array:
+def space_sigmas(spacing: SigmaSpacing, count: int, smallest: float, largest: float) -> Array:
     """`count` noise levels from `largest` to `smallest`, spaced as `spacing` says.
 
     `"karras"` is Karras et al. (2022), arXiv:2206.00364, eq. 5 with rho = 7; `"exponential"` is
@@ -57,7 +59,7 @@ def respaced(spacing: SigmaSpacing, count: int, smallest: float, largest: float)
     alpha = beta = 0.6.
 
     Raises:
-        ValueError: exponential ones shall reach 0.
+        ValueError: `smallest` is 0, which exponential spacing cannot reach.
     """
     if spacing == "karras":
         low, high = smallest ** (1 / 7), largest ** (1 / 7)
@@ -74,7 +76,7 @@ def respaced(spacing: SigmaSpacing, count: int, smallest: float, largest: float)
     return sigmas
 
 
-def even_in_lambda(count: int, train_sigmas: Array) -> Array:
+def space_lu_sigmas(count: int, train_sigmas: Array) -> Array:
     """`count` noise levels, even in log sigma, over all of the ascending table `train_sigmas`.
 
     Lu et al. (2022), DPM-Solver, arXiv:2206.00927, section 3.4.
@@ -84,11 +86,11 @@ def even_in_lambda(count: int, train_sigmas: Array) -> Array:
     return sigmas
 
 
-def timesteps_of(sigmas: Array, log_sigmas: Array) -> Array:
+def sigmas_to_timesteps(sigmas: Array, log_sigmas: Array) -> Array:
     """The fractional timestep of each noise level, linear in log sigma between training steps.
 
     Args:
-        sigmas: `[n]`, the noise levels to place; those outside the table go to its ends.
+        sigmas: `[n]`; those outside the table are clamped to its ends.
         log_sigmas: `[T]`, the ascending table of the training schedule.
     """
     log_sigma = np.log(np.maximum(sigmas, 1e-10))

@@ -76,15 +76,15 @@ class UniPCMultistepScheduler(LogSNRScheduler):
     ) -> SchedulerOutput:
         """UniC, arXiv:2302.04867, algorithm 1, then UniP, algorithm 2; see `Scheduler.step`.
 
-        The output's second entry is there where the predicted original is what is extrapolated.
+        `pred_original_sample` is None without `predict_x0`.
         """
         index = self._current_index(timestep)
         config = self.config
-        convert = self._original if config.predict_x0 else self._noise
+        convert = self._predict_original if config.predict_x0 else self._predict_noise
         output = convert(model_output, sample, index)
         if self._last_sample is not None and index - 1 not in config.disable_corrector:
             sample = self._advance(self._last_sample, index - 1, self._last_order, output)
-        self._remember(output, index)
+        self._record_output(output, index)
         self._last_sample, self._last_order = sample, self._order(index)
         prev_sample = self._advance(sample, index, self._last_order)
         self._step_index = index + 1
@@ -97,28 +97,28 @@ class UniPCMultistepScheduler(LogSNRScheduler):
         newest = self._outputs[0]
         h = self._lambdas[index + 1] - self._lambdas[index]
         scale, share, signed = self._scales(index, h)
-        places = [(place - self._lambdas[index]) / h for place in self._places[1:order]]
+        places = [(place - self._lambdas[index]) / h for place in self._output_lambdas[1:order]]
         outputs = self._outputs[1:order]
         if reached is not None:
             places, outputs = [*places, 1.0], [*outputs, reached]
 
         weights = [
             -scale * weight / place
-            for weight, place in zip(self._solved(places, signed), places, strict=True)
+            for weight, place in zip(self._solve_weights(places, signed), places, strict=True)
         ]
         own = -scale * math.expm1(signed) - sum(weights)
-        return noise.combine(
+        return noise.weighted_sum(
             (share, sample), (own, newest), *zip(weights, outputs, strict=True)
         ).to(sample.dtype)
 
     def _scales(self, index: int, h: float) -> tuple[float, float, float]:
-        """The scale of outputs, the share of the sample that stays, and h with its sign."""
+        """The weight of outputs, the weight of the sample, and h with its sign."""
         alpha, sigma = self._alphas[index + 1], self._stds[index + 1]
         if self.config.predict_x0:
             return alpha, sigma / self._stds[index], -h
         return sigma, alpha / self._alphas[index], h
 
-    def _solved(self, places: list[float], h: float) -> list[float]:
+    def _solve_weights(self, places: list[float], h: float) -> list[float]:
         """B(h) times the weights `a` of the differences at `places`: theorem 3.1.
 
         A single difference has weight 1/2 in place of the solution, as in the authors' code.
@@ -131,7 +131,7 @@ class UniPCMultistepScheduler(LogSNRScheduler):
         return values
 
     def _order(self, index: int) -> int:
-        """The order of this step: lower at the start, and at the end where asked or unavoidable."""
+        """The order of this step: lower at the start, and at the end by `lower_order_final`."""
         if self._lambdas[index + 1] in (math.inf, self._lambdas[index]):
             return 1
         order = min(self.config.solver_order, len(self._outputs))
@@ -139,18 +139,18 @@ class UniPCMultistepScheduler(LogSNRScheduler):
         return min(order, left) if self.config.lower_order_final else order
 
     @override
-    def _plan(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
+    def _plan_timesteps(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
         config = self.config
-        planned = self._spaced(count, len(self)).astype(np.int64)
+        planned = self._space_timesteps(count, len(self)).astype(np.int64)
         smallest = float(self._train_sigmas[0])
         if config.sigma_spacing is None:
-            levels = self._levels(planned)
+            levels = self._sigmas_at(planned)
         else:
-            levels, planned = self._respaced(config.sigma_spacing, count)
+            levels, planned = self._space_sigmas(config.sigma_spacing, count)
             smallest = float(levels[-1])
             if config.sigma_spacing == "karras":
                 planned = planned.round()
-        self._keep_sigmas(levels, 0.0 if config.final_sigmas_type == "zero" else smallest)
+        self._set_sigmas(levels, 0.0 if config.final_sigmas_type == "zero" else smallest)
         self._last_sample, self._last_order = None, 0
         return planned.astype(np.int64)
 

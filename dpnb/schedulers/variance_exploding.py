@@ -35,9 +35,9 @@ class VarianceExplodingScheduler(DiffusionScheduler):
         super().__init__(**settings)
         if self.config.get("rescale_betas_zero_snr", False):
             self.alphas_cumprod[-1] = noise.TERMINAL_ALPHA_BAR
-        self._train_sigmas = noise.sigmas(self.alphas_cumprod).numpy()
-        self._keep_sigmas(self._train_sigmas[::-1], 0.0)
-        self._lay_out(np.arange(len(self), dtype=np.float32)[::-1].copy(), None)
+        self._train_sigmas = noise.alphas_to_sigmas(self.alphas_cumprod).numpy()
+        self._set_sigmas(self._train_sigmas[::-1], 0.0)
+        self._set_schedule(np.arange(len(self), dtype=np.float32)[::-1].copy(), None)
 
     @property
     @override
@@ -54,46 +54,46 @@ class VarianceExplodingScheduler(DiffusionScheduler):
 
     @override
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """`original_samples` `[batch, ...]` as they stand at the run's `timesteps` `[batch]`.
+        """`original_samples` `[batch, ...]` with the noise of the run's `timesteps` `[batch]`.
 
-        Where the run has begun, or its beginning was set, that is the place; else the timesteps
-        are looked for, which waits for their device.
+        Once the run has begun, or `begin_index` is set, the noise is that of the current entry;
+        else the timesteps are looked up, which waits for their device.
         """
-        sigmas = [self._sigmas[index] for index in self._indices(timesteps)]
-        return original_samples + noise * per_sample(sigmas, original_samples)
+        sigmas = [self._sigmas[index] for index in self._indices_of(timesteps)]
+        return original_samples + noise * broadcast_per_sample(sigmas, original_samples)
 
-    def _original(self, model_output: Tensor, sample: Tensor, sigma: float) -> Tensor:
-        """The original that `model_output` foresees: the denoiser D of arXiv:2206.00364, eq. 3."""
+    def _predict_original(self, model_output: Tensor, sample: Tensor, sigma: float) -> Tensor:
+        """The predicted original sample: the denoiser D of arXiv:2206.00364, eq. 3."""
         if self.config.prediction_type == "epsilon":
-            return noise.combine((1.0, sample), (-sigma, model_output))
+            return noise.weighted_sum((1.0, sample), (-sigma, model_output))
         if self.config.prediction_type == "v_prediction":
             variance = sigma**2 + 1
-            return noise.combine(
+            return noise.weighted_sum(
                 (1 / variance, sample), (-sigma / math.sqrt(variance), model_output)
             )
         return model_output
 
     @property
     @override
-    def _visits_between(self) -> bool:
+    def _visits_fractional_timesteps(self) -> bool:
         return self.config.timestep_spacing == "linspace"
 
     @override
-    def _plan(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
+    def _plan_timesteps(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
         config = self.config
         if timesteps is None:
-            timesteps = spacing.spaced(
+            timesteps = spacing.space_timesteps(
                 config.timestep_spacing, count, len(self), config.steps_offset
             )
         timesteps = timesteps.astype(np.float32)
-        levels = self._levels(timesteps)
+        levels = self._sigmas_at(timesteps)
         if config.sigma_spacing is not None:
-            levels = spacing.respaced(config.sigma_spacing, count, *self._bounds(levels))
-            timesteps = spacing.timesteps_of(levels, np.log(self._train_sigmas))
-        self._keep_sigmas(levels, self._final_sigma())
+            levels = spacing.space_sigmas(config.sigma_spacing, count, *self._sigma_bounds(levels))
+            timesteps = spacing.sigmas_to_timesteps(levels, np.log(self._train_sigmas))
+        self._set_sigmas(levels, self._final_sigma())
         return timesteps.astype(np.float32)
 
-    def _levels(self, timesteps: Array) -> Array:
+    def _sigmas_at(self, timesteps: Array) -> Array:
         """The noise levels at `timesteps`, which may be fractions."""
         levels: Array = np.interp(timesteps, np.arange(len(self)), self._train_sigmas)
         return levels
@@ -101,7 +101,7 @@ class VarianceExplodingScheduler(DiffusionScheduler):
     def _final_sigma(self) -> float:
         return 0.0
 
-    def _bounds(self, levels: Array) -> tuple[float, float]:
+    def _sigma_bounds(self, levels: Array) -> tuple[float, float]:
         """The smallest and the largest sigma: those configured, else those of `levels`."""
         smallest, largest = self.config.get("sigma_min"), self.config.get("sigma_max")
         return (
@@ -109,13 +109,13 @@ class VarianceExplodingScheduler(DiffusionScheduler):
             float(levels[0]) if largest is None else largest,
         )
 
-    def _keep_sigmas(self, levels: Array, final: float) -> None:
+    def _set_sigmas(self, levels: Array, final: float) -> None:
         table = np.append(levels, final).astype(np.float32)
         self.sigmas = torch.from_numpy(table)
         self._sigmas: list[float] = table.tolist()
 
 
-def per_sample(values: list[float], like: Tensor) -> Tensor | float:
+def broadcast_per_sample(values: list[float], like: Tensor) -> Tensor | float:
     """`values`, one per entry of the batch, shaped to multiply `like`; a number if all agree."""
     if len(set(values)) == 1:
         return values[0]

@@ -16,7 +16,7 @@ from dpnb.schedulers.spacing import TimestepSpacing
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class VariancePreservingConfig(SchedulerConfig):
-    """What to do with predicted originals: threshold them, or else clip them, or neither."""
+    """Settings of `VariancePreservingScheduler`: predicted originals are thresholded or clipped."""
 
     timestep_spacing: TimestepSpacing = "leading"
     clip_sample: bool = True
@@ -37,11 +37,11 @@ class VariancePreservingScheduler(DiffusionScheduler):
         super().__init__(**settings)
         self._alpha_bars: list[float] = self.alphas_cumprod.tolist()
 
-    def _original(self, model_output: Tensor, sample: Tensor, alpha_bar: float) -> Tensor:
-        """The original that `model_output` foresees, clipped as the configuration says."""
+    def _predict_original(self, model_output: Tensor, sample: Tensor, alpha_bar: float) -> Tensor:
+        """The predicted original sample, thresholded or clipped as the configuration says."""
         config = self.config
         a, b = noise.original_weights(config.prediction_type, *amplitudes(alpha_bar))
-        original = noise.combine((a, sample), (b, model_output))
+        original = noise.weighted_sum((a, sample), (b, model_output))
         if config.thresholding:
             return noise.threshold(
                 original, config.dynamic_thresholding_ratio, config.sample_max_value
@@ -52,5 +52,5 @@ class VariancePreservingScheduler(DiffusionScheduler):
 
 
 def amplitudes(alpha_bar: float) -> tuple[float, float]:
-    """Those of signal and noise, `(alpha, sigma)`, where the signal's variance is `alpha_bar`."""
+    """`(alpha, sigma)`, the factors of original and noise: the square roots of their variances."""
     return math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from typing_extensions import override
 
 from dpnb.errors import StrategyError
-from dpnb.nn.lowrank import Change
+from dpnb.nn.weight_changes import Change
 from dpnb.strategies.fused import Fused
 from dpnb.strategies.runs import ActiveRuns
 from dpnb.strategies.strategy import Plan, Strategy

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from typing_extensions import override
 
-from dpnb.models.conditioned import Conditioned
+from dpnb.models.time_conditioning import TimeConditionedModel
 from dpnb.nn.attention import Attention
 from dpnb.nn.projections import Projection
-from dpnb.nn.timed import Timed
+from dpnb.nn.time_conditioning import TimeConditioned
 from dpnb.strategies.networks import Networks, quantization_obstacle
 from dpnb.strategies.offload.hosted_weights import HostedWeights
 from dpnb.strategies.run_watcher import RunWatcher
@@ -53,15 +53,15 @@ class ConditioningCache(Strategy):
             undo.callback(hosted.close)
             prompt, times = PromptCache(hosted), TimeCache(network, hosted)
             for attention in (m for m in network.modules() if isinstance(m, Attention)):
-                if attention.looks_elsewhere:
+                if attention.is_cross_attention:
                     hosted.admit(_key_value_layers(attention))
                     projection = CachedProjection(attention.projection, prompt)
                     undo.set(attention, "projection", projection)
             hosted.admit(times.embedders)
             for layer in times.layers:
                 hosted.admit([layer.time_layer])
-                undo.set(layer, "time_shift", times.shift)
-            undo.set(network, "timing", times.embed)
+                undo.set(layer, "time_projection", times.shift)
+            undo.set(network, "time_embedder", times.embed)
             undo.set(networks, "hosted", (*networks.hosted, hosted))
             undo.watch(prompt)
             undo.watch(times)
@@ -82,7 +82,7 @@ class PromptCache(RunWatcher):
         known = self.known.setdefault(attention, {})
         if key not in known:
             with self.hosted.on_device(_key_value_layers(attention), context.device):
-                made = inner.key_value(attention, context)
+                made = inner.project_key_value(attention, context)
             while len(known) >= CONTEXTS:
                 del known[next(iter(known))]
             # The context is kept, so that no other can come to its address.
@@ -108,13 +108,13 @@ class CachedProjection:
         self, attention: Attention, tokens: Tensor, context: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Query, key and value."""
-        return attention.to_q(tokens), *self.key_value(attention, context)
+        return attention.to_q(tokens), *self.project_key_value(attention, context)
 
-    def key_value(self, attention: Attention, context: Tensor) -> tuple[Tensor, Tensor]:
+    def project_key_value(self, attention: Attention, context: Tensor) -> tuple[Tensor, Tensor]:
         """Key and value."""
         if torch.is_grad_enabled():
             with self.cache.hosted.on_device(_key_value_layers(attention), context.device):
-                return self.inner.key_value(attention, context)
+                return self.inner.project_key_value(attention, context)
         return self.cache.key_value(attention, context, self.inner)
 
 
@@ -130,7 +130,7 @@ class TimeEmbeddings:
 
     conditions: list[Tensor]
     times: list[Tensor]
-    shifts: dict[Timed, list[Tensor]]
+    shifts: dict[TimeConditioned, list[Tensor]]
 
 
 KEPT_EMBEDDINGS = 2
@@ -149,18 +149,18 @@ class TimeCache(RunWatcher):
     known: dict[Key, TimeEmbeddings] = field(default_factory=dict)
 
     @property
-    def layers(self) -> list[Timed]:
+    def layers(self) -> list[TimeConditioned]:
         """The layers that a time embedding acts on."""
-        return [layer for layer in self.network.modules() if isinstance(layer, Timed)]
+        return [layer for layer in self.network.modules() if isinstance(layer, TimeConditioned)]
 
     @property
     def embedders(self) -> list[nn.Module]:
         """The layers that make a time embedding."""
-        return self._conditioned.embedders
+        return self._conditioned.embedding_layers
 
     @property
-    def _conditioned(self) -> Conditioned:
-        assert isinstance(self.network, Conditioned)
+    def _conditioned(self) -> TimeConditionedModel:
+        assert isinstance(self.network, TimeConditionedModel)
         return self.network
 
     @override
@@ -197,7 +197,7 @@ class TimeCache(RunWatcher):
             self.present = self.known[key] = self._prepare(sample, inputs, *conditions)
         return self.present.times[self.index]
 
-    def shift(self, layer: Timed, time: Tensor) -> Tensor:
+    def shift(self, layer: TimeConditioned, time: Tensor) -> Tensor:
         """What acts on a layer in the present step."""
         if self.present is not None and self.index is not None:
             return self.present.shifts[layer][self.index]
@@ -213,7 +213,7 @@ class TimeCache(RunWatcher):
         assert self.timesteps is not None
         timesteps = self.timesteps.to(sample.device)
         times = [self._embed(sample, t, *conditions) for t in timesteps]
-        shifts: dict[Timed, list[Tensor]] = {}
+        shifts: dict[TimeConditioned, list[Tensor]] = {}
         for layer in self.layers:
             with self.hosted.on_device([layer.time_layer], sample.device):
                 shifts[layer] = [layer.time_layer(time) for time in times]
@@ -221,7 +221,7 @@ class TimeCache(RunWatcher):
 
 
 def _denoising(networks: Networks) -> Iterator[tuple[str, nn.Module]]:
-    return (pair for pair in networks.items() if isinstance(pair[1], Conditioned))
+    return (pair for pair in networks.items() if isinstance(pair[1], TimeConditionedModel))
 
 
 def identity(tensor: Tensor) -> Key:

@@ -11,8 +11,8 @@ from torch import nn
 from typing_extensions import Self, override
 
 from dpnb.devices import accelerator, is_present, numbered, parse_device
+from dpnb.nn.no_split import NoSplit
 from dpnb.nn.quantized import nbytes_of, quantization_of
-from dpnb.nn.whole import Whole
 from dpnb.numbers import plain
 from dpnb.strategies.networks import Networks, first_device, quantization_obstacle
 from dpnb.strategies.offload.dispatch import Seat, dispatch
@@ -158,7 +158,7 @@ def _overflow(network: nn.Module, target: str, room: Mapping[str, int]) -> dict[
         {key: room[target]} | ({} if target == CPU else {CPU: room[CPU]}),
         no_split_module_classes=[
             *WHOLE,
-            *{type(module).__name__ for module in network.modules() if isinstance(module, Whole)},
+            *{type(module).__name__ for module in network.modules() if isinstance(module, NoSplit)},
             *(getattr(network, "_no_split_modules", None) or []),
         ],
     )

@@ -9,7 +9,7 @@ from typing_extensions import Self, override
 
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.models.unet_blocks import UpBlock
-from dpnb.nn.skips import FreeUMerge
+from dpnb.nn.skip_connections import FreeUMerge
 from dpnb.numbers import plain
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.settings import hints

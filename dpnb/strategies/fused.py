@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from dpnb.nn.lowrank import Change
+from dpnb.nn.weight_changes import Change
 from dpnb.strategies.strategy import StrategyError
 
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from dpnb.nn.adapted import adapt, can_adapt, restore
 from dpnb.nn.attention import Attention
-from dpnb.nn.lowrank import Change, LowRank
+from dpnb.nn.lora_layers import add_lora, remove_lora, supports_lora
 from dpnb.nn.quantized import quantization_of
+from dpnb.nn.weight_changes import Change, LowRank
 from dpnb.numbers import number, plain
 from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.fused import apply_changes
@@ -91,7 +91,7 @@ class LoRA(Strategy):
             beside: list[LowRank] = []
             folded: list[tuple[slice, Change]] = []
             for rows, change in changes:
-                if is_wide or not isinstance(change, LowRank) or not can_adapt(layer):
+                if is_wide or not isinstance(change, LowRank) or not supports_lora(layer):
                     folded.append((rows, change))
                 else:
                     beside.append(_widen(change, rows, parameter.shape[0]))
@@ -99,8 +99,8 @@ class LoRA(Strategy):
                 undo.callback(_restore, parameter, _set_aside(networks, parameter.data))
                 parameter.data = _fold(parameter.data, folded)
             if beside:
-                undo.callback(restore, layer)
-                adapt(layer, beside)
+                undo.callback(remove_lora, layer)
+                add_lora(layer, beside)
 
     def changes(self, component: str, network: nn.Module) -> dict[str, dict[str, Change]]:
         """The changes of a network's parameters, by the adapter's name and the parameter's.
@@ -116,7 +116,7 @@ class LoRA(Strategy):
             for name, change in changes.items() if is_on else ():
                 factor = self.scale * self._factor(adapter, f"{component}.{name}")
                 if factor and adapter not in attachment.fused.changes:
-                    found.setdefault(adapter, {})[name] = change.scaled(factor)
+                    found.setdefault(adapter, {})[name] = change.scale_by(factor)
         return found
 
     def _factor(self, adapter: str, name: str) -> float:
@@ -175,7 +175,7 @@ def _layer(network: nn.Module, path: str) -> tuple[nn.Module, slice]:
     """The layer of this name, or the one that it is joined in, and its rows there."""
     owner, _, child = path.rpartition(".")
     attention = network.get_submodule(owner)
-    groups = attention.joins.items() if isinstance(attention, Attention) else ()
+    groups = attention.fusible_layers.items() if isinstance(attention, Attention) else ()
     for joined, names in groups:
         if child in names and joined in attention._modules:
             layer = attention.get_submodule(joined)

@@ -9,7 +9,7 @@ from weakref import ref
 import torch
 from torch import Tensor, nn
 
-from dpnb.nn.quantized import needs_its_own_moves, quantization_of
+from dpnb.nn.quantized import has_bitsandbytes_layers, quantization_of
 from dpnb.strategies.fair_lock import FairLock
 from dpnb.strategies.offload.hosted_weights import HostedWeights
 from dpnb.strategies.set_aside import set_aside
@@ -159,7 +159,7 @@ def quantization_obstacle(
 ) -> str | None:
     """Why a strategy of this class cannot move the weights of `networks`, as a sentence."""
     for name, network in networks:
-        if needs_its_own_moves(network):
+        if has_bitsandbytes_layers(network):
             return (
                 f"{kind.__name__} cannot move the {quantization_of(network)} weights of {name}, "
                 "which bitsandbytes looks after; quantize with torchao, for example to int8, or "

@@ -10,7 +10,7 @@ from torch import nn
 from typing_extensions import override
 
 from dpnb.nn.attention import Attention
-from dpnb.nn.projections import FUSED, join, part
+from dpnb.nn.projections import FUSED, fuse_linears, unfuse_linears
 from dpnb.nn.quantized import quantization_of
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.strategy import Slot, Strategy
@@ -51,7 +51,7 @@ class QKVFusion(Strategy):
     def apply(self, networks: Networks, undo: Undo) -> None:
         """Join the matrices of every layer."""
         for attention in self._layers(networks):
-            for fused_name, names in attention.joins.items():
+            for fused_name, names in attention.fusible_layers.items():
                 join_layers(attention, fused_name, names, undo)
             undo.set(attention, "projection", FUSED)
 
@@ -65,14 +65,14 @@ class QKVFusion(Strategy):
 def _layers_to_join(attention: Attention) -> list[nn.Module]:
     """The layers that would be joined; none where they are already."""
     children = dict(attention.named_children())
-    names = [name for group in attention.joins.values() for name in group]
+    names = [name for group in attention.fusible_layers.values() for name in group]
     return [children[name] for name in names if name in children]
 
 
 def join_layers(attention: Attention, fused_name: str, names: tuple[str, ...], undo: Undo) -> None:
     """Replace the layers of these names by one."""
     layers = {name: _linear(attention, name) for name in names}
-    joined = join(list(layers.values()))
+    joined = fuse_linears(list(layers.values()))
     places = list(attention._modules)
     undo.callback(_split, attention, fused_name, joined, layers, places)
     others = {name: child for name, child in attention._modules.items() if name not in layers}
@@ -91,7 +91,7 @@ def _split(
 ) -> None:
     """Put the layers back, in their former places among the children."""
     if any(parameter.numel() == 0 for layer in layers.values() for parameter in layer.parameters()):
-        part(joined, list(layers.values()))
+        unfuse_linears(joined, list(layers.values()))
     children = {**attention._modules, **layers}
     children.pop(fused_name, None)
     kept = {name: children.pop(name) for name in places}

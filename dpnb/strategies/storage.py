@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from dpnb.nn.positions import ChannelMatrix
+from dpnb.nn.channel_projection import ChannelProjection
 from dpnb.nn.quantized import is_quantized
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.settings import hints
@@ -47,7 +47,7 @@ def _lay_out(weight: Tensor, stride: tuple[int, ...]) -> None:
         ).copy_(weight.data)
 
 
-LAYERS = (nn.Linear, nn.Conv2d, ChannelMatrix)
+LAYERS = (nn.Linear, nn.Conv2d, ChannelProjection)
 
 SMALLEST = 1 << 12
 """Weights of fewer bytes keep their dtype: they would save nothing."""

@@ -8,8 +8,8 @@ from typing import ClassVar
 from typing_extensions import override
 
 from dpnb.models.autoencoder import Autoencoder
-from dpnb.models.blended import latents_of
 from dpnb.models.coders import SlicedCoder, TiledCoder
+from dpnb.models.tiling.blended_tiles import latents_per_side
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Effect, Slot, Strategy
@@ -55,7 +55,9 @@ class VaeTiling(Strategy):
         if self.blended and self.tile is not None:
             for vae in autoencoders:
                 try:
-                    latents_of(vae, self.tile, self.tile)
+                    latents_per_side(
+                        self.tile, self.tile, scale=vae.scale, trained=vae.config.sample_size
+                    )
                 except ValueError as error:
                     return str(error)
         return None

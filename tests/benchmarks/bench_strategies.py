@@ -18,7 +18,7 @@ from torch import Tensor
 
 import dpnb
 from dpnb.metering.tensors import TensorMeter
-from dpnb.nn.skips import scale_lowest
+from dpnb.nn.skip_connections import scale_low_frequencies
 from dpnb.pipelines.shapes.architectures import ARCHITECTURES
 from dpnb.strategies.strategy import Strategy
 from dpnb.units import format_bytes
@@ -72,10 +72,10 @@ def bench_freeu() -> None:
     torch.set_num_threads(1)
     for channels, side in ((1280, 16), (1280, 32), (640, 64)):
         x = torch.randn(2, channels, side, side)
-        difference = (scale_lowest(x, 0.2) - fourier_filter(x, 1, 0.2)).abs().max().item()
+        difference = (scale_low_frequencies(x, 0.2) - fourier_filter(x, 1, 0.2)).abs().max().item()
         report(
             f"FreeU's filter, {channels} x {side} x {side}, beside FFT",
-            partial(scale_lowest, x, 0.2),
+            partial(scale_low_frequencies, x, 0.2),
             partial(fourier_filter, x, 1, 0.2),
             rounds=7,
         )

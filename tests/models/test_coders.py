@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from dpnb import AutoencoderKL
 from dpnb.metering.tensors import TensorMeter
-from dpnb.models import strips
 from dpnb.models.coders import Coder, DirectCoder, SlicedCoder, TiledCoder
+from dpnb.models.tiling import strips
 from dpnb.nn.attention import PictureAttention
 from dpnb.nn.kernels import SlicedKernel, sdpa
-from dpnb.nn.resample import Downsample, Upsample
+from dpnb.nn.resampling import Downsample, Upsample
 from dpnb.nn.resnet import ResnetBlock
 from dpnb.pipelines.shapes.architectures import ARCHITECTURES, fill
 

@@ -14,7 +14,7 @@ from dpnb.errors import CheckpointError
 from dpnb.metering.tensors import TensorMeter
 from dpnb.models.coders import DirectCoder
 from dpnb.models.unet_blocks import UpBlock
-from dpnb.nn.skips import concatenate
+from dpnb.nn.skip_connections import concatenate
 from dpnb.pipelines.shapes.architectures import ARCHITECTURES, fill
 
 TINY = dict(ARCHITECTURES["tiny-sd"].unet)

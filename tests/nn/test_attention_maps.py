@@ -5,7 +5,7 @@ import torch
 
 from dpnb.nn import attention_maps
 from dpnb.nn.attention import Attention
-from dpnb.nn.attention_maps import attention_received, watched
+from dpnb.nn.attention_maps import attention_received, record_attention
 
 
 @pytest.fixture
@@ -29,11 +29,11 @@ def test_what_is_received_is_the_sum_over_the_map(
 def test_watching_changes_nothing_and_ends(attention: Attention) -> None:
     tokens, kernel = torch.randn(4, 6, 12), attention.kernel
     plain = attention(tokens)
-    with watched(attention, 2) as seen:
+    with record_attention(attention, 2) as seen:
         assert torch.equal(attention(tokens), plain)
     assert attention.kernel is kernel
     assert seen.received is not None
     assert seen.received.shape == (2, 6)
-    with pytest.raises(ZeroDivisionError), watched(attention, 1):
+    with pytest.raises(ZeroDivisionError), record_attention(attention, 1):
         raise ZeroDivisionError
     assert attention.kernel is kernel

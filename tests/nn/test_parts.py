@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dpnb.nn import owned
+from dpnb.nn import inplace
 from dpnb.nn.attention import Attention, PictureAttention
-from dpnb.nn.embeddings import guidance_embedding, sinusoids
+from dpnb.nn.channel_projection import ToFeatureMap, ToTokens
+from dpnb.nn.embeddings import embed_guidance, sinusoids
 from dpnb.nn.kernels import sdpa
-from dpnb.nn.positions import ToPicture, ToTokens
 from dpnb.nn.projections import SEPARATE
-from dpnb.nn.resample import Downsample, Upsample
+from dpnb.nn.resampling import Downsample, Upsample
 from dpnb.nn.transformer import TransformerBlock
 
 
@@ -25,9 +25,9 @@ def seed() -> None:
 @pytest.mark.parametrize(
     ("in_place", "plain"),
     [
-        (lambda x, y: owned.silu(x), lambda x, y: F.silu(x)),
-        (owned.add, lambda x, y: x + y),
-        (owned.multiply, lambda x, y: x * y),
+        (lambda x, y: inplace.silu(x), lambda x, y: F.silu(x)),
+        (inplace.add, lambda x, y: x + y),
+        (inplace.multiply, lambda x, y: x * y),
     ],
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -96,7 +96,7 @@ def test_picture_attention_keeps_the_shape() -> None:
 @pytest.mark.parametrize("pointwise", [True, False])
 def test_positions_are_multiplied_as_a_convolution_would(pointwise: bool) -> None:
     x = torch.randn(2, 6, 3, 5)
-    inward, outward = ToTokens(6, 4, pointwise=pointwise), ToPicture(4, 6, pointwise=pointwise)
+    inward, outward = ToTokens(6, 4, pointwise=pointwise), ToFeatureMap(4, 6, pointwise=pointwise)
     tokens = F.conv2d(x, inward.weight.view(4, 6, 1, 1), inward.bias).flatten(2).transpose(1, 2)
     torch.testing.assert_close(inward(x), tokens)
     picture = tokens.transpose(1, 2).unflatten(2, (3, 5))
@@ -132,4 +132,4 @@ def test_sinusoids_of_zero_are_ones_then_zeros() -> None:
 
 
 def test_a_guidance_embedding_has_a_row_for_each_scale() -> None:
-    assert guidance_embedding(torch.tensor([6.5, 3.0]), 32).shape == (2, 32)
+    assert embed_guidance(torch.tensor([6.5, 3.0]), 32).shape == (2, 32)

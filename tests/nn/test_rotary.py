@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from dpnb.nn.modulation import Modulation, modulated
+from dpnb.nn.modulation import Modulation, modulate
 from dpnb.nn.projections import FUSED
-from dpnb.nn.rotary import RotaryAttention, rotary_table, turn
-from dpnb.nn.timed import project_time
+from dpnb.nn.rotary import RotaryAttention, apply_rotary, rotary_table
+from dpnb.nn.time_conditioning import project_time
 
 
 @pytest.fixture(autouse=True)
@@ -22,8 +22,8 @@ def test_a_turn_keeps_lengths_and_products_depend_on_distances() -> None:
     widths = (4, 8)
 
     def product(at: list[float], other: list[float]) -> torch.Tensor:
-        one = turn(query.clone(), rotary_table(torch.tensor([at]), widths))
-        two = turn(key.clone(), rotary_table(torch.tensor([other]), widths))
+        one = apply_rotary(query.clone(), rotary_table(torch.tensor([at]), widths))
+        two = apply_rotary(key.clone(), rotary_table(torch.tensor([other]), widths))
         torch.testing.assert_close(one.norm(), query.norm())
         return (one * two).sum()
 
@@ -33,7 +33,7 @@ def test_a_turn_keeps_lengths_and_products_depend_on_distances() -> None:
 
 def test_the_first_pair_turns_by_the_position_in_radians() -> None:
     x = torch.tensor([1.0, 0.0, 1.0, 0.0]).view(1, 1, 1, 4)
-    turned = turn(x.clone(), rotary_table(torch.tensor([[2.0]]), (4,))).flatten()
+    turned = apply_rotary(x.clone(), rotary_table(torch.tensor([[2.0]]), (4,))).flatten()
     expected = [math.cos(2), math.sin(2), math.cos(0.02), math.sin(0.02)]
     torch.testing.assert_close(turned, torch.tensor(expected))
 
@@ -43,10 +43,10 @@ def test_turning_in_place_gives_the_same_bits(dtype: torch.dtype) -> None:
     x = torch.randn(2, 5, 3, 8, dtype=dtype)
     table = rotary_table(torch.arange(10.0).view(5, 2), (2, 6))
     kept = x.clone()
-    expected = turn(x, table)
+    expected = apply_rotary(x, table)
     assert torch.equal(x, kept), "with gradients on, nothing is overwritten"
     with torch.no_grad():
-        assert turn(x, table) is x
+        assert apply_rotary(x, table) is x
     assert torch.equal(x, expected)
 
 
@@ -63,10 +63,10 @@ def test_fused_matrices_find_the_same(joins: bool) -> None:
     with torch.no_grad(), ExitStack() as stack:
         plain = attention(tokens, context, table)
         undo = stack.enter_context(Undo())
-        for name, names in attention.joins.items():
+        for name, names in attention.fusible_layers.items():
             join_layers(attention, name, names, undo)
         undo.set(attention, "projection", FUSED)
-        assert set(attention.joins) == {"to_qkv", *(["to_added_qkv"] if joins else [])}
+        assert set(attention.fusible_layers) == {"to_qkv", *(["to_added_qkv"] if joins else [])}
         torch.testing.assert_close(attention(tokens, context, table), plain)
 
 
@@ -77,17 +77,17 @@ def test_modulation_is_a_norm_with_scale_and_shift_of_the_picture(batch: int) ->
         x.var(-1, unbiased=False, keepdim=True) + 1e-6
     ).sqrt()
     expected, kept = normed * (1 + scale) + shift, x.clone()
-    torch.testing.assert_close(modulated(x, scale, shift), expected)
+    torch.testing.assert_close(modulate(x, scale, shift), expected)
     with torch.no_grad():
-        torch.testing.assert_close(modulated(x, scale, shift), expected)
+        torch.testing.assert_close(modulate(x, scale, shift), expected)
     assert torch.equal(x, kept)
 
 
 def test_what_modulates_comes_from_its_slot() -> None:
     layer = Modulation(4, 3)
     time = torch.randn(2, 4)
-    assert layer.time_shift is project_time
+    assert layer.time_projection is project_time
     first = layer(time)[0]
     torch.testing.assert_close(first, layer.linear(time)[:, None, :4])
-    layer.time_shift = lambda _, time: torch.ones(len(time), 12)
+    layer.time_projection = lambda _, time: torch.ones(len(time), 12)
     assert all(torch.equal(part, torch.ones(2, 1, 4)) for part in layer(time))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import dpnb
-from dpnb.nn.attention_maps import WatchedKernel
+from dpnb.nn.attention_maps import RecordingKernel
 from tests.strategies.pipes import build, draw, live_bytes, traces
 
 
@@ -41,7 +41,7 @@ def test_nothing_of_it_remains_after_an_error(
     kernel, calls = attention.kernel, []
 
     def fail(*given: Any) -> Any:
-        calls.append(isinstance(attention.kernel, WatchedKernel))
+        calls.append(isinstance(attention.kernel, RecordingKernel))
         if len(calls) == (1 if when == "watched" else 2):
             raise RuntimeError("no more paper")
         return kernel(*given)

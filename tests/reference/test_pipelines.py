@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import dpnb
-from dpnb.schedulers import MODULES, DiffusionScheduler
+from dpnb.schedulers import DiffusionScheduler
+from dpnb.schedulers.catalog import MODULES
 from tests.reference import checkpoints
 from tests.reference.checkpoints import diffusers
 from tests.reference.conftest import Written

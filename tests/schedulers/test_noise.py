@@ -22,7 +22,7 @@ def alphas_cumprod(betas: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_betas_are_variances(schedule: BetaSchedule) -> None:
-    betas = noise.betas(schedule, 0.0001, 0.02, 1000)
+    betas = noise.make_betas(schedule, 0.0001, 0.02, 1000)
     assert betas.shape == (1000,)
     assert betas.dtype == torch.float32
     assert ((betas > 0) & (betas < 1)).all()
@@ -30,28 +30,28 @@ def test_betas_are_variances(schedule: BetaSchedule) -> None:
 
 @pytest.mark.parametrize("schedule", ["linear", "scaled_linear", "sigmoid"])
 def test_betas_run_from_start_to_end(schedule: BetaSchedule) -> None:
-    betas = noise.betas(schedule, 0.001, 0.03, 500)
+    betas = noise.make_betas(schedule, 0.001, 0.03, 500)
     assert betas.diff().min() >= 0
     assert float(betas[0]) == pytest.approx(0.001, rel=0.1)
     assert float(betas[-1]) == pytest.approx(0.03, rel=0.01)
 
 
 def test_rescaling_ends_without_signal_and_keeps_the_first_step() -> None:
-    betas = noise.betas("scaled_linear", 0.00085, 0.012, 1000)
+    betas = noise.make_betas("scaled_linear", 0.00085, 0.012, 1000)
     rescaled = noise.rescale_zero_terminal_snr(betas)
     assert float(alphas_cumprod(rescaled)[-1]) == 0.0
     torch.testing.assert_close(rescaled[0], betas[0])
 
 
 def test_rescaling_twice_is_rescaling_once() -> None:
-    once = noise.rescale_zero_terminal_snr(noise.betas("linear", 0.0001, 0.02, 1000))
+    once = noise.rescale_zero_terminal_snr(noise.make_betas("linear", 0.0001, 0.02, 1000))
     torch.testing.assert_close(noise.rescale_zero_terminal_snr(once), once, rtol=1e-3, atol=1e-6)
 
 
 def test_sigmas_are_noise_per_signal() -> None:
     alpha_bars = torch.tensor([0.9, 0.5, 0.1])
     expected = (1 - alpha_bars).sqrt() / alpha_bars.sqrt()
-    torch.testing.assert_close(noise.sigmas(alpha_bars), expected)
+    torch.testing.assert_close(noise.alphas_to_sigmas(alpha_bars), expected)
 
 
 @pytest.mark.parametrize("alpha_bar", [0.999, 0.5, 0.003])
@@ -69,9 +69,9 @@ def test_a_perfect_prediction_recovers_original_and_noise(
     }
     output = outputs[prediction]
     a, b = noise.original_weights(prediction, alpha, sigma)
-    torch.testing.assert_close(noise.combine((a, sample), (b, output)), original)
+    torch.testing.assert_close(noise.weighted_sum((a, sample), (b, output)), original)
     a, b = noise.noise_weights(prediction, alpha, sigma)
-    torch.testing.assert_close(noise.combine((a, sample), (b, output)), epsilon)
+    torch.testing.assert_close(noise.weighted_sum((a, sample), (b, output)), epsilon)
 
 
 def test_noise_cannot_be_predicted_without_signal() -> None:
@@ -81,13 +81,15 @@ def test_noise_cannot_be_predicted_without_signal() -> None:
 
 def test_combine_is_the_weighted_sum() -> None:
     x, y, z = torch.randn(3, 4).unbind()
-    torch.testing.assert_close(noise.combine((0.5, x), (-2.0, y), (1.0, z)), 0.5 * x - 2 * y + z)
+    torch.testing.assert_close(
+        noise.weighted_sum((0.5, x), (-2.0, y), (1.0, z)), 0.5 * x - 2 * y + z
+    )
 
 
 def test_combine_leaves_out_what_has_no_weight() -> None:
     x, infinite = torch.ones(3), torch.full((3,), torch.inf)
-    assert torch.equal(noise.combine((0.0, infinite), (1.0, x)), x)
-    assert torch.equal(noise.combine((0.0, x), (0.0, infinite)), torch.zeros(3))
+    assert torch.equal(noise.weighted_sum((0.0, infinite), (1.0, x)), x)
+    assert torch.equal(noise.weighted_sum((0.0, x), (0.0, infinite)), torch.zeros(3))
 
 
 def test_thresholding_keeps_what_is_within_one() -> None:

@@ -24,7 +24,7 @@ def log_sigmas() -> Array:
 @pytest.mark.parametrize("kind", SPACINGS)
 def test_timesteps_are_as_many_as_asked_and_descend(kind: TimestepSpacing) -> None:
     for count in range(1, 1001):
-        timesteps = spacing.spaced(kind, count, 1000)
+        timesteps = spacing.space_timesteps(kind, count, 1000)
         assert len(timesteps) == count
         assert (np.diff(timesteps) < 0).all()
         assert timesteps.min() >= 0
@@ -32,19 +32,19 @@ def test_timesteps_are_as_many_as_asked_and_descend(kind: TimestepSpacing) -> No
 
 
 def test_each_spacing_keeps_its_ends() -> None:
-    assert spacing.spaced("linspace", 10, 1000)[[0, -1]].tolist() == [999, 0]
-    assert spacing.spaced("leading", 10, 1000)[[0, -1]].tolist() == [900, 0]
-    assert spacing.spaced("trailing", 10, 1000)[[0, -1]].tolist() == [999, 99]
+    assert spacing.space_timesteps("linspace", 10, 1000)[[0, -1]].tolist() == [999, 0]
+    assert spacing.space_timesteps("leading", 10, 1000)[[0, -1]].tolist() == [900, 0]
+    assert spacing.space_timesteps("trailing", 10, 1000)[[0, -1]].tolist() == [999, 99]
 
 
 def test_the_offset_moves_leading_timesteps() -> None:
-    moved = spacing.spaced("leading", 10, 1000, offset=1)
-    assert (moved == spacing.spaced("leading", 10, 1000) + 1).all()
+    moved = spacing.space_timesteps("leading", 10, 1000, offset=1)
+    assert (moved == spacing.space_timesteps("leading", 10, 1000) + 1).all()
 
 
 @pytest.mark.parametrize("kind", SIGMA_SPACINGS)
 def test_respaced_sigmas_descend_between_their_bounds(kind: SigmaSpacing) -> None:
-    sigmas = spacing.respaced(kind, 20, 0.03, 14.6)
+    sigmas = spacing.space_sigmas(kind, 20, 0.03, 14.6)
     assert len(sigmas) == 20
     assert sigmas[0] == pytest.approx(14.6)
     assert sigmas[-1] == pytest.approx(0.03)
@@ -52,23 +52,23 @@ def test_respaced_sigmas_descend_between_their_bounds(kind: SigmaSpacing) -> Non
 
 
 def test_exponential_sigmas_have_a_constant_ratio() -> None:
-    sigmas = spacing.respaced("exponential", 9, 0.1, 10.0)
+    sigmas = spacing.space_sigmas("exponential", 9, 0.1, 10.0)
     assert np.allclose(sigmas[1:] / sigmas[:-1], sigmas[1] / sigmas[0])
 
 
 def test_the_timestep_of_a_trained_sigma_is_its_place() -> None:
-    places = spacing.timesteps_of(np.exp(log_sigmas())[::-1], log_sigmas())
+    places = spacing.sigmas_to_timesteps(np.exp(log_sigmas())[::-1], log_sigmas())
     assert np.allclose(places, np.arange(1000)[::-1], atol=1e-9)
 
 
 def test_sigmas_beyond_the_table_go_to_its_ends() -> None:
-    places = spacing.timesteps_of(np.array([1e6, 1e-6, 0.0]), log_sigmas())
+    places = spacing.sigmas_to_timesteps(np.array([1e6, 1e-6, 0.0]), log_sigmas())
     assert places.tolist() == [999, 0, 0]
 
 
 def test_timesteps_between_two_trained_ones_follow_log_sigma() -> None:
     middle = np.exp((log_sigmas()[41] + log_sigmas()[42]) / 2)
-    assert spacing.timesteps_of(np.array([middle]), log_sigmas())[0] == pytest.approx(41.5)
+    assert spacing.sigmas_to_timesteps(np.array([middle]), log_sigmas())[0] == pytest.approx(41.5)
 
 
 def test_beta_quantiles_are_scipys() -> None:

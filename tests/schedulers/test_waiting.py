@@ -108,7 +108,7 @@ def test_noise_is_laid_on_in_every_step_from_a_table_that_is_there(name: str) ->
         with Uploads() as uploads:
             for index, t in enumerate(scheduler.timesteps):
                 if not scheduler.timesteps.is_floating_point():
-                    original, noise = scheduler.foreseen(sample, sample, t)
+                    original, noise = scheduler.predict_original_and_noise(sample, sample, t)
                     scheduler.add_noise(original, noise, t.reshape(1))
                 known = scheduler.step(sample, t, sample)[0]
                 if index + 1 < len(scheduler.timesteps):

@@ -21,7 +21,7 @@ from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from dpnb.models import stores
+from dpnb.models.tiling import stores
 from dpnb.strategies import placement
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.offload.link import Link, Mark
@@ -282,9 +282,9 @@ class LateDevice:
         self.link = LateLink()
         self._away: list[Tensor] = []
         self._visitors: set[int] = set()
-        file = stores._file
+        file = stores._map_file
         patch.setattr(placement, "link_for", lambda _: self.link)
-        patch.setattr(stores, "_file", lambda nbytes: self._spill(file(nbytes)))
+        patch.setattr(stores, "_map_file", lambda nbytes: self._spill(file(nbytes)))
 
     @contextmanager
     def computing(self, networks: Networks) -> Iterator[LateLink]:

@@ -47,7 +47,7 @@ def cross_attention(pipe: Any) -> list[str]:
     return [
         name
         for name, module in pipe.unet.named_modules()
-        if isinstance(module, Attention) and module.looks_elsewhere
+        if isinstance(module, Attention) and module.is_cross_attention
     ]
 
 

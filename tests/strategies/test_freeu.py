@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dpnb.nn.skips import FreeUMerge, concatenate, scale_lowest
+from dpnb.nn.skip_connections import FreeUMerge, concatenate, scale_low_frequencies
 from dpnb.strategies.freeu import FreeU
 from tests.strategies.pipes import build, draw
 
@@ -27,7 +27,9 @@ def filtered(x: Tensor, scale: float) -> Tensor:
 def test_the_projection_is_the_fourier_filter(size: tuple[int, int], scale: float) -> None:
     torch.manual_seed(0)
     x = torch.randn(2, 3, *size)
-    torch.testing.assert_close(scale_lowest(x, scale), filtered(x, scale), rtol=0, atol=2e-6)
+    torch.testing.assert_close(
+        scale_low_frequencies(x, scale), filtered(x, scale), rtol=0, atol=2e-6
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -36,7 +38,9 @@ def test_half_precision_is_filtered_within_its_rounding(dtype: torch.dtype) -> N
     x = torch.randn(1, 2, 8, 8).to(dtype)
     expected = filtered(x.float(), 0.2)
     tolerance = 8 * torch.finfo(dtype).eps
-    torch.testing.assert_close(scale_lowest(x, 0.2).float(), expected, rtol=0, atol=tolerance)
+    torch.testing.assert_close(
+        scale_low_frequencies(x, 0.2).float(), expected, rtol=0, atol=tolerance
+    )
 
 
 def test_half_of_the_backbone_is_strengthened() -> None:

@@ -77,7 +77,7 @@ def test_what_is_saved_while_fused_has_plain_keys(pipe: Any, tmp_path: Path) -> 
 def test_weights_changed_while_fused_stay_changed(pipe: Any) -> None:
     pipe.fuse_qkv_projections()
     layers = pipe.strategies.networks.modules_of(Attention, "unet")
-    layer = next(layer for layer in layers if not layer.looks_elsewhere)
+    layer = next(layer for layer in layers if not layer.is_cross_attention)
     with torch.no_grad():
         layer.get_parameter("to_qkv.weight").mul_(2)
     changed = draw(pipe)

@@ -30,7 +30,7 @@ class Impossible(Strategy):
     def apply(self, networks: Networks, undo: Undo) -> None:
         """Edit, then fail."""
         for _, network in networks.items("unet"):
-            undo.set(network, "timing", None)
+            undo.set(network, "time_embedder", None)
         raise ZeroDivisionError
 
 

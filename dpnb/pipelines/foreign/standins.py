@@ -15,7 +15,7 @@ from PIL.Image import Resampling
 from torch import Tensor
 
 from dpnb.generators import randn
-from dpnb.nn.lowrank import NO_SCALE
+from dpnb.nn.weight_changes import NO_SCALE
 from dpnb.pipelines.denoise import set_timesteps
 
 logger = standard_logging.getLogger(__name__)

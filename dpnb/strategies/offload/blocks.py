@@ -7,8 +7,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from dpnb.nn.no_split import NoSplit
 from dpnb.nn.quantized import plain_tensors
-from dpnb.nn.whole import Whole
 
 SMALL = 1 << 16
 """Tensors of fewer bytes stay on the device: a copy takes longer to begin than to make."""
@@ -107,7 +107,7 @@ def _tensors(module: nn.Module, *, recurse: bool) -> Iterator[Tensor]:
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:
     """Blocks in the lists of a module, not those inside of another; none in a whole."""
-    if isinstance(module, Whole):
+    if isinstance(module, NoSplit):
         return
     for child in module.children():
         if not isinstance(module, LISTS):

@@ -1,4 +1,4 @@
-"""Changes of a network's parameters: products of two small matrices, differences, new values.
+"""What adapters change: products of two small matrices (LoRA), differences, new values.
 
 E. Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021, section 4.1.
 """
@@ -17,7 +17,7 @@ NO_SCALE = (
     "low-rank weights are part of the network, and their scale is that of the strategy "
     "dpnb.LoRA; leave it out"
 )
-"""What to say to whoever asks for a scale in a call."""
+"""The message where a caller passes a scale to a network."""
 
 
 class Change(ABC):
@@ -25,23 +25,23 @@ class Change(ABC):
 
     @abstractmethod
     def fits(self, shape: torch.Size) -> bool:
-        """Whether it is for a parameter of this shape."""
+        """Whether it can change a parameter of this shape."""
 
     @abstractmethod
     def delta(self, plain: Tensor) -> Tensor:
-        """What is added to the values `plain`, in float32, in their shape and on their device."""
+        """What it adds to the values `plain`: float32, of their shape, on their device."""
 
     @abstractmethod
-    def scaled(self, factor: float) -> Self:
-        """The change times `factor`."""
+    def scale_by(self, factor: float) -> Self:
+        """The change multiplied by `factor`."""
 
     @abstractmethod
-    def rows(self, sizes: list[int]) -> list[Self]:
-        """The changes of parameters that these rows are, one after the other."""
+    def split_rows(self, sizes: list[int]) -> list[Self]:
+        """The change divided by rows: one for each of `sizes`, in order."""
 
     @abstractmethod
-    def followed_by(self, others: Sequence[Self]) -> Self:
-        """One change of all their rows, one after the other."""
+    def join_rows(self, others: Sequence[Self]) -> Self:
+        """One change whose rows are its own and then those of `others`."""
 
     @property
     @abstractmethod
@@ -65,7 +65,7 @@ class LowRank(Change):
 
     @override
     def fits(self, shape: torch.Size) -> bool:
-        """The product has as many rows and columns as the parameter."""
+        """Whether the product has as many rows and columns as the parameter."""
         return len(shape) > 1 and self.shape == (shape[0], shape[1:].numel())
 
     @property
@@ -80,16 +80,16 @@ class LowRank(Change):
         return (up @ down).mul_(self.scale).view(plain.shape)
 
     @override
-    def scaled(self, factor: float) -> LowRank:
+    def scale_by(self, factor: float) -> LowRank:
         return replace(self, scale=self.scale * factor)
 
     @override
-    def rows(self, sizes: list[int]) -> list[LowRank]:
+    def split_rows(self, sizes: list[int]) -> list[LowRank]:
         return [replace(self, up=part) for part in self.up.split(sizes)]
 
     @override
-    def followed_by(self, others: Sequence[LowRank]) -> LowRank:
-        """They have one `down` and one scale."""
+    def join_rows(self, others: Sequence[LowRank]) -> LowRank:
+        """As `Change` says; all must share `down` and the scale."""
         return replace(self, up=torch.cat([self.up, *(other.up for other in others)]))
 
     @property
@@ -119,16 +119,16 @@ class Difference(Change):
         return self.values.to(plain.device, torch.float32) * self.scale
 
     @override
-    def scaled(self, factor: float) -> Difference:
+    def scale_by(self, factor: float) -> Difference:
         return replace(self, scale=self.scale * factor)
 
     @override
-    def rows(self, sizes: list[int]) -> list[Difference]:
+    def split_rows(self, sizes: list[int]) -> list[Difference]:
         return [replace(self, values=part) for part in self.values.split(sizes)]
 
     @override
-    def followed_by(self, others: Sequence[Difference]) -> Difference:
-        """They have one scale."""
+    def join_rows(self, others: Sequence[Difference]) -> Difference:
+        """As `Change` says; all must share the scale."""
         return replace(self, values=torch.cat([self.values, *(one.values for one in others)]))
 
     @property
@@ -139,11 +139,11 @@ class Difference(Change):
 
 @dataclass(frozen=True, eq=False)
 class Replacement(Change):
-    """The way from the plain values to others; at a scale of 1 these are reached.
+    """New values in place of the plain ones, or with a scale below 1 a mixture of both.
 
     Attributes:
         values: in the parameter's shape.
-        scale: how much of the way.
+        scale: share of the new values.
     """
 
     values: Tensor
@@ -159,16 +159,16 @@ class Replacement(Change):
         return (values - plain.to(torch.float32)) * self.scale
 
     @override
-    def scaled(self, factor: float) -> Replacement:
+    def scale_by(self, factor: float) -> Replacement:
         return replace(self, scale=self.scale * factor)
 
     @override
-    def rows(self, sizes: list[int]) -> list[Replacement]:
+    def split_rows(self, sizes: list[int]) -> list[Replacement]:
         return [replace(self, values=part) for part in self.values.split(sizes)]
 
     @override
-    def followed_by(self, others: Sequence[Replacement]) -> Replacement:
-        """They have one scale."""
+    def join_rows(self, others: Sequence[Replacement]) -> Replacement:
+        """As `Change` says; all must share the scale."""
         return replace(self, values=torch.cat([self.values, *(one.values for one in others)]))
 
     @property

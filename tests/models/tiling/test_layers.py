@@ -10,8 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dpnb.nn import piecewise
-from dpnb.nn.piecewise import Moments, convolve, normalise, within
+from dpnb.models.tiling import layers
+from dpnb.models.tiling.layers import (
+    GroupStatistics,
+    call_with_hooks,
+    convolve_strip,
+    normalise_strip,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -26,19 +31,19 @@ def group_norm(dtype: torch.dtype = torch.float32) -> nn.GroupNorm:
     return norm.to(dtype)
 
 
-def moments_of(x: Tensor, rows: int, groups: int = 4) -> Moments:
-    moments = Moments(groups)
+def statistics_of(x: Tensor, rows: int, groups: int = 4) -> GroupStatistics:
+    statistics = GroupStatistics(groups)
     for strip in x.split(rows, dim=2):
-        moments.add(strip)
-    return moments
+        statistics.add(strip)
+    return statistics
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("rows", [1, 2, 3, 7, 20])
 def test_strips_have_the_norm_of_the_whole_map(rows: int) -> None:
     x, norm = torch.randn(2, 8, 7, 5) * 3 + 1, group_norm()
-    moments = moments_of(x, rows)
-    strips = [normalise(norm, strip, moments) for strip in x.split(rows, dim=2)]
+    statistics = statistics_of(x, rows)
+    strips = [normalise_strip(norm, strip, statistics) for strip in x.split(rows, dim=2)]
     torch.testing.assert_close(torch.cat(strips, dim=2), norm(x))
 
 
@@ -46,7 +51,7 @@ def test_strips_have_the_norm_of_the_whole_map(rows: int) -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_normalised_in_single(dtype: torch.dtype) -> None:
     x, norm = torch.randn(2, 8, 7, 5).to(dtype), group_norm(dtype)
-    ours, plain = normalise(norm, x, moments_of(x, 2)), norm(x)
+    ours, plain = normalise_strip(norm, x, statistics_of(x, 2)), norm(x)
     exact = F.group_norm(x.float(), 4, norm.weight.float(), norm.bias.float())
     assert ours.dtype is dtype
     assert (ours - exact).abs().max() <= 1.01 * (plain - exact).abs().max()
@@ -55,7 +60,7 @@ def test_half_precision_is_normalised_in_single(dtype: torch.dtype) -> None:
 @torch.no_grad()
 def test_a_mean_far_from_zero_costs_no_precision() -> None:
     x = torch.randn(1, 8, 64, 64) + 1000
-    _, variance = moments_of(x, 8).per_channel
+    _, variance = statistics_of(x, 8).per_channel
     exact = x.double().reshape(4, -1).var(dim=1, correction=0).repeat_interleave(2)
     torch.testing.assert_close(variance[0].double(), exact, rtol=1e-5, atol=0)
 
@@ -74,22 +79,22 @@ class Brought(TorchDispatchMode):
 
 @torch.no_grad()
 @pytest.mark.parametrize("rows", [2, 3, 7])
-def test_moments_bring_nothing_from_the_host(rows: int) -> None:
+def test_statistics_bring_nothing_from_the_host(rows: int) -> None:
     """It would be waited for, at every norm."""
-    moments = moments_of(torch.randn(2, 8, 7, 5), rows)
+    statistics = statistics_of(torch.randn(2, 8, 7, 5), rows)
     with Brought() as brought:
         torch.tensor([1.0])
         assert brought.count == 1
-        _ = moments.per_channel
+        _ = statistics.per_channel
     assert brought.count == 1
 
 
 @torch.no_grad()
 def test_large_strips_are_centred_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     x = torch.randn(3, 8, 6, 5)
-    whole = moments_of(x, 3).per_channel
-    monkeypatch.setitem(piecewise.PIECE, "cpu", 40)
-    for one, other in zip(whole, moments_of(x, 3).per_channel, strict=True):
+    whole = statistics_of(x, 3).per_channel
+    monkeypatch.setitem(layers.PIECE, "cpu", 40)
+    for one, other in zip(whole, statistics_of(x, 3).per_channel, strict=True):
         torch.testing.assert_close(one, other)
 
 
@@ -97,9 +102,9 @@ def test_large_strips_are_centred_in_pieces(monkeypatch: pytest.MonkeyPatch) -> 
 def test_strips_with_their_neighbours_are_convolved_as_the_whole_map() -> None:
     x, conv = torch.randn(2, 3, 6, 5), nn.Conv2d(3, 4, 3, padding=1)
     strips = [
-        convolve(conv, x[:, :, :3], above=1),
-        convolve(conv, x[:, :, 1:5]),
-        convolve(conv, x[:, :, 3:], below=1),
+        convolve_strip(conv, x[:, :, :3], above=1),
+        convolve_strip(conv, x[:, :, 1:5]),
+        convolve_strip(conv, x[:, :, 3:], below=1),
     ]
     torch.testing.assert_close(torch.cat(strips, dim=2), conv(x))
 
@@ -111,7 +116,7 @@ def test_hooks_see_every_call() -> None:
     for layer in (norm, conv):
         layer.register_forward_pre_hook(lambda module, args: seen.append(module))
         layer.register_forward_hook(lambda module, args, out: seen.append(module))
-    convolve(conv, normalise(norm, x, moments_of(x, 4)), 1, 1)
+    convolve_strip(conv, normalise_strip(norm, x, statistics_of(x, 4)), 1, 1)
     assert seen == [norm, norm, conv, conv]
 
 
@@ -125,16 +130,18 @@ def test_weights_count_as_hooks_leave_them() -> None:
 
     expected = F.group_norm(x, 4, norm.weight * 2, norm.bias)
     norm.register_forward_pre_hook(double)
-    torch.testing.assert_close(normalise(norm, x, moments_of(x, 2)), expected)
+    torch.testing.assert_close(normalise_strip(norm, x, statistics_of(x, 2)), expected)
 
 
 def test_a_block_has_its_own_work_back_whatever_happens() -> None:
     block = nn.Linear(2, 2)
     with pytest.raises(ZeroDivisionError):
-        within(block, lambda x: x / (1 // 0), torch.ones(2))
+        call_with_hooks(block, lambda x: x / (1 // 0), torch.ones(2))
     assert "forward" not in vars(block)
     block.forward = replaced = lambda x: x + 1  # type: ignore[method-assign]
-    assert torch.equal(within(block, lambda x: x * 5, torch.ones(2)), torch.full((2,), 5.0))
+    assert torch.equal(
+        call_with_hooks(block, lambda x: x * 5, torch.ones(2)), torch.full((2,), 5.0)
+    )
     assert block.forward is replaced
 
 
@@ -150,7 +157,7 @@ def test_threads_exchange_the_work_of_one_block_each_for_itself() -> None:
             assert may_leave[place].wait(60)
             return x * (place + 2)
 
-        return within(block, compute, x)
+        return call_with_hooks(block, compute, x)
 
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(run, 0)

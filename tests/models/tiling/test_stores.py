@@ -5,7 +5,7 @@ import gc
 import pytest
 import torch
 
-from dpnb.models.stores import BLOCK, LEFT_OVER, HostStore, block_size
+from dpnb.models.tiling.stores import BLOCK, MOST_UNUSED, HostStore, block_size
 
 
 @pytest.mark.parametrize(
@@ -16,14 +16,14 @@ def test_what_is_pinned_at_once_is_a_power_of_two_that_strips_fill(strip: int) -
     size = block_size(strip)
     assert size >= strip
     assert size & (size - 1) == 0
-    assert size % strip <= LEFT_OVER * size
+    assert size % strip <= MOST_UNUSED * size
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.uint8])
 def test_strips_of_any_dtype_come_back_row_by_row(dtype: torch.dtype) -> None:
     store = HostStore()
     strips = [(torch.rand(2, 3, rows, 5) * 9).to(dtype) for rows in (1, 4, 7)]
-    kept = [store.keep(strip) for strip in strips]
+    kept = [store.add(strip) for strip in strips]
     for strip, held in zip(strips, kept, strict=True):
         assert held.height == strip.shape[2]
         assert torch.equal(held.rows(0, held.height), strip)
@@ -33,7 +33,7 @@ def test_strips_of_any_dtype_come_back_row_by_row(dtype: torch.dtype) -> None:
 def test_bytes_are_counted_as_long_as_a_strip_waits() -> None:
     store = HostStore()
     strip = torch.zeros(1, 2, 3, 4)
-    kept = [store.keep(strip) for _ in range(3)]
+    kept = [store.add(strip) for _ in range(3)]
     assert (store.current, store.peak) == (3 * strip.nbytes, 3 * strip.nbytes)
     del kept
     gc.collect()
@@ -43,8 +43,8 @@ def test_bytes_are_counted_as_long_as_a_strip_waits() -> None:
 def test_a_store_serves_within_inference_mode_and_after() -> None:
     store, strip = HostStore(), torch.ones(1, 2, 3, 4)
     with torch.inference_mode():
-        first = store.keep(strip)
-    second = store.keep(strip)
+        first = store.add(strip)
+    second = store.add(strip)
     assert torch.equal(first.rows(0, 3), second.rows(0, 3))
 
 
@@ -54,7 +54,7 @@ def test_pinned_strips_take_little_more_than_their_bytes() -> None:
     before = torch.cuda.host_memory_stats()["allocated_bytes.current"]
     store = HostStore()
     strips = [torch.rand(1, 5, 1 << 10, 1 << 10, device="cuda") for _ in range(12)]
-    kept = [store.keep(strip) for strip in strips]
+    kept = [store.add(strip) for strip in strips]
     assert all(held.strip.is_pinned() for held in kept)
     pinned = torch.cuda.host_memory_stats()["allocated_bytes.current"] - before
     assert pinned <= 1.5 * store.current

@@ -1,7 +1,7 @@
-"""Group normalisation with the statistics of a whole feature map, of which only strips are there.
+"""Group norms and convolutions of one strip of a feature map, with the result of the whole map.
 
-A layer is called as ever, so that hooks on it do their work; only the arithmetic that depends on
-the whole map is replaced while it runs.
+A layer is called as usual, so that hooks on it run; only the arithmetic that depends on the whole
+map is replaced meanwhile.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from torch.overrides import TorchFunctionMode
 from typing_extensions import override
 
 PIECE = {"cpu": 1 << 20}
-"""Values that are centred at once: so many as the processor's cache holds."""
+"""Values whose mean is taken at once, by device type: on a CPU, as many as its cache holds."""
 
 LARGEST_PIECE = 1 << 26
-"""Likewise on every other device."""
+"""The same for every other device."""
 
 
-class Moments:
-    """Mean and variance of each group of channels, over strips that come one after the other.
+class GroupStatistics:
+    """Mean and variance of each group of channels of a feature map that comes strip by strip.
 
-    Each strip has its own, in float32; they are joined as Chan, Golub and LeVeque (1983, The
-    American Statistician 37) do, so that a mean far from zero costs no precision.
+    Those of each strip are computed in float32, and joined by the method of Chan, Golub and LeVeque
+    (1983, The American Statistician 37), so that a mean far from zero costs no precision.
 
     Args:
         groups: groups of the norm.
@@ -42,7 +42,7 @@ class Moments:
         self._squares: list[Tensor] = []
 
     def add(self, strip: Tensor) -> None:
-        """Take `[batch, channels, rows, width]` in."""
+        """Add a strip, `[batch, channels, rows, width]`."""
         self._shape = strip.shape[:2]
         values = strip.reshape(strip.shape[0] * self.groups, -1)
         at_once = max(PIECE.get(strip.device.type, LARGEST_PIECE) // values.shape[1], 1)
@@ -54,7 +54,7 @@ class Moments:
 
     @cached_property
     def per_channel(self) -> tuple[Tensor, Tensor]:
-        """Mean and variance of each channel, `[batch, channels]`, once all strips are in."""
+        """Mean and variance of each channel, `[batch, channels]`, once all strips are added."""
         means, squares = (
             torch.cat(v).view(len(self._counts), -1) for v in (self._means, self._squares)
         )
@@ -63,10 +63,10 @@ class Moments:
         mean = (means * shares).sum(dim=0)
         within = squares.sum(dim=0) / counts.sum()
         between = ((means - mean).square() * shares).sum(dim=0)
-        return self._spread(mean), self._spread(within + between)
+        return self._repeat_for_channels(mean), self._repeat_for_channels(within + between)
 
     def _counts_like(self, means: Tensor) -> Tensor:
-        """Values of each strip, `[strips, 1]`, made on the device: it is not waited for."""
+        """Values of each strip, `[strips, 1]`, made on the device: nothing waits for it."""
         first = self._counts[0]
         counts = means.new_full((len(self._counts), 1), first)
         for index, count in enumerate(self._counts):
@@ -74,23 +74,23 @@ class Moments:
                 counts[index].fill_(count)
         return counts
 
-    def _spread(self, values: Tensor) -> Tensor:
+    def _repeat_for_channels(self, values: Tensor) -> Tensor:
         batch, channels = self._shape
         return values.view(batch, -1).repeat_interleave(channels // self.groups, dim=1)
 
 
 def _centre(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Means of rows, and the sums of squared differences from them."""
+    """Means of rows `[rows]`, and the sums of squared differences from them `[rows]`."""
     mean = values.mean(dim=1, keepdim=True)
     return mean.flatten(), (values - mean).square_().sum(dim=1)
 
 
-class _Instead(TorchFunctionMode):
-    """One function of torch is computed by another within."""
+class _FunctionReplacement(TorchFunctionMode):
+    """Within it calls of one function of torch call another."""
 
-    def __init__(self, function: Callable[..., Tensor], instead: Callable[..., Tensor]) -> None:
+    def __init__(self, function: Callable[..., Tensor], replacement: Callable[..., Tensor]) -> None:
         super().__init__()
-        self._function, self._instead = function, instead
+        self._function, self._replacement = function, replacement
 
     @override
     def __torch_function__(
@@ -100,25 +100,27 @@ class _Instead(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        chosen = self._instead if func is self._function else func
+        chosen = self._replacement if func is self._function else func
         return chosen(*args, **(kwargs or {}))
 
 
-def normalise(norm: nn.GroupNorm, x: Tensor, moments: Moments) -> Tensor:
-    """`norm` of a strip of a map that has these `moments`; a new tensor."""
+def normalise_strip(norm: nn.GroupNorm, x: Tensor, statistics: GroupStatistics) -> Tensor:
+    """`norm` of a strip of a map that has these `statistics`; a new tensor."""
 
     def group_norm(x: Tensor, groups: int, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
         del groups
-        return _affine(x, moments, weight, bias, eps)
+        return _normalise(x, statistics, weight, bias, eps)
 
-    with _Instead(F.group_norm, group_norm):
+    with _FunctionReplacement(F.group_norm, group_norm):
         return norm(x)  # type: ignore[no-any-return]
 
 
-def _affine(x: Tensor, moments: Moments, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+def _normalise(
+    x: Tensor, statistics: GroupStatistics, weight: Tensor, bias: Tensor, eps: float
+) -> Tensor:
     """Scale and shift every channel, in float32 whatever dtype `x` has."""
     batch, channels = x.shape[:2]
-    mean, variance = moments.per_channel
+    mean, variance = statistics.per_channel
     if x.dtype is not torch.float32:
         flat = x.reshape(1, batch * channels, *x.shape[2:])
         weight, bias = weight.float().repeat(batch), bias.float().repeat(batch)
@@ -130,14 +132,14 @@ def _affine(x: Tensor, moments: Moments, weight: Tensor, bias: Tensor, eps: floa
     return torch.addcmul(shift.view(shape), x, scale.view(shape))
 
 
-def convolve(conv: nn.Conv2d, x: Tensor, above: int = 0, below: int = 0) -> Tensor:
-    """`conv` of a strip that has its neighbours' rows with it.
+def convolve_strip(conv: nn.Conv2d, x: Tensor, above: int = 0, below: int = 0) -> Tensor:
+    """`conv` of a strip together with the rows of its neighbours that it needs.
 
     Args:
         conv: the layer.
         x: `[batch, channels, rows, width]`.
-        above: rows of zeros that it lacks at the top, where the picture ends.
-        below: likewise at the bottom.
+        above: rows of zeros to pad at the top, where the map ends.
+        below: rows of zeros to pad at the bottom.
     """
     if above or below:
         x = F.pad(x, (0, 0, above, below))
@@ -147,36 +149,36 @@ def convolve(conv: nn.Conv2d, x: Tensor, above: int = 0, below: int = 0) -> Tens
     ) -> Tensor:
         return F.conv2d(x, weight, bias, stride, (0, padding[1]), *rest)
 
-    with _Instead(F.conv2d, conv2d):
+    with _FunctionReplacement(F.conv2d, conv2d):
         return conv(x)  # type: ignore[no-any-return]
 
 
-def within(block: nn.Module, compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """`compute(x)` in place of the block's own work, so that hooks on the block do theirs.
+def call_with_hooks(block: nn.Module, compute: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Call `block` with `compute` in place of its `forward`: `compute(x)`, and all hooks.
 
-    Other threads that call the block meanwhile are served as ever, or by their own `compute`.
+    Other threads that call the block meanwhile run its own `forward`, or their own `compute`.
     """
     own = vars(block)
-    with _EXCHANGING:
-        exchange = own.get("forward")
-        if not isinstance(exchange, _Exchange):
-            exchange = own["forward"] = _Exchange(block)
-        exchange.computes[get_ident()] = compute
+    with _LOCK:
+        forward = own.get("forward")
+        if not isinstance(forward, _ForwardByThread):
+            forward = own["forward"] = _ForwardByThread(block)
+        forward.computes[get_ident()] = compute
     try:
         return block(x)  # type: ignore[no-any-return]
     finally:
-        with _EXCHANGING:
-            del exchange.computes[get_ident()]
-            if not exchange.computes:
+        with _LOCK:
+            del forward.computes[get_ident()]
+            if not forward.computes:
                 del own["forward"]
-                own.update(exchange.former)
+                own.update(forward.former)
 
 
-_EXCHANGING = Lock()
+_LOCK = Lock()
 
 
-class _Exchange:
-    """What a block computes, by the thread that asks; others get its own work.
+class _ForwardByThread:
+    """A block's `forward` while some threads replace it; other threads get the block's own.
 
     Args:
         block: the block.

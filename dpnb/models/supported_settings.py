@@ -1,13 +1,13 @@
-"""Settings that only other variants of a network have."""
+"""The check for settings of network variants that are not built here."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def require(
+def check_supported(
     class_name: str, config: Mapping[str, Any], supported: Mapping[str, Sequence[Any]]
 ) -> None:
-    """Refuse a configuration that asks for what `class_name` does not build.
+    """Check that the settings of `config` have values that `class_name` supports.
 
     Raises:
         ValueError: a setting has a value other than those listed for it in `supported`.

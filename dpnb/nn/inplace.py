@@ -1,6 +1,7 @@
-"""Operations on a tensor that the caller alone holds: in place where no gradient is recorded.
+"""Operations that overwrite their argument, unless gradients are enabled.
 
-The result is the same to the bit; what is saved is one tensor of the activation's size.
+Use them on a tensor that nothing else refers to. The result is the same to the bit; each saves one
+tensor of the activation's size.
 """
 
 import torch
@@ -14,7 +15,7 @@ def silu(x: Tensor) -> Tensor:
 
 
 def gelu_tanh(x: Tensor) -> Tensor:
-    """The GELU by its formula with a hyperbolic tangent, overwriting `x`."""
+    """The tanh approximation of the GELU, overwriting `x`."""
     if torch.is_grad_enabled():
         return F.gelu(x, approximate="tanh")
     return torch.ops.aten.gelu_(x, approximate="tanh")  # type: ignore[no-any-return]
@@ -35,8 +36,8 @@ def add_product(x: Tensor, factor: Tensor, other: Tensor) -> Tensor:
     return torch.addcmul(x, factor, other) if torch.is_grad_enabled() else x.addcmul_(factor, other)
 
 
-def bounded(x: Tensor) -> Tensor:
-    """`x` within what float16 holds, overwriting it; any other dtype holds more."""
+def clamp_float16(x: Tensor) -> Tensor:
+    """`x` clamped to the finite range if it is float16, overwriting it; else `x` as it is."""
     if x.dtype != torch.float16:
         return x
     most = torch.finfo(x.dtype).max

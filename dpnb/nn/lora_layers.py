@@ -1,7 +1,7 @@
-"""Layers that compute a low-rank change of their weights beside these.
+"""Linear layers and convolutions that add a LoRA to their output, without changing their weights.
 
-A half-precision weight is a number of 8 or 11 bits: of a change that is a thousandth of it, folding
-would lose about half. Beside the weight it keeps its own precision.
+A half-precision weight has 8 or 11 significant bits: folding a change that is a thousandth of it
+into the weight would lose about half of the change. Here it keeps its own precision.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import override
 
-from dpnb.nn.lowrank import LowRank
+from dpnb.nn.weight_changes import LowRank
 
 _DOWN, _UP = "lora_down", "lora_up"
 
 
-class AdaptedLinear(nn.Linear):
+class LoRALinear(nn.Linear):
     """`(weight + up @ down) @ x + bias`, where the sum of both products is rounded once.
 
-    A matrix product that is added to a rounded one would be lost where it is smaller than the last
-    bit of that, so the larger one is accumulated onto the smaller.
+    Added to the rounded larger product, the smaller one would be lost where it is below that one's
+    last bit; so the larger product is accumulated onto the smaller.
 
     Attributes:
         lora_down: `[rank, in]`.
@@ -42,7 +42,7 @@ class AdaptedLinear(nn.Linear):
         return whole.view(*x.shape[:-1], self.out_features)
 
 
-class AdaptedConv2d(nn.Conv2d):
+class LoRAConv2d(nn.Conv2d):
     """`convolve(x, weight) + convolve(convolve(x, down), up)`.
 
     Attributes:
@@ -60,44 +60,44 @@ class AdaptedConv2d(nn.Conv2d):
         return super().forward(x) + F.conv2d(reduced, self.lora_up.to(x.dtype))
 
 
-_ADAPTED: dict[type[nn.Module], type[nn.Module]] = {
-    nn.Linear: AdaptedLinear,
-    nn.Conv2d: AdaptedConv2d,
+_LORA_LAYERS: dict[type[nn.Module], type[nn.Module]] = {
+    nn.Linear: LoRALinear,
+    nn.Conv2d: LoRAConv2d,
 }
 
 
-def can_adapt(layer: nn.Module) -> bool:
-    """Whether a layer can have low-rank changes beside its weight."""
-    return type(layer) in _ADAPTED and (not isinstance(layer, nn.Conv2d) or layer.groups == 1)
+def supports_lora(layer: nn.Module) -> bool:
+    """Whether a layer is of a kind that `add_lora` serves."""
+    return type(layer) in _LORA_LAYERS and (not isinstance(layer, nn.Conv2d) or layer.groups == 1)
 
 
 @torch.no_grad()
-def adapt(layer: nn.Module, changes: Sequence[LowRank]) -> None:
-    """Let a layer compute these changes of its weight, until `restore`."""
+def add_lora(layer: nn.Module, changes: Sequence[LowRank]) -> None:
+    """Let a layer compute with these changes of its weight, until `remove_lora`."""
     weight = layer.get_parameter("weight")
-    # Eight-bit weights are widened for each call, to what cannot be known here.
+    # Eight-bit weights are upcast for each call, to a dtype that cannot be known here.
     dtype = weight.dtype if weight.element_size() == 2 else torch.float32
-    pairs = [_balanced(change) for change in changes]
+    pairs = [_balance(change) for change in changes]
     down = torch.cat([down for down, _ in pairs]).view(-1, *weight.shape[1:])
     up = torch.cat([up for _, up in pairs], dim=1)
     up = up.view(*up.shape, *(1 for _ in weight.shape[2:]))
     layer.register_buffer(_DOWN, down.to(weight.device, dtype), persistent=False)
     layer.register_buffer(_UP, up.to(weight.device, dtype), persistent=False)
-    layer.__class__ = _ADAPTED[type(layer)]
+    layer.__class__ = _LORA_LAYERS[type(layer)]
 
 
-def restore(layer: nn.Module) -> None:
-    """Let a layer compute its weight alone again; one that does so already stays as it is."""
-    for plain, adapted in _ADAPTED.items():
-        if type(layer) is adapted:
+def remove_lora(layer: nn.Module) -> None:
+    """Let a layer compute with its weight alone again; a layer without LoRA stays as it is."""
+    for plain, with_lora in _LORA_LAYERS.items():
+        if type(layer) is with_lora:
             layer.__class__ = plain
     for name in (_DOWN, _UP):
         layer._buffers.pop(name, None)
         layer._non_persistent_buffers_set.discard(name)
 
 
-def _balanced(change: LowRank) -> tuple[Tensor, Tensor]:
-    """Both matrices in float32, the scale shared between them so that they are of like size."""
+def _balance(change: LowRank) -> tuple[Tensor, Tensor]:
+    """Both matrices in float32, the scale divided between them so that their sizes are alike."""
     down, up = change.down.float().flatten(1), change.up.float().flatten(1) * change.scale
     sizes = down.abs().max().item(), up.abs().max().item()
     if 0.0 in sizes:

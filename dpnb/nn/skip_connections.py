@@ -1,4 +1,4 @@
-"""How an up-block joins what comes from below with what was skipped."""
+"""How an up-block of a UNet joins its input with a skip connection."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from dpnb.nn.owned import multiply
+from dpnb.nn.inplace import multiply
 
 MergeSkip: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
 def concatenate(x: Tensor, skip: Tensor) -> Tensor:
-    """Both, one after the other: `[batch, channels of x + channels of skip, height, width]`."""
+    """Both along the channels: `[batch, channels of x + channels of skip, height, width]`."""
     return torch.cat((x, skip), dim=1)
 
 
 @dataclass(frozen=True)
 class FreeUMerge:
-    """Strengthens the backbone and weakens what is coarse in the skip, before `inner` joins them.
+    """Scales the backbone up and the skip's low frequencies down, before `inner` joins them.
 
     Si et al. (2023), FreeU, arXiv:2309.11497, eq. 4 to 6, as published with its code: half of the
     backbone's channels are scaled.
@@ -38,15 +38,15 @@ class FreeUMerge:
     inner: MergeSkip = concatenate
 
     def __call__(self, x: Tensor, skip: Tensor) -> Tensor:
-        """Join `x` and `skip`, `[batch, channels, height, width]`, which the caller gives up."""
+        """Join `x` and `skip`, `[batch, channels, height, width]`, which may be overwritten."""
         half = x.shape[1] // 2
         strong = multiply(x[:, :half], self.backbone_scale)
         if torch.is_grad_enabled():
             x = torch.cat((strong, x[:, half:]), dim=1)
-        return self.inner(x, scale_lowest(skip, self.skip_scale))
+        return self.inner(x, scale_low_frequencies(skip, self.skip_scale))
 
 
-def scale_lowest(x: Tensor, scale: float) -> Tensor:
+def scale_low_frequencies(x: Tensor, scale: float) -> Tensor:
     """`x` with its lowest frequencies scaled.
 
     The filter of the published code multiplies the Fourier modes -1 and 0 along either axis and
@@ -63,7 +63,7 @@ def scale_lowest(x: Tensor, scale: float) -> Tensor:
 
 
 def lowest_waves(height: int, width: int, device: torch.device) -> Tensor:
-    """The waves of the modes -1 and 0 along either axis, `[height * width, waves]`, float32."""
+    """The waves of modes -1 and 0 along both axes, `[height * width, waves]`, float32."""
     down = torch.arange(height, dtype=torch.float32, device=device).unsqueeze(1) / height
     right = torch.arange(width, dtype=torch.float32, device=device).unsqueeze(0) / width
     rows = (0, 1) if height > 1 else (0,)

@@ -1,4 +1,4 @@
-"""Halving and doubling the size of a feature map."""
+"""Downsampling and upsampling of feature maps, by a factor of two."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from typing_extensions import override
 class Downsample(nn.Module):
     """A convolution of stride two.
 
-    With `padding=0` the picture is padded below and to the right only, as autoencoders do.
+    With `padding=0` the map is padded at the bottom and right only, as autoencoders do.
     """
 
     def __init__(self, channels: int, *, padding: int = 1) -> None:
@@ -25,7 +25,7 @@ class Downsample(nn.Module):
 
 
 class Upsample(nn.Module):
-    """Nearest neighbours, then a convolution."""
+    """Nearest-neighbour interpolation, then a convolution."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

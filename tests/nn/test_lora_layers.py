@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dpnb.nn.adapted import adapt, can_adapt, restore
-from dpnb.nn.lowrank import LowRank
+from dpnb.nn.lora_layers import add_lora, remove_lora, supports_lora
+from dpnb.nn.weight_changes import LowRank
 
 LAYERS: dict[str, Callable[[], nn.Module]] = {
     "linear": lambda: nn.Linear(256, 96),
@@ -58,7 +58,7 @@ def test_more_of_a_small_change_arrives_than_by_folding(name: str, dtype: torch.
         return ((difference * intended).sum() / intended.square().sum()).item(), error.item()
 
     of_folded, folded_error = arriving(folded(layer, change))
-    adapt(layer, [change])
+    add_lora(layer, [change])
     share, error = arriving(layer)
     assert of_folded < 0.9
     if isinstance(layer, nn.Linear):
@@ -76,15 +76,15 @@ def test_several_changes_add_up_and_go_without_a_trace(name: str) -> None:
     before, plain = {key: id(value) for key, value in vars(layer).items()}, layer(x.float())
     weight = layer.get_parameter("weight")
     kinds = type(layer), dict(layer.state_dict())
-    several = [change.scaled(20.0), change.scaled(-9.0), change.scaled(0.0)]
-    expected = folded(layer, change.scaled(11.0))(x.float())
-    adapt(layer, several)
+    several = [change.scale_by(20.0), change.scale_by(-9.0), change.scale_by(0.0)]
+    expected = folded(layer, change.scale_by(11.0))(x.float())
+    add_lora(layer, several)
     assert torch.allclose(layer(x.float()), expected, atol=1e-4)
     assert not torch.equal(expected, plain)
     assert list(layer.state_dict()) == list(kinds[1])
     assert isinstance(layer, kinds[0])
     for _ in range(2):
-        restore(layer)
+        remove_lora(layer)
         assert type(layer) is kinds[0]
         assert layer.get_parameter("weight") is weight
         assert {key: id(value) for key, value in vars(layer).items()} == before
@@ -96,13 +96,13 @@ def test_matrices_of_any_size_keep_their_product() -> None:
     torch.manual_seed(0)
     layer = nn.Linear(64, 64, bias=False).half()
     down, up = torch.randn(4, 64) * 1e7, torch.randn(64, 4) * 1e-9
-    adapt(layer, [LowRank(down, up)])
+    add_lora(layer, [LowRank(down, up)])
     product = (layer.get_buffer("lora_up").float() @ layer.get_buffer("lora_down").float()).detach()
     assert torch.allclose(product, up @ down, rtol=0.01, atol=1e-4)
 
 
 def test_other_layers_are_left_to_folding() -> None:
-    assert can_adapt(nn.Conv2d(8, 8, 3))
-    assert not can_adapt(nn.Conv2d(8, 8, 3, groups=2))
-    assert not can_adapt(nn.Embedding(3, 4))
-    assert not can_adapt(nn.LayerNorm(4))
+    assert supports_lora(nn.Conv2d(8, 8, 3))
+    assert not supports_lora(nn.Conv2d(8, 8, 3, groups=2))
+    assert not supports_lora(nn.Embedding(3, 4))
+    assert not supports_lora(nn.LayerNorm(4))

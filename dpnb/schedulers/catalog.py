@@ -1,0 +1,43 @@
+"""Which schedulers there are, by name: nothing is imported until a class is asked for."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+INTERCHANGEABLE = (
+    "DDIMScheduler",
+    "DDPMScheduler",
+    "PNDMScheduler",
+    "LMSDiscreteScheduler",
+    "EulerDiscreteScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "DPMSolverMultistepScheduler",
+    "UniPCMultistepScheduler",
+)
+"""Schedulers that serve the same models: each is built from any other's configuration."""
+
+MODULES = {
+    "DDIMScheduler": "ddim",
+    "DDPMScheduler": "ddpm",
+    "DPMSolverMultistepScheduler": "dpm_solver",
+    "DiffusionScheduler": "diffusion",
+    "EulerAncestralDiscreteScheduler": "euler_ancestral",
+    "EulerDiscreteScheduler": "euler",
+    "FlowMatchEulerDiscreteScheduler": "flow_match",
+    "HeunDiscreteScheduler": "heun",
+    "LCMScheduler": "lcm",
+    "LMSDiscreteScheduler": "lms",
+    "PNDMScheduler": "pndm",
+    "Scheduler": "scheduler",
+    "SchedulerConfig": "config",
+    "SchedulerOutput": "scheduler",
+    "UniPCMultistepScheduler": "unipc",
+}
+"""Which module of this package holds each public name."""
+
+
+def load_public_name(name: str) -> Any:
+    """The object of this name, one of `MODULES`."""
+    return getattr(import_module(f"dpnb.schedulers.{MODULES[name]}"), name)
