@@ -25,7 +25,7 @@ from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.workload import Workload
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.offload.backends import simulated_rate
-from dpnb.strategies.offload.residency import demand
+from dpnb.strategies.offload.budget import compute_memory_range
 from dpnb.strategies.placement import SequentialOffload
 from dpnb.strategies.strategy import Effect, Plan, Strategy, StrategyError
 from dpnb.units import parse_bytes
@@ -283,7 +283,7 @@ class Planner:
     def _budgeted(self, sequential: SequentialOffload, course: Course) -> list[SequentialOffload]:
         """With budgets between the least and the most, and with what the whole budget leaves."""
         weights = course.weights
-        least, most = demand(list(weights.networks))
+        least, most = compute_memory_range(list(weights.networks))
         beside = max(step.peak for step in course.before) + weights.kept
         wanted = {least + (most - least) * part // 3 for part in (1, 2)} | {self.budget - beside}
         rounded = {size // MEBIBYTE * MEBIBYTE for size in wanted if least < size < most}

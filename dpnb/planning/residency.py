@@ -18,7 +18,7 @@ from dpnb.planning.devices import DeviceProfile
 from dpnb.planning.timeline import Boundary, Span, StepTimeline
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.offload.blocks import tensors_of
-from dpnb.strategies.offload.engine import Streaming
+from dpnb.strategies.offload.engine import OffloadEngine
 from dpnb.strategies.offload.link import Link, Mark
 from dpnb.strategies.offload.packing import PackedWeights, Views
 from dpnb.strategies.offload.streamed_network import StreamedNetwork, Traffic
@@ -82,7 +82,7 @@ class SizedNetwork(StreamedNetwork):
 
     def forget(self) -> None:
         """Nothing is known of an order any more, as before a first run."""
-        self._tracks, self.latest = {}, None
+        self._orders, self.latest = {}, None
 
 
 def _sized(weights: PackedWeights) -> SizedWeights:
@@ -234,7 +234,7 @@ class Replay:
     limit: int
     profile: DeviceProfile
     link: TimedLink = field(init=False)
-    _engine: Streaming = field(init=False)
+    _engine: OffloadEngine = field(init=False)
     _networks: Mapping[str, SizedNetwork] = field(init=False)
     _calls: list[ExitStack] = field(init=False, default_factory=list)
 
@@ -242,7 +242,7 @@ class Replay:
         for network in self.weights.networks:
             network.forget()
         self.link = TimedLink(self.profile)
-        self._engine = Streaming(self.link, list(self.weights.networks), self.limit, Turns())
+        self._engine = OffloadEngine(self.link, list(self.weights.networks), self.limit, Turns())
         self._networks = {network.name: network for network in self.weights.networks}
 
     def run(self, steps: Sequence[StepTimeline]) -> list[Held]:
@@ -272,7 +272,7 @@ class Replay:
             self.weights.kept + peak, link.now - started, link.waited - waited, link.moved - moved
         )
 
-    def _cross(self, engine: Streaming, span: Span) -> None:
+    def _cross(self, engine: OffloadEngine, span: Span) -> None:
         network = self._networks.get(span.network)
         if network is None:
             return

@@ -12,10 +12,10 @@ from typing_extensions import override
 from dpnb.strategies.networks import Networks, bound
 from dpnb.strategies.offload.backends import link_for, link_obstacle, target_device
 from dpnb.strategies.offload.blocks import tensors_of, tied
-from dpnb.strategies.offload.engine import Streaming
+from dpnb.strategies.offload.budget import compute_memory_range
+from dpnb.strategies.offload.engine import OffloadEngine
 from dpnb.strategies.offload.link import Link
 from dpnb.strategies.offload.packing import PackedWeights
-from dpnb.strategies.offload.residency import demand
 from dpnb.strategies.offload.streamed_network import StreamedNetwork
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Slot, Strategy
@@ -65,7 +65,7 @@ class ModelOffload(Strategy):
 
     def limit(self, networks: list[StreamedNetwork]) -> int:
         """Bytes of weights that may be on the device."""
-        _, most = demand(networks)
+        _, most = compute_memory_range(networks)
         return most
 
 
@@ -104,7 +104,7 @@ class SequentialOffload(Strategy):
         reason = link_obstacle(self.device) or _networks_obstacle(self, networks, self.exclude)
         if reason is not None or self.budget is None:
             return reason
-        least, _ = demand(streamed_networks(networks, self.exclude))
+        least, _ = compute_memory_range(streamed_networks(networks, self.exclude))
         if parse_bytes(self.budget) >= least:
             return None
         return (
@@ -125,7 +125,7 @@ class SequentialOffload(Strategy):
 
     def limit(self, networks: list[StreamedNetwork]) -> int:
         """Bytes of weights that may be on the device."""
-        least, _ = demand(networks)
+        least, _ = compute_memory_range(networks)
         return least if self.budget is None else parse_bytes(self.budget)
 
 
@@ -140,7 +140,7 @@ def streamed_networks(networks: Networks, exclude: tuple[str, ...]) -> list[Stre
 
 def budgets(networks: Networks) -> tuple[int, int]:
     """The least budget that works, in bytes, and the one that keeps everything on the device."""
-    return demand(streamed_networks(networks, ()))
+    return compute_memory_range(streamed_networks(networks, ()))
 
 
 def _stream(
@@ -158,14 +158,14 @@ def _stream(
         for name, kept in networks.named()
         if kept not in moved and not _is_on(kept, link.device)
     ]
-    streaming = Streaming(link, streamed, limit, networks.turns)
+    engine = OffloadEngine(link, streamed, limit, networks.turns)
     for network in streamed:
         undo.callback(network.close)
-        network.open(link, streaming)
-    undo.callback(streaming.settle)
+        network.open(link, engine)
+    undo.callback(engine.unload)
     undo.set(networks, "streamed", (*streamed, *others))
     undo.set(networks, "link", link)
-    undo.watch(streaming)
+    undo.watch(engine)
 
 
 def _keep(name: str, network: nn.Module, link: Link, undo: Undo) -> PackedWeights:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from dpnb import SequentialOffload, UNet2DConditionModel
 from dpnb.pipelines.shapes.architectures import ARCHITECTURES, fill
-from dpnb.strategies.offload.residency import demand, share
+from dpnb.strategies.offload.budget import compute_memory_range, divide_memory
 from dpnb.strategies.offload.streamed_network import StreamedNetwork
 from dpnb.strategies.stack import StrategyStack, stack_of
 from dpnb.units import format_bytes
@@ -147,7 +147,7 @@ def report(network: nn.Module, call: Callable[[], Tensor], slower: float, kept: 
     """One row; `kept` is how much of what a budget may add to the least it adds."""
     stack = stack_of(network, "unet")
     streamed = StreamedNetwork("unet", network, lambda _: False)
-    (least, most), total = demand([streamed]), sum(w.nbytes for w in streamed.weights)
+    (least, most), total = compute_memory_range([streamed]), sum(w.nbytes for w in streamed.weights)
     budget = int(least + (most - least) * kept)
     resident, _ = step(stack, call)
     bandwidth = total / (slower * resident)
@@ -181,7 +181,7 @@ def _floor(
     bandwidth: float,
 ) -> float:
     order = [weights for module, _ in timed if (weights := network.packs[module]) is not None]
-    residents, passing = share(order, budget - network.small.nbytes)
+    residents, passing = divide_memory(order, budget - network.small.nbytes)
     costs: list[Cost] = []
     for module, seconds in timed:
         weights = network.packs[module]

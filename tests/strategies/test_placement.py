@@ -21,7 +21,7 @@ from dpnb.strategies.attention import AttentionSlicing
 from dpnb.strategies.conditioning import ConditioningCache
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.offload.blocks import SMALL, tensors_of
-from dpnb.strategies.offload.residency import demand
+from dpnb.strategies.offload.budget import compute_memory_range
 from dpnb.strategies.placement import streamed_networks
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
@@ -72,7 +72,7 @@ def test_the_picture_is_the_same_to_the_bit(make: Any, placement: Strategy) -> N
     pipe = make()
     expected = draw(pipe)
     if placement is BUDGETED:
-        least, most = demand(streamed_networks(pipe.strategies.networks, ()))
+        least, most = compute_memory_range(streamed_networks(pipe.strategies.networks, ()))
         placement = SequentialOffload((least + most) // 2, QUICK)
     pipe.strategies.enable(placement)
     for _ in range(2):
@@ -192,7 +192,7 @@ def test_the_last_step_makes_room_for_the_autoencoder(pipe: Any) -> None:
 def streaming_places(pipe: Any) -> Any:
     (applied,) = pipe.strategies._shared.applied
     (watcher,) = applied.undo.watchers
-    return watcher.places
+    return watcher.memory.copies
 
 
 @every_placement

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -65,34 +64,6 @@ def tied(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
         key = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
         groups.setdefault(key, []).append(tensor)
     return list(groups.values())
-
-
-def room_for(sizes: Sequence[int]) -> int:
-    """Bytes that hold any two units that follow one another."""
-    if len(sizes) < 2:
-        return sum(sizes)
-    return max(one + other for one, other in pairwise(sizes))
-
-
-def spread(sizes: Sequence[int], room: int) -> list[int]:
-    """Which units stay in `room` bytes: the largest first, those of one size evenly spread.
-
-    The larger a unit, the fewer the positions that it computes as a rule, and the longer the
-    device would wait for it.
-
-    Returns:
-        Their places in `sizes`, ascending.
-    """
-    places: dict[int, list[int]] = {}
-    for place, size in enumerate(sizes):
-        places.setdefault(size, []).append(place)
-    chosen: list[int] = []
-    for size in sorted(places, reverse=True):
-        alike = places[size]
-        count = len(alike) if size == 0 else min(room // size, len(alike))
-        chosen += [alike[(2 * turn + 1) * len(alike) // (2 * count)] for turn in range(count)]
-        room -= count * size
-    return sorted(chosen)
 
 
 def _tensors(module: nn.Module, *, recurse: bool) -> Iterator[Tensor]:

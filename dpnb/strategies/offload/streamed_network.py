@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from dpnb.strategies.offload.block_order import BlockOrder
 from dpnb.strategies.offload.blocks import SMALL, is_divided, own_tensors, tensors_of, tied, units
 from dpnb.strategies.offload.calls import intercept
 from dpnb.strategies.offload.link import Link
@@ -34,21 +35,6 @@ class Traffic(Protocol):
         ...
 
 
-class Track:
-    """The weights that a method needs, in order; before it is known, as they are registered."""
-
-    def __init__(self, guess: list[PackedWeights]) -> None:
-        self.order = guess
-        self.is_known = False
-
-    def learn(self, seen: list[PackedWeights]) -> bool:
-        """Take the order of a call; whether it differs from what was known."""
-        if not seen or (self.is_known and seen == self.order):
-            return False
-        self.order, self.is_known = seen, True
-        return True
-
-
 class StreamedNetwork:
     """The weights of a network, packed unit by unit, and hooks that tell when a unit computes.
 
@@ -60,16 +46,16 @@ class StreamedNetwork:
     Attributes:
         packs: every unit, and its large weights; `None` where it has none.
         small: all other tensors of the network.
-        latest: the method that was called last.
+        latest: the order of the method that was called last.
     """
 
     def __init__(self, name: str, module: nn.Module, is_kept_out: Kept) -> None:
         self.name, self.module = name, module
         self.packs: dict[nn.Module, PackedWeights | None] = {}
         self.small = PackedWeights(name, [])
-        self.latest: Track | None = None
+        self.latest: BlockOrder | None = None
         self._is_kept_out = is_kept_out
-        self._tracks: dict[str, Track] = {}
+        self._orders: dict[str, BlockOrder] = {}
         self._memory: Tensor | None = None
         self._tensors: list[int] = []
         self._undo = Undo()
@@ -80,9 +66,9 @@ class StreamedNetwork:
         """What streams, unit by unit, in the order in which it is registered."""
         return [weights for weights in self.packs.values() if weights is not None]
 
-    def track(self, method: str) -> Track:
-        """What is known of a method."""
-        self.latest = self._tracks.setdefault(method, Track(self.weights))
+    def order_of(self, method: str) -> BlockOrder:
+        """The order in which a method uses the blocks, as far as that is known."""
+        self.latest = self._orders.setdefault(method, BlockOrder(self.weights))
         return self.latest
 
     def open(self, link: Link, traffic: Traffic) -> None:
@@ -155,7 +141,7 @@ class StreamedNetwork:
             else:
                 large[home].append(group)
         self._tensors = [id(tensor) for tensor in everything]
-        self._tracks, self.latest = {}, None
+        self._orders, self.latest = {}, None
         self.small = PackedWeights(self.name, small)
         self.packs = {
             module: PackedWeights(names[module], groups) if groups else None

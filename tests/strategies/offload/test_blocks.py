@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from dpnb.strategies.offload.blocks import room_for, spread, tensors_of, tied, units
+from dpnb.strategies.offload.blocks import tensors_of, tied, units
 from tests.strategies.pictures import emoji, networks, wide
 
 
@@ -76,30 +75,3 @@ def test_a_block_beside_other_layers_is_part_of_a_larger_unit() -> None:
 def test_tied_tensors_are_one_group() -> None:
     one = torch.randn(4, 4)
     assert [len(group) for group in tied([one, one.detach(), one[:2], one.t()])] == [2, 1, 1]
-
-
-def test_room_holds_any_two_neighbours() -> None:
-    assert room_for([]) == 0
-    assert room_for([5]) == 5
-    assert room_for([5, 1, 7, 2]) == 9
-
-
-@pytest.mark.parametrize("room", [0, 3, 10, 29, 57, 100])
-def test_as_many_units_stay_as_fit(room: int) -> None:
-    sizes = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9]
-    stay = spread(sizes, room)
-    used = sum(sizes[place] for place in stay)
-    assert used <= room
-    left = [size for place, size in enumerate(sizes) if place not in stay]
-    assert all(used + size > room for size in left)
-
-
-def test_the_largest_units_stay() -> None:
-    assert spread([3, 9, 4, 9, 5, 2], 24) == [1, 3, 4]
-
-
-def test_units_of_one_size_that_stay_are_not_side_by_side() -> None:
-    stay = spread([10] * 30, 100)
-    assert len(stay) == 10
-    assert max(b - a for a, b in pairwise(stay)) <= 4
-    assert min(b - a for a, b in pairwise(stay)) >= 2
