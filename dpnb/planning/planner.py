@@ -24,7 +24,7 @@ from dpnb.planning.timeline import StepTimeline
 from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.workload import Workload
 from dpnb.strategies.device_map import DeviceMap
-from dpnb.strategies.offload.backends import simulated_rate
+from dpnb.strategies.offload.backends import parse_simulated_rate
 from dpnb.strategies.offload.budget import compute_memory_range
 from dpnb.strategies.placement import SequentialOffload
 from dpnb.strategies.strategy import Effect, Plan, Strategy, StrategyError
@@ -116,7 +116,7 @@ def profile_for(device: str | torch.device | DeviceProfile | None, model: Any) -
         is_loaded = isinstance(model, DiffusionPipeline)
         return _measured(str(model._execution_device if is_loaded else best_device()))
     name = str(device)
-    rate = simulated_rate(name)
+    rate = parse_simulated_rate(name)
     if rate is not None:
         return replace(_measured("cpu"), link=float(rate), torch_device=name)
     try:
@@ -224,7 +224,7 @@ class Planner:
         return self._row(plan, course, held)
 
     def _offloaded(self, plan: Plan, placement: Offload, course: Course) -> PlanRow:
-        limit = placement.limit(list(course.weights.networks))
+        limit = placement.compute_limit(list(course.weights.networks))
         replay = Replay(course.weights, limit, self.simulation.profile)
         return self._row(plan | {placement}, course, replay.run(course.steps))
 

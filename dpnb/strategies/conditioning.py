@@ -54,12 +54,12 @@ class ConditioningCache(Strategy):
             prompt, times = PromptMemory(hosted), TimeMemory(network, hosted)
             for attention in (m for m in network.modules() if isinstance(m, Attention)):
                 if attention.looks_elsewhere:
-                    hosted.admit(_key_value_layers(attention))
+                    hosted.move_to_host(_key_value_layers(attention))
                     projection = RememberedProjection(attention.projection, prompt)
                     undo.set(attention, "projection", projection)
-            hosted.admit(times.embedders)
+            hosted.move_to_host(times.embedders)
             for layer in times.layers:
-                hosted.admit([layer.time_layer])
+                hosted.move_to_host([layer.time_layer])
                 undo.set(layer, "time_shift", times.shift)
             undo.set(network, "timing", times.embed)
             undo.set(networks, "hosted", (*networks.hosted, hosted))

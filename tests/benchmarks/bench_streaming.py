@@ -48,7 +48,7 @@ NARROW = {
 """Their topologies at a fifth of their width."""
 
 PIECES = 16
-"""Of a unit, in reckoning the least that a step takes."""
+"""Of a block, in reckoning the least that a step takes."""
 
 Cost = tuple[int, float]
 """Bytes that come over and seconds that are computed."""
@@ -91,7 +91,7 @@ def narrow_unet(name: str) -> UNet2DConditionModel:
 
 
 def times(network: StreamedNetwork, call: Callable[[], Tensor]) -> list[tuple[nn.Module, float]]:
-    """The units in the order in which they are entered, and the seconds until the next one is."""
+    """The blocks in the order in which they are entered, and the seconds until the next one is."""
     entered: list[tuple[nn.Module, float]] = []
     hooks = [
         module.register_forward_pre_hook(
@@ -181,7 +181,7 @@ def _floor(
     bandwidth: float,
 ) -> float:
     order = [weights for module, _ in timed if (weights := network.packs[module]) is not None]
-    residents, passing = divide_memory(order, budget - network.small.nbytes)
+    residents, passing = divide_memory(order, budget - network.small_tensors.nbytes)
     costs: list[Cost] = []
     for module, seconds in timed:
         weights = network.packs[module]

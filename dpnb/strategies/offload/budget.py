@@ -15,7 +15,7 @@ the device computes, less where it is quicker. Found by computing schedules of S
 
 def compute_memory_range(networks: Sequence[StreamedNetwork]) -> tuple[int, int]:
     """Bytes on the device: with which these networks can stream, and with which each can stay."""
-    small = sum(network.small.nbytes for network in networks)
+    small = sum(network.small_tensors.nbytes for network in networks)
     sizes = [[weights.nbytes for weights in network.weights] for network in networks]
     least = max((compute_smallest_ring(one) for one in sizes), default=0)
     return small + least, small + max((sum(one) for one in sizes), default=0)
@@ -29,7 +29,7 @@ def compute_block_memory(networks: Sequence[StreamedNetwork], limit: int) -> int
         limit: bytes of weights on the device; where less than is needed, so much is taken.
     """
     least, _ = compute_memory_range(networks)
-    return max(limit, least) - sum(network.small.nbytes for network in networks)
+    return max(limit, least) - sum(network.small_tensors.nbytes for network in networks)
 
 
 def divide_memory(order: list[PackedWeights], nbytes: int) -> tuple[frozenset[PackedWeights], int]:

@@ -63,7 +63,7 @@ class DeviceMemory:
         """Free all memory for blocks; their parameters are on the host."""
         self._await_copies()
         for copy in self.copies.values():
-            copy.weights.recall(firmly=copy.use_count > 0)
+            copy.weights.point_to_host(force=copy.use_count > 0)
         self.copies.clear()
         self._layout = MemoryLayout(self._link)
 
@@ -99,8 +99,8 @@ class DeviceMemory:
         copy.is_prefetched = False
         copy.use_count += 1
         copy.wait()
-        if not weights.is_lent:
-            weights.lend(self._layout.views_of(copy))
+        if not weights.is_on_device:
+            weights.point_to_device(self._layout.views_of(copy))
 
     def leave(self, weights: PackedWeights, *, keeps_residents: bool) -> bool:
         """A block has computed; whether no other call is inside it.
@@ -123,13 +123,13 @@ class DeviceMemory:
         for copy in list(self.copies.values()):
             if copy.use_count:
                 copy.use_count = 0
-                self._release(copy, keeps_residents=keeps_residents, firmly=True)
+                self._release(copy, keeps_residents=keeps_residents, force=True)
 
-    def _release(self, copy: DeviceCopy, *, keeps_residents: bool, firmly: bool = False) -> None:
+    def _release(self, copy: DeviceCopy, *, keeps_residents: bool, force: bool = False) -> None:
         self._uses += 1
         copy.last_use = (self._uses, self._link.mark())
         if not copy.is_resident:
-            copy.weights.recall(firmly=firmly)
+            copy.weights.point_to_host(force=force)
             if not self._layout.is_in_ring(copy):
                 del self.copies[copy.weights]
         elif not keeps_residents:
@@ -139,13 +139,13 @@ class DeviceMemory:
         for other in overwritten:
             del self.copies[other.weights]
         weights = copy.weights
-        copy.arrival = self._link.copy(copy.target, weights.host, copy.after, weights.name)
+        copy.arrival = self._link.copy(copy.target, weights.memory, copy.after, weights.name)
         self._latest = copy.arrival
         self.copies[weights] = copy
         return copy
 
     def _drop(self, weights: PackedWeights) -> None:
-        weights.recall()
+        weights.point_to_host()
         del self.copies[weights]
 
     def _await_copies(self) -> None:

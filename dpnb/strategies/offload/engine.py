@@ -118,17 +118,17 @@ class OffloadEngine(RunWatcher):
         self._prefetcher = None
         self._progress.reset()
         for network in self._networks:
-            network.depart()
+            network.unload_small_tensors()
 
     # --- blocks ---
 
-    def enter(self, network: StreamedNetwork, module: nn.Module) -> None:
+    def enter_block(self, network: StreamedNetwork, module: nn.Module) -> None:
         """A block is about to compute: its weights are on the device when it does."""
         if self._progress.is_idle:
             if not self._progress.lone_blocks:
                 self.unload()
             self._progress.lone_blocks += 1
-        network.arrive(self._link, self)
+        network.load_small_tensors(self._link, self)
         weights = network.packs.get(module)
         if weights is None:
             return
@@ -138,7 +138,7 @@ class OffloadEngine(RunWatcher):
         self.memory.enter(weights)
         self._look_ahead()
 
-    def leave(self, network: StreamedNetwork, module: nn.Module) -> None:
+    def leave_block(self, network: StreamedNetwork, module: nn.Module) -> None:
         """A block has computed, or failed to."""
         weights = network.packs.get(module)
         if weights is not None and self.memory.leave(

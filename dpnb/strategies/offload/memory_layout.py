@@ -29,7 +29,7 @@ class MemoryLayout:
     ) -> None:
         self.residents = residents
         self._link = link
-        self._ring = Ring(link.room(ring_nbytes), link.mark()) if ring_nbytes else None
+        self._ring = Ring(link.allocate(ring_nbytes), link.mark()) if ring_nbytes else None
 
     def find_room(
         self, weights: PackedWeights, *, now: bool
@@ -49,7 +49,7 @@ class MemoryLayout:
 
     def allocate(self, weights: PackedWeights, *, is_resident: bool) -> DeviceCopy:
         """Room in memory of its own."""
-        memory, after = self._link.room(weights.nbytes), self._link.mark()
+        memory, after = self._link.allocate(weights.nbytes), self._link.mark()
         return DeviceCopy(weights, memory, 0, after, is_resident)
 
     def is_in_ring(self, copy: DeviceCopy) -> bool:
@@ -60,7 +60,7 @@ class MemoryLayout:
         """The tensors of a copy."""
         if self._ring is not None and copy.memory is self._ring.memory:
             return self._ring.views_of(copy)
-        return copy.weights.views(copy.memory, 0)
+        return copy.weights.make_views(copy.memory, 0)
 
     def release_prefetched(self) -> None:
         """What was prefetched into the ring may be overwritten."""

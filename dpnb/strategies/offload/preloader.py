@@ -30,15 +30,15 @@ class Preloader:
     def load_next(self, network: StreamedNetwork) -> None:
         """Load the network after this one, as far as it finds room beside what is left of it."""
         following = self._networks[self._networks.index(network) + 1 :]
-        order = following[0].latest if following else None
+        order = following[0].latest_order if following else None
         if order is None or not order.is_known:
             return
         wanted = list(dict.fromkeys(order.weights))
-        if sum(weights.nbytes for weights in wanted) > compute_block_memory(
-            self._networks, self._limit
-        ):
+        room = compute_block_memory(self._networks, self._limit)
+        if sum(weights.nbytes for weights in wanted) > room:
             return
-        reserved = sum(other.small.nbytes for other in self._networks if not other.is_here)
+        waiting = [other for other in self._networks if not other.are_small_tensors_loaded]
+        reserved = sum(other.small_tensors.nbytes for other in waiting)
         for weights in wanted:
             if weights not in self._memory.copies:
                 if self._memory.held + reserved + weights.nbytes > self._limit:

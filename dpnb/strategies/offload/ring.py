@@ -50,7 +50,7 @@ class Ring:
         """The tensors of a copy in this ring; they are made once for every place."""
         key = (copy.weights, copy.start)
         if key not in self._views:
-            self._views[key] = copy.weights.views(self.memory, copy.start)
+            self._views[key] = copy.weights.make_views(self.memory, copy.start)
         return self._views[key]
 
     def release_prefetched(self) -> None:
