@@ -24,9 +24,9 @@ class PlacementRecord:
         if pipe is None:
             return None
         active = pipe.strategies.find(DeviceMap)
-        return (
-            vars(pipe).get(_NAME) if active is None else active.placement(pipe.strategies.networks)
-        )
+        if active is None:
+            return vars(pipe).get(_NAME)
+        return active.resolve_device_map(pipe.strategies.networks)
 
     def __set__(self, pipe: DiffusionPipeline, value: dict[str, str] | None) -> None:
         vars(pipe)[_NAME] = value

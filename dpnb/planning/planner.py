@@ -24,8 +24,8 @@ from dpnb.planning.timeline import StepTimeline
 from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.workload import Workload
 from dpnb.strategies.device_map import DeviceMap
-from dpnb.strategies.offload.backends import simulated_rate
-from dpnb.strategies.offload.residency import demand
+from dpnb.strategies.offload.backends import parse_simulated_rate
+from dpnb.strategies.offload.budget import compute_memory_range
 from dpnb.strategies.placement import SequentialOffload
 from dpnb.strategies.strategy import Effect, Plan, Strategy, StrategyError
 from dpnb.units import parse_bytes
@@ -116,7 +116,7 @@ def profile_for(device: str | torch.device | DeviceProfile | None, model: Any) -
         is_loaded = isinstance(model, DiffusionPipeline)
         return _measured(str(model._execution_device if is_loaded else best_device()))
     name = str(device)
-    rate = simulated_rate(name)
+    rate = parse_simulated_rate(name)
     if rate is not None:
         return replace(_measured("cpu"), link=float(rate), torch_device=name)
     try:
@@ -224,7 +224,7 @@ class Planner:
         return self._row(plan, course, held)
 
     def _offloaded(self, plan: Plan, placement: Offload, course: Course) -> PlanRow:
-        limit = placement.limit(list(course.weights.networks))
+        limit = placement.compute_limit(list(course.weights.networks))
         replay = Replay(course.weights, limit, self.simulation.profile)
         return self._row(plan | {placement}, course, replay.run(course.steps))
 
@@ -283,7 +283,7 @@ class Planner:
     def _budgeted(self, sequential: SequentialOffload, course: Course) -> list[SequentialOffload]:
         """With budgets between the least and the most, and with what the whole budget leaves."""
         weights = course.weights
-        least, most = demand(list(weights.networks))
+        least, most = compute_memory_range(list(weights.networks))
         beside = max(step.peak for step in course.before) + weights.kept
         wanted = {least + (most - least) * part // 3 for part in (1, 2)} | {self.budget - beside}
         rounded = {size // MEBIBYTE * MEBIBYTE for size in wanted if least < size < most}

@@ -58,7 +58,7 @@ def _peak(courses: Courses, plan: Plan, profile: DeviceProfile) -> int:
     placement = next((s for s in plan if s.slot is Slot.PLACEMENT), None)
     course = courses.of(frozenset(s for s in plan if s is not placement))
     if isinstance(placement, (ModelOffload, SequentialOffload)):
-        limit = placement.limit(list(course.weights.networks))
+        limit = placement.compute_limit(list(course.weights.networks))
         held = Replay(course.weights, limit, profile).run(course.steps)
     else:
         held = resident(course.steps, course.weights, profile)

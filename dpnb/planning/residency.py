@@ -19,10 +19,10 @@ from dpnb.planning.timeline import Boundary, Span, StepTimeline
 from dpnb.strategies.fair_lock import FairLock
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.offload.blocks import tensors_of
-from dpnb.strategies.offload.engine import Streaming
+from dpnb.strategies.offload.engine import OffloadEngine
 from dpnb.strategies.offload.link import Link, Mark
 from dpnb.strategies.offload.packing import PackedWeights, Views
-from dpnb.strategies.offload.streamed_network import StreamedNetwork, Traffic
+from dpnb.strategies.offload.streamed_network import NetworkListener, StreamedNetwork
 
 DENOISING = "denoising"
 
@@ -48,41 +48,41 @@ class SizedWeights(PackedWeights):
     """Packed weights of which only the size counts: nothing is packed, lent or recalled."""
 
     @override
-    def views(self, memory: Tensor, start: int) -> Views:
+    def make_views(self, memory: Tensor, start: int) -> Views:
         return []
 
     @override
-    def lend(self, views: Views) -> None:
-        self._lent = [0]
+    def point_to_device(self, views: Views) -> None:
+        self._device_addresses = [0]
 
     @override
-    def recall(self, *, firmly: bool = False) -> None:
-        self._lent = []
+    def point_to_host(self, *, force: bool = False) -> None:
+        self._device_addresses = []
 
     @override
-    def take_over(self) -> bool:
+    def adopt_changes(self) -> bool:
         return True
 
 
 class SizedNetwork(StreamedNetwork):
-    """A network's units and their sizes, out of which nothing is moved."""
+    """A network's blocks and their sizes, out of which nothing is moved."""
 
     @override
-    def _divide(self) -> None:
-        super()._divide()
-        self.small = _sized(self.small)
+    def _assign_tensors(self) -> None:
+        super()._assign_tensors()
+        self.small_tensors = _sized(self.small_tensors)
         self.packs = {
             module: None if weights is None else _sized(weights)
             for module, weights in self.packs.items()
         }
 
     @override
-    def _refresh(self, link: Link, traffic: Traffic) -> None:
+    def _repack_changes(self, link: Link, listener: NetworkListener) -> None:
         """What is switched on may be another plan by now: the sizes are those of this one."""
 
     def forget(self) -> None:
         """Nothing is known of an order any more, as before a first run."""
-        self._tracks, self.latest = {}, None
+        self._orders, self.latest_order = {}, None
 
 
 def _sized(weights: PackedWeights) -> SizedWeights:
@@ -178,7 +178,7 @@ class Weights:
         ]
         for _, network in moved:
             everything.pop(id(network))
-        hosted = [p.nbytes for group in networks.hosted for p in group.homes]
+        hosted = [p.nbytes for group in networks.hosted for p in group.original_devices]
         return cls(
             resident=_nbytes(network for _, network in networks.items()),
             hosted=sum(hosted),
@@ -234,7 +234,7 @@ class Replay:
     limit: int
     profile: DeviceProfile
     link: TimedLink = field(init=False)
-    _engine: Streaming = field(init=False)
+    _engine: OffloadEngine = field(init=False)
     _networks: Mapping[str, SizedNetwork] = field(init=False)
     _calls: list[ExitStack] = field(init=False, default_factory=list)
 
@@ -242,7 +242,7 @@ class Replay:
         for network in self.weights.networks:
             network.forget()
         self.link = TimedLink(self.profile)
-        self._engine = Streaming(self.link, list(self.weights.networks), self.limit, FairLock())
+        self._engine = OffloadEngine(self.link, list(self.weights.networks), self.limit, FairLock())
         self._networks = {network.name: network for network in self.weights.networks}
 
     def run(self, steps: Sequence[StepTimeline]) -> list[Held]:
@@ -272,7 +272,7 @@ class Replay:
             self.weights.kept + peak, link.now - started, link.waited - waited, link.moved - moved
         )
 
-    def _cross(self, engine: Streaming, span: Span) -> None:
+    def _cross(self, engine: OffloadEngine, span: Span) -> None:
         network = self._networks.get(span.network)
         if network is None:
             return
@@ -283,6 +283,6 @@ class Replay:
             case Boundary.RETURN:
                 self._calls.pop().close()
             case Boundary.ENTER if span.module is not None:
-                engine.enter(network, span.module)
+                engine.enter_block(network, span.module)
             case Boundary.LEAVE if span.module is not None:
-                engine.leave(network, span.module)
+                engine.leave_block(network, span.module)

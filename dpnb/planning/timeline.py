@@ -1,4 +1,4 @@
-"""What happens in a run, from one unit of weights to the next."""
+"""What happens in a run, from one block of weights to the next."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dpnb.metering.tensors import TensorMeter
 from dpnb.planning.devices import Cost, DeviceProfile
 from dpnb.planning.valueless import ValuelessTensors
 from dpnb.strategies.networks import Networks
-from dpnb.strategies.offload.blocks import units
+from dpnb.strategies.offload.blocks import split_into_blocks
 from dpnb.strategies.offload.calls import intercept
 from dpnb.strategies.undo import Undo
 
@@ -24,8 +24,8 @@ class Boundary(Enum):
 
     CALL = "a network is called"
     RETURN = "it returns"
-    ENTER = "a unit is about to compute"
-    LEAVE = "a unit has computed"
+    ENTER = "a block is about to compute"
+    LEAVE = "a block has computed"
     STEP = "a step of a stage is over"
 
 
@@ -41,7 +41,7 @@ class Span:
         nbytes: that its operations read and write.
         boundary: what ends it.
         network: whose boundary that is.
-        module: the unit that is entered or left.
+        module: the block that is entered or left.
         method: that is called.
     """
 
@@ -121,7 +121,7 @@ class Observer:
         return StepTimeline(stage, tuple(spans))
 
     def _watch(self, name: str, network: nn.Module, undo: Undo) -> None:
-        for _, module in units(network):
+        for _, module in split_into_blocks(network):
             enter = partial(self._cut_at, Boundary.ENTER, name)
             leave = partial(self._cut_at, Boundary.LEAVE, name)
             undo.before(module, enter, prepend=True)

@@ -54,12 +54,12 @@ class ConditioningCache(Strategy):
             prompt, times = PromptCache(hosted), TimeCache(network, hosted)
             for attention in (m for m in network.modules() if isinstance(m, Attention)):
                 if attention.is_cross_attention:
-                    hosted.admit(_key_value_layers(attention))
+                    hosted.move_to_host(_key_value_layers(attention))
                     projection = CachedProjection(attention.projection, prompt)
                     undo.set(attention, "projection", projection)
-            hosted.admit(times.embedders)
+            hosted.move_to_host(times.embedders)
             for layer in times.layers:
-                hosted.admit([layer.time_layer])
+                hosted.move_to_host([layer.time_layer])
                 undo.set(layer, "time_projection", times.shift)
             undo.set(network, "time_embedder", times.embed)
             undo.set(networks, "hosted", (*networks.hosted, hosted))

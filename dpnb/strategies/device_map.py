@@ -15,7 +15,7 @@ from dpnb.nn.no_split import NoSplit
 from dpnb.nn.quantized import nbytes_of, quantization_of
 from dpnb.numbers import plain
 from dpnb.strategies.networks import Networks, first_device, quantization_obstacle
-from dpnb.strategies.offload.dispatch import Seat, dispatch
+from dpnb.strategies.offload.dispatch import ComponentPlacement, dispatch
 from dpnb.strategies.strategy import Slot, Strategy
 from dpnb.strategies.undo import Undo
 from dpnb.units import parse_bytes
@@ -79,44 +79,47 @@ class DeviceMap(Strategy):
         """
         if isinstance(device_map, Mapping):
             pairs = tuple((name, _device_name(device)) for name, device in device_map.items())
-            return cls(pairs, _sizes(max_memory), offload_folder)
-        return cls(_device_name(device_map), _sizes(max_memory), offload_folder)
+            return cls(pairs, _parse_sizes(max_memory), offload_folder)
+        return cls(_device_name(device_map), _parse_sizes(max_memory), offload_folder)
 
     @override
     def obstacle(self, networks: Networks) -> str | None:
         try:
-            seats = self.seats(networks)
+            placements = self.place_components(networks)
         except ValueError as error:
             return str(error)
-        if not seats:
+        if not placements:
             return "A device map needs components with weights; there are none here."
-        reasons = (_missing(seat.device) or _unmoved(seat) for seat in seats)
+        reasons = (_device_obstacle(p.device) or _quantization_obstacle(p) for p in placements)
         return next((reason for reason in reasons if reason is not None), None)
 
     @override
     def execution_device(self, networks: Networks) -> torch.device | None:
         """Where latents are: on the first accelerator of the map."""
-        return networks.meeting_place or _first([seat.device for seat in self.seats(networks)])
+        if networks.meeting_place is not None:
+            return networks.meeting_place
+        return _first_accelerator([p.device for p in self.place_components(networks)])
 
     @override
     def apply(self, networks: Networks, undo: Undo) -> None:
         """Move weights, and let tensors follow them."""
-        seats = self.seats(networks)
-        device = _first([seat.device for seat in seats])
-        for seat in seats:
-            dispatch(seat, device, self.offload_folder, networks.is_hosted, undo)
+        placements = self.place_components(networks)
+        device = _first_accelerator([p.device for p in placements])
+        for placement in placements:
+            dispatch(placement, device, self.offload_folder, networks.is_hosted, undo)
         undo.set(networks, "meeting_place", device)
 
-    def placement(self, networks: Networks) -> dict[str, str]:
+    def resolve_device_map(self, networks: Networks) -> dict[str, str]:
         """Component, or part of one → where its weights are."""
         found: dict[str, str] = {}
-        for seat in self.seats(networks):
-            if "" not in seat.away:
-                found[seat.name] = str(seat.device)
-            found |= {_join(seat.name, path): home for path, home in seat.away.items()}
+        for placement in self.place_components(networks):
+            if "" not in placement.offloaded:
+                found[placement.name] = str(placement.device)
+            for path, home in placement.offloaded.items():
+                found[_join(placement.name, path)] = home
         return found
 
-    def seats(self, networks: Networks) -> list[Seat]:
+    def place_components(self, networks: Networks) -> list[ComponentPlacement]:
         """Where every component belongs.
 
         Raises:
@@ -128,27 +131,29 @@ class DeviceMap(Strategy):
             if next(network.parameters(), None) is not None
         }
         if self.device_map in ("balanced", "auto"):
-            return _balanced(weighty, dict(self.max_memory))
+            return _balance(weighty, dict(self.max_memory))
         if isinstance(self.device_map, str):
-            return _named(weighty, dict.fromkeys(weighty, self.device_map))
-        return _named(weighty, dict(self.device_map))
+            return _follow_map(weighty, dict.fromkeys(weighty, self.device_map))
+        return _follow_map(weighty, dict(self.device_map))
 
 
-def _balanced(networks: Mapping[str, nn.Module], most: Mapping[str, str]) -> list[Seat]:
+def _balance(
+    networks: Mapping[str, nn.Module], most: Mapping[str, str]
+) -> list[ComponentPlacement]:
     """The largest components first, each on the accelerator with most room."""
-    room = _room(most)
+    room = _find_free_memory(most)
     accelerators = [name for name in room if name != CPU]
-    seats = []
+    placements = []
     for name, network in sorted(networks.items(), key=lambda item: -nbytes_of(item[1])):
         target = max(accelerators, key=lambda device: room[device], default=CPU)
-        away = {} if nbytes_of(network) <= room[target] else _overflow(network, target, room)
-        seats.append(Seat(name, network, numbered(torch.device(target)), away))
-        for home, size in _sizes_of(seats[-1]).items():
+        away = {} if nbytes_of(network) <= room[target] else _find_overflow(network, target, room)
+        placements.append(ComponentPlacement(name, network, numbered(torch.device(target)), away))
+        for home, size in _nbytes_by_device(placements[-1]).items():
             room[home] = max(room.get(home, 0) - size, 0)
-    return seats
+    return placements
 
 
-def _overflow(network: nn.Module, target: str, room: Mapping[str, int]) -> dict[str, str]:
+def _find_overflow(network: nn.Module, target: str, room: Mapping[str, int]) -> dict[str, str]:
     """Where the parts of a network wait that do not fit on `target`."""
     from accelerate import infer_auto_device_map
 
@@ -165,7 +170,9 @@ def _overflow(network: nn.Module, target: str, room: Mapping[str, int]) -> dict[
     return {path: str(home) for path, home in found.items() if home != key}
 
 
-def _named(networks: Mapping[str, nn.Module], homes: Mapping[str, str]) -> list[Seat]:
+def _follow_map(
+    networks: Mapping[str, nn.Module], homes: Mapping[str, str]
+) -> list[ComponentPlacement]:
     parts: dict[str, dict[str, str]] = {name: {} for name in networks}
     homes = {path: _numbered_name(home) for path, home in homes.items()}
     for path, home in homes.items():
@@ -178,11 +185,14 @@ def _named(networks: Mapping[str, nn.Module], homes: Mapping[str, str]) -> list[
         if rest not in dict(networks[component].named_modules()):
             raise ValueError(f"The device map names {path!r}; {component} has no part {rest!r}.")
         parts[component][rest] = home
-    first = _first([torch.device(home) for home in homes.values() if home not in (CPU, DISK)])
-    return [_seat(name, networks[name], part, first) for name, part in parts.items()]
+    devices = [torch.device(home) for home in homes.values() if home not in (CPU, DISK)]
+    first = _first_accelerator(devices)
+    return [_place_component(name, networks[name], part, first) for name, part in parts.items()]
 
 
-def _seat(name: str, network: nn.Module, part: Mapping[str, str], first: torch.device) -> Seat:
+def _place_component(
+    name: str, network: nn.Module, part: Mapping[str, str], first: torch.device
+) -> ComponentPlacement:
     devices = {home for home in part.values() if home not in (CPU, DISK)}
     if len(devices) > 1:
         raise ValueError(
@@ -192,10 +202,11 @@ def _seat(name: str, network: nn.Module, part: Mapping[str, str], first: torch.d
     is_at_home = part.get("") == CPU or (not devices and CPU in part.values())
     device = torch.device(devices.pop()) if devices else torch.device(CPU) if is_at_home else first
     waiting = {CPU, DISK} - {device.type}
-    return Seat(name, network, device, {p: home for p, home in part.items() if home in waiting})
+    offloaded = {path: home for path, home in part.items() if home in waiting}
+    return ComponentPlacement(name, network, device, offloaded)
 
 
-def _room(most: Mapping[str, str]) -> dict[str, int]:
+def _find_free_memory(most: Mapping[str, str]) -> dict[str, int]:
     """Device → free bytes on it, no more than `most` says."""
     from accelerate.utils import get_max_memory
 
@@ -211,41 +222,45 @@ def _room(most: Mapping[str, str]) -> dict[str, int]:
     return {CPU: found[CPU]} | given
 
 
-def _sizes_of(seat: Seat) -> dict[str, int]:
-    sizes = {str(seat.device): nbytes_of(seat.network)}
-    for path, home in seat.away.items():
-        size = nbytes_of(seat.network.get_submodule(path))
-        sizes[str(seat.device)] -= size
+def _nbytes_by_device(placement: ComponentPlacement) -> dict[str, int]:
+    sizes = {str(placement.device): nbytes_of(placement.network)}
+    for path, home in placement.offloaded.items():
+        size = nbytes_of(placement.network.get_submodule(path))
+        sizes[str(placement.device)] -= size
         sizes[home] = sizes.get(home, 0) + size
     return sizes
 
 
-def _missing(device: torch.device) -> str | None:
+def _device_obstacle(device: torch.device) -> str | None:
     if is_present(device):
         return None
     return f"The device map names {device}, which this machine does not have."
 
 
-def _unmoved(seat: Seat) -> str | None:
-    """What of a quantized component cannot go to its seat."""
-    stored = quantization_of(seat.network)
+def _quantization_obstacle(placement: ComponentPlacement) -> str | None:
+    """Why a quantized component cannot be placed so, as a sentence."""
+    stored = quantization_of(placement.network)
     if stored is None:
         return None
-    if seat.away:
+    if placement.offloaded:
         return (
-            f"{seat.name} holds {stored} weights, no part of which can wait elsewhere; give "
-            f"{seat.name} a device as a whole."
+            f"{placement.name} holds {stored} weights, no part of which can wait elsewhere; give "
+            f"{placement.name} a device as a whole."
         )
-    is_moved = first_device(seat.network) != seat.device
-    return quantization_obstacle(DeviceMap, [(seat.name, seat.network)]) if is_moved else None
+    is_moved = first_device(placement.network) != placement.device
+    return (
+        quantization_obstacle(DeviceMap, [(placement.name, placement.network)])
+        if is_moved
+        else None
+    )
 
 
-def _first(devices: list[torch.device]) -> torch.device:
+def _first_accelerator(devices: list[torch.device]) -> torch.device:
     away = (device for device in devices if device.type not in (CPU, "meta"))
     return next(away, torch.device(CPU))
 
 
-def _sizes(given: Mapping[int | str, int | str] | None) -> Pairs:
+def _parse_sizes(given: Mapping[int | str, int | str] | None) -> Pairs:
     return tuple((_device_name(device), str(plain(size))) for device, size in (given or {}).items())
 
 

@@ -89,7 +89,7 @@ class Networks:
 
     def is_hosted(self, tensor: Tensor) -> bool:
         """Whether a strategy looks after this parameter by itself."""
-        return any(tensor in hosted.homes for hosted in self.hosted)
+        return any(tensor in hosted.original_devices for hosted in self.hosted)
 
     @property
     def owners(self) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Where weights are while nothing computes with them: on the host, from where they stream in."""
+"""Offloading: weights stay on the host, and are copied to the device when they are needed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import nn
 from typing_extensions import override
 
 from dpnb.strategies.networks import Networks, quantization_obstacle
-from dpnb.strategies.offload.backends import link_for, link_obstacle, target_device
-from dpnb.strategies.offload.blocks import tensors_of, tied
-from dpnb.strategies.offload.engine import Streaming
+from dpnb.strategies.offload.backends import link_obstacle, open_link, target_device
+from dpnb.strategies.offload.blocks import group_tied_tensors, tensors_of
+from dpnb.strategies.offload.budget import compute_memory_range
+from dpnb.strategies.offload.engine import OffloadEngine
 from dpnb.strategies.offload.link import Link
 from dpnb.strategies.offload.packing import PackedWeights
-from dpnb.strategies.offload.residency import demand
 from dpnb.strategies.offload.streamed_network import StreamedNetwork
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Slot, Strategy
@@ -60,12 +60,12 @@ class ModelOffload(Strategy):
     @override
     def apply(self, networks: Networks, undo: Undo) -> None:
         """Pack the weights of all networks, and bring in the one that is called."""
-        streamed = streamed_networks(networks, self.exclude)
-        _stream(networks, streamed, self.device, self.limit(streamed), undo)
+        streamed = collect_streamed_networks(networks, self.exclude)
+        _stream(networks, streamed, self.device, self.compute_limit(streamed), undo)
 
-    def limit(self, networks: list[StreamedNetwork]) -> int:
+    def compute_limit(self, networks: list[StreamedNetwork]) -> int:
         """Bytes of weights that may be on the device."""
-        _, most = demand(networks)
+        _, most = compute_memory_range(networks)
         return most
 
 
@@ -85,7 +85,8 @@ class SequentialOffload(Strategy):
     """
 
     budget: int | str | None = field(
-        default=None, metadata=hints(unit="bytes", limits=lambda networks: budgets(networks))
+        default=None,
+        metadata=hints(unit="bytes", limits=lambda networks: compute_budget_limits(networks)),
     )
     device: str | None = None
     exclude: tuple[str, ...] = ()
@@ -104,7 +105,7 @@ class SequentialOffload(Strategy):
         reason = link_obstacle(self.device) or _networks_obstacle(self, networks, self.exclude)
         if reason is not None or self.budget is None:
             return reason
-        least, _ = demand(streamed_networks(networks, self.exclude))
+        least, _ = compute_memory_range(collect_streamed_networks(networks, self.exclude))
         if parse_bytes(self.budget) >= least:
             return None
         return (
@@ -120,16 +121,18 @@ class SequentialOffload(Strategy):
     @override
     def apply(self, networks: Networks, undo: Undo) -> None:
         """Pack the weights of all networks, and bring in block by block."""
-        streamed = streamed_networks(networks, self.exclude)
-        _stream(networks, streamed, self.device, self.limit(streamed), undo)
+        streamed = collect_streamed_networks(networks, self.exclude)
+        _stream(networks, streamed, self.device, self.compute_limit(streamed), undo)
 
-    def limit(self, networks: list[StreamedNetwork]) -> int:
+    def compute_limit(self, networks: list[StreamedNetwork]) -> int:
         """Bytes of weights that may be on the device."""
-        least, _ = demand(networks)
+        least, _ = compute_memory_range(networks)
         return least if self.budget is None else parse_bytes(self.budget)
 
 
-def streamed_networks(networks: Networks, exclude: tuple[str, ...]) -> list[StreamedNetwork]:
+def collect_streamed_networks(
+    networks: Networks, exclude: tuple[str, ...]
+) -> list[StreamedNetwork]:
     """The networks that offloading moves, in the order of their use; nothing is moved yet."""
     return [
         StreamedNetwork(name, network, networks.is_hosted)
@@ -138,9 +141,9 @@ def streamed_networks(networks: Networks, exclude: tuple[str, ...]) -> list[Stre
     ]
 
 
-def budgets(networks: Networks) -> tuple[int, int]:
+def compute_budget_limits(networks: Networks) -> tuple[int, int]:
     """The least budget that works, in bytes, and the one that keeps everything on the device."""
-    return demand(streamed_networks(networks, ()))
+    return compute_memory_range(collect_streamed_networks(networks, ()))
 
 
 def _stream(
@@ -150,29 +153,29 @@ def _stream(
     limit: int,
     undo: Undo,
 ) -> None:
-    link = link_for(device)
+    link = open_link(device)
     undo.callback(link.close)
     moved = {network.module for network in streamed}
     others = [
-        _keep(name, kept, link, undo)
+        _move_to_device(name, kept, link, undo)
         for name, kept in networks.items()
         if kept not in moved and not _is_on(kept, link.device)
     ]
-    streaming = Streaming(link, streamed, limit, networks.lock)
+    engine = OffloadEngine(link, streamed, limit, networks.lock)
     for network in streamed:
         undo.callback(network.close)
-        network.open(link, streaming)
-    undo.callback(streaming.settle)
+        network.open(link, engine)
+    undo.callback(engine.unload)
     undo.set(networks, "streamed", (*streamed, *others))
     undo.set(networks, "link", link)
-    undo.watch(streaming)
+    undo.watch(engine)
 
 
-def _keep(name: str, network: nn.Module, link: Link, undo: Undo) -> PackedWeights:
+def _move_to_device(name: str, network: nn.Module, link: Link, undo: Undo) -> PackedWeights:
     """Move a network to the device, to stay there."""
-    weights = PackedWeights(name, tied(tensors_of(network)))
+    weights = PackedWeights(name, group_tied_tensors(tensors_of(network)))
     undo.callback(weights.unpack)
-    weights.pack(link.room(weights.nbytes))
+    weights.pack(link.allocate(weights.nbytes))
     return weights
 
 

@@ -20,8 +20,8 @@ import diffusers
 import torch
 
 from dpnb import ModelOffload, SequentialOffload, random_pipeline
-from dpnb.strategies.offload.backends import link_for
-from dpnb.strategies.offload.packing import host_memory
+from dpnb.strategies.offload.backends import open_link
+from dpnb.strategies.offload.packing import allocate_host_memory
 from dpnb.strategies.strategy import Strategy
 from dpnb.units import format_bytes
 
@@ -42,8 +42,8 @@ class Cost:
 
 def bandwidth() -> float:
     """Bytes in a second from pinned memory to the device."""
-    link, nbytes = link_for("cuda"), 512 << 20
-    source, target = host_memory(nbytes), link.room(nbytes)
+    link, nbytes = open_link("cuda"), 512 << 20
+    source, target = allocate_host_memory(nbytes), link.allocate(nbytes)
     source.fill_(1)
     link.pin(source)
     rates = []

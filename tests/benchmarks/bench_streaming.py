@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from dpnb import SequentialOffload, UNet2DConditionModel
 from dpnb.pipelines.shapes.architectures import ARCHITECTURES, fill
-from dpnb.strategies.offload.residency import demand, share
+from dpnb.strategies.offload.budget import compute_memory_range, divide_memory
 from dpnb.strategies.offload.streamed_network import StreamedNetwork
 from dpnb.strategies.stack import StrategyStack, stack_of
 from dpnb.units import format_bytes
@@ -48,7 +48,7 @@ NARROW = {
 """Their topologies at a fifth of their width."""
 
 PIECES = 16
-"""Of a unit, in reckoning the least that a step takes."""
+"""Of a block, in reckoning the least that a step takes."""
 
 Cost = tuple[int, float]
 """Bytes that come over and seconds that are computed."""
@@ -91,7 +91,7 @@ def narrow_unet(name: str) -> UNet2DConditionModel:
 
 
 def times(network: StreamedNetwork, call: Callable[[], Tensor]) -> list[tuple[nn.Module, float]]:
-    """The units in the order in which they are entered, and the seconds until the next one is."""
+    """The blocks in the order in which they are entered, and the seconds until the next one is."""
     entered: list[tuple[nn.Module, float]] = []
     hooks = [
         module.register_forward_pre_hook(
@@ -147,7 +147,7 @@ def report(network: nn.Module, call: Callable[[], Tensor], slower: float, kept: 
     """One row; `kept` is how much of what a budget may add to the least it adds."""
     stack = stack_of(network, "unet")
     streamed = StreamedNetwork("unet", network, lambda _: False)
-    (least, most), total = demand([streamed]), sum(w.nbytes for w in streamed.weights)
+    (least, most), total = compute_memory_range([streamed]), sum(w.nbytes for w in streamed.weights)
     budget = int(least + (most - least) * kept)
     resident, _ = step(stack, call)
     bandwidth = total / (slower * resident)
@@ -181,7 +181,7 @@ def _floor(
     bandwidth: float,
 ) -> float:
     order = [weights for module, _ in timed if (weights := network.packs[module]) is not None]
-    residents, passing = share(order, budget - network.small.nbytes)
+    residents, passing = divide_memory(order, budget - network.small_tensors.nbytes)
     costs: list[Cost] = []
     for module, seconds in timed:
         weights = network.packs[module]

@@ -10,7 +10,7 @@ from dpnb import FluxTransformer2DModel
 from dpnb.metering.tensors import TensorMeter
 from dpnb.nn.rotary import rotary_table
 from dpnb.pipelines.shapes.architectures import ARCHITECTURES
-from dpnb.strategies.offload.blocks import units
+from dpnb.strategies.offload.blocks import split_into_blocks
 
 TINY = dict(ARCHITECTURES["tiny-flux"].transformer)
 
@@ -106,7 +106,7 @@ def test_infinities_of_float16_are_bounded() -> None:
 
 
 def test_a_block_is_brought_in_as_a_whole() -> None:
-    names = [name for name, _ in units(network())]
+    names = [name for name, _ in split_into_blocks(network())]
     assert "transformer_blocks.0" in names
     assert {"single_transformer_blocks.0", "single_transformer_blocks.1"} <= set(names)
     assert not [name for name in names if ".attn" in name or ".ff" in name]

@@ -107,10 +107,10 @@ class LateLink(Link):
 
     # --- what a link does ---
 
-    def room(self, nbytes: int) -> Tensor:
+    def allocate(self, nbytes: int) -> Tensor:
         """There are no values yet."""
         with _disable_current_modes():
-            room = super().room(nbytes)
+            room = super().allocate(nbytes)
             with torch.inference_mode(False):
                 room.fill_(POISON)
             if nbytes:
@@ -283,7 +283,7 @@ class LateDevice:
         self._away: list[Tensor] = []
         self._visitors: set[int] = set()
         file = stores._map_file
-        patch.setattr(placement, "link_for", lambda _: self.link)
+        patch.setattr(placement, "open_link", lambda _: self.link)
         patch.setattr(stores, "_map_file", lambda nbytes: self._spill(file(nbytes)))
 
     @contextmanager
@@ -300,7 +300,7 @@ class LateDevice:
         self._look_at(strategies.networks)
 
     def _look_at(self, networks: Networks) -> None:
-        visitors = [tensor for group in networks.hosted for tensor in group.homes]
+        visitors = [tensor for group in networks.hosted for tensor in group.original_devices]
         for tensor in (*self._away, *visitors):
             self.link.keep_from_kernels(tensor.data_ptr(), tensor.nbytes)
         for address in self._visitors - {tensor.data_ptr() for tensor in visitors}:

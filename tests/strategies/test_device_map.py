@@ -5,14 +5,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import dpnb
 from dpnb.metering.tensors import TensorMeter
 from dpnb.strategies.device_map import DeviceMap
-from dpnb.strategies.offload.dispatch import Seat, dispatch
 from dpnb.strategies.strategy import StrategyError
-from dpnb.strategies.undo import Undo
 from tests.strategies.pipes import build, draw, live_bytes, networks, traces
 
 
@@ -203,19 +201,6 @@ def test_a_value_that_is_none_is_refused_at_once(mistake: dict[str, Any]) -> Non
 
 
 # --- tensors follow ---
-
-
-def test_what_a_component_returns_goes_where_the_others_compute() -> None:
-    """Shown with a device that holds no values."""
-    layer, outside = nn.Linear(2, 3), torch.device("meta")
-    with Undo() as undo:
-        seat = Seat("layer", layer, torch.device("cpu"))
-        dispatch(seat, outside, None, lambda _: False, undo)
-        out = layer(torch.ones(1, 2))
-        assert out.device == outside
-        assert out.shape == (1, 3)
-    assert isinstance(layer(torch.ones(1, 2)), Tensor)
-    assert "forward" not in vars(layer)
 
 
 def test_nothing_is_allocated_where_all_is_in_place(pipe: Any) -> None:

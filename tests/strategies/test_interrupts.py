@@ -170,7 +170,7 @@ def test_saving_may_be_interrupted(ground: Ground, tmp_path: Path) -> None:
 INVERSES = [
     (projection, "unfuse_linears", QKVFusion()),
     (storage, "_restore", LayerwiseCasting()),
-    (dispatch, "_bring_back", DeviceMap((("unet.mid_block", "disk"),))),
+    (dispatch, "_restore_layer", DeviceMap((("unet.mid_block", "disk"),))),
     (PackedWeights, "unpack", SequentialOffload(device=LINK)),
 ]
 

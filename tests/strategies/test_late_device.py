@@ -32,7 +32,7 @@ def host(link: LateLink) -> Iterator[Tensor]:
 
 
 def test_what_is_waited_for_is_there(link: LateLink, host: Tensor) -> None:
-    room = link.room(raw(X).numel())
+    room = link.allocate(raw(X).numel())
     arrival = link.copy(room, raw(host), link.mark(), "x")
     with Kernels(link):
         arrival.wait()
@@ -41,7 +41,7 @@ def test_what_is_waited_for_is_there(link: LateLink, host: Tensor) -> None:
 
 
 def test_who_does_not_wait_reads_no_numbers(link: LateLink, host: Tensor) -> None:
-    room = link.room(raw(X).numel())
+    room = link.allocate(raw(X).numel())
     first = link.copy(room[:32], raw(host)[:32], link.mark(), "x")
     link.copy(room[32:], raw(host)[32:], link.mark(), "y")
     with Kernels(link):
@@ -63,7 +63,7 @@ def test_who_computes_on_the_host_is_reported(link: LateLink, host: Tensor) -> N
 def test_what_is_still_read_is_not_written_to(
     link: LateLink, host: Tensor, marks_after: bool
 ) -> None:
-    room = link.room(raw(X).numel())
+    room = link.allocate(raw(X).numel())
     mark = link.mark()
     link.copy(room, raw(host), mark, "x").wait()
     with Kernels(link):
@@ -76,7 +76,7 @@ def test_room_is_used_no_sooner_than_it_is_made(link: LateLink, host: Tensor) ->
     early = link.mark()
     with Kernels(link):
         X + 1
-    room = link.room(raw(X).numel())
+    room = link.allocate(raw(X).numel())
     link.copy(room, raw(host), early, "x").wait()
     assert link.reports == ["x may come before its room is free"]
 
@@ -84,7 +84,7 @@ def test_room_is_used_no_sooner_than_it_is_made(link: LateLink, host: Tensor) ->
 def test_room_is_given_back_no_sooner_than_its_copies_are_over(
     link: LateLink, host: Tensor
 ) -> None:
-    room = link.room(raw(X).numel())
+    room = link.allocate(raw(X).numel())
     arrival = link.copy(room, raw(host), link.mark(), "x")
     del room
     arrival.wait()

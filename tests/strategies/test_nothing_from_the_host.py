@@ -60,7 +60,7 @@ pipeline = cache(build)
 @pytest.fixture
 def device(monkeypatch: pytest.MonkeyPatch) -> LateDevice:
     """A late device, to which tensors of almost any size stream."""
-    monkeypatch.setattr(streamed_network, "SMALL", 256)
+    monkeypatch.setattr(streamed_network, "SMALL_TENSOR", 256)
     return LateDevice(monkeypatch)
 
 

@@ -20,9 +20,9 @@ from dpnb.pipelines.steps import Stage
 from dpnb.strategies.attention import AttentionSlicing
 from dpnb.strategies.conditioning import ConditioningCache
 from dpnb.strategies.freeu import FreeU
-from dpnb.strategies.offload.blocks import SMALL, tensors_of
-from dpnb.strategies.offload.residency import demand
-from dpnb.strategies.placement import streamed_networks
+from dpnb.strategies.offload.blocks import SMALL_TENSOR, tensors_of
+from dpnb.strategies.offload.budget import compute_memory_range
+from dpnb.strategies.placement import collect_streamed_networks
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
 from dpnb.strategies.strategy import Strategy, StrategyError
@@ -55,11 +55,11 @@ def link_of(pipe: Any) -> Any:
 
 
 def large(network: nn.Module) -> int:
-    return sum(-(-t.nbytes // 512) * 512 for t in tensors_of(network) if t.nbytes >= SMALL)
+    return sum(-(-t.nbytes // 512) * 512 for t in tensors_of(network) if t.nbytes >= SMALL_TENSOR)
 
 
 def small(network: nn.Module) -> int:
-    return sum(-(-t.nbytes // 512) * 512 for t in tensors_of(network) if t.nbytes < SMALL)
+    return sum(-(-t.nbytes // 512) * 512 for t in tensors_of(network) if t.nbytes < SMALL_TENSOR)
 
 
 @every_placement
@@ -72,7 +72,7 @@ def test_the_picture_is_the_same_to_the_bit(make: Any, placement: Strategy) -> N
     pipe = make()
     expected = draw(pipe)
     if placement is BUDGETED:
-        least, most = demand(streamed_networks(pipe.strategies.networks, ()))
+        least, most = compute_memory_range(collect_streamed_networks(pipe.strategies.networks, ()))
         placement = SequentialOffload((least + most) // 2, QUICK)
     pipe.strategies.enable(placement)
     for _ in range(2):
@@ -113,7 +113,7 @@ def test_live_bytes_are_the_same_after_switching_on_and_off(placement: Strategy)
 
 def test_sequential_offload_holds_two_units_and_the_small_tensors(pipe: Any) -> None:
     expected = sum(small(network) for network in networks(pipe).values())
-    sizes = [w.nbytes for w in streamed_networks(pipe.strategies.networks, ())[1].weights]
+    sizes = [w.nbytes for w in collect_streamed_networks(pipe.strategies.networks, ())[1].weights]
     pipe.strategies.enable(SEQUENTIAL)
     for _ in range(2):
         draw(pipe)
@@ -182,17 +182,17 @@ def test_the_last_step_makes_room_for_the_autoencoder(pipe: Any) -> None:
     for step in pipe.stream("a", num_inference_steps=2, output_type="np"):
         if step.stage is Stage.DENOISING:
             held.append(link_of(pipe).held)
-            names = {w.name for w in streaming_places(pipe)}
+            names = {w.name for w in copies_on_device(pipe)}
     assert held[0] >= large(pipe.unet)
     assert held[1] < large(pipe.unet) // 2
     assert names
     assert all(name.startswith("vae.decoder") for name in names)
 
 
-def streaming_places(pipe: Any) -> Any:
+def copies_on_device(pipe: Any) -> Any:
     (applied,) = pipe.strategies._shared.applied
     (watcher,) = applied.undo.watchers
-    return watcher.places
+    return watcher.memory.copies
 
 
 @every_placement

@@ -10,7 +10,7 @@ from dpnb.strategies.catalog import CATALOG
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.networks import Networks
-from dpnb.strategies.placement import ModelOffload, SequentialOffload, budgets
+from dpnb.strategies.placement import ModelOffload, SequentialOffload, compute_budget_limits
 from dpnb.strategies.settings import describe, hints, label_of, presets_of, settings_of
 from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Slot, Strategy
@@ -107,7 +107,7 @@ def test_a_number_can_take_the_place_of_a_word(value: Any, networks: Networks) -
 
 
 def test_numbers_stay_within_what_the_networks_allow(networks: Networks) -> None:
-    least, most = budgets(networks)
+    least, most = compute_budget_limits(networks)
     control = controls(SequentialOffload, networks)["budget"]
     assert isinstance(control, Optional)
     [switch, box] = control.inputs

@@ -18,13 +18,13 @@ SIMULATED_RATE = 12 * 10**9
 """Bytes in a second of a simulated link whose rate is not given: those of PCIe 3 x16."""
 
 
-def link_for(device: str | None) -> Link:
+def open_link(device: str | None) -> Link:
     """A link to a device.
 
     Args:
         device: as for `link_obstacle`.
     """
-    if (rate := simulated_rate(device)) is not None:
+    if (rate := parse_simulated_rate(device)) is not None:
         return SimulatedLink(rate)
     return CudaLink(numbered(target_device(device)))
 
@@ -36,7 +36,7 @@ def link_obstacle(device: str | None) -> str | None:
         device: `"cuda"` or `"cuda:1"`; `"simulated:8GiB/s"` for a link that only takes the time of
             one, between memory of the CPU; `None` for the accelerator of this machine.
     """
-    if simulated_rate(device) is not None:
+    if parse_simulated_rate(device) is not None:
         return None
     target = target_device(device)
     if target.type == "cuda" and torch.cuda.is_available():
@@ -60,12 +60,12 @@ def target_device(device: str | None) -> torch.device:
     Raises:
         ValueError: there is no such kind of device.
     """
-    if simulated_rate(device) is not None:
+    if parse_simulated_rate(device) is not None:
         return torch.device("cpu")
     return best_device() if device is None else parse_device(device)
 
 
-def simulated_rate(device: str | None) -> int | None:
+def parse_simulated_rate(device: str | None) -> int | None:
     """Bytes in a second of the simulated link of this name; `None` for another device.
 
     Raises:

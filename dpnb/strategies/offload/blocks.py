@@ -1,27 +1,29 @@
-"""What of a network is brought in together: a residual block, a transformer block, a layer."""
+"""Which parts of a network are loaded together, as a block.
+
+A block is a residual block, a transformer block, or a layer beside these.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
 
 from torch import Tensor, nn
 
 from dpnb.nn.no_split import NoSplit
 from dpnb.nn.quantized import plain_tensors
 
-SMALL = 1 << 16
-"""Tensors of fewer bytes stay on the device: a copy takes longer to begin than to make."""
+SMALL_TENSOR = 1 << 16
+"""Tensors of fewer bytes do not stream: a copy takes longer to begin than to make."""
 
 LISTS = (nn.ModuleList, nn.ModuleDict, nn.Sequential)
 
 
-def units(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """The units of a network with their names, in the order in which they are registered.
+def split_into_blocks(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
+    """The blocks of a network with their names, in the order in which they are registered.
 
-    A unit is a module that contains at most one block, or says that it is whole; blocks are items
-    of lists that have children of their own. What contains more is divided, and its own tensors are
-    one more unit. So is what contains nothing but one block: the block may be called by itself.
+    A block is a module that contains at most one list item with children, or says that it is whole.
+    What contains more of them is divided, and its own tensors are one more block. A module that has
+    no tensors beside those of its one item is divided too: the item may be called by itself.
 
     Args:
         module: the network, or a part of it.
@@ -34,15 +36,15 @@ def units(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
     if next(_tensors(module, recurse=False), None) is not None:
         yield name, module
     for child_name, child in module.named_children():
-        yield from units(child, f"{name}.{child_name}" if name else child_name)
+        yield from split_into_blocks(child, f"{name}.{child_name}" if name else child_name)
 
 
 def is_divided(module: nn.Module) -> bool:
-    """Whether the children of a module are units of their own."""
+    """Whether the children of a module are blocks of their own."""
     if isinstance(module, nn.ModuleList | nn.ModuleDict):
         return True
-    blocks = list(_blocks(module))
-    return len(blocks) > 1 or any(_holds_no_more(module, block) for block in blocks)
+    items = list(_list_items(module))
+    return len(items) > 1 or any(_has_same_tensors(module, item) for item in items)
 
 
 def tensors_of(module: nn.Module) -> list[Tensor]:
@@ -53,46 +55,18 @@ def tensors_of(module: nn.Module) -> list[Tensor]:
     return list(_tensors(module, recurse=True))
 
 
-def own_tensors(module: nn.Module) -> list[Tensor]:
+def own_tensors_of(module: nn.Module) -> list[Tensor]:
     """Its parameters and buffers without its children's."""
     return list(_tensors(module, recurse=False))
 
 
-def tied(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+def group_tied_tensors(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
     """The tensors in groups: those of one group are the same memory."""
     groups: dict[tuple[object, ...], list[Tensor]] = {}
     for tensor in tensors:
         key = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
         groups.setdefault(key, []).append(tensor)
     return list(groups.values())
-
-
-def room_for(sizes: Sequence[int]) -> int:
-    """Bytes that hold any two units that follow one another."""
-    if len(sizes) < 2:
-        return sum(sizes)
-    return max(one + other for one, other in pairwise(sizes))
-
-
-def spread(sizes: Sequence[int], room: int) -> list[int]:
-    """Which units stay in `room` bytes: the largest first, those of one size evenly spread.
-
-    The larger a unit, the fewer the positions that it computes as a rule, and the longer the
-    device would wait for it.
-
-    Returns:
-        Their places in `sizes`, ascending.
-    """
-    places: dict[int, list[int]] = {}
-    for place, size in enumerate(sizes):
-        places.setdefault(size, []).append(place)
-    chosen: list[int] = []
-    for size in sorted(places, reverse=True):
-        alike = places[size]
-        count = len(alike) if size == 0 else min(room // size, len(alike))
-        chosen += [alike[(2 * turn + 1) * len(alike) // (2 * count)] for turn in range(count)]
-        room -= count * size
-    return sorted(chosen)
 
 
 def _tensors(module: nn.Module, *, recurse: bool) -> Iterator[Tensor]:
@@ -105,18 +79,18 @@ def _tensors(module: nn.Module, *, recurse: bool) -> Iterator[Tensor]:
                 yield tensor
 
 
-def _blocks(module: nn.Module) -> Iterator[nn.Module]:
-    """Blocks in the lists of a module, not those inside of another; none in a whole."""
+def _list_items(module: nn.Module) -> Iterator[nn.Module]:
+    """Items with children in the lists of a module, the outermost; none in a whole."""
     if isinstance(module, NoSplit):
         return
     for child in module.children():
         if not isinstance(module, LISTS):
-            yield from _blocks(child)
+            yield from _list_items(child)
         elif next(child.children(), None) is not None:
             yield child
 
 
-def _holds_no_more(module: nn.Module, block: nn.Module) -> bool:
-    """Whether all tensors of a module are those of a block in it."""
-    inner = set(map(id, _tensors(block, recurse=True)))
+def _has_same_tensors(module: nn.Module, item: nn.Module) -> bool:
+    """Whether all tensors of a module are those of an item in it."""
+    inner = set(map(id, _tensors(item, recurse=True)))
     return all(id(tensor) in inner for tensor in _tensors(module, recurse=True))

@@ -1,4 +1,4 @@
-"""When a network is called from outside, by whichever of its methods."""
+"""Intercepting the calls of a network, by whichever of its public methods."""
 
 from __future__ import annotations
 
@@ -16,41 +16,39 @@ from dpnb.strategies.strategy import StrategyError
 from dpnb.strategies.undo import Undo
 
 Method: TypeAlias = Callable[..., Any]
-Within: TypeAlias = Callable[[str], AbstractContextManager[None]]
+CallContext: TypeAlias = Callable[[str], AbstractContextManager[None]]
 
 
-def intercept(network: nn.Module, within: Within, undo: Undo) -> None:
+def intercept(network: nn.Module, within: CallContext, undo: Undo) -> None:
     """Let every call of a public method of `network` take place within `within(name)`.
 
     Args:
         network: see `replace_methods`.
-        within: is given the method's name.
+        within: a method's name → the context that it runs in.
         undo: takes the inverse.
     """
-    replace_methods(network, lambda method, name: _intercepted(method, name, within), undo)
+    replace_methods(network, lambda method, name: _wrap_method(method, name, within), undo)
 
 
-def replace_methods(
-    network: nn.Module, wrapped: Callable[[Method, str], Method], undo: Undo
-) -> None:
+def replace_methods(network: nn.Module, wrap: Callable[[Method, str], Method], undo: Undo) -> None:
     """Put something around every public method of `network`.
 
     Args:
         network: its methods are those of the class that defines `forward` and of classes derived
             from that one.
-        wrapped: a method and its name → what takes its place.
+        wrap: a method and its name → what takes its place.
         undo: takes the inverse.
     """
     own = vars(network)
-    for name in methods(type(network)):
+    for name in public_methods_of(type(network)):
         if name in own:
             undo.callback(own.__setitem__, name, own[name])
         else:
             undo.callback(own.pop, name, None)
-        own[name] = wrapped(getattr(network, name), name)
+        own[name] = wrap(getattr(network, name), name)
 
 
-def methods(kind: type[nn.Module]) -> Iterator[str]:
+def public_methods_of(kind: type[nn.Module]) -> Iterator[str]:
     """The names of the public methods that a class of networks adds to its base."""
     names: dict[str, None] = {}
     for base in kind.__mro__:
@@ -61,7 +59,7 @@ def methods(kind: type[nn.Module]) -> Iterator[str]:
     return iter(names)
 
 
-def _intercepted(method: Method, name: str, within: Within) -> Method:
+def _wrap_method(method: Method, name: str, within: CallContext) -> Method:
     @wraps(method)
     def call(*args: Any, **kwargs: Any) -> Any:
         with within(name):

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Recorded(Mark):
+class EventMark(Mark):
     """An event on a stream of a device."""
 
     event: torch.cuda.Event
@@ -54,7 +54,7 @@ class CudaLink(Link):
     def mark(self) -> Mark:
         event = torch.cuda.Event()
         event.record(torch.cuda.current_stream(self.device))
-        return Recorded(event, self.device)
+        return EventMark(event, self.device)
 
     @override
     def pin(self, memory: Tensor) -> None:
@@ -66,7 +66,7 @@ class CudaLink(Link):
             result = runtime.cudaHostRegister(memory.data_ptr(), memory.numel(), 0)
         if int(result) != 0:
             self._may_pin = False
-            _forget_error(self.device)
+            _clear_error(self.device)
             logger.warning(
                 "%s of host memory could not be pinned (CUDA error %d): weights come from pageable "
                 "memory, which is slower. Raise the limit of locked memory (ulimit -l), or free "
@@ -103,7 +103,7 @@ def _unpin_all(device: torch.device, stream: torch.cuda.Stream, pinned: dict[int
     pinned.clear()
 
 
-def _forget_error(device: torch.device) -> None:
+def _clear_error(device: torch.device) -> None:
     """CUDA keeps the error of a failed call and would report it at the next kernel."""
     try:
         torch.zeros(1, device=device)

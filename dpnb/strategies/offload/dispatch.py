@@ -1,4 +1,4 @@
-"""Putting a component on a device, with parts of it waiting elsewhere, by accelerate's hooks."""
+"""Placing a component on a device, with parts of it offloaded, by accelerate's hooks."""
 
 from __future__ import annotations
 
@@ -22,59 +22,59 @@ DISK = "disk"
 
 
 @dataclass(frozen=True, eq=False)
-class Seat:
-    """Where a component belongs.
+class ComponentPlacement:
+    """Where a component and its parts belong.
 
     Args:
         name: of the component.
         network: the component.
         device: where it computes.
-        away: parts of it whose weights wait elsewhere, → `"cpu"` or `"disk"`; `""` is all of it.
+        offloaded: part whose weights wait elsewhere → `"cpu"` or `"disk"`; `""` is all of it.
     """
 
     name: str
     network: nn.Module
     device: torch.device
-    away: Mapping[str, str] = field(default_factory=dict)
+    offloaded: Mapping[str, str] = field(default_factory=dict)
 
 
 def dispatch(
-    seat: Seat,
-    outside: torch.device,
+    placement: ComponentPlacement,
+    output_device: torch.device,
     folder: str | None,
-    is_kept_out: Callable[[Tensor], bool],
+    is_excluded: Callable[[Tensor], bool],
     undo: Undo,
 ) -> None:
     """Move a component's weights to where they belong, and its inputs and outputs along.
 
     Args:
-        seat: where it belongs.
-        outside: where its outputs go.
+        placement: where it belongs.
+        output_device: where its outputs go.
         folder: where weights on the disk are written; `None` for a temporary one.
-        is_kept_out: whether somebody else looks after a tensor.
+        is_excluded: whether somebody else looks after a tensor.
         undo: takes the inverse of every edit.
     """
-    for path, home in seat.away.items():
-        part = seat.network.get_submodule(path)
-        weights = _store(seat.name, path, part, home, folder, undo)
+    for path, home in placement.offloaded.items():
+        part = placement.network.get_submodule(path)
+        weights = _store_weights(placement.name, path, part, home, folder, undo)
         sent: list[nn.Parameter] = []
         for name, module in part.named_modules():
-            own = [p for p in module.parameters(recurse=False) if not is_kept_out(p)]
+            own = [p for p in module.parameters(recurse=False) if not is_excluded(p)]
             if own:
                 prefix = f"{name}." if name else ""
-                sent += _send_away(module, seat.device, weights, prefix, undo)
+                sent += _offload_layer(module, placement.device, weights, prefix, undo)
         # Two layers may have one weight, so that it must last until both have been seen.
         for parameter in sent:
             parameter.data = parameter.new_empty(0)
-    for tensor in _tensors(seat.network):
-        if not tensor.is_meta and not is_kept_out(tensor):
+    for tensor in _tensors(placement.network):
+        if not tensor.is_meta and not is_excluded(tensor):
             undo.callback(_move, tensor, tensor.device)
-            _move(tensor, seat.device)
-    if seat.device != outside:
-        _carry(seat.network, seat.device, outside, undo)
+            _move(tensor, placement.device)
+    if placement.device != output_device:
+        _move_inputs_and_outputs(placement.network, placement.device, output_device, undo)
 
 
-def _store(
+def _store_weights(
     name: str, path: str, part: nn.Module, home: str, folder: str | None, undo: Undo
 ) -> Mapping[str, Tensor]:
     """The weights of a part by name, kept on the host or written to the disk."""
@@ -94,7 +94,7 @@ def _store(
     return written
 
 
-def _send_away(
+def _offload_layer(
     module: nn.Module, device: torch.device, weights: Mapping[str, Tensor], prefix: str, undo: Undo
 ) -> list[nn.Parameter]:
     """Let a layer's own weights come in when it computes, and go again; those that it has lost."""
@@ -103,7 +103,7 @@ def _send_away(
 
     former = {name: p for name, p in module._parameters.items() if p is not None}
     hook = AlignDevicesHook(device, offload=True, weights_map=PrefixedDataset(weights, prefix))
-    undo.callback(_bring_back, module, hook, former)
+    undo.callback(_restore_layer, module, hook, former)
     hook.init_hook(module)
     # Weights have to come before any other hook of the layer sees them, and go after.
     undo.before(
@@ -118,7 +118,7 @@ def _send_away(
     return [p for name, p in former.items() if module._parameters[name] is not p]
 
 
-def _bring_back(module: nn.Module, hook: Any, former: Mapping[str, nn.Parameter]) -> None:
+def _restore_layer(module: nn.Module, hook: Any, former: Mapping[str, nn.Parameter]) -> None:
     """Give the layer its own parameters again, with the values that were put away."""
     for name, parameter in former.items():
         if module._parameters[name] is not parameter:
@@ -126,19 +126,21 @@ def _bring_back(module: nn.Module, hook: Any, former: Mapping[str, nn.Parameter]
             module._parameters[name] = parameter
 
 
-def _carry(network: nn.Module, device: torch.device, outside: torch.device, undo: Undo) -> None:
+def _move_inputs_and_outputs(
+    network: nn.Module, device: torch.device, output_device: torch.device, undo: Undo
+) -> None:
     """Move what the methods of a network are given to `device`, and what they return from there."""
     from accelerate.utils import send_to_device
 
-    def carried(method: Method, _: str) -> Method:
+    def wrap(method: Method, _: str) -> Method:
         @wraps(method)
         def call(*args: Any, **kwargs: Any) -> Any:
             args, kwargs = send_to_device((args, kwargs), device)
-            return send_to_device(method(*args, **kwargs), outside)
+            return send_to_device(method(*args, **kwargs), output_device)
 
         return call
 
-    replace_methods(network, carried, undo)
+    replace_methods(network, wrap, undo)
 
 
 def _move(tensor: Tensor, device: torch.device) -> None:

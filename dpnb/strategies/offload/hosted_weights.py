@@ -1,4 +1,4 @@
-"""Weights that are needed rarely: they wait on the host and come for a visit."""
+"""Weights that are needed rarely: they are on the host, and on the device only while in use."""
 
 from __future__ import annotations
 
@@ -12,39 +12,42 @@ from dpnb.strategies.offload.blocks import tensors_of
 
 
 class HostedWeights:
-    """Layers whose weights live on the host between two visits.
+    """Layers whose weights are on the host between two uses.
 
     Placements leave them alone. On the CPU nothing is moved.
+
+    Attributes:
+        original_devices: weight → where it was, and goes back to.
     """
 
     def __init__(self) -> None:
-        self.homes: dict[Tensor, torch.device] = {}
+        self.original_devices: dict[Tensor, torch.device] = {}
 
-    def admit(self, layers: Iterable[nn.Module]) -> None:
-        """Take the weights of `layers` to the host."""
+    def move_to_host(self, layers: Iterable[nn.Module]) -> None:
+        """Move the weights of `layers` to the host."""
         for layer in layers:
             for tensor in tensors_of(layer):
-                self.homes[tensor] = tensor.device
+                self.original_devices[tensor] = tensor.device
                 tensor.data = tensor.data.to("cpu")
 
     def rehome(self, device: torch.device) -> None:
         """Let this be the device to which `close` takes all weights."""
-        self.homes = dict.fromkeys(self.homes, device)
+        self.original_devices = dict.fromkeys(self.original_devices, device)
 
     def close(self) -> None:
         """Take all weights back to where they came from."""
-        for tensor, home in self.homes.items():
-            tensor.data = tensor.data.to(home)
-        self.homes.clear()
+        for tensor, device in self.original_devices.items():
+            tensor.data = tensor.data.to(device)
+        self.original_devices.clear()
 
     @contextmanager
     def on_device(self, layers: Iterable[nn.Module], device: torch.device) -> Iterator[None]:
         """The weights of `layers` are on `device` within."""
-        at_home = [(tensor, tensor.data) for layer in layers for tensor in tensors_of(layer)]
+        on_host = [(tensor, tensor.data) for layer in layers for tensor in tensors_of(layer)]
         try:
-            for tensor, data in at_home:
+            for tensor, data in on_host:
                 tensor.data = data.to(device, non_blocking=True)
             yield
         finally:
-            for tensor, data in at_home:
+            for tensor, data in on_host:
                 tensor.data = data

@@ -1,4 +1,4 @@
-"""Between host and device: what copies weights over while the device computes."""
+"""The interface of what copies weights from the host to a device while the device computes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Mark(ABC):
-    """A point in the work of a device."""
+    """A point in the work of a device, as a CUDA event marks one."""
 
     @abstractmethod
     def wait(self) -> None:
@@ -22,7 +22,7 @@ class Link(ABC):
 
     Attributes:
         device: where weights go.
-        held: bytes on the device that this link has made room for and that are still in use.
+        held: bytes on the device that this link has allocated and that are still in use.
         peak: the most that `held` has been.
         moved: bytes copied so far.
         pinned: bytes of host memory that are pinned.
@@ -32,14 +32,14 @@ class Link(ABC):
         self.device = device
         self.held = self.peak = self.moved = self.pinned = 0
 
-    def room(self, nbytes: int) -> Tensor:
-        """Memory on the device, `[nbytes]` of uint8; it is free again when the tensor is gone."""
+    def allocate(self, nbytes: int) -> Tensor:
+        """Memory on the device, `[nbytes]` of uint8; it is freed with the last tensor in it."""
         with torch.inference_mode(False):
-            room = torch.empty(nbytes, dtype=torch.uint8, device=self.device)
+            memory = torch.empty(nbytes, dtype=torch.uint8, device=self.device)
         self.held += nbytes
         self.peak = max(self.peak, self.held)
-        finalize(room.untyped_storage(), self._free, nbytes)
-        return room
+        finalize(memory.untyped_storage(), self._free, nbytes)
+        return memory
 
     def copy(self, target: Tensor, source: Tensor, after: Mark, what: str) -> Mark:
         """Copy in the background.
@@ -61,15 +61,15 @@ class Link(ABC):
 
     @abstractmethod
     def mark(self) -> Mark:
-        """What the device has been asked to compute so far is done at this mark."""
+        """A mark at which all is done that the device has been asked to compute so far."""
 
     @abstractmethod
     def pin(self, memory: Tensor) -> None:
-        """Keep host memory in its place, so that the device reads it at full speed."""
+        """Pin host memory (page-lock it), so that the device reads it at full speed."""
 
     @abstractmethod
     def unpin(self, memory: Tensor) -> None:
-        """Let it go; nothing copies from it any more."""
+        """Undo `pin`; nothing copies from this memory any more."""
 
     @abstractmethod
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The weights of several layers, packed in one piece of host memory."""
+"""The weights of a block, packed in one piece of host memory, so that one copy moves them all."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Views: TypeAlias = list[Tensor]
 
 
 @dataclass(eq=False)
-class Item:
+class PackedTensor:
     """One tensor in the pack, and the parameters or buffers that hold it.
 
     Attributes:
@@ -26,7 +26,7 @@ class Item:
         stride: the holder's own where its elements fill its memory, in whichever order.
         offset: bytes from the beginning of the pack.
         nbytes: of its elements.
-        home: the device on which it was.
+        original_device: the device on which it was.
     """
 
     holders: tuple[Tensor, ...]
@@ -35,7 +35,7 @@ class Item:
     dtype: torch.dtype
     offset: int
     nbytes: int
-    home: torch.device
+    original_device: torch.device
 
     def view(self, memory: Tensor, start: int) -> Tensor:
         """The tensor in `memory`, where the pack begins at byte `start`."""
@@ -47,7 +47,8 @@ class PackedWeights:
     """Tensors in one piece of host memory of exactly their size, each aligned.
 
     While they are packed, the parameters are views of that memory: what is changed in place is
-    changed there. `lend` lets them be views of a copy on a device instead, `recall` ends that.
+    changed there. `point_to_device` lets them be views of a copy on a device instead, until
+    `point_to_host`.
 
     Args:
         name: says whose weights these are.
@@ -56,13 +57,13 @@ class PackedWeights:
 
     def __init__(self, name: str, groups: Iterable[Sequence[Tensor]]) -> None:
         self.name = name
-        self.items: list[Item] = []
+        self.items: list[PackedTensor] = []
         self.nbytes = 0
         for holders in groups:
             self._add(tuple(holders))
-        self.host = torch.empty(0, dtype=torch.uint8)
-        self._at_home: Views = []
-        self._lent: list[int] = []
+        self.memory = torch.empty(0, dtype=torch.uint8)
+        self._packed_views: Views = []
+        self._device_addresses: list[int] = []
         self._unpacked: dict[int, Tensor] = {}
 
     def _add(self, holders: tuple[Tensor, ...]) -> None:
@@ -70,30 +71,30 @@ class PackedWeights:
         like = torch.empty_like(first, device="meta")
         nbytes = first.numel() * first.element_size()
         self.items.append(
-            Item(
+            PackedTensor(
                 holders, first.shape, like.stride(), first.dtype, self.nbytes, nbytes, first.device
             )
         )
         self.nbytes += -(-nbytes // ALIGNMENT) * ALIGNMENT
 
     @property
-    def is_lent(self) -> bool:
+    def is_on_device(self) -> bool:
         """Whether the parameters are views of a copy on a device."""
-        return bool(self._lent)
+        return bool(self._device_addresses)
 
     @torch.no_grad()
     @torch.inference_mode(False)
     def pack(self, memory: Tensor | None = None) -> None:
-        """Move all tensors, one after the other.
+        """Move all tensors into one piece of memory, one after the other.
 
         Args:
             memory: where to; fresh host memory by default.
         """
-        self.host = host_memory(self.nbytes) if memory is None else memory
+        self.memory = allocate_host_memory(self.nbytes) if memory is None else memory
         for item in self.items:
-            view = item.view(self.host, 0)
+            view = item.view(self.memory, 0)
             view.copy_(item.holders[0].data)
-            self._at_home.append(view)
+            self._packed_views.append(view)
             for holder in item.holders:
                 holder.data = view
 
@@ -104,71 +105,72 @@ class PackedWeights:
 
         May be called again where it was broken off.
         """
-        for place, (item, view) in enumerate(zip(self.items, self._at_home, strict=False)):
+        for index, (item, view) in enumerate(zip(self.items, self._packed_views, strict=False)):
             held = [holder for holder in item.holders if holder.data_ptr() == view.data_ptr()]
-            if held and place not in self._unpacked:
+            if held and index not in self._unpacked:
                 values = torch.empty_strided(
-                    item.shape, item.stride, dtype=item.dtype, device=item.home
+                    item.shape, item.stride, dtype=item.dtype, device=item.original_device
                 )
-                self._unpacked[place] = values.copy_(view)
+                self._unpacked[index] = values.copy_(view)
             for holder in held:
-                holder.data = self._unpacked[place]
-        self._at_home, self._lent, self._unpacked = [], [], {}
-        self.host = torch.empty(0, dtype=torch.uint8)
+                holder.data = self._unpacked[index]
+        self._packed_views, self._device_addresses, self._unpacked = [], [], {}
+        self.memory = torch.empty(0, dtype=torch.uint8)
 
     def rehome(self, device: torch.device) -> None:
         """Let this be the device to which `unpack` brings all tensors."""
         for item in self.items:
-            item.home = device
+            item.original_device = device
 
-    def views(self, memory: Tensor, start: int) -> Views:
+    def make_views(self, memory: Tensor, start: int) -> Views:
         """The tensors in a copy of the pack that begins at byte `start` of `memory`."""
         return [item.view(memory, start) for item in self.items]
 
-    def lend(self, views: Views) -> None:
-        """Let the parameters be these; one that somebody has replaced stays as it is."""
-        self._lent = []
-        for item, view, home in zip(self.items, views, self._at_home, strict=True):
-            self._lent.append(view.data_ptr())
+    def point_to_device(self, views: Views) -> None:
+        """Let the parameters be views of a device copy; one that was replaced stays as it is."""
+        self._device_addresses = []
+        for item, view, packed_view in zip(self.items, views, self._packed_views, strict=True):
+            self._device_addresses.append(view.data_ptr())
             for holder in item.holders:
-                if holder.data_ptr() == home.data_ptr():
+                if holder.data_ptr() == packed_view.data_ptr():
                     holder.data = view
 
-    def recall(self, *, firmly: bool = False) -> None:
-        """Let the parameters be on the host again.
+    def point_to_host(self, *, force: bool = False) -> None:
+        """Let the parameters be views of host memory again.
 
         Args:
-            firmly: also those that were replaced meanwhile, as a layer may do while it computes.
+            force: also those that were replaced meanwhile, as a layer may do while it computes.
         """
-        # Fewer than all where lending was broken off; the others are at home.
-        for item, address, home in zip(self.items, self._lent, self._at_home, strict=False):
+        # Fewer than all where `point_to_device` was broken off; the others are on the host.
+        packed = zip(self.items, self._packed_views, self._device_addresses, strict=False)
+        for item, packed_view, address in packed:
             for holder in item.holders:
-                if firmly or holder.data_ptr() == address:
-                    holder.data = home
-        self._lent = []
+                if force or holder.data_ptr() == address:
+                    holder.data = packed_view
+        self._device_addresses = []
 
     @torch.no_grad()
     @torch.inference_mode(False)
-    def take_over(self) -> bool:
-        """Take values over where somebody has given a parameter other memory.
+    def adopt_changes(self) -> bool:
+        """Pack the values of parameters that somebody has given other memory.
 
         Returns:
             Whether that could be done: not where shape, dtype or a tie have changed.
         """
-        for item, home in zip(self.items, self._at_home, strict=True):
-            address = home.data_ptr()
+        for item, packed_view in zip(self.items, self._packed_views, strict=True):
+            address = packed_view.data_ptr()
             changed = [holder for holder in item.holders if holder.data_ptr() != address]
             if any(h.dtype != item.dtype or h.shape != item.shape for h in item.holders):
                 return False
             if changed and len(item.holders) > 1:
                 return False
             for holder in changed:
-                home.copy_(holder.data)
-                holder.data = home
+                packed_view.copy_(holder.data)
+                holder.data = packed_view
         return True
 
 
-def host_memory(nbytes: int) -> Tensor:
+def allocate_host_memory(nbytes: int) -> Tensor:
     """Host memory that shares no page with anything else, `[nbytes]` of uint8."""
     if not nbytes:
         return torch.empty(0, dtype=torch.uint8)

@@ -1,52 +1,16 @@
-"""Room on the device through which weights pass, one after the other and round again."""
+"""A ring buffer on the device through which weights pass, one after the other and round again."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
+from dpnb.strategies.offload.device_copy import DeviceCopy
 from dpnb.strategies.offload.link import Mark
 from dpnb.strategies.offload.packing import PackedWeights, Views
 
 
-@dataclass(eq=False)
-class Place:
-    """Where a pack of weights is on the device.
-
-    Attributes:
-        start: its first byte in `memory`.
-        after: what must be over before weights are copied here.
-        arrival: when they have come; `None` once that has been waited for.
-        left: when the unit had been computed for the last time, with a number that grows.
-        is_awaited: brought in for a unit that has not been entered yet.
-        entered: how many calls are inside the unit.
-        stays: whether it stays when the unit is left.
-    """
-
-    weights: PackedWeights
-    memory: Tensor
-    start: int
-    after: Mark
-    stays: bool
-    arrival: Mark | None = None
-    left: tuple[int, Mark] | None = None
-    is_awaited: bool = False
-    entered: int = 0
-
-    @property
-    def stop(self) -> int:
-        """The byte behind its last."""
-        return self.start + self.weights.nbytes
-
-    @property
-    def target(self) -> Tensor:
-        """Its bytes on the device."""
-        return self.memory[self.start : self.stop]
-
-
 class Ring:
-    """Memory of a fixed size. Who comes takes the place of those who came first.
+    """Device memory of a fixed size. What comes in overwrites what came first.
 
     Args:
         memory: on the device.
@@ -55,17 +19,19 @@ class Ring:
 
     def __init__(self, memory: Tensor, after: Mark) -> None:
         self.memory = memory
-        self.places: list[Place] = []
+        self._copies: list[DeviceCopy] = []
         self._after = after
         self._head = 0
         self._views: dict[tuple[PackedWeights, int], Views] = {}
 
-    def find(self, weights: PackedWeights, *, now: bool) -> tuple[Place, list[Place]] | None:
-        """A place for `weights`, and the places that it takes the room of.
+    def reserve(
+        self, weights: PackedWeights, *, now: bool
+    ) -> tuple[DeviceCopy, list[DeviceCopy]] | None:
+        """Room for `weights`, and the copies that will be overwritten there.
 
         Args:
             weights: what comes.
-            now: they are needed at once, so that others that were brought in ahead may go.
+            now: they are needed at once, so that others that were prefetched may go.
 
         Returns:
             `None` where those in the way are still needed.
@@ -73,34 +39,36 @@ class Ring:
         size = weights.nbytes
         starts = [self._head if self._head + size <= self.memory.numel() else 0]
         if now:
-            starts += [0, *(place.stop for place in self.places)]
+            starts += [0, *(copy.stop for copy in self._copies)]
         for start in starts:
-            met = [p for p in self.places if p.start < start + size and start < p.stop]
-            if start + size <= self.memory.numel() and not any(_is_needed(p, now) for p in met):
-                return self._take(weights, start, met), met
+            met = [c for c in self._copies if c.start < start + size and start < c.stop]
+            if start + size <= self.memory.numel() and not any(_is_needed(c, now) for c in met):
+                return self._overwrite(met, weights, start), met
         return None
 
-    def views(self, place: Place) -> Views:
-        """The tensors there; they are made once for every place."""
-        key = (place.weights, place.start)
+    def views_of(self, copy: DeviceCopy) -> Views:
+        """The tensors of a copy in this ring; they are made once for every place."""
+        key = (copy.weights, copy.start)
         if key not in self._views:
-            self._views[key] = place.weights.views(self.memory, place.start)
+            self._views[key] = copy.weights.make_views(self.memory, copy.start)
         return self._views[key]
 
-    def release(self) -> None:
-        """Nothing is awaited any more."""
-        for place in self.places:
-            place.is_awaited = False
+    def release_prefetched(self) -> None:
+        """What was prefetched may be overwritten."""
+        for copy in self._copies:
+            copy.is_prefetched = False
 
-    def _take(self, weights: PackedWeights, start: int, met: list[Place]) -> Place:
-        left = [place.left for place in met if place.left is not None]
-        after = max(left, key=lambda pair: pair[0])[1] if left else self._after
-        place = Place(weights, self.memory, start, after, stays=False)
-        self.places = [other for other in self.places if other not in met]
-        self.places.append(place)
-        self._head = place.stop
-        return place
+    def _overwrite(
+        self, former: list[DeviceCopy], weights: PackedWeights, start: int
+    ) -> DeviceCopy:
+        uses = [copy.last_use for copy in former if copy.last_use is not None]
+        after = max(uses, key=lambda use: use[0])[1] if uses else self._after
+        copy = DeviceCopy(weights, self.memory, start, after, is_resident=False)
+        self._copies = [other for other in self._copies if other not in former]
+        self._copies.append(copy)
+        self._head = copy.stop
+        return copy
 
 
-def _is_needed(place: Place, now: bool) -> bool:
-    return place.entered > 0 or (place.is_awaited and not now)
+def _is_needed(copy: DeviceCopy, now: bool) -> bool:
+    return copy.use_count > 0 or (copy.is_prefetched and not now)

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from dpnb.strategies.offload.link import Link, Mark
 
-LOGGED = 10_000
+LOG_LENGTH = 10_000
 """The last so many transfers are remembered."""
 
 
@@ -30,7 +30,7 @@ class Transfer(NamedTuple):
 
 
 @dataclass(eq=False)
-class Arrival(Mark):
+class ArrivalMark(Mark):
     """Passed once the copy has been made."""
 
     event: Event = field(default_factory=Event)
@@ -44,24 +44,24 @@ class Arrival(Mark):
             raise self.error
 
 
-class Past(Mark):
-    """The CPU computes at once, so that all it was asked for is done."""
+class PassedMark(Mark):
+    """Passed already: the CPU computes at once, so that all it was asked for is done."""
 
     @override
     def wait(self) -> None:
-        """Go on."""
+        """Go on at once."""
 
 
-PAST = Past()
+PASSED = PassedMark()
 
 
-class Order(NamedTuple):
-    """A copy that is to be made."""
+class CopyRequest(NamedTuple):
+    """A copy that was asked for."""
 
     target: Tensor
     source: Tensor
     after: Mark
-    arrival: Arrival
+    arrival: ArrivalMark
     what: str
     given: float
 
@@ -79,27 +79,27 @@ class SimulatedLink(Link):
     def __init__(self, bandwidth: float) -> None:
         super().__init__(torch.device("cpu"))
         self.bandwidth = bandwidth
-        self.log: deque[Transfer] = deque(maxlen=LOGGED)
+        self.log: deque[Transfer] = deque(maxlen=LOG_LENGTH)
         self._pinned: set[int] = set()
-        self._orders: SimpleQueue[Order | None] = SimpleQueue()
+        self._requests: SimpleQueue[CopyRequest | None] = SimpleQueue()
         self._worker = Thread(
-            target=_serve,
-            args=(self._orders, bandwidth, self.log),
+            target=_make_copies,
+            args=(self._requests, bandwidth, self.log),
             name="dpnb simulated link",
             daemon=True,
         )
-        self._stop = finalize(self, self._orders.put, None)
+        self._stop = finalize(self, self._requests.put, None)
         self._worker.start()
 
     @override
     def _copy(self, target: Tensor, source: Tensor, after: Mark, what: str) -> Mark:
-        arrival = Arrival()
-        self._orders.put(Order(target, source, after, arrival, what, time.perf_counter()))
+        arrival = ArrivalMark()
+        self._requests.put(CopyRequest(target, source, after, arrival, what, time.perf_counter()))
         return arrival
 
     @override
     def mark(self) -> Mark:
-        return PAST
+        return PASSED
 
     @override
     def pin(self, memory: Tensor) -> None:
@@ -119,19 +119,21 @@ class SimulatedLink(Link):
         self._worker.join()
 
 
-def _serve(orders: SimpleQueue[Order | None], bandwidth: float, log: deque[Transfer]) -> None:
-    """Carry out one order after the other. A link that is busy never rests between two of them."""
+def _make_copies(
+    requests: SimpleQueue[CopyRequest | None], bandwidth: float, log: deque[Transfer]
+) -> None:
+    """Make one copy after the other. A link that is busy never rests between two of them."""
     free = 0.0
-    while (order := orders.get()) is not None:
+    while (request := requests.get()) is not None:
         try:
-            order.after.wait()
-            order.target.copy_(order.source)
-            began = max(free, order.given)
-            free = began + order.source.numel() / bandwidth
+            request.after.wait()
+            request.target.copy_(request.source)
+            began = max(free, request.given)
+            free = began + request.source.numel() / bandwidth
             time.sleep(max(free - time.perf_counter(), 0.0))
-            log.append(Transfer(order.what, order.source.numel(), began, free))
+            log.append(Transfer(request.what, request.source.numel(), began, free))
         except Exception as error:
-            order.arrival.error = error
-        arrival = order.arrival
-        del order  # whoever waits may free the memory next
+            request.arrival.error = error
+        arrival = request.arrival
+        del request  # whoever waits may free the memory next
         arrival.event.set()

@@ -1,4 +1,9 @@
-"""A network whose weights live on the host and come to the device unit by unit."""
+"""A network whose weights live on the host and are copied to the device block by block.
+
+It knows which tensors belong to which block, packs them, and keeps the order in which each of its
+methods uses the blocks. Hooks report every call and every block to a listener, which decides when
+weights are copied.
+"""
 
 from __future__ import annotations
 
@@ -9,160 +14,160 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from dpnb.strategies.offload.blocks import SMALL, is_divided, own_tensors, tensors_of, tied, units
+from dpnb.strategies.offload.block_order import BlockOrder
+from dpnb.strategies.offload.blocks import (
+    SMALL_TENSOR,
+    group_tied_tensors,
+    is_divided,
+    own_tensors_of,
+    split_into_blocks,
+    tensors_of,
+)
 from dpnb.strategies.offload.calls import intercept
 from dpnb.strategies.offload.link import Link
 from dpnb.strategies.offload.packing import PackedWeights
 from dpnb.strategies.undo import Undo
 
-Kept = Callable[[Tensor], bool]
 
-
-class Traffic(Protocol):
-    """What is told of a network's calls and of its units."""
+class NetworkListener(Protocol):
+    """What hears of a network's calls and of its blocks."""
 
     def call(self, network: StreamedNetwork, method: str) -> AbstractContextManager[None]:
         """A method is called; it runs within."""
         ...
 
-    def enter(self, network: StreamedNetwork, module: nn.Module) -> None:
-        """A unit is about to compute."""
+    def enter_block(self, network: StreamedNetwork, module: nn.Module) -> None:
+        """A block is about to compute."""
         ...
 
-    def leave(self, network: StreamedNetwork, module: nn.Module) -> None:
-        """A unit has computed, or failed to."""
+    def leave_block(self, network: StreamedNetwork, module: nn.Module) -> None:
+        """A block has computed, or failed to."""
         ...
-
-
-class Track:
-    """The weights that a method needs, in order; before it is known, as they are registered."""
-
-    def __init__(self, guess: list[PackedWeights]) -> None:
-        self.order = guess
-        self.is_known = False
-
-    def learn(self, seen: list[PackedWeights]) -> bool:
-        """Take the order of a call; whether it differs from what was known."""
-        if not seen or (self.is_known and seen == self.order):
-            return False
-        self.order, self.is_known = seen, True
-        return True
 
 
 class StreamedNetwork:
-    """The weights of a network, packed unit by unit, and hooks that tell when a unit computes.
+    """The weights of a network, packed block by block, and hooks that tell when a block computes.
 
     Args:
         name: of the network.
         module: the network.
-        is_kept_out: whether somebody else looks after a tensor.
+        is_excluded: whether somebody else looks after a tensor.
 
     Attributes:
-        packs: every unit, and its large weights; `None` where it has none.
-        small: all other tensors of the network.
-        latest: the method that was called last.
+        packs: block → its large tensors; `None` where it has none.
+        small_tensors: all others of the network; they are on the device for a whole run.
+        latest_order: of the method that was called last.
     """
 
-    def __init__(self, name: str, module: nn.Module, is_kept_out: Kept) -> None:
+    def __init__(self, name: str, module: nn.Module, is_excluded: Callable[[Tensor], bool]) -> None:
         self.name, self.module = name, module
         self.packs: dict[nn.Module, PackedWeights | None] = {}
-        self.small = PackedWeights(name, [])
-        self.latest: Track | None = None
-        self._is_kept_out = is_kept_out
-        self._tracks: dict[str, Track] = {}
-        self._memory: Tensor | None = None
-        self._tensors: list[int] = []
+        self.small_tensors = PackedWeights(name, [])
+        self.latest_order: BlockOrder | None = None
+        self._is_excluded = is_excluded
+        self._orders: dict[str, BlockOrder] = {}
+        self._small_memory: Tensor | None = None
+        self._tensor_ids: list[int] = []
         self._undo = Undo()
-        self._divide()
+        self._assign_tensors()
 
     @property
     def weights(self) -> list[PackedWeights]:
-        """What streams, unit by unit, in the order in which it is registered."""
+        """What streams, block by block, in the order in which the blocks are registered."""
         return [weights for weights in self.packs.values() if weights is not None]
 
-    def track(self, method: str) -> Track:
-        """What is known of a method."""
-        self.latest = self._tracks.setdefault(method, Track(self.weights))
-        return self.latest
+    def order_of(self, method: str) -> BlockOrder:
+        """The order in which a method uses the blocks; it is the latest one from now on."""
+        self.latest_order = self._orders.setdefault(method, BlockOrder(self.weights))
+        return self.latest_order
 
-    def open(self, link: Link, traffic: Traffic) -> None:
-        """Pack the weights, and place hooks."""
+    def open(self, link: Link, listener: NetworkListener) -> None:
+        """Pack the weights in pinned memory, and add hooks."""
         self._undo = Undo()
-        for weights in (self.small, *self.weights):
+        for weights in (self.small_tensors, *self.weights):
             self._undo.callback(weights.unpack)
             weights.pack()
-            self._undo.callback(link.unpin, weights.host)
-            link.pin(weights.host)
+            self._undo.callback(link.unpin, weights.memory)
+            link.pin(weights.memory)
         for module in self.packs:
-            self._watch(module, traffic)
-        intercept(self.module, lambda method: traffic.call(self, method), self._undo)
+            self._add_hooks(module, listener)
+        intercept(self.module, lambda method: listener.call(self, method), self._undo)
 
     def close(self) -> None:
         """Everything as it was before."""
-        self.depart()
+        self.unload_small_tensors()
         self._undo.close()
 
     def rehome(self, device: torch.device) -> None:
         """Let this be the device to which the weights go once they stream no more."""
-        for weights in (self.small, *self.weights):
+        for weights in (self.small_tensors, *self.weights):
             weights.rehome(device)
 
-    def arrive(self, link: Link, traffic: Traffic) -> None:
-        """The small tensors are on the device from now on; changes made by hand are taken over."""
-        if self._memory is not None:
+    def load_small_tensors(self, link: Link, listener: NetworkListener) -> None:
+        """Copy the small tensors to the device; changes made by hand are packed before that."""
+        if self._small_memory is not None:
             return
-        self._refresh(link, traffic)
-        self._memory = link.room(self.small.nbytes)
-        mark = link.copy(self._memory, self.small.host, link.mark(), f"{self.name}, small tensors")
-        mark.wait()
-        self.small.lend(self.small.views(self._memory, 0))
+        self._repack_changes(link, listener)
+        small = self.small_tensors
+        memory = self._small_memory = link.allocate(small.nbytes)
+        what = f"{self.name}, small tensors"
+        link.copy(memory, small.memory, link.mark(), what).wait()
+        small.point_to_device(small.make_views(memory, 0))
 
-    def depart(self) -> None:
-        """The small tensors leave the device."""
-        self.small.recall()
-        self._memory = None
+    def unload_small_tensors(self) -> None:
+        """Free the device memory of the small tensors."""
+        self.small_tensors.point_to_host()
+        self._small_memory = None
 
     @property
-    def is_here(self) -> bool:
+    def are_small_tensors_loaded(self) -> bool:
         """Whether the small tensors are on the device."""
-        return self._memory is not None
+        return self._small_memory is not None
 
-    def _refresh(self, link: Link, traffic: Traffic) -> None:
-        """See to it that what is packed are the values that the parameters have now."""
-        is_same = self._tensors == [id(tensor) for tensor in tensors_of(self.module)]
-        if is_same and all(pack.take_over() for pack in (self.small, *self.weights)):
+    def _repack_changes(self, link: Link, listener: NetworkListener) -> None:
+        """Pack again what parameters have been given since, and all if tensors came or went."""
+        is_same = self._tensor_ids == [id(tensor) for tensor in tensors_of(self.module)]
+        if is_same and all(pack.adopt_changes() for pack in (self.small_tensors, *self.weights)):
             return
         self._undo.close()
-        self._divide()
-        self.open(link, traffic)
+        self._assign_tensors()
+        self.open(link, listener)
 
-    def _divide(self) -> None:
-        """Say which tensors belong to which unit."""
+    def _assign_tensors(self) -> None:
+        """Say which tensors belong to which block."""
         places: dict[int, list[nn.Module]] = {}
         names: dict[nn.Module, str] = {}
-        for name, module in units(self.module):
+        for name, module in split_into_blocks(self.module):
             names[module] = f"{self.name}.{name}" if name else self.name
-            for tensor in own_tensors(module) if is_divided(module) else tensors_of(module):
+            for tensor in own_tensors_of(module) if is_divided(module) else tensors_of(module):
                 places.setdefault(id(tensor), []).append(module)
         small: list[list[Tensor]] = []
         large: dict[nn.Module, list[list[Tensor]]] = {module: [] for module in names}
         everything = tensors_of(self.module)
-        for group in tied([tensor for tensor in everything if not self._is_kept_out(tensor)]):
+        for group in group_tied_tensors(
+            [tensor for tensor in everything if not self._is_excluded(tensor)]
+        ):
             homes = {module for tensor in group for module in places[id(tensor)]}
             home = homes.pop()
-            if group[0].nbytes < SMALL or homes or is_divided(home):
+            if group[0].nbytes < SMALL_TENSOR or homes or is_divided(home):
                 small.append(group)
             else:
                 large[home].append(group)
-        self._tensors = [id(tensor) for tensor in everything]
-        self._tracks, self.latest = {}, None
-        self.small = PackedWeights(self.name, small)
+        self._tensor_ids = [id(tensor) for tensor in everything]
+        self._orders, self.latest_order = {}, None
+        self.small_tensors = PackedWeights(self.name, small)
         self.packs = {
             module: PackedWeights(names[module], groups) if groups else None
             for module, groups in large.items()
         }
 
-    def _watch(self, module: nn.Module, traffic: Traffic) -> None:
+    def _add_hooks(self, module: nn.Module, listener: NetworkListener) -> None:
         # Weights have to come before any other hook of the module sees them, and leave after.
-        self._undo.before(module, lambda module, _: traffic.enter(self, module), prepend=True)
-        self._undo.after(module, lambda module, *_: traffic.leave(self, module), always_call=True)
+        def enter(module: nn.Module, _: object) -> None:
+            listener.enter_block(self, module)
+
+        def leave(module: nn.Module, *_: object) -> None:
+            listener.leave_block(self, module)
+
+        self._undo.before(module, enter, prepend=True)
+        self._undo.after(module, leave, always_call=True)

@@ -14,9 +14,9 @@ import torch
 
 from dpnb.devices import best_device, numbered
 from dpnb.strategies.device_map import DeviceMap
-from dpnb.strategies.offload.backends import link_for
-from dpnb.strategies.offload.cuda_link import CudaLink
-from dpnb.strategies.offload.packing import host_memory
+from dpnb.strategies.offload.backends import open_link
+from dpnb.strategies.offload.cuda_link import CudaLink, EventMark
+from dpnb.strategies.offload.packing import allocate_host_memory
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from tests.strategies.pipes import build
 
@@ -112,9 +112,9 @@ def test_a_device_has_the_number_of_the_threads_present_one(cards: Cards) -> Non
 
 
 def test_memory_is_pinned_for_the_links_own_device_on_any_thread(cards: Cards) -> None:
-    link = elsewhere(cards, 1, lambda: link_for("cuda"))
+    link = elsewhere(cards, 1, lambda: open_link("cuda"))
     assert link.device == torch.device("cuda", 1)
-    memory = [host_memory(4096) for _ in range(3)]
+    memory = [allocate_host_memory(4096) for _ in range(3)]
     for one in memory:
         link.pin(one)
     link.unpin(memory[0])
@@ -146,14 +146,38 @@ def test_a_run_computes_where_the_weights_come_to_whoever_starts_it(
 
 def test_a_device_map_names_a_card_by_its_number(cards: Cards) -> None:
     pipe = build("tiny-sd")
-    by_name = DeviceMap("cuda").seats(pipe.strategies.networks)
-    assert {seat.device for seat in by_name} == {torch.device("cuda", 0)}
-    seats = elsewhere(
-        cards, 1, lambda: DeviceMap.of({"unet": "cuda", "vae": 0}).seats(pipe.strategies.networks)
+    by_name = DeviceMap("cuda").place_components(pipe.strategies.networks)
+    assert {placement.device for placement in by_name} == {torch.device("cuda", 0)}
+    placements = elsewhere(
+        cards,
+        1,
+        lambda: DeviceMap.of({"unet": "cuda", "vae": 0}).place_components(pipe.strategies.networks),
     )
-    assert {seat.name: str(seat.device) for seat in seats if seat.name in ("unet", "vae")} == {
+    assert {p.name: str(p.device) for p in placements if p.name in ("unet", "vae")} == {
         "unet": "cuda:1",
         "vae": "cuda:0",
     }
     twice = DeviceMap((("unet", "cuda"), ("unet.mid_block", "cuda:0")))
-    assert twice.seats(pipe.strategies.networks)
+    assert twice.place_components(pipe.strategies.networks)
+
+
+@pytest.mark.gpu
+def test_cuda_copies_beside_the_computation_from_pinned_memory() -> None:
+    link = open_link("cuda")
+    source = allocate_host_memory(64 << 20)
+    source.copy_(torch.arange(64 << 20, dtype=torch.uint8))
+    link.pin(source)
+    assert link.pinned == 64 << 20
+    target = link.allocate(64 << 20)
+    a = torch.randn(4096, 4096, device="cuda")
+    torch.cuda.synchronize()
+    for _ in range(100):
+        a @ a
+    mark = link.copy(target, source, link.mark(), "x")
+    assert isinstance(mark, EventMark)
+    assert not mark.event.query()  # the copy comes after all of these, and nobody waits for it
+    mark.wait()
+    assert torch.equal(target.cpu(), source)
+    link.unpin(source)
+    link.close()
+    assert link.pinned == 0

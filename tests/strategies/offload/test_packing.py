@@ -3,8 +3,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from dpnb.strategies.offload.blocks import tied
-from dpnb.strategies.offload.packing import ALIGNMENT, PackedWeights, host_memory
+from dpnb.strategies.offload.blocks import group_tied_tensors
+from dpnb.strategies.offload.packing import ALIGNMENT, PackedWeights, allocate_host_memory
 
 
 def sample() -> list[torch.Tensor]:
@@ -21,11 +21,11 @@ def sample() -> list[torch.Tensor]:
 def test_packing_keeps_values_objects_and_strides() -> None:
     tensors = sample()
     before = [(t.detach().clone(), t.stride()) for t in tensors]
-    pack = PackedWeights("x", tied(tensors))
+    pack = PackedWeights("x", group_tied_tensors(tensors))
     pack.pack()
-    assert pack.host.numel() == pack.nbytes
+    assert pack.memory.numel() == pack.nbytes
     assert pack.nbytes % ALIGNMENT == 0
-    start = pack.host.data_ptr()
+    start = pack.memory.data_ptr()
     assert all((t.data_ptr() - start) % ALIGNMENT == 0 for t in tensors)
     assert all(torch.equal(t, v) and t.stride() == s for t, (v, s) in zip(tensors, before))  # noqa: B905
     pack.unpack()
@@ -34,40 +34,40 @@ def test_packing_keeps_values_objects_and_strides() -> None:
 
 
 def test_host_memory_is_of_exactly_its_size_and_shares_no_page() -> None:
-    memory = host_memory(10_001)
+    memory = allocate_host_memory(10_001)
     assert memory.numel() == memory.untyped_storage().nbytes() == 10_001
     assert memory.data_ptr() % 4096 == 0
 
 
 def test_weights_are_lent_and_recalled() -> None:
     tensors = sample()
-    pack = PackedWeights("x", tied(tensors))
+    pack = PackedWeights("x", group_tied_tensors(tensors))
     pack.pack()
     memory = torch.empty(pack.nbytes + ALIGNMENT, dtype=torch.uint8)
-    memory[ALIGNMENT:].copy_(pack.host)
+    memory[ALIGNMENT:].copy_(pack.memory)
     values = [t.detach().clone() for t in tensors]
-    pack.lend(pack.views(memory, ALIGNMENT))
+    pack.point_to_device(pack.make_views(memory, ALIGNMENT))
     end = memory.data_ptr() + memory.numel()
     assert all(memory.data_ptr() <= t.data_ptr() < end for t in tensors)
     assert all(torch.equal(t, v) for t, v in zip(tensors, values, strict=True))
     replaced = torch.zeros(7, 3)
     tensors[0].data = replaced
-    pack.recall()
+    pack.point_to_host()
     assert tensors[0].data_ptr() == replaced.data_ptr()
-    assert all(pack.host.data_ptr() <= t.data_ptr() for t in tensors[1:])
-    assert pack.take_over()
+    assert all(pack.memory.data_ptr() <= t.data_ptr() for t in tensors[1:])
+    assert pack.adopt_changes()
     assert torch.equal(tensors[0], replaced)
-    assert tensors[0].data_ptr() == pack.host.data_ptr()
+    assert tensors[0].data_ptr() == pack.memory.data_ptr()
 
 
 def test_a_change_in_place_reaches_the_packed_memory() -> None:
     tensors = sample()
-    pack = PackedWeights("x", tied(tensors))
+    pack = PackedWeights("x", group_tied_tensors(tensors))
     pack.pack()
     tensors[0].data.fill_(2.0)
     with torch.no_grad():
         tensors[2].copy_(torch.ones(5))
-    assert pack.host[: 7 * 3 * 4].view(torch.float32).tolist() == [2.0] * 21
+    assert pack.memory[: 7 * 3 * 4].view(torch.float32).tolist() == [2.0] * 21
     pack.unpack()
     assert tensors[0].unique().tolist() == [2.0]
     assert tensors[2].unique().tolist() == [1.0]
@@ -76,7 +76,7 @@ def test_a_change_in_place_reaches_the_packed_memory() -> None:
 def test_tied_tensors_are_packed_once_and_stay_tied() -> None:
     one = nn.Parameter(torch.randn(100))
     other = nn.Parameter(one.detach())
-    pack = PackedWeights("x", tied([one, other]))
+    pack = PackedWeights("x", group_tied_tensors([one, other]))
     pack.pack()
     assert pack.nbytes == ALIGNMENT
     other.data.fill_(3.0)
@@ -89,12 +89,12 @@ def test_what_cannot_be_taken_over_is_said() -> None:
     one = nn.Parameter(torch.randn(100))
     other = nn.Parameter(torch.randn(100))
     tie = nn.Parameter(other.detach())
-    pack = PackedWeights("x", tied([one, other, tie]))
+    pack = PackedWeights("x", group_tied_tensors([one, other, tie]))
     pack.pack()
-    assert pack.take_over()
+    assert pack.adopt_changes()
     one.data = one.data.half()
-    assert not pack.take_over()
+    assert not pack.adopt_changes()
     one.data = torch.zeros(100)
-    assert pack.take_over()
+    assert pack.adopt_changes()
     other.data = torch.zeros(100)
-    assert not pack.take_over()
+    assert not pack.adopt_changes()

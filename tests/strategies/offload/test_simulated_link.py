@@ -7,8 +7,6 @@ import time
 import pytest
 import torch
 
-from dpnb.strategies.offload.backends import link_for, link_obstacle, simulated_rate, target_device
-from dpnb.strategies.offload.cuda_link import Recorded
 from dpnb.strategies.offload.link import Mark
 from dpnb.strategies.offload.simulated_link import SimulatedLink
 
@@ -35,7 +33,7 @@ def test_a_copy_arrives_in_the_time_of_its_bytes() -> None:
     """Who asks for one goes on at once."""
     link, gate = SimulatedLink(100e6), Gate()
     source = torch.arange(1_000_000, dtype=torch.uint8)
-    targets = [link.room(1_000_000) for _ in range(3)]
+    targets = [link.allocate(1_000_000) for _ in range(3)]
     began = time.perf_counter()
     marks = [link.copy(target, source, gate, "x") for target in targets]
     assert not link.log
@@ -52,7 +50,7 @@ def test_a_copy_arrives_in_the_time_of_its_bytes() -> None:
 
 def test_room_is_counted_as_long_as_it_lives() -> None:
     link = SimulatedLink(1e9)
-    one, other = link.room(1000), link.room(500)
+    one, other = link.allocate(1000), link.allocate(500)
     view = one[10:20]
     assert (link.held, link.peak) == (1500, 1500)
     del one, other
@@ -64,10 +62,10 @@ def test_room_is_counted_as_long_as_it_lives() -> None:
 
 def test_a_copy_that_fails_says_so_to_whoever_waits_for_it() -> None:
     link = SimulatedLink(1e9)
-    mark = link.copy(link.room(10), torch.zeros(20, dtype=torch.uint8), link.mark(), "x")
+    mark = link.copy(link.allocate(10), torch.zeros(20, dtype=torch.uint8), link.mark(), "x")
     with pytest.raises(RuntimeError):
         mark.wait()
-    after = link.copy(link.room(10), torch.zeros(10, dtype=torch.uint8), link.mark(), "y")
+    after = link.copy(link.allocate(10), torch.zeros(10, dtype=torch.uint8), link.mark(), "y")
     after.wait()
     link.close()
 
@@ -90,55 +88,8 @@ def test_closing_ends_the_thread_and_so_does_forgetting() -> None:
 def test_memory_made_in_inference_mode_may_be_written_outside() -> None:
     link = SimulatedLink(1e9)
     with torch.inference_mode():
-        target = link.room(4)
+        target = link.allocate(4)
         mark = link.copy(target, torch.ones(4, dtype=torch.uint8), link.mark(), "x")
     mark.wait()
     assert target.tolist() == [1, 1, 1, 1]
     link.close()
-
-
-def test_devices_have_names() -> None:
-    assert simulated_rate("simulated:8GiB/s") == 8 << 30
-    assert simulated_rate("simulated") == 12 * 10**9
-    assert simulated_rate("cuda") is None
-    assert target_device("simulated:1GB/s") == torch.device("cpu")
-    assert target_device("cuda:1") == torch.device("cuda", 1)
-    with pytest.raises(ValueError, match="'fast' is not a size"):
-        simulated_rate("simulated:fast/s")
-    with pytest.raises(ValueError, match="moves nothing; give a rate"):
-        simulated_rate("simulated:0GB/s")
-    with pytest.raises(ValueError, match="is not a device"):
-        target_device("simulated:5")
-
-
-def test_a_device_that_is_not_there_is_named_with_its_reason() -> None:
-    assert link_obstacle("simulated:1GB/s") is None
-    assert "would move nothing; choose an accelerator" in (link_obstacle("cpu") or "")
-    assert "mps is not" in (link_obstacle("mps") or "")
-    if not torch.cuda.is_available():
-        assert "simulated:8GiB/s" in (link_obstacle(None) or "")
-        assert "cuda:3 is not" in (link_obstacle("cuda:3") or "")
-
-
-@pytest.mark.gpu
-def test_cuda_copies_beside_the_computation_from_pinned_memory() -> None:
-    from dpnb.strategies.offload.packing import host_memory
-
-    link = link_for("cuda")
-    source = host_memory(64 << 20)
-    source.copy_(torch.arange(64 << 20, dtype=torch.uint8))
-    link.pin(source)
-    assert link.pinned == 64 << 20
-    target = link.room(64 << 20)
-    a = torch.randn(4096, 4096, device="cuda")
-    torch.cuda.synchronize()
-    for _ in range(100):
-        a @ a
-    mark = link.copy(target, source, link.mark(), "x")
-    assert isinstance(mark, Recorded)
-    assert not mark.event.query()  # the copy comes after all of these, and nobody waits for it
-    mark.wait()
-    assert torch.equal(target.cpu(), source)
-    link.unpin(source)
-    link.close()
-    assert link.pinned == 0
