@@ -21,8 +21,8 @@ from dpnb.plain import Parsed, from_plain
 from dpnb.planning.residency import at_rest
 from dpnb.planning.table import PlanRow, plan_name
 from dpnb.planning.workload import Workload
+from dpnb.strategies.out_of_memory import is_out_of_memory
 from dpnb.strategies.plans import plan_from_json, plan_to_json
-from dpnb.strategies.relief import is_out_of_memory
 from dpnb.strategies.strategy import Plan, StrategyError
 
 OUT_OF_MEMORY = "out of memory"

@@ -10,7 +10,7 @@ from PIL import Image
 from dpnb.metering.trace import RunTrace, Trace
 from dpnb.pipelines.recording import outcome_of
 from dpnb.pipelines.steps import Stage, Step
-from dpnb.strategies.relief import OutOfMemoryError, is_out_of_memory, relief
+from dpnb.strategies.out_of_memory import OutOfMemoryError, find_memory_savers, is_out_of_memory
 from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.strategy import Strategy
 from dpnb.units import format_seconds
@@ -94,7 +94,8 @@ def _failed(
     if is_out_of_memory(error) and not isinstance(error, OutOfMemoryError):
         stage = done.steps[-1].stage if done.steps else Stage.TEXT.value
         pictures = 1 if present.request is None else present.request.count
-        error = OutOfMemoryError(stage, relief(stack, stage, pictures), reason_of(error))
+        cheapest = next(find_memory_savers(stack, stage, pictures), None)
+        error = OutOfMemoryError(stage, cheapest, reason_of(error))
     remedy = error.relief if isinstance(error, OutOfMemoryError) else None
     return replace(ending, error=reason_of(error), remedy=remedy)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dpnb.metering.trace import Trace
 from dpnb.planning.remedy import first_that_fits, rehearsal
 from dpnb.planning.workload import Workload
-from dpnb.strategies.relief import remedies
+from dpnb.strategies.out_of_memory import find_memory_savers
 from dpnb.strategies.strategy import Slot, Strategy
 from dpnb.widgets.state import Request
 
@@ -41,7 +41,7 @@ def fitting(session: Session, request: Request, trace: Trace) -> Strategy | None
     if session.is_drawing:
         return None
     simulation = rehearsal(session.pipe, workload)
-    helpful = tuple(remedies(stack, trace.steps[-1].stage, request.count))
+    helpful = tuple(find_memory_savers(stack, trace.steps[-1].stage, request.count))
     return first_that_fits(simulation, stack.active, limit, helpful)
 
 

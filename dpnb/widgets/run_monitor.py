@@ -22,7 +22,7 @@ from dpnb.metering.trace import Trace
 from dpnb.pipelines.pictures.previews import LatentColours, colours_of, decoded
 from dpnb.pipelines.steps import Stage, Step
 from dpnb.pipelines.watching import Run, RunListener
-from dpnb.strategies.relief import OutOfMemoryError
+from dpnb.strategies.out_of_memory import OutOfMemoryError
 from dpnb.strategies.settings import describe, label_of
 from dpnb.strategies.strategy import Plan, Strategy, in_order
 from dpnb.units import format_seconds
