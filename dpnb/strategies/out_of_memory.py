@@ -64,7 +64,7 @@ ACTIVITIES = {
 }
 
 
-ALLOCATION = re.compile(
+FAILED_ALLOCATION = re.compile(
     r"out.of(.\w+)?.memory|ALLOC(ATION)?_FAILED|DefaultCPUAllocator|(can.?not|failed to) allocate"
     r"|cudaErrorMemoryAllocation|bad_alloc|not enough memory|insufficient memory",
     re.IGNORECASE,
@@ -72,14 +72,18 @@ ALLOCATION = re.compile(
 """How torch, CUDA, cuBLAS, cuDNN, MPS, XPU and the system say it in a plain error."""
 
 
+ALLOCATION_ERRORS = (MemoryError, RuntimeError, OSError)
+"""The classes of errors among which a failed allocation is; `is_out_of_memory` tells which is."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an allocation has failed, on the host or on a device."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    if isinstance(error, DpnbError) or not isinstance(error, (RuntimeError, OSError)):
+    if isinstance(error, DpnbError) or not isinstance(error, ALLOCATION_ERRORS):
         return False
     is_refused = isinstance(error, OSError) and error.errno == errno.ENOMEM
-    return is_refused or ALLOCATION.search(str(error)) is not None
+    return is_refused or FAILED_ALLOCATION.search(str(error)) is not None
 
 
 def explain_out_of_memory(
@@ -107,7 +111,7 @@ def explain_out_of_memory(
             for step in steps:
                 yield step
                 stage = stage_after(step) or stage
-    except Exception as error:
+    except ALLOCATION_ERRORS as error:
         if not is_out_of_memory(error):
             raise
         clear_frames(error.__traceback__)
@@ -121,7 +125,7 @@ def _cheapest(stack: StrategyStack, stage: str, pictures: int) -> Strategy | Non
     """The cheapest memory saver; `None` too where there is not the memory to find it."""
     try:
         return next(find_memory_savers(stack, stage, pictures), None)
-    except Exception as error:
+    except ALLOCATION_ERRORS as error:
         if not is_out_of_memory(error):
             raise
         return None
