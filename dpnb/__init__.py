@@ -83,11 +83,11 @@ if TYPE_CHECKING:
     from dpnb.strategies.device_map import DeviceMap
     from dpnb.strategies.freeu import FreeU
     from dpnb.strategies.lora import LoRA
+    from dpnb.strategies.out_of_memory import OutOfMemoryError
     from dpnb.strategies.placement import ModelOffload, SequentialOffload
     from dpnb.strategies.plans import plan_from_json, plan_to_json, plan_to_python
     from dpnb.strategies.presets import PRESETS
     from dpnb.strategies.projection import QKVFusion
-    from dpnb.strategies.relief import OutOfMemoryError
     from dpnb.strategies.runs import RunError
     from dpnb.strategies.shared import BrokenPipelineError
     from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
@@ -142,7 +142,7 @@ _HOMES = {
     "XFormers": "dpnb.strategies.attention",
     "ModelOffload": "dpnb.strategies.placement",
     "DeviceMap": "dpnb.strategies.device_map",
-    "OutOfMemoryError": "dpnb.strategies.relief",
+    "OutOfMemoryError": "dpnb.strategies.out_of_memory",
     "SequentialOffload": "dpnb.strategies.placement",
     "Quantization": "dpnb.loading.quantization",
     "QKVFusion": "dpnb.strategies.projection",

@@ -21,11 +21,14 @@ from dpnb.plain import Parsed, from_plain
 from dpnb.planning.residency import at_rest
 from dpnb.planning.table import PlanRow, plan_name
 from dpnb.planning.workload import Workload
+from dpnb.strategies.out_of_memory import ALLOCATION_ERRORS, is_out_of_memory
 from dpnb.strategies.plans import plan_from_json, plan_to_json
-from dpnb.strategies.relief import is_out_of_memory
 from dpnb.strategies.strategy import Plan, StrategyError
 
 OUT_OF_MEMORY = "out of memory"
+
+FAILURES = (*ALLOCATION_ERRORS, StrategyError, NonFiniteError)
+"""The classes of errors that may say why a plan cannot be measured."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,7 @@ class Bench:
         try:
             with self.pipe.strategies.using(*plan):
                 return self._draw()
-        except Exception as error:
+        except FAILURES as error:
             _outcome(error)
             return None
 
@@ -118,7 +121,7 @@ class Bench:
         try:
             self.pipe.strategies.use(plan)
             return self._run(plan, predicted)
-        except Exception as error:
+        except FAILURES as error:
             return Measurement(plan, _outcome(error), {}, predicted=predicted), None
         finally:
             self.pipe.strategies.use(before)

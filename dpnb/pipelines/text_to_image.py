@@ -20,9 +20,9 @@ from dpnb.pipelines.finite import Finiteness
 from dpnb.pipelines.latents import decoded
 from dpnb.pipelines.pictures.inputs import PictureInput
 from dpnb.pipelines.pipeline import DiffusionPipeline
-from dpnb.pipelines.relief import advised
-from dpnb.pipelines.steps import Stage, Step
+from dpnb.pipelines.steps import Stage, Step, stage_after
 from dpnb.pipelines.watching import Run, watched
+from dpnb.strategies.out_of_memory import explain_out_of_memory
 
 P = ParamSpec("P")
 
@@ -272,8 +272,15 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         return watched(Run(self), self._run(arguments), self.listeners)
 
     def _run(self, arguments: Arguments) -> Generator[Step, None, None]:
-        steps = advised(self, self._within(arguments), arguments.picture_count)
+        steps = self._within(arguments)
+        pictures = arguments.picture_count
+        steps = explain_out_of_memory(steps, self._stage_after, self.strategies, pictures)
         yield from self.strategies.one_at_a_time(self.scheduler, steps)
+
+    def _stage_after(self, step: Step) -> str | None:
+        """The name of the stage that a run turns to after `step`; `None` where that was its end."""
+        stage = stage_after(step, self.interrupt, bool(self.picture_inputs))
+        return None if stage is None else stage.value
 
     @torch.no_grad()
     def _within(self, arguments: Arguments) -> Generator[Step, None, None]:

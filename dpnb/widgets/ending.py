@@ -10,12 +10,16 @@ from PIL import Image
 from dpnb.metering.trace import RunTrace, Trace
 from dpnb.pipelines.recording import outcome_of
 from dpnb.pipelines.steps import Stage, Step
-from dpnb.strategies.relief import OutOfMemoryError, is_out_of_memory, relief
+from dpnb.pipelines.text_to_image import TextToImagePipeline
+from dpnb.planning.out_of_memory import choose_memory_saver
+from dpnb.planning.workload import Workload
+from dpnb.strategies.out_of_memory import OutOfMemoryError, find_memory_savers, is_out_of_memory
 from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.strategy import Strategy
 from dpnb.units import format_seconds
 from dpnb.widgets.pictures import mosaic, png
 from dpnb.widgets.present import Present
+from dpnb.widgets.state import Request
 
 
 @dataclass(frozen=True)
@@ -94,9 +98,46 @@ def _failed(
     if is_out_of_memory(error) and not isinstance(error, OutOfMemoryError):
         stage = done.steps[-1].stage if done.steps else Stage.TEXT.value
         pictures = 1 if present.request is None else present.request.count
-        error = OutOfMemoryError(stage, relief(stack, stage, pictures), reason_of(error))
+        cheapest = next(find_memory_savers(stack, stage, pictures), None)
+        error = OutOfMemoryError(stage, cheapest, reason_of(error))
     remedy = error.relief if isinstance(error, OutOfMemoryError) else None
     return replace(ending, error=reason_of(error), remedy=remedy)
+
+
+def predict_memory_saver(
+    pipe: TextToImagePipeline, request: Request, trace: Trace
+) -> Strategy | None:
+    """The cheapest strategy with which the run that `trace` shows is predicted to fit.
+
+    Args:
+        pipe: what has run; nothing must be drawn with it meanwhile.
+        request: what was drawn.
+        trace: of the run that has failed.
+
+    Returns:
+        Where none alone would do, the one that needs the least. `None` where nobody knows how much
+        memory there is, or where predicting would bring weights back that are placed elsewhere.
+    """
+    limit = _available(trace)
+    if limit is None:
+        return None
+    workload = Workload(
+        height=request.height,
+        width=request.width,
+        batch=request.count,
+        steps=request.steps,
+        guidance_scale=request.guidance_scale,
+    )
+    savers = find_memory_savers(pipe.strategies, trace.steps[-1].stage, request.count)
+    return choose_memory_saver(pipe, workload, limit, savers)
+
+
+def _available(trace: Trace) -> int | None:
+    """Bytes that this process could have had, as the run's last reading says."""
+    if not trace.steps:
+        return None
+    reading = trace.steps[-1].reading
+    return None if reading.limit is None else reading.limit - (reading.others or 0)
 
 
 def _pictures(step: Step | None) -> tuple[Image.Image, ...]:

@@ -22,14 +22,13 @@ from dpnb.metering.trace import Trace
 from dpnb.pipelines.pictures.previews import LatentColours, colours_of, decoded
 from dpnb.pipelines.steps import Stage, Step
 from dpnb.pipelines.watching import Run, RunListener
-from dpnb.strategies.relief import OutOfMemoryError
+from dpnb.strategies.out_of_memory import OutOfMemoryError
 from dpnb.strategies.settings import describe, label_of
 from dpnb.strategies.strategy import Plan, Strategy, in_order
 from dpnb.units import format_seconds
-from dpnb.widgets.ending import Ending, ending_of, reason_of
+from dpnb.widgets.ending import Ending, ending_of, predict_memory_saver, reason_of
 from dpnb.widgets.pictures import mosaic, png
 from dpnb.widgets.present import Expected, Present
-from dpnb.widgets.remedy import fitting
 from dpnb.widgets.state import FinishedRun, Progress, Request
 
 if TYPE_CHECKING:
@@ -120,9 +119,11 @@ class RunMonitor(RunListener):
     def _improve(
         self, request: Request, trace: Trace, remedy: Strategy, error: BaseException
     ) -> None:
-        """Name the switch that would have been enough, where another one was named first."""
+        """Name the memory saver that would have been enough, where another was named first."""
         try:
-            better = fitting(self._session, request, trace)
+            if self._session.is_drawing:
+                return
+            better = predict_memory_saver(self._session.pipe, request, trace)
         except Exception:
             logger.info("no run could be simulated to find a better remedy", exc_info=True)
             return

@@ -11,7 +11,7 @@ import torch
 import dpnb
 from dpnb.metering.tensors import TensorMeter
 from dpnb.pipelines.steps import Stage
-from dpnb.strategies.relief import OutOfMemoryError
+from dpnb.strategies.out_of_memory import OutOfMemoryError
 from tests.pictures import HEIGHT, WIDTH, mask, picture
 
 STEPS: dict[str, Any] = {"num_inference_steps": 4, "output_type": "np"}
@@ -140,7 +140,7 @@ def test_copies_of_one_picture_are_encoded_once(img2img: Any) -> None:
     assert calls == [1]
 
 
-def test_memory_that_runs_out_while_a_picture_is_encoded_is_advised(
+def test_memory_that_runs_out_while_a_picture_is_encoded_names_a_memory_saver(
     img2img: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> None:

@@ -17,7 +17,7 @@ from torch import nn
 
 import dpnb
 from dpnb.pipelines.watching import Run, RunListener
-from dpnb.strategies.relief import OutOfMemoryError
+from dpnb.strategies.out_of_memory import OutOfMemoryError
 from dpnb.widgets import run_monitor
 from dpnb.widgets.history_panel import HistoryPanel
 from dpnb.widgets.run_panel import RunPanel

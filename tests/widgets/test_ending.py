@@ -11,7 +11,7 @@ from dpnb.metering.machine import MachineMemory
 from dpnb.metering.trace import Trace
 from dpnb.pipelines.steps import Stage
 from dpnb.strategies.strategy import Strategy
-from dpnb.widgets.remedy import fitting
+from dpnb.widgets.ending import predict_memory_saver
 from dpnb.widgets.session import Session
 from dpnb.widgets.state import Request
 from tests.widgets.conftest import TIMEOUT, Gate
@@ -40,11 +40,11 @@ def test_the_switch_that_is_named_would_have_been_enough(session: Session) -> No
     cheap = dpnb.VaeTiling()
     enough = peak(session, cheap)
     assert enough < peak(session)
-    assert fitting(session, BIG, on_a_machine_with(enough, trace)) == cheap
-    dear = fitting(session, BIG, on_a_machine_with(enough - 1, trace))
+    assert predict_memory_saver(session.pipe, BIG, on_a_machine_with(enough, trace)) == cheap
+    dear = predict_memory_saver(session.pipe, BIG, on_a_machine_with(enough - 1, trace))
     assert dear is not None
     assert dear != cheap
-    assert fitting(session, BIG, on_a_machine_with(None, trace)) is None
+    assert predict_memory_saver(session.pipe, BIG, on_a_machine_with(None, trace)) is None
 
 
 def test_after_a_run_that_failed_the_panel_names_it(
@@ -69,4 +69,4 @@ def test_weights_that_are_placed_elsewhere_are_not_brought_back_for_it(session: 
     session.start(BIG).wait(TIMEOUT)
     trace = session.runs.history[-1].trace
     session.enable(dpnb.ModelOffload("simulated:64GiB/s"))
-    assert fitting(session, BIG, on_a_machine_with(1 << 30, trace)) is None
+    assert predict_memory_saver(session.pipe, BIG, on_a_machine_with(1 << 30, trace)) is None

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import dpnb
-from dpnb.planning.remedy import first_that_fits, rehearsal
+from dpnb.planning.out_of_memory import choose_memory_saver
 from dpnb.planning.table import PlanTable
 from dpnb.strategies.strategy import Strategy
 
@@ -35,9 +35,8 @@ def table(loaded: Any) -> PlanTable:
     return dpnb.plan(loaded, workload=WORKLOAD, device=LINK)
 
 
-def found(pipe: Any, limit: int, candidates: Sequence[Strategy]) -> Strategy | None:
-    simulation = rehearsal(pipe, WORKLOAD)
-    return first_that_fits(simulation, pipe.strategies.active, limit, candidates)
+def choose(pipe: Any, limit: int, candidates: Sequence[Strategy]) -> Strategy | None:
+    return choose_memory_saver(pipe, WORKLOAD, limit, candidates)
 
 
 def peak(table: PlanTable, *plan: Strategy) -> int:
@@ -49,16 +48,16 @@ def test_the_first_that_fits_is_found(pipe: Any, table: PlanTable) -> None:
     assert alone == sorted(alone, reverse=True)
     assert alone[0] < peak(table)
     for candidate, needed in zip(CANDIDATES, alone, strict=True):
-        assert found(pipe, needed, CANDIDATES) == candidate
+        assert choose(pipe, needed, CANDIDATES) == candidate
 
 
 def test_where_none_fits_it_is_the_one_that_needs_least(pipe: Any) -> None:
-    assert found(pipe, 1000, CANDIDATES[::-1]) == CANDIDATES[-1]
-    assert found(pipe, 1000, ()) is None
+    assert choose(pipe, 1000, CANDIDATES[::-1]) == CANDIDATES[-1]
+    assert choose(pipe, 1000, ()) is None
 
 
 def test_it_is_tried_beside_what_is_on(pipe: Any, table: PlanTable) -> None:
     pipe.strategies.enable(dpnb.VaeTiling())
     both = peak(table, dpnb.VaeTiling(), CANDIDATES[2])
-    assert found(pipe, both, CANDIDATES[1:]) == CANDIDATES[2]
+    assert choose(pipe, both, CANDIDATES[1:]) == CANDIDATES[2]
     assert pipe.strategies.active == {dpnb.VaeTiling()}

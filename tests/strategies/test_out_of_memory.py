@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 import dpnb
-from dpnb.strategies.relief import RELIEF, relief
+from dpnb.strategies.out_of_memory import MEMORY_SAVERS, find_memory_savers
+from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.strategy import Strategy
 from tests.strategies.pipes import LINK, build, draw
 
@@ -152,13 +153,13 @@ def test_other_errors_pass(pipe: Any, error: Exception) -> None:
     assert caught.value is error
 
 
-def test_a_sentence_is_said_even_where_there_is_no_memory_to_find_a_remedy(
+def test_a_sentence_is_said_even_where_there_is_no_memory_to_find_a_memory_saver(
     pipe: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any) -> str:
         raise MemoryError
 
-    for kind in {type(strategy) for strategy in RELIEF}:
+    for kind in {type(strategy) for strategy in MEMORY_SAVERS}:
         monkeypatch.setattr(kind, "obstacle", fail)
     said = starve(pipe, pipe.text_encoder)
     assert said.relief is None
@@ -174,26 +175,30 @@ def test_nothing_of_the_run_is_held_by_the_error(pipe: Any) -> None:
     assert [ref() for ref in made] == [None] * len(made) != []
 
 
+def cheapest(stack: StrategyStack, stage: str, pictures: int) -> Strategy | None:
+    return next(find_memory_savers(stack, stage, pictures), None)
+
+
 @pytest.mark.parametrize("stage", ["text", "denoising", "decoding"])
 def test_one_switch_after_the_other_is_named_until_there_is_none(pipe: Any, stage: str) -> None:
     named: list[Strategy] = []
-    while (strategy := relief(pipe.strategies, stage, pictures=2)) is not None:
+    while (strategy := cheapest(pipe.strategies, stage, pictures=2)) is not None:
         assert stage in strategy.relieves
         named.append(strategy)
         pipe.strategies.enable(strategy)
     assert len(set(named)) == len(named)
-    assert named == [strategy for strategy in RELIEF if strategy in named]
+    assert named == [strategy for strategy in MEMORY_SAVERS if strategy in named]
     assert named
 
 
 def test_a_batch_of_one_is_not_sliced(pipe: Any) -> None:
-    assert relief(pipe.strategies, "decoding", 1) == dpnb.VaeTiling()
-    assert relief(pipe.strategies, "decoding", 2) == dpnb.VaeSlicing()
+    assert cheapest(pipe.strategies, "decoding", 1) == dpnb.VaeTiling()
+    assert cheapest(pipe.strategies, "decoding", 2) == dpnb.VaeSlicing()
 
 
 def test_what_is_on_is_not_given_up_for_less(pipe: Any) -> None:
     pipe.strategies.use([dpnb.SequentialOffload(device=LINK), dpnb.VaeTiling(4, spill=True)])
-    assert relief(pipe.strategies, "decoding", 1) == dpnb.LayerwiseCasting()
+    assert cheapest(pipe.strategies, "decoding", 1) == dpnb.LayerwiseCasting()
 
 
 def test_with_everything_on_a_smaller_picture_is_left(pipe: Any) -> None:

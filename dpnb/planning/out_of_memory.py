@@ -1,0 +1,66 @@
+"""After memory has run out: which memory saver would have been enough."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dpnb.pipelines.text_to_image import TextToImagePipeline
+from dpnb.planning.devices import DeviceProfile
+from dpnb.planning.outline import outline
+from dpnb.planning.planner import Planner
+from dpnb.planning.simulate import Simulation
+from dpnb.planning.valueless import ValuelessTensors
+from dpnb.planning.workload import Workload
+from dpnb.strategies.strategy import Slot, Strategy
+
+
+def choose_memory_saver(
+    pipe: TextToImagePipeline, workload: Workload, limit: int, candidates: Iterable[Strategy]
+) -> Strategy | None:
+    """The first of some strategies with which a run is predicted to fit.
+
+    Each is tried beside what is switched on, in place of its like. The pipeline is read, and
+    nothing must be drawn with it meanwhile.
+
+    Args:
+        pipe: what has run.
+        workload: what it drew.
+        limit: bytes of tensors on the device.
+        candidates: the one that is wanted most first.
+
+    Returns:
+        Where none fits, the one that needs the least. `None` without any, and where predicting
+        would bring weights back that are placed elsewhere.
+    """
+    active = pipe.strategies.active
+    if any(strategy.slot is Slot.PLACEMENT for strategy in active):
+        return None
+    simulation = _simulation(pipe, workload)
+    savers = {
+        frozenset(s for s in active if s.slot != saver.slot) | {saver}: saver
+        for saver in candidates
+    }
+    rows = []
+    for row in Planner(simulation, limit, approximate=False).rows_of(savers):
+        if row.peak <= limit:
+            return savers[row.plan]
+        rows.append(row)
+    return savers[min(rows, key=lambda row: row.peak).plan] if rows else None
+
+
+def _simulation(pipe: TextToImagePipeline, workload: Workload) -> Simulation:
+    """Runs of `pipe` without weights, on a device of which only the memory is asked for."""
+    valueless = ValuelessTensors()
+    is_asynchronous = pipe._execution_device.type != "cpu"
+    profile = DeviceProfile(
+        name="the device at hand",
+        memory=0,
+        bandwidth=1.0,
+        float32=1.0,
+        float16=1.0,
+        link=1.0 if is_asynchronous else None,
+        call=0.0,
+        is_asynchronous=is_asynchronous,
+        source="its memory alone is asked for",
+    )
+    return Simulation(outline(pipe, valueless), valueless, workload, profile)
