@@ -14,7 +14,7 @@ from typing_extensions import Self
 
 from dpnb.generators import Generators, check_count, check_device
 from dpnb.numbers import settle, whole
-from dpnb.pipelines.batches import check_batches, check_tensors, check_text
+from dpnb.pipelines.argument_checks import check_batches, check_tensors, check_text
 from dpnb.pipelines.pictures.images import check_output_type
 
 P = ParamSpec("P")
@@ -138,8 +138,8 @@ class Arguments:
             raise ValueError("there is nothing to draw; give a prompt, or prompt_embeds.")
         if isinstance(self.prompt, list) and not self.prompt:
             raise ValueError("prompt is an empty list; give at least one text.")
-        check_tensors(self)
-        check_batches(self)
+        check_tensors(vars(self))
+        check_batches(vars(self), self.batch_size)
         given, negative = self.prompt_embeds, self.negative_prompt_embeds
         if given is not None and negative is not None and given.shape != negative.shape:
             raise ValueError(

@@ -15,8 +15,8 @@ from dpnb.generators import randn
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.flux import FluxTransformer2DModel
 from dpnb.nn.rotary import rotary_table
+from dpnb.pipelines.argument_checks import check_width
 from dpnb.pipelines.arguments import takes
-from dpnb.pipelines.batches import check_width
 from dpnb.pipelines.denoise import guide
 from dpnb.pipelines.flux_arguments import FluxArguments
 from dpnb.pipelines.patches import pack, positions, unpack

@@ -13,8 +13,8 @@ from dpnb.generators import randn
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.nn.embeddings import guidance_embedding
+from dpnb.pipelines.argument_checks import check_width
 from dpnb.pipelines.arguments import Arguments, takes
-from dpnb.pipelines.batches import check_width
 from dpnb.pipelines.denoise import denoise, follow, guide, set_timesteps, step_settings
 from dpnb.pipelines.finite import Finiteness
 from dpnb.pipelines.latents import decoded
