@@ -65,7 +65,7 @@ class FluxPipeline(TextToImagePipeline):
         "feature_extractor",
     ]
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents", "prompt_embeds"]
-    widens_vae: ClassVar[bool] = True
+    may_upcast_vae: ClassVar[bool] = True
 
     transformer: FluxTransformer2DModel
     tokenizer: Any

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from dpnb.generators import Generators, randn
 from dpnb.pipelines.arguments import Arguments
-from dpnb.pipelines.latents import encoded
+from dpnb.pipelines.latents import encode_latents
 from dpnb.pipelines.pictures.inputs import FORMS, PictureInput, Pictures, tiled
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 
@@ -201,14 +201,9 @@ class ImageToImage(TextToImagePipeline):
         return picture
 
     def encode_pictures(self, pictures: Tensor, generator: Generators, copies: int = 1) -> Tensor:
-        """Latents of pictures `[pictures, 3, H, W]` in [-1, 1]; see `latents.encoded`."""
+        """Latents of pictures `[pictures, 3, H, W]` in [-1, 1]; see `latents.encode_latents`."""
         own = first_of(generator, copies * len(pictures))
-        return encoded(self.vae, pictures, own, copies, widens=self.encodes_wide)
-
-    @property
-    def encodes_wide(self) -> bool:
-        """Whether the autoencoder encodes in float32, whatever it is stored in."""
-        return self.widens_vae and self.vae.config.force_upcast
+        return encode_latents(self.vae, pictures, own, copies, upcast=self.is_vae_upcast)
 
 
 def first_of(generator: Generators, count: int) -> Generators:

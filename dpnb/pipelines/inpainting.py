@@ -211,7 +211,7 @@ class Inpainting(ImageToImage):
             ),
             generator=first_of(arguments.generator, count),
             device=device,
-            dtype=torch.float32 if self.encodes_wide else self.vae.dtype,
+            dtype=torch.float32 if self.is_vae_upcast else self.vae.dtype,
         )
         return None
 

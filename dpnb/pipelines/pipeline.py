@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from tqdm import tqdm
 
-    from dpnb.pipelines.watching import RunListener
+    from dpnb.pipelines.listeners import RunListener
 
 
 class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
@@ -196,7 +196,7 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
             ForeignCodeError: code would have to run that may not.
             ComponentError: a component is missing or of the wrong kind.
         """
-        return persistence.load(cls, str(pretrained_model_name_or_path), kwargs)
+        return persistence.load_pipeline(cls, str(pretrained_model_name_or_path), kwargs)
 
     @classmethod
     def download(cls, pretrained_model_name: str | Path, **kwargs: Any) -> str:
@@ -205,7 +205,7 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
         Returns:
             The folder that holds it, or the DDUF file.
         """
-        return persistence.download(cls, str(pretrained_model_name), kwargs)
+        return persistence.download_pipeline(cls, str(pretrained_model_name), kwargs)
 
     @classmethod
     def from_pipe(cls, pipeline: Any, **kwargs: Any) -> Self:
@@ -217,7 +217,7 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
                 `torch_dtype`), without which nothing is cast, and `custom_pipeline`, as for
                 `from_pretrained`.
         """
-        built: Self = persistence.from_pipe(cls, pipeline, kwargs)
+        built: Self = persistence.build_from_pipe(cls, pipeline, kwargs)
         return built
 
     def save_pretrained(
@@ -248,9 +248,9 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
         if push_to_hub and persistence.is_dduf(Path(save_directory)):
             raise ValueError("A single file cannot be pushed; give its folder, and dduf_file=.")
         with self.strategies.suspended():
-            persistence.save(self, Path(save_directory), options)
+            persistence.save_pipeline(self, Path(save_directory), options)
         if push_to_hub:
-            persistence.upload(self, Path(save_directory), **kwargs)
+            persistence.upload_folder(self, Path(save_directory), **kwargs)
 
     def push_to_hub(
         self,
@@ -277,7 +277,7 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
         """
         options = SaveOptions(safe_serialization, variant, max_shard_size, dduf_file)
         with self.strategies.suspended():
-            return persistence.push(self, repo_id, options, **kwargs)
+            return persistence.push_pipeline(self, repo_id, options, **kwargs)
 
 
 def _size(module: nn.Module) -> str:

@@ -130,7 +130,7 @@ class StableDiffusionXLPipeline(TextToImagePipeline):
         "image_encoder",
         "feature_extractor",
     ]
-    widens_vae: ClassVar[bool] = True
+    may_upcast_vae: ClassVar[bool] = True
     _callback_tensor_inputs: ClassVar[list[str]] = [
         "latents",
         "prompt_embeds",

@@ -17,12 +17,12 @@ from dpnb.pipelines.argument_checks import check_width
 from dpnb.pipelines.arguments import Arguments, takes
 from dpnb.pipelines.denoise import denoise, follow, guide, set_timesteps, step_settings
 from dpnb.pipelines.finite import Finiteness
-from dpnb.pipelines.latents import decoded
+from dpnb.pipelines.latents import decode_latents
+from dpnb.pipelines.listeners import Run, notify_listeners
 from dpnb.pipelines.pictures.inputs import PictureInput
 from dpnb.pipelines.pipeline import DiffusionPipeline
 from dpnb.pipelines.relief import advised
 from dpnb.pipelines.steps import Stage, Step
-from dpnb.pipelines.watching import Run, watched
 
 P = ParamSpec("P")
 
@@ -36,8 +36,8 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
 
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents", "prompt_embeds"]
 
-    widens_vae: ClassVar[bool] = False
-    """Whether an autoencoder whose settings say so computes in float32."""
+    may_upcast_vae: ClassVar[bool] = False
+    """Whether an autoencoder whose settings say `force_upcast` computes in float32."""
 
     picture_inputs: ClassVar[tuple[PictureInput, ...]] = ()
     """The pictures that a run begins with, beside the words."""
@@ -61,6 +61,11 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
     def vae_scale_factor(self) -> int:
         """Pixels per latent, along one side."""
         return self.vae.scale
+
+    @property
+    def is_vae_upcast(self) -> bool:
+        """Whether the autoencoder computes in float32, whatever it is stored in."""
+        return self.may_upcast_vae and self.vae.config.force_upcast
 
     @property
     def size_unit(self) -> int:
@@ -151,8 +156,8 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
 
     def decode_pictures(self, latents: Tensor) -> Tensor:
         """Pictures in [-1, 1] of latents `[batch, channels, h, w]`."""
-        widens = self.widens_vae and self.vae.config.force_upcast
-        return decoded(self.vae, latents, widens=widens and self.vae.dtype == torch.float16)
+        upcast = self.is_vae_upcast and self.vae.dtype == torch.float16
+        return decode_latents(self.vae, latents, upcast=upcast)
 
     def finite_pictures(self, latents: Tensor) -> Tensor:
         """Those of `decode_pictures`.
@@ -269,7 +274,7 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         arguments = self.sized(arguments)
         arguments.check(self._callback_tensor_inputs, self._execution_device, self.vae_scale_factor)
         self.check_widths(arguments)
-        return watched(Run(self), self._run(arguments), self.listeners)
+        return notify_listeners(Run(self), self._run(arguments), self.listeners)
 
     def _run(self, arguments: Arguments) -> Generator[Step, None, None]:
         steps = advised(self, self._within(arguments), arguments.picture_count)

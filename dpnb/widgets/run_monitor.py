@@ -19,9 +19,9 @@ from dpnb.metering.clock import clock_for
 from dpnb.metering.meter import meter_for
 from dpnb.metering.recorder import Recorder
 from dpnb.metering.trace import Trace
+from dpnb.pipelines.listeners import Run, RunListener
 from dpnb.pipelines.pictures.previews import LatentColours, colours_of, decoded
 from dpnb.pipelines.steps import Stage, Step
-from dpnb.pipelines.watching import Run, RunListener
 from dpnb.strategies.relief import OutOfMemoryError
 from dpnb.strategies.settings import describe, label_of
 from dpnb.strategies.strategy import Plan, Strategy, in_order
