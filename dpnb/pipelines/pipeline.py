@@ -12,13 +12,13 @@ from typing_extensions import Self, override
 from dpnb.nn.quantized import nbytes_of, quantization_of
 from dpnb.pipelines.adapters import Adapters
 from dpnb.pipelines.copying import Copying
+from dpnb.pipelines.foreign.unsupported import Unsupported
 from dpnb.pipelines.pictures import images
 from dpnb.pipelines.placement import Placement
 from dpnb.pipelines.schema import Schema, schema_of
 from dpnb.pipelines.storage import persistence
 from dpnb.pipelines.storage.options import SaveOptions
 from dpnb.pipelines.switches import Switches
-from dpnb.pipelines.unsupported import Unsupported
 from dpnb.strategies.stack import StrategyStack
 from dpnb.units import format_bytes
 

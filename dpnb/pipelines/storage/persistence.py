@@ -49,7 +49,7 @@ from dpnb.pipelines.storage.origin import (
     resolve_component_class,
     resolve_pipeline_class,
 )
-from dpnb.pipelines.tokens import match_tokenizers
+from dpnb.pipelines.storage.tokenizers import match_tokenizers
 from dpnb.schedulers.scheduler import Scheduler
 
 Seen: TypeAlias = tuple[str, ...]
