@@ -25,7 +25,7 @@ StepCallback: TypeAlias = "Callable[[Any, int, Tensor, dict[str, Tensor]], dict[
 
 @dataclass(frozen=True)
 class Arguments:
-    """What every text-to-image pipeline can be asked.
+    """The arguments of every text-to-image pipeline.
 
     Numbers may be numpy's and torch's, and sequences their arrays.
 
@@ -55,7 +55,7 @@ class Arguments:
 
     positional: ClassVar[tuple[str, ...]] = ("prompt",)
     absent: ClassVar[frozenset[str]] = frozenset()
-    """Fields that this kind of pipeline cannot be asked."""
+    """Fields that this kind of pipeline does not take."""
 
     prompt: Prompt = None
     _: KW_ONLY
@@ -94,8 +94,8 @@ class Arguments:
         """How many pictures are drawn."""
         return self.batch_size * self.num_images_per_prompt
 
-    def sized(self, height: int, width: int) -> Self:
-        """The same, with this size where none was asked for."""
+    def with_default_size(self, height: int, width: int) -> Self:
+        """The same, with this height and width where none were asked for."""
         return replace(
             self,
             height=height if self.height is None else self.height,
@@ -148,7 +148,11 @@ class Arguments:
             )
 
     def unit(self, scale: int) -> int:
-        """What height and width are multiples of, in pixels; `scale` is what a latent has."""
+        """What height and width are multiples of, in pixels.
+
+        Args:
+            scale: pixels per latent, along one side.
+        """
         return max(scale, 8)
 
     def prompt_pairs(self) -> tuple[tuple[str, Prompt, Tensor | None], ...]:
