@@ -14,7 +14,7 @@ from typing_extensions import Self
 
 from dpnb.generators import Generators, check_count, check_device
 from dpnb.numbers import settle, whole
-from dpnb.pipelines.batches import check_batches, check_tensors, check_text
+from dpnb.pipelines.argument_checks import check_batches, check_tensors, check_text
 from dpnb.pipelines.pictures.images import check_output_type
 
 P = ParamSpec("P")
@@ -25,7 +25,7 @@ StepCallback: TypeAlias = "Callable[[Any, int, Tensor, dict[str, Tensor]], dict[
 
 @dataclass(frozen=True)
 class Arguments:
-    """What every text-to-image pipeline can be asked.
+    """The arguments of every text-to-image pipeline.
 
     Numbers may be numpy's and torch's, and sequences their arrays.
 
@@ -55,7 +55,7 @@ class Arguments:
 
     positional: ClassVar[tuple[str, ...]] = ("prompt",)
     absent: ClassVar[frozenset[str]] = frozenset()
-    """Fields that this kind of pipeline cannot be asked."""
+    """Fields that this kind of pipeline does not take."""
 
     prompt: Prompt = None
     _: KW_ONLY
@@ -94,8 +94,8 @@ class Arguments:
         """How many pictures are drawn."""
         return self.batch_size * self.num_images_per_prompt
 
-    def sized(self, height: int, width: int) -> Self:
-        """The same, with this size where none was asked for."""
+    def with_default_size(self, height: int, width: int) -> Self:
+        """The same, with this height and width where none were asked for."""
         return replace(
             self,
             height=height if self.height is None else self.height,
@@ -138,8 +138,8 @@ class Arguments:
             raise ValueError("there is nothing to draw; give a prompt, or prompt_embeds.")
         if isinstance(self.prompt, list) and not self.prompt:
             raise ValueError("prompt is an empty list; give at least one text.")
-        check_tensors(self)
-        check_batches(self)
+        check_tensors(vars(self))
+        check_batches(vars(self), self.batch_size)
         given, negative = self.prompt_embeds, self.negative_prompt_embeds
         if given is not None and negative is not None and given.shape != negative.shape:
             raise ValueError(
@@ -148,7 +148,11 @@ class Arguments:
             )
 
     def unit(self, scale: int) -> int:
-        """What height and width are multiples of, in pixels; `scale` is what a latent has."""
+        """What height and width are multiples of, in pixels.
+
+        Args:
+            scale: pixels per latent, along one side.
+        """
         return max(scale, 8)
 
     def prompt_pairs(self) -> tuple[tuple[str, Prompt, Tensor | None], ...]:

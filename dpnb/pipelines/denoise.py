@@ -14,7 +14,7 @@ from dpnb.pipelines.steps import Stage, Step
 
 
 class Denoiser(Protocol):
-    """What the loop needs of a pipeline; all of it may change between two steps."""
+    """A pipeline, as the denoising loop sees it; all of it may change between two steps."""
 
     scheduler: Any
 
@@ -34,17 +34,17 @@ class Denoiser(Protocol):
         ...
 
     def before_step(self, index: int, total: int) -> None:
-        """Step `index` of `total` comes next."""
+        """Called before step `index` of `total`."""
         ...
 
     def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
         """The network's prediction for `latents` `[batch, channels, h, w]` at `t`."""
         ...
 
-    def guided(
+    def apply_guidance(
         self, noise_pred: Tensor, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]
     ) -> Tensor:
-        """What the scheduler is given for the network's prediction."""
+        """Guidance over the network's prediction: what the scheduler is given."""
         ...
 
     def after_step(self, latents: Tensor, following: Tensor, tensors: dict[str, Tensor]) -> Tensor:
@@ -74,12 +74,12 @@ def denoise(
         if pipe.interrupt:
             return
         pipe.before_step(index, len(timesteps))
-        follow(pipe._execution_device, tensors, pipe.scheduler)
+        move_run_to(pipe._execution_device, tensors, pipe.scheduler)
         t = t.to(tensors["latents"].device, non_blocking=True)
         latents, guided = tensors["latents"], pipe.do_classifier_free_guidance
         pair = torch.cat((latents, latents)) if guided else latents
         noise_pred = pipe.predict_noise(pipe.scheduler.scale_model_input(pair, t), t, tensors)
-        noise_pred = pipe.guided(noise_pred, latents, t, tensors)
+        noise_pred = pipe.apply_guidance(noise_pred, latents, t, tensors)
         note(Step(Stage.DENOISING, index, len(timesteps)), noise_pred)
         step = pipe.scheduler.step(noise_pred, t, latents, **settings, return_dict=False)
         following = timesteps[index + 1 : index + 2]
@@ -88,7 +88,7 @@ def denoise(
         yield Step(Stage.DENOISING, index, len(timesteps), t, tensors["latents"])
 
 
-def follow(device: torch.device, tensors: dict[str, Tensor], scheduler: Any) -> None:
+def move_run_to(device: torch.device, tensors: dict[str, Tensor], scheduler: Any) -> None:
     """Move a run's tensors to where the networks compute, when that has changed on the way.
 
     Args:
@@ -102,14 +102,14 @@ def follow(device: torch.device, tensors: dict[str, Tensor], scheduler: Any) -> 
     for name, tensor in tensors.items():
         tensors[name] = tensor.to(device)
 
-    def moved(value: Any) -> Any:
+    def move(value: Any) -> Any:
         if isinstance(value, list):
-            return [moved(item) for item in value]
+            return [move(item) for item in value]
         is_here = isinstance(value, Tensor) and value.device == former
         return value.to(device) if is_here else value
 
     state = vars(scheduler)
-    state.update({name: moved(value) for name, value in state.items()})
+    state.update({name: move(value) for name, value in state.items()})
 
 
 def guide(noise_pred: Tensor, scale: float, rescale: float = 0.0) -> Tensor:

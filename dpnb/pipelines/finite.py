@@ -1,4 +1,4 @@
-"""No run ends well with NaN or infinity: where they began is found without waiting for a device."""
+"""The check that a run makes no NaN and no infinity, which does not wait for the device."""
 
 from __future__ import annotations
 
@@ -6,21 +6,18 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from dpnb.errors import NonFiniteError
+from dpnb.pipelines.protocols import ComputingPipeline
 from dpnb.pipelines.steps import Stage, Step
-
-if TYPE_CHECKING:
-    from dpnb.pipelines.text_to_image import TextToImagePipeline
 
 
 @dataclass(frozen=True, eq=False)
-class Arrival:
-    """A tensor on its way to the host.
+class HostCopy:
+    """A copy of a tensor on the host, complete or still on its way.
 
     Args:
         values: on the host; they count once they are there.
@@ -33,13 +30,13 @@ class Arrival:
     wait: Callable[[], object]
 
 
-def sent(tensor: Tensor) -> Arrival:
-    """Begin to bring a tensor to the host."""
+def copy_to_host(tensor: Tensor) -> HostCopy:
+    """Begin to copy a tensor to the host, without waiting for it."""
     if tensor.device.type != "cuda":
-        return Arrival(tensor, lambda: tensor.device.type == "cpu", lambda: None)
+        return HostCopy(tensor, lambda: tensor.device.type == "cpu", lambda: None)
     values = tensor.to("cpu", non_blocking=True)
     event = torch.cuda.current_stream(tensor.device).record_event()
-    return Arrival(values, event.query, event.synchronize)
+    return HostCopy(values, event.query, event.synchronize)
 
 
 class Finiteness:
@@ -51,14 +48,17 @@ class Finiteness:
     Args:
         pipe: that runs.
         pictures: how many it draws.
-        send: brings a tensor to the host.
+        copy: copies a tensor to the host.
     """
 
     def __init__(
-        self, pipe: TextToImagePipeline, pictures: int, send: Callable[[Tensor], Arrival] = sent
+        self,
+        pipe: ComputingPipeline,
+        pictures: int,
+        copy: Callable[[Tensor], HostCopy] = copy_to_host,
     ) -> None:
-        self._pipe, self._pictures, self._send = pipe, pictures, send
-        self._noted: deque[tuple[Step, Arrival]] = deque()
+        self._pipe, self._pictures, self._copy = pipe, pictures, copy
+        self._noted: deque[tuple[Step, HostCopy]] = deque()
 
     def note(self, step: Step, *made: Tensor) -> None:
         """Look at what a step has made, and at what has arrived of steps before.
@@ -72,7 +72,7 @@ class Finiteness:
         """
         place = Step(step.stage, step.index, step.total)
         if self._pipe.computes_values:
-            self._noted += [(place, self._send(_largest(t))) for t in made if t.is_floating_point()]
+            self._noted += [(place, self._copy(_largest(t))) for t in made if t.is_floating_point()]
         while self._noted and self._noted[0][1].is_there():
             self._look(*self._noted.popleft())
 
@@ -86,8 +86,8 @@ class Finiteness:
             self._noted[0][1].wait()
             self._look(*self._noted.popleft())
 
-    def _look(self, step: Step, arrival: Arrival) -> None:
-        is_finite = arrival.values.isfinite()
+    def _look(self, step: Step, copy: HostCopy) -> None:
+        is_finite = copy.values.isfinite()
         if not is_finite.all():
             entries = (~is_finite).nonzero().flatten().tolist()
             bad = tuple(sorted({entry % self._pictures for entry in entries}))
@@ -101,7 +101,7 @@ def _largest(tensor: Tensor) -> Tensor:
 
 
 def _error(
-    pipe: TextToImagePipeline, step: Step, bad: tuple[int, ...], pictures: int
+    pipe: ComputingPipeline, step: Step, bad: tuple[int, ...], pictures: int
 ) -> NonFiniteError:
     which = ""
     if pictures > 1:
@@ -121,7 +121,7 @@ def _doing(step: Step) -> str:
     }[step.stage]
 
 
-def _remedy(pipe: TextToImagePipeline, stage: Stage) -> str:
+def _remedy(pipe: ComputingPipeline, stage: Stage) -> str:
     parts = _parts_of(pipe, stage)
     half = [name for name, part in parts.items() if _computes_in(pipe, part) == torch.float16]
     if not half:
@@ -136,7 +136,7 @@ def _remedy(pipe: TextToImagePipeline, stage: Stage) -> str:
     return f"{reason}; use bfloat16, with pipe.to(torch.bfloat16), or load in it or float32."
 
 
-def _parts_of(pipe: TextToImagePipeline, stage: Stage) -> dict[str, nn.Module]:
+def _parts_of(pipe: ComputingPipeline, stage: Stage) -> dict[str, nn.Module]:
     """The networks that compute in a stage, by name."""
     *encoders, denoiser, autoencoder = pipe.offload_sequence
     names = {Stage.TEXT: encoders, Stage.DENOISING: [denoiser]}.get(stage, [autoencoder])
@@ -144,9 +144,9 @@ def _parts_of(pipe: TextToImagePipeline, stage: Stage) -> dict[str, nn.Module]:
     return {name: parts[name] for name in names if isinstance(parts.get(name), nn.Module)}
 
 
-def _computes_in(pipe: TextToImagePipeline, part: nn.Module) -> torch.dtype | None:
+def _computes_in(pipe: ComputingPipeline, part: nn.Module) -> torch.dtype | None:
     """The dtype of its first weight that is wider than one byte, where it is not widened."""
-    if part is pipe.vae and pipe.widens_vae and pipe.vae.config.force_upcast:
+    if part is pipe.vae and pipe.is_vae_upcast:
         return torch.float32
     wide = (p for p in part.parameters() if p.is_floating_point() and p.element_size() > 1)
     return next((p.dtype for p in wide), None)

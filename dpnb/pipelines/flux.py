@@ -15,15 +15,15 @@ from dpnb.generators import randn
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.flux import FluxTransformer2DModel
 from dpnb.nn.rotary import rotary_table
+from dpnb.pipelines.argument_checks import check_width
 from dpnb.pipelines.arguments import takes
-from dpnb.pipelines.batches import check_width
 from dpnb.pipelines.denoise import guide
 from dpnb.pipelines.flux_arguments import FluxArguments
-from dpnb.pipelines.patches import pack, positions, unpack
-from dpnb.pipelines.pictures.images import deliver
+from dpnb.pipelines.flux_patches import pack, positions, unpack
+from dpnb.pipelines.pictures.images import postprocess
 from dpnb.pipelines.prompts import as_list, repeat_each, tokenize
 from dpnb.pipelines.steps import Step
-from dpnb.pipelines.text_to_image import TextToImagePipeline, drain, with_negative
+from dpnb.pipelines.text_to_image import TextToImagePipeline, drain, prepend_negative
 from dpnb.schedulers.flow_match import FlowMatchEulerDiscreteScheduler
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class FluxPipeline(TextToImagePipeline):
         "feature_extractor",
     ]
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents", "prompt_embeds"]
-    widens_vae: ClassVar[bool] = True
+    may_upcast_vae: ClassVar[bool] = True
 
     transformer: FluxTransformer2DModel
     tokenizer: Any
@@ -260,15 +260,15 @@ class FluxPipeline(TextToImagePipeline):
                 most,
             )
             tensors["negative_prompt_embeds"] = negative.to(dtype)
-        tensors["pooled_prompt_embeds"] = with_negative(negative_pooled, pooled).to(dtype)
+        tensors["pooled_prompt_embeds"] = prepend_negative(negative_pooled, pooled).to(dtype)
         return tensors
 
     @override
-    def further_conditions(self, arguments: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Where every token is; and the guidance scale, where the network takes one."""
+    def prepare_conditions(self, arguments: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The position of every token; and the guidance scale, where the network takes one."""
         device, length = tensors["latents"].device, tensors["prompt_embeds"].shape[1]
         config = self.transformer.config
-        places = positions(length, *self._maps(arguments), device)
+        places = positions(length, *self._latent_size(arguments), device)
         conditions = {"rotary": rotary_table(places, config.axes_dims_rope)}
         if config.guidance_embeds:
             conditions["guidance"] = torch.full((1,), arguments.guidance_scale, device=device)
@@ -276,39 +276,39 @@ class FluxPipeline(TextToImagePipeline):
 
     @override
     def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
-        """With a negative prompt, what leads away from its prediction."""
-        flow = self._guided_flow(pack(latents), t, tensors)
+        """With guidance away from a negative prompt, where there is one."""
+        flow = self._predict_guided(pack(latents), t, tensors)
         return unpack(flow, latents.shape[-2], latents.shape[-1])
 
-    def _guided_flow(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+    def _predict_guided(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
         given, pooled = tensors["prompt_embeds"], tensors["pooled_prompt_embeds"]
         negative = tensors.get("negative_prompt_embeds")
         if negative is None:
-            return self._flow(latents, t, given, pooled, tensors)
+            return self._predict_flow(latents, t, given, pooled, tensors)
         if negative.shape == given.shape:
             pair, embeds = torch.cat((latents, latents)), torch.cat((negative, given))
-            return guide(self._flow(pair, t, embeds, pooled, tensors), self.true_cfg_scale)
+            return guide(self._predict_flow(pair, t, embeds, pooled, tensors), self.true_cfg_scale)
         flows = [
-            self._flow(latents, t, embeds, half, tensors)
+            self._predict_flow(latents, t, embeds, half, tensors)
             for embeds, half in zip((negative, given), pooled.chunk(2), strict=True)
         ]
         return guide(torch.cat(flows), self.true_cfg_scale)
 
-    def _flow(
+    def _predict_flow(
         self, latents: Tensor, t: Tensor, embeds: Tensor, pooled: Tensor, tensors: dict[str, Tensor]
     ) -> Tensor:
         prediction: Tensor = self.transformer(
             hidden_states=latents,
             encoder_hidden_states=embeds,
             pooled_projections=pooled,
-            timestep=self.told(t, latents),
+            timestep=self.scale_timesteps(t, latents),
             guidance=tensors.get("guidance"),
-            rotary=_reaching(tensors["rotary"], embeds.shape[1], latents.shape[1]),
+            rotary=_fit_rotary_table(tensors["rotary"], embeds.shape[1], latents.shape[1]),
         ).sample
         return prediction
 
     @override
-    def lay_out(self, arguments: Any, device: torch.device) -> tuple[Tensor, int]:
+    def prepare_timesteps(self, arguments: Any, device: torch.device) -> tuple[Tensor, int]:
         """Noise levels fall evenly, unless they are given."""
         count, sigmas = arguments.num_inference_steps, arguments.sigmas
         if sigmas is None:
@@ -320,8 +320,8 @@ class FluxPipeline(TextToImagePipeline):
         return self.scheduler.timesteps, len(sigmas)
 
     @override
-    def told(self, timesteps: Tensor, latents: Tensor) -> Tensor:
-        """Noise levels between 0 and 1."""
+    def scale_timesteps(self, timesteps: Tensor, latents: Tensor) -> Tensor:
+        """To noise levels between 0 and 1."""
         return timesteps.to(latents.device, latents.dtype) / TIMESTEPS
 
     @override
@@ -335,7 +335,7 @@ class FluxPipeline(TextToImagePipeline):
     @override
     def prepare_latents(self, arguments: Any, device: torch.device, like: Tensor) -> Tensor:
         """Given ones may be packed."""
-        height, width = self._maps(arguments)
+        height, width = self._latent_size(arguments)
         channels = self.transformer.config.in_channels // 4
         shape = (arguments.picture_count, channels, height, width)
         given = arguments.latents
@@ -355,7 +355,7 @@ class FluxPipeline(TextToImagePipeline):
         if arguments.callback_on_step_end is not None:
             tensors["latents"] = pack(tensors["latents"])
             packed = super()._call_back(arguments, step, tensors)
-            tensors["latents"] = unpack(packed, *self._maps(arguments))
+            tensors["latents"] = unpack(packed, *self._latent_size(arguments))
         return tensors["latents"]
 
     @override
@@ -364,17 +364,17 @@ class FluxPipeline(TextToImagePipeline):
         if arguments.output_type == "latent":
             images: Any = pack(latents)
         else:
-            images = deliver(self.finite_pictures(latents), arguments.output_type)
+            images = postprocess(self.decode_finite_pictures(latents), arguments.output_type)
         output = FluxPipelineOutput(images)
         return output if arguments.return_dict else tuple(output)
 
-    def _maps(self, arguments: Any) -> tuple[int, int]:
+    def _latent_size(self, arguments: Any) -> tuple[int, int]:
         scale = self.vae_scale_factor
         return arguments.height // scale, arguments.width // scale
 
 
-def _reaching(rotary: Tensor, text_tokens: int, tokens: int) -> Tensor:
-    """The table of positions with so many for the text, all of which are at the origin."""
+def _fit_rotary_table(rotary: Tensor, text_tokens: int, tokens: int) -> Tensor:
+    """The table of positions for so many text tokens, all of which are at the origin."""
     if len(rotary) == text_tokens + tokens:
         return rotary
     return torch.cat((rotary[:1].expand(text_tokens, -1, -1), rotary[-tokens:]))

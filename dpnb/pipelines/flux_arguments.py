@@ -1,4 +1,4 @@
-"""What FLUX can be asked."""
+"""The arguments of FLUX."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_TOKENS = 512
 
 @dataclass(frozen=True, kw_only=True)
 class FluxArguments(Arguments):
-    """What FLUX can be asked beside the rest.
+    """The arguments of FLUX, beside those of every pipeline.
 
     Args:
         prompt: for CLIP; what to draw.

@@ -1,4 +1,4 @@
-"""What pipelines share that begin with a picture: part of the schedule, from its latents on."""
+"""The base of image-to-image pipelines: a run that begins with the noised latents of a picture."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing_extensions import override
 
 from dpnb.generators import Generators, randn
 from dpnb.pipelines.arguments import Arguments
-from dpnb.pipelines.latents import encoded
-from dpnb.pipelines.pictures.inputs import FORMS, PictureInput, Pictures, tiled
+from dpnb.pipelines.latents import encode_latents
+from dpnb.pipelines.pictures.inputs import FORMS, PictureInput, Pictures, repeat_batch
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 
 IMAGE = PictureInput("image", "Picture", "the picture to begin with")
@@ -21,7 +21,7 @@ IMAGE = PictureInput("image", "Picture", "the picture to begin with")
 
 @dataclass(frozen=True, kw_only=True)
 class PictureArguments(Arguments):
-    """What pipelines can be asked that begin with a picture, beside the rest.
+    """The arguments of pipelines that begin with a picture, beside those of every pipeline.
 
     Args:
         image: the picture, or one for each that is drawn: PIL's, arrays or tensors, also in a list;
@@ -64,15 +64,15 @@ class PictureArguments(Arguments):
 
 
 class ImageToImage(TextToImagePipeline):
-    """A pipeline that begins with a picture; it goes before the class that says all else."""
+    """A pipeline that begins with a picture; a mixin, which precedes the text-to-image class."""
 
     picture_inputs: ClassVar[tuple[PictureInput, ...]] = (IMAGE,)
 
     @override
-    def sized(self, arguments: Any) -> Any:
+    def resolve_size(self, arguments: Any) -> Any:
         """`arguments` with the pictures read, and their size where none was asked for."""
-        arguments = self.read(arguments)
-        arguments = arguments.sized(*self.own_size(arguments.image))
+        arguments = self.parse_pictures(arguments)
+        arguments = arguments.with_default_size(*self.own_size(arguments.image))
         if self.holds_latents(arguments.image):
             size = tuple(side * self.vae_scale_factor for side in arguments.image.size)
             if size != (arguments.height, arguments.width):
@@ -96,7 +96,7 @@ class ImageToImage(TextToImagePipeline):
             )
         return height, width
 
-    def read(self, arguments: Any) -> Any:
+    def parse_pictures(self, arguments: Any) -> Any:
         """`arguments` with `Pictures` for what was given as such.
 
         Raises:
@@ -125,16 +125,16 @@ class ImageToImage(TextToImagePipeline):
         return pictures.may_be_latents and pictures.channels == self.vae.config.latent_channels
 
     @override
-    def visited(self, timesteps: Tensor, count: int, arguments: Any) -> slice:
-        """Those from where the picture's noise begins."""
-        visited = super().visited(timesteps, count, arguments)
-        start = self.first_visited(timesteps, count, arguments)
-        if start >= visited.stop:
+    def select_timesteps(self, timesteps: Tensor, count: int, arguments: Any) -> slice:
+        """Those from the noise that `strength` adds to the picture."""
+        selected = super().select_timesteps(timesteps, count, arguments)
+        start = self.find_start_index(timesteps, count, arguments)
+        if start >= selected.stop:
             raise ValueError("no step of the schedule is left; begin earlier, or take more steps.")
-        return slice(start, visited.stop)
+        return slice(start, selected.stop)
 
-    def first_visited(self, timesteps: Tensor, count: int, arguments: Any) -> int:
-        """Where in the schedule the run begins; the arguments are those of `visited`."""
+    def find_start_index(self, timesteps: Tensor, count: int, arguments: Any) -> int:
+        """The index of the run's first timestep; the arguments are those of `select_timesteps`."""
         order: int = self.scheduler.order
         return (count - steps_left(count, arguments.strength)) * order
 
@@ -149,18 +149,18 @@ class ImageToImage(TextToImagePipeline):
         like = tensors["prompt_embeds"]
         if arguments.latents is not None:
             channels = self.vae.config.latent_channels
-            tensors["latents"] = self.noise(arguments, channels, device, like)
+            tensors["latents"] = self.sample_noise(arguments, channels, device, like)
             return
         is_each = isinstance(arguments.generator, list)
         copies = arguments.picture_count // len(arguments.image) if is_each else 1
         latents = self.encode_image(arguments, device, like, copies)
-        latents = tiled(latents, arguments.picture_count)
-        tensors["latents"] = self.noised(latents, None, timesteps, arguments)
+        latents = repeat_batch(latents, arguments.picture_count)
+        tensors["latents"] = self.add_noise(latents, None, timesteps, arguments)
 
-    def noised(
+    def add_noise(
         self, latents: Tensor, noise: Tensor | None, timesteps: Tensor, arguments: Any
     ) -> Tensor:
-        """The latents of a picture as they are where the run begins.
+        """The latents of a picture with the noise of the run's first timestep.
 
         Args:
             latents: `[pictures, channels, h, w]`.
@@ -191,33 +191,28 @@ class ImageToImage(TextToImagePipeline):
         """
         image: Pictures = arguments.image
         if isinstance(image.content, Tensor) and self.holds_latents(image):
-            return tiled(image.content.to(device, like.dtype), copies * len(image))
-        picture = self.picture(arguments).to(device, like.dtype)
+            return repeat_batch(image.content.to(device, like.dtype), copies * len(image))
+        picture = self.prepare_picture(arguments).to(device, like.dtype)
         return self.encode_pictures(picture, arguments.generator, copies).to(like.dtype)
 
-    def picture(self, arguments: Any) -> Tensor:
-        """What is encoded, `[pictures, 3, H, W]` in [-1, 1]."""
+    def prepare_picture(self, arguments: Any) -> Tensor:
+        """The pictures to encode, in the size that is drawn: `[pictures, 3, H, W]` in [-1, 1]."""
         picture: Tensor = arguments.image.image(arguments.height, arguments.width)
         return picture
 
     def encode_pictures(self, pictures: Tensor, generator: Generators, copies: int = 1) -> Tensor:
-        """Latents of pictures `[pictures, 3, H, W]` in [-1, 1]; see `latents.encoded`."""
-        own = first_of(generator, copies * len(pictures))
-        return encoded(self.vae, pictures, own, copies, widens=self.encodes_wide)
-
-    @property
-    def encodes_wide(self) -> bool:
-        """Whether the autoencoder encodes in float32, whatever it is stored in."""
-        return self.widens_vae and self.vae.config.force_upcast
+        """Latents of pictures `[pictures, 3, H, W]` in [-1, 1]; see `latents.encode_latents`."""
+        own = first_generators(generator, copies * len(pictures))
+        return encode_latents(self.vae, pictures, own, copies, upcast=self.is_vae_upcast)
 
 
-def first_of(generator: Generators, count: int) -> Generators:
+def first_generators(generator: Generators, count: int) -> Generators:
     """The generators of the first `count` pictures."""
     return generator[:count] if isinstance(generator, list) else generator
 
 
 def steps_left(count: int, strength: float) -> int:
-    """How many of `count` steps a strength goes through.
+    """How many of `count` steps are taken at this strength.
 
     Raises:
         ValueError: none.

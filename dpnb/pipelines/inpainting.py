@@ -1,4 +1,4 @@
-"""What pipelines share that draw a part of a picture anew, and keep the rest."""
+"""The base of inpainting pipelines, which draw a part of a picture anew and keep the rest."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from typing_extensions import override
 
 from dpnb.generators import randn
 from dpnb.pipelines.denoise import last_entries
-from dpnb.pipelines.image_to_image import IMAGE, ImageToImage, PictureArguments, first_of
+from dpnb.pipelines.image_to_image import IMAGE, ImageToImage, PictureArguments, first_generators
 from dpnb.pipelines.pictures.crops import Region
-from dpnb.pipelines.pictures.inputs import FORMS, Fit, PictureInput, Pictures, tiled
+from dpnb.pipelines.pictures.inputs import FORMS, Fit, PictureInput, Pictures, repeat_batch
 
 MASK = PictureInput("mask_image", "Mask", "a mask, white where to draw anew", is_mask=True)
 
-HIDDEN = "masked_image_latents"
+MASKED = "masked_image_latents"
 
-ALIKE = 0.02
+SHAPE_TOLERANCE = 0.02
 """The shapes of a picture and its mask may differ by this share, as rounded sizes do."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class InpaintingArguments(PictureArguments):
-    """What pipelines can be asked that draw a part of a picture anew, beside the rest.
+    """The arguments of inpainting pipelines, beside those of image-to-image.
 
     Args:
         mask_image: white where to draw, black where the picture stays: one, or one for each picture
@@ -54,16 +54,16 @@ class InpaintingArguments(PictureArguments):
         if mask.channels not in (None, 1):
             raise ValueError(f"mask_image has {mask.channels} channels; a mask has one.")
         if self.masked_image_latents is not None:
-            self._check_hidden(self.masked_image_latents, scale)
+            self._check_masked_latents(self.masked_image_latents, scale)
         if self.padding_mask_crop is not None:
             self._check_crop(image, mask)
 
-    def _check_hidden(self, hidden: Tensor, scale: int) -> None:
+    def _check_masked_latents(self, masked: Tensor, scale: int) -> None:
         size = (self.height or 0) // scale, (self.width or 0) // scale
-        fits = hidden.ndim == 4 and hidden.shape[2:] == size
-        if not fits or not len(hidden) or self.picture_count % len(hidden):
+        fits = masked.ndim == 4 and masked.shape[2:] == size
+        if not fits or not len(masked) or self.picture_count % len(masked):
             raise ValueError(
-                f"{HIDDEN} has shape {tuple(hidden.shape)}; for {self.picture_count} pictures of "
+                f"{MASKED} has shape {tuple(masked.shape)}; for {self.picture_count} pictures of "
                 f"{self.width} x {self.height} it must be [pictures, channels, {size[0]}, "
                 f"{size[1]}], with one entry or as many as are drawn."
             )
@@ -87,7 +87,7 @@ class InpaintingArguments(PictureArguments):
 
 
 class Inpainting(ImageToImage):
-    """A pipeline that draws where a mask is white; it goes before the class that says all else.
+    """A pipeline that draws where a mask is white; a mixin, which precedes the text-to-image class.
 
     A network with nine input channels sees the mask and the rest of the picture; for one with four,
     what is to stay is put back after every step, with the noise that belongs there.
@@ -106,8 +106,8 @@ class Inpainting(ImageToImage):
         return self.default_size()
 
     @override
-    def read(self, arguments: Any) -> Any:
-        arguments = super().read(arguments)
+    def parse_pictures(self, arguments: Any) -> Any:
+        arguments = super().parse_pictures(arguments)
         if arguments.mask_image is None:
             raise ValueError(
                 f"{type(self).__name__} draws where a mask is white; give mask_image=, {FORMS}."
@@ -121,7 +121,7 @@ class Inpainting(ImageToImage):
 
     def _check_shapes(self, image: Pictures, mask: Pictures) -> None:
         (height, width), (own_height, own_width) = image.size, mask.size
-        if abs(height * own_width / (width * own_height) - 1) > ALIKE:
+        if abs(height * own_width / (width * own_height) - 1) > SHAPE_TOLERANCE:
             raise ValueError(
                 f"mask_image is {own_width} x {own_height} and image {width} x {height}; they must "
                 "have one shape, so that the mask lies where it is meant to."
@@ -134,13 +134,13 @@ class Inpainting(ImageToImage):
                 f"the UNet takes {taken} channels; inpainting needs one that takes {latent}, or "
                 f"{2 * latent + 1} with the mask and the rest of the picture."
             )
-        hidden = arguments.masked_image_latents
-        if isinstance(hidden, Tensor) and hidden.ndim == 4 and hidden.shape[1] != latent:
+        masked = arguments.masked_image_latents
+        if isinstance(masked, Tensor) and masked.ndim == 4 and masked.shape[1] != latent:
             raise ValueError(
-                f"{HIDDEN} has {hidden.shape[1]} channels; latents of this autoencoder have "
+                f"{MASKED} has {masked.shape[1]} channels; latents of this autoencoder have "
                 f"{latent}."
             )
-        lacks = hidden is None and self.holds_latents(arguments.image)
+        lacks = masked is None and self.holds_latents(arguments.image)
         if self.sees_mask and lacks:
             raise ValueError(
                 "latents cannot be masked for this UNet; give masked_image_latents beside them."
@@ -155,24 +155,24 @@ class Inpainting(ImageToImage):
         tensors: dict[str, Tensor],
     ) -> None:
         """Random numbers are drawn in the order of diffusers'."""
-        like = tensors["prompt_embeds"]
+        like, count = tensors["prompt_embeds"], arguments.picture_count
         is_from_noise = arguments.latents is not None or self.is_from_noise(arguments)
         known = None
         if not (self.sees_mask and is_from_noise):
-            known = tiled(self.encode_image(arguments, device, like), arguments.picture_count)
-        noise = self.noise(arguments, self.vae.config.latent_channels, device, like)
+            known = repeat_batch(self.encode_image(arguments, device, like), count)
+        noise = self.sample_noise(arguments, self.vae.config.latent_channels, device, like)
         if is_from_noise:
             tensors["latents"] = noise * self.scheduler.init_noise_sigma
         elif known is not None:
-            tensors["latents"] = self.noised(known, noise, timesteps, arguments)
+            tensors["latents"] = self.add_noise(known, noise, timesteps, arguments)
         guided = self.do_classifier_free_guidance
-        mask = self.fitted(arguments.mask_image.mask, arguments)
-        hidden = self._hidden(arguments, mask, device, like)
+        mask = self.crop_and_resize(arguments.mask_image.mask, arguments)
+        masked = self._encode_masked(arguments, mask, device, like)
         scale = self.vae_scale_factor
         small = F.interpolate(mask, size=(arguments.height // scale, arguments.width // scale))
-        tensors["mask"] = _each(small.to(device, like.dtype), arguments.picture_count, guided)
-        if hidden is not None:
-            tensors[HIDDEN] = _each(hidden, arguments.picture_count, guided)
+        tensors["mask"] = _expand_batch(small.to(device, like.dtype), count, guided)
+        if masked is not None:
+            tensors[MASKED] = _expand_batch(masked, count, guided)
         if not self.sees_mask and known is not None:
             tensors["image_latents"], tensors["noise"] = known, noise
 
@@ -181,11 +181,11 @@ class Inpainting(ImageToImage):
         return arguments.strength == 1.0  # type: ignore[no-any-return]
 
     @override
-    def picture(self, arguments: Any) -> Tensor:
-        """The part that is drawn, where it is cut out."""
-        return self.fitted(arguments.image.image, arguments)
+    def prepare_picture(self, arguments: Any) -> Tensor:
+        """The part that is drawn, where the picture is cropped."""
+        return self.crop_and_resize(arguments.image.image, arguments)
 
-    def _hidden(
+    def _encode_masked(
         self, arguments: Any, mask: Tensor, device: torch.device, like: Tensor
     ) -> Tensor | None:
         """The latents of the picture without what is masked, as far as they are needed.
@@ -197,9 +197,9 @@ class Inpainting(ImageToImage):
             return arguments.masked_image_latents.to(device, like.dtype)  # type: ignore[no-any-return]
         if self.holds_latents(arguments.image):
             return None
-        is_seen = HIDDEN in arguments.callback_on_step_end_tensor_inputs
+        is_seen = MASKED in arguments.callback_on_step_end_tensor_inputs
         if self.sees_mask or is_seen:
-            picture = (self.picture(arguments) * (mask < 0.5)).to(device, like.dtype)
+            picture = (self.prepare_picture(arguments) * (mask < 0.5)).to(device, like.dtype)
             return self.encode_pictures(picture, arguments.generator).to(like.dtype)
         count, scale = max(len(arguments.image), len(mask)), self.vae_scale_factor
         randn(
@@ -209,40 +209,40 @@ class Inpainting(ImageToImage):
                 arguments.height // scale,
                 arguments.width // scale,
             ),
-            generator=first_of(arguments.generator, count),
+            generator=first_generators(arguments.generator, count),
             device=device,
-            dtype=torch.float32 if self.encodes_wide else self.vae.dtype,
+            dtype=torch.float32 if self.is_vae_upcast else self.vae.dtype,
         )
         return None
 
-    def fitted(self, read: Any, arguments: Any) -> Tensor:
-        """What a method of `Pictures` reads, in the size that is drawn; cut out if that is asked.
+    def crop_and_resize(self, to_tensor: Any, arguments: Any) -> Tensor:
+        """Pictures or masks in the size that is drawn, cropped to the mask if that is asked.
 
         Args:
-            read: `Pictures.image` or `Pictures.mask`.
+            to_tensor: `Pictures.image` or `Pictures.mask`, of one object.
             arguments: of the run.
         """
-        tensor: Tensor = read(arguments.height, arguments.width, self._fit(arguments))
+        tensor: Tensor = to_tensor(arguments.height, arguments.width, self._make_crop(arguments))
         return tensor
 
-    def _fit(self, arguments: Any) -> Fit | None:
-        """What cuts out the part that is drawn; `None` where all of the picture is."""
+    def _make_crop(self, arguments: Any) -> Fit | None:
+        """What crops a picture to the part that is drawn; `None` where all of it is."""
         if arguments.padding_mask_crop is None:
             return None
         height, width = arguments.height, arguments.width
-        return partial(self.region(arguments).cut, height=height, width=width)
+        return partial(self.find_crop_region(arguments).crop, height=height, width=width)
 
-    def region(self, arguments: Any) -> Region:
-        """The part of the picture that `padding_mask_crop` means."""
+    def find_crop_region(self, arguments: Any) -> Region:
+        """The part of the picture around its mask, `padding_mask_crop` pixels wider."""
         mask = arguments.mask_image.content[0]
         return Region.around(mask, arguments.padding_mask_crop, arguments.height, arguments.width)
 
     @override
-    def network_input(self, latents: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+    def prepare_network_input(self, latents: Tensor, tensors: dict[str, Tensor]) -> Tensor:
         """The latents, and the mask and the rest of the picture where they are seen."""
         if not self.sees_mask:
             return latents
-        beside = (last_entries(tensors[name], latents) for name in ("mask", HIDDEN))
+        beside = (last_entries(tensors[name], latents) for name in ("mask", MASKED))
         return torch.cat((latents, *beside), dim=1)
 
     @override
@@ -256,16 +256,16 @@ class Inpainting(ImageToImage):
         return (1 - mask) * known + mask * latents
 
     @override
-    def finished(self, images: Any, arguments: Any) -> Any:
-        """With `padding_mask_crop` the whole pictures."""
+    def apply_overlay(self, images: Any, arguments: Any) -> Any:
+        """With `padding_mask_crop` the whole picture, what was drawn in its place."""
         if arguments.padding_mask_crop is None:
             return images
-        region = self.region(arguments)
+        region = self.find_crop_region(arguments)
         whole, mask = arguments.image.content[0], arguments.mask_image.content[0]
-        return [region.put_back(drawn, whole, mask) for drawn in images]
+        return [region.paste(drawn, whole, mask) for drawn in images]
 
 
-def _each(batch: Tensor, count: int, guided: bool) -> Tensor:
-    """An entry for each picture, and with guidance all of them twice."""
-    batch = tiled(batch, count)
+def _expand_batch(batch: Tensor, count: int, guided: bool) -> Tensor:
+    """`batch` with an entry for each of `count` pictures, and with guidance all of them twice."""
+    batch = repeat_batch(batch, count)
     return torch.cat((batch, batch)) if guided else batch

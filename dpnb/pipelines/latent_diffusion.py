@@ -14,10 +14,15 @@ from dpnb.models.autoencoder import Autoencoder
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.denoise import last_entries
-from dpnb.pipelines.pictures.images import ImagePipelineOutput, deliver
+from dpnb.pipelines.pictures.images import ImagePipelineOutput, postprocess
 from dpnb.pipelines.prompts import as_list, repeat_each, tokenize
 from dpnb.pipelines.steps import Step
-from dpnb.pipelines.text_to_image import TextToImagePipeline, called, streamed, with_negative
+from dpnb.pipelines.text_to_image import (
+    TextToImagePipeline,
+    make_call,
+    make_stream,
+    prepend_negative,
+)
 from dpnb.schedulers.scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -28,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class LatentDiffusionArguments(Arguments):
-    """What `LDMTextToImagePipeline` can be asked."""
+    """The arguments of `LDMTextToImagePipeline`."""
 
     positional: ClassVar[tuple[str, ...]] = (
         "prompt",
@@ -87,8 +92,8 @@ class LDMTextToImagePipeline(TextToImagePipeline):
     def do_classifier_free_guidance(self) -> bool:
         return self._guidance_scale != 1.0
 
-    __call__ = called(LatentDiffusionArguments)
-    stream = streamed(LatentDiffusionArguments)
+    __call__ = make_call(LatentDiffusionArguments)
+    stream = make_stream(LatentDiffusionArguments)
 
     @override
     def start(self, arguments: Any) -> Iterator[Step]:
@@ -118,7 +123,7 @@ class LDMTextToImagePipeline(TextToImagePipeline):
             for embeds in (given, negative)
         )
         assert given is not None
-        tensors = {"prompt_embeds": with_negative(negative, given)}
+        tensors = {"prompt_embeds": prepend_negative(negative, given)}
         return tensors if negative is None else {**tensors, "negative_prompt_embeds": negative}
 
     @override
@@ -131,7 +136,7 @@ class LDMTextToImagePipeline(TextToImagePipeline):
     def decode_latents(self, latents: Tensor, arguments: Any) -> Any:
         images: Any = latents
         if arguments.output_type != "latent":
-            images = deliver(self.finite_pictures(latents), arguments.output_type)
+            images = postprocess(self.decode_finite_pictures(latents), arguments.output_type)
         output = ImagePipelineOutput(images)
         return output if arguments.return_dict else tuple(output)
 

@@ -1,4 +1,4 @@
-"""Between pictures and the latents that a network is trained on."""
+"""Pictures to latents, as a denoising network is trained on them, and back."""
 
 from __future__ import annotations
 
@@ -17,48 +17,48 @@ if TYPE_CHECKING:
     from dpnb.models.vq import VQModel
 
 
-def encoded(
-    vae: AutoencoderKL, pictures: Tensor, generator: Generators, copies: int, *, widens: bool
+def encode_latents(
+    vae: AutoencoderKL, pictures: Tensor, generator: Generators, copies: int, *, upcast: bool
 ) -> Tensor:
-    """Latents of pictures, drawn from what the autoencoder says of them.
+    """Latents of pictures, sampled from the distribution that the autoencoder gives.
 
     Args:
         vae: the autoencoder.
         pictures: `[pictures, 3, H, W]` in [-1, 1].
-        generator: of what is drawn.
-        copies: of each picture, drawn one by one: all pictures, and all of them again.
-        widens: compute in float32.
+        generator: of the samples.
+        copies: samples of each picture: one of all pictures, and another of all of them.
+        upcast: compute in float32.
 
     Returns:
         `[copies * pictures, channels, h, w]`, in the dtype that was computed in.
     """
-    dtype = torch.float32 if widens else vae.dtype
-    with computing_in(vae, dtype):
+    dtype = torch.float32 if upcast else vae.dtype
+    with compute_in(vae, dtype):
         latents = vae.encode(pictures.to(dtype)).latent_dist.repeat(copies).sample(generator)
-    return normalised(vae.config, latents)
+    return normalize_latents(vae.config, latents)
 
 
-def decoded(vae: AutoencoderKL | VQModel, latents: Tensor, *, widens: bool) -> Tensor:
+def decode_latents(vae: AutoencoderKL | VQModel, latents: Tensor, *, upcast: bool) -> Tensor:
     """Pictures in [-1, 1] of latents `[batch, channels, h, w]`.
 
     Args:
         vae: the autoencoder.
         latents: as a network is trained on them.
-        widens: compute in float32.
+        upcast: compute in float32.
     """
-    dtype = torch.float32 if widens else vae.dtype
-    with computing_in(vae, dtype):
-        pictures: Tensor = vae.decode(denormalised(vae.config, latents.to(dtype))).sample
+    dtype = torch.float32 if upcast else vae.dtype
+    with compute_in(vae, dtype):
+        pictures: Tensor = vae.decode(denormalize_latents(vae.config, latents.to(dtype))).sample
     return pictures
 
 
-def computing_in(vae: Model, dtype: torch.dtype) -> AbstractContextManager[None]:
-    """Within it the autoencoder computes in `dtype`, and stores what it does."""
+def compute_in(vae: Model, dtype: torch.dtype) -> AbstractContextManager[None]:
+    """Within it the autoencoder computes in `dtype`; its weights are stored as before."""
     return nullcontext() if vae.dtype == dtype else upcast_layers(vae, dtype)
 
 
-def normalised(config: Any, latents: Tensor) -> Tensor:
-    """What an autoencoder says, as a network is trained on it."""
+def normalize_latents(config: Any, latents: Tensor) -> Tensor:
+    """An autoencoder's latents, scaled as a denoising network is trained on them."""
     if config.shift_factor is not None:
         latents = latents - config.shift_factor
     if (known := _statistics(config, latents)) is not None:
@@ -67,8 +67,8 @@ def normalised(config: Any, latents: Tensor) -> Tensor:
     return latents * float(config.scaling_factor)
 
 
-def denormalised(config: Any, latents: Tensor) -> Tensor:
-    """What a network makes, as an autoencoder decodes it."""
+def denormalize_latents(config: Any, latents: Tensor) -> Tensor:
+    """A denoising network's latents, scaled as the autoencoder decodes them."""
     latents = latents / config.scaling_factor
     if config.shift_factor is not None:
         latents = latents + config.shift_factor

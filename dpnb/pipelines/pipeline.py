@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 from torch import nn
 from typing_extensions import Self, override
 
-from dpnb.devices import available_device
-from dpnb.nn.quantized import check_cast, nbytes_of, quantization_of
-from dpnb.pipelines import progress
+from dpnb.nn.quantized import nbytes_of, quantization_of
 from dpnb.pipelines.adapters import Adapters
 from dpnb.pipelines.copying import Copying
+from dpnb.pipelines.foreign.unsupported import Unsupported
 from dpnb.pipelines.pictures import images
-from dpnb.pipelines.placement_record import PlacementRecord
+from dpnb.pipelines.placement import Placement
 from dpnb.pipelines.schema import Schema, schema_of
 from dpnb.pipelines.storage import persistence
 from dpnb.pipelines.storage.options import SaveOptions
 from dpnb.pipelines.switches import Switches
-from dpnb.pipelines.unsupported import Unsupported
-from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.stack import StrategyStack
 from dpnb.units import format_bytes
 
@@ -32,12 +27,10 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from tqdm import tqdm
 
-    from dpnb.pipelines.watching import RunListener
-
-logger = logging.getLogger(__name__)
+    from dpnb.pipelines.listeners import RunListener
 
 
-class DiffusionPipeline(Adapters, Switches, Copying, Unsupported):
+class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
     """Components, and one loop over them.
 
     The signature of a subclass's constructor names its components; it hands them to
@@ -46,7 +39,6 @@ class DiffusionPipeline(Adapters, Switches, Copying, Unsupported):
 
     config_name: ClassVar[str] = "model_index.json"
     model_cpu_offload_seq: ClassVar[str | None] = None
-    hf_device_map = PlacementRecord()
     _optional_components: ClassVar[list[str]] = []
     _exclude_from_cpu_offload: ClassVar[list[str]] = []
     _load_connected_pipes: ClassVar[bool] = False
@@ -123,7 +115,7 @@ class DiffusionPipeline(Adapters, Switches, Copying, Unsupported):
             lines.append(f"  {name}: {'none' if part is None else type(part).__name__}{size}")
         return "\n".join(lines)
 
-    # --- placement ---
+    # --- strategies ---
 
     @property
     @override
@@ -140,100 +132,6 @@ class DiffusionPipeline(Adapters, Switches, Copying, Unsupported):
     def never_offloaded(self) -> tuple[str, ...]:
         """The names of the components that offloading leaves alone."""
         return tuple(self._exclude_from_cpu_offload)
-
-    def reset_device_map(self) -> None:
-        """Switch off a device map, and take everything to the CPU."""
-        if self.hf_device_map is not None:
-            self.strategies.disable(DeviceMap)
-            self.hf_device_map = None
-            self.to("cpu")
-
-    @property
-    def _execution_device(self) -> torch.device:
-        """Where a run computes."""
-        return self.strategies.execution_device
-
-    @property
-    def device(self) -> torch.device:
-        """Where the pipeline is: the accelerator, if any component is there."""
-        devices = [next(module.parameters()).device for module in self._modules().values()]
-        away = (d for d in devices if d.type not in ("cpu", "meta"))
-        return next(away, devices[0] if devices else torch.device("cpu"))
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the first network, by name."""
-        floats = (
-            p.dtype
-            for module in self._modules().values()
-            for p in module.parameters()
-            if p.is_floating_point()
-        )
-        return next(floats, torch.float32)
-
-    def to(
-        self,
-        *args: torch.device | torch.dtype | str | int | None,
-        device: torch.device | str | int | None = None,
-        dtype: torch.dtype | None = None,
-        silence_dtype_warnings: bool = False,
-    ) -> Self:
-        """Move all networks, cast them, or both.
-
-        What is switched on stays on. While offloading is, it decides where a run computes; this is
-        where the networks will be once it is switched off.
-
-        Args:
-            args: a device, a dtype, or a device and a dtype.
-            device: the same by name.
-            dtype: of floating-point weights.
-            silence_dtype_warnings: do not warn of float16 on the CPU.
-
-        Returns:
-            This pipeline.
-
-        Raises:
-            TypeError: an argument is neither a device nor a dtype.
-            ValueError: one is given twice, or torch knows no such device.
-            DeviceError: this machine does not have it.
-            QuantizationError: it would cast quantized weights.
-        """
-        target, kind = _parse_to(args, device, dtype)
-        on_cpu = (target or self.device).type == "cpu"
-        if kind == torch.float16 and on_cpu and not silence_dtype_warnings:
-            logger.warning(
-                "float16 is slow or unsupported on the CPU; bfloat16 runs there at full speed."
-            )
-        networks = self._modules()
-        for name, module in networks.items():
-            check_cast(name, module, kind)
-        if kind is None and target and self.strategies.rehome(networks.values(), target):
-            return self
-        with self.strategies.suspended():
-            self._move(target, kind)
-        return self
-
-    def _move(self, target: torch.device | None, kind: torch.dtype | None) -> None:
-        moved: list[tuple[nn.Module, torch.device]] = []
-        try:
-            for module in self._modules().values():
-                moved.append((module, next(module.parameters()).device))
-                if quantization_of(module) is None:
-                    module.to(device=target, dtype=kind)
-                else:
-                    module.to(target)
-        except BaseException:
-            for module, former in moved:
-                module.to(former)
-            raise
-
-    def _modules(self) -> dict[str, nn.Module]:
-        parts = sorted(self.components.items())
-        return {
-            name: part
-            for name, part in parts
-            if isinstance(part, nn.Module) and next(part.parameters(), None) is not None
-        }
 
     # --- progress and pictures ---
 
@@ -254,8 +152,18 @@ class DiffusionPipeline(Adapters, Switches, Copying, Unsupported):
     def progress_bar(
         self, iterable: Iterable[Any] | None = None, total: int | None = None
     ) -> tqdm[Any]:
-        """A tqdm bar over `iterable`, or of `total` steps, as configured."""
-        return progress.progress_bar(iterable, total, self._progress)
+        """A tqdm bar over `iterable`, or of `total` steps, as configured.
+
+        It is a widget where a notebook can show one.
+
+        Raises:
+            ValueError: neither is given.
+        """
+        from tqdm.auto import tqdm
+
+        if iterable is None and total is None:
+            raise ValueError("a progress bar needs an iterable or a total; give one of them.")
+        return tqdm(iterable, **{"total": total, **self._progress})
 
     def set_progress_bar_config(self, **kwargs: Any) -> None:
         """Arguments for tqdm, for example `disable=True`; they replace the former ones."""
@@ -288,7 +196,7 @@ class DiffusionPipeline(Adapters, Switches, Copying, Unsupported):
             ForeignCodeError: code would have to run that may not.
             ComponentError: a component is missing or of the wrong kind.
         """
-        return persistence.load(cls, str(pretrained_model_name_or_path), kwargs)
+        return persistence.load_pipeline(cls, str(pretrained_model_name_or_path), kwargs)
 
     @classmethod
     def download(cls, pretrained_model_name: str | Path, **kwargs: Any) -> str:
@@ -297,7 +205,7 @@ class DiffusionPipeline(Adapters, Switches, Copying, Unsupported):
         Returns:
             The folder that holds it, or the DDUF file.
         """
-        return persistence.download(cls, str(pretrained_model_name), kwargs)
+        return persistence.download_pipeline(cls, str(pretrained_model_name), kwargs)
 
     @classmethod
     def from_pipe(cls, pipeline: Any, **kwargs: Any) -> Self:
@@ -309,7 +217,7 @@ class DiffusionPipeline(Adapters, Switches, Copying, Unsupported):
                 `torch_dtype`), without which nothing is cast, and `custom_pipeline`, as for
                 `from_pretrained`.
         """
-        built: Self = persistence.from_pipe(cls, pipeline, kwargs)
+        built: Self = persistence.build_from_pipe(cls, pipeline, kwargs)
         return built
 
     def save_pretrained(
@@ -340,9 +248,9 @@ class DiffusionPipeline(Adapters, Switches, Copying, Unsupported):
         if push_to_hub and persistence.is_dduf(Path(save_directory)):
             raise ValueError("A single file cannot be pushed; give its folder, and dduf_file=.")
         with self.strategies.suspended():
-            persistence.save(self, Path(save_directory), options)
+            persistence.save_pipeline(self, Path(save_directory), options)
         if push_to_hub:
-            persistence.upload(self, Path(save_directory), **kwargs)
+            persistence.upload_folder(self, Path(save_directory), **kwargs)
 
     def push_to_hub(
         self,
@@ -369,28 +277,7 @@ class DiffusionPipeline(Adapters, Switches, Copying, Unsupported):
         """
         options = SaveOptions(safe_serialization, variant, max_shard_size, dduf_file)
         with self.strategies.suspended():
-            return persistence.push(self, repo_id, options, **kwargs)
-
-
-def _parse_to(
-    args: tuple[Any, ...], device: Any, dtype: torch.dtype | None
-) -> tuple[torch.device | None, torch.dtype | None]:
-    if len(args) > 2:
-        raise ValueError(f"to() takes a device and a dtype, not {len(args)} arguments.")
-    for arg in args:
-        if isinstance(arg, torch.dtype):
-            if dtype is not None:
-                raise ValueError(f"to() was given two dtypes, {dtype} and {arg}; give one.")
-            dtype = arg
-        elif isinstance(arg, (torch.device, str, int)):
-            if device is not None:
-                raise ValueError(f"to() was given two devices, {device} and {arg}; give one.")
-            device = arg
-        elif arg is not None:
-            raise TypeError(f"to() takes a device and a dtype, not {arg!r}.")
-    if dtype is not None and not isinstance(dtype, torch.dtype):
-        raise TypeError(f"dtype is {dtype!r}; use a torch.dtype such as torch.float16.")
-    return (None if device is None else available_device(device)), dtype
+            return persistence.push_pipeline(self, repo_id, options, **kwargs)
 
 
 def _size(module: nn.Module) -> str:

@@ -23,7 +23,7 @@ def tokenize(
 ) -> Tensor:
     """Token ids, padded and cut to `length` or else the tokenizer's own, `[texts, tokens]`.
 
-    What is cut off is said.
+    What is cut off is logged as a warning.
     """
     length = tokenizer.model_max_length if length is None else length
     full = tokenizer(list(texts), padding=False, truncation=False, verbose=False).input_ids
@@ -46,7 +46,7 @@ def tokenize(
     return padded.input_ids.to(device)  # type: ignore[no-any-return]
 
 
-def encode(text_encoder: Any, ids: Tensor, clip_skip: int | None) -> Tensor:
+def encode_tokens(text_encoder: Any, ids: Tensor, clip_skip: int | None) -> Tensor:
     """The last hidden states, normalised; with `clip_skip` those of a layer before the last.
 
     Args:
@@ -59,11 +59,11 @@ def encode(text_encoder: Any, ids: Tensor, clip_skip: int | None) -> Tensor:
     """
     if clip_skip is None:
         return text_encoder(ids).last_hidden_state  # type: ignore[no-any-return]
-    states = hidden_states(text_encoder(ids, output_hidden_states=True), clip_skip + 1)
-    return final_norm(text_encoder)(states)  # type: ignore[no-any-return]
+    states = select_hidden_states(text_encoder(ids, output_hidden_states=True), clip_skip + 1)
+    return find_final_norm(text_encoder)(states)  # type: ignore[no-any-return]
 
 
-def hidden_states(output: Any, from_end: int) -> Tensor:
+def select_hidden_states(output: Any, from_end: int) -> Tensor:
     """The hidden states `from_end` places from the end, where 1 is the last layer's.
 
     Raises:
@@ -78,7 +78,7 @@ def hidden_states(output: Any, from_end: int) -> Tensor:
     return states[-from_end]  # type: ignore[no-any-return]
 
 
-def final_norm(text_encoder: nn.Module) -> nn.Module:
+def find_final_norm(text_encoder: nn.Module) -> nn.Module:
     """The layer norm behind the last layer; transformers has had it in two places."""
     for name in ("final_layer_norm", "text_model.final_layer_norm"):
         try:

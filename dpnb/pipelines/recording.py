@@ -10,9 +10,9 @@ from typing_extensions import override
 from dpnb.metering.clock import clock_for
 from dpnb.metering.meter import Meter, MeterName, meter_for
 from dpnb.metering.recorder import Recorder, RunRecorder
+from dpnb.pipelines.listeners import Run, RunListener
 from dpnb.pipelines.pipeline import DiffusionPipeline
 from dpnb.pipelines.steps import Stage, Step
-from dpnb.pipelines.watching import Run, RunListener
 from dpnb.strategies.strategy import Plan, Strategy, in_order
 
 

@@ -15,7 +15,7 @@ from dpnb.nn.attention_maps import record_attention
 from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.stable_diffusion import StableDiffusionArguments, StableDiffusionPipeline
 from dpnb.pipelines.steps import Step
-from dpnb.pipelines.text_to_image import called, streamed
+from dpnb.pipelines.text_to_image import make_call, make_stream
 
 BLUR_SIZE, BLUR_SIGMA = 9, 1.0
 
@@ -25,7 +25,7 @@ RECEIVED = "self_attention"
 
 @dataclass(frozen=True, kw_only=True)
 class SelfAttentionArguments(StableDiffusionArguments):
-    """What `StableDiffusionSAGPipeline` can be asked, beside the rest.
+    """The arguments of `StableDiffusionSAGPipeline`, beside those of Stable Diffusion.
 
     Args:
         sag_scale: how strongly the picture is led away from one that is blurred where the network
@@ -66,8 +66,8 @@ class StableDiffusionSAGPipeline(StableDiffusionPipeline):
     most, the network sees that again, and the step leads away from what it then says.
     """
 
-    __call__ = called(SelfAttentionArguments)
-    stream = streamed(SelfAttentionArguments)
+    __call__ = make_call(SelfAttentionArguments)
+    stream = make_stream(SelfAttentionArguments)
 
     _sag_scale: float = 0.0
 
@@ -109,22 +109,24 @@ class StableDiffusionSAGPipeline(StableDiffusionPipeline):
         return prediction
 
     @override
-    def guided(
+    def apply_guidance(
         self, noise_pred: Tensor, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]
     ) -> Tensor:
         """See arXiv:2210.00939, eq. 16, and with a prompt eq. 25."""
-        guided = super().guided(noise_pred, latents, t, tensors)
+        guided = super().apply_guidance(noise_pred, latents, t, tensors)
         received = tensors.pop(RECEIVED, None)
         if received is None:
             return guided
         without, context = noise_pred[: len(latents)], tensors["prompt_embeds"]
         context = last_entries(context, noise_pred)[: len(latents)]
-        blurred = self.blurred(latents, without, t, received)
+        blurred = self.blur_attended(latents, without, t, received)
         again = super().predict_noise(blurred, t, {**tensors, "prompt_embeds": context})
         return guided + self._sag_scale * (without - again)
 
-    def blurred(self, latents: Tensor, noise_pred: Tensor, t: Tensor, received: Tensor) -> Tensor:
-        """`latents` `[batch, channels, h, w]`, less sharp where the network attends most.
+    def blur_attended(
+        self, latents: Tensor, noise_pred: Tensor, t: Tensor, received: Tensor
+    ) -> Tensor:
+        """`latents` `[batch, channels, h, w]`, blurred where the network attends most.
 
         Args:
             latents: of the present step.

@@ -38,7 +38,7 @@ class Schema:
                 f"missing. Pass it by name, for example {missing[0]}=..."
             )
 
-    def checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def parse_settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Those of `given` that are settings, each a plain value of its default's type, or `None`.
 
         Raises:

@@ -16,10 +16,10 @@ from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines.arguments import Arguments, takes
 from dpnb.pipelines.denoise import last_entries
-from dpnb.pipelines.pictures.images import deliver, numpy_to_pil
-from dpnb.pipelines.prompts import as_list, check_context, encode, repeat_each, tokenize
+from dpnb.pipelines.pictures.images import numpy_to_pil, postprocess
+from dpnb.pipelines.prompts import as_list, check_context, encode_tokens, repeat_each, tokenize
 from dpnb.pipelines.steps import Step
-from dpnb.pipelines.text_to_image import TextToImagePipeline, drain, with_negative
+from dpnb.pipelines.text_to_image import TextToImagePipeline, drain, prepend_negative
 from dpnb.schedulers.scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class StableDiffusionPipelineOutput(NamedTuple):
 
 @dataclass(frozen=True)
 class StableDiffusionArguments(Arguments):
-    """What Stable Diffusion 1 and 2 can be asked."""
+    """The arguments of Stable Diffusion 1 and 2."""
 
     positional: ClassVar[tuple[str, ...]] = (
         "prompt",
@@ -193,13 +193,13 @@ class StableDiffusionPipeline(TextToImagePipeline):
             self.clip_skip,
         )
         check_context(given, self.unet)
-        tensors = {"prompt_embeds": with_negative(negative, given)}
+        tensors = {"prompt_embeds": prepend_negative(negative, given)}
         return tensors if negative is None else {**tensors, "negative_prompt_embeds": negative}
 
     @override
     def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
         prediction: Tensor = self.unet(
-            self.network_input(latents, tensors),
+            self.prepare_network_input(latents, tensors),
             t,
             last_entries(tensors["prompt_embeds"], latents),
             timestep_cond=tensors.get("timestep_cond"),
@@ -212,11 +212,11 @@ class StableDiffusionPipeline(TextToImagePipeline):
         if arguments.output_type == "latent":
             images: Any = latents
         else:
-            pictures, flagged = self.run_safety_checker(self.finite_pictures(latents))
-            images = deliver(
+            pictures, flagged = self.run_safety_checker(self.decode_finite_pictures(latents))
+            images = postprocess(
                 pictures, arguments.output_type, flagged and [not one for one in flagged]
             )
-            images = self.finished(images, arguments)
+            images = self.apply_overlay(images, arguments)
         output = StableDiffusionPipelineOutput(images, flagged)
         return output if arguments.return_dict else tuple(output)
 
@@ -231,7 +231,7 @@ class StableDiffusionPipeline(TextToImagePipeline):
         """
         if self.safety_checker is None:
             return pictures, None
-        shown = numpy_to_pil(deliver(pictures, "np"))
+        shown = numpy_to_pil(postprocess(pictures, "np"))
         features = self.feature_extractor(shown, return_tensors="pt").pixel_values
         checker = self.safety_checker
         return checker(  # type: ignore[no-any-return]
@@ -239,7 +239,7 @@ class StableDiffusionPipeline(TextToImagePipeline):
         )
 
     def _encode(self, texts: list[str], device: torch.device, clip_skip: int | None) -> Tensor:
-        return encode(self.text_encoder, tokenize(self.tokenizer, texts, device), clip_skip)
+        return encode_tokens(self.text_encoder, tokenize(self.tokenizer, texts, device), clip_skip)
 
 
 def modernise(scheduler: Any) -> None:

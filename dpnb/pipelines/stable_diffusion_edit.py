@@ -8,7 +8,7 @@ from typing import ClassVar
 from dpnb.pipelines.image_to_image import ImageToImage, PictureArguments
 from dpnb.pipelines.inpainting import Inpainting, InpaintingArguments
 from dpnb.pipelines.stable_diffusion import StableDiffusionArguments, StableDiffusionPipeline
-from dpnb.pipelines.text_to_image import called, streamed
+from dpnb.pipelines.text_to_image import make_call, make_stream
 
 BESIDE = (
     "num_inference_steps",
@@ -24,14 +24,14 @@ BESIDE = (
 
 @dataclass(frozen=True, kw_only=True)
 class StableDiffusionImg2ImgArguments(StableDiffusionArguments, PictureArguments):
-    """What `StableDiffusionImg2ImgPipeline` can be asked; see the bases."""
+    """The arguments of `StableDiffusionImg2ImgPipeline`; see the bases."""
 
     positional: ClassVar[tuple[str, ...]] = ("prompt", "image", "strength", *BESIDE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StableDiffusionInpaintArguments(StableDiffusionArguments, InpaintingArguments):
-    """What `StableDiffusionInpaintPipeline` can be asked; see the bases."""
+    """The arguments of `StableDiffusionInpaintPipeline`; see the bases."""
 
     positional: ClassVar[tuple[str, ...]] = (
         "prompt",
@@ -52,15 +52,15 @@ class StableDiffusionImg2ImgPipeline(ImageToImage, StableDiffusionPipeline):
     Noise is added to the picture, and taken out again (Meng et al. 2021, arXiv:2108.01073).
     """
 
-    __call__ = called(StableDiffusionImg2ImgArguments)
-    stream = streamed(StableDiffusionImg2ImgArguments)
+    __call__ = make_call(StableDiffusionImg2ImgArguments)
+    stream = make_stream(StableDiffusionImg2ImgArguments)
 
 
 class StableDiffusionInpaintPipeline(Inpainting, StableDiffusionPipeline):
     """A part of a picture drawn anew, with Stable Diffusion 1 or 2."""
 
-    __call__ = called(StableDiffusionInpaintArguments)
-    stream = streamed(StableDiffusionInpaintArguments)
+    __call__ = make_call(StableDiffusionInpaintArguments)
+    stream = make_stream(StableDiffusionInpaintArguments)
 
     _callback_tensor_inputs: ClassVar[list[str]] = [
         *StableDiffusionPipeline._callback_tensor_inputs,

@@ -14,10 +14,16 @@ from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines.arguments import Arguments, Prompt, takes
 from dpnb.pipelines.denoise import last_entries
-from dpnb.pipelines.pictures.images import deliver
-from dpnb.pipelines.prompts import as_list, check_context, hidden_states, repeat_each, tokenize
+from dpnb.pipelines.pictures.images import postprocess
+from dpnb.pipelines.prompts import (
+    as_list,
+    check_context,
+    repeat_each,
+    select_hidden_states,
+    tokenize,
+)
 from dpnb.pipelines.steps import Step
-from dpnb.pipelines.text_to_image import TextToImagePipeline, drain, with_negative
+from dpnb.pipelines.text_to_image import TextToImagePipeline, drain, prepend_negative
 from dpnb.schedulers.scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -38,7 +44,7 @@ class StableDiffusionXLPipelineOutput(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class StableDiffusionXLArguments(Arguments):
-    """What Stable Diffusion XL can be asked beside the rest.
+    """The arguments of Stable Diffusion XL, beside those of every pipeline.
 
     Args:
         prompt_2: for the second text encoder; `prompt` by default.
@@ -130,7 +136,7 @@ class StableDiffusionXLPipeline(TextToImagePipeline):
         "image_encoder",
         "feature_extractor",
     ]
-    widens_vae: ClassVar[bool] = True
+    may_upcast_vae: ClassVar[bool] = True
     _callback_tensor_inputs: ClassVar[list[str]] = [
         "latents",
         "prompt_embeds",
@@ -275,8 +281,8 @@ class StableDiffusionXLPipeline(TextToImagePipeline):
         time_ids = self.time_ids(arguments, given)
         self._check_added(pooled.shape[-1], time_ids.shape[-1])
         return {
-            "prompt_embeds": with_negative(negative, given),
-            "add_text_embeds": with_negative(negative_pooled, pooled),
+            "prompt_embeds": prepend_negative(negative, given),
+            "add_text_embeds": prepend_negative(negative_pooled, pooled),
             "add_time_ids": time_ids,
         }
 
@@ -300,7 +306,7 @@ class StableDiffusionXLPipeline(TextToImagePipeline):
     @override
     def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
         prediction: Tensor = self.unet(
-            self.network_input(latents, tensors),
+            self.prepare_network_input(latents, tensors),
             t,
             last_entries(tensors["prompt_embeds"], latents),
             timestep_cond=tensors.get("timestep_cond"),
@@ -312,13 +318,13 @@ class StableDiffusionXLPipeline(TextToImagePipeline):
         return prediction
 
     @override
-    def visited(self, timesteps: Tensor, count: int, arguments: Any) -> slice:
+    def select_timesteps(self, timesteps: Tensor, count: int, arguments: Any) -> slice:
         """All but what lies beyond `denoising_end`."""
-        visited = super().visited(timesteps, count, arguments)
+        selected = super().select_timesteps(timesteps, count, arguments)
         if arguments.denoising_end is None or arguments.denoising_end >= 1:
-            return visited
+            return selected
         end = int((timesteps >= self.cutoff(arguments.denoising_end)).sum())
-        return slice(visited.start, max(end, visited.start))
+        return slice(selected.start, max(end, selected.start))
 
     def cutoff(self, share: float) -> int:
         """The timestep at which `share` of the schedule is done."""
@@ -329,8 +335,8 @@ class StableDiffusionXLPipeline(TextToImagePipeline):
     def decode_latents(self, latents: Tensor, arguments: Any) -> Any:
         images: Any = latents
         if arguments.output_type != "latent":
-            images = deliver(self.finite_pictures(latents), arguments.output_type)
-            images = self.finished(images, arguments)
+            images = postprocess(self.decode_finite_pictures(latents), arguments.output_type)
+            images = self.apply_overlay(images, arguments)
         output = StableDiffusionXLPipelineOutput(images)
         return output if arguments.return_dict else tuple(output)
 
@@ -346,7 +352,7 @@ class StableDiffusionXLPipeline(TextToImagePipeline):
             if encoder is None or tokenizer is None:
                 continue
             output = encoder(tokenize(tokenizer, prompts, device), output_hidden_states=True)
-            embeds.append(hidden_states(output, (skip or 0) + 2))
+            embeds.append(select_hidden_states(output, (skip or 0) + 2))
             pooled = output[0] if output[0].ndim == 2 else pooled
         return torch.cat(embeds, dim=-1), pooled
 

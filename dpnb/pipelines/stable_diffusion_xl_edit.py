@@ -15,7 +15,7 @@ from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines.image_to_image import ImageToImage, PictureArguments
 from dpnb.pipelines.inpainting import Inpainting, InpaintingArguments
 from dpnb.pipelines.stable_diffusion_xl import StableDiffusionXLArguments, StableDiffusionXLPipeline
-from dpnb.pipelines.text_to_image import called, streamed
+from dpnb.pipelines.text_to_image import make_call, make_stream
 from dpnb.schedulers.scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ BESIDE = (
 
 @dataclass(frozen=True, kw_only=True)
 class StableDiffusionXLPictureArguments(StableDiffusionXLArguments, PictureArguments):
-    """What Stable Diffusion XL can be asked with a picture; see the bases.
+    """The arguments of Stable Diffusion XL with a picture; see the bases.
 
     Args:
         denoising_start: the share of the schedule that another model has gone through, between 0
@@ -78,14 +78,14 @@ class StableDiffusionXLPictureArguments(StableDiffusionXLArguments, PictureArgum
 
 @dataclass(frozen=True, kw_only=True)
 class StableDiffusionXLImg2ImgArguments(StableDiffusionXLPictureArguments):
-    """What `StableDiffusionXLImg2ImgPipeline` can be asked; see the bases."""
+    """The arguments of `StableDiffusionXLImg2ImgPipeline`; see the bases."""
 
     positional: ClassVar[tuple[str, ...]] = ("prompt", "prompt_2", "image", "strength", *BESIDE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StableDiffusionXLInpaintArguments(StableDiffusionXLPictureArguments, InpaintingArguments):
-    """What `StableDiffusionXLInpaintPipeline` can be asked; see the bases."""
+    """The arguments of `StableDiffusionXLInpaintPipeline`; see the bases."""
 
     positional: ClassVar[tuple[str, ...]] = (
         "prompt",
@@ -105,7 +105,7 @@ class StableDiffusionXLInpaintArguments(StableDiffusionXLPictureArguments, Inpai
 
 
 class _BeginsWithPicture(ImageToImage, StableDiffusionXLPipeline):
-    """What both pipelines here share."""
+    """The base of both pipelines here."""
 
     def __init__(
         self,
@@ -138,23 +138,23 @@ class _BeginsWithPicture(ImageToImage, StableDiffusionXLPipeline):
         self.register_to_config(requires_aesthetics_score=requires_aesthetics_score)
 
     @override
-    def first_visited(self, timesteps: Tensor, count: int, arguments: Any) -> int:
+    def find_start_index(self, timesteps: Tensor, count: int, arguments: Any) -> int:
         """With `denoising_start` what another model has left."""
         if arguments.denoising_start is None:
-            return super().first_visited(timesteps, count, arguments)
+            return super().find_start_index(timesteps, count, arguments)
         left = int((timesteps < self.cutoff(arguments.denoising_start)).sum())
         # A step of two evaluations is not begun with the second.
         left += self.scheduler.order == 2 and left % 2 == 0
         return len(timesteps) - left
 
     @override
-    def noised(
+    def add_noise(
         self, latents: Tensor, noise: Tensor | None, timesteps: Tensor, arguments: Any
     ) -> Tensor:
         """What another model has left has its noise."""
         if arguments.denoising_start is not None:
             return latents
-        return super().noised(latents, noise, timesteps, arguments)
+        return super().add_noise(latents, noise, timesteps, arguments)
 
     @override
     def time_ids(self, arguments: Any, like: Tensor) -> Tensor:
@@ -185,15 +185,15 @@ class StableDiffusionXLImg2ImgPipeline(_BeginsWithPicture):
     Podell et al. (2023, arXiv:2307.01952) describe both.
     """
 
-    __call__ = called(StableDiffusionXLImg2ImgArguments)
-    stream = streamed(StableDiffusionXLImg2ImgArguments)
+    __call__ = make_call(StableDiffusionXLImg2ImgArguments)
+    stream = make_stream(StableDiffusionXLImg2ImgArguments)
 
 
 class StableDiffusionXLInpaintPipeline(Inpainting, _BeginsWithPicture):
     """A part of a picture drawn anew, with Stable Diffusion XL."""
 
-    __call__ = called(StableDiffusionXLInpaintArguments)
-    stream = streamed(StableDiffusionXLInpaintArguments)
+    __call__ = make_call(StableDiffusionXLInpaintArguments)
+    stream = make_stream(StableDiffusionXLInpaintArguments)
 
     _callback_tensor_inputs: ClassVar[list[str]] = [
         *StableDiffusionXLPipeline._callback_tensor_inputs,

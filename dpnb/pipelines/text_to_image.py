@@ -1,4 +1,4 @@
-"""What pipelines that draw from words share: the course of a run."""
+"""The base of text-to-image pipelines: a run from its prompt to its pictures."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from dpnb.generators import randn
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.nn.embeddings import embed_guidance
+from dpnb.pipelines.argument_checks import check_width
 from dpnb.pipelines.arguments import Arguments, takes
-from dpnb.pipelines.batches import check_width
-from dpnb.pipelines.denoise import denoise, follow, guide, set_timesteps, step_settings
+from dpnb.pipelines.denoise import denoise, guide, move_run_to, set_timesteps, step_settings
 from dpnb.pipelines.finite import Finiteness
-from dpnb.pipelines.latents import decoded
+from dpnb.pipelines.latents import decode_latents
+from dpnb.pipelines.listeners import Run, notify_listeners
 from dpnb.pipelines.pictures.inputs import PictureInput
 from dpnb.pipelines.pipeline import DiffusionPipeline
 from dpnb.pipelines.steps import Stage, Step, stage_after
-from dpnb.pipelines.watching import Run, watched
 from dpnb.strategies.out_of_memory import explain_out_of_memory
 
 P = ParamSpec("P")
@@ -36,8 +36,8 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
 
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents", "prompt_embeds"]
 
-    widens_vae: ClassVar[bool] = False
-    """Whether an autoencoder whose settings say so computes in float32."""
+    may_upcast_vae: ClassVar[bool] = False
+    """Whether an autoencoder whose settings say `force_upcast` computes in float32."""
 
     picture_inputs: ClassVar[tuple[PictureInput, ...]] = ()
     """The pictures that a run begins with, beside the words."""
@@ -61,6 +61,11 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
     def vae_scale_factor(self) -> int:
         """Pixels per latent, along one side."""
         return self.vae.scale
+
+    @property
+    def is_vae_upcast(self) -> bool:
+        """Whether the autoencoder computes in float32, whatever it is stored in."""
+        return self.may_upcast_vae and self.vae.config.force_upcast
 
     @property
     def size_unit(self) -> int:
@@ -120,10 +125,10 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
     def decode_latents(self, latents: Tensor, arguments: Any) -> Any:
         """The pipeline's output for final latents `[batch, channels, h, w]`."""
 
-    def guided(
+    def apply_guidance(
         self, noise_pred: Tensor, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]
     ) -> Tensor:
-        """What the scheduler is given for `noise_pred`, the network's prediction at `t`.
+        """Guidance over `noise_pred`, the network's prediction at `t`: what the scheduler is given.
 
         With guidance that has twice as many entries as `latents`: without and with the prompt.
         """
@@ -141,21 +146,26 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         """
         return latents
 
-    def network_input(self, latents: Tensor, tensors: dict[str, Tensor]) -> Tensor:
-        """What the network sees of `latents` `[batch, channels, h, w]` and of what is beside."""
+    def prepare_network_input(self, latents: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+        """The network's input: `latents` `[batch, channels, h, w]` and the channels beside them."""
         return latents
 
-    def finished(self, images: Any, arguments: Any) -> Any:
-        """What is returned of decoded pictures, in the form that `output_type` asked for."""
+    def apply_overlay(self, images: Any, arguments: Any) -> Any:
+        """Decoded pictures laid over the originals, where a run has drawn a part of them alone.
+
+        Args:
+            images: in the form that `output_type` asked for.
+            arguments: of the run.
+        """
         return images
 
     def decode_pictures(self, latents: Tensor) -> Tensor:
         """Pictures in [-1, 1] of latents `[batch, channels, h, w]`."""
-        widens = self.widens_vae and self.vae.config.force_upcast
-        return decoded(self.vae, latents, widens=widens and self.vae.dtype == torch.float16)
+        upcast = self.is_vae_upcast and self.vae.dtype == torch.float16
+        return decode_latents(self.vae, latents, upcast=upcast)
 
-    def finite_pictures(self, latents: Tensor) -> Tensor:
-        """Those of `decode_pictures`.
+    def decode_finite_pictures(self, latents: Tensor) -> Tensor:
+        """Pictures in [-1, 1] of latents, as of `decode_pictures`, checked.
 
         Raises:
             NonFiniteError: they hold NaN or infinity.
@@ -166,8 +176,8 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         finiteness.settle()
         return pictures
 
-    def lay_out(self, arguments: Any, device: torch.device) -> tuple[Tensor, int]:
-        """Prepare the scheduler for a run; its timesteps, and how many steps a person counts."""
+    def prepare_timesteps(self, arguments: Any, device: torch.device) -> tuple[Tensor, int]:
+        """Set the scheduler's timesteps; they, and the number of steps as a person counts."""
         return set_timesteps(
             self.scheduler,
             arguments.num_inference_steps,
@@ -176,26 +186,31 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
             arguments.sigmas,
         )
 
-    def further_conditions(self, arguments: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What the prediction is conditioned on beside `tensors`: the prompt, the first latents."""
+    def prepare_conditions(self, arguments: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What the prediction is conditioned on beside the prompt and the latents in `tensors`."""
         if self.unet.config.time_cond_proj_dim is None:
             return {}
         return {"timestep_cond": self._guidance_condition(tensors["latents"])}
 
-    def told(self, timesteps: Tensor, latents: Tensor) -> Tensor:
-        """What the network is given for `timesteps`, whose shape is kept, beside `latents`."""
+    def scale_timesteps(self, timesteps: Tensor, latents: Tensor) -> Tensor:
+        """`timesteps` in the unit that the network takes, which keep their shape.
+
+        Args:
+            timesteps: of the scheduler.
+            latents: any, in the dtype and on the device of the run.
+        """
         return timesteps
 
     def before_step(self, index: int, total: int) -> None:
-        """Denoising step `index` of `total` comes next."""
+        """Called before denoising step `index` of `total`."""
         self.strategies.before_step(index, total)
 
-    def visited(self, timesteps: Tensor, count: int, arguments: Any) -> slice:
-        """Which timesteps of the whole schedule this run visits.
+    def select_timesteps(self, timesteps: Tensor, count: int, arguments: Any) -> slice:
+        """The slice of the schedule's timesteps that a run goes through.
 
         Args:
             timesteps: the schedule.
-            count: its steps as a person counts them.
+            count: its steps, as a person counts them.
             arguments: of the run.
         """
         return slice(0, len(timesteps))
@@ -206,7 +221,7 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         height, width = size if isinstance(size, tuple) else (size, size)
         return height * self.vae_scale_factor, width * self.vae_scale_factor
 
-    def noise(
+    def sample_noise(
         self, arguments: Arguments, channels: int, device: torch.device, like: Tensor
     ) -> Tensor:
         """Noise of variance one, `[pictures, channels, h, w]`, in the dtype of `like`."""
@@ -230,7 +245,7 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
 
     def prepare_latents(self, arguments: Any, device: torch.device, like: Tensor) -> Tensor:
         """The noise to begin with, `[pictures, channels, h, w]`, in the dtype of `like`."""
-        noise = self.noise(arguments, self.unet.config.in_channels, device, like)
+        noise = self.sample_noise(arguments, self.unet.config.in_channels, device, like)
         return noise * float(self.scheduler.init_noise_sigma)
 
     def begin_latents(
@@ -240,19 +255,19 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         device: torch.device,
         tensors: dict[str, Tensor],
     ) -> None:
-        """Put the latents to begin with, and what belongs to them, among `tensors`.
+        """Put the latents that a run begins with, and what belongs to them, among `tensors`.
 
         Args:
             arguments: of the run.
-            timesteps: that it visits, `[steps]`.
+            timesteps: that it goes through, `[steps]`.
             device: where it computes.
             tensors: hold what the prediction is conditioned on.
         """
         tensors["latents"] = self.prepare_latents(arguments, device, tensors["prompt_embeds"])
 
-    def sized(self, arguments: Any) -> Any:
+    def resolve_size(self, arguments: Any) -> Any:
         """`arguments` with a size, where none was asked for."""
-        return arguments.sized(*self.default_size())
+        return arguments.with_default_size(*self.default_size())
 
     def check_widths(self, arguments: Any) -> None:
         """Refuse embeddings that were not made for this network.
@@ -266,10 +281,10 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
 
     def start(self, arguments: Arguments) -> Iterator[Step]:
         """Check `arguments` now; the iterator that is returned does the work."""
-        arguments = self.sized(arguments)
+        arguments = self.resolve_size(arguments)
         arguments.check(self._callback_tensor_inputs, self._execution_device, self.vae_scale_factor)
         self.check_widths(arguments)
-        return watched(Run(self), self._run(arguments), self.listeners)
+        return notify_listeners(Run(self), self._run(arguments), self.listeners)
 
     def _run(self, arguments: Arguments) -> Generator[Step, None, None]:
         steps = self._within(arguments)
@@ -289,23 +304,23 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
 
     def _steps(self, arguments: Arguments, device: torch.device) -> Iterator[Step]:
         self._begin(arguments)
-        timesteps, count = self.lay_out(arguments, device)
+        timesteps, count = self.prepare_timesteps(arguments, device)
         tensors = self.encode_conditions(arguments, device)
         finiteness = Finiteness(self, arguments.picture_count)
         finiteness.note(text := Step(Stage.TEXT, 0, 1), *tensors.values())
         yield text
-        visited = self.visited(timesteps, count, arguments)
-        self.scheduler.set_begin_index(visited.start)
+        selected = self.select_timesteps(timesteps, count, arguments)
+        self.scheduler.set_begin_index(selected.start)
         first = max(len(timesteps) - count * self.scheduler.order, 0)
-        timesteps = timesteps[visited]
+        timesteps = timesteps[selected]
         self.begin_latents(arguments, timesteps, device, tensors)
         if self.picture_inputs:
             encoded = Step(Stage.ENCODING, 0, 1, None, tensors["latents"])
             finiteness.note(encoded, *tensors.values())
             yield encoded
-        tensors |= self.further_conditions(arguments, tensors)
+        tensors |= self.prepare_conditions(arguments, tensors)
         self._num_timesteps = len(timesteps)
-        self.strategies.set_timesteps(self.told(timesteps, tensors["latents"]))
+        self.strategies.set_timesteps(self.scale_timesteps(timesteps, tensors["latents"]))
         settings = step_settings(self.scheduler, arguments.generator, arguments.eta)
         total = -(-(len(timesteps) - first) // self.scheduler.order)
         with self.progress_bar(total=total) as bar:
@@ -317,7 +332,7 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
                     bar.update()
                 yield Step(step.stage, step.index, step.total, step.timestep, latents)
         finiteness.settle()
-        follow(self._execution_device, tensors, self.scheduler)
+        move_run_to(self._execution_device, tensors, self.scheduler)
         latents = tensors["latents"]
         tensors.clear()
         yield Step(Stage.DECODING, 0, 1, None, latents, self.decode_latents(latents, arguments))
@@ -346,18 +361,18 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         return embed_guidance(scale, dim).to(latents.device, latents.dtype)
 
 
-def called(arguments: Callable[P, Arguments]) -> Callable[Concatenate[Any, P], Any]:
-    """A pipeline's `__call__`, which takes the fields of `arguments`."""
+def make_call(arguments: Callable[P, Arguments]) -> Callable[Concatenate[Any, P], Any]:
+    """A pipeline's `__call__` that takes the fields of the class `arguments`."""
 
     def call(self: TextToImagePipeline, given: Any) -> Any:
-        """Draw; what may be asked is described where its arguments are."""
+        """Draw; the arguments are described at their class."""
         return drain(self.start(given))
 
     return takes(arguments)(call)
 
 
-def streamed(arguments: Callable[P, Arguments]) -> Callable[Concatenate[Any, P], Iterator[Step]]:
-    """A pipeline's `stream`, which takes the fields of `arguments`."""
+def make_stream(arguments: Callable[P, Arguments]) -> Callable[Concatenate[Any, P], Iterator[Step]]:
+    """A pipeline's `stream` that takes the fields of the class `arguments`."""
 
     def stream(self: TextToImagePipeline, given: Any) -> Iterator[Step]:
         """Draw step by step: an iterator of `Step`, whose last one holds the output."""
@@ -374,8 +389,8 @@ def drain(steps: Iterator[Step]) -> Any:
     return output
 
 
-def with_negative(negative: Tensor | None, given: Tensor) -> Tensor:
-    """Both halves of a guided batch, the negative first; `given` alone without guidance.
+def prepend_negative(negative: Tensor | None, given: Tensor) -> Tensor:
+    """The embeddings of a guided batch, the negative ones first; without guidance `given` alone.
 
     Raises:
         ValueError: they differ in shape.

@@ -28,7 +28,12 @@ from dpnb.models.model import Model
 from dpnb.pipelines.pipeline import DiffusionPipeline
 from dpnb.pipelines.shapes.architectures import ARCHITECTURES, assemble
 from dpnb.pipelines.storage.options import LoadOptions
-from dpnb.pipelines.storage.origin import Origin, base, choose, class_for, component_class
+from dpnb.pipelines.storage.origin import (
+    Origin,
+    resolve_class,
+    resolve_component_class,
+    select_files,
+)
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.planning.valueless import ValuelessTensors
 from dpnb.schedulers.scheduler import Scheduler
@@ -116,11 +121,11 @@ def from_headers(
     name: str, valueless: ValuelessTensors, dtype: torch.dtype | None, **options: Any
 ) -> DiffusionPipeline:
     """A valueless pipeline out of a checkpoint's settings and the headers of its weights."""
-    chosen, given = LoadOptions.split(options)
+    chosen, given = LoadOptions.parse_known(options)
     if given:
         raise TypeError(f"{', '.join(given)} is no option of a checkpoint that is planned for.")
     origin, weights = _files(name, chosen)
-    kind = class_for(base(), origin, chosen)
+    kind = resolve_class(DiffusionPipeline, origin, chosen)
     snapshot = origin.folder if local_folder(name) is None else None
     found = headers(name, weights, chosen.hub, snapshot)
     parts: dict[str, Any] = {}
@@ -129,7 +134,7 @@ def from_headers(
         if entry is None:
             parts[component] = None
             continue
-        cls = component_class(component, entry, origin, chosen)
+        cls = resolve_component_class(component, entry, origin, chosen)
         held = found.get(component, {})
         held = in_one_dtype(held) if dtype is None else held
         part = _part(cls, origin.folder / component, held)
@@ -148,7 +153,7 @@ def _files(name: str, options: LoadOptions) -> tuple[Origin, list[str]]:
 
     def small(files: Sequence[str]) -> list[str]:
         every[:] = files
-        wanted[:] = choose(files, base(), index, options, {})
+        wanted[:] = select_files(files, DiffusionPipeline, index, options, {})
         return [file for file in wanted if not _is_weight(file)]
 
     if local_folder(name) is None:

@@ -10,8 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from dpnb.metering.recorder import Recorder, RunRecorder
+from dpnb.pipelines.listeners import Run
 from dpnb.pipelines.steps import Step
-from dpnb.pipelines.watching import Run
 from dpnb.strategies.strategy import Plan
 from dpnb.widgets.state import Request
 

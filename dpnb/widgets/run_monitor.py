@@ -19,9 +19,9 @@ from dpnb.metering.clock import clock_for
 from dpnb.metering.meter import meter_for
 from dpnb.metering.recorder import Recorder
 from dpnb.metering.trace import Trace
-from dpnb.pipelines.pictures.previews import LatentColours, colours_of, decoded
+from dpnb.pipelines.listeners import Run, RunListener
+from dpnb.pipelines.pictures.previews import LatentColours, colours_of, decode_preview
 from dpnb.pipelines.steps import Stage, Step
-from dpnb.pipelines.watching import Run, RunListener
 from dpnb.strategies.out_of_memory import OutOfMemoryError
 from dpnb.strategies.settings import describe, label_of
 from dpnb.strategies.strategy import Plan, Strategy, in_order
@@ -196,7 +196,7 @@ class RunMonitor(RunListener):
             present.latents = step.latents
             every = self._state.preview_every
             if every > 0 and (step.index + 1) % every == 0 and step.latents is not None:
-                present.decoded = decoded(run.pipe, step.latents)
+                present.decoded = decode_preview(run.pipe, step.latents)
         if present.request is None and self._state.phase == "stopping":
             run.pipe._interrupt = True
         self._session.settle(is_between_steps=True)

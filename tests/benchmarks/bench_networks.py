@@ -16,7 +16,7 @@ import torch
 from dpnb import AutoencoderKL, FluxTransformer2DModel, UNet2DConditionModel
 from dpnb.metering.tensors import TensorMeter
 from dpnb.nn.rotary import rotary_table
-from dpnb.pipelines.patches import positions
+from dpnb.pipelines.flux_patches import positions
 from dpnb.pipelines.shapes.architectures import ARCHITECTURES, fill
 from dpnb.units import format_bytes
 from tests.benchmarks.compare import compare

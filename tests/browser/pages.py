@@ -15,7 +15,7 @@ import threading
 import ipywidgets as w
 import dpnb
 from dpnb.pipelines.steps import Stage
-from dpnb.pipelines.watching import RunListener
+from dpnb.pipelines.listeners import RunListener
 
 pipe = dpnb.DiffusionPipeline.from_pretrained("dpnb/emoji-64")
 pipe.set_progress_bar_config(disable=True)

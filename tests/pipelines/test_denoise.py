@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import dpnb
-from dpnb.pipelines.denoise import follow
+from dpnb.pipelines.denoise import move_run_to
 from tests.strategies.pipes import build, draw
 
 ELSEWHERE = torch.device("meta")
@@ -26,7 +26,7 @@ def test_a_run_follows_the_networks_to_another_device() -> None:
     vars(pipe.scheduler).update(states[2])
     before = states[2]
     tensors = {"latents": torch.ones(1, 4, 4, 4), "prompt_embeds": torch.ones(1, 7, 8)}
-    follow(ELSEWHERE, tensors, pipe.scheduler)
+    move_run_to(ELSEWHERE, tensors, pipe.scheduler)
     assert {tensor.device for tensor in tensors.values()} == {ELSEWHERE}
     after = vars(pipe.scheduler)
     moved = [tensor for value in after.values() for tensor in flat(value)]
@@ -49,7 +49,7 @@ def test_a_run_that_stays_is_left_alone() -> None:
     draw(pipe)
     tensors = {"latents": torch.ones(1)}
     kept, state = dict(tensors), dict(vars(pipe.scheduler))
-    follow(torch.device("cpu"), tensors, pipe.scheduler)
+    move_run_to(torch.device("cpu"), tensors, pipe.scheduler)
     assert tensors["latents"] is kept["latents"]
     assert all(vars(pipe.scheduler)[name] is value for name, value in state.items())
 

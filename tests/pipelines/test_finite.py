@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import dpnb
 from dpnb.errors import DpnbError, NonFiniteError
-from dpnb.pipelines.finite import Arrival, Finiteness
+from dpnb.pipelines.finite import Finiteness, HostCopy
 from dpnb.pipelines.steps import Stage, Step
 from dpnb.strategies.strategy import Strategy
 from tests.strategies.pipes import FLUX_SAMPLES, SAMPLES, build, draw, values
@@ -219,10 +219,10 @@ def test_a_device_is_not_waited_for_until_the_end() -> None:
     waited: list[int] = []
     arrived: set[int] = set()
 
-    def send(tensor: Tensor) -> Arrival:
+    def send(tensor: Tensor) -> HostCopy:
         number = len(sends)
         sends.append(tensor)
-        return Arrival(tensor, lambda: number in arrived, lambda: waited.append(number))
+        return HostCopy(tensor, lambda: number in arrived, lambda: waited.append(number))
 
     sends: list[Tensor] = []
     finiteness = Finiteness(pipe, 2, send)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 import dpnb
 from dpnb.errors import ComponentError
-from dpnb.pipelines.patches import pack, positions, unpack
-from dpnb.pipelines.pictures.previews import LatentColours, decoded
+from dpnb.pipelines.flux_patches import pack, positions, unpack
+from dpnb.pipelines.pictures.previews import LatentColours, decode_preview
 from dpnb.pipelines.steps import Stage
 from dpnb.strategies.strategy import StrategyError
 from tests.strategies.pipes import build
@@ -70,7 +70,7 @@ def test_a_stream_shows_feature_maps_that_can_be_drawn_from(pipe: Any) -> None:
     latents = steps[-1].latents
     assert latents is not None
     assert latents.shape == (1, 4, 16, 16)
-    [picture] = decoded(pipe, latents)
+    [picture] = decode_preview(pipe, latents)
     assert np.array_equal(np.asarray(picture), (called[0] * 255).round())
     pictures = torch.from_numpy(called).movedim(-1, 1) * 2 - 1
     assert LatentColours.fit(latents, pictures).images(latents)[0].size == (16, 16)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from dpnb.pipelines.shapes.text_parts import spelling_tokenizer
+from dpnb.pipelines.shapes.text_encoders import make_clip_tokenizer
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -122,7 +122,7 @@ def safety_checker() -> tuple[Any, Any]:
 def pipeline(family: str, *, seed: int = 0, **changes: Any) -> Any:
     """A pipeline of diffusers with random weights; `changes` replace components."""
     torch.manual_seed(seed)
-    tokenizer = spelling_tokenizer(VOCABULARY)
+    tokenizer = make_clip_tokenizer(VOCABULARY)
     parts = {"unet": unet(family), "vae": vae(), "text_encoder": text_encoder()}
     parts["tokenizer"] = tokenizer
     scheduler = diffusers.DDIMScheduler(

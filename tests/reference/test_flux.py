@@ -16,7 +16,7 @@ import transformers
 from torch import Tensor
 
 import dpnb
-from dpnb.pipelines.shapes.text_parts import spelling_tokenizer, t5_tokenizer
+from dpnb.pipelines.shapes.text_encoders import make_clip_tokenizer, make_t5_tokenizer
 from tests.reference import checkpoints
 from tests.reference.checkpoints import VOCABULARY, diffusers
 from tests.reference.pictures import STEPS, assert_same, draw
@@ -75,9 +75,9 @@ def pipeline(variant: str) -> Any:
             use_post_quant_conv=False,
         ),
         text_encoder=checkpoints.text_encoder(),
-        tokenizer=spelling_tokenizer(VOCABULARY),
+        tokenizer=make_clip_tokenizer(VOCABULARY),
         text_encoder_2=t5(),
-        tokenizer_2=t5_tokenizer(200, 512),
+        tokenizer_2=make_t5_tokenizer(200, 512),
         transformer=network(guides=is_dev),
     )
     pipe.set_progress_bar_config(disable=True)

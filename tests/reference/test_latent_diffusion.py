@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import dpnb
-from dpnb.pipelines.shapes.bert_parts import spelling_bert_tokenizer
+from dpnb.pipelines.shapes.text_encoders import make_bert_tokenizer
 from tests.reference import checkpoints
 from tests.reference.checkpoints import diffusers
 from tests.reference.pictures import assert_same, draw
@@ -62,7 +62,7 @@ def pipelines(kind: str) -> Pair:
     theirs = diffusers.LDMTextToImagePipeline(
         vqvae=coder.eval(),
         bert=bert(),
-        tokenizer=spelling_bert_tokenizer(77),
+        tokenizer=make_bert_tokenizer(77),
         unet=checkpoints.unet("sd1", sample_size=8),
         scheduler=diffusers.DDIMScheduler(**checkpoints.BETAS, clip_sample=False),
     )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import dpnb.schedulers
-from dpnb.pipelines.denoise import follow
+from dpnb.pipelines.denoise import move_run_to
 from dpnb.schedulers import FlowMatchEulerDiscreteScheduler, Scheduler
 
 NAMES = (*dpnb.schedulers.INTERCHANGEABLE, "LCMScheduler")
@@ -170,7 +170,7 @@ def test_what_a_run_remembers_moves_with_it(name: str) -> None:
     for index, t in enumerate(scheduler.timesteps):
         if index == 5:
             tensors, place = {"latents": sample}, torch.device("meta")
-            follow(place, tensors, scheduler)
+            move_run_to(place, tensors, scheduler)
             sample = tensors["latents"]
         sample = scheduler.step(sample * 0.5, t.to(place), sample).prev_sample
     assert sample.device == place

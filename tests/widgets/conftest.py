@@ -10,8 +10,8 @@ import ipywidgets
 import pytest
 
 import dpnb
+from dpnb.pipelines.listeners import Run, RunListener
 from dpnb.pipelines.steps import Stage
-from dpnb.pipelines.watching import Run, RunListener
 from dpnb.planning.planner import plan
 from dpnb.planning.table import PlanTable
 from dpnb.widgets.planner_panel import LINK

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import nn
 
 import dpnb
-from dpnb.pipelines.watching import Run, RunListener
+from dpnb.pipelines.listeners import Run, RunListener
 from dpnb.strategies.out_of_memory import OutOfMemoryError
 from dpnb.widgets import run_monitor
 from dpnb.widgets.history_panel import HistoryPanel

@@ -10,7 +10,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from dpnb.pipelines.pictures.images import check_output_type, numpy_to_pil
-from dpnb.pipelines.pictures.inputs import Pictures, scaling
+from dpnb.pipelines.pictures.inputs import Pictures, make_resize
 
 LATENT_CHANNELS = 4
 """A tensor with so many channels is one of latents."""
@@ -67,7 +67,7 @@ class VaeImageProcessor:
             unit = self.vae_scale_factor
             asked = (height or size[0], width or size[1])
             size = (asked[0] // unit * unit, asked[1] // unit * unit)
-        fit = scaling(*size, self.resample) if self.do_resize else _as_it_is
+        fit = make_resize(*size, self.resample) if self.do_resize else _as_it_is
         batch = pictures.levels(self._mode(pictures), fit, size)
         if self.do_normalize and not bool(batch.min() < 0):
             batch = self.normalize(batch)

@@ -1,4 +1,4 @@
-"""The part of a picture around what is masked: cut out, drawn anew, and put back."""
+"""The part of a picture around its mask: to crop it, and to paste what was drawn of it."""
 
 from __future__ import annotations
 
@@ -57,27 +57,29 @@ class Region:
         left, right = max(box[0] - padding, 0), min(box[2] + padding, mask.width)
         top, bottom = max(box[1] - padding, 0), min(box[3] + padding, mask.height)
         if (right - left) / (bottom - top) > width / height:
-            top, bottom = _widened(top, bottom, (right - left) / (width / height), mask.height)
+            top, bottom = _lengthen(top, bottom, (right - left) / (width / height), mask.height)
         else:
-            left, right = _widened(left, right, (bottom - top) * (width / height), mask.width)
+            left, right = _lengthen(left, right, (bottom - top) * (width / height), mask.width)
         return cls(left, top, right, bottom)
 
-    def cut(self, picture: Image, height: int, width: int) -> Image:
-        """The part of `picture` at another size; what is missing at two sides is filled."""
-        return _filled(picture.crop((self.left, self.top, self.right, self.bottom)), height, width)
+    def crop(self, picture: Image, height: int, width: int) -> Image:
+        """The region of `picture` at another size; what is missing at two sides is filled."""
+        return _resize_and_fill(
+            picture.crop((self.left, self.top, self.right, self.bottom)), height, width
+        )
 
-    def put_back(self, drawn: Image, picture: Image, mask: Image) -> Image:
+    def paste(self, drawn: Image, picture: Image, mask: Image) -> Image:
         """`picture` with what was drawn of this part, where `mask` is white."""
         from PIL import Image
 
         placed = Image.new("RGBA", picture.size)
-        placed.paste(_covering(drawn, self.height, self.width), (self.left, self.top))
+        placed.paste(_resize_and_crop(drawn, self.height, self.width), (self.left, self.top))
         below = placed.convert("RGB").convert("RGBA")
-        below.alpha_composite(_kept(picture, mask))
+        below.alpha_composite(_erase_masked(picture, mask))
         return below.convert("RGB")
 
 
-def _widened(start: int, stop: int, extent: float, limit: int) -> tuple[int, int]:
+def _lengthen(start: int, stop: int, extent: float, limit: int) -> tuple[int, int]:
     """`start` and `stop` further apart, about their middle and as far as there is room."""
     missing = int(extent - (stop - start))
     start -= missing // 2
@@ -88,10 +90,10 @@ def _widened(start: int, stop: int, extent: float, limit: int) -> tuple[int, int
     return start + before, min(stop + before, limit)
 
 
-def _filled(picture: Image, height: int, width: int) -> Image:
+def _resize_and_fill(picture: Image, height: int, width: int) -> Image:
     """The whole of `picture`, in the middle; its outermost rows or columns fill the rest."""
-    inner, (left, top) = _placed(picture, height, width, covers=False)
-    whole = _on_canvas(inner, (left, top), height, width)
+    inner, (left, top) = _resize_centred(picture, height, width, covers=False)
+    whole = _paste_on_canvas(inner, (left, top), height, width)
     if top > 0:
         for edge, place in ((0, 0), (inner.height, top + inner.height)):
             stretched = inner.resize((width, top), box=(0, edge, width, edge))
@@ -103,13 +105,13 @@ def _filled(picture: Image, height: int, width: int) -> Image:
     return whole
 
 
-def _covering(picture: Image, height: int, width: int) -> Image:
+def _resize_and_crop(picture: Image, height: int, width: int) -> Image:
     """The middle of `picture`, as much as the size has room for."""
-    inner, place = _placed(picture, height, width, covers=True)
-    return _on_canvas(inner, place, height, width)
+    inner, place = _resize_centred(picture, height, width, covers=True)
+    return _paste_on_canvas(inner, place, height, width)
 
 
-def _placed(
+def _resize_centred(
     picture: Image, height: int, width: int, *, covers: bool
 ) -> tuple[Image, tuple[int, int]]:
     """`picture` scaled to cover the size or to fit into it, and where it then is."""
@@ -125,7 +127,7 @@ def _placed(
     return scaled, (width // 2 - scaled.width // 2, height // 2 - scaled.height // 2)
 
 
-def _on_canvas(picture: Image, place: tuple[int, int], height: int, width: int) -> Image:
+def _paste_on_canvas(picture: Image, place: tuple[int, int], height: int, width: int) -> Image:
     from PIL import Image
 
     canvas = Image.new("RGB", (width, height))
@@ -133,7 +135,7 @@ def _on_canvas(picture: Image, place: tuple[int, int], height: int, width: int) 
     return canvas
 
 
-def _kept(picture: Image, mask: Image) -> Image:
+def _erase_masked(picture: Image, mask: Image) -> Image:
     """`picture`, and transparent where `mask` is white."""
     from PIL import Image, ImageOps
 

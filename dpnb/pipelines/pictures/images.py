@@ -46,8 +46,10 @@ def numpy_to_pil(images: np.ndarray[Any, Any]) -> list[Image]:
     return [Image.fromarray(one.squeeze(-1) if one.shape[-1] == 1 else one) for one in levels]
 
 
-def deliver(pictures: Tensor, output_type: str, is_picture: Sequence[bool] | None = None) -> Any:
-    """What a pipeline returns for decoded pictures.
+def postprocess(
+    pictures: Tensor, output_type: str, is_picture: Sequence[bool] | None = None
+) -> Any:
+    """Decoded pictures in the form that a pipeline returns.
 
     Args:
         pictures: `[batch, channels, height, width]` in [-1, 1].

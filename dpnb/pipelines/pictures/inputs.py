@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dpnb.pipelines.pictures.forms import numbers, readable
+from dpnb.pipelines.pictures.formats import normalize_mode, parse_array
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -86,14 +86,14 @@ class Pictures:
         if not entries:
             raise ValueError(f"{name} is an empty list; give {FORMS}.")
         if all(isinstance(one, Image.Image) for one in entries):
-            return cls(name, tuple(readable(name, one, is_mask=is_mask) for one in entries))
+            return cls(name, tuple(normalize_mode(name, one, is_mask=is_mask) for one in entries))
         if not all(isinstance(one, (np.ndarray, Tensor)) for one in entries):
             kinds = sorted({type(one).__name__ for one in entries})
             raise TypeError(
                 f"{name} is of type {', '.join(kinds)}; give {FORMS}. A file is opened with "
                 "PIL.Image.open."
             )
-        batches = [numbers(name, one, is_mask=is_mask) for one in entries]
+        batches = [parse_array(name, one, is_mask=is_mask) for one in entries]
         if len({batch.shape[1:] for batch in batches}) > 1:
             shapes = ", ".join(str(tuple(batch.shape[1:])) for batch in batches)
             raise ValueError(f"{name} holds pictures of different shapes, {shapes}; make them one.")
@@ -215,7 +215,7 @@ class Pictures:
             width: likewise.
             fit: brings a PIL picture to that size; by default it is scaled.
         """
-        levels = self.levels("RGB", fit or scaling(height, width), (height, width))
+        levels = self.levels("RGB", fit or make_resize(height, width), (height, width))
         levels = levels.expand(-1, 3, -1, -1) if levels.shape[1] == 1 else levels
         return levels if bool(levels.min() < 0) else 2.0 * levels - 1.0
 
@@ -227,7 +227,7 @@ class Pictures:
             width: likewise.
             fit: brings a PIL picture to that size; by default it is scaled.
         """
-        levels = self.levels("L", fit or scaling(height, width), (height, width))
+        levels = self.levels("L", fit or make_resize(height, width), (height, width))
         return (levels >= 0.5).to(levels.dtype)
 
     def levels(self, mode: str, fit: Fit, size: tuple[int, int]) -> Tensor:
@@ -248,13 +248,13 @@ class Pictures:
         return torch.from_numpy(array).permute(0, 3, 1, 2)
 
 
-def scaling(height: int, width: int, resample: str = "lanczos") -> Fit:
-    """What scales a picture to this size, with one of PIL's filters."""
+def make_resize(height: int, width: int, resample: str = "lanczos") -> Fit:
+    """A function that scales a picture to this size, with one of PIL's filters."""
     from PIL.Image import Resampling
 
     return lambda picture: picture.resize((width, height), Resampling[resample.upper()])
 
 
-def tiled(batch: Tensor, count: int) -> Tensor:
-    """`batch` again and again until it has `count` entries, which it must divide."""
+def repeat_batch(batch: Tensor, count: int) -> Tensor:
+    """`batch` repeated to `count` entries, a multiple of those that it has."""
     return batch if len(batch) == count else batch.repeat(count // len(batch), 1, 1, 1)

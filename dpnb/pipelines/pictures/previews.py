@@ -1,4 +1,4 @@
-"""What a picture will look like, told from its latents alone: a colour for each of them."""
+"""Previews of a picture that is being drawn: a colour for each of its latents."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dpnb.errors import CheckpointError
 from dpnb.files import read_json
 from dpnb.loading.hub import local_folder
 from dpnb.loading.paths import inside
-from dpnb.pipelines.pictures.images import deliver, numpy_to_pil
+from dpnb.pipelines.pictures.images import numpy_to_pil, postprocess
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -77,7 +77,7 @@ class LatentColours:
         """
         from PIL.Image import Resampling
 
-        colours = deliver(self.paint(latents), "np")
+        colours = postprocess(self.paint(latents), "np")
         size = (latents.shape[-1] * scale, latents.shape[-2] * scale)
         return [one.resize(size, Resampling.BICUBIC) for one in numpy_to_pil(colours)]
 
@@ -113,10 +113,10 @@ def colours_of(name_or_path: str | None) -> LatentColours | None:
     return LatentColours.load(folder) if folder is not None else None
 
 
-def decoded(pipe: Any, latents: Tensor) -> list[Image]:
-    """What a pipeline's autoencoder makes of latents `[batch, channels, h, w]` as they are."""
+def decode_preview(pipe: Any, latents: Tensor) -> list[Image]:
+    """Pictures of latents `[batch, channels, h, w]`, noisy as they are, by the autoencoder."""
     with torch.no_grad():
-        images: list[Image] = deliver(pipe.decode_pictures(latents).nan_to_num(), "pil")
+        images: list[Image] = postprocess(pipe.decode_pictures(latents).nan_to_num(), "pil")
     return images
 
 

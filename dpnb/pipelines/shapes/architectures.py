@@ -18,7 +18,7 @@ from dpnb.devices import parse_dtype
 from dpnb.generators import seeded
 from dpnb.loading.parts import kept_wide
 from dpnb.loading.registry import resolve
-from dpnb.pipelines.shapes.text_parts import Complete, Settings, text_parts
+from dpnb.pipelines.shapes.text_encoders import Complete, Settings, build_text_parts
 
 if TYPE_CHECKING:
     from dpnb.pipelines.text_to_image import TextToImagePipeline
@@ -188,9 +188,9 @@ class Architecture:
             "transformer": ("FluxTransformer2DModel", self.transformer),
             "vae": ("AutoencoderKL", self.vae),
         }
-        return {self.named(name): network for name, network in known.items() if network[1]}
+        return {self.component_name(name): network for name, network in known.items() if network[1]}
 
-    def named(self, component: str) -> str:
+    def component_name(self, component: str) -> str:
         """What a component is called here."""
         return self.names.get(component, component)
 
@@ -366,9 +366,9 @@ def assemble(architecture: str, complete: Complete) -> TextToImagePipeline:
         complete(parts[name])
     for index, (class_name, settings) in enumerate(shape.text_encoders):
         suffix = "" if index == 0 else f"_{index + 1}"
-        tokenizer, encoder = text_parts(class_name, settings, complete)
+        tokenizer, encoder = build_text_parts(class_name, settings, complete)
         parts[f"tokenizer{suffix}"] = tokenizer
-        parts[shape.named(f"text_encoder{suffix}")] = encoder
+        parts[shape.component_name(f"text_encoder{suffix}")] = encoder
     pipeline: Any = resolve("diffusers", shape.pipeline)
     if shape.pipeline == "StableDiffusionPipeline":
         parts["requires_safety_checker"] = False

@@ -83,7 +83,7 @@ class LoadOptions:
     hub: HubOptions = field(default_factory=HubOptions)
 
     @classmethod
-    def split(cls, arguments: Mapping[str, Any]) -> tuple[LoadOptions, dict[str, Any]]:
+    def parse_known(cls, arguments: Mapping[str, Any]) -> tuple[LoadOptions, dict[str, Any]]:
         """These options out of a call's arguments, and the rest: components and settings.
 
         Raises:

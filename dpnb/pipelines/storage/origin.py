@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from dpnb.errors import CheckpointError, ComponentError
 from dpnb.loading.card import CARD, connected
@@ -20,10 +20,10 @@ from dpnb.loading.registry import OUR_LIBRARIES, PIPELINE_PARTS, PIPELINES, reso
 from dpnb.loading.selection import select
 from dpnb.loading.weights import Slices
 from dpnb.pipelines.foreign.community import HOMES
+from dpnb.pipelines.protocols import StoredPipeline
 from dpnb.pipelines.storage.options import LoadOptions
 
-if TYPE_CHECKING:
-    from dpnb.pipelines.pipeline import DiffusionPipeline
+P = TypeVar("P", bound=StoredPipeline)
 
 LIBRARIES = (*OUR_LIBRARIES, "transformers")
 
@@ -56,8 +56,8 @@ class Origin:
 
 
 @contextmanager
-def opened(
-    cls: type[DiffusionPipeline], name: str, options: LoadOptions, given: Mapping[str, Any]
+def open_origin(
+    cls: type[StoredPipeline], name: str, options: LoadOptions, given: Mapping[str, Any]
 ) -> Iterator[Origin]:
     """The files of the pipeline `name`, those of a DDUF file until the block ends.
 
@@ -65,17 +65,17 @@ def opened(
     """
     if options.custom_pipeline is not None:
         Trust(options.trust_remote_code).check(described(str(options.custom_pipeline)))
-    path = dduf_path(name, options)
+    path = find_dduf(name, options)
     if path is None:
-        yield brought(cls, name, options, given)
+        yield fetch_origin(cls, name, options, given)
         return
     with unpacked(path) as content:
         index = Index.read(content.folder)
-        choose(content.names, cls, index, options, given)
+        select_files(content.names, cls, index, options, given)
         yield Origin(name, content.folder, index, frozenset(content.names), content.slices)
 
 
-def dduf_path(name: str, options: LoadOptions) -> Path | None:
+def find_dduf(name: str, options: LoadOptions) -> Path | None:
     """The DDUF file that is meant, fetched if need be; `None` for a folder.
 
     Raises:
@@ -97,8 +97,8 @@ def dduf_path(name: str, options: LoadOptions) -> Path | None:
     return folder / wanted
 
 
-def brought(
-    cls: type[DiffusionPipeline],
+def fetch_origin(
+    cls: type[StoredPipeline],
     name: str,
     options: LoadOptions,
     given: Mapping[str, Any],
@@ -117,22 +117,22 @@ def brought(
         Trust(options.trust_remote_code).check(f"{index.class_name[0]}.py of {name}")
     every: list[str] = []
 
-    def chosen(files: Sequence[str]) -> list[str]:
+    def note_and_select(files: Sequence[str]) -> list[str]:
         every[:] = files
         if is_built:
             _check_components(Origin(name, folder, index, frozenset(files)), options, given)
-        return choose(files, cls, index, options, given)
+        return select_files(files, cls, index, options, given)
 
     if local_folder(name) is not None:
-        chosen(files_in(folder))
+        note_and_select(files_in(folder))
     else:
-        folder = fetch(name, chosen, options.hub)
+        folder = fetch(name, note_and_select, options.hub)
     return Origin(name, folder, index, frozenset(every))
 
 
-def choose(
+def select_files(
     files: Sequence[str],
-    cls: type[DiffusionPipeline],
+    cls: type[StoredPipeline],
     index: Index,
     options: LoadOptions,
     given: Mapping[str, Any],
@@ -150,16 +150,14 @@ def choose(
     )
 
 
-def class_for(
-    cls: type[DiffusionPipeline], origin: Origin, options: LoadOptions
-) -> type[DiffusionPipeline]:
+def resolve_class(cls: type[P], origin: Origin, options: LoadOptions) -> type[P]:
     """The class of the pipeline: the custom one, `cls`, or the one that the index names."""
     if options.custom_pipeline is not None:
-        return custom_class(options, origin)
+        return load_custom_class(options, origin)
     if cls.schema.components:
         return cls
     if isinstance(origin.index.class_name, str):
-        return named_class(origin.index.class_name)
+        return resolve_pipeline_class(origin.index.class_name)
     module, class_name = origin.index.class_name
     if f"{module}.py" not in origin.files:
         raise CheckpointError(
@@ -167,15 +165,16 @@ def class_for(
             "custom_pipeline=, or load the components with a class of your own."
         )
     Trust(options.trust_remote_code).check(f"{module}.py of {origin.name}")
-    return _checked(load_class(Code(origin.folder, module, class_name), base(), HOMES))
+    code = Code(origin.folder, module, class_name)
+    return _check_is_pipeline(load_class(code, base_class(), HOMES))
 
 
-def custom_class(options: LoadOptions, origin: Origin | None = None) -> type[DiffusionPipeline]:
+def load_custom_class(options: LoadOptions, origin: Origin | None = None) -> type[Any]:
     """The class that `custom_pipeline` means, once its code has run."""
-    return _checked(load_class(custom_code(options, origin), base(), HOMES))
+    return _check_is_pipeline(load_class(find_custom_code(options, origin), base_class(), HOMES))
 
 
-def custom_code(options: LoadOptions, origin: Origin | None = None) -> Code:
+def find_custom_code(options: LoadOptions, origin: Origin | None = None) -> Code:
     """The code that `custom_pipeline` means, on this machine."""
     trust = Trust(options.trust_remote_code)
     return find_pipeline(
@@ -183,7 +182,9 @@ def custom_code(options: LoadOptions, origin: Origin | None = None) -> Code:
     )
 
 
-def component_class(component: str, entry: Part, origin: Origin, options: LoadOptions) -> type[Any]:
+def resolve_component_class(
+    component: str, entry: Part, origin: Origin, options: LoadOptions
+) -> type[Any]:
     """The class that the index gives for a component.
 
     Raises:
@@ -202,7 +203,7 @@ def component_class(component: str, entry: Part, origin: Origin, options: LoadOp
     return kind
 
 
-def named_class(name: str) -> type[DiffusionPipeline]:
+def resolve_pipeline_class(name: str) -> type[Any]:
     """Our pipeline class of this name.
 
     Raises:
@@ -217,13 +218,13 @@ def named_class(name: str) -> type[DiffusionPipeline]:
     return kind
 
 
-def base() -> type[DiffusionPipeline]:
+def base_class() -> type[StoredPipeline]:
     """`DiffusionPipeline`."""
     return resolve("diffusers", "DiffusionPipeline")
 
 
-def named_by_card(
-    cls: type[DiffusionPipeline], name: str, folder: Path, options: LoadOptions
+def read_connected(
+    cls: type[StoredPipeline], name: str, folder: Path, options: LoadOptions
 ) -> dict[str, str]:
     """The repositories that complete a pipeline of class `cls`, by the prefix of their parts."""
     is_wanted = options.load_connected_pipeline
@@ -246,13 +247,13 @@ def _check_component(component: str, code: Code, origin: Origin, options: LoadOp
     Trust(options.trust_remote_code).check(what)
 
 
-def _runs_onnx(cls: type[DiffusionPipeline], index: Index) -> bool:
+def _runs_onnx(cls: type[StoredPipeline], index: Index) -> bool:
     entries = [entry for entry in index.components.values() if entry is not None]
     return cls._is_onnx or any(class_name.startswith("Onnx") for _, class_name in entries)
 
 
-def _checked(kind: type[Any]) -> type[DiffusionPipeline]:
-    if not issubclass(kind, base()):
+def _check_is_pipeline(kind: type[Any]) -> type[Any]:
+    if not issubclass(kind, base_class()):
         raise ComponentError(
             f"{kind.__name__} is no pipeline; derive it from DiffusionPipeline, or name another."
         )

@@ -9,7 +9,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from shutil import copyfile, rmtree
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import nn
@@ -33,44 +33,42 @@ from dpnb.loading.weights import NO_SLICES, Slices
 from dpnb.models.model import Model
 from dpnb.nn.quantized import quantization_of
 from dpnb.pipelines.foreign.adoption import adopt
+from dpnb.pipelines.protocols import StoredPipeline
 from dpnb.pipelines.schema import Schema
 from dpnb.pipelines.storage.options import LoadOptions, SaveOptions
 from dpnb.pipelines.storage.origin import (
     Origin,
-    base,
-    brought,
-    class_for,
-    component_class,
-    custom_class,
-    custom_code,
-    dduf_path,
-    named_by_card,
-    named_class,
-    opened,
+    base_class,
+    fetch_origin,
+    find_custom_code,
+    find_dduf,
+    load_custom_class,
+    open_origin,
+    read_connected,
+    resolve_class,
+    resolve_component_class,
+    resolve_pipeline_class,
 )
-from dpnb.pipelines.tokens import match_tokenizers
+from dpnb.pipelines.storage.tokenizers import match_tokenizers
 from dpnb.schedulers.scheduler import Scheduler
-
-if TYPE_CHECKING:
-    from dpnb.pipelines.pipeline import DiffusionPipeline
 
 Seen: TypeAlias = tuple[str, ...]
 
 logger = logging.getLogger(__name__)
 
 
-def load(
-    cls: type[DiffusionPipeline], name: str, arguments: Mapping[str, Any], seen: Seen = ()
+def load_pipeline(
+    cls: type[StoredPipeline], name: str, arguments: Mapping[str, Any], seen: Seen = ()
 ) -> Any:
     """See `DiffusionPipeline.from_pretrained`; `seen` are the pipelines that this one completes."""
-    options, given = LoadOptions.split(arguments)
+    options, given = LoadOptions.parse_known(arguments)
     device, plan = options.device, options.quantization
-    with opened(cls, name, options, given) as origin:
-        kind = class_for(cls, origin, options)
-        given |= connected_parts(kind, origin, options, given, seen)
+    with open_origin(cls, name, options, given) as origin:
+        kind = resolve_class(cls, origin, options)
+        given |= load_connected_parts(kind, origin, options, given, seen)
         parts, infos = load_parts(kind, origin, options, given, device, plan)
         with settings_of(origin.folder / Index.file_name):
-            stored = kind.schema.checked(origin.index.settings)
+            stored = kind.schema.parse_settings(origin.index.settings)
     known = {**kind.schema.settings, **stored, **given}
     pipe = kind(**parts, **{name: known[name] for name in kind.schema.settings})
     pipe._name_or_path = name
@@ -82,7 +80,7 @@ def load(
 
 
 def load_parts(
-    kind: type[DiffusionPipeline],
+    kind: type[StoredPipeline],
     origin: Origin,
     options: LoadOptions,
     given: Mapping[str, Any],
@@ -93,7 +91,7 @@ def load_parts(
     schema, index = kind.schema, origin.index
     _report_unused(kind.__name__, schema, index, given)
     classes = {
-        component: component_class(component, entry, origin, options)
+        component: resolve_component_class(component, entry, origin, options)
         for component in schema.components
         if component not in given and (entry := index.components.get(component))
     }
@@ -127,8 +125,8 @@ def _is_of_transformers(part: Any) -> bool:
     return library_of(part)[0] in ("transformers", "latent_diffusion")
 
 
-def connected_parts(
-    kind: type[DiffusionPipeline],
+def load_connected_parts(
+    kind: type[StoredPipeline],
     origin: Origin,
     options: LoadOptions,
     given: Mapping[str, Any],
@@ -140,7 +138,7 @@ def connected_parts(
         CheckpointError: these pipelines name one another.
     """
     parts: dict[str, Any] = {}
-    named = named_by_card(kind, origin.name, origin.folder, options)
+    named = read_connected(kind, origin.name, origin.folder, options)
     for prefix, repository in named.items():
         own = [c for c in kind.schema.components if c.startswith(f"{prefix}_") and c not in given]
         if not own:
@@ -156,7 +154,7 @@ def connected_parts(
             for name, part in given.items()
             if name.startswith(f"{prefix}_")
         }
-        other = load(base(), repository, {**options.for_another(), **passed}, before)
+        other = load_pipeline(base_class(), repository, {**options.for_another(), **passed}, before)
         theirs = other.components
         parts |= {c: theirs[n] for c in own if (n := c.removeprefix(f"{prefix}_")) in theirs}
     return parts
@@ -209,28 +207,28 @@ def load_component(
     )
 
 
-def download(
-    cls: type[DiffusionPipeline], name: str, arguments: Mapping[str, Any], seen: Seen = ()
+def download_pipeline(
+    cls: type[StoredPipeline], name: str, arguments: Mapping[str, Any], seen: Seen = ()
 ) -> str:
     """See `DiffusionPipeline.download`; `seen` are the pipelines that are downloaded already."""
-    options, given = LoadOptions.split(arguments)
-    path = dduf_path(name, options)
+    options, given = LoadOptions.parse_known(arguments)
+    path = find_dduf(name, options)
     if path is not None:
         return str(path)
-    origin = brought(cls, name, options, given, is_built=False)
+    origin = fetch_origin(cls, name, options, given, is_built=False)
     if options.custom_pipeline is not None and options.trust_remote_code:
-        custom_code(options, origin)
+        find_custom_code(options, origin)
     class_name = origin.index.class_name
     is_ours = isinstance(class_name, str) and class_name in PIPELINES
-    kind = named_class(str(class_name)) if is_ours and not cls.schema.components else cls
+    kind = resolve_pipeline_class(str(class_name)) if is_ours and not cls.schema.components else cls
     before = (*seen, name)
-    for repository in named_by_card(kind, name, origin.folder, options).values():
+    for repository in read_connected(kind, name, origin.folder, options).values():
         if repository not in before:
-            download(base(), repository, options.for_another(), before)
+            download_pipeline(base_class(), repository, options.for_another(), before)
     return str(origin.folder)
 
 
-def save(pipe: DiffusionPipeline, folder: Path, options: SaveOptions) -> None:
+def save_pipeline(pipe: StoredPipeline, folder: Path, options: SaveOptions) -> None:
     """See `DiffusionPipeline.save_pretrained`."""
     for part in pipe.components.values():
         if isinstance(part, Model):
@@ -249,7 +247,7 @@ def save(pipe: DiffusionPipeline, folder: Path, options: SaveOptions) -> None:
         save_code(type(pipe), stage)
         index_of(pipe).write(stage)
         if not (folder / CARD).exists():
-            write_text(stage / CARD, describe(pipe))
+            write_text(stage / CARD, make_model_card(pipe))
 
 
 def is_dduf(path: Path) -> bool:
@@ -257,7 +255,7 @@ def is_dduf(path: Path) -> bool:
     return path.suffix == SUFFIX and not path.is_dir()
 
 
-def save_dduf(pipe: DiffusionPipeline, path: Path, options: SaveOptions) -> None:
+def save_dduf(pipe: StoredPipeline, path: Path, options: SaveOptions) -> None:
     """Write one DDUF file; no more than one component at a time waits beside it on the disk.
 
     Raises:
@@ -281,7 +279,7 @@ def save_dduf(pipe: DiffusionPipeline, path: Path, options: SaveOptions) -> None
         write_dduf(path, _entries(pipe, directory, whole))
 
 
-def _entries(pipe: DiffusionPipeline, stage: Path, options: SaveOptions) -> Iterator[Entry]:
+def _entries(pipe: StoredPipeline, stage: Path, options: SaveOptions) -> Iterator[Entry]:
     """The files of `pipe`, each there when it is asked for, and its component's until the next."""
     replace(index_of(pipe), class_name=type(pipe).__name__).write(stage)
     yield Index.file_name, stage / Index.file_name
@@ -306,7 +304,7 @@ def save_code(kind: type[Any], folder: Path) -> None:
         copyfile(code.folder / file, folder / file)
 
 
-def describe(pipe: DiffusionPipeline) -> str:
+def make_model_card(pipe: StoredPipeline) -> str:
     """A model card for `pipe`."""
     components = {}
     for name, part in pipe.components.items():
@@ -326,7 +324,7 @@ def save_component(part: Any, folder: Path, options: SaveOptions) -> None:
         save_part(part, folder, **options.of_component())
 
 
-def index_of(pipe: DiffusionPipeline) -> Index:
+def index_of(pipe: StoredPipeline) -> Index:
     """What the index of `pipe` holds."""
     code = file_of(type(pipe))
     name = type(pipe).__name__
@@ -337,35 +335,37 @@ def index_of(pipe: DiffusionPipeline) -> Index:
     )
 
 
-def push(pipe: DiffusionPipeline, repo_id: str, options: SaveOptions, **arguments: Any) -> str:
+def push_pipeline(
+    pipe: StoredPipeline, repo_id: str, options: SaveOptions, **arguments: Any
+) -> str:
     """See `DiffusionPipeline.push_to_hub`."""
     with TemporaryDirectory() as folder:
-        save(pipe, Path(folder) / "pipeline", options)
-        return upload(pipe, Path(folder) / "pipeline", repo_id=repo_id, **arguments)
+        save_pipeline(pipe, Path(folder) / "pipeline", options)
+        return upload_folder(pipe, Path(folder) / "pipeline", repo_id=repo_id, **arguments)
 
 
-def upload(
-    pipe: DiffusionPipeline, folder: Path, *, repo_id: str | None = None, **arguments: Any
+def upload_folder(
+    pipe: StoredPipeline, folder: Path, *, repo_id: str | None = None, **arguments: Any
 ) -> str:
     """Upload a saved folder, into a repository of its own name unless `repo_id` is given.
 
     A model card that was made up here does not replace the repository's.
     """
-    card, made_up = folder / CARD, describe(pipe).encode()
+    card, made_up = folder / CARD, make_model_card(pipe).encode()
     if not card.exists():
-        write_text(card, describe(pipe))
+        write_text(card, make_model_card(pipe))
     kept = (CARD,) if card.read_bytes() == made_up else ()
     name = repo_id or folder.resolve().name
     return push_folder(folder, name, unless_there=kept, **arguments)
 
 
-def from_pipe(cls: type[Any], pipeline: Any, arguments: dict[str, Any]) -> Any:
+def build_from_pipe(cls: type[Any], pipeline: Any, arguments: dict[str, Any]) -> Any:
     """See `DiffusionPipeline.from_pipe`."""
     dtype = arguments.pop("dtype", None) or arguments.pop("torch_dtype", None)
     if arguments.get("custom_pipeline") is not None:
         own = {f.name for kind in (LoadOptions, HubOptions) for f in fields(kind)}
         asked = {name: arguments.pop(name) for name in own & arguments.keys()}
-        cls = custom_class(LoadOptions.split(asked)[0])
+        cls = load_custom_class(LoadOptions.parse_known(asked)[0])
     schema = cls.schema
     known = {**pipeline.components, **arguments}
     unknown = sorted(arguments.keys() - {*schema.components, *schema.settings})

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from dpnb import DiffusionPipeline, contact_sheet
-from dpnb.pipelines.pictures.images import deliver
+from dpnb.pipelines.pictures.images import postprocess
 
 
 def test_one_picture_or_a_batch_becomes_pictures() -> None:
@@ -27,8 +27,8 @@ def test_what_is_no_array_is_refused() -> None:
 
 def test_pictures_are_scaled_from_minus_one_to_one() -> None:
     pictures = torch.tensor([-1.0, 0.0, 1.0, 3.0]).view(1, 1, 2, 2)
-    assert deliver(pictures, "pt").flatten().tolist() == [0.0, 0.5, 1.0, 1.0]
-    kept = deliver(torch.zeros(2, 1, 1, 1), "np", [True, False])
+    assert postprocess(pictures, "pt").flatten().tolist() == [0.0, 0.5, 1.0, 1.0]
+    kept = postprocess(torch.zeros(2, 1, 1, 1), "np", [True, False])
     assert kept.flatten().tolist() == [0.5, 0.0]
 
 

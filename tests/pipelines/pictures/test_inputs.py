@@ -88,7 +88,7 @@ def inpaint(base: Any) -> Any:
 
 def read(pipe: Any, image: Any) -> Tensor:
     """What a pipeline encodes of `image`."""
-    arguments = pipe.sized(_arguments(pipe, image))
+    arguments = pipe.resolve_size(_arguments(pipe, image))
     assert not pipe.holds_latents(arguments.image)
     picture: Tensor = arguments.image.image(arguments.height, arguments.width)
     return picture.float()

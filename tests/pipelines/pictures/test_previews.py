@@ -8,7 +8,7 @@ import torch
 import dpnb
 from dpnb.emoji import FOLDER
 from dpnb.errors import CheckpointError
-from dpnb.pipelines.pictures.previews import FILE, LatentColours, colours_of, decoded
+from dpnb.pipelines.pictures.previews import FILE, LatentColours, colours_of, decode_preview
 
 
 def test_a_fit_finds_an_affine_map_again() -> None:
@@ -61,7 +61,7 @@ def test_the_fit_of_the_emoji_model_resembles_its_pictures() -> None:
     latents = pipe(
         prompts, num_inference_steps=6, generator=generators, output_type="latent"
     ).images
-    pictures = decoded(pipe, latents)
+    pictures = decode_preview(pipe, latents)
     for preview, picture in zip(fit.images(latents, 4), pictures, strict=True):
         small = [
             torch.frombuffer(bytearray(image.resize((16, 16)).tobytes()), dtype=torch.uint8).float()

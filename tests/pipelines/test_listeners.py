@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import dpnb
+from dpnb.pipelines.listeners import Run, RunListener
 from dpnb.pipelines.steps import Stage, Step
-from dpnb.pipelines.watching import Run, RunListener
 
 STEPS = {"num_inference_steps": 2, "output_type": "np"}
 WHOLE = [

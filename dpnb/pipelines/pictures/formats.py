@@ -1,4 +1,4 @@
-"""The forms in which pictures come, read so that none is taken for another."""
+"""The formats in which pictures come: PIL's modes, arrays and tensors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TRANSPARENT = ("RGBA", "RGBa", "LA", "La", "PA")
 """PIL's modes with a channel of how opaque a picture is."""
 
 
-def readable(name: str, picture: Image, *, is_mask: bool) -> Image:
+def normalize_mode(name: str, picture: Image, *, is_mask: bool) -> Image:
     """A PIL picture in a mode whose conversion to RGB or to grey keeps what it shows.
 
     Transparency is left out, as PIL does.
@@ -50,7 +50,7 @@ def readable(name: str, picture: Image, *, is_mask: bool) -> Image:
     return picture.convert(picture.mode.upper()) if picture.mode in ("RGBa", "La") else picture
 
 
-def numbers(name: str, given: np.ndarray[Any, Any] | Tensor, *, is_mask: bool) -> Tensor:
+def parse_array(name: str, given: np.ndarray[Any, Any] | Tensor, *, is_mask: bool) -> Tensor:
     """Pictures as floating-point numbers, `[pictures, channels, height, width]`; 8 bits are [0, 1].
 
     Args:

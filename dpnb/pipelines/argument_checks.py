@@ -1,14 +1,11 @@
-"""What belongs to the pictures of a batch, one by one: texts, embeddings, latents."""
+"""Checks of the texts, embeddings and latents that a call is given."""
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from dpnb.pipelines.arguments import Arguments
 
 LONGEST = 20_000
 """Characters of a prompt; text encoders read a few hundred words."""
@@ -44,8 +41,11 @@ def check_text(name: str, texts: object) -> None:
             )
 
 
-def check_tensors(arguments: Arguments) -> None:
+def check_tensors(arguments: Mapping[str, Any]) -> None:
     """Refuse embeddings and latents that are no finite numbers, or have other axes.
+
+    Args:
+        arguments: of a call, by name.
 
     Raises:
         TypeError: one is no tensor of floating-point numbers.
@@ -63,13 +63,16 @@ def check_tensors(arguments: Arguments) -> None:
             raise ValueError(f"{name} holds NaN or infinity; give finite numbers.")
 
 
-def check_batches(arguments: Arguments) -> None:
+def check_batches(arguments: Mapping[str, Any], count: int) -> None:
     """Refuse texts and embeddings that are not one for each prompt.
+
+    Args:
+        arguments: of a call, by name.
+        count: how many prompts there are.
 
     Raises:
         ValueError: there are more or fewer.
     """
-    count = arguments.batch_size
     for name, given in _given(arguments, "prompt", "prompt_2", "_embeds"):
         if not isinstance(given, (list, Tensor)) or len(given) == count:
             continue
@@ -101,11 +104,11 @@ def check_width(name: str, embeds: object, width: object, network: str) -> None:
         )
 
 
-def _given(arguments: Arguments, *endings: str) -> list[tuple[str, Any]]:
+def _given(arguments: Mapping[str, Any], *endings: str) -> list[tuple[str, Any]]:
     """The arguments with names of these endings that are not `None`."""
-    values = vars(arguments)
-    names = (item.name for item in fields(arguments) if item.name.endswith(endings))
-    return [(name, values[name]) for name in names if values[name] is not None]
+    return [
+        (n, value) for n, value in arguments.items() if n.endswith(endings) and value is not None
+    ]
 
 
 def _brief(value: object) -> str:

@@ -1,4 +1,4 @@
-"""Hearing of a pipeline's runs while they go on."""
+"""Listeners of a pipeline's runs: what they are told of a run while it goes on."""
 
 from __future__ import annotations
 
@@ -6,23 +6,20 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING
 
+from dpnb.pipelines.protocols import RunningPipeline
 from dpnb.pipelines.steps import Stage, Step, stage_after
-
-if TYPE_CHECKING:
-    from dpnb.pipelines.text_to_image import TextToImagePipeline
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """One run: what everything that is heard of it has in common.
+    """One run: the key by which a listener tells runs apart.
 
     Args:
         pipe: the pipeline that runs.
     """
 
-    pipe: TextToImagePipeline
+    pipe: RunningPipeline
 
 
 class RunListener:
@@ -51,43 +48,43 @@ class RunListener:
         """
 
 
-def watched(
+def notify_listeners(
     run: Run, steps: Generator[Step, None, None], listeners: Sequence[RunListener]
 ) -> Iterator[Step]:
-    """`steps`, and `listeners` hear of them.
+    """Hand on `steps`, and tell `listeners` of each.
 
     Those count who are listening when the first step is asked for; without any there is nothing
     between the caller and `steps`.
     """
     if listeners:
-        yield from _told(run, steps, tuple(listeners))
+        yield from _notify(run, steps, tuple(listeners))
     else:
         yield from steps
 
 
-def _told(
+def _notify(
     run: Run, steps: Generator[Step, None, None], listeners: tuple[RunListener, ...]
 ) -> Iterator[Step]:
     with ExitStack() as endings, closing(steps):
         for listener in listeners:
             listener.begin_run(run)
-            endings.push(_ending(listener, run))
-        _begin(run, Stage.TEXT, listeners)
+            endings.push(_call_end_run(listener, run))
+        _begin_step(run, Stage.TEXT, listeners)
         for step in steps:
             for listener in reversed(listeners):
                 listener.end_step(run, step)
             yield step
             stage = stage_after(step, run.pipe.interrupt, bool(run.pipe.picture_inputs))
             if stage is not None:
-                _begin(run, stage, listeners)
+                _begin_step(run, stage, listeners)
 
 
-def _begin(run: Run, stage: Stage, listeners: tuple[RunListener, ...]) -> None:
+def _begin_step(run: Run, stage: Stage, listeners: tuple[RunListener, ...]) -> None:
     for listener in listeners:
         listener.begin_step(run, stage)
 
 
-def _ending(
+def _call_end_run(
     listener: RunListener, run: Run
 ) -> Callable[[type[BaseException] | None, BaseException | None, TracebackType | None], None]:
     return lambda _, error, __: listener.end_run(run, error)

@@ -1,4 +1,4 @@
-"""Text encoders of any shape, and tokenizers that need no files."""
+"""Text encoders of any shape without values, and tokenizers for them that need no files."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any, TypeAlias
 
 from torch import nn
 
-from dpnb.pipelines.shapes.bert_parts import bert_parts
-
 Settings: TypeAlias = Mapping[str, Any]
 Complete: TypeAlias = Callable[[nn.Module], object]
 
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
-def text_parts(kind: str, settings: Settings, complete: Complete) -> tuple[Any, Any]:
+
+def build_text_parts(kind: str, settings: Settings, complete: Complete) -> tuple[Any, Any]:
     """A tokenizer that spells words out, and a text encoder.
 
     Args:
@@ -22,18 +22,18 @@ def text_parts(kind: str, settings: Settings, complete: Complete) -> tuple[Any, 
         complete: gives every parameter of the encoder, which is on the meta device, a value.
     """
     if kind == "LDMBertModel":
-        return bert_parts(settings, complete)
+        return _build_bert(settings, complete)
     import transformers
     from accelerate import init_empty_weights
 
     config: Any
     if kind == "T5EncoderModel":
         size = settings["vocab_size"]
-        tokenizer = t5_tokenizer(size, settings["n_positions"])
+        tokenizer = make_t5_tokenizer(size, settings["n_positions"])
         config = transformers.T5Config(**settings)
     else:
         size = settings.get("vocab_size", 49408)
-        tokenizer = spelling_tokenizer(size)
+        tokenizer = make_clip_tokenizer(size)
         config = transformers.CLIPTextConfig(
             **settings, bos_token_id=size - 2, eos_token_id=size - 1, pad_token_id=size - 1
         )
@@ -44,7 +44,19 @@ def text_parts(kind: str, settings: Settings, complete: Complete) -> tuple[Any, 
     return tokenizer, encoder
 
 
-def spelling_tokenizer(size: int) -> Any:
+def _build_bert(settings: Settings, complete: Complete) -> tuple[Any, Any]:
+    from accelerate import init_empty_weights
+
+    from dpnb.models.ldm_bert import LDMBertConfig, LDMBertModel
+
+    config = LDMBertConfig(**settings)
+    with init_empty_weights(include_buffers=False):
+        encoder = LDMBertModel(config)
+    complete(encoder)
+    return make_bert_tokenizer(config.max_position_embeddings), encoder
+
+
+def make_clip_tokenizer(size: int) -> Any:
     """CLIP's tokenizer without merges: every byte is a token, the last two mark start and end."""
     from transformers import CLIPTokenizer
     from transformers.convert_slow_tokenizer import bytes_to_unicode
@@ -58,7 +70,7 @@ def spelling_tokenizer(size: int) -> Any:
     )
 
 
-def t5_tokenizer(size: int, length: int) -> Any:
+def make_t5_tokenizer(size: int, length: int) -> Any:
     """T5's tokenizer without words: every visible letter of ASCII is a token.
 
     Args:
@@ -76,3 +88,13 @@ def t5_tokenizer(size: int, length: int) -> Any:
             "larger one."
         )
     return T5Tokenizer(vocab=vocabulary, extra_ids=0, model_max_length=length)
+
+
+def make_bert_tokenizer(length: int) -> Any:
+    """BERT's tokenizer whose tokens are single letters, begun and continued."""
+    from transformers import BertTokenizer
+
+    letters = [chr(code) for code in range(33, 127)]
+    tokens = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    return BertTokenizer(vocab=vocabulary, model_max_length=length)

@@ -1,0 +1,88 @@
+"""What a pipeline's helpers ask of it: small views of `DiffusionPipeline` and its children."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
+
+import torch
+
+from dpnb.pipelines.pictures.inputs import PictureInput
+from dpnb.pipelines.schema import Schema
+from dpnb.strategies.stack import StrategyStack
+
+
+class RunningPipeline(Protocol):
+    """A pipeline, as those see it who listen to its runs."""
+
+    _interrupt: bool
+    """Set it to go straight to decoding after the present step."""
+
+    @property
+    def interrupt(self) -> bool:
+        """Whether a run goes straight to decoding after the present step."""
+        ...
+
+    @property
+    def picture_inputs(self) -> tuple[PictureInput, ...]:
+        """The pictures that a run begins with, beside the words."""
+        ...
+
+    @property
+    def strategies(self) -> StrategyStack:
+        """What is switched on."""
+        ...
+
+    @property
+    def _execution_device(self) -> torch.device:
+        """Where a run computes."""
+        ...
+
+
+class ComputingPipeline(Protocol):
+    """A pipeline, as the check of its numbers sees it: which networks compute, and in what."""
+
+    @property
+    def computes_values(self) -> bool:
+        """Whether networks have weights, so that what a run makes has values to look at."""
+        ...
+
+    @property
+    def offload_sequence(self) -> tuple[str, ...]:
+        """The names of its networks in the order of their use: encoders, denoiser, autoencoder."""
+        ...
+
+    @property
+    def vae(self) -> Any:
+        """The autoencoder."""
+        ...
+
+    @property
+    def is_vae_upcast(self) -> bool:
+        """Whether the autoencoder computes in float32, whatever it is stored in."""
+        ...
+
+    def parts(self) -> Mapping[str, Any]:
+        """The components by name."""
+        ...
+
+
+class StoredPipeline(Protocol):
+    """A pipeline and its class, as loading and saving see them."""
+
+    schema: ClassVar[Schema]
+    _load_connected_pipes: ClassVar[bool]
+    _is_onnx: ClassVar[bool]
+    hf_device_map: Any
+    _settings: dict[str, Any]
+    _name_or_path: str | None
+
+    @property
+    def components(self) -> dict[str, Any]:
+        """The components by name."""
+        ...
+
+    @property
+    def strategies(self) -> StrategyStack:
+        """What is switched on."""
+        ...
