@@ -44,14 +44,14 @@ class HistoryPanel(Panel):
         )
         self.hint = w.HTML()
         self.fill([heading("History"), self.empty, self.hint, self.chart, self.list])
-        self.watch(self.session.runs, ["history", "baseline"], lambda _: self.show())
+        self.watch(self.session.run_state, ["history", "baseline"], lambda _: self.show())
         self.show()
 
     @property
     def baseline(self) -> FinishedRun | None:
         """The run with which the others are compared: the chosen one, or the first that drew."""
-        runs: Sequence[FinishedRun] = self.session.runs.history
-        chosen = [run for run in runs if run.number == self.session.runs.baseline]
+        runs: Sequence[FinishedRun] = self.session.run_state.history
+        chosen = [run for run in runs if run.number == self.session.run_state.baseline]
         return next(iter([*chosen, *(run for run in runs if run.pictures)]), None)
 
     @property
@@ -61,7 +61,7 @@ class HistoryPanel(Panel):
 
     def show(self) -> None:
         """Bring the rows to the runs that are over."""
-        runs: Sequence[FinishedRun] = self.session.runs.history
+        runs: Sequence[FinishedRun] = self.session.run_state.history
         kept = {run.number for run in runs}
         gone = [self.rows.pop(number) for number in list(self.rows) if number not in kept]
         baseline = self.baseline
@@ -89,7 +89,7 @@ class HistoryPanel(Panel):
         return row
 
     def _choose(self, run: FinishedRun, _: w.Button) -> None:
-        self.session.runs.baseline = run.number
+        self.session.run_state.baseline = run.number
 
     def _restore(self, run: FinishedRun, _: w.Button) -> None:
         self.session.use(run.plan)

@@ -30,12 +30,12 @@ class MemoryPanel(Panel):
 
     def __init__(self, pipe: TextToImagePipeline) -> None:
         super().__init__(pipe)
-        runs, device = self.session.runs, pipe._execution_device
+        state, device = self.session.run_state, pipe._execution_device
         names = ("cuda", "tensors") if device.type == "cuda" else ("host", "tensors")
         self.meter = w.Dropdown(
             description="Measure",
-            options=[(METERS[name], name) for name in dict.fromkeys((runs.meter, *names))],
-            value=runs.meter,
+            options=[(METERS[name], name) for name in dict.fromkeys((state.meter, *names))],
+            value=state.meter,
             style={"description_width": "auto"},
         )
         self.numbers, self.chart, self.message = w.HTML(), w.HTML(), status()
@@ -44,23 +44,23 @@ class MemoryPanel(Panel):
         top.layout.justify_content = "space-between"
         top.layout.flex_flow = "row wrap"
         self.fill([top, self.message, self.numbers, self.chart])
-        self.watch(runs, "trace", lambda _: self.show())
-        self.watch(runs, "meter", lambda _: self.meter.set_trait("value", runs.meter))
+        self.watch(state, "trace", lambda _: self.show())
+        self.watch(state, "meter", lambda _: self.meter.set_trait("value", state.meter))
         self.show()
 
     def show(self) -> None:
         """Draw what has been measured so far."""
-        runs = self.session.runs
-        trace = runs.trace
+        state = self.session.run_state
+        trace = state.trace
         if trace is None or not trace.runs:
-            reading = meter_for(self.session.pipe._execution_device, runs.meter).read()  # type: ignore[arg-type]
+            reading = meter_for(self.session.pipe._execution_device, state.meter).read()  # type: ignore[arg-type]
             self.numbers.value = numbers_of(reading, None)
             self.chart.value = (
                 '<div class="dpnb-empty">Memory and the time of every step are drawn here while a '
                 "picture is. A line marks every switch where it took effect.</div>"
             )
             return
-        left = runs.progress.seconds_left if runs.phase != "idle" else None
+        left = state.progress.seconds_left if state.phase != "idle" else None
         horizon = None if left is None else trace.runs[-1].duration + left
         self.numbers.value = numbers_of(latest(trace), trace)
         self.chart.value = run_chart(trace, horizon)
@@ -70,7 +70,7 @@ class MemoryPanel(Panel):
             self.session.measure_with(name)  # type: ignore[arg-type]
             self.message.value = ""
         except (MeterError, ValueError) as error:
-            self.meter.value = self.session.runs.meter
+            self.meter.value = self.session.run_state.meter
             self.message.value = said(str(error), "error")
 
 

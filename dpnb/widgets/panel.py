@@ -61,7 +61,7 @@ class Panel(w.VBox):  # type: ignore[misc]
 
     def snapshot(self) -> Any:
         """A still picture of the last run, to end a notebook with: a `PIL.Image`."""
-        return still(self.session.runs)
+        return still(self.session.run_state)
 
     @override
     def __repr__(self) -> str:
@@ -70,7 +70,7 @@ class Panel(w.VBox):  # type: ignore[misc]
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         bundle = super()._repr_mimebundle_(**kwargs)
         data = bundle[0] if isinstance(bundle, tuple) else bundle
-        if data is not None and self.session.runs.trace is not None:
+        if data is not None and self.session.run_state.trace is not None:
             data["image/png"] = base64.b64encode(self.snapshot()._repr_png_()).decode()
         return bundle
 

@@ -98,7 +98,7 @@ class PlannerPanel(Panel):
                 self._show(table)
 
     def _said(self, table: PlanTable | None) -> str:
-        state, strategies = self.planning.state, self.session.strategies
+        state, strategies = self.planning.state, self.session.strategy_state
         if state.error:
             return said(state.error, "error")
         if strategies.is_refused:
@@ -114,7 +114,7 @@ class PlannerPanel(Panel):
             self._renew(table)
         if self.budget is not None:
             self.budget.show(table.budget)
-        active = self.session.strategies.wanted
+        active = self.session.strategy_state.wanted
         self.chart.value = plan_chart(table, active)
         self.caption.value = _caption(table)
         by_plan = {row.plan: row for row in self.rows}
@@ -191,8 +191,8 @@ class PlannerPanel(Panel):
         self.more.observe(lambda _: self.show(), "value")
         state = self.planning.state
         self.watch(state, ["table", "budget", "message", "error"], lambda _: self.show())
-        self.watch(self.session.strategies, "revision", lambda _: self.show())
-        self.watch(self.session.runs, "history", lambda _: self.show())
+        self.watch(self.session.strategy_state, "revision", lambda _: self.show())
+        self.watch(self.session.run_state, "history", lambda _: self.show())
 
     def _set_budget(self, budget: int) -> None:
         self.planning.state.budget = budget
@@ -206,7 +206,7 @@ class PlannerPanel(Panel):
 
     def _measured(self, table: PlanTable) -> dict[frozenset[Any], float]:
         """Seconds per picture of the last runs that have drawn what is planned for."""
-        runs: tuple[FinishedRun, ...] = self.session.runs.history
+        runs: tuple[FinishedRun, ...] = self.session.run_state.history
         drawn = table.workload
         found = {}
         for run in runs:

@@ -53,12 +53,12 @@ class RunMonitor(RunListener):
     times a second; the thread of the run only leaves them for it.
 
     Args:
-        session: whose `runs` are written, and which is told when switches may land.
+        session: whose `run_state` is written, and which is told when switches may land.
     """
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._state = session.runs
+        self._state = session.run_state
         self._expected: Expected | None = None
         self._present: Present | None = None
         self._colours: LatentColours | None = colours_of(session.pipe.name_or_path)

@@ -64,7 +64,7 @@ class RunPanel(Panel):
         present = type(pipe.scheduler).__name__
         names = sorted({present, *pipe.scheduler.interchangeable})
         self.scheduler = _menu("Scheduler", [(_short(name), name) for name in names], present)
-        self.preview = _menu("Preview", PREVIEWS, self.session.runs.preview_every)
+        self.preview = _menu("Preview", PREVIEWS, self.session.run_state.preview_every)
         self.generate = w.Button(description="Generate", tooltip="Draw a picture")
         self.generate.add_class("dpnb-go")
         self.stop = w.Button(description="Stop", tooltip="End after this step", disabled=True)
@@ -138,13 +138,13 @@ class RunPanel(Panel):
         self.die.on_click(lambda _: self.seed.set_trait("value", random.randrange(LAST_SEED)))
         self.remedy.on_click(lambda _: self._mend())
         self.preview.observe(
-            lambda change: self.session.runs.set_trait("preview_every", change["new"]), "value"
+            lambda change: self.session.run_state.set_trait("preview_every", change["new"]), "value"
         )
-        runs = self.session.runs
-        self.watch(runs, ["phase", "error", "remedy"], lambda _: self._show())
-        self.watch(runs, ["picture", "pictured", "is_preview"], lambda _: self._show_picture())
-        self.watch(runs, ["progress", "message"], lambda _: self._show_progress())
-        self.watch(runs, "preview_every", lambda _: self._show_preview_choice())
+        state = self.session.run_state
+        self.watch(state, ["phase", "error", "remedy"], lambda _: self._show())
+        self.watch(state, ["picture", "pictured", "is_preview"], lambda _: self._show_picture())
+        self.watch(state, ["progress", "message"], lambda _: self._show_progress())
+        self.watch(state, "preview_every", lambda _: self._show_preview_choice())
 
     def _parts(self) -> list[w.Widget]:
         buttons = w.HBox([self.generate, self.stop])
@@ -178,12 +178,12 @@ class RunPanel(Panel):
         try:
             draw()
         except (DpnbError, ValueError, TypeError) as error:
-            self.session.runs.remedy = None
-            self.session.runs.error = str(error)
+            self.session.run_state.remedy = None
+            self.session.run_state.error = str(error)
 
     def _mend(self) -> None:
         """Draw what has failed once more, with what makes it fit."""
-        remedy, history = self.session.runs.remedy, self.session.runs.history
+        remedy, history = self.session.run_state.remedy, self.session.run_state.history
         if remedy is None:
             return
         failed = history[-1].request if history else None
@@ -191,12 +191,12 @@ class RunPanel(Panel):
         self._try(self.draw if failed is None else partial(self.session.start, failed))
 
     def _show(self) -> None:
-        runs = self.session.runs
-        is_idle = runs.phase == "idle"
-        self.generate.disabled, self.stop.disabled = not is_idle, runs.phase != "running"
+        state = self.session.run_state
+        is_idle = state.phase == "idle"
+        self.generate.disabled, self.stop.disabled = not is_idle, state.phase != "running"
         self.generate.description = "Generate" if is_idle else "Drawing …"
-        self.failure.value = said(runs.error, "error") if runs.error else ""
-        remedy = runs.remedy
+        self.failure.value = said(state.error, "error") if state.error else ""
+        remedy = state.remedy
         self.remedy.layout.display = None if remedy is not None else "none"
         if remedy is not None:
             self.remedy.description = f"Switch on {describe(remedy)} and run again"
@@ -205,39 +205,39 @@ class RunPanel(Panel):
         self._show_picture()
 
     def _show_progress(self) -> None:
-        runs, progress = self.session.runs, self.session.runs.progress
+        state, progress = self.session.run_state, self.session.run_state.progress
         share = round(100 * progress.done / progress.total) if progress.total else 0
-        is_live = runs.phase != "idle"
-        self.message.value = said("" if is_live else runs.message)
+        is_live = state.phase != "idle"
+        self.message.value = said("" if is_live else state.message)
         self.progress.value = (
             f'<div class="dpnb-progress" role="progressbar" aria-label="Progress" '
             f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{share}" '
-            f'aria-valuetext="{html.escape(runs.message, quote=True)}">'
-            f'<div style="width:{share}%"></div></div><div>{html.escape(runs.message)}</div>'
+            f'aria-valuetext="{html.escape(state.message, quote=True)}">'
+            f'<div style="width:{share}%"></div></div><div>{html.escape(state.message)}</div>'
             if is_live
             else ""
         )
 
     def _show_picture(self) -> None:
-        runs = self.session.runs
-        if not runs.picture:
+        state = self.session.run_state
+        if not state.picture:
             self.picture.value = (
                 '<div class="dpnb-empty">The picture appears here. Press <b>Generate</b>, then '
                 "flip a switch while it is drawn.</div>"
             )
             return
-        data = f"data:image/png;base64,{base64.b64encode(runs.picture).decode()}"
-        prompt = "what a cell asked for" if runs.pictured is None else runs.pictured.prompt
+        data = f"data:image/png;base64,{base64.b64encode(state.picture).decode()}"
+        prompt = "what a cell asked for" if state.pictured is None else state.pictured.prompt
         words = html.escape(prompt, quote=True)
-        kind = "Preview of" if runs.is_preview else "Picture of"
+        kind = "Preview of" if state.is_preview else "Picture of"
         name = re.sub(r"\W+", "-", prompt).strip("-")[:60] or "picture"
         link = f'<a href="{data}" download="{html.escape(name)}.png">Save picture</a>'
         self.picture.value = f'<img src="{data}" alt="{kind} {words}"/><div>' + (
-            "preview</div>" if runs.is_preview else f"{link}</div>"
+            "preview</div>" if state.is_preview else f"{link}</div>"
         )
 
     def _show_preview_choice(self) -> None:
-        self.preview.value = self.session.runs.preview_every
+        self.preview.value = self.session.run_state.preview_every
 
 
 def _text(label: str, value: str, hint: str) -> w.Text:

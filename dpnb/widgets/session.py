@@ -46,8 +46,8 @@ class Session:
         pipe: the pipeline.
 
     Attributes:
-        strategies: what is switched on, to be observed.
-        runs: the present run and those before it, to be observed.
+        strategy_state: what is switched on, to be observed.
+        run_state: the present run and those before it, to be observed.
         lock: whoever shows the state holds it, so that it does not change meanwhile.
     """
 
@@ -59,8 +59,8 @@ class Session:
             )
         self.pipe = pipe
         active = pipe.strategies.active
-        self.strategies = StrategyState(active=active, wanted=active)
-        self.runs = RunState(meter=meter_for(pipe._execution_device).name)
+        self.strategy_state = StrategyState(active=active, wanted=active)
+        self.run_state = RunState(meter=meter_for(pipe._execution_device).name)
         self.lock = threading.RLock()
         self._pending: list[Change] = []
         self._is_settling = False
@@ -165,21 +165,21 @@ class Session:
 
     def obstacle(self, strategy: Strategy) -> str | None:
         """Why a strategy cannot be switched on here; `None` where it can, or is on already."""
-        if strategy in self.strategies.active:
+        if strategy in self.strategy_state.active:
             return None
         return self.pipe.strategies.obstacle(strategy)
 
     def _plan_changed(self, plan: Plan) -> None:
         with self.lock:
-            self._monitor.note_change(self.strategies.active, plan)
-            self.strategies.active = plan
-            self._show(self.strategies.message, self.strategies.is_refused)
+            self._monitor.note_change(self.strategy_state.active, plan)
+            self.strategy_state.active = plan
+            self._show(self.strategy_state.message, self.strategy_state.is_refused)
 
     def _show(self, message: str, is_refused: bool = False) -> None:
         plan = self.pipe.strategies.active
         for change in self._pending:
             plan = change(plan)
-        state = self.strategies
+        state = self.strategy_state
         with state.hold_trait_notifications():
             state.active, state.wanted = self.pipe.strategies.active, plan
             state.message, state.is_refused = message, is_refused
@@ -223,7 +223,7 @@ class Session:
             with self.lock:
                 self._monitor.expect(None)
                 if not self._monitor.is_busy:
-                    self.runs.phase = "idle"
+                    self.run_state.phase = "idle"
             self.settle()
             if self.pipe.scheduler is not scheduler:
                 self.pipe.scheduler = scheduler
@@ -234,7 +234,11 @@ class Session:
         thread = threading.Thread(target=partial(copy_context().run, job.work), daemon=True)
         with self.lock:
             self._monitor.expect(Expected(request, thread))
-            self.runs.phase, self.runs.message, self.runs.error = "running", "Reading …", ""
+            self.run_state.phase, self.run_state.message, self.run_state.error = (
+                "running",
+                "Reading …",
+                "",
+            )
             thread.start()
             self._job = job
         return job
@@ -251,7 +255,7 @@ class Session:
                 self._job.cancel()
             else:
                 return
-            self.runs.phase, self.runs.message = "stopping", "Stopping after this step …"
+            self.run_state.phase, self.run_state.message = "stopping", "Stopping after this step …"
 
     def measure_with(self, meter: MeterName) -> None:
         """Measure the runs that begin from now on with this meter.
@@ -260,7 +264,7 @@ class Session:
             MeterError: it cannot read anything here.
         """
         meter_for(self.pipe._execution_device, meter)
-        self.runs.meter = meter
+        self.run_state.meter = meter
 
     @property
     def job(self) -> Job | None:

@@ -63,17 +63,17 @@ class StrategyPanel(Panel):
                 *self._groups(),
             ]
         )
-        self.watch(self.session.strategies, "revision", lambda _: self.show())
+        self.watch(self.session.strategy_state, "revision", lambda _: self.show())
         self.show()
 
     def code(self) -> str:
         """Python that switches on what is on now."""
-        return plan_to_python(self.session.strategies.wanted)
+        return plan_to_python(self.session.strategy_state.wanted)
 
     def show(self) -> None:
         """Bring all switches to what is on."""
         with self.session.lock:
-            state = self.session.strategies
+            state = self.session.strategy_state
             for row in self.rows.values():
                 row.show(state.wanted, state.active)
             tone = (
@@ -84,7 +84,7 @@ class StrategyPanel(Panel):
             self._show_code()
 
     def _waiting(self, message: str) -> str:
-        state = self.session.strategies
+        state = self.session.strategy_state
         changed = state.wanted ^ state.active
         if not changed or not message:
             return message and f"The last switch is {message}."
@@ -92,7 +92,7 @@ class StrategyPanel(Panel):
         return f"{', '.join(sorted(kinds))}: {message}"
 
     def _summary(self) -> str:
-        names = [describe(strategy) for strategy in self.session.strategies.active]
+        names = [describe(strategy) for strategy in self.session.strategy_state.active]
         on = f"On: {', '.join(sorted(names))}." if names else "Nothing is switched on."
         stored = quantized_weights(self.session.pipe)
         return f"{on} Quantized weights: {stored}." if stored else on

@@ -27,7 +27,7 @@ def panel(pipe: Any) -> Iterator[HistoryPanel]:
 def drawn(panel: HistoryPanel, *plan: Any, request: Request = REQUEST) -> FinishedRun:
     panel.session.use(frozenset(plan))
     panel.session.start(request).wait(TIMEOUT)
-    run: FinishedRun = panel.session.runs.history[-1]
+    run: FinishedRun = panel.session.run_state.history[-1]
     return run
 
 

@@ -44,7 +44,7 @@ def test_a_click_draws_and_shows_the_picture(panel: RunPanel) -> None:
     assert "Press <b>Generate</b>" in panel.picture.value
     panel.generate.click()
     output = job_of(panel).wait(TIMEOUT)
-    shown = Image.open(io.BytesIO(panel.session.runs.picture))
+    shown = Image.open(io.BytesIO(panel.session.run_state.picture))
     assert shown.tobytes() == output.images[0].tobytes()
     assert 'alt="Picture of a &lt;red&gt; apple"' in panel.picture.value
     assert 'download="a-red-apple.png"' in panel.picture.value
@@ -54,7 +54,7 @@ def test_a_click_draws_and_shows_the_picture(panel: RunPanel) -> None:
 
 
 def test_a_picture_is_named_after_what_was_asked_for(panel: RunPanel, gate: Gate) -> None:
-    panel.session.runs.preview_every = 1
+    panel.session.run_state.preview_every = 1
     seen: list[str] = []
     twin = RunPanel(panel.session.pipe, Request("a boat"))
     twin.picture.observe(lambda change: seen.append(change["new"]), "value")
@@ -64,8 +64,8 @@ def test_a_picture_is_named_after_what_was_asked_for(panel: RunPanel, gate: Gate
     job_of(panel).wait(TIMEOUT)
     panel.prompt.value = "a banana"
     panel.preview.value = -1
-    panel.session.runs.is_preview = True
-    panel.session.runs.is_preview = False
+    panel.session.run_state.is_preview = True
+    panel.session.run_state.is_preview = False
     for one in (panel, twin):
         assert 'alt="Picture of a &lt;red&gt; apple"' in one.picture.value
         assert 'download="a-red-apple.png"' in one.picture.value
@@ -97,8 +97,8 @@ def test_several_pictures_are_shown_as_one_sheet(panel: RunPanel, pipe: Any) -> 
     panel.count.value = 3
     panel.draw().wait(TIMEOUT)
     height, width = pipe.default_size()
-    assert Image.open(io.BytesIO(panel.session.runs.picture)).size == (2 * width, 2 * height)
-    assert len(panel.session.runs.pictures) == 3
+    assert Image.open(io.BytesIO(panel.session.run_state.picture)).size == (2 * width, 2 * height)
+    assert len(panel.session.run_state.pictures) == 3
 
 
 def test_pictures_of_one_run_are_those_of_the_seeds_that_follow(panel: RunPanel) -> None:
@@ -159,7 +159,7 @@ def test_one_click_mends_a_run_that_ran_out_of_memory(
     assert job_of(panel).wait(TIMEOUT).images
     [strategy] = pipe.strategies.active
     assert "denoising" in strategy.relieves
-    assert panel.session.runs.history[-1].request == failed
+    assert panel.session.run_state.history[-1].request == failed
     assert not is_shown(panel.remedy)
     assert panel.failure.value == ""
 
@@ -222,8 +222,8 @@ def test_pictures_are_uploaded_and_drawn_from(editing: RunPanel) -> None:
     [drawn] = editing.draw().wait(TIMEOUT).images
     assert drawn.size == (40, 16)
     assert dict(editing.request.pictures).keys() == {"image", "mask_image"}
-    assert editing.session.runs.trace is not None
-    assert "encoding" in editing.session.runs.trace.by_stage()
+    assert editing.session.run_state.trace is not None
+    assert "encoding" in editing.session.run_state.trace.by_stage()
 
 
 def test_a_missing_picture_and_a_file_that_is_none_are_sentences(editing: RunPanel) -> None:
