@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from PIL import Image
@@ -21,6 +21,7 @@ from dpnb.metering.recorder import Recorder
 from dpnb.metering.trace import Trace
 from dpnb.pipelines.pictures.previews import LatentColours, colours_of, decoded
 from dpnb.pipelines.steps import Stage, Step
+from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.pipelines.watching import Run, RunListener
 from dpnb.strategies.relief import OutOfMemoryError
 from dpnb.strategies.settings import describe, label_of
@@ -29,13 +30,10 @@ from dpnb.units import format_seconds
 from dpnb.widgets.ending import Ending, ending_of, reason_of
 from dpnb.widgets.pictures import mosaic, png
 from dpnb.widgets.present import Expected, Present
-from dpnb.widgets.remedy import fitting
-from dpnb.widgets.state import FinishedRun, Progress, Request
+from dpnb.widgets.state import FinishedRun, Progress, Request, RunState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from dpnb.widgets.session import Session
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +44,26 @@ KEPT = 50
 """Runs whose pictures and traces are kept."""
 
 
+class MonitoredSession(Protocol):
+    """What a monitor needs of the session whose runs it hears of.
+
+    Attributes:
+        pipe: the pipeline.
+        run_state: what the monitor writes into.
+        lock: is held while the state changes.
+    """
+
+    pipe: TextToImagePipeline
+    run_state: RunState
+    lock: threading.RLock
+
+    def apply_pending(self, is_between_steps: bool = False) -> None:
+        """Make the changes that wait, unless a step is being computed."""
+
+    def find_remedy(self, request: Request, trace: Trace) -> Strategy | None:
+        """The cheapest strategy with which a run that has failed is predicted to fit."""
+
+
 class RunMonitor(RunListener):
     """Hears of the runs of a session's pipeline.
 
@@ -53,10 +71,10 @@ class RunMonitor(RunListener):
     times a second; the thread of the run only leaves them for it.
 
     Args:
-        session: whose `run_state` is written, and which is told when switches may land.
+        session: whose runs are heard of, and which makes the changes that wait between two steps.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: MonitoredSession) -> None:
         self._session = session
         self._state = session.run_state
         self._expected: Expected | None = None
@@ -66,7 +84,7 @@ class RunMonitor(RunListener):
     @property
     def is_running(self) -> bool:
         """Whether a run goes on."""
-        return self._going() is not None
+        return self._running() is not None
 
     @property
     def is_expected(self) -> bool:
@@ -80,15 +98,15 @@ class RunMonitor(RunListener):
             return self._present is not None or self._expected is not None
 
     @property
-    def is_of_cell(self) -> bool:
+    def is_from_cell(self) -> bool:
         """Whether the run that goes on was begun by a cell."""
-        present = self._going()
+        present = self._running()
         return present is not None and present.request is None
 
     @property
     def next_step(self) -> tuple[int, int] | None:
         """The denoising step that comes next, from 1, and how many there are, where one does."""
-        present = self._going()
+        present = self._running()
         step = None if present is None else present.step
         if step is None or step.stage is not Stage.DENOISING or step.index + 1 == step.total:
             return None
@@ -104,7 +122,9 @@ class RunMonitor(RunListener):
         state, left = self._state, self._present
         if left is not None and left.request is request:
             left.endings.close()
-            self._leave(left, Ending("The run is over.", "" if error is None else reason_of(error)))
+            self._show_result(
+                left, Ending("The run is over.", "" if error is None else reason_of(error))
+            )
         with self._session.lock:
             is_unbegun = self._expected is not None and self._expected.request is request
             if is_unbegun:
@@ -113,16 +133,16 @@ class RunMonitor(RunListener):
                 if self._present is None:
                     state.phase, state.message = "idle", "The run could not begin."
             trace, remedy = state.trace, state.remedy
-        self._session.settle()
+        self._session.apply_pending()
         if not is_unbegun and error is not None and remedy is not None and trace is not None:
-            self._improve(request, trace, remedy, error)
+            self._improve_remedy(request, trace, remedy, error)
 
-    def _improve(
+    def _improve_remedy(
         self, request: Request, trace: Trace, remedy: Strategy, error: BaseException
     ) -> None:
         """Name the switch that would have been enough, where another one was named first."""
         try:
-            better = fitting(self._session, request, trace)
+            better = self._session.find_remedy(request, trace)
         except Exception:
             logger.info("no run could be simulated to find a better remedy", exc_info=True)
             return
@@ -136,7 +156,7 @@ class RunMonitor(RunListener):
 
     def note_change(self, before: Plan, after: Plan) -> None:
         """What is switched on has changed from one plan to the other."""
-        if (present := self._going()) is None:
+        if (present := self._running()) is None:
             return
         present.used |= after
         note, kinds = present.recorder.note, {type(strategy) for strategy in after}
@@ -146,16 +166,14 @@ class RunMonitor(RunListener):
         for strategy in in_order(after - before):
             note(f"{describe(strategy)} on")
 
-    # --- what is heard ---
-
     @override
     def begin_run(self, run: Run) -> None:
-        if self._going() is None:
-            self._session.settle(is_between_steps=True)
+        if self._running() is None:
+            self._session.apply_pending(is_between_steps=True)
         with self._session.lock:
-            if self._going() is not None:
+            if self._running() is not None:
                 return
-            self._present = self._begun(run)
+            self._present = self._start_recording(run)
             if self._present.request is not None:
                 self._expected = None
             state = self._state
@@ -164,7 +182,7 @@ class RunMonitor(RunListener):
             if state.phase == "idle":
                 state.phase = "running"
 
-    def _begun(self, run: Run) -> Present:
+    def _start_recording(self, run: Run) -> Present:
         expected = self._expected
         is_own = expected is not None and expected.thread is threading.current_thread()
         request = expected.request if expected is not None and is_own else None
@@ -175,18 +193,18 @@ class RunMonitor(RunListener):
         present = Present(run, recorder, recorder.begin_run(names), plan, plan, request)
         with ExitStack() as endings:
             endings.enter_context(recorder.sampling(SAMPLE_EVERY))
-            endings.enter_context(_ticking(partial(self._tick, present)))
+            endings.enter_context(_call_regularly(partial(self._tick, present)))
             present.endings = endings.pop_all()
         return present
 
     @override
     def begin_step(self, run: Run, stage: Stage) -> None:
-        if (present := self._of(run)) is not None:
+        if (present := self._running_if(run)) is not None:
             present.recording.begin_step(stage.value)
 
     @override
     def end_step(self, run: Run, step: Step) -> None:
-        if (present := self._of(run)) is None:
+        if (present := self._running_if(run)) is None:
             return
         present.recording.end_step(step.stage.value)
         present.step = step
@@ -198,25 +216,25 @@ class RunMonitor(RunListener):
                 present.decoded = decoded(run.pipe, step.latents)
         if present.request is None and self._state.phase == "stopping":
             run.pipe._interrupt = True
-        self._session.settle(is_between_steps=True)
+        self._session.apply_pending(is_between_steps=True)
 
     @override
     def end_run(self, run: Run, error: BaseException | None) -> None:
-        if (present := self._of(run)) is None:
+        if (present := self._running_if(run)) is None:
             return
         with self._session.lock:
             present.is_over = True
         ending = Ending("The run is over.")
         try:
-            self._session.settle()
+            self._session.apply_pending()
             ending = ending_of(present, error, run.pipe.strategies)
-            self._learn(present, ending.pictures)
+            self._fit_colours(present, ending.pictures)
         except Exception:
             logger.exception("a run is over, but cannot be shown")
         finally:
-            self._leave(present, ending)
+            self._show_result(present, ending)
 
-    def _leave(self, present: Present, ending: Ending) -> None:
+    def _show_result(self, present: Present, ending: Ending) -> None:
         """Show that a run is over: all of it at once, so that nobody sees a part.
 
         Where another one has begun since, what is shown is that one's.
@@ -224,7 +242,7 @@ class RunMonitor(RunListener):
         state = self._state
         with self._session.lock, state.hold_trait_notifications():
             if ending.trace is not None:
-                state.history = (*state.history, self._finished(present, ending))[-KEPT:]
+                state.history = (*state.history, self._finished_run(present, ending))[-KEPT:]
             if ending.pictures:
                 state.pictures = ending.pictures
             if self._present is not present:
@@ -238,7 +256,7 @@ class RunMonitor(RunListener):
             state.message, state.error, state.remedy = ending.message, ending.error, ending.remedy
             state.phase = "idle" if self._expected is None else "running"
 
-    def _finished(self, present: Present, ending: Ending) -> FinishedRun:
+    def _finished_run(self, present: Present, ending: Ending) -> FinishedRun:
         history = self._state.history
         number = history[-1].number + 1 if history else 1
         assert ending.trace is not None
@@ -246,16 +264,16 @@ class RunMonitor(RunListener):
             number, present.request, present.plan, present.used, ending.trace, ending.pictures
         )
 
-    def _of(self, run: Run) -> Present | None:
+    def _running_if(self, run: Run) -> Present | None:
         """What is known of a run, if it is the one that goes on."""
-        present = self._going()
+        present = self._running()
         return present if present is not None and present.run is run else None
 
-    def _going(self) -> Present | None:
+    def _running(self) -> Present | None:
         present = self._present
         return None if present is None or present.is_over else present
 
-    def _learn(self, present: Present, pictures: tuple[Image.Image, ...]) -> None:
+    def _fit_colours(self, present: Present, pictures: tuple[Image.Image, ...]) -> None:
         """Fit the colours of previews to what was drawn, where no fit is known."""
         latents = present.latents
         if self._colours is not None or latents is None or len(pictures) != len(latents):
@@ -267,10 +285,8 @@ class RunMonitor(RunListener):
         levels = torch.stack(arrays).view(-1, height, width, 3).movedim(-1, 1)
         self._colours = LatentColours.fit(latents.cpu(), levels.float() / 127.5 - 1)
 
-    # --- what is shown of it ---
-
     def _tick(self, present: Present, count: int) -> None:
-        if present is not self._going():
+        if present is not self._running():
             return
         step = present.step
         if step is not None and step is not present.seen:
@@ -279,23 +295,23 @@ class RunMonitor(RunListener):
         if count % TICKS_PER_CHART == 0:
             trace = present.recorder.trace
             with self._session.lock:
-                if present is self._going():
+                if present is self._running():
                     self._state.trace = trace
 
     def _show(self, present: Present, step: Step) -> None:
         state, left = self._state, _seconds_left(present.ends, step)
         progress = Progress(step.stage.value, step.index + 1, step.total, left)
         with self._session.lock:
-            if present is not self._going():
+            if present is not self._running():
                 return
             if state.phase == "running":
-                state.message = _words(progress)
+                state.message = _describe(progress)
             state.progress = progress
         images = self._preview(present, step)
         if images and not step.output:
             picture = png(mosaic(images), quick=True)
             with self._session.lock, state.hold_trait_notifications():
-                if present is self._going():
+                if present is self._running():
                     state.picture, state.pictured = picture, present.request
                     state.is_preview = True
 
@@ -315,7 +331,7 @@ def _seconds_left(ends: list[float], step: Step) -> float | None:
     return (ends[-1] - ends[0]) / (len(ends) - 1) * (step.total - step.index - 1)
 
 
-def _words(progress: Progress) -> str:
+def _describe(progress: Progress) -> str:
     if progress.stage != Stage.DENOISING.value:
         return "Drawing …"
     left = progress.seconds_left
@@ -324,7 +340,7 @@ def _words(progress: Progress) -> str:
 
 
 @contextmanager
-def _ticking(tick: Callable[[int], None]) -> Iterator[None]:
+def _call_regularly(tick: Callable[[int], None]) -> Iterator[None]:
     """Within, call `tick` with a count, five times a second, from a thread of its own."""
     leave = threading.Event()
 

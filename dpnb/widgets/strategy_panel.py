@@ -236,7 +236,7 @@ class StrategyRow:
         try:
             self._session.enable(self.draft)
         except (ValueError, TypeError) as error:
-            self._session.refuse(str(error))
+            self._session.show_refusal(str(error))
 
     @property
     def _is_showing(self) -> bool:

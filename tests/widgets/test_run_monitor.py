@@ -132,7 +132,7 @@ def test_at_no_line_of_a_beginning_a_session_seems_free(session: Session, gate: 
     seen: list[tuple[int, bool]] = []
 
     def look(frame: FrameType, event: str) -> None:
-        if event == "line" and frame.f_code.co_name in ("begin_run", "_begun"):
+        if event == "line" and frame.f_code.co_name in ("begin_run", "_start_recording"):
             seen.append((frame.f_lineno, session.is_drawing))
 
     with Tracer(look).on():
