@@ -21,11 +21,11 @@ from dpnb.metering.meter import MeterName, meter_for
 from dpnb.metering.trace import Trace
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.strategies.strategy import Plan, Strategy
-from dpnb.widgets.ending import reason_of
+from dpnb.widgets.current_run import ExpectedRun
 from dpnb.widgets.job import Job
-from dpnb.widgets.present import Expected
 from dpnb.widgets.remedy import fitting
 from dpnb.widgets.run_monitor import RunMonitor
+from dpnb.widgets.run_result import describe_error
 from dpnb.widgets.state import Request, RunState, StrategyState
 
 Change: TypeAlias = Callable[[Plan], Plan]
@@ -156,7 +156,7 @@ class Session:
             try:
                 stack.use(change(stack.active))
             except Exception as refusal:
-                refusals.append(reason_of(refusal))
+                refusals.append(describe_error(refusal))
         with self.lock:
             self._show(
                 refusals[-1] if refusals else self._describe_effect(), is_refused=bool(refusals)
@@ -223,7 +223,7 @@ class Session:
             SessionError: a run is going on.
             ValueError: something about the request is impossible.
         """
-        expected = Expected(request)
+        expected = ExpectedRun(request)
         with self.lock:
             if self._monitor.is_busy:
                 raise SessionError("A run is going on; wait for its end, or stop it first.")
@@ -247,7 +247,7 @@ class Session:
         """Start the thread of a job, and show that it runs."""
         thread = threading.Thread(target=partial(copy_context().run, job.work), daemon=True)
         with self.lock:
-            self._monitor.expect(Expected(request, thread))
+            self._monitor.expect(ExpectedRun(request, thread))
             state = self.run_state
             state.phase, state.message, state.error = "running", "Reading …", ""
             thread.start()

@@ -10,9 +10,9 @@ from PIL import Image
 
 import dpnb
 from dpnb.pipelines.steps import Stage
+from dpnb.widgets.browser_images import encode_png
 from dpnb.widgets.job import Job
 from dpnb.widgets.picture_field import PictureField
-from dpnb.widgets.pictures import png
 from dpnb.widgets.run_panel import RunPanel
 from dpnb.widgets.state import Request
 from tests.pictures import mask, picture
@@ -165,9 +165,9 @@ def test_one_click_mends_a_run_that_ran_out_of_memory(
 
 
 def test_the_die_gives_another_seed(panel: RunPanel) -> None:
-    panel.die.click()
+    panel.new_seed.click()
     first = panel.seed.value
-    panel.die.click()
+    panel.new_seed.click()
     assert len({0, first, panel.seed.value}) == 3
 
 
@@ -204,20 +204,20 @@ def upload(field: PictureField, name: str, content: bytes) -> None:
 
 
 def test_a_pipeline_that_draws_from_words_asks_for_no_picture(panel: RunPanel) -> None:
-    assert panel.fields == {}
+    assert panel.picture_fields == {}
     assert panel.strength is None
     with pytest.raises(ValueError, match=r"image is no picture that this pipeline takes; .* none"):
-        panel.give("image", picture())
+        panel.set_picture("image", picture())
 
 
 def test_pictures_are_uploaded_and_drawn_from(editing: RunPanel) -> None:
-    assert list(editing.fields) == ["image", "mask_image"]
+    assert list(editing.picture_fields) == ["image", "mask_image"]
     assert editing.strength is not None
     assert editing.strength.value == 1.0
     for name, given in (("image", picture(1, 32, 64)), ("mask_image", mask(32, 64))):
-        assert "<img" not in editing.fields[name].shown.value
-        upload(editing.fields[name], f"{name}.png", png(given))
-        assert "<img" in editing.fields[name].shown.value
+        assert "<img" not in editing.picture_fields[name].shown.value
+        upload(editing.picture_fields[name], f"{name}.png", encode_png(given))
+        assert "<img" in editing.picture_fields[name].shown.value
     assert (editing.height.value, editing.width.value) == (16, 40)
     [drawn] = editing.draw().wait(TIMEOUT).images
     assert drawn.size == (40, 16)
@@ -229,12 +229,12 @@ def test_pictures_are_uploaded_and_drawn_from(editing: RunPanel) -> None:
 def test_a_missing_picture_and_a_file_that_is_none_are_sentences(editing: RunPanel) -> None:
     editing.generate.click()
     assert "First choose the picture to begin with." in editing.failure.value
-    editing.give("image", picture())
+    editing.set_picture("image", picture())
     editing.generate.click()
     assert "First choose a mask, white where to draw anew." in editing.failure.value
-    upload(editing.fields["image"], "notes.txt", b"no picture")
-    assert "notes.txt is no picture that can be read" in editing.fields["image"].shown.value
-    assert editing.fields["image"].picture is not None
+    upload(editing.picture_fields["image"], "notes.txt", b"no picture")
+    assert "notes.txt is no picture that can be read" in editing.picture_fields["image"].shown.value
+    assert editing.picture_fields["image"].picture is not None
 
 
 def test_a_request_may_bring_its_pictures(pipe: Any) -> None:

@@ -1,4 +1,4 @@
-"""Still pictures of runs, for where nothing is live: a saved notebook, a file."""
+"""A still picture of the last run, for where no widget is live: a saved notebook, a file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COLOURS = {
 }
 
 
-def still(state: RunState) -> Image.Image:
+def draw_snapshot(state: RunState) -> Image.Image:
     """The last run: its picture beside memory and durations; blank before the first one."""
     from matplotlib.figure import Figure
 
