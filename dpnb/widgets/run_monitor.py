@@ -192,7 +192,7 @@ class RunMonitor(RunListener):
         names = [describe(strategy) for strategy in in_order(plan)]
         current = CurrentRun(run, recorder, recorder.begin_run(names), plan, plan, request)
         with ExitStack() as endings:
-            endings.enter_context(recorder.sampling(SAMPLE_EVERY))
+            endings.enter_context(recorder.sample_every(SAMPLE_EVERY))
             endings.enter_context(_call_regularly(partial(self._tick, current)))
             current.cleanup = endings.pop_all()
         return current

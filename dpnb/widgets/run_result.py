@@ -56,7 +56,7 @@ def finish_run(current: CurrentRun, error: BaseException | None, stack: Strategy
     try:
         with current.cleanup:
             current.recording.end(*outcome_of(current.run, error))
-        current.recorder.finish()
+        current.recorder.synchronize()
         trace = current.recorder.trace
         result = replace(result, trace=trace, message=_message(trace.runs[0]))
         if error is not None:

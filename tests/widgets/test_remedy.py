@@ -7,7 +7,7 @@ import pytest
 
 import dpnb
 from dpnb.metering import host
-from dpnb.metering.machine import MachineMemory
+from dpnb.metering.machine_memory import MachineMemory
 from dpnb.metering.trace import Trace
 from dpnb.pipelines.steps import Stage
 from dpnb.strategies.strategy import Strategy
@@ -52,7 +52,9 @@ def test_after_a_run_that_failed_the_panel_names_it(
 ) -> None:
     cheap = dpnb.VaeTiling()
     kilobytes = peak(session, cheap) // 1024 - 1
-    (tmp_path / "meminfo").write_text(f"MemTotal:  {kilobytes} kB\nMemAvailable:  {kilobytes} kB\n")
+    (tmp_path / "meminfo").write_text(
+        f"MemTotal:  {kilobytes} kB\nMemAvailable:  {kilobytes} kB\n"
+    )
     monkeypatch.setattr(host, "MachineMemory", lambda: MachineMemory(tmp_path, tmp_path))
     gate.fails_at = (Stage.DECODING, MemoryError("no memory left"))
     gate.open(9)
