@@ -23,6 +23,7 @@ GROUND = {
     "numbers",
     "plain",
     "processes",
+    "tables",
     "units",
 }
 
@@ -30,6 +31,7 @@ MAY_IMPORT = {
     "errors": set(),
     "files": set(),
     "plain": set(),
+    "tables": set(),
     "units": set(),
     "devices": set(),
     "generators": set(),

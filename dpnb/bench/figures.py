@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -17,13 +17,12 @@ from matplotlib.patches import Patch
 
 from dpnb.bench.measurement import Measurement
 from dpnb.planning.names import label
+from dpnb.planning.workload import Workload
 from dpnb.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
-
-    from dpnb.bench.report import Report
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, GREY = (
     "#0072B2",
@@ -50,6 +49,40 @@ BARS = 14
 """So many plans at most have bars."""
 
 
+class SweepResult(Protocol):
+    """What the figures show of a sweep; a `Report` has all of it."""
+
+    @property
+    def model(self) -> str:
+        """Whose plans were measured."""
+        ...
+
+    @property
+    def workload(self) -> Workload:
+        """What was drawn."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where it ran."""
+        ...
+
+    @property
+    def budget(self) -> int:
+        """Bytes that the device may hold."""
+        ...
+
+    @property
+    def finished(self) -> tuple[Measurement, ...]:
+        """The plans that have drawn."""
+        ...
+
+    @property
+    def front(self) -> tuple[Measurement, ...]:
+        """Those that none beats both in memory and in time, by memory."""
+        ...
+
+
 class SweepFigure(Figure):
     """A figure that shows itself as a cell's value."""
 
@@ -59,10 +92,10 @@ class SweepFigure(Figure):
         return file.getvalue()
 
 
-def memory_against_time(report: Report) -> Figure:
+def draw_memory_against_time(report: SweepResult) -> Figure:
     """Every plan as a point; the front of those that none beats, and the budget."""
-    figure, axes = _sheet(7.2, 4.6)
-    unit, name = _unit([one.peak for one in report.finished])
+    figure, axes = _new_figure(7.2, 4.6)
+    unit, name = _choose_unit([one.peak for one in report.finished])
     front = report.front
     others = [one for one in report.finished if one not in front]
     for points, colour, mark, what in (
@@ -81,12 +114,12 @@ def memory_against_time(report: Report) -> Figure:
     axes.set_xlabel(f"peak memory ({name})")
     axes.set_ylabel("seconds per picture")
     axes.set_title(_title(report), fontsize=9, loc="left")
-    _key(figure, axes, report)
-    _letter(figure, axes, report, unit)
+    _draw_key(figure, axes, report)
+    _draw_letters(figure, axes, report, unit)
     return figure
 
 
-def _draw_budget(axes: Axes, report: Report, unit: int) -> None:
+def _draw_budget(axes: Axes, report: SweepResult, unit: int) -> None:
     """A line, where it is not far beyond all plans; its name stands clear of the key."""
     reach = max((one.peak for one in report.finished), default=1)
     if report.budget >= 1.6 * reach:
@@ -105,14 +138,14 @@ def _draw_budget(axes: Axes, report: Report, unit: int) -> None:
     )
 
 
-def stages(report: Report) -> Figure:
+def draw_stages(report: SweepResult) -> Figure:
     """Peak memory by stage: a bar for each plan, in which every colour ends at its stage's peak.
 
     Stages follow each other, so that their peaks do not add up: the bar is as long as the highest.
     """
-    shown = _for_bars(report)
-    figure, axes = _sheet(7.2, 1.3 + 0.32 * len(shown))
-    unit, name = _unit([one.peak for one in shown])
+    shown = _plans_with_bars(report)
+    figure, axes = _new_figure(7.2, 1.3 + 0.32 * len(shown))
+    unit, name = _choose_unit([one.peak for one in shown])
     for place, one in enumerate(shown):
         start = 0.0
         for stage, peak in sorted(one.peaks.items(), key=lambda item: item[1]):
@@ -141,7 +174,7 @@ def stages(report: Report) -> Figure:
     return figure
 
 
-def _stage_key(report: Report) -> list[Artist]:
+def _stage_key(report: SweepResult) -> list[Artist]:
     """The stages that the runs had, and the mark of a prediction."""
     had = {stage for one in report.finished for stage in one.peaks}
     stages = [
@@ -153,19 +186,19 @@ def _stage_key(report: Report) -> list[Artist]:
     return [*stages, mark]
 
 
-def prediction(report: Report) -> Figure:
+def draw_prediction(report: SweepResult) -> Figure:
     """What was predicted against what was measured: memory and time."""
     figure = SweepFigure(figsize=(7.2, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     pairs = [(one, one.predicted) for one in report.finished if one.predicted is not None]
-    unit, name = _unit([one.peak for one in report.finished])
-    _against(
+    unit, name = _choose_unit([one.peak for one in report.finished])
+    _draw_scatter(
         left,
         [row.peak / unit for _, row in pairs],
         [one.peak / unit for one, _ in pairs],
         f"peak memory ({name})",
     )
-    _against(
+    _draw_scatter(
         right,
         [row.seconds_per_picture for _, row in pairs],
         [(one.seconds or 0.0) / report.workload.batch for one, _ in pairs],
@@ -175,7 +208,9 @@ def prediction(report: Report) -> Figure:
     return figure
 
 
-def _against(axes: Axes, predicted: Sequence[float], measured: Sequence[float], what: str) -> None:
+def _draw_scatter(
+    axes: Axes, predicted: Sequence[float], measured: Sequence[float], what: str
+) -> None:
     top = 1.08 * max([*predicted, *measured, 1e-9])
     axes.plot([0, top], [0, top], color=GREY, linewidth=1, zorder=1)
     axes.annotate(
@@ -193,7 +228,7 @@ def _against(axes: Axes, predicted: Sequence[float], measured: Sequence[float], 
     axes.set_aspect("equal")
     axes.set_xlabel(f"predicted {what}")
     axes.set_ylabel(f"measured {what}")
-    _plain(axes)
+    _style_axes(axes)
 
 
 def _draw_front(axes: Axes, front: Sequence[Measurement], unit: int, batch: int) -> None:
@@ -203,7 +238,7 @@ def _draw_front(axes: Axes, front: Sequence[Measurement], unit: int, batch: int)
     axes.step(x, y, where="post", color=BLUE, linewidth=1.2, zorder=2)
 
 
-def _letter(figure: Figure, axes: Axes, report: Report, unit: int) -> None:
+def _draw_letters(figure: Figure, axes: Axes, report: SweepResult, unit: int) -> None:
     """A letter beside each plan of the front, where it covers neither a mark nor a letter."""
     figure.draw_without_rendering()
     to_points = 72 / figure.dpi
@@ -217,7 +252,7 @@ def _letter(figure: Figure, axes: Axes, report: Report, unit: int) -> None:
     taken = [place(one) for one in report.finished]
     for letter, one in zip(LETTERS, report.front, strict=False):
         x, y = place(one)
-        free = {side: _room(x + side[0], y + side[1], taken, line) for side in SIDES}
+        free = {side: _free_distance(x + side[0], y + side[1], taken, line) for side in SIDES}
         offset = max(free, key=free.__getitem__)
         taken.append((x + offset[0], y + offset[1]))
         axes.annotate(
@@ -234,13 +269,13 @@ ENOUGH = 11.0
 """Points between a letter and what is next to it."""
 
 
-def _room(x: float, y: float, taken: Sequence[tuple[float, float]], line: float) -> float:
+def _free_distance(x: float, y: float, taken: Sequence[tuple[float, float]], line: float) -> float:
     """Points to the nearest mark or the line; from `ENOUGH` on that makes no difference."""
     nearest = min(math.dist((x, y), other) for other in taken)
     return min(ENOUGH, nearest, 1.5 * abs(x - line))
 
 
-def _key(figure: Figure, axes: Axes, report: Report) -> None:
+def _draw_key(figure: Figure, axes: Axes, report: SweepResult) -> None:
     """What the letters mean, below."""
     lines = []
     for letter, one in zip(LETTERS, report.front, strict=False):
@@ -251,30 +286,30 @@ def _key(figure: Figure, axes: Axes, report: Report) -> None:
     figure.supxlabel("\n".join(lines), fontsize=8, x=0.02, ha="left", linespacing=1.4)
 
 
-def _for_bars(report: Report) -> list[Measurement]:
+def _plans_with_bars(report: SweepResult) -> list[Measurement]:
     front = list(report.front)
     rest = sorted((o for o in report.finished if o not in front), key=lambda one: len(one.plan))
     return sorted([*front, *rest][:BARS], key=lambda one: -one.peak)
 
 
-def _sheet(width: float, height: float) -> tuple[Figure, Axes]:
+def _new_figure(width: float, height: float) -> tuple[Figure, Axes]:
     figure = SweepFigure(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
-    _plain(axes)
+    _style_axes(axes)
     return figure, axes
 
 
-def _plain(axes: Axes) -> None:
+def _style_axes(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#DDDDDD", linewidth=0.6, zorder=0)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=8)
 
 
-def _unit(sizes: Sequence[int]) -> tuple[int, str]:
+def _choose_unit(sizes: Sequence[int]) -> tuple[int, str]:
     is_large = max(sizes, default=0) >= 2048 * MEBIBYTE
     return (1024 * MEBIBYTE, "GiB") if is_large else (MEBIBYTE, "MiB")
 
 
-def _title(report: Report) -> str:
+def _title(report: SweepResult) -> str:
     return f"{report.model}, {report.workload.describe()}, on {report.device}"

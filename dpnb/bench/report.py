@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,11 +12,11 @@ from dpnb.atomic import replacing, write_text
 from dpnb.bench.measurement import Measurement
 from dpnb.files import read_json
 from dpnb.plain import Parsed, checked, from_plain
-from dpnb.planning.columns import table_of
 from dpnb.planning.names import label
 from dpnb.planning.table import PlanTable, plan_name
 from dpnb.planning.workload import Workload
 from dpnb.strategies.strategy import Strategy
+from dpnb.tables import html_table, terminal_table
 from dpnb.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -149,9 +148,9 @@ class Report:
         from dpnb.bench import figures
 
         return {
-            "memory-against-time": figures.memory_against_time(self),
-            "stages": figures.stages(self),
-            "prediction": figures.prediction(self),
+            "memory-against-time": figures.draw_memory_against_time(self),
+            "stages": figures.draw_stages(self),
+            "prediction": figures.draw_prediction(self),
         }
 
     def write(self, folder: str | Path) -> list[Path]:
@@ -187,22 +186,15 @@ class Report:
         return f"{self.model}, {self.workload.describe()}, on {self.device}: measured"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield table_of(
+        yield terminal_table(
             self._caption(),
             HEADINGS,
             [(self.cells(one), one.peak > self.budget) for one in self.measurements],
             width=options.max_width,
-            words=("Plan",),
-            spare=("Spread", "Step"),
+            text_columns=("Plan",),
+            optional_columns=("Spread", "Step"),
         )
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{heading}</th>" for heading in HEADINGS)
-        body = "".join(
-            f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in self.cells(one))}</tr>"
-            for one in self.measurements
-        )
-        return (
-            f"<table><caption>{escape(self._caption())}</caption><thead><tr>{head}</tr></thead>"
-            f"<tbody>{body}</tbody></table>"
-        )
+        rows = ((self.cells(one), False) for one in self.measurements)
+        return html_table(self._caption(), HEADINGS, rows)

@@ -1,4 +1,4 @@
-"""How long something took, without waiting for it."""
+"""Clocks of the host and of CUDA devices, for which nothing has to wait."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dpnb.devices import Device, parse_device
 
 
 class Clock(Protocol):
-    """Marks moments, and tells later what lay between them."""
+    """Marks moments, and says later how many seconds lay between two of them."""
 
     @property
     def label(self) -> str:
@@ -24,7 +24,7 @@ class Clock(Protocol):
         ...
 
     def seconds(self, start: Any, end: Any) -> float:
-        """What lay between two marks."""
+        """Seconds between two marks."""
         ...
 
     def host_time(self, mark: Any) -> float:
@@ -46,11 +46,11 @@ class HostClock:
         return time.perf_counter()
 
     def seconds(self, start: float, end: float) -> float:
-        """What lay between two marks."""
+        """Seconds between two marks."""
         return end - start
 
     def host_time(self, mark: float) -> float:
-        """See `Clock`."""
+        """The mark itself."""
         return mark
 
     def wait(self, mark: float) -> None:
@@ -59,7 +59,7 @@ class HostClock:
 
 @dataclass(frozen=True)
 class CudaMark:
-    """A place in a stream of work, and when the host put it there."""
+    """An event in a CUDA stream, and the host's time when it was recorded."""
 
     event: torch.cuda.Event
     time: float
@@ -87,13 +87,13 @@ class CudaClock:
         return CudaMark(event, time.perf_counter())
 
     def seconds(self, start: CudaMark, end: CudaMark) -> float:
-        """What lay between two marks."""
+        """Seconds between two marks."""
         if not (start.event.query() and end.event.query()):
             return end.time - start.time
         return float(start.event.elapsed_time(end.event)) / 1e3
 
     def host_time(self, mark: CudaMark) -> float:
-        """See `Clock`."""
+        """When the host recorded the event, in seconds of `time.perf_counter`."""
         return mark.time
 
     def wait(self, mark: CudaMark) -> None:

@@ -1,4 +1,4 @@
-"""What torch's allocator holds on a CUDA device, and what is left of the card."""
+"""The meter of torch's allocator on a CUDA device."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from typing_extensions import override
 
 from dpnb.devices import Device, parse_device
-from dpnb.metering.peaks import SharedPeakMeter
 from dpnb.metering.reading import MeterError, Reading
+from dpnb.metering.shared_peak import SharedPeakMeter
 
 
 class CudaMeter(SharedPeakMeter):
@@ -35,14 +35,14 @@ class CudaMeter(SharedPeakMeter):
     name: ClassVar = "cuda"
 
     def __init__(self, device: Device = "cuda") -> None:
-        self.device = _present(parse_device(device))
+        self.device = _find_device(parse_device(device))
         self.label = f"bytes of tensors in torch's allocator on {self.device}"
         torch.cuda.init()
         super().__init__(self.device)
 
     def read(self) -> Reading:
         """What is in use now."""
-        reading = reading_of(self._stats(), *torch.cuda.mem_get_info(self.device))
+        reading = read_allocator_stats(self._stats(), *torch.cuda.mem_get_info(self.device))
         return replace(reading, peak=self._peak(reading.peak))
 
     def _stats(self) -> Mapping[str, Any]:
@@ -57,8 +57,8 @@ class CudaMeter(SharedPeakMeter):
         torch.cuda.reset_peak_memory_stats(self.device)
 
 
-def reading_of(stats: Mapping[str, Any], free: int, total: int) -> Reading:
-    """What the allocator's statistics say.
+def read_allocator_stats(stats: Mapping[str, Any], free: int, total: int) -> Reading:
+    """A reading of the allocator's statistics.
 
     Args:
         stats: as of `torch.cuda.memory_stats_as_nested_dict`.
@@ -78,7 +78,7 @@ def reading_of(stats: Mapping[str, Any], free: int, total: int) -> Reading:
     )
 
 
-def _present(device: torch.device) -> torch.device:
+def _find_device(device: torch.device) -> torch.device:
     if device.type != "cuda":
         raise ValueError(
             f"CudaMeter reads CUDA devices, not {device}; use HostMeter() or TensorMeter()."

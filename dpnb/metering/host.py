@@ -1,4 +1,4 @@
-"""The resident set of this process."""
+"""The meter of host memory: the resident set of this process."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import ClassVar
 
 from typing_extensions import override
 
-from dpnb.metering.machine import MachineMemory, kernel_text, kilobytes
-from dpnb.metering.peaks import SharedPeakMeter
+from dpnb.metering.machine_memory import MachineMemory, parse_kilobytes, read_kernel_file
 from dpnb.metering.reading import MeterError, Reading
+from dpnb.metering.shared_peak import SharedPeakMeter
 
 PROCESS = Path("/proc/self")
 
@@ -37,12 +37,12 @@ class HostMeter(SharedPeakMeter):
         self._machine = MachineMemory()
         self._floor = 0
         self._highest = 0
-        _resident()
+        _read_resident()
         super().__init__("resident set")
 
     def read(self) -> Reading:
         """What is resident now."""
-        current, high_water = _resident()
+        current, high_water = _read_resident()
         limit, free = self._machine.limit, self._machine.free()
         return Reading(
             time=time.perf_counter(),
@@ -59,25 +59,25 @@ class HostMeter(SharedPeakMeter):
 
     @override
     def _high_water(self) -> int:
-        return self._since_reset(*_resident())
+        return self._since_reset(*_read_resident())
 
     @override
     def _reset_high_water(self) -> None:
-        self._floor = 0 if _lower_mark() else _resident()[1]
+        self._floor = 0 if _reset_kernel_peak() else _read_resident()[1]
         self._highest = 0
 
 
-def _resident() -> tuple[int, int]:
+def _read_resident() -> tuple[int, int]:
     """The resident set now, and the most that it has been, in bytes."""
     try:
-        status = kernel_text(PROCESS / "status")
+        status = read_kernel_file(PROCESS / "status")
     except OSError:
-        return _usage()
-    current, most = kilobytes(status, "VmRSS"), kilobytes(status, "VmHWM")
-    return _usage() if current is None else (current, max(most or 0, current))
+        return _read_usage()
+    current, most = parse_kilobytes(status, "VmRSS"), parse_kilobytes(status, "VmHWM")
+    return _read_usage() if current is None else (current, max(most or 0, current))
 
 
-def _usage() -> tuple[int, int]:
+def _read_usage() -> tuple[int, int]:
     """The most that the resident set has been, twice: more is not known."""
     try:
         from resource import RUSAGE_SELF, getrusage
@@ -90,7 +90,7 @@ def _usage() -> tuple[int, int]:
     return most, most
 
 
-def _lower_mark() -> bool:
+def _reset_kernel_peak() -> bool:
     """Let the kernel's high-water mark fall to what is resident; whether it did."""
     try:
         file = os.open(PROCESS / "clear_refs", os.O_WRONLY)

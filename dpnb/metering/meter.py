@@ -1,4 +1,4 @@
-"""What every meter offers, and which one to take."""
+"""The interface of all meters, and the choice of one."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def meter_for(device: Device, meter: Meter | MeterName | None = None) -> Meter:
     if meter is None:
         meter = "cuda" if place.type == "cuda" else "host"
     if isinstance(meter, str):
-        return _named(meter, place)
+        return _make_meter(meter, place)
     if not isinstance(meter, Meter):
         raise TypeError(
             f'{meter!r} is not a meter; use "cuda", "host", "tensors" or an object like '
@@ -72,7 +72,7 @@ def meter_for(device: Device, meter: Meter | MeterName | None = None) -> Meter:
     return meter
 
 
-def _named(name: str, place: torch.device) -> Meter:
+def _make_meter(name: str, place: torch.device) -> Meter:
     match name:
         case "cuda":
             return CudaMeter(place)

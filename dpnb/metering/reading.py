@@ -1,4 +1,4 @@
-"""What a meter says at one moment."""
+"""A reading of a meter."""
 
 from __future__ import annotations
 

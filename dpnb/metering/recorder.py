@@ -1,4 +1,4 @@
-"""Fills a trace while runs go on."""
+"""Measures runs while they go on, and makes a trace of them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Recorder:
         self._samples: list[Reading] = []
 
     def begin_run(self, strategies: Sequence[str] = ()) -> RunRecorder:
-        """A run begins.
+        """Begin to measure a run.
 
         Args:
             strategies: what is switched on, in words.
@@ -51,7 +51,7 @@ class Recorder:
         self._events.append((self._instruments.clock.mark(), text))
 
     @contextmanager
-    def sampling(self, every: float) -> Iterator[None]:
+    def sample_every(self, every: float) -> Iterator[None]:
         """Within, read the meter from a thread of its own too, while runs go on.
 
         Args:
@@ -66,7 +66,7 @@ class Recorder:
             leave.set()
             thread.join()
 
-    def finish(self) -> None:
+    def synchronize(self) -> None:
         """Wait until the device has done what was recorded, so that its clock can be read."""
         clock = self._instruments.clock
         clock.wait(clock.mark())
@@ -74,7 +74,7 @@ class Recorder:
     @property
     def trace(self) -> Trace:
         """What has been measured so far, as a value that does not change any more."""
-        at, meter = self._instruments.at, self._instruments.meter
+        at, meter = self._instruments.seconds_at, self._instruments.meter
         return Trace(
             meter=meter.name,
             label=meter.label,
@@ -86,49 +86,49 @@ class Recorder:
 
     @property
     def runs(self) -> tuple[RunTrace, ...]:
-        """See `Trace`."""
+        """The runs so far."""
         return self.trace.runs
 
     @property
     def events(self) -> tuple[Event, ...]:
-        """See `Trace`."""
+        """What was switched so far."""
         return self.trace.events
 
     @property
     def samples(self) -> tuple[Reading, ...]:
-        """See `Trace`."""
+        """Further readings so far."""
         return self.trace.samples
 
     @property
     def steps(self) -> tuple[StepTrace, ...]:
-        """See `Trace`."""
+        """The steps of all runs so far."""
         return self.trace.steps
 
     @property
     def peak(self) -> int:
-        """See `Trace`."""
+        """The most bytes that were in use during a run so far."""
         return self.trace.peak
 
     @property
     def growth(self) -> int:
-        """See `Trace`."""
+        """By how many bytes a run's peak lies above what was in use before it, at most."""
         return self.trace.growth
 
     @property
     def seconds_per_step(self) -> float | None:
-        """See `Trace`."""
+        """The median seconds of the completed denoising steps."""
         return self.trace.seconds_per_step
 
     def by_stage(self) -> dict[str, StageSummary]:
-        """See `Trace`."""
+        """The stages of all runs so far."""
         return self.trace.by_stage()
 
     def to_json(self) -> dict[str, Any]:
-        """See `Trace`."""
+        """What has been measured so far, as plain JSON values."""
         return self.trace.to_json()
 
     def save(self, path: str | Path) -> None:
-        """See `Trace`."""
+        """Write what has been measured so far into a JSON file."""
         self.trace.save(path)
 
     def _sample(self, every: float, leave: threading.Event) -> None:
@@ -151,8 +151,8 @@ class RunRecorder:
         self._strategies = strategies
         self._begin = instruments.read()
         self._marks = [instruments.clock.mark()]
-        self._open: _Open | None = None
-        self._steps: list[_Measured] = []
+        self._open: _OpenStep | None = None
+        self._steps: list[_MeasuredStep] = []
         self._outcome = "running"
         self._error: str | None = None
 
@@ -162,18 +162,18 @@ class RunRecorder:
         return self._outcome == "running"
 
     def begin_step(self, stage: str) -> None:
-        """The work on a step of `stage` begins."""
+        """Begin to measure a step of `stage`."""
         entered = ExitStack()
         entered.enter_context(self._instruments.meter)
         self._instruments.meter.reset_peak()
-        self._open = _Open(stage, self._instruments.clock.mark(), entered)
+        self._open = _OpenStep(stage, self._instruments.clock.mark(), entered)
 
     def end_step(self, stage: str) -> None:
-        """It is done; `stage` is what it has turned out to be."""
+        """End the step; `stage` is what it has turned out to be."""
         self._close_step(stage, is_complete=True)
 
     def end(self, outcome: str, error: str | None = None) -> None:
-        """The run is over.
+        """End the run.
 
         Args:
             outcome: see `RunTrace`.
@@ -188,7 +188,7 @@ class RunRecorder:
     @property
     def trace(self) -> RunTrace:
         """What has been measured so far."""
-        at, seconds = self._instruments.at, self._instruments.clock.seconds
+        at, seconds = self._instruments.seconds_at, self._instruments.clock.seconds
         steps, first, last = list(self._steps), self._marks[0], self._marks[-1]
         if len(self._marks) == 1 and steps:
             last = steps[-1].end
@@ -199,7 +199,7 @@ class RunRecorder:
             error=self._error,
             strategies=self._strategies,
             begin=self._begin,
-            steps=tuple(self._traced(steps)),
+            steps=tuple(self._trace_steps(steps)),
         )
 
     def _close_step(self, stage: str, is_complete: bool) -> None:
@@ -208,15 +208,15 @@ class RunRecorder:
         with begun.entered:
             end = self._instruments.clock.mark()
             reading = self._instruments.read()
-        self._steps.append(_Measured(stage, begun.start, end, reading, is_complete))
+        self._steps.append(_MeasuredStep(stage, begun.start, end, reading, is_complete))
 
-    def _traced(self, steps: list[_Measured]) -> Iterator[StepTrace]:
+    def _trace_steps(self, steps: list[_MeasuredStep]) -> Iterator[StepTrace]:
         counts: Counter[str] = Counter()
         for step in steps:
             yield StepTrace(
                 stage=step.stage,
                 index=counts[step.stage],
-                start=self._instruments.at(step.start),
+                start=self._instruments.seconds_at(step.start),
                 duration=self._instruments.clock.seconds(step.start, step.end),
                 reading=step.reading,
                 is_complete=step.is_complete,
@@ -233,7 +233,7 @@ class Instruments:
         self._origin = clock.mark()
         self._zero = clock.host_time(self._origin)
 
-    def at(self, mark: Any) -> float:
+    def seconds_at(self, mark: Any) -> float:
         """Seconds from the first moment to `mark`."""
         return self.clock.seconds(self._origin, mark)
 
@@ -244,14 +244,14 @@ class Instruments:
 
 
 @dataclass(frozen=True)
-class _Open:
+class _OpenStep:
     stage: str
     start: Any
     entered: ExitStack
 
 
 @dataclass(frozen=True)
-class _Measured:
+class _MeasuredStep:
     stage: str
     start: Any
     end: Any

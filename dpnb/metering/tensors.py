@@ -1,4 +1,4 @@
-"""Live tensor bytes, counted exactly and repeatably on any device."""
+"""The meter of live tensors: exact and repeatable on any device."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
 from typing_extensions import override
 
-from dpnb.metering.apart import is_apart
+from dpnb.metering.counting import is_counting
 from dpnb.metering.reading import Reading
 
 FRESH = {torch.ops.aten.lift_fresh.default}
@@ -29,7 +29,7 @@ class TensorMeter(TorchDispatchMode):
     It sees the operations of the thread that has entered it, and no others. What was made meanwhile
     stays counted after leaving, and is discounted when it is freed, wherever that happens; it may
     be entered again. A storage that is resized counts by its new size. What a kernel allocates for
-    itself inside one operation is not seen, and what is made within `apart` is left out. Fake
+    itself inside one operation is not seen, and what is made within `no_counting` is left out. Fake
     tensors count as if they were real.
 
     Attributes:
@@ -73,7 +73,7 @@ class TensorMeter(TorchDispatchMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if is_apart():
+        if not is_counting():
             return func(*args, **kwargs)
         if torch.is_inference_mode_enabled() and isinstance(func, OpOverload):
             with self:
@@ -92,7 +92,7 @@ class TensorMeter(TorchDispatchMode):
             given: its arguments.
             out: what it has returned.
         """
-        if not is_apart():
+        if is_counting():
             self._count(func, given, out)
 
     def _count(self, func: Callable[..., Any], given: object, out: object) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any
 from dpnb.atomic import write_text
 from dpnb.errors import DpnbError, FileError, MissingFileError
 from dpnb.files import read_json
-from dpnb.metering import tables
 from dpnb.metering.reading import Reading
 from dpnb.plain import from_plain, to_plain
+from dpnb.tables import html_table
+from dpnb.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 DENOISING = "denoising"
 FORMAT = "dpnb trace 1"
+
+HEADINGS = ("Stage", "Steps", "Time", "Per step", "Peak", "At its end")
 
 
 class TraceError(DpnbError, ValueError):
@@ -218,11 +221,48 @@ class Trace:
             raise TraceError(f"{path} holds no trace; give a file that save wrote.")
         return cls.from_json(values)
 
+    def _caption(self) -> str:
+        count = len(self.runs)
+        runs = f"{count} run{'s' * (count != 1)}"
+        peak = f"peak {format_bytes(self.peak)}, {format_bytes(self.growth)} above the start"
+        return f"{runs}, {peak}: {self.label}; {self.clock}"
+
+    def _rows(self) -> Iterator[tuple[str, ...]]:
+        """A row of cells for each stage, in the order of `HEADINGS`."""
+        for name, stage in self.by_stage().items():
+            each = stage.seconds_per_step
+            yield (
+                name,
+                str(stage.steps),
+                format_seconds(stage.seconds),
+                "" if each is None else format_seconds(each),
+                format_bytes(stage.peak),
+                format_bytes(stage.current),
+            )
+
+    def _remarks(self) -> Iterator[str]:
+        """What happened, each with its time, and how runs ended that did not finish."""
+        for event in self.events:
+            yield f"{format_seconds(event.time)}: {event.text}"
+        for number, run in enumerate(self.runs, start=1):
+            if run.outcome != "finished":
+                yield f"run {number} {run.outcome}" + (f": {run.error}" if run.error else "")
+
     def __rich__(self) -> RenderableType:
-        return tables.for_console(self)
+        from rich.console import Group
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(title=Text(self._caption()), title_justify="left")
+        for number, heading in enumerate(HEADINGS):
+            table.add_column(heading, justify="right" if number else "left")
+        for row in self._rows():
+            table.add_row(*row)
+        return Group(table, *map(Text, self._remarks()))
 
     def _repr_html_(self) -> str:
-        return tables.for_notebook(self)
+        rows = ((row, False) for row in self._rows())
+        return html_table(self._caption(), HEADINGS, rows, self._remarks())
 
 
 def summarise(steps: Iterable[StepTrace]) -> dict[str, StageSummary]:

@@ -67,12 +67,12 @@ def _recording(
 ) -> Iterator[Recorder]:
     with ExitStack() as subscriptions:
         if every is not None:
-            subscriptions.enter_context(recorder.sampling(every))
+            subscriptions.enter_context(recorder.sample_every(every))
         subscriptions.callback(pipe.watch(_RunsInto(recorder)))
         switches = _SwitchesInto(recorder, pipe.strategies.active)
         subscriptions.callback(pipe.strategies.subscribe(switches))
         yield recorder
-    recorder.finish()
+    recorder.synchronize()
 
 
 class _RunsInto(RunListener):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dpnb.devices import Device, available_device, best_device
-from dpnb.metering.machine import MachineMemory
+from dpnb.metering.machine_memory import MachineMemory
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.numbers import settle
 from dpnb.pipelines.shapes.architectures import ARCHITECTURES

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,12 +13,12 @@ from dpnb.errors import DpnbError
 from dpnb.files import read_json
 from dpnb.numbers import settle
 from dpnb.plain import Parsed, checked, from_plain
-from dpnb.planning.columns import table_of
 from dpnb.planning.devices import DeviceProfile
 from dpnb.planning.names import label
 from dpnb.planning.workload import Workload
 from dpnb.strategies.plans import plan_from_json, plan_to_json, plan_to_python
 from dpnb.strategies.strategy import Effect, Plan, Strategy, in_order
+from dpnb.tables import html_table, terminal_table
 from dpnb.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 FORMAT = "dpnb plans 1"
 
 STAGES = ("text", "encoding", "denoising", "decoding")
-
-FADED = ' style="opacity:0.55"'
 
 SHOWN = 12
 """So many rows are shown; all of them are in `rows`."""
@@ -311,27 +308,22 @@ class PlanTable:
             names = [name for name, reason in self.left_out.items() if reason == why]
             yield f"Left out: {', '.join(names)}. {why}"
 
+    def _shown_rows(self) -> list[tuple[tuple[str, ...], bool]]:
+        """The cells of the rows that are shown, and whether a row does not fit."""
+        return [(self.cells(row), not self.fits(row)) for row in self.rows[:SHOWN]]
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield table_of(
+        yield terminal_table(
             self._caption(),
             self.headings,
-            [(self.cells(row), not self.fits(row)) for row in self.rows[:SHOWN]],
+            self._shown_rows(),
             width=options.max_width,
-            words=("Plan", "Fits", "Bound by"),
-            spare=tuple(name.capitalize() for name in self.stages),
+            text_columns=("Plan", "Fits", "Bound by"),
+            optional_columns=tuple(name.capitalize() for name in self.stages),
         )
         from rich.text import Text
 
         yield from map(Text, self._remarks())
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{heading}</th>" for heading in self.headings)
-        body = "".join(
-            f"<tr{'' if self.fits(row) else FADED}>"
-            + "".join(f"<td>{escape(cell)}</td>" for cell in self.cells(row))
-            + "</tr>"
-            for row in self.rows[:SHOWN]
-        )
-        below = "".join(f"<li>{escape(remark)}</li>" for remark in self._remarks())
-        table = f"<table><caption>{escape(self._caption())}</caption><thead><tr>{head}</tr></thead>"
-        return f"{table}<tbody>{body}</tbody></table>" + (f"<ul>{below}</ul>" if below else "")
+        return html_table(self._caption(), self.headings, self._shown_rows(), self._remarks())

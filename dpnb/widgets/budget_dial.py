@@ -37,8 +37,8 @@ class BudgetDial(w.HBox):  # type: ignore[misc]
 
     def __init__(self, table: PlanTable, budget: int, choose: Callable[[int], None]) -> None:
         self._budget, self._choose = budget, choose
-        self._step = step_of(table)
-        most, least = -(-most_of(table) // self._step), table.least.peak // self._step
+        self._step = budget_step(table)
+        most, least = -(-largest_peak(table) // self._step), table.least.peak // self._step
         room = max((most - least) // 8, 1)
         self._first = max(least - room, 0)
         is_large = table.least.peak >= GIBIBYTE
@@ -79,21 +79,21 @@ class BudgetDial(w.HBox):  # type: ignore[misc]
         return min(max(round(budget / self._step) - self._first, 0), self._last)
 
 
-def most_of(table: PlanTable) -> int:
+def largest_peak(table: PlanTable) -> int:
     """Bytes that the largest plan needs."""
     return max(row.peak for row in table)
 
 
-def step_of(table: PlanTable) -> int:
+def budget_step(table: PlanTable) -> int:
     """Bytes between two budgets: a round number, of which a hundred reach the largest plan."""
-    most = most_of(table)
+    most = largest_peak(table)
     return next(step for step in STEPS if most <= 100 * step)
 
 
-def usual_budget(table: PlanTable) -> int:
+def default_budget(table: PlanTable) -> int:
     """The budget that is shown until somebody sets one, in bytes.
 
     What the device has, where that decides anything; else the largest plan's, rounded up.
     """
-    step = step_of(table)
-    return min(table.budget, -(-most_of(table) // step) * step)
+    step = budget_step(table)
+    return min(table.budget, -(-largest_peak(table) // step) * step)

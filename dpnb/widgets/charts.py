@@ -1,4 +1,4 @@
-"""From what was measured to pictures in SVG: pure functions, and colours of the page's theme."""
+"""Charts of measured runs as SVG: pure functions, in the colours of the page's theme."""
 
 from __future__ import annotations
 
@@ -70,10 +70,10 @@ def run_chart(trace: Trace, horizon: float | None = None) -> str:
         *_time_axis(end, x, height),
         *_marks(trace, run, x),
     ]
-    return svg(WIDTH, height, run_in_words(trace), parts)
+    return svg(WIDTH, height, describe_run_chart(trace), parts)
 
 
-def run_in_words(trace: Trace) -> str:
+def describe_run_chart(trace: Trace) -> str:
     """What a run's chart shows, in a sentence for those who do not see it."""
     run = trace.runs[-1]
     stages = [
@@ -116,7 +116,7 @@ def comparison_chart(rows: Sequence[tuple[str, int, float | None]]) -> str:
     ]
     for place, (name, peak, seconds) in enumerate(rows):
         y = 28 + 26 * place
-        parts.append(text(0, y + 14, _short(name, 28)))
+        parts.append(text(0, y + 14, _shorten(name, 28)))
         parts.extend(_bar(names, y, peak / peaks * (half - 110), BLUE, format_bytes(peak)))
         if seconds is not None:
             length = seconds / times * (half - 110)
@@ -258,5 +258,5 @@ def _marks(trace: Trace, run: RunTrace, x: Scale) -> Iterator[str]:
         )
 
 
-def _short(text: str, most: int) -> str:
+def _shorten(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"

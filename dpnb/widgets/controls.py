@@ -1,4 +1,4 @@
-"""From a field of a strategy to what a person sets it with."""
+"""The widget with which a person sets a field of a strategy."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ class Number(Control):
         self._box.value = shown
 
 
-class Words(Control):
+class TextField(Control):
     """Text, or a tuple written as Python or with commas."""
 
     def __init__(self, setting: Setting) -> None:
@@ -172,7 +172,7 @@ class Words(Control):
             return self._default
         if text.startswith(("(", "[")):
             try:
-                return _tuples(ast.literal_eval(text))
+                return _to_tuples(ast.literal_eval(text))
             except (SyntaxError, ValueError):
                 raise ValueError(
                     f'{text} is not Python; write for example ("unet", "vae").'
@@ -237,7 +237,7 @@ def _plain_control(setting: Setting, networks: Networks) -> Control:
         return Flag(setting)
     if setting.number is not None:
         return Number(setting, networks)
-    return Words(setting)
+    return TextField(setting)
 
 
 def _bounds(setting: Setting, networks: Networks) -> dict[str, Any]:
@@ -266,5 +266,5 @@ def _rounded(value: float) -> float:
     return round(value, 9)
 
 
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, (list, tuple)) else value
+def _to_tuples(value: Any) -> Any:
+    return tuple(_to_tuples(item) for item in value) if isinstance(value, (list, tuple)) else value

@@ -1,4 +1,4 @@
-"""The runs that are over, and by how much they differ."""
+"""The panel of the runs that are over, and of how they differ."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import ipywidgets as w
 
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.units import format_bytes, format_seconds
+from dpnb.widgets.browser_images import encode_png, make_image_grid, make_thumbnail
 from dpnb.widgets.charts import comparison_chart
-from dpnb.widgets.history import REPEATABLE, difference, plan_in_words
 from dpnb.widgets.panel import Panel, close_all, heading
-from dpnb.widgets.pictures import mosaic, png, thumbnail
+from dpnb.widgets.run_comparison import REPEATABLE, compare_runs, describe_plan
 from dpnb.widgets.state import FinishedRun
 
 SIDE = 112
@@ -44,24 +44,24 @@ class HistoryPanel(Panel):
         )
         self.hint = w.HTML()
         self.fill([heading("History"), self.empty, self.hint, self.chart, self.list])
-        self.watch(self.session.runs, ["history", "baseline"], lambda _: self.show())
+        self.watch(self.session.run_state, ["history", "baseline"], lambda _: self.show())
         self.show()
 
     @property
     def baseline(self) -> FinishedRun | None:
         """The run with which the others are compared: the chosen one, or the first that drew."""
-        runs: Sequence[FinishedRun] = self.session.runs.history
-        chosen = [run for run in runs if run.number == self.session.runs.baseline]
+        runs: Sequence[FinishedRun] = self.session.run_state.history
+        chosen = [run for run in runs if run.number == self.session.run_state.baseline]
         return next(iter([*chosen, *(run for run in runs if run.pictures)]), None)
 
     @property
-    def selected(self) -> list[FinishedRun]:
+    def selection(self) -> list[FinishedRun]:
         """The runs whose box is ticked."""
         return [row.run for row in self.rows.values() if row.select.value]
 
     def show(self) -> None:
         """Bring the rows to the runs that are over."""
-        runs: Sequence[FinishedRun] = self.session.runs.history
+        runs: Sequence[FinishedRun] = self.session.run_state.history
         kept = {run.number for run in runs}
         gone = [self.rows.pop(number) for number in list(self.rows) if number not in kept]
         baseline = self.baseline
@@ -89,18 +89,18 @@ class HistoryPanel(Panel):
         return row
 
     def _choose(self, run: FinishedRun, _: w.Button) -> None:
-        self.session.runs.baseline = run.number
+        self.session.run_state.baseline = run.number
 
     def _restore(self, run: FinishedRun, _: w.Button) -> None:
         self.session.use(run.plan)
 
     def _draw_comparison(self) -> None:
-        chosen = self.selected
+        chosen = self.selection
         self.chart.value = (
             comparison_chart(
                 [
                     (
-                        f"{run.number}: {plan_in_words(run.used)}",
+                        f"{run.number}: {describe_plan(run.used)}",
                         run.trace.peak,
                         run.trace.seconds_per_step,
                     )
@@ -152,18 +152,18 @@ class HistoryRow:
             f"{stage} {format_bytes(summary.peak)}" for stage, summary in trace.by_stage().items()
         )
         self._words.value = (
-            f'<div class="dpnb-cells">{cells}<div><b>{html.escape(plan_in_words(run.used))}</b>'
-            f"<br>{self._compared(baseline)}</div>"
-            f'<div class="wide">{html.escape(_asked(run))} · peak: {peaks}</div></div>'
+            f'<div class="dpnb-cells">{cells}<div><b>{html.escape(describe_plan(run.used))}</b>'
+            f"<br>{self._describe_difference(baseline)}</div>"
+            f'<div class="wide">{html.escape(_describe_request(run))} · peak: {peaks}</div></div>'
         )
 
-    def _compared(self, baseline: FinishedRun | None) -> str:
+    def _describe_difference(self, baseline: FinishedRun | None) -> str:
         outcome = self.run.trace.runs[0].outcome
         if outcome != "finished":
             return html.escape({"left": "stopped"}.get(outcome, outcome))
         if baseline is None or baseline is self.run:
             return "the baseline"
-        found = difference(self.run, baseline)
+        found = compare_runs(self.run, baseline)
         kind = "exact" if found.is_same else "stylistic"
         badge = f' <span class="dpnb-badge dpnb-{kind}">{found.badge}</span>' if found.badge else ""
         return f"{html.escape(str(found))}{badge}"
@@ -172,12 +172,14 @@ class HistoryRow:
 def _picture(run: FinishedRun) -> str:
     if not run.pictures:
         return '<div style="width:56px"></div>'
-    data = base64.b64encode(png(thumbnail(mosaic(run.pictures), SIDE))).decode()
-    alt = html.escape(_asked(run), quote=True)
+    data = base64.b64encode(
+        encode_png(make_thumbnail(make_image_grid(run.pictures), SIDE))
+    ).decode()
+    alt = html.escape(_describe_request(run), quote=True)
     return f'<img src="data:image/png;base64,{data}" alt="{alt}"/>'
 
 
-def _asked(run: FinishedRun) -> str:
+def _describe_request(run: FinishedRun) -> str:
     request: Any = run.request
     if request is None:
         return "begun from a cell"

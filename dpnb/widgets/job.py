@@ -1,4 +1,4 @@
-"""A run on a thread of its own, as whoever has started it sees it."""
+"""A handle on a run in the background: wait for it, or cancel it."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class Job:
 
     Args:
         steps: the run.
-        ending: is called when the run is over, with what has stopped it, before that is known to
+        on_end: is called when the run is over, with what has stopped it, before that is known to
             whoever waits.
     """
 
     def __init__(
-        self, steps: Iterator[Step], ending: Callable[[BaseException | None], None]
+        self, steps: Iterator[Step], on_end: Callable[[BaseException | None], None]
     ) -> None:
         self._steps: Any = steps
-        self._endings = [ending]
+        self._on_end = [on_end]
         self._stop = threading.Event()
         self._done = threading.Event()
         self._output: Any = None
@@ -89,7 +89,7 @@ class Job:
             self._error = error
         self._steps = None
         try:
-            self._endings.pop()(self._error)
+            self._on_end.pop()(self._error)
         except BaseException as error:
             self._error = self._error or error
         finally:

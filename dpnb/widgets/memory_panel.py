@@ -1,4 +1,4 @@
-"""Memory and time of the run that goes on, drawn while it does."""
+"""The panel that draws memory and time of a run while it goes on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dpnb.metering.trace import Trace
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.units import format_bytes, format_seconds
 from dpnb.widgets.charts import run_chart
-from dpnb.widgets.panel import Panel, heading, said, status
+from dpnb.widgets.panel import Panel, heading, status_html, status_line
 
 METERS = {
     "cuda": "torch's CUDA allocator",
@@ -30,39 +30,39 @@ class MemoryPanel(Panel):
 
     def __init__(self, pipe: TextToImagePipeline) -> None:
         super().__init__(pipe)
-        runs, device = self.session.runs, pipe._execution_device
+        state, device = self.session.run_state, pipe._execution_device
         names = ("cuda", "tensors") if device.type == "cuda" else ("host", "tensors")
         self.meter = w.Dropdown(
             description="Measure",
-            options=[(METERS[name], name) for name in dict.fromkeys((runs.meter, *names))],
-            value=runs.meter,
+            options=[(METERS[name], name) for name in dict.fromkeys((state.meter, *names))],
+            value=state.meter,
             style={"description_width": "auto"},
         )
-        self.numbers, self.chart, self.message = w.HTML(), w.HTML(), status()
+        self.numbers, self.chart, self.message = w.HTML(), w.HTML(), status_line()
         self.meter.observe(lambda change: self._choose(change["new"]), "value")
         top = w.HBox([heading("Memory and time"), self.meter])
         top.layout.justify_content = "space-between"
         top.layout.flex_flow = "row wrap"
         self.fill([top, self.message, self.numbers, self.chart])
-        self.watch(runs, "trace", lambda _: self.show())
-        self.watch(runs, "meter", lambda _: self.meter.set_trait("value", runs.meter))
+        self.watch(state, "trace", lambda _: self.show())
+        self.watch(state, "meter", lambda _: self.meter.set_trait("value", state.meter))
         self.show()
 
     def show(self) -> None:
         """Draw what has been measured so far."""
-        runs = self.session.runs
-        trace = runs.trace
+        state = self.session.run_state
+        trace = state.trace
         if trace is None or not trace.runs:
-            reading = meter_for(self.session.pipe._execution_device, runs.meter).read()  # type: ignore[arg-type]
-            self.numbers.value = numbers_of(reading, None)
+            reading = meter_for(self.session.pipe._execution_device, state.meter).read()  # type: ignore[arg-type]
+            self.numbers.value = format_memory(reading, None)
             self.chart.value = (
                 '<div class="dpnb-empty">Memory and the time of every step are drawn here while a '
                 "picture is. A line marks every switch where it took effect.</div>"
             )
             return
-        left = runs.progress.seconds_left if runs.phase != "idle" else None
+        left = state.progress.seconds_left if state.phase != "idle" else None
         horizon = None if left is None else trace.runs[-1].duration + left
-        self.numbers.value = numbers_of(latest(trace), trace)
+        self.numbers.value = format_memory(latest_reading(trace), trace)
         self.chart.value = run_chart(trace, horizon)
 
     def _choose(self, name: str) -> None:
@@ -70,18 +70,18 @@ class MemoryPanel(Panel):
             self.session.measure_with(name)  # type: ignore[arg-type]
             self.message.value = ""
         except (MeterError, ValueError) as error:
-            self.meter.value = self.session.runs.meter
-            self.message.value = said(str(error), "error")
+            self.meter.value = self.session.run_state.meter
+            self.message.value = status_html(str(error), "error")
 
 
-def latest(trace: Trace) -> Reading:
+def latest_reading(trace: Trace) -> Reading:
     """The last reading of the last run."""
     run = trace.runs[-1]
     readings = [run.begin, *(step.reading for step in run.steps[-1:]), *trace.samples[-1:]]
     return max(readings, key=lambda reading: reading.time)
 
 
-def numbers_of(reading: Reading, trace: Trace | None) -> str:
+def format_memory(reading: Reading, trace: Trace | None) -> str:
     """Memory in numbers, and how much room is left, as HTML.
 
     Args:
@@ -101,10 +101,10 @@ def numbers_of(reading: Reading, trace: Trace | None) -> str:
     if trace is not None and (seconds := trace.seconds_per_step) is not None:
         pairs.append(("per step", format_seconds(seconds)))
     cells = "".join(f"<div><b>{html.escape(v)}</b><span>{name}</span></div>" for name, v in pairs)
-    return f'<div class="dpnb-figures">{cells}</div>{_room(reading)}'
+    return f'<div class="dpnb-figures">{cells}</div>{_memory_bar(reading)}'
 
 
-def _room(reading: Reading) -> str:
+def _memory_bar(reading: Reading) -> str:
     """A bar of all memory: ours, that of others, and what is free."""
     if not reading.limit or reading.others is None:
         return ""

@@ -1,4 +1,4 @@
-"""What all panels have in common: one session, an end, and a picture for where nothing is live."""
+"""The base of all panels, and the parts that they are built of."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import ipywidgets as w
 from typing_extensions import override
 
 from dpnb.pipelines.text_to_image import TextToImagePipeline
-from dpnb.widgets.figures import still
-from dpnb.widgets.look import style
 from dpnb.widgets.session import Session
+from dpnb.widgets.snapshot import draw_snapshot
+from dpnb.widgets.stylesheet import stylesheet
 
 
 class Panel(w.VBox):  # type: ignore[misc]
@@ -28,15 +28,15 @@ class Panel(w.VBox):  # type: ignore[misc]
     """
 
     def __init__(self, pipe: TextToImagePipeline) -> None:
-        self._endings = ExitStack()
+        self._cleanup = ExitStack()
         self.session = Session.of(pipe)
-        self._endings.callback(self.session.close)
+        self._cleanup.callback(self.session.close)
         super().__init__()
         self.add_class("dpnb")
 
     def fill(self, children: Sequence[w.Widget]) -> None:
         """Show these."""
-        self.children = (w.HTML(style(), layout={"display": "none"}), *children)
+        self.children = (w.HTML(stylesheet(), layout={"display": "none"}), *children)
 
     def watch(self, state: Any, names: str | list[str], handler: Callable[[Any], None]) -> None:
         """Call `handler` when a trait of `state` changes, until this is closed.
@@ -50,18 +50,18 @@ class Panel(w.VBox):  # type: ignore[misc]
                 handler(change)
 
         state.observe(locked, names)
-        self._endings.callback(state.unobserve, locked, names)
+        self._cleanup.callback(state.unobserve, locked, names)
 
     def close(self) -> None:
         """Take the panel away; with a pipeline's last panel, a run that one of them began ends."""
-        self._endings.close()
+        self._cleanup.close()
         for child in self.children:
             close_all(child)
         close_all(self, panel=super())
 
     def snapshot(self) -> Any:
         """A still picture of the last run, to end a notebook with: a `PIL.Image`."""
-        return still(self.session.runs)
+        return draw_snapshot(self.session.run_state)
 
     @override
     def __repr__(self) -> str:
@@ -70,7 +70,7 @@ class Panel(w.VBox):  # type: ignore[misc]
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         bundle = super()._repr_mimebundle_(**kwargs)
         data = bundle[0] if isinstance(bundle, tuple) else bundle
-        if data is not None and self.session.runs.trace is not None:
+        if data is not None and self.session.run_state.trace is not None:
             data["image/png"] = base64.b64encode(self.snapshot()._repr_png_()).decode()
         return bundle
 
@@ -91,19 +91,19 @@ def close_all(widget: w.Widget, panel: Any = None) -> None:
 
 
 def heading(text: str) -> w.HTML:
-    """A title of a part."""
+    """The title of a panel."""
     return w.HTML(f'<h3 class="dpnb-heading">{html.escape(text)}</h3>')
 
 
-def status(kind: str = "dpnb-status") -> w.HTML:
-    """A line that is read out when it changes; fill it with `said`."""
+def status_line(kind: str = "dpnb-status") -> w.HTML:
+    """A line that screen readers read out when it changes; `status_html` makes its value."""
     line = w.HTML()
     line.add_class(kind)
     return line
 
 
-def said(text: str, tone: str = "plain") -> str:
-    """Text for a `status`; `tone` is "plain", "wait" or "error"."""
+def status_html(text: str, tone: str = "plain") -> str:
+    """The value of a `status_line`; `tone` is "plain", "wait" or "error"."""
     role = "alert" if tone == "error" else "status"
     return (
         f'<div class="dpnb-said dpnb-{tone}" role="{role}" aria-live="polite">'

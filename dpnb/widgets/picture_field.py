@@ -1,4 +1,4 @@
-"""A picture that is chosen from a file."""
+"""A field for a picture that is chosen from a file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import ipywidgets as w
 from PIL import Image
 
 from dpnb.pipelines.pictures.inputs import PictureInput
-from dpnb.widgets.pictures import png, thumbnail
+from dpnb.widgets.browser_images import encode_png, make_thumbnail
 from dpnb.widgets.uploads import UploadError, read_picture
 
 SHOWN = 96
@@ -19,24 +19,28 @@ SHOWN = 96
 
 
 class PictureField(w.HBox):  # type: ignore[misc]
-    """A button that takes a file, and what is in it.
+    """A button that takes a file, and a small view of the picture in it.
 
     Args:
-        wanted: what the pipeline takes.
-        given: is told of every new picture.
+        picture_input: what the pipeline takes.
+        on_picture: is told of every new picture.
 
     Attributes:
         picture: what was chosen; `None` before.
         failure: why a file could not be read; empty otherwise.
     """
 
-    def __init__(self, wanted: PictureInput, given: Callable[[Image.Image], None]) -> None:
-        self.wanted = wanted
+    def __init__(
+        self, picture_input: PictureInput, on_picture: Callable[[Image.Image], None]
+    ) -> None:
+        self.picture_input = picture_input
         self.picture: Image.Image | None = None
         self.failure = ""
-        self._given = given
+        self._on_picture = on_picture
         self.upload = w.FileUpload(
-            accept="image/*", description=wanted.label, tooltip=f"Choose {wanted.hint}"
+            accept="image/*",
+            description=picture_input.label,
+            tooltip=f"Choose {picture_input.hint}",
         )
         self.upload.layout.width = "auto"
         self.shown = w.HTML()
@@ -44,10 +48,10 @@ class PictureField(w.HBox):  # type: ignore[misc]
         super().__init__([self.upload, self.shown], layout={"align_items": "center"})
         self._show()
 
-    def give(self, picture: Image.Image) -> None:
+    def set_picture(self, picture: Image.Image) -> None:
         """Take `picture`, as if it had been chosen."""
         self.picture, self.failure = picture, ""
-        self._given(picture)
+        self._on_picture(picture)
         self._show()
 
     def _read(self, files: Any) -> None:
@@ -60,13 +64,13 @@ class PictureField(w.HBox):  # type: ignore[misc]
             self.failure = str(error)
             self._show()
         else:
-            self.give(picture)
+            self.set_picture(picture)
 
     def _show(self) -> None:
         if self.failure or self.picture is None:
-            self.shown.value = html.escape(self.failure or self.wanted.hint)
+            self.shown.value = html.escape(self.failure or self.picture_input.hint)
             return
-        small = thumbnail(self.picture, SHOWN).convert("RGB")
-        data = base64.b64encode(png(small)).decode()
-        alt = html.escape(self.wanted.hint, quote=True)
+        small = make_thumbnail(self.picture, SHOWN).convert("RGB")
+        data = base64.b64encode(encode_png(small)).decode()
+        alt = html.escape(self.picture_input.hint, quote=True)
         self.shown.value = f'<img src="data:image/png;base64,{data}" alt="{alt}"/>'

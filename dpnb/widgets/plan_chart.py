@@ -1,4 +1,4 @@
-"""Plans as a picture: memory against time, and the budget."""
+"""The chart of plans: memory against time, and the budget."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def plan_chart(table: PlanTable, active: Plan) -> str:
         *_front(table.front, x, y),
         *(point for row in reversed(table.rows) for point in _point(row, table, active, x, y)),
     ]
-    return svg(WIDTH, HEIGHT, plans_in_words(table), parts)
+    return svg(WIDTH, HEIGHT, describe_plan_chart(table), parts)
 
 
-def plans_in_words(table: PlanTable) -> str:
+def describe_plan_chart(table: PlanTable) -> str:
     """What the chart shows, in a sentence for those who do not see it."""
     count = len(table.fitting)
     head = f"Predicted: {count} of {len(table)} plans fit in {format_bytes(table.budget)}"

@@ -1,4 +1,4 @@
-"""Which plans fit a budget, what they are predicted to cost, and a button that sets one."""
+"""The panel of plans: which fit a budget, their predicted cost, and a button that sets one."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from dpnb.planning.names import label
 from dpnb.planning.table import PlanRow, PlanTable
 from dpnb.planning.workload import Workload
 from dpnb.units import format_bytes, format_seconds
-from dpnb.widgets.budget_dial import BudgetDial, most_of, usual_budget
-from dpnb.widgets.panel import Panel, close_all, heading, said, status
-from dpnb.widgets.plan_chart import plan_chart, plans_in_words
-from dpnb.widgets.planning import Planning
+from dpnb.widgets.background_planner import BackgroundPlanner
+from dpnb.widgets.budget_dial import BudgetDial, default_budget, largest_peak
+from dpnb.widgets.panel import Panel, close_all, heading, status_html, status_line
+from dpnb.widgets.plan_chart import describe_plan_chart, plan_chart
 from dpnb.widgets.run_panel import RunPanel
 from dpnb.widgets.state import EXAMPLE, FinishedRun, Request
 
@@ -44,9 +44,9 @@ class PlannerPanel(Panel):
 
     def __init__(self, pipe: TextToImagePipeline, request: Request = EXAMPLE) -> None:
         super().__init__(pipe)
-        self.planning = Planning(self.session)
-        self._endings.callback(self._forget_rows)
-        self._endings.callback(self.planning.close)
+        self.planner = BackgroundPlanner(self.session)
+        self._cleanup.callback(self._forget_rows)
+        self._cleanup.callback(self.planner.close)
         self.rows: list[PlannerRow] = []
         self.budget: BudgetDial | None = None
         self._drawn: PlanTable | None = None
@@ -54,10 +54,10 @@ class PlannerPanel(Panel):
         self._bind()
         self.show()
 
-    def plan(self) -> Planning:
+    def plan(self) -> BackgroundPlanner:
         """Begin to plan for what the fields say; wait with the `wait` of what is returned."""
-        self.planning.start(self.workload, self.device.value)
-        return self.planning
+        self.planner.start(self.workload, self.device.value)
+        return self.planner
 
     @property
     def workload(self) -> Workload:
@@ -72,54 +72,54 @@ class PlannerPanel(Panel):
     @property
     def table(self) -> PlanTable | None:
         """The plans, within the budget that is shown; `None` before there are any."""
-        table, budget = self.planning.state.table, self.planning.state.budget
+        table, budget = self.planner.plan_state.table, self.planner.plan_state.budget
         if table is None:
             return None
-        return table.within(usual_budget(table) if budget is None else budget)
+        return table.within(default_budget(table) if budget is None else budget)
 
     def follow(self, run: RunPanel) -> None:
         """Plan for what another panel draws: its fields are those of both from now on."""
         for name in ("width", "height", "count", "steps"):
             field = getattr(self, name)
             link = w.link((getattr(run, name), "value"), (field, "value"))
-            self._endings.callback(link.unlink)
+            self._cleanup.callback(link.unlink)
             field.layout.display = "none"
 
     def show(self) -> None:
         """Bring everything to the plans and to what is on."""
         with self.session.lock:
-            state, table = self.planning.state, self.table
+            state, table = self.planner.plan_state, self.table
             self.ask.disabled = state.is_busy
-            self.message.value = self._said(table)
+            self.message.value = self._status(table)
             for part in (self.dial, self.list, self.more):
                 part.layout.display = "none" if table is None else None
             self.empty.layout.display = None if table is None else "none"
             if table is not None:
                 self._show(table)
 
-    def _said(self, table: PlanTable | None) -> str:
-        state, strategies = self.planning.state, self.session.strategies
+    def _status(self, table: PlanTable | None) -> str:
+        state, strategies = self.planner.plan_state, self.session.strategy_state
         if state.error:
-            return said(state.error, "error")
+            return status_html(state.error, "error")
         if strategies.is_refused:
-            return said(strategies.message, "error")
+            return status_html(strategies.message, "error")
         if strategies.wanted != strategies.active:
-            return said(f"{label(strategies.wanted)}: {strategies.message}", "wait")
+            return status_html(f"{label(strategies.wanted)}: {strategies.message}", "wait")
         if state.is_busy:
-            return said(state.message, "wait")
-        return said("" if table is None else plans_in_words(table))
+            return status_html(state.message, "wait")
+        return status_html("" if table is None else describe_plan_chart(table))
 
     def _show(self, table: PlanTable) -> None:
-        if self._drawn is not self.planning.state.table:
-            self._renew(table)
+        if self._drawn is not self.planner.plan_state.table:
+            self._replace_rows(table)
         if self.budget is not None:
             self.budget.show(table.budget)
-        active = self.session.strategies.wanted
+        active = self.session.strategy_state.wanted
         self.chart.value = plan_chart(table, active)
         self.caption.value = _caption(table)
         by_plan = {row.plan: row for row in self.rows}
         measured = self._measured(table)
-        most = most_of(table)
+        most = largest_peak(table)
         ordered = [by_plan[row.plan] for row in table]
         for entry, row in zip(ordered, table, strict=True):
             entry.show(row, table, most, active == row.plan, measured.get(row.plan))
@@ -131,9 +131,9 @@ class PlannerPanel(Panel):
             "Only plans that none beats" if self.more.value else f"All {len(ordered)} plans"
         )
 
-    def _renew(self, table: PlanTable) -> None:
+    def _replace_rows(self, table: PlanTable) -> None:
         """Other plans have been made: other rows, and another dial."""
-        self._drawn = self.planning.state.table
+        self._drawn = self.planner.plan_state.table
         self._forget_rows()
         self.rows = [PlannerRow(row, self._obstacle(row)) for row in table]
         for entry in self.rows:
@@ -169,7 +169,7 @@ class PlannerPanel(Panel):
         )
         self.ask = w.Button(description="What fits?", tooltip="Predict memory and time of plans")
         self.ask.add_class("dpnb-go")
-        self.message, self.empty = status(), w.HTML(EMPTY)
+        self.message, self.empty = status_line(), w.HTML(EMPTY)
         self.caption, self.chart, self.list = w.HTML(), w.HTML(), w.VBox()
         self.list.add_class("dpnb-rows")
         self.dial = w.VBox()
@@ -189,13 +189,13 @@ class PlannerPanel(Panel):
     def _bind(self) -> None:
         self.ask.on_click(lambda _: self.plan())
         self.more.observe(lambda _: self.show(), "value")
-        state = self.planning.state
+        state = self.planner.plan_state
         self.watch(state, ["table", "budget", "message", "error"], lambda _: self.show())
-        self.watch(self.session.strategies, "revision", lambda _: self.show())
-        self.watch(self.session.runs, "history", lambda _: self.show())
+        self.watch(self.session.strategy_state, "revision", lambda _: self.show())
+        self.watch(self.session.run_state, "history", lambda _: self.show())
 
     def _set_budget(self, budget: int) -> None:
-        self.planning.state.budget = budget
+        self.planner.plan_state.budget = budget
 
     def _obstacle(self, row: PlanRow) -> str | None:
         found = (self.session.obstacle(strategy) for strategy in row.plan)
@@ -206,7 +206,7 @@ class PlannerPanel(Panel):
 
     def _measured(self, table: PlanTable) -> dict[frozenset[Any], float]:
         """Seconds per picture of the last runs that have drawn what is planned for."""
-        runs: tuple[FinishedRun, ...] = self.session.runs.history
+        runs: tuple[FinishedRun, ...] = self.session.run_state.history
         drawn = table.workload
         found = {}
         for run in runs:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from PIL import Image
@@ -22,19 +22,18 @@ from dpnb.metering.trace import Trace
 from dpnb.pipelines.listeners import Run, RunListener
 from dpnb.pipelines.pictures.previews import LatentColours, colours_of, decode_preview
 from dpnb.pipelines.steps import Stage, Step
+from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.strategies.out_of_memory import OutOfMemoryError
 from dpnb.strategies.settings import describe, label_of
 from dpnb.strategies.strategy import Plan, Strategy, in_order
 from dpnb.units import format_seconds
-from dpnb.widgets.ending import Ending, ending_of, predict_memory_saver, reason_of
-from dpnb.widgets.pictures import mosaic, png
-from dpnb.widgets.present import Expected, Present
-from dpnb.widgets.state import FinishedRun, Progress, Request
+from dpnb.widgets.browser_images import encode_png, make_image_grid
+from dpnb.widgets.current_run import CurrentRun, ExpectedRun
+from dpnb.widgets.run_result import RunResult, describe_error, finish_run
+from dpnb.widgets.state import FinishedRun, Progress, Request, RunState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from dpnb.widgets.session import Session
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +44,26 @@ KEPT = 50
 """Runs whose pictures and traces are kept."""
 
 
+class MonitoredSession(Protocol):
+    """What a monitor needs of the session whose runs it hears of.
+
+    Attributes:
+        pipe: the pipeline.
+        run_state: what the monitor writes into.
+        lock: is held while the state changes.
+    """
+
+    pipe: TextToImagePipeline
+    run_state: RunState
+    lock: threading.RLock
+
+    def apply_pending(self, is_between_steps: bool = False) -> None:
+        """Make the changes that wait, unless a step is being computed."""
+
+    def find_remedy(self, request: Request, trace: Trace) -> Strategy | None:
+        """The cheapest strategy with which a run that has failed is predicted to fit."""
+
+
 class RunMonitor(RunListener):
     """Hears of the runs of a session's pipeline.
 
@@ -52,20 +71,20 @@ class RunMonitor(RunListener):
     times a second; the thread of the run only leaves them for it.
 
     Args:
-        session: whose `runs` are written, and which is told when switches may land.
+        session: whose runs are heard of, and which makes the changes that wait between two steps.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: MonitoredSession) -> None:
         self._session = session
-        self._state = session.runs
-        self._expected: Expected | None = None
-        self._present: Present | None = None
+        self._state = session.run_state
+        self._expected: ExpectedRun | None = None
+        self._current: CurrentRun | None = None
         self._colours: LatentColours | None = colours_of(session.pipe.name_or_path)
 
     @property
     def is_running(self) -> bool:
         """Whether a run goes on."""
-        return self._going() is not None
+        return self._find_ongoing() is not None
 
     @property
     def is_expected(self) -> bool:
@@ -76,59 +95,59 @@ class RunMonitor(RunListener):
     def is_busy(self) -> bool:
         """Whether a run goes on, is about to begin, or is over and not yet shown to be."""
         with self._session.lock:
-            return self._present is not None or self._expected is not None
+            return self._current is not None or self._expected is not None
 
     @property
-    def is_of_cell(self) -> bool:
+    def is_from_cell(self) -> bool:
         """Whether the run that goes on was begun by a cell."""
-        present = self._going()
-        return present is not None and present.request is None
+        current = self._find_ongoing()
+        return current is not None and current.request is None
 
     @property
     def next_step(self) -> tuple[int, int] | None:
         """The denoising step that comes next, from 1, and how many there are, where one does."""
-        present = self._going()
-        step = None if present is None else present.step
+        current = self._find_ongoing()
+        step = None if current is None else current.step
         if step is None or step.stage is not Stage.DENOISING or step.index + 1 == step.total:
             return None
         return step.index + 2, step.total
 
-    def expect(self, expected: Expected | None) -> None:
+    def expect(self, expected: ExpectedRun | None) -> None:
         """The next run is this one; `None` if there will be none."""
         with self._session.lock:
             self._expected = expected
 
     def forget(self, request: Request, error: BaseException | None) -> None:
         """The run of `request` is over; if it never began, say why."""
-        state, left = self._state, self._present
+        state, left = self._state, self._current
         if left is not None and left.request is request:
-            left.endings.close()
-            self._leave(left, Ending("The run is over.", "" if error is None else reason_of(error)))
+            left.cleanup.close()
+            self._show_result(
+                left, RunResult("The run is over.", "" if error is None else describe_error(error))
+            )
         with self._session.lock:
             is_unbegun = self._expected is not None and self._expected.request is request
             if is_unbegun:
                 self._expected = None
-                state.error = "" if error is None else reason_of(error)
-                if self._present is None:
+                state.error = "" if error is None else describe_error(error)
+                if self._current is None:
                     state.phase, state.message = "idle", "The run could not begin."
             trace, remedy = state.trace, state.remedy
-        self._session.settle()
+        self._session.apply_pending()
         if not is_unbegun and error is not None and remedy is not None and trace is not None:
-            self._improve(request, trace, remedy, error)
+            self._improve_remedy(request, trace, remedy, error)
 
-    def _improve(
+    def _improve_remedy(
         self, request: Request, trace: Trace, remedy: Strategy, error: BaseException
     ) -> None:
         """Name the memory saver that would have been enough, where another was named first."""
         try:
-            if self._session.is_drawing:
-                return
-            better = predict_memory_saver(self._session.pipe, request, trace)
+            better = self._session.find_remedy(request, trace)
         except Exception:
             logger.info("no run could be simulated to find a better remedy", exc_info=True)
             return
         cause = error.__cause__ if isinstance(error, OutOfMemoryError) else error
-        reason = reason_of(error if cause is None else cause)
+        reason = describe_error(error if cause is None else cause)
         with self._session.lock:
             state = self._state
             if better not in (None, remedy) and state.trace is trace:
@@ -137,27 +156,25 @@ class RunMonitor(RunListener):
 
     def note_change(self, before: Plan, after: Plan) -> None:
         """What is switched on has changed from one plan to the other."""
-        if (present := self._going()) is None:
+        if (current := self._find_ongoing()) is None:
             return
-        present.used |= after
-        note, kinds = present.recorder.note, {type(strategy) for strategy in after}
+        current.used |= after
+        note, kinds = current.recorder.note, {type(strategy) for strategy in after}
         for strategy in in_order(before - after):
             if type(strategy) not in kinds:
                 note(f"{label_of(type(strategy))} off")
         for strategy in in_order(after - before):
             note(f"{describe(strategy)} on")
 
-    # --- what is heard ---
-
     @override
     def begin_run(self, run: Run) -> None:
-        if self._going() is None:
-            self._session.settle(is_between_steps=True)
+        if self._find_ongoing() is None:
+            self._session.apply_pending(is_between_steps=True)
         with self._session.lock:
-            if self._going() is not None:
+            if self._find_ongoing() is not None:
                 return
-            self._present = self._begun(run)
-            if self._present.request is not None:
+            self._current = self._start_recording(run)
+            if self._current.request is not None:
                 self._expected = None
             state = self._state
             state.error, state.remedy = "", None
@@ -165,7 +182,7 @@ class RunMonitor(RunListener):
             if state.phase == "idle":
                 state.phase = "running"
 
-    def _begun(self, run: Run) -> Present:
+    def _start_recording(self, run: Run) -> CurrentRun:
         expected = self._expected
         is_own = expected is not None and expected.thread is threading.current_thread()
         request = expected.request if expected is not None and is_own else None
@@ -173,92 +190,92 @@ class RunMonitor(RunListener):
         meter = meter_for(device, self._state.meter)  # type: ignore[arg-type]
         recorder = Recorder(meter, clock_for(device))
         names = [describe(strategy) for strategy in in_order(plan)]
-        present = Present(run, recorder, recorder.begin_run(names), plan, plan, request)
+        current = CurrentRun(run, recorder, recorder.begin_run(names), plan, plan, request)
         with ExitStack() as endings:
-            endings.enter_context(recorder.sampling(SAMPLE_EVERY))
-            endings.enter_context(_ticking(partial(self._tick, present)))
-            present.endings = endings.pop_all()
-        return present
+            endings.enter_context(recorder.sample_every(SAMPLE_EVERY))
+            endings.enter_context(_call_regularly(partial(self._tick, current)))
+            current.cleanup = endings.pop_all()
+        return current
 
     @override
     def begin_step(self, run: Run, stage: Stage) -> None:
-        if (present := self._of(run)) is not None:
-            present.recording.begin_step(stage.value)
+        if (current := self._find(run)) is not None:
+            current.recording.begin_step(stage.value)
 
     @override
     def end_step(self, run: Run, step: Step) -> None:
-        if (present := self._of(run)) is None:
+        if (current := self._find(run)) is None:
             return
-        present.recording.end_step(step.stage.value)
-        present.step = step
+        current.recording.end_step(step.stage.value)
+        current.step = step
         if step.stage is Stage.DENOISING:
-            present.ends.append(time.perf_counter())
-            present.latents = step.latents
+            current.step_ends.append(time.perf_counter())
+            current.latents = step.latents
             every = self._state.preview_every
             if every > 0 and (step.index + 1) % every == 0 and step.latents is not None:
-                present.decoded = decode_preview(run.pipe, step.latents)
-        if present.request is None and self._state.phase == "stopping":
+                current.preview = decode_preview(run.pipe, step.latents)
+        if current.request is None and self._state.phase == "stopping":
             run.pipe._interrupt = True
-        self._session.settle(is_between_steps=True)
+        self._session.apply_pending(is_between_steps=True)
 
     @override
     def end_run(self, run: Run, error: BaseException | None) -> None:
-        if (present := self._of(run)) is None:
+        if (current := self._find(run)) is None:
             return
         with self._session.lock:
-            present.is_over = True
-        ending = Ending("The run is over.")
+            current.is_over = True
+        result = RunResult("The run is over.")
         try:
-            self._session.settle()
-            ending = ending_of(present, error, run.pipe.strategies)
-            self._learn(present, ending.pictures)
+            self._session.apply_pending()
+            result = finish_run(current, error, run.pipe.strategies)
+            self._fit_colours(current, result.pictures)
         except Exception:
             logger.exception("a run is over, but cannot be shown")
         finally:
-            self._leave(present, ending)
+            self._show_result(current, result)
 
-    def _leave(self, present: Present, ending: Ending) -> None:
+    def _show_result(self, current: CurrentRun, result: RunResult) -> None:
         """Show that a run is over: all of it at once, so that nobody sees a part.
 
         Where another one has begun since, what is shown is that one's.
         """
         state = self._state
         with self._session.lock, state.hold_trait_notifications():
-            if ending.trace is not None:
-                state.history = (*state.history, self._finished(present, ending))[-KEPT:]
-            if ending.pictures:
-                state.pictures = ending.pictures
-            if self._present is not present:
+            if result.trace is not None:
+                state.history = (*state.history, self._finished_run(current, result))[-KEPT:]
+            if result.pictures:
+                state.pictures = result.pictures
+            if self._current is not current:
                 return
-            self._present = None
-            if ending.trace is not None:
-                state.trace = ending.trace
-            if ending.picture:
-                state.picture, state.pictured = ending.picture, present.request
+            self._current = None
+            if result.trace is not None:
+                state.trace = result.trace
+            if result.picture:
+                state.picture, state.pictured = result.picture, current.request
                 state.is_preview = False
-            state.message, state.error, state.remedy = ending.message, ending.error, ending.remedy
+            state.message, state.error, state.remedy = result.message, result.error, result.remedy
             state.phase = "idle" if self._expected is None else "running"
 
-    def _finished(self, present: Present, ending: Ending) -> FinishedRun:
+    def _finished_run(self, current: CurrentRun, result: RunResult) -> FinishedRun:
         history = self._state.history
         number = history[-1].number + 1 if history else 1
-        assert ending.trace is not None
+        assert result.trace is not None
         return FinishedRun(
-            number, present.request, present.plan, present.used, ending.trace, ending.pictures
+            number, current.request, current.plan, current.used, result.trace, result.pictures
         )
 
-    def _of(self, run: Run) -> Present | None:
+    def _find(self, run: Run) -> CurrentRun | None:
         """What is known of a run, if it is the one that goes on."""
-        present = self._going()
-        return present if present is not None and present.run is run else None
+        current = self._find_ongoing()
+        return current if current is not None and current.run is run else None
 
-    def _going(self) -> Present | None:
-        present = self._present
-        return None if present is None or present.is_over else present
+    def _find_ongoing(self) -> CurrentRun | None:
+        current = self._current
+        return None if current is None or current.is_over else current
 
-    def _learn(self, present: Present, pictures: tuple[Image.Image, ...]) -> None:
+    def _fit_colours(self, current: CurrentRun, pictures: tuple[Image.Image, ...]) -> None:
         """Fit the colours of previews to what was drawn, where no fit is known."""
-        latents = present.latents
+        latents = current.latents
         if self._colours is not None or latents is None or len(pictures) != len(latents):
             return
         arrays = [
@@ -268,42 +285,40 @@ class RunMonitor(RunListener):
         levels = torch.stack(arrays).view(-1, height, width, 3).movedim(-1, 1)
         self._colours = LatentColours.fit(latents.cpu(), levels.float() / 127.5 - 1)
 
-    # --- what is shown of it ---
-
-    def _tick(self, present: Present, count: int) -> None:
-        if present is not self._going():
+    def _tick(self, current: CurrentRun, count: int) -> None:
+        if current is not self._find_ongoing():
             return
-        step = present.step
-        if step is not None and step is not present.seen:
-            present.seen = step
-            self._show(present, step)
+        step = current.step
+        if step is not None and step is not current.shown_step:
+            current.shown_step = step
+            self._show(current, step)
         if count % TICKS_PER_CHART == 0:
-            trace = present.recorder.trace
+            trace = current.recorder.trace
             with self._session.lock:
-                if present is self._going():
+                if current is self._find_ongoing():
                     self._state.trace = trace
 
-    def _show(self, present: Present, step: Step) -> None:
-        state, left = self._state, _seconds_left(present.ends, step)
+    def _show(self, current: CurrentRun, step: Step) -> None:
+        state, left = self._state, _seconds_left(current.step_ends, step)
         progress = Progress(step.stage.value, step.index + 1, step.total, left)
         with self._session.lock:
-            if present is not self._going():
+            if current is not self._find_ongoing():
                 return
             if state.phase == "running":
-                state.message = _words(progress)
+                state.message = _describe(progress)
             state.progress = progress
-        images = self._preview(present, step)
+        images = self._preview(current, step)
         if images and not step.output:
-            picture = png(mosaic(images), quick=True)
+            picture = encode_png(make_image_grid(images), quick=True)
             with self._session.lock, state.hold_trait_notifications():
-                if present is self._going():
-                    state.picture, state.pictured = picture, present.request
+                if current is self._find_ongoing():
+                    state.picture, state.pictured = picture, current.request
                     state.is_preview = True
 
-    def _preview(self, present: Present, step: Step) -> list[Image.Image] | None:
+    def _preview(self, current: CurrentRun, step: Step) -> list[Image.Image] | None:
         every = self._state.preview_every
         if every > 0:
-            return present.decoded
+            return current.preview
         fits = self._colours is not None and step.latents is not None
         if every < 0 or not fits or len(self._colours.matrix) != step.latents.shape[1] + 1:  # type: ignore[union-attr]
             return None
@@ -316,7 +331,7 @@ def _seconds_left(ends: list[float], step: Step) -> float | None:
     return (ends[-1] - ends[0]) / (len(ends) - 1) * (step.total - step.index - 1)
 
 
-def _words(progress: Progress) -> str:
+def _describe(progress: Progress) -> str:
     if progress.stage != Stage.DENOISING.value:
         return "Drawing …"
     left = progress.seconds_left
@@ -325,7 +340,7 @@ def _words(progress: Progress) -> str:
 
 
 @contextmanager
-def _ticking(tick: Callable[[int], None]) -> Iterator[None]:
+def _call_regularly(tick: Callable[[int], None]) -> Iterator[None]:
     """Within, call `tick` with a count, five times a second, from a thread of its own."""
     leave = threading.Event()
 

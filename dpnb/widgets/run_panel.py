@@ -1,4 +1,4 @@
-"""Words in, a picture out."""
+"""The panel that draws: fields for a request, the buttons, progress and picture."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dpnb.errors import DpnbError
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.strategies.settings import describe
 from dpnb.widgets.job import Job
-from dpnb.widgets.panel import Panel, heading, said, status
+from dpnb.widgets.panel import Panel, heading, status_html, status_line
 from dpnb.widgets.picture_field import PictureField
 from dpnb.widgets.state import EXAMPLE, Request
 
@@ -53,33 +53,33 @@ class RunPanel(Panel):
         self.width = _number("Width", request.width or width, unit, 1 << 14, unit)
         self.height = _number("Height", request.height or height, unit, 1 << 14, unit)
         self.seed = _number("Seed", request.seed, 0, LAST_SEED)
-        self.fields = {
-            one.argument: PictureField(one, _nothing if one.is_mask else self._fit)
+        self.picture_fields = {
+            one.argument: PictureField(one, _ignore if one.is_mask else self._fit)
             for one in pipe.picture_inputs
         }
-        self.strength = _strength(pipe, request.strength) if self.fields else None
-        self.die = w.Button(description="🎲 New seed", layout={"width": "auto"})
-        self.die.tooltip = "Another seed, by chance"
+        self.strength = _strength(pipe, request.strength) if self.picture_fields else None
+        self.new_seed = w.Button(description="🎲 New seed", layout={"width": "auto"})
+        self.new_seed.tooltip = "Another seed, by chance"
         self.count = _number("Pictures", request.count, 1, 64)
         present = type(pipe.scheduler).__name__
         names = sorted({present, *pipe.scheduler.interchangeable})
-        self.scheduler = _menu("Scheduler", [(_short(name), name) for name in names], present)
-        self.preview = _menu("Preview", PREVIEWS, self.session.runs.preview_every)
+        self.scheduler = _menu("Scheduler", [(_short_name(name), name) for name in names], present)
+        self.preview = _menu("Preview", PREVIEWS, self.session.run_state.preview_every)
         self.generate = w.Button(description="Generate", tooltip="Draw a picture")
         self.generate.add_class("dpnb-go")
         self.stop = w.Button(description="Stop", tooltip="End after this step", disabled=True)
-        self.message, self.failure = status(), status("dpnb-failure")
+        self.message, self.failure = status_line(), status_line("dpnb-failure")
         self.remedy = w.Button(layout={"display": "none", "width": "auto"})
         self.progress, self.picture = w.HTML(), w.HTML()
         self.picture.add_class("dpnb-picture")
         for name, picture in request.pictures:
-            self.give(name, picture)
+            self.set_picture(name, picture)
         self.width.value, self.height.value = (
             asked or field.value
             for asked, field in ((request.width, self.width), (request.height, self.height))
         )
         self._bind()
-        self.fill(self._parts())
+        self.fill(self._arrange())
         self._show()
 
     @property
@@ -98,12 +98,12 @@ class RunPanel(Panel):
             strength=None if self.strength is None else self.strength.value,
             pictures=tuple(
                 (name, field.picture)
-                for name, field in self.fields.items()
+                for name, field in self.picture_fields.items()
                 if field.picture is not None
             ),
         )
 
-    def give(self, argument: str, picture: Image) -> None:
+    def set_picture(self, argument: str, picture: Image) -> None:
         """Draw from `picture`, in the place of an uploaded one.
 
         Args:
@@ -113,12 +113,12 @@ class RunPanel(Panel):
         Raises:
             ValueError: the pipeline takes no picture by that name.
         """
-        if argument not in self.fields:
-            known = ", ".join(self.fields) or "none"
+        if argument not in self.picture_fields:
+            known = ", ".join(self.picture_fields) or "none"
             raise ValueError(
                 f"{argument} is no picture that this pipeline takes; it takes {known}."
             )
-        self.fields[argument].give(picture)
+        self.picture_fields[argument].set_picture(picture)
 
     def draw(self) -> Job:
         """Begin to draw what the fields say; wait for it with the `wait` of what is returned.
@@ -127,31 +127,31 @@ class RunPanel(Panel):
             SessionError: a run is going on.
             ValueError: a picture is missing, or something about the request is impossible.
         """
-        for field in self.fields.values():
+        for field in self.picture_fields.values():
             if field.picture is None:
-                raise ValueError(f"First choose {field.wanted.hint}.")
+                raise ValueError(f"First choose {field.picture_input.hint}.")
         return self.session.start(self.request)
 
     def _bind(self) -> None:
-        self.generate.on_click(lambda _: self._try(self.draw))
+        self.generate.on_click(lambda _: self._start_or_show_error(self.draw))
         self.stop.on_click(lambda _: self.session.stop())
-        self.die.on_click(lambda _: self.seed.set_trait("value", random.randrange(LAST_SEED)))
-        self.remedy.on_click(lambda _: self._mend())
+        self.new_seed.on_click(lambda _: self.seed.set_trait("value", random.randrange(LAST_SEED)))
+        self.remedy.on_click(lambda _: self._retry_with_remedy())
         self.preview.observe(
-            lambda change: self.session.runs.set_trait("preview_every", change["new"]), "value"
+            lambda change: self.session.run_state.set_trait("preview_every", change["new"]), "value"
         )
-        runs = self.session.runs
-        self.watch(runs, ["phase", "error", "remedy"], lambda _: self._show())
-        self.watch(runs, ["picture", "pictured", "is_preview"], lambda _: self._show_picture())
-        self.watch(runs, ["progress", "message"], lambda _: self._show_progress())
-        self.watch(runs, "preview_every", lambda _: self._show_preview_choice())
+        state = self.session.run_state
+        self.watch(state, ["phase", "error", "remedy"], lambda _: self._show())
+        self.watch(state, ["picture", "pictured", "is_preview"], lambda _: self._show_picture())
+        self.watch(state, ["progress", "message"], lambda _: self._show_progress())
+        self.watch(state, "preview_every", lambda _: self._show_preview_choice())
 
-    def _parts(self) -> list[w.Widget]:
+    def _arrange(self) -> list[w.Widget]:
         buttons = w.HBox([self.generate, self.stop])
         self.generate.layout.flex = "1 1 auto"
         strength = [] if self.strength is None else [self.strength]
         size = [self.width, self.height]
-        others = [self.seed, self.die, self.count, *strength]
+        others = [self.seed, self.new_seed, self.count, *strength]
         numbers = w.GridBox(
             [self.steps, self.guidance, *size, *others],
             layout={
@@ -162,7 +162,7 @@ class RunPanel(Panel):
         )
         numbers.add_class("dpnb-numbers")
         more = w.VBox([self.scheduler, self.preview])
-        words = [self.prompt, self.negative, *self.fields.values()]
+        words = [self.prompt, self.negative, *self.picture_fields.values()]
         parts = [*words, buttons, self.progress, self.message, self.failure]
         return [heading("Draw"), *parts, self.remedy, self.picture, numbers, more]
 
@@ -174,29 +174,31 @@ class RunPanel(Panel):
             unit = field.step
             field.value = max(round(side * scale) // unit, 1) * unit
 
-    def _try(self, draw: Callable[[], Job]) -> None:
+    def _start_or_show_error(self, start: Callable[[], Job]) -> None:
         try:
-            draw()
+            start()
         except (DpnbError, ValueError, TypeError) as error:
-            self.session.runs.remedy = None
-            self.session.runs.error = str(error)
+            self.session.run_state.remedy = None
+            self.session.run_state.error = str(error)
 
-    def _mend(self) -> None:
+    def _retry_with_remedy(self) -> None:
         """Draw what has failed once more, with what makes it fit."""
-        remedy, history = self.session.runs.remedy, self.session.runs.history
+        remedy, history = self.session.run_state.remedy, self.session.run_state.history
         if remedy is None:
             return
         failed = history[-1].request if history else None
         self.session.enable(remedy)
-        self._try(self.draw if failed is None else partial(self.session.start, failed))
+        self._start_or_show_error(
+            self.draw if failed is None else partial(self.session.start, failed)
+        )
 
     def _show(self) -> None:
-        runs = self.session.runs
-        is_idle = runs.phase == "idle"
-        self.generate.disabled, self.stop.disabled = not is_idle, runs.phase != "running"
+        state = self.session.run_state
+        is_idle = state.phase == "idle"
+        self.generate.disabled, self.stop.disabled = not is_idle, state.phase != "running"
         self.generate.description = "Generate" if is_idle else "Drawing …"
-        self.failure.value = said(runs.error, "error") if runs.error else ""
-        remedy = runs.remedy
+        self.failure.value = status_html(state.error, "error") if state.error else ""
+        remedy = state.remedy
         self.remedy.layout.display = None if remedy is not None else "none"
         if remedy is not None:
             self.remedy.description = f"Switch on {describe(remedy)} and run again"
@@ -205,39 +207,39 @@ class RunPanel(Panel):
         self._show_picture()
 
     def _show_progress(self) -> None:
-        runs, progress = self.session.runs, self.session.runs.progress
+        state, progress = self.session.run_state, self.session.run_state.progress
         share = round(100 * progress.done / progress.total) if progress.total else 0
-        is_live = runs.phase != "idle"
-        self.message.value = said("" if is_live else runs.message)
+        is_live = state.phase != "idle"
+        self.message.value = status_html("" if is_live else state.message)
         self.progress.value = (
             f'<div class="dpnb-progress" role="progressbar" aria-label="Progress" '
             f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{share}" '
-            f'aria-valuetext="{html.escape(runs.message, quote=True)}">'
-            f'<div style="width:{share}%"></div></div><div>{html.escape(runs.message)}</div>'
+            f'aria-valuetext="{html.escape(state.message, quote=True)}">'
+            f'<div style="width:{share}%"></div></div><div>{html.escape(state.message)}</div>'
             if is_live
             else ""
         )
 
     def _show_picture(self) -> None:
-        runs = self.session.runs
-        if not runs.picture:
+        state = self.session.run_state
+        if not state.picture:
             self.picture.value = (
                 '<div class="dpnb-empty">The picture appears here. Press <b>Generate</b>, then '
                 "flip a switch while it is drawn.</div>"
             )
             return
-        data = f"data:image/png;base64,{base64.b64encode(runs.picture).decode()}"
-        prompt = "what a cell asked for" if runs.pictured is None else runs.pictured.prompt
+        data = f"data:image/png;base64,{base64.b64encode(state.picture).decode()}"
+        prompt = "what a cell asked for" if state.pictured is None else state.pictured.prompt
         words = html.escape(prompt, quote=True)
-        kind = "Preview of" if runs.is_preview else "Picture of"
+        kind = "Preview of" if state.is_preview else "Picture of"
         name = re.sub(r"\W+", "-", prompt).strip("-")[:60] or "picture"
         link = f'<a href="{data}" download="{html.escape(name)}.png">Save picture</a>'
         self.picture.value = f'<img src="{data}" alt="{kind} {words}"/><div>' + (
-            "preview</div>" if runs.is_preview else f"{link}</div>"
+            "preview</div>" if state.is_preview else f"{link}</div>"
         )
 
     def _show_preview_choice(self) -> None:
-        self.preview.value = self.session.runs.preview_every
+        self.preview.value = self.session.run_state.preview_every
 
 
 def _text(label: str, value: str, hint: str) -> w.Text:
@@ -256,7 +258,7 @@ def _number(
     )  # fmt: skip
 
 
-def _nothing(picture: Image) -> None:
+def _ignore(picture: Image) -> None:
     """Hear of a picture, and do nothing."""
 
 
@@ -272,6 +274,6 @@ def _menu(label: str, options: Any, value: Any) -> w.Dropdown:
     )
 
 
-def _short(name: str) -> str:
+def _short_name(name: str) -> str:
     words = re.sub(r"(Discrete|Multistep)?Scheduler$", "", name)
     return words.replace("EulerAncestral", "Euler ancestral")

@@ -18,12 +18,13 @@ from typing_extensions import Self
 from dpnb import schedulers
 from dpnb.errors import DpnbError
 from dpnb.metering.meter import MeterName, meter_for
+from dpnb.metering.trace import Trace
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.strategies.strategy import Plan, Strategy
-from dpnb.widgets.ending import reason_of
+from dpnb.widgets.current_run import ExpectedRun
 from dpnb.widgets.job import Job
-from dpnb.widgets.present import Expected
 from dpnb.widgets.run_monitor import RunMonitor
+from dpnb.widgets.run_result import describe_error, predict_memory_saver
 from dpnb.widgets.state import Request, RunState, StrategyState
 
 Change: TypeAlias = Callable[[Plan], Plan]
@@ -37,7 +38,9 @@ class SessionError(DpnbError, RuntimeError):
 
 
 class Session:
-    """What the panels of a pipeline act upon. Use `Session.of(pipe)`, and `close` it.
+    """One pipeline, its runs and its switches, as all of its panels use them.
+
+    Made by `Session.of(pipe)`; whoever has called that calls `close` in the end.
 
     Everything may be called from any thread and returns at once. Strategies are never changed while
     a step is being computed: what is asked for meanwhile waits for its end.
@@ -46,8 +49,8 @@ class Session:
         pipe: the pipeline.
 
     Attributes:
-        strategies: what is switched on, to be observed.
-        runs: the present run and those before it, to be observed.
+        strategy_state: what is switched on, to be observed.
+        run_state: the present run and those before it, to be observed.
         lock: whoever shows the state holds it, so that it does not change meanwhile.
     """
 
@@ -59,17 +62,17 @@ class Session:
             )
         self.pipe = pipe
         active = pipe.strategies.active
-        self.strategies = StrategyState(active=active, wanted=active)
-        self.runs = RunState(meter=meter_for(pipe._execution_device).name)
+        self.strategy_state = StrategyState(active=active, wanted=active)
+        self.run_state = RunState(meter=meter_for(pipe._execution_device).name)
         self.lock = threading.RLock()
         self._pending: list[Change] = []
-        self._is_settling = False
+        self._is_applying = False
         self._job: Job | None = None
         self._users = 0
         self._monitor = RunMonitor(self)
-        self._endings = [
+        self._subscriptions = [
             pipe.watch(self._monitor),
-            pipe.strategies.subscribe(self._plan_changed),
+            pipe.strategies.subscribe(self._on_plan_change),
         ]
 
     @classmethod
@@ -90,11 +93,9 @@ class Session:
                 return
             _sessions.pop(id(self.pipe), None)
         self.stop()
-        for end in self._endings:
+        for end in self._subscriptions:
             end()
-        self._endings = []
-
-    # --- strategies ---
+        self._subscriptions = []
 
     def enable(self, strategy: Strategy) -> None:
         """Switch a strategy on, now or before the next step, in place of its like."""
@@ -120,12 +121,12 @@ class Session:
                 return
             self._pending.append(change)
             if is_waiting:
-                self._show(f"takes effect {self._when()}")
+                self._show(f"takes effect {self._describe_next_step()}")
                 return
-        self.settle()
+        self.apply_pending()
 
-    def settle(self, is_between_steps: bool = False) -> None:
-        """Do what waits, unless a step is being computed.
+    def apply_pending(self, is_between_steps: bool = False) -> None:
+        """Make the changes that wait, unless a step is being computed.
 
         One thread at a time does it, in the order of asking, and without the lock: switching may
         wait for a thread that tells this session of what it has switched.
@@ -133,69 +134,81 @@ class Session:
         Args:
             is_between_steps: whether this is called by the run itself.
         """
-        while changes := self._claimed(is_between_steps):
+        while changes := self._take_pending(is_between_steps):
             try:
-                self._make(changes)
+                self._apply(changes)
             finally:
-                self._is_settling = False
+                self._is_applying = False
 
-    def _claimed(self, is_between_steps: bool) -> list[Change]:
-        """What waits, if it is for this thread to do it now."""
+    def _take_pending(self, is_between_steps: bool) -> list[Change]:
+        """The changes that wait, if it is for this thread to make them now."""
         with self.lock:
-            if self._is_settling or (self._monitor.is_running and not is_between_steps):
+            if self._is_applying or (self._monitor.is_running and not is_between_steps):
                 return []
             changes, self._pending = self._pending, []
-            self._is_settling = bool(changes)
+            self._is_applying = bool(changes)
             return changes
 
-    def _make(self, changes: list[Change]) -> None:
+    def _apply(self, changes: list[Change]) -> None:
         stack, refusals = self.pipe.strategies, []
         for change in changes:
             try:
                 stack.use(change(stack.active))
             except Exception as refusal:
-                refusals.append(reason_of(refusal))
+                refusals.append(describe_error(refusal))
         with self.lock:
-            self._show(refusals[-1] if refusals else self._since(), is_refused=bool(refusals))
+            self._show(
+                refusals[-1] if refusals else self._describe_effect(), is_refused=bool(refusals)
+            )
 
-    def refuse(self, reason: str) -> None:
-        """A request was refused before it came here; everything is shown as it is."""
+    def show_refusal(self, reason: str) -> None:
+        """Show why a request was refused before it came here, and everything else as it is."""
         with self.lock:
             self._show(reason, is_refused=True)
 
     def obstacle(self, strategy: Strategy) -> str | None:
         """Why a strategy cannot be switched on here; `None` where it can, or is on already."""
-        if strategy in self.strategies.active:
+        if strategy in self.strategy_state.active:
             return None
         return self.pipe.strategies.obstacle(strategy)
 
-    def _plan_changed(self, plan: Plan) -> None:
+    def find_remedy(self, request: Request, trace: Trace) -> Strategy | None:
+        """The cheapest strategy with which a run that has failed is predicted to fit.
+
+        Args:
+            request: what was drawn.
+            trace: of the run.
+
+        Returns:
+            `None` where that is not known.
+        """
+        return None if self.is_drawing else predict_memory_saver(self.pipe, request, trace)
+
+    def _on_plan_change(self, plan: Plan) -> None:
         with self.lock:
-            self._monitor.note_change(self.strategies.active, plan)
-            self.strategies.active = plan
-            self._show(self.strategies.message, self.strategies.is_refused)
+            self._monitor.note_change(self.strategy_state.active, plan)
+            self.strategy_state.active = plan
+            self._show(self.strategy_state.message, self.strategy_state.is_refused)
 
     def _show(self, message: str, is_refused: bool = False) -> None:
         plan = self.pipe.strategies.active
         for change in self._pending:
             plan = change(plan)
-        state = self.strategies
+        state = self.strategy_state
         with state.hold_trait_notifications():
             state.active, state.wanted = self.pipe.strategies.active, plan
             state.message, state.is_refused = message, is_refused
             state.revision += 1
 
-    def _when(self) -> str:
+    def _describe_next_step(self) -> str:
         place = self._monitor.next_step
         if place is not None and place[0] < place[1]:
             return f"at step {place[0] + 1} of {place[1]}"
         return "before the next step"
 
-    def _since(self) -> str:
+    def _describe_effect(self) -> str:
         place = self._monitor.next_step
         return f"in effect from step {place[0]} of {place[1]}" if place else ""
-
-    # --- runs ---
 
     @property
     def is_drawing(self) -> bool:
@@ -209,7 +222,7 @@ class Session:
             SessionError: a run is going on.
             ValueError: something about the request is impossible.
         """
-        expected = Expected(request)
+        expected = ExpectedRun(request)
         with self.lock:
             if self._monitor.is_busy:
                 raise SessionError("A run is going on; wait for its end, or stop it first.")
@@ -223,18 +236,19 @@ class Session:
             with self.lock:
                 self._monitor.expect(None)
                 if not self._monitor.is_busy:
-                    self.runs.phase = "idle"
-            self.settle()
+                    self.run_state.phase = "idle"
+            self.apply_pending()
             if self.pipe.scheduler is not scheduler:
                 self.pipe.scheduler = scheduler
             raise
 
     def _begin(self, job: Job, request: Request) -> Job:
-        """Say that a job works, and let it."""
+        """Start the thread of a job, and show that it runs."""
         thread = threading.Thread(target=partial(copy_context().run, job.work), daemon=True)
         with self.lock:
-            self._monitor.expect(Expected(request, thread))
-            self.runs.phase, self.runs.message, self.runs.error = "running", "Reading …", ""
+            self._monitor.expect(ExpectedRun(request, thread))
+            state = self.run_state
+            state.phase, state.message, state.error = "running", "Reading …", ""
             thread.start()
             self._job = job
         return job
@@ -245,13 +259,13 @@ class Session:
         A run that a cell has begun decodes what it has then, and returns it there.
         """
         with self.lock:
-            if self._monitor.is_of_cell:
+            if self._monitor.is_from_cell:
                 self.pipe._interrupt = True
             elif self._job is not None and (self._monitor.is_running or self._monitor.is_expected):
                 self._job.cancel()
             else:
                 return
-            self.runs.phase, self.runs.message = "stopping", "Stopping after this step …"
+            self.run_state.phase, self.run_state.message = "stopping", "Stopping after this step …"
 
     def measure_with(self, meter: MeterName) -> None:
         """Measure the runs that begin from now on with this meter.
@@ -260,7 +274,7 @@ class Session:
             MeterError: it cannot read anything here.
         """
         meter_for(self.pipe._execution_device, meter)
-        self.runs.meter = meter
+        self.run_state.meter = meter
 
     @property
     def job(self) -> Job | None:

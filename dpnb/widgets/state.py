@@ -1,4 +1,4 @@
-"""What panels show, as observable values; nothing here knows of widgets.
+"""The states that panels show and observe; nothing here knows of widgets.
 
 Traits are replaced, never mutated.
 """
@@ -120,8 +120,8 @@ class FinishedRun:
 
 
 @dataclass(frozen=True)
-class Observer:
-    """An observer whose failure is logged, and stops neither the others nor whoever is observed.
+class SafeHandler:
+    """Calls an observer, and logs its failure instead of raising it.
 
     Args:
         handler: is told of a change.
@@ -130,7 +130,7 @@ class Observer:
     handler: Callable[[Any], None]
 
     def __call__(self, change: Any) -> None:
-        """Tell of a change."""
+        """Pass a change on."""
         try:
             self.handler(change)
         except Exception:
@@ -138,22 +138,23 @@ class Observer:
 
 
 class State(HasTraits):
-    """Values that may be observed, from the thread that changes them.
+    """Observable values; observers are called by the thread that changes them.
 
-    A run changes them while it goes on, and must come to its end whatever an observer does.
+    A run changes them while it goes on, and must come to its end whatever an observer does: its
+    failures are logged.
     """
 
     @override
     def observe(self, handler: Any, names: Any = All, type: Any = "change") -> None:
-        super().observe(Observer(handler), names, type)
+        super().observe(SafeHandler(handler), names, type)
 
     @override
     def unobserve(self, handler: Any, names: Any = All, type: Any = "change") -> None:
-        super().unobserve(Observer(handler), names, type)
+        super().unobserve(SafeHandler(handler), names, type)
 
 
 class StrategyState(State):
-    """What is switched on."""
+    """What is switched on at a pipeline, and what will be."""
 
     active = Instance(frozenset, args=())
     """The strategies that are switched on; always those of the stack."""
@@ -172,7 +173,7 @@ class StrategyState(State):
 
 
 class RunState(State):
-    """The present run, and those before it."""
+    """The present run of a pipeline, and those before it."""
 
     phase = Unicode("idle")
     """"idle", "running" or "stopping"."""

@@ -1,4 +1,4 @@
-"""Every strategy as a switch with its settings."""
+"""The panel of strategies: each a switch with its settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dpnb.strategies.presets import PRESETS, Preset
 from dpnb.strategies.settings import describe, label_of, presets_of, settings_of
 from dpnb.strategies.strategy import Effect, Plan, Strategy
 from dpnb.widgets.controls import Control, control_for
-from dpnb.widgets.panel import Panel, heading, said, status
+from dpnb.widgets.panel import Panel, heading, status_html, status_line
 from dpnb.widgets.session import Session
 
 BADGES = {
@@ -41,8 +41,8 @@ class StrategyPanel(Panel):
     ) -> None:
         super().__init__(pipe)
         self.rows = {kind: StrategyRow(self.session, kind) for kind in kinds}
-        self.message = status()
-        self.presets = [self._preset(preset) for preset in PRESETS]
+        self.message = status_line()
+        self.presets = [self._preset_button(preset) for preset in PRESETS]
         self.copy = w.ToggleButton(
             description="Copy as Python", tooltip="Shows the code for what is switched on"
         )
@@ -53,38 +53,38 @@ class StrategyPanel(Panel):
             style={"description_width": "0"},
         )
         self.copy.observe(lambda _: self._show_code(), "value")
-        self._tell_left_out = ""
+        self._left_out = ""
         self.fill(
             [
                 heading("Switches"),
-                _flow([*self.presets, self.copy], "dpnb-presets"),
+                _flow_box([*self.presets, self.copy], "dpnb-presets"),
                 self.python,
                 self.message,
                 *self._groups(),
             ]
         )
-        self.watch(self.session.strategies, "revision", lambda _: self.show())
+        self.watch(self.session.strategy_state, "revision", lambda _: self.show())
         self.show()
 
     def code(self) -> str:
         """Python that switches on what is on now."""
-        return plan_to_python(self.session.strategies.wanted)
+        return plan_to_python(self.session.strategy_state.wanted)
 
     def show(self) -> None:
         """Bring all switches to what is on."""
         with self.session.lock:
-            state = self.session.strategies
+            state = self.session.strategy_state
             for row in self.rows.values():
                 row.show(state.wanted, state.active)
             tone = (
                 "error" if state.is_refused else "wait" if state.wanted != state.active else "plain"
             )
-            words = state.message if state.is_refused else self._waiting(state.message)
-            self.message.value = said(words or self._tell_left_out or self._summary(), tone)
+            words = state.message if state.is_refused else self._describe_waiting(state.message)
+            self.message.value = status_html(words or self._left_out or self._summary(), tone)
             self._show_code()
 
-    def _waiting(self, message: str) -> str:
-        state = self.session.strategies
+    def _describe_waiting(self, message: str) -> str:
+        state = self.session.strategy_state
         changed = state.wanted ^ state.active
         if not changed or not message:
             return message and f"The last switch is {message}."
@@ -92,7 +92,7 @@ class StrategyPanel(Panel):
         return f"{', '.join(sorted(kinds))}: {message}"
 
     def _summary(self) -> str:
-        names = [describe(strategy) for strategy in self.session.strategies.active]
+        names = [describe(strategy) for strategy in self.session.strategy_state.active]
         on = f"On: {', '.join(sorted(names))}." if names else "Nothing is switched on."
         stored = quantized_weights(self.session.pipe)
         return f"{on} Quantized weights: {stored}." if stored else on
@@ -102,16 +102,16 @@ class StrategyPanel(Panel):
         if self.copy.value:
             self.python.value = self.code()
 
-    def _preset(self, preset: Preset) -> w.Button:
+    def _preset_button(self, preset: Preset) -> w.Button:
         button = w.Button(description=preset.name, tooltip=preset.summary, layout={"width": "auto"})
-        button.on_click(partial(self._use, preset))
+        button.on_click(partial(self._use_preset, preset))
         return button
 
-    def _use(self, preset: Preset, _: w.Button) -> None:
+    def _use_preset(self, preset: Preset, _: w.Button) -> None:
         chosen = preset.plan(self.session.pipe.strategies)
-        self._tell_left_out = ""
+        self._left_out = ""
         left = [f"{name} left out: {reason}" for name, reason in chosen.left_out.items()]
-        self._tell_left_out = f"{preset.name}. {' '.join(left)}" if left else ""
+        self._left_out = f"{preset.name}. {' '.join(left)}" if left else ""
         self.session.use(chosen.plan)
         self.show()
 
@@ -149,10 +149,10 @@ class StrategyRow:
         }
         self._badge, self._note = w.HTML(), w.HTML()
         named = presets_of(kind)
-        self.menu = self._menu(named) if named else None
-        self.switch.observe(self._switched, "value")
+        self.menu = self._preset_menu(named) if named else None
+        self.switch.observe(self._on_switch, "value")
         for control in self.controls.values():
-            control.on_change(self._set)
+            control.on_change(self._on_setting)
         self.widget = self._arrange()
 
     @property
@@ -178,7 +178,7 @@ class StrategyRow:
     @property
     def is_barred(self) -> bool:
         """Whether it cannot be switched on here with these settings."""
-        return self._checked()[1] is not None
+        return self._check_draft()[1] is not None
 
     def show(self, wanted: Plan, active: Plan) -> None:
         """Show what will be on and what is."""
@@ -195,7 +195,7 @@ class StrategyRow:
         self._explain(chosen, present)
 
     def _explain(self, chosen: Strategy | None, present: Strategy | None) -> None:
-        draft, reason = self._checked()
+        draft, reason = self._check_draft()
         is_held = chosen is not None or present is not None
         self.switch.disabled = reason is not None and not is_held
         words, effect = BADGES[(draft or self._kind()).effect]
@@ -208,35 +208,35 @@ class StrategyRow:
             text, tone = self._kind.summary(), "summary"
         self._note.value = f'<div class="dpnb-note dpnb-{tone}">{html.escape(text)}</div>'
 
-    def _checked(self) -> tuple[Strategy | None, str | None]:
+    def _check_draft(self) -> tuple[Strategy | None, str | None]:
         try:
             draft = self.draft
             return draft, self._session.obstacle(draft)
         except (ValueError, TypeError) as error:
             return None, str(error)
 
-    def _switched(self, change: Any) -> None:
+    def _on_switch(self, change: Any) -> None:
         if self._is_showing:
             return
         if not change["new"]:
             self._session.disable(self._kind)
             return
-        self._ask()
+        self._request()
 
-    def _set(self) -> None:
+    def _on_setting(self) -> None:
         if self._is_showing:
             return
         if self.switch.value:
-            self._ask()
+            self._request()
         else:
             with self._session.lock:
                 self._explain(None, None)
 
-    def _ask(self) -> None:
+    def _request(self) -> None:
         try:
             self._session.enable(self.draft)
         except (ValueError, TypeError) as error:
-            self._session.refuse(str(error))
+            self._session.show_refusal(str(error))
 
     @property
     def _is_showing(self) -> bool:
@@ -251,25 +251,25 @@ class StrategyRow:
             plain.insert(0, self.menu)
         top, below = [self.switch, self._badge], [self._note]
         if plain:
-            below.append(_flow(plain, "dpnb-settings"))
+            below.append(_flow_box(plain, "dpnb-settings"))
         if rare:
-            button, box = _more(rare, label_of(self._kind))
+            button, box = _hidden_settings(rare, label_of(self._kind))
             top.insert(1, button)
             below.append(box)
-        row = w.VBox([_flow(top, "dpnb-top"), *below])
+        row = w.VBox([_flow_box(top, "dpnb-top"), *below])
         row.add_class("dpnb-strategy")
         row.add_class(f"dpnb-{self._kind.__name__}")
         return row
 
-    def _menu(self, named: dict[str, Strategy]) -> w.Dropdown:
+    def _preset_menu(self, named: dict[str, Strategy]) -> w.Dropdown:
         menu = w.Dropdown(
             description="preset", options=[("choose …", ""), *named.items()], value="",
             layout={"width": "auto"}, style={"description_width": "7.5em"},
         )  # fmt: skip
-        menu.observe(lambda change: self._take(menu, change["new"]), "value")
+        menu.observe(lambda change: self._take_preset(menu, change["new"]), "value")
         return menu
 
-    def _take(self, menu: w.Dropdown, preset: Strategy | str) -> None:
+    def _take_preset(self, menu: w.Dropdown, preset: Strategy | str) -> None:
         if isinstance(preset, str):
             return
         self._showing.now = True
@@ -279,7 +279,7 @@ class StrategyRow:
         finally:
             self._showing.now = False
         menu.value = ""
-        self._set()
+        self._on_setting()
 
 
 def _frame(rows: list[StrategyRow]) -> w.VBox:
@@ -290,7 +290,7 @@ def _frame(rows: list[StrategyRow]) -> w.VBox:
     return group
 
 
-def _more(rare: list[w.Widget], label: str) -> tuple[w.ToggleButton, w.VBox]:
+def _hidden_settings(rare: list[w.Widget], label: str) -> tuple[w.ToggleButton, w.VBox]:
     """Settings that few people need, behind a button."""
     box = w.VBox(rare, layout={"display": "none"})
     box.add_class("dpnb-settings")
@@ -309,7 +309,7 @@ def _more(rare: list[w.Widget], label: str) -> tuple[w.ToggleButton, w.VBox]:
     return button, box
 
 
-def _flow(children: list[w.Widget], name: str) -> w.Box:
+def _flow_box(children: list[w.Widget], name: str) -> w.Box:
     """Side by side, and into a further line where there is no room."""
     box = w.Box(children)
     box.add_class(name)

@@ -77,7 +77,7 @@ if __name__ == "__main__":
             f"{sent:.0f} KiB sent",
             flush=True,
         )
-    trace = board.session.runs.trace
+    trace = board.session.run_state.trace
     assert trace is not None
     started = perf_counter()
     for _ in range(100):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dpnb.metering.clock import CudaClock, HostClock, clock_for
-from dpnb.metering.cuda import CudaMeter, reading_of
+from dpnb.metering.cuda import CudaMeter, read_allocator_stats
 from dpnb.metering.reading import MeterError
 
 MIB = 2**20
@@ -19,7 +19,7 @@ def statistics(**current: int) -> dict[str, Any]:
 
 def test_statistics_of_the_allocator_become_a_reading() -> None:
     stats = statistics(allocated_bytes=600, reserved_bytes=1000, inactive_split_bytes=150)
-    reading = reading_of(stats, free=5000, total=8000)
+    reading = read_allocator_stats(stats, free=5000, total=8000)
     assert (reading.current, reading.peak, reading.reserved) == (600, 601, 1000)
     assert (reading.fragmented, reading.free, reading.limit) == (150, 5000, 8000)
     assert reading.others == 2000
@@ -27,7 +27,7 @@ def test_statistics_of_the_allocator_become_a_reading() -> None:
 
 def test_others_are_never_negative() -> None:
     stats = statistics(allocated_bytes=0, reserved_bytes=1000, inactive_split_bytes=0)
-    assert reading_of(stats, free=7500, total=8000).others == 0
+    assert read_allocator_stats(stats, free=7500, total=8000).others == 0
 
 
 def test_a_device_that_is_not_there_is_refused() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from dpnb.metering import host
 from dpnb.metering.host import HostMeter
-from dpnb.metering.machine import FRESH, MachineMemory
+from dpnb.metering.machine_memory import FRESH, MachineMemory
 from tests.metering.memory import occupy
 
 MIB = 2**20

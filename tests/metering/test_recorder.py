@@ -123,7 +123,7 @@ def test_the_trace_is_shown_and_saved_as_one() -> None:
 
 def test_samples_are_taken_while_a_run_goes_on_and_only_then() -> None:
     made, before = recorder(), set(threading.enumerate())
-    with made.sampling(0.001):
+    with made.sample_every(0.001):
         time.sleep(0.01)
         assert list(made.samples) == []
         run = made.begin_run()
@@ -160,7 +160,7 @@ def test_a_step_on_a_cuda_device_takes_as_long_as_the_device_needs() -> None:
         run.end("finished")
     finally:
         torch.cuda.set_sync_debug_mode("default")
-    made.finish()
+    made.synchronize()
     assert provisional is not None
     assert made.seconds_per_step is not None
     assert made.seconds_per_step > provisional

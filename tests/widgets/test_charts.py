@@ -8,8 +8,8 @@ import pytest
 
 from dpnb.metering.reading import Reading
 from dpnb.metering.trace import Event, RunTrace, StepTrace, Trace
-from dpnb.widgets.charts import comparison_chart, run_chart, run_in_words, thin, ticks
-from dpnb.widgets.memory_panel import latest, numbers_of
+from dpnb.widgets.charts import comparison_chart, describe_run_chart, run_chart, thin, ticks
+from dpnb.widgets.memory_panel import format_memory, latest_reading
 
 MIB = 1 << 20
 SVG = "{http://www.w3.org/2000/svg}"
@@ -60,7 +60,7 @@ def test_a_switch_is_marked_with_its_name_where_it_took_effect() -> None:
 
 def test_the_label_says_the_numbers() -> None:
     label = parsed(run_chart(trace())).get("aria-label")
-    assert label == run_in_words(trace())
+    assert label == describe_run_chart(trace())
     assert "denoising 6.0 s with a peak of 130 MiB" in label
     assert "A <b> on at 3.0 s" in label
 
@@ -116,12 +116,12 @@ def test_a_comparison_has_a_bar_for_each_number() -> None:
 
 def test_numbers_say_peak_headroom_and_others() -> None:
     now = reading(1.0, 100, free=60 * MIB, limit=1000 * MIB, others=840 * MIB)
-    words = re.sub(r"<[^>]+>", " ", numbers_of(now, trace()))
+    words = re.sub(r"<[^>]+>", " ", format_memory(now, trace()))
     assert "140 MiB peak of this run" in words.replace("  ", " ")
     assert "60.0 MiB of 1000 MiB" in words
     assert "Little room is left" in words
-    assert "Little room" not in numbers_of(reading(1.0, 100), None)
+    assert "Little room" not in format_memory(reading(1.0, 100), None)
 
 
 def test_the_latest_reading_is_the_last_in_time() -> None:
-    assert latest(trace()).time == 8.0
+    assert latest_reading(trace()).time == 8.0

@@ -15,7 +15,7 @@ from dpnb.strategies.settings import describe, hints, label_of, presets_of, sett
 from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Slot, Strategy
 from dpnb.strategies.undo import Undo
-from dpnb.widgets.controls import Choice, Control, Flag, Number, Optional, Words, control_for
+from dpnb.widgets.controls import Choice, Control, Flag, Number, Optional, TextField, control_for
 from tests.widgets.late_browser import sliders
 
 
@@ -131,7 +131,7 @@ def test_numbers_stay_within_what_the_networks_allow(networks: Networks) -> None
 )
 def test_text_can_be_a_word_or_python(text: str, value: Any, networks: Networks) -> None:
     control = controls(DeviceMap, networks)["device_map"]
-    assert isinstance(control, Words)
+    assert isinstance(control, TextField)
     control.widget.value = text
     assert control.get() == value
     control.set(value)
@@ -140,7 +140,7 @@ def test_text_can_be_a_word_or_python(text: str, value: Any, networks: Networks)
 
 def test_text_can_be_a_list_with_commas(networks: Networks) -> None:
     control = controls(ModelOffload, networks)["exclude"]
-    assert isinstance(control, Words)
+    assert isinstance(control, TextField)
     control.widget.value = "unet, vae"
     assert control.get() == ("unet", "vae")
     control.set(("unet",))

@@ -60,7 +60,7 @@ def test_memory_is_measured_with_what_is_chosen(board: Dashboard) -> None:
     board.memory.meter.value = "tensors"
     board.draw().wait(TIMEOUT)
     assert "bytes of tensors that the run has made" in board.memory.chart.value
-    board.session.runs.meter = "host"
+    board.session.run_state.meter = "host"
     assert board.memory.meter.value == "host"
 
 
@@ -149,7 +149,7 @@ def test_hundreds_of_clicks_during_runs_break_nothing(board: Dashboard, pipe: An
     actions = [*switches, *switches, *boxes, *board.strategies.presets, board.run.stop]
     board.run.steps.value = 12
     for _ in range(CLICKS):
-        if board.session.runs.phase == "idle":
+        if board.session.run_state.phase == "idle":
             board.run.generate.click()
         target = chance.choice(actions)
         if isinstance(target, w.Button):
@@ -162,9 +162,9 @@ def test_hundreds_of_clicks_during_runs_break_nothing(board: Dashboard, pipe: An
     assert job is not None
     while not job.is_done:
         time.sleep(0.01)
-    assert board.session.runs.error == ""
+    assert board.session.run_state.error == ""
     plan = pipe.strategies.active
-    assert board.session.strategies.active == board.session.strategies.wanted == plan
+    assert board.session.strategy_state.active == board.session.strategy_state.wanted == plan
     for shown, row in rows.items():
         chosen = pipe.strategies.find(shown)
         assert row.switch.value == (chosen is not None), shown

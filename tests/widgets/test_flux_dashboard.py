@@ -34,7 +34,7 @@ def board(pipe: Any) -> Iterator[Dashboard]:
 def test_it_draws_and_counts_its_run(board: Dashboard) -> None:
     board.strategies.session.enable(dpnb.ConditioningCache())
     output = board.draw().wait(TIMEOUT)
-    shown = Image.open(io.BytesIO(board.session.runs.picture))
+    shown = Image.open(io.BytesIO(board.session.run_state.picture))
     assert shown.tobytes() == output.images[0].tobytes()
     assert shown.size == (48, 32)
     assert len(board.history.rows) == 1
@@ -54,7 +54,7 @@ def test_what_a_picture_is_becoming_is_shown(board: Dashboard, gate: Gate, every
     """By colours that the first run has taught, or decoded after every step."""
     gate.open(4)
     board.draw().wait(TIMEOUT)
-    runs = board.session.runs
+    runs = board.session.run_state
     runs.preview_every = every
     seen: list[bytes] = []
     runs.observe(lambda change: seen.append(change["new"]), "picture")

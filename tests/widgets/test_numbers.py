@@ -49,5 +49,7 @@ def test_more_steps_than_there_are_is_a_sentence(session: Session, name: str) ->
     job = session.start(Request("a cat", steps=100_000, scheduler=name))
     with pytest.raises(ValueError, match=r"^num_inference_steps is 100000; choose between 1 and"):
         job.wait(TIMEOUT)
-    assert session.runs.error.startswith("num_inference_steps is 100000; choose between 1 and 1")
-    assert session.runs.phase == "idle"
+    assert session.run_state.error.startswith(
+        "num_inference_steps is 100000; choose between 1 and 1"
+    )
+    assert session.run_state.phase == "idle"

@@ -28,9 +28,9 @@ def panel(pipe: Any) -> Iterator[PlannerPanel]:
 @pytest.fixture
 def shown(panel: PlannerPanel, table: PlanTable) -> PlannerPanel:
     """The panel with plans, the budget of which is that of the largest."""
-    with panel.planning.state.hold_trait_notifications():
-        panel.planning.state.budget = max(row.peak for row in table)
-        panel.planning.state.table = table
+    with panel.planner.plan_state.hold_trait_notifications():
+        panel.planner.plan_state.budget = max(row.peak for row in table)
+        panel.planner.plan_state.table = table
     return panel
 
 
@@ -45,13 +45,13 @@ def test_nothing_is_planned_before_it_is_asked_for(panel: PlannerPanel) -> None:
     assert is_shown(panel.empty)
     assert not is_shown(panel.dial)
     with pytest.raises(ValueError, match="No plans have been asked for"):
-        panel.planning.wait()
+        panel.planner.wait()
 
 
 def test_a_click_makes_plans_in_the_background(panel: PlannerPanel, table: PlanTable) -> None:
     panel.ask.click()
     assert panel.ask.disabled
-    found = panel.planning.wait(TIMEOUT)
+    found = panel.planner.wait(TIMEOUT)
     assert not panel.ask.disabled
     assert {row.plan for row in found} == {row.plan for row in table}
     assert found.workload == table.workload
@@ -68,7 +68,7 @@ def test_the_budget_says_what_fits(shown: PlannerPanel, table: PlanTable) -> Non
     small = table.within(table.least.peak + 1024)
     assert shown.budget is not None
     shown.budget.box.value = small.budget / (1 << 20)
-    assert shown.planning.state.budget == small.budget
+    assert shown.planner.plan_state.budget == small.budget
     assert shown.budget.box.value == round(small.budget / (1 << 20), 2)
     assert listed(shown)[0].plan == small.best().plan
     words = [entry.words for entry in listed(shown)]
@@ -132,10 +132,10 @@ def test_a_mistake_is_shown_and_the_former_plans_stay(
     shown.width.value = 33
     shown.plan()
     with pytest.raises(ValueError, match="width is 33"):
-        shown.planning.wait(TIMEOUT)
+        shown.planner.wait(TIMEOUT)
     assert 'role="alert"' in shown.message.value
     assert "width is 33" in shown.message.value
-    assert shown.planning.state.table is table
+    assert shown.planner.plan_state.table is table
 
 
 def test_plans_for_another_card_say_why_they_cannot_be_set_here(
@@ -143,7 +143,7 @@ def test_plans_for_another_card_say_why_they_cannot_be_set_here(
 ) -> None:
     offloaded = replace(table.rows[0], plan=frozenset({ModelOffload("cuda")}))
     resident = next(row for row in table if not row.plan)
-    panel.planning.state.table = replace(table, rows=(offloaded, resident))
+    panel.planner.plan_state.table = replace(table, rows=(offloaded, resident))
     by_plan = {entry.plan: entry for entry in panel.rows}
     entry = by_plan[offloaded.plan]
     assert entry.use.disabled
@@ -183,10 +183,10 @@ def test_every_control_has_a_name(shown: PlannerPanel) -> None:
 def test_closing_leaves_nothing_behind(pipe: Any, table: PlanTable) -> None:
     before = len(w.widget._instances)
     panel = PlannerPanel(pipe, REQUEST)
-    panel.planning.state.table = table
+    panel.planner.plan_state.table = table
     panel.plan()
     panel.close()
-    panel.planning.wait(TIMEOUT)
+    panel.planner.wait(TIMEOUT)
     assert len(w.widget._instances) == before
     assert pipe.strategies.active == frozenset()
 

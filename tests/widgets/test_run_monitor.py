@@ -52,7 +52,7 @@ class SlowEncoder:
 
 @pytest.fixture
 def encoder(session: Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowEncoder]:
-    session.runs.preview_every = -1
+    session.run_state.preview_every = -1
     encoder = SlowEncoder(monkeypatch)
     yield encoder
     encoder.may_go_on.set()
@@ -71,15 +71,15 @@ def test_a_run_that_begins_before_another_is_shown_to_be_over_is_shown(
     gate.reached()
     encoder.may_go_on.set()
     job.wait(TIMEOUT)
-    assert (session.runs.phase, session.is_drawing) == ("running", True)
+    assert (session.run_state.phase, session.is_drawing) == ("running", True)
     assert (panel.generate.disabled, panel.stop.disabled) == (True, False)
     session.stop()
     gate.open(9)
     cell.join(TIMEOUT)
-    assert (session.runs.phase, session.is_drawing) == ("idle", False)
-    assert [run.number for run in session.runs.history] == [1, 2]
-    assert [run.request for run in session.runs.history] == [THREE, None]
-    assert [run.trace.runs[0].outcome for run in session.runs.history] == [
+    assert (session.run_state.phase, session.is_drawing) == ("idle", False)
+    assert [run.number for run in session.run_state.history] == [1, 2]
+    assert [run.request for run in session.run_state.history] == [THREE, None]
+    assert [run.trace.runs[0].outcome for run in session.run_state.history] == [
         "finished", "interrupted",
     ]  # fmt: skip
     panel.close()
@@ -91,17 +91,17 @@ def test_a_run_is_busy_until_it_is_shown_to_be_over(
     job = session.start(THREE)
     gate.open(STEPS_OF_THREE)
     assert encoder.reached.wait(TIMEOUT)
-    assert (session.runs.phase, session.is_drawing) == ("running", True)
+    assert (session.run_state.phase, session.is_drawing) == ("running", True)
     with pytest.raises(SessionError, match="A run is going on"):
         session.start(THREE)
     session.stop()
-    assert session.runs.phase == "running"
+    assert session.run_state.phase == "running"
     session.enable(dpnb.AttentionSlicing())
     assert session.pipe.strategies.active == {dpnb.AttentionSlicing()}
     encoder.may_go_on.set()
     job.wait(TIMEOUT)
-    assert (session.runs.phase, session.is_drawing) == ("idle", False)
-    assert session.runs.message.startswith("Drawn in")
+    assert (session.run_state.phase, session.is_drawing) == ("idle", False)
+    assert session.run_state.message.startswith("Drawn in")
 
 
 class Tracer:
@@ -132,7 +132,7 @@ def test_at_no_line_of_a_beginning_a_session_seems_free(session: Session, gate: 
     seen: list[tuple[int, bool]] = []
 
     def look(frame: FrameType, event: str) -> None:
-        if event == "line" and frame.f_code.co_name in ("begin_run", "_begun"):
+        if event == "line" and frame.f_code.co_name in ("begin_run", "_start_recording"):
             seen.append((frame.f_lineno, session.is_drawing))
 
     with Tracer(look).on():
@@ -163,11 +163,11 @@ def test_a_cell_that_begins_first_is_not_taken_for_what_a_panel_asked(
     job.wait(TIMEOUT)
     cell.join(TIMEOUT)
     leave()
-    assert all(run.request in (None, THREE) for run in session.runs.history)
-    for run in session.runs.history:
+    assert all(run.request in (None, THREE) for run in session.run_state.history)
+    for run in session.run_state.history:
         steps = [step for step in run.trace.steps if step.stage == "denoising"]
         assert len(steps) == (1 if run.request is None else 3)
-    assert (session.runs.phase, session.is_drawing) == ("idle", False)
+    assert (session.run_state.phase, session.is_drawing) == ("idle", False)
 
 
 def last_heard(session: Session, listener: RunListener) -> Callable[[], None]:
@@ -227,7 +227,7 @@ def drawn_with(fault: Fault, session: Session, request: Request) -> None:
 
 
 def settled(session: Session) -> bool:
-    return not session.is_drawing and session.runs.phase == "idle"
+    return not session.is_drawing and session.run_state.phase == "idle"
 
 
 def test_a_job_ends_wherever_memory_runs_out(session: Session) -> None:
@@ -240,10 +240,10 @@ def test_a_job_ends_wherever_memory_runs_out(session: Session) -> None:
     for place in places:
         drawn_with(Fault(place), session, request)
         assert settled(session), place
-    number = session.runs.history[-1].number
+    number = session.run_state.history[-1].number
     session.start(request).wait(TIMEOUT)
-    assert session.runs.history[-1].number == number + 1
-    assert session.runs.error == ""
+    assert session.run_state.history[-1].number == number + 1
+    assert session.run_state.error == ""
     for panel in panels:
         panel.close()
 
@@ -262,7 +262,7 @@ def test_a_job_ends_whose_remedy_cannot_be_simulated(session: Session) -> None:
             session.start(THREE).wait(TIMEOUT)
     finally:
         hook.remove()
-    assert "Memory ran out while the prompt was encoded" in session.runs.error
+    assert "Memory ran out while the prompt was encoded" in session.run_state.error
     assert settled(session)
     session.start(THREE).wait(TIMEOUT)
 
@@ -273,8 +273,8 @@ def test_an_observer_that_fails_stops_nobody(
     def fail(change: Any) -> None:
         raise LookupError(f"nothing is known of {change['name']}")
 
-    session.runs.observe(fail)
-    session.strategies.observe(fail)
+    session.run_state.observe(fail)
+    session.strategy_state.observe(fail)
     panel = RunPanel(session.pipe)
     gate.open(STEPS_OF_THREE)
     session.start(THREE).wait(TIMEOUT)
@@ -282,9 +282,9 @@ def test_an_observer_that_fails_stops_nobody(
     assert not panel.generate.disabled
     assert "Drawn in" in panel.message.value
     assert "nothing is known of phase" in caplog.text
-    session.runs.unobserve(fail)
+    session.run_state.unobserve(fail)
     caplog.clear()
-    session.runs.message = ""
+    session.run_state.message = ""
     assert caplog.text == ""
     panel.close()
 
@@ -303,7 +303,7 @@ def test_a_listener_that_fails_ends_the_job(session: Session, moment: str) -> No
         leave()
         assert settled(session)
     session.start(THREE).wait(TIMEOUT)
-    assert session.runs.error == ""
+    assert session.run_state.error == ""
 
 
 def test_a_request_that_is_refused_changes_nothing(session: Session) -> None:

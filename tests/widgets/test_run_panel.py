@@ -10,9 +10,9 @@ from PIL import Image
 
 import dpnb
 from dpnb.pipelines.steps import Stage
+from dpnb.widgets.browser_images import encode_png
 from dpnb.widgets.job import Job
 from dpnb.widgets.picture_field import PictureField
-from dpnb.widgets.pictures import png
 from dpnb.widgets.run_panel import RunPanel
 from dpnb.widgets.state import Request
 from tests.pictures import mask, picture
@@ -44,7 +44,7 @@ def test_a_click_draws_and_shows_the_picture(panel: RunPanel) -> None:
     assert "Press <b>Generate</b>" in panel.picture.value
     panel.generate.click()
     output = job_of(panel).wait(TIMEOUT)
-    shown = Image.open(io.BytesIO(panel.session.runs.picture))
+    shown = Image.open(io.BytesIO(panel.session.run_state.picture))
     assert shown.tobytes() == output.images[0].tobytes()
     assert 'alt="Picture of a &lt;red&gt; apple"' in panel.picture.value
     assert 'download="a-red-apple.png"' in panel.picture.value
@@ -54,7 +54,7 @@ def test_a_click_draws_and_shows_the_picture(panel: RunPanel) -> None:
 
 
 def test_a_picture_is_named_after_what_was_asked_for(panel: RunPanel, gate: Gate) -> None:
-    panel.session.runs.preview_every = 1
+    panel.session.run_state.preview_every = 1
     seen: list[str] = []
     twin = RunPanel(panel.session.pipe, Request("a boat"))
     twin.picture.observe(lambda change: seen.append(change["new"]), "value")
@@ -64,8 +64,8 @@ def test_a_picture_is_named_after_what_was_asked_for(panel: RunPanel, gate: Gate
     job_of(panel).wait(TIMEOUT)
     panel.prompt.value = "a banana"
     panel.preview.value = -1
-    panel.session.runs.is_preview = True
-    panel.session.runs.is_preview = False
+    panel.session.run_state.is_preview = True
+    panel.session.run_state.is_preview = False
     for one in (panel, twin):
         assert 'alt="Picture of a &lt;red&gt; apple"' in one.picture.value
         assert 'download="a-red-apple.png"' in one.picture.value
@@ -97,8 +97,8 @@ def test_several_pictures_are_shown_as_one_sheet(panel: RunPanel, pipe: Any) -> 
     panel.count.value = 3
     panel.draw().wait(TIMEOUT)
     height, width = pipe.default_size()
-    assert Image.open(io.BytesIO(panel.session.runs.picture)).size == (2 * width, 2 * height)
-    assert len(panel.session.runs.pictures) == 3
+    assert Image.open(io.BytesIO(panel.session.run_state.picture)).size == (2 * width, 2 * height)
+    assert len(panel.session.run_state.pictures) == 3
 
 
 def test_pictures_of_one_run_are_those_of_the_seeds_that_follow(panel: RunPanel) -> None:
@@ -159,15 +159,15 @@ def test_one_click_mends_a_run_that_ran_out_of_memory(
     assert job_of(panel).wait(TIMEOUT).images
     [strategy] = pipe.strategies.active
     assert "denoising" in strategy.relieves
-    assert panel.session.runs.history[-1].request == failed
+    assert panel.session.run_state.history[-1].request == failed
     assert not is_shown(panel.remedy)
     assert panel.failure.value == ""
 
 
 def test_the_die_gives_another_seed(panel: RunPanel) -> None:
-    panel.die.click()
+    panel.new_seed.click()
     first = panel.seed.value
-    panel.die.click()
+    panel.new_seed.click()
     assert len({0, first, panel.seed.value}) == 3
 
 
@@ -204,37 +204,37 @@ def upload(field: PictureField, name: str, content: bytes) -> None:
 
 
 def test_a_pipeline_that_draws_from_words_asks_for_no_picture(panel: RunPanel) -> None:
-    assert panel.fields == {}
+    assert panel.picture_fields == {}
     assert panel.strength is None
     with pytest.raises(ValueError, match=r"image is no picture that this pipeline takes; .* none"):
-        panel.give("image", picture())
+        panel.set_picture("image", picture())
 
 
 def test_pictures_are_uploaded_and_drawn_from(editing: RunPanel) -> None:
-    assert list(editing.fields) == ["image", "mask_image"]
+    assert list(editing.picture_fields) == ["image", "mask_image"]
     assert editing.strength is not None
     assert editing.strength.value == 1.0
     for name, given in (("image", picture(1, 32, 64)), ("mask_image", mask(32, 64))):
-        assert "<img" not in editing.fields[name].shown.value
-        upload(editing.fields[name], f"{name}.png", png(given))
-        assert "<img" in editing.fields[name].shown.value
+        assert "<img" not in editing.picture_fields[name].shown.value
+        upload(editing.picture_fields[name], f"{name}.png", encode_png(given))
+        assert "<img" in editing.picture_fields[name].shown.value
     assert (editing.height.value, editing.width.value) == (16, 40)
     [drawn] = editing.draw().wait(TIMEOUT).images
     assert drawn.size == (40, 16)
     assert dict(editing.request.pictures).keys() == {"image", "mask_image"}
-    assert editing.session.runs.trace is not None
-    assert "encoding" in editing.session.runs.trace.by_stage()
+    assert editing.session.run_state.trace is not None
+    assert "encoding" in editing.session.run_state.trace.by_stage()
 
 
 def test_a_missing_picture_and_a_file_that_is_none_are_sentences(editing: RunPanel) -> None:
     editing.generate.click()
     assert "First choose the picture to begin with." in editing.failure.value
-    editing.give("image", picture())
+    editing.set_picture("image", picture())
     editing.generate.click()
     assert "First choose a mask, white where to draw anew." in editing.failure.value
-    upload(editing.fields["image"], "notes.txt", b"no picture")
-    assert "notes.txt is no picture that can be read" in editing.fields["image"].shown.value
-    assert editing.fields["image"].picture is not None
+    upload(editing.picture_fields["image"], "notes.txt", b"no picture")
+    assert "notes.txt is no picture that can be read" in editing.picture_fields["image"].shown.value
+    assert editing.picture_fields["image"].picture is not None
 
 
 def test_a_request_may_bring_its_pictures(pipe: Any) -> None:

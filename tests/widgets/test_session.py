@@ -23,19 +23,19 @@ THREE = Request("a red apple", steps=3)
 def active(session: Session) -> Plan:
     """What is on, which the session's state says as well."""
     plan = session.pipe.strategies.active
-    assert session.strategies.active == plan
+    assert session.strategy_state.active == plan
     return plan
 
 
 def test_a_run_draws_what_was_asked_for_and_is_kept(session: Session) -> None:
     output = session.start(THREE).wait(TIMEOUT)
-    [run] = session.runs.history
+    [run] = session.run_state.history
     assert (run.number, run.request, run.trace.runs[0].outcome) == (1, THREE, "finished")
-    assert list(run.pictures) == output.images == list(session.runs.pictures)
+    assert list(run.pictures) == output.images == list(session.run_state.pictures)
     assert [step.stage for step in run.trace.steps] == ["text", *["denoising"] * 3, "decoding"]
-    assert session.runs.picture.startswith(b"\x89PNG")
-    assert session.runs.phase == "idle"
-    assert not session.runs.is_preview
+    assert session.run_state.picture.startswith(b"\x89PNG")
+    assert session.run_state.phase == "idle"
+    assert not session.run_state.is_preview
 
 
 def test_a_request_is_what_the_same_arguments_draw(session: Session) -> None:
@@ -45,7 +45,7 @@ def test_a_request_is_what_the_same_arguments_draw(session: Session) -> None:
 
 def test_runs_that_a_cell_begins_are_kept_too(session: Session) -> None:
     output = session.pipe("a cat", num_inference_steps=1)
-    [run] = session.runs.history
+    [run] = session.run_state.history
     assert run.request is None
     assert list(run.pictures) == output.images
 
@@ -63,14 +63,14 @@ def test_a_switch_waits_for_the_end_of_the_present_step(session: Session, gate: 
     gate.reached(3)
     session.enable(AttentionSlicing())
     assert active(session) == frozenset()
-    assert session.strategies.wanted == {AttentionSlicing()}
-    assert session.strategies.message == "takes effect at step 3 of 3"
+    assert session.strategy_state.wanted == {AttentionSlicing()}
+    assert session.strategy_state.message == "takes effect at step 3 of 3"
     gate.open()
     gate.reached()
     assert active(session) == {AttentionSlicing()}
     gate.open(9)
     job.wait(TIMEOUT)
-    [run] = session.runs.history
+    [run] = session.run_state.history
     assert [event.text for event in run.trace.events] == ["Attention slicing on"]
     ends = [step.start + step.duration for step in run.trace.steps]
     assert ends[2] <= run.trace.events[0].time <= run.trace.steps[3].start
@@ -85,7 +85,7 @@ def test_switches_that_wait_are_done_in_order(session: Session, gate: Gate) -> N
     session.enable(FreeU())
     session.enable(AttentionSlicing())
     session.disable(FreeU)
-    assert session.strategies.wanted == {AttentionSlicing()}
+    assert session.strategy_state.wanted == {AttentionSlicing()}
     gate.open(9)
     job.wait(TIMEOUT)
     assert active(session) == {AttentionSlicing()}
@@ -98,16 +98,16 @@ def test_a_refused_switch_says_why_and_lets_the_others_land(session: Session, ga
     session.enable(FreeU())
     gate.open()
     gate.reached()
-    assert session.strategies.is_refused
-    assert "XFormers" in session.strategies.message
-    assert session.strategies.wanted == active(session) == {FreeU()}
+    assert session.strategy_state.is_refused
+    assert "XFormers" in session.strategy_state.message
+    assert session.strategy_state.wanted == active(session) == {FreeU()}
     gate.open(9)
     job.wait(TIMEOUT)
 
 
 def test_a_call_in_another_cell_is_seen(session: Session) -> None:
     session.pipe.enable_attention_slicing("max")
-    assert session.strategies.wanted == active(session) == {AttentionSlicing("max")}
+    assert session.strategy_state.wanted == active(session) == {AttentionSlicing("max")}
 
 
 def test_a_change_does_not_undo_a_call_that_came_between(session: Session, gate: Gate) -> None:
@@ -125,7 +125,7 @@ def test_a_pipeline_that_shares_networks_waits_for_the_other(session: Session) -
     steps = sibling.stream("a cat", num_inference_steps=2)
     next(steps)
     session.enable(FreeU())
-    assert session.strategies.is_refused
+    assert session.strategy_state.is_refused
     assert active(session) == frozenset()
     del steps
     session.enable(FreeU())
@@ -137,16 +137,16 @@ def test_stop_ends_the_run_after_the_present_step(session: Session, gate: Gate) 
     gate.open(2)
     gate.reached(3)
     session.stop()
-    assert session.runs.phase == "stopping"
+    assert session.run_state.phase == "stopping"
     gate.open()
     with pytest.raises(StoppedError):
         job.wait(TIMEOUT)
-    [run] = session.runs.history
+    [run] = session.run_state.history
     assert run.trace.runs[0].outcome == "left"
     assert len(run.trace.steps) == 3
-    assert session.runs.message.startswith("Stopped after 2 steps")
+    assert session.run_state.message.startswith("Stopped after 2 steps")
     session.stop()
-    assert session.runs.phase == "idle"
+    assert session.run_state.phase == "idle"
 
 
 def test_a_second_run_is_refused_while_one_goes_on(session: Session, gate: Gate) -> None:
@@ -162,7 +162,7 @@ def test_a_second_run_is_refused_while_one_goes_on(session: Session, gate: Gate)
 def test_an_impossible_request_is_refused_at_once(session: Session) -> None:
     with pytest.raises(ValueError, match="width"):
         session.start(Request("a red apple", width=63))
-    assert session.runs.phase == "idle"
+    assert session.run_state.phase == "idle"
     session.start(THREE).wait(TIMEOUT)
 
 
@@ -179,13 +179,13 @@ def test_an_error_ends_the_run_and_not_the_session(session: Session, gate: Gate)
     gate.open(9)
     with pytest.raises(RuntimeError, match="the sky fell"):
         job.wait(TIMEOUT)
-    assert session.runs.error == "the sky fell"
-    assert session.runs.remedy is None
-    assert session.runs.phase == "idle"
+    assert session.run_state.error == "the sky fell"
+    assert session.run_state.remedy is None
+    assert session.run_state.phase == "idle"
     gate.fails_at = None
     gate.open(9)
     session.start(THREE).wait(TIMEOUT)
-    assert session.runs.error == ""
+    assert session.run_state.error == ""
 
 
 @pytest.mark.parametrize("stage", [stage for stage in Stage if stage is not Stage.ENCODING])
@@ -197,8 +197,8 @@ def test_running_out_of_memory_names_a_switch_for_that_stage(
     gate.open(9)
     with pytest.raises(MemoryError):
         job.wait(TIMEOUT)
-    assert session.runs.error.startswith("Memory ran out while")
-    remedy = session.runs.remedy
+    assert session.run_state.error.startswith("Memory ran out while")
+    remedy = session.run_state.remedy
     assert remedy is not None
     assert stage.value in remedy.relieves
     session.enable(remedy)
@@ -206,40 +206,40 @@ def test_running_out_of_memory_names_a_switch_for_that_stage(
 
 
 def test_what_failed_before_it_began_is_said(session: Session) -> None:
-    session.runs.meter = "nothing"
+    session.run_state.meter = "nothing"
     job = session.start(THREE)
     with pytest.raises(ValueError, match="no meter"):
         job.wait(TIMEOUT)
-    wait_for(lambda: session.runs.phase == "idle")
-    assert "no meter" in session.runs.error
+    wait_for(lambda: session.run_state.phase == "idle")
+    assert "no meter" in session.run_state.error
     session.measure_with("tensors")
     session.start(THREE).wait(TIMEOUT)
-    assert session.runs.history[-1].trace.meter == "tensors"
+    assert session.run_state.history[-1].trace.meter == "tensors"
 
 
 def test_previews_come_while_the_picture_is_drawn(session: Session, gate: Gate) -> None:
-    session.runs.preview_every = 1
+    session.run_state.preview_every = 1
     seen: list[bytes] = []
-    session.runs.observe(lambda change: seen.append(change["new"]), "picture")
+    session.run_state.observe(lambda change: seen.append(change["new"]), "picture")
     job = session.start(THREE)
     gate.open(2)
     wait_for(lambda: bool(seen))
-    assert session.runs.is_preview
-    assert session.runs.progress.total == 3
+    assert session.run_state.is_preview
+    assert session.run_state.progress.total == 3
     gate.open(9)
     job.wait(TIMEOUT)
-    assert not session.runs.is_preview
+    assert not session.run_state.is_preview
 
 
 def test_colours_of_latents_are_learnt_from_the_first_picture(session: Session, gate: Gate) -> None:
     gate.open(5)
     session.start(THREE).wait(TIMEOUT)
     seen: list[bytes] = []
-    session.runs.observe(lambda change: seen.append(change["new"]), "picture")
+    session.run_state.observe(lambda change: seen.append(change["new"]), "picture")
     job = session.start(THREE)
     gate.open(3)
     wait_for(lambda: bool(seen))
-    assert session.runs.is_preview
+    assert session.run_state.is_preview
     gate.open(9)
     job.wait(TIMEOUT)
 
@@ -259,10 +259,10 @@ def test_all_users_of_a_pipeline_share_one_session(pipe: Any) -> None:
     assert one is other
     one.close()
     pipe.enable_freeu(0.9, 0.2, 1.5, 1.6)
-    assert other.strategies.active == pipe.strategies.active != frozenset()
+    assert other.strategy_state.active == pipe.strategies.active != frozenset()
     other.close()
     pipe.disable_freeu()
-    assert other.strategies.active != frozenset()
+    assert other.strategy_state.active != frozenset()
     third = Session.of(pipe)
     assert third is not other
     third.close()
@@ -299,7 +299,7 @@ def test_stop_ends_the_run_of_a_cell_too(session: Session, gate: Gate) -> None:
     gate.open(9)
     cell.join(TIMEOUT)
     [output] = outputs
-    [run] = session.runs.history
+    [run] = session.run_state.history
     assert run.trace.runs[0].outcome == "interrupted"
     assert list(run.pictures) == output.images
 
@@ -312,10 +312,10 @@ def test_numbers_that_are_none_are_a_failure_with_a_sentence(session: Session) -
             job.wait(TIMEOUT)
     finally:
         handle.remove()
-    wait_for(lambda: session.runs.phase == "idle")
-    assert session.runs.error.startswith("Denoising step 1 of 3 gave NaN or infinity.")
-    assert session.runs.message.startswith("Failed after")
-    assert session.runs.picture == b""
-    assert session.runs.history[-1].trace.runs[0].outcome == "failed"
+    wait_for(lambda: session.run_state.phase == "idle")
+    assert session.run_state.error.startswith("Denoising step 1 of 3 gave NaN or infinity.")
+    assert session.run_state.message.startswith("Failed after")
+    assert session.run_state.picture == b""
+    assert session.run_state.history[-1].trace.runs[0].outcome == "failed"
     session.start(THREE).wait(TIMEOUT)
-    assert session.runs.error == ""
+    assert session.run_state.error == ""

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dpnb.metering.apart import apart
+from dpnb.metering.counting import no_counting
 
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
@@ -106,7 +106,7 @@ class HostStore:
     def add(self, strip: Tensor) -> HostStrip:
         """Store a strip."""
         by_rows = strip.permute(2, 0, 1, 3).contiguous()
-        with apart():
+        with no_counting():
             room = (
                 self._allocate_pinned(by_rows) if strip.is_cuda else self._allocate_mapped(by_rows)
             )

@@ -8,8 +8,8 @@ import pytest
 from dpnb.strategies.attention import AttentionSlicing
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.projection import QKVFusion
-from dpnb.widgets.history import difference
 from dpnb.widgets.history_panel import HistoryPanel
+from dpnb.widgets.run_comparison import compare_runs
 from dpnb.widgets.state import FinishedRun, Request
 from tests.widgets.conftest import TIMEOUT, Gate, is_shown
 
@@ -27,14 +27,14 @@ def panel(pipe: Any) -> Iterator[HistoryPanel]:
 def drawn(panel: HistoryPanel, *plan: Any, request: Request = REQUEST) -> FinishedRun:
     panel.session.use(frozenset(plan))
     panel.session.start(request).wait(TIMEOUT)
-    run: FinishedRun = panel.session.runs.history[-1]
+    run: FinishedRun = panel.session.run_state.history[-1]
     return run
 
 
 def test_an_exact_switch_keeps_the_picture_and_says_what_it_saved(panel: HistoryPanel) -> None:
     plain, sliced = drawn(panel), drawn(panel, QKVFusion())
-    found = difference(sliced, plain)
-    assert found.is_due
+    found = compare_runs(sliced, plain)
+    assert found.must_match
     assert found.is_same
     assert found.badge == "✓ exact"
     assert found.peak == sliced.trace.peak - plain.trace.peak
@@ -45,7 +45,7 @@ def test_an_exact_switch_keeps_the_picture_and_says_what_it_saved(panel: History
 def test_the_same_run_twice_is_identical_in_picture_and_peak(panel: HistoryPanel) -> None:
     drawn(panel)
     one, other = drawn(panel), drawn(panel)
-    found = difference(other, one)
+    found = compare_runs(other, one)
     assert (found.peak, found.largest) == (0, 0)
     assert "+0 B peak" in str(found)
     assert "picture identical" in str(found)
@@ -54,22 +54,22 @@ def test_the_same_run_twice_is_identical_in_picture_and_peak(panel: HistoryPanel
 def test_a_stylistic_switch_draws_another_picture_without_breaking_a_promise(
     panel: HistoryPanel,
 ) -> None:
-    found = difference(drawn(panel, FreeU()), drawn(panel))
-    assert not found.is_due
+    found = compare_runs(drawn(panel, FreeU()), drawn(panel))
+    assert not found.must_match
     assert not found.is_same
     assert found.badge == ""
     assert "another picture" in str(found)
 
 
 def test_pictures_of_different_requests_are_not_compared(panel: HistoryPanel) -> None:
-    found = difference(drawn(panel, request=Request("a cat", steps=2)), drawn(panel))
+    found = compare_runs(drawn(panel, request=Request("a cat", steps=2)), drawn(panel))
     assert found.largest is None
     assert "picture" not in str(found)
 
 
 def test_peaks_of_a_process_are_not_compared(panel: HistoryPanel) -> None:
     panel.session.measure_with("host")
-    assert difference(drawn(panel), drawn(panel)).peak is None
+    assert compare_runs(drawn(panel), drawn(panel)).peak is None
     assert "measure live tensors" in panel.hint.value
 
 
@@ -108,7 +108,7 @@ def test_ticked_rows_are_drawn_side_by_side(panel: HistoryPanel) -> None:
     panel.rows[1].select.value = panel.rows[2].select.value = True
     assert "1: nothing switched on" in panel.chart.value
     assert "2: QKV fusion" in panel.chart.value
-    assert [run.number for run in panel.selected] == [1, 2]
+    assert [run.number for run in panel.selection] == [1, 2]
 
 
 def test_a_stopped_run_is_a_row_without_a_picture(panel: HistoryPanel, gate: Gate) -> None:

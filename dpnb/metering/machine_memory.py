@@ -1,4 +1,4 @@
-"""How much memory this machine has, or the container that we are in."""
+"""The memory of this machine, or of the container that the process is in."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class MachineMemory:
 
     def __init__(self, proc: Path = PROC, cgroups: Path = CGROUPS) -> None:
         self._meminfo = proc / "meminfo"
-        machine = self._kilobytes("MemTotal") or _pages()
-        groups = [_Group.at(folder) for folder in _folders(proc, cgroups)]
+        machine = self._read_meminfo("MemTotal") or _physical_memory()
+        groups = [_ControlGroup.read(folder) for folder in _group_folders(proc, cgroups)]
         self._groups = [g for g in groups if g is not None and g.limit < machine]
         self.limit = min([machine, *(group.limit for group in self._groups)])
         self._asked = -FRESH
@@ -51,19 +51,19 @@ class MachineMemory:
         return self._free
 
     def _read_free(self) -> int | None:
-        available = self._kilobytes("MemAvailable")
+        available = self._read_meminfo("MemAvailable")
         if available is None:
             return None
         return min([available, *(group.free() for group in self._groups)])
 
-    def _kilobytes(self, name: str) -> int | None:
+    def _read_meminfo(self, name: str) -> int | None:
         try:
-            return kilobytes(kernel_text(self._meminfo), name)
+            return parse_kilobytes(read_kernel_file(self._meminfo), name)
         except OSError:
             return None
 
 
-def kernel_text(path: Path) -> str:
+def read_kernel_file(path: Path) -> str:
     """A file of the kernel's, without what Python puts around files: read before every step.
 
     Raises:
@@ -76,14 +76,14 @@ def kernel_text(path: Path) -> str:
         os.close(file)
 
 
-def kilobytes(text: str, name: str) -> int | None:
+def parse_kilobytes(text: str, name: str) -> int | None:
     """The line `name: number kB` of a file under /proc, in bytes."""
     match = re.search(rf"^{name}:\s*(\d+) kB$", text, re.MULTILINE)
     return int(match.group(1)) * 1024 if match else None
 
 
 @dataclass(frozen=True)
-class _Group:
+class _ControlGroup:
     """A control group with a limit, in bytes, and the files that say what it uses."""
 
     limit: int
@@ -92,12 +92,12 @@ class _Group:
     cache: str
 
     @classmethod
-    def at(cls, folder: Path) -> _Group | None:
+    def read(cls, folder: Path) -> _ControlGroup | None:
         """The group of a folder of control groups of version 2 or 1, where it has a limit."""
         second, first = folder / "memory.max", folder / "memory.limit_in_bytes"
-        if (limit := _number(second)) is not None:
+        if (limit := _read_number(second)) is not None:
             used, cache = folder / "memory.current", "inactive_file"
-        elif (limit := _number(first)) is not None:
+        elif (limit := _read_number(first)) is not None:
             used, cache = folder / "memory.usage_in_bytes", "total_inactive_file"
         else:
             return None
@@ -106,14 +106,16 @@ class _Group:
     def free(self) -> int:
         """What the group may still take; the cache of files is given up first."""
         try:
-            match = re.search(rf"^{self.cache} (\d+)$", kernel_text(self.statistics), re.MULTILINE)
+            match = re.search(
+                rf"^{self.cache} (\d+)$", read_kernel_file(self.statistics), re.MULTILINE
+            )
         except OSError:
             match = None
-        used = (_number(self.usage) or 0) - (int(match.group(1)) if match else 0)
+        used = (_read_number(self.usage) or 0) - (int(match.group(1)) if match else 0)
         return max(self.limit - used, 0)
 
 
-def _folders(proc: Path, cgroups: Path) -> Iterator[Path]:
+def _group_folders(proc: Path, cgroups: Path) -> Iterator[Path]:
     """The folders of our control groups: of version 2, and of the memory part of version 1."""
     try:
         lines = (proc / "self" / "cgroup").read_text().splitlines()
@@ -128,12 +130,12 @@ def _folders(proc: Path, cgroups: Path) -> Iterator[Path]:
         yield from (folder for folder in (inner, *inner.parents) if folder.is_relative_to(top))
 
 
-def _number(path: Path) -> int | None:
+def _read_number(path: Path) -> int | None:
     try:
-        return int(kernel_text(path))
+        return int(read_kernel_file(path))
     except (OSError, ValueError):
         return None
 
 
-def _pages() -> int:
+def _physical_memory() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

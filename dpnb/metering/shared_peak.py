@@ -1,4 +1,4 @@
-"""High-water marks that many share."""
+"""Meters that share one high-water mark, which exists once for a process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a run has ended, as panels say it."""
+"""What panels show of a run that is over."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from dpnb.strategies.out_of_memory import OutOfMemoryError, find_memory_savers, 
 from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.strategy import Strategy
 from dpnb.units import format_seconds
-from dpnb.widgets.pictures import mosaic, png
-from dpnb.widgets.present import Present
+from dpnb.widgets.browser_images import encode_png, make_image_grid
+from dpnb.widgets.current_run import CurrentRun
 from dpnb.widgets.state import Request
 
 
 @dataclass(frozen=True)
-class Ending:
+class RunResult:
     """What is shown of a run that is over.
 
     Args:
@@ -43,37 +43,36 @@ class Ending:
     picture: bytes = b""
 
 
-def ending_of(present: Present, error: BaseException | None, stack: StrategyStack) -> Ending:
-    """How a run has ended; ends what goes on beside it.
+def finish_run(current: CurrentRun, error: BaseException | None, stack: StrategyStack) -> RunResult:
+    """Stop what goes on beside a run that is over, and collect what is shown of it.
 
-    Whatever cannot be measured or shown is said, and the rest is there: a run that is over does not
-    fail any more.
+    It raises nothing: what cannot be measured or shown is named in the error, the rest is there.
 
     Args:
-        present: the run.
+        current: the run.
         error: what has stopped it.
         stack: what was switched on.
     """
-    pictures = () if error is not None else _pictures(present.step)
-    ending = Ending(
-        "The run is over.", "" if error is None else reason_of(error), None, None, pictures
+    pictures = () if error is not None else _pictures(current.step)
+    result = RunResult(
+        "The run is over.", "" if error is None else describe_error(error), None, None, pictures
     )
     try:
-        with present.endings:
-            present.recording.end(*outcome_of(present.run, error))
-        present.recorder.finish()
-        trace = present.recorder.trace
-        ending = replace(ending, trace=trace, message=_message(trace.runs[0]))
+        with current.cleanup:
+            current.recording.end(*outcome_of(current.run, error))
+        current.recorder.synchronize()
+        trace = current.recorder.trace
+        result = replace(result, trace=trace, message=_message(trace.runs[0]))
         if error is not None:
-            ending = _failed(ending, trace.runs[0], present, error, stack)
-        return replace(ending, picture=png(mosaic(pictures)) if pictures else b"")
+            result = _add_error(result, trace.runs[0], current, error, stack)
+        return replace(result, picture=encode_png(make_image_grid(pictures)) if pictures else b"")
     except Exception as failure:
-        unshown = f"The run is over, but not all of it can be shown: {reason_of(failure)}"
-        return replace(ending, error=ending.error or unshown)
+        unshown = f"The run is over, but not all of it can be shown: {describe_error(failure)}"
+        return replace(result, error=result.error or unshown)
 
 
-def reason_of(error: BaseException) -> str:
-    """What an error says; its name where it says nothing."""
+def describe_error(error: BaseException) -> str:
+    """The message of an error; its class's name where there is none."""
     return str(error).strip() or type(error).__name__
 
 
@@ -89,19 +88,23 @@ def _message(done: RunTrace) -> str:
             return f"Stopped after {steps} steps, {took}."
 
 
-def _failed(
-    ending: Ending, done: RunTrace, present: Present, error: BaseException, stack: StrategyStack
-) -> Ending:
-    """With what has gone wrong, where the run was not merely stopped."""
+def _add_error(
+    result: RunResult,
+    done: RunTrace,
+    current: CurrentRun,
+    error: BaseException,
+    stack: StrategyStack,
+) -> RunResult:
+    """The result with what has gone wrong, where the run was not merely stopped."""
     if done.outcome != "failed":
-        return replace(ending, error="")
+        return replace(result, error="")
     if is_out_of_memory(error) and not isinstance(error, OutOfMemoryError):
         stage = done.steps[-1].stage if done.steps else Stage.TEXT.value
-        pictures = 1 if present.request is None else present.request.count
+        pictures = 1 if current.request is None else current.request.count
         cheapest = next(find_memory_savers(stack, stage, pictures), None)
-        error = OutOfMemoryError(stage, cheapest, reason_of(error))
+        error = OutOfMemoryError(stage, cheapest, describe_error(error))
     remedy = error.relief if isinstance(error, OutOfMemoryError) else None
-    return replace(ending, error=reason_of(error), remedy=remedy)
+    return replace(result, error=describe_error(error), remedy=remedy)
 
 
 def predict_memory_saver(

@@ -22,7 +22,7 @@ REPEATABLE = ("cuda", "tensors")
 
 
 @dataclass(frozen=True)
-class Difference:
+class RunDifference:
     """By how much a run differs from the baseline.
 
     Args:
@@ -32,15 +32,15 @@ class Difference:
         largest: the largest difference of a colour, of 255; `None` where the pictures cannot be
             compared.
         mean: of all colours.
-        is_due: whether the pictures should be the same: the same was asked for, and all strategies
-            in which the runs differ are exact.
+        must_match: whether the pictures should be the same: the same was asked for, and all
+            strategies in which the runs differ are exact.
     """
 
     peak: int | None
     seconds: float
     largest: int | None
     mean: float
-    is_due: bool
+    must_match: bool
 
     @property
     def is_same(self) -> bool:
@@ -50,7 +50,7 @@ class Difference:
     @property
     def badge(self) -> str:
         """Whether exact strategies have kept their promise; empty where none was made."""
-        if not self.is_due or self.largest is None:
+        if not self.must_match or self.largest is None:
             return ""
         return "✓ exact" if self.is_same else "✗ not exact"
 
@@ -71,21 +71,21 @@ class Difference:
         return f"another picture (by {self.mean:.1f} of 255 on average)"
 
 
-def difference(run: FinishedRun, baseline: FinishedRun) -> Difference:
+def compare_runs(run: FinishedRun, baseline: FinishedRun) -> RunDifference:
     """How `run` differs from `baseline`."""
     largest, mean = _pictures(run, baseline) if _same_request(run, baseline) else (None, 0.0)
     changed = run.used ^ baseline.used
     is_comparable = run.trace.meter == baseline.trace.meter in REPEATABLE
-    return Difference(
+    return RunDifference(
         peak=run.trace.peak - baseline.trace.peak if is_comparable else None,
         seconds=run.trace.runs[0].duration - baseline.trace.runs[0].duration,
         largest=largest,
         mean=mean,
-        is_due=all(strategy.effect is Effect.EXACT for strategy in changed),
+        must_match=all(strategy.effect is Effect.EXACT for strategy in changed),
     )
 
 
-def plan_in_words(plan: Plan) -> str:
+def describe_plan(plan: Plan) -> str:
     """The strategies of a plan, for people."""
     return ", ".join(describe(strategy) for strategy in in_order(plan)) or "nothing switched on"
 

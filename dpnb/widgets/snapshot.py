@@ -1,4 +1,4 @@
-"""Still pictures of runs, for where nothing is live: a saved notebook, a file."""
+"""A still picture of the last run, for where no widget is live: a saved notebook, a file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COLOURS = {
 }
 
 
-def still(runs: RunState) -> Image.Image:
+def draw_snapshot(state: RunState) -> Image.Image:
     """The last run: its picture beside memory and durations; blank before the first one."""
     from matplotlib.figure import Figure
 
@@ -31,12 +31,12 @@ def still(runs: RunState) -> Image.Image:
     grid = figure.add_gridspec(2, 2, width_ratios=(1, 2.4), height_ratios=(1.6, 1))
     picture = figure.add_subplot(grid[:, 0])
     picture.set_axis_off()
-    if runs.picture:
-        picture.imshow(Image.open(io.BytesIO(runs.picture)))
+    if state.picture:
+        picture.imshow(Image.open(io.BytesIO(state.picture)))
     memory = figure.add_subplot(grid[0, 1])
     seconds = figure.add_subplot(grid[1, 1], sharex=memory)
-    if runs.trace is not None and runs.trace.runs:
-        _plot(runs.trace, memory, seconds)
+    if state.trace is not None and state.trace.runs:
+        _plot(state.trace, memory, seconds)
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return Image.open(file)

@@ -7,11 +7,11 @@ import pytest
 
 import dpnb
 from dpnb.metering import host
-from dpnb.metering.machine import MachineMemory
+from dpnb.metering.machine_memory import MachineMemory
 from dpnb.metering.trace import Trace
 from dpnb.pipelines.steps import Stage
 from dpnb.strategies.strategy import Strategy
-from dpnb.widgets.ending import predict_memory_saver
+from dpnb.widgets.run_result import predict_memory_saver
 from dpnb.widgets.session import Session
 from dpnb.widgets.state import Request
 from tests.widgets.conftest import TIMEOUT, Gate
@@ -36,7 +36,7 @@ def peak(session: Session, *plan: Strategy) -> int:
 
 def test_the_switch_that_is_named_would_have_been_enough(session: Session) -> None:
     session.start(BIG).wait(TIMEOUT)
-    trace = session.runs.history[-1].trace
+    trace = session.run_state.history[-1].trace
     cheap = dpnb.VaeTiling()
     enough = peak(session, cheap)
     assert enough < peak(session)
@@ -59,14 +59,14 @@ def test_after_a_run_that_failed_the_panel_names_it(
     job = session.start(BIG)
     with pytest.raises(MemoryError):
         job.wait(TIMEOUT)
-    remedy = session.runs.remedy
+    remedy = session.run_state.remedy
     assert remedy not in (None, cheap)
-    assert f"dpnb.{remedy!r}" in session.runs.error
-    assert "no memory left" in session.runs.error
+    assert f"dpnb.{remedy!r}" in session.run_state.error
+    assert "no memory left" in session.run_state.error
 
 
 def test_weights_that_are_placed_elsewhere_are_not_brought_back_for_it(session: Session) -> None:
     session.start(BIG).wait(TIMEOUT)
-    trace = session.runs.history[-1].trace
+    trace = session.run_state.history[-1].trace
     session.enable(dpnb.ModelOffload("simulated:64GiB/s"))
     assert predict_memory_saver(session.pipe, BIG, on_a_machine_with(1 << 30, trace)) is None

@@ -1,4 +1,4 @@
-"""Plans of a pipeline, made on a thread of its own."""
+"""Makes the plans of a pipeline on a thread of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dpnb.planning.simulate import Simulation
 from dpnb.planning.table import PlanRow, PlanTable
 from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.workload import Workload
-from dpnb.widgets.ending import reason_of
+from dpnb.widgets.run_result import describe_error
 from dpnb.widgets.session import Session
 from dpnb.widgets.state import State
 
@@ -47,19 +47,19 @@ class PlanState(State):
     """Why there are no plans; empty otherwise."""
 
 
-class Planning:
-    """Makes plans while nothing is drawn, and tells of them through its state.
+class BackgroundPlanner:
+    """Makes plans while nothing is drawn, and shows them in its state.
 
     Args:
         session: whose pipeline is planned for.
 
     Attributes:
-        state: to be observed; it is written from the thread that plans.
+        plan_state: to be observed; it is written from the thread that plans.
     """
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self.state = PlanState()
+        self.plan_state = PlanState()
         self._stop = threading.Event()
         self._done = threading.Event()
         self._done.set()
@@ -72,16 +72,16 @@ class Planning:
             device: as for `dpnb.plan`.
         """
         work = partial(copy_context().run, self._work, workload, device)
-        with self._session.lock, self.state.hold_trait_notifications():
-            if self.state.is_busy:
+        with self._session.lock, self.plan_state.hold_trait_notifications():
+            if self.plan_state.is_busy:
                 return
             self._done.clear()
-            self.state.is_busy, self.state.error = True, ""
-            self.state.message = "Waiting for the run to end …"
+            self.plan_state.is_busy, self.plan_state.error = True, ""
+            self.plan_state.message = "Waiting for the run to end …"
         try:
             threading.Thread(target=work, daemon=True).start()
         except RuntimeError as failure:
-            self._end(None, reason_of(failure))
+            self._end(None, describe_error(failure))
 
     def wait(self, timeout: float | None = None) -> PlanTable:
         """Wait for the plans.
@@ -94,9 +94,9 @@ class Planning:
         while not self._done.wait(PAUSE):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"plans are still being made after {timeout} s; wait on.")
-        if self.state.table is None or self.state.error:
-            raise ValueError(self.state.error or "No plans have been asked for; start first.")
-        return self.state.table
+        if self.plan_state.table is None or self.plan_state.error:
+            raise ValueError(self.plan_state.error or "No plans have been asked for; start first.")
+        return self.plan_state.table
 
     def close(self) -> None:
         """Plan no further."""
@@ -107,12 +107,12 @@ class Planning:
         try:
             table = self._plan(workload, device)
         except Exception as failure:
-            error = reason_of(failure)
+            error = describe_error(failure)
         finally:
             self._end(table, error)
 
     def _end(self, table: PlanTable | None, error: str) -> None:
-        state = self.state
+        state = self.plan_state
         try:
             with self._session.lock, state.hold_trait_notifications():
                 state.is_busy, state.message, state.error = False, "", error
@@ -124,27 +124,27 @@ class Planning:
     def _plan(self, workload: Workload, device: str | None) -> PlanTable | None:
         valueless = ValuelessTensors()
         pipe = self._session.pipe
-        twin = self._twin(valueless)
-        if twin is None:
+        copy = self._copy_pipeline(valueless)
+        if copy is None:
             return None
         profile = profile_for(device, pipe)
-        planner = Planner(Simulation(twin, valueless, workload, profile), None, approximate=False)
+        planner = Planner(Simulation(copy, valueless, workload, profile), None, approximate=False)
         rows: list[PlanRow] = []
-        told = 0.0
+        shown_at = 0.0
         for row in planner.rows():
             if self._stop.is_set():
                 return None
             rows.append(row)
-            if time.monotonic() > told + TELL_EVERY:
-                told = time.monotonic()
-                self.state.message = f"{len(rows)} plans so far …"
+            if time.monotonic() > shown_at + TELL_EVERY:
+                shown_at = time.monotonic()
+                self.plan_state.message = f"{len(rows)} plans so far …"
         return planner.table(name_of(pipe), rows)
 
-    def _twin(self, valueless: ValuelessTensors) -> Any:
+    def _copy_pipeline(self, valueless: ValuelessTensors) -> Any:
         """The pipeline without weights, made where nothing is drawn; `None` after `close`."""
         while not self._stop.is_set():
             if not self._session.is_drawing:
-                self.state.message = "Planning …"
+                self.plan_state.message = "Planning …"
                 return outline(self._session.pipe, valueless)
             self._stop.wait(PAUSE)
         return None

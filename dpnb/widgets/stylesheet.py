@@ -1,4 +1,4 @@
-"""How panels look: colours follow Jupyter's theme, and the arrangement the room there is."""
+"""The style sheet of all panels: colours follow Jupyter's theme."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from pathlib import Path
 
 
 @cache
-def style() -> str:
+def stylesheet() -> str:
     """The element that holds the rules of `panels.css`."""
     return f"<style>{Path(__file__).with_name('panels.css').read_text()}</style>"

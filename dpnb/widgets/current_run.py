@@ -1,4 +1,4 @@
-"""The run that goes on, and the one that is about to begin."""
+"""What a monitor knows of the run that goes on, and of one that is about to begin."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dpnb.widgets.state import Request
 
 
 @dataclass(frozen=True, eq=False)
-class Expected:
+class ExpectedRun:
     """A run that is about to begin.
 
     Args:
@@ -30,7 +30,7 @@ class Expected:
 
 
 @dataclass(eq=False)
-class Present:
+class CurrentRun:
     """A run that goes on, or that is over and not yet shown to be.
 
     Args:
@@ -40,11 +40,11 @@ class Present:
         plan: what was switched on when it began.
         used: what was switched on at any time of it.
         request: what was asked for; `None` where a cell began it.
-        endings: stop what goes on beside it.
+        cleanup: stops what goes on beside it: sampling, and showing it.
         step: the last one that is done.
-        ends: when its denoising steps were done.
-        seen: the last step that was shown.
-        decoded: its preview.
+        step_ends: when its denoising steps were done.
+        shown_step: the last step that was shown.
+        preview: its preview.
         latents: of the last denoising step.
         is_over: whether nothing more will be computed.
     """
@@ -55,10 +55,10 @@ class Present:
     plan: Plan
     used: Plan
     request: Request | None
-    endings: ExitStack = field(default_factory=ExitStack)
+    cleanup: ExitStack = field(default_factory=ExitStack)
     step: Step | None = None
-    ends: list[float] = field(default_factory=list)
-    seen: Step | None = None
-    decoded: list[Image.Image] | None = None
+    step_ends: list[float] = field(default_factory=list)
+    shown_step: Step | None = None
+    preview: list[Image.Image] | None = None
     latents: Tensor | None = None
     is_over: bool = False

@@ -1,4 +1,4 @@
-"""Pictures as files that a browser shows."""
+"""Pictures in the size and the format in which a browser shows them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from PIL import Image
 
 
-def mosaic(images: Sequence[Image.Image]) -> Image.Image:
-    """One picture of all, side by side in rows; they have the same size."""
+def make_image_grid(images: Sequence[Image.Image]) -> Image.Image:
+    """One picture of pictures of the same size, side by side in rows."""
     if len(images) == 1:
         return images[0]
     columns = math.ceil(math.sqrt(len(images)))
@@ -22,14 +22,14 @@ def mosaic(images: Sequence[Image.Image]) -> Image.Image:
     return sheet
 
 
-def png(image: Image.Image, quick: bool = False) -> bytes:
+def encode_png(image: Image.Image, quick: bool = False) -> bytes:
     """A PNG file; `quick` compresses it less."""
     file = io.BytesIO()
     image.save(file, "PNG", compress_level=1 if quick else 6)
     return file.getvalue()
 
 
-def thumbnail(image: Image.Image, side: int) -> Image.Image:
+def make_thumbnail(image: Image.Image, side: int) -> Image.Image:
     """The picture with at most `side` pixels along each edge."""
     small = image.copy()
     small.thumbnail((side, side))
