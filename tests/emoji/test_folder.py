@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizer
@@ -86,6 +87,7 @@ def test_transformers_finds_every_weight_of_the_text_encoder() -> None:
     assert encoder.config.vocab_size == len(CLIPTokenizer.from_pretrained(FOLDER / "tokenizer"))
 
 
+@pytest.mark.slow
 def test_diffusers_draws_a_finite_picture_with_it() -> None:
     import diffusers
 

@@ -15,6 +15,8 @@ from dpnb.strategies.strategy import StrategyError
 from dpnb.strategies.undo import Undo
 from tests.strategies.pipes import build, draw, live_bytes, networks, traces
 
+pytestmark = pytest.mark.exhaustive
+
 
 @pytest.fixture(params=["tiny-sd", "tiny-sdxl"])
 def pipe(request: pytest.FixtureRequest) -> Any:
@@ -42,6 +44,7 @@ def weights(pipe: Any) -> int:
 # --- the disk ---
 
 
+@pytest.mark.slow
 def test_weights_on_the_disk_take_no_memory(pipe: Any, tmp_path: Path) -> None:
     plain, total = draw(pipe), weights(pipe)
     before = live_bytes()

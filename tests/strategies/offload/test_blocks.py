@@ -11,6 +11,7 @@ from dpnb.strategies.offload.blocks import room_for, spread, tensors_of, tied, u
 from tests.strategies.pictures import emoji, networks, wide
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("make", [emoji, lambda: wide("tiny-sdxl"), lambda: wide("tiny-flux")])
 def test_units_hold_every_tensor_of_a_network_once(make: Any) -> None:
     for network in networks(make()).values():
