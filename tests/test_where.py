@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from tests.slow import ROOMS
-from tests.source import MODULES, PACKAGE, ROOT, imported_modules, imported_names, syntax_tree
+from tests.source import (
+    MODULES,
+    PACKAGE,
+    ROOT,
+    imported_modules,
+    imported_names,
+    syntax_tree,
+)
 from tests.where import PART_OF, TESTED_IN
 
 TESTS = ROOT / "tests"
