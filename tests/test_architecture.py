@@ -1,18 +1,15 @@
-"""The house stands as its picture shows: who may import whom, and how large a room may be."""
+"""The house stands as its picture shows: who may import whom, and how large a file may be."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
-PACKAGE = ROOT / "dpnb"
-FILES = sorted(PACKAGE.rglob("*.py"))
+from tests.source import FILES, PACKAGE, imported_names, syntax_tree, within
 
 GROUND = {
     "atomic",
@@ -40,7 +37,7 @@ MAY_IMPORT = {
     "atomic": set(),
     "prompt_file": {"pipelines"},
     "nn": set(),
-    "loading": {"emoji", "nn"},
+    "loading": {"nn"},
     "metering": set(),
     "planning": {"pipelines", "strategies", "metering", "models", "schedulers", "loading", "nn"},
     "bench": {"planning", "pipelines", "strategies", "metering"},
@@ -69,9 +66,36 @@ MAY_IMPORT = {
     },
 }
 
-WHEN_USED = {"models/switches.py": {"strategies"}, "models/copying.py": {"strategies"}}
-"""What a file may import within its functions alone: a network's switches ask for the strategies
-that are made for it."""
+WINGS = {
+    "strategies/offload": {
+        "nn",
+        "strategies.run_watcher",
+        "strategies.strategy",
+        "strategies.turns",
+        "strategies.undo",
+    },
+    "pipelines/foreign": {
+        "models",
+        "loading",
+        "nn",
+        "pipelines.denoise",
+        "pipelines.pictures",
+    },
+    "pipelines/storage": {
+        "strategies.device_map",
+        "models",
+        "schedulers",
+        "loading",
+        "nn",
+        "pipelines.foreign",
+        "pipelines.pipeline",
+        "pipelines.schema",
+        "pipelines.tokens",
+    },
+    "pipelines/pictures": {"loading"},
+    "pipelines/shapes": {"models", "loading", "pipelines.text_to_image"},
+}
+"""What the folder of a folder may import beside the ground floor and itself."""
 
 HOMES = {
     "huggingface_hub": {"loading"},
@@ -90,56 +114,57 @@ def layer(path: Path) -> str:
     return parts[0] if len(parts) > 1 else path.stem
 
 
-def imports(path: Path) -> Iterator[str]:
-    """The full name of every module that a file imports, wherever it does so."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path} imports relatively"
-            yield node.module or ""
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+def imported_from_package(path: Path) -> set[str]:
+    """What a file imports from the package, without the package's name."""
+    names = (name.partition(".") for name in imported_names(path))
+    return {rest for root, _, rest in names if root == "dpnb"} - {""}
 
 
-def imports_at_once(path: Path) -> Iterator[str]:
-    """The full name of every module that is imported as soon as a file is."""
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield node.module or ""
+def is_of(name: str, owners: set[str]) -> bool:
+    """Whether a module or a name in it is, or is in, one of `owners`."""
+    return any(f"{name}.".startswith(f"{owner}.") for owner in owners)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("path", FILES, ids=within)
 def test_imports_run_one_way(path: Path) -> None:
     here = layer(path)
-    when_used = WHEN_USED.get(path.relative_to(PACKAGE).as_posix(), set())
-    allowed = MAY_IMPORT[here] | GROUND | {here, ""}
-    for name in imports(path):
-        root, _, rest = name.partition(".")
-        if root == "dpnb":
-            assert rest.partition(".")[0] in allowed | when_used, f"{path} imports {name}"
-        if root in HOMES and here != root:
-            assert here in HOMES[root], f"{path} imports {name}"
+    allowed = MAY_IMPORT[here] | GROUND | {here}
+    assert {name for name in imported_from_package(path) if not is_of(name, allowed)} == set()
 
 
-@pytest.mark.parametrize("name", WHEN_USED)
-def test_what_is_imported_when_used_is_not_imported_before(name: str) -> None:
-    at_once = set(imports_at_once(PACKAGE / name))
-    for other in WHEN_USED[name]:
-        assert not [module for module in at_once if module.startswith(f"dpnb.{other}")]
+@pytest.mark.parametrize("wing", WINGS)
+def test_a_wing_knows_only_what_it_needs(wing: str) -> None:
+    allowed = WINGS[wing] | GROUND | {wing.replace("/", ".")}
+    for path in (PACKAGE / wing).glob("*.py"):
+        foreign = {name for name in imported_from_package(path) if not is_of(name, allowed)}
+        assert foreign == set(), path
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_no_file_imports_diffusers(path: Path) -> None:
-    assert not [name for name in imports(path) if name.partition(".")[0] == "diffusers"]
+def test_every_folder_of_a_folder_is_a_wing() -> None:
+    assert {within(path.parent) for path in FILES if within(path).count("/") > 1} == {*WINGS}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+@pytest.mark.parametrize("place", [*MAY_IMPORT, *WINGS])
+def test_nothing_is_allowed_that_nobody_does(place: str) -> None:
+    paths = [path for path in FILES if place in (layer(path), within(path.parent))]
+    names = {name for path in paths for name in imported_from_package(path)}
+    allowed = MAY_IMPORT.get(place, set()) | WINGS.get(place, set())
+    assert {other for other in allowed if not any(is_of(name, {other}) for name in names)} == set()
+
+
+@pytest.mark.parametrize("path", FILES, ids=within)
+def test_optional_packages_stay_at_home(path: Path) -> None:
+    here = layer(path)
+    for root in {name.partition(".")[0] for name in imported_names(path)} - {here}:
+        assert here in HOMES.get(root, {here}), f"{path} imports {root}"
+        assert root != "diffusers"
+
+
+@pytest.mark.parametrize("path", FILES, ids=within)
 def test_files_and_functions_stay_small(path: Path) -> None:
     text = path.read_text()
     assert len(text.splitlines()) <= 400
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(syntax_tree(path)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert (node.end_lineno or 0) - node.lineno < 60, f"{path}: {node.name}"
 
@@ -162,12 +187,3 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
 def test_importing_a_pipeline_leaves_text_models_and_hub_alone() -> None:
     heavy = {"transformers", "huggingface_hub", "accelerate", "matplotlib", "ipywidgets", "scipy"}
     assert not modules_after("from dpnb import StableDiffusionPipeline") & heavy
-
-
-def test_every_public_name_is_there() -> None:
-    import dpnb
-
-    for name in dpnb.__all__:
-        assert getattr(dpnb, name) is not None
-    with pytest.raises(AttributeError, match="dpnb has no Nothing"):
-        _ = dpnb.Nothing

@@ -135,6 +135,7 @@ SAVES: dict[str, Callable[[Path, Any, PlanTable], object]] = {
 }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", [name for name in SAVES if name != "page"])
 def test_a_full_disk_leaves_every_kind_of_file_as_it_was(
     name: str, tmp_path: Path, pipe: Any, table: PlanTable
@@ -265,6 +266,7 @@ def test_a_trace_that_could_not_be_saved_can_be_saved_again(tmp_path: Path) -> N
     assert Trace.load(tmp_path / "trace.json") == TRACE
 
 
+@pytest.mark.slow
 def test_a_dduf_file_whose_save_was_killed_leaves_nothing_once_another_is_saved(
     tmp_path: Path, pipe: Any
 ) -> None:

@@ -206,6 +206,7 @@ def test_debug_shows_where_an_error_came_from(tiny: Path) -> None:
     assert "Traceback" in error
 
 
+@pytest.mark.slow
 def test_the_demonstration_draws_every_prompt_and_a_sheet(tmp_path: Path) -> None:
     from dpnb.emoji import PROMPTS
 

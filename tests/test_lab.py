@@ -119,6 +119,7 @@ def test_copies_do_not_go_into_the_present_folder() -> None:
     assert COPIES.expanduser().is_absolute()
 
 
+@pytest.mark.slow
 def test_jupyterlab_that_refuses_root_is_explained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

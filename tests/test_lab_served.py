@@ -18,6 +18,8 @@ import pytest
 from dpnb.lab import is_answering
 from tests.browser.servers import environment, free_port
 
+pytestmark = pytest.mark.slow
+
 CONSOLE_SCRIPT = "import sys; sys.path.pop(0); from dpnb.cli import main; main()"
 PLANTED = "import pathlib; pathlib.Path({!r}).touch()\n"
 NAMES = (

@@ -104,6 +104,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_pictures_are_those_that_one_process_draws(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,6 +135,7 @@ def test_the_plans_of_both_are_one_report(folder: Path) -> None:
     assert not list((folder / "whole").glob("sweep-process-*"))
 
 
+@pytest.mark.slow
 def test_a_sweep_that_was_killed_ends_with_the_same_report(folder: Path, tmp_path: Path) -> None:
     file = folder / "killed" / "sweep.json"
     parts = [Report.load(part) for part in file.parent.glob("sweep-process-*")]

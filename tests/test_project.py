@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -81,6 +83,7 @@ def test_the_version_is_one() -> None:
     assert f'version = "{dpnb.__version__}"' in (ROOT / "pyproject.toml").read_text()
 
 
+@pytest.mark.slow
 def test_the_command_line_is_installed() -> None:
     result = subprocess.run(
         [sys.executable, "-m", "dpnb", "--help"], capture_output=True, text=True, check=True

@@ -18,6 +18,8 @@ from dpnb.planning.workload import Workload
 from tests.hub_server import HubServer
 from tests.strategies.pipes import SAMPLES, build, draw
 
+pytestmark = pytest.mark.exhaustive
+
 FAMILIES = ("tiny-sd", "tiny-sdxl", "tiny-flux", "tiny-ldm")
 WORKLOAD = Workload(height=32, width=32, steps=1)
 
@@ -81,6 +83,7 @@ def test_a_repository_is_downloaded(hub: HubServer, tiny: Path, tmp_path: Path) 
     assert torch.equal(draw(load("someone/tiny", cache_dir=tmp_path)), draw(load(tiny)))
 
 
+@pytest.mark.slow
 def test_a_sweep_is_drawn(tmp_path: Path) -> None:
     pipe = build("tiny-sd")
     plans = [dpnb.VaeTiling(), dpnb.SequentialOffload(device="simulated:64GiB/s")]

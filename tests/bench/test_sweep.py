@@ -48,6 +48,7 @@ def report(pipe: Any) -> Report:
     return run(pipe, "all", repeats=2)
 
 
+@pytest.mark.slow
 def test_all_plans_are_measured_beside_their_predictions(report: Report) -> None:
     assert len(report) >= 8
     assert report.measurements[0].plan == frozenset()
@@ -86,6 +87,7 @@ def test_what_was_on_is_on_again(pipe: Any) -> None:
         assert pipe.strategies.active == {dpnb.AttentionSlicing()}
 
 
+@pytest.mark.slow
 def test_a_sweep_that_was_broken_off_goes_on(pipe: Any, tmp_path: Path) -> None:
     file = tmp_path / "sweep.json"
     whole = run(pipe, path=file)

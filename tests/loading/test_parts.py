@@ -217,6 +217,7 @@ def test_an_image_processor_survives_saving(tmp_path: Path) -> None:
     assert loaded.to_dict() == processor.to_dict()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", ["int8", "nf4"])
 @pytest.mark.parametrize(("cls", "config"), MODELS)
 def test_a_model_is_quantized_saved_and_loaded_again(

@@ -106,6 +106,7 @@ def _interrupted_save(folder: Path) -> None:
         raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_middle_leaves_the_former_folder_loadable(tmp_path: Path) -> None:
     folder = tmp_path / "pipe"
     with staged(folder) as stage:

@@ -136,6 +136,7 @@ def test_tensors_go_to_the_device_asked_for(tmp_path: Path) -> None:
     assert all(tensor.is_meta for tensor in read.values())
 
 
+@pytest.mark.slow
 def test_reading_without_a_cast_maps_the_file_and_casting_adds_no_second_copy(
     tmp_path: Path,
 ) -> None:

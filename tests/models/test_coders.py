@@ -52,6 +52,7 @@ def assert_same(coder: Coder, vae: AutoencoderKL, z: Tensor, x: Tensor) -> None:
         assert (ours - plain).abs().max() <= 1e-5 * (plain.max() - plain.min())
 
 
+@pytest.mark.exhaustive
 @torch.no_grad()
 @pytest.mark.parametrize("spill", [False, True])
 @pytest.mark.parametrize("tile", [1, 3, 4, 64])

@@ -37,20 +37,24 @@ def peak(
     return int(meter.peak)
 
 
+@pytest.mark.slow
 def test_a_large_picture_needs_less_than_half() -> None:
     assert peak(TiledCoder(), 1024, 1024) <= 0.45 * peak(DirectCoder(), 1024, 1024)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("way", "share"), [("decode", 0.5), ("encode", 0.6)])
 def test_a_middling_picture_needs_half(way: Way, share: float) -> None:
     assert peak(TiledCoder(), 256, 256, way) <= share * peak(DirectCoder(), 256, 256, way)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("way", ["decode", "encode"])
 def test_even_a_small_picture_needs_less(way: Way) -> None:
     assert peak(TiledCoder(), 64, 64, way) <= 0.8 * peak(DirectCoder(), 64, 64, way)
 
 
+@pytest.mark.slow
 def test_what_is_spilled_leaves_a_few_strips() -> None:
     coder = TiledCoder(64, spill=True)
     assert peak(coder, 1024, 1024, dtype=torch.bfloat16) <= 128 * MIB
@@ -58,6 +62,7 @@ def test_what_is_spilled_leaves_a_few_strips() -> None:
     assert 512 * MIB <= coder.store.peak <= 600 * MIB
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["decode", "encode"])
 def test_height_costs_keys_values_and_the_picture_alone(way: Way) -> None:
     low, high = (peak(TiledCoder(16, spill=True), height, 128, way) for height in (128, 256))
@@ -65,6 +70,7 @@ def test_height_costs_keys_values_and_the_picture_alone(way: Way) -> None:
     assert 0 <= high - low <= 4 * (2 * 512 * latents + 3 * pixels)
 
 
+@pytest.mark.slow
 def test_twice_the_side_needs_little_more_than_twice_the_memory() -> None:
     small, large = (peak(TiledCoder(32, spill=True), side, side) for side in (256, 512))
     assert large <= 2.6 * small
@@ -74,6 +80,7 @@ def test_blended_tiles_need_a_quarter_at_most() -> None:
     assert peak(TiledCoder(blended=True), 1024, 1024) <= 0.26 * peak(DirectCoder(), 1024, 1024)
 
 
+@pytest.mark.slow
 def test_tensors_without_values_need_as_much_as_real_ones() -> None:
     settings = dict(ARCHITECTURES["tiny-sd"].vae)
     for coder in (TiledCoder(4), TiledCoder(4, spill=True), SlicedCoder(TiledCoder(4))):

@@ -84,6 +84,7 @@ def stages_of(kind: str) -> tuple[Stage, ...]:
 CASES = [(kind, stage) for kind in KINDS for stage in stages_of(kind)]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("value", [nan, inf, -inf])
 @pytest.mark.parametrize(("kind", "stage"), CASES, ids=[f"{k}-{s.value}" for k, s in CASES])
 def test_where_they_began_is_said(kind: str, stage: Stage, value: float) -> None:
@@ -198,6 +199,7 @@ SWITCHED = [
 """XFormers needs a card."""
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("kind", "strategy"), SWITCHED, ids=[f"{k}-{s}" for k, s in SWITCHED])
 def test_no_switch_hides_it(kind: str, strategy: Strategy) -> None:
     pipe = pipe_of(kind)

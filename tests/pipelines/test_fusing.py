@@ -14,6 +14,8 @@ import dpnb
 from dpnb.strategies.strategy import StrategyError
 from tests.strategies.pipes import LINK, adapter, build, draw, traces, values
 
+pytestmark = pytest.mark.exhaustive
+
 PIPE = build()
 PIPE.unload_lora_weights()
 STYLE, OTHER = adapter(PIPE), adapter(PIPE, rank=3, seed=1)

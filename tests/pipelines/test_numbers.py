@@ -105,6 +105,7 @@ def test_the_table_holds_every_number_of_every_call() -> None:
     assert declared == set(NUMBERS)
 
 
+@pytest.mark.exhaustive
 def test_a_picture_is_the_same_in_every_form(pipe: Any) -> None:
     numbers = {name: value for name, value in taken(pipe).items() if name not in APART}
     expected = drawn(pipe, numbers)
@@ -114,6 +115,7 @@ def test_a_picture_is_the_same_in_every_form(pipe: Any) -> None:
         assert all(map(np.array_equal, given, expected))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_schedules_may_be_arrays(form: Callable[[Any], Any]) -> None:
     for name, scheduler in (

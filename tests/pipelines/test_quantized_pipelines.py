@@ -13,6 +13,8 @@ from dpnb.nn.quantized import nbytes_of, quantization_of
 from dpnb.units import format_bytes
 from tests.strategies.pipes import build, draw, live_bytes, networks
 
+pytestmark = pytest.mark.exhaustive
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -43,6 +45,7 @@ def test_the_picture_stays_close(folder: Path, config: Any, bound: float) -> Non
     assert 0 < difference.max() < bound
 
 
+@pytest.mark.slow
 def test_live_bytes_shrink_by_what_the_networks_say(folder: Path) -> None:
     load(folder, "int8")
     before = live_bytes()

@@ -273,6 +273,7 @@ def test_switches_of_a_pipeline_that_shares_networks_are_marked(pipe: Any) -> No
     assert len(trace.events) == 2
 
 
+@pytest.mark.slow
 def test_nothing_keeps_a_pipeline_or_a_recording_alive() -> None:
     pipe = build()
     with dpnb.record(pipe, "tensors") as trace:

@@ -24,6 +24,7 @@ def test_the_components_are_those_of_the_base() -> None:
     assert not torch.allclose(draw(pipe, sag_scale=1.0), draw(base), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_nothing_of_it_remains(pipe: Any) -> None:
     before = traces(pipe)
     draw(pipe)

@@ -165,6 +165,7 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("arguments", "sentence"), MISTAKES, ids=[m[1][:30] for m in MISTAKES])
 def test_mistakes_are_named_before_anything_is_computed(
     pipe: Any, arguments: dict[str, Any], sentence: str

@@ -67,6 +67,7 @@ def test_sizes_of_memory_and_of_pictures_take_every_form(form: Callable[[Any], A
     assert parse_size(form(1024)) == (1024, 1024)
 
 
+@pytest.mark.slow
 def test_a_plan_of_numbers_in_every_form_survives_json(tmp_path: Path) -> None:
     numbers: dict[str, Any] = {
         "height": 16,

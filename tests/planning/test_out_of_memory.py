@@ -43,6 +43,7 @@ def peak(table: PlanTable, *plan: Strategy) -> int:
     return next(row.peak for row in table if row.plan == frozenset(plan))
 
 
+@pytest.mark.slow
 def test_the_first_that_fits_is_found(pipe: Any, table: PlanTable) -> None:
     alone = [peak(table, candidate) for candidate in CANDIDATES]
     assert alone == sorted(alone, reverse=True)

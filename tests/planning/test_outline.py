@@ -51,6 +51,7 @@ def test_a_folder_has_the_shapes_and_dtypes_of_what_would_be_loaded(folder: Path
     )
 
 
+@pytest.mark.slow
 def test_of_a_repository_only_small_files_and_headers_are_fetched(
     hub: HubServer, folder: Path
 ) -> None:
@@ -237,6 +238,7 @@ def memory(pipe: Any) -> list[tuple[int, int]]:
     ]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("name", "strategy"), CASES, ids=repr)
 def test_what_is_switched_on_is_not_in_the_outline(name: str, strategy: Strategy) -> None:
     pipe = built(name)
@@ -252,6 +254,7 @@ def test_what_is_switched_on_is_not_in_the_outline(name: str, strategy: Strategy
     assert described(outline(pipe, ValuelessTensors())) == plain
 
 
+@pytest.mark.slow
 def test_planning_moves_nothing_and_predicts_the_same() -> None:
     pipe = built("tiny-sd")
     cached, sequential = ConditioningCache(), OFFLOADS[1]

@@ -52,6 +52,7 @@ def test_what_changes_the_picture_is_left_out_and_said_so(table: PlanTable) -> N
     assert "a plan is for one" in table.left_out["DeviceMap"]
 
 
+@pytest.mark.slow
 def test_plans_may_change_the_picture_if_they_are_allowed_to() -> None:
     table = plan("tiny-sd", height=32, width=32, steps=2, device=CARD, approximate=True)
     used = frozenset().union(*(row.plan for row in table))
@@ -171,6 +172,7 @@ def test_a_network_cannot_be_planned_for() -> None:
         plan(torch.nn.Linear(2, 2), device=CARD)
 
 
+@pytest.mark.slow
 def test_a_slow_link_binds_what_streams() -> None:
     slow = replace(DeviceProfile.named("RTX 4090"), link=1e6)
     table = plan("dpnb/emoji-64", steps=4, device=slow)
@@ -181,6 +183,7 @@ def test_a_slow_link_binds_what_streams() -> None:
     assert all(row.seconds > 10 * resident for row in streamed)
 
 
+@pytest.mark.slow
 def test_a_full_plan_of_stable_diffusion_xl_takes_little() -> None:
     code = (
         "import resource, time, torch, transformers\n"

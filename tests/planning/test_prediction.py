@@ -56,6 +56,7 @@ def errors(pipe: Any, table: PlanTable) -> dict[str, float]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "dtype", "workload", "approximate"),
     [
@@ -75,6 +76,7 @@ def test_every_plan_holds_what_was_predicted(
     assert max(found.values()) == 0, {name: error for name, error in found.items() if error}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_plans_of_a_narrow_stable_diffusion_hold_what_was_predicted(
     dtype: str, monkeypatch: pytest.MonkeyPatch
@@ -101,6 +103,7 @@ def test_plans_of_a_narrow_stable_diffusion_hold_what_was_predicted(
     assert max(errors(pipe, table).values()) < 0.001
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("name", "dtype", "strategies"),
     [
@@ -127,6 +130,7 @@ def test_other_kinds_of_pipelines_hold_what_was_predicted(
     assert ("encoding" in peaks) == bool(pipe.picture_inputs)
 
 
+@pytest.mark.slow
 def test_a_plan_for_a_run_that_begins_with_a_picture_has_its_stage() -> None:
     table = plan(load("img2img", "float32"), height=16, width=16, steps=2, device=CPU)
     assert table.stages == ("text", "encoding", "denoising", "decoding")
@@ -134,6 +138,7 @@ def test_a_plan_for_a_run_that_begins_with_a_picture_has_its_stage() -> None:
     assert all(row.peaks["encoding"] > 0 for row in table)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "scheduler", ["PNDMScheduler", "UniPCMultistepScheduler", "LMSDiscreteScheduler"]
 )
@@ -150,6 +155,7 @@ def test_what_a_scheduler_remembers_is_predicted(scheduler: str) -> None:
     assert predicted == pytest.approx(real["denoising"], rel=0.01)
 
 
+@pytest.mark.slow
 def test_a_transformer_holds_what_was_predicted() -> None:
     pipe = load("tiny-flux", "bfloat16")
     workload = Workload(height=16, width=24, steps=2)
@@ -165,6 +171,7 @@ def test_a_transformer_holds_what_was_predicted() -> None:
             assert measured(pipe, workload) == row.peaks
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("negative", [None, "dull"])
 def test_what_a_transformer_remembers_is_predicted(negative: str | None) -> None:
     class Guided(Workload):
@@ -185,6 +192,7 @@ def test_what_a_transformer_remembers_is_predicted(negative: str | None) -> None
     assert predicted == real["denoising"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_shape_of_stable_diffusion_holds_what_was_predicted(dtype: torch.dtype) -> None:
     def allocate(network: nn.Module) -> None:
@@ -206,6 +214,7 @@ def test_the_shape_of_stable_diffusion_holds_what_was_predicted(dtype: torch.dty
     assert [step.peak for step in simulated] == real
 
 
+@pytest.mark.slow
 def test_planning_leaves_a_pipeline_as_it_is() -> None:
     pipe = load("tiny-sd", "float32")
     pipe.enable_attention_slicing()
@@ -215,6 +224,7 @@ def test_planning_leaves_a_pipeline_as_it_is() -> None:
     assert pipe.strategies.active == {dpnb.AttentionSlicing()}
 
 
+@pytest.mark.slow
 def test_the_cpu_loses_time_to_every_copy_over_a_simulated_link() -> None:
     quick = replace(CPU, link=64e9, torch_device=LINK)
     slow = replace(quick, transfer=1.0)

@@ -58,6 +58,7 @@ def test_what_needs_full_weights_is_left_out_and_said_so(table: PlanTable) -> No
     assert "int8" in table.left_out["QKVFusion"]
 
 
+@pytest.mark.slow
 def test_weights_of_bitsandbytes_are_planned_for_where_they_are() -> None:
     table = plan(load("nf4"), workload=WORKLOAD, device=LINK, plans=PLANS[::2])
     assert [row.plan for row in table] == [frozenset()]

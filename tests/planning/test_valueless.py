@@ -22,6 +22,7 @@ def traced(pipe: Any, workload: Workload) -> list[tuple[str, int, int]]:
     return [(step.stage, step.peak, step.current) for step in trace.steps]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize(("name", "size"), [("tiny-sd", 32), ("tiny-sdxl", 48)])
 def test_a_run_holds_byte_for_byte_what_a_real_one_holds(name: str, size: int, dtype: str) -> None:

@@ -291,6 +291,7 @@ def test_importing_the_package_loads_no_torch() -> None:
     assert shown_by(script).split() == ["False", "False"]
 
 
+@pytest.mark.slow
 def test_using_every_scheduler_loads_no_scipy() -> None:
     script = (
         "import sys, dpnb.schedulers as s\n"

@@ -10,6 +10,8 @@ from dpnb.nn.attention import Attention
 from dpnb.strategies.conditioning import CachedProjection, ConditioningCache
 from tests.strategies.pipes import build, draw
 
+pytestmark = pytest.mark.exhaustive
+
 
 @pytest.fixture(params=["tiny-sd", "tiny-sdxl"])
 def pipe(request: pytest.FixtureRequest) -> Any:

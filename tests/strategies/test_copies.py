@@ -23,6 +23,8 @@ from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Strategy, StrategyError
 from tests.strategies.pipes import LINK, SAMPLES, build, draw, networks, traces, values
 
+pytestmark = pytest.mark.exhaustive
+
 
 def pickled(item: Any) -> Any:
     return pickle.loads(pickle.dumps(item))
@@ -205,6 +207,7 @@ def drawn(pipe: Any) -> Any:
     return picture.numpy()
 
 
+@pytest.mark.slow
 def test_another_process_draws_the_same(pipe: Any) -> None:
     pipe.strategies.use([FreeU(), SequentialOffload(device=LINK)])
     picture, known = draw(pipe), values(pipe)

@@ -13,6 +13,8 @@ from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.strategy import StrategyError
 from tests.strategies.pipes import build, draw, live_bytes, networks, traces
 
+pytestmark = pytest.mark.exhaustive
+
 
 @pytest.fixture(params=["tiny-sd", "tiny-sdxl"])
 def pipe(request: pytest.FixtureRequest) -> Any:
@@ -40,6 +42,7 @@ def weights(pipe: Any) -> int:
 # --- the disk ---
 
 
+@pytest.mark.slow
 def test_weights_on_the_disk_take_no_memory(pipe: Any, tmp_path: Path) -> None:
     plain, total = draw(pipe), weights(pipe)
     before = live_bytes()

@@ -73,6 +73,7 @@ def test_it_fills_the_first_two_up_blocks() -> None:
     assert all(merge is concatenate for merge in rest)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("field", ["s1", "s2", "b1", "b2"])
 def test_zero_is_a_value(field: str) -> None:
     pipe = build("tiny-sd")

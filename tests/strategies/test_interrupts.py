@@ -28,6 +28,8 @@ from dpnb.strategies.strategy import Plan, Strategy
 from tests.strategies.interrupts import Injection, Line, lines_of
 from tests.strategies.pipes import LINK, SAMPLES_OF, build, draw, traces, values
 
+pytestmark = pytest.mark.exhaustive
+
 PLACES = int(os.environ.get("INTERRUPTED_LINES", "5"))
 """So many lines of every switch are tried, others for each; a thousand are all of them."""
 

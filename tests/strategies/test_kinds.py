@@ -16,6 +16,8 @@ from dpnb.strategies.strategy import Effect, Strategy
 from dpnb.strategies.vae import VaeTiling
 from tests.strategies.pipes import SAMPLES, build, draw, traces
 
+pytestmark = pytest.mark.exhaustive
+
 KINDS = ("inpaint", "sag", "tiny-ldm")
 
 SETTINGS: dict[str, dict[str, Any]] = {

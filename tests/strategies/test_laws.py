@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import cache
 from itertools import combinations, permutations
 from typing import Any
 
@@ -19,17 +20,29 @@ from dpnb.strategies.strategy import Effect, Strategy, StrategyError, in_order
 from dpnb.strategies.undo import Undo
 from tests.strategies.pipes import SAMPLES, SAMPLES_OF, build, draw, live_bytes, traces, values
 
-PIPES = {name: build(name) for name in SAMPLES_OF}
-PICTURES = {name: draw(pipe) for name, pipe in PIPES.items()}
+pytestmark = pytest.mark.exhaustive
+
 CASES = [(name, sample) for name, samples in SAMPLES_OF.items() for sample in samples]
 # All weights on the disk are many files, which take long to write; some are enough in pairs.
 PAIRED = [sample for sample in SAMPLES if sample != DeviceMap("disk")]
 PAIRS = [pair for pair in combinations(PAIRED, 2) if pair[0].slot != pair[1].slot]
 
 
+@cache
+def pipe_of(name: str) -> Any:
+    return build(name)
+
+
+@cache
+def picture_of(name: str) -> Tensor:
+    """What a pipeline draws with nothing on."""
+    return draw(pipe_of(name))
+
+
 @pytest.fixture
 def pipe(name: str) -> Iterator[Any]:
-    pipe = PIPES[name]
+    pipe = pipe_of(name)
+    picture_of(name)  # while nothing is on
     yield pipe
     pipe.strategies.use([])
 
@@ -41,11 +54,12 @@ def test_the_samples_are_of_every_strategy() -> None:
 def test_what_is_left_out_of_a_pipeline_cannot_serve_there() -> None:
     for name, samples in SAMPLES_OF.items():
         for kind in set(CATALOG) - {type(sample) for sample in samples}:
-            sentence = PIPES[name].strategies.obstacle(kind())
+            sentence = pipe_of(name).strategies.obstacle(kind())
             assert sentence is not None
             assert sentence.endswith("there is none here.")
 
 
+@pytest.mark.exhaustive(fast=len(SAMPLES))
 @pytest.mark.parametrize(("name", "strategy"), CASES, ids=repr)
 def test_undone_is_undone(strategy: Strategy, name: str, pipe: Any) -> None:
     before, known = traces(pipe), values(pipe)
@@ -55,7 +69,7 @@ def test_undone_is_undone(strategy: Strategy, name: str, pipe: Any) -> None:
     pipe.strategies.disable(type(strategy))
     assert traces(pipe) == before
     assert not differ(values(pipe), known)
-    assert torch.equal(draw(pipe), PICTURES[name])
+    assert torch.equal(draw(pipe), picture_of(name))
 
 
 def differ(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -78,7 +92,7 @@ def test_twice_is_once(strategy: Strategy, name: str, pipe: Any) -> None:
 @pytest.mark.parametrize(("name", "strategy"), CASES, ids=repr)
 def test_an_exact_one_keeps_the_picture(strategy: Strategy, name: str, pipe: Any) -> None:
     pipe.strategies.enable(strategy)
-    differences = (draw(pipe) - PICTURES[name]).abs()
+    differences = (draw(pipe) - picture_of(name)).abs()
     difference = differences.max().item()
     match strategy.effect:
         case Effect.EXACT:
@@ -92,7 +106,7 @@ def test_an_exact_one_keeps_the_picture(strategy: Strategy, name: str, pipe: Any
 
 @pytest.mark.parametrize("pair", PAIRS, ids=repr)
 def test_order_does_not_matter(pair: tuple[Strategy, Strategy]) -> None:
-    pipe = PIPES["tiny-sdxl"]
+    pipe = pipe_of("tiny-sdxl")
     pictures = []
     for order in permutations(pair):
         for strategy in order:
@@ -103,7 +117,7 @@ def test_order_does_not_matter(pair: tuple[Strategy, Strategy]) -> None:
             pipe.strategies.disable(type(strategy))
     assert torch.equal(*pictures)
     if all(strategy.effect is Effect.EXACT for strategy in pair):
-        assert (pictures[0] - PICTURES["tiny-sdxl"]).abs().max() <= 1e-5
+        assert (pictures[0] - picture_of("tiny-sdxl")).abs().max() <= 1e-5
 
 
 @pytest.mark.parametrize(("name", "strategy"), CASES, ids=repr)
@@ -153,6 +167,7 @@ def test_memory_after_undo_equals_memory_before(strategy: Strategy) -> None:
     assert live_bytes() == before
 
 
+@pytest.mark.slow
 def test_memory_after_many_undos_equals_memory_before() -> None:
     pipe = build("tiny-flux")
     draw(pipe)

@@ -12,6 +12,8 @@ import dpnb
 from dpnb.strategies.strategy import Effect, Strategy
 from tests.strategies.pipes import FLUX_SAMPLES, SAMPLES, adapter, build, draw, traces, values
 
+pytestmark = pytest.mark.exhaustive
+
 PIPES: dict[str, Any] = {name: build(name, "bfloat16") for name in ("tiny-sd", "tiny-flux")}
 LORA = dpnb.LoRA(8.0)
 CASES = [

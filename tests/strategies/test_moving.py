@@ -15,6 +15,8 @@ from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
 from tests.strategies.pictures import QUICK, State, draw, networks, tensors, wide
 
+pytestmark = pytest.mark.exhaustive
+
 
 @pytest.mark.parametrize(
     "plan",

@@ -26,6 +26,8 @@ from tests.strategies.late_device import LateDevice
 from tests.strategies.pictures import emoji
 from tests.strategies.pipes import LINK, SAMPLES, SAMPLES_OF, build, draw
 
+pytestmark = pytest.mark.exhaustive
+
 NAMES = ("tiny-sd", "tiny-sdxl", "tiny-flux", "tiny-ldm", "sag", "img2img", "inpaint")
 
 SEQUENTIAL = SequentialOffload(device=LINK)
@@ -112,6 +114,7 @@ def test_so_does_a_run_of_the_model_inside_from_a_picture(
     assert torch.equal(drawn, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["img2img", "tiny-flux"])
 def test_a_network_is_called_and_switches_change_between_two_steps(
     name: str, pipe: Any, device: LateDevice

@@ -51,6 +51,7 @@ print(draw(768).shape)
 """
 
 
+@pytest.mark.slow
 def test_the_switch_that_is_named_is_enough() -> None:
     """In a process that is given too little memory for the decoder."""
     # What is freed goes back to the system at once, so that the limit is one of live bytes.
@@ -119,6 +120,7 @@ FAILED_ALLOCATIONS: list[Exception] = [
 """In the words of torch, CUDA and the system."""
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("error", FAILED_ALLOCATIONS, ids=lambda error: str(error)[:40])
 def test_a_failed_allocation_is_known_for_what_it_is(pipe: Any, error: Exception) -> None:
     assert starve(pipe, pipe.unet, error).__cause__ is error

@@ -28,6 +28,8 @@ from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
 from dpnb.strategies.strategy import Strategy, StrategyError
 from tests.strategies.pictures import QUICK, STEPS, State, draw, emoji, networks, tensors, wide
 
+pytestmark = pytest.mark.exhaustive
+
 SEQUENTIAL = SequentialOffload(device=QUICK)
 BUDGETED = SequentialOffload("9MiB", QUICK)
 MODEL = ModelOffload(QUICK)
@@ -96,6 +98,7 @@ def test_switching_off_brings_everything_back(pipe: Any, placement: Strategy) ->
     state.check(pipe)
 
 
+@pytest.mark.slow
 @every_placement
 def test_live_bytes_are_the_same_after_switching_on_and_off(placement: Strategy) -> None:
     with TensorMeter() as meter:
@@ -139,6 +142,7 @@ def test_model_offload_holds_no_more_than_the_largest_network(pipe: Any) -> None
         assert link_of(pipe).held == 0
 
 
+@pytest.mark.slow
 @every_placement
 def test_the_tensors_of_the_device_are_all_that_a_run_adds(pipe: Any, placement: Strategy) -> None:
     def peak() -> int:
@@ -284,6 +288,7 @@ def test_a_stream_that_is_left_and_an_interrupt_leave_nothing_behind(
     assert np.array_equal(draw(pipe), expected)
 
 
+@pytest.mark.slow
 @every_placement
 def test_a_placement_may_change_between_two_steps(pipe: Any, placement: Strategy) -> None:
     state = State.of(pipe)
@@ -365,6 +370,7 @@ def test_it_goes_together_with(other: Strategy | None, placement: Strategy, pipe
     state.check(pipe)
 
 
+@pytest.mark.slow
 def test_casting_halves_what_streams(pipe: Any) -> None:
     pipe.strategies.enable(SEQUENTIAL)
     draw(pipe)
@@ -402,6 +408,7 @@ def test_pipelines_that_share_networks_share_their_placement(
     state.check(pipe)
 
 
+@pytest.mark.slow
 @every_placement
 def test_a_component_that_is_replaced_is_offloaded_too(pipe: Any, placement: Strategy) -> None:
     other = emoji().unet
@@ -578,6 +585,7 @@ def test_a_cuda_device_draws_the_same_in_less_memory(kind: Any, home: str) -> No
     assert {t.device.type for t in tensors(pipe).values()} == {home}
 
 
+@pytest.mark.slow
 def test_random_walks_end_where_they_began(pipe: Any) -> None:
     state = State.of(pipe)
     expected = draw(pipe)

@@ -13,6 +13,8 @@ from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.strategy import StrategyError
 from tests.strategies.pipes import build, draw, live_bytes, values
 
+pytestmark = pytest.mark.exhaustive
+
 
 @pytest.fixture(params=["tiny-sd", "tiny-sdxl"])
 def pipe(request: pytest.FixtureRequest) -> Any:
@@ -49,6 +51,7 @@ def test_a_part_of_the_pipeline_can_be_fused_and_unfused(pipe: Any) -> None:
         pipe.strategies.enable(QKVFusion(unet=False, vae=False))
 
 
+@pytest.mark.slow
 def test_weights_are_never_held_twice(pipe: Any) -> None:
     before = live_bytes()
     largest = max(

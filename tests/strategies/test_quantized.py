@@ -22,6 +22,8 @@ from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Effect, Strategy, StrategyError
 from tests.strategies.pipes import LINK, SAMPLES, build, draw, live_bytes, networks, traces
 
+pytestmark = pytest.mark.exhaustive
+
 WAYS: dict[str, Any] = {
     "torchao": {"unet": "int8", "text_encoder": "fp8", "vae": "int8"},
     "bitsandbytes": {"unet": dpnb.Quantization("int8", "bitsandbytes")},
@@ -108,6 +110,7 @@ def test_it_is_undone_exactly_or_says_why_not(
     assert torch.equal(draw(pipe), picture)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "strategy",
     [ModelOffload(LINK), SequentialOffload("3MiB", LINK), ConditioningCache(), LayerwiseCasting()],

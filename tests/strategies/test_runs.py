@@ -92,6 +92,7 @@ class Paused:
 # --- runs ---
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("strategy", STATEFUL, ids=repr)
 def test_runs_on_threads_draw_what_they_draw_alone(pipe: Any, strategy: Strategy) -> None:
     twin = sibling(pipe)
@@ -204,6 +205,7 @@ EXACT: list[Strategy] = [
 ]
 
 
+@pytest.mark.slow
 def test_random_switches_on_threads_keep_every_picture(pipe: Any, tmp_path: Path) -> None:
     """Runs of two pipelines with the same networks, switches, saves and copies, all at once."""
     assert all(strategy.effect is Effect.EXACT for strategy in EXACT)

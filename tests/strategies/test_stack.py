@@ -21,6 +21,8 @@ from dpnb.strategies.strategy import Slot, Strategy, StrategyError
 from dpnb.strategies.undo import Undo
 from tests.strategies.pipes import SAMPLES, build, draw, traces, values
 
+pytestmark = pytest.mark.exhaustive
+
 
 class Impossible(Strategy):
     """Fails after its first edit."""

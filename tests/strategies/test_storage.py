@@ -10,6 +10,8 @@ from dpnb.strategies.storage import SMALLEST, STORAGE_DTYPES, ChannelsLast, Laye
 from dpnb.strategies.strategy import StrategyError
 from tests.strategies.pipes import build, draw, live_bytes, networks
 
+pytestmark = pytest.mark.exhaustive
+
 
 @pytest.fixture
 def pipe() -> Any:
@@ -35,6 +37,7 @@ def used(pipe: Any, weight: nn.Parameter) -> bool:
     return all(weight is not other for other in pipe.vae.encoder.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", STORAGE_DTYPES)
 def test_large_weights_are_stored_small(pipe: Any, dtype: str) -> None:
     draw(pipe)

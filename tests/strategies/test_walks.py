@@ -15,6 +15,8 @@ from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.strategy import Plan, Strategy
 from tests.strategies.pipes import SAMPLES, SAMPLES_OF, build, draw, traces, values
 
+pytestmark = pytest.mark.slow
+
 
 class Ground:
     """Where a walk takes place: a pipeline, how it was at first, and what it should draw."""

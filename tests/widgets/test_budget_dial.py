@@ -41,6 +41,7 @@ def dial(table: PlanTable, chosen: list[int]) -> Iterator[BudgetDial]:
     ipywidgets.Widget.close_all()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("budget", [None, 3 * MEBIBYTE])
 def test_what_a_slow_browser_answers_never_sets_a_budget(

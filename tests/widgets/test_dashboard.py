@@ -76,6 +76,7 @@ def test_every_control_has_a_name(board: Dashboard) -> None:
             assert widget.description.strip(), widget
 
 
+@pytest.mark.slow
 def test_plans_are_made_for_what_the_fields_say(board: Dashboard, pipe: Any) -> None:
     board.run.width.value = board.run.height.value = 32
     board.run.steps.value = 2
@@ -102,6 +103,7 @@ def test_where_nothing_is_live_there_is_a_still_picture(board: Dashboard) -> Non
     assert repr(board) == "Dashboard of StableDiffusionPipeline"
 
 
+@pytest.mark.slow
 def test_nothing_lives_on_after_the_end() -> None:
     pipe = dpnb.random_pipeline("tiny-sd")
     pipe.set_progress_bar_config(disable=True)
@@ -133,6 +135,7 @@ def test_closing_in_the_middle_of_a_run_ends_it(pipe: Any, gate: Gate) -> None:
         job.wait(TIMEOUT)
 
 
+@pytest.mark.slow
 def test_hundreds_of_clicks_during_runs_break_nothing(board: Dashboard, pipe: Any) -> None:
     chance = random.Random(0)
     rows = board.strategies.rows

@@ -113,6 +113,7 @@ def test_a_plan_that_was_set_during_a_run_lands_between_two_steps(
     assert "plans fit in" in shown.message.value
 
 
+@pytest.mark.slow
 def test_planning_waits_for_the_end_of_a_run(panel: PlannerPanel, gate: Gate) -> None:
     panel.device.value = None
     job = panel.session.start(replace(REQUEST, steps=3))

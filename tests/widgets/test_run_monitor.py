@@ -230,6 +230,7 @@ def settled(session: Session) -> bool:
     return not session.is_drawing and session.run_state.phase == "idle"
 
 
+@pytest.mark.slow
 def test_a_job_ends_wherever_memory_runs_out(session: Session) -> None:
     panels = RunPanel(session.pipe), HistoryPanel(session.pipe)
     request = Request("a red apple", steps=1, width=16, height=16)

@@ -34,6 +34,7 @@ def peak(session: Session, *plan: Strategy) -> int:
     )
 
 
+@pytest.mark.slow
 def test_the_switch_that_is_named_would_have_been_enough(session: Session) -> None:
     session.start(BIG).wait(TIMEOUT)
     trace = session.run_state.history[-1].trace

@@ -188,6 +188,7 @@ def test_an_error_ends_the_run_and_not_the_session(session: Session, gate: Gate)
     assert session.run_state.error == ""
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("stage", [stage for stage in Stage if stage is not Stage.ENCODING])
 def test_running_out_of_memory_names_a_switch_for_that_stage(
     session: Session, gate: Gate, stage: Stage

@@ -416,6 +416,7 @@ def test_an_edited_file_is_read_again(tiny: Path, tmp_path: Path) -> None:
 # --- what stays as it was ---
 
 
+@pytest.mark.slow
 def test_the_real_diffusers_is_left_as_it_is(tiny: Path) -> None:
     import diffusers
 
@@ -427,6 +428,7 @@ def test_the_real_diffusers_is_left_as_it_is(tiny: Path) -> None:
     assert isinstance(pipe, dpnb.DiffusionPipeline)
 
 
+@pytest.mark.slow
 def test_diffusers_need_not_be_installed(tiny: Path) -> None:
     code = (
         "import sys\n"

@@ -268,6 +268,7 @@ def test_a_pipeline_without_a_component_is_refused(original: Any) -> None:
         )
 
 
+@pytest.mark.slow
 def test_a_killed_save_leaves_the_former_folder_loadable(saved: Path, original: Any) -> None:
     code = (
         "import sys, dpnb\n"

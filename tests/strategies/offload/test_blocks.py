@@ -10,6 +10,7 @@ from dpnb.strategies.offload.blocks import group_tied_tensors, split_into_blocks
 from tests.strategies.pictures import emoji, networks, wide
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("make", [emoji, lambda: wide("tiny-sdxl"), lambda: wide("tiny-flux")])
 def test_blocks_hold_every_tensor_of_a_network_once(make: Any) -> None:
     for network in networks(make()).values():
