@@ -179,7 +179,7 @@ class Model(Copying, Configured):
         """Take `weights` as this model's parameters and buffers, without copying them.
 
         Raises:
-            CheckpointError: a tensor of `source` has another shape than this model's, or is integer.
+            CheckpointError: a tensor of `source` has another shape than this model's, or integers.
         """
         own = self.state_dict()
         info = LoadingInfo.of(own, weights, source)

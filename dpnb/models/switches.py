@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import nn
 
-from dpnb.nn.kernels import op_name
+from dpnb.nn.attention_kernels import op_name
 
 if TYPE_CHECKING:
     from dpnb.strategies.attention import SliceSize
