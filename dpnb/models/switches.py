@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from dpnb.nn.kernels import op_name
+from dpnb.nn.attention_kernels import op_name
 from dpnb.switchboard import Switchboard, Switchboards
 
 

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from dpnb.nn.attention_kernels import AttentionKernel, sdpa
+from dpnb.nn.attention_projections import SEPARATE, Projection
 from dpnb.nn.inplace import add
-from dpnb.nn.kernels import AttentionKernel, sdpa
-from dpnb.nn.projections import SEPARATE, Projection
 
 
 class Attention(nn.Module):

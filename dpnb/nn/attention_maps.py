@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dpnb.nn.attention import Attention
-from dpnb.nn.kernels import QUERIES_AT_ONCE, AttentionKernel
+from dpnb.nn.attention_kernels import QUERIES_AT_ONCE, AttentionKernel
 
 
 @dataclass

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from dpnb.devices import Device, parse_device
-from dpnb.nn.kernels import op_name
+from dpnb.nn.attention_kernels import op_name
 from dpnb.numbers import whole
 from dpnb.strategies.attention import AttentionSlicing, SliceSize, XFormers
 from dpnb.strategies.components import fuse_components, unfuse_components

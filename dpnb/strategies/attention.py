@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from dpnb.models.autoencoder import Autoencoder
 from dpnb.nn.attention import Attention
-from dpnb.nn.kernels import SlicedKernel, XFormersKernel
+from dpnb.nn.attention_kernels import SlicedKernel, XFormersKernel
 from dpnb.numbers import plain
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.settings import hints

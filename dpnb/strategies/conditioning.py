@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from dpnb.models.time_conditioning import TimeConditionedModel
 from dpnb.nn.attention import Attention
-from dpnb.nn.projections import Projection
+from dpnb.nn.attention_projections import Projection
 from dpnb.nn.time_conditioning import TimeConditioned
 from dpnb.strategies.networks import Networks, quantization_obstacle
 from dpnb.strategies.offload.hosted_weights import HostedWeights

@@ -10,7 +10,7 @@ from torch import nn
 from typing_extensions import override
 
 from dpnb.nn.attention import Attention
-from dpnb.nn.projections import FUSED, fuse_linears, unfuse_linears
+from dpnb.nn.attention_projections import FUSED, fuse_linears, unfuse_linears
 from dpnb.nn.quantized import quantization_of
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.strategy import Slot, Strategy

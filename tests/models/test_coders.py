@@ -11,7 +11,7 @@ from dpnb.metering.tensors import TensorMeter
 from dpnb.models.coders import Coder, DirectCoder, SlicedCoder, TiledCoder
 from dpnb.models.tiling import strips
 from dpnb.nn.attention import PictureAttention
-from dpnb.nn.kernels import SlicedKernel, sdpa
+from dpnb.nn.attention_kernels import SlicedKernel, sdpa
 from dpnb.nn.resampling import Downsample, Upsample
 from dpnb.nn.resnet import ResnetBlock
 from dpnb.pipelines.shapes.architectures import ARCHITECTURES, fill

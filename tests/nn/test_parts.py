@@ -9,10 +9,10 @@ from torch.nn import functional as F
 
 from dpnb.nn import inplace
 from dpnb.nn.attention import Attention, PictureAttention
+from dpnb.nn.attention_kernels import sdpa
+from dpnb.nn.attention_projections import SEPARATE
 from dpnb.nn.channel_projection import ToFeatureMap, ToTokens
 from dpnb.nn.embeddings import embed_guidance, sinusoids
-from dpnb.nn.kernels import sdpa
-from dpnb.nn.projections import SEPARATE
 from dpnb.nn.resampling import Downsample, Upsample
 from dpnb.nn.transformer import TransformerBlock
 

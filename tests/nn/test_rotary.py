@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from dpnb.nn.attention_projections import FUSED
 from dpnb.nn.modulation import Modulation, modulate
-from dpnb.nn.projections import FUSED
 from dpnb.nn.rotary import RotaryAttention, apply_rotary, rotary_table
 from dpnb.nn.time_conditioning import project_time
 

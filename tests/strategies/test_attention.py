@@ -11,7 +11,7 @@ from torch import Tensor
 import dpnb
 from dpnb.metering.tensors import TensorMeter
 from dpnb.nn.attention import Attention, PictureAttention
-from dpnb.nn.kernels import QUERIES_AT_ONCE, SlicedKernel, XFormersKernel, sdpa
+from dpnb.nn.attention_kernels import QUERIES_AT_ONCE, SlicedKernel, XFormersKernel, sdpa
 from dpnb.strategies.attention import AttentionSlicing, XFormers
 from dpnb.strategies.strategy import StrategyError
 from tests.strategies.conftest import Ops
