@@ -155,6 +155,7 @@ def count_edits(patch: pytest.MonkeyPatch, last: int | None = None) -> list[Any]
     return edits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", SAMPLES, ids=repr)
 def test_memory_after_undo_equals_memory_before(strategy: Strategy) -> None:
     pipe = build()
