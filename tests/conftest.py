@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -27,6 +28,12 @@ from tests.slow import mark_slow  # noqa: E402
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what is slow before some of it is chosen."""
     mark_slow(items, config.rootpath)
+
+
+def pytest_collection_finish() -> None:
+    """Garbage is not looked for, again and again, among modules and tests that all stay."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

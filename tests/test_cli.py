@@ -12,6 +12,8 @@ import dpnb
 from dpnb.cli import app
 from dpnb.terminal import sentence
 
+pytestmark = pytest.mark.exhaustive
+
 run = CliRunner()
 
 

@@ -10,6 +10,8 @@ from typer.testing import CliRunner
 import dpnb
 from dpnb.cli import app
 
+pytestmark = pytest.mark.exhaustive
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

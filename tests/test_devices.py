@@ -16,6 +16,8 @@ from dpnb.devices import (
     parse_dtype,
 )
 
+pytestmark = pytest.mark.exhaustive
+
 PACKAGE = Path(__file__).parent.parent / "dpnb"
 
 

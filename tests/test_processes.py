@@ -118,11 +118,13 @@ def test_pictures_are_those_that_one_process_draws(
     assert "by 2 processes" in (folder / "out-0").read_text()
 
 
+@pytest.mark.slow
 def test_only_the_main_process_speaks(folder: Path) -> None:
     assert (folder / "out-0").read_text()
     assert (folder / "out-1").read_text() == ""
 
 
+@pytest.mark.slow
 def test_the_plans_of_both_are_one_report(folder: Path) -> None:
     report = Report.load(folder / "whole" / "sweep.json")
     assert [one.name for one in report] == [

@@ -19,7 +19,7 @@ TESTED_IN = {
     "emoji.muon": "emoji/test_training.py",
     "emoji.precision": "emoji/test_training.py",
     "emoji.samples": "emoji/test_pictures.py",
-    "emoji.tokenizer": "emoji/test_emoji_64.py",
+    "emoji.tokenizer": "emoji/test_folder.py",
     "emoji.train": "emoji/test_training.py",
     "emoji.workers": "emoji/test_training.py",
     "loading.adapter_files": "loading/test_adapters.py",

@@ -43,12 +43,14 @@ def run(pipe: Any, plans: Any = PLANS, **arguments: Any) -> Report:
     return sweep(pipe, plans, WORKLOAD, **settings)
 
 
-@pytest.fixture(scope="module")
-def report(pipe: Any) -> Report:
-    return run(pipe, "all", repeats=2)
+@pytest.fixture(scope="module", params=["some", pytest.param("all", marks=pytest.mark.slow)])
+def report(request: pytest.FixtureRequest, pipe: Any) -> Report:
+    """Of some plans, and of all that are worth trying."""
+    return run(pipe, PLANS if request.param == "some" else "all", repeats=2)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("report", ["all"], indirect=True)
 def test_all_plans_are_measured_beside_their_predictions(report: Report) -> None:
     assert len(report) >= 8
     assert report.measurements[0].plan == frozenset()

@@ -17,6 +17,8 @@ from dpnb.loading.config import Config
 from dpnb.loading.registry import MODELS, SCHEDULERS, resolve
 from dpnb.plain import hints_of
 
+pytestmark = pytest.mark.exhaustive
+
 ABSURD: dict[str, Any] = {
     "UNet2DConditionModel": {
         "transformer_layers_per_block": 10**9,

@@ -16,6 +16,8 @@ import dpnb
 from dpnb.errors import CheckpointError
 from dpnb.loading.dtypes import common_dtype, in_one_dtype
 
+pytestmark = pytest.mark.exhaustive
+
 FAMILIES = ("tiny-sd", "tiny-sdxl", "tiny-flux", "tiny-ldm")
 
 FLOAT8 = torch.float8_e4m3fn
@@ -51,7 +53,6 @@ def draw(pipe: Any) -> Any:
     return pipe("a cat", generator=torch.Generator().manual_seed(0), **settings).images
 
 
-@pytest.mark.exhaustive
 def test_weights_of_several_dtypes_are_loaded_in_that_of_most(folder: Path, tmp_path: Path) -> None:
     def mixed(i: int, tensor: Tensor) -> Tensor:
         return tensor.to(torch.float32 if tensor.ndim == 1 or i % 5 == 0 else torch.bfloat16)
@@ -73,7 +74,6 @@ def test_float8_weights_are_widened(folder: Path, tmp_path: Path) -> None:
     assert np.isfinite(draw(pipe)).all()
 
 
-@pytest.mark.exhaustive
 def test_a_checkpoint_of_several_dtypes_is_planned_in_that_of_most(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -98,7 +98,6 @@ def test_a_checkpoint_of_several_dtypes_is_planned_in_that_of_most(
     assert peaks[0] == peaks[1]
 
 
-@pytest.mark.exhaustive
 def test_components_may_have_dtypes_of_their_own(folder: Path, tmp_path: Path) -> None:
     pipe: Any = dpnb.DiffusionPipeline.from_pretrained(folder)
     denoiser = next(name for name in ("transformer", "unet") if name in pipe.components)

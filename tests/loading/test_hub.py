@@ -20,6 +20,8 @@ from dpnb.loading import answers
 from dpnb.loading.hub import HubOptions, fetch, fetch_file, local_folder, push
 from tests.hub_server import HubServer
 
+pytestmark = pytest.mark.exhaustive
+
 NAME = "someone/tiny"
 FILES = {
     "model_index.json": b"{}",

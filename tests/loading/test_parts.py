@@ -29,6 +29,8 @@ from dpnb.loading.registry import resolve
 from dpnb.loading.weights import find_weights, read_weights, write_weights
 from dpnb.nn.quantized import plain_tensors, quantization_of
 
+pytestmark = pytest.mark.exhaustive
+
 SMALL: dict[str, Any] = {
     "hidden_size": 16,
     "intermediate_size": 20,
@@ -217,7 +219,6 @@ def test_an_image_processor_survives_saving(tmp_path: Path) -> None:
     assert loaded.to_dict() == processor.to_dict()
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", ["int8", "nf4"])
 @pytest.mark.parametrize(("cls", "config"), MODELS)
 def test_a_model_is_quantized_saved_and_loaded_again(

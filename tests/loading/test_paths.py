@@ -24,6 +24,8 @@ from dpnb.planning.valueless import ValuelessTensors
 from dpnb.schedulers.ddim import DDIMScheduler
 from tests.hub_server import HubServer
 
+pytestmark = pytest.mark.exhaustive
+
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 CODE = """
 from diffusers import DiffusionPipeline

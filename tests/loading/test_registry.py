@@ -10,6 +10,8 @@ import torch
 from dpnb.errors import CheckpointError, ForeignCodeError
 from dpnb.loading.registry import OURS, PIPELINE_PARTS, library_of, resolve
 
+pytestmark = pytest.mark.exhaustive
+
 
 @pytest.mark.parametrize("library", ["diffusers", "dpnb"])
 @pytest.mark.parametrize("class_name", sorted(OURS))

@@ -16,6 +16,8 @@ from dpnb.nn.resampling import Downsample, Upsample
 from dpnb.nn.resnet import ResnetBlock
 from dpnb.pipelines.shapes.architectures import ARCHITECTURES, fill
 
+pytestmark = pytest.mark.exhaustive
+
 TINY = dict(ARCHITECTURES["tiny-sd"].vae)
 NARROW = dict(ARCHITECTURES["sd15"].vae) | {
     "block_out_channels": (8, 16, 32, 32),
@@ -52,7 +54,6 @@ def assert_same(coder: Coder, vae: AutoencoderKL, z: Tensor, x: Tensor) -> None:
         assert (ours - plain).abs().max() <= 1e-5 * (plain.max() - plain.min())
 
 
-@pytest.mark.exhaustive
 @torch.no_grad()
 @pytest.mark.parametrize("spill", [False, True])
 @pytest.mark.parametrize("tile", [1, 3, 4, 64])

@@ -16,6 +16,8 @@ from dpnb.strategies.strategy import StrategyError
 from tests.hub_server import HubServer
 from tests.strategies.pipes import LINK, adapter, draw, traces, values
 
+pytestmark = pytest.mark.exhaustive
+
 PIPE = dpnb.random_pipeline("tiny-sd")
 PIPE.set_progress_bar_config(disable=True)
 NAME = "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"

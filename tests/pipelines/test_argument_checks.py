@@ -14,6 +14,8 @@ import dpnb
 from tests.pictures import mask, picture
 from tests.strategies.pipes import build
 
+pytestmark = pytest.mark.exhaustive
+
 TWO = ["a cat", "a dog"]
 KINDS = ("tiny-sd", "tiny-sdxl", "tiny-ldm", "tiny-flux", "img2img", "inpaint", "sag")
 

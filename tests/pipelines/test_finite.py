@@ -19,6 +19,8 @@ from dpnb.pipelines.steps import Stage, Step
 from dpnb.strategies.strategy import Strategy
 from tests.strategies.pipes import FLUX_SAMPLES, SAMPLES, build, draw, values
 
+pytestmark = pytest.mark.exhaustive
+
 KINDS = ("tiny-sd", "tiny-sdxl", "tiny-ldm", "tiny-flux", "sag", "img2img", "inpaint", "refiner")
 STEPS = 3
 
@@ -84,7 +86,6 @@ def stages_of(kind: str) -> tuple[Stage, ...]:
 CASES = [(kind, stage) for kind in KINDS for stage in stages_of(kind)]
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize("value", [nan, inf, -inf])
 @pytest.mark.parametrize(("kind", "stage"), CASES, ids=[f"{k}-{s.value}" for k, s in CASES])
 def test_where_they_began_is_said(kind: str, stage: Stage, value: float) -> None:
@@ -199,7 +200,6 @@ SWITCHED = [
 """XFormers needs a card."""
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize(("kind", "strategy"), SWITCHED, ids=[f"{k}-{s}" for k, s in SWITCHED])
 def test_no_switch_hides_it(kind: str, strategy: Strategy) -> None:
     pipe = pipe_of(kind)

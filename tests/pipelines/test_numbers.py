@@ -14,6 +14,8 @@ import dpnb
 from tests.forms import FORMS, NO_NUMBERS
 from tests.pictures import mask, picture
 
+pytestmark = pytest.mark.exhaustive
+
 BASES = {
     "StableDiffusionPipeline": "tiny-sd",
     "StableDiffusionImg2ImgPipeline": "tiny-sd",
@@ -105,7 +107,6 @@ def test_the_table_holds_every_number_of_every_call() -> None:
     assert declared == set(NUMBERS)
 
 
-@pytest.mark.exhaustive
 def test_a_picture_is_the_same_in_every_form(pipe: Any) -> None:
     numbers = {name: value for name, value in taken(pipe).items() if name not in APART}
     expected = drawn(pipe, numbers)
@@ -115,7 +116,6 @@ def test_a_picture_is_the_same_in_every_form(pipe: Any) -> None:
         assert all(map(np.array_equal, given, expected))
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 def test_schedules_may_be_arrays(form: Callable[[Any], Any]) -> None:
     for name, scheduler in (

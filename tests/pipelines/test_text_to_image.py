@@ -15,6 +15,8 @@ import dpnb
 from dpnb.pipelines.steps import Stage
 from tests.test_generators import ElsewhereGenerator
 
+pytestmark = pytest.mark.exhaustive
+
 STEPS = {"num_inference_steps": 3, "output_type": "np"}
 
 
@@ -165,7 +167,6 @@ MISTAKES: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize(("arguments", "sentence"), MISTAKES, ids=[m[1][:30] for m in MISTAKES])
 def test_mistakes_are_named_before_anything_is_computed(
     pipe: Any, arguments: dict[str, Any], sentence: str

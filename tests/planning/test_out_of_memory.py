@@ -57,6 +57,7 @@ def test_where_none_fits_it_is_the_one_that_needs_least(pipe: Any) -> None:
     assert choose(pipe, 1000, ()) is None
 
 
+@pytest.mark.slow
 def test_it_is_tried_beside_what_is_on(pipe: Any, table: PlanTable) -> None:
     pipe.strategies.enable(dpnb.VaeTiling())
     both = peak(table, dpnb.VaeTiling(), CANDIDATES[2])

@@ -14,6 +14,8 @@ import dpnb.schedulers
 from dpnb.pipelines.denoise import move_run_to
 from dpnb.schedulers import FlowMatchEulerDiscreteScheduler, Scheduler
 
+pytestmark = pytest.mark.exhaustive
+
 NAMES = (*dpnb.schedulers.INTERCHANGEABLE, "LCMScheduler")
 SPACINGS = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas")
 

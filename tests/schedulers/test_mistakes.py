@@ -19,6 +19,8 @@ from dpnb.schedulers import (
     UniPCMultistepScheduler,
 )
 
+pytestmark = pytest.mark.exhaustive
+
 NAMES = (*dpnb.schedulers.INTERCHANGEABLE, "LCMScheduler")
 
 

@@ -14,6 +14,8 @@ import dpnb.schedulers
 from dpnb.generators import randn
 from dpnb.schedulers import DiffusionScheduler, FlowMatchEulerDiscreteScheduler, Scheduler
 
+pytestmark = pytest.mark.exhaustive
+
 NAMES = (*dpnb.schedulers.INTERCHANGEABLE, "LCMScheduler")
 STEPS = 6
 GPU = torch.device("cuda:0")

@@ -17,6 +17,8 @@ from dpnb.strategies.strategy import StrategyError
 from tests.strategies.conftest import Ops
 from tests.strategies.pipes import build, draw
 
+pytestmark = pytest.mark.exhaustive
+
 
 @pytest.fixture
 def pipe() -> Any:
@@ -93,7 +95,6 @@ def test_only_one_slice_is_held_besides(tokens: int, at_once: int) -> None:
     assert peak(SlicedKernel(sdpa, at_once)) <= one_slice + statistics * at_once // 8
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize("side", [32, 64])
 @pytest.mark.parametrize("size", ["auto", "max", 1])
 def test_slicing_never_costs_memory(pipe: Any, side: int, size: Any) -> None:

@@ -56,6 +56,7 @@ def test_weights_on_the_disk_take_no_memory(pipe: Any, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_what_else_is_in_the_offload_folder_stays(pipe: Any, tmp_path: Path) -> None:
     pipe.save_pretrained(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
@@ -117,6 +118,7 @@ def test_what_is_whole_is_not_divided() -> None:
     assert torch.equal(draw(pipe), plain)
 
 
+@pytest.mark.slow
 def test_a_saved_pipeline_is_whole(pipe: Any, tmp_path: Path) -> None:
     plain = draw(pipe)
     pipe.strategies.enable(DeviceMap("disk"))

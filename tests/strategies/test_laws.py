@@ -59,7 +59,7 @@ def test_what_is_left_out_of_a_pipeline_cannot_serve_there() -> None:
             assert sentence.endswith("there is none here.")
 
 
-@pytest.mark.exhaustive(fast=len(SAMPLES))
+@pytest.mark.exhaustive(fast=8)
 @pytest.mark.parametrize(("name", "strategy"), CASES, ids=repr)
 def test_undone_is_undone(strategy: Strategy, name: str, pipe: Any) -> None:
     before, known = traces(pipe), values(pipe)
@@ -155,6 +155,7 @@ def count_edits(patch: pytest.MonkeyPatch, last: int | None = None) -> list[Any]
     return edits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", SAMPLES, ids=repr)
 def test_memory_after_undo_equals_memory_before(strategy: Strategy) -> None:
     pipe = build()

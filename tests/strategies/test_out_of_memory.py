@@ -16,6 +16,8 @@ from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.strategy import Strategy
 from tests.strategies.pipes import LINK, build, draw
 
+pytestmark = pytest.mark.exhaustive
+
 STARVED = """
 import resource
 import numpy
@@ -120,7 +122,6 @@ FAILED_ALLOCATIONS: list[Exception] = [
 """In the words of torch, CUDA and the system."""
 
 
-@pytest.mark.exhaustive
 @pytest.mark.parametrize("error", FAILED_ALLOCATIONS, ids=lambda error: str(error)[:40])
 def test_a_failed_allocation_is_known_for_what_it_is(pipe: Any, error: Exception) -> None:
     assert starve(pipe, pipe.unet, error).__cause__ is error

@@ -11,6 +11,8 @@ from dpnb.models.coders import DirectCoder, SlicedCoder, TiledCoder
 from dpnb.strategies.stack import stack_of
 from dpnb.strategies.strategy import Effect, Strategy, StrategyError
 
+pytestmark = pytest.mark.exhaustive
+
 
 @pytest.fixture
 def pipe() -> Any:

@@ -15,6 +15,8 @@ from dpnb.widgets.state import Request
 from tests.forms import FORMS
 from tests.widgets.conftest import TIMEOUT
 
+pytestmark = pytest.mark.exhaustive
+
 NUMBERS: dict[str, Any] = {
     "steps": 2,
     "guidance_scale": 2.3,

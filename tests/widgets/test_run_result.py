@@ -48,6 +48,7 @@ def test_the_switch_that_is_named_would_have_been_enough(session: Session) -> No
     assert predict_memory_saver(session.pipe, BIG, on_a_machine_with(None, trace)) is None
 
 
+@pytest.mark.slow
 def test_after_a_run_that_failed_the_panel_names_it(
     session: Session, gate: Gate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

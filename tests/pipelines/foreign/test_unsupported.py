@@ -10,6 +10,8 @@ import torch
 import dpnb
 from tests.strategies.pipes import build
 
+pytestmark = pytest.mark.exhaustive
+
 
 @pytest.mark.parametrize("kind", ["tiny-sd", "tiny-sdxl", "tiny-flux", "img2img"])
 @pytest.mark.parametrize(

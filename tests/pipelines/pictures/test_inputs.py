@@ -15,6 +15,8 @@ import dpnb
 from dpnb.pipelines.pictures.inputs import Pictures
 from tests.pictures import HEIGHT, WIDTH, mask, picture
 
+pytestmark = pytest.mark.exhaustive
+
 LEVELS = np.asarray(picture())
 GREY = np.asarray(picture().convert("L"))
 ALPHA = np.random.default_rng(7).integers(0, 256, (HEIGHT, WIDTH), dtype=np.uint8)

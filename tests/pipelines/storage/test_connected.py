@@ -13,6 +13,8 @@ from dpnb.errors import CheckpointError, ComponentError, ForeignCodeError
 from tests.hub_server import HubServer
 from tests.pipelines.storage.test_persistence import edit, same_weights
 
+pytestmark = pytest.mark.exhaustive
+
 
 class Combined(dpnb.DiffusionPipeline):
     """A pipeline that has the network of another."""

@@ -19,6 +19,8 @@ from tests.loading.test_slices import backing
 from tests.pipelines.foreign.test_custom_pipelines import MINIMAL
 from tests.pipelines.storage.test_persistence import same_weights
 
+pytestmark = pytest.mark.exhaustive
+
 NETWORKS = ("unet", "vae", "text_encoder")
 
 

@@ -19,6 +19,8 @@ import dpnb
 from dpnb.errors import CheckpointError, ComponentError, DpnbError, ForeignCodeError, HubError
 from tests.hub_server import HubServer
 
+pytestmark = pytest.mark.exhaustive
+
 
 @pytest.fixture(scope="module")
 def original() -> Any:

@@ -11,6 +11,8 @@ import torch
 
 import dpnb
 
+pytestmark = pytest.mark.exhaustive
+
 
 @pytest.fixture(scope="module", params=["tiny-sd", "tiny-sdxl"])
 def pipe(request: pytest.FixtureRequest) -> Any:

@@ -20,6 +20,8 @@ from dpnb.strategies.offload.packing import allocate_host_memory
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from tests.strategies.pipes import build
 
+pytestmark = pytest.mark.exhaustive
+
 
 class Stream:
     """A stream of a device."""
