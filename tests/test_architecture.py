@@ -21,15 +21,15 @@ GROUND = {
     "files",
     "generators",
     "numbers",
-    "plain",
     "processes",
     "units",
+    "validation",
 }
 
 MAY_IMPORT = {
     "errors": set(),
     "files": set(),
-    "plain": set(),
+    "validation": set(),
     "units": set(),
     "devices": set(),
     "generators": set(),

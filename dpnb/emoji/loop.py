@@ -11,7 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from dpnb.atomic import replacing
+from dpnb.atomic import write_atomically
 from dpnb.emoji.muon import Muon
 from dpnb.emoji.workers import Workers
 
@@ -152,7 +152,7 @@ class Trainer:
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "progress": (self.step, self.elapsed, self.samples),
         }
-        with replacing(self.checkpoint) as file:
+        with write_atomically(self.checkpoint) as file:
             torch.save(state, file)
 
     def load(self) -> None:

@@ -24,7 +24,7 @@ from dpnb.errors import (
     SettingsError,
 )
 from dpnb.loading.paths import inside
-from dpnb.plain import Range, checked, hints_of
+from dpnb.validation import Range, hints_of, validate
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Config(Mapping[str, Any]):
         if isinstance(settings, Config):
             settings = {name: settings[name] for name in settings.given}
         key = "_use_default_values"
-        defaulted = checked(tuple[str, ...] | None, settings.get(key), key) or ()
+        defaulted = validate(tuple[str, ...] | None, settings.get(key), key) or ()
         own = {name: v for name, v in settings.items() if not name.startswith("_")}
         own = {name: v for name, v in own.items() if name not in defaulted}
         known = {name: cls._checked(name, own[name]) for name in cls.names() if name in own}
@@ -76,7 +76,7 @@ class Config(Mapping[str, Any]):
     def _checked(cls, name: str, value: Any) -> Any:
         """`value` as the field `name` declares it; files have null, too, where something is off."""
         kind = hints_of(cls)[name]
-        return None if value is None and kind is bool else checked(kind, value, name)
+        return None if value is None and kind is bool else validate(kind, value, name)
 
     @classmethod
     @cache

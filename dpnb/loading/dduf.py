@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypeAlias
 
-from dpnb.atomic import replacing
+from dpnb.atomic import write_atomically
 from dpnb.errors import CheckpointError
 from dpnb.loading.filenames import is_bare
 from dpnb.loading.index import Index
@@ -121,7 +121,7 @@ def write_dduf(path: Path, entries: Iterable[Entry]) -> None:
 
     path = path.resolve()
     try:
-        with replacing(path, CheckpointError) as file:
+        with write_atomically(path, CheckpointError) as file:
             export_entries_as_dduf(file.name, _aligned(entries))
     except DDUFExportError as error:
         raise ValueError(

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeAlias
 from dpnb.errors import CheckpointError
 from dpnb.loading.config import entries, read_json, settings_of, write_json
 from dpnb.loading.filenames import PIPELINE_INDEX, is_bare
-from dpnb.plain import checked
+from dpnb.validation import validate
 
 Part: TypeAlias = tuple[str, str]
 """Library and class of a component, as the file names them."""
@@ -62,7 +62,7 @@ class Index:
                 settings[name] = value
         with settings_of(path):
             key = "_ignore_files"
-            ignored = checked(tuple[str, ...] | None, values.get(key), key) or ()
+            ignored = validate(tuple[str, ...] | None, values.get(key), key) or ()
         return cls(_class_name(values, path), components, settings, ignored)
 
     def write(self, folder: Path) -> None:

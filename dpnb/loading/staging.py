@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from dpnb.atomic import OUT_OF_SPACE, lock, lock_if_abandoned, space_explained, sync
+from dpnb.atomic import OUT_OF_SPACE, explain_full_disk, lock, lock_if_abandoned, sync
 from dpnb.errors import CheckpointError
 from dpnb.loading.exchange import exchange, merge
 from dpnb.loading.filenames import WeightName
@@ -50,7 +50,7 @@ def staged(folder: Path) -> Iterator[Path]:
     folder = folder.resolve()
     if folder.exists() and not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file; give a folder to save into.")
-    with space_explained(folder, CheckpointError), ExitStack() as cleanup:
+    with explain_full_disk(folder, CheckpointError), ExitStack() as cleanup:
         folder.parent.mkdir(parents=True, exist_ok=True)
         is_fixed = _is_fixed(folder)
         stage = _open_stage(folder, folder if is_fixed else folder.parent, cleanup)

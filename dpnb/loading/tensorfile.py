@@ -11,7 +11,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from dpnb.atomic import replacing
+from dpnb.atomic import write_atomically
 from dpnb.errors import CheckpointError
 from dpnb.loading.config import check_file
 
@@ -85,7 +85,7 @@ def write_safetensors(state: Mapping[str, Tensor], path: Path) -> None:
     """
     order = sorted(state, key=lambda name: (-state[name].element_size(), name))
     header = _header({name: state[name] for name in order})
-    with replacing(path) as file:
+    with write_atomically(path) as file:
         file.write(len(header).to_bytes(8, "little"))
         file.write(header)
         for name in order:
@@ -101,7 +101,7 @@ def write_bin(state: Mapping[str, Tensor], path: Path) -> None:
         SaveError: the disk is full; a former file stays.
     """
     content = {name: _alone(_on_cpu(name, tensor)) for name, tensor in state.items()}
-    with replacing(path) as file:
+    with write_atomically(path) as file:
         try:
             torch.save(content, file)
         except RuntimeError as error:

@@ -14,7 +14,7 @@ from dpnb.errors import DpnbError, FileError, MissingFileError
 from dpnb.files import read_json
 from dpnb.metering import tables
 from dpnb.metering.reading import Reading
-from dpnb.plain import from_plain, to_plain
+from dpnb.validation import from_plain, to_plain
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -13,7 +13,7 @@ from dpnb.models.blended import blend_decode, blend_encode
 from dpnb.models.stores import DeviceStore, HostStore
 from dpnb.models.stripwise import decode, encode
 from dpnb.models.tiles import rows_for
-from dpnb.numbers import flag, plain, settle
+from dpnb.numbers import coerce_numbers, parse_bool, to_builtin
 
 if TYPE_CHECKING:
     from dpnb.models.autoencoder import Autoencoder
@@ -100,9 +100,9 @@ class TiledCoder:
     store: HostStore = field(default_factory=HostStore, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        spill, blended = flag("spill", self.spill), flag("blended", self.blended)
-        check_tiling(plain(self.tile), spill=spill, blended=blended)
-        settle(self)
+        spill, blended = parse_bool("spill", self.spill), parse_bool("blended", self.blended)
+        check_tiling(to_builtin(self.tile), spill=spill, blended=blended)
+        coerce_numbers(self)
 
     def encode(self, vae: Autoencoder, pictures: Tensor) -> Tensor:
         """`[batch, in_channels, H, W]` → `[batch, 2 * latent_channels, H / f, W / f]`."""

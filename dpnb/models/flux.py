@@ -20,7 +20,7 @@ from dpnb.nn.lowrank import NO_SCALE
 from dpnb.nn.modulation import Modulation, modulated
 from dpnb.nn.owned import add, silu
 from dpnb.nn.rotary import rotary_table
-from dpnb.plain import Range
+from dpnb.validation import Range
 
 WAVES = 256
 """Sinusoidal features of a timestep, and of a guidance scale."""

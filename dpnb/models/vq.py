@@ -13,7 +13,7 @@ from typing_extensions import override
 from dpnb.loading.config import Config, Count, Side, Width
 from dpnb.models.autoencoder import Autoencoder, Decoder, Encoder, Scale, check_blocks
 from dpnb.models.support import require
-from dpnb.plain import Range
+from dpnb.validation import Range
 
 COMMITMENT = 0.25
 """How strongly latents are drawn to the codebook while it is trained: β of arXiv:1711.00937."""

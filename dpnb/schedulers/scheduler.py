@@ -15,7 +15,7 @@ from typing_extensions import Self
 from dpnb.devices import Device
 from dpnb.generators import Generators
 from dpnb.loading.config import Configured, settings_of
-from dpnb.numbers import whole
+from dpnb.numbers import parse_int
 from dpnb.schedulers.config import ScheduleConfig
 from dpnb.schedulers.spacing import Array
 
@@ -145,7 +145,7 @@ class Scheduler(Configured, ABC):
 
     def set_begin_index(self, begin_index: int = 0) -> None:
         """Begin at this entry of `timesteps`, without looking for the first timestep."""
-        self._begin_index = whole("begin_index", begin_index, least=0)
+        self._begin_index = parse_int("begin_index", begin_index, least=0)
 
     def index_for_timestep(self, timestep: Timestep) -> int:
         """The place of `timestep` in the schedule.

@@ -15,7 +15,7 @@ import dpnb
 from dpnb.errors import CheckpointError, DpnbError, SettingsError
 from dpnb.loading.config import Config
 from dpnb.loading.registry import MODELS, SCHEDULERS, resolve
-from dpnb.plain import hints_of
+from dpnb.validation import hints_of
 
 ABSURD: dict[str, Any] = {
     "UNet2DConditionModel": {

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from dpnb.devices import parse_dtype
-from dpnb.generators import seeded
+from dpnb.generators import make_generator
 from dpnb.loading.parts import kept_wide
 from dpnb.loading.registry import resolve
 from dpnb.pipelines.shapes.text_parts import Complete, Settings, text_parts
@@ -338,7 +338,7 @@ def random_pipeline(
         ValueError: there is no such architecture.
     """
     kind = parse_dtype(dtype)
-    generator = seeded(seed)
+    generator = make_generator(seed)
     return assemble(architecture, lambda module: fill(module, kind, generator))
 
 

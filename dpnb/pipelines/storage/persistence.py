@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from torch import nn
 
-from dpnb.atomic import space_explained, write_text
+from dpnb.atomic import explain_full_disk, write_text
 from dpnb.errors import CheckpointError, QuantizationError
 from dpnb.loading.card import CARD, card_of
 from dpnb.loading.config import settings_of
@@ -277,7 +277,7 @@ def save_dduf(pipe: DiffusionPipeline, path: Path, options: SaveOptions) -> None
             f"{', '.join(quantized)}); save into a folder."
         )
     whole = replace(options, max_shard_size=sys.maxsize)
-    with space_explained(path, CheckpointError), workspace(path.resolve()) as directory:
+    with explain_full_disk(path, CheckpointError), workspace(path.resolve()) as directory:
         write_dduf(path, _entries(pipe, directory, whole))
 
 

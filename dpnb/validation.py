@@ -1,4 +1,4 @@
-"""Plain JSON values as what a type declares: dataclasses and their fields, one by one, checked.
+"""Plain JSON values validated by types: dataclasses and their fields, one by one.
 
 What is read from files goes through here, so that a wrong value is named where it is read, and not
 by whatever fails over it later.
@@ -65,17 +65,17 @@ def from_plain(kind: type[T], values: object, name: str = "") -> T:
     """What `to_plain` has made of a `kind`.
 
     Args:
-        kind: a dataclass whose fields are of types that `checked` knows.
+        kind: a dataclass whose fields are of types that `validate` knows.
         values: a dictionary with its fields; those that have a default may be missing.
         name: where in a larger whole this is, for messages.
 
     Raises:
         ValueError: a field is missing, unknown, of the wrong type, or out of bounds.
     """
-    return cast(T, checked(kind, values, name or kind.__name__))
+    return cast(T, validate(kind, values, name or kind.__name__))
 
 
-def checked(kind: Any, value: Any, name: str) -> Any:
+def validate(kind: Any, value: Any, name: str) -> Any:
     """`value` as the type `kind`: lists as tuples, whole numbers as floats and the other way round.
 
     Args:
@@ -155,7 +155,7 @@ def _tuple(kinds: tuple[Any, ...], value: Any, name: str) -> Any:
         return _Refused("list" if is_open else f"list of {len(kinds)}")
     wanted = kinds[:1] * len(items) if is_open else kinds
     pairs = zip(wanted, items, strict=True)
-    return tuple(checked(kind, item, f"{name}[{i}]") for i, (kind, item) in enumerate(pairs))
+    return tuple(validate(kind, item, f"{name}[{i}]") for i, (kind, item) in enumerate(pairs))
 
 
 def _items(value: Any) -> list[Any] | tuple[Any, ...] | None:
@@ -169,7 +169,7 @@ def _items(value: Any) -> list[Any] | tuple[Any, ...] | None:
 def _mapping(kind: Any, value: Any, name: str) -> Any:
     if not isinstance(value, Mapping):
         return _Refused("dict")
-    return {str(key): checked(kind, item, f"{name}.{key}") for key, item in value.items()}
+    return {str(key): validate(kind, item, f"{name}.{key}") for key, item in value.items()}
 
 
 def _fields(kind: Any, values: Mapping[str, Any], name: str) -> Any:
@@ -185,7 +185,7 @@ def _fields(kind: Any, values: Mapping[str, Any], name: str) -> Any:
             f"{name} has {', '.join(map(str, values)) or 'nothing'}; it needs {', '.join(known)}."
         )
     return kind(
-        **{key: checked(hints[key], value, f"{name}.{key}") for key, value in values.items()}
+        **{key: validate(hints[key], value, f"{name}.{key}") for key, value in values.items()}
     )
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import pytest
 
-from dpnb.plain import Parsed, Range, checked, from_plain, to_plain
+from dpnb.validation import Parsed, Range, from_plain, to_plain, validate
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Path:
     ],
 )
 def test_what_a_type_declares_is_taken(kind: Any, value: Any, expected: Any) -> None:
-    found = checked(kind, value, "it")
+    found = validate(kind, value, "it")
     assert found == expected
     assert type(found) is type(expected)
 
@@ -85,7 +85,7 @@ def test_what_a_type_declares_is_taken(kind: Any, value: Any, expected: Any) -> 
 )
 def test_what_it_does_not_is_refused(kind: Any, value: Any, sentence: str) -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011
-        checked(kind, value, "it")
+        validate(kind, value, "it")
     assert sentence in str(caught.value)
     assert len(str(caught.value)) < 200
 
