@@ -25,7 +25,7 @@ class Task(Protocol):
         ...
 
     @property
-    def plain(self) -> Sequence[str]:
+    def adam_names(self) -> Sequence[str]:
         """Parts of names of weights that Muon must not touch."""
         ...
 
@@ -35,12 +35,12 @@ class Task(Protocol):
         ...
 
     def loss(self) -> tuple[Tensor, float]:
-        """A fresh batch's loss, and a plain number to watch."""
+        """A fresh batch's loss, and a number to watch."""
         ...
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """How long and how fast.
 
     Attributes:
@@ -61,21 +61,21 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Report:
+class StepReport:
     """One training step.
 
     Attributes:
         step: its number, from one.
         elapsed: seconds of training, pauses between runs left out.
         samples: samples seen so far, by all workers.
-        watched: this worker's number to watch.
+        metric: this worker's number to watch.
         is_saved: a checkpoint was written after it.
     """
 
     step: int
     elapsed: float
     samples: int
-    watched: float
+    metric: float
     is_saved: bool
 
 
@@ -89,10 +89,10 @@ class Trainer:
         checkpoint: file to resume from, where there is one, and to save to.
     """
 
-    def __init__(self, task: Task, plan: Plan, workers: Workers, checkpoint: Path) -> None:
+    def __init__(self, task: Task, plan: TrainingPlan, workers: Workers, checkpoint: Path) -> None:
         self.task, self.plan, self.workers, self.checkpoint = task, plan, workers, checkpoint
         self.averaged = deepcopy(task.module).eval().requires_grad_(False)
-        matrices, others = split(task.module, task.plain)
+        matrices, others = split_parameters(task.module, task.adam_names)
         self.parameters = [*matrices, *others]
         self.optimizers = (
             Muon(matrices, plan.muon_lr, workers),
@@ -102,28 +102,28 @@ class Trainer:
         if checkpoint.exists():
             self.load()
 
-    def run(self) -> Iterator[Report]:
+    def run(self) -> Iterator[StepReport]:
         """Train until the plan's minutes are over; the last step saves."""
         began = time.monotonic() - self.elapsed
         saved = self.elapsed
         while self.elapsed < self.plan.minutes * 60:
-            watched = self.train_step()
+            metric = self.train_step()
             self.elapsed = self.workers.agree(time.monotonic() - began)
             is_over = self.elapsed >= self.plan.minutes * 60
             is_due = is_over or self.elapsed - saved > self.plan.save_every
             if is_due:
                 saved = self.elapsed
                 self.save()
-            yield Report(self.step, self.elapsed, self.samples, watched, is_due)
+            yield StepReport(self.step, self.elapsed, self.samples, metric, is_due)
 
     def train_step(self) -> float:
         """One batch, one move of every weight; returns the number to watch."""
-        factor = rate(self.elapsed / (self.plan.minutes * 60), self.plan.warm_up)
+        factor = learning_rate_factor(self.elapsed / (self.plan.minutes * 60), self.plan.warm_up)
         peaks = (self.plan.muon_lr, self.plan.adam_lr)
         for optimizer, peak in zip(self.optimizers, peaks, strict=True):
             optimizer.zero_grad()
             optimizer.param_groups[0]["lr"] = peak * factor
-        loss, watched = self.task.loss()
+        loss, metric = self.task.loss()
         loss.backward()
         self.workers.average_gradients(self.parameters)
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
@@ -132,7 +132,7 @@ class Trainer:
         self.step += 1
         self.samples += self.task.samples * self.workers.count
         self.average()
-        return watched
+        return metric
 
     @torch.no_grad()
     def average(self) -> None:
@@ -165,17 +165,19 @@ class Trainer:
         self.step, self.elapsed, self.samples = state["progress"]
 
 
-def rate(progress: float, warm_up: float) -> float:
+def learning_rate_factor(progress: float, warm_up: float) -> float:
     """The learning rate's factor at `progress` in [0, 1]: a short rise, then a cosine to 1 %."""
     rise = min(1.0, progress / warm_up + 0.01)
     return rise * (0.01 + 0.99 * (0.5 + 0.5 * cos(pi * min(progress, 1.0))))
 
 
-def split(module: nn.Module, plain: Sequence[str]) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Parameters for Muon (matrices, kernels) and for AdamW (vectors, and what `plain` names)."""
+def split_parameters(
+    module: nn.Module, adam_names: Sequence[str]
+) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Parameters for Muon (matrices, kernels) and for AdamW (vectors, those of `adam_names`)."""
     matrices: list[nn.Parameter] = []
     others: list[nn.Parameter] = []
     for name, parameter in module.named_parameters():
-        is_matrix = parameter.ndim > 1 and not any(part in name for part in plain)
+        is_matrix = parameter.ndim > 1 and not any(part in name for part in adam_names)
         (matrices if is_matrix else others).append(parameter)
     return matrices, others

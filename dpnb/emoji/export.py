@@ -37,7 +37,7 @@ def build_scheduler() -> DDIMScheduler:
     )
 
 
-def write(
+def write_pipeline(
     folder: Path,
     vae: AutoencoderKL,
     unet: UNet2DConditionModel,

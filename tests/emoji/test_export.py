@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from transformers import CLIPTextModel, CLIPTokenizer
 
 import dpnb.emoji
-from dpnb.emoji.tokenizer import LENGTH, build_tokenizer, save_tokenizer, vocabulary
+from dpnb.emoji.tokenizer import LENGTH, build_tokenizer, build_vocabulary, save_tokenizer
 
 FOLDER = dpnb.emoji.FOLDER
 TEXTS = ["a red apple", "cat face on an orange background", "smiling face with heart-eyes"] * 3
@@ -24,7 +24,7 @@ def test_the_package_names_the_folder_without_importing_torch() -> None:
 
 
 def test_a_vocabulary_has_bytes_then_merges_then_the_two_signs() -> None:
-    numbers = vocabulary([("a", "t</w>"), ("c", "at</w>")])
+    numbers = build_vocabulary([("a", "t</w>"), ("c", "at</w>")])
 
     assert len(numbers) == 2 * 256 + 2 + 2
     assert numbers["at</w>"] == 512
