@@ -7,7 +7,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from dpnb.emoji.denoiser import BETA_END, BETA_START, TIMESTEPS
 from dpnb.emoji.tokenizer import save_tokenizer
-from dpnb.loading.config import entries, read_json, write_json
+from dpnb.loading.config import entries, read_checkpoint_json, write_json
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.schedulers.ddim import DDIMScheduler
@@ -65,4 +65,4 @@ def write_pipeline(
 
 def _run_in_float32(config: Path) -> None:
     """Let transformers widen the stored weights by default, as both libraries do with the rest."""
-    write_json(config, read_json(config) | {"dtype": "float32"})
+    write_json(config, read_checkpoint_json(config) | {"dtype": "float32"})

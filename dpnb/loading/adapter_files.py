@@ -13,9 +13,9 @@ from torch import Tensor
 from dpnb.errors import CheckpointError
 from dpnb.files import MAX_JSON
 from dpnb.loading.adapter_settings import AdapterSettings, parse_settings
-from dpnb.loading.config import check_file
+from dpnb.loading.config import check_checkpoint_file
 from dpnb.loading.hub import HubOptions, fetch
-from dpnb.loading.paths import files_in, inside
+from dpnb.loading.paths import check_inside, list_files
 from dpnb.loading.tensorfile import read_tensors
 
 USUAL_NAMES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")
@@ -63,13 +63,13 @@ def read_adapter(
         HubError: the repository cannot be reached.
     """
     if isinstance(source, Mapping):
-        return StoredAdapter(_checked(source, "The adapter"))
+        return StoredAdapter(_check_tensors(source, "The adapter"))
     file = _file(source, weight_name, subfolder, options)
     tensors = dict(read_tensors(file, lambda _, stored: stored, torch.device("cpu")))
-    return StoredAdapter(_checked(tensors, str(file)), _settings(file))
+    return StoredAdapter(_check_tensors(tensors, str(file)), _settings(file))
 
 
-def _checked(tensors: Mapping[Any, Any], origin: str) -> dict[str, Tensor]:
+def _check_tensors(tensors: Mapping[Any, Any], origin: str) -> dict[str, Tensor]:
     for name, tensor in tensors.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise CheckpointError(
@@ -84,7 +84,9 @@ def _settings(file: Path) -> dict[str, AdapterSettings]:
     config = file.parent / CONFIG
     if _is_of_peft(file.name) and config.is_file():
         origin = str(config)
-        found[""] = AdapterSettings.parse(parse_settings(_text(inside(config)), origin), origin)
+        found[""] = AdapterSettings.parse(
+            parse_settings(_text(check_inside(config)), origin), origin
+        )
     text = _metadata(file).get(METADATA) if file.suffix == ".safetensors" else None
     if text is not None:
         origin = f"The {METADATA} of {file}"
@@ -97,7 +99,7 @@ def _settings(file: Path) -> dict[str, AdapterSettings]:
 
 
 def _text(file: Path) -> str:
-    check_file(file, MAX_JSON)
+    check_checkpoint_file(file, MAX_JSON)
     try:
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -135,8 +137,8 @@ def _file(
 
     folder = fetch(source, select, options)
     if not chosen:
-        select(files_in(folder))
-    return inside(folder / chosen[0], folder)
+        select(list_files(folder))
+    return check_inside(folder / chosen[0], folder)
 
 
 def _choose(source: str | Path, files: list[str], weight_name: str | None) -> str:

@@ -19,7 +19,7 @@ from dpnb.errors import CheckpointError
 from dpnb.loading.adapter_files import StoredAdapter
 from dpnb.loading.adapter_parts import Part, Parts, sort_parts
 from dpnb.loading.adapter_settings import AdapterSettings
-from dpnb.loading.layer_names import Layers, underscored
+from dpnb.loading.layer_names import Layers, map_kohya_names
 from dpnb.nn.lowrank import Change, Difference, LowRank, Replacement
 
 logger = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class _Networks:
             if network is not None
         }
         self._names = {
-            name: underscored(dict.fromkeys(key.rpartition(".")[0] for key in shapes))
+            name: map_kohya_names(dict.fromkeys(key.rpartition(".")[0] for key in shapes))
             for name, shapes in self.shapes.items()
         }
 

@@ -1,6 +1,6 @@
-"""What a hub answers, looked at before huggingface_hub acts on it.
+"""The HTTP responses of a hub, checked before huggingface_hub acts on them.
 
-huggingface_hub makes paths of an answer's ETag and commit, asks again for as long as a hub says,
+huggingface_hub makes paths of a response's ETag and commit, asks again for as long as a hub says,
 and waits for a body however slowly it comes. Its clients get hooks from here, which do nothing but
 while files are fetched by us.
 """
@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from dpnb.errors import HubError
 from dpnb.loading.filenames import is_bare
-from dpnb.loading.pace import paced
+from dpnb.loading.pace import guard_body
 
 logger = logging.getLogger(__name__)
 
@@ -51,15 +51,15 @@ class BusyHubError(HubError):
 
 
 @dataclass
-class Watch:
-    """One fetch, and how its hubs behave."""
+class ResponseCheck:
+    """The responses of the hubs during one fetch."""
 
     tries: Counter[str] = field(default_factory=Counter)
     waited: int = 0
     pages: int = 0
 
-    def hear(self, response: Any) -> None:
-        """Look at an answer of the HTTP client.
+    def check(self, response: Any) -> None:
+        """Check a response of the HTTP client.
 
         Raises:
             HubError: it is none that a hub gives.
@@ -68,18 +68,18 @@ class Watch:
         address, status = _address(response), response.status_code
         _check_names(response, address)
         is_listing = _is_listing(response) and not response.has_redirect_location
-        paced(response, address, MOST_BYTES if is_listing or status >= _ERROR else None)
+        guard_body(response, address, MOST_BYTES if is_listing or status >= _ERROR else None)
         if status in BUSY:
-            self._hear_busy(response, address)
+            self._check_busy(response, address)
         if status >= _ERROR:
             _check_error(response, address)
         elif is_listing:
-            self._hear_listing(response, address)
+            self._check_listing(response, address)
 
-    def _hear_busy(self, response: Any, address: str) -> None:
+    def _check_busy(self, response: Any, address: str) -> None:
         self.tries[address] += 1
         count = self.tries[address]
-        wait = _asked_wait(response.headers)
+        wait = _requested_wait(response.headers)
         self.waited += min(2 ** (count - 1), _BACKOFF_S) if wait is None else wait
         if self.waited > LONGEST_WAIT_S:
             raise BusyHubError(
@@ -93,7 +93,7 @@ class Watch:
             _ordinal(count),
         )
 
-    def _hear_listing(self, response: Any, address: str) -> None:
+    def _check_listing(self, response: Any, address: str) -> None:
         self.pages += 1
         if self.pages > MOST_PAGES:
             raise not_a_hub(address, f"more than {MOST_PAGES} pages", "a list of files")
@@ -107,17 +107,17 @@ class Watch:
 
 
 @contextmanager
-def watched() -> Iterator[None]:
-    """Within it the answers of hubs are looked at; see `Watch.hear` for what is raised."""
-    watch = Watch()
+def check_responses() -> Iterator[None]:
+    """Within it the responses of hubs are checked; see `ResponseCheck.check` for what is raised."""
+    check = ResponseCheck()
     with _lock:
-        _see_to_hooks()
-        _watches.append(watch)
+        _install_hooks()
+        _checks.append(check)
     try:
         yield
     finally:
         with _lock:
-            _watches.remove(watch)
+            _checks.remove(check)
 
 
 def not_a_hub(address: str, found: str, due: str) -> HubError:
@@ -130,11 +130,11 @@ def not_a_hub(address: str, found: str, due: str) -> HubError:
 
 # huggingface_hub has one client for all threads of the process, and so have its hooks one list.
 _lock = threading.Lock()
-_watches: list[Watch] = []
+_checks: list[ResponseCheck] = []
 
 
 @dataclass(frozen=True)
-class _Hooked:
+class _ClientFactory:
     """Makes the clients that `make` makes, with our hooks."""
 
     make: Callable[[], Any]
@@ -149,18 +149,18 @@ class _Hooked:
         return client
 
 
-def _see_to_hooks() -> None:
+def _install_hooks() -> None:
     from huggingface_hub import set_client_factory
     from huggingface_hub.utils import _http
 
     # There is no public way to ask for the factory, which may be the user's own.
     former = _http._GLOBAL_CLIENT_FACTORY
-    if not isinstance(former, _Hooked):
-        set_client_factory(_Hooked(former))
+    if not isinstance(former, _ClientFactory):
+        set_client_factory(_ClientFactory(former))
 
 
 def _on_request(request: Any) -> None:
-    if _watches and request.method in ("GET", "HEAD"):
+    if _checks and request.method in ("GET", "HEAD"):
         limits = request.extensions.get("timeout", {})
         kinds = ("connect", "read", "write", "pool")
         given = {kind: limits.get(kind) or SILENCE_S for kind in kinds}
@@ -168,8 +168,8 @@ def _on_request(request: Any) -> None:
 
 
 def _on_response(response: Any) -> None:
-    for watch in _watches[:1]:
-        watch.hear(response)
+    for current in _checks[:1]:
+        current.check(response)
 
 
 def _check_names(response: Any, address: str) -> None:
@@ -258,7 +258,7 @@ def _kind(content: object) -> str:
     return kinds.get(type(content), f"the JSON value {str(content)[:40]!r}")
 
 
-def _asked_wait(headers: Any) -> int | None:
+def _requested_wait(headers: Any) -> int | None:
     """The seconds for which a hub asks to wait."""
     for header, form in (("ratelimit", _RATE_LIMIT), ("retry-after", _RETRY_AFTER)):
         match = form.fullmatch(headers.get(header, ""))

@@ -18,7 +18,7 @@ from dpnb.errors import HubError
 _CHUNK = 1 << 20
 
 
-def known_blobs(cache_dir: str | Path | None, name: str, kind: str) -> frozenset[str]:
+def list_blobs(cache_dir: str | Path | None, name: str, kind: str) -> frozenset[str]:
     """The names of the blobs that the cache holds of a repository; `kind` is that of the hub."""
     from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.file_download import repo_folder_name
@@ -28,7 +28,7 @@ def known_blobs(cache_dir: str | Path | None, name: str, kind: str) -> frozenset
     return frozenset(os.listdir(folder)) if folder.is_dir() else frozenset()
 
 
-def verify(name: str, files: Iterable[Path], known: frozenset[str] = frozenset()) -> None:
+def verify_blobs(name: str, files: Iterable[Path], known: frozenset[str] = frozenset()) -> None:
     """Compare files of a snapshot with their ETags, and remove those that differ.
 
     Args:

@@ -51,7 +51,7 @@ class Extent:
 
 
 @contextmanager
-def without_values(most: Extent | None = None) -> Iterator[None]:
+def init_on_meta(most: Extent | None = None) -> Iterator[None]:
     """Within it modules are built on the meta device, and the drawing of fresh values is skipped.
 
     It acts on this thread alone.
@@ -62,11 +62,11 @@ def without_values(most: Extent | None = None) -> Iterator[None]:
     Raises:
         ValueError: more is built than that.
     """
-    with torch.device("meta"), _Unfilled(most):
+    with torch.device("meta"), _SkipFilling(most):
         yield
 
 
-def assign(model: nn.Module, state: Mapping[str, Tensor]) -> None:
+def assign_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Make each tensor of `state` the parameter or buffer of that name, without copying it.
 
     The same as `load_state_dict(state, strict=False, assign=True)` for plain modules, in a third
@@ -82,7 +82,7 @@ def assign(model: nn.Module, state: Mapping[str, Tensor]) -> None:
                 setattr(module, name, tensor)
 
 
-class _Unfilled(TorchFunctionMode):
+class _SkipFilling(TorchFunctionMode):
     def __init__(self, most: Extent | None) -> None:
         super().__init__()
         self.most = most

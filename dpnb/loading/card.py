@@ -9,8 +9,8 @@ from typing import Any
 
 from dpnb.errors import CheckpointError
 from dpnb.files import MAX_JSON
-from dpnb.loading.config import check_file
-from dpnb.loading.paths import inside
+from dpnb.loading.config import check_checkpoint_file
+from dpnb.loading.paths import check_inside
 
 CARD = "README.md"
 """The model card's file."""
@@ -21,7 +21,7 @@ CONNECTED = ("prior",)
 _REPOSITORY = re.compile(r"[\w][\w.-]*/[\w][\w.-]*")
 
 
-def card_of(class_name: str, components: Mapping[str, str]) -> str:
+def make_card(class_name: str, components: Mapping[str, str]) -> str:
     """A model card that says what a pipeline consists of, and that the rest is yet to be said.
 
     Args:
@@ -59,7 +59,7 @@ def card_of(class_name: str, components: Mapping[str, str]) -> str:
     return "\n".join(lines)
 
 
-def connected(folder: Path) -> dict[str, str]:
+def read_connected_pipelines(folder: Path) -> dict[str, str]:
     """The repositories of other pipelines that the card in `folder` names, by prefix.
 
     Raises:
@@ -68,10 +68,10 @@ def connected(folder: Path) -> dict[str, str]:
     import yaml
     from huggingface_hub import ModelCard
 
-    path = inside(folder / CARD)
+    path = check_inside(folder / CARD)
     if not path.is_file():
         return {}
-    check_file(path, MAX_JSON)
+    check_checkpoint_file(path, MAX_JSON)
     try:
         facts: Mapping[str, Any] = ModelCard.load(path, ignore_metadata_errors=True).data.to_dict()
     except (ValueError, yaml.YAMLError) as error:

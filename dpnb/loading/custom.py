@@ -20,8 +20,8 @@ from dpnb.errors import CheckpointError, ForeignCodeError, HubError
 from dpnb.loading.config import FORMAT_VERSION
 from dpnb.loading.filenames import is_bare
 from dpnb.loading.hub import HubOptions, fetch, fetch_file
-from dpnb.loading.index import Index
-from dpnb.loading.paths import checkpoint_of, inside
+from dpnb.loading.index import ModelIndex
+from dpnb.loading.paths import check_inside, find_checkpoint
 from dpnb.loading.registry import CUSTOM_PACKAGE
 from dpnb.loading.shim import Importer
 
@@ -118,7 +118,7 @@ def find_pipeline(
         CheckpointError: there is no such file.
         HubError: the hub does not have it.
     """
-    trust.check(described(custom_pipeline))
+    trust.check(describe_code(custom_pipeline))
     path = Path(custom_pipeline).expanduser()
     if path.suffix == ".py":
         if not path.is_file():
@@ -131,7 +131,7 @@ def find_pipeline(
     options = replace(hub, revision=custom_revision or "main")
     if "/" not in custom_pipeline:
         return _of_community(custom_pipeline, options, custom_revision)
-    wanted = (".py", Index.file_name)
+    wanted = (".py", ModelIndex.file_name)
     return _in_folder(
         fetch(custom_pipeline, lambda files: [f for f in files if f.endswith(wanted)], options)
     )
@@ -184,7 +184,7 @@ def files_of(code: Code) -> list[str]:
     return sorted({f"{code.module}.py", *(p.relative_to(code.folder).as_posix() for p in paths)})
 
 
-def described(custom_pipeline: str) -> str:
+def describe_code(custom_pipeline: str) -> str:
     """What `custom_pipeline` would run, as the end of a sentence."""
     if custom_pipeline.endswith(".py"):
         return custom_pipeline
@@ -200,8 +200,8 @@ def _package_of(folder: Path) -> str:
 def _in_folder(folder: Path) -> Code:
     if (folder / PIPELINE_FILE).is_file():
         return Code(folder, "pipeline")
-    if (folder / Index.file_name).is_file():
-        named = Index.read(folder).class_name
+    if (folder / ModelIndex.file_name).is_file():
+        named = ModelIndex.read(folder).class_name
         if not isinstance(named, str) and (folder / f"{named[0]}.py").is_file():
             return Code(folder, *named)
     raise CheckpointError(
@@ -280,7 +280,7 @@ class _Loader:
 
     def _run(self, name: str, file: Path, parent: ModuleType) -> ModuleType:
         if not (self._code.is_named and file == self._code.path):
-            inside(file, checkpoint_of(self._code.folder))
+            check_inside(file, find_checkpoint(self._code.folder))
         module = ModuleType(name)
         is_package = file.name == "__init__.py"
         values = vars(module)

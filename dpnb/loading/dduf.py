@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from dpnb.atomic import write_atomically
 from dpnb.errors import CheckpointError
 from dpnb.loading.filenames import is_bare
-from dpnb.loading.index import Index
-from dpnb.loading.slices import Slice
+from dpnb.loading.index import ModelIndex
+from dpnb.loading.slices import EmbeddedFile
 
 if TYPE_CHECKING:
     from huggingface_hub import DDUFEntry
@@ -51,16 +51,16 @@ Entry: TypeAlias = tuple[str, Path]
 
 
 @dataclass(frozen=True)
-class Unpacked:
+class DDUFFile:
     """A DDUF file that is open.
 
     Attributes:
         folder: its small files, on disk.
-        slices: its weight files where they lie in it, by component and by name.
+        embedded: its weight files where they lie in it, by component and by name.
     """
 
     folder: Path
-    slices: Mapping[str, Mapping[str, Slice]]
+    embedded: Mapping[str, Mapping[str, EmbeddedFile]]
 
     @property
     def names(self) -> list[str]:
@@ -68,12 +68,12 @@ class Unpacked:
         files = [path for path in self.folder.rglob("*") if path.is_file()]
         small = [path.relative_to(self.folder).as_posix() for path in files]
         return small + [
-            f"{folder}/{name}" for folder in self.slices for name in self.slices[folder]
+            f"{folder}/{name}" for folder in self.embedded for name in self.embedded[folder]
         ]
 
 
 @contextmanager
-def unpacked(path: Path) -> Iterator[Unpacked]:
+def open_dduf(path: Path) -> Iterator[DDUFFile]:
     """The DDUF file `path`, its small files in a temporary folder until the block ends.
 
     Nothing of it is written unless all of it is in order.
@@ -86,22 +86,22 @@ def unpacked(path: Path) -> Iterator[Unpacked]:
     entries = _read(path)
     with TemporaryDirectory(prefix="dpnb-dduf-") as directory:
         folder = Path(directory)
-        slices: dict[str, dict[str, Slice]] = {}
+        embedded: dict[str, dict[str, EmbeddedFile]] = {}
         with path.open("rb") as file:
             for entry in entries:
                 inner, _, name = entry.filename.rpartition("/")
-                if not inner and name != Index.file_name:
+                if not inner and name != ModelIndex.file_name:
                     continue
                 if name.endswith(_WEIGHTS):
-                    part = Slice(path, entry.offset, entry.length, entry.filename)
-                    slices.setdefault(inner, {})[name] = part
+                    part = EmbeddedFile(path, entry.offset, entry.length, entry.filename)
+                    embedded.setdefault(inner, {})[name] = part
                     continue
                 (folder / inner).mkdir(exist_ok=True)
                 file.seek(entry.offset)
                 (folder / inner / name).write_bytes(file.read(entry.length))
-        for inner in slices:
+        for inner in embedded:
             (folder / inner).mkdir(exist_ok=True)
-        yield Unpacked(folder, slices)
+        yield DDUFFile(folder, embedded)
 
 
 def write_dduf(path: Path, entries: Iterable[Entry]) -> None:
@@ -122,20 +122,20 @@ def write_dduf(path: Path, entries: Iterable[Entry]) -> None:
     path = path.resolve()
     try:
         with write_atomically(path, CheckpointError) as file:
-            export_entries_as_dduf(file.name, _aligned(entries))
+            export_entries_as_dduf(file.name, _align(entries))
     except DDUFExportError as error:
         raise ValueError(
             f"{path} cannot be written ({error}); save into a folder instead."
         ) from error
 
 
-def in_order(folder: Path) -> list[Path]:
+def list_in_dduf_order(folder: Path) -> list[Path]:
     """The files of a component in the order in which `write_dduf` takes them: weights come last."""
     files = [path for path in folder.iterdir() if path.is_file()]
     return sorted(files, key=lambda p: (p.suffix == _WEIGHTS, p.suffix == ".json", p.name))
 
 
-def _aligned(entries: Iterable[Entry]) -> Iterator[tuple[str, Path | bytes]]:
+def _align(entries: Iterable[Entry]) -> Iterator[tuple[str, Path | bytes]]:
     """`entries`, with spaces at the end of JSON where the weights after it need them."""
     position = 0
     held: tuple[str, bytes] | None = None
@@ -166,9 +166,9 @@ def _read(path: Path) -> list[DDUFEntry]:
         _check_kinds(path, infos)
         entries = sorted(read_dduf_file(path).values(), key=lambda entry: entry.offset)
     except DDUFError as error:
-        raise _refused(path, str(error.__cause__ or error)) from error
+        raise _refusal(path, str(error.__cause__ or error)) from error
     except (*_DAMAGES, ValueError) as error:
-        raise _refused(path, str(error)) from error
+        raise _refusal(path, str(error)) from error
     _check_places(path, entries)
     return entries
 
@@ -185,7 +185,7 @@ def _check_kinds(path: Path, infos: Sequence[zipfile.ZipInfo]) -> None:
     for rule, is_broken in checks:
         for info in infos:
             if is_broken(info):
-                raise _refused(path, f"{info.filename!r} {rule}")
+                raise _refusal(path, f"{info.filename!r} {rule}")
 
 
 def _is_inside(name: str) -> bool:
@@ -197,16 +197,16 @@ def _check_places(path: Path, entries: Sequence[DDUFEntry]) -> None:
     end, small = 0, 0
     for entry in entries:
         if entry.offset < end:
-            raise _refused(path, f"{entry.filename!r} overlaps with another entry")
+            raise _refusal(path, f"{entry.filename!r} overlaps with another entry")
         end = entry.offset + entry.length
         small += 0 if entry.filename.endswith(_WEIGHTS) else entry.length
     if end > path.stat().st_size:
-        raise _refused(path, f"{entries[-1].filename!r} is longer than the file")
+        raise _refusal(path, f"{entries[-1].filename!r} is longer than the file")
     if small > MAX_SMALL:
-        raise _refused(path, f"it holds {small} bytes beside its weights")
+        raise _refusal(path, f"it holds {small} bytes beside its weights")
 
 
-def _refused(path: Path, reason: str) -> CheckpointError:
+def _refusal(path: Path, reason: str) -> CheckpointError:
     return CheckpointError(
         f"{path} is not a DDUF file that can be trusted: {reason.rstrip('.')}; download or save it "
         "again."

@@ -12,7 +12,7 @@ NARROW_STANDIN = torch.bfloat16
 """What weights of one byte, such as float8, are widened to: both kinds of float8 fit into it."""
 
 
-def common_dtype(weights: Mapping[str, Tensor]) -> torch.dtype | None:
+def find_common_dtype(weights: Mapping[str, Tensor]) -> torch.dtype | None:
     """The floating dtype, wider than one byte, that most of the numbers have.
 
     Where there are only narrower ones it is `NARROW_STANDIN`; `None` without floating numbers.
@@ -27,7 +27,7 @@ def common_dtype(weights: Mapping[str, Tensor]) -> torch.dtype | None:
     return max(wide, key=lambda dtype: (wide[dtype], dtype.itemsize, str(dtype)))
 
 
-def in_one_dtype(
+def cast_to_common_dtype(
     weights: Mapping[str, Tensor], keep_in_fp32: Collection[str] = ()
 ) -> dict[str, Tensor]:
     """`weights` with those cast whose floating dtype is not the common one.
@@ -36,7 +36,7 @@ def in_one_dtype(
         weights: by name.
         keep_in_fp32: names of modules whose float32 weights stay so.
     """
-    dtype, kept = common_dtype(weights), frozenset(keep_in_fp32)
+    dtype, kept = find_common_dtype(weights), frozenset(keep_in_fp32)
 
     def cast(name: str, tensor: Tensor) -> Tensor:
         stays = tensor.dtype == torch.float32 and not kept.isdisjoint(name.split("."))

@@ -17,7 +17,7 @@ _RENAME_EXCHANGE = 2
 _UNSUPPORTED = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EXDEV)
 
 
-def exchange(new: Path, old: Path) -> None:
+def exchange_folders(new: Path, old: Path) -> None:
     """Put the directory `new` where `old` is; what was there, if anything, is then at `new`.
 
     Both must be on one file system. An error leaves both where they were.
@@ -30,7 +30,7 @@ def exchange(new: Path, old: Path) -> None:
         sync(old.parent)
 
 
-def merge(new: Path, old: Path, stale: list[Path]) -> None:
+def merge_folders(new: Path, old: Path, stale: list[Path]) -> None:
     """Move every file of `new` to its place in `old`, and `stale` ones (relative paths) away.
 
     For directories that cannot be renamed. An error puts everything back; a kill in the midst

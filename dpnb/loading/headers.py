@@ -11,13 +11,13 @@ from torch import Tensor
 
 from dpnb.errors import CheckpointError, HubError
 from dpnb.files import decode_json
-from dpnb.loading.answers import watched
-from dpnb.loading.config import check_file
+from dpnb.loading.answers import check_responses
+from dpnb.loading.config import check_checkpoint_file
 from dpnb.loading.filenames import WeightName
-from dpnb.loading.hub import HubOptions, local_folder, through
-from dpnb.loading.paths import inside
-from dpnb.loading.refusals import explained, not_cached
-from dpnb.loading.tensorfile import DTYPES, damaged
+from dpnb.loading.hub import HubOptions, local_folder, use_proxies
+from dpnb.loading.paths import check_inside
+from dpnb.loading.refusals import explain_hub_errors, not_cached
+from dpnb.loading.tensorfile import DTYPES, damage_error
 
 LENGTH = 8
 """A safetensors file begins with the length of its header, in so many bytes."""
@@ -25,7 +25,7 @@ LENGTH = 8
 LONGEST = 100 << 20
 
 
-def headers(
+def read_headers(
     name: str | Path,
     files: Iterable[str],
     options: HubOptions | None = None,
@@ -58,17 +58,17 @@ def headers(
         if parsed is None or parsed.extension != "safetensors" or parsed.is_index:
             continue
         if place is not None and (place == local or (place / file).is_file()):
-            own = _local(inside(place / file, place))
+            own = _read_local(check_inside(place / file, place))
         elif options.local_files_only:
             raise HubError(not_cached(str(name), options.revision, f" ({file} is not there)"))
         else:
-            own = _remote(str(name), file, _at_commit(options, folder))
+            own = _read_remote(str(name), file, _at_commit(options, folder))
         found.setdefault(file.rpartition("/")[0], {}).update(own)
     return found
 
 
-def _local(path: Path) -> dict[str, Tensor]:
-    check_file(path)
+def _read_local(path: Path) -> dict[str, Tensor]:
+    check_checkpoint_file(path)
     with path.open("rb") as file:
         length = int.from_bytes(file.read(LENGTH), "little")
         if not 0 < length <= LONGEST:
@@ -79,37 +79,41 @@ def _local(path: Path) -> dict[str, Tensor]:
     try:
         entries = decode_json(text)
         return {
-            key: _outlined(value["shape"], value["dtype"], str(path))
+            key: _empty_tensor(value["shape"], value["dtype"], str(path))
             for key, value in entries.items()
             if key != "__metadata__"
         }
     except CheckpointError:
         raise
     except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
-        raise damaged(path, error) from error
+        raise damage_error(path, error) from error
 
 
 def _at_commit(options: HubOptions, snapshot: Path | None) -> HubOptions:
     return options if snapshot is None else replace(options, revision=snapshot.name)
 
 
-def _remote(name: str, file: str, options: HubOptions) -> dict[str, Tensor]:
+def _read_remote(name: str, file: str, options: HubOptions) -> dict[str, Tensor]:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import SafetensorsParsingError
 
-    api = HfApi(endpoint=options.endpoint, token=options.sent_token)
+    api = HfApi(endpoint=options.endpoint, token=options.hub_token)
     try:
-        with explained(name, options.revision), through(options.proxies), watched():
+        with (
+            explain_hub_errors(name, options.revision),
+            use_proxies(options.proxies),
+            check_responses(),
+        ):
             read = api.parse_safetensors_file_metadata(name, file, revision=options.revision)
     except SafetensorsParsingError as error:
-        raise damaged(f"{name}/{file}", error) from error
+        raise damage_error(f"{name}/{file}", error) from error
     return {
-        key: _outlined(info.shape, info.dtype, f"{name}/{file}")
+        key: _empty_tensor(info.shape, info.dtype, f"{name}/{file}")
         for key, info in read.tensors.items()
     }
 
 
-def _outlined(shape: Iterable[int], dtype: str, source: str) -> Tensor:
+def _empty_tensor(shape: Iterable[int], dtype: str, source: str) -> Tensor:
     known: Mapping[str, torch.dtype] = {spelled: kind for kind, spelled in DTYPES.items()}
     if dtype not in known:
         raise CheckpointError(

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dpnb.errors import CheckpointError, HubError
-from dpnb.loading.answers import not_a_hub, watched
-from dpnb.loading.blobs import known_blobs, verify
-from dpnb.loading.paths import all_inside, files_in
-from dpnb.loading.refusals import explained, is_unreachable, not_cached
+from dpnb.loading.answers import check_responses, not_a_hub
+from dpnb.loading.blobs import list_blobs, verify_blobs
+from dpnb.loading.paths import check_all_inside, list_files
+from dpnb.loading.refusals import explain_hub_errors, is_unreachable, not_cached
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class HubOptions:
         return address.rstrip("/") if address else None
 
     @property
-    def sent_token(self) -> str | bool | None:
+    def hub_token(self) -> str | bool | None:
         """The token as huggingface_hub takes it."""
         return False if self.mirror and not isinstance(self.token, str) else self.token
 
@@ -89,7 +89,11 @@ def fetch(name: str | Path, select: Select, options: HubOptions | None = None) -
     if folder is not None:
         return folder
     name, options = str(name), options or HubOptions()
-    with explained(name, options.revision), through(options.proxies), watched():
+    with (
+        explain_hub_errors(name, options.revision),
+        use_proxies(options.proxies),
+        check_responses(),
+    ):
         files, is_offline = _list_files(name, options)
         return _download(name, select(files), options, is_offline)
 
@@ -112,8 +116,12 @@ def fetch_file(
     from huggingface_hub.errors import LocalEntryNotFoundError, RemoteEntryNotFoundError
 
     options = options or HubOptions()
-    with explained(name, options.revision), through(options.proxies), watched():
-        known = known_blobs(options.cache_dir, name, kind)
+    with (
+        explain_hub_errors(name, options.revision),
+        use_proxies(options.proxies),
+        check_responses(),
+    ):
+        known = list_blobs(options.cache_dir, name, kind)
         for file in files:
             try:
                 path = Path(
@@ -124,12 +132,12 @@ def fetch_file(
                         revision=options.revision,
                         cache_dir=options.cache_dir,
                         force_download=options.force_download,
-                        token=options.sent_token,
+                        token=options.hub_token,
                         local_files_only=options.local_files_only,
                         endpoint=options.endpoint,
                     )
                 )
-                verify(name, [path], frozenset() if options.force_download else known)
+                verify_blobs(name, [path], frozenset() if options.force_download else known)
                 return path
             except RemoteEntryNotFoundError:
                 continue
@@ -158,7 +166,7 @@ def local_folder(name: str | Path) -> Path | None:
     return None
 
 
-def push(
+def upload_folder(
     folder: str | Path,
     repo_id: str,
     *,
@@ -190,9 +198,9 @@ def push(
     from huggingface_hub import HfApi
 
     options = HubOptions(token=token, mirror=mirror)
-    all_inside(Path(folder), Path(folder))
-    with explained(repo_id, revision):
-        api = HfApi(endpoint=options.endpoint, token=options.sent_token)
+    check_all_inside(Path(folder), Path(folder))
+    with explain_hub_errors(repo_id, revision):
+        api = HfApi(endpoint=options.endpoint, token=options.hub_token)
         full_name = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
         kept = [file for file in unless_there if api.file_exists(full_name, file)]
         commit = api.upload_folder(
@@ -212,7 +220,7 @@ def _list_files(name: str, options: HubOptions) -> tuple[list[str], bool]:
 
     if options.local_files_only:
         return _list_cached(name, options), True
-    api = HfApi(endpoint=options.endpoint, token=options.sent_token)
+    api = HfApi(endpoint=options.endpoint, token=options.hub_token)
     try:
         found = api.model_info(name, revision=options.revision)
     except (TypeError, KeyError, AttributeError) as error:
@@ -242,7 +250,7 @@ def _list_cached(name: str, options: HubOptions) -> list[str]:
                 local_files_only=True,
             )
         )
-        return files_in(snapshot)
+        return list_files(snapshot)
     return [file.path for file in tree]
 
 
@@ -250,21 +258,21 @@ def _download(name: str, files: Sequence[str], options: HubOptions, is_offline: 
     from huggingface_hub import snapshot_download
 
     is_forced = options.force_download and not is_offline
-    known = known_blobs(options.cache_dir, name, "model")
+    known = list_blobs(options.cache_dir, name, "model")
     folder = Path(
         snapshot_download(
             name,
             revision=options.revision,
             cache_dir=options.cache_dir,
             force_download=is_forced,
-            token=options.sent_token,
+            token=options.hub_token,
             local_files_only=is_offline,
             allow_patterns=[glob.escape(file) for file in files],
             endpoint=options.endpoint,
         )
     )
     if not is_offline:
-        verify(name, [folder / file for file in files], frozenset() if is_forced else known)
+        verify_blobs(name, [folder / file for file in files], frozenset() if is_forced else known)
     missing = [file for file in files if not (folder / file).is_file()]
     if missing:
         raise HubError(not_cached(name, options.revision, f" ({missing[0]} is not there)"))
@@ -272,7 +280,7 @@ def _download(name: str, files: Sequence[str], options: HubOptions, is_offline: 
 
 
 @contextmanager
-def through(proxies: Mapping[str, str] | None) -> Iterator[None]:
+def use_proxies(proxies: Mapping[str, str] | None) -> Iterator[None]:
     """Send requests through `proxies`, by the variables that every HTTP client reads."""
     if not proxies:
         yield

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 from dpnb.errors import CheckpointError
-from dpnb.loading.config import entries, read_json, settings_of, write_json
+from dpnb.loading.config import entries, explain_settings_errors, read_checkpoint_json, write_json
 from dpnb.loading.filenames import PIPELINE_INDEX, is_bare
 from dpnb.validation import validate
 
@@ -17,7 +17,7 @@ Part: TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Index:
+class ModelIndex:
     """What a pipeline's folder says about itself.
 
     Attributes:
@@ -35,17 +35,17 @@ class Index:
     ignored: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, folder: Path) -> Index:
+    def read(cls, folder: Path) -> ModelIndex:
         """The index in `folder`.
 
         Raises:
             CheckpointError: there is none, or it names a class or component that cannot be one.
         """
         path = folder / cls.file_name
-        return cls.parse(read_json(path), path)
+        return cls.parse(read_checkpoint_json(path), path)
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any], path: Path) -> Index:
+    def parse(cls, values: Mapping[str, Any], path: Path) -> ModelIndex:
         """The index that the JSON object `values` is; `path` is named in errors.
 
         Raises:
@@ -57,10 +57,10 @@ class Index:
             if name.startswith("_"):
                 continue
             if _is_entry(value):
-                components[_checked(name, path)] = _part(name, value, path)
+                components[_check_name(name, path)] = _part(name, value, path)
             else:
                 settings[name] = value
-        with settings_of(path):
+        with explain_settings_errors(path):
             key = "_ignore_files"
             ignored = validate(tuple[str, ...] | None, values.get(key), key) or ()
         return cls(_class_name(values, path), components, settings, ignored)
@@ -95,7 +95,7 @@ def _part(name: str, value: tuple[str | None, str | None], path: Path) -> Part |
     return library, class_name
 
 
-def _checked(name: str, path: Path) -> str:
+def _check_name(name: str, path: Path) -> str:
     if not name.isidentifier():
         raise CheckpointError(
             f"{path} names a component {name!r}, which is not a plain name of a folder; "

@@ -25,15 +25,15 @@ CLIP_PREFIXES: tuple[tuple[str, str], ...] = (
 _OLD_NAME = re.compile(r"(.*\battentions\.\d+)\.(query|key|value|proj_attn)\.(weight|bias)")
 
 
-def rename(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def rename_legacy_keys(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """`state` with old attention names replaced, and the 1×1 convolutions there as matrices.
 
     The tensors are the same or views of them. Names of today come back as they are.
     """
-    return dict(_renamed(name, tensor) for name, tensor in state.items())
+    return dict(_rename(name, tensor) for name, tensor in state.items())
 
 
-def match_clip(state: Mapping[str, Tensor], expected: Collection[str]) -> dict[str, Tensor]:
+def match_clip_keys(state: Mapping[str, Tensor], expected: Collection[str]) -> dict[str, Tensor]:
     """`state` under the names in `expected`, however deep either side nests CLIP's towers.
 
     Names with no counterpart stay; `position_ids`, which is computed today, is left out.
@@ -45,7 +45,7 @@ def match_clip(state: Mapping[str, Tensor], expected: Collection[str]) -> dict[s
     }
 
 
-def _renamed(name: str, tensor: Tensor) -> tuple[str, Tensor]:
+def _rename(name: str, tensor: Tensor) -> tuple[str, Tensor]:
     match = _OLD_NAME.fullmatch(name)
     if match is None:
         return name, tensor

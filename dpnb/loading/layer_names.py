@@ -92,18 +92,18 @@ class Layers:
     is_swapped: bool = False
 
 
-def underscored(names: Iterable[str]) -> dict[str, Layers]:
+def map_kohya_names(names: Iterable[str]) -> dict[str, Layers]:
     """What kohya's scripts call the layers `names` of a network, and which layers these are."""
     own = list(names)
     found = {name.replace(".", "_"): Layers((name,)) for name in own}
-    for name, theirs in _stability(own):
+    for name, theirs in _map_stability_names(own):
         found.setdefault(theirs.replace(".", "_"), Layers((name,)))
-    for theirs, ours in _black_forest(own):
+    for theirs, ours in _map_black_forest_names(own):
         found.setdefault(theirs.replace(".", "_"), Layers(ours, theirs in SWAPPED))
     return found
 
 
-def _black_forest(names: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _map_black_forest_names(names: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """What Black Forest Labs' code calls layers, and which layers these are."""
     known = set(names)
     numbers = {match[1] for name in names if (match := _NUMBERED.match(name))}
@@ -116,7 +116,7 @@ def _black_forest(names: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
                 yield theirs.format(number), layers
 
 
-def _stability(names: list[str]) -> Iterator[tuple[str, str]]:
+def _map_stability_names(names: list[str]) -> Iterator[tuple[str, str]]:
     """The layers of a UNet, and what Stability's code calls them."""
     blocks = [match for name in names if (match := _BLOCK.match(name)) and match[3] == "resnets"]
     if not blocks:
@@ -127,11 +127,13 @@ def _stability(names: list[str]) -> Iterator[tuple[str, str]]:
     }
     attending = {(m[1], m[2]) for n in names if (m := _BLOCK.match(n)) and m[3] == "attentions"}
     for name in names:
-        if (theirs := _name(name, per_block, attending)) is not None:
+        if (theirs := _stability_name(name, per_block, attending)) is not None:
             yield name, theirs
 
 
-def _name(name: str, per_block: Mapping[str, int], attending: set[tuple[str, str]]) -> str | None:
+def _stability_name(
+    name: str, per_block: Mapping[str, int], attending: set[tuple[str, str]]
+) -> str | None:
     if name in OUTER:
         return OUTER[name]
     if (match := _BLOCK.fullmatch(name)) is not None:
@@ -141,7 +143,7 @@ def _name(name: str, per_block: Mapping[str, int], attending: set[tuple[str, str
         else:
             place = int(block) * per_block["up"] + int(index)
         outer = "input_blocks" if side == "down" else "output_blocks"
-        return f"{outer}.{place}.{int(kind == 'attentions')}{_inner(name, match[5])}"
+        return f"{outer}.{place}.{int(kind == 'attentions')}{_inner_name(name, match[5])}"
     if (match := _SAMPLER.fullmatch(name)) is not None:
         side, block = match.groups()
         if side == "down":
@@ -150,11 +152,11 @@ def _name(name: str, per_block: Mapping[str, int], attending: set[tuple[str, str
         return f"output_blocks.{place}.{1 + ((side, block) in attending)}.conv"
     if (match := _MIDDLE.fullmatch(name)) is not None:
         place = 1 if match[1] == "attentions" else 2 * int(match[2])
-        return f"middle_block.{place}{_inner(name, match[3])}"
+        return f"middle_block.{place}{_inner_name(name, match[3])}"
     return None
 
 
-def _inner(name: str, rest: str | None) -> str:
+def _inner_name(name: str, rest: str | None) -> str:
     for pattern, theirs in STABILITY:
         if re.search(rf"{pattern}$", name):
             return f".{theirs}"

@@ -1,4 +1,4 @@
-"""How fast an answer's body comes: one that only trickles is told of, and given up in the end."""
+"""The body of an HTTP response: one that comes too slowly is reported, and given up in the end."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from dpnb.errors import HubError
+from dpnb.loading.http_client import http_client
 from dpnb.units import format_bytes
 
 logger = logging.getLogger(__name__)
@@ -22,8 +23,8 @@ PATIENCE = 6
 """So many windows in a row may be slower."""
 
 
-class Pace:
-    """A body's bytes as they come.
+class GuardedBody:
+    """A body's bytes as they come, checked for their number and speed.
 
     Args:
         chunks: of the body.
@@ -53,11 +54,11 @@ class Pace:
             seconds = self._clock() - began
             if seconds >= WINDOW_S:
                 slow = slow + int(seconds // WINDOW_S) if count < SLOWEST * seconds else 0
-                self._tell(count, seconds, slow)
+                self._report_speed(count, seconds, slow)
                 began, count = self._clock(), 0
             yield chunk
 
-    def _tell(self, count: int, seconds: float, slow: int) -> None:
+    def _report_speed(self, count: int, seconds: float, slow: int) -> None:
         speed = format_bytes(int(count / seconds))
         if slow > PATIENCE:
             raise HubError(
@@ -68,11 +69,9 @@ class Pace:
             logger.warning("%s sends only %s a second; still waiting.", self._address, speed)
 
 
-def paced(response: Any, address: str, limit: int | None) -> None:
-    """Let the body of an HTTP client's answer be watched as it is read; see `Pace`."""
-    from dpnb.loading.refusals import http_client
-
+def guard_body(response: Any, address: str, limit: int | None) -> None:
+    """Check the body of an HTTP client's response as it is read; see `GuardedBody`."""
     base = http_client().SyncByteStream
     stream = response.stream
-    kind: Any = type("PacedStream", (Pace, base), {"close": lambda self: stream.close()})
+    kind: Any = type("GuardedStream", (GuardedBody, base), {"close": lambda self: stream.close()})
     response.stream = kind(stream, address, limit)

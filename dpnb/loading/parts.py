@@ -12,19 +12,19 @@ import torch
 from torch import nn
 
 from dpnb.errors import CheckpointError, QuantizationError
-from dpnb.loading.building import Extent, assign, without_values
-from dpnb.loading.config import check_file, read_json, settings_of
-from dpnb.loading.dtypes import common_dtype, in_one_dtype
+from dpnb.loading.building import Extent, assign_state, init_on_meta
+from dpnb.loading.config import check_checkpoint_file, explain_settings_errors, read_checkpoint_json
+from dpnb.loading.dtypes import cast_to_common_dtype, find_common_dtype
 from dpnb.loading.filenames import WeightName
 from dpnb.loading.info import LoadingInfo
-from dpnb.loading.keymaps import match_clip
-from dpnb.loading.paths import all_inside
-from dpnb.loading.quantization import Recipe, quietly
-from dpnb.loading.quiet import quiet_transformers
-from dpnb.loading.slices import Slice
+from dpnb.loading.keymaps import match_clip_keys
+from dpnb.loading.paths import check_all_inside
+from dpnb.loading.quantization import Recipe
+from dpnb.loading.quiet import silence_torchao, silence_transformers
+from dpnb.loading.slices import EmbeddedFile
 from dpnb.loading.weights import (
-    NO_SLICES,
-    Slices,
+    NO_EMBEDDED_FILES,
+    EmbeddedFiles,
     WeightFile,
     find_weights,
     read_weights,
@@ -44,7 +44,7 @@ MOST_EXTRA_TOKENS = 10_000
 _CLIP_TYPES = frozenset({"clip", "clip_text_model", "clip_vision_model"})
 
 
-def load_part(
+def load_transformers_component(
     cls: type[Any],
     folder: Path,
     *,
@@ -52,7 +52,7 @@ def load_part(
     device: torch.device | None = None,
     variant: str | None = None,
     use_safetensors: bool | None = None,
-    slices: Slices = NO_SLICES,
+    embedded: EmbeddedFiles = NO_EMBEDDED_FILES,
     recipe: Recipe | None = None,
 ) -> tuple[Any, LoadingInfo]:
     """The component of class `cls` in `folder`, and how its weights agreed with it.
@@ -67,7 +67,7 @@ def load_part(
         device: Where weights go, straight from the file; `None` is the CPU.
         variant: As for `find_weights`.
         use_safetensors: As for `find_weights`.
-        slices: As for `find_weights`.
+        embedded: As for `find_weights`.
         recipe: How transformers quantizes the weights as it loads them.
 
     Raises:
@@ -78,14 +78,14 @@ def load_part(
 
     if not folder.is_dir():
         raise CheckpointError(f"{folder} is not a folder; download or save the pipeline again.")
-    all_inside(folder)
-    with quiet_transformers(), _explained(cls, folder):
+    check_all_inside(folder)
+    with silence_transformers(), _explain_errors(cls, folder):
         _check_files(folder)
         if not issubclass(cls, PreTrainedModel):
             _check_extra_tokens(folder / "tokenizer_config.json")
             return cls.from_pretrained(folder), LoadingInfo()
         paths = find_weights(
-            folder, STEM, variant=variant, use_safetensors=use_safetensors, slices=slices
+            folder, STEM, variant=variant, use_safetensors=use_safetensors, embedded=embedded
         )
         if recipe is None and _is_plain_clip(cls, folder):
             model, info = _load_clip(cls, folder, paths, dtype, device)
@@ -95,7 +95,7 @@ def load_part(
     return model.eval(), info
 
 
-def kept_wide(model: nn.Module, dtype: torch.dtype | None) -> set[nn.Module]:
+def find_fp32_modules(model: nn.Module, dtype: torch.dtype | None) -> set[nn.Module]:
     """The layers of a text encoder that stay in float32 when it is loaded in this dtype.
 
     transformers says of each class which layers overflow in float16.
@@ -107,7 +107,7 @@ def kept_wide(model: nn.Module, dtype: torch.dtype | None) -> set[nn.Module]:
     return {part for path, part in model.named_modules() if path.rpartition(".")[2] in names}
 
 
-def save_part(
+def save_transformers_component(
     part: Any,
     folder: Path,
     *,
@@ -122,7 +122,7 @@ def save_part(
     """
     is_model = isinstance(part, nn.Module)
     folder.mkdir(parents=True, exist_ok=True)
-    with quiet_transformers():
+    with silence_transformers():
         if not is_model:
             _save_processor(part, folder)
         elif "quantization_config" in vars(part.config):
@@ -144,11 +144,11 @@ def _check_files(folder: Path) -> None:
     for path in sorted(folder.rglob("*")):
         if not path.is_dir():
             is_weight = WeightName.parse(path.name) is not None and path.suffix != ".json"
-            check_file(path, None if is_weight else MAX_SMALL)
+            check_checkpoint_file(path, None if is_weight else MAX_SMALL)
 
 
 def _is_plain_clip(cls: Any, folder: Path) -> bool:
-    is_quantized = "quantization_config" in read_json(folder / "config.json")
+    is_quantized = "quantization_config" in read_checkpoint_json(folder / "config.json")
     return cls.config_class.model_type in _CLIP_TYPES and not is_quantized
 
 
@@ -160,20 +160,20 @@ def _load_clip(
     device: torch.device | None,
 ) -> tuple[Any, LoadingInfo]:
     weights = read_weights(paths, dtype=dtype, device=device)
-    weights = in_one_dtype(weights) if dtype is None else weights
-    model = outlined(cls, folder, Extent.around(weights))
+    weights = cast_to_common_dtype(weights) if dtype is None else weights
+    model = build_without_weights(cls, folder, Extent.around(weights))
     expected = model.state_dict()
-    state = match_clip(weights, expected)
+    state = match_clip_keys(weights, expected)
     info = LoadingInfo.of(expected, state, folder)
     _check(cls, folder, info)
-    assign(model, state)
+    assign_state(model, state)
     _number_positions(model, device)
     model.config.dtype = model.dtype
     model.name_or_path = str(folder)
     return model, info
 
 
-def outlined(cls: Any, folder: Path, most: Extent | None = None) -> Any:
+def build_without_weights(cls: Any, folder: Path, most: Extent | None = None) -> Any:
     """A model of `cls` by the settings in `folder`, without values.
 
     Args:
@@ -185,10 +185,10 @@ def outlined(cls: Any, folder: Path, most: Extent | None = None) -> Any:
         CheckpointError: there are no settings, or none that it can have.
     """
     path = folder / "config.json"
-    read_json(path)
-    with _explained(cls, folder), settings_of(path):
+    read_checkpoint_json(path)
+    with _explain_errors(cls, folder), explain_settings_errors(path):
         config = cls.config_class.from_pretrained(folder)
-        with without_values(most):
+        with init_on_meta(most):
             return cls(config)
 
 
@@ -210,9 +210,9 @@ def _load_model(
     recipe: Recipe | None,
 ) -> tuple[Any, LoadingInfo]:
     weights = read_weights(paths)
-    outlined(cls, folder, Extent.around(weights))
-    chosen = common_dtype(weights) if dtype is None else dtype
-    if isinstance(paths[0], Slice):
+    build_without_weights(cls, folder, Extent.around(weights))
+    chosen = find_common_dtype(weights) if dtype is None else dtype
+    if isinstance(paths[0], EmbeddedFile):
         settings = cls.config_class.from_pretrained(folder)
         source = {"config": settings, "state_dict": read_weights(paths, dtype=chosen)}
         place = None
@@ -229,7 +229,7 @@ def _load_model(
             "quantization_config": recipe.for_transformers(dtype),
             "device_map": {"": device or torch.device("cpu")},
         }
-    with quietly(), _quantizable(cls, recipe):
+    with silence_torchao(), _quantizable(cls, recipe):
         model, info = cls.from_pretrained(
             place,
             dtype=chosen,
@@ -277,7 +277,7 @@ def _check(cls: type[Any], folder: Path, info: LoadingInfo) -> None:
 
 def _check_extra_tokens(path: Path) -> None:
     """Refuse a tokenizer that would make more tokens of its own than any has."""
-    count = read_json(path).get("extra_ids", 0) if path.is_file() else 0
+    count = read_checkpoint_json(path).get("extra_ids", 0) if path.is_file() else 0
     if isinstance(count, (int, float)) and count > MOST_EXTRA_TOKENS:
         raise CheckpointError(
             f"{path} has extra_ids of {count}; {MOST_EXTRA_TOKENS} at most are made. Download or "
@@ -286,7 +286,7 @@ def _check_extra_tokens(path: Path) -> None:
 
 
 @contextmanager
-def _explained(cls: type[Any], folder: Path) -> Iterator[None]:
+def _explain_errors(cls: type[Any], folder: Path) -> Iterator[None]:
     try:
         yield
     except (CheckpointError, QuantizationError, MemoryError, torch.OutOfMemoryError):

@@ -17,7 +17,7 @@ _REPOSITORY = re.compile(r"(models|datasets|spaces|kernels)--.+")
 _SHARED_BLOB = re.compile(r"[0-9a-f]{64}")
 
 
-def inside(path: Path, root: Path | None = None) -> Path:
+def check_inside(path: Path, root: Path | None = None) -> Path:
     """`path` as it is, once it is certain that it leads to nothing outside of its checkpoint.
 
     The checkpoint's folder may be a link itself.
@@ -30,7 +30,7 @@ def inside(path: Path, root: Path | None = None) -> Path:
     Raises:
         CheckpointError: a link on the way leads out of the folder, or to nothing.
     """
-    root = checkpoint_of(path.parent) if root is None else root
+    root = find_checkpoint(path.parent) if root is None else root
     home, real = Path(os.path.realpath(root)), Path(os.path.realpath(path))
     if not real.is_relative_to(home) and not _is_blob(path, real, home):
         raise CheckpointError(
@@ -46,32 +46,32 @@ def inside(path: Path, root: Path | None = None) -> Path:
     return path
 
 
-def all_inside(folder: Path, root: Path | None = None) -> Path:
-    """`folder` as it is, once that is certain of everything in it; see `inside`.
+def check_all_inside(folder: Path, root: Path | None = None) -> Path:
+    """`folder` as it is, once that is certain of everything in it; see `check_inside`.
 
     For what chooses by itself which files of a folder it reads.
 
     Raises:
-        CheckpointError: as for `inside`.
+        CheckpointError: as for `check_inside`.
     """
-    root = checkpoint_of(folder) if root is None else root
-    waiting, seen = [inside(folder, root)], set()
+    root = find_checkpoint(folder) if root is None else root
+    waiting, seen = [check_inside(folder, root)], set()
     while waiting:
         place = waiting.pop()
         if (real := os.path.realpath(place)) in seen or not place.is_dir():
             continue
         seen.add(real)
-        waiting += [inside(place / name, root) for name in sorted(os.listdir(place))]
+        waiting += [check_inside(place / name, root) for name in sorted(os.listdir(place))]
     return folder
 
 
-def files_in(folder: Path) -> list[str]:
+def list_files(folder: Path) -> list[str]:
     """The names of all files in `folder`, with `/`; also of links to files that are not there."""
     found = (path for path in folder.rglob("*") if path.is_file() or not path.exists())
     return [path.relative_to(folder).as_posix() for path in found]
 
 
-def checkpoint_of(folder: Path) -> Path:
+def find_checkpoint(folder: Path) -> Path:
     """The folder of the pipeline that `folder` holds or is a component of; else itself."""
     is_component = os.path.lexists(folder.parent / PIPELINE_INDEX)
     is_pipeline = os.path.lexists(folder / PIPELINE_INDEX)

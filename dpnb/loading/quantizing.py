@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from dpnb.errors import QuantizationError
-from dpnb.loading.quantization import TORCHAO, BitsAndBytes, Recipe, quietly
+from dpnb.loading.quantization import TORCHAO, BitsAndBytes, Recipe
+from dpnb.loading.quiet import silence_torchao
 
 FOUR_BIT_BLOCK = (64, 32)
 """Inputs that share a scale in the 4-bit layers of bitsandbytes, and outputs that its kernel for
@@ -40,14 +41,14 @@ def quantize(
     Raises:
         QuantizationError: there are none, or a name of those that stay is not in the network.
     """
-    chosen = set(chosen_layers(network, recipe, name))
+    chosen = set(choose_layers(network, recipe, name))
     if not chosen:
         raise QuantizationError(
             f"{name} has no linear layers that {recipe.label} could quantize; leave it out of "
             "quantization_config."
         )
     if recipe.backend == TORCHAO:
-        with quietly():
+        with silence_torchao():
             from torchao.quantization import quantize_
         quantize_(network, recipe.settings, filter_fn=lambda _, path: path in chosen, device=device)
     else:
@@ -61,7 +62,7 @@ def quantize(
         network.to(device)
 
 
-def chosen_layers(network: nn.Module, recipe: Recipe, name: str) -> Iterator[str]:
+def choose_layers(network: nn.Module, recipe: Recipe, name: str) -> Iterator[str]:
     """The names of the layers of `network` that `recipe` quantizes.
 
     Raises:

@@ -1,15 +1,14 @@
-"""What the hub's refusals mean: each of its errors as one sentence that says what to do."""
+"""Errors of huggingface_hub, each as one sentence that says what to do."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 from urllib.parse import urlsplit
 
 from dpnb.errors import HubError
 from dpnb.loading.answers import BUSY, BusyHubError
+from dpnb.loading.http_client import http_client, http_error
 
 _SERVER_ERROR = 500
 
@@ -21,16 +20,11 @@ def is_unreachable(error: Exception) -> bool:
     if isinstance(error, HfHubHTTPError):
         status = error.response.status_code
         return status in BUSY or status >= _SERVER_ERROR
-    return isinstance(error, (_http_error(), ConnectionError, BusyHubError))
-
-
-def http_client() -> Any:
-    """The HTTP library that this huggingface_hub uses."""
-    return importlib.import_module(_http_error().__module__.partition(".")[0])
+    return isinstance(error, (http_error(), ConnectionError, BusyHubError))
 
 
 @contextmanager
-def explained(name: str, revision: str | None) -> Iterator[None]:
+def explain_hub_errors(name: str, revision: str | None) -> Iterator[None]:
     """Turn what huggingface_hub raises about the repository `name` into a `HubError`.
 
     Raises:
@@ -51,7 +45,7 @@ def explained(name: str, revision: str | None) -> Iterator[None]:
             'or a name such as "owner/repository".'
         ) from error
     except (
-        _http_error(),
+        http_error(),
         ConnectionError,
         LocalEntryNotFoundError,
         FileMetadataError,
@@ -60,14 +54,7 @@ def explained(name: str, revision: str | None) -> Iterator[None]:
     except OSError as error:
         if "Consistency check failed" not in str(error):
             raise
-        raise HubError(_cut(name)) from error
-
-
-def _http_error() -> type[Exception]:
-    """The base of the errors of the HTTP client that this huggingface_hub uses."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    return next(base for base in HfHubHTTPError.__bases__ if base is not OSError)
+        raise HubError(_connection_sentence(name)) from error
 
 
 def _sentence(error: Exception, name: str, revision: str | None) -> str:
@@ -94,7 +81,7 @@ def _sentence(error: Exception, name: str, revision: str | None) -> str:
             "token= of an account that may read it."
         )
     if isinstance(error, HfHubHTTPError) and not is_unreachable(error):
-        return _refused(error.response.status_code, name)
+        return _refusal_sentence(error.response.status_code, name)
     if isinstance(error, FileMetadataError) or isinstance(error.__cause__, FileMetadataError):
         return (
             f"What answered for {name} is not a hub; check mirror=, HF_ENDPOINT and proxies=, "
@@ -114,7 +101,7 @@ def _sentence(error: Exception, name: str, revision: str | None) -> str:
             f"What answered for {name}{_reason(error)} is not a hub; check mirror=, HF_ENDPOINT "
             "and proxies=, or give a local folder."
         )
-    return _cut(name)
+    return _connection_sentence(name)
 
 
 def not_cached(name: str, revision: str | None, reason: str = "") -> str:
@@ -146,7 +133,7 @@ def _reason(error: BaseException) -> str:
     return ""
 
 
-def _refused(status: int, name: str) -> str:
+def _refusal_sentence(status: int, name: str) -> str:
     if status in (401, 403):
         return (
             f"The hub refuses this token for {name} (status {status}); pass the token= of an "
@@ -155,7 +142,7 @@ def _refused(status: int, name: str) -> str:
     return f"The hub refuses the request for {name} (status {status}); check the arguments."
 
 
-def _cut(name: str) -> str:
+def _connection_sentence(name: str) -> str:
     return (
         f"The connection to the hub failed while {name} was fetched; try again: files that came "
         "whole are kept."

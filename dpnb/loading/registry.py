@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from dpnb.errors import CheckpointError, ForeignCodeError
-from dpnb.loading.quiet import quiet_transformers
+from dpnb.loading.quiet import silence_transformers
 
 OUR_LIBRARIES = ("diffusers", "dpnb")
 """What an index calls us: files are written with the first, so that diffusers reads them."""
@@ -96,7 +96,7 @@ def resolve(library: str, class_name: str) -> type[Any]:
 
 def find_in_transformers(name: str) -> Any:
     """What transformers calls `name`, or called so once; `None` if it never did."""
-    with quiet_transformers():
+    with silence_transformers():
         import transformers
 
         return _attribute(transformers, _spellings(name))

@@ -7,17 +7,17 @@ from pathlib import PurePosixPath
 
 from dpnb.errors import CheckpointError
 from dpnb.loading.filenames import Extension, WeightName
-from dpnb.loading.index import Index
+from dpnb.loading.index import ModelIndex
 
 _OTHER_FRAMEWORKS = (".msgpack", ".h5", ".onnx", ".pb", ".ot", ".tflite", ".flashpack", ".gguf")
 _ONNX = (".onnx", ".pb")
-_TOP_LEVEL = frozenset({Index.file_name})
+_TOP_LEVEL = frozenset({ModelIndex.file_name})
 _CONFIGS = frozenset({"config.json", "scheduler_config.json"})
 
 
-def select(
+def select_pipeline_files(
     files: Iterable[str],
-    index: Index,
+    index: ModelIndex,
     *,
     variant: str | None = None,
     use_safetensors: bool | None = None,
@@ -71,7 +71,7 @@ def select(
     return sorted(chosen)
 
 
-def select_model(
+def select_model_files(
     files: Iterable[str],
     subfolder: str = "",
     *,

@@ -51,7 +51,7 @@ class Shim(ModuleType):
     @override
     def __getattr__(self, name: str) -> Any:
         if name not in self._homes:
-            raise AttributeError(lacking(self.__name__, name))
+            raise AttributeError(missing_name_message(self.__name__, name))
         home, _, own_name = self._homes[name].partition(":")
         value = getattr(importlib.import_module(home), own_name or name)
         vars(self)[name] = value
@@ -126,11 +126,11 @@ class Importer:
             module = module.child(part)
         for each in wanted:
             if each != "*" and not hasattr(module, each):
-                raise ForeignNameError(lacking(name, each), name=name)
+                raise ForeignNameError(missing_name_message(name, each), name=name)
         return module if wanted else self._root
 
 
-def lacking(module: str, name: str) -> str:
+def missing_name_message(module: str, name: str) -> str:
     """The sentence that says that we do not have `name`."""
     return (
         f"this file asks for {name} of {module}, which dpnb does not have; change the file, or "

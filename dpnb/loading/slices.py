@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from dpnb.errors import CheckpointError
 from dpnb.files import decode_json
-from dpnb.loading.tensorfile import DTYPES, ChooseDtype, damaged
+from dpnb.loading.tensorfile import DTYPES, ChooseDtype, damage_error
 
 MAX_HEADER = 100_000_000
 """Bytes; safetensors itself takes no longer header."""
@@ -32,7 +32,7 @@ _DTYPE_OF = {name: dtype for dtype, name in DTYPES.items()}
 
 
 @dataclass(frozen=True)
-class Slice:
+class EmbeddedFile:
     """Bytes of a file that are a file of their own.
 
     Attributes:
@@ -73,7 +73,7 @@ class _Entry:
         return self.start % self.dtype.itemsize == 0
 
 
-def slice_names(part: Slice) -> frozenset[str]:
+def read_embedded_tensor_names(part: EmbeddedFile) -> frozenset[str]:
     """The names of the tensors in `part`, from its header alone.
 
     Raises:
@@ -83,8 +83,8 @@ def slice_names(part: Slice) -> frozenset[str]:
         return frozenset(_entries(part, file))
 
 
-def read_slice(
-    part: Slice, choose_dtype: ChooseDtype, device: torch.device
+def read_embedded_tensors(
+    part: EmbeddedFile, choose_dtype: ChooseDtype, device: torch.device
 ) -> Iterator[tuple[str, Tensor]]:
     """Every tensor of `part`, one at a time; see `tensorfile.read_tensors`.
 
@@ -119,19 +119,19 @@ def _view(mapped: mmap.mmap, begin: int, entry: _Entry) -> Tensor:
     return flat.reshape(entry.shape)
 
 
-def _read(file: BinaryIO, part: Slice, entry: _Entry) -> Tensor:
+def _read(file: BinaryIO, part: EmbeddedFile, entry: _Entry) -> Tensor:
     content = torch.empty(entry.nbytes, dtype=torch.uint8)
     file.seek(entry.start)
     if entry.nbytes and file.readinto(content.numpy().data) != entry.nbytes:  # type: ignore[attr-defined]
-        raise damaged(part, EOFError("it ends too early"))
+        raise damage_error(part, EOFError("it ends too early"))
     return content.view(entry.dtype).reshape(entry.shape)
 
 
-def _entries(part: Slice, file: BinaryIO) -> dict[str, _Entry]:
+def _entries(part: EmbeddedFile, file: BinaryIO) -> dict[str, _Entry]:
     file.seek(part.offset)
     length = int.from_bytes(file.read(_LENGTH), "little")
     if part.length < _LENGTH or length > min(MAX_HEADER, part.length - _LENGTH):
-        raise damaged(part, ValueError("its header is longer than the file"))
+        raise damage_error(part, ValueError("its header is longer than the file"))
     try:
         header = decode_json(file.read(length))
         header.pop("__metadata__", None)
@@ -140,18 +140,18 @@ def _entries(part: Slice, file: BinaryIO) -> dict[str, _Entry]:
     except CheckpointError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise damaged(part, ValueError("its header is not a table of tensors")) from error
+        raise damage_error(part, ValueError("its header is not a table of tensors")) from error
     end = start
     for entry in sorted(found.values(), key=lambda entry: (entry.start, entry.nbytes)):
         if entry.start != end:
-            raise damaged(part, ValueError("its tensors overlap or leave gaps"))
+            raise damage_error(part, ValueError("its tensors overlap or leave gaps"))
         end += entry.nbytes
     if end != part.offset + part.length:
-        raise damaged(part, ValueError("its tensors do not fill it"))
+        raise damage_error(part, ValueError("its tensors do not fill it"))
     return found
 
 
-def _entry(part: Slice, name: str, values: dict[str, Any], start: int) -> _Entry:
+def _entry(part: EmbeddedFile, name: str, values: dict[str, Any], start: int) -> _Entry:
     if values["dtype"] not in _DTYPE_OF:
         raise CheckpointError(
             f"{part} holds {name!r} in dtype {values['dtype']}, which dpnb does not read; "
@@ -161,5 +161,5 @@ def _entry(part: Slice, name: str, values: dict[str, Any], start: int) -> _Entry
     shape = tuple(map(int, values["shape"]))
     entry = _Entry(_DTYPE_OF[values["dtype"]], shape, start + first)
     if min((first, *shape)) < 0 or max(shape, default=0) > LONGEST or last - first != entry.nbytes:
-        raise damaged(part, ValueError(f"{name!r} is not as long as its shape says"))
+        raise damage_error(part, ValueError(f"{name!r} is not as long as its shape says"))
     return entry

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dpnb.atomic import OUT_OF_SPACE, explain_full_disk, lock, lock_if_abandoned, sync
 from dpnb.errors import CheckpointError
-from dpnb.loading.exchange import exchange, merge
+from dpnb.loading.exchange import exchange_folders, merge_folders
 from dpnb.loading.filenames import WeightName
 
 _SUFFIX = ".staging"
@@ -32,7 +32,7 @@ _TOKENIZER_FILES = frozenset(
 
 
 @contextmanager
-def staged(folder: Path) -> Iterator[Path]:
+def replace_folder(folder: Path) -> Iterator[Path]:
     """A new, empty directory to write into, which becomes `folder` when the block ends well.
 
     Until then `folder` is untouched, whatever happens: an exception, a full disk, a kill. Files of
@@ -59,14 +59,14 @@ def staged(folder: Path) -> Iterator[Path]:
             cleanup.callback(lock(folder.parent))
         if is_fixed:
             _make_durable(stage)
-            merge(stage, folder, _former_files(folder, stage)[1])
+            merge_folders(stage, folder, _former_files(folder, stage)[1])
         else:
             _complete(folder, stage)
-            exchange(stage, folder)
+            exchange_folders(stage, folder)
 
 
 @contextmanager
-def workspace(target: Path) -> Iterator[Path]:
+def make_workspace(target: Path) -> Iterator[Path]:
     """A new, empty directory beside `target`, for making it; it is gone when the block ends.
 
     One that a killed process left there is removed.

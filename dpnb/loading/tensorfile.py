@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dpnb.atomic import write_atomically
 from dpnb.errors import CheckpointError
-from dpnb.loading.config import check_file
+from dpnb.loading.config import check_checkpoint_file
 
 _LFS_POINTER = b"version https://git-lfs"
 _ZIP = b"PK\x03\x04"
@@ -39,7 +39,7 @@ DTYPES = {
 """Every dtype that is read and written, and what safetensors calls it."""
 
 
-def tensor_names(path: Path) -> frozenset[str]:
+def read_tensor_names(path: Path) -> frozenset[str]:
     """The names in a safetensors file, from its header alone.
 
     Raises:
@@ -52,7 +52,7 @@ def tensor_names(path: Path) -> frozenset[str]:
         with safe_open(path, framework="pt") as file:
             return frozenset(file.keys())
     except SafetensorError as error:
-        raise damaged(path, error) from error
+        raise damage_error(path, error) from error
 
 
 def read_tensors(
@@ -127,7 +127,7 @@ def _read_safetensors(
                 tensor = (mapped if is_view else direct).get_tensor(name)
                 yield name, tensor.to(device).to(dtype)
     except SafetensorError as error:
-        raise damaged(path, error) from error
+        raise damage_error(path, error) from error
 
 
 def _stored_dtype(name: str, path: Path) -> torch.dtype:
@@ -155,7 +155,7 @@ def _read_bin(
     except MemoryError:
         raise
     except Exception as error:  # there is no error that broken bytes cannot raise as a pickle
-        raise damaged(path, error) from error
+        raise damage_error(path, error) from error
     if not isinstance(content, dict) or not all(map(_is_stored, content, content.values())):
         raise CheckpointError(
             f"{path} is not a table of tensors by name; use the safetensors form of this model."
@@ -213,7 +213,7 @@ def _alone(tensor: Tensor) -> Tensor:
 
 
 def _refuse_pointer(path: Path) -> None:
-    check_file(path)
+    check_checkpoint_file(path)
     with path.open("rb") as file:
         if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
             raise CheckpointError(
@@ -222,7 +222,7 @@ def _refuse_pointer(path: Path) -> None:
             )
 
 
-def damaged(path: object, error: Exception) -> CheckpointError:
+def damage_error(path: object, error: Exception) -> CheckpointError:
     """The error that says that the file `path` is damaged, and why."""
     reason = str(error).strip().splitlines()
     return CheckpointError(

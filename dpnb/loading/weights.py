@@ -15,22 +15,22 @@ import torch
 from torch import Tensor
 
 from dpnb.errors import CheckpointError
-from dpnb.loading.config import read_json, write_json
+from dpnb.loading.config import read_checkpoint_json, write_json
 from dpnb.loading.filenames import Extension, WeightName, index_name, is_bare, weight_name
-from dpnb.loading.paths import inside
-from dpnb.loading.slices import Slice, read_slice, slice_names
-from dpnb.loading.tensorfile import read_tensors, tensor_names, write_bin, write_safetensors
+from dpnb.loading.paths import check_inside
+from dpnb.loading.slices import EmbeddedFile, read_embedded_tensor_names, read_embedded_tensors
+from dpnb.loading.tensorfile import read_tensor_names, read_tensors, write_bin, write_safetensors
 from dpnb.units import parse_bytes
 
 logger = logging.getLogger(__name__)
 
 MAX_SHARD_SIZE = "10GB"
 
-WeightFile: TypeAlias = Path | Slice
-Slices: TypeAlias = Mapping[str, Slice]
+WeightFile: TypeAlias = Path | EmbeddedFile
+EmbeddedFiles: TypeAlias = Mapping[str, EmbeddedFile]
 """Weight files that lie inside a larger file, by name."""
 
-NO_SLICES: Slices = MappingProxyType({})
+NO_EMBEDDED_FILES: EmbeddedFiles = MappingProxyType({})
 
 
 def find_weights(
@@ -39,7 +39,7 @@ def find_weights(
     *,
     variant: str | None = None,
     use_safetensors: bool | None = None,
-    slices: Slices = NO_SLICES,
+    embedded: EmbeddedFiles = NO_EMBEDDED_FILES,
 ) -> tuple[WeightFile, ...]:
     """The weight files of the model in `folder`, in the order of their shards.
 
@@ -50,14 +50,14 @@ def find_weights(
         stem: `"diffusion_pytorch_model"`, or `"model"` for a model of transformers.
         variant: For example `"fp16"`.
         use_safetensors: `True` for safetensors only, `False` for `.bin` only, `None` for either.
-        slices: Files that count as if they were in `folder`.
+        embedded: Files that count as if they were in `folder`.
 
     Raises:
         CheckpointError: there are none, a shard is missing, the index of the shards is wrong, or a
             file lies outside of the checkpoint's folder.
     """
     present: dict[str, WeightFile] = {name: folder / name for name in _file_names(folder)}
-    present |= slices
+    present |= embedded
     for wanted in dict.fromkeys((variant, None)):
         for extension in _extensions(use_safetensors):
             files = _find(folder, present, WeightName(stem, wanted, extension))
@@ -101,8 +101,8 @@ def read_weights(
     state: dict[str, Tensor] = {}
     for path in paths:
         read = (
-            read_slice(path, choose_dtype, target)
-            if isinstance(path, Slice)
+            read_embedded_tensors(path, choose_dtype, target)
+            if isinstance(path, EmbeddedFile)
             else (read_tensors(path, choose_dtype, target))
         )
         for name, tensor in read:
@@ -163,15 +163,15 @@ def _find(
     found = {name: parsed for name in present if (parsed := _same(name, like)) is not None}
     for name in found:
         if isinstance(file := present[name], Path):
-            inside(file)
+            check_inside(file)
     whole = [name for name, parsed in found.items() if not parsed.is_index and not parsed.number]
     if whole:
         return (present[whole[0]],)
     indexes = [name for name, parsed in found.items() if parsed.is_index]
     if indexes:
         current = index_name(like.stem, like.extension, like.variant)
-        return _indexed(folder / (current if current in indexes else indexes[0]), present)
-    return tuple(present[name] for name in _numbered(folder, found))
+        return _list_indexed(folder / (current if current in indexes else indexes[0]), present)
+    return tuple(present[name] for name in _list_numbered(folder, found))
 
 
 def _same(name: str, like: WeightName) -> WeightName | None:
@@ -180,8 +180,8 @@ def _same(name: str, like: WeightName) -> WeightName | None:
     return parsed if matches else None
 
 
-def _indexed(index: Path, present: Mapping[str, WeightFile]) -> tuple[WeightFile, ...]:
-    weight_map = read_json(index).get("weight_map")
+def _list_indexed(index: Path, present: Mapping[str, WeightFile]) -> tuple[WeightFile, ...]:
+    weight_map = read_checkpoint_json(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{index} has no weight_map; download or save the model again.")
     by_file: dict[str, set[str]] = {}
@@ -206,7 +206,11 @@ def _indexed(index: Path, present: Mapping[str, WeightFile]) -> tuple[WeightFile
 def _check_shard(index: Path, path: WeightFile, named: set[str]) -> None:
     if path.suffix != ".safetensors":
         return
-    own = slice_names(path) if isinstance(path, Slice) else tensor_names(path)
+    own = (
+        read_embedded_tensor_names(path)
+        if isinstance(path, EmbeddedFile)
+        else read_tensor_names(path)
+    )
     differing = sorted(named ^ own)
     if differing:
         raise CheckpointError(
@@ -215,7 +219,7 @@ def _check_shard(index: Path, path: WeightFile, named: set[str]) -> None:
         )
 
 
-def _numbered(folder: Path, found: Mapping[str, WeightName]) -> list[str]:
+def _list_numbered(folder: Path, found: Mapping[str, WeightName]) -> list[str]:
     shards = {parsed.number: name for name, parsed in found.items()}
     total = max((parsed.total or 0 for parsed in found.values()), default=0)
     missing = [number for number in range(1, total + 1) if number not in shards]

@@ -14,7 +14,7 @@ from typing_extensions import Self
 
 from dpnb.devices import Device
 from dpnb.generators import Generators
-from dpnb.loading.config import Configured, settings_of
+from dpnb.loading.config import Configured, explain_settings_errors
 from dpnb.numbers import parse_int
 from dpnb.schedulers.config import ScheduleConfig
 from dpnb.schedulers.spacing import Array
@@ -82,7 +82,7 @@ class Scheduler(Configured, ABC):
         """
         place = Path(folder) / subfolder if subfolder else Path(folder)
         settings = cls.load_config(place)
-        with settings_of(place / cls.config_name):
+        with explain_settings_errors(place / cls.config_name):
             return cls.from_config(settings, **changes)
 
     def save_pretrained(self, folder: str | Path) -> None:

@@ -5,7 +5,7 @@ import threading
 import torch
 from torch import Tensor, nn
 
-from dpnb.loading.building import assign, without_values
+from dpnb.loading.building import assign_state, init_on_meta
 
 
 def network() -> nn.Sequential:
@@ -17,7 +17,7 @@ def network() -> nn.Sequential:
 def test_a_network_is_built_without_values_and_others_with_them() -> None:
     state = torch.random.get_rng_state()
     elsewhere: list[Tensor] = []
-    with without_values():
+    with init_on_meta():
         empty = network()
         thread = threading.Thread(target=lambda: elsewhere.append(torch.ones(2)))
         thread.start()
@@ -31,11 +31,11 @@ def test_a_network_is_built_without_values_and_others_with_them() -> None:
 def test_assigning_is_what_load_state_dict_does() -> None:
     full = network()
     state = {name: tensor for name, tensor in full.state_dict().items() if name != "2.weight"}
-    with without_values():
+    with init_on_meta():
         ours, theirs = network(), network()
     for model in (ours, theirs):
         model[0].weight.requires_grad_(False)
-    assign(ours, {**state, "stranger": torch.zeros(1)})
+    assign_state(ours, {**state, "stranger": torch.zeros(1)})
     theirs.load_state_dict(state, strict=False, assign=True)
     assert list(ours.state_dict()) == list(theirs.state_dict())
     for (name, mine), their in zip(

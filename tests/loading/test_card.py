@@ -7,7 +7,7 @@ import pytest
 from huggingface_hub import ModelCard
 
 from dpnb.errors import CheckpointError
-from dpnb.loading.card import CARD, card_of, connected
+from dpnb.loading.card import CARD, make_card, read_connected_pipelines
 
 
 def card(folder: Path, facts: str) -> Path:
@@ -16,7 +16,7 @@ def card(folder: Path, facts: str) -> Path:
 
 
 def test_a_card_lists_the_components_and_is_one_to_the_hub() -> None:
-    text = card_of("OwnPipeline", {"unet": "UNet2DConditionModel, 12 weights", "vae": "none"})
+    text = make_card("OwnPipeline", {"unet": "UNet2DConditionModel, 12 weights", "vae": "none"})
     facts: Any = ModelCard(text).data
     assert facts.to_dict() == {"library_name": "diffusers", "tags": ["dpnb"]}
     assert "# OwnPipeline" in text
@@ -25,18 +25,18 @@ def test_a_card_lists_the_components_and_is_one_to_the_hub() -> None:
 
 @pytest.mark.parametrize("facts", ["prior:\n- some/prior", "prior: some/prior"])
 def test_a_card_names_the_pipeline_that_completes_another(tmp_path: Path, facts: str) -> None:
-    assert connected(card(tmp_path, facts)) == {"prior": "some/prior"}
+    assert read_connected_pipelines(card(tmp_path, facts)) == {"prior": "some/prior"}
 
 
 @pytest.mark.parametrize("facts", ["license: mit", "prior: []", "prior:"])
 def test_most_cards_name_none(tmp_path: Path, facts: str) -> None:
-    assert connected(card(tmp_path, facts)) == {}
+    assert read_connected_pipelines(card(tmp_path, facts)) == {}
 
 
 def test_a_folder_without_a_card_names_none(tmp_path: Path) -> None:
-    assert connected(tmp_path) == {}
+    assert read_connected_pipelines(tmp_path) == {}
     (tmp_path / CARD).write_text("no facts")
-    assert connected(tmp_path) == {}
+    assert read_connected_pipelines(tmp_path) == {}
 
 
 @pytest.mark.parametrize(
@@ -44,12 +44,12 @@ def test_a_folder_without_a_card_names_none(tmp_path: Path) -> None:
 )
 def test_what_is_no_repository_is_refused(tmp_path: Path, named: str) -> None:
     with pytest.raises(CheckpointError, match="which is no repository's name") as caught:
-        connected(card(tmp_path, f"prior: {named}"))
+        read_connected_pipelines(card(tmp_path, f"prior: {named}"))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("facts", ["prior: [", "- a\n- b", "\t: x"])
 def test_a_damaged_card_is_said_in_one_sentence(tmp_path: Path, facts: str) -> None:
     with pytest.raises(CheckpointError, match="no model card that can be read") as caught:
-        connected(card(tmp_path, facts))
+        read_connected_pipelines(card(tmp_path, facts))
     assert "\n" not in str(caught.value)

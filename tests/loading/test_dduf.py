@@ -13,7 +13,7 @@ import torch
 from huggingface_hub import read_dduf_file
 
 from dpnb.errors import CheckpointError
-from dpnb.loading.dduf import ALIGNMENT, in_order, unpacked, write_dduf
+from dpnb.loading.dduf import ALIGNMENT, list_in_dduf_order, open_dduf, write_dduf
 from dpnb.loading.weights import read_weights, write_weights
 
 STEM = "diffusion_pytorch_model"
@@ -31,7 +31,11 @@ def fill(folder: Path) -> None:
 
 
 def entries(folder: Path) -> list[tuple[str, Path]]:
-    files = [folder / "model_index.json", *in_order(folder / "unet"), *in_order(folder / "vae")]
+    files = [
+        folder / "model_index.json",
+        *list_in_dduf_order(folder / "unet"),
+        *list_in_dduf_order(folder / "vae"),
+    ]
     return [(path.relative_to(folder).as_posix(), path) for path in files]
 
 
@@ -50,9 +54,9 @@ def written(folder: Path, tmp_path: Path) -> Path:
 
 
 def test_small_files_are_unpacked_and_weights_stay_where_they_are(written: Path) -> None:
-    with unpacked(written) as content:
-        assert sorted(content.slices) == ["unet", "vae"]
-        part = content.slices["unet"][f"{STEM}.safetensors"]
+    with open_dduf(written) as content:
+        assert sorted(content.embedded) == ["unet", "vae"]
+        part = content.embedded["unet"][f"{STEM}.safetensors"]
         assert part.path == written
         assert json.loads((content.folder / "unet" / "config.json").read_text()) == {"a": 1}
         assert (content.folder / "unet" / "vocab.txt").read_text() == "a\nb\n"
@@ -176,7 +180,7 @@ def test_a_file_that_breaks_the_layout_is_refused_in_one_sentence(
     path = tmp_path / "inner" / "bad.dduf"
     path.parent.mkdir()
     make(path)
-    with pytest.raises(CheckpointError, match=sentence) as caught, unpacked(path):
+    with pytest.raises(CheckpointError, match=sentence) as caught, open_dduf(path):
         pass
     assert "\n" not in str(caught.value)
     assert [p.name for p in tmp_path.rglob("*")] == ["inner", "bad.dduf"]
@@ -186,10 +190,10 @@ def test_too_much_beside_the_weights_is_refused(
     written: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dpnb.loading.dduf.MAX_SMALL", 10)
-    with pytest.raises(CheckpointError, match="bytes beside its weights"), unpacked(written):
+    with pytest.raises(CheckpointError, match="bytes beside its weights"), open_dduf(written):
         pass
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"no file .*x\.dduf"), unpacked(tmp_path / "x.dduf"):
+    with pytest.raises(CheckpointError, match=r"no file .*x\.dduf"), open_dduf(tmp_path / "x.dduf"):
         pass

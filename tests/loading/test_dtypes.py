@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import dpnb
 from dpnb.errors import CheckpointError
-from dpnb.loading.dtypes import common_dtype, in_one_dtype
+from dpnb.loading.dtypes import cast_to_common_dtype, find_common_dtype
 
 FAMILIES = ("tiny-sd", "tiny-sdxl", "tiny-flux", "tiny-ldm")
 
@@ -118,9 +118,9 @@ def test_weights_of_whole_numbers_are_refused(folder: Path, tmp_path: Path) -> N
 
 def test_the_wider_of_two_equally_common_dtypes_is_chosen() -> None:
     state = {"a": torch.zeros(2, dtype=torch.float16), "b": torch.zeros(2), "c": torch.arange(9)}
-    assert common_dtype(state) == torch.float32
-    cast = in_one_dtype(state)
+    assert find_common_dtype(state) == torch.float32
+    cast = cast_to_common_dtype(state)
     assert [t.dtype for t in cast.values()] == [torch.float32, torch.float32, torch.int64]
     assert cast["b"] is state["b"]
-    assert common_dtype({"c": torch.arange(3)}) is None
-    assert in_one_dtype({"c": state["c"]})["c"] is state["c"]
+    assert find_common_dtype({"c": torch.arange(3)}) is None
+    assert cast_to_common_dtype({"c": state["c"]})["c"] is state["c"]

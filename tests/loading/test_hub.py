@@ -17,7 +17,7 @@ from huggingface_hub.utils import _http
 from dpnb.emoji import FOLDER
 from dpnb.errors import CheckpointError, HubError
 from dpnb.loading import answers
-from dpnb.loading.hub import HubOptions, fetch, fetch_file, local_folder, push
+from dpnb.loading.hub import HubOptions, fetch, fetch_file, local_folder, upload_folder
 from tests.hub_server import HubServer
 
 NAME = "someone/tiny"
@@ -230,7 +230,7 @@ def test_what_is_uploaded_comes_back_byte_for_byte(
         (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "out" / name).write_bytes(content)
     hub.token = "secret"
-    address = push(
+    address = upload_folder(
         tmp_path / "out", NAME, private=True, token="secret", commit_message="A first picture"
     )
     assert address.startswith(f"{hub.url}/{NAME}/commit/")
@@ -242,7 +242,7 @@ def test_what_is_uploaded_comes_back_byte_for_byte(
 def test_a_change_can_be_proposed_and_a_name_completed(hub: HubServer, tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b"new")
     hub.add("someone/tiny", {"a.json": b"old"})
-    address = push(tmp_path, "tiny", token="t", create_pr=True)
+    address = upload_folder(tmp_path, "tiny", token="t", create_pr=True)
     assert address == f"{hub.url}/someone/tiny/discussions/1"
     assert hub.repositories["someone/tiny"].files == {"a.json": b"old"}
 
@@ -252,9 +252,9 @@ def test_an_upload_that_is_refused_or_cut_off_says_so(
 ) -> None:
     hub.token = "secret"
     with pytest.raises(HubError, match="refuses this token for someone/tiny"):
-        push(tmp_path, NAME, token="wrong")
+        upload_folder(tmp_path, NAME, token="wrong")
     with pytest.raises(HubError, match="connection to the hub failed while someone/tiny"):
-        push(tmp_path, NAME, token="t", mirror="http://127.0.0.1:9")
+        upload_folder(tmp_path, NAME, token="t", mirror="http://127.0.0.1:9")
 
 
 def test_folders_and_built_in_names_need_no_hub(tmp_path: Path) -> None:

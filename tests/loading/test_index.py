@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from dpnb.errors import CheckpointError
-from dpnb.loading.index import Index
+from dpnb.loading.index import ModelIndex
 
-INDEX = Index(
+INDEX = ModelIndex(
     class_name="StableDiffusionPipeline",
     components={
         "unet": ("diffusers", "UNet2DConditionModel"),
@@ -21,13 +21,13 @@ INDEX = Index(
 
 
 def written(folder: Path, values: Any) -> Path:
-    (folder / Index.file_name).write_text(json.dumps(values))
+    (folder / ModelIndex.file_name).write_text(json.dumps(values))
     return folder
 
 
 def test_reading_undoes_writing(tmp_path: Path) -> None:
     INDEX.write(tmp_path)
-    assert Index.read(tmp_path) == INDEX
+    assert ModelIndex.read(tmp_path) == INDEX
 
 
 def test_the_file_is_the_one_that_diffusers_writes(tmp_path: Path) -> None:
@@ -47,42 +47,42 @@ def test_the_file_is_the_one_that_diffusers_writes(tmp_path: Path) -> None:
 
 
 def test_the_class_of_a_custom_pipeline_is_kept_as_data(tmp_path: Path) -> None:
-    index = Index(("my_pipeline", "MyPipeline"), {"unet": ("my_unet", "MyUNet")})
+    index = ModelIndex(("my_pipeline", "MyPipeline"), {"unet": ("my_unet", "MyUNet")})
     index.write(tmp_path)
-    assert Index.read(tmp_path) == index
+    assert ModelIndex.read(tmp_path) == index
 
 
 def test_private_entries_are_not_settings(tmp_path: Path) -> None:
     values = {"_class_name": "P", "_name_or_path": "x", "_ignore_files": ["unet/extra.bin"]}
-    index = Index.read(written(tmp_path, values))
-    assert index == Index("P", {}, {}, ignored=("unet/extra.bin",))
+    index = ModelIndex.read(written(tmp_path, values))
+    assert index == ModelIndex("P", {}, {}, ignored=("unet/extra.bin",))
 
 
 @pytest.mark.parametrize("name", ["../unet", "/etc", "a/b", "..", "", "un et", "a.b"])
 def test_a_component_cannot_name_a_path(tmp_path: Path, name: str) -> None:
     folder = written(tmp_path, {"_class_name": "P", name: ["diffusers", "UNet2DConditionModel"]})
     with pytest.raises(CheckpointError, match="is not a plain name of a folder; do not trust"):
-        Index.read(folder)
+        ModelIndex.read(folder)
 
 
 @pytest.mark.parametrize("entry", [[None, "A"], ["diffusers", None], ["", "A"]])
 def test_half_an_entry_is_refused(tmp_path: Path, entry: list[str | None]) -> None:
     folder = written(tmp_path, {"_class_name": "P", "unet": entry})
     with pytest.raises(CheckpointError, match="it takes a library and a class, or two nulls"):
-        Index.read(folder)
+        ModelIndex.read(folder)
 
 
 @pytest.mark.parametrize("value", [None, "", 3, ["a"], ["a", 3], {"a": 1}])
 def test_an_index_without_a_class_is_refused(tmp_path: Path, value: object) -> None:
     with pytest.raises(CheckpointError, match="names no pipeline class in _class_name"):
-        Index.read(written(tmp_path, {"_class_name": value}))
+        ModelIndex.read(written(tmp_path, {"_class_name": value}))
 
 
 def test_files_that_are_no_index_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"has no model_index\.json; give the folder"):
-        Index.read(tmp_path)
-    (tmp_path / Index.file_name).write_text("{")
+        ModelIndex.read(tmp_path)
+    (tmp_path / ModelIndex.file_name).write_text("{")
     with pytest.raises(CheckpointError, match="is not valid JSON"):
-        Index.read(tmp_path)
+        ModelIndex.read(tmp_path)
     with pytest.raises(CheckpointError, match="does not hold a JSON object"):
-        Index.read(written(tmp_path, []))
+        ModelIndex.read(written(tmp_path, []))

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dpnb.loading.keymaps import match_clip, rename
+from dpnb.loading.keymaps import match_clip_keys, rename_legacy_keys
 
 BLOCK = "encoder.mid_block.attentions.0"
 
@@ -14,7 +14,7 @@ def test_old_attention_becomes_projections_and_matrices() -> None:
         for name in ("query", "key", "value", "proj_attn")
         for kind in ("weight", "bias")
     }
-    new = rename(old)
+    new = rename_legacy_keys(old)
     assert [name.removeprefix(f"{BLOCK}.") for name in new] == [
         f"{name}.{kind}"
         for name in ("to_q", "to_k", "to_v", "to_out.0")
@@ -34,10 +34,10 @@ def test_names_of_today_come_back_as_they_are() -> None:
         "conv_in.weight": torch.randn(4, 4, 1, 1),
         "key.weight": torch.randn(2),
     }
-    renamed = rename(today)
+    renamed = rename_legacy_keys(today)
     assert renamed.keys() == today.keys()
     assert all(renamed[name] is tensor for name, tensor in today.items())
-    assert rename(renamed).keys() == renamed.keys()
+    assert rename_legacy_keys(renamed).keys() == renamed.keys()
 
 
 @pytest.mark.parametrize(
@@ -52,9 +52,9 @@ def test_names_of_today_come_back_as_they_are() -> None:
     ],
 )
 def test_clips_towers_match_however_deep_they_are_nested(there: str, here: str) -> None:
-    assert list(match_clip({there: torch.zeros(1)}, {here, "other"})) == [here]
+    assert list(match_clip_keys({there: torch.zeros(1)}, {here, "other"})) == [here]
 
 
 def test_position_ids_are_left_out_and_strangers_stay() -> None:
     state = {"text_model.embeddings.position_ids": torch.zeros(1), "stranger": torch.zeros(1)}
-    assert list(match_clip(state, {"encoder.a"})) == ["stranger"]
+    assert list(match_clip_keys(state, {"encoder.a"})) == ["stranger"]

@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from dpnb.errors import CheckpointError, QuantizationError
-from dpnb.loading.parts import load_part, save_part
+from dpnb.loading.parts import load_transformers_component, save_transformers_component
 from dpnb.loading.quantization import recipe_of
 from dpnb.loading.registry import resolve
 from dpnb.loading.weights import find_weights, read_weights, write_weights
@@ -74,8 +74,10 @@ def test_a_saved_model_is_loaded_by_us_and_by_transformers(
     tmp_path: Path, cls: Any, config: Any, variant: str | None, safe_serialization: bool
 ) -> None:
     model = built(cls, config)
-    save_part(model, tmp_path, variant=variant, safe_serialization=safe_serialization)
-    ours, info = load_part(cls, tmp_path, variant=variant)
+    save_transformers_component(
+        model, tmp_path, variant=variant, safe_serialization=safe_serialization
+    )
+    ours, info = load_transformers_component(cls, tmp_path, variant=variant)
     theirs = cls.from_pretrained(tmp_path, variant=variant)
     assert not info.missing + info.unexpected + info.mismatched
     assert not ours.training
@@ -87,7 +89,7 @@ def test_a_saved_model_is_loaded_by_us_and_by_transformers(
 def test_what_transformers_saves_is_loaded_alike(tmp_path: Path, cls: Any, config: Any) -> None:
     model = built(cls, config)
     model.save_pretrained(tmp_path)
-    ours, info = load_part(cls, tmp_path)
+    ours, info = load_transformers_component(cls, tmp_path)
     assert not info.missing + info.unexpected + info.mismatched
     assert_equal_models(ours, model)
 
@@ -95,9 +97,9 @@ def test_what_transformers_saves_is_loaded_alike(tmp_path: Path, cls: Any, confi
 @pytest.mark.parametrize(("cls", "config"), MODELS)
 def test_weights_are_cast_and_shards_read(tmp_path: Path, cls: Any, config: Any) -> None:
     model = built(cls, config)
-    save_part(model, tmp_path, max_shard_size="10KB")
+    save_transformers_component(model, tmp_path, max_shard_size="10KB")
     assert len(list(tmp_path.glob("*.safetensors"))) > 1
-    ours, _ = load_part(cls, tmp_path, dtype=torch.bfloat16)
+    ours, _ = load_transformers_component(cls, tmp_path, dtype=torch.bfloat16)
     assert ours.dtype == torch.bfloat16
     assert str(ours.config.dtype).removeprefix("torch.") == "bfloat16"
     assert_equal_models(ours, model.to(torch.bfloat16))
@@ -110,23 +112,23 @@ def test_text_encoders_of_every_age_load(tmp_path: Path, prefix: str) -> None:
     state = {f"{prefix}{name}": tensor for name, tensor in model.state_dict().items()}
     state[f"{prefix}embeddings.position_ids"] = torch.zeros(1, 77, dtype=torch.long)
     write_weights(state, tmp_path, "model", safe_serialization=False)
-    loaded, info = load_part(CLIPTextModel, tmp_path)
+    loaded, info = load_transformers_component(CLIPTextModel, tmp_path)
     assert not info.missing + info.unexpected
     ids = torch.arange(10)[None]
     assert torch.equal(loaded(ids).last_hidden_state, model(ids).last_hidden_state)
 
 
 def test_a_text_encoder_is_saved_under_the_names_that_old_versions_read(tmp_path: Path) -> None:
-    save_part(built(CLIPTextModel, TEXT), tmp_path)
+    save_transformers_component(built(CLIPTextModel, TEXT), tmp_path)
     state = read_weights(find_weights(tmp_path, "model"))
     assert all(name.startswith("text_model.") for name in state)
     assert json.loads((tmp_path / "config.json").read_text())["architectures"] == ["CLIPTextModel"]
 
 
 def test_tied_weights_are_saved_once_and_stay_tied(tmp_path: Path) -> None:
-    save_part(built(T5EncoderModel, T5), tmp_path)
+    save_transformers_component(built(T5EncoderModel, T5), tmp_path)
     assert "encoder.embed_tokens.weight" not in read_weights(find_weights(tmp_path, "model"))
-    loaded, _ = load_part(T5EncoderModel, tmp_path)
+    loaded, _ = load_transformers_component(T5EncoderModel, tmp_path)
     assert loaded.shared.weight is loaded.encoder.embed_tokens.weight
 
 
@@ -134,57 +136,59 @@ def test_a_model_without_the_variant_falls_back_to_its_plain_weights(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for cls, config in ((CLIPTextModel, TEXT), (T5EncoderModel, T5)):
-        save_part(built(cls, config), tmp_path / cls.__name__)
+        save_transformers_component(built(cls, config), tmp_path / cls.__name__)
         with caplog.at_level(logging.WARNING):
-            load_part(cls, tmp_path / cls.__name__, variant="fp16")
+            load_transformers_component(cls, tmp_path / cls.__name__, variant="fp16")
         assert "has no variant 'fp16'" in caplog.text
 
 
 def test_loading_says_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for cls, config in ((CLIPTextModel, TEXT), (T5EncoderModel, T5)):
-        save_part(built(cls, config), tmp_path / cls.__name__)
-        load_part(cls, tmp_path / cls.__name__)
-    save_part(CLIPImageProcessor(), tmp_path / "images")
-    load_part(resolve("transformers", "CLIPFeatureExtractor"), tmp_path / "images")
+        save_transformers_component(built(cls, config), tmp_path / cls.__name__)
+        load_transformers_component(cls, tmp_path / cls.__name__)
+    save_transformers_component(CLIPImageProcessor(), tmp_path / "images")
+    load_transformers_component(
+        resolve("transformers", "CLIPFeatureExtractor"), tmp_path / "images"
+    )
     assert capfd.readouterr() == ("", "")
 
 
 def test_missing_and_misshapen_weights_are_errors_that_name_one(tmp_path: Path) -> None:
     for cls, config in ((CLIPTextModel, TEXT), (T5EncoderModel, T5)):
         folder = tmp_path / cls.__name__
-        save_part(built(cls, config), folder)
+        save_transformers_component(built(cls, config), folder)
         state = read_weights(find_weights(folder, "model"))
         dropped = next(name for name in state if "layer_norm" in name)
         rest = {name: tensor.clone() for name, tensor in state.items() if name != dropped}
         write_weights(rest, folder, "model")
         with pytest.raises(CheckpointError, match=rf"lacks 1 weights of {cls.__name__}, such as"):
-            load_part(cls, folder)
+            load_transformers_component(cls, folder)
         write_weights({**rest, dropped: torch.zeros(3)}, folder, "model")
         with pytest.raises(CheckpointError, match="has other shapes for 1 weights"):
-            load_part(cls, folder)
+            load_transformers_component(cls, folder)
 
 
 def test_strangers_among_the_weights_are_told_and_do_no_harm(tmp_path: Path) -> None:
     model = built(CLIPTextModel, TEXT)
     TEXT.save_pretrained(tmp_path)
     write_weights({**model.state_dict(), "stranger": torch.zeros(1)}, tmp_path, "model")
-    loaded, info = load_part(CLIPTextModel, tmp_path)
+    loaded, info = load_transformers_component(CLIPTextModel, tmp_path)
     assert info.unexpected == ("stranger",)
     assert_equal_models(loaded, model)
 
 
 def test_a_folder_that_holds_nothing_is_said_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="is not a folder; download or save"):
-        load_part(CLIPTextModel, tmp_path / "none")
+        load_transformers_component(CLIPTextModel, tmp_path / "none")
     with pytest.raises(CheckpointError, match=r"cannot load a CLIPImageProcessor.* from "):
-        load_part(CLIPImageProcessor, tmp_path)
-    save_part(built(CLIPTextModel, TEXT), tmp_path)
+        load_transformers_component(CLIPImageProcessor, tmp_path)
+    save_transformers_component(built(CLIPTextModel, TEXT), tmp_path)
     (tmp_path / "config.json").unlink()
     with pytest.raises(CheckpointError, match=r"has no config\.json"):
-        load_part(CLIPTextModel, tmp_path)
+        load_transformers_component(CLIPTextModel, tmp_path)
     (tmp_path / "config.json").write_text('{"hidden_size": "wide"}')
     with pytest.raises(CheckpointError, match="cannot load a CLIPTextModel from"):
-        load_part(CLIPTextModel, tmp_path)
+        load_transformers_component(CLIPTextModel, tmp_path)
 
 
 def tokenizer(folder: Path) -> Any:
@@ -198,22 +202,24 @@ def tokenizer(folder: Path) -> Any:
 
 def test_a_tokenizer_is_saved_for_every_version_of_transformers(tmp_path: Path) -> None:
     original = tokenizer(tmp_path / "original")
-    save_part(original, tmp_path / "saved")
-    loaded, info = load_part(CLIPTokenizer, tmp_path / "saved")
+    save_transformers_component(original, tmp_path / "saved")
+    loaded, info = load_transformers_component(CLIPTokenizer, tmp_path / "saved")
     assert not info.missing
     assert loaded("abc ab h")["input_ids"] == original("abc ab h")["input_ids"]
     assert loaded.model_max_length == 77
     for name in ("vocab.json", "merges.txt"):
         assert (tmp_path / "saved" / name).exists()
     (tmp_path / "saved" / "tokenizer.json").unlink()
-    old, _ = load_part(CLIPTokenizer, tmp_path / "saved")
+    old, _ = load_transformers_component(CLIPTokenizer, tmp_path / "saved")
     assert old("abc ab h")["input_ids"] == original("abc ab h")["input_ids"]
 
 
 def test_an_image_processor_survives_saving(tmp_path: Path) -> None:
     processor = CLIPImageProcessor(crop_size={"height": 32, "width": 32})
-    save_part(processor, tmp_path)
-    loaded, _ = load_part(resolve("transformers", "CLIPFeatureExtractor"), tmp_path)
+    save_transformers_component(processor, tmp_path)
+    loaded, _ = load_transformers_component(
+        resolve("transformers", "CLIPFeatureExtractor"), tmp_path
+    )
     assert loaded.to_dict() == processor.to_dict()
 
 
@@ -222,16 +228,18 @@ def test_an_image_processor_survives_saving(tmp_path: Path) -> None:
 def test_a_model_is_quantized_saved_and_loaded_again(
     tmp_path: Path, cls: Any, config: Any, kind: str
 ) -> None:
-    save_part(built(cls, config), tmp_path)
+    save_transformers_component(built(cls, config), tmp_path)
     if kind == "int8" and config is BOTH:  # of which transformers does not know the embeddings
         with pytest.raises(QuantizationError, match=r"cannot quantize a .* by torchao; leave it"):
-            load_part(cls, tmp_path, recipe=recipe_of(kind))
+            load_transformers_component(cls, tmp_path, recipe=recipe_of(kind))
         return
-    model, info = load_part(cls, tmp_path, recipe=recipe_of(kind), dtype=torch.bfloat16)
+    model, info = load_transformers_component(
+        cls, tmp_path, recipe=recipe_of(kind), dtype=torch.bfloat16
+    )
     assert not info.missing + info.unexpected + info.mismatched
     assert quantization_of(model) == kind
-    save_part(model, tmp_path / "saved")
-    again, _ = load_part(cls, tmp_path / "saved")
+    save_transformers_component(model, tmp_path / "saved")
+    again, _ = load_transformers_component(cls, tmp_path / "saved")
     for name, parameter in again.named_parameters():
         parts = plain_tensors(parameter), plain_tensors(model.get_parameter(name))
         assert all(map(torch.equal, *parts))

@@ -14,8 +14,8 @@ import dpnb
 from dpnb.errors import CheckpointError
 from dpnb.loading.adapter_files import read_adapter
 from dpnb.loading.custom import PIPELINE_FILE
-from dpnb.loading.hub import push
-from dpnb.loading.paths import all_inside, checkpoint_of, inside
+from dpnb.loading.hub import upload_folder
+from dpnb.loading.paths import check_all_inside, check_inside, find_checkpoint
 from dpnb.loading.weights import write_weights
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines.pictures.previews import LatentColours, colours_of
@@ -121,7 +121,7 @@ READERS: list[tuple[str, Callable[[Path], object]]] = [
     ("text_encoder/config.json", lambda folder: dpnb.plan(folder, **SIZE)),
     ("tokenizer/vocab.json", lambda folder: dpnb.plan(folder, **SIZE)),
     (f"unet/{WEIGHTS}", lambda folder: read_adapter(folder, f"unet/{WEIGHTS}")),
-    ("unet/config.json", lambda folder: push(folder, "someone/tiny", token="t")),
+    ("unet/config.json", lambda folder: upload_folder(folder, "someone/tiny", token="t")),
 ]
 
 
@@ -224,10 +224,10 @@ def cached(root: Path, name: str = "models--someone--tiny") -> Path:
 
 def test_a_snapshot_may_link_to_the_blobs_of_its_own_repository(tmp_path: Path) -> None:
     file = cached(tmp_path) / "unet" / "config.json"
-    assert inside(file) == file
-    assert all_inside(file.parent.parent) == file.parent.parent
+    assert check_inside(file) == file
+    assert check_all_inside(file.parent.parent) == file.parent.parent
     (tmp_path / "link").symlink_to(file.parent.parent)
-    assert inside(tmp_path / "link" / "unet" / "config.json", tmp_path / "link")
+    assert check_inside(tmp_path / "link" / "unet" / "config.json", tmp_path / "link")
 
 
 def test_a_blob_may_lie_in_the_store_that_all_repositories_share(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_a_blob_may_lie_in_the_store_that_all_repositories_share(tmp_path: Path)
     blob = tmp_path / "models--someone--tiny" / "blobs" / "abc"
     blob.unlink()
     blob.symlink_to(store)
-    assert inside(file) == file
+    assert check_inside(file) == file
 
 
 @pytest.mark.parametrize(
@@ -263,18 +263,18 @@ def test_a_snapshot_may_link_to_nothing_else(tmp_path: Path, target: str) -> Non
     file.unlink()
     file.symlink_to(target)
     with pytest.raises(CheckpointError, match="which lies outside of the folder"):
-        inside(file)
+        check_inside(file)
 
 
 def test_folders_that_only_look_like_a_cache_are_none(tmp_path: Path) -> None:
     file = cached(tmp_path, "my-models") / "unet" / "config.json"
     with pytest.raises(CheckpointError, match="which lies outside of the folder"):
-        inside(file)
+        check_inside(file)
 
 
 def test_a_component_belongs_to_the_pipeline_above_it(folder: Path) -> None:
-    assert checkpoint_of(folder / "unet") == folder
-    assert checkpoint_of(folder) == folder
-    assert checkpoint_of(folder.parent) == folder.parent
+    assert find_checkpoint(folder / "unet") == folder
+    assert find_checkpoint(folder) == folder
+    assert find_checkpoint(folder.parent) == folder.parent
     shutil.copytree(folder, folder / "inner")
-    assert checkpoint_of(folder / "inner") == folder / "inner"
+    assert find_checkpoint(folder / "inner") == folder / "inner"

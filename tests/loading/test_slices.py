@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dpnb.errors import CheckpointError
-from dpnb.loading.slices import Slice, read_slice, slice_names
+from dpnb.loading.slices import EmbeddedFile, read_embedded_tensor_names, read_embedded_tensors
 from dpnb.loading.tensorfile import write_safetensors
 from dpnb.loading.weights import find_weights, read_weights
 
@@ -24,16 +24,16 @@ STATE = {
 }
 
 
-def inside(tmp_path: Path, state: dict[str, Tensor], *, shift: int = 64) -> Slice:
+def inside(tmp_path: Path, state: dict[str, Tensor], *, shift: int = 64) -> EmbeddedFile:
     """A slice of a larger file that holds `state` from byte `shift` on."""
     write_safetensors(state, tmp_path / "plain.safetensors")
     content = (tmp_path / "plain.safetensors").read_bytes()
     (tmp_path / "large").write_bytes(b"x" * shift + content + b"y" * 100)
-    return Slice(tmp_path / "large", shift, len(content), f"unet/{STEM}.safetensors")
+    return EmbeddedFile(tmp_path / "large", shift, len(content), f"unet/{STEM}.safetensors")
 
 
-def read(part: Slice, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
-    return dict(read_slice(part, lambda name, stored: dtype or stored, CPU))
+def read(part: EmbeddedFile, dtype: torch.dtype | None = None) -> dict[str, Tensor]:
+    return dict(read_embedded_tensors(part, lambda name, stored: dtype or stored, CPU))
 
 
 def backing(tensor: Tensor) -> str:
@@ -79,14 +79,14 @@ def test_what_is_cast_is_not_mapped(tmp_path: Path) -> None:
 
 
 def test_the_names_come_from_the_header_alone(tmp_path: Path) -> None:
-    assert slice_names(inside(tmp_path, STATE)) == STATE.keys()
+    assert read_embedded_tensor_names(inside(tmp_path, STATE)) == STATE.keys()
 
 
 def test_slices_count_as_files_of_their_folder(tmp_path: Path) -> None:
     part = inside(tmp_path, STATE)
     (tmp_path / "unet").mkdir()
     name = f"{STEM}.safetensors"
-    assert find_weights(tmp_path / "unet", STEM, slices={name: part}) == (part,)
+    assert find_weights(tmp_path / "unet", STEM, embedded={name: part}) == (part,)
     assert torch.equal(read_weights((part,))["a"], STATE["a"])
 
 
@@ -98,11 +98,11 @@ def test_shards_may_be_slices(tmp_path: Path) -> None:
         parts[f"{STEM}-0000{number}-of-00002.safetensors"] = part
     index = {"weight_map": dict(zip("ab", parts, strict=True))}
     (tmp_path / f"{STEM}.safetensors.index.json").write_text(json.dumps(index))
-    files = find_weights(tmp_path, STEM, slices=parts)
+    files = find_weights(tmp_path, STEM, embedded=parts)
     assert read_weights(files).keys() == {"a", "b"}
     del parts[f"{STEM}-00002-of-00002.safetensors"]
     with pytest.raises(CheckpointError, match="lacks diffusion_pytorch_model-00002-of-00002"):
-        find_weights(tmp_path, STEM, slices=parts)
+        find_weights(tmp_path, STEM, embedded=parts)
 
 
 def header(values: Any, data: bytes = bytes(8)) -> bytes:
@@ -138,7 +138,7 @@ def test_a_damaged_slice_is_said_in_one_sentence(
     tmp_path: Path, content: bytes, sentence: str
 ) -> None:
     (tmp_path / "large").write_bytes(b"x" * 64 + content + b"y" * 64)
-    part = Slice(tmp_path / "large", 64, len(content), "unet/a.safetensors")
+    part = EmbeddedFile(tmp_path / "large", 64, len(content), "unet/a.safetensors")
     with pytest.raises(CheckpointError, match=sentence) as caught:
         read(part)
     assert "\n" not in str(caught.value)

@@ -13,7 +13,7 @@ import torch
 
 import dpnb.loading.exchange as exchange_module
 from dpnb.errors import CheckpointError
-from dpnb.loading.staging import staged
+from dpnb.loading.staging import replace_folder
 from dpnb.loading.weights import find_weights, read_weights, write_weights
 
 STEM = "diffusion_pytorch_model"
@@ -21,10 +21,10 @@ STEM = "diffusion_pytorch_model"
 SAVE_SLOWLY = """
 import sys, time, torch
 from pathlib import Path
-from dpnb.loading.staging import staged
+from dpnb.loading.staging import replace_folder
 from dpnb.loading.weights import write_weights
-with staged(Path(sys.argv[1])) as stage:
-    with staged(stage / "unet") as inner:
+with replace_folder(Path(sys.argv[1])) as stage:
+    with replace_folder(stage / "unet") as inner:
         write_weights({"a": torch.full((1000,), 2.0)}, inner, "diffusion_pytorch_model")
     (stage / "model_index.json").write_text("new")
     print("writing", flush=True)
@@ -47,13 +47,13 @@ def fill(folder: Path, files: dict[str, str]) -> None:
 
 
 def save(folder: Path, files: dict[str, str]) -> None:
-    with staged(folder) as stage:
+    with replace_folder(folder) as stage:
         fill(stage, files)
 
 
 def test_a_new_folder_appears_whole(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "down"
-    with staged(folder) as stage:
+    with replace_folder(folder) as stage:
         fill(stage, {"unet/config.json": "1"})
         assert not folder.exists()
     assert tree(tmp_path) == {"deep/down/unet/config.json": "1"}
@@ -101,14 +101,14 @@ def test_an_exception_leaves_the_former_folder_and_nothing_else(tmp_path: Path) 
 
 
 def _interrupted_save(folder: Path) -> None:
-    with staged(folder) as stage:
+    with replace_folder(folder) as stage:
         fill(stage, {"a": "new"})
         raise KeyboardInterrupt
 
 
 def test_a_kill_in_the_middle_leaves_the_former_folder_loadable(tmp_path: Path) -> None:
     folder = tmp_path / "pipe"
-    with staged(folder) as stage:
+    with replace_folder(folder) as stage:
         (stage / "unet").mkdir()
         write_weights({"a": torch.ones(1000)}, stage / "unet", STEM)
         (stage / "model_index.json").write_text("old")
@@ -128,7 +128,7 @@ def test_a_kill_in_the_middle_leaves_the_former_folder_loadable(tmp_path: Path) 
 
 def test_the_leftovers_of_a_save_that_still_runs_are_left_alone(tmp_path: Path) -> None:
     folder = tmp_path / "pipe"
-    with staged(folder) as stage:
+    with replace_folder(folder) as stage:
         save(folder, {"a": "inner"})
         assert stage.exists()
         fill(stage, {"b": "outer"})
@@ -190,7 +190,7 @@ def test_a_full_disk_is_said_in_one_sentence_and_leaves_the_former_folder(tmp_pa
 
 
 def _save_weights(folder: Path, safe_serialization: bool) -> None:
-    with staged(folder) as stage:
+    with replace_folder(folder) as stage:
         state = {"a": torch.ones(100_000)}
         write_weights(state, stage, STEM, safe_serialization=safe_serialization)
 
@@ -204,7 +204,7 @@ def test_a_file_in_the_way_is_said_in_one_sentence(tmp_path: Path) -> None:
 def test_staging_may_be_nested(tmp_path: Path) -> None:
     folder = tmp_path / "pipe"
     for text in ("old", "new"):
-        with staged(folder) as stage:
+        with replace_folder(folder) as stage:
             save(stage / "unet", {"config.json": text})
             fill(stage, {"model_index.json": text})
     assert tree(tmp_path) == {"pipe/unet/config.json": "new", "pipe/model_index.json": "new"}
@@ -229,7 +229,7 @@ def test_a_failure_in_place_puts_everything_back(tmp_path: Path) -> None:
     (tmp_path / "new" / "z" / "inner").rename(tmp_path / "elsewhere")
     (tmp_path / "new" / "z" / "inner").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match="z"):
-        exchange_module.merge(tmp_path / "new", tmp_path / "old", [Path("stale")])
+        exchange_module.merge_folders(tmp_path / "new", tmp_path / "old", [Path("stale")])
     assert tree(tmp_path / "old") == before
 
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from dpnb.devices import parse_dtype
 from dpnb.generators import make_generator
-from dpnb.loading.parts import kept_wide
+from dpnb.loading.parts import find_fp32_modules
 from dpnb.loading.registry import resolve
 from dpnb.pipelines.shapes.text_parts import Complete, Settings, text_parts
 
@@ -381,7 +381,7 @@ def fill(module: nn.Module, dtype: torch.dtype, generator: torch.Generator) -> N
     Matrices and kernels are uniform within ±1/√fan-in, norms are the identity, biases zero. Layers
     that loading keeps in float32 are so here.
     """
-    wide = kept_wide(module, dtype)
+    wide = find_fp32_modules(module, dtype)
     for owner in module.modules():
         kind = torch.float32 if owner in wide else dtype
         for name, parameter in owner.named_parameters(recurse=False):
