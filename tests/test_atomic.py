@@ -27,8 +27,8 @@ from dpnb.emoji.tokenizer import build_tokenizer, save_tokenizer
 from dpnb.errors import CheckpointError, DpnbError, SaveError
 from dpnb.lab import write_page
 from dpnb.loading.config import write_json
-from dpnb.loading.dduf import write_dduf
-from dpnb.loading.weights import write_weights
+from dpnb.loading.saving.dduf import write_dduf
+from dpnb.loading.weights.weight_files import write_weights
 from dpnb.metering.trace import Trace
 from dpnb.pipelines.pictures.previews import LatentColours
 from dpnb.planning.table import PlanTable

@@ -23,7 +23,7 @@ from dpnb.errors import (
     MissingFileError,
     SettingsError,
 )
-from dpnb.loading.paths import check_inside
+from dpnb.loading.checkpoint_paths import check_inside
 from dpnb.validation import Range, hints_of, validate
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from dpnb.errors import QuantizationError
-from dpnb.loading.quiet import silence_torchao
+from dpnb.loading.silence import silence_torchao
 
 TORCHAO, BITSANDBYTES = "torchao", "bitsandbytes"
 

@@ -13,22 +13,22 @@ from typing_extensions import Self, override
 
 from dpnb.devices import Device, parse_device, parse_dtype
 from dpnb.errors import CheckpointError, QuantizationError
-from dpnb.loading.building import Extent, assign_state, init_on_meta
 from dpnb.loading.config import (
     Configured,
     explain_settings_errors,
     read_checkpoint_json,
     report_unknown,
 )
-from dpnb.loading.dtypes import cast_to_common_dtype
+from dpnb.loading.file_selection import select_model_files
 from dpnb.loading.hub import HubOptions, fetch
-from dpnb.loading.info import LoadingInfo
-from dpnb.loading.keymaps import rename_legacy_keys
 from dpnb.loading.quantization import recipe_of
-from dpnb.loading.quantizing import probe, quantize
-from dpnb.loading.selection import select_model_files
-from dpnb.loading.staging import replace_folder
-from dpnb.loading.weights import (
+from dpnb.loading.quantizer import probe, quantize
+from dpnb.loading.saving.atomic_folders import replace_folder
+from dpnb.loading.weights.common_dtype import cast_to_common_dtype
+from dpnb.loading.weights.legacy_keys import rename_legacy_keys
+from dpnb.loading.weights.loading_info import LoadingInfo
+from dpnb.loading.weights.meta_init import Extent, assign_state, init_on_meta
+from dpnb.loading.weights.weight_files import (
     NO_EMBEDDED_FILES,
     EmbeddedFiles,
     find_weights,

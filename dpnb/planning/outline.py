@@ -13,17 +13,20 @@ from torch import Tensor, nn
 
 from dpnb.devices import parse_dtype
 from dpnb.errors import CheckpointError, ComponentError
-from dpnb.loading.building import Extent, assign_state, init_on_meta
+from dpnb.loading.checkpoint_paths import check_inside, list_files
+from dpnb.loading.components.transformers_components import (
+    build_without_weights,
+    load_transformers_component,
+)
 from dpnb.loading.config import explain_settings_errors, read_checkpoint_json
-from dpnb.loading.dtypes import cast_to_common_dtype
 from dpnb.loading.filenames import WeightName
-from dpnb.loading.headers import read_headers
 from dpnb.loading.hub import fetch, local_folder
-from dpnb.loading.index import ModelIndex
-from dpnb.loading.info import LoadingInfo
-from dpnb.loading.keymaps import match_clip_keys, rename_legacy_keys
-from dpnb.loading.parts import build_without_weights, load_transformers_component
-from dpnb.loading.paths import check_inside, list_files
+from dpnb.loading.model_index import ModelIndex
+from dpnb.loading.weights.common_dtype import cast_to_common_dtype
+from dpnb.loading.weights.legacy_keys import match_clip_keys, rename_legacy_keys
+from dpnb.loading.weights.loading_info import LoadingInfo
+from dpnb.loading.weights.meta_init import Extent, assign_state, init_on_meta
+from dpnb.loading.weights.safetensors_headers import read_headers
 from dpnb.models.model import Model
 from dpnb.pipelines.pipeline import DiffusionPipeline
 from dpnb.pipelines.shapes.architectures import ARCHITECTURES, assemble

@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import (
 from typing_extensions import override
 
 from dpnb.errors import DpnbError
-from dpnb.loading.parts import find_fp32_modules
+from dpnb.loading.components.transformers_components import find_fp32_modules
 from dpnb.metering.tensors import TensorMeter
 from dpnb.nn.quantized import is_wrapped, rewrapped
 from dpnb.planning.operations import Operation, operation_of

@@ -27,8 +27,8 @@ from typing import Any
 import torch
 
 from dpnb.loading.config import write_json
-from dpnb.loading.index import ModelIndex
-from dpnb.loading.weights import find_weights, read_weights, write_weights
+from dpnb.loading.model_index import ModelIndex
+from dpnb.loading.weights.weight_files import find_weights, read_weights, write_weights
 from dpnb.units import format_bytes, format_seconds
 
 NEEDED_BYTES = 4 << 30
@@ -174,7 +174,7 @@ def time_layers(folder: Path) -> None:
     """Print what each layer under dpnb's load takes, the second time it is called."""
     from transformers import CLIPTextModel, CLIPTokenizer
 
-    from dpnb.loading.parts import load_transformers_component
+    from dpnb.loading.components.transformers_components import load_transformers_component
     from dpnb.models.autoencoder import AutoencoderKL
     from dpnb.models.unet import UNet2DConditionModel
     from dpnb.schedulers import PNDMScheduler

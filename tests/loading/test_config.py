@@ -13,8 +13,8 @@ import torch
 
 import dpnb
 from dpnb.errors import CheckpointError, DpnbError, SettingsError
+from dpnb.loading.components.registry import MODELS, SCHEDULERS, resolve
 from dpnb.loading.config import Config
-from dpnb.loading.registry import MODELS, SCHEDULERS, resolve
 from dpnb.validation import hints_of
 
 ABSURD: dict[str, Any] = {

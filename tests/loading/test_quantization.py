@@ -15,7 +15,7 @@ from transformers import BitsAndBytesConfig, TorchAoConfig
 import dpnb
 from dpnb.errors import QuantizationError
 from dpnb.loading.quantization import KINDS, BitsAndBytes, QuantizationPlan, recipe_of
-from dpnb.loading.quantizing import choose_layers, probe, quantize
+from dpnb.loading.quantizer import choose_layers, probe, quantize
 from dpnb.nn.quantized import nbytes_of, plain_tensors, quantization_of
 
 ON_CPU = [

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 import dpnb
 from dpnb import ConditioningCache, LayerwiseCasting, ModelOffload, QKVFusion, SequentialOffload
 from dpnb.errors import CheckpointError, ForeignCodeError, HubError
-from dpnb.loading.headers import read_headers
+from dpnb.loading.weights.safetensors_headers import read_headers
 from dpnb.planning.outline import outline
 from dpnb.planning.planner import plan
 from dpnb.planning.valueless import ValuelessTensors

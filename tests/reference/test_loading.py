@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import dpnb
+from dpnb.loading.file_selection import select_pipeline_files
 from dpnb.loading.hub import HubOptions, fetch
-from dpnb.loading.index import ModelIndex
-from dpnb.loading.selection import select_pipeline_files
-from dpnb.loading.weights import find_weights, read_weights, write_weights
+from dpnb.loading.model_index import ModelIndex
+from dpnb.loading.weights.weight_files import find_weights, read_weights, write_weights
 from tests.hub_server import HubServer
 from tests.reference import checkpoints
 

@@ -8,8 +8,8 @@ from typing import Any
 from torch import nn
 
 from dpnb.errors import QuantizationError
-from dpnb.loading.building import init_on_meta
-from dpnb.loading.registry import library_of, resolve
+from dpnb.loading.components.registry import library_of, resolve
+from dpnb.loading.weights.meta_init import init_on_meta
 from dpnb.models.model import Model
 from dpnb.nn.quantized import quantization_of
 

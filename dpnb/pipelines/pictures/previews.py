@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from dpnb.atomic import write_text
 from dpnb.errors import CheckpointError
 from dpnb.files import read_json
+from dpnb.loading.checkpoint_paths import check_inside
 from dpnb.loading.hub import local_folder
-from dpnb.loading.paths import check_inside
 from dpnb.pipelines.pictures.images import deliver, numpy_to_pil
 
 if TYPE_CHECKING:

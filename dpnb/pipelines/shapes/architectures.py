@@ -16,8 +16,8 @@ from torch import nn
 
 from dpnb.devices import parse_dtype
 from dpnb.generators import make_generator
-from dpnb.loading.parts import find_fp32_modules
-from dpnb.loading.registry import resolve
+from dpnb.loading.components.registry import resolve
+from dpnb.loading.components.transformers_components import find_fp32_modules
 from dpnb.pipelines.shapes.text_parts import Complete, Settings, text_parts
 
 if TYPE_CHECKING:

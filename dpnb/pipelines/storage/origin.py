@@ -9,16 +9,22 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from dpnb.errors import CheckpointError, ComponentError
-from dpnb.loading.card import CARD, read_connected_pipelines
-from dpnb.loading.custom import Code, Trust, describe_code, find_pipeline, load_class
-from dpnb.loading.dduf import SUFFIX, open_dduf
+from dpnb.loading.checkpoint_paths import check_inside, list_files
+from dpnb.loading.components.custom_code import (
+    Code,
+    Trust,
+    describe_code,
+    find_pipeline,
+    load_class,
+)
+from dpnb.loading.components.registry import OUR_LIBRARIES, PIPELINE_PARTS, PIPELINES, resolve
+from dpnb.loading.file_selection import select_pipeline_files
 from dpnb.loading.filenames import is_bare
 from dpnb.loading.hub import fetch, local_folder
-from dpnb.loading.index import ModelIndex, Part
-from dpnb.loading.paths import check_inside, list_files
-from dpnb.loading.registry import OUR_LIBRARIES, PIPELINE_PARTS, PIPELINES, resolve
-from dpnb.loading.selection import select_pipeline_files
-from dpnb.loading.weights import EmbeddedFiles
+from dpnb.loading.model_card import CARD, read_connected_pipelines
+from dpnb.loading.model_index import ModelIndex, ComponentClass
+from dpnb.loading.saving.dduf import SUFFIX, open_dduf
+from dpnb.loading.weights.weight_files import EmbeddedFiles
 from dpnb.pipelines.foreign.community import HOMES
 from dpnb.pipelines.storage.options import LoadOptions
 
@@ -183,7 +189,7 @@ def custom_code(options: LoadOptions, origin: Origin | None = None) -> Code:
     )
 
 
-def component_class(component: str, entry: Part, origin: Origin, options: LoadOptions) -> type[Any]:
+def component_class(component: str, entry: ComponentClass, origin: Origin, options: LoadOptions) -> type[Any]:
     """The class that the index gives for a component.
 
     Raises:

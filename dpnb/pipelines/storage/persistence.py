@@ -16,20 +16,23 @@ from torch import nn
 
 from dpnb.atomic import explain_full_disk, write_text
 from dpnb.errors import CheckpointError, QuantizationError
-from dpnb.loading.card import CARD, make_card
+from dpnb.loading.components.custom_code import file_of, files_of
+from dpnb.loading.components.registry import PIPELINES, library_of
+from dpnb.loading.components.transformers_components import (
+    load_transformers_component,
+    save_transformers_component,
+)
 from dpnb.loading.config import explain_settings_errors
-from dpnb.loading.custom import file_of, files_of
-from dpnb.loading.dduf import SUFFIX, Entry, list_in_dduf_order, write_dduf
 from dpnb.loading.hub import HubOptions
 from dpnb.loading.hub import upload_folder as push_folder
-from dpnb.loading.index import ModelIndex
-from dpnb.loading.info import LoadingInfo
-from dpnb.loading.parts import load_transformers_component, save_transformers_component
+from dpnb.loading.model_card import CARD, make_card
+from dpnb.loading.model_index import ModelIndex
 from dpnb.loading.quantization import QuantizationPlan, Recipe
-from dpnb.loading.quantizing import probe, quantize
-from dpnb.loading.registry import PIPELINES, library_of
-from dpnb.loading.staging import make_workspace, replace_folder
-from dpnb.loading.weights import NO_EMBEDDED_FILES, EmbeddedFiles
+from dpnb.loading.quantizer import probe, quantize
+from dpnb.loading.saving.atomic_folders import make_workspace, replace_folder
+from dpnb.loading.saving.dduf import SUFFIX, Entry, list_in_dduf_order, write_dduf
+from dpnb.loading.weights.loading_info import LoadingInfo
+from dpnb.loading.weights.weight_files import NO_EMBEDDED_FILES, EmbeddedFiles
 from dpnb.models.model import Model
 from dpnb.nn.quantized import quantization_of
 from dpnb.pipelines.foreign.adoption import adopt
