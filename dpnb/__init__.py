@@ -31,8 +31,8 @@ if TYPE_CHECKING:
         StrategyError,
     )
     from dpnb.lab import LabError
-    from dpnb.loading.answers import BusyHubError
-    from dpnb.loading.name_patterns import PatternError
+    from dpnb.loading.adapters.name_patterns import PatternError
+    from dpnb.loading.hub.responses import BusyHubError
     from dpnb.loading.quantization import Quantization
     from dpnb.metering.reading import MeterError
     from dpnb.metering.trace import Trace, TraceError
@@ -173,8 +173,8 @@ _HOMES = {
     "SaveError": "dpnb.errors",
     "BrokenPipelineError": "dpnb.strategies.shared",
     "RunError": "dpnb.strategies.runs",
-    "BusyHubError": "dpnb.loading.answers",
-    "PatternError": "dpnb.loading.name_patterns",
+    "BusyHubError": "dpnb.loading.hub.responses",
+    "PatternError": "dpnb.loading.adapters.name_patterns",
     "UploadError": "dpnb.widgets.uploads",
     "CheckpointError": "dpnb.errors",
     "ComponentError": "dpnb.errors",

@@ -27,18 +27,18 @@ _LONGEST = 160
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write `text` in UTF-8 as the file `path`; see `replacing`."""
+    """Write `text` in UTF-8 as the file `path`; see `write_atomically`."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write `content` as the file `path`; see `replacing`."""
-    with replacing(path) as file:
+    """Write `content` as the file `path`; see `write_atomically`."""
+    with write_atomically(path) as file:
         file.write(content)
 
 
 @contextmanager
-def replacing(path: str | Path, failure: type[OSError] = SaveError) -> Iterator[BinaryIO]:
+def write_atomically(path: str | Path, failure: type[OSError] = SaveError) -> Iterator[BinaryIO]:
     """A new file to write into, which takes the place of `path` when the block ends well.
 
     Until then what stood there is untouched, whatever happens: an exception, a full disk, a kill.
@@ -57,18 +57,18 @@ def replacing(path: str | Path, failure: type[OSError] = SaveError) -> Iterator[
     target = Path(path)
     if os.path.isdir(target):
         raise IsADirectoryError(f"{target} is a folder; give the name of a file.")
-    with space_explained(target, failure), ExitStack() as cleanup:
+    with explain_full_disk(target, failure), ExitStack() as cleanup:
         if _is_stream(target):
             yield cleanup.enter_context(target.open("wb"))
             return
-        with _refusal_explained(target, failure):
+        with _explain_refusal(target, failure):
             target.parent.mkdir(parents=True, exist_ok=True)
             part, file = _open_part(target, cleanup)
         with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        with _refusal_explained(target, failure):
+        with _explain_refusal(target, failure):
             if target.is_file() and not target.is_symlink():
                 part.chmod(stat.S_IMODE(target.stat().st_mode))
             os.replace(part, target)
@@ -77,7 +77,7 @@ def replacing(path: str | Path, failure: type[OSError] = SaveError) -> Iterator[
 
 
 @contextmanager
-def space_explained(target: Path, failure: type[OSError] = SaveError) -> Iterator[None]:
+def explain_full_disk(target: Path, failure: type[OSError] = SaveError) -> Iterator[None]:
     """Within it a full disk is an error of class `failure`, in one sentence about `target`."""
     try:
         yield
@@ -177,7 +177,7 @@ def _remove_abandoned(folder: Path, stem: str) -> None:
 
 
 @contextmanager
-def _refusal_explained(target: Path, failure: type[OSError]) -> Iterator[None]:
+def _explain_refusal(target: Path, failure: type[OSError]) -> Iterator[None]:
     try:
         yield
     except OSError as error:

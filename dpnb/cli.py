@@ -12,7 +12,7 @@ import typer
 
 import dpnb
 from dpnb.atomic import write_bytes
-from dpnb.processes import launched
+from dpnb.processes import init_processes
 from dpnb.prompt_file import Drawing, draw_prompts, read_prompts
 from dpnb.terminal import err, errors_as_sentences, out, watch
 from dpnb.units import format_bytes, format_seconds, parse_size
@@ -101,11 +101,11 @@ def draw_one(
 ) -> None:
     """Draw one prompt, so many times."""
     check_picture_file(file)
-    pipe = load(model, device, dtype)
+    pipe = load_pipeline(model, device, dtype)
     started = time.perf_counter()
     steps = pipe.stream(**drawing.arguments(), num_images_per_prompt=count)
     images = watch(steps, drawing.prompt)
-    files = numbered(file, len(images))
+    files = number_files(file, len(images))
     for image, target in zip(images, files, strict=True):
         save_picture(image, target)
     took = format_seconds(time.perf_counter() - started)
@@ -121,8 +121,8 @@ def draw_file(
     drawings = read_prompts(file, usual)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; give a folder for the pictures.")
-    processes = launched(device)
-    pipe = load(model, device or processes.device, dtype)
+    processes = init_processes(device)
+    pipe = load_pipeline(model, device or processes.device, dtype)
     started = time.perf_counter()
     drawn = draw_prompts(pipe, drawings, folder, model, watch, processes, file)
     if processes.is_main:
@@ -147,7 +147,7 @@ def demo(
         from dpnb.pipelines.pictures.contact_sheet import contact_sheet
 
         started = time.perf_counter()
-        pipe = load("dpnb/emoji-64", device, "float32")
+        pipe = load_pipeline("dpnb/emoji-64", device, "float32")
         loaded = time.perf_counter()
         out.print(f"Loaded dpnb/emoji-64 in {format_seconds(loaded - started)}.")
         out.print(pipe, highlight=False)
@@ -275,8 +275,8 @@ def sweep_command(
         from dpnb.planning.workload import Workload
 
         width, height = parse_size(size)
-        processes = launched(device)
-        pipe = load(model, device or processes.device, dtype)
+        processes = init_processes(device)
+        pipe = load_pipeline(model, device or processes.device, dtype)
         report = sweep(
             pipe,
             workload=Workload(height=height, width=width, batch=batch, steps=steps),
@@ -296,7 +296,7 @@ def sweep_command(
                 out.print(hint, highlight=False, soft_wrap=True)
 
 
-def load(model: str, device: str | None, dtype: str) -> Any:
+def load_pipeline(model: str, device: str | None, dtype: str) -> Any:
     """The pipeline `model` on `device`, without a progress bar of its own."""
     from dpnb.devices import available_device, best_device
     from dpnb.pipelines.pipeline import DiffusionPipeline
@@ -310,7 +310,7 @@ def load(model: str, device: str | None, dtype: str) -> Any:
 
 def draw_all(pipe: Any, prompts: tuple[str, ...], seed: int) -> list[Image]:
     """A picture for each prompt, in batches, each from the same seed."""
-    from dpnb.generators import seeded
+    from dpnb.generators import make_generator
 
     images: list[Image] = []
     for first in range(0, len(prompts), DEMO_BATCH):
@@ -319,7 +319,7 @@ def draw_all(pipe: Any, prompts: tuple[str, ...], seed: int) -> list[Image]:
             batch,
             num_inference_steps=DEMO_STEPS,
             guidance_scale=5.0,
-            generator=[seeded(seed) for _ in batch],
+            generator=[make_generator(seed) for _ in batch],
         )
         images += watch(steps, f"pictures {first + 1} to {first + len(batch)}")
     return images
@@ -339,7 +339,7 @@ def check_picture_file(file: Path) -> None:
         raise ValueError(f"{file.parent} is a file; give another folder for {file.name}.")
 
 
-def numbered(file: Path, count: int) -> list[Path]:
+def number_files(file: Path, count: int) -> list[Path]:
     """`file` itself, or as many names made of it."""
     if count == 1:
         return [file]

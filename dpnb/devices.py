@@ -41,8 +41,8 @@ def best_device() -> torch.device:
     return accelerator() or torch.device("cpu")
 
 
-def numbered(device: torch.device) -> torch.device:
-    """`device` with its number: of several of its kind, this thread's present one.
+def with_index(device: torch.device) -> torch.device:
+    """`device` with its index: of several of its kind, this thread's present one.
 
     Asked once and kept, so that no other thread takes another device for the same.
     """

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from dpnb.numbers import whole
+from dpnb.numbers import parse_int
 
 Generators: TypeAlias = "torch.Generator | list[torch.Generator] | None"
 
@@ -46,14 +46,14 @@ def randn(
     return torch.cat([_draw((1, *shape[1:]), one, target, dtype) for one in generators])
 
 
-def seeded(seed: int) -> torch.Generator:
+def make_generator(seed: int) -> torch.Generator:
     """A generator of the CPU that begins with this seed.
 
     Raises:
         ValueError: it is no whole number, or one of more than 64 bits.
         TypeError: it is no number.
     """
-    return torch.Generator().manual_seed(whole("seed", seed, LEAST_SEED, MOST_SEED))
+    return torch.Generator().manual_seed(parse_int("seed", seed, LEAST_SEED, MOST_SEED))
 
 
 def check_count(generators: Sequence[object], batch: int) -> None:

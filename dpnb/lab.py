@@ -31,7 +31,7 @@ class LabError(DpnbError, RuntimeError):
     """A program that is needed is not there; the message says how to get it."""
 
 
-def page(model: str) -> dict[str, Any]:
+def make_page(model: str) -> dict[str, Any]:
     """A notebook that shows the dashboard of a model: a folder, a repository, or a name inside."""
     lines = [
         "import dpnb\n",
@@ -61,11 +61,11 @@ def write_page(folder: Path, model: str) -> Path:
     """Write that notebook into a folder, unless there is one."""
     file = folder / PAGE
     if not file.exists():
-        write_text(file, json.dumps(page(model), indent=1) + "\n")
+        write_text(file, json.dumps(make_page(model), indent=1) + "\n")
     return file
 
 
-def notebooks(folder: Path, model: str, package: Path = PACKAGE) -> Path:
+def prepare_notebooks(folder: Path, model: str, package: Path = PACKAGE) -> Path:
     """The folder of the notebooks: that of the source, or copies that are one's own.
 
     Args:
@@ -91,7 +91,7 @@ def lab_command(folder: Path, port: int, browser: bool, options: Sequence[str] =
     Raises:
         LabError: JupyterLab is not installed.
     """
-    _need("jupyterlab", "JupyterLab")
+    _require("jupyterlab", "JupyterLab")
     return [
         *(sys.executable, "-m", "jupyterlab", str(folder.absolute())),
         *(f"--ip={HERE}", f"--port={port}"),
@@ -112,7 +112,7 @@ def voila_command(file: Path, settings: Path, options: Sequence[str] = ()) -> li
     Raises:
         LabError: Voila is not installed.
     """
-    _need("voila", "Voila")
+    _require("voila", "Voila")
     return [
         *(sys.executable, "-m", "voila", str(file.absolute()), "--no-browser"),
         *(f"--Voila.config_file_paths={settings.absolute()}", *options),
@@ -165,7 +165,7 @@ def open_lab(
     Raises:
         LabError: JupyterLab is not installed, or does not start as root.
     """
-    opened = notebooks(folder or COPIES.expanduser(), _located(model))
+    opened = prepare_notebooks(folder or COPIES.expanduser(), _absolute_name(model))
     with TemporaryDirectory(prefix="dpnb-") as elsewhere:
         status = _run(lab_command(opened, port, browser, options), elsewhere)
     if status != 0 and _is_root() and "--allow-root" not in options:
@@ -189,11 +189,11 @@ def open_page(model: str, port: int, browser: bool, theme: str, options: Sequenc
     port, token = free_port(port), secrets.token_urlsafe(32)
     with TemporaryDirectory(prefix="dpnb-") as name:
         folder = Path(name)
-        file = write_page(folder / "page", _located(model))
+        file = write_page(folder / "page", _absolute_name(model))
         settings = write_settings(folder / "settings", port, token, theme)
 
         def announce(server: subprocess.Popen[bytes]) -> None:
-            if is_answering(server, port):
+            if wait_for_answer(server, port):
                 address = page_address(port, token)
                 print(f"The dashboard is at {address} until you press Ctrl+C.", flush=True)
                 if browser:
@@ -221,7 +221,7 @@ def _run(
             return 0
 
 
-def is_answering(server: subprocess.Popen[Any], port: int) -> bool:
+def wait_for_answer(server: subprocess.Popen[Any], port: int) -> bool:
     """Wait for an answer at the port; false if the server has ended before."""
     while server.poll() is None:
         with suppress(OSError), socket.create_connection((HERE, port), timeout=1):
@@ -237,7 +237,7 @@ def _detour(folder: Path, address: str) -> str:
     return file.as_uri()
 
 
-def _located(model: str) -> str:
+def _absolute_name(model: str) -> str:
     """A model's name as it is understood in any folder."""
     return str(Path(model).absolute()) if Path(model).exists() else model
 
@@ -246,6 +246,6 @@ def _is_root() -> bool:
     return sys.platform != "win32" and os.geteuid() == 0
 
 
-def _need(module: str, name: str) -> None:
+def _require(module: str, name: str) -> None:
     if importlib.util.find_spec(module) is None:
         raise LabError(f'{name} is not installed; run: pip install "dpnb[lab]".')

@@ -31,7 +31,7 @@ class Array(Protocol):
         """Python's own numbers, in lists where there are several."""
 
 
-def plain(value: Any) -> Any:
+def to_builtin(value: Any) -> Any:
     """`value`, or what is Python's own in the place of a scalar or an array: numbers, lists.
 
     A float of fewer than 8 bytes becomes the shortest decimal that it stands for, which is what was
@@ -43,7 +43,7 @@ def plain(value: Any) -> Any:
     return _decimals(own) if value.dtype.itemsize < 8 else own
 
 
-def whole(name: str, value: Any, least: int | None = None, most: int | None = None) -> int:
+def parse_int(name: str, value: Any, least: int | None = None, most: int | None = None) -> int:
     """`value` as an int.
 
     Args:
@@ -56,7 +56,7 @@ def whole(name: str, value: Any, least: int | None = None, most: int | None = No
         TypeError: it is no number, or a boolean.
         ValueError: it is not whole, or out of bounds.
     """
-    own = plain(value)
+    own = to_builtin(value)
     is_number = isinstance(own, (int, float, SupportsIndex)) and not isinstance(own, bool)
     is_whole = is_number and (not isinstance(own, float) or own.is_integer())
     if is_whole and _is_within(own, least, most):
@@ -65,14 +65,16 @@ def whole(name: str, value: Any, least: int | None = None, most: int | None = No
     raise ValueError(message) if is_number else TypeError(message)
 
 
-def number(name: str, value: Any, least: float | None = None, most: float | None = None) -> float:
-    """`value` as a finite float, or an int where it is one; see `whole`.
+def parse_number(
+    name: str, value: Any, least: float | None = None, most: float | None = None
+) -> float:
+    """`value` as a finite float, or an int where it is one; see `parse_int`.
 
     Raises:
         TypeError: it is no number, or a boolean.
         ValueError: it is not finite, or out of bounds.
     """
-    own = plain(value)
+    own = to_builtin(value)
     is_flag = isinstance(own, bool)
     is_number = isinstance(own, (int, float, SupportsIndex, SupportsFloat)) and not is_flag
     read: float = float(own) if is_number and not isinstance(own, (int, float)) else own
@@ -82,20 +84,20 @@ def number(name: str, value: Any, least: float | None = None, most: float | None
     raise ValueError(message) if is_number else TypeError(message)
 
 
-def flag(name: str, value: Any) -> bool:
+def parse_bool(name: str, value: Any) -> bool:
     """`value` as a bool.
 
     Raises:
         TypeError: it is none.
     """
-    own = plain(value)
+    own = to_builtin(value)
     if not isinstance(own, bool):
         raise TypeError(f"{name} is {reprlib.repr(own)}; it must be True or False.")
     return own
 
 
-def whole_numbers(name: str, values: Any, count: int | None = None) -> tuple[int, ...]:
-    """Several numbers, each as `whole` reads it, in a sequence or an array.
+def parse_ints(name: str, values: Any, count: int | None = None) -> tuple[int, ...]:
+    """Several numbers, each as `parse_int` reads it, in a sequence or an array.
 
     Args:
         name: what the message calls them.
@@ -106,15 +108,15 @@ def whole_numbers(name: str, values: Any, count: int | None = None) -> tuple[int
         TypeError: these are no numbers.
         ValueError: one is not whole, or there are fewer or more.
     """
-    return _several(name, values, "whole numbers", whole, count)
+    return _several(name, values, "whole numbers", parse_int, count)
 
 
-def numbers(name: str, values: Any) -> tuple[float, ...]:
-    """Several numbers, each as `number` reads it; see `whole_numbers`."""
-    return _several(name, values, "numbers", number, None)
+def parse_numbers(name: str, values: Any) -> tuple[float, ...]:
+    """Several numbers, each as `parse_number` reads it; see `parse_ints`."""
+    return _several(name, values, "numbers", parse_number, None)
 
 
-def settle(values: Any) -> None:
+def coerce_numbers(values: Any) -> None:
     """Let the numbers of a frozen dataclass be Python's own, by the types that its fields declare.
 
     For its `__post_init__`. Text is left to fields that may be text, and `None` to those that may
@@ -134,7 +136,7 @@ def settle(values: Any) -> None:
 def _several(
     name: str, values: Any, kind: str, reader: Callable[[str, Any], T], count: int | None
 ) -> tuple[T, ...]:
-    own = plain(values)
+    own = to_builtin(values)
     if not isinstance(own, Iterable) or isinstance(own, (str, bytes, Mapping)):
         raise TypeError(f"{name} is {reprlib.repr(own)}; it must be a sequence of {kind}.")
     read = tuple(reader(f"an entry of {name}", entry) for entry in own)
@@ -172,16 +174,16 @@ def _decimal(value: float) -> float:
 
 
 def _pair(name: str, values: Any) -> tuple[int, ...]:
-    return whole_numbers(name, values, 2)
+    return parse_ints(name, values, 2)
 
 
 _READERS: dict[str, Reader] = {
-    "int": whole,
-    "float": number,
-    "bool": flag,
+    "int": parse_int,
+    "float": parse_number,
+    "bool": parse_bool,
     "tuple[int, int]": _pair,
-    "tuple[float, ...]": numbers,
-    "Sequence[float]": numbers,
+    "tuple[float, ...]": parse_numbers,
+    "Sequence[float]": parse_numbers,
 }
 _ALTERNATIVES: dict[str, type] = {"None": type(None), "str": str}
 

@@ -61,8 +61,8 @@ class Processes:
 ALONE = Processes()
 
 
-def launched(device: str | None = None) -> Processes:
-    """The processes that were launched together with this one; `ALONE` where none were.
+def init_processes(device: str | None = None) -> Processes:
+    """Connect to the processes that were launched with this one; `ALONE` where none were.
 
     Args:
         device: where it is to compute; `"cpu"` leaves accelerators alone.

@@ -16,8 +16,8 @@ from unicodedata import category
 from dpnb.atomic import write_bytes
 from dpnb.errors import FileError
 from dpnb.files import MAX_JSON, check_file, decode_json
-from dpnb.generators import seeded
-from dpnb.numbers import settle
+from dpnb.generators import make_generator
+from dpnb.numbers import coerce_numbers
 from dpnb.processes import ALONE, Processes
 from dpnb.units import parse_size
 
@@ -69,11 +69,11 @@ class Drawing:
     line: int = 0
 
     def __post_init__(self) -> None:
-        settle(self)
+        coerce_numbers(self)
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of a pipeline's `stream`."""
-        from dpnb.generators import seeded
+        from dpnb.generators import make_generator
 
         return {
             "prompt": self.prompt,
@@ -82,7 +82,7 @@ class Drawing:
             "guidance_scale": self.guidance,
             "width": self.width,
             "height": self.height,
-            "generator": seeded(self.seed),
+            "generator": make_generator(self.seed),
         }
 
     def record(self, model: str) -> str:
@@ -105,10 +105,10 @@ def read_prompts(file: Path, defaults: Drawing) -> list[Drawing]:
     """
     drawings: list[Drawing] = []
     lines: dict[str, int] = {}
-    for number, text in enumerate(_lines_of(file), start=1):
+    for number, text in enumerate(_read_lines(file), start=1):
         if not text.strip():
             continue
-        with _line(file, number):
+        with _name_line(file, number):
             drawing = _parse(text, replace(defaults, line=number))
             other = lines.setdefault(drawing.name.lower(), number)
             if other != number:
@@ -120,7 +120,7 @@ def read_prompts(file: Path, defaults: Drawing) -> list[Drawing]:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawResult:
     """What has become of a file of prompts.
 
     Attributes:
@@ -140,7 +140,7 @@ def draw_prompts(
     watch: Callable[[Iterator[Step], str], list[Image]],
     processes: Processes = ALONE,
     file: Path | None = None,
-) -> Drawn:
+) -> DrawResult:
     """Draw what is not there yet, each process its share.
 
     A picture is complete as soon as its file is there, and holds how it was drawn; one that was
@@ -159,10 +159,10 @@ def draw_prompts(
         PromptFileError: the pipeline cannot draw one of them; nothing has been drawn then.
     """
     for drawing in drawings:
-        with _line(file or folder, drawing.line):
+        with _name_line(file or folder, drawing.line):
             pipe.stream(**drawing.arguments())
     missing = processes.agree(
-        lambda: [one for one in drawings if _record_of(folder / one.name) != one.record(model)]
+        lambda: [one for one in drawings if _read_record(folder / one.name) != one.record(model)]
     )
     folder.mkdir(parents=True, exist_ok=True)
     names = []
@@ -170,10 +170,10 @@ def draw_prompts(
         image = watch(pipe.stream(**drawing.arguments()), drawing.prompt)[0]
         _save(image, folder / drawing.name, drawing.record(model))
         names.append(drawing.name)
-    return Drawn(tuple(sorted(processes.gather(names))), len(drawings) - len(missing))
+    return DrawResult(tuple(sorted(processes.gather(names))), len(drawings) - len(missing))
 
 
-def _lines_of(file: Path) -> list[str]:
+def _read_lines(file: Path) -> list[str]:
     """The lines of a file; a character that divides lines elsewhere does not do so in JSON."""
     try:
         if not file.is_file():
@@ -186,11 +186,11 @@ def _lines_of(file: Path) -> list[str]:
         raise PromptFileError(str(error)) from error
     except OSError as error:
         raise PromptFileError(f"{file} cannot be read ({error.strerror}).") from error
-    text = _decoded(file, content)
+    text = _decode(file, content)
     return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
-def _decoded(file: Path, content: bytes) -> str:
+def _decode(file: Path, content: bytes) -> str:
     """Text in UTF-8; in UTF-16 or UTF-32 where a byte-order mark says so."""
     marks = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
     kinds = ("utf-32", "utf-32", "utf-16", "utf-16")
@@ -233,7 +233,7 @@ def _check(drawing: Drawing) -> None:
     negative = drawing.negative_prompt
     if negative is not None and not isinstance(negative, str):
         raise ValueError(f"negative_prompt is {negative!r}; give it as text.")
-    seeded(drawing.seed)
+    make_generator(drawing.seed)
 
 
 def _file_name(name: Any, drawing: Drawing) -> str:
@@ -257,7 +257,7 @@ def _is_plain(name: str) -> bool:
 
 
 @contextmanager
-def _line(file: Path, number: int) -> Iterator[None]:
+def _name_line(file: Path, number: int) -> Iterator[None]:
     """Within, an error is one of this line."""
     try:
         yield
@@ -265,7 +265,7 @@ def _line(file: Path, number: int) -> Iterator[None]:
         raise PromptFileError(f"{file}, line {number}: {error}") from error
 
 
-def _record_of(file: Path) -> str | None:
+def _read_record(file: Path) -> str | None:
     """How the picture of a complete file was drawn, where it says so."""
     from PIL import Image
 

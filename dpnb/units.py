@@ -2,7 +2,7 @@
 
 import re
 
-from dpnb.numbers import plain
+from dpnb.numbers import to_builtin
 
 _PREFIXES = ("", "Ki", "Mi", "Gi", "Ti")
 _FACTORS = {
@@ -41,7 +41,7 @@ def parse_bytes(size: int | str) -> int:
     Raises:
         ValueError: `size` is not a non-negative number with one of these units.
     """
-    size = plain(size)
+    size = to_builtin(size)
     if isinstance(size, int) and not isinstance(size, bool) and size >= 0:
         return size
     match = _SIZE.fullmatch(size) if isinstance(size, str) else None
@@ -62,7 +62,7 @@ def parse_size(size: int | str | None) -> tuple[int | None, int | None]:
     """
     if size is None:
         return None, None
-    numbers = str(plain(size)).lower().replace("×", "x").split("x")
+    numbers = str(to_builtin(size)).lower().replace("×", "x").split("x")
     if len(numbers) > 2 or not all(number.strip().isdecimal() for number in numbers):
         raise ValueError(f'{size!r} is not a size; write for example "1024" or "768x512".')
     width, height = int(numbers[0]), int(numbers[-1])

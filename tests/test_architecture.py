@@ -18,16 +18,16 @@ GROUND = {
     "files",
     "generators",
     "numbers",
-    "plain",
     "processes",
     "tables",
     "units",
+    "validation",
 }
 
 MAY_IMPORT = {
     "errors": set(),
     "files": set(),
-    "plain": set(),
+    "validation": set(),
     "tables": set(),
     "units": set(),
     "devices": set(),

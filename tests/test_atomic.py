@@ -20,15 +20,15 @@ from PIL import Image
 
 import dpnb
 from dpnb import cli
-from dpnb.atomic import replacing, write_bytes, write_text
+from dpnb.atomic import write_atomically, write_bytes, write_text
 from dpnb.bench.measurement import Measurement
 from dpnb.bench.report import Report
 from dpnb.emoji.tokenizer import build_tokenizer, save_tokenizer
 from dpnb.errors import CheckpointError, DpnbError, SaveError
 from dpnb.lab import write_page
 from dpnb.loading.config import write_json
-from dpnb.loading.dduf import write_dduf
-from dpnb.loading.weights import write_weights
+from dpnb.loading.saving.dduf import write_dduf
+from dpnb.loading.weights.weight_files import write_weights
 from dpnb.metering.trace import Trace
 from dpnb.pipelines.pictures.previews import LatentColours
 from dpnb.planning.table import PlanTable
@@ -44,8 +44,8 @@ folder."""
 
 KILLED = """
 import os, signal, sys
-from dpnb.atomic import replacing
-with replacing(sys.argv[1]) as file:
+from dpnb.atomic import write_atomically
+with write_atomically(sys.argv[1]) as file:
     file.write(b"half of")
     file.flush()
     os.kill(os.getpid(), signal.SIGKILL)
@@ -180,7 +180,7 @@ def test_a_killed_write_leaves_the_former_file_and_the_next_clears_up(tmp_path: 
 
 def test_a_write_that_goes_on_is_left_alone(tmp_path: Path) -> None:
     file = tmp_path / "a.json"
-    with replacing(file) as slow:
+    with write_atomically(file) as slow:
         slow.write(b"slow")
         write_text(file, "quick")
         assert file.read_text() == "quick"
@@ -195,7 +195,7 @@ def test_an_interrupt_or_error_leaves_nothing(tmp_path: Path, error: type[BaseEx
 
 
 def write_half(path: Path, error: type[BaseException]) -> None:
-    with replacing(path) as file:
+    with write_atomically(path) as file:
         file.write(b"half")
         raise error
 

@@ -15,10 +15,10 @@ from dpnb.lab import (
     LabError,
     free_port,
     lab_command,
-    notebooks,
+    make_page,
     open_lab,
-    page,
     page_address,
+    prepare_notebooks,
     voila_command,
     write_page,
     write_settings,
@@ -33,13 +33,13 @@ def test_the_page_shows_the_dashboard_of_the_model(tmp_path: Path) -> None:
     assert source.endswith("dpnb.dashboard(pipe)")
     compile(source, "page", "exec")
     assert write_page(tmp_path, "another") == file
-    assert json.loads(file.read_text()) == page("a/model")
+    assert json.loads(file.read_text()) == make_page("a/model")
 
 
 def test_notebooks_beside_the_source_are_opened_where_they_are(tmp_path: Path) -> None:
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "pyproject.toml").touch()
-    found = notebooks(tmp_path / "mine", "a/model", tmp_path / "dpnb")
+    found = prepare_notebooks(tmp_path / "mine", "a/model", tmp_path / "dpnb")
     assert found == tmp_path / "notebooks"
     assert not (tmp_path / "mine").exists()
 
@@ -52,13 +52,13 @@ def test_notebooks_of_an_installed_package_are_copied_once(tmp_path: Path) -> No
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "01.ipynb").write_text("changed by me")
-    assert notebooks(mine, "a/model", tmp_path / "dpnb") == mine
+    assert prepare_notebooks(mine, "a/model", tmp_path / "dpnb") == mine
     assert [file.read_text() for file in sorted(mine.iterdir())] == ["changed by me", "new"]
 
 
 def test_without_any_notebook_there_is_one_with_the_dashboard(tmp_path: Path) -> None:
-    [file] = notebooks(tmp_path / "mine", "a/model", tmp_path / "dpnb").iterdir()
-    assert json.loads(file.read_text()) == page("a/model")
+    [file] = prepare_notebooks(tmp_path / "mine", "a/model", tmp_path / "dpnb").iterdir()
+    assert json.loads(file.read_text()) == make_page("a/model")
 
 
 def test_jupyterlab_listens_on_this_machine_alone(
@@ -111,8 +111,8 @@ def test_a_model_in_the_present_folder_is_found_from_anywhere(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine").mkdir()
-    assert lab._located("mine") == str(tmp_path / "mine")
-    assert lab._located("dpnb/emoji-64") == "dpnb/emoji-64"
+    assert lab._absolute_name("mine") == str(tmp_path / "mine")
+    assert lab._absolute_name("dpnb/emoji-64") == "dpnb/emoji-64"
 
 
 def test_copies_do_not_go_into_the_present_folder() -> None:
@@ -130,4 +130,4 @@ def test_jupyterlab_that_refuses_root_is_explained(
 
 def test_what_is_not_installed_is_named_with_its_remedy() -> None:
     with pytest.raises(LabError, match=r"Nothing is not installed; run: pip install .dpnb\[lab\]"):
-        lab._need("no_such_module", "Nothing")
+        lab._require("no_such_module", "Nothing")

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from dpnb.lab import is_answering
+from dpnb.lab import wait_for_answer
 from tests.browser.servers import environment, free_port
 
 pytestmark = pytest.mark.slow
@@ -112,7 +112,7 @@ def dpnb_lab(folder: Path, *arguments: str) -> Iterator[Server]:
         assert process.stdout is not None
         shown = (re.search(r"http://127\S+token=[\w-]+", line) for line in process.stdout)
         server = Server(next(match.group() for match in shown if match), folder)
-        assert is_answering(process, urlsplit(server.address).port or 0)
+        assert wait_for_answer(process, urlsplit(server.address).port or 0)
         yield server
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)

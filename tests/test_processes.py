@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 import dpnb
 from dpnb.bench.report import Report
 from dpnb.cli import app
-from dpnb.processes import ALONE, Processes, launched
+from dpnb.processes import ALONE, Processes, init_processes
 
 PROMPTS = ("red apple", "sun", "cat face")
 
@@ -52,7 +52,7 @@ TIMEOUT = 120
 
 if __name__ == "__main__":
     app([*DRAW, "--out", "pictures"], standalone_mode=False)
-    both = launched("cpu")
+    both = init_processes("cpu")
     sweep_into(Path("whole", "sweep.json"), plans=PLANS[:2], processes=both)
     sweep_into(Path("killed", "sweep.json"), repeats=60, processes=both)
 
@@ -166,7 +166,7 @@ def test_shares_are_alike_and_lose_nothing() -> None:
 
 def test_a_process_by_itself_has_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert launched() is ALONE
+    assert init_processes() is ALONE
     assert ALONE.is_main
     assert ALONE.share([1, 2]) == ALONE.gather([1, 2]) == [1, 2]
     assert ALONE.agree(lambda: "so") == "so"

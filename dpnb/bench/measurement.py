@@ -17,13 +17,13 @@ from dpnb.metering.tensors import TensorMeter
 from dpnb.metering.trace import Trace
 from dpnb.pipelines.recording import record
 from dpnb.pipelines.text_to_image import TextToImagePipeline
-from dpnb.plain import Parsed, from_plain
 from dpnb.planning.residency import at_rest
 from dpnb.planning.table import PlanRow, plan_name
 from dpnb.planning.workload import Workload
 from dpnb.strategies.out_of_memory import ALLOCATION_ERRORS, is_out_of_memory
 from dpnb.strategies.plans import plan_from_json, plan_to_json
 from dpnb.strategies.strategy import Plan, StrategyError
+from dpnb.validation import Parsed, from_plain
 
 OUT_OF_MEMORY = "out of memory"
 

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from dpnb.atomic import replacing, write_text
+from dpnb.atomic import write_atomically, write_text
 from dpnb.bench.measurement import Measurement
 from dpnb.files import read_json
-from dpnb.plain import Parsed, checked, from_plain
 from dpnb.planning.names import label
 from dpnb.planning.table import PlanTable, plan_name
 from dpnb.planning.workload import Workload
 from dpnb.strategies.strategy import Strategy
 from dpnb.tables import html_table, terminal_table
 from dpnb.units import format_bytes, format_seconds
+from dpnb.validation import Parsed, from_plain, validate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -118,7 +118,7 @@ class Report:
         Raises:
             ValueError: this is no sweep.
         """
-        rest = dict(checked(Mapping[str, Any], values, "the sweep"))
+        rest = dict(validate(Mapping[str, Any], values, "the sweep"))
         if (format_ := rest.pop("format", None)) != FORMAT:
             raise ValueError(
                 f"the format is {format_!r}, not {FORMAT!r}; give a file that dpnb.sweep has "
@@ -161,7 +161,7 @@ class Report:
         for name, figure in self.figures().items():
             for ending in ("svg", "png"):
                 written.append(place / f"{name}.{ending}")
-                with replacing(written[-1]) as file:
+                with write_atomically(written[-1]) as file:
                     figure.savefig(file, format=ending, dpi=200)
         return written
 

@@ -12,7 +12,7 @@ import numpy as np
 from dpnb.bench.measurement import Bench, Measurement
 from dpnb.bench.report import Report
 from dpnb.errors import ComponentError
-from dpnb.numbers import whole
+from dpnb.numbers import parse_int
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.planning.devices import DeviceProfile
 from dpnb.planning.planner import budget_of, profile_for
@@ -88,7 +88,7 @@ def _check(pipe: object, repeats: int, is_told_twice: object) -> None:
         raise ComponentError(
             f"sweep measures pipelines of dpnb that draw from words, not {type(pipe).__name__}."
         )
-    whole("repeats", repeats, least=1)
+    parse_int("repeats", repeats, least=1)
     if is_told_twice:
         raise ValueError(
             "a table of plans says what is drawn, the budget and the device; give these to "

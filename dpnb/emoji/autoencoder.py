@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dpnb.emoji.precision import quick_arithmetic
+from dpnb.emoji.precision import autocast
 from dpnb.models.autoencoder import AutoencoderKL
 
 SCALING_FACTOR = 0.18215
@@ -48,12 +48,12 @@ class Reconstruction:
     pictures: Iterator[Tensor]
     samples: int
     device: torch.device
-    plain: tuple[str, ...] = ("conv_in", "conv_out", "quant_conv")
+    adam_names: tuple[str, ...] = ("conv_in", "conv_out", "quant_conv")
 
     def loss(self) -> tuple[Tensor, float]:
         """Loss of a fresh batch, and its mean squared error."""
         pictures = next(self.pictures).to(self.device)
-        with quick_arithmetic(self.device):
+        with autocast(self.device):
             posterior = self.module.encode(pictures).latent_dist
             restored = self.module.decode(posterior.sample()).sample
         loss = distance(restored.float(), pictures) + KL_WEIGHT * divergence(
@@ -80,7 +80,7 @@ def signal_to_noise(mean_squared_error: float) -> float:
 
 
 @torch.no_grad()
-def standardise(vae: AutoencoderKL, pictures: Tensor) -> None:
+def standardise_latents(vae: AutoencoderKL, pictures: Tensor) -> None:
     """Give the latents of `pictures` zero mean and, times the scaling factor, unit deviation.
 
     Changes only the two 1 x 1 convolutions around the latents; what the autoencoder restores

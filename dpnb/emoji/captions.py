@@ -105,7 +105,7 @@ def is_shape(concept: Concept) -> bool:
     return not shapes.isdisjoint(concept.bare_names)
 
 
-def describe(
+def write_caption(
     concept: Concept,
     look: Look,
     habits: Habits,

@@ -27,10 +27,10 @@ class Concept:
     @property
     def bare_names(self) -> tuple[str, ...]:
         """Every name, without the words that say its natural look: "apple" for "red apple"."""
-        return tuple(dict.fromkeys(bare(name) for name in (self.name, *self.others)))
+        return tuple(dict.fromkeys(drop_natural_look(name) for name in (self.name, *self.others)))
 
 
-def bare(name: str) -> str:
+def drop_natural_look(name: str) -> str:
     """`name` without leading words that describe its natural look."""
     words = name.split()
     while len(words) > 1 and words[0] in HEADS:
@@ -38,7 +38,7 @@ def bare(name: str) -> str:
     return " ".join(words)
 
 
-def parse(lines: Sequence[str]) -> tuple[Concept, ...]:
+def parse_concepts(lines: Sequence[str]) -> tuple[Concept, ...]:
     """Concepts of a table: `[weight]` opens a section, `name: other, other` is a concept.
 
     Raises:
@@ -60,6 +60,6 @@ def parse(lines: Sequence[str]) -> tuple[Concept, ...]:
     return tuple(concepts.values())
 
 
-def load() -> tuple[Concept, ...]:
+def load_concepts() -> tuple[Concept, ...]:
     """The concepts of the package's own table."""
-    return parse(FILE.read_text(encoding="utf-8").splitlines())
+    return parse_concepts(FILE.read_text(encoding="utf-8").splitlines())

@@ -9,7 +9,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from typing_extensions import override
 
 from dpnb.emoji.autoencoder import SCALING_FACTOR
-from dpnb.emoji.precision import quick_arithmetic
+from dpnb.emoji.precision import autocast
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.nn.attention import Attention
@@ -122,11 +122,11 @@ class Denoising:
     captions: int
     draws: int
     device: torch.device
-    plain: tuple[str, ...] = ("embedding", "conv_in", "conv_out")
+    adam_names: tuple[str, ...] = ("embedding", "conv_in", "conv_out")
 
     def __post_init__(self) -> None:
         self.samples = self.captions * self.draws
-        self.signal = signal_shares().to(self.device)
+        self.alphas_cumprod = compute_alphas_cumprod().to(self.device)
 
     def loss(self) -> tuple[Tensor, float]:
         """Weighted loss of a fresh batch, and its plain mean squared error.
@@ -135,15 +135,15 @@ class Denoising:
         (2023), arXiv:2303.09556, brought to a mean of one.
         """
         pictures, captions = next(self.batches)
-        with quick_arithmetic(self.device):
+        with autocast(self.device):
             latents = self.encode(pictures.to(self.device))
-            timesteps = spread_timesteps(latents.shape[0]).to(self.device)
-            signal = self.signal[timesteps]
+            timesteps = sample_timesteps(latents.shape[0]).to(self.device)
+            signal = self.alphas_cumprod[timesteps]
             noisy, velocity = add_noise(latents, torch.randn_like(latents), signal)
             tokens = self.tokenize(captions).to(self.device)
             predicted = self.module(noisy, timesteps, tokens, self.draws)
         errors = (predicted.float() - velocity).square().mean(dim=(1, 2, 3))
-        weights = weigh(signal)
+        weights = compute_loss_weights(signal)
         return (errors * weights / weights.mean()).mean(), errors.detach().mean().item()
 
     @torch.no_grad()
@@ -160,13 +160,13 @@ class Denoising:
         return tokens
 
 
-def signal_shares() -> Tensor:
+def compute_alphas_cumprod() -> Tensor:
     """The share of the picture in a noisy latent's variance, (1000,), often called alpha bar."""
     betas = torch.linspace(BETA_START**0.5, BETA_END**0.5, TIMESTEPS, dtype=torch.float64) ** 2
     return (1 - betas).cumprod(dim=0).float()
 
 
-def spread_timesteps(count: int) -> Tensor:
+def sample_timesteps(count: int) -> Tensor:
     """`count` random timesteps, one from each of as many equal stretches, in random order."""
     places = (torch.randperm(count) + torch.rand(count)) / count
     return (places * TIMESTEPS).long().clamp(max=TIMESTEPS - 1)
@@ -179,7 +179,7 @@ def add_noise(latents: Tensor, noise: Tensor, signal: Tensor) -> tuple[Tensor, T
     return kept * latents + added * noise, kept * noise - added * latents
 
 
-def weigh(signal: Tensor) -> Tensor:
+def compute_loss_weights(signal: Tensor) -> Tensor:
     """Weights of velocity errors (batch,): one, but less where hardly any noise is left.
 
     In terms of the picture's error it is Salimans and Ho's SNR + 1, clipped at 5 as Hang et al.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from dpnb.emoji.precision import quick_dtype
+from dpnb.emoji.precision import autocast_dtype
 from dpnb.emoji.workers import Workers
 
 QUINTIC = (3.4445, -4.7750, 2.0315)
@@ -87,7 +87,7 @@ def orthogonalise(matrix: Tensor, iterations: int = 5) -> Tensor:
     """
     a, b, c = QUINTIC
     is_tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.to(quick_dtype(matrix.device))
+    x = matrix.to(autocast_dtype(matrix.device))
     x = x.mT if is_tall else x
     x = x / (x.norm() + 1e-7)
     for _ in range(iterations):

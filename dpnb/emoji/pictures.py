@@ -140,7 +140,7 @@ def tint(picture: Picture, colour: Colour) -> Picture:
     return np.concatenate([shades * alpha, alpha], axis=-1).astype(np.float32)
 
 
-def lay(picture: Picture, background: Colour) -> NDArray[np.float32]:
+def composite(picture: Picture, background: Colour) -> NDArray[np.float32]:
     """`picture` on a plain `background`: (3, height, width) in [-1, 1]."""
     behind = np.array(background, dtype=np.float32) / 255
     flat = picture[..., :3] + (1 - picture[..., 3:]) * behind

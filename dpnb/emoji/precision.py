@@ -3,7 +3,7 @@
 import torch
 
 
-def quick_dtype(device: torch.device) -> torch.dtype:
+def autocast_dtype(device: torch.device) -> torch.dtype:
     """bfloat16 where the device computes in it, else float32.
 
     A processor without instructions for bfloat16 emulates it, some seventy times as slowly.
@@ -13,7 +13,7 @@ def quick_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16
 
 
-def quick_arithmetic(device: torch.device) -> torch.autocast:
-    """A context in which convolutions and matrix products run in `quick_dtype`."""
-    dtype = quick_dtype(device)
+def autocast(device: torch.device) -> torch.autocast:
+    """A context in which convolutions and matrix products run in `autocast_dtype`."""
+    dtype = autocast_dtype(device)
     return torch.autocast(device.type, torch.bfloat16, enabled=dtype == torch.bfloat16)

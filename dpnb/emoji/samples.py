@@ -10,14 +10,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from typing_extensions import override
 
-from dpnb.emoji.captions import Habits, Look, choose_look, describe, word_list, words_of
+from dpnb.emoji.captions import Habits, Look, choose_look, word_list, words_of, write_caption
 from dpnb.emoji.concepts import Concept
 from dpnb.emoji.pictures import (
     BACKGROUNDS,
     PAINTS,
     Placement,
     characters,
-    lay,
+    composite,
     place,
     render,
     tint,
@@ -95,7 +95,7 @@ class Samples(IterableDataset[tuple[Tensor, str]]):
         picture = place(self.icons[concept.name], self.choose_placement(concept, look.size, rng))
         if look.colour is not None:
             picture = tint(picture, PAINTS[look.colour])
-        flat = lay(picture, BACKGROUNDS[look.background])
+        flat = composite(picture, BACKGROUNDS[look.background])
         return torch.from_numpy(flat), caption
 
     def draw_caption(self, rng: np.random.Generator) -> tuple[Concept, Look, str]:
@@ -104,7 +104,7 @@ class Samples(IterableDataset[tuple[Tensor, str]]):
         look = choose_look(concept, self.habits, rng)
         is_strange = rng.random() < self.habits.stranger
         fillers = self.strangers if is_strange else word_list("fillers")
-        return concept, look, describe(concept, look, self.habits, rng, fillers)
+        return concept, look, write_caption(concept, look, self.habits, rng, fillers)
 
     def draw_captions(self, count: int) -> list[str]:
         """The first `count` captions of the stream, without their pictures."""
@@ -125,7 +125,9 @@ class Samples(IterableDataset[tuple[Tensor, str]]):
         )
 
 
-def stream(samples: Samples, batch: int, processes: int = 0) -> Iterator[tuple[Tensor, list[str]]]:
+def load_batches(
+    samples: Samples, batch: int, processes: int = 0
+) -> Iterator[tuple[Tensor, list[str]]]:
     """Batches (pictures (batch, 3, 64, 64), captions), prepared by so many processes."""
     loader = DataLoader(samples, batch_size=batch, num_workers=processes)
     for pictures, captions in loader:

@@ -33,7 +33,7 @@ def learn_merges(texts: Iterable[str], count: int) -> list[tuple[str, str]]:
     return [(first, second) for first, second in learnt][:count]
 
 
-def vocabulary(merges: list[tuple[str, str]]) -> dict[str, int]:
+def build_vocabulary(merges: list[tuple[str, str]]) -> dict[str, int]:
     """Token → number in CLIP's order: bytes, bytes that end a word, merges, start, end."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     endings = [letter + WORD_END for letter in letters]
@@ -45,7 +45,7 @@ def build_tokenizer(texts: Iterable[str]) -> CLIPTokenizer:
     """A tokenizer of at most 2,048 tokens for `texts`; always 77 numbers to a prompt."""
     merges = learn_merges(texts, VOCABULARY - 2 * 256 - 2)
     return CLIPTokenizer(
-        vocab=vocabulary(merges),
+        vocab=build_vocabulary(merges),
         merges=merges,  # type: ignore[arg-type]  # transformers takes pairs, whatever it declares
         bos_token=START,
         eos_token=END,

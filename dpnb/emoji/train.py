@@ -17,16 +17,16 @@ from dpnb.emoji.autoencoder import (
     Reconstruction,
     build_autoencoder,
     signal_to_noise,
-    standardise,
+    standardise_latents,
 )
 from dpnb.emoji.captions import Habits
-from dpnb.emoji.concepts import load
+from dpnb.emoji.concepts import load_concepts
 from dpnb.emoji.denoiser import Denoising, WordsToPictures
-from dpnb.emoji.folder import write
-from dpnb.emoji.loop import Plan, Report, Trainer
+from dpnb.emoji.export import write_pipeline
 from dpnb.emoji.pictures import characters
-from dpnb.emoji.samples import Samples, Variety, stream
+from dpnb.emoji.samples import Samples, Variety, load_batches
 from dpnb.emoji.tokenizer import build_tokenizer, save_tokenizer
+from dpnb.emoji.trainer import StepReport, Trainer, TrainingPlan
 from dpnb.emoji.workers import Workers, launch
 from dpnb.models.autoencoder import AutoencoderKL
 
@@ -73,7 +73,7 @@ class Options:
 
 def main() -> None:
     """Parse the command line and train."""
-    options = parse()
+    options = parse_options()
     options.work.mkdir(parents=True, exist_ok=True)
     launch(train_autoencoder, options.processes, options)
     if options.minutes_unet > 0:
@@ -82,7 +82,7 @@ def main() -> None:
         export(options)
 
 
-def parse(arguments: list[str] | None = None) -> Options:
+def parse_options(arguments: list[str] | None = None) -> Options:
     """Options from a command line; the batches' defaults depend on the device."""
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m dpnb.emoji.train")
     parser.add_argument("--out", type=Path, required=True)
@@ -122,37 +122,37 @@ def train_autoencoder(workers: Workers, options: Options) -> None:
     vae = build_autoencoder().to(device)
     torch.manual_seed(options.seed + 1 + workers.rank)
     samples = Samples(
-        load(), PICTURE_HABITS, PICTURE_VARIETY, options.seed, workers.rank, workers.count
+        load_concepts(), PICTURE_HABITS, PICTURE_VARIETY, options.seed, workers.rank, workers.count
     )
-    pictures = (batch for batch, _ in stream(samples, options.pictures, options.loaders))
+    pictures = (batch for batch, _ in load_batches(samples, options.pictures, options.loaders))
     task = Reconstruction(vae, pictures, options.pictures, device)
-    plan = Plan(options.minutes_vae, muon_lr=0.015, adam_lr=2e-3, averaging=0.995)
+    plan = TrainingPlan(options.minutes_vae, muon_lr=0.015, adam_lr=2e-3, averaging=0.995)
     trainer = Trainer(task, plan, workers, options.work / VAE_FILE)
     for report in trainer.run():
         if report.step % 50 == 0 or report.is_saved:
-            tell(workers, "vae", report, f"{signal_to_noise(report.watched):.2f} dB")
+            print_progress(workers, "vae", report, f"{signal_to_noise(report.metric):.2f} dB")
 
 
 def train_denoiser(workers: Workers, options: Options) -> None:
     """The second stage; leaves `denoiser.pt`."""
     device = torch.device(options.device)
     tokenizer = read_tokenizer(options)
-    vae = trained_autoencoder(options).to(device)
+    vae = load_autoencoder(options).to(device)
     torch.manual_seed(options.seed)
     module = WordsToPictures(tokenizer).to(device)
     if device.type == "cpu":
         module.use_plain_attention()
     torch.manual_seed(options.seed + 1 + workers.rank)
     samples = draw_samples(options, workers)
-    batches = stream(samples, options.captions, options.loaders)
+    batches = load_batches(samples, options.captions, options.loaders)
     task = Denoising(module, vae, tokenizer, batches, options.captions, options.draws, device)
-    plan = Plan(options.minutes_unet, muon_lr=0.012, adam_lr=1.5e-3, averaging=0.995)
+    plan = TrainingPlan(options.minutes_unet, muon_lr=0.012, adam_lr=1.5e-3, averaging=0.995)
     trainer = Trainer(task, plan, workers, options.work / DENOISER_FILE)
-    watched = 1.0
+    metric = 1.0
     for report in trainer.run():
-        watched += 0.02 * (report.watched - watched)
+        metric += 0.02 * (report.metric - metric)
         if report.step % 50 == 0 or report.is_saved:
-            tell(workers, "denoiser", report, f"error {watched:.4f}")
+            print_progress(workers, "denoiser", report, f"error {metric:.4f}")
 
 
 def draw_samples(options: Options, workers: Workers) -> Samples:
@@ -160,7 +160,7 @@ def draw_samples(options: Options, workers: Workers) -> Samples:
     amount = options.variety
     habits = Habits(size=0.08 * amount)
     variety = Variety(0.045 * amount, 0.15 * amount, 6.0 * amount, 0.5 * amount)
-    return Samples(load(), habits, variety, options.seed, workers.rank, workers.count)
+    return Samples(load_concepts(), habits, variety, options.seed, workers.rank, workers.count)
 
 
 def export(options: Options) -> None:
@@ -168,8 +168,8 @@ def export(options: Options) -> None:
     tokenizer = read_tokenizer(options)
     module = WordsToPictures(tokenizer).eval()
     module.load_state_dict(read_averaged(options.work / DENOISER_FILE))
-    vae = trained_autoencoder(options)
-    write(options.out, vae, module.unet, module.text_encoder, tokenizer)
+    vae = load_autoencoder(options)
+    write_pipeline(options.out, vae, module.unet, module.text_encoder, tokenizer)
 
 
 def prepare_tokenizer(options: Options) -> None:
@@ -190,13 +190,13 @@ def read_tokenizer(options: Options) -> CLIPTokenizer:
     return tokenizer
 
 
-def trained_autoencoder(options: Options) -> AutoencoderKL:
+def load_autoencoder(options: Options) -> AutoencoderKL:
     """The first stage's averaged autoencoder, its latents standardised."""
     vae = build_autoencoder().eval().requires_grad_(False)
     vae.load_state_dict(read_averaged(options.work / VAE_FILE))
     samples = draw_samples(options, Workers())
-    pictures, _ = next(stream(samples, PICTURES_TO_MEASURE))
-    standardise(vae, pictures)
+    pictures, _ = next(load_batches(samples, PICTURES_TO_MEASURE))
+    standardise_latents(vae, pictures)
     return vae
 
 
@@ -207,13 +207,13 @@ def read_averaged(checkpoint: Path) -> dict[str, torch.Tensor]:
     return averaged
 
 
-def tell(workers: Workers, stage: str, report: Report, watched: str) -> None:
+def print_progress(workers: Workers, stage: str, report: StepReport, metric: str) -> None:
     """Print one line about a step; only the first worker does."""
     if workers.rank == 0:
         clock = time.strftime("%H:%M:%S")
         print(
             f"{clock} {stage} step {report.step} at {report.elapsed:.0f} s, "
-            f"{report.samples} samples: {watched}",
+            f"{report.samples} samples: {metric}",
             flush=True,
         )
 

@@ -23,8 +23,8 @@ from dpnb.errors import (
     MissingFileError,
     SettingsError,
 )
-from dpnb.loading.paths import inside
-from dpnb.plain import Range, checked, hints_of
+from dpnb.loading.checkpoint_paths import check_inside
+from dpnb.validation import Range, hints_of, validate
 
 logger = logging.getLogger(__name__)
 
@@ -65,18 +65,18 @@ class Config(Mapping[str, Any]):
         if isinstance(settings, Config):
             settings = {name: settings[name] for name in settings.given}
         key = "_use_default_values"
-        defaulted = checked(tuple[str, ...] | None, settings.get(key), key) or ()
+        defaulted = validate(tuple[str, ...] | None, settings.get(key), key) or ()
         own = {name: v for name, v in settings.items() if not name.startswith("_")}
         own = {name: v for name, v in own.items() if name not in defaulted}
-        known = {name: cls._checked(name, own[name]) for name in cls.names() if name in own}
+        known = {name: cls._validate(name, own[name]) for name in cls.names() if name in own}
         extra = {name: _freeze(value) for name, value in own.items() if name not in known}
         return cls(**known, extra=extra, given=frozenset(known) | frozenset(extra))
 
     @classmethod
-    def _checked(cls, name: str, value: Any) -> Any:
+    def _validate(cls, name: str, value: Any) -> Any:
         """`value` as the field `name` declares it; files have null, too, where something is off."""
         kind = hints_of(cls)[name]
-        return None if value is None and kind is bool else checked(kind, value, name)
+        return None if value is None and kind is bool else validate(kind, value, name)
 
     @classmethod
     @cache
@@ -84,7 +84,7 @@ class Config(Mapping[str, Any]):
         """The keys that this class knows, in declaration order."""
         return tuple(f.name for f in fields(cls) if f.name not in ("extra", "given"))
 
-    def changed(self, **changes: Any) -> Self:
+    def with_changes(self, **changes: Any) -> Self:
         """A copy with `changes`, which count as given."""
         return replace(self, **changes, given=self.given | changes.keys())
 
@@ -142,7 +142,7 @@ class Configured:
     @classmethod
     def load_config(cls, folder: str | Path) -> dict[str, Any]:
         """The settings in this class's file in `folder`, as plain JSON values."""
-        return read_json(Path(folder) / cls.config_name)
+        return read_checkpoint_json(Path(folder) / cls.config_name)
 
     def save_config(self, folder: str | Path) -> None:
         """Write this class's file into `folder`, in the form that diffusers reads."""
@@ -150,7 +150,7 @@ class Configured:
 
     def register_to_config(self, **changes: Any) -> None:
         """Record changed settings; what was built from the former ones stays."""
-        self.config = self.config.changed(**changes)
+        self.config = self.config.with_changes(**changes)
 
     @property
     def _internal_dict(self) -> Any:
@@ -175,7 +175,7 @@ def report_unknown(class_name: str, config: Config) -> None:
         logger.warning("%s does not use these settings and keeps them: %s.", class_name, names)
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_checkpoint_json(path: Path) -> dict[str, Any]:
     """The JSON object in the file `path`.
 
     Raises:
@@ -183,7 +183,7 @@ def read_json(path: Path) -> dict[str, Any]:
             does not hold a JSON object.
     """
     try:
-        values = files.read_json(inside(path))
+        values = files.read_json(check_inside(path))
     except MissingFileError:
         raise CheckpointError(
             f"{path.parent} has no {path.name}; give the folder that holds it."
@@ -195,7 +195,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def check_file(path: Path, most: int | None = None) -> None:
+def check_checkpoint_file(path: Path, most: int | None = None) -> None:
     """See to it that `path` is a regular file of no more than `most` bytes.
 
     Raises:
@@ -208,7 +208,7 @@ def check_file(path: Path, most: int | None = None) -> None:
 
 
 @contextmanager
-def settings_of(path: Path) -> Iterator[None]:
+def explain_settings_errors(path: Path) -> Iterator[None]:
     """Within, whatever fails over settings is the fault of the file `path`, where they are from.
 
     Raises:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from importlib.util import find_spec
@@ -13,6 +11,7 @@ from typing import Any
 import torch
 
 from dpnb.errors import QuantizationError
+from dpnb.loading.silence import silence_torchao
 
 TORCHAO, BITSANDBYTES = "torchao", "bitsandbytes"
 
@@ -70,7 +69,7 @@ class Quantization:
             QuantizationError: the package is not installed.
         """
         backend = self.backend or KINDS[self.kind][0]
-        demand(backend, self.kind)
+        require_package(backend, self.kind)
         settings = (
             _torchao_settings(self.kind, self.group_size or 128)
             if backend == TORCHAO
@@ -210,7 +209,7 @@ def recipe_of(value: Any) -> Recipe:
     )
 
 
-def demand(package: str, label: str) -> None:
+def require_package(package: str, label: str) -> None:
     """See to it that a package is there.
 
     Raises:
@@ -222,22 +221,8 @@ def demand(package: str, label: str) -> None:
         )
 
 
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Within it torchao is imported without telling of kernels for other cards."""
-    loggers = [logging.getLogger(name) for name in ("torchao", "torch.utils._pytree")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-
-
 def _torchao_settings(kind: str, group_size: int) -> Any:
-    with quietly():
+    with silence_torchao():
         from torchao.quantization import (
             Float8WeightOnlyConfig,
             Int4WeightOnlyConfig,
@@ -255,7 +240,7 @@ def _torchao_settings(kind: str, group_size: int) -> Any:
 
 
 def _of_torchao(settings: Any, skipped: Iterable[str]) -> Recipe:
-    with quietly():
+    with silence_torchao():
         from torchao.core.config import AOBaseConfig
         from torchao.quantization import FqnToConfig
     if not isinstance(settings, AOBaseConfig) or isinstance(settings, FqnToConfig):
@@ -269,7 +254,7 @@ def _of_torchao(settings: Any, skipped: Iterable[str]) -> Recipe:
 def _named(method: str, own: Mapping[str, Any]) -> Recipe:
     """The recipe of a configuration by the name of its method and its fields."""
     if method == TORCHAO:
-        demand(TORCHAO, "torchao's")
+        require_package(TORCHAO, "torchao's")
         return _of_torchao(own.get("quant_type"), own.get("modules_to_not_convert") or ())
     if method.partition("_")[0] != BITSANDBYTES:
         raise QuantizationError(
@@ -277,7 +262,7 @@ def _named(method: str, own: Mapping[str, Any]) -> Recipe:
         )
     is_4bit = own.get("load_in_4bit") or own.get("_load_in_4bit") or method.endswith("4bit")
     kind = str(own.get("bnb_4bit_quant_type") or "fp4") if is_4bit else "int8"
-    demand(BITSANDBYTES, kind)
+    require_package(BITSANDBYTES, kind)
     settings = BitsAndBytes(
         kind,
         threshold=float(own.get("llm_int8_threshold") or (0.0 if is_4bit else 6.0)),

@@ -13,9 +13,9 @@ from dpnb.atomic import write_text
 from dpnb.errors import DpnbError, FileError, MissingFileError
 from dpnb.files import read_json
 from dpnb.metering.reading import Reading
-from dpnb.plain import from_plain, to_plain
 from dpnb.tables import html_table
 from dpnb.units import format_bytes, format_seconds
+from dpnb.validation import from_plain, to_plain
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

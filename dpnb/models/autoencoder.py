@@ -20,7 +20,7 @@ from dpnb.nn.attention import PictureAttention
 from dpnb.nn.inplace import silu
 from dpnb.nn.resampling import Downsample, Upsample
 from dpnb.nn.resnet import ResnetBlock
-from dpnb.plain import Range
+from dpnb.validation import Range
 
 EPS = 1e-6
 

@@ -18,7 +18,7 @@ from dpnb.models.tiling.blended_tiles import (
 from dpnb.models.tiling.geometry import choose_strip_rows
 from dpnb.models.tiling.stores import DeviceStore, HostStore
 from dpnb.models.tiling.strip_coding import decode_in_strips, encode_in_strips
-from dpnb.numbers import flag, plain, settle
+from dpnb.numbers import coerce_numbers, parse_bool, to_builtin
 
 
 class AutoencoderNetworks(Protocol):
@@ -126,9 +126,9 @@ class TiledCoder:
     store: HostStore = field(default_factory=HostStore, init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        spill, blended = flag("spill", self.spill), flag("blended", self.blended)
-        check_tiling(plain(self.tile), spill=spill, blended=blended)
-        settle(self)
+        spill, blended = parse_bool("spill", self.spill), parse_bool("blended", self.blended)
+        check_tiling(to_builtin(self.tile), spill=spill, blended=blended)
+        coerce_numbers(self)
 
     def encode(self, vae: AutoencoderNetworks, pictures: Tensor) -> Tensor:
         """`[batch, in_channels, H, W]` → `[batch, 2 * latent_channels, H / f, W / f]`."""

@@ -20,7 +20,7 @@ from dpnb.nn.inplace import add, silu
 from dpnb.nn.modulation import Modulation, modulate
 from dpnb.nn.rotary import rotary_table
 from dpnb.nn.weight_changes import NO_SCALE
-from dpnb.plain import Range
+from dpnb.validation import Range
 
 SINUSOIDS = 256
 """Number of sinusoidal features of a timestep, and of a guidance scale."""

@@ -13,17 +13,28 @@ from typing_extensions import Self, override
 
 from dpnb.devices import Device, parse_device, parse_dtype
 from dpnb.errors import CheckpointError, QuantizationError
-from dpnb.loading.building import Extent, assign, without_values
-from dpnb.loading.config import Configured, read_json, report_unknown, settings_of
-from dpnb.loading.dtypes import in_one_dtype
+from dpnb.loading.config import (
+    Configured,
+    explain_settings_errors,
+    read_checkpoint_json,
+    report_unknown,
+)
+from dpnb.loading.file_selection import select_model_files
 from dpnb.loading.hub import HubOptions, fetch
-from dpnb.loading.info import LoadingInfo
-from dpnb.loading.keymaps import rename
 from dpnb.loading.quantization import recipe_of
-from dpnb.loading.quantizing import probe, quantize
-from dpnb.loading.selection import select_model
-from dpnb.loading.staging import staged
-from dpnb.loading.weights import NO_SLICES, Slices, find_weights, read_weights, write_weights
+from dpnb.loading.quantizer import probe, quantize
+from dpnb.loading.saving.atomic_folders import replace_folder
+from dpnb.loading.weights.common_dtype import cast_to_common_dtype
+from dpnb.loading.weights.legacy_keys import rename_legacy_keys
+from dpnb.loading.weights.loading_info import LoadingInfo
+from dpnb.loading.weights.meta_init import Extent, assign_state, init_on_meta
+from dpnb.loading.weights.weight_files import (
+    NO_EMBEDDED_FILES,
+    EmbeddedFiles,
+    find_weights,
+    read_weights,
+    write_weights,
+)
 from dpnb.models.copying import Copying
 from dpnb.nn.quantized import nbytes_of, quantization_of
 
@@ -111,7 +122,7 @@ class Model(Copying, Configured):
             probe(recipe, cls.__name__, target, None if chosen == "auto" else parse_dtype(chosen))
         folder = fetch(
             path,
-            lambda files: select_model(
+            lambda files: select_model_files(
                 files, subfolder, variant=variant, use_safetensors=use_safetensors
             ),
             HubOptions(**hub),
@@ -140,10 +151,10 @@ class Model(Copying, Configured):
         use_safetensors: bool | None = None,
         low_cpu_mem_usage: bool = True,
         ignore_mismatched_sizes: bool = False,
-        slices: Slices = NO_SLICES,
+        embedded: EmbeddedFiles = NO_EMBEDDED_FILES,
     ) -> tuple[Self, LoadingInfo]:
         """Load from the local `folder`; see `from_pretrained` and `find_weights`."""
-        settings = read_json(folder / cls.config_name)
+        settings = read_checkpoint_json(folder / cls.config_name)
         if settings.get("quantization_config"):
             raise QuantizationError(
                 f"{folder} holds weights that are quantized already; load a checkpoint with full "
@@ -154,7 +165,7 @@ class Model(Copying, Configured):
             cls.weights_name,
             variant=variant,
             use_safetensors=use_safetensors,
-            slices=slices,
+            embedded=embedded,
         )
         weights = read_weights(
             files,
@@ -162,14 +173,14 @@ class Model(Copying, Configured):
             device=None if device is None else parse_device(device),
         )
         if dtype == "auto":
-            weights = in_one_dtype(weights)
-        with settings_of(folder / cls.config_name):
-            with without_values(Extent.around(weights)):
+            weights = cast_to_common_dtype(weights)
+        with explain_settings_errors(folder / cls.config_name):
+            with init_on_meta(Extent.around(weights)):
                 model = cls.from_config(settings)
             if not low_cpu_mem_usage:
                 model = cls.from_config(settings)
         report_unknown(cls.__name__, model.config)
-        info = model.assign(rename(weights), folder, ignore_mismatched_sizes)
+        info = model.assign(rename_legacy_keys(weights), folder, ignore_mismatched_sizes)
         return model.eval(), info
 
     def assign(
@@ -191,7 +202,7 @@ class Model(Copying, Configured):
                 "that belongs to these weights, or pass ignore_mismatched_sizes=True."
             )
         fitting = {k: v for k, v in weights.items() if k in own and k not in mismatched}
-        assign(self, fitting)
+        assign_state(self, fitting)
         self._materialise(info.missing + info.mismatched, next(iter(weights.values()), None))
         _log_differences(type(self).__name__, source, info)
         return info
@@ -212,7 +223,7 @@ class Model(Copying, Configured):
             QuantizationError: the weights are quantized.
         """
         self.check_saveable()
-        with self.suspended(), staged(Path(save_directory)) as folder:
+        with self.suspended(), replace_folder(Path(save_directory)) as folder:
             self.save_config(folder)
             write_weights(
                 self.state_dict(),

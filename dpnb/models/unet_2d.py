@@ -19,7 +19,7 @@ from dpnb.nn.attention import Attention, PictureAttention
 from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
 from dpnb.nn.inplace import silu
 from dpnb.nn.resnet import ResnetBlock
-from dpnb.plain import Range
+from dpnb.validation import Range
 
 ATTENDS = {"DownBlock2D": False, "AttnDownBlock2D": True, "UpBlock2D": False, "AttnUpBlock2D": True}
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 
 from dpnb.loading.config import Config, Count, Side, Width
 from dpnb.models.supported_settings import check_supported
-from dpnb.plain import Range
+from dpnb.validation import Range
 
 T = TypeVar("T")
 

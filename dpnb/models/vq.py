@@ -13,7 +13,7 @@ from typing_extensions import override
 from dpnb.loading.config import Config, Count, Side, Width
 from dpnb.models.autoencoder import Autoencoder, Decoder, Encoder, Scale, check_blocks
 from dpnb.models.supported_settings import check_supported
-from dpnb.plain import Range
+from dpnb.validation import Range
 
 COMMITMENT = 0.25
 """β of arXiv:1711.00937, eq. 3; here it weighs the codebook's term, as in diffusers."""

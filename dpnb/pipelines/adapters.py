@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from dpnb.loading.adapter_files import read_adapter
-from dpnb.loading.adapters import parse_adapter
+from dpnb.loading.adapters.adapter_changes import parse_adapter
+from dpnb.loading.adapters.adapter_files import read_adapter
 from dpnb.loading.hub import HubOptions
 from dpnb.nn.weight_changes import Change
 from dpnb.pipelines.adapter_weights import Weights, factors_for

@@ -13,7 +13,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from dpnb.generators import Generators, check_count, check_device
-from dpnb.numbers import settle, whole
+from dpnb.numbers import coerce_numbers, parse_int
 from dpnb.pipelines.argument_checks import check_batches, check_tensors, check_text
 from dpnb.pipelines.pictures.images import check_output_type
 
@@ -80,7 +80,7 @@ class Arguments:
     callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",)
 
     def __post_init__(self) -> None:
-        settle(self)
+        coerce_numbers(self)
 
     @property
     def batch_size(self) -> int:
@@ -173,9 +173,9 @@ class Arguments:
             ("num_inference_steps", self.num_inference_steps),
             ("num_images_per_prompt", self.num_images_per_prompt),
         ):
-            whole(name, count, least=1)
+            parse_int(name, count, least=1)
         if self.clip_skip is not None:
-            whole("clip_skip", self.clip_skip, least=0)
+            parse_int("clip_skip", self.clip_skip, least=0)
 
 
 def takes(

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dpnb.numbers import whole
+from dpnb.numbers import parse_int
 
 logger = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ def check_context(embeds: Tensor, unet: Any) -> None:
 
 def repeat_each(embeds: Tensor, count: int) -> Tensor:
     """Every entry of the batch `count` times in a row."""
-    count = whole("num_images_per_prompt", count, least=1)
+    count = parse_int("num_images_per_prompt", count, least=1)
     return embeds if count == 1 else embeds.repeat_interleave(count, dim=0)
 
 

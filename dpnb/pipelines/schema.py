@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dpnb.errors import ComponentError
-from dpnb.plain import checked
+from dpnb.validation import validate
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Schema:
         for name, value in own.items():
             kind = type(self.settings[name])
             if value is not None and kind in (bool, int, float, str):
-                own[name] = checked(kind, value, name)
+                own[name] = validate(kind, value, name)
         return own
 
 

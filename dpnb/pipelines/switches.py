@@ -9,7 +9,7 @@ import torch
 
 from dpnb.devices import Device, parse_device
 from dpnb.nn.attention_kernels import op_name
-from dpnb.numbers import whole
+from dpnb.numbers import parse_int
 from dpnb.strategies.attention import AttentionSlicing, SliceSize, XFormers
 from dpnb.strategies.components import fuse_components, unfuse_components
 from dpnb.strategies.freeu import FreeU
@@ -214,4 +214,4 @@ def onload_name(gpu_id: int | None, device: Device | None) -> str | None:
             f"gpu_id={gpu_id} and device={str(named)!r} both say which accelerator; give one of "
             "them."
         )
-    return f"{'cuda' if named is None else named.type}:{whole('gpu_id', gpu_id, least=0)}"
+    return f"{'cuda' if named is None else named.type}:{parse_int('gpu_id', gpu_id, least=0)}"

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from dpnb.devices import Device, available_device, best_device
 from dpnb.metering.machine_memory import MachineMemory
 from dpnb.models.unet import UNet2DConditionModel
-from dpnb.numbers import settle
+from dpnb.numbers import coerce_numbers
 from dpnb.pipelines.shapes.architectures import ARCHITECTURES
 from dpnb.planning.cards import CARDS, Card
 from dpnb.planning.operations import Operation
@@ -99,7 +99,7 @@ class DeviceProfile:
     transfer: float = 0.0
 
     def __post_init__(self) -> None:
-        settle(self)
+        coerce_numbers(self)
 
     @classmethod
     def named(cls, name: str) -> DeviceProfile:

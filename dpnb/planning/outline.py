@@ -13,17 +13,20 @@ from torch import Tensor, nn
 
 from dpnb.devices import parse_dtype
 from dpnb.errors import CheckpointError, ComponentError
-from dpnb.loading.building import Extent, assign, without_values
-from dpnb.loading.config import read_json, settings_of
-from dpnb.loading.dtypes import in_one_dtype
+from dpnb.loading.checkpoint_paths import check_inside, list_files
+from dpnb.loading.components.transformers_components import (
+    build_without_weights,
+    load_transformers_component,
+)
+from dpnb.loading.config import explain_settings_errors, read_checkpoint_json
 from dpnb.loading.filenames import WeightName
-from dpnb.loading.headers import headers
 from dpnb.loading.hub import fetch, local_folder
-from dpnb.loading.index import Index
-from dpnb.loading.info import LoadingInfo
-from dpnb.loading.keymaps import match_clip, rename
-from dpnb.loading.parts import load_part, outlined
-from dpnb.loading.paths import files_in, inside
+from dpnb.loading.model_index import ModelIndex
+from dpnb.loading.weights.common_dtype import cast_to_common_dtype
+from dpnb.loading.weights.legacy_keys import match_clip_keys, rename_legacy_keys
+from dpnb.loading.weights.loading_info import LoadingInfo
+from dpnb.loading.weights.meta_init import Extent, assign_state, init_on_meta
+from dpnb.loading.weights.safetensors_headers import read_headers
 from dpnb.models.model import Model
 from dpnb.pipelines.pipeline import DiffusionPipeline
 from dpnb.pipelines.shapes.architectures import ARCHITECTURES, assemble
@@ -127,7 +130,7 @@ def from_headers(
     origin, weights = _files(name, chosen)
     kind = resolve_class(DiffusionPipeline, origin, chosen)
     snapshot = origin.folder if local_folder(name) is None else None
-    found = headers(name, weights, chosen.hub, snapshot)
+    found = read_headers(name, weights, chosen.hub, snapshot)
     parts: dict[str, Any] = {}
     for component in kind.schema.components:
         entry = origin.index.components.get(component)
@@ -136,7 +139,7 @@ def from_headers(
             continue
         cls = resolve_component_class(component, entry, origin, chosen)
         held = found.get(component, {})
-        held = in_one_dtype(held) if dtype is None else held
+        held = cast_to_common_dtype(held) if dtype is None else held
         part = _part(cls, origin.folder / component, held)
         is_network = isinstance(part, nn.Module)
         parts[component] = valueless.discard_values(part, dtype) if is_network else part
@@ -146,8 +149,8 @@ def from_headers(
 
 def _files(name: str, options: LoadOptions) -> tuple[Origin, list[str]]:
     """The small files of a checkpoint, brought here, and the names of its weight files."""
-    folder = fetch(name, lambda files: [f for f in files if f == Index.file_name], options.hub)
-    index = Index.read(folder)
+    folder = fetch(name, lambda files: [f for f in files if f == ModelIndex.file_name], options.hub)
+    index = ModelIndex.read(folder)
     every: list[str] = []
     wanted: list[str] = []
 
@@ -159,7 +162,7 @@ def _files(name: str, options: LoadOptions) -> tuple[Origin, list[str]]:
     if local_folder(name) is None:
         folder = fetch(name, small, options.hub)
     else:
-        small(files_in(folder))
+        small(list_files(folder))
     origin = Origin(name, folder, index, frozenset(every))
     return origin, [file for file in wanted if _is_weight(file)]
 
@@ -171,12 +174,12 @@ def _is_weight(file: str) -> bool:
 
 def _part(cls: type[Any], folder: Path, found: dict[str, Tensor]) -> Any:
     if issubclass(cls, Model):
-        settings = read_json(folder / cls.config_name)
+        settings = read_checkpoint_json(folder / cls.config_name)
         most = Extent.around(found) if found else None
-        with settings_of(folder / cls.config_name), without_values(most):
+        with explain_settings_errors(folder / cls.config_name), init_on_meta(most):
             model = cls.from_config(settings)
         if found:
-            model.assign(rename(found), folder)
+            model.assign(rename_legacy_keys(found), folder)
         return model
     if issubclass(cls, Scheduler):
         return cls.from_pretrained(folder)
@@ -184,25 +187,25 @@ def _part(cls: type[Any], folder: Path, found: dict[str, Tensor]) -> Any:
 
     if issubclass(cls, PreTrainedModel):
         return _text_encoder(cls, folder, found)
-    part, _ = load_part(cls, folder)
+    part, _ = load_transformers_component(cls, folder)
     return part
 
 
 def _text_encoder(cls: Any, folder: Path, found: dict[str, Tensor]) -> nn.Module:
     from accelerate import init_empty_weights
 
-    inside(folder / "config.json")
-    outlined(cls, folder, Extent.around(found) if found else None)
+    check_inside(folder / "config.json")
+    build_without_weights(cls, folder, Extent.around(found) if found else None)
     config = cls.config_class.from_pretrained(folder)
     with init_empty_weights(include_buffers=False):
         model: Any = cls(config)
     own = model.state_dict()
-    state = match_clip(found, own)
+    state = match_clip_keys(found, own)
     for name in LoadingInfo.of(own, state, folder).mismatched:
         raise CheckpointError(
             f"{folder}: {name} has shape {tuple(state[name].shape)} where the settings give "
             f"{tuple(own[name].shape)}; use the config.json that belongs to these weights."
         )
-    assign(model, {name: tensor for name, tensor in state.items() if name in own})
+    assign_state(model, {name: tensor for name, tensor in state.items() if name in own})
     model.tie_weights()
     return model  # type: ignore[no-any-return]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 
-from dpnb.devices import best_device, numbered, parse_device
+from dpnb.devices import best_device, parse_device, with_index
 from dpnb.pipelines.pipeline import DiffusionPipeline
 from dpnb.pipelines.stored import quantized_weights
 from dpnb.planning.candidates import Offload, combinations, offloads, rehearsed, settings
@@ -137,7 +137,7 @@ def budget_of(limit: int | str | None, profile: DeviceProfile) -> int:
 
 
 def _measured(device: str) -> DeviceProfile:
-    measured = _measured_on(numbered(parse_device(device)))
+    measured = _measured_on(with_index(parse_device(device)))
     return measured if measured.torch_device is None else replace(measured, torch_device=device)
 
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from dpnb.atomic import write_text
 from dpnb.errors import DpnbError
 from dpnb.files import read_json
-from dpnb.numbers import settle
-from dpnb.plain import Parsed, checked, from_plain
+from dpnb.numbers import coerce_numbers
 from dpnb.planning.devices import DeviceProfile
 from dpnb.planning.names import label
 from dpnb.planning.workload import Workload
@@ -20,6 +19,7 @@ from dpnb.strategies.plans import plan_from_json, plan_to_json, plan_to_python
 from dpnb.strategies.strategy import Effect, Plan, Strategy, in_order
 from dpnb.tables import html_table, terminal_table
 from dpnb.units import format_bytes, format_seconds
+from dpnb.validation import Parsed, from_plain, validate
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -119,7 +119,7 @@ class PlanTable:
     left_out: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        settle(self)
+        coerce_numbers(self)
 
     def __iter__(self) -> Iterator[PlanRow]:
         return iter(self.rows)
@@ -234,7 +234,7 @@ class PlanTable:
         Raises:
             ValueError: these are no plans.
         """
-        rest = dict(checked(Mapping[str, Any], values, "the table of plans"))
+        rest = dict(validate(Mapping[str, Any], values, "the table of plans"))
         if (format_ := rest.pop("format", None)) != FORMAT:
             raise ValueError(
                 f"the format is {format_!r}, not {FORMAT!r}; give what PlanTable.save has written."

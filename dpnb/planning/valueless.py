@@ -21,7 +21,7 @@ from torch.utils._python_dispatch import (
 from typing_extensions import override
 
 from dpnb.errors import DpnbError
-from dpnb.loading.parts import kept_wide
+from dpnb.loading.components.transformers_components import find_fp32_modules
 from dpnb.metering.tensors import TensorMeter
 from dpnb.nn.quantized import is_wrapped, map_plain_tensors
 from dpnb.planning.operations import Operation, operation_of
@@ -123,7 +123,7 @@ class ValuelessTensors(TorchDispatchMode):
                 keeps its own by default.
         """
         made: dict[int, nn.Parameter] = {}
-        wide = kept_wide(module, dtype)
+        wide = find_fp32_modules(module, dtype)
 
         def replaced(owner: nn.Module, tensor: Tensor) -> Tensor:
             wanted = torch.float32 if owner in wide else dtype

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dpnb.generators import seeded
-from dpnb.numbers import settle, whole
+from dpnb.generators import make_generator
+from dpnb.numbers import coerce_numbers, parse_int
 from dpnb.pipelines.pictures.inputs import PictureInput
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 
@@ -38,9 +38,9 @@ class Workload:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        settle(self)
+        coerce_numbers(self)
         for name, count in (("batch", self.batch), ("steps", self.steps)):
-            whole(name, count, least=1)
+            parse_int(name, count, least=1)
 
     def sized(self, pipe: TextToImagePipeline) -> Workload:
         """The same, with the size that `pipe` draws where none is given."""
@@ -66,7 +66,7 @@ class Workload:
             "num_images_per_prompt": self.batch,
             "num_inference_steps": self.steps,
             "guidance_scale": self.guidance_scale,
-            "generator": seeded(self.seed),
+            "generator": make_generator(self.seed),
             "output_type": "np",
         }
 

@@ -10,10 +10,10 @@ from typing import Annotated, Any, ClassVar, TypeAlias, get_args
 from typing_extensions import override
 
 from dpnb.loading.config import Config
-from dpnb.numbers import whole
-from dpnb.plain import Range
+from dpnb.numbers import parse_int
 from dpnb.schedulers.noise import BetaSchedule, PredictionType
 from dpnb.schedulers.spacing import SigmaSpacing, TimestepSpacing
+from dpnb.validation import Range
 
 Steps: TypeAlias = Annotated[int, Range(1, 100_000)]
 """Steps of a schedule; networks are trained with a thousand, as a rule."""
@@ -112,11 +112,11 @@ def check_steps(count: Any, trained: int, *, is_continuous: bool = False) -> int
     """`count` as an int; ValueError unless it is a number of steps that a run can have.
 
     Args:
-        count: as it was given, see `dpnb.numbers.whole`.
+        count: as it was given, see `dpnb.numbers.parse_int`.
         trained: the number of steps that the model was trained with.
         is_continuous: whether a run visits fractional timesteps, and may have more steps.
     """
-    number = whole("num_inference_steps", count)
+    number = parse_int("num_inference_steps", count)
     most = LONGEST * trained if is_continuous else trained
     if not 1 <= number <= most:
         words = f"{LONGEST} times the" if is_continuous else "the"

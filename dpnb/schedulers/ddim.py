@@ -10,7 +10,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from dpnb.generators import Generators
-from dpnb.numbers import number
+from dpnb.numbers import parse_number
 from dpnb.schedulers import noise
 from dpnb.schedulers.config import SchedulerConfig
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
@@ -66,7 +66,7 @@ class DDIMScheduler(VariancePreservingScheduler):
             variance_noise: the noise to add, of the sample's shape, in place of a generator.
             return_dict: as there.
         """
-        t, eta = self._timestep_value(timestep), number("eta", eta)
+        t, eta = self._timestep_value(timestep), parse_number("eta", eta)
         alpha_bar, alpha_bar_prev = self._alpha_bars[t], self._alpha_bar_prev(t)
         alpha, sigma = amplitudes(alpha_bar)
         std = eta * math.sqrt(_variance(alpha_bar, alpha_bar_prev))

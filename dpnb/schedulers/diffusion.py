@@ -12,7 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from dpnb.devices import Device
-from dpnb.numbers import numbers
+from dpnb.numbers import parse_numbers
 from dpnb.schedulers import noise
 from dpnb.schedulers.catalog import INTERCHANGEABLE
 from dpnb.schedulers.config import LARGEST, SchedulerConfig, check_descending, check_steps
@@ -63,8 +63,8 @@ class DiffusionScheduler(Scheduler):
             ValueError: several of these, none, or values that make no schedule.
             TypeError: something is no number.
         """
-        timesteps = None if timesteps is None else numbers("timesteps", timesteps)
-        sigmas = None if sigmas is None else numbers("sigmas", sigmas)
+        timesteps = None if timesteps is None else parse_numbers("timesteps", timesteps)
+        sigmas = None if sigmas is None else parse_numbers("sigmas", sigmas)
         count = self._count_steps(num_inference_steps, timesteps, sigmas)
         as_timesteps = None if timesteps is None else np.array(timesteps)
         as_sigmas = None if sigmas is None else np.array(sigmas, dtype=np.float32)

@@ -12,12 +12,12 @@ from torch import Tensor
 from typing_extensions import override
 
 from dpnb.generators import Generators
-from dpnb.plain import Range
 from dpnb.schedulers import noise, spacing
 from dpnb.schedulers.config import SchedulerConfig, check_choice
 from dpnb.schedulers.log_snr import LogSNRConfig, LogSNRScheduler
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array
+from dpnb.validation import Range
 
 ALGORITHMS = ("dpmsolver", "dpmsolver++", "sde-dpmsolver", "sde-dpmsolver++")
 

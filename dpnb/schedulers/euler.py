@@ -12,7 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from dpnb.generators import Generators
-from dpnb.numbers import number
+from dpnb.numbers import parse_number
 from dpnb.schedulers import noise, spacing
 from dpnb.schedulers.config import Positive, SchedulerConfig, check_choice
 from dpnb.schedulers.noise import PredictionType
@@ -97,7 +97,7 @@ class EulerDiscreteScheduler(VarianceExplodingScheduler):
         index = self._current_index(timestep)
         sigma, sigma_next = self._sigmas[index], self._sigmas[index + 1]
         sample = noise.at_least_float32(sample)
-        s_churn, s_noise = number("s_churn", s_churn), number("s_noise", s_noise)
+        s_churn, s_noise = parse_number("s_churn", s_churn), parse_number("s_noise", s_noise)
         adds_noise = s_churn > 0 and s_tmin <= sigma <= s_tmax
         gamma = min(s_churn / (len(self._sigmas) - 1), math.sqrt(2) - 1) if adds_noise else 0.0
         sigma_hat = sigma * (gamma + 1)

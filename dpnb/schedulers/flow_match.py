@@ -14,8 +14,7 @@ from typing_extensions import override
 
 from dpnb.devices import Device
 from dpnb.generators import Generators
-from dpnb.numbers import number, numbers
-from dpnb.plain import Range
+from dpnb.numbers import parse_number, parse_numbers
 from dpnb.schedulers import noise, spacing
 from dpnb.schedulers.config import (
     LARGEST,
@@ -28,6 +27,7 @@ from dpnb.schedulers.config import (
 )
 from dpnb.schedulers.scheduler import Scheduler, SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array
+from dpnb.validation import Range
 
 Tokens: TypeAlias = Annotated[int, Range(1, 1 << 24)]
 
@@ -104,7 +104,7 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
 
     def set_shift(self, shift: float) -> None:
         """Use another shift from the next `set_timesteps` on."""
-        self._shift = number("shift", shift)
+        self._shift = parse_number("shift", shift)
 
     @override
     def set_timesteps(
@@ -136,9 +136,9 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
                 "use_dynamic_shifting needs the shift of each run; pass mu, for example "
                 "scheduler.config.mu_for(tokens)."
             )
-        mu = None if mu is None else number("mu", mu)
-        sigmas = None if sigmas is None else numbers("sigmas", sigmas)
-        timesteps = None if timesteps is None else numbers("timesteps", timesteps)
+        mu = None if mu is None else parse_number("mu", mu)
+        sigmas = None if sigmas is None else parse_numbers("sigmas", sigmas)
+        timesteps = None if timesteps is None else parse_numbers("timesteps", timesteps)
         count = self._count_steps(num_inference_steps, sigmas, timesteps)
         levels = self._unshifted_sigmas(count, sigmas, timesteps)
         levels = _shift_sigmas(levels, self._shift if mu is None else self._shift_of(mu))

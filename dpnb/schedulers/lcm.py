@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from dpnb.devices import Device
 from dpnb.generators import Generators
-from dpnb.numbers import number, numbers, whole
+from dpnb.numbers import parse_int, parse_number, parse_numbers
 from dpnb.schedulers import noise
 from dpnb.schedulers.config import Beta, Positive, SchedulerConfig, Steps
 from dpnb.schedulers.noise import BetaSchedule
@@ -81,10 +81,10 @@ class LCMScheduler(VariancePreservingScheduler):
             original_inference_steps: in place of the configuration's.
             strength: the share of the schedule to run, from its end, to start from a picture.
         """
-        strength = number("strength", strength, least=0, most=1)
+        strength = parse_number("strength", strength, least=0, most=1)
         self._distilled = self._distilled_timesteps(original_inference_steps, strength)
         if timesteps is not None:
-            timesteps = numbers("timesteps", timesteps)
+            timesteps = parse_numbers("timesteps", timesteps)
             kept = min(int(len(timesteps) * strength), len(timesteps))
             timesteps = timesteps[len(timesteps) - kept :]
         super().set_timesteps(num_inference_steps, device, timesteps, sigmas)
@@ -126,7 +126,7 @@ class LCMScheduler(VariancePreservingScheduler):
 
     def _distilled_timesteps(self, original_steps: int | None, strength: float) -> Array:
         asked = self.config.original_inference_steps if original_steps is None else original_steps
-        steps = whole("original_inference_steps", asked, least=1, most=len(self))
+        steps = parse_int("original_inference_steps", asked, least=1, most=len(self))
         return np.arange(1, int(steps * strength) + 1) * (len(self) // steps) - 1
 
     def _boundary(self, timestep: int) -> tuple[float, float]:

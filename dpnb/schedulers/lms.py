@@ -13,7 +13,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from dpnb.generators import Generators
-from dpnb.numbers import whole
+from dpnb.numbers import parse_int
 from dpnb.schedulers import noise
 from dpnb.schedulers.config import SchedulerConfig
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
@@ -53,7 +53,7 @@ class LMSDiscreteScheduler(VarianceExplodingScheduler):
         Where a run begins in the middle of the schedule, the weights are those of that place, and
         the terms whose slopes are missing are left out, as in diffusers.
         """
-        order = whole("order", order, least=1)
+        order = parse_int("order", order, least=1)
         index = self._current_index(timestep)
         sigma, sigma_next = self._sigmas[index : index + 2]
         original = self._predict_original(model_output, sample, sigma)

@@ -13,8 +13,8 @@ from typing_extensions import Self
 
 from dpnb.devices import Device
 from dpnb.generators import Generators
-from dpnb.loading.config import Configured, settings_of
-from dpnb.numbers import whole
+from dpnb.loading.config import Configured, explain_settings_errors
+from dpnb.numbers import parse_int
 from dpnb.schedulers.catalog import load_public_name
 from dpnb.schedulers.config import BaseSchedulerConfig
 from dpnb.schedulers.spacing import Array
@@ -82,7 +82,7 @@ class Scheduler(Configured, Attachable, ABC):
         """
         place = Path(folder) / subfolder if subfolder else Path(folder)
         settings = cls.load_config(place)
-        with settings_of(place / cls.config_name):
+        with explain_settings_errors(place / cls.config_name):
             return cls.from_config(settings, **changes)
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -144,7 +144,7 @@ class Scheduler(Configured, Attachable, ABC):
 
     def set_begin_index(self, begin_index: int = 0) -> None:
         """Begin at this entry of `timesteps`; the first timestep is then not looked up."""
-        self._begin_index = whole("begin_index", begin_index, least=0)
+        self._begin_index = parse_int("begin_index", begin_index, least=0)
 
     def index_for_timestep(self, timestep: Timestep) -> int:
         """The index of `timestep` in the schedule.

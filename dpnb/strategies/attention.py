@@ -12,7 +12,7 @@ from typing_extensions import override
 from dpnb.models.autoencoder import Autoencoder
 from dpnb.nn.attention import Attention
 from dpnb.nn.attention_kernels import SlicedKernel, XFormersKernel
-from dpnb.numbers import plain
+from dpnb.numbers import to_builtin
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Slot, Strategy
@@ -44,7 +44,7 @@ class AttentionSlicing(Strategy):
 
     @override
     def __post_init__(self) -> None:
-        size = plain(self.slice_size)
+        size = to_builtin(self.slice_size)
         object.__setattr__(self, "slice_size", size)
         if size in ("auto", "max"):
             return

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 from typing_extensions import Self, override
 
-from dpnb.devices import accelerator, is_present, numbered, parse_device
+from dpnb.devices import accelerator, is_present, parse_device, with_index
 from dpnb.nn.no_split import NoSplit
 from dpnb.nn.quantized import nbytes_of, quantization_of
-from dpnb.numbers import plain
+from dpnb.numbers import to_builtin
 from dpnb.strategies.networks import Networks, first_device, quantization_obstacle
 from dpnb.strategies.offload.dispatch import ComponentPlacement, dispatch
 from dpnb.strategies.strategy import Slot, Strategy
@@ -147,7 +147,7 @@ def _balance(
     for name, network in sorted(networks.items(), key=lambda item: -nbytes_of(item[1])):
         target = max(accelerators, key=lambda device: room[device], default=CPU)
         away = {} if nbytes_of(network) <= room[target] else _find_overflow(network, target, room)
-        placements.append(ComponentPlacement(name, network, numbered(torch.device(target)), away))
+        placements.append(ComponentPlacement(name, network, with_index(torch.device(target)), away))
         for home, size in _nbytes_by_device(placements[-1]).items():
             room[home] = max(room.get(home, 0) - size, 0)
     return placements
@@ -261,15 +261,17 @@ def _first_accelerator(devices: list[torch.device]) -> torch.device:
 
 
 def _parse_sizes(given: Mapping[int | str, int | str] | None) -> Pairs:
-    return tuple((_device_name(device), str(plain(size))) for device, size in (given or {}).items())
+    return tuple(
+        (_device_name(device), str(to_builtin(size))) for device, size in (given or {}).items()
+    )
 
 
 def _numbered_name(home: str) -> str:
-    return home if home == DISK else str(numbered(torch.device(home)))
+    return home if home == DISK else str(with_index(torch.device(home)))
 
 
 def _device_name(device: object) -> str:
-    device = plain(device)
+    device = to_builtin(device)
     if isinstance(device, int):
         kind = accelerator()
         return f"{'cuda' if kind is None else kind.type}:{device}"

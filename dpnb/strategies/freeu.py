@@ -10,7 +10,7 @@ from typing_extensions import Self, override
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.models.unet_blocks import UpBlock
 from dpnb.nn.skip_connections import FreeUMerge
-from dpnb.numbers import plain
+from dpnb.numbers import to_builtin
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Effect, Slot, Strategy
@@ -62,7 +62,7 @@ class FreeU(Strategy):
     @override
     def __post_init__(self) -> None:
         for name in ("s1", "s2", "b1", "b2"):
-            value = plain(getattr(self, name))
+            value = to_builtin(getattr(self, name))
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise TypeError(f"{name} is {value!r}; FreeU's factors are numbers such as 1.2.")
         super().__post_init__()

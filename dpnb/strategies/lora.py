@@ -14,7 +14,7 @@ from dpnb.nn.attention import Attention
 from dpnb.nn.lora_layers import add_lora, remove_lora, supports_lora
 from dpnb.nn.quantized import quantization_of
 from dpnb.nn.weight_changes import Change, LowRank
-from dpnb.numbers import number, plain
+from dpnb.numbers import parse_number, to_builtin
 from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.fused import apply_changes
 from dpnb.strategies.networks import Networks
@@ -130,7 +130,7 @@ class LoRA(Strategy):
 
 def _to_factors(weights: Any) -> tuple[float | Factors, ...]:
     """Factors, or pairs of a part's name and a factor, in Python's own numbers."""
-    own = plain(weights)
+    own = to_builtin(weights)
     if not isinstance(own, (tuple, list)):
         raise TypeError(f"weights is {weights!r}; it must be a sequence of numbers.")
     return tuple(map(_factor, own))
@@ -139,8 +139,8 @@ def _to_factors(weights: Any) -> tuple[float | Factors, ...]:
 def _factor(weight: Any) -> float | Factors:
     is_by_part = isinstance(weight, (tuple, list)) and all(map(_is_pair, weight))
     if not is_by_part:
-        return number("an entry of weights", weight)
-    return tuple((part, number(f"the weight of {part}", factor)) for part, factor in weight)
+        return parse_number("an entry of weights", weight)
+    return tuple((part, parse_number(f"the weight of {part}", factor)) for part, factor in weight)
 
 
 def _is_pair(item: Any) -> bool:

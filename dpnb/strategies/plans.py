@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dpnb.plain import checked
 from dpnb.strategies.catalog import CATALOG
 from dpnb.strategies.strategy import Plan, Strategy, check, in_order
+from dpnb.validation import validate
 
 
 def plan_to_json(plan: Iterable[Strategy]) -> list[dict[str, Any]]:
@@ -22,7 +22,7 @@ def plan_from_json(values: Iterable[Mapping[str, Any]]) -> Plan:
         ValueError: a strategy or one of its fields is unknown, or of another type.
         StrategyError: the strategies contradict each other.
     """
-    entries = checked(tuple[Mapping[str, Any], ...], values, "plan")
+    entries = validate(tuple[Mapping[str, Any], ...], values, "plan")
     plan = frozenset(_strategy(entry) for entry in entries)
     check(plan)
     return plan

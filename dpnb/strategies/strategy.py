@@ -13,10 +13,10 @@ import torch
 from typing_extensions import Self, override
 
 from dpnb.errors import StrategyError as StrategyError
-from dpnb.numbers import plain, settle
-from dpnb.plain import checked, hints_of
+from dpnb.numbers import coerce_numbers, to_builtin
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.undo import Undo
+from dpnb.validation import hints_of, validate
 
 
 class Slot(IntEnum):
@@ -56,7 +56,7 @@ class Strategy(ABC):
     """Settings that have a name: the method of the class that makes them → what people call it."""
 
     def __post_init__(self) -> None:
-        settle(self)
+        coerce_numbers(self)
 
     @property
     def effect(self) -> Effect:
@@ -102,7 +102,7 @@ class Strategy(ABC):
             )
         hints = hints_of(cls)
         name = cls.__name__
-        return cls(**{key: checked(hints[key], v, f"{name}.{key}") for key, v in given.items()})
+        return cls(**{key: validate(hints[key], v, f"{name}.{key}") for key, v in given.items()})
 
     @override
     def __repr__(self) -> str:
@@ -144,4 +144,4 @@ def check(plan: Collection[Strategy]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    return [_plain(item) for item in value] if isinstance(value, tuple) else plain(value)
+    return [_plain(item) for item in value] if isinstance(value, tuple) else to_builtin(value)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from traitlets import All, Bool, Bytes, HasTraits, Instance, Int, Tuple, Unicode
 from typing_extensions import override
 
-from dpnb.generators import seeded
+from dpnb.generators import make_generator
 from dpnb.metering.trace import Trace
-from dpnb.numbers import settle, whole
+from dpnb.numbers import coerce_numbers, parse_int
 from dpnb.strategies.strategy import Plan
 
 if TYPE_CHECKING:
@@ -56,8 +56,8 @@ class Request:
     pictures: tuple[tuple[str, Image], ...] = field(default=(), hash=False, repr=False)
 
     def __post_init__(self) -> None:
-        settle(self)
-        whole("count", self.count, least=1)
+        coerce_numbers(self)
+        parse_int("count", self.count, least=1)
 
     def arguments(self) -> dict[str, Any]:
         """The same as arguments of a pipeline's `stream`."""
@@ -73,7 +73,7 @@ class Request:
             "width": self.width,
             "height": self.height,
             "num_images_per_prompt": self.count,
-            "generator": [seeded(seed) for seed in seeds],
+            "generator": [make_generator(seed) for seed in seeds],
         }
 
 

@@ -27,8 +27,8 @@ from typing import Any
 import torch
 
 from dpnb.loading.config import write_json
-from dpnb.loading.index import Index
-from dpnb.loading.weights import find_weights, read_weights, write_weights
+from dpnb.loading.model_index import ModelIndex
+from dpnb.loading.weights.weight_files import find_weights, read_weights, write_weights
 from dpnb.units import format_bytes, format_seconds
 
 NEEDED_BYTES = 4 << 30
@@ -49,7 +49,7 @@ TEXT: Mapping[str, Any] = {
     "bos_token_id": 49406,
     "eos_token_id": 49407,
 }
-INDEX = Index(
+INDEX = ModelIndex(
     class_name="StableDiffusionPipeline",
     components={
         "feature_extractor": None,
@@ -174,7 +174,7 @@ def time_layers(folder: Path) -> None:
     """Print what each layer under dpnb's load takes, the second time it is called."""
     from transformers import CLIPTextModel, CLIPTokenizer
 
-    from dpnb.loading.parts import load_part
+    from dpnb.loading.components.transformers_components import load_transformers_component
     from dpnb.models.autoencoder import AutoencoderKL
     from dpnb.models.unet import UNet2DConditionModel
     from dpnb.schedulers import PNDMScheduler
@@ -185,8 +185,10 @@ def time_layers(folder: Path) -> None:
         "read unet": lambda: read_weights(find_weights(folder / "unet", stem), dtype=torch.half),
         "unet": lambda: UNet2DConditionModel.load(folder / "unet", dtype=torch.half),
         "vae": lambda: AutoencoderKL.load(folder / "vae", dtype=torch.half),
-        "text encoder": lambda: load_part(CLIPTextModel, folder / "text_encoder", dtype=torch.half),
-        "tokenizer": lambda: load_part(CLIPTokenizer, folder / "tokenizer"),
+        "text encoder": lambda: load_transformers_component(
+            CLIPTextModel, folder / "text_encoder", dtype=torch.half
+        ),
+        "tokenizer": lambda: load_transformers_component(CLIPTokenizer, folder / "tokenizer"),
         "scheduler": lambda: PNDMScheduler.from_pretrained(folder / "scheduler"),
     }
     for name, layer in layers.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from dpnb.lab import page
+from dpnb.lab import make_page
 
 STEPS, HELD = 60, 3
 """Denoising steps of a run, and those after which one is held."""
@@ -79,7 +79,7 @@ w.VBox([board, twin, kernel, button, hold, holding])
 def write(folder: Path) -> Path:
     """Write the notebook, and return its file."""
     folder.mkdir(parents=True, exist_ok=True)
-    notebook = page("dpnb/emoji-64")
+    notebook = make_page("dpnb/emoji-64")
     notebook["cells"][0]["source"] = SOURCE.strip().splitlines(keepends=True)
     file = folder / "board.ipynb"
     file.write_text(json.dumps(notebook))

@@ -5,9 +5,18 @@ import pytest
 import torch
 
 from dpnb.emoji.captions import Habits
-from dpnb.emoji.concepts import load
-from dpnb.emoji.pictures import BACKGROUNDS, FONT, PAINTS, Picture, Placement, lay, place, tint
-from dpnb.emoji.samples import Samples, Variety, stream
+from dpnb.emoji.concepts import load_concepts
+from dpnb.emoji.pictures import (
+    BACKGROUNDS,
+    FONT,
+    PAINTS,
+    Picture,
+    Placement,
+    composite,
+    place,
+    tint,
+)
+from dpnb.emoji.samples import Samples, Variety, load_batches
 
 needs_font = pytest.mark.skipif(
     not FONT.exists() and "CI" not in os.environ,
@@ -30,7 +39,7 @@ def test_a_tint_gives_the_middle_tone_the_colour_and_keeps_the_shape() -> None:
 
 
 def test_a_background_shows_where_the_picture_is_clear() -> None:
-    flat = lay(grey_disc(), BACKGROUNDS["red"])
+    flat = composite(grey_disc(), BACKGROUNDS["red"])
 
     assert flat.shape == (3, 64, 64)
     np.testing.assert_allclose((flat[:, 0, 0] + 1) * 127.5, BACKGROUNDS["red"], atol=0.01)
@@ -50,9 +59,9 @@ def test_an_unknown_font_is_named_with_its_package(tmp_path: object) -> None:
 def test_every_concept_has_a_picture_of_its_own() -> None:
     from dpnb.emoji.pictures import render
 
-    icons = render([concept.name for concept in load()])
+    icons = render([concept.name for concept in load_concepts()])
 
-    assert len({icon.tobytes() for icon in icons.values()}) == len(load())
+    assert len({icon.tobytes() for icon in icons.values()}) == len(load_concepts())
     assert all(icon.getbbox() is not None for icon in icons.values())
 
 
@@ -71,11 +80,11 @@ def test_placements_shift_and_mirror() -> None:
 
 @needs_font
 def test_samples_depend_on_the_seed_and_the_number_alone() -> None:
-    concepts = load()[:8]
+    concepts = load_concepts()[:8]
 
     def first(start: int, stride: int, count: int) -> tuple[torch.Tensor, list[str]]:
         samples = Samples(concepts, Habits(), Variety(), 3, start, stride)
-        return next(stream(samples, count))
+        return next(load_batches(samples, count))
 
     pictures, captions = first(0, 1, 4)
     odd_pictures, odd_captions = first(1, 2, 2)

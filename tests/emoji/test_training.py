@@ -5,12 +5,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dpnb.emoji.autoencoder import build_autoencoder, distance, divergence, standardise
-from dpnb.emoji.denoiser import add_noise, plain_attention, signal_shares, spread_timesteps, weigh
-from dpnb.emoji.loop import Plan, Trainer, rate, split
+from dpnb.emoji.autoencoder import build_autoencoder, distance, divergence, standardise_latents
+from dpnb.emoji.denoiser import (
+    add_noise,
+    compute_alphas_cumprod,
+    compute_loss_weights,
+    plain_attention,
+    sample_timesteps,
+)
 from dpnb.emoji.muon import Muon, orthogonalise
-from dpnb.emoji.precision import quick_arithmetic, quick_dtype
-from dpnb.emoji.train import parse
+from dpnb.emoji.precision import autocast, autocast_dtype
+from dpnb.emoji.train import parse_options
+from dpnb.emoji.trainer import Trainer, TrainingPlan, learning_rate_factor, split_parameters
 from dpnb.emoji.workers import Workers
 
 
@@ -19,7 +25,7 @@ class Line:
     """Learn y = x W."""
 
     module: nn.Module
-    plain: tuple[str, ...] = ("1.",)
+    adam_names: tuple[str, ...] = ("1.",)
     samples: int = 32
 
     def loss(self) -> tuple[Tensor, float]:
@@ -33,7 +39,7 @@ def line() -> Line:
     return Line(nn.Sequential(nn.Linear(8, 16), nn.Linear(16, 8)))
 
 
-PLAN = Plan(minutes=1.0, muon_lr=0.05, adam_lr=0.01, averaging=0.9)
+PLAN = TrainingPlan(minutes=1.0, muon_lr=0.05, adam_lr=0.01, averaging=0.9)
 
 
 def test_an_orthogonalised_matrix_has_singular_values_near_one() -> None:
@@ -79,7 +85,7 @@ def test_a_finished_plan_trains_no_more(tmp_path: Path) -> None:
 
 def test_a_run_ends_on_time_and_saves(tmp_path: Path) -> None:
     checkpoint = tmp_path / "line.pt"
-    plan = Plan(minutes=0.002, muon_lr=0.05, adam_lr=0.01, averaging=0.9)
+    plan = TrainingPlan(minutes=0.002, muon_lr=0.05, adam_lr=0.01, averaging=0.9)
 
     reports = list(Trainer(line(), plan, Workers(), checkpoint).run())
 
@@ -89,14 +95,14 @@ def test_a_run_ends_on_time_and_saves(tmp_path: Path) -> None:
 
 
 def test_only_matrices_that_are_not_named_go_to_muon() -> None:
-    matrices, others = split(line().module, ("1.",))
+    matrices, others = split_parameters(line().module, ("1.",))
 
     assert [tuple(matrix.shape) for matrix in matrices] == [(16, 8)]
     assert len(others) == 3
 
 
 def test_the_rate_rises_then_falls() -> None:
-    rates = [rate(progress, 0.05) for progress in (0.0, 0.02, 0.06, 0.5, 1.0)]
+    rates = [learning_rate_factor(progress, 0.05) for progress in (0.0, 0.02, 0.06, 0.5, 1.0)]
 
     assert rates[0] < rates[1] < rates[2] > rates[3] > rates[4] > 0
 
@@ -104,7 +110,7 @@ def test_the_rate_rises_then_falls() -> None:
 def test_velocity_and_noisy_latents_give_the_picture_back() -> None:
     torch.manual_seed(0)
     latents, noise = torch.randn(2, 3, 4, 16, 16)
-    signal = signal_shares()[torch.tensor([0, 400, 999])]
+    signal = compute_alphas_cumprod()[torch.tensor([0, 400, 999])]
     noisy, velocity = add_noise(latents, noise, signal)
     kept, added = signal.sqrt()[:, None, None, None], (1 - signal).sqrt()[:, None, None, None]
 
@@ -119,17 +125,17 @@ def test_the_noise_is_that_of_the_scheduler_that_ships() -> None:
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"
     )
 
-    torch.testing.assert_close(signal_shares(), scheduler.alphas_cumprod)
+    torch.testing.assert_close(compute_alphas_cumprod(), scheduler.alphas_cumprod)
 
 
 def test_timesteps_are_spread_evenly() -> None:
-    timesteps = spread_timesteps(100).sort().values
+    timesteps = sample_timesteps(100).sort().values
 
     assert (timesteps // 10 == torch.arange(100)).all()
 
 
 def test_weights_are_one_but_for_the_least_noise() -> None:
-    weights = weigh(signal_shares())
+    weights = compute_loss_weights(compute_alphas_cumprod())
 
     assert (weights[200:] == 1).all()
     assert weights[0] < 0.01
@@ -159,7 +165,7 @@ def test_standardised_latents_change_nothing_that_is_restored() -> None:
     before = vae.decode(vae.encode(pictures).latent_dist.mode()).sample
     deviations = vae.encode(pictures).latent_dist.std / vae.encode(pictures).latent_dist.mean.std()
 
-    standardise(vae, pictures)
+    standardise_latents(vae, pictures)
 
     posterior = vae.encode(pictures).latent_dist
     torch.testing.assert_close(vae.decode(posterior.mode()).sample, before, atol=1e-4, rtol=1e-4)
@@ -170,16 +176,16 @@ def test_standardised_latents_change_nothing_that_is_restored() -> None:
 
 
 def test_a_gpu_takes_one_process_and_larger_batches() -> None:
-    options = parse(["--out", "folder", "--device", "cuda"])
+    options = parse_options(["--out", "folder", "--device", "cuda"])
 
-    assert options.captions > parse(["--out", "folder", "--device", "cpu"]).captions
+    assert options.captions > parse_options(["--out", "folder", "--device", "cpu"]).captions
     with pytest.raises(SystemExit):
-        parse(["--out", "folder", "--device", "cuda", "--processes", "2"])
+        parse_options(["--out", "folder", "--device", "cuda", "--processes", "2"])
 
 
 def test_arithmetic_is_the_one_that_the_device_has() -> None:
     device = torch.device("cpu")
-    with quick_arithmetic(device):
+    with autocast(device):
         product = torch.ones(2, 2) @ torch.ones(2, 2)
-    assert product.dtype == quick_dtype(device)
-    assert quick_dtype(torch.device("cuda")) == torch.bfloat16
+    assert product.dtype == autocast_dtype(device)
+    assert autocast_dtype(torch.device("cuda")) == torch.bfloat16

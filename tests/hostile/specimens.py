@@ -14,8 +14,8 @@ from torch import nn
 import dpnb
 from dpnb.bench.measurement import OUT_OF_MEMORY, Measurement
 from dpnb.bench.report import Report
-from dpnb.loading.registry import SCHEDULERS
-from dpnb.loading.tensorfile import write_safetensors
+from dpnb.loading.components.registry import SCHEDULERS
+from dpnb.loading.weights.tensor_files import write_safetensors
 
 FAMILIES = ("tiny-sd", "tiny-sdxl", "tiny-flux", "tiny-ldm")
 

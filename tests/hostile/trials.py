@@ -12,7 +12,7 @@ import torch
 
 import dpnb
 from dpnb.bench.report import Report
-from dpnb.loading.registry import SCHEDULERS
+from dpnb.loading.components.registry import SCHEDULERS
 from dpnb.metering.trace import Trace
 from dpnb.planning.outline import outline
 from dpnb.planning.table import PlanTable

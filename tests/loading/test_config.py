@@ -13,9 +13,9 @@ import torch
 
 import dpnb
 from dpnb.errors import CheckpointError, DpnbError, SettingsError
+from dpnb.loading.components.registry import MODELS, SCHEDULERS, resolve
 from dpnb.loading.config import Config
-from dpnb.loading.registry import MODELS, SCHEDULERS, resolve
-from dpnb.plain import hints_of
+from dpnb.validation import hints_of
 
 pytestmark = pytest.mark.exhaustive
 

@@ -15,7 +15,7 @@ from transformers import BitsAndBytesConfig, TorchAoConfig
 import dpnb
 from dpnb.errors import QuantizationError
 from dpnb.loading.quantization import KINDS, BitsAndBytes, QuantizationPlan, recipe_of
-from dpnb.loading.quantizing import chosen_layers, probe, quantize
+from dpnb.loading.quantizer import choose_layers, probe, quantize
 from dpnb.nn.quantized import nbytes_of, plain_tensors, quantization_of
 
 ON_CPU = [
@@ -83,7 +83,7 @@ def test_layers_that_are_named_stay_as_they_are(net: Net) -> None:
 
 def test_a_name_may_be_what_a_part_ends_in(net: Net) -> None:
     way = dpnb.Quantization("int8", modules_to_not_convert=("ock.0",))
-    assert list(chosen_layers(net, way.recipe(), "net")) == ["block.2"]
+    assert list(choose_layers(net, way.recipe(), "net")) == ["block.2"]
 
 
 def test_a_name_that_no_layer_has_is_refused_before_anything_changes(net: Net) -> None:
@@ -95,7 +95,7 @@ def test_a_name_that_no_layer_has_is_refused_before_anything_changes(net: Net) -
 
 def test_layers_whose_inputs_do_not_divide_into_groups_stay(net: Net) -> None:
     recipe = dpnb.Quantization("int4", group_size=256).recipe()
-    assert list(chosen_layers(net, recipe, "net")) == ["block.2"]
+    assert list(choose_layers(net, recipe, "net")) == ["block.2"]
 
 
 def test_a_network_without_matrices_is_refused() -> None:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 import dpnb
 from dpnb import ConditioningCache, LayerwiseCasting, ModelOffload, QKVFusion, SequentialOffload
 from dpnb.errors import CheckpointError, ForeignCodeError, HubError
-from dpnb.loading.headers import headers
+from dpnb.loading.weights.safetensors_headers import read_headers
 from dpnb.planning.outline import outline
 from dpnb.planning.planner import plan
 from dpnb.planning.valueless import ValuelessTensors
@@ -160,10 +160,10 @@ def test_a_header_that_disagrees_with_the_settings_is_refused(folder: Path, tmp_
 def test_a_damaged_header_is_named(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"\xff" * 64)
     with pytest.raises(CheckpointError, match="has no safetensors header"):
-        headers(tmp_path, ["model.safetensors"])
+        read_headers(tmp_path, ["model.safetensors"])
     (tmp_path / "model.safetensors").write_bytes((4).to_bytes(8, "little") + b"oops")
     with pytest.raises(CheckpointError, match="is damaged"):
-        headers(tmp_path, ["model.safetensors"])
+        read_headers(tmp_path, ["model.safetensors"])
 
 
 def test_a_repository_that_is_not_there_is_said_to_be_missing(hub: HubServer) -> None:

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 import dpnb
+from dpnb.loading.file_selection import select_pipeline_files
 from dpnb.loading.hub import HubOptions, fetch
-from dpnb.loading.index import Index
-from dpnb.loading.selection import select
-from dpnb.loading.weights import find_weights, read_weights, write_weights
+from dpnb.loading.model_index import ModelIndex
+from dpnb.loading.weights.weight_files import find_weights, read_weights, write_weights
 from tests.hub_server import HubServer
 from tests.reference import checkpoints
 
@@ -157,7 +157,7 @@ def test_the_same_files_are_chosen(theirs: HubServer, tmp_path: Path, layout: st
         "someone/pipe", cache_dir=tmp_path / "theirs", **arguments
     )
     options = HubOptions(cache_dir=tmp_path / "ours")
-    index = Index.parse(INDEX, tmp_path)
+    index = ModelIndex.parse(INDEX, tmp_path)
     chosen = fetch("someone/pipe", lambda names: _select(names, index, arguments), options)
     assert present(chosen) == present(expected)
 
@@ -178,10 +178,10 @@ def test_the_same_files_of_flux_are_chosen(
     assert "flux1-schnell.safetensors" not in present(found[1])
 
 
-def _select(names: Any, index: Index, arguments: dict[str, Any]) -> list[str]:
+def _select(names: Any, index: ModelIndex, arguments: dict[str, Any]) -> list[str]:
     passed = {"unet"} & arguments.keys()
     wanted = {name: value for name, value in arguments.items() if name not in passed}
-    return select(names, index, passed=passed, **wanted)
+    return select_pipeline_files(names, index, passed=passed, **wanted)
 
 
 def test_a_cache_filled_by_one_serves_the_other(theirs: HubServer, tmp_path: Path) -> None:
@@ -189,8 +189,10 @@ def test_a_cache_filled_by_one_serves_the_other(theirs: HubServer, tmp_path: Pat
     theirs.add("someone/pipe", {**content, "model_index.json": json.dumps(INDEX).encode()})
     expected = diffusers.DiffusionPipeline.download("someone/pipe", cache_dir=tmp_path)
     options = HubOptions(cache_dir=tmp_path, local_files_only=True)
-    index = Index.parse(INDEX, tmp_path)
-    assert fetch("someone/pipe", lambda names: select(names, index), options) == Path(expected)
+    index = ModelIndex.parse(INDEX, tmp_path)
+    assert fetch(
+        "someone/pipe", lambda names: select_pipeline_files(names, index), options
+    ) == Path(expected)
 
 
 SAVES: list[dict[str, Any]] = [

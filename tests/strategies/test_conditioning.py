@@ -198,7 +198,7 @@ def test_its_weights_are_a_known_share_of_the_network(
     """An eighth at least of SDXL's UNet, a quarter of FLUX's, need not be on the device."""
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    from dpnb.loading.registry import resolve
+    from dpnb.loading.components.registry import resolve
     from dpnb.pipelines.shapes.architectures import ARCHITECTURES
     from dpnb.strategies.stack import stack_of
 

@@ -8,8 +8,8 @@ from typing import Any
 from torch import nn
 
 from dpnb.errors import QuantizationError
-from dpnb.loading.building import without_values
-from dpnb.loading.registry import library_of, resolve
+from dpnb.loading.components.registry import library_of, resolve
+from dpnb.loading.weights.meta_init import init_on_meta
 from dpnb.models.model import Model
 from dpnb.nn.quantized import quantization_of
 
@@ -34,7 +34,7 @@ def adopt(part: Any) -> Any:
             f"A {type(part).__name__} of diffusers' with {stored} weights cannot be taken over; "
             "load it with from_pretrained(..., quantization_config=...)."
         )
-    with without_values():
+    with init_on_meta():
         model = kind.from_config(part.config)
     model.assign(part.state_dict(), Path(f"diffusers.{type(part).__name__}"))
     return model.train(part.training)

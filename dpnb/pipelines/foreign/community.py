@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from dpnb.loading.registry import OURS, PIPELINE_PARTS
+from dpnb.loading.components.registry import OURS, PIPELINE_PARTS
 
 _STANDINS = "dpnb.pipelines.foreign.standins"
 _DECLARED = "dpnb.pipelines.foreign.declared"

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from torch import nn
 from typing_extensions import Self, override
 
-from dpnb.loading.config import Config, Configured, settings_of
+from dpnb.loading.config import Config, Configured, explain_settings_errors
 from dpnb.models.model import Model
 
 
@@ -30,7 +30,7 @@ class DeclaredConfig(Config):
         return own[name]
 
     @override
-    def changed(self, **changes: Any) -> Self:
+    def with_changes(self, **changes: Any) -> Self:
         """A copy with `changes`, which count as given."""
         extra = {**self.extra, **changes}
         return replace(self, extra=extra, given=self.given | changes.keys())
@@ -58,10 +58,10 @@ class _Declared(Configured):
     @override
     def from_config(cls, config: Mapping[str, Any], **changes: Any) -> Self:
         """Build from the settings of a file or of a related class; `changes` override them."""
-        parsed = DeclaredConfig.parse(config).changed(**changes)
+        parsed = DeclaredConfig.parse(config).with_changes(**changes)
         known = inspect.signature(cls.__init__).parameters
         built = cls(**{name: value for name, value in parsed.extra.items() if name in known})
-        built.config = built.config.changed(**parsed.extra)
+        built.config = built.config.with_changes(**parsed.extra)
         return built
 
 
@@ -86,7 +86,7 @@ class DeclaredScheduler(_Declared):
     def from_pretrained(cls, folder: str | Path) -> Self:
         """Build from the settings in `folder`."""
         settings = cls.load_config(folder)
-        with settings_of(Path(folder) / cls.config_name):
+        with explain_settings_errors(Path(folder) / cls.config_name):
             return cls.from_config(settings)
 
     def save_pretrained(self, folder: str | Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from dpnb.numbers import whole
+from dpnb.numbers import parse_int
 
 if TYPE_CHECKING:
     from PIL import ImageFont
@@ -32,7 +32,7 @@ def contact_sheet(
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(FONT_SIZE)
-    columns, size = whole("columns", columns, least=1), whole("size", size, least=1)
+    columns, size = parse_int("columns", columns, least=1), parse_int("size", size, least=1)
     columns = min(columns, len(pictures))
     lines = [_wrap(caption, font, size) for caption in captions]
     rows = [lines[i : i + columns] for i in range(0, len(lines), columns)]

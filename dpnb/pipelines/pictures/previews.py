@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from dpnb.atomic import write_text
 from dpnb.errors import CheckpointError
 from dpnb.files import read_json
+from dpnb.loading.checkpoint_paths import check_inside
 from dpnb.loading.hub import local_folder
-from dpnb.loading.paths import inside
 from dpnb.pipelines.pictures.images import numpy_to_pil, postprocess
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class LatentColours:
         Raises:
             CheckpointError: the file holds something else.
         """
-        file = inside(folder / FILE)
+        file = check_inside(folder / FILE)
         if not file.is_file():
             return None
         try:

@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from dpnb.devices import parse_dtype
-from dpnb.generators import seeded
-from dpnb.loading.parts import kept_wide
-from dpnb.loading.registry import resolve
+from dpnb.generators import make_generator
+from dpnb.loading.components.registry import resolve
+from dpnb.loading.components.transformers_components import find_fp32_modules
 from dpnb.pipelines.shapes.text_encoders import Complete, Settings, build_text_parts
 
 if TYPE_CHECKING:
@@ -338,7 +338,7 @@ def random_pipeline(
         ValueError: there is no such architecture.
     """
     kind = parse_dtype(dtype)
-    generator = seeded(seed)
+    generator = make_generator(seed)
     return assemble(architecture, lambda module: fill(module, kind, generator))
 
 
@@ -381,7 +381,7 @@ def fill(module: nn.Module, dtype: torch.dtype, generator: torch.Generator) -> N
     Matrices and kernels are uniform within ±1/√fan-in, norms are the identity, biases zero. Layers
     that loading keeps in float32 are so here.
     """
-    wide = kept_wide(module, dtype)
+    wide = find_fp32_modules(module, dtype)
     for owner in module.modules():
         kind = torch.float32 if owner in wide else dtype
         for name, parameter in owner.named_parameters(recurse=False):

@@ -9,16 +9,22 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from dpnb.errors import CheckpointError, ComponentError
-from dpnb.loading.card import CARD, connected
-from dpnb.loading.custom import Code, Trust, described, find_pipeline, load_class
-from dpnb.loading.dduf import SUFFIX, unpacked
+from dpnb.loading.checkpoint_paths import check_inside, list_files
+from dpnb.loading.components.custom_code import (
+    Code,
+    Trust,
+    describe_code,
+    find_pipeline,
+    load_class,
+)
+from dpnb.loading.components.registry import OUR_LIBRARIES, PIPELINE_PARTS, PIPELINES, resolve
+from dpnb.loading.file_selection import select_pipeline_files
 from dpnb.loading.filenames import is_bare
 from dpnb.loading.hub import fetch, local_folder
-from dpnb.loading.index import Index, Part
-from dpnb.loading.paths import files_in, inside
-from dpnb.loading.registry import OUR_LIBRARIES, PIPELINE_PARTS, PIPELINES, resolve
-from dpnb.loading.selection import select
-from dpnb.loading.weights import Slices
+from dpnb.loading.model_card import CARD, read_connected_pipelines
+from dpnb.loading.model_index import ComponentClass, ModelIndex
+from dpnb.loading.saving.dduf import SUFFIX, open_dduf
+from dpnb.loading.weights.weight_files import EmbeddedFiles
 from dpnb.pipelines.foreign.community import HOMES
 from dpnb.pipelines.protocols import StoredPipeline
 from dpnb.pipelines.storage.options import LoadOptions
@@ -37,14 +43,14 @@ class Origin:
         folder: on this machine; of a DDUF file, its small files.
         index: what the folder says about itself.
         files: the names of all files that the folder or repository has, with `/`.
-        slices: weights that lie inside a DDUF file, by component.
+        embedded: weights that lie inside a DDUF file, by component.
     """
 
     name: str
     folder: Path
-    index: Index
+    index: ModelIndex
     files: frozenset[str]
-    slices: Mapping[str, Slices] = field(default_factory=dict)
+    embedded: Mapping[str, EmbeddedFiles] = field(default_factory=dict)
 
     def custom_component(self, component: str) -> Code | None:
         """The code in the component's own folder that its entry names, if it does."""
@@ -64,15 +70,15 @@ def open_origin(
     Nothing is fetched where code would have to run that may not.
     """
     if options.custom_pipeline is not None:
-        Trust(options.trust_remote_code).check(described(str(options.custom_pipeline)))
+        Trust(options.trust_remote_code).check(describe_code(str(options.custom_pipeline)))
     path = find_dduf(name, options)
     if path is None:
         yield fetch_origin(cls, name, options, given)
         return
-    with unpacked(path) as content:
-        index = Index.read(content.folder)
+    with open_dduf(path) as content:
+        index = ModelIndex.read(content.folder)
         select_files(content.names, cls, index, options, given)
-        yield Origin(name, content.folder, index, frozenset(content.names), content.slices)
+        yield Origin(name, content.folder, index, frozenset(content.names), content.embedded)
 
 
 def find_dduf(name: str, options: LoadOptions) -> Path | None:
@@ -92,7 +98,7 @@ def find_dduf(name: str, options: LoadOptions) -> Path | None:
             f'"model{SUFFIX}".'
         )
     folder = fetch(name, lambda files: [f for f in files if f == wanted], options.hub)
-    if not inside(folder / wanted, folder).is_file():
+    if not check_inside(folder / wanted, folder).is_file():
         raise CheckpointError(f"{name} has no file {wanted}; check dduf_file=.")
     return folder / wanted
 
@@ -110,8 +116,8 @@ def fetch_origin(
     Raises:
         ForeignCodeError: it is to be built, and code would have to run that may not.
     """
-    folder = fetch(name, lambda files: [f for f in files if f == Index.file_name], options.hub)
-    index = Index.read(folder)
+    folder = fetch(name, lambda files: [f for f in files if f == ModelIndex.file_name], options.hub)
+    index = ModelIndex.read(folder)
     is_open = options.custom_pipeline is None and not cls.schema.components
     if is_built and is_open and isinstance(index.class_name, tuple):
         Trust(options.trust_remote_code).check(f"{index.class_name[0]}.py of {name}")
@@ -124,7 +130,7 @@ def fetch_origin(
         return select_files(files, cls, index, options, given)
 
     if local_folder(name) is not None:
-        note_and_select(files_in(folder))
+        note_and_select(list_files(folder))
     else:
         folder = fetch(name, note_and_select, options.hub)
     return Origin(name, folder, index, frozenset(every))
@@ -133,13 +139,13 @@ def fetch_origin(
 def select_files(
     files: Sequence[str],
     cls: type[StoredPipeline],
-    index: Index,
+    index: ModelIndex,
     options: LoadOptions,
     given: Mapping[str, Any],
 ) -> list[str]:
     """Those of `files` that are needed."""
     use_onnx = options.use_onnx
-    return select(
+    return select_pipeline_files(
         files,
         index,
         variant=options.variant,
@@ -183,7 +189,7 @@ def find_custom_code(options: LoadOptions, origin: Origin | None = None) -> Code
 
 
 def resolve_component_class(
-    component: str, entry: Part, origin: Origin, options: LoadOptions
+    component: str, entry: ComponentClass, origin: Origin, options: LoadOptions
 ) -> type[Any]:
     """The class that the index gives for a component.
 
@@ -232,7 +238,7 @@ def read_connected(
         return {}
     if local_folder(name) is None and PurePosixPath(name).suffix != SUFFIX:
         folder = fetch(name, lambda files: [f for f in files if f == CARD], options.hub)
-    return connected(folder)
+    return read_connected_pipelines(folder)
 
 
 def _check_components(origin: Origin, options: LoadOptions, given: Mapping[str, Any]) -> None:
@@ -247,7 +253,7 @@ def _check_component(component: str, code: Code, origin: Origin, options: LoadOp
     Trust(options.trust_remote_code).check(what)
 
 
-def _runs_onnx(cls: type[StoredPipeline], index: Index) -> bool:
+def _runs_onnx(cls: type[StoredPipeline], index: ModelIndex) -> bool:
     entries = [entry for entry in index.components.values() if entry is not None]
     return cls._is_onnx or any(class_name.startswith("Onnx") for _, class_name in entries)
 

@@ -14,22 +14,25 @@ from typing import Any, TypeAlias
 import torch
 from torch import nn
 
-from dpnb.atomic import space_explained, write_text
+from dpnb.atomic import explain_full_disk, write_text
 from dpnb.errors import CheckpointError, QuantizationError
-from dpnb.loading.card import CARD, card_of
-from dpnb.loading.config import settings_of
-from dpnb.loading.custom import file_of, files_of
-from dpnb.loading.dduf import SUFFIX, Entry, in_order, write_dduf
+from dpnb.loading.components.custom_code import file_of, files_of
+from dpnb.loading.components.registry import PIPELINES, library_of
+from dpnb.loading.components.transformers_components import (
+    load_transformers_component,
+    save_transformers_component,
+)
+from dpnb.loading.config import explain_settings_errors
 from dpnb.loading.hub import HubOptions
-from dpnb.loading.hub import push as push_folder
-from dpnb.loading.index import Index
-from dpnb.loading.info import LoadingInfo
-from dpnb.loading.parts import load_part, save_part
+from dpnb.loading.hub import upload_folder as push_folder
+from dpnb.loading.model_card import CARD, make_card
+from dpnb.loading.model_index import ModelIndex
 from dpnb.loading.quantization import QuantizationPlan, Recipe
-from dpnb.loading.quantizing import probe, quantize
-from dpnb.loading.registry import PIPELINES, library_of
-from dpnb.loading.staging import staged, workspace
-from dpnb.loading.weights import NO_SLICES, Slices
+from dpnb.loading.quantizer import probe, quantize
+from dpnb.loading.saving.atomic_folders import make_workspace, replace_folder
+from dpnb.loading.saving.dduf import SUFFIX, Entry, list_in_dduf_order, write_dduf
+from dpnb.loading.weights.loading_info import LoadingInfo
+from dpnb.loading.weights.weight_files import NO_EMBEDDED_FILES, EmbeddedFiles
 from dpnb.models.model import Model
 from dpnb.nn.quantized import quantization_of
 from dpnb.pipelines.foreign.adoption import adopt
@@ -67,7 +70,7 @@ def load_pipeline(
         kind = resolve_class(cls, origin, options)
         given |= load_connected_parts(kind, origin, options, given, seen)
         parts, infos = load_parts(kind, origin, options, given, device, plan)
-        with settings_of(origin.folder / Index.file_name):
+        with explain_settings_errors(origin.folder / ModelIndex.file_name):
             stored = kind.schema.parse_settings(origin.index.settings)
     known = {**kind.schema.settings, **stored, **given}
     pipe = kind(**parts, **{name: known[name] for name in kind.schema.settings})
@@ -104,14 +107,17 @@ def load_parts(
     infos: dict[str, LoadingInfo] = {}
     for component in schema.components:
         if component in classes:
-            folder, slices = origin.folder / component, origin.slices.get(component, NO_SLICES)
+            folder, embedded = (
+                origin.folder / component,
+                origin.embedded.get(component, NO_EMBEDDED_FILES),
+            )
             parts[component], infos[component] = load_component(
                 classes[component],
                 folder,
                 component,
                 options,
                 device,
-                slices,
+                embedded,
                 recipes.get(component),
             )
         else:
@@ -166,7 +172,7 @@ def load_component(
     name: str,
     options: LoadOptions,
     device: torch.device | None,
-    slices: Slices = NO_SLICES,
+    embedded: EmbeddedFiles = NO_EMBEDDED_FILES,
     recipe: Recipe | None = None,
 ) -> tuple[Any, LoadingInfo]:
     """One component out of its folder, or out of the one above where it has none."""
@@ -188,21 +194,21 @@ def load_component(
             use_safetensors=options.use_safetensors,
             low_cpu_mem_usage=options.low_cpu_mem_usage,
             ignore_mismatched_sizes=options.ignore_mismatched_sizes,
-            slices=slices,
+            embedded=embedded,
         )
         if recipe is not None:
             quantize(model, recipe, name, device)
         return model, info
     if issubclass(kind, Scheduler):
         return kind.from_pretrained(folder), LoadingInfo()
-    return load_part(
+    return load_transformers_component(
         kind,
         folder,
         dtype=options.dtype_of(name),
         device=device,
         variant=options.variant,
         use_safetensors=options.use_safetensors,
-        slices=slices,
+        embedded=embedded,
         recipe=recipe,
     )
 
@@ -239,7 +245,7 @@ def save_pipeline(pipe: StoredPipeline, folder: Path, options: SaveOptions) -> N
     if options.dduf_file is not None:
         save_dduf(pipe, folder / options.dduf_file, options)
         return
-    with staged(folder) as stage:
+    with replace_folder(folder) as stage:
         for name, part in pipe.components.items():
             if part is not None:
                 save_component(part, stage / name, options)
@@ -275,18 +281,18 @@ def save_dduf(pipe: StoredPipeline, path: Path, options: SaveOptions) -> None:
             f"{', '.join(quantized)}); save into a folder."
         )
     whole = replace(options, max_shard_size=sys.maxsize)
-    with space_explained(path, CheckpointError), workspace(path.resolve()) as directory:
+    with explain_full_disk(path, CheckpointError), make_workspace(path.resolve()) as directory:
         write_dduf(path, _entries(pipe, directory, whole))
 
 
 def _entries(pipe: StoredPipeline, stage: Path, options: SaveOptions) -> Iterator[Entry]:
     """The files of `pipe`, each there when it is asked for, and its component's until the next."""
     replace(index_of(pipe), class_name=type(pipe).__name__).write(stage)
-    yield Index.file_name, stage / Index.file_name
+    yield ModelIndex.file_name, stage / ModelIndex.file_name
     for name, part in pipe.components.items():
         if part is not None:
             save_component(part, stage / name, options)
-            yield from ((f"{name}/{file.name}", file) for file in in_order(stage / name))
+            yield from ((f"{name}/{file.name}", file) for file in list_in_dduf_order(stage / name))
             rmtree(stage / name)
 
 
@@ -311,7 +317,7 @@ def make_model_card(pipe: StoredPipeline) -> str:
         count = sum(p.numel() for p in part.parameters()) if isinstance(part, nn.Module) else 0
         size = f", {count:,} weights" if count else ""
         components[name] = "none" if part is None else f"{type(part).__name__}{size}"
-    return card_of(type(pipe).__name__, components)
+    return make_card(type(pipe).__name__, components)
 
 
 def save_component(part: Any, folder: Path, options: SaveOptions) -> None:
@@ -321,14 +327,14 @@ def save_component(part: Any, folder: Path, options: SaveOptions) -> None:
     elif isinstance(part, Scheduler):
         part.save_pretrained(folder)
     else:
-        save_part(part, folder, **options.of_component())
+        save_transformers_component(part, folder, **options.of_component())
 
 
-def index_of(pipe: StoredPipeline) -> Index:
+def index_of(pipe: StoredPipeline) -> ModelIndex:
     """What the index of `pipe` holds."""
     code = file_of(type(pipe))
     name = type(pipe).__name__
-    return Index(
+    return ModelIndex(
         class_name=name if code is None else (code.module, name),
         components={n: None if p is None else library_of(p) for n, p in pipe.components.items()},
         settings=dict(pipe._settings),
@@ -384,7 +390,9 @@ def build_from_pipe(cls: type[Any], pipeline: Any, arguments: dict[str, Any]) ->
     return pipe if dtype is None else pipe.to(dtype)
 
 
-def _report_unused(class_name: str, schema: Schema, index: Index, given: Mapping[str, Any]) -> None:
+def _report_unused(
+    class_name: str, schema: Schema, index: ModelIndex, given: Mapping[str, Any]
+) -> None:
     known = {*schema.components, *schema.settings}
     unused = sorted({*index.components, *index.settings, *given} - known)
     if unused:

@@ -6,7 +6,7 @@ import re
 
 import torch
 
-from dpnb.devices import best_device, numbered, parse_device
+from dpnb.devices import best_device, parse_device, with_index
 from dpnb.strategies.offload.cuda_link import CudaLink
 from dpnb.strategies.offload.link import Link
 from dpnb.strategies.offload.simulated_link import SimulatedLink
@@ -26,7 +26,7 @@ def open_link(device: str | None) -> Link:
     """
     if (rate := parse_simulated_rate(device)) is not None:
         return SimulatedLink(rate)
-    return CudaLink(numbered(target_device(device)))
+    return CudaLink(with_index(target_device(device)))
 
 
 def link_obstacle(device: str | None) -> str | None:

@@ -17,7 +17,8 @@ from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTextConf
 
 import dpnb
 from dpnb.errors import CheckpointError, ForeignCodeError, ForeignNameError, HubError
-from dpnb.loading.registry import CUSTOM_PACKAGE
+from dpnb.loading.components.registry import CUSTOM_PACKAGE
+from dpnb.loading.weights.weight_files import write_weights
 from dpnb.pipelines.shapes.architectures import TINY_CLIP
 from tests.hub_server import HubServer
 
@@ -279,7 +280,7 @@ def test_components_may_bring_their_own_code(original: Any, hub: HubServer, tmp_
     for old in (folder / "unet").glob("*.safetensors"):
         old.unlink()
     state = {"linear.weight": torch.eye(3), "linear.bias": torch.zeros(3)}
-    dpnb.loading.weights.write_weights(state, folder / "unet", "diffusion_pytorch_model")
+    write_weights(state, folder / "unet", "diffusion_pytorch_model")
     hub.add("someone/own", folder)
     with pytest.raises(ForeignCodeError, match=r"pipeline\.py of someone/own"):
         dpnb.DiffusionPipeline.from_pretrained("someone/own", cache_dir=tmp_path / "cache")

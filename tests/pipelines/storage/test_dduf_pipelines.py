@@ -15,7 +15,7 @@ from transformers import T5Config, T5EncoderModel
 import dpnb
 from dpnb.errors import CheckpointError, HubError
 from tests.hub_server import HubServer
-from tests.loading.test_slices import backing
+from tests.loading.weights.test_embedded_files import backing
 from tests.pipelines.foreign.test_custom_pipelines import MINIMAL
 from tests.pipelines.storage.test_persistence import same_weights
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from dpnb.devices import best_device, numbered
+from dpnb.devices import best_device, with_index
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.offload.backends import open_link
 from dpnb.strategies.offload.cuda_link import CudaLink, EventMark
@@ -106,11 +106,11 @@ def elsewhere(cards: Cards, index: int, call: Any) -> Any:
 
 
 def test_a_device_has_the_number_of_the_threads_present_one(cards: Cards) -> None:
-    assert numbered(torch.device("cuda")) == torch.device("cuda", 0)
-    assert elsewhere(cards, 1, lambda: numbered(best_device())) == torch.device("cuda", 1)
-    assert numbered(torch.device("cuda", 1)) == torch.device("cuda", 1)
+    assert with_index(torch.device("cuda")) == torch.device("cuda", 0)
+    assert elsewhere(cards, 1, lambda: with_index(best_device())) == torch.device("cuda", 1)
+    assert with_index(torch.device("cuda", 1)) == torch.device("cuda", 1)
     for other in ("cpu", "meta", "mps"):
-        assert numbered(torch.device(other)) == torch.device(other)
+        assert with_index(torch.device(other)) == torch.device(other)
 
 
 def test_memory_is_pinned_for_the_links_own_device_on_any_thread(cards: Cards) -> None:

@@ -1,0 +1,1 @@
+"""Components of a pipeline: the classes that an index names, foreign code, transformers' parts."""

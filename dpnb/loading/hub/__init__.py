@@ -1,0 +1,19 @@
+"""Repositories of the Hugging Face hub: fetching them into its cache, and uploading folders."""
+
+from dpnb.loading.hub.repositories import (
+    HubOptions,
+    fetch,
+    fetch_file,
+    local_folder,
+    upload_folder,
+    use_proxies,
+)
+
+__all__ = [
+    "HubOptions",
+    "fetch",
+    "fetch_file",
+    "local_folder",
+    "upload_folder",
+    "use_proxies",
+]

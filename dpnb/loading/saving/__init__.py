@@ -1,0 +1,1 @@
+"""What a pipeline is saved as: folders that change all at once, and DDUF files."""

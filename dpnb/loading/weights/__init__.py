@@ -1,0 +1,1 @@
+"""The weights of one model: files, tensors, names, and networks that are made for them."""
