@@ -102,7 +102,7 @@ def public_names(path: Path) -> set[str]:
 @pytest.mark.parametrize("module", PART_OF)
 def test_a_part_is_imported_by_what_it_is_part_of(module: str) -> None:
     whole = MODULES[full_name(PART_OF[module])]
-    assert full_name(module) in imported_modules(whole, with_types=False)
+    assert full_name(module) in imported_modules(whole)
 
 
 @pytest.mark.parametrize("module", TESTED)

@@ -1,8 +1,8 @@
 """Where the tests of a module are.
 
-Those of `dpnb/loading/hub.py` are in `tests/loading/test_hub.py`, and so on. A module that has no
-such file is listed here: either with the file in which it is tested, or with the module of which it
-is a part, and whose tests are its own.
+Those of `dpnb/strategies/freeu.py` are in `tests/strategies/test_freeu.py`, and so on. A module
+without such a file is listed here: either with the file in which it is tested, or with the module
+of which it is a part, and whose tests are its own.
 """
 
 from __future__ import annotations
