@@ -101,7 +101,7 @@ def draw_one(
 ) -> None:
     """Draw one prompt, so many times."""
     check_picture_file(file)
-    pipe = load_pipeline(model, device, dtype)
+    pipe = open_pipeline(model, device, dtype)
     started = time.perf_counter()
     steps = pipe.stream(**drawing.arguments(), num_images_per_prompt=count)
     images = watch(steps, drawing.prompt)
@@ -122,7 +122,7 @@ def draw_file(
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; give a folder for the pictures.")
     processes = init_processes(device)
-    pipe = load_pipeline(model, device or processes.device, dtype)
+    pipe = open_pipeline(model, device or processes.device, dtype)
     started = time.perf_counter()
     drawn = draw_prompts(pipe, drawings, folder, model, watch, processes, file)
     if processes.is_main:
@@ -147,7 +147,7 @@ def demo(
         from dpnb.pipelines.pictures.contact_sheet import contact_sheet
 
         started = time.perf_counter()
-        pipe = load_pipeline("dpnb/emoji-64", device, "float32")
+        pipe = open_pipeline("dpnb/emoji-64", device, "float32")
         loaded = time.perf_counter()
         out.print(f"Loaded dpnb/emoji-64 in {format_seconds(loaded - started)}.")
         out.print(pipe, highlight=False)
@@ -276,7 +276,7 @@ def sweep_command(
 
         width, height = parse_size(size)
         processes = init_processes(device)
-        pipe = load_pipeline(model, device or processes.device, dtype)
+        pipe = open_pipeline(model, device or processes.device, dtype)
         report = sweep(
             pipe,
             workload=Workload(height=height, width=width, batch=batch, steps=steps),
@@ -296,7 +296,7 @@ def sweep_command(
                 out.print(hint, highlight=False, soft_wrap=True)
 
 
-def load_pipeline(model: str, device: str | None, dtype: str) -> Any:
+def open_pipeline(model: str, device: str | None, dtype: str) -> Any:
     """The pipeline `model` on `device`, without a progress bar of its own."""
     from dpnb.devices import available_device, best_device
     from dpnb.pipelines.pipeline import DiffusionPipeline

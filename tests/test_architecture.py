@@ -69,6 +69,32 @@ MAY_IMPORT = {
 }
 
 WINGS = {
+    "models/tiling": {"metering", "nn"},
+    "loading/hub": {"loading.checkpoint_paths", "loading.filenames"},
+    "loading/weights": {
+        "loading.checkpoint_paths",
+        "loading.config",
+        "loading.filenames",
+        "loading.hub",
+    },
+    "loading/adapters": {
+        "nn",
+        "loading.checkpoint_paths",
+        "loading.config",
+        "loading.hub",
+        "loading.weights",
+    },
+    "loading/components": {
+        "loading.checkpoint_paths",
+        "loading.config",
+        "loading.filenames",
+        "loading.hub",
+        "loading.model_index",
+        "loading.quantization",
+        "loading.silence",
+        "loading.weights",
+    },
+    "loading/saving": {"loading.filenames", "loading.model_index", "loading.weights"},
     "strategies/offload": {
         "nn",
         "strategies.run_watcher",
@@ -90,9 +116,8 @@ WINGS = {
         "loading",
         "nn",
         "pipelines.foreign",
-        "pipelines.pipeline",
+        "pipelines.protocols",
         "pipelines.schema",
-        "pipelines.tokens",
     },
     "pipelines/pictures": {"loading"},
     "pipelines/shapes": {"models", "loading", "pipelines.text_to_image"},

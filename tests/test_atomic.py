@@ -38,7 +38,7 @@ from tests.metering.test_trace import TRACE
 
 PACKAGE = Path(dpnb.__file__).parent
 
-WRITERS = {"atomic.py", "loading/dduf.py"}
+WRITERS = {"atomic.py", "loading/saving/dduf.py"}
 """Who writes files as they are: the one that all others use, and what unpacks into a temporary
 folder."""
 

@@ -250,7 +250,7 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
         with self.strategies.suspended():
             persistence.save_pipeline(self, Path(save_directory), options)
         if push_to_hub:
-            persistence.upload_folder(self, Path(save_directory), **kwargs)
+            persistence.push_folder(self, Path(save_directory), **kwargs)
 
     def push_to_hub(
         self,

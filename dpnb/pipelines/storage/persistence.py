@@ -23,8 +23,7 @@ from dpnb.loading.components.transformers_components import (
     save_transformers_component,
 )
 from dpnb.loading.config import explain_settings_errors
-from dpnb.loading.hub import HubOptions
-from dpnb.loading.hub import upload_folder as push_folder
+from dpnb.loading.hub import HubOptions, upload_folder
 from dpnb.loading.model_card import CARD, make_card
 from dpnb.loading.model_index import ModelIndex
 from dpnb.loading.quantization import QuantizationPlan, Recipe
@@ -347,10 +346,10 @@ def push_pipeline(
     """See `DiffusionPipeline.push_to_hub`."""
     with TemporaryDirectory() as folder:
         save_pipeline(pipe, Path(folder) / "pipeline", options)
-        return upload_folder(pipe, Path(folder) / "pipeline", repo_id=repo_id, **arguments)
+        return push_folder(pipe, Path(folder) / "pipeline", repo_id=repo_id, **arguments)
 
 
-def upload_folder(
+def push_folder(
     pipe: StoredPipeline, folder: Path, *, repo_id: str | None = None, **arguments: Any
 ) -> str:
     """Upload a saved folder, into a repository of its own name unless `repo_id` is given.
@@ -362,7 +361,7 @@ def upload_folder(
         write_text(card, make_model_card(pipe))
     kept = (CARD,) if card.read_bytes() == made_up else ()
     name = repo_id or folder.resolve().name
-    return push_folder(folder, name, unless_there=kept, **arguments)
+    return upload_folder(folder, name, unless_there=kept, **arguments)
 
 
 def build_from_pipe(cls: type[Any], pipeline: Any, arguments: dict[str, Any]) -> Any:
