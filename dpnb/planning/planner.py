@@ -149,10 +149,8 @@ def _measured_on(device: torch.device) -> DeviceProfile:
 def name_of(model: Any) -> str:
     """What to call a model in titles."""
     if isinstance(model, DiffusionPipeline):
-        name, stored = (
-            model.name_or_path or type(model).__name__,
-            describe_quantization(model.parts()),
-        )
+        name = model.name_or_path or type(model).__name__
+        stored = describe_quantization(model.parts())
         return f"{name} ({stored})" if stored else name
     return str(model) if isinstance(model, (str, Path)) else type(model).__name__
 
