@@ -15,13 +15,12 @@ from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.pictures.images import ImagePipelineOutput, postprocess
-from dpnb.pipelines.prompts import as_list, repeat_each, tokenize
+from dpnb.pipelines.prompts import as_list, prepend_negative, repeat_each, tokenize
 from dpnb.pipelines.steps import Step
 from dpnb.pipelines.text_to_image import (
     TextToImagePipeline,
     make_call,
     make_stream,
-    prepend_negative,
 )
 from dpnb.schedulers.scheduler import Scheduler
 

@@ -1,4 +1,4 @@
-"""Listeners of a pipeline's runs: what they are told of a run while it goes on."""
+"""Listeners of a pipeline's runs, and the calls that they get while a run goes on."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Run:
 
 
 class RunListener:
-    """What may be heard of runs; override what is of interest.
+    """Callbacks of runs, which do nothing here; override those that are of interest.
 
-    Everything is called in the thread of the run. An error that is raised here stops the run, as
-    one of the run itself does. Whoever hears a run begin also hears it end.
+    All are called in the thread of the run. An error that is raised in one stops the run, as one of
+    the run itself does. A listener whose `begin_run` was called also has its `end_run` called.
     """
 
     def begin_run(self, run: Run) -> None:
@@ -51,10 +51,10 @@ class RunListener:
 def notify_listeners(
     run: Run, steps: Generator[Step, None, None], listeners: Sequence[RunListener]
 ) -> Iterator[Step]:
-    """Hand on `steps`, and tell `listeners` of each.
+    """`steps`, with the calls of `listeners` between them.
 
-    Those count who are listening when the first step is asked for; without any there is nothing
-    between the caller and `steps`.
+    The listeners are those of the moment when the first step is asked for; without any there is
+    nothing between the caller and `steps`.
     """
     if listeners:
         yield from _notify(run, steps, tuple(listeners))

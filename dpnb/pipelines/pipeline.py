@@ -136,17 +136,17 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
     # --- progress and pictures ---
 
     def watch(self, listener: RunListener) -> Callable[[], None]:
-        """Let `listener` hear of every run that begins from now on.
+        """Call `listener` in every run that begins from now on.
 
         Returns:
-            What stops that; a run that is under way is heard to its end.
+            A function that stops that; in a run that is under way it is called to the end.
         """
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
     @property
     def listeners(self) -> Sequence[RunListener]:
-        """Those who hear of runs."""
+        """The listeners that are called in runs."""
         return self._listeners
 
     def progress_bar(

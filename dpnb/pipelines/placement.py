@@ -1,8 +1,9 @@
-"""Where the networks of a pipeline are, and in which dtype."""
+"""Where the networks of a pipeline are, in which dtype, and which are quantized."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -145,6 +146,15 @@ class Placement:
             for name, part in parts
             if isinstance(part, nn.Module) and next(part.parameters(), None) is not None
         }
+
+
+def describe_quantization(parts: Mapping[str, Any]) -> str:
+    """The networks among `parts` that are quantized, as in `"unet int8, text_encoder fp8"`."""
+    return ", ".join(
+        f"{name} {kind}"
+        for name, part in parts.items()
+        if isinstance(part, nn.Module) and (kind := quantization_of(part)) is not None
+    )
 
 
 def _parse_to(

@@ -116,6 +116,20 @@ def repeat_each(embeds: Tensor, count: int) -> Tensor:
     return embeds if count == 1 else embeds.repeat_interleave(count, dim=0)
 
 
+def prepend_negative(negative: Tensor | None, given: Tensor) -> Tensor:
+    """The embeddings of a guided batch, the negative ones first; without guidance `given` alone.
+
+    Raises:
+        ValueError: they differ in shape.
+    """
+    if negative is not None and negative.shape != given.shape:
+        raise ValueError(
+            f"the prompt's embeddings have shape {tuple(given.shape)} and the negative prompt's "
+            f"{tuple(negative.shape)}; give both as embeddings of one shape."
+        )
+    return given if negative is None else torch.cat((negative, given))
+
+
 def as_list(texts: str | list[str], count: int) -> list[str]:
     """One text for each of `count` prompts."""
     return [texts] * count if isinstance(texts, str) else texts

@@ -76,7 +76,7 @@ def _recording(
 
 
 class _RunsInto(RunListener):
-    """Hands on to a recorder what is heard of runs."""
+    """A listener that hands the steps of runs on to a recorder."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder

@@ -17,9 +17,16 @@ from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines.arguments import Arguments, takes
 from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.pictures.images import numpy_to_pil, postprocess
-from dpnb.pipelines.prompts import as_list, check_context, encode_tokens, repeat_each, tokenize
+from dpnb.pipelines.prompts import (
+    as_list,
+    check_context,
+    encode_tokens,
+    prepend_negative,
+    repeat_each,
+    tokenize,
+)
 from dpnb.pipelines.steps import Step
-from dpnb.pipelines.text_to_image import TextToImagePipeline, drain, prepend_negative
+from dpnb.pipelines.text_to_image import TextToImagePipeline, drain
 from dpnb.schedulers.scheduler import Scheduler
 
 if TYPE_CHECKING:

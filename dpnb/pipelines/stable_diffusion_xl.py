@@ -18,12 +18,13 @@ from dpnb.pipelines.pictures.images import postprocess
 from dpnb.pipelines.prompts import (
     as_list,
     check_context,
+    prepend_negative,
     repeat_each,
     select_hidden_states,
     tokenize,
 )
 from dpnb.pipelines.steps import Step
-from dpnb.pipelines.text_to_image import TextToImagePipeline, drain, prepend_negative
+from dpnb.pipelines.text_to_image import TextToImagePipeline, drain
 from dpnb.schedulers.scheduler import Scheduler
 
 if TYPE_CHECKING:

@@ -387,17 +387,3 @@ def drain(steps: Iterator[Step]) -> Any:
     for step in steps:
         output = step.output
     return output
-
-
-def prepend_negative(negative: Tensor | None, given: Tensor) -> Tensor:
-    """The embeddings of a guided batch, the negative ones first; without guidance `given` alone.
-
-    Raises:
-        ValueError: they differ in shape.
-    """
-    if negative is not None and negative.shape != given.shape:
-        raise ValueError(
-            f"the prompt's embeddings have shape {tuple(given.shape)} and the negative prompt's "
-            f"{tuple(negative.shape)}; give both as embeddings of one shape."
-        )
-    return given if negative is None else torch.cat((negative, given))

@@ -12,7 +12,7 @@ import torch
 
 from dpnb.devices import best_device, parse_device, with_index
 from dpnb.pipelines.pipeline import DiffusionPipeline
-from dpnb.pipelines.stored import quantized_weights
+from dpnb.pipelines.placement import describe_quantization
 from dpnb.planning.candidates import Offload, combinations, offloads, rehearsed, settings
 from dpnb.planning.composition import Course, Courses
 from dpnb.planning.devices import DeviceProfile
@@ -149,7 +149,8 @@ def _measured_on(device: torch.device) -> DeviceProfile:
 def name_of(model: Any) -> str:
     """What to call a model in titles."""
     if isinstance(model, DiffusionPipeline):
-        name, stored = model.name_or_path or type(model).__name__, quantized_weights(model)
+        name = model.name_or_path or type(model).__name__
+        stored = describe_quantization(model.parts())
         return f"{name} ({stored})" if stored else name
     return str(model) if isinstance(model, (str, Path)) else type(model).__name__
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import ipywidgets as w
 
-from dpnb.pipelines.stored import quantized_weights
+from dpnb.pipelines.placement import describe_quantization
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.strategies.catalog import CATALOG
 from dpnb.strategies.plans import plan_to_python
@@ -94,7 +94,7 @@ class StrategyPanel(Panel):
     def _summary(self) -> str:
         names = [describe(strategy) for strategy in self.session.strategy_state.active]
         on = f"On: {', '.join(sorted(names))}." if names else "Nothing is switched on."
-        stored = quantized_weights(self.session.pipe)
+        stored = describe_quantization(self.session.pipe.parts())
         return f"{on} Quantized weights: {stored}." if stored else on
 
     def _show_code(self) -> None:
