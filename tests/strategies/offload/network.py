@@ -61,7 +61,7 @@ def link_of(stack: StrategyStack) -> SimulatedLink:
     return link
 
 
-def copied(stack: StrategyStack) -> list[str]:
+def take_copied_names(stack: StrategyStack) -> list[str]:
     """The names of the blocks that have come in since this was asked last."""
     link = link_of(stack)
     log = [transfer.what for transfer in link.log if transfer.nbytes >= BLOCK]
@@ -69,7 +69,7 @@ def copied(stack: StrategyStack) -> list[str]:
     return [what.rpartition(".")[2] for what in log]
 
 
-def steps(stack: StrategyStack, *calls: Callable[[], Tensor]) -> list[Tensor]:
+def run_steps(stack: StrategyStack, *calls: Callable[[], Tensor]) -> list[Tensor]:
     """A run of one step for each call."""
     with stack.begin_run(), torch.no_grad():
         outputs = []

@@ -12,9 +12,9 @@ from tests.strategies.offload.network import (
     WIDTH,
     Blocks,
     X,
-    copied,
     link_of,
-    steps,
+    run_steps,
+    take_copied_names,
 )
 from tests.strategies.pictures import QUICK
 
@@ -36,9 +36,9 @@ def test_a_budget_keeps_blocks_for_a_run(network: Blocks, stack: StrategyStack) 
     stack.enable(SequentialOffload(small + 5 * BLOCK, QUICK))
     with torch.no_grad():
         expected = Blocks()(X)
-    assert all(torch.equal(out, expected) for out in steps(stack, *[lambda: network(X)] * 3))
+    assert all(torch.equal(out, expected) for out in run_steps(stack, *[lambda: network(X)] * 3))
     assert link_of(stack).peak == small + 5 * BLOCK
-    log = copied(stack)
+    log = take_copied_names(stack)
     assert [name for name in FORTH_NAMES if log.count(name) == 1] == ["1", "4"]
     assert len(log) == 6 + 4 + 4
 
@@ -50,8 +50,8 @@ def test_a_budget_for_everything_moves_everything_once(
     network: Blocks, stack: StrategyStack
 ) -> None:
     stack.enable(SequentialOffload("1GiB", QUICK))
-    steps(stack, *[lambda: network(X)] * 3)
-    assert sorted(copied(stack)) == FORTH_NAMES
+    run_steps(stack, *[lambda: network(X)] * 3)
+    assert sorted(take_copied_names(stack)) == FORTH_NAMES
 
 
 def test_a_budget_that_is_too_small_is_refused_with_the_least_that_works(

@@ -14,9 +14,9 @@ from tests.strategies.offload.network import (
     Block,
     Blocks,
     X,
-    copied,
     link_of,
-    steps,
+    run_steps,
+    take_copied_names,
 )
 from tests.strategies.pictures import QUICK
 
@@ -40,7 +40,7 @@ def test_a_block_may_call_another_while_it_computes(network: Blocks, stack: Stra
             block.inner = calling(other)
     with torch.no_grad():
         expected = plain(X)
-    assert all(torch.equal(out, expected) for out in steps(stack, *[lambda: network(X)] * 3))
+    assert all(torch.equal(out, expected) for out in run_steps(stack, *[lambda: network(X)] * 3))
     assert link_of(stack).held == 0
 
 
@@ -51,8 +51,8 @@ def test_a_part_of_the_network_may_be_called_by_itself(
         expected = Blocks().blocks[3](X)
         assert torch.equal(network.blocks[3](X), expected)
         assert link_of(stack).held == 0
-        assert network.blocks[3](X).equal(steps(stack, lambda: network.blocks[3](X))[0])
-    assert copied(stack) == ["3", "3", "3"]
+        assert network.blocks[3](X).equal(run_steps(stack, lambda: network.blocks[3](X))[0])
+    assert take_copied_names(stack) == ["3", "3", "3"]
 
 
 class BrokenError(Exception):
@@ -80,14 +80,14 @@ def test_an_error_in_the_middle_leaves_nothing_on_the_device(
         block.inner = fail
     calls = [lambda: network(X)] * 2
     with torch.no_grad(), pytest.raises(error):
-        steps(stack, *calls) if in_a_run else calls[0]()
+        run_steps(stack, *calls) if in_a_run else calls[0]()
     assert link_of(stack).held == 0
     for handle in handles:
         handle.remove()
     block.inner = torch.tanh
     with torch.no_grad():
         expected = Blocks()(X)
-    assert all(torch.equal(out, expected) for out in steps(stack, *[lambda: network(X)] * 2))
+    assert all(torch.equal(out, expected) for out in run_steps(stack, *[lambda: network(X)] * 2))
 
 
 def test_a_run_that_goes_on_after_an_error_computes_the_same(
@@ -108,7 +108,7 @@ def test_a_run_that_goes_on_after_an_error_computes_the_same(
         block.inner = torch.tanh
         return network(X)  # type: ignore[no-any-return]
 
-    outputs = steps(stack, lambda: network(X), broken_off, lambda: network(X))
+    outputs = run_steps(stack, lambda: network(X), broken_off, lambda: network(X))
     assert all(torch.equal(out, expected) for out in outputs)
 
 
@@ -120,7 +120,9 @@ def test_inference_mode_computes_the_same(
         stack.enable(kind(device=QUICK))
         expected = Blocks()(X)
         assert torch.equal(network(X), expected)
-        assert all(torch.equal(out, expected) for out in steps(stack, *[lambda: network(X)] * 3))
+        assert all(
+            torch.equal(out, expected) for out in run_steps(stack, *[lambda: network(X)] * 3)
+        )
         network.blocks[0].get_parameter("linear.weight").data.mul_(1.0)
     with torch.no_grad():
         assert torch.equal(network(X), expected)
@@ -139,7 +141,7 @@ def test_a_cuda_device_computes_the_same_in_less_memory() -> None:
     x = X.cuda()
     with torch.no_grad():
         expected = plain(x)
-    assert all(torch.equal(out, expected) for out in steps(stack, *[lambda: network(x)] * 5))
+    assert all(torch.equal(out, expected) for out in run_steps(stack, *[lambda: network(x)] * 5))
     link = stack.networks.link
     assert link is not None
     assert link.peak == 2 * BLOCK + 6 * WIDTH * 4

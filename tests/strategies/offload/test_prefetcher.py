@@ -14,9 +14,9 @@ from tests.strategies.offload.network import (
     Block,
     Blocks,
     X,
-    copied,
     link_of,
-    steps,
+    run_steps,
+    take_copied_names,
 )
 
 
@@ -39,12 +39,12 @@ def test_the_next_block_comes_in_while_one_computes_once_the_order_is_known(
     network: Blocks, stack: StrategyStack
 ) -> None:
     seen = requested_when_entered(stack, network)
-    steps(stack, *[lambda: network(X)] * 3)
+    run_steps(stack, *[lambda: network(X)] * 3)
     first, second, third = seen[:6], seen[6:12], seen[12:]
     assert first == [1, 2, 3, 4, 5, 6]
     assert second == [8, 9, 10, 11, 12, 13]
     assert third == [14, 15, 16, 17, 18, 18]
-    assert copied(stack) == list("012345") * 3
+    assert take_copied_names(stack) == list("012345") * 3
 
 
 def test_a_step_ahead_of_the_last_brings_in_the_first_block_again(
@@ -53,7 +53,7 @@ def test_a_step_ahead_of_the_last_brings_in_the_first_block_again(
     with stack.begin_run(), torch.no_grad():
         stack.before_step(0, 2)
         network(X)
-        copied(stack)
+        take_copied_names(stack)
         assert link_of(stack).moved // BLOCK == 8
         stack.before_step(1, 2)
         network(X)
@@ -62,11 +62,11 @@ def test_a_step_ahead_of_the_last_brings_in_the_first_block_again(
 
 def test_a_new_order_is_learnt(network: Blocks, stack: StrategyStack) -> None:
     orders = [FORTH, FORTH, BACK, BACK, BACK]
-    outputs = steps(stack, *[lambda order=order: network(X, order) for order in orders])
+    outputs = run_steps(stack, *[lambda order=order: network(X, order) for order in orders])
     with torch.no_grad():
         plain = Blocks()
         assert all(torch.equal(out, plain(X, o)) for out, o in zip(outputs, orders, strict=True))
-    log = copied(stack)
+    log = take_copied_names(stack)
     assert log[-12:] == list("543210") * 2
 
 
@@ -82,7 +82,7 @@ def test_a_new_order_is_learnt(network: Blocks, stack: StrategyStack) -> None:
 def test_any_order_computes_the_same(
     orders: list[tuple[int, ...]], network: Blocks, stack: StrategyStack
 ) -> None:
-    outputs = steps(stack, *[lambda order=order: network(X, order) for order in orders * 2])
+    outputs = run_steps(stack, *[lambda order=order: network(X, order) for order in orders * 2])
     with torch.no_grad():
         plain = Blocks()
         expected = [plain(X, order) for order in orders * 2]
@@ -95,5 +95,5 @@ def test_every_method_has_an_order_of_its_own(network: Blocks, stack: StrategySt
     with torch.no_grad():
         plain = Blocks()
         expected = [plain(X), plain.reverse(X)] * 2
-    outputs = steps(stack, *calls)
+    outputs = run_steps(stack, *calls)
     assert all(torch.equal(a, b) for a, b in zip(outputs, expected, strict=True))

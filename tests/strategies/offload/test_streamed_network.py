@@ -11,8 +11,8 @@ from tests.strategies.offload.network import (
     Block,
     Blocks,
     X,
-    copied,
-    steps,
+    run_steps,
+    take_copied_names,
 )
 from tests.strategies.pictures import QUICK
 
@@ -54,7 +54,7 @@ def test_changes_by_hand_count(
     block, small = network.blocks[2], network.blocks[3]
     assert isinstance(block, Block)
     assert isinstance(small, Block)
-    steps(stack, *[lambda: network(X)] * 2)
+    run_steps(stack, *[lambda: network(X)] * 2)
     with torch.no_grad():
         network(X)
     plain = Blocks()
@@ -69,7 +69,9 @@ def test_changes_by_hand_count(
             change(linear)
             expected = plain(X)
             assert torch.equal(network(X), expected)
-        assert all(torch.equal(out, expected) for out in steps(stack, *[lambda: network(X)] * 2))
+        assert all(
+            torch.equal(out, expected) for out in run_steps(stack, *[lambda: network(X)] * 2)
+        )
         assert torch.equal(block.linear.weight, linear.weight)
     stack.use([])
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), plain.parameters()))  # noqa: B905
@@ -85,8 +87,8 @@ def test_tied_weights_stay_on_the_device_and_stay_tied(network: Blocks) -> None:
         expected = network(X)
     stack = stack_of(network, "unet")
     stack.enable(SequentialOffload(device=QUICK))
-    assert all(torch.equal(out, expected) for out in steps(stack, *[lambda: network(X)] * 3))
-    assert copied(stack).count("4") == 0
+    assert all(torch.equal(out, expected) for out in run_steps(stack, *[lambda: network(X)] * 3))
+    assert take_copied_names(stack).count("4") == 0
     stack.use([])
     one, other = (network.blocks[i].get_parameter("linear.weight") for i in (1, 4))
     assert one is other
@@ -103,6 +105,6 @@ def test_weights_of_several_dtypes_travel_together() -> None:
     stack.enable(SequentialOffload(device=QUICK))
     with torch.no_grad():
         expected = plain(X)
-    assert all(torch.equal(out, expected) for out in steps(stack, *[lambda: network(X)] * 3))
+    assert all(torch.equal(out, expected) for out in run_steps(stack, *[lambda: network(X)] * 3))
     stack.use([])
     assert {p.dtype for p in network.parameters()} == {torch.float32, torch.bfloat16}
