@@ -84,7 +84,9 @@ def _is_entry(value: object) -> bool:
     )
 
 
-def _parse_component(name: str, value: tuple[str | None, str | None], path: Path) -> ComponentClass | None:
+def _parse_component(
+    name: str, value: tuple[str | None, str | None], path: Path
+) -> ComponentClass | None:
     library, class_name = value
     if library is None and class_name is None:
         return None

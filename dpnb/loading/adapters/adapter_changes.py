@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from dpnb.errors import CheckpointError
 from dpnb.loading.adapters.adapter_files import StoredAdapter
 from dpnb.loading.adapters.layer_names import Layers, map_kohya_names
-from dpnb.loading.adapters.lora_tensors import TensorRole, LayerTensors, group_by_layer
+from dpnb.loading.adapters.lora_tensors import LayerTensors, TensorRole, group_by_layer
 from dpnb.loading.adapters.peft_settings import AdapterSettings
 from dpnb.nn.lowrank import Change, Difference, LowRank, Replacement
 
@@ -43,6 +43,13 @@ PREFIXES: Mapping[str, tuple[str, ...]] = {
 }
 """The beginnings of kohya's and ComfyUI's names, and the components that they mean: the first that
 the pipeline has."""
+
+_WHOLE = {
+    TensorRole.WEIGHT,
+    TensorRole.BIAS,
+    TensorRole.WEIGHT_DIFFERENCE,
+    TensorRole.BIAS_DIFFERENCE,
+}
 
 
 @dataclass(frozen=True)
@@ -74,8 +81,9 @@ def parse_adapter(
     networks = _Networks(components)
     found: dict[str, Changes] = {}
     absent: dict[str, None] = {}
+    layers = group_by_layer(adapter.tensors)
     # Where a file names a layer twice, as the network and as a trainer does, the former counts.
-    for key, group in sorted(group_by_layer(adapter.tensors).items(), key=lambda item: "." in item[0]):
+    for key, group in sorted(layers.items(), key=lambda item: "." in item[0]):
         place = networks.find(key)
         if place.layers is None:
             absent[place.component] = None
@@ -194,7 +202,7 @@ def _product(key: str, group: LayerTensors) -> LowRank | None:
         down, up = tensors[TensorRole.EMBEDDING_UP].t(), tensors[TensorRole.EMBEDDING_DOWN].t()
     elif TensorRole.DOWN in tensors and TensorRole.UP in tensors:
         down, up = tensors[TensorRole.DOWN], tensors[TensorRole.UP]
-    elif tensors.keys() & {TensorRole.WEIGHT, TensorRole.BIAS, TensorRole.WEIGHT_DIFFERENCE, TensorRole.BIAS_DIFFERENCE}:
+    elif tensors.keys() & _WHOLE:
         return None
     else:
         raise CheckpointError(
@@ -209,7 +217,9 @@ def _product(key: str, group: LayerTensors) -> LowRank | None:
     return LowRank(down, up)
 
 
-def _others(tensors: Mapping[TensorRole, Tensor], scale: float) -> Iterator[tuple[TensorRole, str, Change]]:
+def _others(
+    tensors: Mapping[TensorRole, Tensor], scale: float
+) -> Iterator[tuple[TensorRole, str, Change]]:
     """The changes beside the product, and the parameters that they are for."""
     for role, tensor in tensors.items():
         match role:

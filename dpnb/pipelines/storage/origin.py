@@ -22,7 +22,7 @@ from dpnb.loading.file_selection import select_pipeline_files
 from dpnb.loading.filenames import is_bare
 from dpnb.loading.hub import fetch, local_folder
 from dpnb.loading.model_card import CARD, read_connected_pipelines
-from dpnb.loading.model_index import ModelIndex, ComponentClass
+from dpnb.loading.model_index import ComponentClass, ModelIndex
 from dpnb.loading.saving.dduf import SUFFIX, open_dduf
 from dpnb.loading.weights.weight_files import EmbeddedFiles
 from dpnb.pipelines.foreign.community import HOMES
@@ -189,7 +189,9 @@ def custom_code(options: LoadOptions, origin: Origin | None = None) -> Code:
     )
 
 
-def component_class(component: str, entry: ComponentClass, origin: Origin, options: LoadOptions) -> type[Any]:
+def component_class(
+    component: str, entry: ComponentClass, origin: Origin, options: LoadOptions
+) -> type[Any]:
     """The class that the index gives for a component.
 
     Raises:
