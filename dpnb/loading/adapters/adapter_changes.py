@@ -44,6 +44,13 @@ PREFIXES: Mapping[str, tuple[str, ...]] = {
 """The beginnings of kohya's and ComfyUI's names, and the components that they mean: the first that
 the pipeline has."""
 
+_WHOLE = {
+    TensorRole.WEIGHT,
+    TensorRole.BIAS,
+    TensorRole.WEIGHT_DIFFERENCE,
+    TensorRole.BIAS_DIFFERENCE,
+}
+
 
 @dataclass(frozen=True)
 class Place:
@@ -74,10 +81,9 @@ def parse_adapter(
     networks = _Networks(components)
     found: dict[str, Changes] = {}
     absent: dict[str, None] = {}
+    layers = group_by_layer(adapter.tensors)
     # Where a file names a layer twice, as the network and as a trainer does, the former counts.
-    for key, group in sorted(
-        group_by_layer(adapter.tensors).items(), key=lambda item: "." in item[0]
-    ):
+    for key, group in sorted(layers.items(), key=lambda item: "." in item[0]):
         place = networks.find(key)
         if place.layers is None:
             absent[place.component] = None
@@ -196,12 +202,7 @@ def _product(key: str, group: LayerTensors) -> LowRank | None:
         down, up = tensors[TensorRole.EMBEDDING_UP].t(), tensors[TensorRole.EMBEDDING_DOWN].t()
     elif TensorRole.DOWN in tensors and TensorRole.UP in tensors:
         down, up = tensors[TensorRole.DOWN], tensors[TensorRole.UP]
-    elif tensors.keys() & {
-        TensorRole.WEIGHT,
-        TensorRole.BIAS,
-        TensorRole.WEIGHT_DIFFERENCE,
-        TensorRole.BIAS_DIFFERENCE,
-    }:
+    elif tensors.keys() & _WHOLE:
         return None
     else:
         raise CheckpointError(
