@@ -18,8 +18,9 @@ from dpnb.metering.trace import Trace
 from dpnb.pipelines.recording import record
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.plain import Parsed, from_plain
-from dpnb.planning.residency import at_rest
-from dpnb.planning.table import PlanRow, plan_name
+from dpnb.planning.offload_replay import idle_weight_bytes
+from dpnb.planning.plan_names import plan_name
+from dpnb.planning.table import PlanRow
 from dpnb.planning.workload import Workload
 from dpnb.strategies.plans import plan_from_json, plan_to_json
 from dpnb.strategies.relief import is_out_of_memory
@@ -97,7 +98,7 @@ class Bench:
 
     def __init__(self, pipe: TextToImagePipeline, workload: Workload, repeats: int) -> None:
         self.pipe = pipe
-        self.workload = workload.sized(pipe)
+        self.workload = workload.with_size_of(pipe)
         self.repeats = repeats
 
     def picture(self, plan: Plan) -> Any:
@@ -128,7 +129,7 @@ class Bench:
     def _run(self, plan: Plan, predicted: PlanRow | None) -> tuple[Measurement, Any]:
         device = self.pipe._execution_device
         is_gpu = device.type == "cuda"
-        resting = 0 if is_gpu else at_rest(self.pipe.strategies.networks)
+        resting = 0 if is_gpu else idle_weight_bytes(self.pipe.strategies.networks)
         with record(self.pipe, CudaMeter(device) if is_gpu else TensorMeter()) as metered:
             images = self._draw()
         seconds, steps = [], []

@@ -14,10 +14,11 @@ from dpnb.bench.report import Report
 from dpnb.errors import ComponentError
 from dpnb.numbers import whole
 from dpnb.pipelines.text_to_image import TextToImagePipeline
-from dpnb.planning.devices import DeviceProfile
-from dpnb.planning.planner import budget_of, profile_for
+from dpnb.planning.device_profile import DeviceProfile
+from dpnb.planning.plan_names import plan_name
 from dpnb.planning.planner import plan as predict
-from dpnb.planning.table import PlanTable, plan_name
+from dpnb.planning.planner import profile_for, resolve_budget
+from dpnb.planning.table import PlanTable
 from dpnb.planning.workload import Workload
 from dpnb.processes import ALONE, Processes
 from dpnb.strategies.strategy import Plan, Strategy, check
@@ -110,7 +111,7 @@ def _planned(
     if former is not None and plans is None:
         profile = profile_for(device, pipe)
         place = (profile.name, profile.torch_device)
-        asked = (workload, approximate, budget_of(budget, profile), *place)
+        asked = (workload, approximate, resolve_budget(budget, profile), *place)
         begun = (former.workload, former.approximate, former.budget)
         if asked == (*begun, former.device.name, former.device.torch_device):
             return former

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dpnb.pipelines.text_to_image import TextToImagePipeline
-from dpnb.planning.composition import Courses
-from dpnb.planning.devices import DeviceProfile
-from dpnb.planning.outline import outline
-from dpnb.planning.residency import Replay, resident
-from dpnb.planning.simulate import Simulation
+from dpnb.planning.device_profile import DeviceProfile
+from dpnb.planning.offload_replay import OffloadReplay, predict_resident
+from dpnb.planning.simulated_runs import SimulatedRuns
+from dpnb.planning.simulation import Simulation
 from dpnb.planning.valueless import ValuelessTensors
+from dpnb.planning.valueless_pipeline import build_valueless_pipeline
 from dpnb.planning.workload import Workload
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.strategy import Plan, Slot, Strategy
@@ -22,9 +22,11 @@ def rehearsal(pipe: TextToImagePipeline, workload: Workload) -> Simulation:
     The pipeline is read, and nothing must be drawn with it meanwhile; nothing that is done with
     what is returned concerns it any more.
     """
-    valueless = ValuelessTensors()
+    valueless_mode = ValuelessTensors()
     profile = _profile(pipe._execution_device.type != "cpu")
-    return Simulation(outline(pipe, valueless, None), valueless, workload, profile)
+    return Simulation(
+        build_valueless_pipeline(pipe, valueless_mode, None), valueless_mode, workload, profile
+    )
 
 
 def first_that_fits(
@@ -43,10 +45,10 @@ def first_that_fits(
     Returns:
         Where none fits, the one that needs the least; `None` without any.
     """
-    courses, least = Courses(simulation), None
+    runs, least = SimulatedRuns(simulation), None
     for strategy in candidates:
         plan = frozenset(s for s in active if s.slot != strategy.slot) | {strategy}
-        peak = _peak(courses, plan, simulation.profile)
+        peak = _peak(runs, plan, simulation.profile)
         if peak <= limit:
             return strategy
         if least is None or peak < least[0]:
@@ -54,14 +56,14 @@ def first_that_fits(
     return None if least is None else least[1]
 
 
-def _peak(courses: Courses, plan: Plan, profile: DeviceProfile) -> int:
+def _peak(runs: SimulatedRuns, plan: Plan, profile: DeviceProfile) -> int:
     placement = next((s for s in plan if s.slot is Slot.PLACEMENT), None)
-    course = courses.of(frozenset(s for s in plan if s is not placement))
+    run = runs.simulate(frozenset(s for s in plan if s is not placement))
     if isinstance(placement, (ModelOffload, SequentialOffload)):
-        limit = placement.limit(list(course.weights.networks))
-        held = Replay(course.weights, limit, profile).run(course.steps)
+        limit = placement.limit(list(run.weights.networks))
+        held = OffloadReplay(run.weights, limit, profile).run(run.steps)
     else:
-        held = resident(course.steps, course.weights, profile)
+        held = predict_resident(run.steps, run.weights, profile)
     return max(one.peak for one in held)
 
 

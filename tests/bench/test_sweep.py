@@ -18,7 +18,7 @@ from dpnb.bench.measurement import OUT_OF_MEMORY, Bench
 from dpnb.bench.report import Report
 from dpnb.bench.sweep import _anyone_s, sweep
 from dpnb.errors import ComponentError
-from dpnb.planning.devices import DeviceProfile
+from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.workload import Workload
 from dpnb.strategies.strategy import StrategyError
 
@@ -169,7 +169,7 @@ def test_a_plan_that_cannot_be_switched_on_says_why(pipe: Any) -> None:
 
 
 def test_several_processes_have_a_device_each() -> None:
-    profile = replace(DeviceProfile.named("RTX 3060"), torch_device="cuda:1")
+    profile = replace(DeviceProfile.from_name("RTX 3060"), torch_device="cuda:1")
     assert _anyone_s(profile).torch_device == "cuda"
     simulated = replace(profile, torch_device="simulated:8GiB/s")
     assert _anyone_s(simulated) == simulated

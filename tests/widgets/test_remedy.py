@@ -52,9 +52,7 @@ def test_after_a_run_that_failed_the_panel_names_it(
 ) -> None:
     cheap = dpnb.VaeTiling()
     kilobytes = peak(session, cheap) // 1024 - 1
-    (tmp_path / "meminfo").write_text(
-        f"MemTotal:  {kilobytes} kB\nMemAvailable:  {kilobytes} kB\n"
-    )
+    (tmp_path / "meminfo").write_text(f"MemTotal:  {kilobytes} kB\nMemAvailable:  {kilobytes} kB\n")
     monkeypatch.setattr(host, "MachineMemory", lambda: MachineMemory(tmp_path, tmp_path))
     gate.fails_at = (Stage.DECODING, MemoryError("no memory left"))
     gate.open(9)

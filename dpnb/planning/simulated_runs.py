@@ -1,12 +1,12 @@
-"""The runs of many plans, put together from the stages of few."""
+"""Simulated runs under many plans, each put together from few simulated stages."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from dpnb.planning.residency import Weights
-from dpnb.planning.simulate import TRACED_STEPS, Simulation
+from dpnb.planning.offload_replay import WeightSizes
+from dpnb.planning.simulation import TRACED_STEPS, Simulation
 from dpnb.planning.timeline import StepTimeline
 from dpnb.strategies.strategy import Plan, Strategy
 
@@ -17,8 +17,8 @@ FULL = 2
 
 
 @dataclass(frozen=True)
-class Course:
-    """A run, as far as it was simulated.
+class SimulatedRun:
+    """The steps of a simulated run, and the weights that they use.
 
     Attributes:
         steps: text, encoding where there is any, some denoising steps, decoding.
@@ -26,26 +26,26 @@ class Course:
     """
 
     steps: tuple[StepTimeline, ...]
-    weights: Weights
+    weights: WeightSizes
 
     @property
-    def before(self) -> tuple[StepTimeline, ...]:
-        """All but decoding."""
+    def steps_before_decoding(self) -> tuple[StepTimeline, ...]:
+        """All steps but decoding."""
         return self.steps[:-1]
 
     @property
-    def decoding(self) -> StepTimeline:
-        """The last stage."""
+    def decoding_step(self) -> StepTimeline:
+        """The last step."""
         return self.steps[-1]
 
     @property
-    def left(self) -> int:
-        """Bytes that are left at the end: the pictures, and what a run remembers."""
-        return self.decoding.spans[-1].end
+    def bytes_left(self) -> int:
+        """Bytes that are alive at the end: the pictures, and what a strategy keeps of the run."""
+        return self.decoding_step.spans[-1].end
 
 
-class Courses:
-    """The runs of a valueless pipeline under any plan without a placement.
+class SimulatedRuns:
+    """Simulates runs of a valueless pipeline under any plan without a placement, and keeps them.
 
     What changes decoding alone is simulated without denoising; what changes nothing there is not
     simulated again for it.
@@ -57,40 +57,44 @@ class Courses:
     def __init__(self, simulation: Simulation) -> None:
         self._simulation = simulation
         self._decodings: dict[Plan, StepTimeline] = {}
-        self._whole: dict[Plan, Course] = {}
+        self._runs: dict[Plan, SimulatedRun] = {}
         self._changes_decoding: dict[Strategy, bool] = {}
-        self.base = self.whole(frozenset())
+        self.base = self.simulate_fully(frozenset())
 
-    def whole(self, plan: Plan) -> Course:
-        """A run with all of its stages."""
-        if plan not in self._whole:
+    def simulate_fully(self, plan: Plan) -> SimulatedRun:
+        """Simulate all stages of a run under `plan`."""
+        if plan not in self._runs:
             self._simulation.use(plan)
             steps = self._simulation.run(FULL if plan else TRACED_STEPS)
             if plan:
-                steps[-1:-1] = self._later(steps)
-            weights = Weights.of(self._simulation.pipe.strategies.networks)
-            self._whole[plan] = Course(tuple(steps), weights)
-        return self._whole[plan]
+                steps[-1:-1] = self._extend_denoising(steps)
+            weights = WeightSizes.of(self._simulation.pipe.strategies.networks)
+            self._runs[plan] = SimulatedRun(tuple(steps), weights)
+        return self._runs[plan]
 
-    def of(self, plan: Plan) -> Course:
-        """The run under `plan`."""
+    def simulate(self, plan: Plan) -> SimulatedRun:
+        """The run under `plan`; stages that other plans have already are not simulated again."""
         early = frozenset(strategy for strategy in plan if not self._is_late(strategy))
-        course = self.whole(early)
+        run = self.simulate_fully(early)
         if early == plan:
-            return course
+            return run
         late = frozenset(s for s in plan if self._is_late(s) or self.changes_decoding(s))
-        decoding = _shifted(self._decoded(late), course.left - self.base.left)
-        begun = replace(decoding.spans[0], peak=course.decoding.spans[0].peak)
-        decoding = replace(decoding, spans=(begun, *decoding.spans[1:]))
-        return Course((*course.before, decoding), course.weights)
+        decoding_step = _add_bytes(
+            self._simulate_decoding(late), run.bytes_left - self.base.bytes_left
+        )
+        begun = replace(decoding_step.spans[0], peak=run.decoding_step.spans[0].peak)
+        decoding_step = replace(decoding_step, spans=(begun, *decoding_step.spans[1:]))
+        return SimulatedRun((*run.steps_before_decoding, decoding_step), run.weights)
 
     def changes_decoding(self, strategy: Strategy) -> bool:
         """Whether a strategy makes a difference to decoding."""
         if strategy not in self._changes_decoding:
-            course = self.whole(frozenset({strategy}))
-            shift = course.left - self.base.left
-            expected = _shifted(self.base.decoding, shift)
-            self._changes_decoding[strategy] = _outline(course.decoding) != _outline(expected)
+            run = self.simulate_fully(frozenset({strategy}))
+            shift = run.bytes_left - self.base.bytes_left
+            expected = _add_bytes(self.base.decoding_step, shift)
+            self._changes_decoding[strategy] = _summarize_step(
+                run.decoding_step
+            ) != _summarize_step(expected)
         return self._changes_decoding[strategy]
 
     def _is_late(self, strategy: Strategy) -> bool:
@@ -98,26 +102,29 @@ class Courses:
         stages = {step.stage for step in self.base.steps}
         return strategy.relieves & stages == {DECODING}
 
-    def _later(self, steps: list[StepTimeline]) -> list[StepTimeline]:
+    def _extend_denoising(self, steps: list[StepTimeline]) -> list[StepTimeline]:
         """The denoising steps after the simulated ones: they hold more, as far as the base does."""
         done = len(steps) - 2
         like = self.base.steps[done].peak
-        return [_shifted(steps[-2], step.peak - like) for step in self.base.before[done + 1 :]]
+        return [
+            _add_bytes(steps[-2], step.peak - like)
+            for step in self.base.steps_before_decoding[done + 1 :]
+        ]
 
-    def _decoded(self, plan: Plan) -> StepTimeline:
+    def _simulate_decoding(self, plan: Plan) -> StepTimeline:
         if plan not in self._decodings:
             self._simulation.use(plan)
             self._decodings[plan] = self._simulation.run(0)[-1]
         return self._decodings[plan]
 
 
-def _shifted(step: StepTimeline, nbytes: int) -> StepTimeline:
+def _add_bytes(step: StepTimeline, nbytes: int) -> StepTimeline:
     """The step beside something that is held all the time."""
     spans = (replace(span, peak=span.peak + nbytes, end=span.end + nbytes) for span in step.spans)
     return StepTimeline(step.stage, tuple(spans))
 
 
-def _outline(step: StepTimeline) -> Iterable[tuple[int, int, int, float]]:
+def _summarize_step(step: StepTimeline) -> Iterable[tuple[int, int, int, float]]:
     """What tells one decoding from another; its first span begins with what denoising leaves."""
     peaks = [0, *(span.peak for span in step.spans[1:])]
     return [
