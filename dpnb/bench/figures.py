@@ -1,4 +1,4 @@
-"""A sweep as figures, for screens and for print.
+"""Draws the figures of a sweep, for screens and for print.
 
 Colours are those of Okabe and Ito (2008), Color Universal Design, which colour-blind readers tell
 apart; marks differ in shape as well.

@@ -1,4 +1,4 @@
-"""One plan, measured."""
+"""The measurement of a plan: memory by stage, time, and the picture."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Measurement:
         return from_plain(cls, values, "measurement")
 
 
-class Bench:
+class Benchmark:
     """Measures plans of one pipeline.
 
     Args:
@@ -101,8 +101,8 @@ class Bench:
         self.workload = workload.with_size_of(pipe)
         self.repeats = repeats
 
-    def picture(self, plan: Plan) -> Any:
-        """What a plan draws, `[batch, height, width, 3]`; `None` where it fails."""
+    def draw_with(self, plan: Plan) -> Any:
+        """Draw with a plan: pictures, `[batch, height, width, 3]`; `None` where it fails."""
         try:
             with self.pipe.strategies.using(*plan):
                 return self._draw()

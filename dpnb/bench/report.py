@@ -1,4 +1,4 @@
-"""What a sweep has found: a table, figures, JSON."""
+"""The report of a sweep, which shows itself as a table and figures, and is kept as JSON."""
 
 from __future__ import annotations
 

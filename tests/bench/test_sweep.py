@@ -14,7 +14,7 @@ from rich.console import Console
 from torch import nn
 
 import dpnb
-from dpnb.bench.measurement import OUT_OF_MEMORY, Bench
+from dpnb.bench.measurement import OUT_OF_MEMORY, Benchmark
 from dpnb.bench.report import Report
 from dpnb.bench.sweep import _anyone_s, sweep
 from dpnb.errors import ComponentError
@@ -145,8 +145,8 @@ def test_a_failed_allocation_is_recorded_in_whatever_words(pipe: Any) -> None:
 
     handle = pipe.unet.register_forward_pre_hook(exhaust)
     try:
-        measurement, images = Bench(pipe, WORKLOAD, 1).measure(frozenset())
-        assert Bench(pipe, WORKLOAD, 1).picture(frozenset()) is None
+        measurement, images = Benchmark(pipe, WORKLOAD, 1).measure(frozenset())
+        assert Benchmark(pipe, WORKLOAD, 1).draw_with(frozenset()) is None
     finally:
         handle.remove()
     assert measurement.outcome == OUT_OF_MEMORY
@@ -163,7 +163,9 @@ def test_other_errors_end_a_sweep(pipe: Any) -> None:
 
 
 def test_a_plan_that_cannot_be_switched_on_says_why(pipe: Any) -> None:
-    measurement, images = Bench(pipe, WORKLOAD, 1).measure(frozenset({dpnb.AttentionSlicing(99)}))
+    measurement, images = Benchmark(pipe, WORKLOAD, 1).measure(
+        frozenset({dpnb.AttentionSlicing(99)})
+    )
     assert "slice_size is 99" in measurement.outcome
     assert images is None
 
