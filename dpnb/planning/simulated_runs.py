@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from dpnb.planning.offload_replay import WeightSizes
-from dpnb.planning.simulation import TRACED_STEPS, Simulation
+from dpnb.planning.simulation import SIMULATED_STEPS, Simulation
 from dpnb.planning.timeline import StepTimeline
 from dpnb.strategies.strategy import Plan, Strategy
 
 DECODING = "decoding"
 
-FULL = 2
+STEPS_PER_PLAN = 2
 """The first denoising step and one like all others; what schedulers add later is known already."""
 
 
@@ -65,7 +65,7 @@ class SimulatedRuns:
         """Simulate all stages of a run under `plan`."""
         if plan not in self._runs:
             self._simulation.use(plan)
-            steps = self._simulation.run(FULL if plan else TRACED_STEPS)
+            steps = self._simulation.run(STEPS_PER_PLAN if plan else SIMULATED_STEPS)
             if plan:
                 steps[-1:-1] = self._extend_denoising(steps)
             weights = WeightSizes.of(self._simulation.pipe.strategies.networks)

@@ -16,7 +16,7 @@ from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.workload import Workload
 from dpnb.strategies.strategy import Strategy
 
-TRACED_STEPS = 4
+SIMULATED_STEPS = 4
 """So many denoising steps are simulated; those that follow are like the last of them."""
 
 
@@ -60,7 +60,7 @@ class Simulation:
         with self.valueless_mode:
             return self.pipe.strategies.obstacle(strategy)  # type: ignore[no-any-return]
 
-    def run(self, denoising: int = TRACED_STEPS) -> list[StepTimeline]:
+    def run(self, denoising: int = SIMULATED_STEPS) -> list[StepTimeline]:
         """Run with what is switched on.
 
         Args:
