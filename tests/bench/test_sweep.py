@@ -16,7 +16,7 @@ from torch import nn
 import dpnb
 from dpnb.bench.measurement import OUT_OF_MEMORY, Benchmark
 from dpnb.bench.report import Report
-from dpnb.bench.sweep import _anyone_s, sweep
+from dpnb.bench.sweep import _without_number, sweep
 from dpnb.errors import ComponentError
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.workload import Workload
@@ -172,9 +172,9 @@ def test_a_plan_that_cannot_be_switched_on_says_why(pipe: Any) -> None:
 
 def test_several_processes_have_a_device_each() -> None:
     profile = replace(DeviceProfile.from_name("RTX 3060"), torch_device="cuda:1")
-    assert _anyone_s(profile).torch_device == "cuda"
+    assert _without_number(profile).torch_device == "cuda"
     simulated = replace(profile, torch_device="simulated:8GiB/s")
-    assert _anyone_s(simulated) == simulated
+    assert _without_number(simulated) == simulated
 
 
 def test_mistakes_are_one_sentence(pipe: Any) -> None:
