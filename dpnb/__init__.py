@@ -59,7 +59,7 @@ if TYPE_CHECKING:
         StableDiffusionXLInpaintPipeline,
     )
     from dpnb.pipelines.steps import Stage, Step
-    from dpnb.planning.devices import DeviceProfile
+    from dpnb.planning.device_profile import DeviceProfile
     from dpnb.planning.planner import plan
     from dpnb.planning.table import PlanError, PlanTable
     from dpnb.planning.valueless import HollowError, ValuelessTensorError
@@ -161,7 +161,7 @@ _HOMES = {
     "Request": "dpnb.widgets.state",
     "RunPanel": "dpnb.widgets.run_panel",
     "StrategyPanel": "dpnb.widgets.strategy_panel",
-    "DeviceProfile": "dpnb.planning.devices",
+    "DeviceProfile": "dpnb.planning.device_profile",
     "PlanTable": "dpnb.planning.table",
     "Report": "dpnb.bench.report",
     "Workload": "dpnb.planning.workload",

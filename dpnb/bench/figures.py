@@ -1,4 +1,4 @@
-"""A sweep as figures, for screens and for print.
+"""Draws the figures of a sweep, for screens and for print.
 
 Colours are those of Okabe and Ito (2008), Color Universal Design, which colour-blind readers tell
 apart; marks differ in shape as well.
@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from dpnb.bench.measurement import Measurement
-from dpnb.planning.names import label
+from dpnb.planning.plan_names import short_plan_name
 from dpnb.planning.workload import Workload
 from dpnb.units import format_bytes, format_seconds
 
@@ -162,7 +162,7 @@ def draw_stages(report: SweepResult) -> Figure:
         if one.predicted is not None:
             at = one.predicted.peak / unit
             axes.plot([at, at], [place - 0.42, place + 0.42], color="black", linewidth=1.4)
-    axes.set_yticks(range(len(shown)), [label(one.plan) for one in shown], fontsize=8)
+    axes.set_yticks(range(len(shown)), [short_plan_name(one.plan) for one in shown], fontsize=8)
     axes.set_xlim(0, 1.16 * max((one.peak / unit for one in shown), default=1))
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
@@ -280,7 +280,7 @@ def _draw_key(figure: Figure, axes: Axes, report: SweepResult) -> None:
     lines = []
     for letter, one in zip(LETTERS, report.front, strict=False):
         cost = format_seconds((one.seconds or 0.0) / report.workload.batch)
-        lines.append(f"{letter}  {label(one.plan)}: {format_bytes(one.peak)}, {cost}")
+        lines.append(f"{letter}  {short_plan_name(one.plan)}: {format_bytes(one.peak)}, {cost}")
     figure.set_figheight(figure.get_figheight() + 0.17 * len(lines))
     axes.legend(fontsize=8, loc="lower left", edgecolor="none", framealpha=0.9)
     figure.supxlabel("\n".join(lines), fontsize=8, x=0.02, ha="left", linespacing=1.4)

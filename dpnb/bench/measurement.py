@@ -1,4 +1,4 @@
-"""One plan, measured."""
+"""The measurement of a plan: memory by stage, time, and the picture."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from dpnb.metering.tensors import TensorMeter
 from dpnb.metering.trace import Trace
 from dpnb.pipelines.recording import record
 from dpnb.pipelines.text_to_image import TextToImagePipeline
-from dpnb.planning.residency import at_rest
-from dpnb.planning.table import PlanRow, plan_name
+from dpnb.planning.offload_replay import idle_weight_bytes
+from dpnb.planning.plan_names import plan_name
+from dpnb.planning.table import PlanRow
 from dpnb.planning.workload import Workload
 from dpnb.strategies.out_of_memory import ALLOCATION_ERRORS, is_out_of_memory
 from dpnb.strategies.plans import plan_from_json, plan_to_json
@@ -89,7 +90,7 @@ class Measurement:
         return from_plain(cls, values, "measurement")
 
 
-class Bench:
+class Benchmark:
     """Measures plans of one pipeline.
 
     Args:
@@ -100,11 +101,11 @@ class Bench:
 
     def __init__(self, pipe: TextToImagePipeline, workload: Workload, repeats: int) -> None:
         self.pipe = pipe
-        self.workload = workload.sized(pipe)
+        self.workload = workload.with_size_of(pipe)
         self.repeats = repeats
 
-    def picture(self, plan: Plan) -> Any:
-        """What a plan draws, `[batch, height, width, 3]`; `None` where it fails."""
+    def draw_with(self, plan: Plan) -> Any:
+        """Draw with a plan: pictures, `[batch, height, width, 3]`; `None` where it fails."""
         try:
             with self.pipe.strategies.using(*plan):
                 return self._draw()
@@ -131,7 +132,7 @@ class Bench:
     def _run(self, plan: Plan, predicted: PlanRow | None) -> tuple[Measurement, Any]:
         device = self.pipe._execution_device
         is_gpu = device.type == "cuda"
-        resting = 0 if is_gpu else at_rest(self.pipe.strategies.networks)
+        resting = 0 if is_gpu else idle_weight_bytes(self.pipe.strategies.networks)
         with record(self.pipe, CudaMeter(device) if is_gpu else TensorMeter()) as metered:
             images = self._draw()
         seconds, steps = [], []

@@ -1,4 +1,4 @@
-"""What a sweep has found: a table, figures, JSON."""
+"""The report of a sweep, which shows itself as a table and figures, and is kept as JSON."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from dpnb.atomic import write_atomically, write_text
 from dpnb.bench.measurement import Measurement
 from dpnb.files import read_json
-from dpnb.planning.names import label
-from dpnb.planning.table import PlanTable, plan_name
+from dpnb.planning.plan_names import plan_name, short_plan_name
+from dpnb.planning.table import PlanTable
 from dpnb.planning.workload import Workload
 from dpnb.strategies.strategy import Strategy
 from dpnb.tables import html_table, terminal_table
@@ -168,11 +168,11 @@ class Report:
     def cells(self, one: Measurement) -> tuple[str, ...]:
         """A row as text, in the order of `HEADINGS`."""
         if one.seconds is None or one.spread is None or one.seconds_per_step is None:
-            return (label(one.plan), one.outcome, *("" for _ in HEADINGS[2:]))
+            return (short_plan_name(one.plan), one.outcome, *("" for _ in HEADINGS[2:]))
         predicted, batch = one.predicted, self.workload.batch
         difference = "" if one.difference is None else f"{one.difference:.1g}"
         return (
-            label(one.plan),
+            short_plan_name(one.plan),
             format_bytes(one.peak),
             "" if predicted is None else format_bytes(predicted.peak),
             format_seconds(one.seconds / batch),

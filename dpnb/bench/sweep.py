@@ -1,4 +1,4 @@
-"""Plans against a workload: measured one after another, and kept as they come."""
+"""Sweeps: plans measured one after another, each written to a file as soon as it is done."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from dpnb.bench.measurement import Bench, Measurement
+from dpnb.bench.measurement import Benchmark, Measurement
 from dpnb.bench.report import Report
 from dpnb.errors import ComponentError
 from dpnb.numbers import parse_int
 from dpnb.pipelines.text_to_image import TextToImagePipeline
-from dpnb.planning.devices import DeviceProfile
-from dpnb.planning.planner import budget_of, profile_for
+from dpnb.planning.device_profile import DeviceProfile
+from dpnb.planning.plan_names import plan_name
 from dpnb.planning.planner import plan as predict
-from dpnb.planning.table import PlanTable, plan_name
+from dpnb.planning.planner import profile_for, resolve_budget
+from dpnb.planning.table import PlanTable
 from dpnb.planning.workload import Workload
 from dpnb.processes import ALONE, Processes
 from dpnb.strategies.strategy import Plan, Strategy, check
@@ -68,14 +69,14 @@ def sweep(
     """
     _check(pipe, repeats, isinstance(plans, PlanTable) and (workload or budget or device))
     given = plans if isinstance(plans, PlanTable) else None
-    bench = Bench(pipe, workload or (Workload() if given is None else given.workload), repeats)
+    bench = Benchmark(pipe, workload or (Workload() if given is None else given.workload), repeats)
     chosen = None if plans == "all" else [_as_plan(entry) for entry in _entries(plans)]
     file = None if path is None else SweepFile(Path(path))
 
     def begin() -> Report:
-        place = device if processes.count == 1 else _anyone_s(profile_for(device, pipe))
-        table = given or _planned(pipe, bench.workload, chosen, budget, place, approximate, file)
-        return Report(table, () if file is None else file.found(table))
+        place = device if processes.count == 1 else _without_number(profile_for(device, pipe))
+        table = given or _predict(pipe, bench.workload, chosen, budget, place, approximate, file)
+        return Report(table, () if file is None else file.read_measurements(table))
 
     begun = processes.agree(begin)
     wanted = [row.plan for row in begun.table] if chosen is None else chosen
@@ -96,7 +97,7 @@ def _check(pipe: object, repeats: int, is_told_twice: object) -> None:
         )
 
 
-def _planned(
+def _predict(
     pipe: TextToImagePipeline,
     workload: Workload,
     plans: list[Plan] | None,
@@ -110,7 +111,7 @@ def _planned(
     if former is not None and plans is None:
         profile = profile_for(device, pipe)
         place = (profile.name, profile.torch_device)
-        asked = (workload, approximate, budget_of(budget, profile), *place)
+        asked = (workload, approximate, resolve_budget(budget, profile), *place)
         begun = (former.workload, former.approximate, former.budget)
         if asked == (*begun, former.device.name, former.device.torch_device):
             return former
@@ -121,7 +122,7 @@ def _planned(
 
 
 def _measure(
-    bench: Bench,
+    bench: Benchmark,
     order: list[Plan],
     begun: Report,
     file: SweepFile | None,
@@ -131,14 +132,16 @@ def _measure(
     rows = {row.plan: row for row in begun.table}
     done = {one.plan: one for one in begun.measurements}
     share = processes.share([plan for plan in order if plan not in done])
-    baseline = None if not share or share[0] == BASELINE else bench.picture(BASELINE)
+    baseline = None if not share or share[0] == BASELINE else bench.draw_with(BASELINE)
     found: list[Measurement] = []
-    for plan in _shown(share, progress and processes.is_main):
+    for plan in _with_progress(share, progress and processes.is_main):
         measurement, images = bench.measure(plan, rows.get(plan))
         baseline = images if plan == BASELINE else baseline
-        found.append(_compared(measurement, images, baseline))
+        found.append(_with_difference(measurement, images, baseline))
         if file is not None:
-            file.keep(replace(begun, measurements=(*begun.measurements, *found)), processes)
+            file.save_progress(
+                replace(begun, measurements=(*begun.measurements, *found)), processes
+            )
     done |= {one.plan: one for one in processes.gather(found)}
     report = replace(begun, measurements=tuple(done[plan] for plan in order))
     if file is not None and processes.is_main:
@@ -163,7 +166,7 @@ class SweepFile:
         """With which the sweep was begun."""
         return next((report.table for report in self._reports()), None)
 
-    def found(self, table: PlanTable) -> tuple[Measurement, ...]:
+    def read_measurements(self, table: PlanTable) -> tuple[Measurement, ...]:
         """What was measured before of the same sweep.
 
         Raises:
@@ -180,7 +183,7 @@ class SweepFile:
             done |= {one.plan: one for one in former.measurements}
         return tuple(done.values())
 
-    def keep(self, report: Report, processes: Processes) -> None:
+    def save_progress(self, report: Report, processes: Processes) -> None:
         """Write what this process has so far."""
         report.save(self.path if processes.count == 1 else self._part(processes.index))
 
@@ -203,8 +206,8 @@ class SweepFile:
                 yield Report.load(file)
 
 
-def _anyone_s(profile: DeviceProfile) -> DeviceProfile:
-    """The profile of a device that each process has one of: it is told without its number."""
+def _without_number(profile: DeviceProfile) -> DeviceProfile:
+    """The profile of a device that each process has one of: without the number of one."""
     kind, _, number = (profile.torch_device or "").partition(":")
     return replace(profile, torch_device=kind) if number.isdecimal() else profile
 
@@ -219,7 +222,7 @@ def _as_plan(entry: Strategy | Iterable[Strategy]) -> Plan:
     return plan
 
 
-def _compared(measurement: Measurement, images: Any, baseline: Any) -> Measurement:
+def _with_difference(measurement: Measurement, images: Any, baseline: Any) -> Measurement:
     if images is None or baseline is None:
         return measurement
     difference = np.abs(images - baseline)
@@ -230,7 +233,7 @@ def _compared(measurement: Measurement, images: Any, baseline: Any) -> Measureme
     )
 
 
-def _shown(plans: list[Plan], progress: bool) -> Iterator[Plan]:
+def _with_progress(plans: list[Plan], progress: bool) -> Iterator[Plan]:
     if not progress or not plans:
         yield from plans
         return

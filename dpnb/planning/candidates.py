@@ -1,4 +1,4 @@
-"""Which settings of each strategy are worth trying."""
+"""The strategies, settings and plans that a planner tries."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import product
 from typing import TypeAlias
 
-from dpnb.planning.devices import DeviceProfile
+from dpnb.planning.device_profile import DeviceProfile
 from dpnb.strategies.attention import AttentionSlicing
 from dpnb.strategies.catalog import CATALOG
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
@@ -16,21 +16,21 @@ from dpnb.strategies.vae import VaeTiling
 
 Offload: TypeAlias = ModelOffload | SequentialOffload
 
-SETTINGS: Mapping[type[Strategy], tuple[Strategy, ...]] = {
+VARIANTS: Mapping[type[Strategy], tuple[Strategy, ...]] = {
     AttentionSlicing: (AttentionSlicing(), AttentionSlicing("max")),
     VaeTiling: (VaeTiling(), VaeTiling(spill=True), VaeTiling(blended=True)),
 }
 """Of strategies whose defaults alone will not do."""
 
 
-def settings() -> Iterator[Strategy]:
-    """Every setting of every strategy that is no placement."""
+def list_candidates() -> Iterator[Strategy]:
+    """Every strategy that is no placement, with all settings that are worth trying."""
     for kind in CATALOG:
         if kind.slot is not Slot.PLACEMENT:
-            yield from SETTINGS.get(kind, (kind(),))
+            yield from VARIANTS.get(kind, (kind(),))
 
 
-def combinations(strategies: list[Strategy], fits: Callable[[Plan], bool]) -> Iterator[Plan]:
+def iterate_plans(strategies: list[Strategy], fits: Callable[[Plan], bool]) -> Iterator[Plan]:
     """Every set of `strategies` in which none contradicts another, the smaller ones first.
 
     Args:
@@ -46,7 +46,7 @@ def combinations(strategies: list[Strategy], fits: Callable[[Plan], bool]) -> It
             yield plan
 
 
-def offloads(profile: DeviceProfile) -> tuple[Offload, ...]:
+def list_offloads(profile: DeviceProfile) -> tuple[Offload, ...]:
     """Both kinds of offloading to a device; none where there is no host beside it."""
     if profile.link is None:
         return ()
@@ -54,6 +54,6 @@ def offloads(profile: DeviceProfile) -> tuple[Offload, ...]:
     return ModelOffload(device), SequentialOffload(device=device)
 
 
-def rehearsed(strategy: Strategy) -> Strategy:
-    """The same placement, to a device that every machine has."""
+def to_simulated_device(strategy: Strategy) -> Strategy:
+    """The same placement, to the simulated device that exists everywhere."""
     return replace(strategy, device="simulated") if isinstance(strategy, Offload) else strategy

@@ -1,4 +1,4 @@
-"""What a device has to do for an operation: arithmetic, and bytes to and from its memory."""
+"""What an operation costs a device: arithmetic, and bytes to and from its memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUERY_KEY_VALUE = {aten._scaled_dot_product_flash_attention_for_cpu}
 
 @dataclass(frozen=True)
 class Operation:
-    """One kernel.
+    """One call of a kernel.
 
     Attributes:
         kind: the name of the operator.

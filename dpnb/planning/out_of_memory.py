@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dpnb.pipelines.text_to_image import TextToImagePipeline
-from dpnb.planning.devices import DeviceProfile
-from dpnb.planning.outline import outline
+from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.planner import Planner
-from dpnb.planning.simulate import Simulation
+from dpnb.planning.simulation import Simulation
 from dpnb.planning.valueless import ValuelessTensors
+from dpnb.planning.valueless_pipeline import build_valueless_pipeline
 from dpnb.planning.workload import Workload
 from dpnb.strategies.strategy import Slot, Strategy
 
@@ -50,7 +50,7 @@ def choose_memory_saver(
 
 def _simulation(pipe: TextToImagePipeline, workload: Workload) -> Simulation:
     """Runs of `pipe` without weights, on a device of which only the memory is asked for."""
-    valueless = ValuelessTensors()
+    valueless_mode = ValuelessTensors()
     is_asynchronous = pipe._execution_device.type != "cpu"
     profile = DeviceProfile(
         name="the device at hand",
@@ -63,4 +63,6 @@ def _simulation(pipe: TextToImagePipeline, workload: Workload) -> Simulation:
         is_asynchronous=is_asynchronous,
         source="its memory alone is asked for",
     )
-    return Simulation(outline(pipe, valueless), valueless, workload, profile)
+    return Simulation(
+        build_valueless_pipeline(pipe, valueless_mode), valueless_mode, workload, profile
+    )

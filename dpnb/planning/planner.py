@@ -13,15 +13,22 @@ import torch
 from dpnb.devices import best_device, parse_device, with_index
 from dpnb.pipelines.pipeline import DiffusionPipeline
 from dpnb.pipelines.placement import describe_quantization
-from dpnb.planning.candidates import Offload, combinations, offloads, rehearsed, settings
-from dpnb.planning.composition import Course, Courses
-from dpnb.planning.devices import DeviceProfile
-from dpnb.planning.outline import outline
-from dpnb.planning.residency import DENOISING, Held, Replay, resident
-from dpnb.planning.simulate import Simulation
-from dpnb.planning.table import PlanRow, PlanTable, plan_name
+from dpnb.planning.candidates import (
+    Offload,
+    iterate_plans,
+    list_candidates,
+    list_offloads,
+    to_simulated_device,
+)
+from dpnb.planning.device_profile import DeviceProfile
+from dpnb.planning.offload_replay import DENOISING, OffloadReplay, StepPrediction, predict_resident
+from dpnb.planning.plan_names import plan_name
+from dpnb.planning.simulated_runs import SimulatedRun, SimulatedRuns
+from dpnb.planning.simulation import Simulation
+from dpnb.planning.table import PlanRow, PlanTable
 from dpnb.planning.timeline import StepTimeline
 from dpnb.planning.valueless import ValuelessTensors
+from dpnb.planning.valueless_pipeline import build_valueless_pipeline
 from dpnb.planning.workload import Workload
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.offload.backends import parse_simulated_rate
@@ -94,14 +101,14 @@ def plan(
     profile = profile_for(device, model)
     if dtype is None and not isinstance(model, DiffusionPipeline):
         dtype = torch.float16 if profile.is_asynchronous else torch.float32
-    valueless = ValuelessTensors()
-    pipe = outline(model, valueless, dtype, **options)
+    valueless_mode = ValuelessTensors()
+    pipe = build_valueless_pipeline(model, valueless_mode, dtype, **options)
     drawn = workload or Workload(
         height=height, width=width, batch=batch, steps=steps, guidance_scale=guidance_scale
     )
-    planner = Planner(Simulation(pipe, valueless, drawn, profile), limit, approximate)
+    planner = Planner(Simulation(pipe, valueless_mode, drawn, profile), limit, approximate)
     rows = planner.rows() if plans == "all" else planner.rows_of(plans)
-    return planner.table(name_of(model), rows)
+    return planner.table(model_title(model), rows)
 
 
 def profile_for(device: str | torch.device | DeviceProfile | None, model: Any) -> DeviceProfile:
@@ -114,19 +121,19 @@ def profile_for(device: str | torch.device | DeviceProfile | None, model: Any) -
         return device
     if device is None:
         is_loaded = isinstance(model, DiffusionPipeline)
-        return _measured(str(model._execution_device if is_loaded else best_device()))
+        return _measure_device(str(model._execution_device if is_loaded else best_device()))
     name = str(device)
     rate = parse_simulated_rate(name)
     if rate is not None:
-        return replace(_measured("cpu"), link=float(rate), torch_device=name)
+        return replace(_measure_device("cpu"), link=float(rate), torch_device=name)
     try:
         place = parse_device(name)
     except ValueError:
-        return DeviceProfile.named(name)
-    return _measured(str(place))
+        return DeviceProfile.from_name(name)
+    return _measure_device(str(place))
 
 
-def budget_of(limit: int | str | None, profile: DeviceProfile) -> int:
+def resolve_budget(limit: int | str | None, profile: DeviceProfile) -> int:
     """Bytes of tensors that a device may hold: as given, or what it has for them.
 
     Raises:
@@ -136,17 +143,17 @@ def budget_of(limit: int | str | None, profile: DeviceProfile) -> int:
     return profile.memory - reserved if limit is None else parse_bytes(limit)
 
 
-def _measured(device: str) -> DeviceProfile:
-    measured = _measured_on(with_index(parse_device(device)))
+def _measure_device(device: str) -> DeviceProfile:
+    measured = _measure_once(with_index(parse_device(device)))
     return measured if measured.torch_device is None else replace(measured, torch_device=device)
 
 
 @cache
-def _measured_on(device: torch.device) -> DeviceProfile:
+def _measure_once(device: torch.device) -> DeviceProfile:
     return DeviceProfile.measure(device)
 
 
-def name_of(model: Any) -> str:
+def model_title(model: Any) -> str:
     """What to call a model in titles."""
     if isinstance(model, DiffusionPipeline):
         name = model.name_or_path or type(model).__name__
@@ -172,11 +179,11 @@ class Planner:
 
     def __post_init__(self) -> None:
         profile = self.simulation.profile
-        self.budget = budget_of(self.limit, profile)
+        self.budget = resolve_budget(self.limit, profile)
         self.left_out: dict[str, str] = {}
         self._offloads: list[Offload] = []
-        for placement in offloads(profile):
-            obstacle = self.simulation.obstacle(rehearsed(placement))
+        for placement in list_offloads(profile):
+            obstacle = self.simulation.obstacle(to_simulated_device(placement))
             if obstacle is None:
                 self._offloads.append(placement)
             else:
@@ -196,17 +203,17 @@ class Planner:
 
     def rows(self) -> Iterator[PlanRow]:
         """Every plan with its prediction."""
-        courses = Courses(self.simulation)
-        useful = list(self._useful(courses))
-        for chosen in combinations(useful, self._can_use):
-            course = courses.of(chosen)
-            yield self._resident(chosen, course)
-            for placement in self._placements(course):
-                yield self._offloaded(chosen, placement, course)
+        runs = SimulatedRuns(self.simulation)
+        useful = list(self._list_useful(runs))
+        for chosen in iterate_plans(useful, self._can_use):
+            run = runs.simulate(chosen)
+            yield self._predict_resident(chosen, run)
+            for placement in self._placements(run):
+                yield self._predict_offloaded(chosen, placement, run)
 
     def rows_of(self, plans: Iterable[Plan]) -> Iterator[PlanRow]:
         """These plans with their predictions; `left_out` says why some have none."""
-        courses = Courses(self.simulation)
+        runs = SimulatedRuns(self.simulation)
         for plan in dict.fromkeys(plans):
             placements = [s for s in plan if isinstance(s, Offload)]
             chosen = plan - frozenset(placements)
@@ -214,57 +221,56 @@ class Planner:
             if obstacle is not None:
                 self.left_out[plan_name(plan)] = obstacle
                 continue
-            course = courses.of(chosen)
+            run = runs.simulate(chosen)
             if placements:
-                yield self._offloaded(chosen, placements[0], course)
+                yield self._predict_offloaded(chosen, placements[0], run)
             else:
-                yield self._resident(chosen, course)
+                yield self._predict_resident(chosen, run)
 
-    def _resident(self, plan: Plan, course: Course) -> PlanRow:
-        held = resident(course.steps, course.weights, self.simulation.profile)
-        return self._row(plan, course, held)
+    def _predict_resident(self, plan: Plan, run: SimulatedRun) -> PlanRow:
+        predictions = predict_resident(run.steps, run.weights, self.simulation.profile)
+        return self._row(plan, run, predictions)
 
-    def _offloaded(self, plan: Plan, placement: Offload, course: Course) -> PlanRow:
-        limit = placement.compute_limit(list(course.weights.networks))
-        replay = Replay(course.weights, limit, self.simulation.profile)
-        return self._row(plan | {placement}, course, replay.run(course.steps))
+    def _predict_offloaded(self, plan: Plan, placement: Offload, run: SimulatedRun) -> PlanRow:
+        limit = placement.compute_limit(list(run.weights.networks))
+        replay = OffloadReplay(run.weights, limit, self.simulation.profile)
+        return self._row(plan | {placement}, run, replay.run(run.steps))
 
     def _obstacle(self, plan: Plan) -> str | None:
         if any(isinstance(strategy, DeviceMap) for strategy in plan):
             return SEVERAL_DEVICES
         try:
-            self.simulation.use(map(rehearsed, plan))
+            self.simulation.use(map(to_simulated_device, plan))
         except StrategyError as error:
             return str(error)
         return None
 
-    def _useful(self, courses: Courses) -> Iterator[Strategy]:
+    def _list_useful(self, runs: SimulatedRuns) -> Iterator[Strategy]:
         effects = (Effect.EXACT, Effect.APPROXIMATE) if self.approximate else (Effect.EXACT,)
-        base = courses.of(frozenset())
+        base = runs.simulate(frozenset())
         self.left_out[DeviceMap.__name__] = SEVERAL_DEVICES
-        for strategy in settings():
+        for strategy in list_candidates():
             name = plan_name(frozenset({strategy}))
             obstacle = self.simulation.obstacle(strategy)
             if obstacle is not None or strategy.effect not in effects:
                 self.left_out[name] = obstacle or REASONS[strategy.effect]
-            elif self._gains(base, courses.of(frozenset({strategy}))):
+            elif self._gains(base, runs.simulate(frozenset({strategy}))):
                 yield strategy
             else:
                 self.left_out[name] = "Alone, this saves neither memory nor time here."
 
-    def _gains(self, base: Course, course: Course) -> bool:
+    def _gains(self, base: SimulatedRun, run: SimulatedRun) -> bool:
         """Whether a stage needs less memory or less time."""
         profile = self.simulation.profile
         pairs = zip(
-            resident(base.steps, base.weights, profile),
-            resident(course.steps, course.weights, profile),
+            predict_resident(base.steps, base.weights, profile),
+            predict_resident(run.steps, run.weights, profile),
             strict=True,
         )
         is_smaller = [new.peak < (1 - GAIN) * old.peak for old, new in pairs]
-        before, after = (sum(profile.seconds(s.cost) for s in c.steps) for c in (base, course))
+        before, after = (sum(profile.seconds(s.cost) for s in c.steps) for c in (base, run))
         lighter = any(
-            new.peak < (1 - GAIN) * old.peak
-            for old, new in zip(base.steps, course.steps, strict=True)
+            new.peak < (1 - GAIN) * old.peak for old, new in zip(base.steps, run.steps, strict=True)
         )
         return any(is_smaller) or lighter or after < (1 - GAIN) * before
 
@@ -275,30 +281,34 @@ class Planner:
             return False
         return True
 
-    def _placements(self, course: Course) -> Iterator[Offload]:
+    def _placements(self, run: SimulatedRun) -> Iterator[Offload]:
         for placement in self._offloads:
             yield placement
             if isinstance(placement, SequentialOffload):
-                yield from self._budgeted(placement, course)
+                yield from self._list_budgets(placement, run)
 
-    def _budgeted(self, sequential: SequentialOffload, course: Course) -> list[SequentialOffload]:
+    def _list_budgets(
+        self, sequential: SequentialOffload, run: SimulatedRun
+    ) -> list[SequentialOffload]:
         """With budgets between the least and the most, and with what the whole budget leaves."""
-        weights = course.weights
+        weights = run.weights
         least, most = compute_memory_range(list(weights.networks))
-        beside = max(step.peak for step in course.before) + weights.kept
+        beside = max(step.peak for step in run.steps_before_decoding) + weights.kept
         wanted = {least + (most - least) * part // 3 for part in (1, 2)} | {self.budget - beside}
         rounded = {size // MEBIBYTE * MEBIBYTE for size in wanted if least < size < most}
         kept = sorted(size for size in rounded if size > least)
         return [replace(sequential, budget=f"{size // MEBIBYTE}MiB") for size in kept]
 
-    def _row(self, plan: Plan, course: Course, held: list[Held]) -> PlanRow:
+    def _row(self, plan: Plan, run: SimulatedRun, predictions: list[StepPrediction]) -> PlanRow:
         workload = self.simulation.workload
-        denoising = [one for one, step in zip(held, course.steps, strict=True) if _denoises(step)]
+        denoising = [
+            one for one, step in zip(predictions, run.steps, strict=True) if _denoises(step)
+        ]
         inner = denoising[len(denoising) // 2]
         left = max(self.simulation.steps - len(denoising), 0)
-        seconds = sum(one.seconds for one in held) + left * inner.seconds
+        seconds = sum(one.seconds for one in predictions) + left * inner.seconds
         peaks: dict[str, int] = {}
-        for one, step in zip(held, course.steps, strict=True):
+        for one, step in zip(predictions, run.steps, strict=True):
             peaks[step.stage] = max(peaks.get(step.stage, 0), one.peak)
         return PlanRow(
             plan=plan,
@@ -306,12 +316,12 @@ class Planner:
             seconds_per_step=inner.seconds,
             seconds=seconds,
             seconds_per_picture=seconds / workload.batch,
-            bound_by=self._bound_by(course, inner),
-            moved=sum(one.moved for one in held) + left * inner.moved,
+            bound_by=self._bound_by(run, inner),
+            moved=sum(one.moved for one in predictions) + left * inner.moved,
         )
 
-    def _bound_by(self, course: Course, inner: Held) -> str:
-        steps = [step for step in course.steps if _denoises(step)]
+    def _bound_by(self, run: SimulatedRun, inner: StepPrediction) -> str:
+        steps = [step for step in run.steps if _denoises(step)]
         cost = steps[len(steps) // 2].cost
         parts = {
             "arithmetic": cost.arithmetic,

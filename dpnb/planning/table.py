@@ -12,11 +12,11 @@ from dpnb.atomic import write_text
 from dpnb.errors import DpnbError
 from dpnb.files import read_json
 from dpnb.numbers import coerce_numbers
-from dpnb.planning.devices import DeviceProfile
-from dpnb.planning.names import label
+from dpnb.planning.device_profile import DeviceProfile
+from dpnb.planning.plan_names import plan_name, short_plan_name
 from dpnb.planning.workload import Workload
 from dpnb.strategies.plans import plan_from_json, plan_to_json, plan_to_python
-from dpnb.strategies.strategy import Effect, Plan, Strategy, in_order
+from dpnb.strategies.strategy import Effect, Plan, Strategy
 from dpnb.tables import html_table, terminal_table
 from dpnb.units import format_bytes, format_seconds
 from dpnb.validation import Parsed, from_plain, validate
@@ -88,12 +88,6 @@ class PlanRow:
             ValueError: this is no such row.
         """
         return from_plain(cls, values, "row")
-
-
-def plan_name(plan: Plan) -> str:
-    """The strategies of a plan, in words."""
-    names = [repr(strategy).removesuffix("()") for strategy in in_order(plan)]
-    return " + ".join(names) or "everything resident"
 
 
 @dataclass(frozen=True)
@@ -290,7 +284,7 @@ class PlanTable:
         """A row as text, in the order of `headings`."""
         stages = (format_bytes(row.peaks[name]) for name in self.stages)
         return (
-            label(row.plan),
+            short_plan_name(row.plan),
             "yes" if self.fits(row) else "no",
             format_bytes(row.peak),
             *stages,

@@ -1,4 +1,4 @@
-"""What happens in a run, from one block of weights to the next."""
+"""The timeline of a simulated run: memory and cost from one block of weights to the next."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from functools import partial
 from torch import nn
 
 from dpnb.metering.tensors import TensorMeter
-from dpnb.planning.devices import Cost, DeviceProfile
+from dpnb.planning.device_profile import Cost, DeviceProfile
 from dpnb.planning.valueless import ValuelessTensors
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.offload.blocks import split_into_blocks
@@ -31,7 +31,7 @@ class Boundary(Enum):
 
 @dataclass(frozen=True)
 class Span:
-    """What happens between two boundaries.
+    """What a run costs between two boundaries.
 
     Attributes:
         peak: the most bytes of tensors, weights aside.
@@ -89,38 +89,38 @@ class StepTimeline:
         return sum((span.cost for span in self.spans), Cost())
 
 
-class Observer:
-    """Divides a valueless run into spans.
+class TimelineRecorder:
+    """Records the timeline of a valueless run.
 
     Args:
-        valueless: in which it takes place.
+        valueless_mode: the mode in which it takes place.
         profile: of the device that would compute.
     """
 
-    def __init__(self, valueless: ValuelessTensors, profile: DeviceProfile) -> None:
+    def __init__(self, valueless_mode: ValuelessTensors, profile: DeviceProfile) -> None:
         self.meter = TensorMeter()
-        self._valueless, self._profile = valueless, profile
+        self._valueless_mode, self._profile = valueless_mode, profile
         self._spans: list[Span] = []
 
     @contextmanager
-    def watching(self, networks: Networks) -> Iterator[None]:
-        """Within, `networks` are watched, and what the run makes is counted."""
+    def watch(self, networks: Networks) -> Iterator[None]:
+        """Within, note what the calls of `networks` cost, and count what the run makes."""
         with Undo() as undo:
             for name, network in networks.items():
                 if next(network.parameters(), None) is not None:
-                    self._watch(name, network, undo)
-            with self._valueless.metered(self.meter):
+                    self._hook(name, network, undo)
+            with self._valueless_mode.count_with(self.meter):
                 self.meter.reset_peak()
-                self._valueless.operations.clear()
+                self._valueless_mode.operations.clear()
                 yield
 
-    def take(self, stage: str) -> StepTimeline:
-        """The step that is over now."""
+    def end_step(self, stage: str) -> StepTimeline:
+        """The timeline of the step that is over now."""
         self._cut(Boundary.STEP)
         spans, self._spans = self._spans, []
         return StepTimeline(stage, tuple(spans))
 
-    def _watch(self, name: str, network: nn.Module, undo: Undo) -> None:
+    def _hook(self, name: str, network: nn.Module, undo: Undo) -> None:
         for _, module in split_into_blocks(network):
             enter = partial(self._cut_at, Boundary.ENTER, name)
             leave = partial(self._cut_at, Boundary.LEAVE, name)
@@ -147,7 +147,7 @@ class Observer:
         module: nn.Module | None = None,
         method: str = "",
     ) -> None:
-        operations = self._valueless.operations
+        operations = self._valueless_mode.operations
         self._spans.append(
             Span(
                 peak=self.meter.peak,

@@ -1,4 +1,4 @@
-"""Tensors without values: a pipeline runs, and nothing is computed with its weights."""
+"""Tensors without values, in which a pipeline runs while nothing is computed with its weights."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ UNSAID_VIEWS: frozenset[OpOverload] = frozenset(
 
 
 class Kind(Enum):
-    """What becomes of an operation where a tensor is valueless."""
+    """What is done with an operation that is given a valueless tensor."""
 
     VIEW = "it is done"
     LOOK = "it is refused"
@@ -74,7 +74,7 @@ HollowError = ValuelessTensorError
 
 
 class ValuelessTensors(TorchDispatchMode):
-    """Within it, what depends on a valueless tensor has no values either: it has a place alone.
+    """A mode in which whatever depends on a valueless tensor is valueless too.
 
     Valueless tensors are ordinary tensors of the CPU whose memory nobody ever touches, so that
     the system never provides it. Whatever has values is computed as ever: timesteps, token ids,
@@ -88,7 +88,7 @@ class ValuelessTensors(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.operations: Counter[Operation] = Counter()
-        self._valueless: dict[int, ref[torch.UntypedStorage]] = {}
+        self._valueless_storages: dict[int, ref[torch.UntypedStorage]] = {}
         self._known: dict[Any, _Result] = {}
         self._meter: TensorMeter | None = None
 
@@ -99,7 +99,7 @@ class ValuelessTensors(TorchDispatchMode):
         return False
 
     @contextmanager
-    def metered(self, meter: TensorMeter) -> Iterator[None]:
+    def count_with(self, meter: TensorMeter) -> Iterator[None]:
         """Within, operations are seen here, and `meter` counts what they make."""
         self._meter = meter
         try:
@@ -147,7 +147,7 @@ class ValuelessTensors(TorchDispatchMode):
 
     def is_valueless(self, tensor: Tensor) -> bool:
         """Whether a tensor has no values."""
-        return tensor.untyped_storage()._cdata in self._valueless
+        return tensor.untyped_storage()._cdata in self._valueless_storages
 
     @override
     def __torch_dispatch__(
@@ -170,7 +170,9 @@ class ValuelessTensors(TorchDispatchMode):
         if kind is Kind.VIEW or not isinstance(func, OpOverload):
             return func(*args, **kwargs)
         inputs = _tensors((args, kwargs))
-        if not any(tensor.untyped_storage()._cdata in self._valueless for tensor in inputs):
+        if not any(
+            tensor.untyped_storage()._cdata in self._valueless_storages for tensor in inputs
+        ):
             out = func(*args, **kwargs)
             self.operations[operation_of(func, args, kwargs, inputs, out)] += 1
             return out
@@ -216,7 +218,7 @@ class ValuelessTensors(TorchDispatchMode):
 
     def _mark(self, tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        key, known = storage._cdata, self._valueless
+        key, known = storage._cdata, self._valueless_storages
         if key not in known:
             known[key] = ref(storage, lambda _: known.pop(key, None))
         return tensor

@@ -42,7 +42,7 @@ class Workload:
         for name, count in (("batch", self.batch), ("steps", self.steps)):
             parse_int(name, count, least=1)
 
-    def sized(self, pipe: TextToImagePipeline) -> Workload:
+    def with_size_of(self, pipe: TextToImagePipeline) -> Workload:
         """The same, with the size that `pipe` draws where none is given."""
         height, width = pipe.default_size()
         return replace(

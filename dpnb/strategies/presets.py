@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dpnb.strategies.catalog import CATALOG
-from dpnb.strategies.settings import label_of
+from dpnb.strategies.settings import strategy_label
 from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.strategy import Plan
 
@@ -51,7 +51,7 @@ class Preset:
             if reason is None:
                 plan.add(strategy)
             else:
-                left_out[label_of(kind)] = reason
+                left_out[strategy_label(kind)] = reason
         return PresetPlan(frozenset(plan), left_out)
 
 

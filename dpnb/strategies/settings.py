@@ -92,8 +92,8 @@ def hints(
     return {KEY: Hints(label, low, high, step, limits, unit, choices)}
 
 
-def settings_of(kind: type[Strategy]) -> tuple[Setting, ...]:
-    """The fields of a strategy, in order."""
+def list_settings(kind: type[Strategy]) -> tuple[Setting, ...]:
+    """The settings of a strategy, in the order of its fields."""
     # typing.get_type_hints refuses a ClassVar of unsaid type on Python 3.10.
     types = dict(
         item
@@ -106,12 +106,12 @@ def settings_of(kind: type[Strategy]) -> tuple[Setting, ...]:
     )
 
 
-def presets_of(kind: type[Strategy]) -> dict[str, Strategy]:
+def list_presets(kind: type[Strategy]) -> dict[str, Strategy]:
     """The named settings that a strategy offers, by what its class calls them."""
     return {label: getattr(kind, name)() for name, label in kind.presets.items()}
 
 
-def label_of(kind: type[Strategy]) -> str:
+def strategy_label(kind: type[Strategy]) -> str:
     """What to call a strategy: `"Attention slicing"`."""
     if kind.label:
         return kind.label
@@ -120,18 +120,18 @@ def label_of(kind: type[Strategy]) -> str:
     return " ".join([first, *(word if word.isupper() else word.lower() for word in others)])
 
 
-def describe(strategy: Strategy) -> str:
+def describe_strategy(strategy: Strategy) -> str:
     """A strategy and what is set of it, in words: `"Attention slicing (max)"`."""
     parts = [
-        _described(setting, getattr(strategy, setting.name))
-        for setting in settings_of(type(strategy))
+        _describe_setting(setting, getattr(strategy, setting.name))
+        for setting in list_settings(type(strategy))
         if getattr(strategy, setting.name) != setting.default
     ]
-    label = label_of(type(strategy))
+    label = strategy_label(type(strategy))
     return f"{label} ({', '.join(parts)})" if parts else label
 
 
-def _described(setting: Setting, value: Any) -> str:
+def _describe_setting(setting: Setting, value: Any) -> str:
     if setting.is_flag:
         return setting.label if value else f"no {setting.label}"
     if isinstance(value, str) and value in setting.choices:

@@ -11,11 +11,11 @@ from typing import Any
 
 from traitlets import Bool, Instance, Int, Unicode
 
-from dpnb.planning.outline import outline
-from dpnb.planning.planner import Planner, name_of, profile_for
-from dpnb.planning.simulate import Simulation
+from dpnb.planning.planner import Planner, model_title, profile_for
+from dpnb.planning.simulation import Simulation
 from dpnb.planning.table import PlanRow, PlanTable
 from dpnb.planning.valueless import ValuelessTensors
+from dpnb.planning.valueless_pipeline import build_valueless_pipeline
 from dpnb.planning.workload import Workload
 from dpnb.widgets.run_result import describe_error
 from dpnb.widgets.session import Session
@@ -122,13 +122,15 @@ class BackgroundPlanner:
             self._done.set()
 
     def _plan(self, workload: Workload, device: str | None) -> PlanTable | None:
-        valueless = ValuelessTensors()
+        valueless_mode = ValuelessTensors()
         pipe = self._session.pipe
-        copy = self._copy_pipeline(valueless)
+        copy = self._copy_pipeline(valueless_mode)
         if copy is None:
             return None
         profile = profile_for(device, pipe)
-        planner = Planner(Simulation(copy, valueless, workload, profile), None, approximate=False)
+        planner = Planner(
+            Simulation(copy, valueless_mode, workload, profile), None, approximate=False
+        )
         rows: list[PlanRow] = []
         shown_at = 0.0
         for row in planner.rows():
@@ -138,13 +140,13 @@ class BackgroundPlanner:
             if time.monotonic() > shown_at + TELL_EVERY:
                 shown_at = time.monotonic()
                 self.plan_state.message = f"{len(rows)} plans so far …"
-        return planner.table(name_of(pipe), rows)
+        return planner.table(model_title(pipe), rows)
 
-    def _copy_pipeline(self, valueless: ValuelessTensors) -> Any:
+    def _copy_pipeline(self, valueless_mode: ValuelessTensors) -> Any:
         """The pipeline without weights, made where nothing is drawn; `None` after `close`."""
         while not self._stop.is_set():
             if not self._session.is_drawing:
                 self.plan_state.message = "Planning …"
-                return outline(self._session.pipe, valueless)
+                return build_valueless_pipeline(self._session.pipe, valueless_mode)
             self._stop.wait(PAUSE)
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from dpnb.planning.names import label
+from dpnb.planning.plan_names import short_plan_name
 from dpnb.planning.table import PlanRow, PlanTable
 from dpnb.strategies.strategy import Plan
 from dpnb.units import format_bytes, format_seconds
@@ -50,7 +50,7 @@ def describe_plan_chart(table: PlanTable) -> str:
         return f"{head}; the least needs {format_bytes(table.least.peak)}."
     best = table.best()
     return (
-        f"{head}; the fastest of them is {label(best.plan)}, with a peak of "
+        f"{head}; the fastest of them is {short_plan_name(best.plan)}, with a peak of "
         f"{format_bytes(best.peak)} and {format_seconds(best.seconds_per_picture)} per picture."
     )
 
@@ -109,7 +109,7 @@ def _point(row: PlanRow, table: PlanTable, active: Plan, x: Scale, y: Scale) -> 
     fill = BLUE if fits else "var(--dpnb-card, #ffffff)"
     edge = BLUE if fits else "var(--dpnb-soft, #57606a)"
     tip = (
-        f"{label(row.plan)}: {format_bytes(row.peak)}, "
+        f"{short_plan_name(row.plan)}: {format_bytes(row.peak)}, "
         f"{format_seconds(row.seconds_per_picture)} per picture"
     )
     circle = (

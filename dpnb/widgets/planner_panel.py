@@ -9,8 +9,8 @@ from typing import Any
 import ipywidgets as w
 
 from dpnb.pipelines.text_to_image import TextToImagePipeline
-from dpnb.planning.cards import CARDS
-from dpnb.planning.names import label
+from dpnb.planning.gpu_specs import GPU_SPECS
+from dpnb.planning.plan_names import short_plan_name
 from dpnb.planning.table import PlanRow, PlanTable
 from dpnb.planning.workload import Workload
 from dpnb.units import format_bytes, format_seconds
@@ -104,7 +104,9 @@ class PlannerPanel(Panel):
         if strategies.is_refused:
             return status_html(strategies.message, "error")
         if strategies.wanted != strategies.active:
-            return status_html(f"{label(strategies.wanted)}: {strategies.message}", "wait")
+            return status_html(
+                f"{short_plan_name(strategies.wanted)}: {strategies.message}", "wait"
+            )
         if state.is_busy:
             return status_html(state.message, "wait")
         return status_html("" if table is None else describe_plan_chart(table))
@@ -162,7 +164,7 @@ class PlannerPanel(Panel):
             beside.append(("this one, offloading over a simulated link", LINK))
         self.device = w.Dropdown(
             description="Device",
-            options=[*beside, *((name, name) for name in CARDS)],
+            options=[*beside, *((name, name) for name in GPU_SPECS)],
             value=LINK if is_cpu else None,
             style=LABEL,
             layout={"width": "auto"},
@@ -230,7 +232,7 @@ class PlannerRow:
     def __init__(self, row: PlanRow, obstacle: str | None) -> None:
         self.plan, self._obstacle = row.plan, obstacle
         self.use = w.Button(description="Use", layout={"width": "auto"})
-        self.use.tooltip = obstacle or f"Switch on exactly this: {label(row.plan)}"
+        self.use.tooltip = obstacle or f"Switch on exactly this: {short_plan_name(row.plan)}"
         self._words = w.HTML()
         self.widget = w.Box([self._words, self.use])
         self.widget.add_class("dpnb-row")
@@ -262,7 +264,7 @@ class PlannerRow:
         beside = "" if measured is None else f", measured {format_seconds(measured)}"
         self._words.value = (
             f'<div class="dpnb-fit{"" if fits else " dpnb-unfit"}">'
-            f"<div><b>{html.escape(label(row.plan))}</b> {badge}</div>"
+            f"<div><b>{html.escape(short_plan_name(row.plan))}</b> {badge}</div>"
             f"{_bar(row, table, most)}"
             f"<div><b>{format_bytes(row.peak)}</b> at the peak · "
             f"<b>{format_seconds(row.seconds_per_picture)}</b> per picture{beside} · "

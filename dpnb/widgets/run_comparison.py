@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 from typing_extensions import override
 
-from dpnb.strategies.settings import describe
+from dpnb.strategies.settings import describe_strategy
 from dpnb.strategies.strategy import Effect, Plan, in_order
 from dpnb.units import format_bytes, format_seconds
 from dpnb.widgets.state import FinishedRun
@@ -87,7 +87,10 @@ def compare_runs(run: FinishedRun, baseline: FinishedRun) -> RunDifference:
 
 def describe_plan(plan: Plan) -> str:
     """The strategies of a plan, for people."""
-    return ", ".join(describe(strategy) for strategy in in_order(plan)) or "nothing switched on"
+    return (
+        ", ".join(describe_strategy(strategy) for strategy in in_order(plan))
+        or "nothing switched on"
+    )
 
 
 def _same_request(one: FinishedRun, other: FinishedRun) -> bool:

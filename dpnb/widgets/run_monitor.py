@@ -24,7 +24,7 @@ from dpnb.pipelines.pictures.previews import LatentColours, colours_of, decode_p
 from dpnb.pipelines.steps import Stage, Step
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.strategies.out_of_memory import OutOfMemoryError
-from dpnb.strategies.settings import describe, label_of
+from dpnb.strategies.settings import describe_strategy, strategy_label
 from dpnb.strategies.strategy import Plan, Strategy, in_order
 from dpnb.units import format_seconds
 from dpnb.widgets.browser_images import encode_png, make_image_grid
@@ -162,9 +162,9 @@ class RunMonitor(RunListener):
         note, kinds = current.recorder.note, {type(strategy) for strategy in after}
         for strategy in in_order(before - after):
             if type(strategy) not in kinds:
-                note(f"{label_of(type(strategy))} off")
+                note(f"{strategy_label(type(strategy))} off")
         for strategy in in_order(after - before):
-            note(f"{describe(strategy)} on")
+            note(f"{describe_strategy(strategy)} on")
 
     @override
     def begin_run(self, run: Run) -> None:
@@ -189,7 +189,7 @@ class RunMonitor(RunListener):
         device, plan = run.pipe._execution_device, run.pipe.strategies.active
         meter = meter_for(device, self._state.meter)  # type: ignore[arg-type]
         recorder = Recorder(meter, clock_for(device))
-        names = [describe(strategy) for strategy in in_order(plan)]
+        names = [describe_strategy(strategy) for strategy in in_order(plan)]
         current = CurrentRun(run, recorder, recorder.begin_run(names), plan, plan, request)
         with ExitStack() as endings:
             endings.enter_context(recorder.sample_every(SAMPLE_EVERY))

@@ -15,7 +15,7 @@ import ipywidgets as w
 
 from dpnb.errors import DpnbError
 from dpnb.pipelines.text_to_image import TextToImagePipeline
-from dpnb.strategies.settings import describe
+from dpnb.strategies.settings import describe_strategy
 from dpnb.widgets.job import Job
 from dpnb.widgets.panel import Panel, heading, status_html, status_line
 from dpnb.widgets.picture_field import PictureField
@@ -201,7 +201,7 @@ class RunPanel(Panel):
         remedy = state.remedy
         self.remedy.layout.display = None if remedy is not None else "none"
         if remedy is not None:
-            self.remedy.description = f"Switch on {describe(remedy)} and run again"
+            self.remedy.description = f"Switch on {describe_strategy(remedy)} and run again"
             self.remedy.tooltip = type(remedy).summary()
         self._show_progress()
         self._show_picture()

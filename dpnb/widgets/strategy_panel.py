@@ -15,7 +15,7 @@ from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.strategies.catalog import CATALOG
 from dpnb.strategies.plans import plan_to_python
 from dpnb.strategies.presets import PRESETS, Preset
-from dpnb.strategies.settings import describe, label_of, presets_of, settings_of
+from dpnb.strategies.settings import describe_strategy, list_presets, list_settings, strategy_label
 from dpnb.strategies.strategy import Effect, Plan, Strategy
 from dpnb.widgets.controls import Control, control_for
 from dpnb.widgets.panel import Panel, heading, status_html, status_line
@@ -88,11 +88,11 @@ class StrategyPanel(Panel):
         changed = state.wanted ^ state.active
         if not changed or not message:
             return message and f"The last switch is {message}."
-        kinds = list(dict.fromkeys(label_of(type(strategy)) for strategy in changed))
+        kinds = list(dict.fromkeys(strategy_label(type(strategy)) for strategy in changed))
         return f"{', '.join(sorted(kinds))}: {message}"
 
     def _summary(self) -> str:
-        names = [describe(strategy) for strategy in self.session.strategy_state.active]
+        names = [describe_strategy(strategy) for strategy in self.session.strategy_state.active]
         on = f"On: {', '.join(sorted(names))}." if names else "Nothing is switched on."
         stored = describe_quantization(self.session.pipe.parts())
         return f"{on} Quantized weights: {stored}." if stored else on
@@ -139,16 +139,16 @@ class StrategyRow:
         self._showing = threading.local()
         networks = session.pipe.strategies.networks
         self.switch = w.Checkbox(
-            description=label_of(kind),
+            description=strategy_label(kind),
             indent=False,
             tooltip=kind.summary(),
             layout={"width": "auto"},
         )
         self.controls: dict[str, Control] = {
-            setting.name: control_for(setting, networks) for setting in settings_of(kind)
+            setting.name: control_for(setting, networks) for setting in list_settings(kind)
         }
         self._badge, self._note = w.HTML(), w.HTML()
-        named = presets_of(kind)
+        named = list_presets(kind)
         self.menu = self._preset_menu(named) if named else None
         self.switch.observe(self._on_switch, "value")
         for control in self.controls.values():
@@ -244,7 +244,7 @@ class StrategyRow:
         return bool(vars(self._showing).get("now", False))
 
     def _arrange(self) -> w.VBox:
-        settings = {setting.name: setting for setting in settings_of(self._kind)}
+        settings = {setting.name: setting for setting in list_settings(self._kind)}
         plain = [c.widget for name, c in self.controls.items() if not settings[name].is_advanced]
         rare = [c.widget for name, c in self.controls.items() if settings[name].is_advanced]
         if self.menu is not None:
@@ -253,7 +253,7 @@ class StrategyRow:
         if plain:
             below.append(_flow_box(plain, "dpnb-settings"))
         if rare:
-            button, box = _hidden_settings(rare, label_of(self._kind))
+            button, box = _hidden_settings(rare, strategy_label(self._kind))
             top.insert(1, button)
             below.append(box)
         row = w.VBox([_flow_box(top, "dpnb-top"), *below])

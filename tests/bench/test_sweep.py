@@ -14,11 +14,11 @@ from rich.console import Console
 from torch import nn
 
 import dpnb
-from dpnb.bench.measurement import OUT_OF_MEMORY, Bench
+from dpnb.bench.measurement import OUT_OF_MEMORY, Benchmark
 from dpnb.bench.report import Report
-from dpnb.bench.sweep import _anyone_s, sweep
+from dpnb.bench.sweep import _without_number, sweep
 from dpnb.errors import ComponentError
-from dpnb.planning.devices import DeviceProfile
+from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.workload import Workload
 from dpnb.strategies.strategy import StrategyError
 
@@ -149,8 +149,8 @@ def test_a_failed_allocation_is_recorded_in_whatever_words(pipe: Any) -> None:
 
     handle = pipe.unet.register_forward_pre_hook(exhaust)
     try:
-        measurement, images = Bench(pipe, WORKLOAD, 1).measure(frozenset())
-        assert Bench(pipe, WORKLOAD, 1).picture(frozenset()) is None
+        measurement, images = Benchmark(pipe, WORKLOAD, 1).measure(frozenset())
+        assert Benchmark(pipe, WORKLOAD, 1).draw_with(frozenset()) is None
     finally:
         handle.remove()
     assert measurement.outcome == OUT_OF_MEMORY
@@ -167,16 +167,18 @@ def test_other_errors_end_a_sweep(pipe: Any) -> None:
 
 
 def test_a_plan_that_cannot_be_switched_on_says_why(pipe: Any) -> None:
-    measurement, images = Bench(pipe, WORKLOAD, 1).measure(frozenset({dpnb.AttentionSlicing(99)}))
+    measurement, images = Benchmark(pipe, WORKLOAD, 1).measure(
+        frozenset({dpnb.AttentionSlicing(99)})
+    )
     assert "slice_size is 99" in measurement.outcome
     assert images is None
 
 
 def test_several_processes_have_a_device_each() -> None:
-    profile = replace(DeviceProfile.named("RTX 3060"), torch_device="cuda:1")
-    assert _anyone_s(profile).torch_device == "cuda"
+    profile = replace(DeviceProfile.from_name("RTX 3060"), torch_device="cuda:1")
+    assert _without_number(profile).torch_device == "cuda"
     simulated = replace(profile, torch_device="simulated:8GiB/s")
-    assert _anyone_s(simulated) == simulated
+    assert _without_number(simulated) == simulated
 
 
 def test_mistakes_are_one_sentence(pipe: Any) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 
 import dpnb
 from dpnb.metering.tensors import TensorMeter
+from dpnb.planning.offload_replay import idle_weight_bytes
 from dpnb.planning.planner import plan
-from dpnb.planning.residency import at_rest
 from dpnb.planning.workload import Workload
 
 LINK = "simulated:64GiB/s"
@@ -21,7 +21,7 @@ LINK = "simulated:64GiB/s"
 
 def peaks(pipe: Any, workload: Workload) -> dict[str, int]:
     """The most bytes on the device in every stage, counted."""
-    rest = at_rest(pipe.strategies.networks)
+    rest = idle_weight_bytes(pipe.strategies.networks)
     with dpnb.record(pipe, TensorMeter()) as trace:
         pipe(**workload.arguments())
     return {name: stage.peak + rest for name, stage in trace.by_stage().items()}

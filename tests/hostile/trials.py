@@ -14,9 +14,9 @@ import dpnb
 from dpnb.bench.report import Report
 from dpnb.loading.components.registry import SCHEDULERS
 from dpnb.metering.trace import Trace
-from dpnb.planning.outline import outline
 from dpnb.planning.table import PlanTable
 from dpnb.planning.valueless import ValuelessTensors
+from dpnb.planning.valueless_pipeline import build_valueless_pipeline
 from dpnb.prompt_file import Drawing, read_prompts
 
 Good = Mapping[str, Mapping[str, Any]]
@@ -45,7 +45,7 @@ def try_file(kind: str, folder: Path, file: str, good: Good, chance: random.Rand
 def _load(kind: str, folder: Path, file: str, good: Good, chance: random.Random) -> None:
     component = file.rpartition("/")[0]
     if chance.random() < 0.12:
-        outline(folder, ValuelessTensors(), dtype=chance.choice((None, "float16")))
+        build_valueless_pipeline(folder, ValuelessTensors(), dtype=chance.choice((None, "float16")))
         return
     options: dict[str, Any] = chance.choice(
         (

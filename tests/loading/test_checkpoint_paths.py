@@ -19,8 +19,8 @@ from dpnb.loading.hub import upload_folder
 from dpnb.loading.weights.weight_files import write_weights
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines.pictures.previews import LatentColours, colours_of
-from dpnb.planning.outline import outline
 from dpnb.planning.valueless import ValuelessTensors
+from dpnb.planning.valueless_pipeline import build_valueless_pipeline
 from dpnb.schedulers.ddim import DDIMScheduler
 from tests.hub_server import HubServer
 
@@ -168,7 +168,10 @@ def test_links_within_the_checkpoint_are_followed(folder: Path, saved: Path) -> 
     (folder / "vae").symlink_to("shared/vae")
     weights = load(saved).unet.state_dict()
     assert all(torch.equal(weights[k], v) for k, v in load(folder).unet.state_dict().items())
-    assert outline(folder, ValuelessTensors()).components.keys() == load(saved).components.keys()
+    assert (
+        build_valueless_pipeline(folder, ValuelessTensors()).components.keys()
+        == load(saved).components.keys()
+    )
 
 
 def test_the_folder_itself_may_be_a_link(folder: Path, tmp_path: Path) -> None:

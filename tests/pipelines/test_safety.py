@@ -18,7 +18,9 @@ def checker() -> StableDiffusionSafetyChecker:
         "patch_size": 4,
     }
     torch.manual_seed(0)
-    return StableDiffusionSafetyChecker(CLIPConfig(vision_config=vision, projection_dim=8)).eval()
+    checker = StableDiffusionSafetyChecker(CLIPConfig(vision_config=vision, projection_dim=8))
+    checker.train(False)
+    return checker
 
 
 def test_what_is_near_to_nothing_stays(checker: StableDiffusionSafetyChecker) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 import dpnb
 from dpnb.metering.cuda import CudaMeter
-from dpnb.planning.candidates import settings
+from dpnb.planning.candidates import list_candidates
 from dpnb.planning.planner import plan
 from dpnb.planning.workload import Workload
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
@@ -22,7 +22,7 @@ TOLERANCE = 0.1
 
 def plans(pipe: Any) -> list[Plan]:
     """Each strategy alone that can be switched on, and what of every preset can."""
-    alone = [*settings(), ModelOffload(), SequentialOffload()]
+    alone = [*list_candidates(), ModelOffload(), SequentialOffload()]
     usable = [frozenset({s}) for s in alone if pipe.strategies.obstacle(s) is None]
     return [*usable, *(preset.plan(pipe.strategies).plan for preset in PRESETS)]
 

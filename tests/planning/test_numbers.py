@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import dpnb
-from dpnb.planning.devices import DeviceProfile
+from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.planner import plan
 from dpnb.planning.table import PlanTable
 from dpnb.planning.workload import Workload

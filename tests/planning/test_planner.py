@@ -15,8 +15,8 @@ import torch
 from rich.console import Console
 
 import dpnb
-from dpnb.planning.candidates import settings
-from dpnb.planning.devices import DeviceProfile
+from dpnb.planning.candidates import list_candidates
+from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.planner import plan
 from dpnb.planning.table import PlanError, PlanTable
 from dpnb.strategies.placement import SequentialOffload
@@ -46,7 +46,7 @@ def test_no_two_plans_are_the_same_and_all_are_exact(table: PlanTable) -> None:
 
 
 def test_what_changes_the_picture_is_left_out_and_said_so(table: PlanTable) -> None:
-    assert all(strategy.effect in Effect for strategy in settings())
+    assert all(strategy.effect in Effect for strategy in list_candidates())
     assert "draws another picture" in table.left_out["FreeU"]
     assert "ask for such plans with approximate" in table.left_out["LayerwiseCasting"]
     assert "a plan is for one" in table.left_out["DeviceMap"]
@@ -174,7 +174,7 @@ def test_a_network_cannot_be_planned_for() -> None:
 
 @pytest.mark.slow
 def test_a_slow_link_binds_what_streams() -> None:
-    slow = replace(DeviceProfile.named("RTX 4090"), link=1e6)
+    slow = replace(DeviceProfile.from_name("RTX 4090"), link=1e6)
     table = plan("dpnb/emoji-64", steps=4, device=slow)
     streamed = [row for row in table if SequentialOffload() in row.plan]
     assert {row.bound_by for row in streamed} == {"link"}

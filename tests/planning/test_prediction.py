@@ -14,14 +14,14 @@ import dpnb
 from dpnb.metering.tensors import TensorMeter
 from dpnb.pipelines.pictures.inputs import PictureInput
 from dpnb.pipelines.shapes.architectures import ARCHITECTURES, TINY_CLIP, assemble
-from dpnb.planning.composition import Courses
-from dpnb.planning.devices import DeviceProfile
-from dpnb.planning.outline import outline
+from dpnb.planning.device_profile import DeviceProfile
+from dpnb.planning.offload_replay import idle_weight_bytes, predict_resident
 from dpnb.planning.planner import plan
-from dpnb.planning.residency import at_rest, resident
-from dpnb.planning.simulate import Simulation
+from dpnb.planning.simulated_runs import SimulatedRuns
+from dpnb.planning.simulation import Simulation
 from dpnb.planning.table import PlanTable
 from dpnb.planning.valueless import ValuelessTensors
+from dpnb.planning.valueless_pipeline import build_valueless_pipeline
 from dpnb.planning.workload import Workload
 from tests.strategies.pipes import build
 
@@ -40,7 +40,7 @@ def load(name: str, dtype: str) -> Any:
 
 def measured(pipe: Any, workload: Workload) -> dict[str, int]:
     """The peak of every stage: the run's tensors, and the weights that are on the device."""
-    rest = at_rest(pipe.strategies.networks)
+    rest = idle_weight_bytes(pipe.strategies.networks)
     with dpnb.record(pipe, TensorMeter()) as trace:
         pipe(**workload.arguments(pipe.picture_inputs))
     return {name: stage.peak + rest for name, stage in trace.by_stage().items()}
@@ -118,11 +118,13 @@ def test_other_kinds_of_pipelines_hold_what_was_predicted(
 ) -> None:
     pipe = load(name, dtype)
     workload = Workload(height=32, width=24, steps=3)
-    valueless = ValuelessTensors()
-    simulation = Simulation(outline(pipe, valueless), valueless, workload, CPU)
-    course = Courses(simulation).of(frozenset(strategies))
+    valueless_mode = ValuelessTensors()
+    simulation = Simulation(
+        build_valueless_pipeline(pipe, valueless_mode), valueless_mode, workload, CPU
+    )
+    run = SimulatedRuns(simulation).simulate(frozenset(strategies))
     peaks: dict[str, int] = {}
-    for step, held in zip(course.steps, resident(course.steps, course.weights, CPU), strict=True):
+    for step, held in zip(run.steps, predict_resident(run.steps, run.weights, CPU), strict=True):
         peaks[step.stage] = max(peaks.get(step.stage, 0), held.peak)
     with pipe.strategies.using(*strategies):
         assert measured(pipe, workload) == peaks
@@ -146,12 +148,14 @@ def test_what_a_scheduler_remembers_is_predicted(scheduler: str) -> None:
     pipe = load("tiny-sd", "float32")
     pipe.scheduler = getattr(dpnb, scheduler).from_config(pipe.scheduler.config)
     workload = Workload(height=32, width=32, steps=7)
-    valueless = ValuelessTensors()
-    simulation = Simulation(outline(pipe, valueless), valueless, workload, CPU)
-    course = Courses(simulation).of(frozenset({dpnb.ConditioningCache()}))
+    valueless_mode = ValuelessTensors()
+    simulation = Simulation(
+        build_valueless_pipeline(pipe, valueless_mode), valueless_mode, workload, CPU
+    )
+    run = SimulatedRuns(simulation).simulate(frozenset({dpnb.ConditioningCache()}))
     with pipe.strategies.using(dpnb.ConditioningCache()):
         real = measured(pipe, workload)
-    predicted = max(step.peak for step in course.before) + course.weights.resident
+    predicted = max(step.peak for step in run.steps_before_decoding) + run.weights.resident
     assert predicted == pytest.approx(real["denoising"], rel=0.01)
 
 
@@ -181,14 +185,16 @@ def test_what_a_transformer_remembers_is_predicted(negative: str | None) -> None
 
     pipe = load("tiny-flux", "float32")
     workload = Guided(height=16, width=24, steps=3)
-    valueless = ValuelessTensors()
-    simulation = Simulation(outline(pipe, valueless), valueless, workload, CPU)
+    valueless_mode = ValuelessTensors()
+    simulation = Simulation(
+        build_valueless_pipeline(pipe, valueless_mode), valueless_mode, workload, CPU
+    )
     simulation.workload = workload
     strategies = [dpnb.ConditioningCache(), dpnb.LayerwiseCasting(), dpnb.AttentionSlicing("max")]
-    course = Courses(simulation).of(frozenset(strategies))
+    run = SimulatedRuns(simulation).simulate(frozenset(strategies))
     with pipe.strategies.using(*strategies):
         real = measured(pipe, workload)
-    predicted = max(step.peak for step in course.before[1:]) + course.weights.resident
+    predicted = max(step.peak for step in run.steps_before_decoding[1:]) + run.weights.resident
     assert predicted == real["denoising"]
 
 
@@ -206,8 +212,10 @@ def test_the_shape_of_stable_diffusion_holds_what_was_predicted(dtype: torch.dty
     pipe: Any = assemble("sd15", allocate)
     pipe.set_progress_bar_config(disable=True)
     workload = Workload(height=64, width=64, steps=1)
-    valueless = ValuelessTensors()
-    simulated = Simulation(outline("sd15", valueless, dtype), valueless, workload, CPU).run()
+    valueless_mode = ValuelessTensors()
+    simulated = Simulation(
+        build_valueless_pipeline("sd15", valueless_mode, dtype), valueless_mode, workload, CPU
+    ).run()
     with dpnb.record(pipe, TensorMeter()) as trace:
         pipe(**workload.arguments())
     real = [step.peak for step in trace.steps]

@@ -8,8 +8,9 @@ import pytest
 
 import dpnb
 from dpnb.nn.quantized import nbytes_of
+from dpnb.planning.plan_names import plan_name
 from dpnb.planning.planner import plan
-from dpnb.planning.table import PlanTable, plan_name
+from dpnb.planning.table import PlanTable
 from dpnb.planning.workload import Workload
 from tests.planning.test_prediction import LINK, errors
 

@@ -11,7 +11,13 @@ from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.placement import ModelOffload, SequentialOffload, compute_budget_limits
-from dpnb.strategies.settings import describe, hints, label_of, presets_of, settings_of
+from dpnb.strategies.settings import (
+    describe_strategy,
+    hints,
+    list_presets,
+    list_settings,
+    strategy_label,
+)
 from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Slot, Strategy
 from dpnb.strategies.undo import Undo
@@ -42,7 +48,7 @@ class VaeTwisting(Strategy):
 
 
 def controls(kind: type[Strategy], networks: Networks) -> dict[str, Control]:
-    return {setting.name: control_for(setting, networks) for setting in settings_of(kind)}
+    return {setting.name: control_for(setting, networks) for setting in list_settings(kind)}
 
 
 @pytest.fixture
@@ -80,23 +86,25 @@ def test_a_new_strategy_needs_no_code_of_panels(networks: Networks) -> None:
 
 
 def test_settings_say_what_the_documentation_says() -> None:
-    turns, *_, factor = settings_of(VaeTwisting)
+    turns, *_, factor = list_settings(VaeTwisting)
     assert turns.help == "how often; as often as it takes by default."
     assert factor.label == "strength"
 
 
 def test_strategies_are_described_in_words() -> None:
-    assert label_of(VaeTwisting) == "VAE twisting"
-    assert describe(VaeTwisting(2, "right", True)) == "VAE twisting (turns 2, right, spill)"
-    assert describe(AttentionSlicing("max")) == "Attention slicing (max)"
-    assert describe(AttentionSlicing(2)) == "Attention slicing (heads at once 2)"
-    assert describe(ModelOffload()) == "Model offload"
-    assert label_of(FreeU) == "FreeU"
+    assert strategy_label(VaeTwisting) == "VAE twisting"
+    assert (
+        describe_strategy(VaeTwisting(2, "right", True)) == "VAE twisting (turns 2, right, spill)"
+    )
+    assert describe_strategy(AttentionSlicing("max")) == "Attention slicing (max)"
+    assert describe_strategy(AttentionSlicing(2)) == "Attention slicing (heads at once 2)"
+    assert describe_strategy(ModelOffload()) == "Model offload"
+    assert strategy_label(FreeU) == "FreeU"
 
 
 def test_named_settings_are_those_of_the_class() -> None:
-    assert presets_of(FreeU)["Stable Diffusion XL"] == FreeU.sdxl()
-    assert presets_of(AttentionSlicing) == {}
+    assert list_presets(FreeU)["Stable Diffusion XL"] == FreeU.sdxl()
+    assert list_presets(AttentionSlicing) == {}
 
 
 @pytest.mark.parametrize("value", ["auto", "max", 1, 2])

@@ -33,7 +33,7 @@ def test_a_mask_without_white_is_refused() -> None:
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (8, 32), (32, 8)])
 def test_what_is_cut_has_the_size_that_is_asked_for(height: int, width: int) -> None:
     picture = Image.new("RGB", (40, 20), (200, 100, 50))
-    cut = Region(4, 2, 20, 18).cut(picture, height, width)
+    cut = Region(4, 2, 20, 18).crop(picture, height, width)
     assert cut.size == (width, height)
     assert np.unique(np.array(cut).reshape(-1, 3), axis=0).tolist() == [[200, 100, 50]]
 
@@ -41,7 +41,7 @@ def test_what_is_cut_has_the_size_that_is_asked_for(height: int, width: int) -> 
 def test_only_what_is_masked_changes() -> None:
     picture, mask = Image.new("RGB", (40, 20), "blue"), mask_of(10, 8, 14, 12)
     region = Region.around(mask, 2, height=16, width=16)
-    result = region.put_back(Image.new("RGB", (16, 16), "red"), picture, mask)
+    result = region.paste(Image.new("RGB", (16, 16), "red"), picture, mask)
     expected = picture.copy()
     expected.paste("red", (10, 8, 14, 12))
     assert np.array_equal(np.array(result), np.array(expected))

@@ -16,9 +16,9 @@ import dpnb
 from dpnb import ConditioningCache, LayerwiseCasting, ModelOffload, QKVFusion, SequentialOffload
 from dpnb.errors import CheckpointError, ForeignCodeError, HubError
 from dpnb.loading.weights.safetensors_headers import read_headers
-from dpnb.planning.outline import outline
 from dpnb.planning.planner import plan
 from dpnb.planning.valueless import ValuelessTensors
+from dpnb.planning.valueless_pipeline import build_valueless_pipeline
 from dpnb.strategies.attention import XFormers
 from dpnb.strategies.strategy import Strategy
 from tests.hub_server import HubServer
@@ -45,8 +45,8 @@ def shapes(pipe: Any) -> dict[str, tuple[torch.Size, torch.dtype]]:
 
 def test_a_folder_has_the_shapes_and_dtypes_of_what_would_be_loaded(folder: Path) -> None:
     loaded = dpnb.DiffusionPipeline.from_pretrained(folder, dtype="auto")
-    assert shapes(outline(folder, ValuelessTensors())) == shapes(loaded)
-    assert shapes(outline(folder, ValuelessTensors(), "float16")) == shapes(
+    assert shapes(build_valueless_pipeline(folder, ValuelessTensors())) == shapes(loaded)
+    assert shapes(build_valueless_pipeline(folder, ValuelessTensors(), "float16")) == shapes(
         loaded.to(torch.float16)
     )
 
@@ -76,14 +76,14 @@ def download(hub: HubServer, folder: Path, tmp_path: Path, **options: Any) -> di
 
 
 def planned(name: str, **options: Any) -> dict[str, Any]:
-    return shapes(outline(name, ValuelessTensors(), **options))
+    return shapes(build_valueless_pipeline(name, ValuelessTensors(), **options))
 
 
 def test_a_repository_in_the_cache_is_planned_for_without_a_hub(
     hub: HubServer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = download(hub, folder, tmp_path)
-    expected = shapes(outline(folder, ValuelessTensors()))
+    expected = shapes(build_valueless_pipeline(folder, ValuelessTensors()))
     assert planned("someone/model", local_files_only=True, **cache) == expected
     assert hub.requests == []
     hub.failure = 503
@@ -102,7 +102,7 @@ def test_a_commit_in_the_cache_is_planned_for_as_it_was(
     hub.add("someone/model", {"model_index.json": b"{}"})
     for options in ({"local_files_only": True}, {"revision": commit, "local_files_only": True}):
         assert planned("someone/model", **cache, **options) == shapes(
-            outline(folder, ValuelessTensors())
+            build_valueless_pipeline(folder, ValuelessTensors())
         )
 
 
@@ -113,7 +113,9 @@ def test_of_a_repository_that_is_partly_cached_the_rest_is_fetched(
     snapshot = next((tmp_path / "cache" / "models--someone--model" / "snapshots").iterdir())
     (snapshot / "vae" / "diffusion_pytorch_model.safetensors").unlink()
     (snapshot / "text_encoder" / "model.safetensors").resolve().unlink()
-    assert planned("someone/model", **cache) == shapes(outline(folder, ValuelessTensors()))
+    assert planned("someone/model", **cache) == shapes(
+        build_valueless_pipeline(folder, ValuelessTensors())
+    )
     assert {file for file in hub.fetched() if file.endswith("tensors")} == {
         "text_encoder/model.safetensors",
         "vae/diffusion_pytorch_model.safetensors",
@@ -135,7 +137,7 @@ def test_what_is_not_cached_is_said_in_one_sentence_without_a_hub(
     else:
         monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(HubError, match="someone/model at revision 'main' is not complete in the"):
-        outline("someone/model", ValuelessTensors(), **options)
+        build_valueless_pipeline("someone/model", ValuelessTensors(), **options)
     assert hub.requests == []
 
 
@@ -154,7 +156,7 @@ def test_a_header_that_disagrees_with_the_settings_is_refused(folder: Path, tmp_
     values = json.loads(config.read_text())
     config.write_text(json.dumps({**values, "cross_attention_dim": 32}))
     with pytest.raises(CheckpointError, match="where the settings give"):
-        outline(tmp_path, ValuelessTensors())
+        build_valueless_pipeline(tmp_path, ValuelessTensors())
 
 
 def test_a_damaged_header_is_named(folder: Path, tmp_path: Path) -> None:
@@ -175,8 +177,8 @@ def test_weights_that_two_layers_share_are_one(tmp_path: Path) -> None:
     dpnb.random_pipeline("tiny-flux").save_pretrained(tmp_path)
     loaded = dpnb.DiffusionPipeline.from_pretrained(tmp_path)
     pipes: list[Any] = [
-        outline(tmp_path, ValuelessTensors()),
-        outline("tiny-flux", ValuelessTensors()),
+        build_valueless_pipeline(tmp_path, ValuelessTensors()),
+        build_valueless_pipeline("tiny-flux", ValuelessTensors()),
         loaded,
     ]
     for made in pipes:
@@ -192,8 +194,8 @@ def test_what_loading_keeps_in_float32_is_planned_so(tmp_path: Path) -> None:
     kinds = {p.dtype for p in loaded.text_encoder_2.parameters()}
     assert kinds == {torch.float16, torch.float32}
     pipes: list[Any] = [
-        outline(tmp_path, ValuelessTensors(), "float16"),
-        outline("tiny-flux", ValuelessTensors(), "float16"),
+        build_valueless_pipeline(tmp_path, ValuelessTensors(), "float16"),
+        build_valueless_pipeline("tiny-flux", ValuelessTensors(), "float16"),
         dpnb.random_pipeline("tiny-flux", dtype="float16"),
     ]
     assert all(shapes(made) == shapes(loaded) for made in pipes)
@@ -242,16 +244,16 @@ def memory(pipe: Any) -> list[tuple[int, int]]:
 @pytest.mark.parametrize(("name", "strategy"), CASES, ids=repr)
 def test_what_is_switched_on_is_not_in_the_outline(name: str, strategy: Strategy) -> None:
     pipe = built(name)
-    plain = described(outline(pipe, ValuelessTensors()))
+    plain = described(build_valueless_pipeline(pipe, ValuelessTensors()))
     for active in ({strategy}, {strategy, OFFLOADS[1]}):
         if len({one.slot for one in active}) == len(active):
             pipe.strategies.use(active)
             before, traced = memory(pipe), traces(pipe)
-            assert described(outline(pipe, ValuelessTensors())) == plain
+            assert described(build_valueless_pipeline(pipe, ValuelessTensors())) == plain
             assert memory(pipe) == before
             assert traces(pipe) == traced
     pipe.strategies.use([])
-    assert described(outline(pipe, ValuelessTensors())) == plain
+    assert described(build_valueless_pipeline(pipe, ValuelessTensors())) == plain
 
 
 @pytest.mark.slow
@@ -276,9 +278,9 @@ def test_a_component_that_came_while_something_was_on_is_planned_for() -> None:
     pipe, other = build("tiny-sd"), dpnb.random_pipeline("tiny-sd", dtype="bfloat16")
     pipe.strategies.use([OFFLOADS[0], QKVFusion()])
     pipe.unet = other.unet
-    assert outline(pipe, ValuelessTensors()).unet.dtype == torch.bfloat16
+    assert build_valueless_pipeline(pipe, ValuelessTensors()).unet.dtype == torch.bfloat16
     pipe.to(torch.float64)
-    assert outline(pipe, ValuelessTensors()).unet.dtype == torch.float64
+    assert build_valueless_pipeline(pipe, ValuelessTensors()).unet.dtype == torch.float64
 
 
 def test_code_that_a_checkpoint_brings_along_is_not_run(folder: Path, tmp_path: Path) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dpnb.planning.cards import CARDS
-from dpnb.planning.devices import Cost, DeviceProfile
+from dpnb.planning.device_profile import Cost, DeviceProfile
+from dpnb.planning.gpu_specs import GPU_SPECS
 from dpnb.planning.operations import Operation
 
 
-@pytest.mark.parametrize("name", CARDS)
+@pytest.mark.parametrize("name", GPU_SPECS)
 def test_cards_have_plausible_rates_and_a_source(name: str) -> None:
-    card = CARDS[name]
+    card = GPU_SPECS[name]
     assert 6 << 30 <= card.memory <= 192 << 30
     assert card.link < card.bandwidth / 3
     assert 1 < card.float16 / card.float32 <= 17
@@ -21,16 +21,17 @@ def test_cards_have_plausible_rates_and_a_source(name: str) -> None:
 
 def test_a_card_is_found_by_the_names_that_people_use() -> None:
     profiles = [
-        DeviceProfile.named(name)
+        DeviceProfile.from_name(name)
         for name in ("RTX 3060", "rtx3060", "3060", "NVIDIA GeForce RTX 3060", "GeForce rtx-3060")
     ]
     assert {profile.name for profile in profiles} == {"RTX 3060"}
-    assert DeviceProfile.named("4070 Ti").name == "RTX 4070 Ti"
+    assert DeviceProfile.from_name("4070 Ti").name == "RTX 4070 Ti"
+    assert DeviceProfile.named("4070 Ti") == DeviceProfile.from_name("4070 Ti")
 
 
 def test_an_unknown_card_names_the_nearest() -> None:
     with pytest.raises(ValueError, match=r"'A100' is not .* the nearest are .*A100 80GB"):
-        DeviceProfile.named("A100")
+        DeviceProfile.from_name("A100")
 
 
 def test_an_operation_waits_for_arithmetic_or_for_memory() -> None:

@@ -1,4 +1,4 @@
-"""A pipeline without weights: the twin of a loaded one, out of a checkpoint's headers, or named."""
+"""Builds valueless pipelines: copies of loaded ones, out of a checkpoint's headers, or by name."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ from dpnb.planning.valueless import ValuelessTensors
 from dpnb.schedulers.scheduler import Scheduler
 
 
-def outline(
+def build_valueless_pipeline(
     model: object,
-    valueless: ValuelessTensors,
+    valueless_mode: ValuelessTensors,
     dtype: torch.dtype | str | None = None,
     **options: Any,
 ) -> TextToImagePipeline:
-    """A valueless pipeline.
+    """A pipeline whose networks are valueless, and that can be run in `valueless_mode` alone.
 
     Args:
         model: a loaded pipeline, which is left as it is; a folder; a hub repository, of which only
             small files and the headers of weights are fetched; or one of `ARCHITECTURES`.
-        valueless: in which its networks will run.
+        valueless_mode: the mode in which its networks will run.
         dtype: of floating-point weights; those of `model` by default, or with `"auto"`.
         options: those of `from_pretrained` that say which files are meant.
 
@@ -65,12 +65,12 @@ def outline(
     """
     kind = None if dtype is None or dtype == "auto" else parse_dtype(dtype)
     if isinstance(model, DiffusionPipeline):
-        pipe: Any = twin(model, valueless, kind)
+        pipe: Any = copy_without_values(model, valueless_mode, kind)
     elif isinstance(model, str) and model in ARCHITECTURES:
-        pipe = assemble(model, lambda network: valueless.discard_values(network, kind))
+        pipe = assemble(model, lambda network: valueless_mode.discard_values(network, kind))
     elif isinstance(model, (str, Path)):
         _check_name(str(model))
-        pipe = from_headers(str(model), valueless, kind, **options)
+        pipe = build_from_headers(str(model), valueless_mode, kind, **options)
     else:
         raise TypeError(
             f"{type(model).__name__} cannot be planned for; give a pipeline, a folder, a hub "
@@ -98,36 +98,38 @@ def _check_name(name: str) -> None:
     )
 
 
-def twin(
-    pipe: DiffusionPipeline, valueless: ValuelessTensors, dtype: torch.dtype | None
+def copy_without_values(
+    pipe: DiffusionPipeline, valueless_mode: ValuelessTensors, dtype: torch.dtype | None
 ) -> DiffusionPipeline:
-    """A pipeline of the same shape without weights, and with nothing switched on.
+    """A pipeline of the same shape, valueless, and with nothing switched on.
 
     What is switched on at `pipe` stays on: its networks are read, and nothing of them is moved.
     """
-    parts = {name: _copied(pipe, part, valueless, dtype) for name, part in pipe.parts().items()}
+    parts = {
+        name: _copy_part(pipe, part, valueless_mode, dtype) for name, part in pipe.parts().items()
+    }
     settings = {name: pipe.config[name] for name in pipe.schema.settings if name in pipe.config}
     return type(pipe)(**parts, **settings)
 
 
-def _copied(
-    pipe: DiffusionPipeline, part: Any, valueless: ValuelessTensors, dtype: torch.dtype | None
+def _copy_part(
+    pipe: DiffusionPipeline, part: Any, valueless_mode: ValuelessTensors, dtype: torch.dtype | None
 ) -> Any:
     if isinstance(part, Scheduler):
         return copy.deepcopy(part)
     if not isinstance(part, nn.Module):
         return part
-    return valueless.discard_values(pipe.strategies.structure_of(part).copy(), dtype)
+    return valueless_mode.discard_values(pipe.strategies.structure_of(part).copy(), dtype)
 
 
-def from_headers(
-    name: str, valueless: ValuelessTensors, dtype: torch.dtype | None, **options: Any
+def build_from_headers(
+    name: str, valueless_mode: ValuelessTensors, dtype: torch.dtype | None, **options: Any
 ) -> DiffusionPipeline:
     """A valueless pipeline out of a checkpoint's settings and the headers of its weights."""
     chosen, given = LoadOptions.parse_known(options)
     if given:
         raise TypeError(f"{', '.join(given)} is no option of a checkpoint that is planned for.")
-    origin, weights = _files(name, chosen)
+    origin, weights = _fetch_small_files(name, chosen)
     kind = resolve_class(DiffusionPipeline, origin, chosen)
     snapshot = origin.folder if local_folder(name) is None else None
     found = read_headers(name, weights, chosen.hub, snapshot)
@@ -140,14 +142,14 @@ def from_headers(
         cls = resolve_component_class(component, entry, origin, chosen)
         held = found.get(component, {})
         held = cast_to_common_dtype(held) if dtype is None else held
-        part = _part(cls, origin.folder / component, held)
+        part = _build_part(cls, origin.folder / component, held)
         is_network = isinstance(part, nn.Module)
-        parts[component] = valueless.discard_values(part, dtype) if is_network else part
+        parts[component] = valueless_mode.discard_values(part, dtype) if is_network else part
     known = {**kind.schema.settings, **origin.index.settings}
     return kind(**parts, **{key: known[key] for key in kind.schema.settings})
 
 
-def _files(name: str, options: LoadOptions) -> tuple[Origin, list[str]]:
+def _fetch_small_files(name: str, options: LoadOptions) -> tuple[Origin, list[str]]:
     """The small files of a checkpoint, brought here, and the names of its weight files."""
     folder = fetch(name, lambda files: [f for f in files if f == ModelIndex.file_name], options.hub)
     index = ModelIndex.read(folder)
@@ -172,7 +174,7 @@ def _is_weight(file: str) -> bool:
     return parsed is not None and not parsed.is_index
 
 
-def _part(cls: type[Any], folder: Path, found: dict[str, Tensor]) -> Any:
+def _build_part(cls: type[Any], folder: Path, found: dict[str, Tensor]) -> Any:
     if issubclass(cls, Model):
         settings = read_checkpoint_json(folder / cls.config_name)
         most = Extent.around(found) if found else None
@@ -186,12 +188,12 @@ def _part(cls: type[Any], folder: Path, found: dict[str, Tensor]) -> Any:
     from transformers import PreTrainedModel
 
     if issubclass(cls, PreTrainedModel):
-        return _text_encoder(cls, folder, found)
+        return _build_text_encoder(cls, folder, found)
     part, _ = load_transformers_component(cls, folder)
     return part
 
 
-def _text_encoder(cls: Any, folder: Path, found: dict[str, Tensor]) -> nn.Module:
+def _build_text_encoder(cls: Any, folder: Path, found: dict[str, Tensor]) -> nn.Module:
     from accelerate import init_empty_weights
 
     check_inside(folder / "config.json")

@@ -1,4 +1,4 @@
-"""What devices can do: arithmetic, memory, and the link from the host."""
+"""What a device can do: arithmetic, memory, and the link from the host."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from dpnb.metering.machine_memory import MachineMemory
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.numbers import coerce_numbers
 from dpnb.pipelines.shapes.architectures import ARCHITECTURES
-from dpnb.planning.cards import CARDS, Card
+from dpnb.planning.gpu_specs import GPU_SPECS, GpuSpecs
 from dpnb.planning.operations import Operation
 from dpnb.planning.valueless import ValuelessTensors
 from dpnb.strategies.offload.simulated_link import SimulatedLink
@@ -102,23 +102,27 @@ class DeviceProfile:
         coerce_numbers(self)
 
     @classmethod
-    def named(cls, name: str) -> DeviceProfile:
-        """The profile of a card, from its maker's data.
+    def from_name(cls, name: str) -> DeviceProfile:
+        """The profile of a GPU, from its maker's data.
 
         Raises:
             ValueError: no such card is known; the message names those that are nearest.
         """
-        known = {_plain(card): card for card in CARDS}
-        card = known.get(_plain(name)) or known.get("rtx" + _plain(name))
+        known = {_normalize(card): card for card in GPU_SPECS}
+        card = known.get(_normalize(name)) or known.get("rtx" + _normalize(name))
         if card is None:
-            names = {_plain(each): each for each in CARDS}
-            near = difflib.get_close_matches(_plain(name), names, n=4, cutoff=0.4) or list(names)
+            names = {_normalize(each): each for each in GPU_SPECS}
+            near = difflib.get_close_matches(_normalize(name), names, n=4, cutoff=0.4)
+            near = near or list(names)
             raise ValueError(
                 f"{name!r} is not a card that is known here; the nearest are "
                 f"{', '.join(names[each] for each in near)}. For another one, pass a "
                 "DeviceProfile, or DeviceProfile.measure() on it."
             )
-        return _from_card(card, CARDS[card])
+        return _from_specs(card, GPU_SPECS[card])
+
+    named = from_name
+    """Its former name."""
 
     @classmethod
     def measure(cls, device: Device | None = None, *, link: float | None = None) -> DeviceProfile:
@@ -133,7 +137,7 @@ class DeviceProfile:
             DeviceError: this machine does not have it.
         """
         place = best_device() if device is None else available_device(device)
-        bench = _Bench(place)
+        bench = _DeviceBenchmark(place)
         is_gpu = place.type != "cpu"
         return cls(
             name=bench.name,
@@ -182,12 +186,12 @@ class DeviceProfile:
         )
 
 
-def _plain(name: str) -> str:
+def _normalize(name: str) -> str:
     words = "".join(c if c.isalnum() else " " for c in name.lower()).split()
     return "".join(w for w in words if w not in ("nvidia", "geforce", "tesla"))
 
 
-def _from_card(name: str, card: Card) -> DeviceProfile:
+def _from_specs(name: str, card: GpuSpecs) -> DeviceProfile:
     return DeviceProfile(
         name=name,
         memory=card.memory,
@@ -202,14 +206,14 @@ def _from_card(name: str, card: Card) -> DeviceProfile:
     )
 
 
-def _next_to_nothing(device: torch.device) -> tuple[nn.Module, tuple[Tensor, ...]]:
+def _tiny_network(device: torch.device) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """A denoising network so small that it computes in no time, and what it is given."""
     with device:
         network = UNet2DConditionModel(**ARCHITECTURES["tiny-sd"].unet)
         return network.eval(), (torch.zeros(1, 4, 2, 2), torch.tensor(1), torch.zeros(1, 4, 32))
 
 
-class _Bench:
+class _DeviceBenchmark:
     """Measures one device."""
 
     def __init__(self, device: torch.device) -> None:
@@ -232,7 +236,7 @@ class _Bench:
         """Of a copy that no cache holds."""
         source = torch.zeros((1 << 28) if self.is_gpu else 1 << 24, device=self.device)
         target = torch.empty_like(source)
-        return 2 * source.nbytes / self._seconds(lambda: target.copy_(source))
+        return 2 * source.nbytes / self._median_seconds(lambda: target.copy_(source))
 
     def arithmetic(self, dtype: torch.dtype) -> float:
         """Of a matrix product and a convolution of the sizes that networks have."""
@@ -242,14 +246,16 @@ class _Bench:
         picture = torch.ones(1, channels, side, side, dtype=dtype, device=self.device)
         kernel = torch.ones(channels, channels, 3, 3, dtype=dtype, device=self.device)
         flops = 2 * width**3 + 2 * 9 * channels**2 * side**2
-        product = self._seconds(lambda: matrix @ matrix)
-        return flops / (product + self._seconds(lambda: F.conv2d(picture, kernel, padding=1)))
+        product = self._median_seconds(lambda: matrix @ matrix)
+        return flops / (
+            product + self._median_seconds(lambda: F.conv2d(picture, kernel, padding=1))
+        )
 
     def link(self) -> float:
         """From pinned host memory."""
         source = torch.zeros(1 << 28, dtype=torch.uint8).pin_memory()
         target = torch.empty_like(source, device=self.device)
-        return source.nbytes / self._seconds(lambda: target.copy_(source, non_blocking=True))
+        return source.nbytes / self._median_seconds(lambda: target.copy_(source, non_blocking=True))
 
     def transfer(self) -> float:
         """Of a small copy over a link that only takes the time of one, on a thread of its own."""
@@ -262,24 +268,24 @@ class _Bench:
                 link.copy(target, source, link.mark(), "a small copy").wait()
 
         try:
-            return self._seconds(copy) / 10
+            return self._median_seconds(copy) / 10
         finally:
             link.close()
 
     def call(self) -> float:
         """Of an operation on next to nothing, with a network's own code around it."""
-        network, inputs = _next_to_nothing(self.device)
+        network, inputs = _tiny_network(self.device)
         with torch.no_grad():
             with ValuelessTensors() as counting:
                 network(*inputs)
             count: int = sum(counting.operations.values())
-            return self._seconds(lambda: network(*inputs)) / count
+            return self._median_seconds(lambda: network(*inputs)) / count
 
-    def _seconds(self, work: Callable[[], Any]) -> float:
+    def _median_seconds(self, work: Callable[[], Any]) -> float:
         work()
-        return median(self._once(work) for _ in range(ROUNDS))
+        return median(self._time_once(work) for _ in range(ROUNDS))
 
-    def _once(self, work: Callable[[], Any]) -> float:
+    def _time_once(self, work: Callable[[], Any]) -> float:
         self._wait()
         started = time.perf_counter()
         work()

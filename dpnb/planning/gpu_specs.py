@@ -1,4 +1,4 @@
-"""What makers say of their cards.
+"""Data sheets of GPUs.
 
 Rates of 16-bit arithmetic are those of matrix units on dense matrices that add up in 32 bits, as
 torch does it. GeForce cards are sold by cores and clock: a core does two operations in a cycle, and
@@ -29,8 +29,8 @@ MATRIX_UNITS = {"20": 4, "30": 2, "40": 2, "50": 2}
 
 
 @dataclass(frozen=True)
-class Card:
-    """Peak rates of a card.
+class GpuSpecs:
+    """Memory and peak rates of a GPU.
 
     Args:
         memory: bytes.
@@ -49,10 +49,10 @@ class Card:
     source: str
 
 
-def _card(
+def _specs(
     gibibytes: int, bandwidth: float, float32: float, float16: float, link: float, source: str
-) -> Card:
-    return Card(gibibytes << 30, bandwidth * GB, float32 * TERA, float16 * TERA, link, source)
+) -> GpuSpecs:
+    return GpuSpecs(gibibytes << 30, bandwidth * GB, float32 * TERA, float16 * TERA, link, source)
 
 
 def _geforce(
@@ -63,10 +63,10 @@ def _geforce(
     megahertz: int,
     link: float,
     source: str,
-) -> Card:
+) -> GpuSpecs:
     float32 = 2 * cores * megahertz / 1e6
     float16 = MATRIX_UNITS[series] * float32
-    return _card(gibibytes, bandwidth, float32, float16, link, source)
+    return _specs(gibibytes, bandwidth, float32, float16, link, source)
 
 
 GEFORCES = {
@@ -89,19 +89,19 @@ GEFORCES = {
     "RTX 5090": _geforce("50", 32, 1792, 21760, 2407, PCIE_5, BLACKWELL),
 }
 
-CARDS: Mapping[str, Card] = {
+GPU_SPECS: Mapping[str, GpuSpecs] = {
     **GEFORCES,
-    "P100": _card(16, 732, 9.3, 18.7, PCIE_3, "NVIDIA Tesla P100 PCIe datasheet, 2016"),
-    "V100": _card(16, 900, 14.0, 112.0, PCIE_3, "NVIDIA V100 PCIe datasheet, 2020"),
-    "T4": _card(16, 320, 8.1, 65.0, PCIE_3, "NVIDIA T4 datasheet, 2019"),
-    "A10": _card(24, 600, 31.2, 125.0, PCIE_4, "NVIDIA A10 datasheet, 2021"),
-    "L4": _card(24, 300, 30.3, 121.0, PCIE_4, "NVIDIA L4 datasheet, 2023"),
-    "L40S": _card(48, 864, 91.6, 362.0, PCIE_4, "NVIDIA L40S datasheet, 2023"),
-    "RTX A6000": _card(48, 768, 38.7, 154.8, PCIE_4, "NVIDIA RTX A6000 datasheet, 2021"),
-    "A100 40GB": _card(40, 1555, 19.5, 312.0, PCIE_4, "NVIDIA A100 datasheet, 2021"),
-    "A100 80GB": _card(80, 1935, 19.5, 312.0, PCIE_4, "NVIDIA A100 datasheet, 2021"),
-    "H100 PCIe": _card(80, 2000, 51.0, 756.0, PCIE_5, "NVIDIA H100 datasheet, 2022"),
-    "H100 SXM": _card(80, 3350, 67.0, 989.0, PCIE_5, "NVIDIA H100 datasheet, 2023"),
-    "H200": _card(141, 4800, 67.0, 989.0, PCIE_5, "NVIDIA H200 datasheet, 2024"),
+    "P100": _specs(16, 732, 9.3, 18.7, PCIE_3, "NVIDIA Tesla P100 PCIe datasheet, 2016"),
+    "V100": _specs(16, 900, 14.0, 112.0, PCIE_3, "NVIDIA V100 PCIe datasheet, 2020"),
+    "T4": _specs(16, 320, 8.1, 65.0, PCIE_3, "NVIDIA T4 datasheet, 2019"),
+    "A10": _specs(24, 600, 31.2, 125.0, PCIE_4, "NVIDIA A10 datasheet, 2021"),
+    "L4": _specs(24, 300, 30.3, 121.0, PCIE_4, "NVIDIA L4 datasheet, 2023"),
+    "L40S": _specs(48, 864, 91.6, 362.0, PCIE_4, "NVIDIA L40S datasheet, 2023"),
+    "RTX A6000": _specs(48, 768, 38.7, 154.8, PCIE_4, "NVIDIA RTX A6000 datasheet, 2021"),
+    "A100 40GB": _specs(40, 1555, 19.5, 312.0, PCIE_4, "NVIDIA A100 datasheet, 2021"),
+    "A100 80GB": _specs(80, 1935, 19.5, 312.0, PCIE_4, "NVIDIA A100 datasheet, 2021"),
+    "H100 PCIe": _specs(80, 2000, 51.0, 756.0, PCIE_5, "NVIDIA H100 datasheet, 2022"),
+    "H100 SXM": _specs(80, 3350, 67.0, 989.0, PCIE_5, "NVIDIA H100 datasheet, 2023"),
+    "H200": _specs(141, 4800, 67.0, 989.0, PCIE_5, "NVIDIA H200 datasheet, 2024"),
 }
 """By the name that people use."""

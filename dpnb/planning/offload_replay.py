@@ -1,7 +1,7 @@
-"""Which weights are on the device while a run goes on, and when they come: by the engine itself.
+"""Predicts the steps of a run with its weights: all on the device, or offloaded.
 
-Offloading is decided by `dpnb.strategies.offload.engine`; here it is driven with a timeline in
-place of networks that compute, over a link that moves nothing and keeps the time.
+Offloading is decided by `dpnb.strategies.offload.engine`, which is replayed here: with a timeline
+in place of networks that compute, and over a link that moves nothing and keeps the time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from dpnb.planning.devices import DeviceProfile
+from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.timeline import Boundary, Span, StepTimeline
 from dpnb.strategies.fair_lock import FairLock
 from dpnb.strategies.networks import Networks
@@ -28,8 +28,8 @@ DENOISING = "denoising"
 
 
 @dataclass(frozen=True)
-class Held:
-    """One step with the weights that it needs.
+class StepPrediction:
+    """What one step is predicted to cost, with the weights that it needs.
 
     Attributes:
         peak: the most bytes on the device, weights and all else.
@@ -44,8 +44,8 @@ class Held:
     moved: int = 0
 
 
-class SizedWeights(PackedWeights):
-    """Packed weights of which only the size counts: nothing is packed, lent or recalled."""
+class SizeOnlyWeights(PackedWeights):
+    """Packed weights of which only the size is known: nothing is packed, lent or recalled."""
 
     @override
     def make_views(self, memory: Tensor, start: int) -> Views:
@@ -64,15 +64,15 @@ class SizedWeights(PackedWeights):
         return True
 
 
-class SizedNetwork(StreamedNetwork):
-    """A network's blocks and their sizes, out of which nothing is moved."""
+class SizeOnlyNetwork(StreamedNetwork):
+    """A network of whose units only the sizes are known, and whose weights are never moved."""
 
     @override
     def _assign_tensors(self) -> None:
         super()._assign_tensors()
-        self.small_tensors = _sized(self.small_tensors)
+        self.small_tensors = _without_bytes(self.small_tensors)
         self.packs = {
-            module: None if weights is None else _sized(weights)
+            module: None if weights is None else _without_bytes(weights)
             for module, weights in self.packs.items()
         }
 
@@ -81,16 +81,16 @@ class SizedNetwork(StreamedNetwork):
         """What is switched on may be another plan by now: the sizes are those of this one."""
 
     def forget(self) -> None:
-        """Nothing is known of an order any more, as before a first run."""
+        """Forget the order of blocks that the engine has learnt, as before a first run."""
         self._orders, self.latest_order = {}, None
 
 
-def _sized(weights: PackedWeights) -> SizedWeights:
-    return SizedWeights(weights.name, [item.holders for item in weights.items])
+def _without_bytes(weights: PackedWeights) -> SizeOnlyWeights:
+    return SizeOnlyWeights(weights.name, [item.holders for item in weights.items])
 
 
 class TimedLink(Link):
-    """Moves nothing, and says when it would have.
+    """A link that copies nothing, and says how long copies would have taken.
 
     Args:
         profile: of the device.
@@ -150,8 +150,8 @@ class Instant(Mark):
 
 
 @dataclass
-class Weights:
-    """The weights of a pipeline as they are stored now.
+class WeightSizes:
+    """How large the weights of a pipeline are, as they are stored now.
 
     Attributes:
         resident: bytes on a device that has all of them.
@@ -165,10 +165,10 @@ class Weights:
     hosted: int
     largest_hosted: int
     kept: int
-    networks: list[SizedNetwork]
+    networks: list[SizeOnlyNetwork]
 
     @classmethod
-    def of(cls, networks: Networks) -> Weights:
+    def of(cls, networks: Networks) -> WeightSizes:
         """Those of all `networks`."""
         everything = {id(n): n for _, n in networks.items()}
         moved = [
@@ -184,12 +184,14 @@ class Weights:
             hosted=sum(hosted),
             largest_hosted=max(hosted, default=0),
             kept=_nbytes(everything.values()),
-            networks=[SizedNetwork(name, network, networks.is_hosted) for name, network in moved],
+            networks=[
+                SizeOnlyNetwork(name, network, networks.is_hosted) for name, network in moved
+            ],
         )
 
 
-def at_rest(networks: Networks) -> int:
-    """Bytes of weights on the device between two runs, as things are switched now."""
+def idle_weight_bytes(networks: Networks) -> int:
+    """Bytes of weights on the device between two runs, with what is switched on now."""
     if networks.link is None:
         return _nbytes(network for _, network in networks.items())
     moved = [network for _, network in networks.offload_order()]
@@ -205,24 +207,28 @@ def _nbytes(networks: Iterable[nn.Module]) -> int:
     return sum(storages.values())
 
 
-def resident(steps: Sequence[StepTimeline], weights: Weights, profile: DeviceProfile) -> list[Held]:
+def predict_resident(
+    steps: Sequence[StepTimeline], weights: WeightSizes, profile: DeviceProfile
+) -> list[StepPrediction]:
     """The steps of a run with all weights on the device."""
     waiting = weights.hosted if profile.is_asynchronous else 0
     visiting = weights.largest_hosted if waiting else 0
     base = weights.resident - waiting
-    found, is_first = [], True
+    predictions, is_first = [], True
     for step in steps:
         moved = waiting if step.stage == DENOISING and is_first else 0
         is_first = is_first and step.stage != DENOISING
         waited = moved / profile.link if moved and profile.link else 0.0
         seconds = sum(profile.seconds(span.cost) for span in step.spans) + waited
-        found.append(Held(base + step.peak + (visiting if moved else 0), seconds, waited, moved))
-    return found
+        predictions.append(
+            StepPrediction(base + step.peak + (visiting if moved else 0), seconds, waited, moved)
+        )
+    return predictions
 
 
 @dataclass
-class Replay:
-    """A run whose weights are brought in by the engine.
+class OffloadReplay:
+    """A simulated run whose weights the offload engine brings to the device.
 
     Args:
         weights: that it brings.
@@ -230,12 +236,12 @@ class Replay:
         profile: of the device.
     """
 
-    weights: Weights
+    weights: WeightSizes
     limit: int
     profile: DeviceProfile
     link: TimedLink = field(init=False)
     _engine: OffloadEngine = field(init=False)
-    _networks: Mapping[str, SizedNetwork] = field(init=False)
+    _networks: Mapping[str, SizeOnlyNetwork] = field(init=False)
     _calls: list[ExitStack] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
@@ -245,20 +251,20 @@ class Replay:
         self._engine = OffloadEngine(self.link, list(self.weights.networks), self.limit, FairLock())
         self._networks = {network.name: network for network in self.weights.networks}
 
-    def run(self, steps: Sequence[StepTimeline]) -> list[Held]:
-        """What the steps hold; denoising ends with the last of its steps here."""
+    def run(self, steps: Sequence[StepTimeline]) -> list[StepPrediction]:
+        """Predict the steps; denoising ends with the last of its steps here."""
         total = sum(step.stage == DENOISING for step in steps)
-        found, index = [], 0
+        predictions, index = [], 0
         self._engine.begin()
         for step in steps:
             if step.stage == DENOISING:
                 self._engine.before_step(index, total)
                 index += 1
-            found.append(self._step(step))
+            predictions.append(self._predict_step(step))
         self._engine.end()
-        return found
+        return predictions
 
-    def _step(self, step: StepTimeline) -> Held:
+    def _predict_step(self, step: StepTimeline) -> StepPrediction:
         link, engine = self.link, self._engine
         started, waited, moved = link.now, link.waited, link.moved
         peak = 0
@@ -268,7 +274,7 @@ class Replay:
             link.peak = link.held
             self._cross(engine, span)
             peak = max(peak, link.peak + span.end)
-        return Held(
+        return StepPrediction(
             self.weights.kept + peak, link.now - started, link.waited - waited, link.moved - moved
         )
 

@@ -1,4 +1,4 @@
-"""Plans in few words, for tables and figures."""
+"""The names of plans: in full, and in few words."""
 
 from __future__ import annotations
 
@@ -21,8 +21,14 @@ SHORT = {
 }
 
 
-def label(plan: Plan) -> str:
-    """A plan in few words: what is switched on, with what is not the default."""
+def plan_name(plan: Plan) -> str:
+    """The strategies of a plan, in words."""
+    names = [repr(strategy).removesuffix("()") for strategy in in_order(plan)]
+    return " + ".join(names) or "everything resident"
+
+
+def short_plan_name(plan: Plan) -> str:
+    """A plan in few words, for tables and figures: what is on, with what is not the default."""
     parts = []
     for strategy in in_order(plan):
         values = strategy.to_json()

@@ -10,22 +10,22 @@ from collections.abc import Iterable
 from typing import Any
 
 from dpnb.pipelines.steps import Stage
-from dpnb.planning.devices import DeviceProfile
-from dpnb.planning.timeline import Observer, StepTimeline
+from dpnb.planning.device_profile import DeviceProfile
+from dpnb.planning.timeline import StepTimeline, TimelineRecorder
 from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.workload import Workload
 from dpnb.strategies.strategy import Strategy
 
-TRACED_STEPS = 4
+SIMULATED_STEPS = 4
 """So many denoising steps are simulated; those that follow are like the last of them."""
 
 
 class Simulation:
-    """Runs of one valueless pipeline.
+    """Runs one valueless pipeline.
 
     Args:
         pipe: its networks are valueless.
-        valueless: made them so.
+        valueless_mode: the mode in which they run.
         workload: what is drawn.
         profile: of the device that would compute.
 
@@ -34,10 +34,14 @@ class Simulation:
     """
 
     def __init__(
-        self, pipe: Any, valueless: ValuelessTensors, workload: Workload, profile: DeviceProfile
+        self,
+        pipe: Any,
+        valueless_mode: ValuelessTensors,
+        workload: Workload,
+        profile: DeviceProfile,
     ) -> None:
-        self.pipe, self.valueless = pipe, valueless
-        self.workload = workload.sized(pipe)
+        self.pipe, self.valueless_mode = pipe, valueless_mode
+        self.workload = workload.with_size_of(pipe)
         self.profile = profile
         self.steps = self.workload.steps
         pipe.strategies.networks.set_aside = lambda values: values.clone
@@ -48,15 +52,15 @@ class Simulation:
         Raises:
             StrategyError: one cannot be switched on here.
         """
-        with self.valueless:
+        with self.valueless_mode:
             self.pipe.strategies.use(plan)
 
     def obstacle(self, strategy: Strategy) -> str | None:
         """Why a strategy cannot be switched on, as a sentence; `None` where it can."""
-        with self.valueless:
+        with self.valueless_mode:
             return self.pipe.strategies.obstacle(strategy)  # type: ignore[no-any-return]
 
-    def run(self, denoising: int = TRACED_STEPS) -> list[StepTimeline]:
+    def run(self, denoising: int = SIMULATED_STEPS) -> list[StepTimeline]:
         """Run with what is switched on.
 
         Args:
@@ -65,12 +69,12 @@ class Simulation:
         Returns:
             The text stage, the denoising steps, and decoding.
         """
-        observer = Observer(self.valueless, self.profile)
+        recorder = TimelineRecorder(self.valueless_mode, self.profile)
         seen: list[StepTimeline] = []
         steps = self.pipe.stream(**self.workload.arguments(self.pipe.picture_inputs))
-        with observer.watching(self.pipe.strategies.networks):
+        with recorder.watch(self.pipe.strategies.networks):
             for step in steps:
-                seen.append(observer.take(step.stage.value))
+                seen.append(recorder.end_step(step.stage.value))
                 if step.stage is Stage.DENOISING:
                     self.steps = step.total
                 done = sum(one.stage == Stage.DENOISING.value for one in seen)
