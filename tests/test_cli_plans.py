@@ -40,7 +40,6 @@ def test_mistakes_are_one_sentence(arguments: list[str], sentence: str) -> None:
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.slow
 def test_a_sweep_writes_its_report(tmp_path: Path) -> None:
     result = run.invoke(
         app,

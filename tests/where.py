@@ -105,7 +105,7 @@ PART_OF = {
     "loading.components.diffusers_shim": "loading.components.custom_code",
     "loading.hub.blobs": "loading.hub.repositories",
     "loading.hub.errors": "loading.hub.repositories",
-    "loading.hub.http_client": "loading.hub.responses",
+    "loading.hub.http_client": "loading.hub.errors",
     "loading.silence": "loading.components.transformers_components",
     "loading.weights.loading_info": "loading.components.transformers_components",
     "metering.counting": "metering.tensors",

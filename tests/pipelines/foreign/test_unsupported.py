@@ -10,8 +10,6 @@ import torch
 import dpnb
 from tests.strategies.pipes import build
 
-pytestmark = pytest.mark.exhaustive
-
 
 @pytest.mark.parametrize("kind", ["tiny-sd", "tiny-sdxl", "tiny-flux", "img2img"])
 @pytest.mark.parametrize(
