@@ -20,14 +20,8 @@ def checker() -> Any:
         "patch_size": 4,
     }
     torch.manual_seed(0)
-<<<<<<< HEAD
-    checker = StableDiffusionSafetyChecker(CLIPConfig(vision_config=vision, projection_dim=8))
-    checker.train(False)
-    return checker
-=======
     checker: Any = StableDiffusionSafetyChecker(CLIPConfig(vision_config=vision, projection_dim=8))
     return checker.eval()
->>>>>>> tests
 
 
 def test_what_is_near_to_nothing_stays(checker: Any) -> None:
