@@ -42,3 +42,9 @@ def test_one_about_numbers_survives_a_journey() -> None:
         None,
         (1,),
     )
+
+
+def test_one_about_memory_survives_a_journey() -> None:
+    error = dpnb.OutOfMemoryError("decoding", dpnb.VaeTiling(), "CUDA out of memory")
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.stage, again.relief) == (str(error), "decoding", dpnb.VaeTiling())

@@ -13,6 +13,7 @@ from traceback import clear_frames
 from typing import TypeVar
 
 import torch
+from typing_extensions import override
 
 from dpnb.errors import DpnbError
 from dpnb.strategies.conditioning import ConditioningCache
@@ -54,6 +55,12 @@ class OutOfMemoryError(DpnbError, torch.OutOfMemoryError):
         super().__init__(f"Memory ran out while {ACTIVITIES[stage]}. {remedy} ({reason})")
         self.stage = stage
         self.relief = relief
+        self._reason = reason
+
+    @override
+    def __reduce__(self) -> tuple[type[OutOfMemoryError], tuple[str, Strategy | None, str]]:
+        """What another process makes it of again."""
+        return type(self), (self.stage, self.relief, self._reason)
 
 
 ACTIVITIES = {

@@ -60,7 +60,7 @@ class MonitoredSession(Protocol):
     def apply_pending(self, is_between_steps: bool = False) -> None:
         """Make the changes that wait, unless a step is being computed."""
 
-    def find_remedy(self, request: Request, trace: Trace) -> Strategy | None:
+    def find_memory_saver(self, request: Request, trace: Trace) -> Strategy | None:
         """The cheapest strategy with which a run that has failed is predicted to fit."""
 
 
@@ -132,27 +132,27 @@ class RunMonitor(RunListener):
                 state.error = "" if error is None else describe_error(error)
                 if self._current is None:
                     state.phase, state.message = "idle", "The run could not begin."
-            trace, remedy = state.trace, state.remedy
+            trace, memory_saver = state.trace, state.memory_saver
         self._session.apply_pending()
-        if not is_unbegun and error is not None and remedy is not None and trace is not None:
-            self._improve_remedy(request, trace, remedy, error)
+        if not is_unbegun and error is not None and memory_saver is not None and trace is not None:
+            self._improve_memory_saver(request, trace, memory_saver, error)
 
-    def _improve_remedy(
-        self, request: Request, trace: Trace, remedy: Strategy, error: BaseException
+    def _improve_memory_saver(
+        self, request: Request, trace: Trace, memory_saver: Strategy, error: BaseException
     ) -> None:
         """Name the memory saver that would have been enough, where another was named first."""
         try:
-            better = self._session.find_remedy(request, trace)
+            better = self._session.find_memory_saver(request, trace)
         except Exception:
-            logger.info("no run could be simulated to find a better remedy", exc_info=True)
+            logger.info("no run could be simulated to find a better memory saver", exc_info=True)
             return
         cause = error.__cause__ if isinstance(error, OutOfMemoryError) else error
         reason = describe_error(error if cause is None else cause)
         with self._session.lock:
             state = self._state
-            if better not in (None, remedy) and state.trace is trace:
+            if better not in (None, memory_saver) and state.trace is trace:
                 state.error = str(OutOfMemoryError(trace.steps[-1].stage, better, reason))
-                state.remedy = better
+                state.memory_saver = better
 
     def note_change(self, before: Plan, after: Plan) -> None:
         """What is switched on has changed from one plan to the other."""
@@ -177,7 +177,7 @@ class RunMonitor(RunListener):
             if self._current.request is not None:
                 self._expected = None
             state = self._state
-            state.error, state.remedy = "", None
+            state.error, state.memory_saver = "", None
             state.progress = Progress(Stage.TEXT.value, 0, 1)
             if state.phase == "idle":
                 state.phase = "running"
@@ -253,7 +253,11 @@ class RunMonitor(RunListener):
             if result.picture:
                 state.picture, state.pictured = result.picture, current.request
                 state.is_preview = False
-            state.message, state.error, state.remedy = result.message, result.error, result.remedy
+            state.message, state.error, state.memory_saver = (
+                result.message,
+                result.error,
+                result.memory_saver,
+            )
             state.phase = "idle" if self._expected is None else "running"
 
     def _finished_run(self, current: CurrentRun, result: RunResult) -> FinishedRun:

@@ -69,7 +69,7 @@ class RunPanel(Panel):
         self.generate.add_class("dpnb-go")
         self.stop = w.Button(description="Stop", tooltip="End after this step", disabled=True)
         self.message, self.failure = status_line(), status_line("dpnb-failure")
-        self.remedy = w.Button(layout={"display": "none", "width": "auto"})
+        self.memory_saver = w.Button(layout={"display": "none", "width": "auto"})
         self.progress, self.picture = w.HTML(), w.HTML()
         self.picture.add_class("dpnb-picture")
         for name, picture in request.pictures:
@@ -136,12 +136,12 @@ class RunPanel(Panel):
         self.generate.on_click(lambda _: self._start_or_show_error(self.draw))
         self.stop.on_click(lambda _: self.session.stop())
         self.new_seed.on_click(lambda _: self.seed.set_trait("value", random.randrange(LAST_SEED)))
-        self.remedy.on_click(lambda _: self._retry_with_remedy())
+        self.memory_saver.on_click(lambda _: self._retry_with_memory_saver())
         self.preview.observe(
             lambda change: self.session.run_state.set_trait("preview_every", change["new"]), "value"
         )
         state = self.session.run_state
-        self.watch(state, ["phase", "error", "remedy"], lambda _: self._show())
+        self.watch(state, ["phase", "error", "memory_saver"], lambda _: self._show())
         self.watch(state, ["picture", "pictured", "is_preview"], lambda _: self._show_picture())
         self.watch(state, ["progress", "message"], lambda _: self._show_progress())
         self.watch(state, "preview_every", lambda _: self._show_preview_choice())
@@ -164,7 +164,7 @@ class RunPanel(Panel):
         more = w.VBox([self.scheduler, self.preview])
         words = [self.prompt, self.negative, *self.picture_fields.values()]
         parts = [*words, buttons, self.progress, self.message, self.failure]
-        return [heading("Draw"), *parts, self.remedy, self.picture, numbers, more]
+        return [heading("Draw"), *parts, self.memory_saver, self.picture, numbers, more]
 
     def _fit(self, picture: Image) -> None:
         """Draw in the shape of `picture`, and no larger than the model's own size."""
@@ -178,16 +178,16 @@ class RunPanel(Panel):
         try:
             start()
         except (DpnbError, ValueError, TypeError) as error:
-            self.session.run_state.remedy = None
+            self.session.run_state.memory_saver = None
             self.session.run_state.error = str(error)
 
-    def _retry_with_remedy(self) -> None:
+    def _retry_with_memory_saver(self) -> None:
         """Draw what has failed once more, with what makes it fit."""
-        remedy, history = self.session.run_state.remedy, self.session.run_state.history
-        if remedy is None:
+        memory_saver, history = self.session.run_state.memory_saver, self.session.run_state.history
+        if memory_saver is None:
             return
         failed = history[-1].request if history else None
-        self.session.enable(remedy)
+        self.session.enable(memory_saver)
         self._start_or_show_error(
             self.draw if failed is None else partial(self.session.start, failed)
         )
@@ -198,11 +198,13 @@ class RunPanel(Panel):
         self.generate.disabled, self.stop.disabled = not is_idle, state.phase != "running"
         self.generate.description = "Generate" if is_idle else "Drawing …"
         self.failure.value = status_html(state.error, "error") if state.error else ""
-        remedy = state.remedy
-        self.remedy.layout.display = None if remedy is not None else "none"
-        if remedy is not None:
-            self.remedy.description = f"Switch on {describe_strategy(remedy)} and run again"
-            self.remedy.tooltip = type(remedy).summary()
+        memory_saver = state.memory_saver
+        self.memory_saver.layout.display = None if memory_saver is not None else "none"
+        if memory_saver is not None:
+            self.memory_saver.description = (
+                f"Switch on {describe_strategy(memory_saver)} and run again"
+            )
+            self.memory_saver.tooltip = type(memory_saver).summary()
         self._show_progress()
         self._show_picture()
 

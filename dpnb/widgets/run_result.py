@@ -29,7 +29,7 @@ class RunResult:
     Args:
         message: how it has ended, in words.
         error: why it has failed, or why it cannot be shown; empty otherwise.
-        remedy: what to switch on against the error, where that is known.
+        memory_saver: what to switch on against the error, where that is known.
         trace: what was measured; `None` where that has failed.
         pictures: what was drawn.
         picture: of them all, as a PNG file; empty where there is none.
@@ -37,7 +37,7 @@ class RunResult:
 
     message: str
     error: str = ""
-    remedy: Strategy | None = None
+    memory_saver: Strategy | None = None
     trace: Trace | None = None
     pictures: tuple[Image.Image, ...] = ()
     picture: bytes = b""
@@ -103,8 +103,8 @@ def _add_error(
         pictures = 1 if current.request is None else current.request.count
         cheapest = next(find_memory_savers(stack, stage, pictures), None)
         error = OutOfMemoryError(stage, cheapest, describe_error(error))
-    remedy = error.relief if isinstance(error, OutOfMemoryError) else None
-    return replace(result, error=describe_error(error), remedy=remedy)
+    memory_saver = error.relief if isinstance(error, OutOfMemoryError) else None
+    return replace(result, error=describe_error(error), memory_saver=memory_saver)
 
 
 def predict_memory_saver(

@@ -172,7 +172,7 @@ class Session:
             return None
         return self.pipe.strategies.obstacle(strategy)
 
-    def find_remedy(self, request: Request, trace: Trace) -> Strategy | None:
+    def find_memory_saver(self, request: Request, trace: Trace) -> Strategy | None:
         """The cheapest strategy with which a run that has failed is predicted to fit.
 
         Args:

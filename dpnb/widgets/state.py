@@ -184,7 +184,7 @@ class RunState(State):
     error = Unicode()
     """Why the last run failed or could not begin; empty otherwise."""
 
-    remedy = Instance("dpnb.strategies.strategy.Strategy", allow_none=True)
+    memory_saver = Instance("dpnb.strategies.strategy.Strategy", allow_none=True)
     """What to switch on against the error, where that is known."""
 
     progress = Instance(Progress, args=())

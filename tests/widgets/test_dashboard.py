@@ -72,7 +72,10 @@ def test_the_choice_of_meters_is_what_this_machine_has(board: Dashboard, pipe: A
 def test_every_control_has_a_name(board: Dashboard) -> None:
     kinds = (w.Button, w.ToggleButton, w.Checkbox, w.Dropdown, w.Text, w.Textarea, w.BoundedIntText)
     for widget in inside(board):
-        if isinstance(widget, (*kinds, w.BoundedFloatText)) and widget is not board.run.remedy:
+        if (
+            isinstance(widget, (*kinds, w.BoundedFloatText))
+            and widget is not board.run.memory_saver
+        ):
             assert widget.description.strip(), widget
 
 

@@ -249,7 +249,7 @@ def test_a_job_ends_wherever_memory_runs_out(session: Session) -> None:
         panel.close()
 
 
-def test_a_job_ends_whose_remedy_cannot_be_simulated(session: Session) -> None:
+def test_a_job_ends_whose_memory_saver_cannot_be_simulated(session: Session) -> None:
     pipe: Any = session.pipe
     encoder = type(pipe.text_encoder)
 

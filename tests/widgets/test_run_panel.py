@@ -150,17 +150,17 @@ def test_one_click_mends_a_run_that_ran_out_of_memory(
     with pytest.raises(MemoryError):
         job_of(panel).wait(TIMEOUT)
     assert "Memory ran out while the picture was denoised" in panel.failure.value
-    assert is_shown(panel.remedy)
-    assert panel.remedy.description.startswith("Switch on ")
+    assert is_shown(panel.memory_saver)
+    assert panel.memory_saver.description.startswith("Switch on ")
     gate.fails_at = None
     gate.open(20)
     failed, panel.prompt.value = panel.request, "something else"
-    panel.remedy.click()
+    panel.memory_saver.click()
     assert job_of(panel).wait(TIMEOUT).images
     [strategy] = pipe.strategies.active
     assert "denoising" in strategy.relieves
     assert panel.session.run_state.history[-1].request == failed
-    assert not is_shown(panel.remedy)
+    assert not is_shown(panel.memory_saver)
     assert panel.failure.value == ""
 
 

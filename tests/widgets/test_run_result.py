@@ -61,9 +61,9 @@ def test_after_a_run_that_failed_the_panel_names_it(
     job = session.start(BIG)
     with pytest.raises(MemoryError):
         job.wait(TIMEOUT)
-    remedy = session.run_state.remedy
-    assert remedy not in (None, cheap)
-    assert f"dpnb.{remedy!r}" in session.run_state.error
+    memory_saver = session.run_state.memory_saver
+    assert memory_saver not in (None, cheap)
+    assert f"dpnb.{memory_saver!r}" in session.run_state.error
     assert "no memory left" in session.run_state.error
 
 

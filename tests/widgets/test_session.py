@@ -180,7 +180,7 @@ def test_an_error_ends_the_run_and_not_the_session(session: Session, gate: Gate)
     with pytest.raises(RuntimeError, match="the sky fell"):
         job.wait(TIMEOUT)
     assert session.run_state.error == "the sky fell"
-    assert session.run_state.remedy is None
+    assert session.run_state.memory_saver is None
     assert session.run_state.phase == "idle"
     gate.fails_at = None
     gate.open(9)
@@ -199,11 +199,11 @@ def test_running_out_of_memory_names_a_switch_for_that_stage(
     with pytest.raises(MemoryError):
         job.wait(TIMEOUT)
     assert session.run_state.error.startswith("Memory ran out while")
-    remedy = session.run_state.remedy
-    assert remedy is not None
-    assert stage.value in remedy.relieves
-    session.enable(remedy)
-    assert remedy in active(session)
+    memory_saver = session.run_state.memory_saver
+    assert memory_saver is not None
+    assert stage.value in memory_saver.relieves
+    session.enable(memory_saver)
+    assert memory_saver in active(session)
 
 
 def test_what_failed_before_it_began_is_said(session: Session) -> None:
