@@ -194,9 +194,8 @@ def test_the_last_step_makes_room_for_the_autoencoder(pipe: Any) -> None:
 
 
 def copies_on_device(pipe: Any) -> Any:
-    (applied,) = pipe.strategies._shared.applied
-    (watcher,) = applied.undo.watchers
-    return watcher.memory.copies
+    (engine,) = pipe.strategies._shared.watchers
+    return engine.memory.copies
 
 
 @every_placement
