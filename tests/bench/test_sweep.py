@@ -62,6 +62,7 @@ def test_all_plans_are_measured_beside_their_predictions(report: Report) -> None
     assert len(report.finished) == len(report)
 
 
+@pytest.mark.slow
 def test_the_plans_of_a_table_are_measured(pipe: Any, report: Report) -> None:
     table = report.table.choose(report.table.front[:2])
     measured = sweep(pipe, table, repeats=1, progress=False)
@@ -113,6 +114,7 @@ def test_the_file_of_another_sweep_is_left_alone(pipe: Any, tmp_path: Path) -> N
     assert file.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_plan_that_runs_out_of_memory_is_recorded_and_the_next_one_goes_on(pipe: Any) -> None:
     def exhaust(module: Any, given: Any) -> None:
         if pipe.strategies.find(dpnb.VaeSlicing) is not None:
@@ -127,6 +129,7 @@ def test_a_plan_that_runs_out_of_memory_is_recorded_and_the_next_one_goes_on(pip
     assert pipe.strategies.active == frozenset()
 
 
+@pytest.mark.slow
 def test_a_plan_that_makes_no_numbers_says_so_and_the_next_one_goes_on(pipe: Any) -> None:
     def spoil(_: Any, __: Any, output: Any) -> Any:
         return output / 0 if pipe.strategies.find(dpnb.VaeSlicing) is not None else None
@@ -190,6 +193,7 @@ def test_mistakes_are_one_sentence(pipe: Any) -> None:
         run(nn.Linear(1, 1))
 
 
+@pytest.mark.slow
 def test_a_report_is_a_table_figures_and_json(report: Report, tmp_path: Path) -> None:
     console = Console(width=160, file=io.StringIO())
     console.print(report)

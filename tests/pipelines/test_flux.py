@@ -113,6 +113,7 @@ def test_every_step_is_measured(pipe: Any) -> None:
     assert len(trace.steps) == 5
 
 
+@pytest.mark.slow
 def test_a_plan_can_be_swept(pipe: Any) -> None:
     plans = [dpnb.QKVFusion(), dpnb.ConditioningCache()]
     workload = dpnb.Workload(height=16, width=16, steps=2)

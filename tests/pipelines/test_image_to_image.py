@@ -55,6 +55,7 @@ def test_the_components_are_those_of_the_base(base: Any, img2img: Any, inpaint: 
     base.strategies.use([])
 
 
+@pytest.mark.slow
 def test_pictures_are_encoded_in_a_stage_of_their_own(inpaint: Any) -> None:
     arguments = {"image": picture(), "mask_image": mask(), "strength": 0.5, **STEPS}
     steps = list(inpaint.stream("a cat", generator=seeded(), **arguments))

@@ -41,6 +41,7 @@ def table(narrow: Any) -> PlanTable:
     return plan(narrow, workload=WORKLOAD, device=LINK, plans=PLANS)
 
 
+@pytest.mark.slow
 def test_plans_hold_what_was_predicted(narrow: Any, table: PlanTable) -> None:
     assert table.model == "dpnb/emoji-64 (unet int8)"
     assert {row.plan for row in table} == set(PLANS[:3])

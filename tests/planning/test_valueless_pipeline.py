@@ -79,6 +79,7 @@ def planned(name: str, **options: Any) -> dict[str, Any]:
     return shapes(build_valueless_pipeline(name, ValuelessTensors(), **options))
 
 
+@pytest.mark.slow
 def test_a_repository_in_the_cache_is_planned_for_without_a_hub(
     hub: HubServer, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,6 +95,7 @@ def test_a_repository_in_the_cache_is_planned_for_without_a_hub(
     assert planned("someone/model", **cache) == expected
 
 
+@pytest.mark.slow
 def test_a_commit_in_the_cache_is_planned_for_as_it_was(
     hub: HubServer, folder: Path, tmp_path: Path
 ) -> None:
@@ -106,6 +108,7 @@ def test_a_commit_in_the_cache_is_planned_for_as_it_was(
         )
 
 
+@pytest.mark.slow
 def test_of_a_repository_that_is_partly_cached_the_rest_is_fetched(
     hub: HubServer, folder: Path, tmp_path: Path
 ) -> None:

@@ -188,6 +188,7 @@ def test_nothing_is_kept_after_a_run(pipe: Any) -> None:
     assert not attention.projection.cache.known
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "component", "least", "most"),
     [("sdxl", "unet", 0.12, 0.15), ("flux-dev", "transformer", 0.27, 0.28)],

@@ -64,6 +64,7 @@ def small(network: nn.Module) -> int:
     return sum(-(-t.nbytes // 512) * 512 for t in tensors_of(network) if t.nbytes < SMALL_TENSOR)
 
 
+@pytest.mark.slow
 @every_placement
 @pytest.mark.parametrize(
     "make",
@@ -156,6 +157,7 @@ def test_the_tensors_of_the_device_are_all_that_a_run_adds(pipe: Any, placement:
     assert plain < peak() <= plain + link_of(pipe).peak
 
 
+@pytest.mark.slow
 def test_a_run_moves_each_weight_as_often_as_it_is_needed(pipe: Any) -> None:
     parts = networks(pipe)
     decoder = [pipe.vae.decoder, pipe.vae.post_quant_conv]
@@ -198,6 +200,7 @@ def copies_on_device(pipe: Any) -> Any:
     return engine.memory.copies
 
 
+@pytest.mark.slow
 @every_placement
 def test_outside_of_a_run_parameters_are_on_the_host(
     pipe: Any, placement: Strategy, tmp_path: Path
@@ -352,6 +355,7 @@ OTHERS: list[Strategy] = [
 ]
 
 
+@pytest.mark.slow
 @every_placement
 @pytest.mark.parametrize("other", [*OTHERS, None], ids=str)
 def test_it_goes_together_with(other: Strategy | None, placement: Strategy, pipe: Any) -> None:

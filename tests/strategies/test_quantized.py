@@ -87,6 +87,7 @@ def layouts(pipe: Any) -> list[Any]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", SAMPLES, ids=repr)
 @pytest.mark.parametrize("way", WAYS)
 def test_it_is_undone_exactly_or_says_why_not(

@@ -49,6 +49,7 @@ def test_what_cannot_serve_is_grey_and_no_other_scheduler_is_offered(board: Dash
     assert board.run.height.step == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("every", [0, 1])
 def test_what_a_picture_is_becoming_is_shown(board: Dashboard, gate: Gate, every: int) -> None:
     """By colours that the first run has taught, or decoded after every step."""

@@ -48,6 +48,7 @@ def test_nothing_is_planned_before_it_is_asked_for(panel: PlannerPanel) -> None:
         panel.planner.wait()
 
 
+@pytest.mark.slow
 def test_a_click_makes_plans_in_the_background(panel: PlannerPanel, table: PlanTable) -> None:
     panel.ask.click()
     assert panel.ask.disabled
@@ -181,6 +182,7 @@ def test_every_control_has_a_name(shown: PlannerPanel) -> None:
     assert 'aria-label="Predicted: ' in shown.chart.value
 
 
+@pytest.mark.slow
 def test_closing_leaves_nothing_behind(pipe: Any, table: PlanTable) -> None:
     before = len(w.widget._instances)
     panel = PlannerPanel(pipe, REQUEST)

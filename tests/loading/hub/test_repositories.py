@@ -72,6 +72,7 @@ def test_files_in_the_cache_are_not_asked_for_again(hub: HubServer, options: Hub
     assert hub.fetched() == []
 
 
+@pytest.mark.slow
 def test_later_calls_fetch_only_what_is_lacking(hub: HubServer, options: HubOptions) -> None:
     hub.add(NAME, FILES)
     fetch(NAME, lambda files: ["model_index.json"], options)
@@ -80,6 +81,7 @@ def test_later_calls_fetch_only_what_is_lacking(hub: HubServer, options: HubOpti
     assert "model_index.json" not in hub.fetched()
 
 
+@pytest.mark.slow
 def test_a_forced_download_asks_again(hub: HubServer, options: HubOptions) -> None:
     hub.add(NAME, FILES)
     fetch(NAME, wanted, options)
@@ -89,6 +91,7 @@ def test_a_forced_download_asks_again(hub: HubServer, options: HubOptions) -> No
     assert sorted(hub.fetched()) == sorted(WANTED)
 
 
+@pytest.mark.slow
 def test_a_revision_is_a_branch_or_a_commit(hub: HubServer, tmp_path: Path) -> None:
     old = hub.add(NAME, {"a.json": b"old"}).branches["main"]
     hub.add(NAME, {"a.json": b"branch"}, branch="fp16")
@@ -118,6 +121,7 @@ def test_without_network_the_cached_copy_serves(
     assert fetch(NAME, wanted, options) == folder
 
 
+@pytest.mark.slow
 def test_a_failing_hub_is_as_none(hub: HubServer, options: HubOptions) -> None:
     hub.add(NAME, FILES)
     folder = fetch(NAME, wanted, options)
@@ -142,6 +146,7 @@ def test_what_is_not_cached_is_an_error_without_network(
         fetch(NAME, wanted, options)
 
 
+@pytest.mark.slow
 def test_a_token_is_sent_and_a_wrong_one_refused(hub: HubServer, tmp_path: Path) -> None:
     hub.add(NAME, FILES)
     hub.token = "secret"
@@ -185,6 +190,7 @@ def test_a_cut_transfer_goes_on_where_it_stopped(
     assert hub.ranges() == ["bytes=20000-"]
 
 
+@pytest.mark.slow
 def test_a_connection_that_stays_cut_is_an_error_and_whole_files_are_kept(
     hub: HubServer, options: HubOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -200,6 +206,7 @@ def test_a_connection_that_stays_cut_is_an_error_and_whole_files_are_kept(
     assert "unet/config.json" not in hub.fetched()
 
 
+@pytest.mark.slow
 def test_a_mirror_is_asked_in_place_of_the_hub_and_gets_no_stored_token(
     hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,6 +220,7 @@ def test_a_mirror_is_asked_in_place_of_the_hub_and_gets_no_stored_token(
     assert set(sent) == {None, "Bearer given"}
 
 
+@pytest.mark.slow
 def test_requests_go_through_the_proxy_and_the_environment_is_put_back(
     hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -494,6 +502,7 @@ def test_a_download_of_the_right_size_with_other_bytes_is_not_kept(
     assert contents(fetch(NAME, wanted, options)) == {name: FILES[name] for name in WANTED}
 
 
+@pytest.mark.slow
 def test_what_the_cache_holds_is_not_read_again(hub: HubServer, options: HubOptions) -> None:
     """A file may be larger than memory: it is compared once, as it is downloaded."""
     hub.add(NAME, FILES)
@@ -505,6 +514,7 @@ def test_what_the_cache_holds_is_not_read_again(hub: HubServer, options: HubOpti
     assert blob.stat().st_atime_ns == before - 10**15
 
 
+@pytest.mark.slow
 def test_a_mirror_may_name_files_in_its_own_way(hub: HubServer, options: HubOptions) -> None:
     hub.add(NAME, {"a.json": b"{}"})
     for etag in ('W/"5d41402abc4b2a76b9719d911017c592-1"', hashlib.sha1(b"{}").hexdigest()):
@@ -513,6 +523,7 @@ def test_a_mirror_may_name_files_in_its_own_way(hub: HubServer, options: HubOpti
         assert contents(fetch(NAME, list, forced)) == {"a.json": b"{}"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_a_busy_hub_is_told_of_at_each_try(
     hub: HubServer,
@@ -565,6 +576,7 @@ def test_a_hub_that_is_busy_is_as_none_where_the_cache_serves(
     assert fetch(NAME, wanted, options) == folder
 
 
+@pytest.mark.slow
 def test_a_hub_that_says_nothing_is_not_waited_for(
     options: HubOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -575,6 +587,7 @@ def test_a_hub_that_says_nothing_is_not_waited_for(
             fetch(NAME, list, HubOptions(cache_dir=options.cache_dir, mirror=address))
 
 
+@pytest.mark.slow
 def test_other_users_of_the_hubs_library_are_left_alone(hub: HubServer, tmp_path: Path) -> None:
     hub.add(NAME, FILES)
     fetch(NAME, wanted, HubOptions(cache_dir=tmp_path / "ours"))
@@ -583,6 +596,7 @@ def test_other_users_of_the_hubs_library_are_left_alone(hub: HubServer, tmp_path
     assert Path(file).read_bytes() == FILES["unet/config.json"]
 
 
+@pytest.mark.slow
 def test_the_users_own_client_is_kept_and_looked_at_as_well(
     hub: HubServer, options: HubOptions
 ) -> None:
@@ -609,6 +623,7 @@ def test_the_users_own_client_is_kept_and_looked_at_as_well(
 # --- a cache with holes ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_tree", [True, False])
 def test_a_link_to_a_blob_that_is_gone_is_fetched_again_or_said_to_be_missing(
     hub: HubServer, options: HubOptions, has_tree: bool

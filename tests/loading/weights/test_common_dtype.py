@@ -74,6 +74,7 @@ def test_float8_weights_are_widened(folder: Path, tmp_path: Path) -> None:
     assert np.isfinite(draw(pipe)).all()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_several_dtypes_is_planned_in_that_of_most(
     folder: Path, tmp_path: Path
 ) -> None:

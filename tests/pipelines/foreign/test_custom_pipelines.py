@@ -106,6 +106,7 @@ def test_a_folder_may_name_its_file_in_an_index(tiny: Path, tmp_path: Path) -> N
     assert load(tiny, tmp_path).made_by == "index"
 
 
+@pytest.mark.slow
 def test_a_repository_holds_a_pipeline_file(tiny: Path, hub: HubServer, tmp_path: Path) -> None:
     hub.add("someone/code", {"pipeline.py": MINIMAL.format("main").encode(), "big.bin": b"0"})
     hub.add("someone/code", {"pipeline.py": MINIMAL.format("next").encode()}, branch="next")
@@ -229,6 +230,7 @@ def test_imports_inside_functions_see_our_names_later_too(tiny: Path, tmp_path: 
     assert found == (dpnb.DDIMScheduler, dpnb.AutoencoderKL, dpnb.LCMScheduler)
 
 
+@pytest.mark.slow
 def test_what_is_saved_brings_its_code_along(original: Any, hub: HubServer, tmp_path: Path) -> None:
     parts = {n: p for n, p in original.components.items() if n != "safety_checker"}
     parts |= {"clip_model": clip(), "feature_extractor": CLIPImageProcessor()}
@@ -267,6 +269,7 @@ class Steady(SchedulerMixin, ConfigMixin):
 """
 
 
+@pytest.mark.slow
 def test_components_may_bring_their_own_code(original: Any, hub: HubServer, tmp_path: Path) -> None:
     folder = tmp_path / "a"
     original.save_pretrained(folder)
@@ -325,6 +328,7 @@ def test_nothing_runs_or_is_fetched_without_trust(
     assert {n for n in set(sys.modules) - modules if n.startswith(CUSTOM_PACKAGE)} == set()
 
 
+@pytest.mark.slow
 def test_code_of_a_component_does_not_run_without_trust(
     original: Any, hub: HubServer, tmp_path: Path
 ) -> None:
@@ -445,6 +449,7 @@ def test_diffusers_need_not_be_installed(tiny: Path) -> None:
     assert result.stdout == "OneStepPipeline\n"
 
 
+@pytest.mark.slow
 def test_threads_may_load_code_at_once(tiny: Path, tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

@@ -11,6 +11,7 @@ import dpnb
 from tests.strategies.pipes import build
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["tiny-sd", "tiny-sdxl", "tiny-flux", "img2img"])
 @pytest.mark.parametrize(
     ("method", "sentence"),

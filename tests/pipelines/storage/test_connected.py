@@ -59,6 +59,7 @@ def name_prior(hub: HubServer, name: str, other: str) -> None:
     hub.add(name, {**hub.repositories[name].files, "README.md": card})
 
 
+@pytest.mark.slow
 def test_the_parts_of_the_other_come_under_its_prefix(
     served: HubServer, original: Any, prior: Any, tmp_path: Path
 ) -> None:
@@ -72,6 +73,7 @@ def test_the_parts_of_the_other_come_under_its_prefix(
     assert pipe.prior_unet.dtype is pipe.unet.dtype
 
 
+@pytest.mark.slow
 def test_what_is_passed_is_not_loaded(served: HubServer, prior: Any, tmp_path: Path) -> None:
     given = {"prior_unet": prior.unet, "prior_scheduler": prior.scheduler}
     pipe = Combined.from_pretrained("some/decoder", cache_dir=tmp_path, **given)
@@ -81,6 +83,7 @@ def test_what_is_passed_is_not_loaded(served: HubServer, prior: Any, tmp_path: P
         Plain.from_pretrained("some/decoder", cache_dir=tmp_path, prior_unet=prior.unet)
 
 
+@pytest.mark.slow
 def test_it_is_done_when_it_is_asked_for(served: HubServer, tmp_path: Path) -> None:
     how: dict[str, Any] = {"cache_dir": tmp_path, "load_connected_pipeline": True}
     assert Plain.from_pretrained("some/decoder", **how).prior_unet is not None
@@ -88,6 +91,7 @@ def test_it_is_done_when_it_is_asked_for(served: HubServer, tmp_path: Path) -> N
         Combined.from_pretrained("some/decoder", cache_dir=tmp_path, load_connected_pipeline=False)
 
 
+@pytest.mark.slow
 def test_a_download_brings_all_that_loading_takes(served: HubServer, tmp_path: Path) -> None:
     folder = Combined.download("some/decoder", cache_dir=tmp_path)
     assert "decoder" in folder
@@ -97,6 +101,7 @@ def test_a_download_brings_all_that_loading_takes(served: HubServer, tmp_path: P
     assert len(served.requests) == asked
 
 
+@pytest.mark.slow
 def test_pipelines_that_name_one_another_are_each_loaded_once(
     served: HubServer, tmp_path: Path
 ) -> None:
@@ -107,6 +112,7 @@ def test_pipelines_that_name_one_another_are_each_loaded_once(
     assert "decoder" in dpnb.DiffusionPipeline.download("some/decoder", **how)
 
 
+@pytest.mark.slow
 def test_a_pipeline_that_completes_itself_is_refused(served: HubServer, tmp_path: Path) -> None:
     name_prior(served, "some/decoder", "some/decoder")
     sentence = "some/decoder names some/decoder as its prior, which never ends"
@@ -115,6 +121,7 @@ def test_a_pipeline_that_completes_itself_is_refused(served: HubServer, tmp_path
     assert "decoder" in Combined.download("some/decoder", cache_dir=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_revision_is_that_of_the_first_alone(served: HubServer, tmp_path: Path) -> None:
     files = served.repositories["some/decoder"].files
     served.add("some/decoder", files, branch="next")
@@ -122,6 +129,7 @@ def test_a_revision_is_that_of_the_first_alone(served: HubServer, tmp_path: Path
     assert pipe.prior_unet is not None
 
 
+@pytest.mark.slow
 def test_trust_in_one_repository_is_not_trust_in_another(served: HubServer, tmp_path: Path) -> None:
     files = dict(served.repositories["some/prior"].files)
     index = json.loads(files["model_index.json"]) | {"_class_name": ["own", "Own"]}
@@ -179,6 +187,7 @@ def test_a_card_is_written_where_there_is_none(original: Any, tmp_path: Path) ->
     assert (tmp_path / "a" / "README.md").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_card_goes_to_the_hub_and_replaces_none(
     hub: HubServer, original: Any, tmp_path: Path
 ) -> None:

@@ -91,6 +91,7 @@ def test_variants_live_in_a_file_too(original: Any, tmp_path: Path) -> None:
         dpnb.DiffusionPipeline.from_pretrained(tmp_path / "a.dduf", variant="fp8")
 
 
+@pytest.mark.slow
 def test_a_file_lies_in_a_folder_or_on_the_hub(
     original: Any, hub: HubServer, tmp_path: Path
 ) -> None:

@@ -299,6 +299,7 @@ def upload(hub: HubServer, pipe: Any, name: str = "someone/tiny", **how: Any) ->
     pipe.push_to_hub(name, token=hub.token or "any", **how)
 
 
+@pytest.mark.slow
 def test_a_pipeline_goes_to_the_hub_and_comes_back(
     hub: HubServer, original: Any, tmp_path: Path
 ) -> None:
@@ -317,6 +318,7 @@ def test_a_pipeline_goes_to_the_hub_and_comes_back(
     assert same_weights(again, original)
 
 
+@pytest.mark.slow
 def test_saving_can_push_at_once(hub: HubServer, original: Any, tmp_path: Path) -> None:
     original.save_pretrained(
         tmp_path / "mine", push_to_hub=True, repo_id="someone/mine", token="any"
@@ -352,6 +354,7 @@ def test_a_refused_token_and_an_unknown_revision_are_sentences(
         )
 
 
+@pytest.mark.slow
 def test_a_cut_connection_is_taken_up_again(
     hub: HubServer, original: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
