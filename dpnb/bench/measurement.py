@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 
-from dpnb.errors import NonFiniteError
+from dpnb.errors import NonFiniteError, StrategyError
 from dpnb.metering.cuda import CudaMeter
 from dpnb.metering.tensors import TensorMeter
 from dpnb.metering.trace import Trace
@@ -23,7 +23,7 @@ from dpnb.planning.table import PlanRow
 from dpnb.planning.workload import Workload
 from dpnb.strategies.out_of_memory import ALLOCATION_ERRORS, is_out_of_memory
 from dpnb.strategies.plans import plan_from_json, plan_to_json
-from dpnb.strategies.strategy import Plan, StrategyError
+from dpnb.strategies.strategy import Plan
 from dpnb.validation import Parsed, from_plain
 
 OUT_OF_MEMORY = "out of memory"

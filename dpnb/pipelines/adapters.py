@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from dpnb.errors import StrategyError
 from dpnb.loading.adapters.adapter_changes import parse_adapter
 from dpnb.loading.adapters.adapter_files import read_adapter
 from dpnb.loading.hub import HubOptions
@@ -18,7 +19,6 @@ from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.fused import Fused
 from dpnb.strategies.lora import Factors, LoRA, components_by_adapter
 from dpnb.strategies.stack import StrategyStack
-from dpnb.strategies.strategy import StrategyError
 
 
 class Adapters:

@@ -9,8 +9,9 @@ from typing import Any
 from torch import nn
 from typing_extensions import Self
 
+from dpnb.errors import StrategyError
 from dpnb.strategies.stack import StrategyStack
-from dpnb.strategies.strategy import Plan, StrategyError
+from dpnb.strategies.strategy import Plan
 
 logger = logging.getLogger(__name__)
 

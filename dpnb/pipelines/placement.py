@@ -119,7 +119,11 @@ class Placement:
         networks = self._modules()
         for name, module in networks.items():
             check_cast(name, module, kind)
-        if kind is None and target and self.strategies.rehome(networks.values(), target):
+        if (
+            kind is None
+            and target
+            and self.strategies.move_after_offload(networks.values(), target)
+        ):
             return self
         with self.strategies.suspended():
             self._move(target, kind)

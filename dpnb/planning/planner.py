@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 
 from dpnb.devices import best_device, parse_device, with_index
+from dpnb.errors import StrategyError
 from dpnb.pipelines.pipeline import DiffusionPipeline
 from dpnb.pipelines.placement import describe_quantization
 from dpnb.planning.candidates import (
@@ -34,7 +35,7 @@ from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.offload.backends import parse_simulated_rate
 from dpnb.strategies.offload.budget import compute_memory_range
 from dpnb.strategies.placement import SequentialOffload
-from dpnb.strategies.strategy import Effect, Plan, Strategy, StrategyError
+from dpnb.strategies.strategy import Effect, Plan, Strategy
 from dpnb.units import parse_bytes
 
 RESERVED = 640 << 20

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from dpnb.errors import StrategyError
 from dpnb.nn.weight_changes import Change
-from dpnb.strategies.strategy import StrategyError
 
 
 @dataclass

@@ -41,7 +41,7 @@ class Owner(Protocol):
 class OffloadedWeights(Protocol):
     """Weights that are elsewhere until a strategy is switched off."""
 
-    def rehome(self, device: torch.device) -> None:
+    def set_original_device(self, device: torch.device) -> None:
         """Let this be where they go then."""
         ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -25,8 +26,45 @@ from dpnb.units import format_bytes, parse_bytes
 STAGES = frozenset({"text", "encoding", "denoising", "decoding"})
 
 
+class OffloadStrategy(Strategy):
+    """Keep weights on the host, from where they stream to the device that computes.
+
+    Attributes:
+        device: the accelerator, by name; that of this machine by default.
+        exclude: components that stay on the device beside those that the pipeline names.
+    """
+
+    device: str | None
+    exclude: tuple[str, ...]
+    slot: ClassVar = Slot.PLACEMENT
+    relieves: ClassVar = STAGES
+
+    @override
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        target_device(self.device)
+
+    @override
+    def obstacle(self, networks: Networks) -> str | None:
+        return link_obstacle(self.device) or _networks_obstacle(self, networks, self.exclude)
+
+    @override
+    def execution_device(self, networks: Networks) -> torch.device | None:
+        return target_device(self.device) if networks.link is None else networks.link.device
+
+    @override
+    def apply(self, networks: Networks, undo: Undo) -> None:
+        """Pack the weights of all networks, and load those of the one that is called."""
+        streamed = collect_streamed_networks(networks, self.exclude)
+        _stream(networks, streamed, self.device, self.compute_limit(streamed), undo)
+
+    @abstractmethod
+    def compute_limit(self, networks: list[StreamedNetwork]) -> int:
+        """Bytes of weights that may be on the device."""
+
+
 @dataclass(frozen=True, repr=False)
-class ModelOffload(Strategy):
+class ModelOffload(OffloadStrategy):
     """Keep weights on the host; the network that is called has the device to itself.
 
     Its weights come in while it begins to compute, stay until another network is called or the run
@@ -42,35 +80,15 @@ class ModelOffload(Strategy):
 
     device: str | None = None
     exclude: tuple[str, ...] = ()
-    slot: ClassVar = Slot.PLACEMENT
-    relieves: ClassVar = STAGES
 
     @override
-    def __post_init__(self) -> None:
-        target_device(self.device)
-
-    @override
-    def obstacle(self, networks: Networks) -> str | None:
-        return link_obstacle(self.device) or _networks_obstacle(self, networks, self.exclude)
-
-    @override
-    def execution_device(self, networks: Networks) -> torch.device | None:
-        return target_device(self.device) if networks.link is None else networks.link.device
-
-    @override
-    def apply(self, networks: Networks, undo: Undo) -> None:
-        """Pack the weights of all networks, and bring in the one that is called."""
-        streamed = collect_streamed_networks(networks, self.exclude)
-        _stream(networks, streamed, self.device, self.compute_limit(streamed), undo)
-
     def compute_limit(self, networks: list[StreamedNetwork]) -> int:
-        """Bytes of weights that may be on the device."""
         _, most = compute_memory_range(networks)
         return most
 
 
 @dataclass(frozen=True, repr=False)
-class SequentialOffload(Strategy):
+class SequentialOffload(OffloadStrategy):
     """Keep weights on the host; the blocks of a network stream through a small part of the device.
 
     While one block computes, those that follow come in. With a budget, some stay for a run, evenly
@@ -90,19 +108,16 @@ class SequentialOffload(Strategy):
     )
     device: str | None = None
     exclude: tuple[str, ...] = ()
-    slot: ClassVar = Slot.PLACEMENT
-    relieves: ClassVar = STAGES
 
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.budget is not None:
             parse_bytes(self.budget)
-        target_device(self.device)
 
     @override
     def obstacle(self, networks: Networks) -> str | None:
-        reason = link_obstacle(self.device) or _networks_obstacle(self, networks, self.exclude)
+        reason = super().obstacle(networks)
         if reason is not None or self.budget is None:
             return reason
         least, _ = compute_memory_range(collect_streamed_networks(networks, self.exclude))
@@ -115,17 +130,7 @@ class SequentialOffload(Strategy):
         )
 
     @override
-    def execution_device(self, networks: Networks) -> torch.device | None:
-        return target_device(self.device) if networks.link is None else networks.link.device
-
-    @override
-    def apply(self, networks: Networks, undo: Undo) -> None:
-        """Pack the weights of all networks, and bring in block by block."""
-        streamed = collect_streamed_networks(networks, self.exclude)
-        _stream(networks, streamed, self.device, self.compute_limit(streamed), undo)
-
     def compute_limit(self, networks: list[StreamedNetwork]) -> int:
-        """Bytes of weights that may be on the device."""
         least, _ = compute_memory_range(networks)
         return least if self.budget is None else parse_bytes(self.budget)
 

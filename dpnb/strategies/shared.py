@@ -11,13 +11,13 @@ from weakref import WeakSet
 
 from torch import Tensor, nn
 
-from dpnb.errors import DpnbError
+from dpnb.errors import DpnbError, StrategyError
 from dpnb.nn.structure import Structure
 from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.networks import LoneNetwork, Networks, Owner
 from dpnb.strategies.run_watcher import RunWatcher
 from dpnb.strategies.runs import ActiveRuns
-from dpnb.strategies.strategy import Plan, Strategy, StrategyError, in_order
+from dpnb.strategies.strategy import Plan, Strategy, in_order
 from dpnb.strategies.undo import Undo
 
 

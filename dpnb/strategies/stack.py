@@ -139,7 +139,7 @@ class StrategyStack:
         with self._turn() as shared, shared.suspended() as plan:
             yield plan
 
-    def rehome(self, moved: Iterable[nn.Module], device: torch.device) -> bool:
+    def move_after_offload(self, moved: Iterable[nn.Module], device: torch.device) -> bool:
         """Let `moved` be on `device` once offloading is switched off; nothing moves now.
 
         Returns:
@@ -154,7 +154,7 @@ class StrategyStack:
             if networks.link is None or not is_whole or others_wait or device.type == "meta":
                 return False
             for weights in (*networks.streamed, *networks.hosted):
-                weights.rehome(device)
+                weights.set_original_device(device)
             return True
 
     @contextmanager

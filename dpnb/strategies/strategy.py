@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeAlias
 import torch
 from typing_extensions import Self, override
 
-from dpnb.errors import StrategyError as StrategyError
+from dpnb.errors import StrategyError
 from dpnb.numbers import coerce_numbers, to_builtin
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.undo import Undo

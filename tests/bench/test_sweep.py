@@ -17,10 +17,9 @@ import dpnb
 from dpnb.bench.measurement import OUT_OF_MEMORY, Benchmark
 from dpnb.bench.report import Report
 from dpnb.bench.sweep import _without_number, sweep
-from dpnb.errors import ComponentError
+from dpnb.errors import ComponentError, StrategyError
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.workload import Workload
-from dpnb.strategies.strategy import StrategyError
 
 WORKLOAD = Workload(height=32, width=32, steps=2)
 

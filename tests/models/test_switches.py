@@ -6,10 +6,10 @@ import pytest
 
 import dpnb
 from dpnb import AttentionSlicing, FreeU, QKVFusion, VaeSlicing, VaeTiling
+from dpnb.errors import StrategyError
 from dpnb.models.coders import SlicedCoder, TiledCoder
 from dpnb.pipelines.shapes.architectures import ARCHITECTURES
 from dpnb.strategies.stack import stack_of
-from dpnb.strategies.strategy import StrategyError
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 import dpnb
-from dpnb.errors import CheckpointError
-from dpnb.strategies.strategy import StrategyError
+from dpnb.errors import CheckpointError, StrategyError
 from tests.hub_server import HubServer
 from tests.strategies.pipes import LINK, adapter, draw, traces, values
 

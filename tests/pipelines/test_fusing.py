@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import dpnb
-from dpnb.strategies.strategy import StrategyError
+from dpnb.errors import StrategyError
 from tests.strategies.pipes import LINK, adapter, build, draw, traces, values
 
 pytestmark = pytest.mark.exhaustive

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 import dpnb
+from dpnb.errors import StrategyError
 from dpnb.metering.tensors import TensorMeter
 from dpnb.nn.attention import Attention, PictureAttention
 from dpnb.nn.attention_kernels import QUERIES_AT_ONCE, SlicedKernel, XFormersKernel, sdpa
 from dpnb.strategies.attention import AttentionSlicing, XFormers
-from dpnb.strategies.strategy import StrategyError
 from tests.strategies.conftest import Ops
 from tests.strategies.pipes import build, draw
 

@@ -14,13 +14,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dpnb.errors import StrategyError
 from dpnb.strategies.attention import XFormers
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.lora import LoRA
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import LayerwiseCasting
-from dpnb.strategies.strategy import Strategy, StrategyError
+from dpnb.strategies.strategy import Strategy
 from tests.strategies.pipes import LINK, SAMPLES, build, draw, networks, traces, values
 
 pytestmark = pytest.mark.exhaustive

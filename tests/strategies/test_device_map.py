@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 import dpnb
+from dpnb.errors import StrategyError
 from dpnb.metering.tensors import TensorMeter
 from dpnb.strategies.device_map import DeviceMap
-from dpnb.strategies.strategy import StrategyError
 from tests.strategies.pipes import build, draw, live_bytes, networks, traces
 
 pytestmark = pytest.mark.exhaustive

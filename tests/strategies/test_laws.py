@@ -12,11 +12,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from dpnb.errors import StrategyError
 from dpnb.strategies.catalog import CATALOG
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.plans import plan_from_json, plan_to_json, plan_to_python
 from dpnb.strategies.stack import StrategyStack
-from dpnb.strategies.strategy import Effect, Strategy, StrategyError, in_order
+from dpnb.strategies.strategy import Effect, Strategy, in_order
 from dpnb.strategies.undo import Undo
 from tests.strategies.pipes import SAMPLES, SAMPLES_OF, build, draw, live_bytes, traces, values
 

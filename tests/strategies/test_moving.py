@@ -59,12 +59,12 @@ def test_weights_are_where_they_were_moved_to_once_all_is_off(other: Strategy) -
 
 def test_only_what_a_pipeline_has_alone_is_told_of_another_home() -> None:
     pipe, networks_ = wide("tiny-sd"), list(networks(wide("tiny-sd")).values())
-    assert not pipe.strategies.rehome(networks(pipe).values(), torch.device("cpu"))
+    assert not pipe.strategies.move_after_offload(networks(pipe).values(), torch.device("cpu"))
     pipe.strategies.use([ModelOffload(QUICK)])
-    assert not pipe.strategies.rehome(networks_, torch.device("cpu"))
-    assert not pipe.strategies.rehome([pipe.unet], torch.device("cpu"))
-    assert not pipe.strategies.rehome(networks(pipe).values(), torch.device("meta"))
-    assert pipe.strategies.rehome(networks(pipe).values(), torch.device("cpu"))
+    assert not pipe.strategies.move_after_offload(networks_, torch.device("cpu"))
+    assert not pipe.strategies.move_after_offload([pipe.unet], torch.device("cpu"))
+    assert not pipe.strategies.move_after_offload(networks(pipe).values(), torch.device("meta"))
+    assert pipe.strategies.move_after_offload(networks(pipe).values(), torch.device("cpu"))
 
 
 @pytest.mark.gpu

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import dpnb
 from dpnb import ModelOffload, SequentialOffload, plan_from_json, plan_to_json
+from dpnb.errors import StrategyError
 from dpnb.metering.tensors import TensorMeter
 from dpnb.pipelines.steps import Stage
 from dpnb.strategies.attention import AttentionSlicing
@@ -25,7 +26,7 @@ from dpnb.strategies.offload.budget import compute_memory_range
 from dpnb.strategies.placement import collect_streamed_networks
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
-from dpnb.strategies.strategy import Strategy, StrategyError
+from dpnb.strategies.strategy import Strategy
 from tests.strategies.pictures import QUICK, STEPS, State, draw, emoji, networks, tensors, wide
 
 pytestmark = pytest.mark.exhaustive

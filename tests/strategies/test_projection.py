@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from dpnb.errors import StrategyError
 from dpnb.metering.tensors import TensorMeter
 from dpnb.nn.attention import Attention
 from dpnb.strategies.projection import QKVFusion
-from dpnb.strategies.strategy import StrategyError
 from tests.strategies.pipes import build, draw, live_bytes, values
 
 pytestmark = pytest.mark.exhaustive

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import dpnb
+from dpnb.errors import StrategyError
 from dpnb.nn.quantized import plain_tensors
 from dpnb.strategies.conditioning import ConditioningCache
 from dpnb.strategies.device_map import DeviceMap
@@ -19,7 +20,7 @@ from dpnb.strategies.offload.packing import ALIGNMENT
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import LayerwiseCasting
-from dpnb.strategies.strategy import Effect, Strategy, StrategyError
+from dpnb.strategies.strategy import Effect, Strategy
 from tests.strategies.pipes import LINK, SAMPLES, build, draw, live_bytes, networks, traces
 
 pytestmark = pytest.mark.exhaustive

@@ -11,13 +11,14 @@ from safetensors.torch import load_file
 from torch import nn
 
 import dpnb
+from dpnb.errors import StrategyError
 from dpnb.strategies.attention import AttentionSlicing
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.plans import plan_from_json, plan_to_python
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.stack import StrategyStack, stack_of
-from dpnb.strategies.strategy import Slot, Strategy, StrategyError
+from dpnb.strategies.strategy import Slot, Strategy
 from dpnb.strategies.undo import Undo
 from tests.strategies.pipes import SAMPLES, build, draw, traces, values
 

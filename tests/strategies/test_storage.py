@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
+from dpnb.errors import StrategyError
 from dpnb.strategies.storage import SMALLEST, STORAGE_DTYPES, ChannelsLast, LayerwiseCasting
-from dpnb.strategies.strategy import StrategyError
 from tests.strategies.pipes import build, draw, live_bytes, networks
 
 pytestmark = pytest.mark.exhaustive

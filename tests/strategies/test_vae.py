@@ -7,9 +7,10 @@ import torch
 
 import dpnb
 from dpnb import VaeSlicing, VaeTiling
+from dpnb.errors import StrategyError
 from dpnb.models.coders import DirectCoder, SlicedCoder, TiledCoder
 from dpnb.strategies.stack import stack_of
-from dpnb.strategies.strategy import Effect, Strategy, StrategyError
+from dpnb.strategies.strategy import Effect, Strategy
 
 pytestmark = pytest.mark.exhaustive
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from dpnb.strategies.strategy import StrategyError
+from dpnb.errors import StrategyError
 from dpnb.strategies.undo import Undo
 
 Method: TypeAlias = Callable[..., Any]

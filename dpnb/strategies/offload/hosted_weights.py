@@ -30,7 +30,7 @@ class HostedWeights:
                 self.original_devices[tensor] = tensor.device
                 tensor.data = tensor.data.to("cpu")
 
-    def rehome(self, device: torch.device) -> None:
+    def set_original_device(self, device: torch.device) -> None:
         """Let this be the device to which `close` takes all weights."""
         self.original_devices = dict.fromkeys(self.original_devices, device)
 

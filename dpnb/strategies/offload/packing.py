@@ -117,7 +117,7 @@ class PackedWeights:
         self._packed_views, self._device_addresses, self._unpacked = [], [], {}
         self.memory = torch.empty(0, dtype=torch.uint8)
 
-    def rehome(self, device: torch.device) -> None:
+    def set_original_device(self, device: torch.device) -> None:
         """Let this be the device to which `unpack` brings all tensors."""
         for item in self.items:
             item.original_device = device

@@ -98,10 +98,10 @@ class StreamedNetwork:
         self.unload_small_tensors()
         self._undo.close()
 
-    def rehome(self, device: torch.device) -> None:
+    def set_original_device(self, device: torch.device) -> None:
         """Let this be the device to which the weights go once they stream no more."""
         for weights in (self.small_tensors, *self.weights):
-            weights.rehome(device)
+            weights.set_original_device(device)
 
     def load_small_tensors(self, link: Link, listener: NetworkListener) -> None:
         """Copy the small tensors to the device; changes made by hand are packed before that."""

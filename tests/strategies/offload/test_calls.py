@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from dpnb.errors import StrategyError
 from dpnb.strategies.stack import StrategyStack
-from dpnb.strategies.strategy import StrategyError
 from tests.strategies.offload.network import (
     Blocks,
     X,

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from dpnb import SequentialOffload
+from dpnb.errors import StrategyError
 from dpnb.strategies.stack import StrategyStack
-from dpnb.strategies.strategy import StrategyError
 from tests.strategies.offload.network import (
     BLOCK,
     FORTH,
