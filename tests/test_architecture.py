@@ -98,7 +98,6 @@ WINGS = {
     "strategies/offload": {
         "nn",
         "strategies.run_watcher",
-        "strategies.strategy",
         "strategies.fair_lock",
         "strategies.undo",
     },
