@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 ATTRIBUTE = "dpnb_attachment"
 """Where every component carries its attachment, also one of transformers, which declares none."""
 
+SliceSize: TypeAlias = int | Literal["auto", "max"]
+"""How many heads attention computes at once: a number, half of them, or one."""
 
-class Attachment(Protocol):
-    """What a component carries of the strategies that are on at it."""
+
+class Suspendable(Protocol):
+    """Strategies that are on at a component, and can be off for a while."""
 
     def suspended(self) -> AbstractContextManager[frozenset[Any]]:
         """Nothing on at the component within; what is given is the plan that comes back."""
@@ -30,7 +33,7 @@ class Attachable:
         dpnb_attachment: `None` as long as nobody has asked what is on.
     """
 
-    dpnb_attachment: Attachment | None = None
+    dpnb_attachment: Suspendable | None = None
 
 
 class Switchboard(Protocol):
@@ -48,7 +51,7 @@ class Switchboard(Protocol):
         """Let torch compute the attention of this network again."""
         ...
 
-    def slice_attention(self, slice_size: int | Literal["auto", "max"] | None) -> None:
+    def slice_attention(self, slice_size: SliceSize | None) -> None:
         """Compute attention over a few heads at a time; `None` ends that."""
         ...
 

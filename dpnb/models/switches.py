@@ -5,10 +5,10 @@ A network that belongs to a pipeline shares what is switched on with it.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from dpnb.nn.attention_kernels import op_name
-from dpnb.switchboard import Switchboard, Switchboards
+from dpnb.switchboard import SliceSize, Switchboard, Switchboards
 
 
 class NetworkSwitches:
@@ -45,7 +45,7 @@ class NetworkSwitches:
 class DenoiserSwitches(NetworkSwitches):
     """What can be switched on and off at a denoising network."""
 
-    def set_attention_slice(self, slice_size: int | Literal["auto", "max"] | None) -> None:
+    def set_attention_slice(self, slice_size: SliceSize | None) -> None:
         """See `dpnb.AttentionSlicing`, which serves the whole pipeline; `None` switches it off."""
         self._switchboard.slice_attention(slice_size)
 

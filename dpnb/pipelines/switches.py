@@ -10,7 +10,7 @@ import torch
 from dpnb.devices import Device, parse_device
 from dpnb.nn.attention_kernels import op_name
 from dpnb.numbers import parse_int
-from dpnb.strategies.attention import AttentionSlicing, SliceSize, XFormers
+from dpnb.strategies.attention import AttentionSlicing, XFormers
 from dpnb.strategies.components import fuse_components, unfuse_components
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
@@ -18,6 +18,7 @@ from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Slot
 from dpnb.strategies.vae import VaeSlicing, VaeTiling
+from dpnb.switchboard import SliceSize
 
 
 class Switches:

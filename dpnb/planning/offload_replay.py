@@ -45,7 +45,7 @@ class StepPrediction:
 
 
 class SizeOnlyWeights(PackedWeights):
-    """Packed weights of which only the size is known: nothing is packed, lent or recalled."""
+    """Packed weights of which only the size is known: nothing is packed or copied."""
 
     @override
     def make_views(self, memory: Tensor, start: int) -> Views:
@@ -65,7 +65,7 @@ class SizeOnlyWeights(PackedWeights):
 
 
 class SizeOnlyNetwork(StreamedNetwork):
-    """A network of whose units only the sizes are known, and whose weights are never moved."""
+    """A network of whose blocks only the sizes are known, and whose weights are never moved."""
 
     @override
     def _assign_tensors(self) -> None:

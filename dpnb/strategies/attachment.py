@@ -17,7 +17,7 @@ from dpnb.strategies.strategy import Plan, Strategy
 from dpnb.switchboard import ATTRIBUTE
 
 
-class Applied(Protocol):
+class AppliedStrategies(Protocol):
     """What is on at some networks, as far as one of them asks."""
 
     @property
@@ -48,7 +48,7 @@ class Attachment:
         adapters: Mapping[str, Mapping[str, Change]] | None = None,
         fused: Fused | None = None,
     ) -> None:
-        self.shared: Applied | None = None
+        self.shared: AppliedStrategies | None = None
         self.stack: object | None = None
         self.adapters: dict[str, Mapping[str, Change]] = dict(adapters or {})
         self.fused = Fused() if fused is None else fused

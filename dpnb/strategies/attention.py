@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from typing_extensions import override
@@ -17,8 +17,7 @@ from dpnb.strategies.networks import Networks
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Slot, Strategy
 from dpnb.strategies.undo import Undo
-
-SliceSize = int | Literal["auto", "max"]
+from dpnb.switchboard import SliceSize
 
 Head = tuple[int, torch.dtype]
 """Its channels, and what it computes in."""

@@ -8,7 +8,7 @@ from torch import nn
 from typing_extensions import Self, override
 
 from dpnb.models.autoencoder import Autoencoder
-from dpnb.strategies.attention import AttentionSlicing, SliceSize
+from dpnb.strategies.attention import AttentionSlicing
 from dpnb.strategies.components import (
     attend_by_torch,
     attend_by_xformers,
@@ -18,7 +18,7 @@ from dpnb.strategies.components import (
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.stack import StrategyStack, stack_of
 from dpnb.strategies.vae import VaeSlicing, VaeTiling
-from dpnb.switchboard import Switchboard
+from dpnb.switchboard import SliceSize, Switchboard
 
 
 @dataclass(frozen=True)

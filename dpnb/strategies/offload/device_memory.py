@@ -56,6 +56,7 @@ class DeviceMemory:
         self._await_copies()
         for weights in [weights for weights in self.copies if weights not in residents]:
             self._drop(weights)
+        # The former ring is freed before the next one takes its room.
         self._layout = MemoryLayout(self._link)
         self._layout = MemoryLayout(self._link, residents, ring_nbytes)
 
