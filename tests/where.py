@@ -127,6 +127,7 @@ PART_OF = {
     "pipelines.inpainting": "pipelines.stable_diffusion_edit",
     "pipelines.latents": "pipelines.text_to_image",
     "pipelines.pictures.formats": "pipelines.pictures.inputs",
+    "pipelines.mixin": "pipelines.placement",
     "pipelines.placement": "pipelines.pipeline",
     "pipelines.prompts": "pipelines.stable_diffusion",
     "pipelines.protocols": "pipelines.storage.persistence",

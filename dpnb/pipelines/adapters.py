@@ -15,26 +15,16 @@ from dpnb.loading.adapters.adapter_files import read_adapter
 from dpnb.loading.hub import HubOptions
 from dpnb.nn.weight_changes import Change
 from dpnb.pipelines.adapter_weights import Weights, factors_for
+from dpnb.pipelines.mixin import PipelineMixin
 from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.fused import Fused
 from dpnb.strategies.lora import Factors, LoRA, components_by_adapter
-from dpnb.strategies.stack import StrategyStack
 
 
-class Adapters:
+class Adapters(PipelineMixin):
     """Loads low-rank weights, and lines over the strategy `LoRA`, which switches them on."""
 
     _disabled_lora: LoRA | None = None
-
-    @property
-    def components(self) -> dict[str, Any]:
-        """The components by name."""
-        raise NotImplementedError
-
-    @property
-    def strategies(self) -> StrategyStack:
-        """What is switched on."""
-        raise NotImplementedError
 
     def load_lora_weights(
         self,

@@ -12,8 +12,8 @@ from typing_extensions import Self
 
 from dpnb.devices import available_device
 from dpnb.nn.quantized import check_cast, quantization_of
+from dpnb.pipelines.mixin import PipelineMixin
 from dpnb.strategies.device_map import DeviceMap
-from dpnb.strategies.stack import StrategyStack
 
 logger = logging.getLogger(__name__)
 
@@ -38,20 +38,10 @@ class HfDeviceMap:
         vars(pipe)[_LOADED_ONTO] = value
 
 
-class Placement:
+class Placement(PipelineMixin):
     """Moves the networks of a pipeline and casts them, and says where they are."""
 
     hf_device_map = HfDeviceMap()
-
-    @property
-    def components(self) -> dict[str, Any]:
-        """The components by name."""
-        raise NotImplementedError
-
-    @property
-    def strategies(self) -> StrategyStack:
-        """What is switched on."""
-        raise NotImplementedError
 
     def reset_device_map(self) -> None:
         """Switch off a device map, and take everything to the CPU."""

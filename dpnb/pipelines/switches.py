@@ -10,24 +10,19 @@ import torch
 from dpnb.devices import Device, parse_device
 from dpnb.nn.attention_kernels import op_name
 from dpnb.numbers import parse_int
+from dpnb.pipelines.mixin import PipelineMixin
 from dpnb.strategies.attention import AttentionSlicing, XFormers
 from dpnb.strategies.components import fuse_components, unfuse_components
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
-from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Slot
 from dpnb.strategies.vae import VaeSlicing, VaeTiling
 from dpnb.switchboard import SliceSize
 
 
-class Switches:
+class Switches(PipelineMixin):
     """What can be switched on and off by a call."""
-
-    @property
-    def strategies(self) -> StrategyStack:
-        """What is switched on."""
-        raise NotImplementedError
 
     def enable_attention_slicing(self, slice_size: SliceSize | None = "auto") -> None:
         """See `AttentionSlicing`; `None` switches it off."""
