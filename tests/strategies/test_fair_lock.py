@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
 from dpnb.strategies.fair_lock import FairLock
 
-TIMEOUT = 120
+TIMEOUT = 30.0
+"""Seconds after which a thread that should have come does not."""
 
 
 @pytest.fixture
 def lock() -> FairLock:
     return FairLock()
+
+
+def wait_for_line(lock: FairLock, length: int) -> None:
+    """Wait until so many threads wait for the lock."""
+    deadline = time.monotonic() + TIMEOUT
+    while len(lock._waiting) < length:
+        assert time.monotonic() < deadline, "nobody waits for the lock"
+        time.sleep(0.001)
 
 
 def test_it_goes_round_in_the_order_of_asking(lock: FairLock) -> None:
@@ -28,8 +38,7 @@ def test_it_goes_round_in_the_order_of_asking(lock: FairLock) -> None:
         for number in range(8):
             threads.append(threading.Thread(target=take, args=(number,)))
             threads[-1].start()
-            while len(lock._waiting) <= number:
-                threading.Event().wait(0.001)
+            wait_for_line(lock, number + 1)
     for thread in threads:
         thread.join(TIMEOUT)
     assert order == list(range(8))
