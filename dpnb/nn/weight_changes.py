@@ -99,8 +99,8 @@ class LowRank(Change):
 
 
 @dataclass(frozen=True, eq=False)
-class Difference(Change):
-    """`scale * values`.
+class FullChange(Change):
+    """A change with a value for each of the parameter's.
 
     Attributes:
         values: in the parameter's shape.
@@ -115,19 +115,15 @@ class Difference(Change):
         return self.values.shape == shape
 
     @override
-    def delta(self, plain: Tensor) -> Tensor:
-        return self.values.to(plain.device, torch.float32) * self.scale
-
-    @override
-    def scale_by(self, factor: float) -> Difference:
+    def scale_by(self, factor: float) -> Self:
         return replace(self, scale=self.scale * factor)
 
     @override
-    def split_rows(self, sizes: list[int]) -> list[Difference]:
+    def split_rows(self, sizes: list[int]) -> list[Self]:
         return [replace(self, values=part) for part in self.values.split(sizes)]
 
     @override
-    def join_rows(self, others: Sequence[Difference]) -> Difference:
+    def join_rows(self, others: Sequence[Self]) -> Self:
         """As `Change` says; all must share the scale."""
         return replace(self, values=torch.cat([self.values, *(one.values for one in others)]))
 
@@ -137,41 +133,18 @@ class Difference(Change):
         return f"{list(self.values.shape)}"
 
 
-@dataclass(frozen=True, eq=False)
-class Replacement(Change):
-    """New values in place of the plain ones, or with a scale below 1 a mixture of both.
-
-    Attributes:
-        values: in the parameter's shape.
-        scale: share of the new values.
-    """
-
-    values: Tensor
-    scale: float = 1.0
+class Difference(FullChange):
+    """`scale * values`, added to the plain ones."""
 
     @override
-    def fits(self, shape: torch.Size) -> bool:
-        return self.values.shape == shape
+    def delta(self, plain: Tensor) -> Tensor:
+        return self.values.to(plain.device, torch.float32) * self.scale
+
+
+class Replacement(FullChange):
+    """`values` in place of the plain ones, or with a scale below 1 a mixture of both."""
 
     @override
     def delta(self, plain: Tensor) -> Tensor:
         values = self.values.to(plain.device, torch.float32)
         return (values - plain.to(torch.float32)) * self.scale
-
-    @override
-    def scale_by(self, factor: float) -> Replacement:
-        return replace(self, scale=self.scale * factor)
-
-    @override
-    def split_rows(self, sizes: list[int]) -> list[Replacement]:
-        return [replace(self, values=part) for part in self.values.split(sizes)]
-
-    @override
-    def join_rows(self, others: Sequence[Replacement]) -> Replacement:
-        """As `Change` says; all must share the scale."""
-        return replace(self, values=torch.cat([self.values, *(one.values for one in others)]))
-
-    @property
-    @override
-    def size(self) -> str:
-        return f"{list(self.values.shape)}"
