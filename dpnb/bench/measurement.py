@@ -17,9 +17,9 @@ from dpnb.metering.tensors import TensorMeter
 from dpnb.metering.trace import Trace
 from dpnb.pipelines.recording import record
 from dpnb.pipelines.text_to_image import TextToImagePipeline
-from dpnb.planning.offload_replay import idle_weight_bytes
 from dpnb.planning.plan_names import plan_name
 from dpnb.planning.table import PlanRow
+from dpnb.planning.weight_sizes import idle_weight_bytes
 from dpnb.planning.workload import Workload
 from dpnb.strategies.out_of_memory import ALLOCATION_ERRORS, is_out_of_memory
 from dpnb.strategies.plans import plan_from_json, plan_to_json

@@ -22,10 +22,10 @@ from dpnb.planning.candidates import (
     to_simulated_device,
 )
 from dpnb.planning.device_profile import DeviceProfile
-from dpnb.planning.offload_replay import DENOISING, OffloadReplay, StepPrediction, predict_resident
 from dpnb.planning.plan_names import plan_name
 from dpnb.planning.simulated_runs import SimulatedRun, SimulatedRuns
 from dpnb.planning.simulation import Simulation
+from dpnb.planning.step_prediction import DENOISING, OffloadReplay, StepPrediction, predict_resident
 from dpnb.planning.table import PlanRow, PlanTable
 from dpnb.planning.timeline import StepTimeline
 from dpnb.planning.valueless import ValuelessTensors

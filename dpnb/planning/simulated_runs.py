@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from dpnb.planning.offload_replay import WeightSizes
 from dpnb.planning.simulation import SIMULATED_STEPS, Simulation
 from dpnb.planning.timeline import StepTimeline
+from dpnb.planning.weight_sizes import WeightSizes
 from dpnb.strategies.strategy import Plan, Strategy
 
 DECODING = "decoding"

@@ -12,8 +12,8 @@ from typing import Any
 
 import dpnb
 from dpnb.metering.tensors import TensorMeter
-from dpnb.planning.offload_replay import idle_weight_bytes
 from dpnb.planning.planner import plan
+from dpnb.planning.weight_sizes import idle_weight_bytes
 from dpnb.planning.workload import Workload
 
 LINK = "simulated:64GiB/s"

@@ -12,7 +12,7 @@ from dpnb.planning.plan_names import plan_name
 from dpnb.planning.planner import plan
 from dpnb.planning.table import PlanTable
 from dpnb.planning.workload import Workload
-from tests.planning.test_prediction import LINK, errors
+from tests.planning.test_step_prediction import LINK, errors
 
 WORKLOAD = Workload(height=32, width=32, steps=2)
 

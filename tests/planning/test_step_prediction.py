@@ -15,13 +15,14 @@ from dpnb.metering.tensors import TensorMeter
 from dpnb.pipelines.pictures.inputs import PictureInput
 from dpnb.pipelines.shapes.architectures import ARCHITECTURES, TINY_CLIP, assemble
 from dpnb.planning.device_profile import DeviceProfile
-from dpnb.planning.offload_replay import idle_weight_bytes, predict_resident
 from dpnb.planning.planner import plan
 from dpnb.planning.simulated_runs import SimulatedRuns
 from dpnb.planning.simulation import Simulation
+from dpnb.planning.step_prediction import predict_resident
 from dpnb.planning.table import PlanTable
 from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.valueless_pipeline import build_valueless_pipeline
+from dpnb.planning.weight_sizes import idle_weight_bytes
 from dpnb.planning.workload import Workload
 from tests.strategies.pipes import build
 

@@ -1,0 +1,124 @@
+"""Predicts the steps of a run with its weights: all on the device, or offloaded.
+
+Offloading is decided by `dpnb.strategies.offload.engine`, which is replayed here: with a timeline
+in place of networks that compute, and over a link that moves nothing and keeps the time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from dpnb.planning.device_profile import DeviceProfile
+from dpnb.planning.timed_link import TimedLink
+from dpnb.planning.timeline import Boundary, Span, StepTimeline
+from dpnb.planning.weight_sizes import SizeOnlyNetwork, WeightSizes
+from dpnb.strategies.fair_lock import FairLock
+from dpnb.strategies.offload.engine import OffloadEngine
+
+DENOISING = "denoising"
+
+
+@dataclass(frozen=True)
+class StepPrediction:
+    """What one step is predicted to cost, with the weights that it needs.
+
+    Attributes:
+        peak: the most bytes on the device, weights and all else.
+        seconds: how long it lasts.
+        waited: seconds of these in which the device waits for weights.
+        moved: bytes that came from the host.
+    """
+
+    peak: int
+    seconds: float
+    waited: float = 0.0
+    moved: int = 0
+
+
+def predict_resident(
+    steps: Sequence[StepTimeline], weights: WeightSizes, profile: DeviceProfile
+) -> list[StepPrediction]:
+    """The steps of a run with all weights on the device."""
+    waiting = weights.hosted if profile.is_asynchronous else 0
+    visiting = weights.largest_hosted if waiting else 0
+    base = weights.resident - waiting
+    predictions, is_first = [], True
+    for step in steps:
+        moved = waiting if step.stage == DENOISING and is_first else 0
+        is_first = is_first and step.stage != DENOISING
+        waited = moved / profile.link if moved and profile.link else 0.0
+        seconds = sum(profile.seconds(span.cost) for span in step.spans) + waited
+        predictions.append(
+            StepPrediction(base + step.peak + (visiting if moved else 0), seconds, waited, moved)
+        )
+    return predictions
+
+
+@dataclass
+class OffloadReplay:
+    """A simulated run whose weights the offload engine brings to the device.
+
+    Args:
+        weights: that it brings.
+        limit: bytes of them on the device.
+        profile: of the device.
+    """
+
+    weights: WeightSizes
+    limit: int
+    profile: DeviceProfile
+    link: TimedLink = field(init=False)
+    _engine: OffloadEngine = field(init=False)
+    _networks: Mapping[str, SizeOnlyNetwork] = field(init=False)
+    _calls: list[ExitStack] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        for network in self.weights.networks:
+            network.forget()
+        self.link = TimedLink(self.profile)
+        self._engine = OffloadEngine(self.link, list(self.weights.networks), self.limit, FairLock())
+        self._networks = {network.name: network for network in self.weights.networks}
+
+    def run(self, steps: Sequence[StepTimeline]) -> list[StepPrediction]:
+        """Predict the steps; denoising ends with the last of its steps here."""
+        total = sum(step.stage == DENOISING for step in steps)
+        predictions, index = [], 0
+        self._engine.begin()
+        for step in steps:
+            if step.stage == DENOISING:
+                self._engine.before_step(index, total)
+                index += 1
+            predictions.append(self._predict_step(step))
+        self._engine.end()
+        return predictions
+
+    def _predict_step(self, step: StepTimeline) -> StepPrediction:
+        link, engine = self.link, self._engine
+        started, waited, moved = link.now, link.waited, link.moved
+        peak = 0
+        for span in step.spans:
+            link.now += self.profile.seconds(span.cost)
+            peak = max(peak, link.held + span.peak)
+            link.peak = link.held
+            self._cross(engine, span)
+            peak = max(peak, link.peak + span.end)
+        return StepPrediction(
+            self.weights.kept + peak, link.now - started, link.waited - waited, link.moved - moved
+        )
+
+    def _cross(self, engine: OffloadEngine, span: Span) -> None:
+        network = self._networks.get(span.network)
+        if network is None:
+            return
+        match span.boundary:
+            case Boundary.CALL:
+                self._calls.append(ExitStack())
+                self._calls[-1].enter_context(engine.call(network, span.method))
+            case Boundary.RETURN:
+                self._calls.pop().close()
+            case Boundary.ENTER if span.module is not None:
+                engine.enter_block(network, span.module)
+            case Boundary.LEAVE if span.module is not None:
+                engine.leave_block(network, span.module)
