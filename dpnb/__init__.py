@@ -58,7 +58,6 @@ if TYPE_CHECKING:
         StableDiffusionXLImg2ImgPipeline,
         StableDiffusionXLInpaintPipeline,
     )
-    from dpnb.pipelines.steps import Stage, Step
     from dpnb.planning.device_profile import DeviceProfile
     from dpnb.planning.planner import plan
     from dpnb.planning.table import PlanError, PlanTable
@@ -78,6 +77,7 @@ if TYPE_CHECKING:
         PNDMScheduler,
         UniPCMultistepScheduler,
     )
+    from dpnb.stages import Stage, Step
     from dpnb.strategies.attention import AttentionSlicing, XFormers
     from dpnb.strategies.conditioning import ConditioningCache
     from dpnb.strategies.device_map import DeviceMap
@@ -121,8 +121,8 @@ _HOMES = {
     "StableDiffusionXLImg2ImgPipeline": "dpnb.pipelines.stable_diffusion_xl_edit",
     "StableDiffusionXLInpaintPipeline": "dpnb.pipelines.stable_diffusion_xl_edit",
     "StableDiffusionXLPipeline": "dpnb.pipelines.stable_diffusion_xl",
-    "Stage": "dpnb.pipelines.steps",
-    "Step": "dpnb.pipelines.steps",
+    "Stage": "dpnb.stages",
+    "Step": "dpnb.stages",
     "Trace": "dpnb.metering.trace",
     "contact_sheet": "dpnb.pipelines.pictures.contact_sheet",
     "random_pipeline": "dpnb.pipelines.shapes.architectures",

@@ -24,8 +24,8 @@ from dpnb.units import parse_size
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from dpnb.pipelines.steps import Step
     from dpnb.pipelines.text_to_image import TextToImagePipeline
+    from dpnb.stages import Step
 
 KEYS = ("prompt", "negative_prompt", "seed", "steps", "guidance", "size", "name")
 

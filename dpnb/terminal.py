@@ -30,7 +30,7 @@ err = Console(stderr=True)
 
 def watch(steps: Iterator[Any], what: str) -> list[Image]:
     """Run to the end under a progress bar, and return the pictures."""
-    from dpnb.pipelines.steps import Stage
+    from dpnb.stages import Stage
 
     bar = Progress(
         TextColumn("{task.description}"),

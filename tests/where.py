@@ -60,7 +60,7 @@ TESTED_IN = {
     "pipelines.stable_diffusion_edit": "pipelines/test_image_to_image.py",
     "pipelines.stable_diffusion_xl": "pipelines/test_text_to_image.py",
     "pipelines.stable_diffusion_xl_edit": "pipelines/test_image_to_image.py",
-    "pipelines.steps": "pipelines/test_listeners.py",
+    "stages": "pipelines/test_listeners.py",
     "planning.candidates": "planning/test_planner.py",
     "planning.gpu_specs": "planning/test_device_profile.py",
     "planning.operations": "planning/test_device_profile.py",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dpnb.generators import Generators
-from dpnb.pipelines.steps import Stage, Step
+from dpnb.stages import Stage, Step
 
 
 class Denoiser(Protocol):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dpnb.errors import NonFiniteError
 from dpnb.pipelines.protocols import ComputingPipeline
-from dpnb.pipelines.steps import Stage, Step
+from dpnb.stages import Stage, Step
 
 
 @dataclass(frozen=True, eq=False)

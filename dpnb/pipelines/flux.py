@@ -22,9 +22,9 @@ from dpnb.pipelines.flux_arguments import FluxArguments
 from dpnb.pipelines.flux_patches import pack, positions, unpack
 from dpnb.pipelines.pictures.images import postprocess
 from dpnb.pipelines.prompts import as_list, prepend_negative, repeat_each, tokenize
-from dpnb.pipelines.steps import Step
 from dpnb.pipelines.text_to_image import TextToImagePipeline, drain
 from dpnb.schedulers.flow_match import FlowMatchEulerDiscreteScheduler
+from dpnb.stages import Step
 
 if TYPE_CHECKING:
     from transformers import (

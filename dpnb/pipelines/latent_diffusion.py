@@ -16,13 +16,13 @@ from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.pictures.images import ImagePipelineOutput, postprocess
 from dpnb.pipelines.prompts import as_list, prepend_negative, repeat_each, tokenize
-from dpnb.pipelines.steps import Step
 from dpnb.pipelines.text_to_image import (
     TextToImagePipeline,
     make_call,
     make_stream,
 )
 from dpnb.schedulers.scheduler import Scheduler
+from dpnb.stages import Step
 
 if TYPE_CHECKING:
     from transformers import BertTokenizer

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from dpnb.pipelines.protocols import RunningPipeline
-from dpnb.pipelines.steps import Stage, Step, stage_after
+from dpnb.stages import Stage, Step, stage_after
 
 
 @dataclass(frozen=True, eq=False)

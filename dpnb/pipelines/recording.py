@@ -12,7 +12,7 @@ from dpnb.metering.meter import Meter, MeterName, meter_for
 from dpnb.metering.recorder import Recorder, RunRecorder
 from dpnb.pipelines.listeners import Run, RunListener
 from dpnb.pipelines.pipeline import DiffusionPipeline
-from dpnb.pipelines.steps import Stage, Step
+from dpnb.stages import Stage, Step
 from dpnb.strategies.strategy import Plan, Strategy, in_order
 
 

@@ -14,8 +14,8 @@ from typing_extensions import override
 from dpnb.nn.attention_maps import record_attention
 from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.stable_diffusion import StableDiffusionArguments, StableDiffusionPipeline
-from dpnb.pipelines.steps import Step
 from dpnb.pipelines.text_to_image import make_call, make_stream
+from dpnb.stages import Step
 
 BLUR_SIZE, BLUR_SIGMA = 9, 1.0
 

@@ -23,9 +23,9 @@ from dpnb.pipelines.prompts import (
     select_hidden_states,
     tokenize,
 )
-from dpnb.pipelines.steps import Step
 from dpnb.pipelines.text_to_image import TextToImagePipeline, drain
 from dpnb.schedulers.scheduler import Scheduler
+from dpnb.stages import Step
 
 if TYPE_CHECKING:
     from transformers import (

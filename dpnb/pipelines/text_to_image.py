@@ -21,7 +21,7 @@ from dpnb.pipelines.latents import decode_latents
 from dpnb.pipelines.listeners import Run, notify_listeners
 from dpnb.pipelines.pictures.inputs import PictureInput
 from dpnb.pipelines.pipeline import DiffusionPipeline
-from dpnb.pipelines.steps import Stage, Step, stage_after
+from dpnb.stages import Stage, Step, stage_after
 from dpnb.strategies.out_of_memory import explain_out_of_memory
 
 P = ParamSpec("P")

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from dpnb.pipelines.steps import Stage
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.timeline import StepTimeline, TimelineRecorder
 from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.workload import Workload
+from dpnb.stages import Stage
 from dpnb.strategies.strategy import Strategy
 
 SIMULATED_STEPS = 4

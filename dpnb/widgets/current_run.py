@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dpnb.metering.recorder import Recorder, RunRecorder
 from dpnb.pipelines.listeners import Run
-from dpnb.pipelines.steps import Step
+from dpnb.stages import Step
 from dpnb.strategies.strategy import Plan
 from dpnb.widgets.state import Request
 

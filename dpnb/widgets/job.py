@@ -11,7 +11,7 @@ from contextlib import closing
 from typing import Any
 
 from dpnb.errors import DpnbError
-from dpnb.pipelines.steps import Step
+from dpnb.stages import Step
 
 PAUSE = 0.2
 """Seconds after which waiting looks whether it was interrupted."""

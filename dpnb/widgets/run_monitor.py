@@ -21,8 +21,8 @@ from dpnb.metering.recorder import Recorder
 from dpnb.metering.trace import Trace
 from dpnb.pipelines.listeners import Run, RunListener
 from dpnb.pipelines.pictures.previews import LatentColours, colours_of, decode_preview
-from dpnb.pipelines.steps import Stage, Step
 from dpnb.pipelines.text_to_image import TextToImagePipeline
+from dpnb.stages import Stage, Step
 from dpnb.strategies.out_of_memory import OutOfMemoryError
 from dpnb.strategies.settings import describe_strategy, strategy_label
 from dpnb.strategies.strategy import Plan, Strategy, in_order

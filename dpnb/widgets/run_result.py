@@ -9,10 +9,10 @@ from PIL import Image
 
 from dpnb.metering.trace import RunTrace, Trace
 from dpnb.pipelines.recording import outcome_of
-from dpnb.pipelines.steps import Stage, Step
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.planning.out_of_memory import choose_memory_saver
 from dpnb.planning.workload import Workload
+from dpnb.stages import Stage, Step
 from dpnb.strategies.out_of_memory import OutOfMemoryError, find_memory_savers, is_out_of_memory
 from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.strategy import Strategy

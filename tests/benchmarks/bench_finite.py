@@ -16,7 +16,7 @@ import torch
 
 import dpnb
 from dpnb.pipelines.finite import Finiteness
-from dpnb.pipelines.steps import Stage, Step
+from dpnb.stages import Stage, Step
 
 STEPS = 4
 CHECKS = 300

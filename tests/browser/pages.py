@@ -14,7 +14,7 @@ SOURCE = f"""
 import threading
 import ipywidgets as w
 import dpnb
-from dpnb.pipelines.steps import Stage
+from dpnb.stages import Stage
 from dpnb.pipelines.listeners import RunListener
 
 pipe = dpnb.DiffusionPipeline.from_pretrained("dpnb/emoji-64")

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import dpnb
 from dpnb.errors import DpnbError, NonFiniteError
 from dpnb.pipelines.finite import Finiteness, HostCopy
-from dpnb.pipelines.steps import Stage, Step
+from dpnb.stages import Stage, Step
 from dpnb.strategies.strategy import Strategy
 from tests.strategies.pipes import FLUX_SAMPLES, SAMPLES, build, draw, values
 

@@ -14,7 +14,7 @@ import dpnb
 from dpnb.errors import ComponentError, StrategyError
 from dpnb.pipelines.flux_patches import pack, positions, unpack
 from dpnb.pipelines.pictures.previews import LatentColours, decode_preview
-from dpnb.pipelines.steps import Stage
+from dpnb.stages import Stage
 from tests.strategies.pipes import build
 
 STEPS = {"num_inference_steps": 3, "output_type": "np"}

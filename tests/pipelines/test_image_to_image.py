@@ -10,7 +10,7 @@ import torch
 
 import dpnb
 from dpnb.metering.tensors import TensorMeter
-from dpnb.pipelines.steps import Stage
+from dpnb.stages import Stage
 from dpnb.strategies.out_of_memory import OutOfMemoryError
 from tests.pictures import HEIGHT, WIDTH, mask, picture
 

@@ -10,7 +10,7 @@ import torch
 
 import dpnb
 from dpnb.pipelines.listeners import Run, RunListener
-from dpnb.pipelines.steps import Stage, Step
+from dpnb.stages import Stage, Step
 
 STEPS = {"num_inference_steps": 2, "output_type": "np"}
 WHOLE = [

@@ -14,7 +14,7 @@ import torch
 
 import dpnb
 from dpnb.metering.tensors import TensorMeter
-from dpnb.pipelines.steps import Stage
+from dpnb.stages import Stage
 
 STEPS = {"num_inference_steps": 3, "output_type": "np"}
 STAGES = ["text", "denoising", "denoising", "denoising", "decoding"]

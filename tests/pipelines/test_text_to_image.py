@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 import dpnb
-from dpnb.pipelines.steps import Stage
+from dpnb.stages import Stage
 from tests.test_generators import ElsewhereGenerator
 
 pytestmark = pytest.mark.exhaustive

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dpnb.pipelines.steps import Stage
+from dpnb.stages import Stage
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.strategy import Effect, Strategy

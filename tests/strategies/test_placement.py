@@ -17,7 +17,7 @@ import dpnb
 from dpnb import ModelOffload, SequentialOffload, plan_from_json, plan_to_json
 from dpnb.errors import StrategyError
 from dpnb.metering.tensors import TensorMeter
-from dpnb.pipelines.steps import Stage
+from dpnb.stages import Stage
 from dpnb.strategies.attention import AttentionSlicing
 from dpnb.strategies.conditioning import ConditioningCache
 from dpnb.strategies.freeu import FreeU

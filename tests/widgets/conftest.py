@@ -11,9 +11,9 @@ import pytest
 
 import dpnb
 from dpnb.pipelines.listeners import Run, RunListener
-from dpnb.pipelines.steps import Stage
 from dpnb.planning.planner import plan
 from dpnb.planning.table import PlanTable
+from dpnb.stages import Stage
 from dpnb.widgets.planner_panel import LINK
 from dpnb.widgets.session import Session
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import dpnb
-from dpnb.pipelines.steps import Stage
+from dpnb.stages import Stage
 from dpnb.widgets.browser_images import encode_png
 from dpnb.widgets.job import Job
 from dpnb.widgets.picture_field import PictureField

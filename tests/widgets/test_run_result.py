@@ -9,7 +9,7 @@ import dpnb
 from dpnb.metering import host
 from dpnb.metering.machine_memory import MachineMemory
 from dpnb.metering.trace import Trace
-from dpnb.pipelines.steps import Stage
+from dpnb.stages import Stage
 from dpnb.strategies.strategy import Strategy
 from dpnb.widgets.run_result import predict_memory_saver
 from dpnb.widgets.session import Session

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import dpnb
-from dpnb.pipelines.steps import Stage
+from dpnb.stages import Stage
 from dpnb.strategies.attention import AttentionSlicing, XFormers
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.projection import QKVFusion

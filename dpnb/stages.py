@@ -1,4 +1,4 @@
-"""What a run yields: one `Step` for each thing it has done."""
+"""The stages of a run, and what it yields: one `Step` for each thing it has done."""
 
 from __future__ import annotations
 
