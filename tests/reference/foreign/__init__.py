@@ -1,0 +1,1 @@
+"""Small pipelines of diffusers with random weights, on which attaching is tried."""

@@ -1,0 +1,48 @@
+"""A small pipeline of diffusers, and the arguments of a short call of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ForeignCase:
+    """A small pipeline of diffusers with random weights, and the arguments of a short call.
+
+    Args:
+        name: the class's; in parentheses what tells this case from others of the same class.
+        build: makes it anew: float32, on the CPU, without progress bar, always with the same
+            weights, none of which is all zeros or so large that the output is not finite.
+        arguments: makes those of a call anew, generator included: two or three steps, small.
+    """
+
+    name: str
+    build: Callable[[], Any]
+    arguments: Callable[[], dict[str, Any]]
+
+    def draw(self, pipe: Any) -> Tensor:
+        """The output of a call of `pipe`, as one flat tensor."""
+        return flatten_output(pipe(**self.arguments()))
+
+
+def flatten_output(output: Any) -> Tensor:
+    """All numbers of a pipeline's output, whatever it holds, as float32 `[n]`."""
+    values = output.values() if isinstance(output, dict) else output
+    return torch.cat([_flatten(value) for value in values if value is not None])
+
+
+def _flatten(value: Any) -> Tensor:
+    if isinstance(value, Tensor):
+        return value.detach().float().flatten()
+    if isinstance(value, (list, tuple)):
+        return torch.cat([_flatten(item) for item in value])
+    if isinstance(value, Image.Image):
+        return _flatten(np.asarray(value))
+    return torch.as_tensor(np.asarray(value, dtype=np.float32)).flatten()
