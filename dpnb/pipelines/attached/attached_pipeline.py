@@ -36,7 +36,7 @@ def ignore(*_: object) -> None:
     """Nothing to do."""
 
 
-class AttachError(DpnbError, ValueError):
+class AttachError(DpnbError, TypeError):
     """Something cannot be attached, or not be detached now; the message says what to do."""
 
 
