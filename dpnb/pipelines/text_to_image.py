@@ -284,10 +284,11 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         arguments = self.resolve_size(arguments)
         arguments.check(self._callback_tensor_inputs, self._execution_device, self.vae_scale_factor)
         self.check_widths(arguments)
-        return notify_listeners(Run(self), self._run(arguments), self.listeners)
+        run = Run(self)
+        return notify_listeners(run, self._run(run, arguments), self.listeners)
 
-    def _run(self, arguments: Arguments) -> Generator[Step, None, None]:
-        steps = self._within(arguments)
+    def _run(self, run: Run, arguments: Arguments) -> Generator[Step, None, None]:
+        steps = self._within(run, arguments)
         pictures = arguments.picture_count
         steps = explain_out_of_memory(steps, self._stage_after, self.strategies, pictures)
         yield from self.strategies.one_at_a_time(self.scheduler, steps)
@@ -298,8 +299,8 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         return None if stage is None else stage.value
 
     @torch.no_grad()
-    def _within(self, arguments: Arguments) -> Generator[Step, None, None]:
-        with self.strategies.begin_run():
+    def _within(self, run: Run, arguments: Arguments) -> Generator[Step, None, None]:
+        with self.strategies.begin_run(run):
             yield from self._steps(arguments, self._execution_device)
 
     def _steps(self, arguments: Arguments, device: torch.device) -> Iterator[Step]:
