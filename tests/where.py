@@ -126,6 +126,7 @@ PART_OF = {
     "pipelines.flux_arguments": "pipelines.flux",
     "pipelines.inpainting": "pipelines.stable_diffusion_edit",
     "pipelines.latents": "pipelines.text_to_image",
+    "pipelines.unet_pipeline": "pipelines.stable_diffusion",
     "pipelines.pictures.formats": "pipelines.pictures.inputs",
     "pipelines.mixin": "pipelines.placement",
     "pipelines.placement": "pipelines.pipeline",

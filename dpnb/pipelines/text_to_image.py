@@ -11,11 +11,8 @@ from torch import Tensor
 
 from dpnb.generators import randn
 from dpnb.models.autoencoder import AutoencoderKL
-from dpnb.models.unet import UNet2DConditionModel
-from dpnb.nn.embeddings import embed_guidance
-from dpnb.pipelines.argument_checks import check_width
 from dpnb.pipelines.arguments import Arguments, takes
-from dpnb.pipelines.denoise import denoise, guide, move_run_to, set_timesteps, step_settings
+from dpnb.pipelines.denoise import denoise, guide, move_run_to, step_settings
 from dpnb.pipelines.finite import Finiteness
 from dpnb.pipelines.latents import decode_latents
 from dpnb.pipelines.listeners import Run, notify_listeners
@@ -46,7 +43,6 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
     """Whether networks have weights, so that what a run makes has values to look at."""
 
     vae: AutoencoderKL
-    unet: UNet2DConditionModel
     scheduler: Any
 
     def __init__(self) -> None:
@@ -90,7 +86,7 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
     @property
     def do_classifier_free_guidance(self) -> bool:
         """Whether the network sees every latent twice, without and with the prompt."""
-        return self._guidance_scale > 1 and self.unet.config.time_cond_proj_dim is None
+        return False
 
     @property
     def num_timesteps(self) -> int:
@@ -116,6 +112,30 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
 
         `prompt_embeds` holds the negative prompts first where guidance is on.
         """
+
+    @abstractmethod
+    def default_size(self) -> tuple[int, int]:
+        """Height and width that the pipeline draws where none are asked for, in pixels."""
+
+    @abstractmethod
+    def check_widths(self, arguments: Any) -> None:
+        """Refuse embeddings that were not made for this network.
+
+        Raises:
+            ValueError: it takes others.
+        """
+
+    @abstractmethod
+    def prepare_timesteps(self, arguments: Any, device: torch.device) -> tuple[Tensor, int]:
+        """Set the scheduler's timesteps; they, and the number of steps as a person counts."""
+
+    @abstractmethod
+    def prepare_latents(self, arguments: Any, device: torch.device, like: Tensor) -> Tensor:
+        """The noise to begin with, `[pictures, channels, h, w]`, in the dtype of `like`."""
+
+    @abstractmethod
+    def prepare_conditions(self, arguments: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What the prediction is conditioned on beside the prompt and the latents in `tensors`."""
 
     @abstractmethod
     def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
@@ -176,22 +196,6 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         finiteness.settle()
         return pictures
 
-    def prepare_timesteps(self, arguments: Any, device: torch.device) -> tuple[Tensor, int]:
-        """Set the scheduler's timesteps; they, and the number of steps as a person counts."""
-        return set_timesteps(
-            self.scheduler,
-            arguments.num_inference_steps,
-            device,
-            arguments.timesteps,
-            arguments.sigmas,
-        )
-
-    def prepare_conditions(self, arguments: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What the prediction is conditioned on beside the prompt and the latents in `tensors`."""
-        if self.unet.config.time_cond_proj_dim is None:
-            return {}
-        return {"timestep_cond": self._guidance_condition(tensors["latents"])}
-
     def scale_timesteps(self, timesteps: Tensor, latents: Tensor) -> Tensor:
         """`timesteps` in the unit that the network takes, which keep their shape.
 
@@ -215,12 +219,6 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         """
         return slice(0, len(timesteps))
 
-    def default_size(self) -> tuple[int, int]:
-        """Height and width that the network was made for, in pixels."""
-        size = self.unet.config.sample_size or 64
-        height, width = size if isinstance(size, tuple) else (size, size)
-        return height * self.vae_scale_factor, width * self.vae_scale_factor
-
     def sample_noise(
         self, arguments: Arguments, channels: int, device: torch.device, like: Tensor
     ) -> Tensor:
@@ -243,11 +241,6 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
             )
         return given.to(device)
 
-    def prepare_latents(self, arguments: Any, device: torch.device, like: Tensor) -> Tensor:
-        """The noise to begin with, `[pictures, channels, h, w]`, in the dtype of `like`."""
-        noise = self.sample_noise(arguments, self.unet.config.in_channels, device, like)
-        return noise * float(self.scheduler.init_noise_sigma)
-
     def begin_latents(
         self,
         arguments: Any,
@@ -268,16 +261,6 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
     def resolve_size(self, arguments: Any) -> Any:
         """`arguments` with a size, where none was asked for."""
         return arguments.with_default_size(*self.default_size())
-
-    def check_widths(self, arguments: Any) -> None:
-        """Refuse embeddings that were not made for this network.
-
-        Raises:
-            ValueError: it takes others.
-        """
-        for name in ("prompt_embeds", "negative_prompt_embeds"):
-            width = self.unet.config.cross_attention_dim
-            check_width(name, getattr(arguments, name), width, "UNet")
 
     def start(self, arguments: Arguments) -> Iterator[Step]:
         """Check `arguments` now; the iterator that is returned does the work."""
@@ -355,11 +338,6 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
                 if changed and name in changed:
                     tensors[name] = changed[name]
         return tensors["latents"]
-
-    def _guidance_condition(self, latents: Tensor) -> Tensor:
-        scale = torch.full((latents.shape[0],), self.guidance_scale - 1)
-        dim = self.unet.config.time_cond_proj_dim or 0
-        return embed_guidance(scale, dim).to(latents.device, latents.dtype)
 
 
 def make_call(arguments: Callable[P, Arguments]) -> Callable[Concatenate[Any, P], Any]:
