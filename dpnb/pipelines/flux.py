@@ -118,14 +118,12 @@ class FluxPipeline(TextToImagePipeline):
         return self.vae
 
     @property
-    @override
-    def do_classifier_free_guidance(self) -> bool:
-        """Always `False`: the guidance scale is an input of the network. See `true_cfg_scale`."""
-        return False
-
-    @property
     def true_cfg_scale(self) -> float:
-        """How strongly the present or last run is steered away from its negative prompt."""
+        """How strongly the present or last run is steered away from its negative prompt.
+
+        The guidance scale is an input of the network, so that classifier-free guidance is always
+        off.
+        """
         return self._true_cfg_scale
 
     @takes(FluxArguments)

@@ -24,7 +24,7 @@ from dpnb.pipelines.prompts import (
     select_hidden_states,
     tokenize,
 )
-from dpnb.pipelines.text_to_image import TextToImagePipeline
+from dpnb.pipelines.unet_pipeline import UNetPipeline
 from dpnb.schedulers.scheduler import Scheduler
 from dpnb.stages import Step
 
@@ -126,7 +126,7 @@ class StableDiffusionXLArguments(Arguments):
         return (*original, *self.crops_coords_top_left, *target)
 
 
-class StableDiffusionXLPipeline(TextToImagePipeline):
+class StableDiffusionXLPipeline(UNetPipeline):
     """Text to pictures with Stable Diffusion XL (Podell et al. 2023, arXiv:2307.01952)."""
 
     model_cpu_offload_seq = "text_encoder->text_encoder_2->image_encoder->unet->vae"

@@ -23,8 +23,9 @@ from dpnb.pipelines.attached.roles import Role, find_roles, order_of_use
 from dpnb.pipelines.attached.sizes import find_default_size, find_size_unit
 from dpnb.pipelines.attached.traces import Traces
 from dpnb.pipelines.call_arguments import CallSignature
-from dpnb.pipelines.listeners import Run, RunListener
+from dpnb.pipelines.listeners import Run
 from dpnb.pipelines.pictures.inputs import PictureInput
+from dpnb.run_listener import RunListener
 from dpnb.stages import Step
 from dpnb.strategies.stack import StrategyStack
 
@@ -69,7 +70,7 @@ class AttachedPipeline:
         self.pipe = pipe
         self._kind = type(pipe)
         self._is_detached = False
-        self._listeners: list[RunListener] = []
+        self._listeners: list[RunListener[Run]] = []
         self._is_interrupted = False
         self._heard: tuple[AttachedRun, ExitStack] | None = None
         self._traces = Traces(self.parts())
@@ -162,13 +163,13 @@ class AttachedPipeline:
 
     # --- runs ---
 
-    def watch(self, listener: RunListener) -> Callable[[], None]:
+    def watch(self, listener: RunListener[Run]) -> Callable[[], None]:
         """Call `listener` in every run that begins from now on; what is returned stops that."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
     @property
-    def listeners(self) -> Sequence[RunListener]:
+    def listeners(self) -> Sequence[RunListener[Run]]:
         """The listeners that are called in runs."""
         return self._listeners
 
@@ -233,7 +234,7 @@ class AttachedPipeline:
             around.enter_context(notify_run(run, listeners))
             call = self._strategies.exclusive_call(schedulers, caller.leave, caller.asker)
             exclusive = around.enter_context(call)
-            around.enter_context(self._strategies.begin_run())
+            around.enter_context(self._strategies.begin_run(run))
             self._is_interrupted = False
             attached = AttachedRun(self, run, listeners, exclusive, caller.on_step)
             attached.begin()

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from dpnb.generators import make_generator
-from dpnb.pipelines.listeners import Run, RunListener
+from dpnb.pipelines.listeners import Run
+from dpnb.run_listener import RunListener
 from dpnb.stages import Stage, Step
 
 SIZE = 32
@@ -49,7 +50,7 @@ def _freeze(value: Any) -> Any:
     return id(value), tuple((key, id(one)) for key, one in inner)
 
 
-class Notes(RunListener):
+class Notes(RunListener[Run]):
     """Writes down what it hears.
 
     Attributes:

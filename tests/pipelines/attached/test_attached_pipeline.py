@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 import dpnb
 from dpnb import AttachError, ChannelsLast, ModelOffload, SequentialOffload
-from dpnb.pipelines.listeners import Run, RunListener
+from dpnb.pipelines.listeners import Run
+from dpnb.run_listener import RunListener
 from dpnb.stages import Stage, Step
 from dpnb.strategies.strategy import Strategy
 from tests.pipelines.attached.foreign import Notes, arguments, draw, everything_of
@@ -166,7 +167,7 @@ def test_what_fails_in_a_run_reaches_whoever_asked(pipe: Any) -> None:
     assert draw(pipe).isfinite().all()
 
 
-class Switch(RunListener):
+class Switch(RunListener[Run]):
     """Switches a strategy on after the first denoising step, and off after the next."""
 
     def __init__(self, strategy: Strategy) -> None:
