@@ -157,6 +157,7 @@ PART_OF = {
     "schedulers.variance_preserving": "schedulers.ddim",
     "strategies.attachment": "strategies.stack",
     "strategies.components": "pipelines.switches",
+    "strategies.exchange": "strategies.shared",
     "strategies.fused": "strategies.lora",
     "strategies.offload.block_order": "strategies.offload.streamed_network",
     "strategies.offload.device_copy": "strategies.offload.ring",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 from weakref import ref
 
 import torch
@@ -16,6 +16,7 @@ from dpnb.strategies.set_aside import set_aside
 
 if TYPE_CHECKING:
     from dpnb.strategies.offload.link import Link
+    from dpnb.strategies.undo import Undo
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -35,6 +36,19 @@ class Owner(Protocol):
     @property
     def never_offloaded(self) -> tuple[str, ...]:
         """The names of parts that offloading leaves alone."""
+        ...
+
+
+@runtime_checkable
+class Exchanger(Protocol):
+    """An owner some of whose networks others have written, and dpnb has as well."""
+
+    def known_networks(self) -> Mapping[str, nn.Module]:
+        """Name of a component → dpnb's network of the same shape, whose tensors it has not yet."""
+        ...
+
+    def exchange(self, name: str, undo: Undo) -> None:
+        """Let dpnb's network stand for a component, around the same tensors."""
         ...
 
 
@@ -141,6 +155,18 @@ class Networks:
             for module in network.modules():
                 if isinstance(module, kind):
                     yield module
+
+    def exchangeable(self, kinds: tuple[type[object], ...]) -> Iterator[tuple[Exchanger, str]]:
+        """The components that dpnb has as a network of one of these classes, and their owners."""
+        for owner in self.owners:
+            if isinstance(owner, Exchanger):
+                for name, network in owner.known_networks().items():
+                    if isinstance(network, kinds):
+                        yield owner, name
+
+    def can_exchange(self, *kinds: type[object]) -> bool:
+        """Whether dpnb has a component, which others have written, as one of these classes."""
+        return next(self.exchangeable(kinds), None) is not None
 
     def offload_order(self) -> list[tuple[str, nn.Module]]:
         """The networks that offloading moves, in the order in which a run uses them."""
