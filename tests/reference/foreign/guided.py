@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from tests.reference.checkpoints import unet
+from tests.reference.checkpoints import transformers, unet
 from tests.reference.foreign.case import ForeignCase
 from tests.reference.foreign.conditioned import with_controlnet, with_controlnet_xl
 from tests.reference.foreign.parts_classic import (
@@ -77,15 +77,9 @@ def _with_boxes_and_pictures() -> dict[str, Any]:
     from diffusers.pipelines.stable_diffusion import CLIPImageProjection
 
     parts = _with_boxes("gated-text-image") | {"image_encoder": clip_vision(24)}
-    parts["processor"] = _both_processor(parts["tokenizer"])
+    parts["processor"] = transformers.CLIPProcessor(clip_processor(), parts["tokenizer"])
     parts["image_project"] = CLIPImageProjection(hidden_size=24)
     return parts
-
-
-def _both_processor(tokenizer: Any) -> Any:
-    from tests.reference.checkpoints import transformers
-
-    return transformers.CLIPProcessor(clip_processor(), tokenizer)
 
 
 CASES: tuple[ForeignCase, ...] = (
