@@ -33,7 +33,7 @@ class ForeignCase:
 
 
 def flatten_output(output: Any) -> Tensor:
-    """All numbers of a pipeline's output, whatever it holds, texts as their bytes, as float32 `[n]`."""
+    """All numbers of a pipeline's output, whatever it holds, as float32 `[n]`; of texts, bytes."""
     values = output.values() if isinstance(output, dict) else output
     return torch.cat([_flatten(value) for value in values if value is not None])
 
