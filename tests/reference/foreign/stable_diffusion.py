@@ -109,13 +109,17 @@ def load_ip_adapter(pipe: Any, embedding: int = 16) -> None:
         "norm.bias": noise(width) * 0.1,
     }
     attentions: dict[str, Tensor] = {}
-    for index, name in enumerate(pipe.unet.attn_processors):
-        if name.endswith("attn2.processor"):
-            rows = pipe.unet.get_submodule(name.removesuffix(".processor")).to_k.out_features
-            for which in ("to_k_ip", "to_v_ip"):
-                attentions[f"{index}.{which}.weight"] = noise(rows, width, seed=index) * 0.2
+    for index, rows in enumerate(_list_cross_widths(pipe.unet)):
+        for which in ("to_k_ip", "to_v_ip"):
+            attentions[f"{2 * index + 1}.{which}.weight"] = noise(rows, width, seed=index) * 0.2
     weights = {"image_proj": projection, "ip_adapter": attentions}
     pipe.load_ip_adapter(weights, subfolder="", weight_name="")
+
+
+def _list_cross_widths(network: Any) -> list[int]:
+    names = [name.removesuffix(".processor") for name in network.attn_processors]
+    crossing = [name for name in names if name.endswith("attn2") and "motion" not in name]
+    return [network.get_submodule(name).to_k.out_features for name in crossing]
 
 
 def _consistent() -> dict[str, Any]:
