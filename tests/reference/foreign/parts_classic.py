@@ -95,6 +95,13 @@ def mask(size: int = 32) -> Image.Image:
     return drawn
 
 
+def deep_vae() -> Any:
+    """A random autoencoder that makes pictures eight times smaller, as large ones do."""
+    sizes = {"block_out_channels": (8, 8, 16, 16), "norm_num_groups": 4}
+    kinds = {"down_block_types": ("DownEncoderBlock2D",) * 4}
+    return vae(**sizes, **kinds, up_block_types=("UpDecoderBlock2D",) * 4)
+
+
 def ddim(**changes: Any) -> Any:
     """The scheduler of most cases."""
     settings = {"steps_offset": 1, "clip_sample": False, "set_alpha_to_one": False}

@@ -19,7 +19,9 @@ from tests.reference.foreign.parts_classic import (
 from tests.reference.foreign.stable_diffusion import load_ip_adapter
 
 NOT_BUILT = {
-    "OnnxStableDiffusionXLPipeline": "is no class of diffusers, but of optimum",
+    "KolorsPipeline": "needs sentencepiece, for the tokenizer of its encoder",
+    "KolorsImg2ImgPipeline": "needs sentencepiece, as the one above",
+    "KolorsPAGPipeline": "needs sentencepiece, as the ones above",
 }
 """Why a class of this family has no case."""
 
