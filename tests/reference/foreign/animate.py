@@ -26,14 +26,14 @@ FRAMES = 4
 
 CHANNELS = (16, 32)
 
-SHALLOW = {
+SHALLOW: dict[str, Any] = {
     "block_out_channels": CHANNELS,
     "layers_per_block": 1,
     "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
     "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
 }
 
-HEADS = {"motion_num_attention_heads": 2, "motion_max_seq_length": 8}
+HEADS: dict[str, Any] = {"motion_num_attention_heads": 2, "motion_max_seq_length": 8}
 
 
 def _motion(**changes: Any) -> Any:

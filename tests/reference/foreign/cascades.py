@@ -42,7 +42,7 @@ def _read() -> dict[str, Any]:
 
 
 def _cascade(**changes: Any) -> Any:
-    settings = {
+    settings: dict[str, Any] = {
         "timestep_ratio_embedding_dim": 16,
         "conditioning_dim": WIDTH,
         "block_out_channels": (16, 32),

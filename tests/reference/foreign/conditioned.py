@@ -44,7 +44,7 @@ def with_controlnet_xl() -> dict[str, Any]:
 
 def _union_xl() -> dict[str, Any]:
     base = unet("sdxl")
-    names = ("in_channels", "down_block_types", "block_out_channels", "layers_per_block")
+    names = ["in_channels", "down_block_types", "block_out_channels", "layers_per_block"]
     names += ("norm_num_groups", "cross_attention_dim", "transformer_layers_per_block")
     names += ("attention_head_dim", "use_linear_projection", "addition_embed_type")
     names += ("addition_time_embed_dim", "projection_class_embeddings_input_dim")
@@ -58,7 +58,7 @@ def _union_xl() -> dict[str, Any]:
     return stable_diffusion_xl(controlnet=net)
 
 
-SHALLOW = {
+SHALLOW: dict[str, Any] = {
     "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
     "up_block_types": ("CrossAttnUpBlock2D", "UpBlock2D"),
     "block_out_channels": (16, 32),

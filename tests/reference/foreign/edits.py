@@ -51,7 +51,7 @@ def _example_encoder() -> Any:
         PaintByExampleImageEncoder,
     )
 
-    sizes = {"hidden_size": 24, "intermediate_size": 48, "num_attention_heads": 4}
+    sizes: dict[str, Any] = {"hidden_size": 24, "intermediate_size": 48, "num_attention_heads": 4}
     shape = {**VISION, **sizes, "num_hidden_layers": 4, "projection_dim": 24}
     return PaintByExampleImageEncoder(transformers.CLIPVisionConfig(**shape), proj_size=24)
 

@@ -30,7 +30,7 @@ NOT_BUILT: dict[str, str] = {}
 WIDTH = 24
 """Channels of a picture's embedding."""
 
-ADDED = {
+ADDED: dict[str, Any] = {
     "block_out_channels": (16, 32),
     "down_block_types": ("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
     "mid_block_type": "UNetMidBlock2DSimpleCrossAttn",

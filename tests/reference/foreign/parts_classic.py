@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import torch
@@ -24,10 +24,14 @@ from tests.reference.foreign.case import ForeignCase
 Arguments: TypeAlias = Callable[[], dict[str, Any]]
 Finish: TypeAlias = Callable[[Any], object]
 
-UNCHECKED = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+UNCHECKED: Mapping[str, Any] = {
+    "safety_checker": None,
+    "feature_extractor": None,
+    "requires_safety_checker": False,
+}
 """Of pipelines that can look at their pictures."""
 
-VISION = {"image_size": 32, "patch_size": 8, "num_hidden_layers": 2}
+VISION: Mapping[str, Any] = {"image_size": 32, "patch_size": 8, "num_hidden_layers": 2}
 
 
 def make_case(
@@ -112,7 +116,7 @@ def clip_text(**changes: Any) -> Any:
     """A random text encoder of CLIP, with a projection to `projection` channels if given."""
     projection = changes.pop("projection", 0)
     kind = transformers.CLIPTextModelWithProjection if projection else transformers.CLIPTextModel
-    settings = {
+    settings: dict[str, Any] = {
         "hidden_size": 24,
         "intermediate_size": 48,
         "num_hidden_layers": 2,

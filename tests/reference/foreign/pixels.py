@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from dpnb.pipelines.shapes.text_encoders import make_bert_tokenizer
-from tests.reference.checkpoints import BETAS, diffusers, vae
+from tests.reference.checkpoints import BETAS, diffusers, unet, vae
 from tests.reference.foreign.case import ForeignCase
 from tests.reference.foreign.kandinsky import ADDED
 from tests.reference.foreign.parts_classic import (
@@ -18,7 +18,6 @@ from tests.reference.foreign.parts_classic import (
     mask,
     picture,
     t5_text,
-    unet,
 )
 
 NOT_BUILT: dict[str, str] = {}

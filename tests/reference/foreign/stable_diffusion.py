@@ -29,6 +29,7 @@ NOT_BUILT = {
     "OnnxStableDiffusionImg2ImgPipeline": "needs onnxruntime",
     "OnnxStableDiffusionInpaintPipeline": "needs onnxruntime",
     "OnnxStableDiffusionUpscalePipeline": "needs onnxruntime",
+    "OnnxStableDiffusionInpaintPipelineLegacy": "needs onnxruntime",
 }
 """Why a class of this family has no case."""
 
@@ -162,6 +163,11 @@ CASES: tuple[ForeignCase, ...] = (
         partial(_with_channels, 9),
         lambda: ask_for_words(image=picture(), mask_image=mask(), height=32, width=32),
         "9 channels",
+    ),
+    make_case(
+        "StableDiffusionInpaintPipelineLegacy",
+        stable_diffusion,
+        lambda: ask_for_words(image=picture(), mask_image=mask(), num_inference_steps=3),
     ),
     make_case(
         "StableDiffusionInstructPix2PixPipeline",

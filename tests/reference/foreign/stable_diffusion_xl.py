@@ -25,7 +25,7 @@ NOT_BUILT = {
 }
 """Why a class of this family has no case."""
 
-AESTHETIC = {"projection_class_embeddings_input_dim": 8 * 5 + 20}
+AESTHETIC: dict[str, Any] = {"projection_class_embeddings_input_dim": 8 * 5 + 20}
 """The shape of a refiner's UNet, which hears how beautiful a picture is, not its target size."""
 
 

@@ -52,7 +52,7 @@ def _pixart(**changes: Any) -> dict[str, Any]:
     return {"transformer": network, "vae": vae(), "scheduler": scheduler, **t5_text(), **changes}
 
 
-HUNYUAN = {
+HUNYUAN: dict[str, Any] = {
     "num_attention_heads": 2,
     "attention_head_dim": 12,
     "hidden_size": WIDTH,
@@ -102,7 +102,7 @@ CODES = 32
 
 
 def _book(**changes: Any) -> Any:
-    settings = {
+    settings: dict[str, Any] = {
         "block_out_channels": (16, 32),
         "down_block_types": ("DownEncoderBlock2D",) * 2,
         "up_block_types": ("UpDecoderBlock2D",) * 2,
