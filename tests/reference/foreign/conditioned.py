@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from tests.reference.checkpoints import diffusers, unet
+from tests.reference.checkpoints import UNETS, diffusers, unet
 from tests.reference.foreign.case import ForeignCase
 from tests.reference.foreign.parts_classic import (
     ask_for_words,
@@ -43,13 +43,10 @@ def with_controlnet_xl() -> dict[str, Any]:
 
 
 def _union_xl() -> dict[str, Any]:
-    base = unet("sdxl")
-    names = ["in_channels", "down_block_types", "block_out_channels", "layers_per_block"]
-    names += ("norm_num_groups", "cross_attention_dim", "transformer_layers_per_block")
-    names += ("attention_head_dim", "use_linear_projection", "addition_embed_type")
-    names += ("addition_time_embed_dim", "projection_class_embeddings_input_dim")
+    shape = {name: value for name, value in UNETS["sdxl"].items() if name != "up_block_types"}
     net = diffusers.ControlNetUnionModel(
-        **{name: base.config[name] for name in names},
+        **shape,
+        norm_num_groups=8,
         conditioning_embedding_out_channels=EYES,
         num_proj_channel=16,
         num_trans_channel=16,

@@ -67,6 +67,7 @@ def _unidiffuser() -> dict[str, Any]:
         n_embd=WIDTH,
         n_layer=2,
         n_head=2,
+        initializer_range=0.4,
     )
     return {
         "vae": vae(),
