@@ -98,7 +98,7 @@ def _ask_on(**more: Any) -> dict[str, Any]:
 
 
 def _ask_to_fill(**more: Any) -> dict[str, Any]:
-    return _ask_on(mask_image=mask(), height=32, width=32, **more)
+    return _ask_on(mask_image=mask(), height=32, width=32, num_inference_steps=3, **more)
 
 
 CASES: tuple[ForeignCase, ...] = (
@@ -153,6 +153,7 @@ CASES: tuple[ForeignCase, ...] = (
             mask_image=mask(),
             control_image=[picture(seed=2)],
             control_mode=[3],
+            num_inference_steps=3,
             height=32,
             width=32,
         ),

@@ -30,7 +30,8 @@ def _perturb_on(**more: Any) -> dict[str, Any]:
 
 
 def _perturb_filling(**more: Any) -> dict[str, Any]:
-    return _perturb(image=picture(), mask_image=mask(), height=32, width=32, **more)
+    drawn = {"image": picture(), "mask_image": mask(), "height": 32, "width": 32}
+    return _perturb(**drawn, num_inference_steps=3, **more)
 
 
 PERTURBED: tuple[ForeignCase, ...] = (

@@ -54,7 +54,8 @@ _fill = partial(make_case, "StableDiffusionXLInpaintPipeline")
 
 
 def _ask_to_fill(**more: Any) -> dict[str, Any]:
-    return ask_for_words(image=picture(), mask_image=mask(), height=32, width=32, **more)
+    drawn = {"image": picture(), "mask_image": mask(), "height": 32, "width": 32}
+    return ask_for_words(**drawn, num_inference_steps=3, **more)
 
 
 CASES: tuple[ForeignCase, ...] = (
