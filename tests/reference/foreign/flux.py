@@ -97,9 +97,9 @@ CASES = (
         negative_prompt="a grey day",
         true_cfg_scale=3.0,
     ),
-    small_case("FluxImg2ImgPipeline", _parts, **TEXT, image=picture(), strength=0.8),
+    small_case("FluxImg2ImgPipeline", _parts, **TEXT, image=picture(), strength=0.6),
     small_case(
-        "FluxInpaintPipeline", _parts, **TEXT, image=picture(), mask_image=mask(), strength=0.8
+        "FluxInpaintPipeline", _parts, **TEXT, image=picture(), mask_image=mask(), strength=0.6
     ),
     small_case("FluxFillPipeline", _fill, **TEXT, image=picture(), mask_image=mask()),
     small_case("FluxControlPipeline", _control, **TEXT, control_image=picture()),
@@ -109,7 +109,7 @@ CASES = (
         **TEXT,
         image=picture(),
         control_image=picture(seed=1),
-        strength=0.8,
+        strength=0.6,
     ),
     small_case(
         "FluxControlInpaintPipeline",
@@ -118,7 +118,7 @@ CASES = (
         image=picture(),
         control_image=picture(seed=1),
         mask_image=mask(),
-        strength=0.8,
+        strength=0.6,
     ),
     small_case("FluxControlNetPipeline", _controlnet, **TEXT, control_image=picture()),
     small_case(
@@ -127,7 +127,7 @@ CASES = (
         **TEXT,
         image=picture(),
         control_image=picture(seed=1),
-        strength=0.8,
+        strength=0.6,
     ),
     small_case(
         "FluxControlNetInpaintPipeline",
@@ -136,7 +136,7 @@ CASES = (
         image=picture(),
         control_image=picture(seed=1),
         mask_image=mask(),
-        strength=0.8,
+        strength=0.6,
     ),
     small_case(
         "FluxKontextPipeline", _parts, **TEXT, image=picture(), max_area=1024, _auto_resize=False
@@ -149,7 +149,7 @@ CASES = (
         mask_image=mask(),
         max_area=1024,
         _auto_resize=False,
-        strength=0.8,
+        strength=0.6,
     ),
     small_case("FluxPriorReduxPipeline", _redux, seeded=False, prompt="a red fox", image=picture()),
 )

@@ -91,7 +91,7 @@ CASES = (
         **SHORT,
         image=picture(),
         mask_image=mask(),
-        strength=0.8,
+        strength=0.6,
     ),
     small_case("Flux2KleinKVPipeline", _distilled, **SHORT, image=picture(64, 64)),
 )

@@ -23,7 +23,7 @@ with warnings.catch_warnings():
 
 Parts = Mapping[str, Any]
 
-PROMPTED: Parts = {"prompt": "a red fox", "num_inference_steps": 2, "output_type": "np"}
+PROMPTED: Parts = {"prompt": "a red fox", "num_inference_steps": 3, "output_type": "np"}
 """Arguments that nearly all calls take."""
 
 SIZED: Parts = {**PROMPTED, "height": 32, "width": 32}

@@ -83,14 +83,14 @@ def _layered() -> Parts:
 
 CASES = (
     small_case("QwenImagePipeline", _parts, **GUIDED),
-    small_case("QwenImageImg2ImgPipeline", _parts, **GUIDED, image=picture(), strength=0.8),
+    small_case("QwenImageImg2ImgPipeline", _parts, **GUIDED, image=picture(), strength=0.6),
     small_case(
         "QwenImageInpaintPipeline",
         _parts,
         **GUIDED,
         image=picture(),
         mask_image=mask(),
-        strength=0.8,
+        strength=0.6,
     ),
     small_case("QwenImageControlNetPipeline", _controlnet, **GUIDED, control_image=picture()),
     small_case(
@@ -108,7 +108,7 @@ CASES = (
         **EDITED,
         image=picture(),
         mask_image=mask(),
-        strength=0.8,
+        strength=0.6,
     ),
     small_case(
         "QwenImageLayeredPipeline",

@@ -55,9 +55,9 @@ def _controlled() -> Parts:
 
 CASES = (
     small_case("ZImagePipeline", _parts, **SIZED),
-    small_case("ZImageImg2ImgPipeline", _parts, **SIZED, image=picture(), strength=0.8),
+    small_case("ZImageImg2ImgPipeline", _parts, **SIZED, image=picture(), strength=0.6),
     small_case(
-        "ZImageInpaintPipeline", _parts, **SIZED, image=picture(), mask_image=mask(), strength=0.8
+        "ZImageInpaintPipeline", _parts, **SIZED, image=picture(), mask_image=mask(), strength=0.6
     ),
     small_case("ZImageControlNetPipeline", _controlled, **SIZED, control_image=picture()),
 )
