@@ -64,6 +64,10 @@ def _fill() -> Parts:
     return _parts(in_channels=48)
 
 
+def _cloze() -> Parts:
+    return {**_fill(), "resolution": 32}
+
+
 def _controlnet() -> Parts:
     network = diffusers.FluxControlNetModel(**SHAPE, in_channels=16, guidance_embeds=True)
     return {**_parts(), "controlnet": network}
@@ -86,6 +90,19 @@ def _redux() -> Parts:
         ),
         **_readers(),
     }
+
+
+EXAMPLES = [[picture(), picture(seed=1)], [picture(seed=2), None]]
+"""A row that shows what to do, and one that asks for it."""
+
+CLOZE: Parts = {
+    "task_prompt": "each row makes [IMAGE2] of [IMAGE1]",
+    "content_prompt": "a red fox",
+    "image": EXAMPLES,
+    "num_inference_steps": 3,
+    "output_type": "np",
+    "max_sequence_length": 64,
+}
 
 
 CASES = (
@@ -152,6 +169,15 @@ CASES = (
         strength=0.6,
     ),
     small_case("FluxPriorReduxPipeline", _redux, seeded=False, prompt="a red fox", image=picture()),
+    small_case("VisualClozeGenerationPipeline", _cloze, **CLOZE),
+    small_case(
+        "VisualClozePipeline",
+        _cloze,
+        **CLOZE,
+        upsampling_height=32,
+        upsampling_width=32,
+        upsampling_strength=0.6,
+    ),
 )
 
 NOT_BUILT: dict[str, str] = {}

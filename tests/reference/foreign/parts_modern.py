@@ -36,6 +36,7 @@ MARKS = (
     "<|vision_end|>",
     "<|image_pad|>",
     "<|video_pad|>",
+    "<|startoftext|>",
 )
 VOCABULARY = 320
 """Of encoders that read bytes: 256 of them, and room for marks."""
@@ -96,7 +97,9 @@ def assemble(kind: str, parts: Callable[[], Parts]) -> Any:
         if isinstance(part, nn.Module):
             draw_weights(part.eval(), seed=sum(map(ord, name)))
     pipe = getattr(diffusers, kind)(**made)
-    pipe.set_progress_bar_config(disable=True)
+    inner = [part for part in vars(pipe).values() if isinstance(part, diffusers.DiffusionPipeline)]
+    for one in (pipe, *inner):
+        one.set_progress_bar_config(disable=True)
     return pipe
 
 
@@ -130,12 +133,12 @@ def flow_match(**settings: Any) -> Any:
     return diffusers.FlowMatchEulerDiscreteScheduler(**settings)
 
 
-def autoencoder(latent_channels: int = 16, **changes: Any) -> Any:
-    """An autoencoder that halves the size once."""
+def autoencoder(latent_channels: int = 16, levels: int = 2, **changes: Any) -> Any:
+    """An autoencoder that halves the size `levels - 1` times."""
     settings: dict[str, Any] = {
-        "block_out_channels": (8, 16),
-        "down_block_types": ("DownEncoderBlock2D",) * 2,
-        "up_block_types": ("UpDecoderBlock2D",) * 2,
+        "block_out_channels": (8,) + (16,) * (levels - 1),
+        "down_block_types": ("DownEncoderBlock2D",) * levels,
+        "up_block_types": ("UpDecoderBlock2D",) * levels,
         "norm_num_groups": 4,
         "latent_channels": latent_channels,
         "scaling_factor": 0.5,
@@ -187,23 +190,38 @@ def t5_encoder(kind: str = "T5EncoderModel", **changes: Any) -> Any:
     return getattr(transformers, kind)(config(**{**settings, **changes}))
 
 
-def byte_tokenizer(kind: str = "Qwen2Tokenizer", **settings: Any) -> Any:
-    """A tokenizer of bytes with the marks of a chat, and its template."""
+def byte_tokenizer(*, starts: bool = False) -> Any:
+    """A tokenizer of bytes with the marks of a chat, and its template.
+
+    Args:
+        starts: whether every text begins with a mark, so that none is without tokens.
+    """
+    from tokenizers.processors import TemplateProcessing
     from transformers.convert_slow_tokenizer import bytes_to_unicode
 
     letters = [*bytes_to_unicode().values(), *MARKS]
     vocabulary = {letter: index for index, letter in enumerate(letters)}
-    tokenizer = getattr(transformers, kind)(
-        vocab=vocabulary, merges=[], additional_special_tokens=list(MARKS[1:]), **settings
+    tokenizer: Any = transformers.Qwen2Tokenizer(
+        vocab=vocabulary, merges=[], additional_special_tokens=list(MARKS[1:])
     )
     tokenizer.chat_template = CHAT
+    if starts:
+        start = (MARKS[-1], vocabulary[MARKS[-1]])
+        tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+            single=f"{start[0]} $A", special_tokens=[start]
+        )
     return tokenizer
 
 
-def qwen3_encoder(kind: str = "Qwen3Model", **changes: Any) -> Any:
+def decoder(kind: str, config: str, **changes: Any) -> Any:
+    """A language model of 32 channels, by the names of its class and its configuration's."""
+    settings = getattr(transformers, config)(**{**DECODER, **changes})
+    return getattr(transformers, kind)(settings)
+
+
+def qwen3_encoder(kind: str = "Qwen3Model") -> Any:
     """A Qwen3 of 32 channels."""
-    config = transformers.Qwen3Config(**{**DECODER, **changes})
-    return getattr(transformers, kind)(config)
+    return decoder(kind, "Qwen3Config")
 
 
 def qwen2_vision_encoder() -> Any:

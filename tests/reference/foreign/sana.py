@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import transformers
-
 from tests.reference.foreign.parts_modern import (
-    DECODER,
     SIZED,
     Parts,
     byte_tokenizer,
+    decoder,
     diffusers,
     picture,
     small_case,
@@ -37,11 +35,6 @@ TEXT: Parts = {
 SPRINT: Parts = {**TEXT, "intermediate_timesteps": None}
 
 
-def gemma2_encoder() -> Any:
-    """A Gemma 2 of 32 channels."""
-    return transformers.Gemma2Model(transformers.Gemma2Config(**DECODER, sliding_window=64))
-
-
 def deep_autoencoder() -> Any:
     """A deep compression autoencoder, though it halves the size only once."""
     shape = {
@@ -61,8 +54,8 @@ def deep_autoencoder() -> Any:
 
 def _parts(**network: Any) -> Parts:
     return {
-        "tokenizer": byte_tokenizer(),
-        "text_encoder": gemma2_encoder(),
+        "tokenizer": byte_tokenizer(starts=True),
+        "text_encoder": decoder("Gemma2Model", "Gemma2Config"),
         "vae": deep_autoencoder(),
         "transformer": diffusers.SanaTransformer2DModel(**SHAPE, **network),
         "scheduler": diffusers.DPMSolverMultistepScheduler(

@@ -39,11 +39,11 @@ def _parts(**network: Any) -> Parts:
     }
 
 
-def _controlled() -> Parts:
+def _controlled(channels: int = 16) -> Parts:
     controlnet = diffusers.ZImageControlNetModel(
         control_layers_places=[0, 1],
         control_refiner_layers_places=[0],
-        control_in_dim=16,
+        control_in_dim=channels,
         add_control_noise_refiner="control_noise_refiner",
         dim=32,
         n_refiner_layers=1,
@@ -53,6 +53,16 @@ def _controlled() -> Parts:
     return {**_parts(), "controlnet": controlnet}
 
 
+def _controlled_inpaint() -> Parts:
+    """Latents of the control, the mask, and latents of the picture."""
+    return _controlled(16 + 1 + 16)
+
+
+def _omni() -> Parts:
+    """Without eyes: it would encode a picture in bfloat16 whatever the autoencoder's type."""
+    return {**_parts(siglip_feat_dim=16), "siglip": None, "siglip_processor": None}
+
+
 CASES = (
     small_case("ZImagePipeline", _parts, **SIZED),
     small_case("ZImageImg2ImgPipeline", _parts, **SIZED, image=picture(), strength=0.6),
@@ -60,6 +70,15 @@ CASES = (
         "ZImageInpaintPipeline", _parts, **SIZED, image=picture(), mask_image=mask(), strength=0.6
     ),
     small_case("ZImageControlNetPipeline", _controlled, **SIZED, control_image=picture()),
+    small_case(
+        "ZImageControlNetInpaintPipeline",
+        _controlled_inpaint,
+        **SIZED,
+        control_image=picture(),
+        image=picture(seed=1),
+        mask_image=mask(),
+    ),
+    small_case("ZImageOmniPipeline", _omni, **SIZED),
 )
 
 NOT_BUILT: dict[str, str] = {}
