@@ -249,29 +249,28 @@ def qwen2_vision_encoder() -> Any:
     return transformers.Qwen2_5_VLForConditionalGeneration(config)
 
 
-class _PictureProcessor(transformers.Qwen2VLProcessor):
-    """Without the processor of films, which would need torchvision."""
+class _WithoutFilms:
+    """A processor lacks that of films, which would need torchvision."""
 
     def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
         if argument_name == "video_processor":
             return None
-        return super().check_argument_for_proper_class(argument_name, argument)
+        processor: Any = super()
+        return processor.check_argument_for_proper_class(argument_name, argument)
 
 
-class _PictureProcessor3(transformers.Qwen3VLProcessor):
-    """Without the processor of films, which would need torchvision."""
-
-    def check_argument_for_proper_class(self, argument_name: str, argument: Any) -> Any:
-        if argument_name == "video_processor":
-            return None
-        return super().check_argument_for_proper_class(argument_name, argument)
+class _PictureProcessor(_WithoutFilms, transformers.Qwen2VLProcessor):
+    pass
 
 
-def vision_processor(version: int = 2) -> Any:
+class _PictureProcessor3(_WithoutFilms, transformers.Qwen3VLProcessor):
+    pass
+
+
+def vision_processor(version: int = 2, patch_size: int = 4) -> Any:
     """What prepares texts and pictures for a Qwen that sees: at most 8 x 8 patches of a picture."""
-    pictures = transformers.Qwen2VLImageProcessorPil(
-        patch_size=4, merge_size=2, size={"shortest_edge": 64, "longest_edge": 1024}
-    )
+    size = {"shortest_edge": (2 * patch_size) ** 2, "longest_edge": (8 * patch_size) ** 2}
+    pictures = transformers.Qwen2VLImageProcessorPil(patch_size=patch_size, merge_size=2, size=size)
     kind = _PictureProcessor if version == 2 else _PictureProcessor3
     tokenizer = byte_tokenizer()
     return kind(image_processor=pictures, tokenizer=tokenizer, chat_template=CHAT)
@@ -302,3 +301,37 @@ def flux2_autoencoder(**changes: Any) -> Any:
         "norm_num_groups": 4,
     }
     return diffusers.AutoencoderKLFlux2(**{**settings, **changes})
+
+
+def qwen3_vision_encoder(
+    kind: str = "Qwen3VLForConditionalGeneration",
+    num_hidden_layers: int = 2,
+    patch_size: int = 4,
+) -> Any:
+    """A Qwen3 of 32 channels that also reads pictures."""
+    config = transformers.Qwen3VLConfig(
+        text_config={
+            **DECODER,
+            "num_hidden_layers": num_hidden_layers,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 10000.0,
+                "mrope_section": [2, 1, 1],
+            },
+        },
+        vision_config={
+            "depth": 2,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_heads": 2,
+            "patch_size": patch_size,
+            "out_hidden_size": 32,
+            "num_position_embeddings": 64,
+            "deepstack_visual_indexes": (0, 1),
+        },
+        image_token_id=IMAGE_PAD,
+        video_token_id=VIDEO_PAD,
+        vision_start_token_id=259,
+        vision_end_token_id=260,
+    )
+    return getattr(transformers, kind)(config)
