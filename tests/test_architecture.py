@@ -19,6 +19,7 @@ GROUND = {
     "generators",
     "numbers",
     "processes",
+    "run_listener",
     "stages",
     "switchboard",
     "tables",
@@ -36,6 +37,7 @@ MAY_IMPORT = {
     "generators": set(),
     "numbers": set(),
     "processes": set(),
+    "run_listener": set(),
     "stages": set(),
     "switchboard": set(),
     "atomic": set(),
@@ -99,7 +101,6 @@ WINGS = {
     "loading/saving": {"loading.filenames", "loading.model_index", "loading.weights"},
     "strategies/offload": {
         "nn",
-        "strategies.run_watcher",
         "strategies.fair_lock",
         "strategies.undo",
     },
@@ -109,6 +110,14 @@ WINGS = {
         "nn",
         "pipelines.denoise",
         "pipelines.pictures",
+    },
+    "pipelines/attached": {
+        "strategies",
+        "pipelines.call_arguments",
+        "pipelines.explorable",
+        "pipelines.listeners",
+        "pipelines.pictures",
+        "pipelines.pipeline",
     },
     "pipelines/storage": {
         "strategies.device_map",

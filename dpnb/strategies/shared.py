@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from dpnb.errors import DpnbError, StrategyError
 from dpnb.nn.structure import Structure
+from dpnb.run_listener import RunKey, RunListener
 from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.networks import LoneNetwork, Networks, Owner
-from dpnb.strategies.run_watcher import RunWatcher
 from dpnb.strategies.runs import ActiveRuns
 from dpnb.strategies.strategy import Plan, Strategy, in_order
 from dpnb.strategies.undo import Undo
@@ -59,6 +59,7 @@ class SharedStrategies:
             and where one was broken off; then `mend` makes them agree.
         stacks: those of the pipelines that share the networks.
         runs: those that go on over the networks.
+        run: the present one; between runs, one that never was.
         timesteps: of the present run, `[steps]`, once they are known.
         joining: held by whoever joins two of these, so that no two threads wait for each other.
     """
@@ -70,6 +71,7 @@ class SharedStrategies:
         self.plan: Plan = frozenset()
         self.stacks: WeakSet[Sharer] = WeakSet()
         self.runs = ActiveRuns()
+        self.run = RunKey()
         self.timesteps: Tensor | None = None
         self._applied: list[_Applied] = []
         self._structures: dict[nn.Module, Structure] = {}
@@ -89,7 +91,7 @@ class SharedStrategies:
         return bool(self.runs.active)
 
     @property
-    def watchers(self) -> list[RunWatcher]:
+    def watchers(self) -> list[RunListener[RunKey]]:
         """Those among the strategies that want to hear of runs."""
         return [watcher for applied in self._applied for watcher in applied.undo.watchers]
 
@@ -187,12 +189,12 @@ class SharedStrategies:
             self.announce_run(applied.undo.watchers)
         applied.is_whole = True
 
-    def announce_run(self, watchers: Iterable[RunWatcher]) -> None:
+    def announce_run(self, watchers: Iterable[RunListener[RunKey]]) -> None:
         """Tell `watchers` of the run in whose middle they join."""
         for watcher in watchers:
-            watcher.begin()
+            watcher.begin_run(self.run)
             if self.timesteps is not None:
-                watcher.set_timesteps(self.timesteps)
+                watcher.set_timesteps(self.run, self.timesteps)
 
     # --- sharing ---
 
@@ -227,7 +229,8 @@ class SharedStrategies:
             if lone is not owner and lone.is_part_of(owner):
                 shared.networks.release(lone)
         shared._attach(shared)
-        shared.use_or_clear(plan)
+        has_networks = next(shared.networks.items(), None) is not None
+        shared.use_or_clear(plan if has_networks else frozenset())
         return shared
 
     def _part_from(self, owner: Owner, plan: Plan) -> SharedStrategies:
