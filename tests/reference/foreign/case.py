@@ -30,7 +30,8 @@ class ForeignCase:
     def draw(self, pipe: Any) -> Tensor:
         """The output of a call of `pipe`, as one flat tensor.
 
-        The global generator starts anew, for a few pipelines encode pictures without their own.
+        Some pipelines take noise from torch's own generator beside the one they are given, so that
+        one starts at a seed, and is afterwards as it was.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
