@@ -5,11 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from diffusers.pipelines.ltx2.connectors import LTX2TextConnectors
-from diffusers.pipelines.ltx2.latent_upsampler import LTX2LatentUpsamplerModel
-from diffusers.pipelines.ltx2.vocoder import LTX2Vocoder
-from diffusers.pipelines.ltx.modeling_latent_upsampler import LTXLatentUpsamplerModel
-
 from tests.reference.checkpoints import diffusers, transformers
 from tests.reference.foreign.case import ForeignCase
 from tests.reference.foreign.parts_video import (
@@ -18,7 +13,6 @@ from tests.reference.foreign.parts_video import (
     ask_for_film,
     bytes_tokenizer,
     euler,
-    film,
     make_case,
     noise,
     picture,
@@ -80,6 +74,8 @@ def _parts(scheduler: Callable[[], Any] = _flow, **vae: Any) -> Arguments:
 
 
 def _upsampler() -> dict[str, Any]:
+    from diffusers.pipelines.ltx.modeling_latent_upsampler import LTXLatentUpsamplerModel
+
     upsampler = LTXLatentUpsamplerModel(CHANNELS, mid_channels=32, num_blocks_per_stage=1)
     return {"vae": _vae(), "latent_upsampler": upsampler}
 
@@ -113,17 +109,19 @@ def _gemma() -> Any:
 
 
 def _connectors() -> Any:
+    from diffusers.pipelines.ltx2.connectors import LTX2TextConnectors
+
     return LTX2TextConnectors(
         caption_channels=WIDTH,
         text_proj_in_factor=LAYERS + 1,
         video_connector_num_attention_heads=4,
         video_connector_attention_head_dim=8,
         video_connector_num_layers=1,
-        video_connector_num_learnable_registers=None,
+        video_connector_num_learnable_registers=8,
         audio_connector_num_attention_heads=4,
         audio_connector_attention_head_dim=8,
         audio_connector_num_layers=1,
-        audio_connector_num_learnable_registers=None,
+        audio_connector_num_learnable_registers=8,
         connector_rope_base_seq_len=32,
     )
 
@@ -159,6 +157,8 @@ def _audio_vae() -> Any:
 
 
 def _vocoder() -> Any:
+    from diffusers.pipelines.ltx2.vocoder import LTX2Vocoder
+
     return LTX2Vocoder(
         in_channels=2 * 16,
         hidden_channels=8,
@@ -200,6 +200,8 @@ def _film_vae() -> Any:
 
 
 def _upsampler_2() -> dict[str, Any]:
+    from diffusers.pipelines.ltx2.latent_upsampler import LTX2LatentUpsamplerModel
+
     upsampler = LTX2LatentUpsamplerModel(CHANNELS, mid_channels=32, num_blocks_per_stage=1)
     return {"vae": _film_vae(), "latent_upsampler": upsampler}
 
@@ -217,6 +219,12 @@ def _ask_for_long() -> dict[str, Any]:
     tiles = {"temporal_tile_size": 8, "temporal_overlap": 4}
     parts = {"decode_horizontal_tiles": 2, "decode_vertical_tiles": 2, "decode_overlap": 1}
     return _ask(num_frames=13, cond_image=picture(), **tiles, **parts)()
+
+
+def _ask_under_condition() -> dict[str, Any]:
+    from diffusers.pipelines.ltx2.pipeline_ltx2_condition import LTX2VideoCondition
+
+    return _ask(conditions=[LTX2VideoCondition(picture(), crf=0)], **SOUND)()
 
 
 def _ask_to_upsample() -> dict[str, Any]:
@@ -245,6 +253,6 @@ CASES: tuple[ForeignCase, ...] = (
     make_case("LTXLatentUpsamplePipeline", _upsampler, _ask_to_upsample),
     make_case("LTX2Pipeline", _sounding, _ask(**SOUND)),
     make_case("LTX2ImageToVideoPipeline", _sounding, _ask_over_picture(image_crf=0, **SOUND)),
-    make_case("LTX2ConditionPipeline", _sounding, _ask(**SOUND)),
+    make_case("LTX2ConditionPipeline", _sounding, _ask_under_condition),
     make_case("LTX2LatentUpsamplePipeline", _upsampler_2, _ask_to_upsample),
 )

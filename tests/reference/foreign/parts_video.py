@@ -12,8 +12,8 @@ from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor, nn
 
-from dpnb.pipelines.shapes.text_encoders import make_t5_tokenizer
-from tests.reference.checkpoints import diffusers, transformers
+from dpnb.pipelines.shapes.text_encoders import make_clip_tokenizer, make_t5_tokenizer
+from tests.reference.checkpoints import VOCABULARY, diffusers, text_encoder, transformers
 from tests.reference.foreign.case import ForeignCase
 
 Arguments: TypeAlias = Callable[[], dict[str, Any]]
@@ -165,3 +165,37 @@ def bytes_tokenizer(*marks: str) -> Any:
         additional_special_tokens=list(marks),
         model_max_length=2048,
     )
+
+
+def clip(*, act: str = "quick_gelu") -> Any:
+    """A random text encoder of CLIP, and the tokenizer of it."""
+    return text_encoder(act=act), make_clip_tokenizer(VOCABULARY)
+
+
+def siglip(size: int = 16) -> dict[str, Any]:
+    """A random SigLIP of pictures of `size` pixels, and what prepares them for it."""
+    config = transformers.SiglipVisionConfig(
+        hidden_size=WIDTH,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        image_size=size,
+        patch_size=8,
+    )
+    prepare = transformers.SiglipImageProcessor(size={"height": size, "width": size})
+    return {"image_encoder": transformers.SiglipVisionModel(config), "feature_extractor": prepare}
+
+
+DECODER: dict[str, Any] = {
+    "hidden_size": WIDTH,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 300,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "max_position_embeddings": 2048,
+}
+"""The shape of language models."""

@@ -11,7 +11,6 @@ from tests.reference.foreign.parts_video import (
     Arguments,
     ask,
     ask_for_film,
-    euler,
     eyes,
     film,
     make_case,
@@ -174,15 +173,15 @@ CASES: tuple[ForeignCase, ...] = (
     make_case("ChronoEditPipeline", _looking("ChronoEditTransformer3DModel"), _ask_over("image")),
     make_case("LucyEditPipeline", _edited_after, _ask_over("video")),
     make_case("AnyFlowPipeline", _anyflow("AnyFlowTransformer3DModel"), _ask()),
-    make_case("AnyFlowFARPipeline", _anyflow("AnyFlowFARTransformer3DModel"), _ask(chunk_partition=[1, 1])),
+    make_case(
+        "AnyFlowFARPipeline", _anyflow("AnyFlowFARTransformer3DModel"), _ask(chunk_partition=[1, 1])
+    ),
     make_case("HeliosPipeline", _helios(1), _ask(**CHUNKS)),
     make_case("HeliosPyramidPipeline", _helios(3), _ask_for_pyramid),
     make_case("SkyReelsV2Pipeline", _skyreels(), _ask()),
     make_case("SkyReelsV2ImageToVideoPipeline", _skyreels_looking, _ask_over("image")),
     make_case("SkyReelsV2DiffusionForcingPipeline", _skyreels(), _ask()),
-    make_case(
-        "SkyReelsV2DiffusionForcingImageToVideoPipeline", _skyreels(), _ask_over("image")
-    ),
+    make_case("SkyReelsV2DiffusionForcingImageToVideoPipeline", _skyreels(), _ask_over("image")),
     make_case(
         "SkyReelsV2DiffusionForcingVideoToVideoPipeline",
         _skyreels(),
