@@ -199,3 +199,67 @@ DECODER: dict[str, Any] = {
     "max_position_embeddings": 2048,
 }
 """The shape of language models."""
+
+CHAT = (
+    "{% for message in messages %}{{ message['role'] }}: {% if message['content'] is string %}"
+    "{{ message['content'] }}{% else %}{% for part in message['content'] %}{{ part['text'] }}"
+    "{% endfor %}{% endif %}\n{% endfor %}"
+)
+"""What is said to whom, without pictures."""
+
+ROPE: dict[str, Any] = {
+    "rope_type": "default",
+    "mrope_section": [1, 1, 2],
+    "rope_theta": 10000.0,
+}
+
+
+def chat_tokenizer(*marks: str) -> Any:
+    """A tokenizer of bytes that knows how a conversation is written down."""
+    tokenizer = bytes_tokenizer(*marks)
+    tokenizer.chat_template = CHAT
+    return tokenizer
+
+
+def qwen_seeing(kind: str = "Qwen2_5_VL") -> dict[str, Any]:
+    """A random language model of Qwen that reads pictures too, and its tokenizer."""
+    marks = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+    vision = {
+        "depth": 1,
+        "hidden_size": 16,
+        "embed_dim": 16,
+        "intermediate_size": 24,
+        "num_heads": 2,
+        "patch_size": 4,
+        "out_hidden_size": WIDTH,
+    }
+    config = getattr(transformers, f"{kind}Config")(
+        text_config={**DECODER, "rope_parameters": ROPE},
+        vision_config=vision,
+        vision_start_token_id=260,
+        vision_end_token_id=261,
+        image_token_id=262,
+        video_token_id=263,
+    )
+    encoder = getattr(transformers, f"{kind}ForConditionalGeneration")(config)
+    return {"text_encoder": encoder, "tokenizer": chat_tokenizer(*marks)}
+
+
+def tensor_film(frames: int = 5, size: int = 32) -> Tensor:
+    """A random film of values from 0 to 1, `[1, 3, frames, size, size]`."""
+    return noise(1, 3, frames, size, size).sigmoid()
+
+
+def picture_vae(**changes: Any) -> Any:
+    """A random autoencoder of pictures: 4 channels, 8 pixels to one."""
+    return diffusers.AutoencoderKL(
+        **{
+            "block_out_channels": (8, 8, 16, 16),
+            "down_block_types": ("DownEncoderBlock2D",) * 4,
+            "up_block_types": ("UpDecoderBlock2D",) * 4,
+            "layers_per_block": 1,
+            "norm_num_groups": 4,
+            "sample_size": 32,
+            **changes,
+        }
+    )
