@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dpnb.errors import DpnbError, StrategyError
 from dpnb.nn.structure import Structure
 from dpnb.strategies.attachment import attachment_of
-from dpnb.strategies.networks import LoneNetwork, Networks, Owner
+from dpnb.strategies.networks import LoneNetwork, Networks, Owner, networks_of
 from dpnb.strategies.run_watcher import RunWatcher
 from dpnb.strategies.runs import ActiveRuns
 from dpnb.strategies.strategy import Plan, Strategy, in_order
@@ -257,6 +257,5 @@ class SharedStrategies:
 
 def _attached_to(owner: Owner) -> set[SharedStrategies]:
     """Those that the networks of `owner` belong to."""
-    networks = [part for part in owner.parts().values() if isinstance(part, nn.Module)]
-    found = (attachment_of(network).shared for network in networks)
+    found = (attachment_of(network).shared for _, network in networks_of(owner))
     return {shared for shared in found if isinstance(shared, SharedStrategies)}
