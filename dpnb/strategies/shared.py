@@ -16,7 +16,7 @@ from dpnb.nn.structure import Structure
 from dpnb.run_listener import RunKey, RunListener
 from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.exchange import exchanges_for
-from dpnb.strategies.networks import LoneNetwork, Networks, Owner
+from dpnb.strategies.networks import LoneNetwork, Networks, Owner, networks_of
 from dpnb.strategies.runs import ActiveRuns
 from dpnb.strategies.strategy import Plan, Slot, Strategy, in_order
 from dpnb.strategies.undo import Undo
@@ -269,6 +269,5 @@ class SharedStrategies:
 
 def _attached_to(owner: Owner) -> set[SharedStrategies]:
     """Those that the networks of `owner` belong to."""
-    networks = [part for part in owner.parts().values() if isinstance(part, nn.Module)]
-    found = (attachment_of(network).shared for network in networks)
+    found = (attachment_of(network).shared for _, network in networks_of(owner))
     return {shared for shared in found if isinstance(shared, SharedStrategies)}
