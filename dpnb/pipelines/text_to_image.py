@@ -310,8 +310,9 @@ class TextToImagePipeline(DiffusionPipeline, ABC, Generic[A, Out]):
         self.scheduler.set_begin_index(selected.start)
         first = max(len(timesteps) - count * self.scheduler.order, 0)
         timesteps = timesteps[selected]
-        like = tensors["prompt_embeds"]
-        tensors |= self.beginning.make_tensors(self, arguments, timesteps, device, like)
+        tensors |= self.beginning.make_tensors(
+            self, arguments, timesteps, device, tensors["prompt_embeds"]
+        )
         if self.picture_inputs:
             encoded = Step(Stage.ENCODING, 0, 1, None, tensors["latents"])
             finiteness.note(encoded, *tensors.values())
@@ -333,8 +334,12 @@ class TextToImagePipeline(DiffusionPipeline, ABC, Generic[A, Out]):
         move_run_to(self._execution_device, tensors, self.scheduler)
         latents = tensors["latents"]
         tensors.clear()
-        output = self.decode_latents(latents, arguments)
-        yield Step(Stage.DECODING, 0, 1, None, latents, _as_asked(output, arguments))
+        yield Step(Stage.DECODING, 0, 1, None, latents, self._draw(latents, arguments))
+
+    def _draw(self, latents: Tensor, arguments: A) -> Out:
+        """The output; with `return_dict=False` a plain tuple, which has no type of its own."""
+        output: Any = self.decode_latents(latents, arguments)
+        return output if arguments.return_dict else tuple(output)  # type: ignore[no-any-return]
 
     def _begin(self, arguments: A) -> None:
         self._guidance_scale = arguments.guidance_scale
@@ -353,9 +358,3 @@ class TextToImagePipeline(DiffusionPipeline, ABC, Generic[A, Out]):
                 if changed and name in changed:
                     tensors[name] = changed[name]
         return tensors["latents"]
-
-
-def _as_asked(output: Out, arguments: Arguments) -> Out:
-    """With `return_dict=False` a plain tuple, which no type tells from its named form."""
-    plain: Any = tuple(output)
-    return output if arguments.return_dict else plain
