@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Generic
 
 from torch import Tensor
+from typing_extensions import TypeVar
+
+Out = TypeVar("Out", covariant=True, default=Any)
 
 
 class Stage(Enum):
@@ -22,7 +25,7 @@ class Stage(Enum):
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(Generic[Out]):
     """A run has come this far.
 
     Args:
@@ -31,7 +34,8 @@ class Step:
         total: how many steps the stage has.
         timestep: the scheduler's, where the stage has one; 0-dimensional.
         latents: as they are now, `[batch, channels, h, w]`; not before the first denoising step.
-        output: what the pipeline returns, on the last step of a run.
+        output: what the pipeline returns, on the last step of a run; the type parameter is its
+            class.
     """
 
     stage: Stage
@@ -39,7 +43,7 @@ class Step:
     total: int
     timestep: Tensor | None = None
     latents: Tensor | None = None
-    output: Any = None
+    output: Out | None = None
 
 
 def stage_after(step: Step, is_interrupted: bool, encodes: bool) -> Stage | None:

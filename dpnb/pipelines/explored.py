@@ -5,29 +5,33 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from torch import Tensor
+from typing_extensions import TypeVar
 
 from dpnb.pipelines.call_arguments import CallSignature
+from dpnb.pipelines.calls import drain
 from dpnb.pipelines.pictures.previews import decode_preview
 from dpnb.stages import Step
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+Out = TypeVar("Out", default=Any)
 
-class Explored(ABC):
+
+class Explored(ABC, Generic[Out]):
     """A pipeline that draws step by step."""
 
     _interrupt: bool
 
     @abstractmethod
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Out:
         """Draw, and return the output."""
 
     @abstractmethod
-    def stream(self, *args: Any, **kwargs: Any) -> Iterator[Step]:
+    def stream(self, *args: Any, **kwargs: Any) -> Iterator[Step[Out]]:
         """Draw step by step: an iterator of `Step`, whose last one holds the output."""
 
     @property
@@ -35,7 +39,7 @@ class Explored(ABC):
         """The arguments of a run."""
         return CallSignature.of(type(self).__call__)
 
-    def make_run(self, **arguments: Any) -> Callable[[], Any]:
+    def make_run(self, **arguments: Any) -> Callable[[], Out | None]:
         """A run that takes place when what is returned is called; arguments are checked now."""
         return partial(drain, self.stream(**arguments))
 
@@ -46,11 +50,3 @@ class Explored(ABC):
     def preview(self, latents: Tensor) -> list[Image]:
         """What latents `[batch, channels, h, w]` would be decoded to, noisy as they are."""
         return decode_preview(self, latents)
-
-
-def drain(steps: Iterator[Step]) -> Any:
-    """Run to the end and return the output."""
-    output = None
-    for step in steps:
-        output = step.output
-    return output
