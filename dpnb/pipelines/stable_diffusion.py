@@ -16,6 +16,7 @@ from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines.arguments import Arguments, takes
 from dpnb.pipelines.denoise import last_entries
+from dpnb.pipelines.explored import drain
 from dpnb.pipelines.pictures.images import numpy_to_pil, postprocess
 from dpnb.pipelines.prompts import (
     as_list,
@@ -25,7 +26,7 @@ from dpnb.pipelines.prompts import (
     repeat_each,
     tokenize,
 )
-from dpnb.pipelines.text_to_image import TextToImagePipeline, drain
+from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.schedulers.scheduler import Scheduler
 from dpnb.stages import Step
 

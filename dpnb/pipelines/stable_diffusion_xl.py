@@ -14,6 +14,7 @@ from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines.arguments import Arguments, Prompt, takes
 from dpnb.pipelines.denoise import last_entries
+from dpnb.pipelines.explored import drain
 from dpnb.pipelines.pictures.images import postprocess
 from dpnb.pipelines.prompts import (
     as_list,
@@ -23,7 +24,7 @@ from dpnb.pipelines.prompts import (
     select_hidden_states,
     tokenize,
 )
-from dpnb.pipelines.text_to_image import TextToImagePipeline, drain
+from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.schedulers.scheduler import Scheduler
 from dpnb.stages import Step
 

@@ -16,6 +16,7 @@ from dpnb.nn.embeddings import embed_guidance
 from dpnb.pipelines.argument_checks import check_width
 from dpnb.pipelines.arguments import Arguments, takes
 from dpnb.pipelines.denoise import denoise, guide, move_run_to, set_timesteps, step_settings
+from dpnb.pipelines.explored import Explored, drain
 from dpnb.pipelines.finite import Finiteness
 from dpnb.pipelines.latents import decode_latents
 from dpnb.pipelines.listeners import Run, notify_listeners
@@ -27,7 +28,7 @@ from dpnb.strategies.out_of_memory import explain_out_of_memory
 P = ParamSpec("P")
 
 
-class TextToImagePipeline(DiffusionPipeline, ABC):
+class TextToImagePipeline(Explored, DiffusionPipeline, ABC):
     """Words to latents to pictures.
 
     A subclass says how prompts are encoded, what the network is given beside them, and how latents
@@ -99,16 +100,8 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
 
     @property
     def interrupt(self) -> bool:
-        """Set `pipe._interrupt = True` to go straight to decoding after the present step."""
+        """Whether the present run goes straight to decoding after the present step."""
         return self._interrupt
-
-    @abstractmethod
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Draw, and return the output."""
-
-    @abstractmethod
-    def stream(self, *args: Any, **kwargs: Any) -> Iterator[Step]:
-        """Draw step by step: an iterator of `Step`, whose last one holds the output."""
 
     @abstractmethod
     def encode_conditions(self, arguments: Any, device: torch.device) -> dict[str, Tensor]:
@@ -379,11 +372,3 @@ def make_stream(arguments: Callable[P, Arguments]) -> Callable[Concatenate[Any, 
         return self.start(given)
 
     return takes(arguments)(stream)
-
-
-def drain(steps: Iterator[Step]) -> Any:
-    """Run to the end and return the output."""
-    output = None
-    for step in steps:
-        output = step.output
-    return output
