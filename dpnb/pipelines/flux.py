@@ -18,11 +18,12 @@ from dpnb.nn.rotary import rotary_table
 from dpnb.pipelines.argument_checks import check_width
 from dpnb.pipelines.arguments import takes
 from dpnb.pipelines.denoise import guide
+from dpnb.pipelines.explored import drain
 from dpnb.pipelines.flux_arguments import FluxArguments
 from dpnb.pipelines.flux_patches import pack, positions, unpack
 from dpnb.pipelines.pictures.images import postprocess
 from dpnb.pipelines.prompts import as_list, prepend_negative, repeat_each, tokenize
-from dpnb.pipelines.text_to_image import TextToImagePipeline, drain
+from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.schedulers.flow_match import FlowMatchEulerDiscreteScheduler
 from dpnb.stages import Step
 
@@ -117,14 +118,12 @@ class FluxPipeline(TextToImagePipeline):
         return self.vae
 
     @property
-    @override
-    def do_classifier_free_guidance(self) -> bool:
-        """Always `False`: the guidance scale is an input of the network. See `true_cfg_scale`."""
-        return False
-
-    @property
     def true_cfg_scale(self) -> float:
-        """How strongly the present or last run is steered away from its negative prompt."""
+        """How strongly the present or last run is steered away from its negative prompt.
+
+        The guidance scale is an input of the network, so that classifier-free guidance is always
+        off.
+        """
         return self._true_cfg_scale
 
     @takes(FluxArguments)

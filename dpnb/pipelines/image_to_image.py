@@ -14,7 +14,7 @@ from dpnb.generators import Generators, randn
 from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.latents import encode_latents
 from dpnb.pipelines.pictures.inputs import FORMS, PictureInput, Pictures, repeat_batch
-from dpnb.pipelines.text_to_image import TextToImagePipeline
+from dpnb.pipelines.unet_pipeline import UNetPipeline
 
 IMAGE = PictureInput("image", "Picture", "the picture to begin with")
 
@@ -63,7 +63,7 @@ class PictureArguments(Arguments):
             steps_left(self.num_inference_steps if custom is None else len(custom), self.strength)
 
 
-class ImageToImage(TextToImagePipeline):
+class ImageToImage(UNetPipeline):
     """A pipeline that begins with a picture; a mixin, which precedes the text-to-image class."""
 
     picture_inputs: ClassVar[tuple[PictureInput, ...]] = (IMAGE,)

@@ -16,11 +16,8 @@ from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.pictures.images import ImagePipelineOutput, postprocess
 from dpnb.pipelines.prompts import as_list, prepend_negative, repeat_each, tokenize
-from dpnb.pipelines.text_to_image import (
-    TextToImagePipeline,
-    make_call,
-    make_stream,
-)
+from dpnb.pipelines.text_to_image import make_call, make_stream
+from dpnb.pipelines.unet_pipeline import UNetPipeline
 from dpnb.schedulers.scheduler import Scheduler
 from dpnb.stages import Step
 
@@ -50,7 +47,7 @@ class LatentDiffusionArguments(Arguments):
     guidance_scale: float = 1.0
 
 
-class LDMTextToImagePipeline(TextToImagePipeline):
+class LDMTextToImagePipeline(UNetPipeline):
     """Text to pictures with latent diffusion (Rombach et al. 2022, arXiv:2112.10752).
 
     Guidance is off at a scale of 1, and on at any other.

@@ -1,4 +1,4 @@
-"""Listeners of a pipeline's runs, and the calls that they get while a run goes on."""
+"""The calls that listeners of a pipeline get while a run of it goes on."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from dpnb.pipelines.protocols import RunningPipeline
+from dpnb.run_listener import RunKey, RunListener
 from dpnb.stages import Stage, Step, stage_after
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
-    """One run: the key by which a listener tells runs apart.
+class Run(RunKey):
+    """A run of a pipeline.
 
     Args:
         pipe: the pipeline that runs.
@@ -22,34 +23,8 @@ class Run:
     pipe: RunningPipeline
 
 
-class RunListener:
-    """Callbacks of runs, which do nothing here; override those that are of interest.
-
-    All are called in the thread of the run. An error that is raised in one stops the run, as one of
-    the run itself does. A listener whose `begin_run` was called also has its `end_run` called.
-    """
-
-    def begin_run(self, run: Run) -> None:
-        """A run begins; nothing has been computed yet."""
-
-    def begin_step(self, run: Run, stage: Stage) -> None:
-        """The work on a step of `stage` begins."""
-
-    def end_step(self, run: Run, step: Step) -> None:
-        """A step is done, and is handed to the caller next."""
-
-    def end_run(self, run: Run, error: BaseException | None) -> None:
-        """A run is over.
-
-        Args:
-            run: which one.
-            error: what has stopped it: `GeneratorExit` where the caller gave it up between two
-                steps, `None` where it came to its end.
-        """
-
-
 def notify_listeners(
-    run: Run, steps: Generator[Step, None, None], listeners: Sequence[RunListener]
+    run: Run, steps: Generator[Step, None, None], listeners: Sequence[RunListener[Run]]
 ) -> Iterator[Step]:
     """`steps`, with the calls of `listeners` between them.
 
@@ -63,28 +38,31 @@ def notify_listeners(
 
 
 def _notify(
-    run: Run, steps: Generator[Step, None, None], listeners: tuple[RunListener, ...]
+    run: Run, steps: Generator[Step, None, None], listeners: tuple[RunListener[Run], ...]
 ) -> Iterator[Step]:
     with ExitStack() as endings, closing(steps):
         for listener in listeners:
             listener.begin_run(run)
-            endings.push(_call_end_run(listener, run))
+            endings.push(call_end_run(listener, run))
         _begin_step(run, Stage.TEXT, listeners)
         for step in steps:
             for listener in reversed(listeners):
                 listener.end_step(run, step)
+            for listener in reversed(listeners):
+                listener.between_steps(run)
             yield step
             stage = stage_after(step, run.pipe.interrupt, bool(run.pipe.picture_inputs))
             if stage is not None:
                 _begin_step(run, stage, listeners)
 
 
-def _begin_step(run: Run, stage: Stage, listeners: tuple[RunListener, ...]) -> None:
+def _begin_step(run: Run, stage: Stage, listeners: tuple[RunListener[Run], ...]) -> None:
     for listener in listeners:
         listener.begin_step(run, stage)
 
 
-def _call_end_run(
-    listener: RunListener, run: Run
+def call_end_run(
+    listener: RunListener[Run], run: Run
 ) -> Callable[[type[BaseException] | None, BaseException | None, TracebackType | None], None]:
+    """What tells `listener` that `run` is over, as an exit of a context."""
     return lambda _, error, __: listener.end_run(run, error)

@@ -16,6 +16,7 @@ from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines.arguments import Arguments, takes
 from dpnb.pipelines.denoise import last_entries
+from dpnb.pipelines.explored import drain
 from dpnb.pipelines.pictures.images import numpy_to_pil, postprocess
 from dpnb.pipelines.prompts import (
     as_list,
@@ -25,7 +26,7 @@ from dpnb.pipelines.prompts import (
     repeat_each,
     tokenize,
 )
-from dpnb.pipelines.text_to_image import TextToImagePipeline, drain
+from dpnb.pipelines.unet_pipeline import UNetPipeline
 from dpnb.schedulers.scheduler import Scheduler
 from dpnb.stages import Step
 
@@ -71,7 +72,7 @@ class StableDiffusionArguments(Arguments):
     )
 
 
-class StableDiffusionPipeline(TextToImagePipeline):
+class StableDiffusionPipeline(UNetPipeline):
     """Text to pictures with Stable Diffusion 1 or 2 (Rombach et al. 2022, arXiv:2112.10752)."""
 
     model_cpu_offload_seq = "text_encoder->image_encoder->unet->vae"

@@ -14,6 +14,7 @@ from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines.arguments import Arguments, Prompt, takes
 from dpnb.pipelines.denoise import last_entries
+from dpnb.pipelines.explored import drain
 from dpnb.pipelines.pictures.images import postprocess
 from dpnb.pipelines.prompts import (
     as_list,
@@ -23,7 +24,7 @@ from dpnb.pipelines.prompts import (
     select_hidden_states,
     tokenize,
 )
-from dpnb.pipelines.text_to_image import TextToImagePipeline, drain
+from dpnb.pipelines.unet_pipeline import UNetPipeline
 from dpnb.schedulers.scheduler import Scheduler
 from dpnb.stages import Step
 
@@ -125,7 +126,7 @@ class StableDiffusionXLArguments(Arguments):
         return (*original, *self.crops_coords_top_left, *target)
 
 
-class StableDiffusionXLPipeline(TextToImagePipeline):
+class StableDiffusionXLPipeline(UNetPipeline):
     """Text to pictures with Stable Diffusion XL (Podell et al. 2023, arXiv:2307.01952)."""
 
     model_cpu_offload_seq = "text_encoder->text_encoder_2->image_encoder->unet->vae"

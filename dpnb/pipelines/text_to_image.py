@@ -11,11 +11,9 @@ from torch import Tensor
 
 from dpnb.generators import randn
 from dpnb.models.autoencoder import AutoencoderKL
-from dpnb.models.unet import UNet2DConditionModel
-from dpnb.nn.embeddings import embed_guidance
-from dpnb.pipelines.argument_checks import check_width
 from dpnb.pipelines.arguments import Arguments, takes
-from dpnb.pipelines.denoise import denoise, guide, move_run_to, set_timesteps, step_settings
+from dpnb.pipelines.denoise import denoise, guide, move_run_to, step_settings
+from dpnb.pipelines.explored import Explored, drain
 from dpnb.pipelines.finite import Finiteness
 from dpnb.pipelines.latents import decode_latents
 from dpnb.pipelines.listeners import Run, notify_listeners
@@ -27,7 +25,7 @@ from dpnb.strategies.out_of_memory import explain_out_of_memory
 P = ParamSpec("P")
 
 
-class TextToImagePipeline(DiffusionPipeline, ABC):
+class TextToImagePipeline(Explored, DiffusionPipeline, ABC):
     """Words to latents to pictures.
 
     A subclass says how prompts are encoded, what the network is given beside them, and how latents
@@ -46,7 +44,6 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
     """Whether networks have weights, so that what a run makes has values to look at."""
 
     vae: AutoencoderKL
-    unet: UNet2DConditionModel
     scheduler: Any
 
     def __init__(self) -> None:
@@ -90,7 +87,7 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
     @property
     def do_classifier_free_guidance(self) -> bool:
         """Whether the network sees every latent twice, without and with the prompt."""
-        return self._guidance_scale > 1 and self.unet.config.time_cond_proj_dim is None
+        return False
 
     @property
     def num_timesteps(self) -> int:
@@ -99,16 +96,8 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
 
     @property
     def interrupt(self) -> bool:
-        """Set `pipe._interrupt = True` to go straight to decoding after the present step."""
+        """Whether the present run goes straight to decoding after the present step."""
         return self._interrupt
-
-    @abstractmethod
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Draw, and return the output."""
-
-    @abstractmethod
-    def stream(self, *args: Any, **kwargs: Any) -> Iterator[Step]:
-        """Draw step by step: an iterator of `Step`, whose last one holds the output."""
 
     @abstractmethod
     def encode_conditions(self, arguments: Any, device: torch.device) -> dict[str, Tensor]:
@@ -116,6 +105,30 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
 
         `prompt_embeds` holds the negative prompts first where guidance is on.
         """
+
+    @abstractmethod
+    def default_size(self) -> tuple[int, int]:
+        """Height and width that the pipeline draws where none are asked for, in pixels."""
+
+    @abstractmethod
+    def check_widths(self, arguments: Any) -> None:
+        """Refuse embeddings that were not made for this network.
+
+        Raises:
+            ValueError: it takes others.
+        """
+
+    @abstractmethod
+    def prepare_timesteps(self, arguments: Any, device: torch.device) -> tuple[Tensor, int]:
+        """Set the scheduler's timesteps; they, and the number of steps as a person counts."""
+
+    @abstractmethod
+    def prepare_latents(self, arguments: Any, device: torch.device, like: Tensor) -> Tensor:
+        """The noise to begin with, `[pictures, channels, h, w]`, in the dtype of `like`."""
+
+    @abstractmethod
+    def prepare_conditions(self, arguments: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What the prediction is conditioned on beside the prompt and the latents in `tensors`."""
 
     @abstractmethod
     def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
@@ -176,22 +189,6 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         finiteness.settle()
         return pictures
 
-    def prepare_timesteps(self, arguments: Any, device: torch.device) -> tuple[Tensor, int]:
-        """Set the scheduler's timesteps; they, and the number of steps as a person counts."""
-        return set_timesteps(
-            self.scheduler,
-            arguments.num_inference_steps,
-            device,
-            arguments.timesteps,
-            arguments.sigmas,
-        )
-
-    def prepare_conditions(self, arguments: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What the prediction is conditioned on beside the prompt and the latents in `tensors`."""
-        if self.unet.config.time_cond_proj_dim is None:
-            return {}
-        return {"timestep_cond": self._guidance_condition(tensors["latents"])}
-
     def scale_timesteps(self, timesteps: Tensor, latents: Tensor) -> Tensor:
         """`timesteps` in the unit that the network takes, which keep their shape.
 
@@ -215,12 +212,6 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         """
         return slice(0, len(timesteps))
 
-    def default_size(self) -> tuple[int, int]:
-        """Height and width that the network was made for, in pixels."""
-        size = self.unet.config.sample_size or 64
-        height, width = size if isinstance(size, tuple) else (size, size)
-        return height * self.vae_scale_factor, width * self.vae_scale_factor
-
     def sample_noise(
         self, arguments: Arguments, channels: int, device: torch.device, like: Tensor
     ) -> Tensor:
@@ -243,11 +234,6 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
             )
         return given.to(device)
 
-    def prepare_latents(self, arguments: Any, device: torch.device, like: Tensor) -> Tensor:
-        """The noise to begin with, `[pictures, channels, h, w]`, in the dtype of `like`."""
-        noise = self.sample_noise(arguments, self.unet.config.in_channels, device, like)
-        return noise * float(self.scheduler.init_noise_sigma)
-
     def begin_latents(
         self,
         arguments: Any,
@@ -269,25 +255,16 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         """`arguments` with a size, where none was asked for."""
         return arguments.with_default_size(*self.default_size())
 
-    def check_widths(self, arguments: Any) -> None:
-        """Refuse embeddings that were not made for this network.
-
-        Raises:
-            ValueError: it takes others.
-        """
-        for name in ("prompt_embeds", "negative_prompt_embeds"):
-            width = self.unet.config.cross_attention_dim
-            check_width(name, getattr(arguments, name), width, "UNet")
-
     def start(self, arguments: Arguments) -> Iterator[Step]:
         """Check `arguments` now; the iterator that is returned does the work."""
         arguments = self.resolve_size(arguments)
         arguments.check(self._callback_tensor_inputs, self._execution_device, self.vae_scale_factor)
         self.check_widths(arguments)
-        return notify_listeners(Run(self), self._run(arguments), self.listeners)
+        run = Run(self)
+        return notify_listeners(run, self._run(run, arguments), self.listeners)
 
-    def _run(self, arguments: Arguments) -> Generator[Step, None, None]:
-        steps = self._within(arguments)
+    def _run(self, run: Run, arguments: Arguments) -> Generator[Step, None, None]:
+        steps = self._within(run, arguments)
         pictures = arguments.picture_count
         steps = explain_out_of_memory(steps, self._stage_after, self.strategies, pictures)
         yield from self.strategies.one_at_a_time(self.scheduler, steps)
@@ -298,8 +275,8 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
         return None if stage is None else stage.value
 
     @torch.no_grad()
-    def _within(self, arguments: Arguments) -> Generator[Step, None, None]:
-        with self.strategies.begin_run():
+    def _within(self, run: Run, arguments: Arguments) -> Generator[Step, None, None]:
+        with self.strategies.begin_run(run):
             yield from self._steps(arguments, self._execution_device)
 
     def _steps(self, arguments: Arguments, device: torch.device) -> Iterator[Step]:
@@ -355,11 +332,6 @@ class TextToImagePipeline(DiffusionPipeline, ABC):
                     tensors[name] = changed[name]
         return tensors["latents"]
 
-    def _guidance_condition(self, latents: Tensor) -> Tensor:
-        scale = torch.full((latents.shape[0],), self.guidance_scale - 1)
-        dim = self.unet.config.time_cond_proj_dim or 0
-        return embed_guidance(scale, dim).to(latents.device, latents.dtype)
-
 
 def make_call(arguments: Callable[P, Arguments]) -> Callable[Concatenate[Any, P], Any]:
     """A pipeline's `__call__` that takes the fields of the class `arguments`."""
@@ -379,11 +351,3 @@ def make_stream(arguments: Callable[P, Arguments]) -> Callable[Concatenate[Any, 
         return self.start(given)
 
     return takes(arguments)(stream)
-
-
-def drain(steps: Iterator[Step]) -> Any:
-    """Run to the end and return the output."""
-    output = None
-    for step in steps:
-        output = step.output
-    return output

@@ -19,9 +19,10 @@ from dpnb.metering.clock import clock_for
 from dpnb.metering.meter import meter_for
 from dpnb.metering.recorder import Recorder
 from dpnb.metering.trace import Trace
-from dpnb.pipelines.listeners import Run, RunListener
+from dpnb.pipelines.listeners import Run
 from dpnb.pipelines.pictures.previews import LatentColours, colours_of, decode_preview
 from dpnb.pipelines.text_to_image import TextToImagePipeline
+from dpnb.run_listener import RunListener
 from dpnb.stages import Stage, Step
 from dpnb.strategies.out_of_memory import OutOfMemoryError
 from dpnb.strategies.settings import describe_strategy, strategy_label
@@ -64,7 +65,7 @@ class MonitoredSession(Protocol):
         """The cheapest strategy with which a run that has failed is predicted to fit."""
 
 
-class RunMonitor(RunListener):
+class RunMonitor(RunListener[Run]):
     """Hears of the runs of a session's pipeline.
 
     A thread of its own writes progress, preview and measurements into the session's state, five
@@ -186,7 +187,7 @@ class RunMonitor(RunListener):
         expected = self._expected
         is_own = expected is not None and expected.thread is threading.current_thread()
         request = expected.request if expected is not None and is_own else None
-        device, plan = run.pipe._execution_device, run.pipe.strategies.active
+        device, plan = run.pipe.execution_device, run.pipe.strategies.active
         meter = meter_for(device, self._state.meter)  # type: ignore[arg-type]
         recorder = Recorder(meter, clock_for(device))
         names = [describe_strategy(strategy) for strategy in in_order(plan)]
@@ -215,8 +216,12 @@ class RunMonitor(RunListener):
             if every > 0 and (step.index + 1) % every == 0 and step.latents is not None:
                 current.preview = decode_preview(run.pipe, step.latents)
         if current.request is None and self._state.phase == "stopping":
-            run.pipe._interrupt = True
-        self._session.apply_pending(is_between_steps=True)
+            run.pipe.interrupt_run()
+
+    @override
+    def between_steps(self, run: Run) -> None:
+        if self._find(run) is not None:
+            self._session.apply_pending(is_between_steps=True)
 
     @override
     def end_run(self, run: Run, error: BaseException | None) -> None:
