@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from dpnb.models.unet import UNet2DConditionModel
     from dpnb.models.unet_2d import UNet2DModel
     from dpnb.models.vq import VQModel
+    from dpnb.pipelines.attached.attach import attach
+    from dpnb.pipelines.attached.attached_pipeline import AttachError
+    from dpnb.pipelines.attached.attached_run import InterruptedRunError
     from dpnb.pipelines.flux import FluxPipeline
     from dpnb.pipelines.latent_diffusion import LDMTextToImagePipeline
     from dpnb.pipelines.pictures.contact_sheet import contact_sheet
@@ -126,6 +129,9 @@ _HOMES = {
     "Trace": "dpnb.metering.trace",
     "contact_sheet": "dpnb.pipelines.pictures.contact_sheet",
     "random_pipeline": "dpnb.pipelines.shapes.architectures",
+    "AttachError": "dpnb.pipelines.attached.attached_pipeline",
+    "InterruptedRunError": "dpnb.pipelines.attached.attached_run",
+    "attach": "dpnb.pipelines.attached.attach",
     "record": "dpnb.pipelines.recording",
     "DDIMScheduler": "dpnb.schedulers",
     "DDPMScheduler": "dpnb.schedulers",
@@ -202,6 +208,7 @@ _HOMES = {
 
 __all__ = [
     "PRESETS",
+    "AttachError",
     "AttentionSlicing",
     "AutoencoderKL",
     "BrokenPipelineError",
@@ -231,6 +238,7 @@ __all__ = [
     "HistoryPanel",
     "HollowError",
     "HubError",
+    "InterruptedRunError",
     "LCMScheduler",
     "LDMTextToImagePipeline",
     "LMSDiscreteScheduler",
@@ -285,6 +293,7 @@ __all__ = [
     "Workload",
     "XFormers",
     "__version__",
+    "attach",
     "contact_sheet",
     "dashboard",
     "plan",

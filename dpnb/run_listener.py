@@ -25,8 +25,9 @@ class RunListener(Generic[R]):
     What a strategy lets watch (`Undo.watch`) hears `begin_run`, `set_timesteps`, `before_step` and
     `end_run`, while nobody else uses the networks: also where it is switched on in the middle of a
     run, and once more when its memory is freed there. Whom a pipeline lets watch
-    (`DiffusionPipeline.watch`) hears `begin_run`, `begin_step`, `end_step` and `end_run`, each
-    outside of what strategies do for it. The type parameter is the kind of run that is heard of.
+    (`DiffusionPipeline.watch`) hears `begin_run`, `begin_step`, `end_step`, `between_steps` and
+    `end_run`, each outside of what strategies do for it. The type parameter is the kind of run that
+    is heard of.
     """
 
     def begin_run(self, run: R) -> None:
@@ -43,6 +44,9 @@ class RunListener(Generic[R]):
 
     def end_step(self, run: R, step: Step) -> None:
         """A step is done, and is handed to the caller next."""
+
+    def between_steps(self, run: R) -> None:
+        """The run pauses between two steps: anything may be switched now."""
 
     def end_run(self, run: R, error: BaseException | None) -> None:
         """A run is over, or what is kept of it is to be freed.

@@ -111,6 +111,14 @@ WINGS = {
         "pipelines.denoise",
         "pipelines.pictures",
     },
+    "pipelines/attached": {
+        "strategies",
+        "pipelines.call_arguments",
+        "pipelines.explorable",
+        "pipelines.listeners",
+        "pipelines.pictures",
+        "pipelines.pipeline",
+    },
     "pipelines/storage": {
         "strategies.device_map",
         "models",

@@ -43,11 +43,13 @@ def _notify(
     with ExitStack() as endings, closing(steps):
         for listener in listeners:
             listener.begin_run(run)
-            endings.push(_call_end_run(listener, run))
+            endings.push(call_end_run(listener, run))
         _begin_step(run, Stage.TEXT, listeners)
         for step in steps:
             for listener in reversed(listeners):
                 listener.end_step(run, step)
+            for listener in reversed(listeners):
+                listener.between_steps(run)
             yield step
             stage = stage_after(step, run.pipe.interrupt, bool(run.pipe.picture_inputs))
             if stage is not None:
@@ -59,7 +61,8 @@ def _begin_step(run: Run, stage: Stage, listeners: tuple[RunListener[Run], ...])
         listener.begin_step(run, stage)
 
 
-def _call_end_run(
+def call_end_run(
     listener: RunListener[Run], run: Run
 ) -> Callable[[type[BaseException] | None, BaseException | None, TracebackType | None], None]:
+    """What tells `listener` that `run` is over, as an exit of a context."""
     return lambda _, error, __: listener.end_run(run, error)

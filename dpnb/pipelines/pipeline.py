@@ -116,6 +116,11 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
             lines.append(f"  {name}: {'none' if part is None else type(part).__name__}{size}")
         return "\n".join(lines)
 
+    @property
+    def class_name(self) -> str:
+        """The name of its class."""
+        return type(self).__name__
+
     # --- strategies ---
 
     @property

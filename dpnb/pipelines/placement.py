@@ -51,9 +51,14 @@ class Placement(PipelineMixin):
             self.to("cpu")
 
     @property
-    def _execution_device(self) -> torch.device:
+    def execution_device(self) -> torch.device:
         """Where a run computes."""
         return self.strategies.execution_device
+
+    @property
+    def _execution_device(self) -> torch.device:
+        """The same, by the name that code written for diffusers asks for."""
+        return self.execution_device
 
     @property
     def device(self) -> torch.device:

@@ -20,12 +20,13 @@ A = TypeVar("A", bound=Arguments, contravariant=True)
 class RunningPipeline(Protocol):
     """A pipeline, as those see it who listen to its runs."""
 
-    _interrupt: bool
-    """Set it to go straight to decoding after the present step."""
-
     @property
     def interrupt(self) -> bool:
         """Whether a run goes straight to decoding after the present step."""
+        ...
+
+    def interrupt_run(self) -> None:
+        """Let the present run end after its present step, with what it has, where it can."""
         ...
 
     @property
@@ -39,7 +40,7 @@ class RunningPipeline(Protocol):
         ...
 
     @property
-    def _execution_device(self) -> torch.device:
+    def execution_device(self) -> torch.device:
         """Where a run computes."""
         ...
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
 
 from typing_extensions import override
 
 from dpnb.metering.clock import clock_for
 from dpnb.metering.meter import Meter, MeterName, meter_for
 from dpnb.metering.recorder import Recorder, RunRecorder
+from dpnb.pipelines.attached.attach import to_explorable
+from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.pipelines.listeners import Run
-from dpnb.pipelines.pipeline import DiffusionPipeline
 from dpnb.run_listener import RunListener
 from dpnb.stages import Stage, Step
 from dpnb.strategies.strategy import Plan, Strategy, in_order
 
 
 def record(
-    pipe: DiffusionPipeline,
+    pipe: Any,
     meter: Meter | MeterName | None = None,
     *,
     every: float | None = None,
@@ -39,7 +41,8 @@ def record(
     that, the device's or the process's high-water mark is reset before every step.
 
     Args:
-        pipe: any number of runs of it, also in turn with those of other pipelines.
+        pipe: any number of runs of it, also in turn with those of other pipelines; one that was not
+            written here is attached, and stays so.
         meter: `"tensors"` counts the tensors that the runs make, exactly and repeatably; `"host"`
             reads the resident set of the process; `"cuda"` reads torch's allocator; or a meter of
             your own. By default `"cuda"` where the pipeline computes on a CUDA device, and else
@@ -47,24 +50,21 @@ def record(
         every: read the meter so many seconds apart as well, for a curve within steps.
 
     Raises:
-        TypeError: `pipe` is not a pipeline of dpnb, or `meter` is no meter.
+        AttachError: `pipe` is no pipeline, or one that cannot be attached.
+        TypeError: `meter` is no meter.
         ValueError: there is no meter of that name, or `every` is not above 0.
         MeterError: the meter cannot read anything here.
     """
-    if not isinstance(pipe, DiffusionPipeline):
-        raise TypeError(
-            f"record measures pipelines of dpnb, not {type(pipe).__name__}; build one over the "
-            "same weights with StableDiffusionPipeline.from_pipe."
-        )
+    explored = to_explorable(pipe)
     if every is not None and not every > 0:
         raise ValueError(f"every is {every}; use seconds above 0, for example 0.1.")
-    device = pipe._execution_device
-    return _recording(pipe, Recorder(meter_for(device, meter), clock_for(device)), every)
+    device = explored.execution_device
+    return _recording(explored, Recorder(meter_for(device, meter), clock_for(device)), every)
 
 
 @contextmanager
 def _recording(
-    pipe: DiffusionPipeline, recorder: Recorder, every: float | None
+    pipe: ExplorablePipeline, recorder: Recorder, every: float | None
 ) -> Iterator[Recorder]:
     with ExitStack() as subscriptions:
         if every is not None:

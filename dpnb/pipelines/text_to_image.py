@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeAlias, overload
@@ -16,6 +16,7 @@ from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.beginnings import Beginning, FromNoise
 from dpnb.pipelines.denoise import denoise, move_run_to, step_settings
+from dpnb.pipelines.explored import Explored
 from dpnb.pipelines.finite import Finiteness
 from dpnb.pipelines.guidance import ClassifierFreeGuidance, Guidance
 from dpnb.pipelines.latents import decode_latents, encode_latents, first_generators
@@ -32,7 +33,7 @@ Keys: TypeAlias = dict[str, tuple[str, ...]]
 """Names of weights that were `missing`, `unexpected` and `mismatched`."""
 
 
-class TextToImagePipeline(DiffusionPipeline, ABC, Generic[A, Out]):
+class TextToImagePipeline(Explored[Out], DiffusionPipeline, Generic[A, Out]):
     """Words to latents to pictures.
 
     A subclass says how prompts are encoded, what the network is given beside them, and how latents
@@ -132,16 +133,8 @@ class TextToImagePipeline(DiffusionPipeline, ABC, Generic[A, Out]):
 
     @property
     def interrupt(self) -> bool:
-        """Set `pipe._interrupt = True` to go straight to decoding after the present step."""
+        """Whether the present run goes straight to decoding after the present step."""
         return self._interrupt
-
-    @abstractmethod
-    def __call__(self, *args: Any, **kwargs: Any) -> Out:
-        """Draw, and return the output."""
-
-    @abstractmethod
-    def stream(self, *args: Any, **kwargs: Any) -> Iterator[Step[Out]]:
-        """Draw step by step: an iterator of `Step`, whose last one holds the output."""
 
     @abstractmethod
     def encode_conditions(self, arguments: A, device: torch.device) -> dict[str, Tensor]:
@@ -275,7 +268,7 @@ class TextToImagePipeline(DiffusionPipeline, ABC, Generic[A, Out]):
         """`arguments` with a size, where none was asked for; see `Beginning.resolve`."""
         return self.beginning.resolve(self, arguments)
 
-    def start(self, arguments: A) -> Iterator[Step[Out]]:
+    def start(self, arguments: A) -> Iterator[Step[Out | None]]:
         """Check `arguments` now; the iterator that is returned does the work."""
         arguments = self.resolve_size(arguments)
         arguments.check(self._callback_tensor_inputs, self._execution_device, self.vae_scale_factor)
@@ -283,7 +276,7 @@ class TextToImagePipeline(DiffusionPipeline, ABC, Generic[A, Out]):
         run = Run(self)
         return notify_listeners(run, self._run(run, arguments), self.listeners)
 
-    def _run(self, run: Run, arguments: A) -> Generator[Step[Out], None, None]:
+    def _run(self, run: Run, arguments: A) -> Generator[Step[Out | None], None, None]:
         steps = self._within(run, arguments)
         pictures = arguments.picture_count
         steps = explain_out_of_memory(steps, self._stage_after, self.strategies, pictures)
@@ -295,11 +288,11 @@ class TextToImagePipeline(DiffusionPipeline, ABC, Generic[A, Out]):
         return None if stage is None else stage.value
 
     @torch.no_grad()
-    def _within(self, run: Run, arguments: A) -> Generator[Step[Out], None, None]:
+    def _within(self, run: Run, arguments: A) -> Generator[Step[Out | None], None, None]:
         with self.strategies.begin_run(run):
             yield from self._steps(arguments, self._execution_device)
 
-    def _steps(self, arguments: A, device: torch.device) -> Iterator[Step[Out]]:
+    def _steps(self, arguments: A, device: torch.device) -> Iterator[Step[Out | None]]:
         self._begin(arguments)
         timesteps, count = self.prepare_timesteps(arguments, device)
         tensors = self.encode_conditions(arguments, device)
@@ -338,8 +331,9 @@ class TextToImagePipeline(DiffusionPipeline, ABC, Generic[A, Out]):
 
     def _draw(self, latents: Tensor, arguments: A) -> Out:
         """The output; with `return_dict=False` a plain tuple, which has no type of its own."""
-        output: Any = self.decode_latents(latents, arguments)
-        return output if arguments.return_dict else tuple(output)  # type: ignore[no-any-return]
+        output = self.decode_latents(latents, arguments)
+        plain: Any = tuple(output)
+        return output if arguments.return_dict else plain
 
     def _begin(self, arguments: A) -> None:
         self._guidance_scale = arguments.guidance_scale

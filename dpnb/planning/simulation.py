@@ -79,5 +79,5 @@ class Simulation:
                     self.steps = step.total
                 done = sum(one.stage == Stage.DENOISING.value for one in seen)
                 if done >= denoising and step.stage is not Stage.DECODING:
-                    self.pipe._interrupt = True
+                    self.pipe.interrupt_run()
         return seen

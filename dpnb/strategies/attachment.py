@@ -54,6 +54,12 @@ class Attachment:
         self.fused = Fused() if fused is None else fused
         self.runs = ActiveRuns()
 
+    @property
+    def is_unused(self) -> bool:
+        """Whether it says nothing, so that a component without it would be the same."""
+        is_shared = self.shared is not None or self.stack is not None
+        return not (is_shared or self.adapters or self.fused.changes or self.runs.active)
+
     def suspended(self) -> AbstractContextManager[Plan]:
         """Nothing on at the component within; what is given is the plan that comes back."""
         return nullcontext(frozenset()) if self.shared is None else self.shared.suspended()

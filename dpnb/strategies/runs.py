@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from threading import Condition, RLock, get_ident
-from typing import Any, Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 from weakref import ref
 
 from dpnb.errors import DpnbError
@@ -18,8 +18,43 @@ PATIENCE = 30.0
 """Seconds after which a run that nobody asks for its next step has to make way for another."""
 
 
+GIVEN_UP = (
+    "This run was given up when another one began over the same networks or the same scheduler; "
+    "take a stream to its end, or close it, before the next begins."
+)
+"""Why a run does not go on when another one has begun."""
+
+
 class RunError(DpnbError, RuntimeError):
     """A run cannot begin, or cannot go on, because of another run over the same networks."""
+
+
+class AdmittedRun(Protocol):
+    """A run that keeps others away while it goes on.
+
+    Attributes:
+        is_over: whether it has ended, or was given up.
+        is_computing: whether it is in the middle of a step.
+        thread: the one that computes it, or has done so last.
+    """
+
+    is_over: bool
+    is_computing: bool
+    thread: int
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether nobody may come for the next step."""
+        ...
+
+    @property
+    def waits_for_this_thread(self) -> bool:
+        """Whether it cannot go on before this thread does."""
+        ...
+
+    def give_up(self) -> None:
+        """End the run where it is; nothing that it needed stays behind."""
+        ...
 
 
 class ExclusiveRun(Generic[S]):
@@ -46,10 +81,7 @@ class ExclusiveRun(Generic[S]):
         """
         with self._lock().hold():
             if self.is_over:
-                raise RunError(
-                    "This run was given up when another one began over the same networks or the "
-                    "same scheduler; take a stream to its end, or close it, before the next begins."
-                )
+                raise RunError(GIVEN_UP)
             self.thread, self.is_computing = get_ident(), True
             try:
                 return next(self._steps, None)
@@ -75,22 +107,87 @@ class ExclusiveRun(Generic[S]):
             self._steps.close()
 
 
+class ExclusiveCall:
+    """A run that is one call, in the thread that makes it, with pauses between its steps.
+
+    Args:
+        lock: gives the lock of the networks; it is held but for the pauses.
+        end: ends the call where it pauses, once nobody waits for its next step any more.
+        asker: the thread that asks for its next step, or has done so last.
+    """
+
+    def __init__(
+        self, lock: Callable[[], FairLock], end: Callable[[], None], asker: Callable[[], int]
+    ) -> None:
+        self.is_over = False
+        self.is_computing = True
+        self.thread = get_ident()
+        self.since = time.monotonic()
+        self._lock, self._end, self._asker = lock, end, asker
+        self._held = ExitStack()
+
+    @contextmanager
+    def compute(self) -> Iterator[None]:
+        """The call takes place within."""
+        try:
+            self._held.enter_context(self._lock().hold())
+            yield
+        finally:
+            self.is_over = True
+            self._held.close()
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """Between two steps anybody may use or change the networks.
+
+        Raises:
+            RunError: another run has begun meanwhile.
+        """
+        self._held.close()
+        self.is_computing, self.since = False, time.monotonic()
+        try:
+            yield
+        finally:
+            self.is_computing, self.thread = True, get_ident()
+            if not self.is_over:
+                self._held.enter_context(self._lock().hold())
+        if self.is_over:
+            raise RunError(GIVEN_UP)
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether nobody may come for the next step."""
+        if self.is_computing:
+            return False
+        return self._asker() == get_ident() or time.monotonic() - self.since > PATIENCE
+
+    @property
+    def waits_for_this_thread(self) -> bool:
+        """Whether it cannot go on before this thread does."""
+        return self._lock().is_mine
+
+    def give_up(self) -> None:
+        """End the call where it pauses."""
+        self.is_over = True
+        self._end()
+
+
 class ActiveRuns:
     """The run that goes on over some networks, or by a scheduler."""
 
     def __init__(self) -> None:
         self._lock = RLock()
         self._changed = Condition(self._lock)
-        self._begun: list[ref[ExclusiveRun[Any]]] = []
+        self._begun: list[ref[AdmittedRun]] = []
 
     @property
-    def active(self) -> list[ExclusiveRun[Any]]:
+    def active(self) -> list[AdmittedRun]:
         """Those that have begun and not ended, the innermost last."""
         runs = [run for held in self._begun if (run := held()) is not None]
         return [run for run in runs if not run.is_over]
 
     @contextmanager
-    def admit(self, run: ExclusiveRun[Any], *, may_nest: bool) -> Iterator[None]:
+    def admit(self, run: AdmittedRun, *, may_nest: bool) -> Iterator[None]:
         """`run` is the only run within; it waits for the one that goes on in another thread.
 
         A run of this thread that waits between two steps is given up, as is one of another thread
@@ -116,7 +213,7 @@ class ActiveRuns:
         with self._lock:
             self._begun += other._begun
 
-    def _begin(self, run: ExclusiveRun[Any], *, may_nest: bool) -> None:
+    def _begin(self, run: AdmittedRun, *, may_nest: bool) -> None:
         while True:
             with self._lock:
                 other = self._in_the_way(may_nest=may_nest)
@@ -128,7 +225,7 @@ class ActiveRuns:
                     continue
             other.give_up()
 
-    def _in_the_way(self, *, may_nest: bool) -> ExclusiveRun[Any] | None:
+    def _in_the_way(self, *, may_nest: bool) -> AdmittedRun | None:
         active = self.active
         if not active or active[-1].is_abandoned:
             return active[-1] if active else None

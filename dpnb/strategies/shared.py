@@ -229,7 +229,8 @@ class SharedStrategies:
             if lone is not owner and lone.is_part_of(owner):
                 shared.networks.release(lone)
         shared._attach(shared)
-        shared.use_or_clear(plan)
+        has_networks = next(shared.networks.items(), None) is not None
+        shared.use_or_clear(plan if has_networks else frozenset())
         return shared
 
     def _part_from(self, owner: Owner, plan: Plan) -> SharedStrategies:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from threading import get_ident
 from typing import TypeAlias, TypeVar
 
 import torch
@@ -17,7 +18,7 @@ from dpnb.nn.structure import Structure
 from dpnb.run_listener import RunKey
 from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.networks import LoneNetwork, Networks, Owner
-from dpnb.strategies.runs import ExclusiveRun
+from dpnb.strategies.runs import ExclusiveCall, ExclusiveRun
 from dpnb.strategies.shared import SharedStrategies, Sharer
 from dpnb.strategies.strategy import Plan, Slot, Strategy, check
 
@@ -216,6 +217,33 @@ class StrategyStack:
                     yield step
             finally:
                 run.give_up()
+
+    @contextmanager
+    def exclusive_call(
+        self,
+        schedulers: Iterable[object],
+        end: Callable[[], None],
+        asker: Callable[[], int] = get_ident,
+    ) -> Iterator[ExclusiveCall]:
+        """The present thread computes a run within, while no other goes on over these networks.
+
+        Args:
+            schedulers: that it uses; none of them leads another run meanwhile.
+            end: ends the run where it pauses, once nobody waits for its next step any more.
+            asker: the thread that asks for its next step, or has done so last.
+
+        Raises:
+            RunError: another run is in the way, and does not end before this one begins.
+        """
+        shared = self._shared
+        call = ExclusiveCall(lambda: self.networks.lock, end, asker)
+        with ExitStack() as admitted:
+            admitted.enter_context(shared.runs.admit(call, may_nest=not shared.watchers))
+            for scheduler in schedulers:
+                by_scheduler = attachment_of(scheduler).runs
+                admitted.enter_context(by_scheduler.admit(call, may_nest=False))
+            admitted.enter_context(call.compute())
+            yield call
 
     @contextmanager
     def between_steps(self) -> Iterator[None]:

@@ -187,7 +187,7 @@ class RunMonitor(RunListener[Run]):
         expected = self._expected
         is_own = expected is not None and expected.thread is threading.current_thread()
         request = expected.request if expected is not None and is_own else None
-        device, plan = run.pipe._execution_device, run.pipe.strategies.active
+        device, plan = run.pipe.execution_device, run.pipe.strategies.active
         meter = meter_for(device, self._state.meter)  # type: ignore[arg-type]
         recorder = Recorder(meter, clock_for(device))
         names = [describe_strategy(strategy) for strategy in in_order(plan)]
@@ -216,8 +216,12 @@ class RunMonitor(RunListener[Run]):
             if every > 0 and (step.index + 1) % every == 0 and step.latents is not None:
                 current.preview = decode_preview(run.pipe, step.latents)
         if current.request is None and self._state.phase == "stopping":
-            run.pipe._interrupt = True
-        self._session.apply_pending(is_between_steps=True)
+            run.pipe.interrupt_run()
+
+    @override
+    def between_steps(self, run: Run) -> None:
+        if self._find(run) is not None:
+            self._session.apply_pending(is_between_steps=True)
 
     @override
     def end_run(self, run: Run, error: BaseException | None) -> None:

@@ -260,7 +260,7 @@ class Session:
         """
         with self.lock:
             if self._monitor.is_from_cell:
-                self.pipe._interrupt = True
+                self.pipe.interrupt_run()
             elif self._job is not None and (self._monitor.is_running or self._monitor.is_expected):
                 self._job.cancel()
             else:

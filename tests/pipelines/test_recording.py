@@ -15,6 +15,7 @@ import torch
 import dpnb
 from dpnb.metering.tensors import TensorMeter
 from dpnb.stages import Stage
+from tests.reference import checkpoints
 
 STEPS = {"num_inference_steps": 3, "output_type": "np"}
 STAGES = ["text", "denoising", "denoising", "denoising", "decoding"]
@@ -291,10 +292,26 @@ def test_nothing_keeps_a_pipeline_or_a_recording_alive() -> None:
 
 
 def test_what_cannot_be_recorded_is_refused_at_once(pipe: Any) -> None:
-    with pytest.raises(TypeError, match="record measures pipelines of dpnb, not Linear; build"):
-        dpnb.record(torch.nn.Linear(1, 1))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="Linear is no pipeline"):
+        dpnb.record(torch.nn.Linear(1, 1))
     with pytest.raises(ValueError, match="'rss' is no meter"):
         dpnb.record(pipe, "rss")  # type: ignore[arg-type]
+
+
+def test_a_pipeline_of_diffusers_is_measured_as_ours() -> None:
+    foreign = checkpoints.pipeline("sd1")
+    with dpnb.record(foreign, "tensors") as trace:
+        foreign("a cat", num_inference_steps=3, height=32, width=32)
+        dpnb.attach(foreign).strategies.enable(dpnb.ChannelsLast())
+        foreign("a cat", num_inference_steps=2, height=32, width=32)
+    assert [run.outcome for run in trace.runs] == ["finished"] * 2
+    assert {name: one.steps for name, one in trace.by_stage().items()} == {
+        "text": 2,
+        "denoising": 5,
+        "decoding": 2,
+    }
+    assert trace.peak > 0
+    assert [event.text for event in trace.events] == ["ChannelsLast on"]
 
 
 @pytest.mark.gpu

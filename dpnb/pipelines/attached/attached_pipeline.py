@@ -1,0 +1,310 @@
+"""A pipeline that was not written here, as the instrument sees it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from threading import get_ident
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from dpnb.errors import DpnbError
+from dpnb.pipelines.attached.attached_run import AttachedRun, notify_run
+from dpnb.pipelines.attached.call_stream import CallStream
+from dpnb.pipelines.attached.heard_class import make_heard_class
+from dpnb.pipelines.attached.hearing import hear, hear_scheduler
+from dpnb.pipelines.attached.parts import belongs_to, declared, find_name, find_parts, is_network
+from dpnb.pipelines.attached.roles import Role, find_roles, order_of_use
+from dpnb.pipelines.attached.sizes import find_default_size, find_size_unit
+from dpnb.pipelines.attached.traces import Traces
+from dpnb.pipelines.call_arguments import CallSignature
+from dpnb.pipelines.listeners import Run
+from dpnb.pipelines.pictures.inputs import PictureInput
+from dpnb.run_listener import RunListener
+from dpnb.stages import Step
+from dpnb.strategies.stack import StrategyStack
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+def ignore(*_: object) -> None:
+    """Nothing to do."""
+
+
+class AttachError(DpnbError, TypeError):
+    """Something cannot be attached, or not be detached now; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks for a run.
+
+    Args:
+        on_step: is given its steps, while it pauses.
+        leave: ends it where it pauses.
+        asker: the thread that asks for its next step; the run's own by default.
+    """
+
+    on_step: Callable[[Step], None] = ignore
+    leave: Callable[[], None] = ignore
+    asker: Callable[[], int] = get_ident
+
+
+class AttachedPipeline:
+    """The instrument on a pipeline that somebody else has written. Made by `dpnb.attach(pipe)`.
+
+    The pipeline stays the same object, and calls of it are heard. What is switched on here acts on
+    its networks.
+
+    Attributes:
+        pipe: the pipeline.
+    """
+
+    def __init__(self, pipe: Any) -> None:
+        self.pipe = pipe
+        self._kind = type(pipe)
+        self._is_detached = False
+        self._listeners: list[RunListener[Run]] = []
+        self._is_interrupted = False
+        self._heard: tuple[AttachedRun, ExitStack] | None = None
+        self._traces = Traces(self.parts())
+        self._strategies = StrategyStack(self)
+        pipe.__class__ = make_heard_class(self._kind, self)
+
+    # --- what it is made of ---
+
+    @property
+    def class_name(self) -> str:
+        """The name of the pipeline's class."""
+        return self._kind.__name__
+
+    @property
+    def name_or_path(self) -> str | None:
+        """What it was loaded from; `None` where it does not say."""
+        return find_name(self.pipe)
+
+    def parts(self) -> Mapping[str, Any]:
+        """The components by name; those of a list each, numbered from 0."""
+        return {} if self._is_detached else find_parts(self.pipe)
+
+    @property
+    def roles(self) -> dict[str, Role]:
+        """What each component does in a run."""
+        return find_roles(self.parts())
+
+    @property
+    def offload_sequence(self) -> tuple[str, ...]:
+        """The names of the networks in the order of their use."""
+        parts, given = self.parts(), declared(self.pipe, "model_cpu_offload_seq")
+        wanted = given.split("->") if given else order_of_use(parts, self.roles)
+        return tuple(name for one in wanted for name in parts if belongs_to(name, one))
+
+    @property
+    def never_offloaded(self) -> tuple[str, ...]:
+        """The names of the networks that the pipeline excludes from offloading."""
+        excluded = declared(self.pipe, "_exclude_from_cpu_offload") or ()
+        return tuple(name for one in excluded for name in self.parts() if belongs_to(name, one))
+
+    @property
+    def scheduler(self) -> Any:
+        """What leads through the denoising steps; `None` where nothing does."""
+        return vars(self.pipe).get("scheduler")
+
+    @scheduler.setter
+    def scheduler(self, scheduler: Any) -> None:
+        self.pipe.scheduler = scheduler
+
+    # --- what it draws ---
+
+    @property
+    def call_signature(self) -> CallSignature:
+        """The arguments of the pipeline's call."""
+        return CallSignature.of(self._kind.__call__)
+
+    @property
+    def picture_inputs(self) -> tuple[PictureInput, ...]:
+        """The pictures that its call takes, those first that must be given."""
+        taken = sorted(self.call_signature.pictures, key=lambda one: not one.is_required)
+        return tuple(
+            PictureInput(one.name, one.label, f"the argument {one.name}", "mask" in one.name)
+            for one in taken
+        )
+
+    @property
+    def size_unit(self) -> int:
+        """Height and width are multiples of it, in pixels."""
+        return find_size_unit(self.pipe, self.parts())
+
+    def default_size(self) -> tuple[int, int] | None:
+        """Height and width that are drawn where none are given, where that is known."""
+        return find_default_size(self.pipe, self.call_signature, self.parts())
+
+    def preview(self, latents: Tensor) -> list[Image] | None:
+        """`None`: only the pipeline's own code knows how latents become pictures."""
+        return None
+
+    # --- what is switched on ---
+
+    @property
+    def strategies(self) -> StrategyStack:
+        """What is switched on, and the one way to change it."""
+        return self._strategies
+
+    @property
+    def execution_device(self) -> torch.device:
+        """Where a run computes."""
+        return self._strategies.execution_device
+
+    # --- runs ---
+
+    def watch(self, listener: RunListener[Run]) -> Callable[[], None]:
+        """Call `listener` in every run that begins from now on; what is returned stops that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    @property
+    def listeners(self) -> Sequence[RunListener[Run]]:
+        """The listeners that are called in runs."""
+        return self._listeners
+
+    @property
+    def interrupt(self) -> bool:
+        """Whether the present run has been told to end."""
+        return self._is_interrupted
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether the pipeline's own code ends its steps when it is told to."""
+        return isinstance(inspect.getattr_static(self._kind, "interrupt", None), property)
+
+    def interrupt_run(self) -> None:
+        """Let the present run end after its present step.
+
+        It decodes what it has then, where the pipeline can; elsewhere it ends with an
+        `InterruptedRunError`.
+        """
+        self._is_interrupted = True
+        if self.ends_early:
+            self.pipe._interrupt = True
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the pipeline."""
+        return self.pipe(*args, **kwargs)
+
+    def make_run(self, **arguments: Any) -> Callable[[], Any]:
+        """A run that takes place when what is returned is called.
+
+        Raises:
+            TypeError: an argument is unknown or missing.
+        """
+        inspect.signature(self._kind.__call__).bind(self.pipe, **arguments)
+        return partial(self.pipe, **arguments)
+
+    def stream(self, **arguments: Any) -> Iterator[Step]:
+        """A run, step by step; the last one holds the output.
+
+        The pipeline's code runs in a thread of its own, and only while a step is asked for.
+
+        Raises:
+            TypeError: an argument is unknown or missing.
+        """
+        self.make_run(**arguments)
+
+        def call(report: Callable[[Step], None]) -> None:
+            self._run((), arguments, Caller(report, stream.leave, lambda: stream.asker))
+
+        stream = CallStream(call)
+        return stream.steps()
+
+    def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call the pipeline's own code, and tell listeners of it."""
+        return self._run(args, kwargs, Caller())
+
+    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any], caller: Caller) -> Any:
+        listeners, run, parts, roles = tuple(self._listeners), Run(self), self.parts(), self.roles
+        self._traces.note(parts)
+        schedulers = [parts[name] for name, role in roles.items() if role is Role.SCHEDULER]
+        with ExitStack() as around:
+            around.enter_context(notify_run(run, listeners))
+            call = self._strategies.exclusive_call(schedulers, caller.leave, caller.asker)
+            exclusive = around.enter_context(call)
+            around.enter_context(self._strategies.begin_run(run))
+            self._is_interrupted = False
+            attached = AttachedRun(self, run, listeners, exclusive, caller.on_step)
+            attached.begin()
+            with hear(parts, roles, attached) as undo, self._heard_by(attached, undo):
+                output = self._kind.__call__(self.pipe, *args, **kwargs)
+            attached.end(output)
+        return output
+
+    @contextmanager
+    def _heard_by(self, attached: AttachedRun, undo: ExitStack) -> Iterator[None]:
+        around, self._heard = self._heard, (attached, undo)
+        try:
+            yield
+        finally:
+            self._heard = around
+
+    def count_timesteps(self, scheduler: Any) -> int:
+        """How many denoising steps the present run has, as far as it says."""
+        own = vars(self.pipe).get("_num_timesteps")
+        timesteps = vars(scheduler).get("timesteps")
+        known = 0 if timesteps is None else len(timesteps)
+        return own if isinstance(own, int) and 0 < own <= max(known, 1) else known
+
+    # --- coming and going ---
+
+    def replace_attribute(self, name: str, value: Any, assign: Callable[[], None]) -> None:
+        """An attribute of the pipeline is set: a network that replaces another gets what is on."""
+        former = vars(self.pipe).get(name)
+        is_component = name in self.parts() and (is_network(value) or is_network(former))
+        if is_component:
+            self._traces.note(self.parts())
+            with self._strategies.change_components(self):
+                assign()
+            return
+        assign()
+        if self._heard is not None and find_roles({name: value}).get(name) is Role.SCHEDULER:
+            attached, undo = self._heard
+            hear_scheduler(value, attached, undo)
+
+    def locate(self, own: Callable[[], torch.device]) -> torch.device:
+        """Where a run computes: `own` says where the pipeline believes that."""
+        places = (
+            strategy.execution_device(self._strategies.networks)
+            for strategy in self._strategies.active
+        )
+        return next((place for place in places if place is not None), None) or own()
+
+    def call_without_strategies(self, call: Callable[[], Any]) -> Any:
+        """What `call` returns, made while nothing is switched on."""
+        with self._strategies.suspended():
+            return call()
+
+    def detach(self) -> None:
+        """Leave the pipeline as it was: nothing is on, and its calls are not heard any more.
+
+        What is on at networks that another pipeline shares stays on there.
+
+        Raises:
+            AttachError: a run goes on.
+            BrokenPipelineError: a strategy could not be switched off.
+        """
+        if self._is_detached:
+            return
+        if self._heard is not None or self._strategies.is_running:
+            raise AttachError(
+                f"This {self.class_name} is in the middle of a run; detach it when that is over."
+            )
+        if len(self._strategies.networks.owners) == 1:
+            self._strategies.use(())
+        with self._strategies.change_components(self):
+            self._is_detached = True
+        self.pipe.__class__ = self._kind
+        self._traces.remove()

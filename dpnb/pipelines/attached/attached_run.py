@@ -1,0 +1,173 @@
+"""One run of an attached pipeline: what is heard of it, told as stages and steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from dpnb.errors import DpnbError
+from dpnb.pipelines.attached.hearing import latents_of
+from dpnb.pipelines.listeners import Run, call_end_run
+from dpnb.run_listener import RunListener
+from dpnb.stages import Stage, Step
+from dpnb.strategies.runs import ExclusiveCall
+from dpnb.strategies.stack import StrategyStack
+
+
+class InterruptedRunError(DpnbError, RuntimeError):
+    """A run was told to end, of a pipeline that has no way to end early with what it has."""
+
+
+class RunOwner(Protocol):
+    """An attached pipeline, as its run sees it."""
+
+    @property
+    def strategies(self) -> StrategyStack:
+        """What is switched on."""
+        ...
+
+    @property
+    def interrupt(self) -> bool:
+        """Whether the run has been told to end."""
+        ...
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether its own code looks at being told to."""
+        ...
+
+    def count_timesteps(self, scheduler: Any) -> int:
+        """How many denoising steps the present run has."""
+        ...
+
+
+@contextmanager
+def notify_run(run: Run, listeners: Iterable[RunListener[Run]]) -> Iterator[None]:
+    """A run takes place within: `listeners` hear of its beginning and its end."""
+    with ExitStack() as endings:
+        for listener in listeners:
+            listener.begin_run(run)
+            endings.push(call_end_run(listener, run))
+        yield
+
+
+class AttachedRun:
+    """Follows one run, and calls listeners between its steps, in its thread.
+
+    A step of denoising ends when a scheduler has made one after the network was called; further
+    steps of schedulers before the network's next call belong to it. There, and where a schedule is
+    made after words were read, the run pauses, and anything may be switched. Where a stage turns
+    out to be over because the next one has begun, a network is about to compute, and nothing may.
+
+    Args:
+        owner: the pipeline.
+        run: the key that listeners are given.
+        listeners: are called.
+        call: what keeps other runs away.
+        on_step: is given every step, while the run pauses.
+    """
+
+    def __init__(
+        self,
+        owner: RunOwner,
+        run: Run,
+        listeners: Sequence[RunListener[Run]],
+        call: ExclusiveCall,
+        on_step: Callable[[Step], None],
+    ) -> None:
+        self._owner, self._run, self._listeners = owner, run, listeners
+        self._call, self._on_step = call, on_step
+        self._stage = Stage.TEXT
+        self._done: list[Step] = []
+        self._has_read = self._has_denoised = False
+        self._index = self._total = 0
+        self._latents: Tensor | None = None
+
+    def begin(self) -> None:
+        """The run begins."""
+        self._tell_begin(Stage.TEXT)
+
+    def note_stage(self, stage: Stage) -> None:
+        """A network is about to compute that belongs to this stage."""
+        if stage is Stage.TEXT:
+            self._has_read = True
+        elif stage is Stage.ENCODING and not self._has_denoised and self._index == 0:
+            self._turn_to(stage)
+        elif stage is Stage.DENOISING:
+            self._turn_to(stage)
+            self._has_denoised = True
+        elif stage is Stage.DECODING and self._stage is Stage.DENOISING and self._index:
+            self._turn_to(stage)
+
+    def note_schedule(self, scheduler: Any) -> None:
+        """A scheduler has been given its timesteps."""
+        timesteps = vars(scheduler).get("timesteps")
+        if isinstance(timesteps, Tensor):
+            self._owner.strategies.set_timesteps(timesteps)
+        if self._stage is Stage.TEXT and self._has_read:
+            self._end_step(Step(Stage.TEXT, 0, 1), Stage.DENOISING)
+            self._pause(Stage.DENOISING)
+        if self._stage is Stage.DECODING or self._index == self._total:
+            self._index = self._total = 0
+
+    def note_scheduler_step(self, scheduler: Any, timestep: Any, output: Any) -> None:
+        """A scheduler has made a step, which ends one of the run if its network was called."""
+        if not self._has_denoised:
+            return
+        self._has_denoised, self._latents = False, latents_of(output)
+        if self._total == 0:
+            self._total = self._owner.count_timesteps(scheduler)
+        self._total = max(self._total, self._index + 1)
+        moment = timestep if isinstance(timestep, Tensor) else None
+        step = Step(Stage.DENOISING, self._index, self._total, moment, self._latents)
+        self._index += 1
+        is_last = self._index == self._total or (self._owner.interrupt and self._owner.ends_early)
+        following = Stage.DECODING if is_last else Stage.DENOISING
+        self._end_step(step, following)
+        self._pause(following)
+        if following is Stage.DENOISING:
+            if self._owner.interrupt and not self._owner.ends_early:
+                raise InterruptedRunError("The run was told to end before its last step.")
+            self._owner.strategies.before_step(self._index, self._total)
+
+    def end(self, output: Any) -> None:
+        """The call has returned `output`."""
+        self._turn_to(Stage.DECODING)
+        self._end_step(Step(Stage.DECODING, 0, 1, None, self._latents, output), None)
+        self._pause(None)
+
+    def _turn_to(self, stage: Stage) -> None:
+        """The stage of this name has begun, whatever was under way."""
+        before, self._stage = self._stage, stage
+        if before is stage:
+            return
+        is_unused = before in (Stage.DENOISING, Stage.DECODING) and not self._has_denoised
+        if not is_unused:
+            self._end_step(Step(before, 0, 1, None, self._latents), stage)
+            self._tell_begin(stage)
+        if stage is Stage.DENOISING:
+            self._owner.strategies.before_step(self._index, max(self._total, self._index + 1))
+
+    def _end_step(self, step: Step, following: Stage | None) -> None:
+        if following is not None:
+            self._stage = following
+        for listener in reversed(self._listeners):
+            listener.end_step(self._run, step)
+        self._done.append(step)
+
+    def _pause(self, following: Stage | None) -> None:
+        """Hand over what is done, while anybody may switch."""
+        with self._call.pause():
+            for listener in reversed(self._listeners):
+                listener.between_steps(self._run)
+            while self._done:
+                self._on_step(self._done.pop(0))
+        if following is not None:
+            self._tell_begin(following)
+
+    def _tell_begin(self, stage: Stage) -> None:
+        for listener in self._listeners:
+            listener.begin_step(self._run, stage)

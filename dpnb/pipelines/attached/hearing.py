@@ -1,0 +1,145 @@
+"""Hearing what a pipeline does while it runs, without a change to what it does.
+
+Networks are heard by hooks, schedulers by two of their methods; both are there for one run alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial, update_wrapper
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from dpnb.pipelines.attached.roles import Role
+from dpnb.stages import Stage
+
+
+class Hearer(Protocol):
+    """Who is told of what a run does."""
+
+    def note_stage(self, stage: Stage) -> None:
+        """A network is about to compute that belongs to this stage."""
+        ...
+
+    def note_schedule(self, scheduler: Any) -> None:
+        """A scheduler has been given its timesteps."""
+        ...
+
+    def note_scheduler_step(self, scheduler: Any, timestep: Any, output: Any) -> None:
+        """A scheduler has made a step; `output` is what it returns."""
+        ...
+
+
+@contextmanager
+def hear(
+    parts: Mapping[str, Any], roles: Mapping[str, Role], hearer: Hearer
+) -> Iterator[ExitStack]:
+    """Within, tell `hearer` what networks and schedulers do.
+
+    Args:
+        parts: the components of the pipeline.
+        roles: what they do.
+        hearer: is told.
+
+    Yields:
+        What ends with the block: schedulers that come later are heard through it as well.
+    """
+    with ExitStack() as undo:
+        for name, role in roles.items():
+            if role is Role.SCHEDULER:
+                hear_scheduler(parts[name], hearer, undo)
+            else:
+                for module, stage in _heard_modules(parts[name], role):
+                    hook = module.register_forward_pre_hook(partial(_tell_stage, hearer, stage))
+                    undo.callback(hook.remove)
+        yield undo
+
+
+def _tell_stage(hearer: Hearer, stage: Stage, *_: object) -> None:
+    hearer.note_stage(stage)
+
+
+def _heard_modules(part: Any, role: Role) -> Iterator[tuple[nn.Module, Stage]]:
+    """The modules whose calls tell the stage of a run.
+
+    An autoencoder is called by methods of its own, which call its encoder or its decoder.
+    """
+    if role is Role.TEXT_ENCODER:
+        yield part, Stage.TEXT
+    elif role is Role.IMAGE_ENCODER:
+        yield part, Stage.ENCODING
+    elif role is Role.DENOISER:
+        yield part, Stage.DENOISING
+    elif role is Role.CODER:
+        for name, child in part.named_children():
+            if name.startswith("encoder"):
+                yield child, Stage.ENCODING
+            elif name.startswith("decoder"):
+                yield child, Stage.DECODING
+
+
+def hear_scheduler(scheduler: Any, hearer: Hearer, undo: ExitStack) -> None:
+    """Tell `hearer` of the schedules and steps of `scheduler`, and of copies that a run makes.
+
+    Args:
+        scheduler: has methods `step` and `set_timesteps`.
+        hearer: is told.
+        undo: takes the inverse.
+    """
+    own = vars(scheduler)
+
+    def tell_schedule(owner: Any, *_: Any, **__: Any) -> None:
+        hearer.note_schedule(owner)
+
+    def tell_step(owner: Any, output: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        timestep = (
+            kwargs["timestep"] if "timestep" in kwargs else args[1] if len(args) > 1 else None
+        )
+        hearer.note_scheduler_step(owner, timestep, output)
+
+    for name, tell in (("set_timesteps", tell_schedule), ("step", tell_step)):
+        if name in own:
+            continue  # it is heard already
+        own[name] = HeardMethod(scheduler, name, tell)
+        undo.callback(own.pop, name, None)
+
+
+class HeardMethod:
+    """A method that tells of its calls; a copy of its owner tells of its own.
+
+    Args:
+        owner: whose method it is.
+        name: of the method of its class.
+        tell: is called after it, with the owner, what it returned, and its arguments.
+    """
+
+    def __init__(self, owner: Any, name: str, tell: Callable[..., None]) -> None:
+        method = partial(vars_of_class(type(owner), name), owner)
+        update_wrapper(self, vars_of_class(type(owner), name).__get__(owner))
+        self._owner, self._name, self._tell, self._method = owner, name, tell, method
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the method, and tell of it."""
+        output = self._method(*args, **kwargs)
+        self._tell(self._owner, output, args, kwargs)
+        return output
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> HeardMethod:
+        copied = memo.get(id(self._owner))
+        return self if copied is None else HeardMethod(copied, self._name, self._tell)
+
+
+def vars_of_class(kind: type, name: str) -> Any:
+    """What a class, or one that it is derived from, defines by this name."""
+    return next(vars(base)[name] for base in kind.__mro__ if name in vars(base))
+
+
+def latents_of(output: Any) -> Tensor | None:
+    """The latents among what a scheduler's step returns."""
+    first = output[0] if isinstance(output, (tuple, list)) and output else output
+    if isinstance(first, Tensor):
+        return first
+    found = vars(output).get("prev_sample") if not isinstance(output, tuple) else None
+    return found if isinstance(found, Tensor) else None

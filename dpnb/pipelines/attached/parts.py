@@ -1,0 +1,52 @@
+"""What a pipeline that was not written here is made of, and what its class declares."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from torch import nn
+
+from dpnb.pipelines.attached.heard_class import original_class
+
+PLAIN = (str, int, float, bool, list, tuple, dict)
+"""What is a setting of a pipeline, and no component."""
+
+
+def find_parts(pipe: Any) -> dict[str, Any]:
+    """The components of any pipeline: what its constructor names, and every network that it has."""
+    own: dict[str, Any] = vars(pipe)
+    kind: Any = original_class(pipe)
+    named = [name for name in inspect.signature(kind.__init__).parameters if name in own]
+    networks = [name for name, value in own.items() if isinstance(value, nn.Module)]
+    parts: dict[str, Any] = {}
+    for name in dict.fromkeys((*named, *networks)):
+        value = own[name]
+        if isinstance(value, (list, tuple)) and any(map(is_network, value)):
+            parts |= {f"{name}_{number}": one for number, one in enumerate(value)}
+        elif not isinstance(value, PLAIN):
+            parts[name] = value
+    return parts
+
+
+def declared(pipe: Any, name: str) -> Any:
+    """What the class of a pipeline declares by this name; `None` where it does not."""
+    return next((vars(base)[name] for base in type(pipe).__mro__ if name in vars(base)), None)
+
+
+def find_name(pipe: Any) -> str | None:
+    """What a pipeline says that it was loaded from."""
+    config = vars(pipe).get("_internal_dict") or {}
+    name = config.get("_name_or_path")
+    return name if isinstance(name, str) and name else None
+
+
+def belongs_to(name: str, component: str) -> bool:
+    """Whether a part is a component, or one of its list."""
+    stem, _, number = name.rpartition("_")
+    return name == component or (stem == component and number.isdigit())
+
+
+def is_network(value: Any) -> bool:
+    """Whether it is one."""
+    return isinstance(value, nn.Module)

@@ -1,0 +1,86 @@
+"""What the components of a pipeline do in a run, told by what they are and not by their model."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import Any
+
+from torch import nn
+
+
+class Role(Enum):
+    """What a component does in a run."""
+
+    TEXT_ENCODER = "reads words"
+    IMAGE_ENCODER = "looks at pictures"
+    DENOISER = "takes part in every denoising step"
+    CODER = "turns pictures, videos or sound into latents, and back"
+    SCHEDULER = "leads through the denoising steps"
+    OTHER = "anything else"
+
+
+RUN_ORDER = (Role.TEXT_ENCODER, Role.IMAGE_ENCODER, Role.OTHER, Role.DENOISER, Role.CODER)
+"""Networks in the order in which a run uses them, where the pipeline does not say."""
+
+TIMES = frozenset({"timestep", "timesteps", "timestep_ratio", "t", "r", "sigma"})
+"""What denoising networks call the time that they are given."""
+
+
+def find_roles(parts: Mapping[str, Any]) -> dict[str, Role]:
+    """The role of every component that is there, by its name.
+
+    Where no network is told the time, those that neither encode nor decode denoise.
+    """
+    roles = {name: _role_of(part) for name, part in parts.items() if part is not None}
+    if Role.DENOISER not in roles.values():
+        for name, role in roles.items():
+            if role is Role.OTHER and isinstance(parts[name], nn.Module):
+                roles[name] = Role.DENOISER
+    return roles
+
+
+def order_of_use(parts: Mapping[str, Any], roles: Mapping[str, Role]) -> list[str]:
+    """The names of the networks in the order in which runs usually use them."""
+    networks = [name for name, part in parts.items() if isinstance(part, nn.Module)]
+    return sorted(networks, key=lambda name: RUN_ORDER.index(roles[name]))
+
+
+def _role_of(part: Any) -> Role:
+    if not isinstance(part, nn.Module):
+        is_scheduler = _has_methods(part, ("step", "set_timesteps"))
+        return Role.SCHEDULER if is_scheduler else Role.OTHER
+    if _has_methods(part, ("encode", "decode")) or _has_methods(part, ("decode",)):
+        return Role.CODER
+    if any(base.__name__ == "PreTrainedModel" for base in type(part).__mro__):
+        sees = str(vars(type(part)).get("main_input_name", _main_input(part)))
+        return Role.IMAGE_ENCODER if "pixel" in sees else Role.TEXT_ENCODER
+    takes_time = any(not TIMES.isdisjoint(_parameters_of(one)) for one in _entrances(part))
+    return Role.DENOISER if takes_time else Role.OTHER
+
+
+def _entrances(part: nn.Module) -> Iterable[nn.Module]:
+    """A network, and what `torch.compile` has hidden in it."""
+    inner = part._modules.get("_orig_mod")
+    return (part,) if inner is None else (part, inner)
+
+
+def _parameters_of(part: nn.Module) -> frozenset[str]:
+    return frozenset(inspect.signature(type(part).forward).parameters)
+
+
+def _main_input(part: nn.Module) -> object:
+    return next(
+        (
+            vars(base)["main_input_name"]
+            for base in type(part).__mro__
+            if "main_input_name" in vars(base)
+        ),
+        "",
+    )
+
+
+def _has_methods(part: object, names: Iterable[str]) -> bool:
+    known = dir(type(part))
+    return all(name in known for name in names)

@@ -1,0 +1,80 @@
+"""Calls of small pipelines that were not written here, and who listens to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from typing_extensions import override
+
+from dpnb.generators import make_generator
+from dpnb.pipelines.listeners import Run
+from dpnb.run_listener import RunListener
+from dpnb.stages import Stage, Step
+
+SIZE = 32
+"""Pixels along a side of the pictures."""
+
+
+def arguments(**more: Any) -> dict[str, Any]:
+    """Those of a short call."""
+    given = {"prompt": "red apple", "num_inference_steps": 3, "height": SIZE, "width": SIZE}
+    return {**given, "generator": make_generator(0), "output_type": "pt", **more}
+
+
+def draw(pipe: Any, **more: Any) -> Tensor:
+    """A picture of a short call, `[1, 3, height, width]`."""
+    images: Tensor = pipe(**arguments(**more)).images
+    return images
+
+
+def everything_of(pipe: Any) -> dict[str, Any]:
+    """The attributes, hooks and classes of a pipeline and of all that it is made of."""
+    found: dict[str, Any] = {"": (type(pipe), dict(vars(pipe)))}
+    for name, part in pipe.components.items():
+        modules = part.named_modules() if isinstance(part, nn.Module) else [("", part)]
+        for path, module in modules:
+            own = vars(module) if "__dict__" in dir(module) else {}
+            kept = {key: _freeze(v) for key, v in own.items()}
+            # A scheduler is given new timesteps by every run.
+            found[f"{name}.{path}"] = (
+                type(module),
+                kept if isinstance(part, nn.Module) else sorted(own),
+            )
+    return found
+
+
+def _freeze(value: Any) -> Any:
+    """What tells whether a value is the same object, and holds the same objects."""
+    inner = tuple(value.items()) if isinstance(value, dict) else ()
+    return id(value), tuple((key, id(one)) for key, one in inner)
+
+
+class Notes(RunListener[Run]):
+    """Writes down what it hears.
+
+    Attributes:
+        heard: in words, in order.
+        errors: with which runs have ended.
+    """
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+        self.errors: list[BaseException | None] = []
+
+    @override
+    def begin_run(self, run: Run) -> None:
+        self.heard.append("run")
+
+    @override
+    def begin_step(self, run: Run, stage: Stage) -> None:
+        self.heard.append(f"begin {stage.value}")
+
+    @override
+    def end_step(self, run: Run, step: Step) -> None:
+        self.heard.append(f"end {step.stage.value} {step.index + 1}/{step.total}")
+
+    @override
+    def end_run(self, run: Run, error: BaseException | None) -> None:
+        self.heard.append("over")
+        self.errors.append(error)

@@ -1,0 +1,67 @@
+"""What cannot be attached is told so in one sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from torch import nn
+
+import dpnb
+from dpnb import AttachError
+from dpnb.pipelines.attached.attach import to_explorable
+from dpnb.pipelines.attached.attached_pipeline import AttachedPipeline
+
+
+class ModularPipeline:
+    """What is built of blocks."""
+
+    def __call__(self) -> None:
+        """Draw."""
+
+
+def test_a_class_is_refused(pipe: Any) -> None:
+    with pytest.raises(AttachError, match="is a class"):
+        dpnb.attach(type(pipe))
+
+
+@pytest.mark.parametrize("thing", [None, 3, "owner/repo", nn.Linear(1, 1), {}])
+def test_what_is_no_pipeline_is_refused(thing: Any) -> None:
+    with pytest.raises(AttachError, match="is no pipeline"):
+        dpnb.attach(thing)
+
+
+def test_a_modular_pipeline_is_refused() -> None:
+    with pytest.raises(AttachError, match="modular"):
+        dpnb.attach(ModularPipeline())
+
+
+def test_one_of_our_own_is_refused() -> None:
+    pipe = dpnb.random_pipeline("tiny-sd")
+    with pytest.raises(AttachError, match="needs no attaching"):
+        dpnb.attach(pipe)
+    assert to_explorable(pipe) is pipe
+
+
+def test_one_without_a_scheduler_is_refused(pipe: Any) -> None:
+    pipe.scheduler = None
+    with pytest.raises(AttachError, match="no scheduler"):
+        dpnb.attach(pipe)
+
+
+def test_one_that_accelerate_offloads_is_refused_with_the_call_that_ends_it(pipe: Any) -> None:
+    from accelerate.hooks import ModelHook, add_hook_to_module
+
+    add_hook_to_module(pipe.unet, ModelHook())
+    with pytest.raises(AttachError, match=r"remove_all_hooks\(\)"):
+        dpnb.attach(pipe)
+    pipe.remove_all_hooks()
+    assert isinstance(to_explorable(pipe), AttachedPipeline)
+
+
+def test_one_that_diffusers_casts_is_refused(pipe: Any) -> None:
+    import torch
+
+    pipe.unet.enable_layerwise_casting(torch.float8_e4m3fn, torch.float32)
+    with pytest.raises(AttachError, match="layerwise_casting"):
+        dpnb.attach(pipe)
