@@ -50,12 +50,12 @@ class Caller:
     """Who asks for a run.
 
     Args:
-        on_step: is given its steps, while it pauses.
+        on_step: is given its steps, while it pauses; `None` where nobody asks for them.
         leave: ends it where it pauses.
         asker: the thread that asks for its next step; the run's own by default.
     """
 
-    on_step: Callable[[Step], None] = ignore
+    on_step: Callable[[Step], None] | None = None
     leave: Callable[[], None] = ignore
     asker: Callable[[], int] = get_ident
 
