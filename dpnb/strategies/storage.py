@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from dpnb.nn.channel_projection import ChannelProjection
 from dpnb.nn.quantized import is_quantized
+from dpnb.stages import Stage
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Effect, Slot, Strategy
@@ -76,7 +77,7 @@ class LayerwiseCasting(Strategy):
     )
     slot: ClassVar = Slot.STORAGE
     effect: ClassVar = Effect.APPROXIMATE
-    relieves: ClassVar = frozenset({"text", "encoding", "denoising", "decoding"})
+    relieves: ClassVar = frozenset(Stage)
 
     @override
     def __post_init__(self) -> None:
