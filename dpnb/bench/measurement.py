@@ -21,6 +21,7 @@ from dpnb.planning.plan_names import plan_name
 from dpnb.planning.table import PlanRow
 from dpnb.planning.weight_sizes import idle_weight_bytes
 from dpnb.planning.workload import Workload
+from dpnb.planning.workload_arguments import with_defaults_of
 from dpnb.strategies.out_of_memory import ALLOCATION_ERRORS, is_out_of_memory
 from dpnb.strategies.plans import plan_from_json, plan_to_json
 from dpnb.strategies.strategy import Plan
@@ -101,7 +102,7 @@ class Benchmark:
 
     def __init__(self, pipe: TextToImagePipeline, workload: Workload, repeats: int) -> None:
         self.pipe = pipe
-        self.workload = workload.with_size_of(pipe)
+        self.workload = with_defaults_of(pipe, workload)
         self.repeats = repeats
 
     def draw_with(self, plan: Plan) -> Any:

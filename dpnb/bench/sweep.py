@@ -26,6 +26,10 @@ from dpnb.strategies.strategy import Plan, Strategy, check
 BASELINE: Plan = frozenset()
 
 
+SHORT = Workload(steps=20, guidance_scale=5.0)
+"""What is drawn where nothing else is asked for."""
+
+
 def sweep(
     pipe: TextToImagePipeline,
     plans: Literal["all"] | PlanTable | Iterable[Strategy | Iterable[Strategy]] = "all",
@@ -69,7 +73,11 @@ def sweep(
     """
     _check(pipe, repeats, isinstance(plans, PlanTable) and (workload or budget or device))
     given = plans if isinstance(plans, PlanTable) else None
-    bench = Benchmark(pipe, workload or (Workload() if given is None else given.workload), repeats)
+    bench = Benchmark(
+        pipe,
+        workload or (Workload(steps=20, guidance_scale=5.0) if given is None else given.workload),
+        repeats,
+    )
     chosen = None if plans == "all" else [_as_plan(entry) for entry in _entries(plans)]
     file = None if path is None else SweepFile(Path(path))
 
