@@ -137,10 +137,17 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
             found.add(path)
         if isinstance(own, dict) and isinstance(others, dict):
             names = {**own, **others}
-            found |= {f"{path}.{name}" for name in names if own.get(name) != others.get(name)}
+            found |= {f"{path}.{n}" for n in names if not _is_same(own.get(n), others.get(n))}
         elif own != others:
             found.add(f"{path}: {own} {others}")
     return found
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    try:
+        return bool(one == other)
+    except RuntimeError:  # of tensors that are not the same object
+        return False
 
 
 def _detach(
