@@ -130,24 +130,7 @@ def _stream(case: ForeignCase, studio: Any, plain: Tensor) -> str:
 
 def changes(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
     """Which attributes of which modules are not the same objects any more."""
-    found: set[str] = set()
-    for path in {**before, **after}:
-        (kind, own), (other, others) = before.get(path, (0, {})), after.get(path, (0, {}))
-        if kind is not other:
-            found.add(path)
-        if isinstance(own, dict) and isinstance(others, dict):
-            names = {**own, **others}
-            found |= {f"{path}.{n}" for n in names if not _is_same(own.get(n), others.get(n))}
-        elif own != others:
-            found.add(f"{path}: {own} {others}")
-    return found
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    try:
-        return bool(one == other)
-    except RuntimeError:  # of tensors that are not the same object
-        return False
+    return {name for name in {**before, **after} if before.get(name) != after.get(name)}
 
 
 def _detach(
