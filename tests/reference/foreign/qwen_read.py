@@ -336,5 +336,3 @@ CASES = (
     small_case("DreamLitePipeline (with a picture)", _dreamlite, **GUIDED, image=picture()),
     small_case("DreamLiteMobilePipeline", _dreamlite, **SIZED),
 )
-
-NOT_BUILT: dict[str, str] = {}
