@@ -113,6 +113,8 @@ WINGS = {
     },
     "pipelines/attached": {
         "strategies",
+        "loading",
+        "nn",
         "pipelines.call_arguments",
         "pipelines.explorable",
         "pipelines.listeners",

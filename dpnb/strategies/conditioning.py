@@ -38,10 +38,15 @@ class ConditioningCache(Strategy):
     slot: ClassVar = Slot.CONDITIONING
     relieves: ClassVar = frozenset({"denoising"})
 
+    @property
+    @override
+    def needs(self) -> tuple[type[object], ...]:
+        return (TimeConditionedModel,)
+
     @override
     def obstacle(self, networks: Networks) -> str | None:
         denoising = list(_denoising(networks))
-        if not denoising:
+        if not denoising and not networks.can_exchange(*self.needs):
             return "ConditioningCache needs a denoising network of dpnb's; there is none here."
         return quantization_obstacle(ConditioningCache, denoising)
 

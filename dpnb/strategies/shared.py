@@ -15,9 +15,10 @@ from dpnb.errors import DpnbError, StrategyError
 from dpnb.nn.structure import Structure
 from dpnb.run_listener import RunKey, RunListener
 from dpnb.strategies.attachment import attachment_of
-from dpnb.strategies.networks import LoneNetwork, Networks, Owner
+from dpnb.strategies.exchange import exchanges_for
+from dpnb.strategies.networks import LoneNetwork, Networks, Owner, networks_of
 from dpnb.strategies.runs import ActiveRuns
-from dpnb.strategies.strategy import Plan, Strategy, in_order
+from dpnb.strategies.strategy import Plan, Slot, Strategy, in_order
 from dpnb.strategies.undo import Undo
 
 
@@ -133,7 +134,7 @@ class SharedStrategies:
             raise
         except Exception:
             self._unwind([applied.strategy for applied in self._applied if applied.is_whole])
-            self.plan = frozenset(self.applied)
+            self.plan = frozenset(s for s in self.applied if s.slot is not Slot.NETWORK)
             raise
 
     @contextmanager
@@ -152,12 +153,20 @@ class SharedStrategies:
     def _replay(self, plan: Plan) -> None:
         """Unwind to the prefix shared with `plan`, then apply what is left of it."""
         target = in_order(plan)
+        target = exchanges_for(target, self.networks) + target
         self._unwind(target)
         if not self._applied:
-            networks = [network for _, network in self.networks.items()] if target else []
-            self._structures = {network: Structure.of(network) for network in networks}
+            self._structures = {}
         for strategy in target[len(self._applied) :]:
+            self._note_structures()
             self._apply(strategy)
+
+    def _note_structures(self) -> None:
+        """Remember what networks are made of that no strategy has changed yet."""
+        if all(applied.slot is Slot.NETWORK for applied in self.applied):
+            for _, network in self.networks.items():
+                if network not in self._structures:
+                    self._structures[network] = Structure.of(network)
 
     def _unwind(self, target: list[Strategy]) -> None:
         kept = 0
@@ -260,6 +269,5 @@ class SharedStrategies:
 
 def _attached_to(owner: Owner) -> set[SharedStrategies]:
     """Those that the networks of `owner` belong to."""
-    networks = [part for part in owner.parts().values() if isinstance(part, nn.Module)]
-    found = (attachment_of(network).shared for network in networks)
+    found = (attachment_of(network).shared for _, network in networks_of(owner))
     return {shared for shared in found if isinstance(shared, SharedStrategies)}

@@ -11,13 +11,16 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from typing_extensions import override
 
 from dpnb.errors import DpnbError
+from dpnb.nn.quantized import nbytes_of
 from dpnb.pipelines.attached.attached_run import AttachedRun, notify_run
 from dpnb.pipelines.attached.call_stream import CallStream
+from dpnb.pipelines.attached.exchanges import KnownNetworks, share_tensors
 from dpnb.pipelines.attached.heard_class import make_heard_class
-from dpnb.pipelines.attached.hearing import hear, hear_scheduler
+from dpnb.pipelines.attached.hearing import hear, hear_networks, hear_scheduler
 from dpnb.pipelines.attached.parts import belongs_to, declared, find_name, find_parts, is_network
 from dpnb.pipelines.attached.roles import Role, find_roles, order_of_use
 from dpnb.pipelines.attached.sizes import find_default_size, find_size_unit
@@ -27,7 +30,11 @@ from dpnb.pipelines.listeners import Run
 from dpnb.pipelines.pictures.inputs import PictureInput
 from dpnb.run_listener import RunListener
 from dpnb.stages import Step
+from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.stack import StrategyStack
+from dpnb.strategies.undo import Undo
+from dpnb.switchboard import ATTRIBUTE
+from dpnb.units import format_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -46,12 +53,12 @@ class Caller:
     """Who asks for a run.
 
     Args:
-        on_step: is given its steps, while it pauses.
+        on_step: is given its steps, while it pauses; `None` where nobody asks for them.
         leave: ends it where it pauses.
         asker: the thread that asks for its next step; the run's own by default.
     """
 
-    on_step: Callable[[Step], None] = ignore
+    on_step: Callable[[Step], None] | None = None
     leave: Callable[[], None] = ignore
     asker: Callable[[], int] = get_ident
 
@@ -73,9 +80,21 @@ class AttachedPipeline:
         self._listeners: list[RunListener[Run]] = []
         self._is_interrupted = False
         self._heard: tuple[AttachedRun, ExitStack] | None = None
+        self._known = KnownNetworks()
+        self._exchanged: dict[str, Any] = {}
         self._traces = Traces(self.parts())
         self._strategies = StrategyStack(self)
         pipe.__class__ = make_heard_class(self._kind, self)
+
+    @override
+    def __repr__(self) -> str:
+        on = ", ".join(sorted(map(repr, self._strategies.active))) or "nothing"
+        state = "detached" if self._is_detached else f"attached, {on} on"
+        lines = [f"{self.class_name}, {state}"]
+        for name, part in self.parts().items():
+            size = f" ({format_bytes(nbytes_of(part))})" if is_network(part) else ""
+            lines.append(f"  {name}: {'none' if part is None else type(part).__name__}{size}")
+        return "\n".join(lines)
 
     # --- what it is made of ---
 
@@ -119,6 +138,26 @@ class AttachedPipeline:
     @scheduler.setter
     def scheduler(self, scheduler: Any) -> None:
         self.pipe.scheduler = scheduler
+
+    def known_networks(self) -> Mapping[str, nn.Module]:
+        """Name of a component that others have written → dpnb's network of the same shape."""
+        return self._known.of({**self.parts(), **self._exchanged})
+
+    def exchange(self, name: str, undo: Undo) -> None:
+        """Let dpnb's network stand for a component, around the same tensors."""
+        own, part = vars(self.pipe), self.parts()[name]
+        network = self._known.network_for(part)
+        assert network is not None
+        share_tensors(network, part)
+        vars(network)[ATTRIBUTE] = attachment_of(part)
+        undo.callback(vars(network).pop, ATTRIBUTE, None)
+        undo.callback(self._exchanged.pop, name, None)
+        undo.callback(own.__setitem__, name, part)
+        self._exchanged[name] = part
+        own[name] = network
+        if self._heard is not None:
+            attached, until_end = self._heard
+            hear_networks(network, self.roles[name], attached, until_end)
 
     # --- what it draws ---
 
@@ -239,6 +278,8 @@ class AttachedPipeline:
             attached = AttachedRun(self, run, listeners, exclusive, caller.on_step)
             attached.begin()
             with hear(parts, roles, attached) as undo, self._heard_by(attached, undo):
+                for name, part in self._exchanged.items():
+                    hear_networks(part, roles[name], attached, undo)
                 output = self._kind.__call__(self.pipe, *args, **kwargs)
             attached.end(output)
         return output
@@ -308,3 +349,4 @@ class AttachedPipeline:
             self._is_detached = True
         self.pipe.__class__ = self._kind
         self._traces.remove()
+        self._known.clear()

@@ -39,7 +39,7 @@ class ForeignCase:
 
 
 def flatten_output(output: Any) -> Tensor:
-    """All numbers of a pipeline's output, whatever it holds, as float32 `[n]`."""
+    """All numbers of a pipeline's output, whatever it holds, as float32 `[n]`; of texts, bytes."""
     values = output.values() if isinstance(output, dict) else output
     return torch.cat([_flatten(value) for value in values if value is not None])
 
@@ -49,6 +49,8 @@ def _flatten(value: Any) -> Tensor:
         return value.detach().float().flatten()
     if isinstance(value, (list, tuple)):
         return torch.cat([_flatten(item) for item in value])
+    if isinstance(value, str):
+        return _flatten(np.frombuffer(value.encode(), dtype=np.uint8))
     if isinstance(value, Image.Image):
         return _flatten(np.asarray(value))
     return torch.as_tensor(np.asarray(value, dtype=np.float32)).flatten()
