@@ -210,3 +210,14 @@ CASES = (
     ),
     small_case("DiTPipeline", _dit, class_labels=[3], num_inference_steps=3, output_type="np"),
 )
+
+NOT_BUILT: dict[str, str] = {
+    "OmniGenPipeline": "prepares its pictures with torchvision, which is not installed",
+    "ZImageOmniPipeline (with a picture)": "encodes it in bfloat16 whatever the autoencoder is in",
+    "PRXPipeline (from words)": "cleans them with ftfy, which is not installed",
+    "PRXPixelPipeline (from words)": "cleans them with ftfy, which is not installed",
+    "GlmImagePipeline (with a picture)": (
+        "gives transformers 5 the features of pictures joined, which takes them one by one"
+    ),
+}
+"""Of all recent families of picture transformers."""
