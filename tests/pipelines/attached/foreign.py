@@ -28,6 +28,13 @@ def draw(pipe: Any, **more: Any) -> Tensor:
     return images
 
 
+def picture_of(step: Step) -> Tensor:
+    """What the last step of a short call holds, `[1, 3, height, width]`."""
+    output: Any = step.output
+    images: Tensor = output.images
+    return images
+
+
 def everything_of(pipe: Any) -> dict[str, Any]:
     """The attributes, hooks and classes of a pipeline and of all that it is made of."""
     found: dict[str, Any] = {"": (type(pipe), dict(vars(pipe)))}
