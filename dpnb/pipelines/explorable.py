@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from dpnb.pipelines.listeners import RunListener
+    from dpnb.pipelines.pictures.inputs import PictureInput
     from dpnb.strategies.stack import StrategyStack
 
 
@@ -68,6 +69,11 @@ class ExplorablePipeline(Protocol):
     @property
     def call_signature(self) -> CallSignature:
         """The arguments of a run."""
+        ...
+
+    @property
+    def picture_inputs(self) -> tuple[PictureInput, ...]:
+        """The pictures that its call takes beside words."""
         ...
 
     @property
