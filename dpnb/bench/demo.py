@@ -6,7 +6,6 @@ from typing import Any
 
 from dpnb.bench.report import Report
 from dpnb.bench.sweep import sweep
-from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.planning.workload import Workload
 from dpnb.strategies.conditioning import ConditioningCache
 from dpnb.strategies.placement import ModelOffload, SequentialOffload

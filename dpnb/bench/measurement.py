@@ -16,7 +16,6 @@ from dpnb.metering.cuda import CudaMeter
 from dpnb.metering.tensors import TensorMeter
 from dpnb.metering.trace import Trace
 from dpnb.pipelines.recording import record
-from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.planning.plan_names import plan_name
 from dpnb.planning.table import PlanRow
 from dpnb.planning.weight_sizes import idle_weight_bytes

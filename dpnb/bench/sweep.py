@@ -13,7 +13,6 @@ from dpnb.bench.measurement import Benchmark, Measurement
 from dpnb.bench.report import Report
 from dpnb.errors import ComponentError
 from dpnb.numbers import parse_int
-from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.plan_names import plan_name
 from dpnb.planning.planner import plan as predict
