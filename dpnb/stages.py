@@ -11,6 +11,9 @@ from typing_extensions import TypeVar
 
 Out = TypeVar("Out", covariant=True, default=Any)
 
+NO_OUTPUT: Any = None
+"""What steps before the last one have."""
+
 
 class Stage(Enum):
     """The parts of a run, in the order in which they come.
@@ -34,8 +37,8 @@ class Step(Generic[Out]):
         total: how many steps the stage has.
         timestep: the scheduler's, where the stage has one; 0-dimensional.
         latents: as they are now, `[batch, channels, h, w]`; not before the first denoising step.
-        output: what the pipeline returns, on the last step of a run; the type parameter is its
-            class.
+        output: what the pipeline returns, on the last step of a run; `None` on others. The type
+            parameter is what it may be.
     """
 
     stage: Stage
@@ -43,7 +46,7 @@ class Step(Generic[Out]):
     total: int
     timestep: Tensor | None = None
     latents: Tensor | None = None
-    output: Out | None = None
+    output: Out = NO_OUTPUT
 
 
 def stage_after(step: Step, is_interrupted: bool, encodes: bool) -> Stage | None:

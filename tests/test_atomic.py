@@ -9,7 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,6 @@ from dpnb.pipelines.pictures.previews import LatentColours
 from dpnb.planning.table import PlanTable
 from dpnb.prompt_file import Drawing, draw_prompts
 from dpnb.schedulers.ddim import DDIMScheduler
-from dpnb.stages import Step
 from tests.metering.test_trace import TRACE
 
 PACKAGE = Path(dpnb.__file__).parent
@@ -103,12 +102,7 @@ def measured(table: PlanTable) -> Report:
 
 def draw(pipe: Any, folder: Path) -> None:
     drawing = Drawing("sun", None, 0, 1, 1.0, 32, 32, name="sun.png")
-    draw_prompts(pipe, [drawing], folder, "model", lambda steps, _: last_output(steps).images)
-
-
-def last_output(steps: Iterable[Step]) -> Any:
-    *_, last = steps
-    return last.output
+    draw_prompts(pipe, [drawing], folder, "model", lambda steps, _: list(steps)[-1].output.images)
 
 
 def write_pipeline_file(folder: Path) -> None:

@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from dpnb.pipelines.arguments import Arguments
+from dpnb.pipelines.explored import drain
 from dpnb.stages import Step
 
 P = ParamSpec("P")
@@ -16,7 +17,7 @@ Out_co = TypeVar("Out_co", covariant=True)
 
 
 class _Starting(Protocol[Out_co]):
-    def start(self, arguments: Arguments) -> Iterator[Step[Out_co]]: ...
+    def start(self, arguments: Arguments) -> Iterator[Step[Out_co | None]]: ...
 
 
 def make_call(
@@ -49,7 +50,7 @@ def make_call(
 
 def make_stream(
     arguments: Callable[P, Arguments], output: type[Out]
-) -> Callable[Concatenate[Any, P], Iterator[Step[Out]]]:
+) -> Callable[Concatenate[Any, P], Iterator[Step[Out | None]]]:
     """A pipeline's `stream` that takes the fields of `arguments`; see `make_call`."""
 
     def stream(self: _Starting[Out], /, *args: Any, **kwargs: Any) -> Any:
@@ -60,18 +61,10 @@ def make_stream(
         """
         return self.start(_gather(arguments, args, kwargs))
 
-    typed: Callable[Concatenate[Any, P], Iterator[Step[Out]]] = _with_signature(
+    typed: Callable[Concatenate[Any, P], Iterator[Step[Out | None]]] = _with_signature(
         stream, "stream", arguments
     )
     return typed
-
-
-def drain(steps: Iterator[Step[Out]]) -> Out | None:
-    """Run to the end and return the output."""
-    output = None
-    for step in steps:
-        output = step.output
-    return output
 
 
 def _with_signature(method: Callable[..., Any], name: str, arguments: object) -> Any:

@@ -22,7 +22,7 @@ Out = TypeVar("Out", default=Any)
 
 
 class Explored(ABC, Generic[Out]):
-    """A pipeline that draws step by step."""
+    """A pipeline that draws step by step; the type parameter is what its runs return."""
 
     _interrupt: bool
 
@@ -31,7 +31,7 @@ class Explored(ABC, Generic[Out]):
         """Draw, and return the output."""
 
     @abstractmethod
-    def stream(self, *args: Any, **kwargs: Any) -> Iterator[Step[Out]]:
+    def stream(self, *args: Any, **kwargs: Any) -> Iterator[Step[Out | None]]:
         """Draw step by step: an iterator of `Step`, whose last one holds the output."""
 
     @property
@@ -50,3 +50,11 @@ class Explored(ABC, Generic[Out]):
     def preview(self, latents: Tensor) -> list[Image]:
         """What latents `[batch, channels, h, w]` would be decoded to, noisy as they are."""
         return decode_preview(self, latents)
+
+
+def drain(steps: Iterator[Step[Out | None]]) -> Out | None:
+    """Run to the end and return the output."""
+    output = None
+    for step in steps:
+        output = step.output
+    return output

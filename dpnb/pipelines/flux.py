@@ -163,7 +163,7 @@ class FluxPipeline(TextToImagePipeline[FluxArguments, FluxPipelineOutput]):
         return self.transformer.config.in_channels // 4
 
     @override
-    def start(self, arguments: FluxArguments) -> Iterator[Step[FluxPipelineOutput]]:
+    def start(self, arguments: FluxArguments) -> Iterator[Step[FluxPipelineOutput | None]]:
         """Refuse what lacks a part.
 
         Raises:

@@ -92,7 +92,9 @@ class LDMTextToImagePipeline(UNetPipeline[LatentDiffusionArguments, ImagePipelin
     stream = make_stream(LatentDiffusionArguments, ImagePipelineOutput)
 
     @override
-    def start(self, arguments: LatentDiffusionArguments) -> Iterator[Step[ImagePipelineOutput]]:
+    def start(
+        self, arguments: LatentDiffusionArguments
+    ) -> Iterator[Step[ImagePipelineOutput | None]]:
         """Refuse what its text encoder cannot do.
 
         Raises:

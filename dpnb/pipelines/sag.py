@@ -113,7 +113,7 @@ class StableDiffusionSAGPipeline(StableDiffusionPipeline[A]):
     _sag_scale: float = 0.0
 
     @override
-    def start(self, arguments: A) -> Iterator[Step[StableDiffusionPipelineOutput]]:
+    def start(self, arguments: A) -> Iterator[Step[StableDiffusionPipelineOutput | None]]:
         """Refuse schedulers whose guidance is not known.
 
         Raises:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeAlias, overload
@@ -33,7 +33,7 @@ Keys: TypeAlias = dict[str, tuple[str, ...]]
 """Names of weights that were `missing`, `unexpected` and `mismatched`."""
 
 
-class TextToImagePipeline(Explored[Out], DiffusionPipeline, ABC, Generic[A, Out]):
+class TextToImagePipeline(Explored[Out], DiffusionPipeline, Generic[A, Out]):
     """Words to latents to pictures.
 
     A subclass says how prompts are encoded, what the network is given beside them, and how latents
@@ -268,7 +268,7 @@ class TextToImagePipeline(Explored[Out], DiffusionPipeline, ABC, Generic[A, Out]
         """`arguments` with a size, where none was asked for; see `Beginning.resolve`."""
         return self.beginning.resolve(self, arguments)
 
-    def start(self, arguments: A) -> Iterator[Step[Out]]:
+    def start(self, arguments: A) -> Iterator[Step[Out | None]]:
         """Check `arguments` now; the iterator that is returned does the work."""
         arguments = self.resolve_size(arguments)
         arguments.check(self._callback_tensor_inputs, self._execution_device, self.vae_scale_factor)
@@ -276,7 +276,7 @@ class TextToImagePipeline(Explored[Out], DiffusionPipeline, ABC, Generic[A, Out]
         run = Run(self)
         return notify_listeners(run, self._run(run, arguments), self.listeners)
 
-    def _run(self, run: Run, arguments: A) -> Generator[Step[Out], None, None]:
+    def _run(self, run: Run, arguments: A) -> Generator[Step[Out | None], None, None]:
         steps = self._within(run, arguments)
         pictures = arguments.picture_count
         steps = explain_out_of_memory(steps, self._stage_after, self.strategies, pictures)
@@ -288,11 +288,11 @@ class TextToImagePipeline(Explored[Out], DiffusionPipeline, ABC, Generic[A, Out]
         return None if stage is None else stage.value
 
     @torch.no_grad()
-    def _within(self, run: Run, arguments: A) -> Generator[Step[Out], None, None]:
+    def _within(self, run: Run, arguments: A) -> Generator[Step[Out | None], None, None]:
         with self.strategies.begin_run(run):
             yield from self._steps(arguments, self._execution_device)
 
-    def _steps(self, arguments: A, device: torch.device) -> Iterator[Step[Out]]:
+    def _steps(self, arguments: A, device: torch.device) -> Iterator[Step[Out | None]]:
         self._begin(arguments)
         timesteps, count = self.prepare_timesteps(arguments, device)
         tensors = self.encode_conditions(arguments, device)
@@ -331,10 +331,9 @@ class TextToImagePipeline(Explored[Out], DiffusionPipeline, ABC, Generic[A, Out]
 
     def _draw(self, latents: Tensor, arguments: A) -> Out:
         """The output; with `return_dict=False` a plain tuple, which has no type of its own."""
-        output: Any = self.decode_latents(latents, arguments)
-        drawn: Any = output if arguments.return_dict else tuple(output)
-        typed: Out = drawn
-        return typed
+        output = self.decode_latents(latents, arguments)
+        plain: Any = tuple(output)
+        return output if arguments.return_dict else plain
 
     def _begin(self, arguments: A) -> None:
         self._guidance_scale = arguments.guidance_scale

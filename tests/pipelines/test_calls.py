@@ -12,7 +12,8 @@ from typing_extensions import assert_type
 
 import dpnb
 from dpnb.pipelines.arguments import Arguments
-from dpnb.pipelines.calls import drain, make_call
+from dpnb.pipelines.calls import make_call
+from dpnb.pipelines.explored import drain
 from dpnb.pipelines.flux import FluxPipelineOutput
 from dpnb.pipelines.inpainting import InpaintingArguments
 from dpnb.pipelines.pictures.images import ImagePipelineOutput
@@ -47,7 +48,7 @@ def test_a_class_loads_itself(folder: Path) -> None:
     assert_type(output, StableDiffusionPipelineOutput)
     assert output.images.shape == (1, 4, 16, 16)
     steps = pipe.stream("a cat", num_inference_steps=1, output_type="latent")
-    assert_type(steps, Iterator[Step[StableDiffusionPipelineOutput]])
+    assert_type(steps, Iterator[Step[StableDiffusionPipelineOutput | None]])
     *_, last = steps
     assert_type(last.output, StableDiffusionPipelineOutput | None)
     assert last.output is not None
@@ -119,7 +120,7 @@ class Echo:
 
     __call__ = make_call(Arguments, tuple)
 
-    def start(self, arguments: Arguments) -> Iterator[Step[tuple[Any, ...]]]:
+    def start(self, arguments: Arguments) -> Iterator[Step[tuple[Any, ...] | None]]:
         yield Step(Stage.TEXT, 0, 1)
         yield Step(Stage.DECODING, 0, 1, output=(arguments,))
 
