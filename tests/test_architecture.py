@@ -19,6 +19,7 @@ GROUND = {
     "generators",
     "numbers",
     "processes",
+    "run_listener",
     "stages",
     "switchboard",
     "tables",
@@ -36,6 +37,7 @@ MAY_IMPORT = {
     "generators": set(),
     "numbers": set(),
     "processes": set(),
+    "run_listener": set(),
     "stages": set(),
     "switchboard": set(),
     "atomic": set(),
@@ -99,7 +101,6 @@ WINGS = {
     "loading/saving": {"loading.filenames", "loading.model_index", "loading.weights"},
     "strategies/offload": {
         "nn",
-        "strategies.run_watcher",
         "strategies.fair_lock",
         "strategies.undo",
     },
@@ -112,6 +113,8 @@ WINGS = {
     },
     "pipelines/attached": {
         "strategies",
+        "loading",
+        "nn",
         "pipelines.call_arguments",
         "pipelines.explorable",
         "pipelines.listeners",

@@ -11,10 +11,12 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 
+from dpnb.bench.output_values import read_values
 from dpnb.errors import NonFiniteError, StrategyError
 from dpnb.metering.cuda import CudaMeter
 from dpnb.metering.tensors import TensorMeter
 from dpnb.metering.trace import Trace
+from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.pipelines.recording import record
 from dpnb.planning.plan_names import plan_name
 from dpnb.planning.table import PlanRow
@@ -98,7 +100,7 @@ class Benchmark:
         repeats: timed runs of each plan, after one that warms up and is metered.
     """
 
-    def __init__(self, pipe: TextToImagePipeline, workload: Workload, repeats: int) -> None:
+    def __init__(self, pipe: ExplorablePipeline, workload: Workload, repeats: int) -> None:
         self.pipe = pipe
         self.workload = workload.with_size_of(pipe)
         self.repeats = repeats
@@ -129,7 +131,7 @@ class Benchmark:
                 torch.cuda.empty_cache()
 
     def _run(self, plan: Plan, predicted: PlanRow | None) -> tuple[Measurement, Any]:
-        device = self.pipe._execution_device
+        device = self.pipe.execution_device
         is_gpu = device.type == "cuda"
         resting = 0 if is_gpu else idle_weight_bytes(self.pipe.strategies.networks)
         with record(self.pipe, CudaMeter(device) if is_gpu else TensorMeter()) as metered:
@@ -156,10 +158,9 @@ class Benchmark:
         )
 
     def _draw(self) -> np.ndarray[Any, Any]:
-        images: np.ndarray[Any, Any] = self.pipe(
-            **self.workload.arguments(self.pipe.picture_inputs)
-        ).images
-        return images
+        needed = [one for one in self.pipe.picture_inputs if not one.is_optional]
+        given = self.workload.arguments(needed)
+        return read_values(self.pipe.make_run(**self.pipe.call_signature.select(given))())
 
 
 def _outcome(error: Exception) -> str:

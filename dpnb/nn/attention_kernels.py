@@ -74,13 +74,16 @@ class XFormersKernel:
 
     op: str | None = None
 
-    def __call__(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Attend."""
+    def __call__(
+        self, query: Tensor, key: Tensor, value: Tensor, scale: float | None = None
+    ) -> Tensor:
+        """Attend; `scale` of the products is `head_dim ** -0.5` by default."""
         from xformers import ops  # type: ignore[import-not-found, unused-ignore]
 
         chosen = None if self.op is None else getattr(ops, self.op)
         parts = (part.transpose(1, 2) for part in (query, key, value))
-        out: Tensor = ops.memory_efficient_attention(*parts, op=chosen)
+        scaled = {} if scale is None else {"scale": scale}
+        out: Tensor = ops.memory_efficient_attention(*parts, op=chosen, **scaled)
         return out.transpose(1, 2)
 
 

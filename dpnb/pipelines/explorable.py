@@ -18,8 +18,9 @@ from dpnb.stages import Step
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from dpnb.pipelines.listeners import RunListener
+    from dpnb.pipelines.listeners import Run
     from dpnb.pipelines.pictures.inputs import PictureInput
+    from dpnb.run_listener import RunListener
     from dpnb.strategies.stack import StrategyStack
 
 
@@ -62,7 +63,7 @@ class ExplorablePipeline(Protocol):
         """What is switched on, and the one way to change it."""
         ...
 
-    def watch(self, listener: RunListener) -> Callable[[], None]:
+    def watch(self, listener: RunListener[Run]) -> Callable[[], None]:
         """Call `listener` in every run that begins from now on; what is returned stops that."""
         ...
 

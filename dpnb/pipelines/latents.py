@@ -86,3 +86,8 @@ def _statistics(config: Any, like: Tensor) -> list[Tensor] | None:
         torch.tensor(values, device=like.device, dtype=like.dtype)[:, None, None]
         for values in (config.latents_mean, config.latents_std)
     ]
+
+
+def first_generators(generator: Generators, count: int) -> Generators:
+    """The generators of the first `count` pictures."""
+    return generator[:count] if isinstance(generator, list) else generator

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from tqdm import tqdm
 
-    from dpnb.pipelines.listeners import RunListener
+    from dpnb.pipelines.listeners import Run
+    from dpnb.run_listener import RunListener
 
 
 class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
@@ -55,7 +56,7 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
         self._progress: dict[str, Any] = {}
         self._name_or_path: str | None = None
         self._strategies = StrategyStack(self)
-        self._listeners: list[RunListener] = []
+        self._listeners: list[RunListener[Run]] = []
 
     # --- components ---
 
@@ -140,7 +141,7 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
 
     # --- progress and pictures ---
 
-    def watch(self, listener: RunListener) -> Callable[[], None]:
+    def watch(self, listener: RunListener[Run]) -> Callable[[], None]:
         """Call `listener` in every run that begins from now on.
 
         Returns:
@@ -150,7 +151,7 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
         return lambda: self._listeners.remove(listener)
 
     @property
-    def listeners(self) -> Sequence[RunListener]:
+    def listeners(self) -> Sequence[RunListener[Run]]:
         """The listeners that are called in runs."""
         return self._listeners
 

@@ -13,7 +13,8 @@ from dpnb.metering.meter import Meter, MeterName, meter_for
 from dpnb.metering.recorder import Recorder, RunRecorder
 from dpnb.pipelines.attached.attach import to_explorable
 from dpnb.pipelines.explorable import ExplorablePipeline
-from dpnb.pipelines.listeners import Run, RunListener
+from dpnb.pipelines.listeners import Run
+from dpnb.run_listener import RunListener
 from dpnb.stages import Stage, Step
 from dpnb.strategies.strategy import Plan, Strategy, in_order
 
@@ -75,7 +76,7 @@ def _recording(
     recorder.synchronize()
 
 
-class _RunsInto(RunListener):
+class _RunsInto(RunListener[Run]):
     """A listener that hands the steps of runs on to a recorder."""
 
     def __init__(self, recorder: Recorder) -> None:

@@ -14,6 +14,7 @@ from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.timed_link import TimedLink
 from dpnb.planning.timeline import Boundary, Span, StepTimeline
 from dpnb.planning.weight_sizes import SizeOnlyNetwork, WeightSizes
+from dpnb.run_listener import RunKey
 from dpnb.strategies.fair_lock import FairLock
 from dpnb.strategies.offload.engine import OffloadEngine
 
@@ -85,13 +86,14 @@ class OffloadReplay:
         """Predict the steps; denoising ends with the last of its steps here."""
         total = sum(step.stage == DENOISING for step in steps)
         predictions, index = [], 0
-        self._engine.begin()
+        run = RunKey()
+        self._engine.begin_run(run)
         for step in steps:
             if step.stage == DENOISING:
-                self._engine.before_step(index, total)
+                self._engine.before_step(run, index, total)
                 index += 1
             predictions.append(self._predict_step(step))
-        self._engine.end()
+        self._engine.end_run(run, None)
         return predictions
 
     def _predict_step(self, step: StepTimeline) -> StepPrediction:

@@ -15,9 +15,9 @@ from dpnb.models.time_conditioning import TimeConditionedModel
 from dpnb.nn.attention import Attention
 from dpnb.nn.attention_projections import Projection
 from dpnb.nn.time_conditioning import TimeConditioned
+from dpnb.run_listener import RunKey, RunListener
 from dpnb.strategies.networks import Networks, quantization_obstacle
 from dpnb.strategies.offload.hosted_weights import HostedWeights
-from dpnb.strategies.run_watcher import RunWatcher
 from dpnb.strategies.strategy import Slot, Strategy
 from dpnb.strategies.undo import Undo
 
@@ -38,10 +38,15 @@ class ConditioningCache(Strategy):
     slot: ClassVar = Slot.CONDITIONING
     relieves: ClassVar = frozenset({"denoising"})
 
+    @property
+    @override
+    def needs(self) -> tuple[type[object], ...]:
+        return (TimeConditionedModel,)
+
     @override
     def obstacle(self, networks: Networks) -> str | None:
         denoising = list(_denoising(networks))
-        if not denoising:
+        if not denoising and not networks.can_exchange(*self.needs):
             return "ConditioningCache needs a denoising network of dpnb's; there is none here."
         return quantization_obstacle(ConditioningCache, denoising)
 
@@ -67,7 +72,7 @@ class ConditioningCache(Strategy):
             undo.watch(times)
 
 
-class PromptCache(RunWatcher):
+class PromptCache(RunListener[RunKey]):
     """Keys and values of every cross-attention layer, for the contexts that they were made of."""
 
     def __init__(self, hosted: HostedWeights) -> None:
@@ -90,11 +95,14 @@ class PromptCache(RunWatcher):
         return known[key][1]
 
     @override
-    def end(self) -> None:
+    def begin_run(self, run: RunKey) -> None:
         """Empty the cache."""
         self.known.clear()
 
-    begin = end
+    @override
+    def end_run(self, run: RunKey, error: BaseException | None) -> None:
+        """Empty the cache."""
+        self.known.clear()
 
 
 @dataclass(frozen=True)
@@ -138,7 +146,7 @@ KEPT_EMBEDDINGS = 2
 
 
 @dataclass(eq=False)
-class TimeCache(RunWatcher):
+class TimeCache(RunListener[RunKey]):
     """The time embedding of every step of a run, and what each layer makes of it."""
 
     network: nn.Module
@@ -164,20 +172,23 @@ class TimeCache(RunWatcher):
         return self.network
 
     @override
-    def begin(self) -> None:
+    def begin_run(self, run: RunKey) -> None:
         """Empty the cache."""
         self.timesteps = self.index = self.present = None
         self.known.clear()
 
-    end = begin
+    @override
+    def end_run(self, run: RunKey, error: BaseException | None) -> None:
+        """Empty the cache."""
+        self.begin_run(run)
 
     @override
-    def set_timesteps(self, timesteps: Tensor) -> None:
+    def set_timesteps(self, run: RunKey, timesteps: Tensor) -> None:
         """Steps at these timesteps will come."""
         self.timesteps = timesteps
 
     @override
-    def before_step(self, index: int, total: int) -> None:
+    def before_step(self, run: RunKey, index: int, total: int) -> None:
         """The next call of the network belongs to step `index`."""
         self.index = index
 

@@ -67,9 +67,15 @@ class FreeU(Strategy):
                 raise TypeError(f"{name} is {value!r}; FreeU's factors are numbers such as 1.2.")
         super().__post_init__()
 
+    @property
+    @override
+    def needs(self) -> tuple[type[object], ...]:
+        return (UNet2DConditionModel,)
+
     @override
     def obstacle(self, networks: Networks) -> str | None:
-        if next(networks.modules_of(UpBlock), None) is None:
+        is_there = next(networks.modules_of(UpBlock), None) is not None
+        if not is_there and not networks.can_exchange(*self.needs):
             return "FreeU needs a UNet with up-blocks; there is none here."
         return None
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 from weakref import ref
 
 import torch
 from torch import Tensor, nn
 
+from dpnb.nn.compiled import plain_network
 from dpnb.nn.quantized import has_bitsandbytes_layers, quantization_of
 from dpnb.strategies.fair_lock import FairLock
 from dpnb.strategies.offload.hosted_weights import HostedWeights
@@ -16,6 +17,7 @@ from dpnb.strategies.set_aside import set_aside
 
 if TYPE_CHECKING:
     from dpnb.strategies.offload.link import Link
+    from dpnb.strategies.undo import Undo
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -35,6 +37,19 @@ class Owner(Protocol):
     @property
     def never_offloaded(self) -> tuple[str, ...]:
         """The names of parts that offloading leaves alone."""
+        ...
+
+
+@runtime_checkable
+class Exchanger(Protocol):
+    """An owner some of whose networks others have written, and dpnb has as well."""
+
+    def known_networks(self) -> Mapping[str, nn.Module]:
+        """Name of a component → dpnb's network of the same shape, whose tensors it has not yet."""
+        ...
+
+    def exchange(self, name: str, undo: Undo) -> None:
+        """Let dpnb's network stand for a component, around the same tensors."""
         ...
 
 
@@ -62,7 +77,7 @@ class LoneNetwork:
 
     def is_part_of(self, owner: Owner) -> bool:
         """Whether the network is a component of `owner`."""
-        return any(part is self._network() for part in owner.parts().values())
+        return any(network is self._network() for _, network in networks_of(owner))
 
 
 class Networks:
@@ -108,8 +123,8 @@ class Networks:
     def shares_nothing(self, owner: Owner) -> bool:
         """Whether there are others here, and `owner` has no network in common with any of them."""
         others = [other for other in self.owners if other is not owner]
-        theirs = {id(part) for other in others for part in other.parts().values()}
-        own = {id(part) for part in owner.parts().values() if isinstance(part, nn.Module)}
+        theirs = {id(network) for other in others for _, network in networks_of(other)}
+        own = {id(network) for _, network in networks_of(owner)}
         return bool(others) and theirs.isdisjoint(own)
 
     @property
@@ -129,11 +144,15 @@ class Networks:
         """
         seen: set[int] = set()
         for owner in self.owners:
-            for name, part in owner.parts().items():
-                is_wanted = isinstance(part, nn.Module) and (not names or name in names)
-                if is_wanted and id(part) not in seen:
-                    seen.add(id(part))
-                    yield name, part
+            for name, network in networks_of(owner):
+                is_wanted = not names or name.partition("[")[0] in names or name in names
+                if is_wanted and id(network) not in seen:
+                    seen.add(id(network))
+                    yield name, network
+
+    def foreign_items(self, *names: str) -> Iterator[tuple[str, nn.Module]]:
+        """Those of `items` that `is_foreign` tells."""
+        return (pair for pair in self.items(*names) if is_foreign(pair[1]))
 
     def modules_of(self, kind: type[M], *names: str) -> Iterator[M]:
         """Every module of a kind once, in all networks or in those of these names."""
@@ -141,6 +160,18 @@ class Networks:
             for module in network.modules():
                 if isinstance(module, kind):
                     yield module
+
+    def exchangeable(self, kinds: tuple[type[object], ...]) -> Iterator[tuple[Exchanger, str]]:
+        """The components that dpnb has as a network of one of these classes, and their owners."""
+        for owner in self.owners:
+            if isinstance(owner, Exchanger):
+                for name, network in owner.known_networks().items():
+                    if isinstance(network, kinds):
+                        yield owner, name
+
+    def can_exchange(self, *kinds: type[object]) -> bool:
+        """Whether dpnb has a component, which others have written, as one of these classes."""
+        return next(self.exchangeable(kinds), None) is not None
 
     def offload_order(self) -> list[tuple[str, nn.Module]]:
         """The networks that offloading moves, in the order in which a run uses them."""
@@ -150,8 +181,28 @@ class Networks:
             names |= dict.fromkeys(owner.offload_sequence)
             excluded |= set(owner.never_offloaded)
         rank = {name: place for place, name in enumerate(names)}
-        moved = [(name, network) for name, network in self.items() if name not in excluded]
-        return sorted(moved, key=lambda pair: rank.get(pair[0], len(rank)))
+        parts = [(name.partition("[")[0], name, network) for name, network in self.items()]
+        moved = [(part, name, network) for part, name, network in parts if part not in excluded]
+        moved.sort(key=lambda one: rank.get(one[0], len(rank)))
+        return [(name, network) for _, name, network in moved]
+
+
+def networks_of(owner: Owner) -> Iterator[tuple[str, nn.Module]]:
+    """The networks of an owner with their names; those of a list as `"controlnet[0]"`."""
+    for name, part in owner.parts().items():
+        if isinstance(part, (list, tuple, nn.ModuleList)):
+            for place, item in enumerate(part):
+                if isinstance(item, nn.Module):
+                    yield f"{name}[{place}]", item
+        elif isinstance(part, nn.Module):
+            yield name, part
+
+
+def is_foreign(network: nn.Module) -> bool:
+    """Whether a network is neither one of dpnb's nor a text or picture encoder of transformers."""
+    ancestors = type(plain_network(network)).__mro__
+    roots = {ancestor.__module__.partition(".")[0] for ancestor in ancestors}
+    return roots.isdisjoint({"dpnb", "transformers"})
 
 
 def quantization_obstacle(

@@ -44,10 +44,9 @@ def plan_to_python(
     imports = ["import dpnb"] * is_attached + [f"from dpnb import {names}"] * bool(ordered)
     begin = [f"studio = dpnb.attach({pipeline})"] * is_attached
     lines = [f"    {strategy!r}," for strategy in ordered]
-    use = (
-        [f"{owner}.strategies.use([", *lines, "])"] if ordered else [f"{owner}.strategies.use([])"]
-    )
-    return "\n".join([*imports, *([""] if imports else []), *begin, *use])
+    listed = "\n".join(["[", *lines, "]"]) if lines else "[]"
+    blank = [""] if imports else []
+    return "\n".join([*imports, *blank, *begin, f"{owner}.strategies.use({listed})"])
 
 
 def _strategy(entry: Mapping[str, Any]) -> Strategy:

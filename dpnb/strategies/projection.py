@@ -9,6 +9,8 @@ from typing import ClassVar
 from torch import nn
 from typing_extensions import override
 
+from dpnb.models.autoencoder import Autoencoder
+from dpnb.models.time_conditioning import TimeConditionedModel
 from dpnb.nn.attention import Attention
 from dpnb.nn.attention_projections import FUSED, fuse_linears, unfuse_linears
 from dpnb.nn.quantized import quantization_of
@@ -32,11 +34,17 @@ class QKVFusion(Strategy):
     vae: bool = True
     slot: ClassVar = Slot.PROJECTION
 
+    @property
+    @override
+    def needs(self) -> tuple[type[object], ...]:
+        return (TimeConditionedModel,) * self.unet + (Autoencoder,) * self.vae
+
     @override
     def obstacle(self, networks: Networks) -> str | None:
         if not self.unet and not self.vae:
             return "QKVFusion(unet=False, vae=False) fuses nothing; choose at least one of them."
-        if next(self._layers(networks), None) is None:
+        is_there = next(self._layers(networks), None) is not None
+        if not is_there and not networks.can_exchange(*self.needs):
             return "QKV fusion needs attention layers of dpnb's; there are none here."
         for attention in self._layers(networks):
             stored = next(filter(None, map(quantization_of, _layers_to_join(attention))), None)

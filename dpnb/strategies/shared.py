@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from dpnb.errors import DpnbError, StrategyError
 from dpnb.nn.structure import Structure
+from dpnb.run_listener import RunKey, RunListener
 from dpnb.strategies.attachment import attachment_of
-from dpnb.strategies.networks import LoneNetwork, Networks, Owner
-from dpnb.strategies.run_watcher import RunWatcher
+from dpnb.strategies.exchange import exchanges_for
+from dpnb.strategies.networks import LoneNetwork, Networks, Owner, networks_of
 from dpnb.strategies.runs import ActiveRuns
-from dpnb.strategies.strategy import Plan, Strategy, in_order
+from dpnb.strategies.strategy import Plan, Slot, Strategy, in_order
 from dpnb.strategies.undo import Undo
 
 
@@ -59,6 +60,7 @@ class SharedStrategies:
             and where one was broken off; then `mend` makes them agree.
         stacks: those of the pipelines that share the networks.
         runs: those that go on over the networks.
+        run: the present one; between runs, one that never was.
         timesteps: of the present run, `[steps]`, once they are known.
         joining: held by whoever joins two of these, so that no two threads wait for each other.
     """
@@ -70,6 +72,7 @@ class SharedStrategies:
         self.plan: Plan = frozenset()
         self.stacks: WeakSet[Sharer] = WeakSet()
         self.runs = ActiveRuns()
+        self.run = RunKey()
         self.timesteps: Tensor | None = None
         self._applied: list[_Applied] = []
         self._structures: dict[nn.Module, Structure] = {}
@@ -89,7 +92,7 @@ class SharedStrategies:
         return bool(self.runs.active)
 
     @property
-    def watchers(self) -> list[RunWatcher]:
+    def watchers(self) -> list[RunListener[RunKey]]:
         """Those among the strategies that want to hear of runs."""
         return [watcher for applied in self._applied for watcher in applied.undo.watchers]
 
@@ -131,7 +134,7 @@ class SharedStrategies:
             raise
         except Exception:
             self._unwind([applied.strategy for applied in self._applied if applied.is_whole])
-            self.plan = frozenset(self.applied)
+            self.plan = frozenset(s for s in self.applied if s.slot is not Slot.NETWORK)
             raise
 
     @contextmanager
@@ -150,12 +153,20 @@ class SharedStrategies:
     def _replay(self, plan: Plan) -> None:
         """Unwind to the prefix shared with `plan`, then apply what is left of it."""
         target = in_order(plan)
+        target = exchanges_for(target, self.networks) + target
         self._unwind(target)
         if not self._applied:
-            networks = [network for _, network in self.networks.items()] if target else []
-            self._structures = {network: Structure.of(network) for network in networks}
+            self._structures = {}
         for strategy in target[len(self._applied) :]:
+            self._note_structures()
             self._apply(strategy)
+
+    def _note_structures(self) -> None:
+        """Remember what networks are made of that no strategy has changed yet."""
+        if all(applied.slot is Slot.NETWORK for applied in self.applied):
+            for _, network in self.networks.items():
+                if network not in self._structures:
+                    self._structures[network] = Structure.of(network)
 
     def _unwind(self, target: list[Strategy]) -> None:
         kept = 0
@@ -187,12 +198,12 @@ class SharedStrategies:
             self.announce_run(applied.undo.watchers)
         applied.is_whole = True
 
-    def announce_run(self, watchers: Iterable[RunWatcher]) -> None:
+    def announce_run(self, watchers: Iterable[RunListener[RunKey]]) -> None:
         """Tell `watchers` of the run in whose middle they join."""
         for watcher in watchers:
-            watcher.begin()
+            watcher.begin_run(self.run)
             if self.timesteps is not None:
-                watcher.set_timesteps(self.timesteps)
+                watcher.set_timesteps(self.run, self.timesteps)
 
     # --- sharing ---
 
@@ -258,6 +269,5 @@ class SharedStrategies:
 
 def _attached_to(owner: Owner) -> set[SharedStrategies]:
     """Those that the networks of `owner` belong to."""
-    networks = [part for part in owner.parts().values() if isinstance(part, nn.Module)]
-    found = (attachment_of(network).shared for network in networks)
+    found = (attachment_of(network).shared for _, network in networks_of(owner))
     return {shared for shared in found if isinstance(shared, SharedStrategies)}

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from dpnb.nn.structure import Structure
+from dpnb.run_listener import RunKey
 from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.networks import LoneNetwork, Networks, Owner
 from dpnb.strategies.runs import ExclusiveCall, ExclusiveRun
@@ -251,41 +252,50 @@ class StrategyStack:
             yield
 
     @contextmanager
-    def begin_run(self) -> Iterator[None]:
+    def begin_run(self, run: RunKey | None = None) -> Iterator[None]:
         """A run takes place within; nothing that it needed stays behind.
+
+        Args:
+            run: what tells it from others, to those who hear of it; a new key by default.
 
         Raises:
             BrokenPipelineError: a strategy could not be switched off before.
         """
         self._shared.mend()
-        around, self._shared.timesteps = self._shared.timesteps, None
-        try:
+        run = run or RunKey()
+        around = self._shared.run, self._shared.timesteps
+        with ExitStack() as ending:
+            ending.push(lambda _, error, __: self._end_run(run, error, *around))
+            self._shared.run, self._shared.timesteps = run, None
             for watcher in self._shared.watchers:
-                watcher.begin()
+                watcher.begin_run(run)
             yield
-        finally:
-            self._shared.timesteps = around
-            self._end_watchers(goes_on=len(self._shared.runs.active) > 1)
 
     def set_timesteps(self, timesteps: Tensor) -> None:
         """The run's steps are `timesteps`, `[steps]`."""
         self._shared.timesteps = timesteps
         for watcher in self._shared.watchers:
-            watcher.set_timesteps(timesteps)
+            watcher.set_timesteps(self._shared.run, timesteps)
 
     def before_step(self, index: int, total: int) -> None:
         """Denoising step `index` of `total` comes next."""
         for watcher in self._shared.watchers:
-            watcher.before_step(index, total)
+            watcher.before_step(self._shared.run, index, total)
 
     def free_run_memory(self) -> None:
         """Free what strategies keep from step to step; for them, a run that goes on begins anew."""
-        self._end_watchers(goes_on=self.is_running)
+        self._end_watchers(self._shared.run, None, goes_on=self.is_running)
 
-    def _end_watchers(self, *, goes_on: bool) -> None:
+    def _end_run(
+        self, run: RunKey, error: BaseException | None, around: RunKey, timesteps: Tensor | None
+    ) -> None:
+        self._shared.run, self._shared.timesteps = around, timesteps
+        self._end_watchers(run, error, goes_on=len(self._shared.runs.active) > 1)
+
+    def _end_watchers(self, run: RunKey, error: BaseException | None, *, goes_on: bool) -> None:
         with self._turn() as shared:
             for watcher in reversed(shared.watchers):
-                watcher.end()
+                watcher.end_run(run, error)
             if goes_on:
                 shared.announce_run(shared.watchers)
 

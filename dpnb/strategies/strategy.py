@@ -22,6 +22,7 @@ from dpnb.validation import hints_of, validate
 class Slot(IntEnum):
     """Where a strategy acts. Lower slots come first: structure, placement, computation."""
 
+    NETWORK = -1
     PROJECTION = 0
     STORAGE = 1
     LAYOUT = 2
@@ -62,6 +63,15 @@ class Strategy(ABC):
     def effect(self) -> Effect:
         """What it does to the picture."""
         return Effect.EXACT
+
+    @property
+    def needs(self) -> tuple[type[object], ...]:
+        """Classes of dpnb's networks that it acts on.
+
+        A component of an attached pipeline that is one of them, written by others, is exchanged for
+        dpnb's own while this is on; its tensors stay the same.
+        """
+        return ()
 
     @abstractmethod
     def apply(self, networks: Networks, undo: Undo) -> None:

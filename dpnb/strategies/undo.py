@@ -11,7 +11,7 @@ from torch import nn
 from typing_extensions import Self, override
 
 from dpnb.errors import StrategyError
-from dpnb.strategies.run_watcher import RunWatcher
+from dpnb.run_listener import RunKey, RunListener
 
 Hook: TypeAlias = Callable[..., Any]
 
@@ -35,7 +35,7 @@ class Undo:
     """
 
     def __init__(self) -> None:
-        self.watchers: list[RunWatcher] = []
+        self.watchers: list[RunListener[RunKey]] = []
         self._inverses: list[Callable[[], object]] = []
 
     def callback(self, inverse: Callable[..., object], /, *args: Any, **kwargs: Any) -> None:
@@ -71,7 +71,7 @@ class Undo:
         self.callback(_unhook, module, ours)
         module.register_forward_hook(ours, **options)
 
-    def watch(self, watcher: RunWatcher) -> None:
+    def watch(self, watcher: RunListener[RunKey]) -> None:
         """Let `watcher` hear of runs as long as the edits stand."""
         self.watchers.append(watcher)
 

@@ -47,10 +47,15 @@ class VaeTiling(Strategy):
     def effect(self) -> Effect:
         return Effect.APPROXIMATE if self.blended else Effect.EXACT
 
+    @property
+    @override
+    def needs(self) -> tuple[type[object], ...]:
+        return (Autoencoder,)
+
     @override
     def obstacle(self, networks: Networks) -> str | None:
         autoencoders = list(networks.modules_of(Autoencoder))
-        if not autoencoders:
+        if not autoencoders and not networks.can_exchange(Autoencoder):
             return MISSING.format("VaeTiling")
         if self.blended and self.tile is not None:
             for vae in autoencoders:
@@ -79,9 +84,15 @@ class VaeSlicing(Strategy):
     slot: ClassVar = Slot.CODER_WRAPPER
     relieves: ClassVar = frozenset({"encoding", "decoding"})
 
+    @property
+    @override
+    def needs(self) -> tuple[type[object], ...]:
+        return (Autoencoder,)
+
     @override
     def obstacle(self, networks: Networks) -> str | None:
-        if next(networks.modules_of(Autoencoder), None) is None:
+        is_there = next(networks.modules_of(Autoencoder), None) is not None
+        if not is_there and not networks.can_exchange(Autoencoder):
             return MISSING.format("VaeSlicing")
         return None
 

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 from typing_extensions import override
 
 from dpnb.errors import DpnbError
-from dpnb.pipelines.listeners import Run, RunListener
+from dpnb.pipelines.listeners import Run
+from dpnb.run_listener import RunListener
 from dpnb.stages import Step
 
 PAUSE = 0.2
@@ -27,12 +28,12 @@ class StoppedError(DpnbError, RuntimeError):
 class WatchedPipeline(Protocol):
     """A pipeline whose runs are heard."""
 
-    def watch(self, listener: RunListener) -> Callable[[], None]:
+    def watch(self, listener: RunListener[Run]) -> Callable[[], None]:
         """Call `listener` in every run that begins from now on; what is returned stops that."""
         ...
 
 
-class Job(RunListener):
+class Job(RunListener[Run]):
     """A run that goes on in the background.
 
     Args:

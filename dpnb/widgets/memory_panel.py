@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from typing import Any
 
 import ipywidgets as w
 
@@ -29,7 +30,7 @@ class MemoryPanel(Panel):
 
     def __init__(self, pipe: Any) -> None:
         super().__init__(pipe)
-        state, device = self.session.run_state, pipe.execution_device
+        state, device = self.session.run_state, self.session.pipe.execution_device
         names = ("cuda", "tensors") if device.type == "cuda" else ("host", "tensors")
         self.meter = w.Dropdown(
             description="Measure",

@@ -67,8 +67,8 @@ class ResultView(w.VBox):  # type: ignore[misc]
     def _empty(self, state: RunState) -> str:
         return "" if state.output else EMPTY
 
-    def _still(self, picture: bytes) -> str:
-        return self._image(picture, "png", "Picture of", self._link(picture, "image/png", "png"))
+    def _still(self, picture: bytes, what: str = "Picture of") -> str:
+        return self._image(picture, "png", what, self._link(picture, "image/png", "png"))
 
     def _begin_animation(self, output: RunOutput) -> None:
         self._shown = output
@@ -82,13 +82,8 @@ class ResultView(w.VBox):  # type: ignore[misc]
             return
         first = self._shown.animations[0]
         if not self.play.value:
-            picture = encode_png(find_frame(first, self.frame.value - 1), quick=True)
-            self.picture.value = self._image(
-                picture,
-                "png",
-                f"Frame {self.frame.value} of",
-                self._link(picture, "image/png", "png"),
-            )
+            still = encode_png(find_frame(first, self.frame.value - 1), quick=True)
+            self.picture.value = self._still(still, f"Frame {self.frame.value} of")
             return
         self.picture.value = "".join(
             self._image(one, kind, "Video of", self._link(one, f"image/{kind}", kind))
@@ -106,14 +101,15 @@ class ResultView(w.VBox):  # type: ignore[misc]
             self._show_animation()
 
     def _show_others(self, output: RunOutput) -> None:
-        players = "".join(
-            f'<audio controls aria-label="Sound of {self._words}" src="{_address(one, "audio/wav")}">'
-            f"</audio><div>{self._link(one, 'audio/wav', 'wav')}</div>"
-            for one in output.sounds
-        )
+        players = "".join(self._player(one) for one in output.sounds)
         words = f'<div class="dpnb-brought">{html.escape(output.words)}</div>' * bool(output.words)
         self.others.value = players + words
         self.others.layout.display = None if players or words else "none"
+
+    def _player(self, sound: bytes) -> str:
+        label, address = f"Sound of {self._words}", _address(sound, "audio/wav")
+        player = f'<audio controls aria-label="{label}" src="{address}"></audio>'
+        return f"{player}<div>{self._link(sound, 'audio/wav', 'wav')}</div>"
 
     def _image(self, data: bytes, kind: str, what: str, below: str) -> str:
         address = _address(data, f"image/{kind}")

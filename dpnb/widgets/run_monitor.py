@@ -19,7 +19,8 @@ from dpnb.metering.meter import meter_for
 from dpnb.metering.recorder import Recorder
 from dpnb.metering.trace import Trace
 from dpnb.pipelines.explorable import ExplorablePipeline
-from dpnb.pipelines.listeners import Run, RunListener
+from dpnb.pipelines.listeners import Run
+from dpnb.run_listener import RunListener
 from dpnb.stages import Stage, Step
 from dpnb.strategies.out_of_memory import OutOfMemoryError
 from dpnb.strategies.settings import describe_strategy, strategy_label
@@ -63,7 +64,7 @@ class MonitoredSession(Protocol):
         """The cheapest strategy with which a run that has failed is predicted to fit."""
 
 
-class RunMonitor(RunListener):
+class RunMonitor(RunListener[Run]):
     """Hears of the runs of a session's pipeline.
 
     A thread of its own writes progress, preview and measurements into the session's state, five

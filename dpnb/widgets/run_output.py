@@ -85,7 +85,7 @@ def read_output(output: Any, rates: Rates) -> RunOutput:
 
 
 def _fields(output: Any) -> Iterator[tuple[str, Any]]:
-    """The names and values of an output; a plain tuple begins with pictures, and only they count."""
+    """The names and values of an output; of a plain tuple only the pictures at its beginning."""
     if isinstance(output, Mapping):
         yield from output.items()
     elif isinstance(output, tuple) and "_fields" in dir(output):

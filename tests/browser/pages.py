@@ -15,7 +15,8 @@ import threading
 import ipywidgets as w
 import dpnb
 from dpnb.stages import Stage
-from dpnb.pipelines.listeners import RunListener
+from dpnb.pipelines.listeners import Run
+from dpnb.run_listener import RunListener
 
 pipe = dpnb.DiffusionPipeline.from_pretrained("dpnb/emoji-64")
 pipe.set_progress_bar_config(disable=True)
@@ -34,7 +35,7 @@ def tell(plan):
 stop_telling = pipe.strategies.subscribe(tell)
 
 
-class Exhausted(RunListener):
+class Exhausted(RunListener[Run]):
     def begin_step(self, run, stage):
         if stage is Stage.DENOISING:
             leave()
@@ -46,7 +47,7 @@ def exhaust(_):
     leave = pipe.watch(Exhausted())
 
 
-class Held(RunListener):
+class Held(RunListener[Run]):
     def begin_run(self, run):
         self.begun = 0
 

@@ -246,7 +246,7 @@ def test_every_kind_works_on_cuda(kind: str) -> None:
 
 
 def test_a_model_alone_is_quantized_too(tmp_path: Path) -> None:
-    dpnb.random_pipeline("tiny-sd").unet.save_pretrained(tmp_path)
+    dpnb.random_pipeline("tiny-sd").components["unet"].save_pretrained(tmp_path)
     unet = dpnb.UNet2DConditionModel.from_pretrained(tmp_path, quantization_config="int8")
     assert isinstance(unet, dpnb.UNet2DConditionModel)
     assert quantization_of(unet) == "int8"
@@ -256,7 +256,7 @@ def test_a_model_alone_is_quantized_too(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_that_is_quantized_already_is_refused(tmp_path: Path) -> None:
-    unet = dpnb.random_pipeline("tiny-sd").unet
+    unet = dpnb.random_pipeline("tiny-sd").components["unet"]
     unet.save_pretrained(tmp_path)
     config = tmp_path / "config.json"
     config.write_text(config.read_text().replace("{", '{"quantization_config": {"bits": 4},', 1))

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import dpnb
-from dpnb.pipelines.listeners import Run, RunListener
+from dpnb.pipelines.listeners import Run
+from dpnb.run_listener import RunListener
 from dpnb.stages import Stage, Step
 
 STEPS = {"num_inference_steps": 2, "output_type": "np"}
@@ -23,7 +24,7 @@ WHOLE = [
 ]
 
 
-class Diary(RunListener):
+class Diary(RunListener[Run]):
     """Writes down everything that it hears."""
 
     def __init__(self, name: str = "", shared: list[str] | None = None) -> None:
@@ -210,7 +211,7 @@ def test_an_error_of_one_listener_reaches_the_caller_and_the_others_hear_the_end
     assert not pipe.strategies._shared.is_running
 
 
-class Rest(RunListener):
+class Rest(RunListener[Run]):
     """Asks whether the pipeline is at rest when a run has ended."""
 
     def __init__(self) -> None:

@@ -280,10 +280,12 @@ def test_planning_moves_nothing_and_predicts_the_same() -> None:
 def test_a_component_that_came_while_something_was_on_is_planned_for() -> None:
     pipe, other = build("tiny-sd"), dpnb.random_pipeline("tiny-sd", dtype="bfloat16")
     pipe.strategies.use([OFFLOADS[0], QKVFusion()])
-    pipe.unet = other.unet
-    assert build_valueless_pipeline(pipe, ValuelessTensors()).unet.dtype == torch.bfloat16
+    pipe.unet = other.components["unet"]
+    planned = build_valueless_pipeline(pipe, ValuelessTensors())
+    assert planned.components["unet"].dtype == torch.bfloat16
     pipe.to(torch.float64)
-    assert build_valueless_pipeline(pipe, ValuelessTensors()).unet.dtype == torch.float64
+    planned = build_valueless_pipeline(pipe, ValuelessTensors())
+    assert planned.components["unet"].dtype == torch.float64
 
 
 def test_code_that_a_checkpoint_brings_along_is_not_run(folder: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from dpnb.pipelines.shapes.text_encoders import make_clip_tokenizer
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import diffusers as diffusers
-    import transformers
+    import transformers as transformers
 
 VOCABULARY = 600
 

@@ -30,7 +30,12 @@ class Ops(ModuleType):
         self.MemoryEfficientAttentionFlashAttentionOp = (object(), object())
 
     def memory_efficient_attention(
-        self, query: Tensor, key: Tensor, value: Tensor, op: Any = None
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        op: Any = None,
+        scale: float | None = None,
     ) -> Tensor:
         """Attention of `[batch, tokens, heads, head_dim]`."""
         self.asked.append(SimpleNamespace(shape=tuple(query.shape), op=op))
@@ -40,7 +45,7 @@ class Ops(ModuleType):
                 f"     query: shape={tuple(query.shape)}"
             )
         query, key, value = (part.transpose(1, 2) for part in (query, key, value))
-        return F.scaled_dot_product_attention(query, key, value).transpose(1, 2)
+        return F.scaled_dot_product_attention(query, key, value, scale=scale).transpose(1, 2)
 
 
 @pytest.fixture(autouse=True)

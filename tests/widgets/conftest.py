@@ -10,9 +10,10 @@ import ipywidgets
 import pytest
 
 import dpnb
-from dpnb.pipelines.listeners import Run, RunListener
+from dpnb.pipelines.listeners import Run
 from dpnb.planning.planner import plan
 from dpnb.planning.table import PlanTable
+from dpnb.run_listener import RunListener
 from dpnb.stages import Stage
 from dpnb.widgets.planner_panel import LINK
 from dpnb.widgets.session import Session
@@ -21,7 +22,7 @@ TIMEOUT = 300
 """Seconds after which something is thought to hang: no time that anything should take."""
 
 
-class Gate(RunListener):
+class Gate(RunListener[Run]):
     """Holds every step until `open` is called for it.
 
     Attributes:

@@ -16,7 +16,8 @@ from PIL import Image
 from torch import nn
 
 import dpnb
-from dpnb.pipelines.listeners import Run, RunListener
+from dpnb.pipelines.listeners import Run
+from dpnb.run_listener import RunListener
 from dpnb.strategies.out_of_memory import OutOfMemoryError
 from dpnb.widgets import run_monitor
 from dpnb.widgets.history_panel import HistoryPanel
@@ -146,7 +147,7 @@ def test_at_no_line_of_a_beginning_a_session_seems_free(session: Session, gate: 
 def test_a_cell_that_begins_first_is_not_taken_for_what_a_panel_asked(
     session: Session, gate: Gate
 ) -> None:
-    class Earlier(RunListener):
+    class Earlier(RunListener[Run]):
         def __init__(self) -> None:
             self.has_begun = False
 
@@ -170,13 +171,13 @@ def test_a_cell_that_begins_first_is_not_taken_for_what_a_panel_asked(
     assert (session.run_state.phase, session.is_drawing) == ("idle", False)
 
 
-def last_heard(session: Session, listener: RunListener) -> Callable[[], None]:
+def last_heard(session: Session, listener: RunListener[Run]) -> Callable[[], None]:
     """Let a listener hear of runs after the session does."""
     leave: Callable[[], None] = session.pipe.watch(listener)
     return leave
 
 
-def first_heard(session: Session, listener: RunListener) -> Callable[[], None]:
+def first_heard(session: Session, listener: RunListener[Run]) -> Callable[[], None]:
     """Let a listener hear of runs before the session does."""
     listeners: Any = session.pipe.listeners
     leave = last_heard(session, listener)
@@ -296,7 +297,7 @@ def test_a_listener_that_fails_ends_the_job(session: Session, moment: str) -> No
         raise LookupError(moment)
 
     for is_first in (False, True):
-        listener = RunListener()
+        listener = RunListener[Run]()
         vars(listener)[moment] = fail
         leave = (first_heard if is_first else last_heard)(session, listener)
         with pytest.raises(LookupError, match=moment):

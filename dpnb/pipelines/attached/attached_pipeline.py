@@ -11,22 +11,27 @@ from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dpnb.errors import DpnbError
 from dpnb.pipelines.attached.attached_run import AttachedRun, notify_run
 from dpnb.pipelines.attached.call_stream import CallStream
+from dpnb.pipelines.attached.exchanges import KnownNetworks, share_tensors
 from dpnb.pipelines.attached.heard_class import make_heard_class
-from dpnb.pipelines.attached.hearing import hear, hear_scheduler
+from dpnb.pipelines.attached.hearing import hear, hear_networks, hear_scheduler
 from dpnb.pipelines.attached.parts import belongs_to, declared, find_name, find_parts, is_network
 from dpnb.pipelines.attached.roles import Role, find_roles, order_of_use
 from dpnb.pipelines.attached.sizes import find_default_size, find_size_unit
 from dpnb.pipelines.attached.traces import Traces
 from dpnb.pipelines.call_arguments import CallSignature
-from dpnb.pipelines.listeners import Run, RunListener
+from dpnb.pipelines.listeners import Run
 from dpnb.pipelines.pictures.inputs import PictureInput
+from dpnb.run_listener import RunListener
 from dpnb.stages import Step
+from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.stack import StrategyStack
+from dpnb.strategies.undo import Undo
+from dpnb.switchboard import ATTRIBUTE
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -69,9 +74,11 @@ class AttachedPipeline:
         self.pipe = pipe
         self._kind = type(pipe)
         self._is_detached = False
-        self._listeners: list[RunListener] = []
+        self._listeners: list[RunListener[Run]] = []
         self._is_interrupted = False
         self._heard: tuple[AttachedRun, ExitStack] | None = None
+        self._known = KnownNetworks()
+        self._exchanged: dict[str, Any] = {}
         self._traces = Traces(self.parts())
         self._strategies = StrategyStack(self)
         pipe.__class__ = make_heard_class(self._kind, self)
@@ -118,6 +125,26 @@ class AttachedPipeline:
     @scheduler.setter
     def scheduler(self, scheduler: Any) -> None:
         self.pipe.scheduler = scheduler
+
+    def known_networks(self) -> Mapping[str, nn.Module]:
+        """Name of a component that others have written → dpnb's network of the same shape."""
+        return self._known.of({**self.parts(), **self._exchanged})
+
+    def exchange(self, name: str, undo: Undo) -> None:
+        """Let dpnb's network stand for a component, around the same tensors."""
+        own, part = vars(self.pipe), self.parts()[name]
+        network = self._known.network_for(part)
+        assert network is not None
+        share_tensors(network, part)
+        vars(network)[ATTRIBUTE] = attachment_of(part)
+        undo.callback(vars(network).pop, ATTRIBUTE, None)
+        undo.callback(self._exchanged.pop, name, None)
+        undo.callback(own.__setitem__, name, part)
+        self._exchanged[name] = part
+        own[name] = network
+        if self._heard is not None:
+            attached, until_end = self._heard
+            hear_networks(network, self.roles[name], attached, until_end)
 
     # --- what it draws ---
 
@@ -168,13 +195,13 @@ class AttachedPipeline:
 
     # --- runs ---
 
-    def watch(self, listener: RunListener) -> Callable[[], None]:
+    def watch(self, listener: RunListener[Run]) -> Callable[[], None]:
         """Call `listener` in every run that begins from now on; what is returned stops that."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
     @property
-    def listeners(self) -> Sequence[RunListener]:
+    def listeners(self) -> Sequence[RunListener[Run]]:
         """The listeners that are called in runs."""
         return self._listeners
 
@@ -239,11 +266,13 @@ class AttachedPipeline:
             around.enter_context(notify_run(run, listeners))
             call = self._strategies.exclusive_call(schedulers, caller.leave, caller.asker)
             exclusive = around.enter_context(call)
-            around.enter_context(self._strategies.begin_run())
+            around.enter_context(self._strategies.begin_run(run))
             self._is_interrupted = False
             attached = AttachedRun(self, run, listeners, exclusive, caller.on_step)
             attached.begin()
             with hear(parts, roles, attached) as undo, self._heard_by(attached, undo):
+                for name, part in self._exchanged.items():
+                    hear_networks(part, roles[name], attached, undo)
                 output = self._kind.__call__(self.pipe, *args, **kwargs)
             attached.end(output)
         return output
@@ -313,3 +342,4 @@ class AttachedPipeline:
             self._is_detached = True
         self.pipe.__class__ = self._kind
         self._traces.remove()
+        self._known.clear()

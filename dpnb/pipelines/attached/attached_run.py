@@ -10,7 +10,8 @@ from torch import Tensor
 
 from dpnb.errors import DpnbError
 from dpnb.pipelines.attached.hearing import latents_of
-from dpnb.pipelines.listeners import Run, RunListener, call_end_run
+from dpnb.pipelines.listeners import Run, call_end_run
+from dpnb.run_listener import RunListener
 from dpnb.stages import Stage, Step
 from dpnb.strategies.runs import ExclusiveCall
 from dpnb.strategies.stack import StrategyStack
@@ -44,7 +45,7 @@ class RunOwner(Protocol):
 
 
 @contextmanager
-def notify_run(run: Run, listeners: Iterable[RunListener]) -> Iterator[None]:
+def notify_run(run: Run, listeners: Iterable[RunListener[Run]]) -> Iterator[None]:
     """A run takes place within: `listeners` hear of its beginning and its end."""
     with ExitStack() as endings:
         for listener in listeners:
@@ -73,7 +74,7 @@ class AttachedRun:
         self,
         owner: RunOwner,
         run: Run,
-        listeners: Sequence[RunListener],
+        listeners: Sequence[RunListener[Run]],
         call: ExclusiveCall,
         on_step: Callable[[Step], None],
     ) -> None:

@@ -51,10 +51,22 @@ def hear(
             if role is Role.SCHEDULER:
                 hear_scheduler(parts[name], hearer, undo)
             else:
-                for module, stage in _heard_modules(parts[name], role):
-                    hook = module.register_forward_pre_hook(partial(_tell_stage, hearer, stage))
-                    undo.callback(hook.remove)
+                hear_networks(parts[name], role, hearer, undo)
         yield undo
+
+
+def hear_networks(part: Any, role: Role, hearer: Hearer, undo: ExitStack) -> None:
+    """Tell `hearer` of the calls of a component.
+
+    Args:
+        part: the component.
+        role: what it does.
+        hearer: is told.
+        undo: takes the inverse.
+    """
+    for module, stage in _heard_modules(part, role):
+        hook = module.register_forward_pre_hook(partial(_tell_stage, hearer, stage))
+        undo.callback(hook.remove)
 
 
 def _tell_stage(hearer: Hearer, stage: Stage, *_: object) -> None:

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import wraps
+from threading import local
 from typing import Any, TypeAlias
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from dpnb.errors import StrategyError
+from dpnb.nn.compiled import plain_network
 from dpnb.strategies.undo import Undo
 
 Method: TypeAlias = Callable[..., Any]
@@ -30,33 +32,82 @@ def intercept(network: nn.Module, within: CallContext, undo: Undo) -> None:
     replace_methods(network, lambda method, name: _wrap_method(method, name, within), undo)
 
 
+def run_calls_within(
+    network: nn.Module, context: AbstractContextManager[object], undo: Undo
+) -> None:
+    """Let every call of a public method of `network` take place within `context`.
+
+    Args:
+        network: see `replace_methods`.
+        context: may be entered again, and by several threads; a call within a call of the same
+            thread does not enter it again.
+        undo: takes the inverse.
+    """
+    thread = _Thread()
+
+    def wrap(method: Method, _: str) -> Method:
+        @wraps(method)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if thread.is_within:
+                return method(*args, **kwargs)
+            thread.is_within = True
+            try:
+                with context:
+                    return method(*args, **kwargs)
+            finally:
+                thread.is_within = False
+
+        return call
+
+    replace_methods(network, wrap, undo)
+
+
+class _Thread(local):
+    """What a thread is doing."""
+
+    is_within = False
+
+
 def replace_methods(network: nn.Module, wrap: Callable[[Method, str], Method], undo: Undo) -> None:
     """Put something around every public method of `network`.
 
     Args:
-        network: its methods are those of the class that defines `forward` and of classes derived
-            from that one.
+        network: see `public_methods_of`; of a compiled network, also those of what it compiles.
         wrap: a method and its name → what takes its place.
         undo: takes the inverse.
     """
-    own = vars(network)
-    for name in public_methods_of(type(network)):
+    for owner, name in _methods_of(network):
+        own = vars(owner)
         if name in own:
             undo.callback(own.__setitem__, name, own[name])
         else:
             undo.callback(own.pop, name, None)
-        own[name] = wrap(getattr(network, name), name)
+        own[name] = wrap(getattr(owner, name), name)
 
 
 def public_methods_of(kind: type[nn.Module]) -> Iterator[str]:
-    """The names of the public methods that a class of networks adds to its base."""
+    """The names of the public methods by which a class of networks may be called.
+
+    These are the methods of all classes down to the first that defines `forward`, and `generate`.
+    """
+    bases = kind.__mro__[: kind.__mro__.index(nn.Module)]
+    forwarding = [place for place, base in enumerate(bases) if "forward" in vars(base)]
+    own = bases[: forwarding[-1] + 1] if forwarding else bases
     names: dict[str, None] = {}
-    for base in kind.__mro__:
+    for base in own:
         public = (n for n, value in vars(base).items() if inspect.isfunction(value))
         names |= dict.fromkeys(name for name in public if not name.startswith("_"))
-        if "forward" in vars(base):
-            break
+    for base in bases:
+        if inspect.isfunction(vars(base).get("generate")):
+            names["generate"] = None
     return iter(names)
+
+
+def _methods_of(network: nn.Module) -> Iterator[tuple[nn.Module, str]]:
+    plain = plain_network(network)
+    for name in public_methods_of(type(plain)):
+        is_compiled = name == "forward" and plain is not network
+        yield (network if is_compiled else plain), name
 
 
 def _wrap_method(method: Method, name: str, within: CallContext) -> Method:

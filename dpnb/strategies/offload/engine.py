@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from torch import nn
 from typing_extensions import override
 
+from dpnb.run_listener import RunKey, RunListener
 from dpnb.strategies.fair_lock import FairLock
 from dpnb.strategies.offload.budget import compute_block_memory
 from dpnb.strategies.offload.device_memory import DeviceMemory
@@ -28,10 +29,9 @@ from dpnb.strategies.offload.prefetcher import Prefetcher
 from dpnb.strategies.offload.preloader import Preloader
 from dpnb.strategies.offload.run_progress import RunProgress
 from dpnb.strategies.offload.streamed_network import StreamedNetwork
-from dpnb.strategies.run_watcher import RunWatcher
 
 
-class OffloadEngine(RunWatcher):
+class OffloadEngine(RunListener[RunKey]):
     """Loads weights when they are needed, and those that follow them ahead of that.
 
     Args:
@@ -56,16 +56,16 @@ class OffloadEngine(RunWatcher):
     # --- runs and calls ---
 
     @override
-    def begin(self) -> None:
+    def begin_run(self, run: RunKey) -> None:
         self.unload()
         self._progress.is_running = True
 
     @override
-    def before_step(self, index: int, total: int) -> None:
+    def before_step(self, run: RunKey, index: int, total: int) -> None:
         self._progress.begin_step(index, total)
 
     @override
-    def end(self) -> None:
+    def end_run(self, run: RunKey, error: BaseException | None) -> None:
         self._progress.is_running = False
         self.unload()
 

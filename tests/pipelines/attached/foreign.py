@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from dpnb.generators import make_generator
-from dpnb.pipelines.listeners import Run, RunListener
+from dpnb.pipelines.listeners import Run
+from dpnb.run_listener import RunListener
 from dpnb.stages import Stage, Step
 
 SIZE = 32
@@ -24,6 +25,13 @@ def arguments(**more: Any) -> dict[str, Any]:
 def draw(pipe: Any, **more: Any) -> Tensor:
     """A picture of a short call, `[1, 3, height, width]`."""
     images: Tensor = pipe(**arguments(**more)).images
+    return images
+
+
+def picture_of(step: Step) -> Tensor:
+    """What the last step of a short call holds, `[1, 3, height, width]`."""
+    output: Any = step.output
+    images: Tensor = output.images
     return images
 
 
@@ -49,7 +57,7 @@ def _freeze(value: Any) -> Any:
     return id(value), tuple((key, id(one)) for key, one in inner)
 
 
-class Notes(RunListener):
+class Notes(RunListener[Run]):
     """Writes down what it hears.
 
     Attributes:

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 import dpnb
 from dpnb import AttachError, ChannelsLast, ModelOffload, SequentialOffload
-from dpnb.pipelines.listeners import Run, RunListener
+from dpnb.pipelines.listeners import Run
+from dpnb.run_listener import RunListener
 from dpnb.stages import Stage, Step
 from dpnb.strategies.strategy import Strategy
-from tests.pipelines.attached.foreign import Notes, arguments, draw, everything_of
+from tests.pipelines.attached.foreign import Notes, arguments, draw, everything_of, picture_of
 
 SIMULATED = "simulated:8GiB/s"
 
@@ -124,7 +125,7 @@ def test_a_stream_hands_over_what_is_done(pipe: Any) -> None:
         *[Stage.DENOISING] * 3,
         Stage.DECODING,
     ]
-    assert torch.equal(steps[-1].output.images, plain)
+    assert torch.equal(picture_of(steps[-1]), plain)
     assert steps[1].latents is not None
     assert steps[1].latents.shape == (1, 4, 16, 16)
 
@@ -143,7 +144,7 @@ def test_a_stream_refuses_what_the_call_does_not_take(pipe: Any) -> None:
         studio.stream(prompt="red", colour="red")
     with pytest.raises(TypeError, match="prompt"):
         studio.stream()
-    assert list(studio.stream(prompt="red"))[-1].output.images.shape == (1, 3, 32, 32)
+    assert picture_of(list(studio.stream(prompt="red"))[-1]).shape == (1, 3, 32, 32)
 
 
 def test_a_stream_that_is_left_ends_the_run(pipe: Any) -> None:
@@ -166,7 +167,7 @@ def test_what_fails_in_a_run_reaches_whoever_asked(pipe: Any) -> None:
     assert draw(pipe).isfinite().all()
 
 
-class Switch(RunListener):
+class Switch(RunListener[Run]):
     """Switches a strategy on after the first denoising step, and off after the next."""
 
     def __init__(self, strategy: Strategy) -> None:
@@ -201,7 +202,7 @@ def test_switched_between_two_steps_of_a_stream(pipe: Any) -> None:
         steps.append(step)
         if plans:
             studio.strategies.use(plans.pop(0))
-    assert torch.equal(steps[-1].output.images, plain)
+    assert torch.equal(picture_of(steps[-1]), plain)
 
 
 def test_a_run_is_interrupted_and_decodes_what_it_has(pipe: Any) -> None:
@@ -212,7 +213,7 @@ def test_a_run_is_interrupted_and_decodes_what_it_has(pipe: Any) -> None:
         if step.stage is Stage.DENOISING:
             studio.interrupt_run()
     assert [step.stage for step in steps] == [Stage.TEXT, Stage.DENOISING, Stage.DECODING]
-    assert steps[-1].output.images.shape == (1, 3, 32, 32)
+    assert picture_of(steps[-1]).shape == (1, 3, 32, 32)
 
 
 def test_a_component_that_is_replaced_gets_what_is_on(pipe: Any) -> None:

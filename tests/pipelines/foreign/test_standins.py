@@ -98,7 +98,7 @@ def test_settings_may_be_replaced_as_older_pipelines_do_it() -> None:
 
 
 def test_a_network_answers_to_its_settings() -> None:
-    unet: Any = dpnb.random_pipeline("tiny-sd").unet
+    unet: Any = dpnb.random_pipeline("tiny-sd").components["unet"]
     assert unet.sample_size == unet.config.sample_size == 16
     with pytest.raises(AttributeError, match="nothing"):
         _ = unet.nothing

@@ -1,0 +1,82 @@
+"""The base of pipelines whose denoising network is a UNet."""
+
+from __future__ import annotations
+
+from abc import ABC
+from typing import Any, Generic
+
+import torch
+from torch import Tensor
+from typing_extensions import TypeVar, override
+
+from dpnb.models.unet import UNet2DConditionModel
+from dpnb.nn.embeddings import embed_guidance
+from dpnb.pipelines.argument_checks import check_width
+from dpnb.pipelines.arguments import Arguments
+from dpnb.pipelines.denoise import set_timesteps
+from dpnb.pipelines.text_to_image import TextToImagePipeline
+
+A = TypeVar("A", bound=Arguments, default=Any)
+Out = TypeVar("Out", bound=tuple[Any, ...], default=Any)
+
+
+class UNetPipeline(TextToImagePipeline[A, Out], ABC, Generic[A, Out]):
+    """A text-to-image pipeline with a `unet`, which sees feature maps and cross-attends to words.
+
+    A subclass says how prompts are encoded, how the network is called, and what is made of the
+    final latents.
+    """
+
+    unet: UNet2DConditionModel
+
+    @property
+    @override
+    def do_classifier_free_guidance(self) -> bool:
+        """Not where the guidance scale is an input of the network, as after distillation."""
+        return self._guidance_scale > 1 and self.unet.config.time_cond_proj_dim is None
+
+    @property
+    @override
+    def network_channels(self) -> int:
+        return self.unet.config.in_channels
+
+    @override
+    def default_size(self) -> tuple[int, int]:
+        """Height and width that the network was made for, in pixels."""
+        size = self.unet.config.sample_size or 64
+        height, width = size if isinstance(size, tuple) else (size, size)
+        return height * self.vae_scale_factor, width * self.vae_scale_factor
+
+    @override
+    def check_widths(self, arguments: A) -> None:
+        width = self.unet.config.cross_attention_dim
+        for name, embeds in (
+            ("prompt_embeds", arguments.prompt_embeds),
+            ("negative_prompt_embeds", arguments.negative_prompt_embeds),
+        ):
+            check_width(name, embeds, width, "UNet")
+
+    @override
+    def prepare_timesteps(self, arguments: A, device: torch.device) -> tuple[Tensor, int]:
+        return set_timesteps(
+            self.scheduler,
+            arguments.num_inference_steps,
+            device,
+            arguments.timesteps,
+            arguments.sigmas,
+        )
+
+    @override
+    def prepare_latents(self, arguments: A, device: torch.device, like: Tensor) -> Tensor:
+        noise = self.sample_noise(arguments, self.network_channels, device, like)
+        return noise * float(self.scheduler.init_noise_sigma)
+
+    @override
+    def prepare_conditions(self, arguments: A, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The guidance scale, where the network takes it as an input."""
+        dim = self.unet.config.time_cond_proj_dim
+        if dim is None:
+            return {}
+        latents = tensors["latents"]
+        scale = torch.full((latents.shape[0],), self.guidance_scale - 1)
+        return {"timestep_cond": embed_guidance(scale, dim).to(latents.device, latents.dtype)}

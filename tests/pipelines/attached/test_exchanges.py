@@ -1,0 +1,102 @@
+"""Components of classes that dpnb has stand in dpnb's own form while a strategy needs its slots."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+
+import dpnb
+from dpnb import ConditioningCache, FreeU, QKVFusion, SequentialOffload, VaeSlicing, VaeTiling
+from dpnb.metering.tensors import TensorMeter
+from dpnb.models.model import Model
+from dpnb.pipelines.attached.exchanges import build_like
+from dpnb.stages import Stage
+from dpnb.strategies.strategy import Effect, Strategy
+from tests.pipelines.attached.foreign import arguments, draw, everything_of
+from tests.reference.checkpoints import pipeline, vae
+
+OFFLOAD = SequentialOffload(device="simulated:8GiB/s")
+
+NEEDY: tuple[Strategy, ...] = (
+    VaeTiling(16),
+    VaeSlicing(),
+    FreeU(),
+    QKVFusion(),
+    ConditioningCache(),
+)
+
+
+@pytest.mark.parametrize("strategy", NEEDY, ids=repr)
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_a_strategy_finds_its_slots_and_leaves_nothing(family: str, strategy: Strategy) -> None:
+    pipe = pipeline(family)
+    plain, before, studio = draw(pipe), everything_of(pipe), dpnb.attach(pipe)
+    assert studio.strategies.obstacle(strategy) is None
+    studio.strategies.enable(strategy)
+    drawn = draw(pipe)
+    is_same = torch.allclose(drawn, plain, atol=1e-5)
+    assert is_same == (strategy.effect is Effect.EXACT)
+    studio.strategies.enable(OFFLOAD)
+    assert torch.equal(draw(pipe), drawn)
+    assert studio.strategies.active == {strategy, OFFLOAD}
+    studio.detach()
+    assert everything_of(pipe) == before
+    assert torch.equal(draw(pipe), plain)
+
+
+@pytest.mark.parametrize("strategy", [VaeTiling(16), QKVFusion()], ids=repr)
+def test_in_the_middle_of_a_run(pipe: Any, strategy: Strategy) -> None:
+    plain, studio, stages = draw(pipe), dpnb.attach(pipe), []
+    studio.strategies.enable(strategy)
+    for step in studio.stream(**arguments(num_inference_steps=4)):
+        stages.append(step.stage)
+        studio.strategies.use([strategy] if len(stages) % 2 == 0 else [OFFLOAD])
+    assert stages == [Stage.TEXT, *[Stage.DENOISING] * 4, Stage.DECODING]
+    studio.strategies.use(())
+    assert torch.equal(draw(pipe), plain)
+
+
+def test_tiling_is_exact_and_takes_less(pipe: Any) -> None:
+    studio = dpnb.attach(pipe)
+    latents = torch.randn(1, 4, 64, 64)
+    plain, without = _peak(pipe, latents)
+    studio.strategies.enable(VaeTiling(16))
+    tiled, within = _peak(pipe, latents)
+    assert torch.allclose(tiled, plain, atol=1e-5)
+    assert within < 0.8 * without
+
+
+def _peak(pipe: Any, latents: torch.Tensor) -> tuple[torch.Tensor, int]:
+    meter = TensorMeter()
+    with meter, torch.no_grad():
+        decoded = pipe.vae.decode(latents, return_dict=False)[0]
+    return decoded, meter.peak
+
+
+def test_the_tensors_are_the_same_objects(pipe: Any) -> None:
+    theirs, studio = dict(pipe.vae.named_parameters()), dpnb.attach(pipe)
+    studio.strategies.enable(VaeTiling(16))
+    assert isinstance(pipe.vae, Model)
+    assert all(ours is theirs[name] for name, ours in pipe.vae.named_parameters())
+
+
+def test_what_dpnb_does_not_have_is_left_alone() -> None:
+    assert build_like(torch.nn.Linear(1, 1)) is None
+    assert build_like(diffusers.AutoencoderTiny()) is None
+    odd = diffusers.AutoencoderKL(
+        **{**vae().config, "down_block_types": ("AttnDownEncoderBlock2D",) * 2}
+    )
+    assert build_like(odd) is None
+    assert isinstance(build_like(vae()), Model)
+
+
+def test_the_pipeline_is_saved_in_its_own_form(pipe: Any, tmp_path: Any) -> None:
+    studio = dpnb.attach(pipe)
+    studio.strategies.use([VaeTiling(16), QKVFusion()])
+    pipe.save_pretrained(tmp_path)
+    assert isinstance(pipe.vae, Model)
+    loaded = diffusers.StableDiffusionPipeline.from_pretrained(tmp_path)
+    assert type(loaded.vae) is diffusers.AutoencoderKL

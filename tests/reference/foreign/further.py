@@ -1,0 +1,212 @@
+"""What fits no other family: Qwen-Image 2.1, JoyImage, PRX, HunyuanDiT, DiT."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import transformers
+from transformers.models.t5gemma.modeling_t5gemma import T5GemmaEncoder
+
+from dpnb.pipelines.shapes.text_encoders import make_bert_tokenizer
+from tests.reference.foreign.parts_modern import (
+    DECODER,
+    PROMPTED,
+    SIZED,
+    Parts,
+    autoencoder,
+    byte_tokenizer,
+    decoder,
+    diffusers,
+    flow_match,
+    picture,
+    qwen3_vision_encoder,
+    qwen_autoencoder,
+    small_case,
+    t5_encoder,
+    t5_tokenizer,
+    vision_processor,
+)
+
+GUIDED: Parts = {**PROMPTED, "negative_prompt": "a grey day"}
+
+
+def _qwen_21() -> Parts:
+    """What sees takes four latents of a picture for one token."""
+    vae = diffusers.AutoencoderKLQwenImage21(
+        base_dim=8,
+        decoder_base_dim=8,
+        z_dim=8,
+        dim_mult=[1] * 5,
+        num_res_blocks=1,
+        latents_mean=[0.1, -0.1] * 4,
+        latents_std=[1.1, 0.9] * 4,
+    )
+    network = diffusers.QwenImage21Transformer2DModel(
+        in_channels=8,
+        out_channels=8,
+        num_layers=2,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        context_in_dim=32,
+        axes_dims_rope=(4, 6, 6),
+    )
+    return {
+        "scheduler": flow_match(use_dynamic_shifting=True),
+        "vae": vae,
+        "text_encoder": qwen3_vision_encoder(patch_size=16),
+        "processor": vision_processor(3, patch_size=16),
+        "transformer": network,
+    }
+
+
+def _joy(network: str = "JoyImageEditTransformer3DModel") -> Parts:
+    """With patches of 16 x 16, for the call makes every picture one of a million pixels."""
+    vae = qwen_autoencoder(
+        "AutoencoderKLWan",
+        patch_size=16,
+        in_channels=768,
+        out_channels=768,
+        scale_factor_spatial=32,
+    )
+    transformer = getattr(diffusers, network)(
+        in_channels=4,
+        hidden_size=32,
+        num_attention_heads=2,
+        text_dim=32,
+        num_layers=1,
+        rope_dim_list=[4, 6, 6],
+    )
+    return {
+        "scheduler": flow_match(shift=4.0),
+        "vae": vae,
+        "text_encoder": qwen3_vision_encoder(),
+        "tokenizer": byte_tokenizer(),
+        "transformer": transformer,
+        "processor": vision_processor(3),
+    }
+
+
+def _joy_plus() -> Parts:
+    return _joy("JoyImageEditPlusTransformer3DModel")
+
+
+def _prx(**changes: Any) -> Parts:
+    settings: dict[str, Any] = {
+        "in_channels": 4,
+        "context_in_dim": 32,
+        "hidden_size": 32,
+        "num_heads": 2,
+        "depth": 2,
+        "axes_dim": [8, 8],
+    }
+    config: Any = transformers.T5GemmaConfig(
+        encoder=dict(DECODER), decoder=dict(DECODER), vocab_size=DECODER["vocab_size"]
+    )
+    return {
+        "transformer": diffusers.PRXTransformer2DModel(**{**settings, **changes}),
+        "scheduler": flow_match(shift=3.0),
+        "text_encoder": T5GemmaEncoder(config.encoder),
+        "tokenizer": byte_tokenizer(starts=True),
+    }
+
+
+def _prx_latent() -> Parts:
+    return {**_prx(), "vae": autoencoder(4)}
+
+
+def _prx_pixel() -> Parts:
+    encoder = decoder("Qwen3Model", "Qwen3Config")
+    return {**_prx(in_channels=3, patch_size=4, bottleneck_size=16), "text_encoder": encoder}
+
+
+HUNYUAN: Parts = {
+    "sample_size": 8,
+    "in_channels": 4,
+    "patch_size": 2,
+    "attention_head_dim": 8,
+    "num_attention_heads": 4,
+    "hidden_size": 32,
+    "cross_attention_dim": 24,
+    "cross_attention_dim_t5": 32,
+    "pooled_projection_dim": 32,
+}
+
+
+def _hunyuan() -> Parts:
+    config = transformers.BertConfig(
+        vocab_size=200,
+        hidden_size=24,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+    )
+    return {
+        "vae": autoencoder(4, levels=4, shift_factor=None),
+        "text_encoder": transformers.BertModel(config, add_pooling_layer=False),
+        "tokenizer": make_bert_tokenizer(77),
+        "transformer": diffusers.HunyuanDiT2DModel(**HUNYUAN, num_layers=4),
+        "scheduler": diffusers.DDPMScheduler(beta_end=0.018, prediction_type="v_prediction"),
+        "safety_checker": None,
+        "feature_extractor": None,
+        "requires_safety_checker": False,
+        "text_encoder_2": t5_encoder(),
+        "tokenizer_2": t5_tokenizer(),
+    }
+
+
+def _hunyuan_control() -> Parts:
+    network = diffusers.HunyuanDiT2DControlNetModel(**HUNYUAN, transformer_num_layers=4)
+    return {**_hunyuan(), "controlnet": network}
+
+
+def _dit() -> Parts:
+    network = diffusers.DiTTransformer2DModel(
+        num_attention_heads=2,
+        attention_head_dim=8,
+        out_channels=8,
+        num_layers=2,
+        sample_size=16,
+        num_embeds_ada_norm=1000,
+    )
+    return {
+        "transformer": network,
+        "vae": autoencoder(4, shift_factor=None),
+        "scheduler": diffusers.DDIMScheduler(),
+    }
+
+
+def _embeddings(seed: int) -> torch.Tensor:
+    return torch.randn(1, 8, 32, generator=torch.Generator().manual_seed(seed))
+
+
+UNBINNED: Parts = {**PROMPTED, "height": 64, "width": 64, "use_resolution_binning": False}
+EMBEDDED: Parts = {
+    **{name: value for name, value in SIZED.items() if name != "prompt"},
+    "prompt_embeds": _embeddings(0),
+    "negative_prompt_embeds": _embeddings(1),
+    "prompt_attention_mask": torch.ones(1, 8, dtype=torch.bool),
+    "negative_prompt_attention_mask": torch.ones(1, 8, dtype=torch.bool),
+}
+"""For PRX, which cleans every text with a package that need not be there."""
+
+CASES = (
+    small_case("QwenImage21Pipeline", _qwen_21, **GUIDED, true_cfg_scale=3.0, output_resolution=64),
+    small_case(
+        "QwenImage21Pipeline (with a picture)",
+        _qwen_21,
+        **GUIDED,
+        image=picture(64, 64),
+        output_resolution=64,
+    ),
+    small_case("JoyImageEditPipeline", _joy, **GUIDED, image=picture()),
+    small_case("JoyImageEditPlusPipeline", _joy_plus, **GUIDED, images=[picture()]),
+    small_case("PRXPipeline", _prx_latent, **EMBEDDED, use_resolution_binning=False),
+    small_case("PRXPixelPipeline", _prx_pixel, **EMBEDDED, use_resolution_binning=False),
+    small_case("HunyuanDiTPipeline", _hunyuan, **UNBINNED),
+    small_case("HunyuanDiTPAGPipeline", _hunyuan, **UNBINNED, pag_scale=2.0),
+    small_case(
+        "HunyuanDiTControlNetPipeline", _hunyuan_control, **UNBINNED, control_image=picture(64, 64)
+    ),
+    small_case("DiTPipeline", _dit, class_labels=[3], num_inference_steps=3, output_type="np"),
+)
