@@ -17,6 +17,7 @@ from dpnb.stages import Step
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+
 Out = TypeVar("Out", default=Any)
 
 
