@@ -35,5 +35,5 @@ def demo_sweep(pipe: Any, steps: int, *, progress: bool = True) -> Report:
         SequentialOffload(device=link),
         [SequentialOffload(device=link), VaeTiling()],
     ]
-    workload = Workload("red apple", steps=steps)
+    workload = Workload("red apple", steps=steps, guidance_scale=5.0)
     return sweep(pipe, plans, workload, budget=BUDGET, device=link, repeats=1, progress=progress)

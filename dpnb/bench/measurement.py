@@ -22,6 +22,7 @@ from dpnb.planning.plan_names import plan_name
 from dpnb.planning.table import PlanRow
 from dpnb.planning.weight_sizes import idle_weight_bytes
 from dpnb.planning.workload import Workload
+from dpnb.planning.workload_arguments import arguments_for, with_defaults_of
 from dpnb.strategies.out_of_memory import ALLOCATION_ERRORS, is_out_of_memory
 from dpnb.strategies.plans import plan_from_json, plan_to_json
 from dpnb.strategies.strategy import Plan
@@ -102,7 +103,7 @@ class Benchmark:
 
     def __init__(self, pipe: ExplorablePipeline, workload: Workload, repeats: int) -> None:
         self.pipe = pipe
-        self.workload = workload.with_size_of(pipe)
+        self.workload = with_defaults_of(pipe, workload)
         self.repeats = repeats
 
     def draw_with(self, plan: Plan) -> Any:
@@ -158,9 +159,7 @@ class Benchmark:
         )
 
     def _draw(self) -> np.ndarray[Any, Any]:
-        needed = [one for one in self.pipe.picture_inputs if not one.is_optional]
-        given = self.workload.arguments(needed)
-        return read_values(self.pipe.make_run(**self.pipe.call_signature.select(given))())
+        return read_values(self.pipe.make_run(**arguments_for(self.pipe, self.workload))())
 
 
 def _outcome(error: Exception) -> str:

@@ -26,6 +26,10 @@ from dpnb.strategies.strategy import Plan, Strategy, check
 BASELINE: Plan = frozenset()
 
 
+SHORT = Workload(steps=20, guidance_scale=5.0)
+"""What is drawn where nothing else is asked for."""
+
+
 def sweep(
     pipe: Any,
     plans: Literal["all"] | PlanTable | Iterable[Strategy | Iterable[Strategy]] = "all",
@@ -71,9 +75,7 @@ def sweep(
     explored = to_explorable(pipe)
     _check(repeats, isinstance(plans, PlanTable) and (workload or budget or device))
     given = plans if isinstance(plans, PlanTable) else None
-    bench = Benchmark(
-        explored, workload or (Workload() if given is None else given.workload), repeats
-    )
+    bench = Benchmark(explored, workload or (SHORT if given is None else given.workload), repeats)
     chosen = None if plans == "all" else [_as_plan(entry) for entry in _entries(plans)]
     file = None if path is None else SweepFile(Path(path))
 

@@ -12,6 +12,7 @@ from dpnb.planning.gpu_specs import GPU_SPECS
 from dpnb.planning.plan_names import short_plan_name
 from dpnb.planning.table import PlanRow, PlanTable
 from dpnb.planning.workload import Workload
+from dpnb.planning.workload_arguments import USUAL_STEPS
 from dpnb.units import format_bytes, format_seconds
 from dpnb.widgets.background_planner import BackgroundPlanner
 from dpnb.widgets.budget_dial import BudgetDial, default_budget, largest_peak
@@ -160,7 +161,7 @@ class PlannerPanel(Panel):
         self.width = _number("Width", request.width or SIDE, unit, 1 << 14, unit)
         self.height = _number("Height", request.height or SIDE, unit, 1 << 14, unit)
         self.count = _number("Pictures", request.count, 1, 64)
-        self.steps = _number("Steps", request.steps or Workload.steps, 1, 1000)
+        self.steps = _number("Steps", request.steps or USUAL_STEPS, 1, 1000)
         is_cpu = self.session.pipe.execution_device.type == "cpu"
         beside: list[tuple[str, str | None]] = [(HERE, None)]
         if is_cpu:

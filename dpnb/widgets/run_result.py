@@ -133,8 +133,8 @@ def predict_memory_saver(
         height=asked.height,
         width=asked.width,
         batch=asked.count,
-        steps=asked.steps or Workload.steps,
-        guidance_scale=asked.guidance_scale or 0.0,
+        steps=asked.steps,
+        guidance_scale=asked.guidance_scale,
     )
     savers = find_memory_savers(pipe.strategies, trace.steps[-1].stage, request.count)
     return choose_memory_saver(pipe, workload, limit, savers)

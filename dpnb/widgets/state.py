@@ -16,6 +16,7 @@ from typing_extensions import override
 from dpnb.generators import make_generator
 from dpnb.metering.trace import Trace
 from dpnb.numbers import coerce_numbers, parse_int
+from dpnb.planning.workload_arguments import default_steps
 from dpnb.strategies.strategy import Plan
 from dpnb.widgets.run_output import RunOutput
 
@@ -72,10 +73,10 @@ class Request:
             pipe: what draws it.
         """
         signature = pipe.call_signature
-        steps, guidance = signature.steps, signature.guidance
+        guidance = signature.guidance
         height, width = pipe.default_size() or (None, None)
         own = {
-            "steps": None if steps is None else signature.default(steps.name),
+            "steps": None if signature.steps is None else default_steps(pipe),
             "guidance_scale": None if guidance is None else signature.default(guidance.name),
             "height": height,
             "width": width,
