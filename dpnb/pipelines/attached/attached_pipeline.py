@@ -172,7 +172,13 @@ class AttachedPipeline:
         """The pictures that its call takes, those first that must be given."""
         taken = sorted(self.call_signature.pictures, key=lambda one: not one.is_required)
         return tuple(
-            PictureInput(one.name, one.label, f"the argument {one.name}", "mask" in one.name)
+            PictureInput(
+                one.name,
+                one.label,
+                f"the argument {one.name}",
+                "mask" in one.name,
+                not one.is_required,
+            )
             for one in taken
         )
 
