@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dpnb.strategies.lora import LoRA
 from dpnb.strategies.placement import SequentialOffload
