@@ -22,6 +22,7 @@ from dpnb.pipelines.attached.exchanges import KnownNetworks, share_tensors
 from dpnb.pipelines.attached.heard_class import make_heard_class
 from dpnb.pipelines.attached.hearing import hear, hear_networks, hear_scheduler
 from dpnb.pipelines.attached.parts import declared, find_name, find_parts, is_network, members_of
+from dpnb.pipelines.attached.places import tell_places
 from dpnb.pipelines.attached.roles import Role, find_roles, order_of_use
 from dpnb.pipelines.attached.sizes import find_default_size, find_size_unit
 from dpnb.pipelines.attached.traces import Traces
@@ -281,6 +282,8 @@ class AttachedPipeline:
             call = self._strategies.exclusive_call(schedulers, caller.leave, caller.asker)
             exclusive = around.enter_context(call)
             around.enter_context(self._strategies.begin_run(run))
+            networks = [part for part in parts.values() if is_network(part)]
+            around.enter_context(tell_places(networks, self._find_placement))
             self._is_interrupted = False
             attached = AttachedRun(self, run, listeners, exclusive, caller.on_step)
             attached.begin()
@@ -299,12 +302,17 @@ class AttachedPipeline:
         finally:
             self._heard = around
 
-    def count_timesteps(self, scheduler: Any) -> int:
-        """How many denoising steps the present run has, as far as it says."""
-        own = vars(self.pipe).get("_num_timesteps")
-        timesteps = vars(scheduler).get("timesteps")
-        known = 0 if timesteps is None else len(timesteps)
-        return own if isinstance(own, int) and 0 < own <= max(known, 1) else known
+    def count_timesteps(self, scheduler: Any, first: Any) -> int:
+        """How many denoising steps the present run has, where `first` is its first timestep.
+
+        A pipeline says so, or goes through its scheduler's timesteps from the first one on.
+        """
+        own, timesteps = vars(self.pipe).get("_num_timesteps"), vars(scheduler).get("timesteps")
+        known = [] if timesteps is None else [float(moment) for moment in timesteps]
+        if isinstance(own, int) and 0 < own <= max(len(known), 1):
+            return own
+        begin = float(first) if isinstance(first, (Tensor, int, float)) else None
+        return len(known) - (known.index(begin) if begin in known else 0)
 
     # --- coming and going ---
 
@@ -324,11 +332,15 @@ class AttachedPipeline:
 
     def locate(self, own: Callable[[], torch.device]) -> torch.device:
         """Where a run computes: `own` says where the pipeline believes that."""
+        return self._find_placement() or own()
+
+    def _find_placement(self) -> torch.device | None:
+        """Where a placement lets networks compute; `None` where none is on."""
         places = (
             strategy.execution_device(self._strategies.networks)
             for strategy in self._strategies.active
         )
-        return next((place for place in places if place is not None), None) or own()
+        return next((place for place in places if place is not None), None)
 
     def call_without_strategies(self, call: Callable[[], Any]) -> Any:
         """What `call` returns, made while nothing is switched on."""

@@ -39,8 +39,8 @@ class RunOwner(Protocol):
         """Whether its own code looks at being told to."""
         ...
 
-    def count_timesteps(self, scheduler: Any) -> int:
-        """How many denoising steps the present run has."""
+    def count_timesteps(self, scheduler: Any, first: Any) -> int:
+        """How many denoising steps the present run has, where `first` is its first timestep."""
         ...
 
 
@@ -119,7 +119,7 @@ class AttachedRun:
             return
         self._has_denoised, self._latents = False, latents_of(output)
         if self._total == 0:
-            self._total = self._owner.count_timesteps(scheduler)
+            self._total = self._owner.count_timesteps(scheduler, timestep)
         self._total = max(self._total, self._index + 1)
         moment = timestep if isinstance(timestep, Tensor) else None
         step = Step(Stage.DENOISING, self._index, self._total, moment, self._latents)

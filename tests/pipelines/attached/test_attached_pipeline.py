@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import dpnb
-from dpnb import AttachError, ChannelsLast, ModelOffload, SequentialOffload
+from dpnb import AttachError, ChannelsLast, DeviceMap, ModelOffload, SequentialOffload
 from dpnb.pipelines.listeners import Run
 from dpnb.run_listener import RunListener
 from dpnb.stages import Stage, Step
@@ -44,6 +44,16 @@ def test_offloading_keeps_the_picture_and_comes_off(pipe: Any, strategy: Strateg
     studio.strategies.enable(strategy)
     assert torch.equal(draw(pipe), plain)
     studio.strategies.use(())
+    assert torch.equal(draw(pipe), plain)
+
+
+def test_a_text_encoder_on_the_disk_is_given_its_words_where_it_computes() -> None:
+    pipe = pipeline("sdxl")
+    plain, studio = draw(pipe), dpnb.attach(pipe)
+    studio.strategies.enable(DeviceMap("disk"))
+    assert torch.equal(draw(pipe), plain)
+    assert "_hf_hook" not in vars(pipe.text_encoder)
+    studio.detach()
     assert torch.equal(draw(pipe), plain)
 
 
