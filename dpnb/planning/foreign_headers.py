@@ -64,7 +64,12 @@ def build_foreign(
             f"{origin.name} names no {', '.join(lacking)}, which {kind.__name__} is made of; "
             "download or save it again."
         )
-    return kind(**parts, **settings)
+    try:
+        return kind(**parts, **settings)
+    except ImportError as error:
+        raise ComponentError(
+            f"{kind.__name__} needs a package that is not installed ({error}); install it."
+        ) from error
 
 
 def _build_part(
@@ -90,7 +95,9 @@ def _build_part(
         return _build_model(cls, folder, held, dtype)
     check_all_inside(folder)
     if "ConfigMixin" in names:
-        with explain_settings_errors(folder):
+        path = folder / cls.config_name
+        read_checkpoint_json(path)
+        with explain_settings_errors(path):
             return cls.from_pretrained(folder, local_files_only=True)
     part, _ = load_transformers_component(cls, folder)
     return part
@@ -112,6 +119,11 @@ def _build_model(
     cls: type[Any], folder: Path, held: dict[str, Tensor], dtype: torch.dtype | None
 ) -> nn.Module:
     """A model of diffusers on the meta device; its buffers have values."""
+    if "ConfigMixin" not in _ancestors(cls):
+        raise ComponentError(
+            f"{cls.__name__} of {folder.name} is made of several networks, which only loading puts "
+            "together; load the pipeline with diffusers, and plan for that: dpnb.plan(pipe)."
+        )
     path = folder / "config.json"
     settings = read_checkpoint_json(path)
     most = Extent.around(held) if held else None

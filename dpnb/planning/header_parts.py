@@ -61,11 +61,29 @@ def build_transformers_model(cls: Any, folder: Path, found: dict[str, Tensor]) -
     with init_empty_weights(include_buffers=False):
         model: Any = cls(config)
     own = model.state_dict()
-    state = match_clip_keys(found, own)
+    state = match_base_keys(match_clip_keys(found, own), own, cls.base_model_prefix)
     check_shapes(own, state, folder)
     assign_state(model, {name: tensor for name, tensor in state.items() if name in own})
     model.tie_weights()
     return model  # type: ignore[no-any-return]
+
+
+def match_base_keys(
+    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], prefix: str
+) -> dict[str, Tensor]:
+    """`state` under the names in `expected`, where a file is of the same model with another head.
+
+    Args:
+        state: weights by name.
+        expected: those of the model.
+        prefix: what a model with a head calls the rest of it.
+    """
+    longer = {f"{prefix}.{name}": name for name in expected}
+    shorter = {name.removeprefix(f"{prefix}."): name for name in expected}
+    return {
+        name if name in expected else longer.get(name) or shorter.get(name, name): tensor
+        for name, tensor in state.items()
+    }
 
 
 def check_shapes(own: Mapping[str, Tensor], found: Mapping[str, Tensor], folder: Path) -> None:

@@ -64,6 +64,8 @@ def kind_of(func: Callable[..., Any]) -> Kind:
     """What is done with `func`, an operator or what torch calls like one."""
     if not isinstance(func, OpOverload) or func.is_view or func in UNSAID_VIEWS:
         return Kind.VIEW
+    if torch.Tag.inplace_view in func.tags:
+        return Kind.VIEW  # it changes how a tensor looks at its memory, as unsqueeze_ does
     if func in LOOKS:
         return Kind.LOOK
     if func in SHAPES:

@@ -13,10 +13,13 @@ from torch import nn
 from dpnb.devices import parse_dtype
 from dpnb.errors import ComponentError
 from dpnb.loading.hub import local_folder
+from dpnb.pipelines.attached.attach import attach
+from dpnb.pipelines.attached.attached_pipeline import AttachedPipeline
 from dpnb.pipelines.pipeline import DiffusionPipeline
 from dpnb.pipelines.shapes.architectures import ARCHITECTURES, assemble
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.planning.header_pipeline import build_from_headers
+from dpnb.planning.loaded_pipelines import copy_foreign, is_loaded_pipeline
 from dpnb.planning.valueless import ValuelessTensors
 from dpnb.schedulers.scheduler import Scheduler
 
@@ -26,7 +29,7 @@ def build_valueless_pipeline(
     valueless_mode: ValuelessTensors,
     dtype: torch.dtype | str | None = None,
     **options: Any,
-) -> TextToImagePipeline:
+) -> Any:
     """A pipeline whose networks are valueless, and that can be run in `valueless_mode` alone.
 
     Args:
@@ -36,7 +39,11 @@ def build_valueless_pipeline(
         dtype: of floating-point weights; those of `model` by default, or with `"auto"`.
         options: those of `from_pretrained` that say which files are meant.
 
+    Returns:
+        One of dpnb's, or one of diffusers', attached.
+
     Raises:
+        AttachError: it is none that could be attached.
         CheckpointError: the headers of weights are not what the settings say.
         ComponentError: it is no pipeline that draws from words.
         HubError: as for `DiffusionPipeline.from_pretrained`.
@@ -50,11 +57,17 @@ def build_valueless_pipeline(
     elif isinstance(model, (str, Path)):
         _check_name(str(model))
         pipe = build_from_headers(str(model), valueless_mode, kind, **options)
+    elif is_loaded_pipeline(model):
+        pipe = copy_foreign(model, valueless_mode, kind)
     else:
         raise TypeError(
             f"{type(model).__name__} cannot be planned for; give a pipeline, a folder, a hub "
             f"repository, or one of {', '.join(ARCHITECTURES)}."
         )
+    return _make_ready(pipe) if isinstance(pipe, DiffusionPipeline) else _attach(pipe)
+
+
+def _make_ready(pipe: DiffusionPipeline) -> TextToImagePipeline:
     if not isinstance(pipe, TextToImagePipeline):
         raise ComponentError(
             f"{type(pipe).__name__} is no pipeline that draws from words alone, so that its course "
@@ -63,6 +76,12 @@ def build_valueless_pipeline(
     pipe.set_progress_bar_config(disable=True)
     pipe.computes_values = False
     return pipe
+
+
+def _attach(pipe: Any) -> AttachedPipeline:
+    if "set_progress_bar_config" in dir(type(pipe)):
+        pipe.set_progress_bar_config(disable=True)
+    return attach(pipe)
 
 
 def _check_name(name: str) -> None:

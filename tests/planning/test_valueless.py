@@ -218,3 +218,13 @@ def test_inference_mode_leaves_views_views() -> None:
         before = meter.current
         assert x.reshape(6, 4).untyped_storage()._cdata == x.untyped_storage()._cdata
         assert meter.current == before
+
+
+def test_what_changes_the_shape_in_place_does_so() -> None:
+    mode = ValuelessTensors()
+    with mode:
+        x = mode.empty((1, 4, 6), torch.float32)
+        assert torch.quantile(x, 0.5, dim=2).shape == (1, 4)
+        x.squeeze_(0).t_()
+        assert (x.shape, x.stride()) == ((6, 4), (1, 6))
+        assert mode.is_valueless(x)

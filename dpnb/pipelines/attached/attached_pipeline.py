@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from dpnb.errors import DpnbError
+from dpnb.nn.quantized import nbytes_of
 from dpnb.pipelines.attached.attached_run import AttachedRun, notify_run
 from dpnb.pipelines.attached.call_stream import CallStream
 from dpnb.pipelines.attached.exchanges import KnownNetworks, share_tensors
@@ -32,6 +34,7 @@ from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.undo import Undo
 from dpnb.switchboard import ATTRIBUTE
+from dpnb.units import format_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,12 +53,12 @@ class Caller:
     """Who asks for a run.
 
     Args:
-        on_step: is given its steps, while it pauses.
+        on_step: is given its steps, while it pauses; `None` where nobody asks for them.
         leave: ends it where it pauses.
         asker: the thread that asks for its next step; the run's own by default.
     """
 
-    on_step: Callable[[Step], None] = ignore
+    on_step: Callable[[Step], None] | None = None
     leave: Callable[[], None] = ignore
     asker: Callable[[], int] = get_ident
 
@@ -82,6 +85,16 @@ class AttachedPipeline:
         self._traces = Traces(self.parts())
         self._strategies = StrategyStack(self)
         pipe.__class__ = make_heard_class(self._kind, self)
+
+    @override
+    def __repr__(self) -> str:
+        on = ", ".join(sorted(map(repr, self._strategies.active))) or "nothing"
+        state = "detached" if self._is_detached else f"attached, {on} on"
+        lines = [f"{self.class_name}, {state}"]
+        for name, part in self.parts().items():
+            size = f" ({format_bytes(nbytes_of(part))})" if is_network(part) else ""
+            lines.append(f"  {name}: {'none' if part is None else type(part).__name__}{size}")
+        return "\n".join(lines)
 
     # --- what it is made of ---
 
@@ -159,7 +172,13 @@ class AttachedPipeline:
         """The pictures that its call takes, those first that must be given."""
         taken = sorted(self.call_signature.pictures, key=lambda one: not one.is_required)
         return tuple(
-            PictureInput(one.name, one.label, f"the argument {one.name}", "mask" in one.name)
+            PictureInput(
+                one.name,
+                one.label,
+                f"the argument {one.name}",
+                "mask" in one.name,
+                not one.is_required,
+            )
             for one in taken
         )
 

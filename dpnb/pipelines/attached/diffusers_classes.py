@@ -46,19 +46,24 @@ def _import_diffusers(class_name: str) -> ModuleType:
     try:
         with silence_torchao():
             import diffusers
+
+            found: ModuleType = diffusers
     except ImportError as error:
         raise ComponentError(
             f"{class_name} is a class of diffusers, which cannot be imported here ({error}); "
             "install it with: pip install diffusers."
         ) from error
-    return diffusers
+    return found
 
 
 def _find_folder(diffusers: ModuleType, library: str) -> ModuleType | None:
     """The folder of a pipeline: only what diffusers itself has there is ever imported."""
     pipelines = diffusers.pipelines
-    folders = {found.name for found in iter_modules(pipelines.__path__) if found.ispkg}
-    return import_module(f"{pipelines.__name__}.{library}") if library in folders else None
+    for parent in (pipelines, import_module(f"{pipelines.__name__}.deprecated")):
+        folders = {found.name for found in iter_modules(parent.__path__) if found.ispkg}
+        if library in folders:
+            return import_module(f"{parent.__name__}.{library}")
+    return None
 
 
 def _find(module: ModuleType, name: str) -> Any:

@@ -84,6 +84,16 @@ def test_it_is_the_same_object_of_the_same_class(pipe: Any) -> None:
     assert type(pipe) is kind
 
 
+def test_it_says_what_it_is_and_what_is_on(pipe: Any) -> None:
+    studio = dpnb.attach(pipe)
+    assert repr(studio).startswith("StableDiffusionPipeline, attached, nothing on\n")
+    assert "\n  safety_checker: none\n" in repr(studio)
+    studio.strategies.enable(ChannelsLast())
+    assert "attached, ChannelsLast() on" in repr(studio)
+    studio.detach()
+    assert repr(studio) == "StableDiffusionPipeline, detached"
+
+
 def test_a_copy_is_plain(pipe: Any) -> None:
     plain, kind = draw(pipe), type(pipe)
     dpnb.attach(pipe)
