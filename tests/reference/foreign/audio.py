@@ -193,10 +193,9 @@ def _second_ldm() -> dict[str, Any]:
         cross_attention_dim=([None, WIDTH, WIDTH], [None, WIDTH, WIDTH]),
         attention_head_dim=4,
     )
+    settings: dict[str, Any] = {"vocab_size": 300, "bos_token_id": 1, "eos_token_id": 2}
     speaker = transformers.GPT2LMHeadModel(
-        transformers.GPT2Config(
-            vocab_size=300, n_embd=WIDTH, n_layer=2, n_head=4, n_positions=128, max_new_tokens=4
-        )
+        transformers.GPT2Config(**settings, n_embd=WIDTH, n_layer=2, n_head=4, n_positions=128)
     )
     projection = AudioLDM2ProjectionModel(
         text_encoder_dim=WIDTH, text_encoder_1_dim=WIDTH, langauge_model_dim=WIDTH
@@ -326,6 +325,12 @@ def _ask_third(**more: Any) -> dict[str, Any]:
 def _sound() -> Tensor:
     return noise(1, 2, 160).mul(0.5)
 
+
+NOT_BUILT: dict[str, str] = {
+    "AudioDiffusionPipeline": "needs librosa",
+    "SpectrogramDiffusionPipeline": "needs note_seq",
+}
+"""Why a class of this family has no case."""
 
 CASES: tuple[ForeignCase, ...] = (
     make_case("StableAudioPipeline", _stable, lambda: _ask(output_type="pt")),

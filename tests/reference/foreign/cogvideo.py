@@ -77,6 +77,11 @@ NEWER: dict[str, Any] = {
     "patch_bias": False,
 }
 
+NOT_BUILT: dict[str, str] = {
+    "ConsisIDPipeline": "needs OpenCV, insightface and facexlib",
+}
+"""Why a class of this family has no case."""
+
 CASES: tuple[ForeignCase, ...] = (
     make_case("CogVideoXPipeline", _parts(), _ask()),
     make_case(

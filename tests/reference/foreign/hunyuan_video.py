@@ -75,7 +75,7 @@ def _parts(**changes: Any) -> Arguments:
 
 
 def _llava() -> Any:
-    vision = {
+    vision: dict[str, Any] = {
         "hidden_size": 16,
         "intermediate_size": 24,
         "projection_dim": 16,
@@ -88,9 +88,9 @@ def _llava() -> Any:
         text_config=transformers.LlamaConfig(**DECODER),
         vision_config=transformers.CLIPVisionConfig(**vision),
         image_token_index=260,
-        pad_token_id=0,
         image_seq_length=4,
     )
+    config.pad_token_id = 0
     return transformers.LlavaForConditionalGeneration(config)
 
 
@@ -186,6 +186,9 @@ WORDS = 'a red fox, and the word "fox"'
 def _ask_newer(**more: Any) -> dict[str, Any]:
     return ask(prompt=WORDS, num_frames=5, **more)
 
+
+NOT_BUILT: dict[str, str] = {}
+"""Why a class of this family has no case."""
 
 CASES: tuple[ForeignCase, ...] = (
     make_case("HunyuanVideoPipeline", _parts(), _ask()),

@@ -13,6 +13,7 @@ from tests.reference.foreign.parts_video import (
     ask_for_film,
     bytes_tokenizer,
     euler,
+    film,
     make_case,
     noise,
     picture,
@@ -126,7 +127,7 @@ def _connectors() -> Any:
     )
 
 
-def _sounding_transformer() -> Any:
+def _sounding_transformer(**changes: Any) -> Any:
     return diffusers.LTX2VideoTransformer3DModel(
         in_channels=CHANNELS,
         out_channels=CHANNELS,
@@ -141,6 +142,7 @@ def _sounding_transformer() -> Any:
         num_layers=2,
         caption_channels=WIDTH,
         vae_scale_factors=(4, 16, 16),
+        **changes,
     )
 
 
@@ -182,6 +184,11 @@ def _sounding(**changes: Any) -> dict[str, Any]:
         "scheduler": _flow(),
         **changes,
     }
+
+
+def _with_keyframes() -> dict[str, Any]:
+    transformer = _sounding_transformer(use_keyframes_abs_pos_embedding=True)
+    return _sounding(transformer=transformer, scheduler=euler())
 
 
 def _film_vae() -> Any:
@@ -227,12 +234,35 @@ def _ask_under_condition() -> dict[str, Any]:
     return _ask(conditions=[LTX2VideoCondition(picture(), crf=0)], **SOUND)()
 
 
+def _ask_in_context(**more: Any) -> dict[str, Any]:
+    from diffusers.pipelines.ltx2.pipeline_ltx2_ic_lora import LTX2ReferenceCondition
+
+    shown = [LTX2ReferenceCondition(film())]
+    return _ask(reference_conditions=shown, frame_rate=25.0, **more)()
+
+
+def _ask_in_range() -> dict[str, Any]:
+    return {**_ask_in_context(), "output_type": "pt"}
+
+
+def _ask_over_keyframes() -> dict[str, Any]:
+    arguments = _ask(frame_rate=25.0, sigmas=[1.0, 0.7])()
+    del arguments["num_inference_steps"]
+    return arguments
+
+
 def _ask_to_upsample() -> dict[str, Any]:
     arguments = ask_for_film(latents=noise(1, CHANNELS, 2, 2, 2))
     return {
         key: arguments[key] for key in ("height", "width", "latents", "generator", "output_type")
     }
 
+
+NOT_BUILT: dict[str, str] = {
+    "LTX2VideoDiffusionDecodePipeline": "decodes its smallest film for five seconds",
+    "LTX2DFRTemporalRefinePipeline": "refines the keyframes of another pipeline's call",
+}
+"""Why a class of this family has no case."""
 
 SOUND: dict[str, Any] = {"spatio_temporal_guidance_blocks": [1], "frame_rate": 25.0}
 
@@ -255,4 +285,11 @@ CASES: tuple[ForeignCase, ...] = (
     make_case("LTX2ImageToVideoPipeline", _sounding, _ask_over_picture(image_crf=0, **SOUND)),
     make_case("LTX2ConditionPipeline", _sounding, _ask_under_condition),
     make_case("LTX2LatentUpsamplePipeline", _upsampler_2, _ask_to_upsample),
+    make_case(
+        "LTX2InContextPipeline",
+        _sounding,
+        lambda: _ask_in_context(spatio_temporal_guidance_blocks=[1]),
+    ),
+    make_case("LTX2HDRPipeline", _sounding, _ask_in_range),
+    make_case("LTX2DFRPipeline", _with_keyframes, _ask_over_keyframes),
 )

@@ -98,7 +98,7 @@ def euler(**settings: Any) -> Any:
 
 def t5(*, umt5: bool = False, width: int = WIDTH, length: int = 512) -> dict[str, Any]:
     """A random text encoder of T5's family, and its tokenizer."""
-    settings = {
+    settings: dict[str, Any] = {
         "vocab_size": 128,
         "d_model": width,
         "d_kv": 8,

@@ -45,6 +45,11 @@ def _ask_to_repaint() -> dict[str, Any]:
     return ask(image=picture(), mask_image=mask, **jumps)
 
 
+NOT_BUILT: dict[str, str] = {
+    "RFD4ProteinaPipeline": "not tried: it draws proteins",
+}
+"""Why a class of this family has no case."""
+
 CASES: tuple[ForeignCase, ...] = (
     make_case("DDPMPipeline", _parts("DDPMScheduler"), ask),
     make_case("DDIMPipeline", _parts("DDIMScheduler"), lambda: ask(eta=0.5)),

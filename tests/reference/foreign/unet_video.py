@@ -124,6 +124,9 @@ def _ask_from_both() -> dict[str, Any]:
     return ask_for_film(num_frames=3, image=picture(), clip_skip=None)
 
 
+NOT_BUILT: dict[str, str] = {}
+"""Why a class of this family has no case."""
+
 CASES: tuple[ForeignCase, ...] = (
     make_case("TextToVideoSDPipeline", _from_text, lambda: ask_for_film(num_frames=3)),
     make_case("VideoToVideoSDPipeline", _from_text, _ask_of_film),

@@ -21,6 +21,7 @@ from tests.reference.foreign.parts_video import (
     picture,
     picture_vae,
     qwen_seeing,
+    siglip,
     t5,
     tensor_film,
     wan_vae,
@@ -201,6 +202,47 @@ def _allow_small(pipe: Any) -> None:
     pipe.resolutions = [(32, 32)]
 
 
+def _motif(**changes: Any) -> dict[str, Any]:
+    transformer = diffusers.MotifVideoTransformer3DModel(
+        num_attention_heads=2,
+        attention_head_dim=16,
+        num_layers=1,
+        num_single_layers=2,
+        num_decoder_layers=1,
+        text_embed_dim=WIDTH,
+        rope_axes_dim=(4, 4, 8),
+        **changes,
+    )
+    return {
+        "text_encoder": _t5_gemma(),
+        "tokenizer": bytes_tokenizer(),
+        "transformer": transformer,
+        "vae": wan_vae(),
+        "scheduler": euler(),
+        "guider": diffusers.ClassifierFreeGuidance(guidance_scale=3.0),
+    }
+
+
+def _t5_gemma() -> Any:
+    vision = {
+        "hidden_size": WIDTH,
+        "intermediate_size": 24,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 16,
+        "patch_size": 8,
+    }
+    config = transformers.T5Gemma2EncoderConfig(
+        text_config={**DECODER, "head_dim": 8, "dropout_rate": 0.0},
+        vision_config=vision,
+        mm_tokens_per_image=4,
+        image_token_index=290,
+    )
+    from transformers.models.t5gemma2.modeling_t5gemma2 import T5Gemma2Encoder
+
+    return T5Gemma2Encoder(config)
+
+
 def _film_vae() -> Any:
     return diffusers.AutoencoderKLHunyuanVideo(
         latent_channels=4,
@@ -233,6 +275,16 @@ SANA: dict[str, Any] = {
     "complex_human_instruction": [],
 }
 MUTE: dict[str, Any] = {"clean_caption": False}
+
+NOT_BUILT: dict[str, str] = {
+    "EasyAnimateControlPipeline": "hands its own encode_prompt an argument that it does not take",
+    "Kandinsky6TI2VAPipeline": "not tried",
+    "Kandinsky6SRPipeline": "not tried",
+    "SanaWMPipeline": "not tried",
+    "LLaDA2Pipeline": "writes text",
+    "DiffusionGemmaPipeline": "writes text",
+}
+"""Why a class of this family has no case."""
 
 CASES: tuple[ForeignCase, ...] = (
     make_case("MochiPipeline", _mochi, _ask(num_frames=7, max_sequence_length=24)),
@@ -270,5 +322,14 @@ CASES: tuple[ForeignCase, ...] = (
         _kandinsky(films=False),
         lambda: _ask_for_frames("max_sequence_length", 1024, image=picture())(),
         _allow_small,
+    ),
+    make_case("MotifVideoPipeline", _motif, _ask(max_sequence_length=24)),
+    make_case(
+        "MotifVideoImage2VideoPipeline",
+        lambda: {
+            **_motif(image_embed_dim=WIDTH),
+            "feature_extractor": siglip()["feature_extractor"],
+        },
+        lambda: _ask(image=picture(), max_sequence_length=24)(),
     ),
 )

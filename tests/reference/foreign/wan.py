@@ -156,6 +156,9 @@ def _ask_to_animate() -> dict[str, Any]:
     return ask(image=picture(), **films, **arguments)
 
 
+NOT_BUILT: dict[str, str] = {}
+"""Why a class of this family has no case."""
+
 CASES: tuple[ForeignCase, ...] = (
     make_case("WanPipeline", _parts(), _ask()),
     make_case("WanPipeline (two transformers)", _twice(), _ask(num_inference_steps=3)),
