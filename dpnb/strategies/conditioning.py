@@ -15,7 +15,7 @@ from dpnb.models.time_conditioning import TimeConditionedModel
 from dpnb.nn.attention import Attention
 from dpnb.nn.attention_projections import Projection
 from dpnb.nn.time_conditioning import TimeConditioned
-from dpnb.strategies.networks import Networks, quantization_obstacle
+from dpnb.strategies.networks import Networks, absence_obstacle, quantization_obstacle
 from dpnb.strategies.offload.hosted_weights import HostedWeights
 from dpnb.strategies.run_watcher import RunWatcher
 from dpnb.strategies.strategy import Slot, Strategy
@@ -42,7 +42,9 @@ class ConditioningCache(Strategy):
     def obstacle(self, networks: Networks) -> str | None:
         denoising = list(_denoising(networks))
         if not denoising:
-            return "ConditioningCache needs a denoising network of dpnb's; there is none here."
+            return absence_obstacle(
+                "ConditioningCache", "a denoising network", networks, "there is none here"
+            )
         return quantization_obstacle(ConditioningCache, denoising)
 
     @override

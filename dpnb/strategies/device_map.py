@@ -14,6 +14,7 @@ from dpnb.devices import accelerator, is_present, parse_device, with_index
 from dpnb.nn.no_split import NoSplit
 from dpnb.nn.quantized import nbytes_of, quantization_of
 from dpnb.numbers import to_builtin
+from dpnb.strategies.execution_device import tell_execution_device
 from dpnb.strategies.networks import Networks, first_device, quantization_obstacle
 from dpnb.strategies.offload.dispatch import ComponentPlacement, dispatch
 from dpnb.strategies.strategy import Slot, Strategy
@@ -107,6 +108,8 @@ class DeviceMap(Strategy):
         device = _first_accelerator([p.device for p in placements])
         for placement in placements:
             dispatch(placement, device, self.offload_folder, networks.is_hosted, undo)
+            if networks.has_foreign:
+                tell_execution_device([placement.network], placement.device, undo)
         undo.set(networks, "meeting_place", device)
 
     def resolve_device_map(self, networks: Networks) -> dict[str, str]:

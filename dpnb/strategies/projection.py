@@ -12,7 +12,7 @@ from typing_extensions import override
 from dpnb.nn.attention import Attention
 from dpnb.nn.attention_projections import FUSED, fuse_linears, unfuse_linears
 from dpnb.nn.quantized import quantization_of
-from dpnb.strategies.networks import Networks
+from dpnb.strategies.networks import Networks, absence_obstacle
 from dpnb.strategies.strategy import Slot, Strategy
 from dpnb.strategies.undo import Undo
 
@@ -37,7 +37,9 @@ class QKVFusion(Strategy):
         if not self.unet and not self.vae:
             return "QKVFusion(unet=False, vae=False) fuses nothing; choose at least one of them."
         if next(self._layers(networks), None) is None:
-            return "QKV fusion needs attention layers of dpnb's; there are none here."
+            return absence_obstacle(
+                "QKV fusion", "attention layers", networks, "there are none here"
+            )
         for attention in self._layers(networks):
             stored = next(filter(None, map(quantization_of, _layers_to_join(attention))), None)
             if stored is not None:

@@ -10,12 +10,10 @@ from typing_extensions import override
 from dpnb.models.autoencoder import Autoencoder
 from dpnb.models.coders import SlicedCoder, TiledCoder
 from dpnb.models.tiling.blended_tiles import latents_per_side
-from dpnb.strategies.networks import Networks
+from dpnb.strategies.networks import Networks, absence_obstacle
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Effect, Slot, Strategy
 from dpnb.strategies.undo import Undo
-
-MISSING = "{} needs an autoencoder of dpnb's; there is none here."
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,7 +49,7 @@ class VaeTiling(Strategy):
     def obstacle(self, networks: Networks) -> str | None:
         autoencoders = list(networks.modules_of(Autoencoder))
         if not autoencoders:
-            return MISSING.format("VaeTiling")
+            return _absence("VaeTiling", networks)
         if self.blended and self.tile is not None:
             for vae in autoencoders:
                 try:
@@ -82,7 +80,7 @@ class VaeSlicing(Strategy):
     @override
     def obstacle(self, networks: Networks) -> str | None:
         if next(networks.modules_of(Autoencoder), None) is None:
-            return MISSING.format("VaeSlicing")
+            return _absence("VaeSlicing", networks)
         return None
 
     @override
@@ -90,3 +88,7 @@ class VaeSlicing(Strategy):
         """Wrap what fills the slot of every autoencoder."""
         for vae in networks.modules_of(Autoencoder):
             undo.set(vae, "coder", SlicedCoder(vae.coder))
+
+
+def _absence(what: str, networks: Networks) -> str:
+    return absence_obstacle(what, "an autoencoder", networks, "there is none here")
