@@ -298,6 +298,6 @@ def test_a_hook_of_accelerate_stays() -> None:
 
 
 def test_pipelines_of_dpnb_need_not_be_told() -> None:
-    pipe = dpnb.random_pipeline("tiny-sd")
+    pipe: Any = dpnb.random_pipeline("tiny-sd")
     with pipe.strategies.using(SequentialOffload(device=LINK)):
         assert "_hf_hook" not in vars(pipe.unet) | vars(pipe.text_encoder)
