@@ -44,7 +44,12 @@ CALLS = {
         tokens=QUERIES_AT_ONCE + 5, width=260, attn_mask=random(QUERIES_AT_ONCE + 5, TOKENS)
     ),
     "wide causal heads": call(width=260, is_causal=True),
-    "no heads": AttentionCall(*random(3, 4, TOKENS, 16).unbind(), random(4, TOKENS, TOKENS)),
+    "no heads": AttentionCall(
+        random(4, TOKENS, 16),
+        random(4, TOKENS, 16, seed=1),
+        random(4, TOKENS, 16, seed=2),
+        random(4, TOKENS, TOKENS),
+    ),
     "no queries": call(tokens=0),
 }
 
