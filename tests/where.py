@@ -81,6 +81,7 @@ TESTED_IN = {
     "schedulers.pndm": "schedulers/test_schedulers.py",
     "schedulers.scheduler": "schedulers/test_numbers.py",
     "schedulers.unipc": "schedulers/test_lengths.py",
+    "strategies.execution_device": "strategies/test_foreign_networks.py",
     "strategies.networks": "strategies/test_stack.py",
     "strategies.plans": "strategies/test_laws.py",
     "strategies.settings": "widgets/test_controls.py",

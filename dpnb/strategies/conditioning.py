@@ -17,7 +17,7 @@ from dpnb.nn.attention_projections import Projection
 from dpnb.nn.time_conditioning import TimeConditioned
 from dpnb.run_listener import RunKey, RunListener
 from dpnb.stages import Stage
-from dpnb.strategies.networks import Networks, quantization_obstacle
+from dpnb.strategies.networks import Networks, absence_obstacle, quantization_obstacle
 from dpnb.strategies.offload.hosted_weights import HostedWeights
 from dpnb.strategies.strategy import Slot, Strategy
 from dpnb.strategies.undo import Undo
@@ -48,7 +48,9 @@ class ConditioningCache(Strategy):
     def obstacle(self, networks: Networks) -> str | None:
         denoising = list(_denoising(networks))
         if not denoising and not networks.can_exchange(*self.needs):
-            return "ConditioningCache needs a denoising network of dpnb's; there is none here."
+            return absence_obstacle(
+                "ConditioningCache", "a denoising network", networks, "there is none here"
+            )
         return quantization_obstacle(ConditioningCache, denoising)
 
     @override

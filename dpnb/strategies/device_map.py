@@ -15,6 +15,7 @@ from dpnb.nn.no_split import NoSplit
 from dpnb.nn.quantized import nbytes_of, quantization_of
 from dpnb.numbers import to_builtin
 from dpnb.stages import Stage
+from dpnb.strategies.execution_device import tell_execution_device
 from dpnb.strategies.networks import Networks, first_device, quantization_obstacle
 from dpnb.strategies.offload.dispatch import ComponentPlacement, dispatch
 from dpnb.strategies.strategy import Slot, Strategy
@@ -108,6 +109,8 @@ class DeviceMap(Strategy):
         device = _first_accelerator([p.device for p in placements])
         for placement in placements:
             dispatch(placement, device, self.offload_folder, networks.is_hosted, undo)
+            if networks.has_foreign:
+                tell_execution_device([placement.network], placement.device, undo)
         undo.set(networks, "meeting_place", device)
 
     def resolve_device_map(self, networks: Networks) -> dict[str, str]:

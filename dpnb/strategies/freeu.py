@@ -11,7 +11,7 @@ from dpnb.models.unet import UNet2DConditionModel
 from dpnb.models.unet_blocks import UpBlock
 from dpnb.nn.skip_connections import FreeUMerge
 from dpnb.numbers import to_builtin
-from dpnb.strategies.networks import Networks
+from dpnb.strategies.networks import Networks, absence_obstacle
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Effect, Slot, Strategy
 from dpnb.strategies.undo import Undo
@@ -81,9 +81,11 @@ class FreeU(FreeUFactors):
     @override
     def obstacle(self, networks: Networks) -> str | None:
         is_there = next(networks.modules_of(UpBlock), None) is not None
-        if not is_there and not networks.can_exchange(*self.needs):
-            return "FreeU needs a UNet with up-blocks; there is none here."
-        return None
+        if is_there or networks.can_exchange(*self.needs):
+            return None
+        if networks.has_foreign:
+            return absence_obstacle("FreeU", "a UNet", networks, "there is none here")
+        return "FreeU needs a UNet with up-blocks; there is none here."
 
     @override
     def apply(self, networks: Networks, undo: Undo) -> None:

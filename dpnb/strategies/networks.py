@@ -154,6 +154,11 @@ class Networks:
         """Those of `items` that `is_foreign` tells."""
         return (pair for pair in self.items(*names) if is_foreign(pair[1]))
 
+    @property
+    def has_foreign(self) -> bool:
+        """Whether there is a network that `is_foreign` tells."""
+        return any(True for _ in self.foreign_items())
+
     def modules_of(self, kind: type[M], *names: str) -> Iterator[M]:
         """Every module of a kind once, in all networks or in those of these names."""
         for _, network in self.items(*names):
@@ -203,6 +208,31 @@ def is_foreign(network: nn.Module) -> bool:
     ancestors = type(plain_network(network)).__mro__
     roots = {ancestor.__module__.partition(".")[0] for ancestor in ancestors}
     return roots.isdisjoint({"dpnb", "transformers"})
+
+
+def absence_obstacle(what: str, needed: str, networks: Networks, none: str) -> str:
+    """Why a strategy has nothing to act on, and what to do, as a sentence.
+
+    Args:
+        what: the strategy.
+        needed: the parts of dpnb's networks that it acts on.
+        networks: those at hand, which have none of them.
+        none: that there are none.
+    """
+    others = [
+        f"{name} is {type(plain_network(network)).__name__} of {_package(network)}"
+        for name, network in networks.foreign_items()
+    ]
+    if not others:
+        return f"{what} needs {needed} of dpnb's; {none}."
+    return (
+        f"{what} needs {needed} of dpnb's, and {', '.join(others)}; leave it out, or load the "
+        "model as a pipeline of dpnb's where there is one."
+    )
+
+
+def _package(network: nn.Module) -> str:
+    return type(plain_network(network)).__module__.partition(".")[0]
 
 
 def quantization_obstacle(

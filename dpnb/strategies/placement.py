@@ -11,6 +11,7 @@ from torch import nn
 from typing_extensions import override
 
 from dpnb.stages import Stage
+from dpnb.strategies.execution_device import tell_execution_device
 from dpnb.strategies.networks import Networks, quantization_obstacle
 from dpnb.strategies.offload.backends import link_obstacle, open_link, target_device
 from dpnb.strategies.offload.blocks import group_tied_tensors, tensors_of
@@ -165,6 +166,8 @@ def _stream(
         for name, kept in networks.items()
         if kept not in moved and not _is_on(kept, link.device)
     ]
+    if networks.has_foreign:
+        tell_execution_device((network for _, network in networks.items()), link.device, undo)
     engine = OffloadEngine(link, streamed, limit, networks.lock)
     for network in streamed:
         undo.callback(network.close)

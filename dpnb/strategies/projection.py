@@ -14,7 +14,7 @@ from dpnb.models.time_conditioning import TimeConditionedModel
 from dpnb.nn.attention import Attention
 from dpnb.nn.attention_projections import FUSED, fuse_linears, unfuse_linears
 from dpnb.nn.quantized import quantization_of
-from dpnb.strategies.networks import Networks
+from dpnb.strategies.networks import Networks, absence_obstacle
 from dpnb.strategies.strategy import Slot, Strategy
 from dpnb.strategies.undo import Undo
 
@@ -45,7 +45,9 @@ class QKVFusion(Strategy):
             return "QKVFusion(unet=False, vae=False) fuses nothing; choose at least one of them."
         is_there = next(self._layers(networks), None) is not None
         if not is_there and not networks.can_exchange(*self.needs):
-            return "QKV fusion needs attention layers of dpnb's; there are none here."
+            return absence_obstacle(
+                "QKV fusion", "attention layers", networks, "there are none here"
+            )
         for attention in self._layers(networks):
             stored = next(filter(None, map(quantization_of, _layers_to_join(attention))), None)
             if stored is not None:

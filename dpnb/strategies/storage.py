@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from threading import Lock
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -182,7 +182,8 @@ def find_precise_layers(network: nn.Module) -> set[nn.Module]:
 def _declared(network: nn.Module, name: str) -> tuple[str, ...]:
     """A list of names that the class of a network declares; empty where it does not."""
     said = (vars(kind)[name] for kind in type(network).__mro__ if name in vars(kind))
-    return tuple(next(said, None) or ())
+    found: Any = next(said, None)
+    return tuple(found or ())
 
 
 class Widening:

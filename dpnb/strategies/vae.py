@@ -11,12 +11,10 @@ from dpnb.models.autoencoder import Autoencoder
 from dpnb.models.coders import SlicedCoder, TiledCoder
 from dpnb.models.tiling.blended_tiles import latents_per_side
 from dpnb.stages import Stage
-from dpnb.strategies.networks import Networks
+from dpnb.strategies.networks import Networks, absence_obstacle
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Effect, Slot, Strategy
 from dpnb.strategies.undo import Undo
-
-MISSING = "{} needs an autoencoder of dpnb's; there is none here."
 
 
 @dataclass(frozen=True, repr=False)
@@ -57,7 +55,7 @@ class VaeTiling(Strategy):
     def obstacle(self, networks: Networks) -> str | None:
         autoencoders = list(networks.modules_of(Autoencoder))
         if not autoencoders and not networks.can_exchange(Autoencoder):
-            return MISSING.format("VaeTiling")
+            return _absence("VaeTiling", networks)
         if self.blended and self.tile is not None:
             for vae in autoencoders:
                 try:
@@ -94,7 +92,7 @@ class VaeSlicing(Strategy):
     def obstacle(self, networks: Networks) -> str | None:
         is_there = next(networks.modules_of(Autoencoder), None) is not None
         if not is_there and not networks.can_exchange(Autoencoder):
-            return MISSING.format("VaeSlicing")
+            return _absence("VaeSlicing", networks)
         return None
 
     @override
@@ -102,3 +100,7 @@ class VaeSlicing(Strategy):
         """Wrap what fills the slot of every autoencoder."""
         for vae in networks.modules_of(Autoencoder):
             undo.set(vae, "coder", SlicedCoder(vae.coder))
+
+
+def _absence(what: str, networks: Networks) -> str:
+    return absence_obstacle(what, "an autoencoder", networks, "there is none here")

@@ -44,7 +44,12 @@ CALLS = {
         tokens=QUERIES_AT_ONCE + 5, width=260, attn_mask=random(QUERIES_AT_ONCE + 5, TOKENS)
     ),
     "wide causal heads": call(width=260, is_causal=True),
-    "no heads": AttentionCall(*random(3, 4, TOKENS, 16), attn_mask=random(4, TOKENS, TOKENS)),
+    "no heads": AttentionCall(
+        random(4, TOKENS, 16),
+        random(4, TOKENS, 16, seed=1),
+        random(4, TOKENS, 16, seed=2),
+        random(4, TOKENS, TOKENS),
+    ),
     "no queries": call(tokens=0),
 }
 
@@ -109,7 +114,7 @@ def test_a_slice_of_the_matrix_is_held_at_a_time(heads: int) -> None:
     query, key, value = random(3, 1, 8, 256, 16)
     value = value[..., :12].contiguous()
 
-    def peak(heads: int) -> int:
+    def peak(heads: int) -> Any:
         one = AttentionCall(query, key, value)
         assert one.builds_matrix
         with torch.no_grad(), TensorMeter() as meter:

@@ -50,7 +50,7 @@ def test_an_adapter_draws_as_diffusers_does(name: str, dtype: torch.dtype) -> No
     expected = theirs.draw("latent")
     change = (expected - plain).norm()
     assert change > 0.05 * plain.norm()
-    tolerance = 1e-4 if dtype == torch.float32 else 0.1
+    tolerance = 1e-4 if dtype == torch.float32 else 0.2
     assert (ours.draw("latent") - expected).norm() < tolerance * change
     ours.strategies.disable(LoRA)
     assert torch.equal(ours.draw("latent"), plain)

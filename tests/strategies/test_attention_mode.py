@@ -191,7 +191,7 @@ def test_slicing_lowers_the_peak_where_torch_builds_the_matrix() -> None:
     network, x = unet(), noise(1, 4, 32, 32)
     strategies = PartsStack(unet=network)
 
-    def peak(backend: SDPBackend) -> int:
+    def peak(backend: SDPBackend) -> Any:
         with torch.no_grad(), sdpa_kernel(backend), TensorMeter() as meter:
             network(x, 1, noise(1, 8, 32))
         return meter.peak
@@ -207,7 +207,7 @@ def test_slices_are_planned_without_values() -> None:
     network = unet()
     strategies = PartsStack(unet=network)
 
-    def peak() -> int:
+    def peak() -> Any:
         with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
             mode, meter = ValuelessTensors(), TensorMeter()
             mode.discard_values(network)

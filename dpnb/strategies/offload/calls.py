@@ -97,9 +97,8 @@ def public_methods_of(kind: type[nn.Module]) -> Iterator[str]:
     for base in own:
         public = (n for n, value in vars(base).items() if inspect.isfunction(value))
         names |= dict.fromkeys(name for name in public if not name.startswith("_"))
-    for base in bases:
-        if inspect.isfunction(vars(base).get("generate")):
-            names["generate"] = None
+    if any(inspect.isfunction(vars(base).get("generate")) for base in kind.__mro__):
+        names["generate"] = None
     return iter(names)
 
 
