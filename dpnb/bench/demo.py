@@ -6,7 +6,7 @@ from typing import Any
 
 from dpnb.bench.report import Report
 from dpnb.bench.sweep import sweep
-from dpnb.pipelines.text_to_image import TextToImagePipeline
+from dpnb.pipelines.attached.attach import to_explorable
 from dpnb.planning.workload import Workload
 from dpnb.strategies.conditioning import ConditioningCache
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
@@ -18,7 +18,7 @@ LINK = "simulated:8GiB/s"
 """To which weights are offloaded where there is no accelerator."""
 
 
-def demo_sweep(pipe: TextToImagePipeline, steps: int, *, progress: bool = True) -> Report:
+def demo_sweep(pipe: Any, steps: int, *, progress: bool = True) -> Report:
     """Measure some plans of a small model, with and without offloading.
 
     Args:
@@ -26,7 +26,7 @@ def demo_sweep(pipe: TextToImagePipeline, steps: int, *, progress: bool = True) 
         steps: denoising steps.
         progress: whether to show a bar.
     """
-    link = LINK if pipe.device.type == "cpu" else None
+    link = LINK if to_explorable(pipe).execution_device.type == "cpu" else None
     plans: list[Any] = [
         VaeTiling(),
         ConditioningCache(),

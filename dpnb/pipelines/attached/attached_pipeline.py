@@ -21,7 +21,7 @@ from dpnb.pipelines.attached.call_stream import CallStream
 from dpnb.pipelines.attached.exchanges import KnownNetworks, share_tensors
 from dpnb.pipelines.attached.heard_class import make_heard_class
 from dpnb.pipelines.attached.hearing import hear, hear_networks, hear_scheduler
-from dpnb.pipelines.attached.parts import belongs_to, declared, find_name, find_parts, is_network
+from dpnb.pipelines.attached.parts import declared, find_name, find_parts, is_network, members_of
 from dpnb.pipelines.attached.roles import Role, find_roles, order_of_use
 from dpnb.pipelines.attached.sizes import find_default_size, find_size_unit
 from dpnb.pipelines.attached.traces import Traces
@@ -122,13 +122,14 @@ class AttachedPipeline:
         """The names of the networks in the order of their use."""
         parts, given = self.parts(), declared(self.pipe, "model_cpu_offload_seq")
         wanted = given.split("->") if given else order_of_use(parts, self.roles)
-        return tuple(name for one in wanted for name in parts if belongs_to(name, one))
+        return tuple(name for one in wanted for name in members_of(one, parts))
 
     @property
     def never_offloaded(self) -> tuple[str, ...]:
         """The names of the networks that the pipeline excludes from offloading."""
         excluded = declared(self.pipe, "_exclude_from_cpu_offload") or ()
-        return tuple(name for one in excluded for name in self.parts() if belongs_to(name, one))
+        parts = self.parts()
+        return tuple(name for one in excluded for name in members_of(one, parts))
 
     @property
     def scheduler(self) -> Any:
@@ -171,7 +172,13 @@ class AttachedPipeline:
         """The pictures that its call takes, those first that must be given."""
         taken = sorted(self.call_signature.pictures, key=lambda one: not one.is_required)
         return tuple(
-            PictureInput(one.name, one.label, f"the argument {one.name}", "mask" in one.name)
+            PictureInput(
+                one.name,
+                one.label,
+                f"the argument {one.name}",
+                "mask" in one.name,
+                not one.is_required,
+            )
             for one in taken
         )
 

@@ -21,6 +21,7 @@ from dpnb.run_listener import RunListener
 from dpnb.stages import Stage, Step
 from dpnb.strategies.strategy import Strategy
 from tests.pipelines.attached.foreign import Notes, arguments, draw, everything_of, picture_of
+from tests.reference.checkpoints import pipeline
 
 SIMULATED = "simulated:8GiB/s"
 
@@ -56,6 +57,17 @@ def test_nothing_is_left_after_detaching(pipe: Any) -> None:
     studio.detach()
     assert everything_of(pipe) == before
     assert torch.equal(draw(pipe), plain)
+
+
+def test_a_numbered_component_is_not_the_one_without_a_number() -> None:
+    studio = dpnb.attach(pipeline("sdxl"))
+    assert studio.offload_sequence == (
+        "text_encoder",
+        "text_encoder_2",
+        "image_encoder",
+        "unet",
+        "vae",
+    )
 
 
 def test_it_is_the_same_object_of_the_same_class(pipe: Any) -> None:
