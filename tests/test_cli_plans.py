@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from dpnb.cli import app
 from dpnb.planning.table import PlanTable
+from tests.planning.z_image import SMALL, write_z_image
 
 run = CliRunner()
 
@@ -21,6 +22,15 @@ def test_a_plan_is_printed_with_the_python_that_switches_it_on(tmp_path: Path) -
     assert "plans fit in" in result.stdout
     assert "pipe.strategies.use([" in result.stdout
     assert PlanTable.load(file).workload.width == 32
+
+
+def test_a_folder_of_a_foreign_pipeline_is_planned_for(tmp_path: Path) -> None:
+    write_z_image(tmp_path, SMALL)
+    settings = ["--size", "64", "--device", "3060", "--dtype", "bfloat16"]
+    result = run.invoke(app, ["plan", str(tmp_path), *settings])
+    assert result.exit_code == 0, result.stderr
+    assert "50 steps" in " ".join(result.stdout.split())
+    assert "pipe.strategies.use([" in result.stdout
 
 
 @pytest.mark.parametrize(

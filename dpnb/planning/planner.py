@@ -84,7 +84,7 @@ def plan(
         height: of the pictures, in pixels; the model's own by default.
         width: of the pictures, in pixels.
         batch: pictures at once.
-        steps: denoising steps; the pipeline's own default if `None`, as for guidance.
+        steps: denoising steps; the pipeline's own by default, as guidance and frames of a video.
         guidance_scale: up to 1 the network sees every latent once instead of twice.
         frames: of a video.
         dtype: of the weights; `"auto"` keeps that of a checkpoint. By default a pipeline's own, and
@@ -106,14 +106,13 @@ def plan(
     profile = profile_for(device, model)
     if dtype is None and isinstance(model, (str, Path)):
         dtype = torch.float16 if profile.is_asynchronous else torch.float32
-    valueless_mode = ValuelessTensors()
-    pipe = build_valueless_pipeline(model, valueless_mode, dtype, **options)
+    mode = ValuelessTensors()
+    pipe = build_valueless_pipeline(model, mode, dtype, **options)
     drawn = Workload(
         height=height, width=width, batch=batch, steps=steps, guidance_scale=guidance_scale
     )
     drawn = workload or replace(drawn, frames=frames)
-    simulation = Simulation(pipe, valueless_mode, drawn, profile, arguments)
-    planner = Planner(simulation, limit, approximate)
+    planner = Planner(Simulation(pipe, mode, drawn, profile, arguments), limit, approximate)
     rows = planner.rows() if plans == "all" else planner.rows_of(plans)
     return planner.table(model_title(model), rows)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -202,3 +204,28 @@ def test_z_image_has_the_published_weights(tmp_path: Path) -> None:
         part = studio.parts()[name]
         assert sum(p.nbytes for p in part.parameters()) == pytest.approx(nbytes, rel=0.01)
     assert sizes.resident == pytest.approx(20.5e9, rel=0.01)
+
+
+@pytest.mark.slow
+def test_a_plan_for_z_image_at_its_true_size_takes_little(tmp_path: Path) -> None:
+    """`bench_z_image` tries all plans, of larger pictures."""
+    write_z_image(tmp_path, PUBLISHED)
+    code = (
+        "import sys, time, torch, diffusers, transformers\n"
+        "from pathlib import Path\n"
+        "from dpnb.planning.planner import plan\n"
+        "started = time.process_time()\n"
+        "size = {'height': 512, 'width': 512, 'dtype': 'bfloat16', 'device': 'RTX 4090'}\n"
+        "table = plan(Path(sys.argv[1]), plans=[frozenset()], **size)\n"
+        "took = time.process_time() - started\n"
+        "status = Path('/proc/self/status').read_text().splitlines()\n"
+        "most = next(line.split()[1] for line in status if line.startswith('VmHWM'))\n"
+        "print(took, int(most) * 1024, table.rows[0].peak)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    took, most, peak = map(float, result.stdout.split())
+    assert took <= 15
+    assert most <= 1.5 * (1 << 30)
+    assert 20.3e9 < peak < 23e9
