@@ -220,7 +220,8 @@ def plan_command(
     budget: Annotated[str | None, typer.Option(help="Of the device's memory: 8GiB.")] = None,
     size: Annotated[str | None, typer.Option(help="1024, or width x height: 768x512.")] = None,
     batch: Annotated[int, typer.Option(help="Pictures at once.")] = 1,
-    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 20,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps; the model's own.")] = None,
+    frames: Annotated[int | None, typer.Option(help="Of a video; the model's own.")] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, float16, bfloat16 or auto.")] = None,
     device: Annotated[
         str | None, typer.Option(help='"RTX 3060", cuda, cpu, simulated:8GiB/s …; the one here.')
@@ -242,6 +243,7 @@ def plan_command(
                 width=width,
                 batch=batch,
                 steps=steps,
+                frames=frames,
                 dtype=dtype,
                 device=device,
                 approximate=approximate,
@@ -279,7 +281,9 @@ def sweep_command(
         pipe = open_pipeline(model, device or processes.device, dtype)
         report = sweep(
             pipe,
-            workload=Workload(height=height, width=width, batch=batch, steps=steps),
+            workload=Workload(
+                height=height, width=width, batch=batch, steps=steps, guidance_scale=5.0
+            ),
             budget=budget,
             device=link,
             approximate=approximate,

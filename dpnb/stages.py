@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, Generic
 
 from torch import Tensor
+from typing_extensions import TypeVar, override
+
+Out = TypeVar("Out", covariant=True, default=Any)
+
+NO_OUTPUT: Any = None
+"""What steps before the last one have."""
 
 
-class Stage(Enum):
+class Stage(str, Enum):
     """The parts of a run, in the order in which they come.
 
-    Pictures are encoded only where a pipeline begins with some.
+    Pictures are encoded only where a pipeline begins with some. Each equals its word, so that files
+    and people may say `"decoding"`.
     """
 
     TEXT = "text"
@@ -20,9 +27,13 @@ class Stage(Enum):
     DENOISING = "denoising"
     DECODING = "decoding"
 
+    @override
+    def __str__(self) -> str:
+        return self.value
+
 
 @dataclass(frozen=True)
-class Step:
+class Step(Generic[Out]):
     """A run has come this far.
 
     Args:
@@ -31,7 +42,8 @@ class Step:
         total: how many steps the stage has.
         timestep: the scheduler's, where the stage has one; 0-dimensional.
         latents: as they are now, `[batch, channels, h, w]`; not before the first denoising step.
-        output: what the pipeline returns, on the last step of a run.
+        output: what the pipeline returns, on the last step of a run; `None` on others. The type
+            parameter is what it may be.
     """
 
     stage: Stage
@@ -39,7 +51,7 @@ class Step:
     total: int
     timestep: Tensor | None = None
     latents: Tensor | None = None
-    output: Any = None
+    output: Out = NO_OUTPUT
 
 
 def stage_after(step: Step, is_interrupted: bool, encodes: bool) -> Stage | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from dpnb.bench.report import Report
 from dpnb.bench.sweep import sweep
-from dpnb.pipelines.text_to_image import TextToImagePipeline
+from dpnb.pipelines.attached.attach import to_explorable
 from dpnb.planning.workload import Workload
 from dpnb.strategies.conditioning import ConditioningCache
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
@@ -18,7 +18,7 @@ LINK = "simulated:8GiB/s"
 """To which weights are offloaded where there is no accelerator."""
 
 
-def demo_sweep(pipe: TextToImagePipeline, steps: int, *, progress: bool = True) -> Report:
+def demo_sweep(pipe: Any, steps: int, *, progress: bool = True) -> Report:
     """Measure some plans of a small model, with and without offloading.
 
     Args:
@@ -26,7 +26,7 @@ def demo_sweep(pipe: TextToImagePipeline, steps: int, *, progress: bool = True) 
         steps: denoising steps.
         progress: whether to show a bar.
     """
-    link = LINK if pipe.device.type == "cpu" else None
+    link = LINK if to_explorable(pipe).execution_device.type == "cpu" else None
     plans: list[Any] = [
         VaeTiling(),
         ConditioningCache(),
@@ -35,5 +35,5 @@ def demo_sweep(pipe: TextToImagePipeline, steps: int, *, progress: bool = True) 
         SequentialOffload(device=link),
         [SequentialOffload(device=link), VaeTiling()],
     ]
-    workload = Workload("red apple", steps=steps)
+    workload = Workload("red apple", steps=steps, guidance_scale=5.0)
     return sweep(pipe, plans, workload, budget=BUDGET, device=link, repeats=1, progress=progress)

@@ -11,16 +11,18 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 
+from dpnb.bench.output_values import read_values
 from dpnb.errors import NonFiniteError, StrategyError
 from dpnb.metering.cuda import CudaMeter
 from dpnb.metering.tensors import TensorMeter
 from dpnb.metering.trace import Trace
+from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.pipelines.recording import record
-from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.planning.plan_names import plan_name
 from dpnb.planning.table import PlanRow
 from dpnb.planning.weight_sizes import idle_weight_bytes
 from dpnb.planning.workload import Workload
+from dpnb.planning.workload_arguments import arguments_for, with_defaults_of
 from dpnb.strategies.out_of_memory import ALLOCATION_ERRORS, is_out_of_memory
 from dpnb.strategies.plans import plan_from_json, plan_to_json
 from dpnb.strategies.strategy import Plan
@@ -99,9 +101,9 @@ class Benchmark:
         repeats: timed runs of each plan, after one that warms up and is metered.
     """
 
-    def __init__(self, pipe: TextToImagePipeline, workload: Workload, repeats: int) -> None:
+    def __init__(self, pipe: ExplorablePipeline, workload: Workload, repeats: int) -> None:
         self.pipe = pipe
-        self.workload = workload.with_size_of(pipe)
+        self.workload = with_defaults_of(pipe, workload)
         self.repeats = repeats
 
     def draw_with(self, plan: Plan) -> Any:
@@ -130,7 +132,7 @@ class Benchmark:
                 torch.cuda.empty_cache()
 
     def _run(self, plan: Plan, predicted: PlanRow | None) -> tuple[Measurement, Any]:
-        device = self.pipe._execution_device
+        device = self.pipe.execution_device
         is_gpu = device.type == "cuda"
         resting = 0 if is_gpu else idle_weight_bytes(self.pipe.strategies.networks)
         with record(self.pipe, CudaMeter(device) if is_gpu else TensorMeter()) as metered:
@@ -157,10 +159,7 @@ class Benchmark:
         )
 
     def _draw(self) -> np.ndarray[Any, Any]:
-        images: np.ndarray[Any, Any] = self.pipe(
-            **self.workload.arguments(self.pipe.picture_inputs)
-        ).images
-        return images
+        return read_values(self.pipe.make_run(**arguments_for(self.pipe, self.workload))())
 
 
 def _outcome(error: Exception) -> str:

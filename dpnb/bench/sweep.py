@@ -11,9 +11,9 @@ import numpy as np
 
 from dpnb.bench.measurement import Benchmark, Measurement
 from dpnb.bench.report import Report
-from dpnb.errors import ComponentError
 from dpnb.numbers import parse_int
-from dpnb.pipelines.text_to_image import TextToImagePipeline
+from dpnb.pipelines.attached.attach import to_explorable
+from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.plan_names import plan_name
 from dpnb.planning.planner import plan as predict
@@ -26,8 +26,12 @@ from dpnb.strategies.strategy import Plan, Strategy, check
 BASELINE: Plan = frozenset()
 
 
+SHORT = Workload(steps=20, guidance_scale=5.0)
+"""What is drawn where nothing else is asked for."""
+
+
 def sweep(
-    pipe: TextToImagePipeline,
+    pipe: Any,
     plans: Literal["all"] | PlanTable | Iterable[Strategy | Iterable[Strategy]] = "all",
     workload: Workload | None = None,
     *,
@@ -46,7 +50,7 @@ def sweep(
     such, and the next one goes on. What is switched on beforehand is on again afterwards.
 
     Args:
-        pipe: the pipeline.
+        pipe: the pipeline; one that was not written here is attached, and stays so.
         plans: `"all"` that `dpnb.plan` finds; a table of it, which says what is drawn, the budget
             and the device too; or plans: strategies, or sets of them.
         workload: what is drawn.
@@ -64,18 +68,22 @@ def sweep(
         The report, the baseline without strategies first.
 
     Raises:
+        AttachError: `pipe` is no pipeline, or one that cannot be attached.
         StrategyError: a plan contradicts itself; nothing has been measured then.
         ValueError: the workload cannot be drawn, or the file is of another sweep.
     """
-    _check(pipe, repeats, isinstance(plans, PlanTable) and (workload or budget or device))
+    explored = to_explorable(pipe)
+    _check(repeats, isinstance(plans, PlanTable) and (workload or budget or device))
     given = plans if isinstance(plans, PlanTable) else None
-    bench = Benchmark(pipe, workload or (Workload() if given is None else given.workload), repeats)
+    bench = Benchmark(explored, workload or (SHORT if given is None else given.workload), repeats)
     chosen = None if plans == "all" else [_as_plan(entry) for entry in _entries(plans)]
     file = None if path is None else SweepFile(Path(path))
 
     def begin() -> Report:
-        place = device if processes.count == 1 else _without_number(profile_for(device, pipe))
-        table = given or _predict(pipe, bench.workload, chosen, budget, place, approximate, file)
+        place = device if processes.count == 1 else _without_number(profile_for(device, explored))
+        table = given or _predict(
+            explored, bench.workload, chosen, budget, place, approximate, file
+        )
         return Report(table, () if file is None else file.read_measurements(table))
 
     begun = processes.agree(begin)
@@ -84,11 +92,7 @@ def sweep(
     return _measure(bench, order, begun, file, processes, progress)
 
 
-def _check(pipe: object, repeats: int, is_told_twice: object) -> None:
-    if not isinstance(pipe, TextToImagePipeline):
-        raise ComponentError(
-            f"sweep measures pipelines of dpnb that draw from words, not {type(pipe).__name__}."
-        )
+def _check(repeats: int, is_told_twice: object) -> None:
     parse_int("repeats", repeats, least=1)
     if is_told_twice:
         raise ValueError(
@@ -98,7 +102,7 @@ def _check(pipe: object, repeats: int, is_told_twice: object) -> None:
 
 
 def _predict(
-    pipe: TextToImagePipeline,
+    pipe: ExplorablePipeline,
     workload: Workload,
     plans: list[Plan] | None,
     budget: int | str | None,

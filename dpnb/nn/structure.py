@@ -89,15 +89,21 @@ class Structure:
                 if held is not None and id(held) not in memo:
                     is_kept = isinstance(held, Tensor)
                     memo[id(held)] = held.detach().cpu().clone() if is_kept else held.make()
+            memo |= {id(held): held.detach().clone() for held in _lone_tensors(attributes)}
         for module, attributes in self.attributes.items():
             vars(made[module]).update(copy.deepcopy(attributes, memo))
         return made[self.network]
 
 
+def _lone_tensors(attributes: Mapping[str, Any]) -> list[Tensor]:
+    """Tensors that are neither parameters nor buffers, such as old forms of weight norm leave."""
+    return [held for held in attributes.values() if isinstance(held, Tensor)]
+
+
 def _attributes(module: nn.Module, known: Mapping[int, TensorSpec]) -> dict[str, Any]:
     """What a module has now, with specs in the place of tensors."""
     now: dict[str, Any] = {
-        name: value.copy() if isinstance(value, (dict, list, set)) else value
+        name: copy.copy(value) if isinstance(value, (dict, list, set)) else value
         for name, value in vars(module).items()
         if name != ATTRIBUTE
     }

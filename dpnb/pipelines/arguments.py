@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass, fields, replace
-from functools import wraps
-from typing import Any, ClassVar, Concatenate, ParamSpec, TypeAlias, TypeVar
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor
@@ -17,8 +15,6 @@ from dpnb.numbers import coerce_numbers, parse_int
 from dpnb.pipelines.argument_checks import check_batches, check_tensors, check_text
 from dpnb.pipelines.pictures.images import check_output_type
 
-P = ParamSpec("P")
-R = TypeVar("R")
 Prompt: TypeAlias = "str | list[str] | None"
 StepCallback: TypeAlias = "Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor]]"
 
@@ -93,6 +89,11 @@ class Arguments:
     def picture_count(self) -> int:
         """How many pictures are drawn."""
         return self.batch_size * self.num_images_per_prompt
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width in pixels, once they are resolved; 0 before."""
+        return self.height or 0, self.width or 0
 
     def with_default_size(self, height: int, width: int) -> Self:
         """The same, with this height and width where none were asked for."""
@@ -176,63 +177,3 @@ class Arguments:
             parse_int(name, count, least=1)
         if self.clip_skip is not None:
             parse_int("clip_skip", self.clip_skip, least=0)
-
-
-def takes(
-    arguments: Callable[P, Arguments],
-) -> Callable[[Callable[[Any, Any], R]], Callable[Concatenate[Any, P], R]]:
-    """Let a method that takes an `Arguments` be called with its fields.
-
-    The method shows their names and defaults as its signature; the class's `positional` fields may
-    be given by position.
-    """
-
-    def decorate(method: Callable[[Any, Any], R]) -> Callable[Concatenate[Any, P], R]:
-        kind: Any = arguments
-        names = kind.positional
-
-        @wraps(method)
-        def call(self: Any, *args: Any, **kwargs: Any) -> R:
-            return method(self, _gather(kind, names, args, kwargs))
-
-        typed: Any = call
-        typed.__signature__ = _signature(kind, names)
-        return typed  # type: ignore[no-any-return]
-
-    return decorate
-
-
-def _gather(
-    kind: type[Arguments], names: tuple[str, ...], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Arguments:
-    known = [f.name for f in fields(kind) if f.name not in kind.absent]
-    unknown = kwargs.keys() - set(known)
-    if unknown:
-        raise TypeError(
-            f"{', '.join(sorted(unknown))} is not an argument of this pipeline; it takes "
-            f"{', '.join(known)}."
-        )
-    if len(args) > len(names):
-        raise TypeError(
-            f"{len(args)} arguments are given by position; only {', '.join(names)} may be, name "
-            "the others."
-        )
-    positional = dict(zip(names, args, strict=False))
-    if both := positional.keys() & kwargs.keys():
-        raise TypeError(f"{', '.join(both)} is given twice, by position and by name.")
-    return kind(**positional, **kwargs)
-
-
-def _signature(kind: type[Arguments], names: tuple[str, ...]) -> inspect.Signature:
-    declared = inspect.signature(kind).parameters
-    order = [*names, *(name for name in declared if name not in {*names, *kind.absent})]
-    parameters = [
-        declared[name].replace(
-            kind=inspect.Parameter.POSITIONAL_OR_KEYWORD
-            if name in names
-            else inspect.Parameter.KEYWORD_ONLY
-        )
-        for name in order
-    ]
-    self_ = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return inspect.Signature([self_, *parameters])

@@ -22,7 +22,12 @@ class ArgumentKind(Enum):
 
 
 STEPS = ("num_inference_steps",)
-COUNTS = ("num_images_per_prompt", "num_videos_per_prompt", "num_waveforms_per_prompt")
+COUNTS = (
+    "num_images_per_prompt",
+    "num_videos_per_prompt",
+    "num_waveforms_per_prompt",
+    "batch_size",
+)
 GUIDANCES = ("guidance_scale", "true_cfg_scale")
 """What pipelines call the steps, the number of results, and how strongly words steer."""
 
@@ -165,7 +170,10 @@ def _read_argument(parameter: inspect.Parameter) -> CallArgument:
 
 
 def _kind_of(name: str, default: Any, annotation: Any) -> ArgumentKind:
-    """By its name where that is common, else by its default, else by its annotation."""
+    """By a default that is a number or a truth, else by its name, else by its annotation."""
+    for kind, types in _BY_DEFAULT:
+        if isinstance(default, types):
+            return kind
     stem = name.rstrip("0123456789").rstrip("_")
     if stem in _WORDS or stem.endswith("_prompt"):
         return ArgumentKind.TEXT
@@ -173,9 +181,6 @@ def _kind_of(name: str, default: Any, annotation: Any) -> ArgumentKind:
         return ArgumentKind.PICTURE
     if stem == "video" or stem.endswith("_video"):
         return ArgumentKind.VIDEO
-    for kind, types in _BY_DEFAULT:
-        if isinstance(default, types):
-            return kind
     return _kind_by_annotation(annotation)
 
 

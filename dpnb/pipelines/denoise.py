@@ -28,23 +28,12 @@ class Denoiser(Protocol):
         """Whether to stop before the next step."""
         ...
 
-    @property
-    def do_classifier_free_guidance(self) -> bool:
-        """Whether every latent is seen without and with the prompt."""
-        ...
-
     def before_step(self, index: int, total: int) -> None:
         """Called before step `index` of `total`."""
         ...
 
-    def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
-        """The network's prediction for `latents` `[batch, channels, h, w]` at `t`."""
-        ...
-
-    def apply_guidance(
-        self, noise_pred: Tensor, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]
-    ) -> Tensor:
-        """Guidance over the network's prediction: what the scheduler is given."""
+    def predict_guided(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+        """What the scheduler is given for `latents` `[batch, channels, h, w]` at `t`."""
         ...
 
     def after_step(self, latents: Tensor, following: Tensor, tensors: dict[str, Tensor]) -> Tensor:
@@ -76,15 +65,13 @@ def denoise(
         pipe.before_step(index, len(timesteps))
         move_run_to(pipe._execution_device, tensors, pipe.scheduler)
         t = t.to(tensors["latents"].device, non_blocking=True)
-        latents, guided = tensors["latents"], pipe.do_classifier_free_guidance
-        pair = torch.cat((latents, latents)) if guided else latents
-        noise_pred = pipe.predict_noise(pipe.scheduler.scale_model_input(pair, t), t, tensors)
-        noise_pred = pipe.apply_guidance(noise_pred, latents, t, tensors)
+        latents = tensors["latents"]
+        noise_pred = pipe.predict_guided(latents, t, tensors)
         note(Step(Stage.DENOISING, index, len(timesteps)), noise_pred)
         step = pipe.scheduler.step(noise_pred, t, latents, **settings, return_dict=False)
         following = timesteps[index + 1 : index + 2]
         tensors["latents"] = pipe.after_step(step[0], following, tensors)
-        del latents, pair, noise_pred, step
+        del latents, noise_pred, step
         yield Step(Stage.DENOISING, index, len(timesteps), t, tensors["latents"])
 
 
@@ -154,6 +141,12 @@ def set_timesteps(
         return scheduler.timesteps, num_inference_steps
     scheduler.set_timesteps(timesteps=timesteps, sigmas=sigmas, device=device)
     return scheduler.timesteps, len(scheduler.timesteps)
+
+
+def timestep_at(scheduler: Any, share: float) -> int:
+    """The timestep at which `share` of the schedule is done, between 0 and 1."""
+    trained: int = scheduler.config.num_train_timesteps
+    return round(trained - share * trained)
 
 
 def last_entries(embeds: Tensor, latents: Tensor) -> Tensor:

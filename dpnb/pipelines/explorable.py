@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from dpnb.pipelines.listeners import Run
+    from dpnb.pipelines.pictures.inputs import PictureInput
     from dpnb.run_listener import RunListener
     from dpnb.strategies.stack import StrategyStack
 
@@ -69,6 +70,11 @@ class ExplorablePipeline(Protocol):
     @property
     def call_signature(self) -> CallSignature:
         """The arguments of a run."""
+        ...
+
+    @property
+    def picture_inputs(self) -> tuple[PictureInput, ...]:
+        """The pictures that its call takes beside words."""
         ...
 
     @property

@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 from torch import Tensor
+from typing_extensions import TypeVar
 
 from dpnb.pipelines.call_arguments import CallSignature
 from dpnb.pipelines.pictures.previews import decode_preview
@@ -17,17 +18,20 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-class Explored(ABC):
-    """A pipeline that draws step by step."""
+Out = TypeVar("Out", default=Any)
+
+
+class Explored(ABC, Generic[Out]):
+    """A pipeline that draws step by step; the type parameter is what its runs return."""
 
     _interrupt: bool
 
     @abstractmethod
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Out:
         """Draw, and return the output."""
 
     @abstractmethod
-    def stream(self, *args: Any, **kwargs: Any) -> Iterator[Step]:
+    def stream(self, *args: Any, **kwargs: Any) -> Iterator[Step[Out | None]]:
         """Draw step by step: an iterator of `Step`, whose last one holds the output."""
 
     @property
@@ -35,7 +39,7 @@ class Explored(ABC):
         """The arguments of a run."""
         return CallSignature.of(type(self).__call__)
 
-    def make_run(self, **arguments: Any) -> Callable[[], Any]:
+    def make_run(self, **arguments: Any) -> Callable[[], Out | None]:
         """A run that takes place when what is returned is called; arguments are checked now."""
         return partial(drain, self.stream(**arguments))
 
@@ -48,7 +52,7 @@ class Explored(ABC):
         return decode_preview(self, latents)
 
 
-def drain(steps: Iterator[Step]) -> Any:
+def drain(steps: Iterator[Step[Out | None]]) -> Out | None:
     """Run to the end and return the output."""
     output = None
     for step in steps:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -16,11 +17,11 @@ from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.flux import FluxTransformer2DModel
 from dpnb.nn.rotary import rotary_table
 from dpnb.pipelines.argument_checks import check_width
-from dpnb.pipelines.arguments import takes
+from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import guide
-from dpnb.pipelines.explored import drain
 from dpnb.pipelines.flux_arguments import FluxArguments
 from dpnb.pipelines.flux_patches import pack, positions, unpack
+from dpnb.pipelines.guidance import Guidance
 from dpnb.pipelines.pictures.images import postprocess
 from dpnb.pipelines.prompts import as_list, prepend_negative, repeat_each, tokenize
 from dpnb.pipelines.text_to_image import TextToImagePipeline
@@ -52,7 +53,32 @@ class FluxPipelineOutput(NamedTuple):
     images: Any
 
 
-class FluxPipeline(TextToImagePipeline):
+@dataclass(frozen=True)
+class NegativePromptGuidance(Guidance["FluxPipeline"]):
+    """Away from what the network says with the negative prompt, where a run has one."""
+
+    @override
+    def predict(
+        self, pipe: FluxPipeline, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]
+    ) -> Tensor:
+        negative, given = tensors.get("negative_prompt_embeds"), tensors["prompt_embeds"]
+        if negative is None:
+            return pipe.predict_noise(latents, t, tensors)
+        if negative.shape == given.shape:
+            pair, embeds = torch.cat((latents, latents)), torch.cat((negative, given))
+            both = pipe.predict_noise(pair, t, {**tensors, "prompt_embeds": embeds})
+            return guide(both, pipe.true_cfg_scale)
+        pooled = tensors["pooled_prompt_embeds"].chunk(2)
+        flows = [
+            pipe.predict_noise(
+                latents, t, {**tensors, "prompt_embeds": embeds, "pooled_prompt_embeds": half}
+            )
+            for embeds, half in zip((negative, given), pooled, strict=True)
+        ]
+        return guide(torch.cat(flows), pipe.true_cfg_scale)
+
+
+class FluxPipeline(TextToImagePipeline[FluxArguments, FluxPipelineOutput]):
     """Text to pictures with FLUX.1 (Black Forest Labs, 2024).
 
     Latents that are given, returned, or seen by a callback are packed, a token for each patch of
@@ -67,6 +93,8 @@ class FluxPipeline(TextToImagePipeline):
     ]
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents", "prompt_embeds"]
     may_upcast_vae: ClassVar[bool] = True
+
+    guidance = NegativePromptGuidance()
 
     transformer: FluxTransformer2DModel
     tokenizer: Any
@@ -126,40 +154,26 @@ class FluxPipeline(TextToImagePipeline):
         """
         return self._true_cfg_scale
 
-    @takes(FluxArguments)
+    __call__ = make_call(FluxArguments, FluxPipelineOutput)
+    stream = make_stream(FluxArguments, FluxPipelineOutput)
+
+    @property
     @override
-    def __call__(self, arguments: Any) -> Any:
-        """Draw.
+    def network_channels(self) -> int:
+        return self.transformer.config.in_channels // 4
 
-        The arguments are described in `FluxArguments` and its base.
-
-        Returns:
-            `FluxPipelineOutput`, or with `return_dict=False` a plain tuple.
+    @override
+    def start(self, arguments: FluxArguments) -> Iterator[Step[FluxPipelineOutput | None]]:
+        """Refuse what lacks a part.
 
         Raises:
-            ValueError: an argument's value is impossible; nothing has been computed then.
-            TypeError: a prompt is not text.
             ComponentError: a text encoder is missing that would be needed.
         """
-        return drain(self.start(arguments))
-
-    @takes(FluxArguments)
-    @override
-    def stream(self, arguments: Any) -> Iterator[Step]:
-        """Draw step by step: an iterator of `Step`, whose last one holds the output.
-
-        It takes the arguments of a call, and checks them at once. The pipeline may be changed
-        between two steps.
-        """
-        return self.start(arguments)
-
-    @override
-    def start(self, arguments: Any) -> Iterator[Step]:
         self._check_parts(arguments)
         return super().start(arguments)
 
     @override
-    def check_widths(self, arguments: Any) -> None:
+    def check_widths(self, arguments: FluxArguments) -> None:
         config = self.transformer.config
         for name, width in (
             ("prompt_embeds", config.joint_attention_dim),
@@ -169,7 +183,7 @@ class FluxPipeline(TextToImagePipeline):
         ):
             check_width(name, getattr(arguments, name), width, "transformer")
 
-    def _check_parts(self, arguments: Any) -> None:
+    def _check_parts(self, arguments: FluxArguments) -> None:
         """See to it that everything is there that a run needs.
 
         Raises:
@@ -196,7 +210,7 @@ class FluxPipeline(TextToImagePipeline):
             )
 
     @override
-    def _begin(self, arguments: Any) -> None:
+    def _begin(self, arguments: FluxArguments) -> None:
         super()._begin(arguments)
         self._true_cfg_scale = arguments.true_cfg_scale
 
@@ -232,7 +246,9 @@ class FluxPipeline(TextToImagePipeline):
         return given, pooled, text_ids
 
     @override
-    def encode_conditions(self, arguments: Any, device: torch.device) -> dict[str, Tensor]:
+    def encode_conditions(
+        self, arguments: FluxArguments, device: torch.device
+    ) -> dict[str, Tensor]:
         """What the prediction is conditioned on; the pooled negative prompts come first."""
         count, most = arguments.num_images_per_prompt, arguments.max_sequence_length
         dtype = self.transformer.dtype
@@ -263,7 +279,9 @@ class FluxPipeline(TextToImagePipeline):
         return tensors
 
     @override
-    def prepare_conditions(self, arguments: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    def prepare_conditions(
+        self, arguments: FluxArguments, tensors: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
         """The position of every token; and the guidance scale, where the network takes one."""
         device, length = tensors["latents"].device, tensors["prompt_embeds"].shape[1]
         config = self.transformer.config
@@ -275,45 +293,27 @@ class FluxPipeline(TextToImagePipeline):
 
     @override
     def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
-        """With guidance away from a negative prompt, where there is one."""
-        flow = self._predict_guided(pack(latents), t, tensors)
+        tokens, embeds = pack(latents), tensors["prompt_embeds"]
+        flow: Tensor = self.transformer(
+            hidden_states=tokens,
+            encoder_hidden_states=embeds,
+            pooled_projections=tensors["pooled_prompt_embeds"],
+            timestep=self.scale_timesteps(t, tokens),
+            guidance=tensors.get("guidance"),
+            rotary=_fit_rotary_table(tensors["rotary"], embeds.shape[1], tokens.shape[1]),
+        ).sample
         return unpack(flow, latents.shape[-2], latents.shape[-1])
 
-    def _predict_guided(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
-        given, pooled = tensors["prompt_embeds"], tensors["pooled_prompt_embeds"]
-        negative = tensors.get("negative_prompt_embeds")
-        if negative is None:
-            return self._predict_flow(latents, t, given, pooled, tensors)
-        if negative.shape == given.shape:
-            pair, embeds = torch.cat((latents, latents)), torch.cat((negative, given))
-            return guide(self._predict_flow(pair, t, embeds, pooled, tensors), self.true_cfg_scale)
-        flows = [
-            self._predict_flow(latents, t, embeds, half, tensors)
-            for embeds, half in zip((negative, given), pooled.chunk(2), strict=True)
-        ]
-        return guide(torch.cat(flows), self.true_cfg_scale)
-
-    def _predict_flow(
-        self, latents: Tensor, t: Tensor, embeds: Tensor, pooled: Tensor, tensors: dict[str, Tensor]
-    ) -> Tensor:
-        prediction: Tensor = self.transformer(
-            hidden_states=latents,
-            encoder_hidden_states=embeds,
-            pooled_projections=pooled,
-            timestep=self.scale_timesteps(t, latents),
-            guidance=tensors.get("guidance"),
-            rotary=_fit_rotary_table(tensors["rotary"], embeds.shape[1], latents.shape[1]),
-        ).sample
-        return prediction
-
     @override
-    def prepare_timesteps(self, arguments: Any, device: torch.device) -> tuple[Tensor, int]:
+    def prepare_timesteps(
+        self, arguments: FluxArguments, device: torch.device
+    ) -> tuple[Tensor, int]:
         """Noise levels fall evenly, unless they are given."""
         count, sigmas = arguments.num_inference_steps, arguments.sigmas
         if sigmas is None:
             sigmas = np.linspace(1.0, 1 / count, count).tolist()
-        unit = 2 * self.vae_scale_factor
-        tokens = (arguments.height // unit) * (arguments.width // unit)
+        height, width = self._latent_size(arguments)
+        tokens = (height // 2) * (width // 2)
         mu = self.scheduler.config.mu_for(tokens)
         self.scheduler.set_timesteps(sigmas=sigmas, device=device, mu=mu)
         return self.scheduler.timesteps, len(sigmas)
@@ -332,10 +332,12 @@ class FluxPipeline(TextToImagePipeline):
         return (size[0], size[1]) if isinstance(size, tuple) else (size, size)
 
     @override
-    def prepare_latents(self, arguments: Any, device: torch.device, like: Tensor) -> Tensor:
+    def prepare_latents(
+        self, arguments: FluxArguments, device: torch.device, like: Tensor
+    ) -> Tensor:
         """Given ones may be packed."""
         height, width = self._latent_size(arguments)
-        channels = self.transformer.config.in_channels // 4
+        channels = self.network_channels
         shape = (arguments.picture_count, channels, height, width)
         given = arguments.latents
         if given is None:
@@ -350,7 +352,9 @@ class FluxPipeline(TextToImagePipeline):
         return unpack(latents, height, width) if given.ndim == 3 else latents
 
     @override
-    def _call_back(self, arguments: Any, step: Step, tensors: dict[str, Tensor]) -> Tensor:
+    def _call_back(
+        self, arguments: FluxArguments, step: Step, tensors: dict[str, Tensor]
+    ) -> Tensor:
         if arguments.callback_on_step_end is not None:
             tensors["latents"] = pack(tensors["latents"])
             packed = super()._call_back(arguments, step, tensors)
@@ -358,18 +362,16 @@ class FluxPipeline(TextToImagePipeline):
         return tensors["latents"]
 
     @override
-    def decode_latents(self, latents: Tensor, arguments: Any) -> Any:
+    def decode_latents(self, latents: Tensor, arguments: FluxArguments) -> FluxPipelineOutput:
         """Latents as output are packed."""
         if arguments.output_type == "latent":
-            images: Any = pack(latents)
-        else:
-            images = postprocess(self.decode_finite_pictures(latents), arguments.output_type)
-        output = FluxPipelineOutput(images)
-        return output if arguments.return_dict else tuple(output)
+            return FluxPipelineOutput(pack(latents))
+        pictures = self.decode_finite_pictures(latents)
+        return FluxPipelineOutput(postprocess(pictures, arguments.output_type))
 
-    def _latent_size(self, arguments: Any) -> tuple[int, int]:
+    def _latent_size(self, arguments: FluxArguments) -> tuple[int, int]:
         scale = self.vae_scale_factor
-        return arguments.height // scale, arguments.width // scale
+        return arguments.size[0] // scale, arguments.size[1] // scale
 
 
 def _fit_rotary_table(rotary: Tensor, text_tokens: int, tokens: int) -> Tensor:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -83,7 +84,7 @@ class FluxArguments(Arguments):
         )
 
     @override
-    def check(self, callback_tensors: Any, device: torch.device, scale: int) -> None:
+    def check(self, callback_tensors: Sequence[str], device: torch.device, scale: int) -> None:
         """A token is two latents high and wide."""
         super().check(callback_tensors, device, 2 * scale)
         for name, embeds, pooled in (

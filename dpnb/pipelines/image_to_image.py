@@ -1,20 +1,20 @@
-"""The base of image-to-image pipelines: a run that begins with the noised latents of a picture."""
+"""Runs that begin with the noised latents of a picture."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
-from dpnb.generators import Generators, randn
+from dpnb.generators import randn
 from dpnb.pipelines.arguments import Arguments
-from dpnb.pipelines.latents import encode_latents
+from dpnb.pipelines.beginnings import Beginning
 from dpnb.pipelines.pictures.inputs import FORMS, PictureInput, Pictures, repeat_batch
-from dpnb.pipelines.unet_pipeline import UNetPipeline
+from dpnb.pipelines.protocols import LatentPipeline
 
 IMAGE = PictureInput("image", "Picture", "the picture to begin with")
 
@@ -63,31 +63,57 @@ class PictureArguments(Arguments):
             steps_left(self.num_inference_steps if custom is None else len(custom), self.strength)
 
 
-class ImageToImage(UNetPipeline):
-    """A pipeline that begins with a picture; a mixin, which precedes the text-to-image class."""
+A = TypeVar("A", bound=PictureArguments)
+
+
+@dataclass(frozen=True)
+class StrengthStart(Generic[A]):
+    """Where in the schedule a run with a picture begins: at the noise that `strength` adds."""
+
+    def find_index(
+        self, pipe: LatentPipeline[A], timesteps: Tensor, count: int, arguments: A
+    ) -> int:
+        """The index of the run's first timestep; see `Beginning.find_start_index`."""
+        order: int = pipe.scheduler.order
+        return (count - steps_left(count, arguments.strength)) * order
+
+    def is_noisy(self, arguments: A) -> bool:
+        """Whether the picture has the noise of the first timestep already."""
+        return False
+
+
+@dataclass(frozen=True)
+class FromPicture(Beginning[A]):
+    """A run begins with the noised latents of a picture (Meng et al. 2021, arXiv:2108.01073).
+
+    Args:
+        start: where in the schedule.
+    """
 
     picture_inputs: ClassVar[tuple[PictureInput, ...]] = (IMAGE,)
 
+    start: StrengthStart[A] = field(default_factory=StrengthStart)
+
     @override
-    def resolve_size(self, arguments: Any) -> Any:
-        """`arguments` with the pictures read, and their size where none was asked for."""
-        arguments = self.parse_pictures(arguments)
-        arguments = arguments.with_default_size(*self.own_size(arguments.image))
-        if self.holds_latents(arguments.image):
-            size = tuple(side * self.vae_scale_factor for side in arguments.image.size)
-            if size != (arguments.height, arguments.width):
+    def resolve(self, pipe: LatentPipeline[A], arguments: A) -> A:
+        arguments = self.parse_pictures(pipe, arguments)
+        image: Pictures = arguments.image
+        arguments = arguments.with_default_size(*self.own_size(pipe, image))
+        if pipe.holds_latents(image):
+            size = tuple(side * pipe.vae_scale_factor for side in image.size)
+            if size != arguments.size:
                 raise ValueError(
                     f"image holds latents of {size[1]} x {size[0]} pixels, and {arguments.width} x "
                     f"{arguments.height} are to be drawn; leave height and width out."
                 )
         return arguments
 
-    def own_size(self, image: Pictures) -> tuple[int, int]:
+    def own_size(self, pipe: LatentPipeline[A], image: Pictures) -> tuple[int, int]:
         """Height and width that are drawn where none are asked for, in pixels."""
-        if self.holds_latents(image):
+        unit = pipe.vae_scale_factor
+        if pipe.holds_latents(image):
             height, width = image.size
-            return height * self.vae_scale_factor, width * self.vae_scale_factor
-        unit = self.vae_scale_factor
+            return height * unit, width * unit
         height, width = (side // unit * unit for side in image.size)
         if not (height and width):
             raise ValueError(
@@ -96,7 +122,7 @@ class ImageToImage(UNetPipeline):
             )
         return height, width
 
-    def parse_pictures(self, arguments: Any) -> Any:
+    def parse_pictures(self, pipe: LatentPipeline[A], arguments: A) -> A:
         """`arguments` with `Pictures` for what was given as such.
 
         Raises:
@@ -104,9 +130,9 @@ class ImageToImage(UNetPipeline):
             TypeError: it is none.
         """
         if arguments.image is None:
-            raise ValueError(f"{type(self).__name__} begins with a picture; give image=, {FORMS}.")
+            raise ValueError(f"{type(pipe).__name__} begins with a picture; give image=, {FORMS}.")
         image = Pictures.parse("image", arguments.image)
-        if self.holds_latents(image):
+        if pipe.holds_latents(image):
             image.check_finite()
             image.check_latents()
             return replace(arguments, image=image)
@@ -114,60 +140,58 @@ class ImageToImage(UNetPipeline):
         if image.channels not in (None, 1, 3):
             raise ValueError(
                 f"image has {image.channels} channels; a picture has 3, and latents have "
-                f"{self.vae.config.latent_channels}. Channels come last in arrays, and before "
+                f"{pipe.vae.config.latent_channels}. Channels come last in arrays, and before "
                 "height and width in tensors."
             )
         image.check_levels()
         return replace(arguments, image=image)
 
-    def holds_latents(self, pictures: Pictures) -> bool:
-        """Whether these are latents instead of pictures."""
-        return pictures.may_be_latents and pictures.channels == self.vae.config.latent_channels
-
     @override
-    def select_timesteps(self, timesteps: Tensor, count: int, arguments: Any) -> slice:
-        """Those from the noise that `strength` adds to the picture."""
-        selected = super().select_timesteps(timesteps, count, arguments)
-        start = self.find_start_index(timesteps, count, arguments)
-        if start >= selected.stop:
+    def find_start_index(
+        self, pipe: LatentPipeline[A], timesteps: Tensor, count: int, arguments: A
+    ) -> int:
+        index = self.start.find_index(pipe, timesteps, count, arguments)
+        if index >= pipe.find_stop_index(timesteps, arguments):
             raise ValueError("no step of the schedule is left; begin earlier, or take more steps.")
-        return slice(start, selected.stop)
-
-    def find_start_index(self, timesteps: Tensor, count: int, arguments: Any) -> int:
-        """The index of the run's first timestep; the arguments are those of `select_timesteps`."""
-        order: int = self.scheduler.order
-        return (count - steps_left(count, arguments.strength)) * order
+        return index
 
     @override
-    def begin_latents(
+    def make_tensors(
         self,
-        arguments: Any,
+        pipe: LatentPipeline[A],
+        arguments: A,
         timesteps: Tensor,
         device: torch.device,
-        tensors: dict[str, Tensor],
-    ) -> None:
-        like = tensors["prompt_embeds"]
+        like: Tensor,
+    ) -> dict[str, Tensor]:
         if arguments.latents is not None:
-            channels = self.vae.config.latent_channels
-            tensors["latents"] = self.sample_noise(arguments, channels, device, like)
-            return
+            channels = pipe.vae.config.latent_channels
+            return {"latents": pipe.sample_noise(arguments, channels, device, like)}
         is_each = isinstance(arguments.generator, list)
         copies = arguments.picture_count // len(arguments.image) if is_each else 1
-        latents = self.encode_image(arguments, device, like, copies)
+        latents = self.encode_image(pipe, arguments, device, like, copies)
         latents = repeat_batch(latents, arguments.picture_count)
-        tensors["latents"] = self.add_noise(latents, None, timesteps, arguments)
+        return {"latents": self.add_noise(pipe, latents, None, timesteps, arguments)}
 
     def add_noise(
-        self, latents: Tensor, noise: Tensor | None, timesteps: Tensor, arguments: Any
+        self,
+        pipe: LatentPipeline[A],
+        latents: Tensor,
+        noise: Tensor | None,
+        timesteps: Tensor,
+        arguments: A,
     ) -> Tensor:
         """The latents of a picture with the noise of the run's first timestep.
 
         Args:
+            pipe: the pipeline.
             latents: `[pictures, channels, h, w]`.
             noise: of their shape; drawn by default.
             timesteps: of the run.
             arguments: likewise.
         """
+        if self.start.is_noisy(arguments):
+            return latents
         if noise is None:
             noise = randn(
                 latents.shape,
@@ -176,39 +200,35 @@ class ImageToImage(UNetPipeline):
                 dtype=latents.dtype,
             )
         first = timesteps[:1].repeat(len(latents))
-        return self.scheduler.add_noise(latents, noise, first)  # type: ignore[no-any-return]
+        return pipe.scheduler.add_noise(latents, noise, first)  # type: ignore[no-any-return]
 
     def encode_image(
-        self, arguments: Any, device: torch.device, like: Tensor, copies: int = 1
+        self,
+        pipe: LatentPipeline[A],
+        arguments: A,
+        device: torch.device,
+        like: Tensor,
+        copies: int = 1,
     ) -> Tensor:
         """Latents of the pictures to begin with, in the dtype of `like`.
 
         Args:
+            pipe: the pipeline.
             arguments: of the run.
             device: where it computes.
             like: anything in the dtype of the run.
             copies: of each picture, drawn one by one.
         """
         image: Pictures = arguments.image
-        if isinstance(image.content, Tensor) and self.holds_latents(image):
+        if isinstance(image.content, Tensor) and pipe.holds_latents(image):
             return repeat_batch(image.content.to(device, like.dtype), copies * len(image))
         picture = self.prepare_picture(arguments).to(device, like.dtype)
-        return self.encode_pictures(picture, arguments.generator, copies).to(like.dtype)
+        return pipe.encode_pictures(picture, arguments.generator, copies).to(like.dtype)
 
-    def prepare_picture(self, arguments: Any) -> Tensor:
+    def prepare_picture(self, arguments: A) -> Tensor:
         """The pictures to encode, in the size that is drawn: `[pictures, 3, H, W]` in [-1, 1]."""
-        picture: Tensor = arguments.image.image(arguments.height, arguments.width)
+        picture: Tensor = arguments.image.image(*arguments.size)
         return picture
-
-    def encode_pictures(self, pictures: Tensor, generator: Generators, copies: int = 1) -> Tensor:
-        """Latents of pictures `[pictures, 3, H, W]` in [-1, 1]; see `latents.encode_latents`."""
-        own = first_generators(generator, copies * len(pictures))
-        return encode_latents(self.vae, pictures, own, copies, upcast=self.is_vae_upcast)
-
-
-def first_generators(generator: Generators, count: int) -> Generators:
-    """The generators of the first `count` pictures."""
-    return generator[:count] if isinstance(generator, list) else generator
 
 
 def steps_left(count: int, strength: float) -> int:

@@ -1,11 +1,11 @@
-"""The base of inpainting pipelines, which draw a part of a picture anew and keep the rest."""
+"""Runs that draw a part of a picture anew and keep the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,9 +14,11 @@ from typing_extensions import override
 
 from dpnb.generators import randn
 from dpnb.pipelines.denoise import last_entries
-from dpnb.pipelines.image_to_image import IMAGE, ImageToImage, PictureArguments, first_generators
+from dpnb.pipelines.image_to_image import IMAGE, FromPicture, PictureArguments
+from dpnb.pipelines.latents import first_generators
 from dpnb.pipelines.pictures.crops import Region
 from dpnb.pipelines.pictures.inputs import FORMS, Fit, PictureInput, Pictures, repeat_batch
+from dpnb.pipelines.protocols import LatentPipeline
 
 MASK = PictureInput("mask_image", "Mask", "a mask, white where to draw anew", is_mask=True)
 
@@ -59,7 +61,7 @@ class InpaintingArguments(PictureArguments):
             self._check_crop(image, mask)
 
     def _check_masked_latents(self, masked: Tensor, scale: int) -> None:
-        size = (self.height or 0) // scale, (self.width or 0) // scale
+        size = self.size[0] // scale, self.size[1] // scale
         fits = masked.ndim == 4 and masked.shape[2:] == size
         if not fits or not len(masked) or self.picture_count % len(masked):
             raise ValueError(
@@ -86,8 +88,12 @@ class InpaintingArguments(PictureArguments):
             )
 
 
-class Inpainting(ImageToImage):
-    """A pipeline that draws where a mask is white; a mixin, which precedes the text-to-image class.
+A = TypeVar("A", bound=InpaintingArguments)
+
+
+@dataclass(frozen=True)
+class FromMaskedPicture(FromPicture[A]):
+    """A run draws where a mask is white.
 
     A network with nine input channels sees the mask and the rest of the picture; for one with four,
     what is to stay is put back after every step, with the noise that belongs there.
@@ -95,28 +101,27 @@ class Inpainting(ImageToImage):
 
     picture_inputs: ClassVar[tuple[PictureInput, ...]] = (IMAGE, MASK)
 
-    @property
-    def sees_mask(self) -> bool:
+    def sees_mask(self, pipe: LatentPipeline[A]) -> bool:
         """Whether the network is given the mask and the rest of the picture."""
-        return self.unet.config.in_channels != self.vae.config.latent_channels
+        return bool(pipe.network_channels != pipe.vae.config.latent_channels)
 
     @override
-    def own_size(self, image: Pictures) -> tuple[int, int]:
+    def own_size(self, pipe: LatentPipeline[A], image: Pictures) -> tuple[int, int]:
         """The size that the model was made for."""
-        return self.default_size()
+        return pipe.default_size()
 
     @override
-    def parse_pictures(self, arguments: Any) -> Any:
-        arguments = super().parse_pictures(arguments)
+    def parse_pictures(self, pipe: LatentPipeline[A], arguments: A) -> A:
+        arguments = super().parse_pictures(pipe, arguments)
         if arguments.mask_image is None:
             raise ValueError(
-                f"{type(self).__name__} draws where a mask is white; give mask_image=, {FORMS}."
+                f"{type(pipe).__name__} draws where a mask is white; give mask_image=, {FORMS}."
             )
         mask = Pictures.parse("mask_image", arguments.mask_image, is_mask=True)
         mask.check_levels()
         mask.check_positive()
         self._check_shapes(arguments.image, mask)
-        self._check_network(arguments)
+        self._check_network(pipe, arguments)
         return replace(arguments, mask_image=mask)
 
     def _check_shapes(self, image: Pictures, mask: Pictures) -> None:
@@ -127,8 +132,8 @@ class Inpainting(ImageToImage):
                 "have one shape, so that the mask lies where it is meant to."
             )
 
-    def _check_network(self, arguments: Any) -> None:
-        taken, latent = self.unet.config.in_channels, self.vae.config.latent_channels
+    def _check_network(self, pipe: LatentPipeline[A], arguments: A) -> None:
+        taken, latent = pipe.network_channels, pipe.vae.config.latent_channels
         if taken not in (latent, 2 * latent + 1):
             raise ValueError(
                 f"the UNet takes {taken} channels; inpainting needs one that takes {latent}, or "
@@ -140,53 +145,66 @@ class Inpainting(ImageToImage):
                 f"{MASKED} has {masked.shape[1]} channels; latents of this autoencoder have "
                 f"{latent}."
             )
-        lacks = masked is None and self.holds_latents(arguments.image)
-        if self.sees_mask and lacks:
+        lacks = masked is None and pipe.holds_latents(arguments.image)
+        if self.sees_mask(pipe) and lacks:
             raise ValueError(
                 "latents cannot be masked for this UNet; give masked_image_latents beside them."
             )
 
     @override
-    def begin_latents(
+    def make_tensors(
         self,
-        arguments: Any,
+        pipe: LatentPipeline[A],
+        arguments: A,
         timesteps: Tensor,
         device: torch.device,
-        tensors: dict[str, Tensor],
-    ) -> None:
+        like: Tensor,
+    ) -> dict[str, Tensor]:
         """Random numbers are drawn in the order of diffusers'."""
-        like, count = tensors["prompt_embeds"], arguments.picture_count
+        count, tensors = arguments.picture_count, dict[str, Tensor]()
         is_from_noise = arguments.latents is not None or self.is_from_noise(arguments)
-        known = None
-        if not (self.sees_mask and is_from_noise):
-            known = repeat_batch(self.encode_image(arguments, device, like), count)
-        noise = self.sample_noise(arguments, self.vae.config.latent_channels, device, like)
+        sees_mask, known = self.sees_mask(pipe), None
+        if not (sees_mask and is_from_noise):
+            known = repeat_batch(self.encode_image(pipe, arguments, device, like), count)
+        noise = pipe.sample_noise(arguments, pipe.vae.config.latent_channels, device, like)
         if is_from_noise:
-            tensors["latents"] = noise * self.scheduler.init_noise_sigma
+            tensors["latents"] = noise * pipe.scheduler.init_noise_sigma
         elif known is not None:
-            tensors["latents"] = self.add_noise(known, noise, timesteps, arguments)
-        guided = self.do_classifier_free_guidance
-        mask = self.crop_and_resize(arguments.mask_image.mask, arguments)
-        masked = self._encode_masked(arguments, mask, device, like)
-        scale = self.vae_scale_factor
-        small = F.interpolate(mask, size=(arguments.height // scale, arguments.width // scale))
-        tensors["mask"] = _expand_batch(small.to(device, like.dtype), count, guided)
-        if masked is not None:
-            tensors[MASKED] = _expand_batch(masked, count, guided)
-        if not self.sees_mask and known is not None:
+            tensors["latents"] = self.add_noise(pipe, known, noise, timesteps, arguments)
+        tensors |= self._make_masks(pipe, arguments, device, like)
+        if not sees_mask and known is not None:
             tensors["image_latents"], tensors["noise"] = known, noise
+        return tensors
 
-    def is_from_noise(self, arguments: Any) -> bool:
+    def is_from_noise(self, arguments: A) -> bool:
         """Whether nothing of the picture is left where the run begins."""
-        return arguments.strength == 1.0  # type: ignore[no-any-return]
+        return arguments.strength == 1.0 and not self.start.is_noisy(arguments)
+
+    def _make_masks(
+        self, pipe: LatentPipeline[A], arguments: A, device: torch.device, like: Tensor
+    ) -> dict[str, Tensor]:
+        """The mask, `[pictures, 1, h, w]`, and what is known of the rest of the picture."""
+        count, guided = arguments.picture_count, pipe.do_classifier_free_guidance
+        mask = self.crop_and_resize(arguments.mask_image.mask, arguments)
+        masked = self._encode_masked(pipe, arguments, mask, device, like)
+        small = F.interpolate(mask, size=_latent_size(pipe, arguments))
+        masks = {"mask": _expand_batch(small.to(device, like.dtype), count, guided)}
+        if masked is not None:
+            masks[MASKED] = _expand_batch(masked, count, guided)
+        return masks
 
     @override
-    def prepare_picture(self, arguments: Any) -> Tensor:
+    def prepare_picture(self, arguments: A) -> Tensor:
         """The part that is drawn, where the picture is cropped."""
         return self.crop_and_resize(arguments.image.image, arguments)
 
     def _encode_masked(
-        self, arguments: Any, mask: Tensor, device: torch.device, like: Tensor
+        self,
+        pipe: LatentPipeline[A],
+        arguments: A,
+        mask: Tensor,
+        device: torch.device,
+        like: Tensor,
     ) -> Tensor | None:
         """The latents of the picture without what is masked, as far as they are needed.
 
@@ -194,75 +212,83 @@ class Inpainting(ImageToImage):
         scheduler draws later stays the same.
         """
         if arguments.masked_image_latents is not None:
-            return arguments.masked_image_latents.to(device, like.dtype)  # type: ignore[no-any-return]
-        if self.holds_latents(arguments.image):
+            return arguments.masked_image_latents.to(device, like.dtype)
+        if pipe.holds_latents(arguments.image):
             return None
         is_seen = MASKED in arguments.callback_on_step_end_tensor_inputs
-        if self.sees_mask or is_seen:
+        if self.sees_mask(pipe) or is_seen:
             picture = (self.prepare_picture(arguments) * (mask < 0.5)).to(device, like.dtype)
-            return self.encode_pictures(picture, arguments.generator).to(like.dtype)
-        count, scale = max(len(arguments.image), len(mask)), self.vae_scale_factor
+            return pipe.encode_pictures(picture, arguments.generator).to(like.dtype)
+        count = max(len(arguments.image), len(mask))
         randn(
-            (
-                count,
-                self.vae.config.latent_channels,
-                arguments.height // scale,
-                arguments.width // scale,
-            ),
+            (count, pipe.vae.config.latent_channels, *_latent_size(pipe, arguments)),
             generator=first_generators(arguments.generator, count),
             device=device,
-            dtype=torch.float32 if self.is_vae_upcast else self.vae.dtype,
+            dtype=torch.float32 if pipe.is_vae_upcast else pipe.vae.dtype,
         )
         return None
 
-    def crop_and_resize(self, to_tensor: Any, arguments: Any) -> Tensor:
+    def crop_and_resize(self, to_tensor: Callable[..., Tensor], arguments: A) -> Tensor:
         """Pictures or masks in the size that is drawn, cropped to the mask if that is asked.
 
         Args:
             to_tensor: `Pictures.image` or `Pictures.mask`, of one object.
             arguments: of the run.
         """
-        tensor: Tensor = to_tensor(arguments.height, arguments.width, self._make_crop(arguments))
-        return tensor
+        return to_tensor(*arguments.size, self._make_crop(arguments))
 
-    def _make_crop(self, arguments: Any) -> Fit | None:
+    def _make_crop(self, arguments: A) -> Fit | None:
         """What crops a picture to the part that is drawn; `None` where all of it is."""
         if arguments.padding_mask_crop is None:
             return None
-        height, width = arguments.height, arguments.width
+        height, width = arguments.size
         return partial(self.find_crop_region(arguments).crop, height=height, width=width)
 
-    def find_crop_region(self, arguments: Any) -> Region:
+    def find_crop_region(self, arguments: A) -> Region:
         """The part of the picture around its mask, `padding_mask_crop` pixels wider."""
         mask = arguments.mask_image.content[0]
-        return Region.around(mask, arguments.padding_mask_crop, arguments.height, arguments.width)
+        return Region.around(mask, arguments.padding_mask_crop or 0, *arguments.size)
 
     @override
-    def prepare_network_input(self, latents: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+    def join_channels(
+        self, pipe: LatentPipeline[A], latents: Tensor, tensors: dict[str, Tensor]
+    ) -> Tensor:
         """The latents, and the mask and the rest of the picture where they are seen."""
-        if not self.sees_mask:
+        if not self.sees_mask(pipe):
             return latents
         beside = (last_entries(tensors[name], latents) for name in ("mask", MASKED))
         return torch.cat((latents, *beside), dim=1)
 
     @override
-    def after_step(self, latents: Tensor, following: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+    def after_step(
+        self,
+        pipe: LatentPipeline[A],
+        latents: Tensor,
+        following: Tensor,
+        tensors: dict[str, Tensor],
+    ) -> Tensor:
         """Put back what is to stay, unless the network has seen to it."""
-        if self.sees_mask:
+        if self.sees_mask(pipe):
             return latents
         known, mask = tensors["image_latents"], last_entries(tensors["mask"], latents)
         if len(following):
-            known = self.scheduler.add_noise(known, tensors["noise"], following)
+            known = pipe.scheduler.add_noise(known, tensors["noise"], following)
         return (1 - mask) * known + mask * latents
 
     @override
-    def apply_overlay(self, images: Any, arguments: Any) -> Any:
+    def overlay(self, images: Any, arguments: A) -> Any:
         """With `padding_mask_crop` the whole picture, what was drawn in its place."""
         if arguments.padding_mask_crop is None:
             return images
         region = self.find_crop_region(arguments)
         whole, mask = arguments.image.content[0], arguments.mask_image.content[0]
         return [region.paste(drawn, whole, mask) for drawn in images]
+
+
+def _latent_size(pipe: LatentPipeline[A], arguments: A) -> tuple[int, int]:
+    """Height and width of what is drawn, in latents."""
+    scale = pipe.vae_scale_factor
+    return arguments.size[0] // scale, arguments.size[1] // scale
 
 
 def _expand_batch(batch: Tensor, count: int, guided: bool) -> Tensor:

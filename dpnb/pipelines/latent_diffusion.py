@@ -13,10 +13,10 @@ from typing_extensions import override
 from dpnb.models.autoencoder import Autoencoder
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines.arguments import Arguments
+from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.pictures.images import ImagePipelineOutput, postprocess
 from dpnb.pipelines.prompts import as_list, prepend_negative, repeat_each, tokenize
-from dpnb.pipelines.text_to_image import make_call, make_stream
 from dpnb.pipelines.unet_pipeline import UNetPipeline
 from dpnb.schedulers.scheduler import Scheduler
 from dpnb.stages import Step
@@ -47,7 +47,7 @@ class LatentDiffusionArguments(Arguments):
     guidance_scale: float = 1.0
 
 
-class LDMTextToImagePipeline(UNetPipeline):
+class LDMTextToImagePipeline(UNetPipeline[LatentDiffusionArguments, ImagePipelineOutput]):
     """Text to pictures with latent diffusion (Rombach et al. 2022, arXiv:2112.10752).
 
     Guidance is off at a scale of 1, and on at any other.
@@ -88,11 +88,13 @@ class LDMTextToImagePipeline(UNetPipeline):
     def do_classifier_free_guidance(self) -> bool:
         return self._guidance_scale != 1.0
 
-    __call__ = make_call(LatentDiffusionArguments)
-    stream = make_stream(LatentDiffusionArguments)
+    __call__ = make_call(LatentDiffusionArguments, ImagePipelineOutput)
+    stream = make_stream(LatentDiffusionArguments, ImagePipelineOutput)
 
     @override
-    def start(self, arguments: Any) -> Iterator[Step]:
+    def start(
+        self, arguments: LatentDiffusionArguments
+    ) -> Iterator[Step[ImagePipelineOutput | None]]:
         """Refuse what its text encoder cannot do.
 
         Raises:
@@ -103,10 +105,12 @@ class LDMTextToImagePipeline(UNetPipeline):
         return super().start(arguments)
 
     @override
-    def encode_conditions(self, arguments: Any, device: torch.device) -> dict[str, Tensor]:
+    def encode_conditions(
+        self, arguments: LatentDiffusionArguments, device: torch.device
+    ) -> dict[str, Tensor]:
         given, negative = arguments.prompt_embeds, None
         if given is None:
-            given = self._encode(as_list(arguments.prompt, 1), device)
+            given = self._encode(as_list(arguments.prompt or "", 1), device)
         if self.do_classifier_free_guidance:
             negative = arguments.negative_prompt_embeds
             if negative is None:
@@ -129,12 +133,13 @@ class LDMTextToImagePipeline(UNetPipeline):
         return prediction
 
     @override
-    def decode_latents(self, latents: Tensor, arguments: Any) -> Any:
-        images: Any = latents
-        if arguments.output_type != "latent":
-            images = postprocess(self.decode_finite_pictures(latents), arguments.output_type)
-        output = ImagePipelineOutput(images)
-        return output if arguments.return_dict else tuple(output)
+    def decode_latents(
+        self, latents: Tensor, arguments: LatentDiffusionArguments
+    ) -> ImagePipelineOutput:
+        if arguments.output_type == "latent":
+            return ImagePipelineOutput(latents)
+        pictures = self.decode_finite_pictures(latents)
+        return ImagePipelineOutput(postprocess(pictures, arguments.output_type))
 
     def _encode(self, texts: list[str], device: torch.device) -> Tensor:
         length = min(self.tokenizer.model_max_length, self.bert.config.max_position_embeddings)

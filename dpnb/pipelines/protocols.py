@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import torch
+from torch import Tensor
 
-from dpnb.pipelines.pictures.inputs import PictureInput
+from dpnb.generators import Generators
+from dpnb.pipelines.arguments import Arguments
+from dpnb.pipelines.pictures.inputs import PictureInput, Pictures
 from dpnb.pipelines.schema import Schema
 from dpnb.strategies.stack import StrategyStack
+
+A = TypeVar("A", bound=Arguments, contravariant=True)
 
 
 class RunningPipeline(Protocol):
@@ -37,6 +42,63 @@ class RunningPipeline(Protocol):
     @property
     def execution_device(self) -> torch.device:
         """Where a run computes."""
+        ...
+
+
+class LatentPipeline(Protocol[A]):
+    """A pipeline, as what its runs begin with sees it: latents, and how they are made."""
+
+    scheduler: Any
+
+    @property
+    def vae(self) -> Any:
+        """The autoencoder."""
+        ...
+
+    @property
+    def vae_scale_factor(self) -> int:
+        """Pixels per latent, along one side."""
+        ...
+
+    @property
+    def is_vae_upcast(self) -> bool:
+        """Whether the autoencoder computes in float32, whatever it is stored in."""
+        ...
+
+    @property
+    def network_channels(self) -> int:
+        """Channels that the denoising network takes, for each latent."""
+        ...
+
+    @property
+    def do_classifier_free_guidance(self) -> bool:
+        """Whether the network sees every latent twice, without and with the prompt."""
+        ...
+
+    def default_size(self) -> tuple[int, int]:
+        """Height and width that are drawn where none are asked for, in pixels."""
+        ...
+
+    def find_stop_index(self, timesteps: Tensor, arguments: A) -> int:
+        """The index in the schedule before which a run ends."""
+        ...
+
+    def sample_noise(
+        self, arguments: Arguments, channels: int, device: torch.device, like: Tensor
+    ) -> Tensor:
+        """Noise of variance one, `[pictures, channels, h, w]`, in the dtype of `like`."""
+        ...
+
+    def prepare_latents(self, arguments: A, device: torch.device, like: Tensor) -> Tensor:
+        """The noise to begin with, `[pictures, channels, h, w]`, in the dtype of `like`."""
+        ...
+
+    def holds_latents(self, pictures: Pictures) -> bool:
+        """Whether these are latents instead of pictures."""
+        ...
+
+    def encode_pictures(self, pictures: Tensor, generator: Generators, copies: int = 1) -> Tensor:
+        """Latents of pictures `[pictures, 3, H, W]` in [-1, 1]; see `latents.encode_latents`."""
         ...
 
 

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from typing_extensions import override
+from typing_extensions import TypeVar, override
 
 from dpnb.nn.attention_maps import record_attention
+from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import last_entries
-from dpnb.pipelines.stable_diffusion import StableDiffusionArguments, StableDiffusionPipeline
-from dpnb.pipelines.text_to_image import make_call, make_stream
+from dpnb.pipelines.guidance import ClassifierFreeGuidance, Guidance
+from dpnb.pipelines.stable_diffusion import (
+    StableDiffusionArguments,
+    StableDiffusionPipeline,
+    StableDiffusionPipelineOutput,
+)
 from dpnb.stages import Step
 
 BLUR_SIZE, BLUR_SIGMA = 9, 1.0
-
-RECEIVED = "self_attention"
-"""Among a run's tensors: how much attention every place has received in the present step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,20 +61,59 @@ class SelfAttentionArguments(StableDiffusionArguments):
             )
 
 
-class StableDiffusionSAGPipeline(StableDiffusionPipeline):
+A = TypeVar("A", bound=SelfAttentionArguments, default=Any)
+
+
+@dataclass(frozen=True)
+class SelfAttentionGuidance(Guidance["StableDiffusionSAGPipeline"]):
+    """Away from what the network says of a picture that is blurred where it looks.
+
+    See Hong et al. (2022, arXiv:2210.00939), eq. 16, and with a prompt eq. 25.
+
+    Args:
+        inner: the guidance by the prompt.
+    """
+
+    inner: ClassifierFreeGuidance = field(default_factory=ClassifierFreeGuidance)
+
+    @override
+    def predict(
+        self,
+        pipe: StableDiffusionSAGPipeline,
+        latents: Tensor,
+        t: Tensor,
+        tensors: dict[str, Tensor],
+    ) -> Tensor:
+        if pipe.sag_scale == 0:
+            return self.inner.predict(pipe, latents, t, tensors)
+        with record_attention(pipe.unet.middle_attention, len(latents)) as recording:
+            noise_pred = self.inner.ask(pipe, latents, t, tensors)
+        guided = self.inner.combine(pipe, noise_pred)
+        if recording.received is None:
+            return guided
+        without, context = noise_pred[: len(latents)], tensors["prompt_embeds"]
+        context = last_entries(context, noise_pred)[: len(latents)]
+        blurred = pipe.blur_attended(latents, without, t, recording.received)
+        again = pipe.predict_noise(blurred, t, {**tensors, "prompt_embeds": context})
+        return guided + pipe.sag_scale * (without - again)
+
+
+class StableDiffusionSAGPipeline(StableDiffusionPipeline[A]):
     """Text to pictures with self-attention guidance (Hong et al. 2022, arXiv:2210.00939).
 
     In every step the picture that the network foresees is blurred where its middle block attends
     most, the network sees that again, and the step leads away from what it then says.
     """
 
-    __call__ = make_call(SelfAttentionArguments)
-    stream = make_stream(SelfAttentionArguments)
+    guidance = SelfAttentionGuidance()
+
+    __call__ = make_call(SelfAttentionArguments, StableDiffusionPipelineOutput)
+    stream = make_stream(SelfAttentionArguments, StableDiffusionPipelineOutput)
 
     _sag_scale: float = 0.0
 
     @override
-    def start(self, arguments: Any) -> Iterator[Step]:
+    def start(self, arguments: A) -> Iterator[Step[StableDiffusionPipelineOutput | None]]:
         """Refuse schedulers whose guidance is not known.
 
         Raises:
@@ -92,36 +133,9 @@ class StableDiffusionSAGPipeline(StableDiffusionPipeline):
         return self._sag_scale
 
     @override
-    def _begin(self, arguments: Any) -> None:
+    def _begin(self, arguments: A) -> None:
         super()._begin(arguments)
         self._sag_scale = arguments.sag_scale
-
-    @override
-    def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
-        """Notes what the middle block attends to without the prompt."""
-        if self._sag_scale == 0:
-            return super().predict_noise(latents, t, tensors)
-        entries = len(latents) // 2 if self.do_classifier_free_guidance else len(latents)
-        with record_attention(self.unet.middle_attention, entries) as recording:
-            prediction = super().predict_noise(latents, t, tensors)
-        if recording.received is not None:
-            tensors[RECEIVED] = recording.received
-        return prediction
-
-    @override
-    def apply_guidance(
-        self, noise_pred: Tensor, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]
-    ) -> Tensor:
-        """See arXiv:2210.00939, eq. 16, and with a prompt eq. 25."""
-        guided = super().apply_guidance(noise_pred, latents, t, tensors)
-        received = tensors.pop(RECEIVED, None)
-        if received is None:
-            return guided
-        without, context = noise_pred[: len(latents)], tensors["prompt_embeds"]
-        context = last_entries(context, noise_pred)[: len(latents)]
-        blurred = self.blur_attended(latents, without, t, received)
-        again = super().predict_noise(blurred, t, {**tensors, "prompt_embeds": context})
-        return guided + self._sag_scale * (without - again)
 
     def blur_attended(
         self, latents: Tensor, noise_pred: Tensor, t: Tensor, received: Tensor

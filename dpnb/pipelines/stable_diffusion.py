@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
-from typing_extensions import override
+from typing_extensions import TypeVar, override
 
 from dpnb.errors import ComponentError
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
-from dpnb.pipelines.arguments import Arguments, takes
+from dpnb.pipelines.arguments import Arguments
+from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import last_entries
-from dpnb.pipelines.explored import drain
 from dpnb.pipelines.pictures.images import numpy_to_pil, postprocess
 from dpnb.pipelines.prompts import (
     as_list,
@@ -28,7 +27,6 @@ from dpnb.pipelines.prompts import (
 )
 from dpnb.pipelines.unet_pipeline import UNetPipeline
 from dpnb.schedulers.scheduler import Scheduler
-from dpnb.stages import Step
 
 if TYPE_CHECKING:
     from transformers import (
@@ -72,7 +70,10 @@ class StableDiffusionArguments(Arguments):
     )
 
 
-class StableDiffusionPipeline(UNetPipeline):
+A = TypeVar("A", bound=StableDiffusionArguments, default=Any)
+
+
+class StableDiffusionPipeline(UNetPipeline[A, StableDiffusionPipelineOutput]):
     """Text to pictures with Stable Diffusion 1 or 2 (Rombach et al. 2022, arXiv:2112.10752)."""
 
     model_cpu_offload_seq = "text_encoder->image_encoder->unet->vae"
@@ -130,31 +131,8 @@ class StableDiffusionPipeline(UNetPipeline):
         )
         self.register_to_config(requires_safety_checker=requires_safety_checker)
 
-    @takes(StableDiffusionArguments)
-    @override
-    def __call__(self, arguments: Any) -> Any:
-        """Draw.
-
-        The arguments are described in `dpnb.pipelines.arguments.Arguments`.
-
-        Returns:
-            `StableDiffusionPipelineOutput`, or with `return_dict=False` a plain tuple.
-
-        Raises:
-            ValueError: an argument's value is impossible; nothing has been computed then.
-            TypeError: a prompt is not text.
-        """
-        return drain(self.start(arguments))
-
-    @takes(StableDiffusionArguments)
-    @override
-    def stream(self, arguments: Any) -> Iterator[Step]:
-        """Draw step by step: an iterator of `Step`, whose last one holds the output.
-
-        It takes the arguments of a call, and checks them at once. The pipeline may be changed
-        between two steps.
-        """
-        return self.start(arguments)
+    __call__ = make_call(StableDiffusionArguments, StableDiffusionPipelineOutput)
+    stream = make_stream(StableDiffusionArguments, StableDiffusionPipelineOutput)
 
     def encode_prompt(
         self,
@@ -189,7 +167,7 @@ class StableDiffusionPipeline(UNetPipeline):
         return given, against
 
     @override
-    def encode_conditions(self, arguments: Any, device: torch.device) -> dict[str, Tensor]:
+    def encode_conditions(self, arguments: A, device: torch.device) -> dict[str, Tensor]:
         given, negative = self.encode_prompt(
             arguments.prompt,
             device,
@@ -207,7 +185,7 @@ class StableDiffusionPipeline(UNetPipeline):
     @override
     def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
         prediction: Tensor = self.unet(
-            self.prepare_network_input(latents, tensors),
+            self.beginning.join_channels(self, latents, tensors),
             t,
             last_entries(tensors["prompt_embeds"], latents),
             timestep_cond=tensors.get("timestep_cond"),
@@ -215,18 +193,14 @@ class StableDiffusionPipeline(UNetPipeline):
         return prediction
 
     @override
-    def decode_latents(self, latents: Tensor, arguments: Any) -> Any:
-        flagged = None
+    def decode_latents(self, latents: Tensor, arguments: A) -> StableDiffusionPipelineOutput:
         if arguments.output_type == "latent":
-            images: Any = latents
-        else:
-            pictures, flagged = self.run_safety_checker(self.decode_finite_pictures(latents))
-            images = postprocess(
-                pictures, arguments.output_type, flagged and [not one for one in flagged]
-            )
-            images = self.apply_overlay(images, arguments)
-        output = StableDiffusionPipelineOutput(images, flagged)
-        return output if arguments.return_dict else tuple(output)
+            return StableDiffusionPipelineOutput(latents, None)
+        pictures, flagged = self.run_safety_checker(self.decode_finite_pictures(latents))
+        are_signed = flagged and [not one for one in flagged]
+        images = postprocess(pictures, arguments.output_type, are_signed)
+        images = self.beginning.overlay(images, arguments)
+        return StableDiffusionPipelineOutput(images, flagged)
 
     def run_safety_checker(self, pictures: Tensor) -> tuple[Tensor, list[bool] | None]:
         """Blacken what the safety checker objects to.

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dpnb.pipelines.image_to_image import ImageToImage, PictureArguments
-from dpnb.pipelines.inpainting import Inpainting, InpaintingArguments
-from dpnb.pipelines.stable_diffusion import StableDiffusionArguments, StableDiffusionPipeline
-from dpnb.pipelines.text_to_image import make_call, make_stream
+from dpnb.pipelines.calls import make_call, make_stream
+from dpnb.pipelines.image_to_image import FromPicture, PictureArguments
+from dpnb.pipelines.inpainting import FromMaskedPicture, InpaintingArguments
+from dpnb.pipelines.stable_diffusion import (
+    StableDiffusionArguments,
+    StableDiffusionPipeline,
+    StableDiffusionPipelineOutput,
+)
 
 BESIDE = (
     "num_inference_steps",
@@ -46,21 +50,25 @@ class StableDiffusionInpaintArguments(StableDiffusionArguments, InpaintingArgume
     )
 
 
-class StableDiffusionImg2ImgPipeline(ImageToImage, StableDiffusionPipeline):
+class StableDiffusionImg2ImgPipeline(StableDiffusionPipeline[StableDiffusionImg2ImgArguments]):
     """A picture and words to pictures, with Stable Diffusion 1 or 2.
 
     Noise is added to the picture, and taken out again (Meng et al. 2021, arXiv:2108.01073).
     """
 
-    __call__ = make_call(StableDiffusionImg2ImgArguments)
-    stream = make_stream(StableDiffusionImg2ImgArguments)
+    beginning = FromPicture()
+
+    __call__ = make_call(StableDiffusionImg2ImgArguments, StableDiffusionPipelineOutput)
+    stream = make_stream(StableDiffusionImg2ImgArguments, StableDiffusionPipelineOutput)
 
 
-class StableDiffusionInpaintPipeline(Inpainting, StableDiffusionPipeline):
+class StableDiffusionInpaintPipeline(StableDiffusionPipeline[StableDiffusionInpaintArguments]):
     """A part of a picture drawn anew, with Stable Diffusion 1 or 2."""
 
-    __call__ = make_call(StableDiffusionInpaintArguments)
-    stream = make_stream(StableDiffusionInpaintArguments)
+    beginning = FromMaskedPicture()
+
+    __call__ = make_call(StableDiffusionInpaintArguments, StableDiffusionPipelineOutput)
+    stream = make_stream(StableDiffusionInpaintArguments, StableDiffusionPipelineOutput)
 
     _callback_tensor_inputs: ClassVar[list[str]] = [
         *StableDiffusionPipeline._callback_tensor_inputs,

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
-from typing_extensions import override
+from typing_extensions import TypeVar, override
 
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
-from dpnb.pipelines.arguments import Arguments, Prompt, takes
-from dpnb.pipelines.denoise import last_entries
-from dpnb.pipelines.explored import drain
+from dpnb.pipelines.arguments import Arguments, Prompt
+from dpnb.pipelines.calls import make_call, make_stream
+from dpnb.pipelines.denoise import last_entries, timestep_at
 from dpnb.pipelines.pictures.images import postprocess
 from dpnb.pipelines.prompts import (
     as_list,
@@ -26,7 +26,6 @@ from dpnb.pipelines.prompts import (
 )
 from dpnb.pipelines.unet_pipeline import UNetPipeline
 from dpnb.schedulers.scheduler import Scheduler
-from dpnb.stages import Step
 
 if TYPE_CHECKING:
     from transformers import (
@@ -99,7 +98,7 @@ class StableDiffusionXLArguments(Arguments):
         )
 
     @override
-    def check(self, callback_tensors: Any, device: torch.device, scale: int) -> None:
+    def check(self, callback_tensors: Sequence[str], device: torch.device, scale: int) -> None:
         super().check(callback_tensors, device, scale)
         for name, pooled in (
             ("prompt_embeds", self.pooled_prompt_embeds),
@@ -118,15 +117,17 @@ class StableDiffusionXLArguments(Arguments):
 
     def time_ids(self, *, negative: bool) -> tuple[int, ...]:
         """The six numbers that condition on size and crop."""
-        size = (self.height or 0, self.width or 0)
         if negative and self.negative_original_size and self.negative_target_size:
             crop = self.negative_crops_coords_top_left
             return (*self.negative_original_size, *crop, *self.negative_target_size)
-        original, target = self.original_size or size, self.target_size or size
+        original, target = self.original_size or self.size, self.target_size or self.size
         return (*original, *self.crops_coords_top_left, *target)
 
 
-class StableDiffusionXLPipeline(UNetPipeline):
+A = TypeVar("A", bound=StableDiffusionXLArguments, default=Any)
+
+
+class StableDiffusionXLPipeline(UNetPipeline[A, StableDiffusionXLPipelineOutput]):
     """Text to pictures with Stable Diffusion XL (Podell et al. 2023, arXiv:2307.01952)."""
 
     model_cpu_offload_seq = "text_encoder->text_encoder_2->image_encoder->unet->vae"
@@ -186,31 +187,8 @@ class StableDiffusionXLPipeline(UNetPipeline):
         )
         self.register_to_config(force_zeros_for_empty_prompt=force_zeros_for_empty_prompt)
 
-    @takes(StableDiffusionXLArguments)
-    @override
-    def __call__(self, arguments: Any) -> Any:
-        """Draw.
-
-        The arguments are described in `StableDiffusionXLArguments` and its base.
-
-        Returns:
-            `StableDiffusionXLPipelineOutput`, or with `return_dict=False` a plain tuple.
-
-        Raises:
-            ValueError: an argument's value is impossible; nothing has been computed then.
-            TypeError: a prompt is not text.
-        """
-        return drain(self.start(arguments))
-
-    @takes(StableDiffusionXLArguments)
-    @override
-    def stream(self, arguments: Any) -> Iterator[Step]:
-        """Draw step by step: an iterator of `Step`, whose last one holds the output.
-
-        It takes the arguments of a call, and checks them at once. The pipeline may be changed
-        between two steps.
-        """
-        return self.start(arguments)
+    __call__ = make_call(StableDiffusionXLArguments, StableDiffusionXLPipelineOutput)
+    stream = make_stream(StableDiffusionXLArguments, StableDiffusionXLPipelineOutput)
 
     def encode_prompt(
         self,
@@ -264,7 +242,7 @@ class StableDiffusionXLPipeline(UNetPipeline):
         )
 
     @override
-    def encode_conditions(self, arguments: Any, device: torch.device) -> dict[str, Tensor]:
+    def encode_conditions(self, arguments: A, device: torch.device) -> dict[str, Tensor]:
         given, negative, pooled, negative_pooled = self.encode_prompt(
             arguments.prompt,
             arguments.prompt_2,
@@ -288,7 +266,7 @@ class StableDiffusionXLPipeline(UNetPipeline):
             "add_time_ids": time_ids,
         }
 
-    def time_ids(self, arguments: Any, like: Tensor) -> Tensor:
+    def time_ids(self, arguments: A, like: Tensor) -> Tensor:
         """The numbers that condition on size and crop, with guidance of both kinds.
 
         Both in turn for each picture: the order in which diffusers lays them out.
@@ -308,7 +286,7 @@ class StableDiffusionXLPipeline(UNetPipeline):
     @override
     def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
         prediction: Tensor = self.unet(
-            self.prepare_network_input(latents, tensors),
+            self.beginning.join_channels(self, latents, tensors),
             t,
             last_entries(tensors["prompt_embeds"], latents),
             timestep_cond=tensors.get("timestep_cond"),
@@ -320,27 +298,22 @@ class StableDiffusionXLPipeline(UNetPipeline):
         return prediction
 
     @override
-    def select_timesteps(self, timesteps: Tensor, count: int, arguments: Any) -> slice:
-        """All but what lies beyond `denoising_end`."""
-        selected = super().select_timesteps(timesteps, count, arguments)
+    def find_stop_index(self, timesteps: Tensor, arguments: A) -> int:
+        """Before what lies beyond `denoising_end`."""
         if arguments.denoising_end is None or arguments.denoising_end >= 1:
-            return selected
-        end = int((timesteps >= self.cutoff(arguments.denoising_end)).sum())
-        return slice(selected.start, max(end, selected.start))
+            return len(timesteps)
+        return int((timesteps >= self.cutoff(arguments.denoising_end)).sum())
 
     def cutoff(self, share: float) -> int:
         """The timestep at which `share` of the schedule is done."""
-        trained: int = self.scheduler.config.num_train_timesteps
-        return round(trained - share * trained)
+        return timestep_at(self.scheduler, share)
 
     @override
-    def decode_latents(self, latents: Tensor, arguments: Any) -> Any:
-        images: Any = latents
-        if arguments.output_type != "latent":
-            images = postprocess(self.decode_finite_pictures(latents), arguments.output_type)
-            images = self.apply_overlay(images, arguments)
-        output = StableDiffusionXLPipelineOutput(images)
-        return output if arguments.return_dict else tuple(output)
+    def decode_latents(self, latents: Tensor, arguments: A) -> StableDiffusionXLPipelineOutput:
+        if arguments.output_type == "latent":
+            return StableDiffusionXLPipelineOutput(latents)
+        images = postprocess(self.decode_finite_pictures(latents), arguments.output_type)
+        return StableDiffusionXLPipelineOutput(self.beginning.overlay(images, arguments))
 
     def _encode(
         self, texts: list[str], texts_2: str | list[str], device: torch.device, skip: int | None

@@ -8,14 +8,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
-from typing_extensions import override
+from typing_extensions import TypeVar, override
 
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
-from dpnb.pipelines.image_to_image import ImageToImage, PictureArguments
-from dpnb.pipelines.inpainting import Inpainting, InpaintingArguments
-from dpnb.pipelines.stable_diffusion_xl import StableDiffusionXLArguments, StableDiffusionXLPipeline
-from dpnb.pipelines.text_to_image import make_call, make_stream
+from dpnb.pipelines.calls import make_call, make_stream
+from dpnb.pipelines.denoise import timestep_at
+from dpnb.pipelines.image_to_image import FromPicture, PictureArguments, StrengthStart
+from dpnb.pipelines.inpainting import FromMaskedPicture, InpaintingArguments
+from dpnb.pipelines.protocols import LatentPipeline
+from dpnb.pipelines.stable_diffusion_xl import (
+    StableDiffusionXLArguments,
+    StableDiffusionXLPipeline,
+    StableDiffusionXLPipelineOutput,
+)
 from dpnb.schedulers.scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -104,7 +110,32 @@ class StableDiffusionXLInpaintArguments(StableDiffusionXLPictureArguments, Inpai
     guidance_scale: float = 7.5
 
 
-class _BeginsWithPicture(ImageToImage, StableDiffusionXLPipeline):
+A = TypeVar("A", bound=StableDiffusionXLPictureArguments, default=Any)
+
+
+@dataclass(frozen=True)
+class HandoverStart(StrengthStart[A]):
+    """With `denoising_start` a run begins where another model has stopped."""
+
+    @override
+    def find_index(
+        self, pipe: LatentPipeline[A], timesteps: Tensor, count: int, arguments: A
+    ) -> int:
+        if arguments.denoising_start is None:
+            return super().find_index(pipe, timesteps, count, arguments)
+        cutoff = timestep_at(pipe.scheduler, arguments.denoising_start)
+        left = int((timesteps < cutoff).sum())
+        # A step of two evaluations is not begun with the second.
+        left += pipe.scheduler.order == 2 and left % 2 == 0
+        return len(timesteps) - left
+
+    @override
+    def is_noisy(self, arguments: A) -> bool:
+        """What another model has left has its noise."""
+        return arguments.denoising_start is not None
+
+
+class _BeginsWithPicture(StableDiffusionXLPipeline[A]):
     """The base of both pipelines here."""
 
     def __init__(
@@ -138,39 +169,21 @@ class _BeginsWithPicture(ImageToImage, StableDiffusionXLPipeline):
         self.register_to_config(requires_aesthetics_score=requires_aesthetics_score)
 
     @override
-    def find_start_index(self, timesteps: Tensor, count: int, arguments: Any) -> int:
-        """With `denoising_start` what another model has left."""
-        if arguments.denoising_start is None:
-            return super().find_start_index(timesteps, count, arguments)
-        left = int((timesteps < self.cutoff(arguments.denoising_start)).sum())
-        # A step of two evaluations is not begun with the second.
-        left += self.scheduler.order == 2 and left % 2 == 0
-        return len(timesteps) - left
-
-    @override
-    def add_noise(
-        self, latents: Tensor, noise: Tensor | None, timesteps: Tensor, arguments: Any
-    ) -> Tensor:
-        """What another model has left has its noise."""
-        if arguments.denoising_start is not None:
-            return latents
-        return super().add_noise(latents, noise, timesteps, arguments)
-
-    @override
-    def time_ids(self, arguments: Any, like: Tensor) -> Tensor:
+    def time_ids(self, arguments: A, like: Tensor) -> Tensor:
         """Here all of one kind come before all of the other.
 
         Returns:
             `[entries, 6]`, or with `requires_aesthetics_score` `[entries, 5]`.
         """
-        original = arguments.original_size or (arguments.height, arguments.width)
-        target = arguments.target_size or (arguments.height, arguments.width)
+        original = arguments.original_size or arguments.size
+        target = arguments.target_size or arguments.size
         crop = arguments.crops_coords_top_left
         negative_original = arguments.negative_original_size or original
         if self._settings["requires_aesthetics_score"]:
+            score, negative_score = arguments.aesthetic_score, arguments.negative_aesthetic_score
             negative_crop = arguments.negative_crops_coords_top_left
-            ids = (*original, *crop, arguments.aesthetic_score)
-            against = (*negative_original, *negative_crop, arguments.negative_aesthetic_score)
+            ids: tuple[float, ...] = (*original, *crop, score)
+            against: tuple[float, ...] = (*negative_original, *negative_crop, negative_score)
         else:
             ids = (*original, *crop, *target)
             against = (*negative_original, *crop, *(arguments.negative_target_size or target))
@@ -179,28 +192,28 @@ class _BeginsWithPicture(ImageToImage, StableDiffusionXLPipeline):
         return both.repeat_interleave(arguments.picture_count, dim=0)
 
 
-class StableDiffusionXLImg2ImgPipeline(_BeginsWithPicture):
+class StableDiffusionXLImg2ImgPipeline(_BeginsWithPicture[StableDiffusionXLImg2ImgArguments]):
     """A picture and words to pictures, with Stable Diffusion XL or its refiner.
 
     Podell et al. (2023, arXiv:2307.01952) describe both.
     """
 
-    __call__ = make_call(StableDiffusionXLImg2ImgArguments)
-    stream = make_stream(StableDiffusionXLImg2ImgArguments)
+    beginning = FromPicture(HandoverStart())
+
+    __call__ = make_call(StableDiffusionXLImg2ImgArguments, StableDiffusionXLPipelineOutput)
+    stream = make_stream(StableDiffusionXLImg2ImgArguments, StableDiffusionXLPipelineOutput)
 
 
-class StableDiffusionXLInpaintPipeline(Inpainting, _BeginsWithPicture):
+class StableDiffusionXLInpaintPipeline(_BeginsWithPicture[StableDiffusionXLInpaintArguments]):
     """A part of a picture drawn anew, with Stable Diffusion XL."""
 
-    __call__ = make_call(StableDiffusionXLInpaintArguments)
-    stream = make_stream(StableDiffusionXLInpaintArguments)
+    beginning = FromMaskedPicture(HandoverStart())
+
+    __call__ = make_call(StableDiffusionXLInpaintArguments, StableDiffusionXLPipelineOutput)
+    stream = make_stream(StableDiffusionXLInpaintArguments, StableDiffusionXLPipelineOutput)
 
     _callback_tensor_inputs: ClassVar[list[str]] = [
         *StableDiffusionXLPipeline._callback_tensor_inputs,
         "mask",
         "masked_image_latents",
     ]
-
-    @override
-    def is_from_noise(self, arguments: Any) -> bool:
-        return arguments.denoising_start is None and super().is_from_noise(arguments)

@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator
-from typing import Any, ClassVar, Concatenate, ParamSpec
+from abc import abstractmethod
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Literal, TypeAlias, overload
 
 import torch
 from torch import Tensor
+from typing_extensions import Self, TypeVar, override
 
-from dpnb.generators import randn
+from dpnb.generators import Generators, randn
 from dpnb.models.autoencoder import AutoencoderKL
-from dpnb.pipelines.arguments import Arguments, takes
-from dpnb.pipelines.denoise import denoise, guide, move_run_to, step_settings
-from dpnb.pipelines.explored import Explored, drain
+from dpnb.pipelines.arguments import Arguments
+from dpnb.pipelines.beginnings import Beginning, FromNoise
+from dpnb.pipelines.denoise import denoise, move_run_to, step_settings
+from dpnb.pipelines.explored import Explored
 from dpnb.pipelines.finite import Finiteness
-from dpnb.pipelines.latents import decode_latents
+from dpnb.pipelines.guidance import ClassifierFreeGuidance, Guidance
+from dpnb.pipelines.latents import decode_latents, encode_latents, first_generators
 from dpnb.pipelines.listeners import Run, notify_listeners
-from dpnb.pipelines.pictures.inputs import PictureInput
+from dpnb.pipelines.pictures.inputs import PictureInput, Pictures
 from dpnb.pipelines.pipeline import DiffusionPipeline
 from dpnb.stages import Stage, Step, stage_after
 from dpnb.strategies.out_of_memory import explain_out_of_memory
 
-P = ParamSpec("P")
+A = TypeVar("A", bound=Arguments, default=Any)
+Out = TypeVar("Out", bound=tuple[Any, ...], default=Any)
+
+Keys: TypeAlias = dict[str, tuple[str, ...]]
+"""Names of weights that were `missing`, `unexpected` and `mismatched`."""
 
 
-class TextToImagePipeline(Explored, DiffusionPipeline, ABC):
+class TextToImagePipeline(Explored[Out], DiffusionPipeline, Generic[A, Out]):
     """Words to latents to pictures.
 
     A subclass says how prompts are encoded, what the network is given beside them, and how latents
-    are decoded.
+    are decoded. What its runs begin with, and how prompts steer them, are two values that it holds.
+    The type parameters are the arguments of a run and what it returns.
     """
 
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents", "prompt_embeds"]
@@ -37,14 +46,37 @@ class TextToImagePipeline(Explored, DiffusionPipeline, ABC):
     may_upcast_vae: ClassVar[bool] = False
     """Whether an autoencoder whose settings say `force_upcast` computes in float32."""
 
-    picture_inputs: ClassVar[tuple[PictureInput, ...]] = ()
-    """The pictures that a run begins with, beside the words."""
+    beginning: Beginning[A] = FromNoise()
+    """What runs begin with."""
+
+    guidance: Guidance[Any] = ClassifierFreeGuidance()
+    """How prompts steer runs."""
 
     computes_values: bool = True
     """Whether networks have weights, so that what a run makes has values to look at."""
 
     vae: AutoencoderKL
     scheduler: Any
+
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        output_loading_info: Literal[True],
+        **kwargs: Any,
+    ) -> tuple[Self, dict[str, Keys]]: ...
+
+    @overload
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Self: ...
+
+    @classmethod
+    @override
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Any:
+        """Load a pipeline of this class; see `DiffusionPipeline.from_pretrained`."""
+        return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,6 +100,11 @@ class TextToImagePipeline(Explored, DiffusionPipeline, ABC):
     def size_unit(self) -> int:
         """Height and width of pictures are multiples of it, in pixels."""
         return max(self.vae_scale_factor, 8)
+
+    @property
+    def picture_inputs(self) -> tuple[PictureInput, ...]:
+        """The pictures that a run begins with, beside the words."""
+        return self.beginning.picture_inputs
 
     @property
     def guidance_scale(self) -> float:
@@ -100,18 +137,23 @@ class TextToImagePipeline(Explored, DiffusionPipeline, ABC):
         return self._interrupt
 
     @abstractmethod
-    def encode_conditions(self, arguments: Any, device: torch.device) -> dict[str, Tensor]:
+    def encode_conditions(self, arguments: A, device: torch.device) -> dict[str, Tensor]:
         """What the prediction is conditioned on, for the whole batch, by name.
 
         `prompt_embeds` holds the negative prompts first where guidance is on.
         """
+
+    @property
+    @abstractmethod
+    def network_channels(self) -> int:
+        """Channels that the denoising network takes, for each latent."""
 
     @abstractmethod
     def default_size(self) -> tuple[int, int]:
         """Height and width that the pipeline draws where none are asked for, in pixels."""
 
     @abstractmethod
-    def check_widths(self, arguments: Any) -> None:
+    def check_widths(self, arguments: A) -> None:
         """Refuse embeddings that were not made for this network.
 
         Raises:
@@ -119,15 +161,15 @@ class TextToImagePipeline(Explored, DiffusionPipeline, ABC):
         """
 
     @abstractmethod
-    def prepare_timesteps(self, arguments: Any, device: torch.device) -> tuple[Tensor, int]:
+    def prepare_timesteps(self, arguments: A, device: torch.device) -> tuple[Tensor, int]:
         """Set the scheduler's timesteps; they, and the number of steps as a person counts."""
 
     @abstractmethod
-    def prepare_latents(self, arguments: Any, device: torch.device, like: Tensor) -> Tensor:
+    def prepare_latents(self, arguments: A, device: torch.device, like: Tensor) -> Tensor:
         """The noise to begin with, `[pictures, channels, h, w]`, in the dtype of `like`."""
 
     @abstractmethod
-    def prepare_conditions(self, arguments: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    def prepare_conditions(self, arguments: A, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """What the prediction is conditioned on beside the prompt and the latents in `tensors`."""
 
     @abstractmethod
@@ -135,42 +177,25 @@ class TextToImagePipeline(Explored, DiffusionPipeline, ABC):
         """The network's prediction for `latents` `[batch, channels, h, w]` at timestep `t`."""
 
     @abstractmethod
-    def decode_latents(self, latents: Tensor, arguments: Any) -> Any:
+    def decode_latents(self, latents: Tensor, arguments: A) -> Out:
         """The pipeline's output for final latents `[batch, channels, h, w]`."""
 
-    def apply_guidance(
-        self, noise_pred: Tensor, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]
-    ) -> Tensor:
-        """Guidance over `noise_pred`, the network's prediction at `t`: what the scheduler is given.
-
-        With guidance that has twice as many entries as `latents`: without and with the prompt.
-        """
-        if not self.do_classifier_free_guidance:
-            return noise_pred
-        return guide(noise_pred, self.guidance_scale, self.guidance_rescale)
+    def predict_guided(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+        """What the scheduler is given for `latents` `[batch, channels, h, w]` at timestep `t`."""
+        return self.guidance.predict(self, latents, t, tensors)
 
     def after_step(self, latents: Tensor, following: Tensor, tensors: dict[str, Tensor]) -> Tensor:
-        """The latents to go on with after a step.
+        """The latents to go on with after a step; see `Beginning.after_step`."""
+        return self.beginning.after_step(self, latents, following, tensors)
 
-        Args:
-            latents: what the scheduler has made, `[batch, channels, h, w]`.
-            following: the next timestep, `[1]`; `[0]` after the last step.
-            tensors: of the run.
-        """
-        return latents
+    def holds_latents(self, pictures: Pictures) -> bool:
+        """Whether these are latents instead of pictures."""
+        return pictures.may_be_latents and pictures.channels == self.vae.config.latent_channels
 
-    def prepare_network_input(self, latents: Tensor, tensors: dict[str, Tensor]) -> Tensor:
-        """The network's input: `latents` `[batch, channels, h, w]` and the channels beside them."""
-        return latents
-
-    def apply_overlay(self, images: Any, arguments: Any) -> Any:
-        """Decoded pictures laid over the originals, where a run has drawn a part of them alone.
-
-        Args:
-            images: in the form that `output_type` asked for.
-            arguments: of the run.
-        """
-        return images
+    def encode_pictures(self, pictures: Tensor, generator: Generators, copies: int = 1) -> Tensor:
+        """Latents of pictures `[pictures, 3, H, W]` in [-1, 1]; see `latents.encode_latents`."""
+        own = first_generators(generator, copies * len(pictures))
+        return encode_latents(self.vae, pictures, own, copies, upcast=self.is_vae_upcast)
 
     def decode_pictures(self, latents: Tensor) -> Tensor:
         """Pictures in [-1, 1] of latents `[batch, channels, h, w]`."""
@@ -202,7 +227,7 @@ class TextToImagePipeline(Explored, DiffusionPipeline, ABC):
         """Called before denoising step `index` of `total`."""
         self.strategies.before_step(index, total)
 
-    def select_timesteps(self, timesteps: Tensor, count: int, arguments: Any) -> slice:
+    def select_timesteps(self, timesteps: Tensor, count: int, arguments: A) -> slice:
         """The slice of the schedule's timesteps that a run goes through.
 
         Args:
@@ -210,14 +235,19 @@ class TextToImagePipeline(Explored, DiffusionPipeline, ABC):
             count: its steps, as a person counts them.
             arguments: of the run.
         """
-        return slice(0, len(timesteps))
+        start = self.beginning.find_start_index(self, timesteps, count, arguments)
+        return slice(start, self.find_stop_index(timesteps, arguments))
+
+    def find_stop_index(self, timesteps: Tensor, arguments: A) -> int:
+        """The index in the schedule before which a run ends."""
+        return len(timesteps)
 
     def sample_noise(
         self, arguments: Arguments, channels: int, device: torch.device, like: Tensor
     ) -> Tensor:
         """Noise of variance one, `[pictures, channels, h, w]`, in the dtype of `like`."""
         scale = self.vae_scale_factor
-        height, width = arguments.height or 0, arguments.width or 0
+        height, width = arguments.size
         shape = (
             arguments.picture_count,
             channels,
@@ -234,28 +264,11 @@ class TextToImagePipeline(Explored, DiffusionPipeline, ABC):
             )
         return given.to(device)
 
-    def begin_latents(
-        self,
-        arguments: Any,
-        timesteps: Tensor,
-        device: torch.device,
-        tensors: dict[str, Tensor],
-    ) -> None:
-        """Put the latents that a run begins with, and what belongs to them, among `tensors`.
+    def resolve_size(self, arguments: A) -> A:
+        """`arguments` with a size, where none was asked for; see `Beginning.resolve`."""
+        return self.beginning.resolve(self, arguments)
 
-        Args:
-            arguments: of the run.
-            timesteps: that it goes through, `[steps]`.
-            device: where it computes.
-            tensors: hold what the prediction is conditioned on.
-        """
-        tensors["latents"] = self.prepare_latents(arguments, device, tensors["prompt_embeds"])
-
-    def resolve_size(self, arguments: Any) -> Any:
-        """`arguments` with a size, where none was asked for."""
-        return arguments.with_default_size(*self.default_size())
-
-    def start(self, arguments: Arguments) -> Iterator[Step]:
+    def start(self, arguments: A) -> Iterator[Step[Out | None]]:
         """Check `arguments` now; the iterator that is returned does the work."""
         arguments = self.resolve_size(arguments)
         arguments.check(self._callback_tensor_inputs, self._execution_device, self.vae_scale_factor)
@@ -263,23 +276,22 @@ class TextToImagePipeline(Explored, DiffusionPipeline, ABC):
         run = Run(self)
         return notify_listeners(run, self._run(run, arguments), self.listeners)
 
-    def _run(self, run: Run, arguments: Arguments) -> Generator[Step, None, None]:
+    def _run(self, run: Run, arguments: A) -> Generator[Step[Out | None], None, None]:
         steps = self._within(run, arguments)
         pictures = arguments.picture_count
         steps = explain_out_of_memory(steps, self._stage_after, self.strategies, pictures)
         yield from self.strategies.one_at_a_time(self.scheduler, steps)
 
-    def _stage_after(self, step: Step) -> str | None:
-        """The name of the stage that a run turns to after `step`; `None` where that was its end."""
-        stage = stage_after(step, self.interrupt, bool(self.picture_inputs))
-        return None if stage is None else stage.value
+    def _stage_after(self, step: Step) -> Stage | None:
+        """The stage that a run turns to after `step`; `None` where that was its end."""
+        return stage_after(step, self.interrupt, bool(self.picture_inputs))
 
     @torch.no_grad()
-    def _within(self, run: Run, arguments: Arguments) -> Generator[Step, None, None]:
+    def _within(self, run: Run, arguments: A) -> Generator[Step[Out | None], None, None]:
         with self.strategies.begin_run(run):
             yield from self._steps(arguments, self._execution_device)
 
-    def _steps(self, arguments: Arguments, device: torch.device) -> Iterator[Step]:
+    def _steps(self, arguments: A, device: torch.device) -> Iterator[Step[Out | None]]:
         self._begin(arguments)
         timesteps, count = self.prepare_timesteps(arguments, device)
         tensors = self.encode_conditions(arguments, device)
@@ -290,7 +302,9 @@ class TextToImagePipeline(Explored, DiffusionPipeline, ABC):
         self.scheduler.set_begin_index(selected.start)
         first = max(len(timesteps) - count * self.scheduler.order, 0)
         timesteps = timesteps[selected]
-        self.begin_latents(arguments, timesteps, device, tensors)
+        tensors |= self.beginning.make_tensors(
+            self, arguments, timesteps, device, tensors["prompt_embeds"]
+        )
         if self.picture_inputs:
             encoded = Step(Stage.ENCODING, 0, 1, None, tensors["latents"])
             finiteness.note(encoded, *tensors.values())
@@ -312,15 +326,21 @@ class TextToImagePipeline(Explored, DiffusionPipeline, ABC):
         move_run_to(self._execution_device, tensors, self.scheduler)
         latents = tensors["latents"]
         tensors.clear()
-        yield Step(Stage.DECODING, 0, 1, None, latents, self.decode_latents(latents, arguments))
+        yield Step(Stage.DECODING, 0, 1, None, latents, self._draw(latents, arguments))
 
-    def _begin(self, arguments: Arguments) -> None:
+    def _draw(self, latents: Tensor, arguments: A) -> Out:
+        """The output; with `return_dict=False` a plain tuple, which has no type of its own."""
+        output = self.decode_latents(latents, arguments)
+        plain: Any = tuple(output)
+        return output if arguments.return_dict else plain
+
+    def _begin(self, arguments: A) -> None:
         self._guidance_scale = arguments.guidance_scale
         self._guidance_rescale = arguments.guidance_rescale
         self._clip_skip = arguments.clip_skip
         self._interrupt = False
 
-    def _call_back(self, arguments: Arguments, step: Step, tensors: dict[str, Tensor]) -> Tensor:
+    def _call_back(self, arguments: A, step: Step, tensors: dict[str, Tensor]) -> Tensor:
         """Let the caller's function see and replace tensors; the latents afterwards."""
         if arguments.callback_on_step_end is not None and step.timestep is not None:
             names = arguments.callback_on_step_end_tensor_inputs
@@ -331,23 +351,3 @@ class TextToImagePipeline(Explored, DiffusionPipeline, ABC):
                 if changed and name in changed:
                     tensors[name] = changed[name]
         return tensors["latents"]
-
-
-def make_call(arguments: Callable[P, Arguments]) -> Callable[Concatenate[Any, P], Any]:
-    """A pipeline's `__call__` that takes the fields of the class `arguments`."""
-
-    def call(self: TextToImagePipeline, given: Any) -> Any:
-        """Draw; the arguments are described at their class."""
-        return drain(self.start(given))
-
-    return takes(arguments)(call)
-
-
-def make_stream(arguments: Callable[P, Arguments]) -> Callable[Concatenate[Any, P], Iterator[Step]]:
-    """A pipeline's `stream` that takes the fields of the class `arguments`."""
-
-    def stream(self: TextToImagePipeline, given: Any) -> Iterator[Step]:
-        """Draw step by step: an iterator of `Step`, whose last one holds the output."""
-        return self.start(given)
-
-    return takes(arguments)(stream)

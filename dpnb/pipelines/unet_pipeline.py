@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from abc import ABC
-from typing import Any
+from typing import Any, Generic
 
 import torch
 from torch import Tensor
-from typing_extensions import override
+from typing_extensions import TypeVar, override
 
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.nn.embeddings import embed_guidance
 from dpnb.pipelines.argument_checks import check_width
+from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.denoise import set_timesteps
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 
+A = TypeVar("A", bound=Arguments, default=Any)
+Out = TypeVar("Out", bound=tuple[Any, ...], default=Any)
 
-class UNetPipeline(TextToImagePipeline, ABC):
+
+class UNetPipeline(TextToImagePipeline[A, Out], ABC, Generic[A, Out]):
     """A text-to-image pipeline with a `unet`, which sees feature maps and cross-attends to words.
 
     A subclass says how prompts are encoded, how the network is called, and what is made of the
@@ -31,6 +35,11 @@ class UNetPipeline(TextToImagePipeline, ABC):
         """Not where the guidance scale is an input of the network, as after distillation."""
         return self._guidance_scale > 1 and self.unet.config.time_cond_proj_dim is None
 
+    @property
+    @override
+    def network_channels(self) -> int:
+        return self.unet.config.in_channels
+
     @override
     def default_size(self) -> tuple[int, int]:
         """Height and width that the network was made for, in pixels."""
@@ -39,7 +48,7 @@ class UNetPipeline(TextToImagePipeline, ABC):
         return height * self.vae_scale_factor, width * self.vae_scale_factor
 
     @override
-    def check_widths(self, arguments: Any) -> None:
+    def check_widths(self, arguments: A) -> None:
         width = self.unet.config.cross_attention_dim
         for name, embeds in (
             ("prompt_embeds", arguments.prompt_embeds),
@@ -48,7 +57,7 @@ class UNetPipeline(TextToImagePipeline, ABC):
             check_width(name, embeds, width, "UNet")
 
     @override
-    def prepare_timesteps(self, arguments: Any, device: torch.device) -> tuple[Tensor, int]:
+    def prepare_timesteps(self, arguments: A, device: torch.device) -> tuple[Tensor, int]:
         return set_timesteps(
             self.scheduler,
             arguments.num_inference_steps,
@@ -58,12 +67,12 @@ class UNetPipeline(TextToImagePipeline, ABC):
         )
 
     @override
-    def prepare_latents(self, arguments: Any, device: torch.device, like: Tensor) -> Tensor:
-        noise = self.sample_noise(arguments, self.unet.config.in_channels, device, like)
+    def prepare_latents(self, arguments: A, device: torch.device, like: Tensor) -> Tensor:
+        noise = self.sample_noise(arguments, self.network_channels, device, like)
         return noise * float(self.scheduler.init_noise_sigma)
 
     @override
-    def prepare_conditions(self, arguments: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    def prepare_conditions(self, arguments: A, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """The guidance scale, where the network takes it as an input."""
         dim = self.unet.config.time_cond_proj_dim
         if dim is None:

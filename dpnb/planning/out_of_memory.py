@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dpnb.pipelines.text_to_image import TextToImagePipeline
+from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.planner import Planner
 from dpnb.planning.simulation import Simulation
@@ -15,7 +15,7 @@ from dpnb.strategies.strategy import Slot, Strategy
 
 
 def choose_memory_saver(
-    pipe: TextToImagePipeline, workload: Workload, limit: int, candidates: Iterable[Strategy]
+    pipe: ExplorablePipeline, workload: Workload, limit: int, candidates: Iterable[Strategy]
 ) -> Strategy | None:
     """The first of some strategies with which a run is predicted to fit.
 
@@ -48,10 +48,10 @@ def choose_memory_saver(
     return savers[min(rows, key=lambda row: row.peak).plan] if rows else None
 
 
-def _simulation(pipe: TextToImagePipeline, workload: Workload) -> Simulation:
+def _simulation(pipe: ExplorablePipeline, workload: Workload) -> Simulation:
     """Runs of `pipe` without weights, on a device of which only the memory is asked for."""
     valueless_mode = ValuelessTensors()
-    is_asynchronous = pipe._execution_device.type != "cpu"
+    is_asynchronous = pipe.execution_device.type != "cpu"
     profile = DeviceProfile(
         name="the device at hand",
         memory=0,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -12,7 +12,6 @@ import torch
 
 from dpnb.devices import best_device, parse_device, with_index
 from dpnb.errors import StrategyError
-from dpnb.pipelines.pipeline import DiffusionPipeline
 from dpnb.pipelines.placement import describe_quantization
 from dpnb.planning.candidates import (
     Offload,
@@ -22,6 +21,7 @@ from dpnb.planning.candidates import (
     to_simulated_device,
 )
 from dpnb.planning.device_profile import DeviceProfile
+from dpnb.planning.loaded_pipelines import device_of, name_of, parts_of
 from dpnb.planning.plan_names import plan_name
 from dpnb.planning.simulated_runs import SimulatedRun, SimulatedRuns
 from dpnb.planning.simulation import Simulation
@@ -62,35 +62,39 @@ def plan(
     height: int | None = None,
     width: int | None = None,
     batch: int = 1,
-    steps: int = 20,
-    guidance_scale: float = 5.0,
+    steps: int | None = None,
+    guidance_scale: float | None = None,
+    frames: int | None = None,
     dtype: torch.dtype | str | None = None,
     device: str | torch.device | DeviceProfile | None = None,
     approximate: bool = False,
     workload: Workload | None = None,
     plans: Literal["all"] | Iterable[Plan] = "all",
+    arguments: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> PlanTable:
     """Predict memory and time of plans, without weights and without the device.
 
     Args:
-        model: a loaded pipeline; a folder; a hub repository, of which only settings and the headers
-            of weights are fetched; or an architecture: `"sd15"`, `"sd21"`, `"sdxl"`,
-            `"flux-schnell"`, `"flux-dev"`.
+        model: a loaded pipeline; a folder or a hub repository, of which only settings and headers
+            of weights are read; or one of `"sd15"`, `"sd21"`, `"sdxl"`, `"flux-schnell"`,
+            `"flux-dev"`. Classes that dpnb lacks are diffusers', as are loaded pipelines of it.
         budget: bytes of tensors on the device, or text such as `"8GiB"`; by default what the device
             has.
         height: of the pictures, in pixels; the model's own by default.
         width: of the pictures, in pixels.
         batch: pictures at once.
-        steps: denoising steps.
+        steps: denoising steps; the pipeline's own default if `None`, as for guidance.
         guidance_scale: up to 1 the network sees every latent once instead of twice.
+        frames: of a video.
         dtype: of the weights; `"auto"` keeps that of a checkpoint. By default a pipeline's own, and
             else float16 on a GPU and float32 on the CPU.
         device: a card such as `"RTX 3060"`, a profile, `"cuda"`, `"cpu"`, or a simulated link such
             as `"simulated:8GiB/s"`; by default the one at hand, which is measured once.
         approximate: whether plans may change the picture slightly.
-        workload: what is drawn, in place of `height` to `guidance_scale`.
+        workload: what is drawn, in place of `height` to `frames`.
         plans: `"all"` that are worth trying, or these.
+        arguments: further ones of the pipeline's call, by name.
         options: which files of a checkpoint are meant, as for `from_pretrained`.
 
     Raises:
@@ -100,14 +104,16 @@ def plan(
     """
     limit = None if budget is None else parse_bytes(budget)
     profile = profile_for(device, model)
-    if dtype is None and not isinstance(model, DiffusionPipeline):
+    if dtype is None and isinstance(model, (str, Path)):
         dtype = torch.float16 if profile.is_asynchronous else torch.float32
     valueless_mode = ValuelessTensors()
     pipe = build_valueless_pipeline(model, valueless_mode, dtype, **options)
-    drawn = workload or Workload(
+    drawn = Workload(
         height=height, width=width, batch=batch, steps=steps, guidance_scale=guidance_scale
     )
-    planner = Planner(Simulation(pipe, valueless_mode, drawn, profile), limit, approximate)
+    drawn = workload or replace(drawn, frames=frames)
+    simulation = Simulation(pipe, valueless_mode, drawn, profile, arguments)
+    planner = Planner(simulation, limit, approximate)
     rows = planner.rows() if plans == "all" else planner.rows_of(plans)
     return planner.table(model_title(model), rows)
 
@@ -121,8 +127,8 @@ def profile_for(device: str | torch.device | DeviceProfile | None, model: Any) -
     if isinstance(device, DeviceProfile):
         return device
     if device is None:
-        is_loaded = isinstance(model, DiffusionPipeline)
-        return _measure_device(str(model._execution_device if is_loaded else best_device()))
+        is_loaded = not isinstance(model, (str, Path))
+        return _measure_device(str(device_of(model) if is_loaded else best_device()))
     name = str(device)
     rate = parse_simulated_rate(name)
     if rate is not None:
@@ -156,11 +162,11 @@ def _measure_once(device: torch.device) -> DeviceProfile:
 
 def model_title(model: Any) -> str:
     """What to call a model in titles."""
-    if isinstance(model, DiffusionPipeline):
-        name = model.name_or_path or type(model).__name__
-        stored = describe_quantization(model.parts())
-        return f"{name} ({stored})" if stored else name
-    return str(model) if isinstance(model, (str, Path)) else type(model).__name__
+    if isinstance(model, (str, Path)):
+        return str(model)
+    name, parts = name_of(model), parts_of(model)
+    stored = describe_quantization(parts)
+    return f"{name} ({stored})" if stored else name
 
 
 @dataclass
@@ -266,14 +272,13 @@ class Planner:
         pairs = zip(
             predict_resident(base.steps, base.weights, profile),
             predict_resident(run.steps, run.weights, profile),
-            strict=True,
+            strict=False,
         )
         is_smaller = [new.peak < (1 - GAIN) * old.peak for old, new in pairs]
+        steps = zip(base.steps, run.steps, strict=False)
+        is_lighter = [new.peak < (1 - GAIN) * old.peak for old, new in steps]
         before, after = (sum(profile.seconds(s.cost) for s in c.steps) for c in (base, run))
-        lighter = any(
-            new.peak < (1 - GAIN) * old.peak for old, new in zip(base.steps, run.steps, strict=True)
-        )
-        return any(is_smaller) or lighter or after < (1 - GAIN) * before
+        return any(is_smaller) or any(is_lighter) or after < (1 - GAIN) * before
 
     def _can_use(self, plan: Plan) -> bool:
         try:
@@ -305,7 +310,7 @@ class Planner:
         denoising = [
             one for one, step in zip(predictions, run.steps, strict=True) if _denoises(step)
         ]
-        inner = denoising[len(denoising) // 2]
+        inner = denoising[len(denoising) // 2] if denoising else StepPrediction(0, 0.0)
         left = max(self.simulation.steps - len(denoising), 0)
         seconds = sum(one.seconds for one in predictions) + left * inner.seconds
         peaks: dict[str, int] = {}
@@ -322,7 +327,7 @@ class Planner:
         )
 
     def _bound_by(self, run: SimulatedRun, inner: StepPrediction) -> str:
-        steps = [step for step in run.steps if _denoises(step)]
+        steps = [step for step in run.steps if _denoises(step)] or run.steps
         cost = steps[len(steps) // 2].cost
         parts = {
             "arithmetic": cost.arithmetic,

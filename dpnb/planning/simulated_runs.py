@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from dpnb.planning.simulation import SIMULATED_STEPS, Simulation
+from dpnb.planning.step_prediction import DENOISING
 from dpnb.planning.timeline import StepTimeline
 from dpnb.planning.weight_sizes import WeightSizes
 from dpnb.strategies.strategy import Plan, Strategy
@@ -21,7 +23,7 @@ class SimulatedRun:
     """The steps of a simulated run, and the weights that they use.
 
     Attributes:
-        steps: text, encoding where there is any, some denoising steps, decoding.
+        steps: in order; some denoising steps stand for all of them, and the last one is decoding.
         weights: as the plan stores them.
     """
 
@@ -65,9 +67,9 @@ class SimulatedRuns:
         """Simulate all stages of a run under `plan`."""
         if plan not in self._runs:
             self._simulation.use(plan)
-            steps = self._simulation.run(STEPS_PER_PLAN if plan else SIMULATED_STEPS)
+            steps = self._simulation.run(self._count_steps(plan))
             if plan:
-                steps[-1:-1] = self._extend_denoising(steps)
+                steps = self._extend_denoising(steps)
             weights = WeightSizes.of(self._simulation.pipe.strategies.networks)
             self._runs[plan] = SimulatedRun(tuple(steps), weights)
         return self._runs[plan]
@@ -97,25 +99,50 @@ class SimulatedRuns:
             ) != _summarize_step(expected)
         return self._changes_decoding[strategy]
 
+    def _count_steps(self, plan: Plan) -> int:
+        """How many denoising steps to simulate."""
+        if plan and (not self._simulation.is_foreign or self._is_regular):
+            return STEPS_PER_PLAN
+        return SIMULATED_STEPS
+
+    @cached_property
+    def _is_regular(self) -> bool:
+        """Whether a run has more denoising steps than are simulated, all of the same networks."""
+        steps = [step for step in self.base.steps if step.stage == DENOISING]
+        return len({_networks_of(step) for step in steps}) == 1 and (
+            len(steps) == SIMULATED_STEPS < self._simulation.steps
+        )
+
     def _is_late(self, strategy: Strategy) -> bool:
-        """Whether it relieves decoding alone, of all stages that a run has."""
+        """Whether it relieves decoding alone, of all stages that a run has.
+
+        Decoding can be simulated by itself where dpnb's own code runs.
+        """
         stages = {step.stage for step in self.base.steps}
-        return strategy.relieves & stages == {DECODING}
+        return not self._simulation.is_foreign and strategy.relieves & stages == {DECODING}
 
     def _extend_denoising(self, steps: list[StepTimeline]) -> list[StepTimeline]:
-        """The denoising steps after the simulated ones: they hold more, as far as the base does."""
-        done = len(steps) - 2
-        like = self.base.steps[done].peak
-        return [
-            _add_bytes(steps[-2], step.peak - like)
-            for step in self.base.steps_before_decoding[done + 1 :]
-        ]
+        """With the denoising steps after the simulated ones: more is held, as far as in the base.
+
+        They come after the last one that was simulated.
+        """
+        places = [place for place, step in enumerate(steps) if step.stage == DENOISING]
+        base = [step for step in self.base.steps if step.stage == DENOISING]
+        if not places or len(base) <= len(places):
+            return steps
+        last, like = places[-1], base[len(places) - 1].peak
+        further = [_add_bytes(steps[last], step.peak - like) for step in base[len(places) :]]
+        return [*steps[: last + 1], *further, *steps[last + 1 :]]
 
     def _simulate_decoding(self, plan: Plan) -> StepTimeline:
         if plan not in self._decodings:
             self._simulation.use(plan)
             self._decodings[plan] = self._simulation.run(0)[-1]
         return self._decodings[plan]
+
+
+def _networks_of(step: StepTimeline) -> frozenset[str]:
+    return frozenset(span.network for span in step.spans if span.network)
 
 
 def _add_bytes(step: StepTimeline, nbytes: int) -> StepTimeline:

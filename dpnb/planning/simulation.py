@@ -6,14 +6,22 @@ tensors have shapes, dtypes and lifetimes, and neither values nor memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from typing_extensions import override
+
+from dpnb.pipelines.attached.attached_pipeline import AttachedPipeline
+from dpnb.pipelines.explorable import ExplorablePipeline
+from dpnb.pipelines.listeners import Run
+from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.timeline import StepTimeline, TimelineRecorder
 from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.workload import Workload
-from dpnb.stages import Stage
+from dpnb.planning.workload_arguments import arguments_for, limit_steps, with_defaults_of
+from dpnb.run_listener import RunListener
+from dpnb.stages import Stage, Step
 from dpnb.strategies.strategy import Strategy
 
 SIMULATED_STEPS = 4
@@ -23,28 +31,42 @@ SIMULATED_STEPS = 4
 class Simulation:
     """Runs one valueless pipeline.
 
+    A pipeline of dpnb is told to end after some steps. Another is asked for few steps in the first
+    place, so that all that it does in a run is done; where it refuses so few, it makes all of them.
+
     Args:
         pipe: its networks are valueless.
         valueless_mode: the mode in which they run.
         workload: what is drawn.
         profile: of the device that would compute.
+        arguments: further ones of the pipeline's call, which go before those of the workload.
 
     Attributes:
-        steps: of denoising in a whole run, as the last simulation has told.
+        steps: of denoising in a whole run, as the longest simulation has told.
     """
 
     def __init__(
         self,
-        pipe: Any,
+        pipe: ExplorablePipeline,
         valueless_mode: ValuelessTensors,
         workload: Workload,
         profile: DeviceProfile,
+        arguments: Mapping[str, Any] | None = None,
     ) -> None:
         self.pipe, self.valueless_mode = pipe, valueless_mode
-        self.workload = workload.with_size_of(pipe)
+        self.workload = with_defaults_of(pipe, workload)
         self.profile = profile
-        self.steps = self.workload.steps
-        pipe.strategies.networks.set_aside = lambda values: values.clone
+        self.steps = self.workload.steps or 0
+        self._given = dict(arguments or {})
+        self._longest = 0
+        self._takes_few = True
+        networks: Any = pipe.strategies.networks
+        networks.set_aside = lambda values: values.clone
+
+    @property
+    def is_foreign(self) -> bool:
+        """Whether the pipeline's code is not dpnb's."""
+        return isinstance(self.pipe, AttachedPipeline)
 
     def use(self, plan: Iterable[Strategy]) -> None:
         """Switch exactly these strategies on.
@@ -58,26 +80,88 @@ class Simulation:
     def obstacle(self, strategy: Strategy) -> str | None:
         """Why a strategy cannot be switched on, as a sentence; `None` where it can."""
         with self.valueless_mode:
-            return self.pipe.strategies.obstacle(strategy)  # type: ignore[no-any-return]
+            return self.pipe.strategies.obstacle(strategy)
 
     def run(self, denoising: int = SIMULATED_STEPS) -> list[StepTimeline]:
         """Run with what is switched on.
 
         Args:
-            denoising: at the most so many steps; without any, noise is decoded as it is.
+            denoising: at the most so many steps; without any, noise is decoded as it is, and of a
+                pipeline that is not dpnb's one step is made.
 
         Returns:
-            The text stage, the denoising steps, and decoding.
+            The text stage, the denoising steps, and decoding; of pipelines that are not dpnb's,
+            whatever they do, in its order.
         """
+        if not self.is_foreign:
+            return self._run(self._arguments(), denoising)
+        if self._takes_few:
+            few = limit_steps(self.pipe.call_signature, self._arguments(), max(denoising, 1))
+            try:
+                return self._run(few, None)
+            except ValueError:
+                self._takes_few = False
+        return self._run(self._arguments(), None)
+
+    def _arguments(self) -> dict[str, Any]:
+        if isinstance(self.pipe, TextToImagePipeline):
+            arguments = self.workload.arguments(self.pipe.picture_inputs)
+        else:
+            arguments = arguments_for(self.pipe, self.workload)
+        return {**arguments, **self._given}
+
+    def _run(self, arguments: dict[str, Any], most: int | None) -> list[StepTimeline]:
         recorder = TimelineRecorder(self.valueless_mode, self.profile)
-        seen: list[StepTimeline] = []
-        steps = self.pipe.stream(**self.workload.arguments(self.pipe.picture_inputs))
-        with recorder.watch(self.pipe.strategies.networks):
-            for step in steps:
-                seen.append(recorder.end_step(step.stage.value))
-                if step.stage is Stage.DENOISING:
-                    self.steps = step.total
-                done = sum(one.stage == Stage.DENOISING.value for one in seen)
-                if done >= denoising and step.stage is not Stage.DECODING:
-                    self.pipe.interrupt_run()
-        return seen
+        timelines = _Timelines(recorder, most)
+        unsubscribe = self.pipe.watch(timelines)
+        try:
+            draw = self.pipe.make_run(**arguments)
+            with recorder.watch(self.pipe.strategies.networks):
+                draw()
+        finally:
+            unsubscribe()
+        self._count_steps(arguments, timelines)
+        return timelines.steps
+
+    def _count_steps(self, arguments: Mapping[str, Any], timelines: _Timelines) -> None:
+        """Note how many steps a whole run has, from one that had all or some of them."""
+        if timelines.denoising < self._longest:
+            return
+        self._longest = timelines.denoising
+        if not self.is_foreign:
+            self.steps = timelines.total or self.steps
+            return
+        steps = self.pipe.call_signature.steps
+        asked = None if steps is None else arguments.get(steps.name)
+        whole = None if steps is None else self._arguments().get(steps.name)
+        share = whole / asked if asked and whole else 1
+        self.steps = round(timelines.denoising * share)
+
+
+class _Timelines(RunListener[Run]):
+    """Hears one run, and notes the timeline of every step.
+
+    Args:
+        recorder: watches the run.
+        most: after so many denoising steps it is told to end; `None` for never.
+
+    Attributes:
+        steps: that are over.
+        denoising: how many of these denoise.
+        total: denoising steps that the run has, as it says.
+    """
+
+    def __init__(self, recorder: TimelineRecorder, most: int | None) -> None:
+        self._recorder, self._most = recorder, most
+        self.steps: list[StepTimeline] = []
+        self.denoising = self.total = 0
+
+    @override
+    def end_step(self, run: Run, step: Step) -> None:
+        self.steps.append(self._recorder.end_step(step.stage.value))
+        if step.stage is Stage.DENOISING:
+            self.denoising += 1
+            self.total = step.total
+        is_enough = self._most is not None and self.denoising >= self._most
+        if is_enough and step.stage is not Stage.DECODING:
+            run.pipe.interrupt_run()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import Enum
-from functools import cache, partial
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any
 from weakref import ref
 
 import torch
@@ -24,45 +23,22 @@ from dpnb.errors import DpnbError
 from dpnb.loading.components.transformers_components import find_fp32_modules
 from dpnb.metering.tensors import TensorMeter
 from dpnb.nn.quantized import is_wrapped, map_plain_tensors
+from dpnb.planning.layouts import Layout, Result, find_layouts, layout_key, list_tensors
+from dpnb.planning.masks import index_by_masks, masks_of
+from dpnb.planning.operation_kinds import Kind, kind_of
 from dpnb.planning.operations import Operation, operation_of
 
-Layout: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]
+SMALL = 1 << 20
+"""Floating-point tensors up to so many bytes keep their values where only a shape is asked for."""
 
-aten = torch.ops.aten
+SMALL_MASK = 1 << 26
+"""Other tensors, by whose values code is apt to decide, keep them up to so many bytes."""
 
-LOOKS: frozenset[OpOverload] = frozenset(
-    {aten._local_scalar_dense.default, aten.equal.default, aten.is_nonzero.default}
+
+UNKNOWN = (
+    "This pipeline decides by values that its networks compute, so that its course cannot be known "
+    "before it runs; measure it instead, with dpnb.record."
 )
-"""What asks for the value of a tensor."""
-
-
-UNSAID_VIEWS: frozenset[OpOverload] = frozenset(
-    {
-        aten._unsafe_view.default,
-        aten.lift_fresh.default,
-        aten.unsafe_split.Tensor,
-        aten.unsafe_split_with_sizes.default,
-    }
-)
-"""What returns the memory that it is given, without its schema saying so."""
-
-
-class Kind(Enum):
-    """What is done with an operation that is given a valueless tensor."""
-
-    VIEW = "it is done"
-    LOOK = "it is refused"
-    CHANGE = "what it writes to is valueless afterwards"
-    COMPUTE = "it returns valueless tensors"
-
-
-@cache
-def _kind(func: Callable[..., Any]) -> Kind:
-    if not isinstance(func, OpOverload) or func.is_view or func in UNSAID_VIEWS:
-        return Kind.VIEW
-    if func in LOOKS:
-        return Kind.LOOK
-    return Kind.CHANGE if func._schema.is_mutable else Kind.COMPUTE
 
 
 class ValuelessTensorError(DpnbError, RuntimeError):
@@ -89,7 +65,7 @@ class ValuelessTensors(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.operations: Counter[Operation] = Counter()
         self._valueless_storages: dict[int, ref[torch.UntypedStorage]] = {}
-        self._known: dict[Any, _Result] = {}
+        self._known: dict[Any, Result] = {}
         self._meter: TensorMeter | None = None
 
     @classmethod
@@ -160,38 +136,68 @@ class ValuelessTensors(TorchDispatchMode):
         kwargs = kwargs or {}
         if any(map(is_traceable_wrapper_subclass_type, types)):
             return NotImplemented  # what it is made of comes here by itself
+        if torch.is_inference_mode_enabled() and isinstance(func, OpOverload):
+            with self:
+                out = func.decompose(*args, **kwargs)
+            if out is not NotImplemented:
+                return out
         out = self._do(func, args, kwargs)
         if self._meter is not None:
             self._meter.note(func, (args, kwargs), out)
         return out
 
     def _do(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        kind = _kind(func)
+        kind = kind_of(func)
         if kind is Kind.VIEW or not isinstance(func, OpOverload):
             return func(*args, **kwargs)
-        inputs = _tensors((args, kwargs))
-        if not any(
-            tensor.untyped_storage()._cdata in self._valueless_storages for tensor in inputs
-        ):
-            out = func(*args, **kwargs)
-            self.operations[operation_of(func, args, kwargs, inputs, out)] += 1
-            return out
-        if kind is Kind.LOOK:
-            raise ValuelessTensorError(
-                "This pipeline decides by values that its networks compute, so that its course "
-                "cannot be known before it runs; measure it instead, with dpnb.record."
-            )
-        if kind is Kind.CHANGE:
-            return self._change(func, args, kwargs, inputs)
+        inputs = list_tensors((args, kwargs))
+        if not self._has_valueless(inputs):
+            return self._compute_values(func, args, kwargs, inputs)
+        match kind:
+            case Kind.LOOK:
+                raise ValuelessTensorError(UNKNOWN)
+            case Kind.SHAPE if _is_small_like(func, args, kwargs):
+                return self._compute_values(func, args, kwargs, inputs)
+            case Kind.FILL if self._can_fill(inputs):
+                self._valueless_storages.pop(inputs[0].untyped_storage()._cdata)
+                return self._compute_values(func, args, kwargs, inputs)
+            case Kind.FILL | Kind.CHANGE:
+                return self._change(func, args, kwargs, inputs)
         return self._compute(func, args, kwargs, inputs)
+
+    def _has_valueless(self, tensors: Sequence[Tensor]) -> bool:
+        known = self._valueless_storages
+        return any(tensor.untyped_storage()._cdata in known for tensor in tensors)
+
+    def _compute_values(
+        self, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], inputs: list[Tensor]
+    ) -> Any:
+        out = func(*args, **kwargs)
+        self.operations[operation_of(func, args, kwargs, inputs, out)] += 1
+        return out
+
+    def _can_fill(self, inputs: Sequence[Tensor]) -> bool:
+        """Whether the first of `inputs`, without values, gets values everywhere by the others."""
+        filled, *others = inputs
+        is_whole = filled.nbytes == filled.untyped_storage().nbytes()
+        is_small = _is_small(filled.numel(), filled.dtype)
+        return is_whole and is_small and not self._has_valueless(others)
 
     def _compute(
         self, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], inputs: list[Tensor]
     ) -> Any:
-        key = (func, _key(args), _key(tuple(sorted(kwargs.items()))) if kwargs else ())
+        masks = masks_of(func, args)
+        if masks:
+            if self._has_valueless(masks):
+                raise ValuelessTensorError(UNKNOWN)
+            func, args, kwargs = index_by_masks(func, args, kwargs)
+        key = (func, layout_key(args), layout_key(tuple(sorted(kwargs.items()))) if kwargs else ())
         result = self._known.get(key)
         if result is None:
-            result = self._known[key] = _look_up(func, args, kwargs, inputs)
+            result = find_layouts(func, args, kwargs, inputs)
+            if result is None:
+                raise ValuelessTensorError(UNKNOWN)
+            self._known[key] = result
         self.operations[result.operation] += 1
         return result.make(self._lay_out)
 
@@ -204,7 +210,7 @@ class ValuelessTensors(TorchDispatchMode):
             if argument.alias_info is not None and argument.alias_info.is_write:
                 given = args[place] if place < len(args) else kwargs[argument.name]
                 changed[argument.name] = given
-                for tensor in _tensors(given):
+                for tensor in list_tensors(given):
                     self._mark(tensor)
         out = list(changed.values())
         self.operations[operation_of(func, args, kwargs, inputs, out)] += 1
@@ -232,72 +238,13 @@ def like(parameter: nn.Parameter, tensor: Tensor) -> nn.Parameter:
     return made
 
 
-@dataclass(frozen=True)
-class _Result:
-    """What an operation makes of arguments of one kind.
-
-    Attributes:
-        layouts: of the tensors that it returns; other values as they are.
-        is_one: whether it returns one value instead of several.
-    """
-
-    operation: Operation
-    layouts: tuple[Any, ...]
-    is_one: bool
-
-    def make(self, lay_out: Callable[[Layout], Tensor]) -> Any:
-        made = [lay_out(item) if isinstance(item, tuple) else item for item in self.layouts]
-        return made[0] if self.is_one else tuple(made)
+def _is_small_like(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether what `func` makes in the likeness of its first argument is small."""
+    is_of_size = func._schema.name.startswith("aten::new_")
+    numel = math.prod(args[1] if is_of_size else args[0].shape)
+    return _is_small(numel, kwargs.get("dtype") or args[0].dtype)
 
 
-def _look_up(
-    func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], inputs: list[Tensor]
-) -> _Result:
-    from torch._subclasses import FakeTensorMode
-
-    with FakeTensorMode():
-        out = func(*_faked(args), **_faked(kwargs))
-    is_one = not isinstance(out, (tuple, list))
-    values = (out,) if is_one else tuple(out)
-    layouts = tuple(
-        (tuple(v.shape), v.stride(), v.dtype) if isinstance(v, Tensor) else v for v in values
-    )
-    return _Result(operation_of(func, args, kwargs, inputs, out), layouts, is_one)
-
-
-def _faked(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return torch.empty_strided(
-            value.shape, value.stride(), dtype=value.dtype, device=value.device
-        )
-    if isinstance(value, (tuple, list)):
-        return type(value)(_faked(item) for item in value)
-    if isinstance(value, Mapping):
-        return {name: _faked(item) for name, item in value.items()}
-    return value
-
-
-def _key(value: Any) -> Any:
-    """What tells arguments apart that lead to different layouts."""
-    if isinstance(value, Tensor):
-        return value.shape, value.stride(), value.dtype
-    if isinstance(value, (tuple, list)):
-        return tuple([_key(item) for item in value])
-    return type(value), value
-
-
-def _tensors(tree: object) -> list[Tensor]:
-    """All tensors in nested tuples, lists and dictionaries."""
-    found: list[Tensor] = []
-    _collect(tree, found)
-    return found
-
-
-def _collect(tree: object, found: list[Tensor]) -> None:
-    if isinstance(tree, Tensor):
-        found.append(tree)
-    elif isinstance(tree, (tuple, list)):
-        for branch in tree:
-            _collect(branch, found)
-    elif isinstance(tree, dict):
-        _collect(tuple(tree.values()), found)
+def _is_small(numel: int, dtype: torch.dtype) -> bool:
+    is_number = dtype.is_floating_point or dtype.is_complex
+    return numel * dtype.itemsize <= (SMALL if is_number else SMALL_MASK)

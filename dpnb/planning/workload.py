@@ -9,7 +9,6 @@ from typing import Any
 from dpnb.generators import make_generator
 from dpnb.numbers import coerce_numbers, parse_int
 from dpnb.pipelines.pictures.inputs import PictureInput
-from dpnb.pipelines.text_to_image import TextToImagePipeline
 
 EXAMPLE = 512
 """Pixels along a side of a made-up picture, where no size is known."""
@@ -17,7 +16,7 @@ EXAMPLE = 512
 
 @dataclass(frozen=True)
 class Workload:
-    """Pictures to draw.
+    """Pictures to draw. What is `None` is the pipeline's own default.
 
     Args:
         prompt: what they show.
@@ -27,24 +26,28 @@ class Workload:
         steps: denoising steps.
         guidance_scale: how strongly the prompt steers; up to 1 the network sees every latent once.
         seed: of the noise.
+        frames: of a video.
     """
 
     prompt: str = "red apple"
     height: int | None = None
     width: int | None = None
     batch: int = 1
-    steps: int = 20
-    guidance_scale: float = 5.0
+    steps: int | None = None
+    guidance_scale: float | None = None
     seed: int = 0
+    frames: int | None = None
 
     def __post_init__(self) -> None:
         coerce_numbers(self)
-        for name, count in (("batch", self.batch), ("steps", self.steps)):
-            parse_int(name, count, least=1)
+        for name in ("batch", "steps", "frames"):
+            count: int | None = getattr(self, name)
+            if count is not None:
+                parse_int(name, count, least=1)
 
-    def with_size_of(self, pipe: TextToImagePipeline) -> Workload:
-        """The same, with the size that `pipe` draws where none is given."""
-        height, width = pipe.default_size()
+    def with_size(self, size: tuple[int, int] | None) -> Workload:
+        """The same, with this height and width where none is given."""
+        height, width = size or (None, None)
         return replace(
             self,
             height=height if self.height is None else self.height,
@@ -52,20 +55,20 @@ class Workload:
         )
 
     def arguments(self, pictures: Sequence[PictureInput] = ()) -> dict[str, Any]:
-        """The arguments of a pipeline's call; its pictures come as an array.
+        """The arguments of a call of a pipeline of dpnb; its pictures come as an array.
 
         Args:
             pictures: what the pipeline takes beside words, given made-up ones.
         """
         height, width = self.height or EXAMPLE, self.width or EXAMPLE
+        chosen = {"num_inference_steps": self.steps, "guidance_scale": self.guidance_scale}
         return {
             **{one.argument: one.example(height, width) for one in pictures},
             "prompt": self.prompt,
             "height": self.height,
             "width": self.width,
             "num_images_per_prompt": self.batch,
-            "num_inference_steps": self.steps,
-            "guidance_scale": self.guidance_scale,
+            **{name: value for name, value in chosen.items() if value is not None},
             "generator": make_generator(self.seed),
             "output_type": "np",
         }
@@ -74,4 +77,8 @@ class Workload:
         """In a few words, for titles."""
         size = "its own size" if self.height is None else f"{self.width} × {self.height}"
         many = f"{self.batch} pictures" if self.batch > 1 else "1 picture"
-        return f"{many} of {size}, {self.steps} step{'s' * (self.steps != 1)}"
+        steps = (
+            "its own steps" if self.steps is None else f"{self.steps} step{'s' * (self.steps != 1)}"
+        )
+        frames = "" if self.frames is None else f", {self.frames} frames"
+        return f"{many} of {size}{frames}, {steps}"

@@ -17,6 +17,7 @@ from typing_extensions import override
 from dpnb.models.model import Model
 from dpnb.nn.compiled import plain_network
 from dpnb.nn.quantized import quantization_of
+from dpnb.stages import Stage
 from dpnb.strategies.component_tiles import resize_tiles, tile_obstacle
 from dpnb.strategies.freeu import FreeUFactors
 from dpnb.strategies.networks import Networks
@@ -44,7 +45,7 @@ class ComponentTiling(Strategy):
     tile: int | None = field(default=None, metadata=hints(low=64, high=1024, step=32))
     slot: ClassVar = Slot.CODER
     effect: ClassVar = Effect.APPROXIMATE
-    relieves: ClassVar = frozenset({"encoding", "decoding"})
+    relieves: ClassVar = frozenset({Stage.ENCODING, Stage.DECODING})
 
     @override
     def __post_init__(self) -> None:
@@ -80,7 +81,7 @@ class ComponentSlicing(Strategy):
     """Let an autoencoder that is not dpnb's code the pictures of a batch one after the other."""
 
     slot: ClassVar = Slot.CODER_WRAPPER
-    relieves: ClassVar = frozenset({"encoding", "decoding"})
+    relieves: ClassVar = frozenset({Stage.ENCODING, Stage.DECODING})
 
     @override
     def obstacle(self, networks: Networks) -> str | None:

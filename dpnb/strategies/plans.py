@@ -28,21 +28,25 @@ def plan_from_json(values: Iterable[Mapping[str, Any]]) -> Plan:
     return plan
 
 
-def plan_to_python(plan: Iterable[Strategy], pipeline: str = "pipe") -> str:
+def plan_to_python(
+    plan: Iterable[Strategy], pipeline: str = "pipe", *, is_attached: bool = False
+) -> str:
     """Python that switches exactly this plan on.
 
     Args:
         plan: the strategies.
         pipeline: the name of the variable that holds the pipeline.
+        is_attached: whether the pipeline was not written here, and is attached first.
     """
     ordered = in_order(plan)
-    if not ordered:
-        return f"{pipeline}.strategies.use([])"
+    owner = "studio" if is_attached else pipeline
     names = ", ".join(sorted({type(strategy).__name__ for strategy in ordered}))
+    imports = ["import dpnb"] * is_attached + [f"from dpnb import {names}"] * bool(ordered)
+    begin = [f"studio = dpnb.attach({pipeline})"] * is_attached
     lines = [f"    {strategy!r}," for strategy in ordered]
-    return "\n".join(
-        [f"from dpnb import {names}", "", f"{pipeline}.strategies.use([", *lines, "])"]
-    )
+    listed = "\n".join(["[", *lines, "]"]) if lines else "[]"
+    blank = [""] if imports else []
+    return "\n".join([*imports, *blank, *begin, f"{owner}.strategies.use({listed})"])
 
 
 def _strategy(entry: Mapping[str, Any]) -> Strategy:

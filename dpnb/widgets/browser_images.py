@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from PIL import Image
+from PIL import Image, ImageSequence, features
 
 
 def make_image_grid(images: Sequence[Image.Image]) -> Image.Image:
@@ -34,3 +34,40 @@ def make_thumbnail(image: Image.Image, side: int) -> Image.Image:
     small = image.copy()
     small.thumbnail((side, side))
     return small
+
+
+def encode_animation(frames: Sequence[Image.Image], rate: float) -> bytes:
+    """A WebP file that shows one frame after the other, for ever; GIF where WebP is missing.
+
+    Args:
+        frames: of the same size.
+        rate: frames in one second.
+    """
+    file = io.BytesIO()
+    kind = "WEBP" if features.check("webp") else "GIF"
+    first, *others = (frame.convert("RGB") for frame in frames)
+    first.save(file, kind, save_all=True, append_images=others, duration=round(1000 / rate), loop=0)
+    return file.getvalue()
+
+
+def count_frames(animation: bytes) -> int:
+    """How many frames a file has."""
+    with Image.open(io.BytesIO(animation)) as opened:
+        return 1 + max(_places(opened))
+
+
+def find_frame(animation: bytes, index: int) -> Image.Image:
+    """One frame of a file, from 0."""
+    with Image.open(io.BytesIO(animation)) as opened:
+        opened.seek(index)
+        return opened.convert("RGB")
+
+
+def animation_kind(animation: bytes) -> str:
+    """The ending of a file's name: `"webp"` or `"gif"`."""
+    return "gif" if animation.startswith(b"GIF") else "webp"
+
+
+def _places(opened: Image.Image) -> Iterator[int]:
+    """The frames that can be sought, by their places."""
+    yield from (frame.tell() for frame in ImageSequence.Iterator(opened))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import ipywidgets as w
 
-from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.widgets.history_panel import HistoryPanel
 from dpnb.widgets.job import Job
 from dpnb.widgets.memory_panel import MemoryPanel
 from dpnb.widgets.panel import Panel
 from dpnb.widgets.planner_panel import PlannerPanel
 from dpnb.widgets.run_panel import RunPanel
-from dpnb.widgets.state import EXAMPLE, Request
+from dpnb.widgets.state import Request
 from dpnb.widgets.strategy_panel import StrategyPanel
 
 
@@ -23,7 +24,7 @@ class Dashboard(Panel):
         request: what the fields show at first.
     """
 
-    def __init__(self, pipe: TextToImagePipeline, request: Request = EXAMPLE) -> None:
+    def __init__(self, pipe: Any, request: Request | None = None) -> None:
         super().__init__(pipe)
         self.run = RunPanel(pipe, request)
         self.strategies = StrategyPanel(pipe)
@@ -31,6 +32,7 @@ class Dashboard(Panel):
         self.history = HistoryPanel(pipe)
         self.planner = PlannerPanel(pipe, request)
         self.planner.follow(self.run)
+        self.strategies.follow(self.run)
         names = {
             "run": self.run,
             "switches": self.strategies,
@@ -52,7 +54,7 @@ class Dashboard(Panel):
         return self.run.draw()
 
 
-def dashboard(pipe: TextToImagePipeline, request: Request = EXAMPLE) -> Dashboard:
+def dashboard(pipe: Any, request: Request | None = None) -> Dashboard:
     """A page of panels for `pipe`: prompt and picture, switches, memory and time, plans,
     history.
 
@@ -61,10 +63,14 @@ def dashboard(pipe: TextToImagePipeline, request: Request = EXAMPLE) -> Dashboar
     ```
 
     Args:
-        pipe: a text-to-image pipeline.
-        request: what the fields show at first.
+        pipe: a pipeline of whatever class. One that was not written here is attached, and stays so:
+            `dpnb.attach(pipe).detach()` leaves it as it was.
+        request: what the fields show at first; by default an example.
 
     Returns:
         A widget that shows itself; `close()` takes it away.
+
+    Raises:
+        AttachError: it is no pipeline, or one that cannot be attached.
     """
     return Dashboard(pipe, request)

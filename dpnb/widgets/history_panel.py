@@ -10,7 +10,6 @@ from typing import Any
 
 import ipywidgets as w
 
-from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.units import format_bytes, format_seconds
 from dpnb.widgets.browser_images import encode_png, make_image_grid, make_thumbnail
 from dpnb.widgets.charts import comparison_chart
@@ -32,7 +31,7 @@ class HistoryPanel(Panel):
         pipe: the pipeline.
     """
 
-    def __init__(self, pipe: TextToImagePipeline) -> None:
+    def __init__(self, pipe: Any) -> None:
         super().__init__(pipe)
         self.rows: dict[int, HistoryRow] = {}
         self._compared_with: FinishedRun | None = None
@@ -93,6 +92,7 @@ class HistoryPanel(Panel):
 
     def _restore(self, run: FinishedRun, _: w.Button) -> None:
         self.session.use(run.plan)
+        self.session.restore(run.request)
 
     def _draw_comparison(self) -> None:
         chosen = self.selection
@@ -128,7 +128,7 @@ class HistoryRow:
         self.choose = w.Button(description="Baseline", layout={"width": "auto"})
         self.choose.tooltip = f"Compare the others with run {run.number}"
         self.restore = w.Button(description="Restore", layout={"width": "auto"})
-        self.restore.tooltip = f"Switch on what was on when run {run.number} began"
+        self.restore.tooltip = f"Ask for run {run.number} again, with what was switched on then"
         self._picture, self._words = w.HTML(_picture(run), layout={"flex": "0 0 auto"}), w.HTML()
         self.widget = w.Box([self.select, self._picture, self._words, self.choose, self.restore])
         self.widget.add_class("dpnb-row")
@@ -183,4 +183,5 @@ def _describe_request(run: FinishedRun) -> str:
     request: Any = run.request
     if request is None:
         return "begun from a cell"
-    return f"{request.prompt}, seed {request.seed}, {request.steps} steps"
+    steps = "" if request.steps is None else f", {request.steps} steps"
+    return f"{request.prompt}, seed {request.seed}{steps}"

@@ -6,11 +6,15 @@ import math
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import closing
-from typing import Any
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any, Protocol
+
+from typing_extensions import override
 
 from dpnb.errors import DpnbError
+from dpnb.pipelines.listeners import Run
+from dpnb.run_listener import RunListener
 from dpnb.stages import Step
 
 PAUSE = 0.2
@@ -21,22 +25,37 @@ class StoppedError(DpnbError, RuntimeError):
     """The run was stopped before it had drawn anything."""
 
 
-class Job:
+class WatchedPipeline(Protocol):
+    """A pipeline whose runs are heard."""
+
+    def watch(self, listener: RunListener[Run]) -> Callable[[], None]:
+        """Call `listener` in every run that begins from now on; what is returned stops that."""
+        ...
+
+
+class Job(RunListener[Run]):
     """A run that goes on in the background.
 
     Args:
-        steps: the run.
+        pipe: whose run it is.
+        run: the run; it takes place in the thread that calls it.
         on_end: is called when the run is over, with what has stopped it, before that is known to
             whoever waits.
     """
 
     def __init__(
-        self, steps: Iterator[Step], on_end: Callable[[BaseException | None], None]
+        self,
+        pipe: WatchedPipeline,
+        run: Callable[[], Any],
+        on_end: Callable[[BaseException | None], None],
     ) -> None:
-        self._steps: Any = steps
+        self._work: tuple[WatchedPipeline, Callable[[], Any]] | None = pipe, run
         self._on_end = [on_end]
         self._stop = threading.Event()
         self._done = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._run: Run | None = None
+        self._is_drawn = False
         self._output: Any = None
         self._error: BaseException | None = None
 
@@ -83,11 +102,10 @@ class Job:
     def work(self) -> None:
         """Run to the end. Called once, on the thread that does it; whatever fails, it ends."""
         try:
-            with closing(self._steps):
-                self._run()
+            self._output = self._draw()
         except BaseException as error:
             self._error = error
-        self._steps = None
+        self._work = self._run = self._thread = None
         try:
             self._on_end.pop()(self._error)
         except BaseException as error:
@@ -95,12 +113,36 @@ class Job:
         finally:
             self._done.set()
 
-    def _run(self) -> None:
+    def _draw(self) -> Any:
+        assert self._work is not None
+        pipe, run = self._work
+        self._thread = threading.current_thread()
         try:
-            for step in self._steps:
-                self._output = step.output
-                if self._stop.is_set() and step.output is None:
-                    raise StoppedError("The run was stopped; start it again to draw the picture.")
+            with ExitStack() as heard:
+                heard.callback(pipe.watch(self))
+                return run()
         except BaseException as error:
             traceback.clear_frames(error.__traceback__)
+            if self._stop.is_set() and isinstance(error, GeneratorExit):
+                raise StoppedError(
+                    "The run was stopped; start it again to draw the picture."
+                ) from None
             raise
+
+    @override
+    def begin_run(self, run: Run) -> None:
+        if self._run is None and threading.current_thread() is self._thread:
+            self._run = run
+
+    @override
+    def end_step(self, run: Run, step: Step) -> None:
+        if run is self._run:
+            self._is_drawn = step.output is not None
+
+    @override
+    def between_steps(self, run: Run) -> None:
+        """Leave the run where that is asked for: as whoever closes a stream, so that all that hear
+        of it know, and no code of a pipeline takes it for an error that it can handle.
+        """
+        if run is self._run and self._stop.is_set() and not self._is_drawn:
+            raise GeneratorExit

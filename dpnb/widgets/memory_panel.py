@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import html
+from typing import Any
 
 import ipywidgets as w
 
 from dpnb.metering.meter import meter_for
 from dpnb.metering.reading import MeterError, Reading
 from dpnb.metering.trace import Trace
-from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.units import format_bytes, format_seconds
 from dpnb.widgets.charts import run_chart
 from dpnb.widgets.panel import Panel, heading, status_html, status_line
@@ -28,9 +28,9 @@ class MemoryPanel(Panel):
         pipe: the pipeline.
     """
 
-    def __init__(self, pipe: TextToImagePipeline) -> None:
+    def __init__(self, pipe: Any) -> None:
         super().__init__(pipe)
-        state, device = self.session.run_state, pipe._execution_device
+        state, device = self.session.run_state, self.session.pipe.execution_device
         names = ("cuda", "tensors") if device.type == "cuda" else ("host", "tensors")
         self.meter = w.Dropdown(
             description="Measure",
@@ -53,7 +53,7 @@ class MemoryPanel(Panel):
         state = self.session.run_state
         trace = state.trace
         if trace is None or not trace.runs:
-            reading = meter_for(self.session.pipe._execution_device, state.meter).read()  # type: ignore[arg-type]
+            reading = meter_for(self.session.pipe.execution_device, state.meter).read()  # type: ignore[arg-type]
             self.numbers.value = format_memory(reading, None)
             self.chart.value = (
                 '<div class="dpnb-empty">Memory and the time of every step are drawn here while a '

@@ -11,7 +11,6 @@ from typing import Any
 import ipywidgets as w
 from typing_extensions import override
 
-from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.widgets.session import Session
 from dpnb.widgets.snapshot import draw_snapshot
 from dpnb.widgets.stylesheet import stylesheet
@@ -27,7 +26,7 @@ class Panel(w.VBox):  # type: ignore[misc]
         pipe: whose panel it is; all panels of a pipeline show the same.
     """
 
-    def __init__(self, pipe: TextToImagePipeline) -> None:
+    def __init__(self, pipe: Any) -> None:
         self._cleanup = ExitStack()
         self.session = Session.of(pipe)
         self._cleanup.callback(self.session.close)
@@ -65,7 +64,7 @@ class Panel(w.VBox):  # type: ignore[misc]
 
     @override
     def __repr__(self) -> str:
-        return f"{type(self).__name__} of {type(self.session.pipe).__name__}"
+        return f"{type(self).__name__} of {self.session.pipe.class_name}"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         bundle = super()._repr_mimebundle_(**kwargs)
@@ -109,3 +108,23 @@ def status_html(text: str, tone: str = "plain") -> str:
         f'<div class="dpnb-said dpnb-{tone}" role="{role}" aria-live="polite">'
         f"{html.escape(text)}</div>"
     )
+
+
+def hidden_part(rare: Sequence[w.Widget], summary: str) -> tuple[w.ToggleButton, w.VBox]:
+    """What few people need, behind a button; both are to be shown.
+
+    Args:
+        rare: what is hidden.
+        summary: what it is, in a few words.
+    """
+    box = w.VBox(rare, layout={"display": "none"})
+    box.add_class("dpnb-settings")
+    button = w.ToggleButton(description="More", tooltip=summary, layout={"width": "auto"})
+    button.add_class("dpnb-more")
+
+    def reveal(change: Any) -> None:
+        box.layout.display = None if change["new"] else "none"
+        button.description = "Less" if change["new"] else "More"
+
+    button.observe(reveal, "value")
+    return button, box

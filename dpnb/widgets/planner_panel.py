@@ -8,20 +8,23 @@ from typing import Any
 
 import ipywidgets as w
 
-from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.planning.gpu_specs import GPU_SPECS
 from dpnb.planning.plan_names import short_plan_name
 from dpnb.planning.table import PlanRow, PlanTable
 from dpnb.planning.workload import Workload
+from dpnb.planning.workload_arguments import USUAL_STEPS
 from dpnb.units import format_bytes, format_seconds
 from dpnb.widgets.background_planner import BackgroundPlanner
 from dpnb.widgets.budget_dial import BudgetDial, default_budget, largest_peak
 from dpnb.widgets.panel import Panel, close_all, heading, status_html, status_line
 from dpnb.widgets.plan_chart import describe_plan_chart, plan_chart
 from dpnb.widgets.run_panel import RunPanel
-from dpnb.widgets.state import EXAMPLE, FinishedRun, Request
+from dpnb.widgets.state import FinishedRun, Request
 
 LABEL = {"description_width": "5.5em"}
+
+SIDE = 512
+"""Pixels along a side of what is planned for where the pipeline's own size is not known."""
 
 HERE = "this one"
 
@@ -42,7 +45,7 @@ class PlannerPanel(Panel):
         request: whose size, steps and count are planned for at first.
     """
 
-    def __init__(self, pipe: TextToImagePipeline, request: Request = EXAMPLE) -> None:
+    def __init__(self, pipe: Any, request: Request | None = None) -> None:
         super().__init__(pipe)
         self.planner = BackgroundPlanner(self.session)
         self._cleanup.callback(self._forget_rows)
@@ -50,7 +53,7 @@ class PlannerPanel(Panel):
         self.rows: list[PlannerRow] = []
         self.budget: BudgetDial | None = None
         self._drawn: PlanTable | None = None
-        self._build(request)
+        self._build((request or self.session.example).with_defaults(self.session.pipe))
         self._bind()
         self.show()
 
@@ -80,6 +83,8 @@ class PlannerPanel(Panel):
     def follow(self, run: RunPanel) -> None:
         """Plan for what another panel draws: its fields are those of both from now on."""
         for name in ("width", "height", "count", "steps"):
+            if name not in run.fields.shown:
+                continue
             field = getattr(self, name)
             link = w.link((getattr(run, name), "value"), (field, "value"))
             self._cleanup.callback(link.unlink)
@@ -152,13 +157,12 @@ class PlannerPanel(Panel):
         self.rows, self.budget = [], None
 
     def _build(self, request: Request) -> None:
-        height, width = self.session.pipe.default_size()
-        unit = max(self.session.pipe.vae_scale_factor, 8)
-        self.width = _number("Width", request.width or width, unit, 1 << 14, unit)
-        self.height = _number("Height", request.height or height, unit, 1 << 14, unit)
+        unit = self.session.pipe.size_unit
+        self.width = _number("Width", request.width or SIDE, unit, 1 << 14, unit)
+        self.height = _number("Height", request.height or SIDE, unit, 1 << 14, unit)
         self.count = _number("Pictures", request.count, 1, 64)
-        self.steps = _number("Steps", request.steps, 1, 1000)
-        is_cpu = self.session.pipe._execution_device.type == "cpu"
+        self.steps = _number("Steps", request.steps or USUAL_STEPS, 1, 1000)
+        is_cpu = self.session.pipe.execution_device.type == "cpu"
         beside: list[tuple[str, str | None]] = [(HERE, None)]
         if is_cpu:
             beside.append(("this one, offloading over a simulated link", LINK))
@@ -215,7 +219,8 @@ class PlannerPanel(Panel):
             request = run.request
             if request is None or not run.pictures or run.used != run.plan:
                 continue
-            size = (request.width, request.height, request.count, request.steps)
+            asked = request.with_defaults(self.session.pipe)
+            size = (asked.width, asked.height, asked.count, asked.steps)
             if size == (drawn.width, drawn.height, drawn.batch, drawn.steps):
                 found[run.plan] = run.trace.runs[0].duration / request.count
         return found

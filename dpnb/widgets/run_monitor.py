@@ -11,7 +11,6 @@ from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-import torch
 from PIL import Image
 from typing_extensions import override
 
@@ -19,9 +18,8 @@ from dpnb.metering.clock import clock_for
 from dpnb.metering.meter import meter_for
 from dpnb.metering.recorder import Recorder
 from dpnb.metering.trace import Trace
+from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.pipelines.listeners import Run
-from dpnb.pipelines.pictures.previews import LatentColours, colours_of, decode_preview
-from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.run_listener import RunListener
 from dpnb.stages import Stage, Step
 from dpnb.strategies.out_of_memory import OutOfMemoryError
@@ -30,6 +28,7 @@ from dpnb.strategies.strategy import Plan, Strategy, in_order
 from dpnb.units import format_seconds
 from dpnb.widgets.browser_images import encode_png, make_image_grid
 from dpnb.widgets.current_run import CurrentRun, ExpectedRun
+from dpnb.widgets.latent_previews import LatentPreviews
 from dpnb.widgets.run_result import RunResult, describe_error, finish_run
 from dpnb.widgets.state import FinishedRun, Progress, Request, RunState
 
@@ -54,7 +53,7 @@ class MonitoredSession(Protocol):
         lock: is held while the state changes.
     """
 
-    pipe: TextToImagePipeline
+    pipe: ExplorablePipeline
     run_state: RunState
     lock: threading.RLock
 
@@ -80,7 +79,7 @@ class RunMonitor(RunListener[Run]):
         self._state = session.run_state
         self._expected: ExpectedRun | None = None
         self._current: CurrentRun | None = None
-        self._colours: LatentColours | None = colours_of(session.pipe.name_or_path)
+        self._previews = LatentPreviews(session.pipe.name_or_path)
 
     @property
     def is_running(self) -> bool:
@@ -201,20 +200,20 @@ class RunMonitor(RunListener[Run]):
     @override
     def begin_step(self, run: Run, stage: Stage) -> None:
         if (current := self._find(run)) is not None:
-            current.recording.begin_step(stage.value)
+            current.recording.begin_step(stage)
 
     @override
     def end_step(self, run: Run, step: Step) -> None:
         if (current := self._find(run)) is None:
             return
-        current.recording.end_step(step.stage.value)
+        current.recording.end_step(step.stage)
         current.step = step
         if step.stage is Stage.DENOISING:
             current.step_ends.append(time.perf_counter())
             current.latents = step.latents
             every = self._state.preview_every
             if every > 0 and (step.index + 1) % every == 0 and step.latents is not None:
-                current.preview = decode_preview(run.pipe, step.latents)
+                current.preview = self._session.pipe.preview(step.latents)
         if current.request is None and self._state.phase == "stopping":
             run.pipe.interrupt_run()
 
@@ -232,8 +231,9 @@ class RunMonitor(RunListener[Run]):
         result = RunResult("The run is over.")
         try:
             self._session.apply_pending()
-            result = finish_run(current, error, run.pipe.strategies)
-            self._fit_colours(current, result.pictures)
+            result = finish_run(current, error, self._session.pipe)
+            if current.latents is not None and result.output.pictures:
+                self._previews.learn(current.latents, result.output.middles)
         except Exception:
             logger.exception("a run is over, but cannot be shown")
         finally:
@@ -248,14 +248,15 @@ class RunMonitor(RunListener[Run]):
         with self._session.lock, state.hold_trait_notifications():
             if result.trace is not None:
                 state.history = (*state.history, self._finished_run(current, result))[-KEPT:]
-            if result.pictures:
-                state.pictures = result.pictures
+            if result.output:
+                state.pictures = result.output.pictures
             if self._current is not current:
                 return
             self._current = None
             if result.trace is not None:
                 state.trace = result.trace
-            if result.picture:
+            if result.output:
+                state.output = result.output
                 state.picture, state.pictured = result.picture, current.request
                 state.is_preview = False
             state.message, state.error, state.memory_saver = (
@@ -270,7 +271,13 @@ class RunMonitor(RunListener[Run]):
         number = history[-1].number + 1 if history else 1
         assert result.trace is not None
         return FinishedRun(
-            number, current.request, current.plan, current.used, result.trace, result.pictures
+            number,
+            current.request,
+            current.plan,
+            current.used,
+            result.trace,
+            result.output.pictures,
+            result.output,
         )
 
     def _find(self, run: Run) -> CurrentRun | None:
@@ -281,18 +288,6 @@ class RunMonitor(RunListener[Run]):
     def _find_ongoing(self) -> CurrentRun | None:
         current = self._current
         return None if current is None or current.is_over else current
-
-    def _fit_colours(self, current: CurrentRun, pictures: tuple[Image.Image, ...]) -> None:
-        """Fit the colours of previews to what was drawn, where no fit is known."""
-        latents = current.latents
-        if self._colours is not None or latents is None or len(pictures) != len(latents):
-            return
-        arrays = [
-            torch.tensor(list(p.convert("RGB").tobytes()), dtype=torch.uint8) for p in pictures
-        ]
-        height, width = pictures[0].height, pictures[0].width
-        levels = torch.stack(arrays).view(-1, height, width, 3).movedim(-1, 1)
-        self._colours = LatentColours.fit(latents.cpu(), levels.float() / 127.5 - 1)
 
     def _tick(self, current: CurrentRun, count: int) -> None:
         if current is not self._find_ongoing():
@@ -326,12 +321,16 @@ class RunMonitor(RunListener[Run]):
 
     def _preview(self, current: CurrentRun, step: Step) -> list[Image.Image] | None:
         every = self._state.preview_every
-        if every > 0:
+        if current.preview is not None and every > 0:
             return current.preview
-        fits = self._colours is not None and step.latents is not None
-        if every < 0 or not fits or len(self._colours.matrix) != step.latents.shape[1] + 1:  # type: ignore[union-attr]
+        if every < 0 or step.latents is None:
             return None
-        return self._colours.images(step.latents)  # type: ignore[union-attr, arg-type]
+        return self._previews.paint(step.latents, self._find_shape(current.request))
+
+    def _find_shape(self, request: Request | None) -> tuple[int, int]:
+        """Height and width of what is drawn; as of a square where nobody knows."""
+        asked = (request or Request("")).with_defaults(self._session.pipe)
+        return asked.height or 1, asked.width or 1
 
 
 def _seconds_left(ends: list[float], step: Step) -> float | None:

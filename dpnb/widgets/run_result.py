@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from PIL import Image
-
 from dpnb.metering.trace import RunTrace, Trace
+from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.pipelines.recording import outcome_of
-from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.planning.out_of_memory import choose_memory_saver
 from dpnb.planning.workload import Workload
-from dpnb.stages import Stage, Step
+from dpnb.stages import Stage
 from dpnb.strategies.out_of_memory import OutOfMemoryError, find_memory_savers, is_out_of_memory
 from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.strategy import Strategy
 from dpnb.units import format_seconds
 from dpnb.widgets.browser_images import encode_png, make_image_grid
 from dpnb.widgets.current_run import CurrentRun
+from dpnb.widgets.run_output import Rates, RunOutput, read_output
+from dpnb.widgets.sampling_rate import find_sampling_rate
 from dpnb.widgets.state import Request
+
+FRAME_RATES = ("fps", "frame_rate")
+"""What calls take that says how fast a video is played."""
 
 
 @dataclass(frozen=True)
@@ -31,19 +34,21 @@ class RunResult:
         error: why it has failed, or why it cannot be shown; empty otherwise.
         memory_saver: what to switch on against the error, where that is known.
         trace: what was measured; `None` where that has failed.
-        pictures: what was drawn.
-        picture: of them all, as a PNG file; empty where there is none.
+        output: what the run has brought.
+        picture: of all its pictures, as a PNG file; empty where there is none.
     """
 
     message: str
     error: str = ""
     memory_saver: Strategy | None = None
     trace: Trace | None = None
-    pictures: tuple[Image.Image, ...] = ()
+    output: RunOutput = field(default_factory=RunOutput)
     picture: bytes = b""
 
 
-def finish_run(current: CurrentRun, error: BaseException | None, stack: StrategyStack) -> RunResult:
+def finish_run(
+    current: CurrentRun, error: BaseException | None, pipe: ExplorablePipeline
+) -> RunResult:
     """Stop what goes on beside a run that is over, and collect what is shown of it.
 
     It raises nothing: what cannot be measured or shown is named in the error, the rest is there.
@@ -51,12 +56,9 @@ def finish_run(current: CurrentRun, error: BaseException | None, stack: Strategy
     Args:
         current: the run.
         error: what has stopped it.
-        stack: what was switched on.
+        pipe: what has run.
     """
-    pictures = () if error is not None else _pictures(current.step)
-    result = RunResult(
-        "The run is over.", "" if error is None else describe_error(error), None, None, pictures
-    )
+    result = RunResult("The run is over.", "" if error is None else describe_error(error))
     try:
         with current.cleanup:
             current.recording.end(*outcome_of(current.run, error))
@@ -64,7 +66,9 @@ def finish_run(current: CurrentRun, error: BaseException | None, stack: Strategy
         trace = current.recorder.trace
         result = replace(result, trace=trace, message=_message(trace.runs[0]))
         if error is not None:
-            result = _add_error(result, trace.runs[0], current, error, stack)
+            return _add_error(result, trace.runs[0], current, error, pipe.strategies)
+        result = replace(result, output=_read(current, pipe))
+        pictures = result.output.middles
         return replace(result, picture=encode_png(make_image_grid(pictures)) if pictures else b"")
     except Exception as failure:
         unshown = f"The run is over, but not all of it can be shown: {describe_error(failure)}"
@@ -99,7 +103,7 @@ def _add_error(
     if done.outcome != "failed":
         return replace(result, error="")
     if is_out_of_memory(error) and not isinstance(error, OutOfMemoryError):
-        stage = done.steps[-1].stage if done.steps else Stage.TEXT.value
+        stage = done.steps[-1].stage if done.steps else Stage.TEXT
         pictures = 1 if current.request is None else current.request.count
         cheapest = next(find_memory_savers(stack, stage, pictures), None)
         error = OutOfMemoryError(stage, cheapest, describe_error(error))
@@ -108,7 +112,7 @@ def _add_error(
 
 
 def predict_memory_saver(
-    pipe: TextToImagePipeline, request: Request, trace: Trace
+    pipe: ExplorablePipeline, request: Request, trace: Trace
 ) -> Strategy | None:
     """The cheapest strategy with which the run that `trace` shows is predicted to fit.
 
@@ -124,12 +128,13 @@ def predict_memory_saver(
     limit = _available(trace)
     if limit is None:
         return None
+    asked = request.with_defaults(pipe)
     workload = Workload(
-        height=request.height,
-        width=request.width,
-        batch=request.count,
-        steps=request.steps,
-        guidance_scale=request.guidance_scale,
+        height=asked.height,
+        width=asked.width,
+        batch=asked.count,
+        steps=asked.steps,
+        guidance_scale=asked.guidance_scale,
     )
     savers = find_memory_savers(pipe.strategies, trace.steps[-1].stage, request.count)
     return choose_memory_saver(pipe, workload, limit, savers)
@@ -143,12 +148,16 @@ def _available(trace: Trace) -> int | None:
     return None if reading.limit is None else reading.limit - (reading.others or 0)
 
 
-def _pictures(step: Step | None) -> tuple[Image.Image, ...]:
-    """What the last step of a run has brought, where these are pictures."""
-    output: Any = None if step is None else step.output
-    if output is None:
-        return ()
-    images = output[0] if isinstance(output, tuple) else output.images
-    if not isinstance(images, list):
-        return ()
-    return tuple(image for image in images if isinstance(image, Image.Image))
+def _read(current: CurrentRun, pipe: ExplorablePipeline) -> RunOutput:
+    """What the last step of a run has brought."""
+    output: Any = None if current.step is None else current.step.output
+    return RunOutput() if output is None else read_output(output, _rates(current.request, pipe))
+
+
+def _rates(request: Request | None, pipe: ExplorablePipeline) -> Rates:
+    """How fast videos and sounds are played, as far as the call or the components say."""
+    known, more = Rates(), {} if request is None else dict(request.more)
+    signature = pipe.call_signature
+    asked = [more.get(name) or signature.default(name) for name in FRAME_RATES]
+    frames = next((rate for rate in asked if isinstance(rate, (int, float)) and rate > 0), None)
+    return Rates(frames or known.frames, find_sampling_rate(pipe.parts()) or known.samples)

@@ -10,22 +10,24 @@ import threading
 from collections.abc import Callable
 from contextvars import copy_context
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
 from typing_extensions import Self
 
-from dpnb import schedulers
 from dpnb.errors import DpnbError
 from dpnb.metering.meter import MeterName, meter_for
 from dpnb.metering.trace import Trace
-from dpnb.pipelines.text_to_image import TextToImagePipeline
+from dpnb.pipelines.attached.attach import to_explorable
+from dpnb.pipelines.attached.attached_pipeline import AttachedPipeline
+from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.strategies.strategy import Plan, Strategy
 from dpnb.widgets.current_run import ExpectedRun
 from dpnb.widgets.job import Job
 from dpnb.widgets.run_monitor import RunMonitor
 from dpnb.widgets.run_result import describe_error, predict_memory_saver
-from dpnb.widgets.state import Request, RunState, StrategyState
+from dpnb.widgets.scheduler_choice import choose_scheduler
+from dpnb.widgets.state import EXAMPLE, Request, RunState, StrategyState
 
 Change: TypeAlias = Callable[[Plan], Plan]
 
@@ -54,16 +56,11 @@ class Session:
         lock: whoever shows the state holds it, so that it does not change meanwhile.
     """
 
-    def __init__(self, pipe: TextToImagePipeline) -> None:
-        if not isinstance(pipe, TextToImagePipeline):
-            raise TypeError(
-                f"panels show text-to-image pipelines of dpnb, not {type(pipe).__name__}; build "
-                "one over the same weights with StableDiffusionPipeline.from_pipe."
-            )
+    def __init__(self, pipe: ExplorablePipeline) -> None:
         self.pipe = pipe
         active = pipe.strategies.active
         self.strategy_state = StrategyState(active=active, wanted=active)
-        self.run_state = RunState(meter=meter_for(pipe._execution_device).name)
+        self.run_state = RunState(meter=meter_for(pipe.execution_device).name)
         self.lock = threading.RLock()
         self._pending: list[Change] = []
         self._is_applying = False
@@ -76,12 +73,20 @@ class Session:
         ]
 
     @classmethod
-    def of(cls, pipe: TextToImagePipeline) -> Self:
-        """The session of `pipe`, for one more user, who closes it in the end."""
+    def of(cls, pipe: Any) -> Self:
+        """The session of `pipe`, for one more user, who closes it in the end.
+
+        Args:
+            pipe: a pipeline; one that was not written here is attached, and stays so.
+
+        Raises:
+            AttachError: it is no pipeline, or one that cannot be attached.
+        """
         with _opening:
-            session = _sessions.get(id(pipe))
+            explored = to_explorable(pipe)
+            session = _sessions.get(id(explored))
             if session is None:
-                session = _sessions[id(pipe)] = cls(pipe)
+                session = _sessions[id(explored)] = cls(explored)
             session._users += 1
         return session  # type: ignore[return-value]
 
@@ -211,6 +216,16 @@ class Session:
         return f"in effect from step {place[0]} of {place[1]}" if place else ""
 
     @property
+    def is_attached(self) -> bool:
+        """Whether the pipeline was not written here."""
+        return isinstance(self.pipe, AttachedPipeline)
+
+    @property
+    def example(self) -> Request:
+        """What is asked for until somebody has words of their own."""
+        return Request(EXAMPLE.prompt) if self.is_attached else EXAMPLE
+
+    @property
     def is_drawing(self) -> bool:
         """Whether a run of these networks goes on or is about to begin."""
         return self._monitor.is_busy or self.pipe.strategies.is_running
@@ -229,9 +244,11 @@ class Session:
             self._monitor.expect(expected)
         scheduler = self.pipe.scheduler
         try:
-            self._choose_scheduler(request.scheduler)
-            steps = self.pipe.stream(**request.arguments())
-            return self._begin(Job(steps, partial(self._monitor.forget, request)), request)
+            chosen = choose_scheduler(scheduler, request.scheduler)
+            if chosen is not scheduler:
+                self.pipe.scheduler = chosen
+            run = self.pipe.make_run(**request.arguments(self.pipe.call_signature))
+            return self._begin(Job(self.pipe, run, partial(self._monitor.forget, request)), request)
         except BaseException:
             with self.lock:
                 self._monitor.expect(None)
@@ -253,6 +270,11 @@ class Session:
             self._job = job
         return job
 
+    def restore(self, request: Request | None) -> None:
+        """Let fields ask for this again; for nothing where a cell had asked."""
+        self.run_state.restored = None
+        self.run_state.restored = request
+
     def stop(self) -> None:
         """End the run after the present step; nothing happens without one.
 
@@ -273,22 +295,10 @@ class Session:
         Raises:
             MeterError: it cannot read anything here.
         """
-        meter_for(self.pipe._execution_device, meter)
+        meter_for(self.pipe.execution_device, meter)
         self.run_state.meter = meter
 
     @property
     def job(self) -> Job | None:
         """The run that a panel has started last."""
         return self._job
-
-    def _choose_scheduler(self, name: str | None) -> None:
-        present = self.pipe.scheduler
-        if name is None or name == type(present).__name__:
-            return
-        known = present.interchangeable
-        if name not in known:
-            raise ValueError(
-                f"{name!r} is no scheduler that can take over; there "
-                f"{'are ' + ', '.join(known) if known else 'is no other for this model'}."
-            )
-        self.pipe.scheduler = getattr(schedulers, name).from_config(present.config)

@@ -6,8 +6,8 @@ Traits are replaced, never mutated.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from traitlets import All, Bool, Bytes, HasTraits, Instance, Int, Tuple, Unicode
@@ -16,10 +16,15 @@ from typing_extensions import override
 from dpnb.generators import make_generator
 from dpnb.metering.trace import Trace
 from dpnb.numbers import coerce_numbers, parse_int
+from dpnb.planning.workload_arguments import default_steps
 from dpnb.strategies.strategy import Plan
+from dpnb.widgets.run_output import RunOutput
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from dpnb.pipelines.call_arguments import CallSignature
+    from dpnb.pipelines.explorable import ExplorablePipeline
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +36,8 @@ class Request:
     Args:
         prompt: in words.
         negative_prompt: what not to draw; empty for nothing.
-        steps: of denoising.
-        guidance_scale: how strongly the prompt steers.
+        steps: of denoising; `None` for the pipeline's own number.
+        guidance_scale: how strongly the prompt steers; `None` for the pipeline's own.
         width: in pixels; `None` for the model's own.
         height: likewise.
         seed: of the first picture's noise; every further picture has the next number.
@@ -41,12 +46,13 @@ class Request:
         strength: how much of the schedule is gone through from a picture on; `None` for the
             pipeline's own.
         pictures: pairs of an argument and the picture that it is given.
+        more: pairs of a further argument of the pipeline's call and its value.
     """
 
     prompt: str
     negative_prompt: str = ""
-    steps: int = 20
-    guidance_scale: float = 5.0
+    steps: int | None = None
+    guidance_scale: float | None = None
     width: int | None = None
     height: int | None = None
     seed: int = 0
@@ -54,31 +60,79 @@ class Request:
     scheduler: str | None = None
     strength: float | None = None
     pictures: tuple[tuple[str, Image], ...] = field(default=(), hash=False, repr=False)
+    more: tuple[tuple[str, Any], ...] = field(default=(), hash=False)
 
     def __post_init__(self) -> None:
         coerce_numbers(self)
         parse_int("count", self.count, least=1)
 
-    def arguments(self) -> dict[str, Any]:
-        """The same as arguments of a pipeline's `stream`."""
-        seeds = range(self.seed, self.seed + self.count)
-        strength = {} if self.strength is None else {"strength": self.strength}
-        return {
-            **dict(self.pictures),
-            **strength,
+    def with_defaults(self, pipe: ExplorablePipeline) -> Request:
+        """The same with the pipeline's own numbers where none are given, as far as they are known.
+
+        Args:
+            pipe: what draws it.
+        """
+        signature = pipe.call_signature
+        guidance = signature.guidance
+        height, width = pipe.default_size() or (None, None)
+        own = {
+            "steps": None if signature.steps is None else default_steps(pipe),
+            "guidance_scale": None if guidance is None else signature.default(guidance.name),
+            "height": height,
+            "width": width,
+            "strength": signature.default("strength"),
+        }
+        values = {name: getattr(self, name) for name in own}
+        return replace(self, **{name: own[name] for name in own if values[name] is None})
+
+    def arguments(self, signature: CallSignature | None = None) -> dict[str, Any]:
+        """The same as arguments of a pipeline's call: what is given, and what the call takes of it.
+
+        Args:
+            signature: of the call, which has its own names for steps, guidance and count, and may
+                take less; by default one with the names of dpnb's own pipelines.
+        """
+        names = _names_in(signature)
+        seeds = range(self.seed, self.seed + (self.count if names["count"] else 1))
+        generators = [make_generator(seed) for seed in seeds]
+        values = {
             "prompt": self.prompt,
             "negative_prompt": self.negative_prompt or None,
-            "num_inference_steps": self.steps,
-            "guidance_scale": self.guidance_scale,
+            names["steps"]: self.steps,
+            names["guidance_scale"]: self.guidance_scale,
             "width": self.width,
             "height": self.height,
-            "num_images_per_prompt": self.count,
-            "generator": [make_generator(seed) for seed in seeds],
+            names["count"]: self.count,
+            "strength": self.strength,
+            "generator": generators[0] if len(generators) == 1 else generators,
         }
+        given = {name: value for name, value in values.items() if name and value is not None}
+        taken = given if signature is None else signature.select(given)
+        return {**taken, **dict(self.pictures), **dict(self.more)}
 
 
-EXAMPLE = Request("a red apple")
-"""What is asked for until somebody has words of their own."""
+OWN_NAMES: Mapping[str, str] = {
+    "steps": "num_inference_steps",
+    "guidance_scale": "guidance_scale",
+    "count": "num_images_per_prompt",
+}
+"""What fields of a request are called in the calls of dpnb's own pipelines."""
+
+
+def _names_in(signature: CallSignature | None) -> Mapping[str, str]:
+    """What fields of a request are called in a call; empty where it takes none."""
+    if signature is None:
+        return OWN_NAMES
+    found = {
+        "steps": signature.steps,
+        "guidance_scale": signature.guidance,
+        "count": signature.count,
+    }
+    return {field: "" if one is None else one.name for field, one in found.items()}
+
+
+EXAMPLE = Request("a red apple", steps=20, guidance_scale=5.0)
+"""What dpnb's own pipelines are asked for until somebody has words of their own."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +162,8 @@ class FinishedRun:
         plan: what was switched on when it began.
         used: what was switched on at any time of it.
         trace: what was measured of it; it holds this run alone.
-        pictures: what it has drawn; none where it was stopped or failed.
+        pictures: what it has drawn, of a video some frames; none where it was stopped or failed.
+        output: all that it has brought.
     """
 
     number: int
@@ -117,6 +172,7 @@ class FinishedRun:
     used: Plan
     trace: Trace
     pictures: tuple[Image, ...] = field(default=(), repr=False)
+    output: RunOutput = field(default_factory=RunOutput, repr=False)
 
 
 @dataclass(frozen=True)
@@ -201,6 +257,12 @@ class RunState(State):
 
     pictures = Tuple()
     """The pictures of the last finished run."""
+
+    output = Instance(RunOutput, args=())
+    """All that the last finished run has brought."""
+
+    restored = Instance(Request, allow_none=True)
+    """What somebody wants to ask for again; `None` in between."""
 
     trace = Instance(Trace, allow_none=True)
     """What has been measured of the present or last run."""

@@ -11,14 +11,15 @@ from typing import Any
 import ipywidgets as w
 
 from dpnb.pipelines.placement import describe_quantization
-from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.strategies.catalog import CATALOG
 from dpnb.strategies.plans import plan_to_python
 from dpnb.strategies.presets import PRESETS, Preset
 from dpnb.strategies.settings import describe_strategy, list_presets, list_settings, strategy_label
 from dpnb.strategies.strategy import Effect, Plan, Strategy
 from dpnb.widgets.controls import Control, control_for
-from dpnb.widgets.panel import Panel, heading, status_html, status_line
+from dpnb.widgets.panel import Panel, heading, hidden_part, status_html, status_line
+from dpnb.widgets.run_code import request_to_python
+from dpnb.widgets.run_panel import RunPanel
 from dpnb.widgets.session import Session
 
 BADGES = {
@@ -36,9 +37,7 @@ class StrategyPanel(Panel):
         kinds: the strategies to show; all by default.
     """
 
-    def __init__(
-        self, pipe: TextToImagePipeline, kinds: Sequence[type[Strategy]] = CATALOG
-    ) -> None:
+    def __init__(self, pipe: Any, kinds: Sequence[type[Strategy]] = CATALOG) -> None:
         super().__init__(pipe)
         self.rows = {kind: StrategyRow(self.session, kind) for kind in kinds}
         self.message = status_line()
@@ -54,6 +53,7 @@ class StrategyPanel(Panel):
         )
         self.copy.observe(lambda _: self._show_code(), "value")
         self._left_out = ""
+        self._run: RunPanel | None = None
         self.fill(
             [
                 heading("Switches"),
@@ -66,9 +66,29 @@ class StrategyPanel(Panel):
         self.watch(self.session.strategy_state, "revision", lambda _: self.show())
         self.show()
 
+    def follow(self, run: RunPanel) -> None:
+        """Let the code draw what another panel asks for, where a pipeline was not written here."""
+        self._run = run
+        for field in run.fields.inputs:
+            field.observe(self._on_request, "value")
+            self._cleanup.callback(field.unobserve, self._on_request, "value")
+
     def code(self) -> str:
-        """Python that switches on what is on now."""
-        return plan_to_python(self.session.strategy_state.wanted)
+        """Python that switches on what is on now.
+
+        Of a pipeline that was not written here it also draws what the panel asks for that this one
+        follows.
+        """
+        pipe, is_attached = self.session.pipe, self.session.is_attached
+        switches = plan_to_python(self.session.strategy_state.wanted, is_attached=is_attached)
+        if not is_attached or self._run is None:
+            return switches
+        request = self._run.request
+        call = request_to_python(request, pipe.call_signature, pipe.scheduler)
+        return f"{switches}\n\n{call}"
+
+    def _on_request(self, _: Any) -> None:
+        self._show_code()
 
     def show(self) -> None:
         """Bring all switches to what is on."""
@@ -99,8 +119,12 @@ class StrategyPanel(Panel):
 
     def _show_code(self) -> None:
         self.python.layout.display = None if self.copy.value else "none"
-        if self.copy.value:
+        if not self.copy.value:
+            return
+        try:
             self.python.value = self.code()
+        except (ValueError, TypeError) as error:
+            self.python.value = f"# {error}"
 
     def _preset_button(self, preset: Preset) -> w.Button:
         button = w.Button(description=preset.name, tooltip=preset.summary, layout={"width": "auto"})
@@ -253,7 +277,7 @@ class StrategyRow:
         if plain:
             below.append(_flow_box(plain, "dpnb-settings"))
         if rare:
-            button, box = _hidden_settings(rare, strategy_label(self._kind))
+            button, box = hidden_part(rare, f"Further settings of {strategy_label(self._kind)}")
             top.insert(1, button)
             below.append(box)
         row = w.VBox([_flow_box(top, "dpnb-top"), *below])
@@ -288,25 +312,6 @@ def _frame(rows: list[StrategyRow]) -> w.VBox:
     group = w.VBox([w.HTML(title), *(row.widget for row in rows)])
     group.add_class("dpnb-group")
     return group
-
-
-def _hidden_settings(rare: list[w.Widget], label: str) -> tuple[w.ToggleButton, w.VBox]:
-    """Settings that few people need, behind a button."""
-    box = w.VBox(rare, layout={"display": "none"})
-    box.add_class("dpnb-settings")
-    button = w.ToggleButton(
-        description="More",
-        tooltip=f"Further settings of {label}",
-        layout={"width": "auto"},
-    )
-    button.add_class("dpnb-more")
-
-    def reveal(change: Any) -> None:
-        box.layout.display = None if change["new"] else "none"
-        button.description = "Less" if change["new"] else "More"
-
-    button.observe(reveal, "value")
-    return button, box
 
 
 def _flow_box(children: list[w.Widget], name: str) -> w.Box:

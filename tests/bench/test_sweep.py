@@ -17,7 +17,7 @@ import dpnb
 from dpnb.bench.measurement import OUT_OF_MEMORY, Benchmark
 from dpnb.bench.report import Report
 from dpnb.bench.sweep import _without_number, sweep
-from dpnb.errors import ComponentError, StrategyError
+from dpnb.errors import StrategyError
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.workload import Workload
 
@@ -188,7 +188,7 @@ def test_mistakes_are_one_sentence(pipe: Any) -> None:
         run(pipe, [[dpnb.AttentionSlicing(1), dpnb.AttentionSlicing(2)]])
     with pytest.raises(ValueError, match="repeats is 0"):
         run(pipe, repeats=0)
-    with pytest.raises(ComponentError, match="not Linear"):
+    with pytest.raises(dpnb.AttachError, match="Linear is no pipeline"):
         run(nn.Linear(1, 1))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -117,3 +118,113 @@ def test_products_of_batches_hold_no_more_than_real_ones() -> None:
             *(valueless_mode.empty(shape, torch.float32) for shape in ((4, 3, 5), (5, 5)))
         )
     assert found == expected
+
+
+def test_what_is_made_of_a_shape_alone_has_values_where_it_is_small() -> None:
+    mode = ValuelessTensors()
+    embeds = mode.empty((2, 5, 8), torch.bfloat16)
+    with mode:
+        ones = torch.ones_like(embeds)
+        assert ones.bool().all()
+        assert torch.full_like(embeds, 3).sum().item() == 240
+        assert not embeds.new_zeros((4,)).any()
+        filled = torch.empty_like(embeds).fill_(1)
+        assert filled.min().item() == 1
+        large = mode.empty((1 << 20,), torch.float32)
+        assert mode.is_valueless(torch.zeros_like(large))
+        assert torch.ones_like(large, dtype=torch.bool).all()
+
+
+def test_what_is_filled_as_a_whole_has_values_again() -> None:
+    mode = ValuelessTensors()
+    embeds = mode.empty((2, 5), torch.float32)
+    with mode:
+        embeds[0].zero_()
+        assert mode.is_valueless(embeds)
+        embeds.copy_(torch.arange(5))
+        assert embeds.sum().item() == 20
+        embeds.copy_(mode.empty((5,), torch.float32))
+        assert mode.is_valueless(embeds)
+
+
+@pytest.mark.parametrize("shape", [(2, 5), (2, 5, 7)])
+def test_masks_with_values_choose_from_what_has_none(shape: tuple[int, ...]) -> None:
+    mode = ValuelessTensors()
+    embeds = mode.empty(shape, torch.float32)
+    mask = torch.tensor([[1, 1, 0, 0, 0], [1, 1, 1, 1, 0]]).bool()
+    values = torch.zeros(shape)
+    expected = [values[mask], values[0][mask[0]], values[:, mask[1]]]
+    with mode:
+        found = [embeds[mask], embeds[0][mask[0]], embeds[:, mask[1]]]
+        for one, other in zip(found, expected, strict=True):
+            assert (one.shape, one.stride()) == (other.shape, other.stride())
+            assert mode.is_valueless(one)
+
+
+def test_code_may_decide_by_what_real_inputs_say() -> None:
+    mode = ValuelessTensors()
+    embeds = mode.empty((2, 4, 3), torch.float32)
+    ids = torch.tensor([[5, 6, 0, 0], [5, 6, 7, 8]])
+    with mode:
+        mask = ids != 0
+        assert [part.shape[0] for part in embeds[mask].split(mask.sum(1).tolist())] == [2, 4]
+        assert embeds.masked_select(mask[:, :, None]).shape == (18,)
+        assert mask.nonzero().shape == (6, 2)
+        assert embeds[torch.where(mask)].shape == (6, 3)
+        assert embeds.repeat_interleave(torch.tensor([1, 3]), dim=0).shape == (4, 4, 3)
+        assert torch.unique(ids).tolist() == [0, 5, 6, 7, 8]
+        assert torch.bincount(ids.flatten()).tolist() == [2, 0, 0, 0, 0, 2, 2, 1, 1]
+        assert (ids[0] == ids[1])[:2].all()
+
+
+def test_masks_choose_where_something_is_written() -> None:
+    mode = ValuelessTensors()
+    embeds, mask = mode.empty((3, 4), torch.float32), torch.tensor([True, False, True])
+    place = torch.zeros(3, 4)
+    with mode:
+        embeds[mask] = 0
+        place[mask] = embeds[mask]
+        scattered = torch.zeros(3, 4).scatter(1, torch.tensor([[0, 1]]), embeds)
+        assert torch.where(mask[:, None], embeds, 0).shape == (3, 4)
+        assert all(map(mode.is_valueless, (embeds, place, scattered)))
+        assert mask.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    "decide",
+    [
+        lambda x: x[x > 0],
+        lambda x: x.masked_select(x > 0),
+        lambda x: x.nonzero(),
+        lambda x: torch.unique(x),
+        lambda x: torch.bincount(x.long()),
+        lambda x: torch.arange(4).repeat_interleave(x.long()),
+        lambda x: torch.arange(4)[x > 0],
+        lambda x: x.sum().item(),
+        lambda x: bool(torch.equal(x, x + 1)),
+    ],
+)
+def test_what_weights_decide_is_refused(decide: Callable[[Tensor], Any]) -> None:
+    mode = ValuelessTensors()
+    x = mode.empty((4,), torch.float32)
+    with mode, pytest.raises(ValuelessTensorError, match="decides by values that its networks"):
+        decide(x)
+
+
+def test_inference_mode_leaves_views_views() -> None:
+    mode, meter = ValuelessTensors(), TensorMeter()
+    with torch.inference_mode(), mode.count_with(meter):
+        x = mode.empty((4, 6), torch.float32)
+        before = meter.current
+        assert x.reshape(6, 4).untyped_storage()._cdata == x.untyped_storage()._cdata
+        assert meter.current == before
+
+
+def test_what_changes_the_shape_in_place_does_so() -> None:
+    mode = ValuelessTensors()
+    with mode:
+        x = mode.empty((1, 4, 6), torch.float32)
+        assert torch.quantile(x, 0.5, dim=2).shape == (1, 4)
+        x.squeeze_(0).t_()
+        assert (x.shape, x.stride()) == ((6, 4), (1, 6))
+        assert mode.is_valueless(x)

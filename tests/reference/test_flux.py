@@ -289,7 +289,7 @@ def test_half_of_a_pipeline_encodes_the_same(written: Checkpoint) -> None:
         torch.testing.assert_close(one, other)
     others = dict.fromkeys(("text_encoder", "text_encoder_2", "tokenizer", "tokenizer_2"))
     rest = dpnb.FluxPipeline.from_pretrained(folder, **others)
-    embeds = {"prompt_embeds": found[0], "pooled_prompt_embeds": found[1]}
+    embeds: dict[str, Any] = {"prompt_embeds": found[0], "pooled_prompt_embeds": found[1]}
     whole = draw(theirs, "a cat", prompt_2="in a car", max_sequence_length=20, **SIZE)
     assert_same(draw(rest, None, **embeds, **SIZE), whole)
 

@@ -60,14 +60,14 @@ def encoder(session: Session, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowE
 
 
 def test_a_run_that_begins_before_another_is_shown_to_be_over_is_shown(
-    session: Session, gate: Gate, encoder: SlowEncoder
+    session: Session, pipe: Any, gate: Gate, encoder: SlowEncoder
 ) -> None:
-    panel = RunPanel(session.pipe)
+    panel = RunPanel(pipe)
     job = session.start(THREE)
     gate.open(STEPS_OF_THREE)
     gate.reached(STEPS_OF_THREE)
     assert encoder.reached.wait(TIMEOUT)
-    cell = threading.Thread(target=lambda: session.pipe("a cat", num_inference_steps=9))
+    cell = threading.Thread(target=lambda: pipe("a cat", num_inference_steps=9))
     cell.start()
     gate.reached()
     encoder.may_go_on.set()
@@ -145,7 +145,7 @@ def test_at_no_line_of_a_beginning_a_session_seems_free(session: Session, gate: 
 
 
 def test_a_cell_that_begins_first_is_not_taken_for_what_a_panel_asked(
-    session: Session, gate: Gate
+    session: Session, pipe: Any, gate: Gate
 ) -> None:
     class Earlier(RunListener[Run]):
         def __init__(self) -> None:
@@ -158,7 +158,7 @@ def test_a_cell_that_begins_first_is_not_taken_for_what_a_panel_asked(
                 gate.reached()
 
     leave = first_heard(session, Earlier())
-    cell = threading.Thread(target=lambda: session.pipe("a cat", num_inference_steps=1))
+    cell = threading.Thread(target=lambda: pipe("a cat", num_inference_steps=1))
     job = session.start(THREE)
     gate.open(100)
     job.wait(TIMEOUT)
@@ -179,7 +179,8 @@ def last_heard(session: Session, listener: RunListener[Run]) -> Callable[[], Non
 
 def first_heard(session: Session, listener: RunListener[Run]) -> Callable[[], None]:
     """Let a listener hear of runs before the session does."""
-    listeners: Any = session.pipe.listeners
+    pipe: Any = session.pipe
+    listeners = pipe.listeners
     leave = last_heard(session, listener)
     listeners.insert(0, listeners.pop())
     return leave

@@ -66,6 +66,22 @@ def init_on_meta(most: Extent | None = None) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def init_parameters_on_meta(most: Extent | None = None) -> Iterator[None]:
+    """Within it modules are built with parameters on the meta device; buffers have their values.
+
+    Args:
+        most: what may be built.
+
+    Raises:
+        ValueError: more is built than that.
+    """
+    from accelerate import init_empty_weights
+
+    with _CountMade(most), init_empty_weights(include_buffers=False):
+        yield
+
+
 def assign_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
     """Make each tensor of `state` the parameter or buffer of that name, without copying it.
 
@@ -82,7 +98,9 @@ def assign_state(model: nn.Module, state: Mapping[str, Tensor]) -> None:
                 setattr(module, name, tensor)
 
 
-class _SkipFilling(TorchFunctionMode):
+class _CountMade(TorchFunctionMode):
+    """Counts the tensors that modules make, and refuses too many."""
+
     def __init__(self, most: Extent | None) -> None:
         super().__init__()
         self.most = most
@@ -96,10 +114,7 @@ class _SkipFilling(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        kwargs = kwargs or {}
-        if func in _FILLS:
-            return args[0] if args else kwargs["tensor"]
-        result = func(*args, **kwargs)
+        result = func(*args, **(kwargs or {}))
         if func is torch.empty and self.most is not None:
             self._count(result, self.most)
         return result
@@ -111,3 +126,17 @@ class _SkipFilling(TorchFunctionMode):
                 f"they describe a network of {self.made.tensors} tensors or more, of "
                 f"{self.made.elements:.1e} numbers, and its weights are far fewer"
             )
+
+
+class _SkipFilling(_CountMade):
+    @override
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func in _FILLS:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return super().__torch_function__(func, types, args, kwargs)

@@ -33,12 +33,14 @@ class PictureInput:
         label: for a person, in a word.
         hint: what it is for, in a few words.
         is_mask: whether it is one, white where something is to be drawn.
+        is_optional: whether the call may do without it.
     """
 
     argument: str
     label: str
     hint: str
     is_mask: bool = False
+    is_optional: bool = False
 
     def example(self, height: int, width: int) -> Image:
         """A made-up picture: a slope of grey, or a mask whose right half is white."""

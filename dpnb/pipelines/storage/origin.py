@@ -163,7 +163,7 @@ def resolve_class(cls: type[P], origin: Origin, options: LoadOptions) -> type[P]
     if cls.schema.components:
         return cls
     if isinstance(origin.index.class_name, str):
-        return resolve_pipeline_class(origin.index.class_name)
+        return resolve_pipeline_class(origin.index.class_name, origin.name)
     module, class_name = origin.index.class_name
     if f"{module}.py" not in origin.files:
         raise CheckpointError(
@@ -209,13 +209,24 @@ def resolve_component_class(
     return kind
 
 
-def resolve_pipeline_class(name: str) -> type[Any]:
+def resolve_pipeline_class(name: str, source: str = "…") -> type[Any]:
     """Our pipeline class of this name.
+
+    Args:
+        name: of the class.
+        source: the folder or repository that names it, for errors.
 
     Raises:
         CheckpointError: there is no such class.
         ComponentError: it is no pipeline.
     """
+    is_foreign = name.isidentifier() and name.endswith("Pipeline") and name not in PIPELINES
+    if is_foreign and not name.startswith("Onnx"):
+        raise CheckpointError(
+            f"dpnb has no {name}; attach the pipeline that diffusers makes of it, "
+            f"dpnb.attach(diffusers.{name}.from_pretrained({source!r})), or plan for it, "
+            f"dpnb.plan({source!r})."
+        )
     kind = resolve("diffusers", name)
     if name not in PIPELINES:
         raise ComponentError(

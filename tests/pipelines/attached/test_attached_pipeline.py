@@ -20,7 +20,8 @@ from dpnb.pipelines.listeners import Run
 from dpnb.run_listener import RunListener
 from dpnb.stages import Stage, Step
 from dpnb.strategies.strategy import Strategy
-from tests.pipelines.attached.foreign import Notes, arguments, draw, everything_of
+from tests.pipelines.attached.foreign import Notes, arguments, draw, everything_of, picture_of
+from tests.reference.checkpoints import pipeline
 
 SIMULATED = "simulated:8GiB/s"
 
@@ -58,6 +59,17 @@ def test_nothing_is_left_after_detaching(pipe: Any) -> None:
     assert torch.equal(draw(pipe), plain)
 
 
+def test_a_numbered_component_is_not_the_one_without_a_number() -> None:
+    studio = dpnb.attach(pipeline("sdxl"))
+    assert studio.offload_sequence == (
+        "text_encoder",
+        "text_encoder_2",
+        "image_encoder",
+        "unet",
+        "vae",
+    )
+
+
 def test_it_is_the_same_object_of_the_same_class(pipe: Any) -> None:
     kind, components = type(pipe), pipe.components
     studio = dpnb.attach(pipe)
@@ -70,6 +82,16 @@ def test_it_is_the_same_object_of_the_same_class(pipe: Any) -> None:
     assert dpnb.attach(studio) is studio
     studio.detach()
     assert type(pipe) is kind
+
+
+def test_it_says_what_it_is_and_what_is_on(pipe: Any) -> None:
+    studio = dpnb.attach(pipe)
+    assert repr(studio).startswith("StableDiffusionPipeline, attached, nothing on\n")
+    assert "\n  safety_checker: none\n" in repr(studio)
+    studio.strategies.enable(ChannelsLast())
+    assert "attached, ChannelsLast() on" in repr(studio)
+    studio.detach()
+    assert repr(studio) == "StableDiffusionPipeline, detached"
 
 
 def test_a_copy_is_plain(pipe: Any) -> None:
@@ -125,7 +147,7 @@ def test_a_stream_hands_over_what_is_done(pipe: Any) -> None:
         *[Stage.DENOISING] * 3,
         Stage.DECODING,
     ]
-    assert torch.equal(steps[-1].output.images, plain)
+    assert torch.equal(picture_of(steps[-1]), plain)
     assert steps[1].latents is not None
     assert steps[1].latents.shape == (1, 4, 16, 16)
 
@@ -144,7 +166,7 @@ def test_a_stream_refuses_what_the_call_does_not_take(pipe: Any) -> None:
         studio.stream(prompt="red", colour="red")
     with pytest.raises(TypeError, match="prompt"):
         studio.stream()
-    assert list(studio.stream(prompt="red"))[-1].output.images.shape == (1, 3, 32, 32)
+    assert picture_of(list(studio.stream(prompt="red"))[-1]).shape == (1, 3, 32, 32)
 
 
 def test_a_stream_that_is_left_ends_the_run(pipe: Any) -> None:
@@ -202,7 +224,7 @@ def test_switched_between_two_steps_of_a_stream(pipe: Any) -> None:
         steps.append(step)
         if plans:
             studio.strategies.use(plans.pop(0))
-    assert torch.equal(steps[-1].output.images, plain)
+    assert torch.equal(picture_of(steps[-1]), plain)
 
 
 def test_a_run_is_interrupted_and_decodes_what_it_has(pipe: Any) -> None:
@@ -213,7 +235,7 @@ def test_a_run_is_interrupted_and_decodes_what_it_has(pipe: Any) -> None:
         if step.stage is Stage.DENOISING:
             studio.interrupt_run()
     assert [step.stage for step in steps] == [Stage.TEXT, Stage.DENOISING, Stage.DECODING]
-    assert steps[-1].output.images.shape == (1, 3, 32, 32)
+    assert picture_of(steps[-1]).shape == (1, 3, 32, 32)
 
 
 def test_a_component_that_is_replaced_gets_what_is_on(pipe: Any) -> None:

@@ -116,18 +116,25 @@ def t5(*, umt5: bool = False, width: int = WIDTH, length: int = 512) -> dict[str
     return {"text_encoder": encoder, "tokenizer": make_t5_tokenizer(128, length)}
 
 
-def eyes(*, projects: bool = False, size: int = 32) -> dict[str, Any]:
-    """A random encoder of pictures of `size` pixels, and what prepares them for it."""
+def eyes(*, projection: int = 0, size: int = 32) -> dict[str, Any]:
+    """A random encoder of pictures of `size` pixels, and what prepares them for it.
+
+    Args:
+        projection: the channels that it projects to, if it does.
+        size: height and width.
+    """
     config = transformers.CLIPVisionConfig(
         hidden_size=WIDTH,
         intermediate_size=48,
-        projection_dim=WIDTH,
+        projection_dim=projection or WIDTH,
         num_hidden_layers=3,
         num_attention_heads=4,
         image_size=size,
         patch_size=8,
     )
-    kind = transformers.CLIPVisionModelWithProjection if projects else transformers.CLIPVisionModel
+    kind = (
+        transformers.CLIPVisionModelWithProjection if projection else transformers.CLIPVisionModel
+    )
     prepare = transformers.CLIPImageProcessor(
         size={"shortest_edge": size}, crop_size={"height": size, "width": size}
     )

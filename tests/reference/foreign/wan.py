@@ -57,7 +57,7 @@ def _twice(**changes: Any) -> Arguments:
 
     def make() -> dict[str, Any]:
         second = diffusers.WanTransformer3DModel(**{**TRANSFORMER, **changes})
-        return {**parts(), "transformer_2": second, "boundary_ratio": 0.6}
+        return {**parts(), "transformer_2": second, "boundary_ratio": 0.9}
 
     return make
 
@@ -107,7 +107,7 @@ def _skyreels(**changes: Any) -> Arguments:
 
 def _skyreels_looking() -> dict[str, Any]:
     parts = _skyreels(**{**WITH_EYES})()
-    return {**parts, **eyes(projects=True)}
+    return {**parts, **eyes(projection=WIDTH)}
 
 
 def _anyflow(kind: str, **changes: Any) -> Arguments:
@@ -146,7 +146,8 @@ def _ask_for_pyramid() -> dict[str, Any]:
 
 
 def _ask_of_film() -> dict[str, Any]:
-    return ask(prompt="a red fox", max_sequence_length=24, height=32, width=32, video=film())
+    words = {"prompt": "a red fox", "max_sequence_length": 24}
+    return ask(**words, height=32, width=32, video=film(), num_inference_steps=3)
 
 
 def _ask_to_animate() -> dict[str, Any]:

@@ -1,0 +1,124 @@
+"""What a run begins with: the value that a pipeline holds for it, and the simplest of its kind."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from dpnb.pipelines.arguments import Arguments
+from dpnb.pipelines.pictures.inputs import PictureInput
+from dpnb.pipelines.protocols import LatentPipeline
+
+A = TypeVar("A", bound=Arguments)
+
+
+class Beginning(ABC, Generic[A]):
+    """What a run begins with, and what follows from that until its pictures are done.
+
+    A pipeline holds one as its `beginning`. It is a value: what belongs to a run is in the run's
+    arguments and tensors. The type parameter is the arguments that it asks for.
+    """
+
+    picture_inputs: ClassVar[tuple[PictureInput, ...]] = ()
+    """The pictures that a run begins with, beside the words."""
+
+    @abstractmethod
+    def resolve(self, pipe: LatentPipeline[A], arguments: A) -> A:
+        """`arguments` with the pictures read, and a size where none was asked for.
+
+        Raises:
+            ValueError: a picture is missing, or cannot be used.
+            TypeError: what was given is none.
+        """
+
+    def find_start_index(
+        self, pipe: LatentPipeline[A], timesteps: Tensor, count: int, arguments: A
+    ) -> int:
+        """The index of the run's first timestep.
+
+        Args:
+            pipe: the pipeline.
+            timesteps: the schedule.
+            count: its steps, as a person counts them.
+            arguments: of the run.
+
+        Raises:
+            ValueError: no step is left.
+        """
+        return 0
+
+    @abstractmethod
+    def make_tensors(
+        self,
+        pipe: LatentPipeline[A],
+        arguments: A,
+        timesteps: Tensor,
+        device: torch.device,
+        like: Tensor,
+    ) -> dict[str, Tensor]:
+        """The `latents` that a run begins with, and what belongs to them, by name.
+
+        Args:
+            pipe: the pipeline.
+            arguments: of the run.
+            timesteps: that it goes through, `[steps]`.
+            device: where it computes.
+            like: any tensor in the dtype of the run.
+        """
+
+    def join_channels(
+        self, pipe: LatentPipeline[A], latents: Tensor, tensors: dict[str, Tensor]
+    ) -> Tensor:
+        """The network's input: `latents` `[batch, channels, h, w]` and the channels beside them."""
+        return latents
+
+    def after_step(
+        self,
+        pipe: LatentPipeline[A],
+        latents: Tensor,
+        following: Tensor,
+        tensors: dict[str, Tensor],
+    ) -> Tensor:
+        """The latents to go on with after a step.
+
+        Args:
+            pipe: the pipeline.
+            latents: what the scheduler has made, `[batch, channels, h, w]`.
+            following: the next timestep, `[1]`; `[0]` after the last step.
+            tensors: of the run.
+        """
+        return latents
+
+    def overlay(self, images: Any, arguments: A) -> Any:
+        """Decoded pictures laid over the originals, where a run has drawn a part of them alone.
+
+        Args:
+            images: in the form that `output_type` asked for.
+            arguments: of the run.
+        """
+        return images
+
+
+@dataclass(frozen=True)
+class FromNoise(Beginning[A]):
+    """A run begins with noise alone."""
+
+    @override
+    def resolve(self, pipe: LatentPipeline[A], arguments: A) -> A:
+        return arguments.with_default_size(*pipe.default_size())
+
+    @override
+    def make_tensors(
+        self,
+        pipe: LatentPipeline[A],
+        arguments: A,
+        timesteps: Tensor,
+        device: torch.device,
+        like: Tensor,
+    ) -> dict[str, Tensor]:
+        return {"latents": pipe.prepare_latents(arguments, device, like)}

@@ -1,0 +1,91 @@
+"""Loaded pipelines, of dpnb or not, attached or not: what a planner reads of them."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from dpnb.nn.structure import Structure
+from dpnb.pipelines.attached.attached_pipeline import AttachedPipeline
+from dpnb.pipelines.attached.heard_class import original_class, studio_of
+from dpnb.pipelines.attached.parts import find_name, find_parts
+from dpnb.pipelines.pipeline import DiffusionPipeline
+from dpnb.planning.valueless import ValuelessTensors
+from dpnb.strategies.networks import first_device
+
+
+def is_loaded_pipeline(model: object) -> bool:
+    """Whether it is a pipeline object: one that is called, and has networks."""
+    if isinstance(model, (DiffusionPipeline, AttachedPipeline)):
+        return True
+    if isinstance(model, (type, nn.Module)) or not callable(model) or "__dict__" not in dir(model):
+        return False
+    return any(isinstance(part, nn.Module) for part in find_parts(model).values())
+
+
+def parts_of(model: Any) -> Mapping[str, Any]:
+    """Its components by name; none of what is no pipeline."""
+    if isinstance(model, (DiffusionPipeline, AttachedPipeline)):
+        return model.parts()
+    return find_parts(model) if is_loaded_pipeline(model) else {}
+
+
+def name_of(model: Any) -> str:
+    """What it was loaded from, or the name of its class."""
+    if isinstance(model, (DiffusionPipeline, AttachedPipeline)):
+        return model.name_or_path or model.class_name
+    found = find_name(model) if is_loaded_pipeline(model) else None
+    return found or original_class(model).__name__
+
+
+def device_of(model: Any) -> torch.device:
+    """Where its runs compute."""
+    if isinstance(model, (DiffusionPipeline, AttachedPipeline)):
+        return model.execution_device
+    studio = studio_of(model)
+    if studio is not None:
+        return studio.execution_device  # type: ignore[no-any-return]
+    places = [first_device(p) for p in parts_of(model).values() if isinstance(p, nn.Module)]
+    return next((place for place in places if place.type != "cpu"), torch.device("cpu"))
+
+
+def copy_foreign(model: Any, valueless_mode: ValuelessTensors, dtype: torch.dtype | None) -> Any:
+    """A pipeline of the class of `model`, valueless, not attached, with nothing switched on.
+
+    It is made by its class out of copies of the networks; what is switched on at `model` stays on.
+
+    Args:
+        model: a pipeline that is not dpnb's, attached or not.
+        valueless_mode: the mode in which the networks of the copy will run.
+        dtype: of floating-point weights; each keeps its own by default.
+    """
+    pipe = model.pipe if isinstance(model, AttachedPipeline) else model
+    kind, own = original_class(pipe), vars(pipe)
+    studio = studio_of(pipe)
+    settings = own.get("_internal_dict") or {}
+
+    def copied(part: Any) -> Any:
+        if isinstance(part, nn.Module):
+            structure = Structure.of(part) if studio is None else _structure(studio, part)
+            return valueless_mode.discard_values(structure.copy(), dtype)
+        if isinstance(part, (list, tuple)):
+            return type(part)(copied(one) for one in part)
+        return copy.deepcopy(part) if "set_timesteps" in dir(type(part)) else part
+
+    given: dict[str, Any] = {}
+    for name in inspect.signature(kind).parameters:
+        if name in own:
+            given[name] = copied(own[name])
+        elif name in settings:
+            given[name] = settings[name]
+    return kind(**given)
+
+
+def _structure(studio: Any, part: nn.Module) -> Structure:
+    structure: Structure = studio.strategies.structure_of(part)
+    return structure

@@ -1,0 +1,104 @@
+"""A workload as the arguments that a pipeline's call knows, with its own defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from dpnb.generators import make_generator
+from dpnb.pipelines.call_arguments import ArgumentKind, CallSignature
+from dpnb.pipelines.explorable import ExplorablePipeline
+from dpnb.pipelines.pictures.inputs import PictureInput
+from dpnb.planning.workload import EXAMPLE, Workload
+
+USUAL_STEPS = 20
+"""Where a call does not say how many steps it makes."""
+
+DISTILLED_STEPS = 4
+"""Of FLUX.1 that was distilled for so many, without an input for guidance (schnell)."""
+
+NOT_NEEDED = ("ip_adapter", "negative", "original", "last")
+"""Pictures whose names begin so are given by those alone who want them."""
+
+
+def with_defaults_of(pipe: ExplorablePipeline, workload: Workload) -> Workload:
+    """A workload with the size and the steps that `pipe` has where none are given."""
+    steps = default_steps(pipe) if workload.steps is None else workload.steps
+    return replace(workload.with_size(pipe.default_size()), steps=steps)
+
+
+def default_steps(pipe: ExplorablePipeline) -> int:
+    """Denoising steps of a call that does not say how many: what the pipeline's signature says.
+
+    One class serves both forms of FLUX.1; the settings of the distilled one tell it.
+    """
+    for part in pipe.parts().values():
+        if type(part).__name__ == "FluxTransformer2DModel" and not part.config["guidance_embeds"]:
+            return DISTILLED_STEPS
+    steps = pipe.call_signature.steps
+    given = None if steps is None else steps.default
+    return given if isinstance(given, int) else USUAL_STEPS
+
+
+def arguments_for(pipe: ExplorablePipeline, workload: Workload) -> dict[str, Any]:
+    """The arguments of a call of `pipe`: those of a workload by the names that it knows.
+
+    Pictures that it needs are made up, and the output is arrays instead of pictures.
+    """
+    signature = pipe.call_signature
+    values: dict[str, Any] = {
+        "prompt": workload.prompt,
+        "height": workload.height,
+        "width": workload.width,
+        "num_frames": workload.frames,
+        "generator": make_generator(workload.seed),
+        **_numbers(signature, workload),
+        **_pictures(signature, workload),
+    }
+    if signature.default("output_type") == "pil":
+        values["output_type"] = "np"
+    return signature.select(values)
+
+
+def limit_steps(
+    signature: CallSignature, arguments: Mapping[str, Any], most: int
+) -> dict[str, Any]:
+    """The arguments with no more steps than `most`, in any loop of the run."""
+    given = {**arguments}
+    for one in signature:
+        if one.name.endswith("num_inference_steps"):
+            steps = given.get(one.name, one.default)
+            given[one.name] = min(steps, most) if isinstance(steps, int) else most
+    return given
+
+
+def _numbers(signature: CallSignature, workload: Workload) -> dict[str, Any]:
+    """Steps, guidance, and how many are drawn."""
+    found = {
+        signature.steps: workload.steps,
+        signature.guidance: workload.guidance_scale,
+        signature.count: workload.batch,
+    }
+    numbers: dict[str, Any] = {one.name: v for one, v in found.items() if one is not None}
+    if signature.count is None and workload.batch > 1:
+        numbers["prompt"] = [workload.prompt] * workload.batch
+    return numbers
+
+
+def _pictures(signature: CallSignature, workload: Workload) -> dict[str, Any]:
+    """Made-up pictures and videos, where a call needs some."""
+    height, width = workload.height or EXAMPLE, workload.width or EXAMPLE
+    made: dict[str, Any] = {}
+    for one in signature:
+        if one.kind in (ArgumentKind.PICTURE, ArgumentKind.VIDEO) and _is_needed(one.name):
+            is_mask = "mask" in one.name
+            picture = PictureInput(one.name, one.label, "", is_mask).example(height, width)
+            picture = picture if is_mask else picture.convert("RGB")
+            is_video = one.kind is ArgumentKind.VIDEO
+            made[one.name] = [picture] * (workload.frames or 1) if is_video else picture
+    return made
+
+
+def _is_needed(name: str) -> bool:
+    return not name.startswith(NOT_NEEDED)

@@ -1,0 +1,252 @@
+"""The fields in which a person says what to draw: those that a pipeline's call takes."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets as w
+
+from dpnb.pipelines.call_arguments import ArgumentKind, CallArgument, CallSignature
+from dpnb.pipelines.explorable import ExplorablePipeline
+from dpnb.widgets.argument_field import ArgumentField
+from dpnb.widgets.picture_field import PictureField
+from dpnb.widgets.scheduler_choice import find_successors
+from dpnb.widgets.state import Request
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+LAST_SEED = 2**31 - 1
+LABEL = {"description_width": "5.5em"}
+
+MAIN_PICTURES = frozenset({"image", "mask_image", "control_image"})
+"""Pictures without which few runs are of use, even where a call does not insist on them."""
+
+
+class RequestFields:
+    """A field for each thing that the call of a pipeline takes.
+
+    Those that are common stand first, each with its own default; the rest is further ones. What the
+    call does not take has a field that is not shown.
+
+    Args:
+        pipe: the pipeline.
+        request: what the fields show at first.
+    """
+
+    def __init__(self, pipe: ExplorablePipeline, request: Request) -> None:
+        self._pipe, self._signature = pipe, pipe.call_signature
+        self._kept: dict[str, Any] = {}
+        self.shown = frozenset(_names_to_show(self._signature, request.with_defaults(pipe)))
+        self._build(pipe.size_unit)
+        self.pictures = {
+            one.argument: PictureField(one, _ignore if one.is_mask else self._fit)
+            for one in pipe.picture_inputs
+        }
+        has_strength = bool(self.pictures) and "strength" in self._signature
+        self.strength = _number("Strength", 1.0, 0.0, 1.0, 0.05) if has_strength else None
+        self.more = {one.name: ArgumentField(one) for one in self._find_further()}
+        self.show(request)
+
+    @property
+    def request(self) -> Request:
+        """What the fields say.
+
+        Raises:
+            TypeError: something was written that the call does not take.
+            ValueError: likewise.
+        """
+        given = {name: field.get() for name, field in self.more.items()}
+        return Request(
+            prompt=self.prompt.value if "prompt" in self.shown else "",
+            negative_prompt=self.negative.value if "negative_prompt" in self.shown else "",
+            steps=self._get("steps", self.steps),
+            guidance_scale=self._get("guidance_scale", self.guidance),
+            width=self._get("width", self.width),
+            height=self._get("height", self.height),
+            seed=self.seed.value,
+            count=self._get("count", self.count) or 1,
+            scheduler=self.scheduler.value,
+            strength=None if self.strength is None else self.strength.value,
+            pictures=tuple(
+                (name, field.picture)
+                for name, field in self.pictures.items()
+                if field.picture is not None
+            ),
+            more=tuple(
+                (name, value)
+                for name, value in {**self._kept, **given}.items()
+                if value is not None
+            ),
+        )
+
+    def show(self, request: Request) -> None:
+        """Say what `request` says."""
+        self.prompt.value, self.negative.value = request.prompt, request.negative_prompt
+        for name, picture in request.pictures:
+            if name in self.pictures:
+                self.pictures[name].set_picture(picture)
+        own = request.with_defaults(self._pipe)
+        for field, value in (
+            (self.steps, own.steps),
+            (self.guidance, own.guidance_scale),
+            (self.width, own.width),
+            (self.height, own.height),
+            (self.count, own.count),
+            (self.seed, own.seed),
+            (self.strength, own.strength),
+        ):
+            if field is not None and value is not None:
+                field.max = max(field.max, value)
+                field.value = value
+        if request.scheduler in [name for _, name in self.scheduler.options]:
+            self.scheduler.value = request.scheduler
+        given = dict(request.more)
+        for name, further in self.more.items():
+            further.set(given.pop(name, None))
+        self._kept = given
+
+    @property
+    def inputs(self) -> list[w.Widget]:
+        """All fields whose value a person changes."""
+        further = [field.widget for field in self.more.values()]
+        numbers = [one for one in self.numbers if one is not self.new_seed]
+        words = [self.prompt, self.negative]
+        return [*words, *numbers, self.scheduler, *further]
+
+    def find_missing(self) -> PictureField | None:
+        """The first picture that is still to be chosen."""
+        needed = (one for one in self.pictures.values() if not one.picture_input.is_optional)
+        return next((one for one in needed if one.picture is None), None)
+
+    @property
+    def words(self) -> list[w.Widget]:
+        """The fields of words and pictures with which most people begin."""
+        shown = [
+            field
+            for name, field in (("prompt", self.prompt), ("negative_prompt", self.negative))
+            if name in self.shown
+        ]
+        return [*shown, *(one for one in self.pictures.values() if _is_main(one))]
+
+    @property
+    def numbers(self) -> list[w.Widget]:
+        """The fields of common numbers."""
+        fields = {
+            "steps": [self.steps],
+            "guidance_scale": [self.guidance],
+            "width": [self.width],
+            "height": [self.height],
+            "seed": [self.seed, self.new_seed],
+            "count": [self.count],
+        }
+        found = [one for name, several in fields.items() if name in self.shown for one in several]
+        return found if self.strength is None else [*found, self.strength]
+
+    @property
+    def further(self) -> list[w.Widget]:
+        """The fields of all else that the call takes."""
+        pictures = [one for one in self.pictures.values() if not _is_main(one)]
+        return [*(field.widget for field in self.more.values()), *pictures]
+
+    def _get(self, name: str, field: w.Widget) -> Any:
+        return field.value if name in self.shown else None
+
+    def _build(self, unit: int) -> None:
+        self.prompt = _text("Prompt", "What to draw")
+        self.negative = _text("Not", "What not to draw")
+        self.steps = _number("Steps", 20, 1, 1000)
+        self.guidance = _number("Guidance", 5.0, 0.0, 50.0, 0.5)
+        self.width = _number("Width", unit, unit, 1 << 14, unit)
+        self.height = _number("Height", unit, unit, 1 << 14, unit)
+        self.seed = _number("Seed", 0, 0, LAST_SEED)
+        self.count = _number("Pictures", 1, 1, 64)
+        self.new_seed = w.Button(description="🎲 New seed", layout={"width": "auto"})
+        self.new_seed.tooltip = "Another seed, by chance"
+        self.new_seed.on_click(lambda _: self.seed.set_trait("value", random.randrange(LAST_SEED)))
+        scheduler = self._pipe.scheduler
+        present = [] if scheduler is None else [type(scheduler).__name__]
+        names = sorted({*present, *find_successors(scheduler)})
+        self.scheduler = menu(
+            "Scheduler", [(_short_name(name), name) for name in names], next(iter(present), None)
+        )
+
+    def _find_further(self) -> Iterable[CallArgument]:
+        """The arguments that have no field among the common ones, and can be given one."""
+        signature = self._signature
+        named = {
+            "steps": signature.steps,
+            "guidance_scale": signature.guidance,
+            "count": signature.count,
+        }
+        common = {one.name for name, one in named.items() if one is not None and name in self.shown}
+        common |= {name for name in self.shown if name not in named} | {"strength"}
+        others = (ArgumentKind.OTHER, ArgumentKind.VIDEO)
+        needed = [one for one in signature if one.kind in others and one.is_required]
+        return [one for one in (*needed, *signature.settings) if one.name not in common]
+
+    def _fit(self, picture: Image) -> None:
+        """Draw in the shape of `picture`, and no larger than the model's own size."""
+        size = self._pipe.default_size()
+        if size is None:
+            return
+        scale = min((size[0] * size[1] / (picture.height * picture.width)) ** 0.5, 1.0)
+        for field, side in ((self.height, picture.height), (self.width, picture.width)):
+            unit = field.step
+            field.value = max(round(side * scale) // unit, 1) * unit
+
+
+def menu(label: str, options: Any, value: Any) -> w.Dropdown:
+    """A menu as wide as its place."""
+    return w.Dropdown(
+        options=options, value=value, description=label, style=LABEL, layout={"width": "100%"}
+    )
+
+
+def _names_to_show(signature: CallSignature, request: Request) -> Iterable[str]:
+    """The common fields: of what the call takes, and of numbers that `request` knows."""
+    yield from (name for name in ("prompt", "negative_prompt") if name in signature)
+    numbers: tuple[tuple[str, CallArgument | None, float | None], ...] = (
+        ("steps", signature.steps, request.steps),
+        ("guidance_scale", signature.guidance, request.guidance_scale),
+        ("width", signature.find("width"), request.width),
+        ("height", signature.find("height"), request.height),
+    )
+    for name, argument, asked in numbers:
+        if argument is not None and asked is not None:
+            yield name
+    if "generator" in signature:
+        yield "seed"
+    if signature.count is not None:
+        yield "count"
+
+
+def _is_main(field: PictureField) -> bool:
+    given = field.picture_input
+    return not given.is_optional or given.argument in MAIN_PICTURES
+
+
+def _ignore(picture: Image) -> None:
+    """Hear of a picture, and do nothing."""
+
+
+def _text(label: str, hint: str) -> w.Text:
+    return w.Text(description=label, placeholder=hint, style=LABEL, layout={"width": "100%"})
+
+
+def _number(
+    label: str, value: float, least: float, most: float, step: float = 1
+) -> w.BoundedIntText | w.BoundedFloatText:
+    kind: Callable[..., Any] = w.BoundedFloatText if isinstance(value, float) else w.BoundedIntText
+    return kind(
+        value=value, min=least, max=most, step=step, description=label, style=LABEL,
+        layout={"width": "auto"},
+    )  # fmt: skip
+
+
+def _short_name(name: str) -> str:
+    words = re.sub(r"(Discrete|Multistep)?Scheduler$", "", name)
+    return words.replace("EulerAncestral", "Euler ancestral")

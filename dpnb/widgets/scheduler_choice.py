@@ -1,0 +1,50 @@
+"""The schedulers that can take over from a pipeline's own, whoever has written it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from dpnb import schedulers
+
+METHODS = frozenset({"step", "set_timesteps", "from_config"})
+"""What a class lacks that stands for a scheduler which cannot be imported."""
+
+
+def find_successors(scheduler: Any) -> Mapping[str, Callable[[], Any]]:
+    """The schedulers that can take over, by the names of their classes; each makes one anew.
+
+    Args:
+        scheduler: the present one, whose settings they take over; `None` where there is none. One
+            of diffusers names its like itself.
+    """
+    known = dir(scheduler)
+    if "interchangeable" in known:
+        kinds = [getattr(schedulers, name) for name in scheduler.interchangeable]
+    elif "compatibles" in known and "config" in known:
+        kinds = [kind for kind in scheduler.compatibles if set(dir(kind)) >= METHODS]
+    else:
+        return {}
+    return {kind.__name__: partial(kind.from_config, scheduler.config) for kind in kinds}
+
+
+def choose_scheduler(scheduler: Any, name: str | None) -> Any:
+    """The scheduler that is meant: `scheduler`, or one that takes over from it.
+
+    Args:
+        scheduler: the present one.
+        name: of a class; `None` for the present one.
+
+    Raises:
+        ValueError: it cannot take over.
+    """
+    if name is None or name == type(scheduler).__name__:
+        return scheduler
+    known = find_successors(scheduler)
+    if name not in known:
+        raise ValueError(
+            f"{name!r} is no scheduler that can take over; there "
+            f"{'are ' + ', '.join(known) if known else 'is no other for this model'}."
+        )
+    return known[name]()

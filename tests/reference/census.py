@@ -1,0 +1,207 @@
+"""Which pipelines of diffusers can be attached: every small one is tried, and a table says how.
+
+`python -m tests.reference.census` tries all and writes `tests/reference/census.md`; names as
+arguments try those alone and write nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import pkgutil
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from torch import Tensor
+
+import dpnb
+from dpnb import ModelOffload, SequentialOffload, StrategyError
+from dpnb.metering.tensors import TensorMeter
+from dpnb.planning.device_profile import DeviceProfile
+from dpnb.planning.simulation import Simulation
+from dpnb.planning.valueless import ValuelessTensors
+from dpnb.planning.valueless_pipeline import build_valueless_pipeline
+from dpnb.planning.workload import Workload
+from dpnb.strategies.placement import compute_budget_limits
+from dpnb.strategies.strategy import Strategy
+from tests.pipelines.attached.foreign import everything_of
+from tests.reference import foreign
+from tests.reference.foreign.case import ForeignCase
+
+FILE = Path(__file__).with_suffix(".md")
+DEVICE = "simulated:8GiB/s"
+GOOD = "✓"
+
+
+@dataclass
+class Finding:
+    """What came of one pipeline.
+
+    Attributes:
+        name: of the case.
+        attached: whether its picture was the same as before, bit for bit; else why not.
+        streamed: likewise with its weights streamed, in three ways.
+        detached: likewise, and whether all attributes were those of before.
+        predicted: predicted peak ÷ counted peak; else why there is none.
+        seconds: that all of it took.
+    """
+
+    name: str
+    attached: str = ""
+    streamed: str = ""
+    detached: str = ""
+    predicted: str = ""
+    seconds: float = 0.0
+    reasons: list[str] = field(default_factory=list)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether all four came out as they should."""
+        is_predicted = self.predicted.startswith(("1.0", "0.99"))
+        return (self.attached, self.streamed, self.detached) == (GOOD,) * 3 and is_predicted
+
+
+def all_cases() -> Iterator[ForeignCase]:
+    """Every small pipeline."""
+    for module in pkgutil.iter_modules(foreign.__path__):
+        found = vars(importlib.import_module(f"{foreign.__name__}.{module.name}"))
+        yield from found.get("CASES", ())
+
+
+def try_case(case: ForeignCase) -> Finding:
+    """Attach, stream, detach and plan one."""
+    finding, began = Finding(case.name), time.perf_counter()
+    pipe = case.build()
+    case.draw(pipe)  # what is made in a first run alone is there now
+    plain = case.draw(pipe)
+    if not torch.equal(plain, case.draw(pipe)):
+        finding.reasons.append("it draws another picture every time")
+        return finding
+    before = everything_of(pipe)
+    case.draw(pipe)
+    ever_new = changes(before, everything_of(pipe))
+    before = everything_of(pipe)
+    studio = dpnb.attach(pipe)
+    finding.attached = _tell(lambda: _compare(case, pipe, plain))
+    finding.streamed = _tell(lambda: _stream(case, studio, plain))
+    finding.predicted = _tell(lambda: _predict(case, studio))
+    finding.detached = _tell(lambda: _detach(case, studio, plain, before, ever_new))
+    finding.seconds = time.perf_counter() - began
+    return finding
+
+
+def _tell(check: Callable[[], str]) -> str:
+    """What a check says, or the error that it ended with."""
+    try:
+        return check()
+    except Exception as error:
+        return f"{type(error).__name__}: {str(error).splitlines()[0][:160]}"
+
+
+def _compare(case: ForeignCase, pipe: Any, plain: Tensor) -> str:
+    drawn = case.draw(pipe)
+    if drawn.shape != plain.shape:
+        return f"{tuple(drawn.shape)} numbers"
+    return GOOD if torch.equal(drawn, plain) else f"off by {(drawn - plain).abs().max():.1e}"
+
+
+def _placements(studio: Any) -> Iterator[Strategy]:
+    yield SequentialOffload(device=DEVICE)
+    least, most = compute_budget_limits(studio.strategies.networks)
+    yield SequentialOffload(device=DEVICE, budget=(least + most) // 2)
+    yield ModelOffload(device=DEVICE)
+
+
+def _stream(case: ForeignCase, studio: Any, plain: Tensor) -> str:
+    for placement in _placements(studio):
+        studio.strategies.use([placement])
+        if (found := _compare(case, studio.pipe, plain)) != GOOD:
+            return f"{placement!r}: {found}"
+    studio.strategies.use(())
+    return _compare(case, studio.pipe, plain)
+
+
+def changes(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
+    """Which attributes of which modules are not the same objects any more."""
+    return {name for name in {**before, **after} if before.get(name) != after.get(name)}
+
+
+def _detach(
+    case: ForeignCase, studio: Any, plain: Tensor, before: dict[str, Any], ever_new: set[str]
+) -> str:
+    pipe = studio.pipe
+    studio.strategies.use(())
+    studio.detach()
+    if (found := _compare(case, pipe, plain)) != GOOD:
+        return found
+    changed = changes(before, everything_of(pipe)) - ever_new
+    return f"changed: {', '.join(sorted(changed)[:3])}" if changed else GOOD
+
+
+def _predict(case: ForeignCase, studio: Any) -> str:
+    mode = ValuelessTensors()
+    profile = DeviceProfile.from_name("RTX 3060")
+    model = build_valueless_pipeline(studio.pipe, mode)
+    steps = Simulation(model, mode, Workload(), profile, case.arguments()).run()
+    with TensorMeter() as meter:
+        case.draw(studio.pipe)
+    return f"{max(step.peak for step in steps) / meter.peak:.3f}"
+
+
+def table(findings: Sequence[Finding]) -> str:
+    """The findings as a page."""
+    good = sum(finding.is_good for finding in findings)
+    ran = [finding for finding in findings if finding.attached]
+    kinds = {finding.name.partition(" ")[0] for finding in findings}
+    lines = [
+        f"# {len(kinds)} pipeline classes of diffusers {diffusers.__version__}, attached",
+        "",
+        "Small pipelines with random weights on the CPU, made by `tests/reference/foreign/`. "
+        f"{good} of {len(ran)} that run came out right in all four columns.",
+        "",
+        "- **attached**: the picture is the same, bit for bit.",
+        "- **streamed**: likewise while weights are streamed: all of them, within a budget, and "
+        "network by network; and when that is switched off again.",
+        "- **detached**: likewise, and no attribute of anything differs from before.",
+        "- **peak**: predicted ÷ counted bytes of tensors.",
+        "",
+        "| pipeline | attached | streamed | detached | peak |",
+        "|---|---|---|---|---|",
+    ]
+    for one in sorted(findings, key=lambda finding: finding.name.lower()):
+        columns = (one.attached, one.streamed, one.detached, one.predicted)
+        shown = [text.replace("|", "¦") or "; ".join(one.reasons) for text in columns]
+        lines.append(f"| {one.name} | {' | '.join(shown)} |")
+    return "\n".join([*lines, ""])
+
+
+def main(names: Sequence[str]) -> None:
+    """Try the cases of these names, or all."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    findings = []
+    for case in all_cases():
+        if names and case.name.partition(" ")[0] not in names and case.name not in names:
+            continue
+        try:
+            finding = try_case(case)
+        except StrategyError as error:
+            finding = Finding(case.name, reasons=[str(error)])
+        except Exception as error:
+            finding = Finding(case.name, reasons=[f"{type(error).__name__}: {error}"[:200]])
+        findings.append(finding)
+        print(f"{finding.seconds:5.1f} s  {finding}", flush=True)
+    if names:
+        return
+    FILE.write_text(table(findings), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
