@@ -47,6 +47,8 @@ from tests.reference.foreign import (
 )
 from tests.reference.foreign.case import ForeignCase
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
 LINK = "simulated:8GiB/s"
 
 PLACEMENTS: tuple[Strategy, ...] = (ModelOffload(device=LINK), SequentialOffload(device=LINK))
