@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
 from typing import Any, Protocol
 
+from torch import nn
 from typing_extensions import override
 
 from dpnb.errors import StrategyError
@@ -38,6 +39,7 @@ class Attachment:
     Attributes:
         shared: what is on at the network; `None` before anyone has asked.
         stack: of a network that no pipeline had when it was first asked for one: kept alive here.
+        counterpart: dpnb's own network of the same shape, where it stands for this component.
         adapters: changes of the network's parameters, by the adapter's name and the parameter's.
         fused: what of them has become part of the plain weights.
         runs: those that use the component as their scheduler.
@@ -50,6 +52,7 @@ class Attachment:
     ) -> None:
         self.shared: AppliedStrategies | None = None
         self.stack: object | None = None
+        self.counterpart: nn.Module | None = None
         self.adapters: dict[str, Mapping[str, Change]] = dict(adapters or {})
         self.fused = Fused() if fused is None else fused
         self.runs = ActiveRuns()

@@ -367,5 +367,5 @@ class AttachedPipeline:
         with self._strategies.change_components(self):
             self._is_detached = True
         self.pipe.__class__ = self._kind
-        self._traces.remove()
         self._known.clear()
+        self._traces.remove()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
 from torch import nn
 
@@ -12,17 +12,18 @@ from dpnb.errors import DpnbError
 from dpnb.loading.components.registry import MODELS, resolve
 from dpnb.loading.weights.meta_init import init_on_meta
 from dpnb.nn.quantized import quantization_of
+from dpnb.strategies.attachment import attachment_of
 
 
 class KnownNetworks:
     """For each component of a class that dpnb has, dpnb's network of the same settings.
 
     It is built once, without tensors of its own, and gets those of the component when it is to
-    stand for it.
+    stand for it. Pipelines that share a component share what stands for it.
     """
 
     def __init__(self) -> None:
-        self._built: WeakKeyDictionary[nn.Module, nn.Module | None] = WeakKeyDictionary()
+        self._asked: WeakSet[nn.Module] = WeakSet()
 
     def of(self, parts: Mapping[str, Any]) -> dict[str, nn.Module]:
         """Name of a component → dpnb's network, for those that dpnb has."""
@@ -35,13 +36,19 @@ class KnownNetworks:
 
     def network_for(self, part: nn.Module) -> nn.Module | None:
         """The network of dpnb for a component; `None` where it has none."""
-        if part not in self._built:
-            self._built[part] = build_like(part)
-        return self._built[part]
+        attachment = attachment_of(part)
+        if attachment.counterpart is None and part not in self._asked:
+            attachment.counterpart = build_like(part)
+        self._asked.add(part)
+        return attachment.counterpart
 
     def clear(self) -> None:
-        """Let go of all tensors."""
-        self._built.clear()
+        """Let go of all tensors that no other pipeline uses."""
+        for part in self._asked:
+            attachment = attachment_of(part)
+            if attachment.shared is None:
+                attachment.counterpart = None
+        self._asked.clear()
 
 
 def build_like(part: nn.Module) -> nn.Module | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import diffusers
@@ -100,3 +101,21 @@ def test_the_pipeline_is_saved_in_its_own_form(pipe: Any, tmp_path: Any) -> None
     assert isinstance(pipe.vae, Model)
     loaded = diffusers.StableDiffusionPipeline.from_pretrained(tmp_path)
     assert type(loaded.vae) is diffusers.AutoencoderKL
+
+
+@pytest.mark.parametrize("strategy", NEEDY, ids=repr)
+def test_pipelines_that_share_components_share_what_stands_for_them(
+    pipe: Any, strategy: Strategy
+) -> None:
+    plain, before = draw(pipe), everything_of(pipe)
+    other = copy.copy(pipe)
+    one, two = dpnb.attach(pipe), dpnb.attach(other)
+    one.strategies.enable(strategy)
+    assert pipe.vae is other.vae
+    assert pipe.unet is other.unet
+    assert torch.equal(draw(other), draw(pipe))
+    two.detach()
+    draw(pipe)
+    one.detach()
+    assert everything_of(pipe) == before
+    assert torch.equal(draw(pipe), plain)
