@@ -39,7 +39,8 @@ def page(request: pytest.FixtureRequest, browser: Any, address: str) -> Iterator
         page.locator(".film").get_by_role("button", name="Generate").wait_for()
     yield page
     if PICTURES is not None:
-        page.screenshot(path=Path(PICTURES) / f"foreign-{request.param}.png", full_page=True)
+        page.screenshot(path=Path(PICTURES) / f"foreign-{request.param}.png")
+        page.locator(".film").screenshot(path=Path(PICTURES) / f"film-{request.param}.png")
     page.close()
     assert complaints.heard == []
 
