@@ -82,6 +82,12 @@ if TYPE_CHECKING:
     )
     from dpnb.stages import Stage, Step
     from dpnb.strategies.attention import AttentionSlicing, XFormers
+    from dpnb.strategies.component_switches import (
+        ComponentFreeU,
+        ComponentFusion,
+        ComponentSlicing,
+        ComponentTiling,
+    )
     from dpnb.strategies.conditioning import ConditioningCache
     from dpnb.strategies.device_map import DeviceMap
     from dpnb.strategies.freeu import FreeU
@@ -153,6 +159,10 @@ _HOMES = {
     "Quantization": "dpnb.loading.quantization",
     "QKVFusion": "dpnb.strategies.projection",
     "ConditioningCache": "dpnb.strategies.conditioning",
+    "ComponentFreeU": "dpnb.strategies.component_switches",
+    "ComponentFusion": "dpnb.strategies.component_switches",
+    "ComponentSlicing": "dpnb.strategies.component_switches",
+    "ComponentTiling": "dpnb.strategies.component_switches",
     "LayerwiseCasting": "dpnb.strategies.storage",
     "ChannelsLast": "dpnb.strategies.storage",
     "FreeU": "dpnb.strategies.freeu",
@@ -216,6 +226,10 @@ __all__ = [
     "ChannelsLast",
     "CheckpointError",
     "ComponentError",
+    "ComponentFreeU",
+    "ComponentFusion",
+    "ComponentSlicing",
+    "ComponentTiling",
     "ConditioningCache",
     "DDIMScheduler",
     "DDPMScheduler",

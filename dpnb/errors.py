@@ -36,7 +36,7 @@ class NonFiniteError(DpnbError, FloatingPointError):
     """A run has made NaN or infinity; the pipeline is as it was before.
 
     Attributes:
-        stage: where they began: "text", "encoding", "denoising" or "decoding".
+        stage: where they began, by its word; see `Stage`.
         step: which denoising step it was, from 1; `None` in other stages.
         pictures: those of the batch that are spoilt, from 0.
     """

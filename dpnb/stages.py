@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any, Generic
 
 from torch import Tensor
-from typing_extensions import TypeVar
+from typing_extensions import TypeVar, override
 
 Out = TypeVar("Out", covariant=True, default=Any)
 
@@ -15,16 +15,21 @@ NO_OUTPUT: Any = None
 """What steps before the last one have."""
 
 
-class Stage(Enum):
+class Stage(str, Enum):
     """The parts of a run, in the order in which they come.
 
-    Pictures are encoded only where a pipeline begins with some.
+    Pictures are encoded only where a pipeline begins with some. Each equals its word, so that files
+    and people may say `"decoding"`.
     """
 
     TEXT = "text"
     ENCODING = "encoding"
     DENOISING = "denoising"
     DECODING = "decoding"
+
+    @override
+    def __str__(self) -> str:
+        return self.value
 
 
 @dataclass(frozen=True)

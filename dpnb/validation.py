@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass
+from enum import Enum
 from functools import cache
 from numbers import Integral, Real
 from types import NoneType, UnionType
@@ -55,9 +56,11 @@ USUAL = Range(-(2.0**63), 2.0**63)
 
 
 def to_plain(value: Any) -> Any:
-    """`value` with dictionaries for dataclasses and lists for tuples."""
+    """`value` with dictionaries for dataclasses, lists for tuples, words for enumerations."""
     if is_dataclass(value):
         return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Enum):
+        return value.value
     return [to_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
@@ -79,9 +82,9 @@ def validate(kind: Any, value: Any, name: str) -> Any:
     """`value` as the type `kind`: lists as tuples, whole numbers as floats and the other way round.
 
     Args:
-        kind: int, float, bool, str, None, a `Literal` (of whose members' types it must be), a
-            tuple, a mapping by str, a union, a dataclass, `Any`, or one of them with a `Range` or
-            `Parsed`.
+        kind: int, float, bool, str, None, a `Literal` (of whose members' types it must be), an
+            enumeration (by its values), a tuple, a mapping by str, a union, a dataclass, `Any`, or
+            one of them with a `Range` or `Parsed`.
         value: to be checked.
         name: what to call it in messages.
 
@@ -120,6 +123,9 @@ def _try(kind: Any, value: Any, name: str) -> Any:
         return _tuple(arguments, value, name)
     if origin is Literal:
         return value if type(value) in map(type, arguments) else _Refused(_listed(arguments))
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        words = tuple(member.value for member in kind)
+        return kind(value) if value in words else _Refused(_listed(words))
     if origin is not None and issubclass(origin, Mapping):
         return _mapping(arguments[1], value, name)
     if is_dataclass(kind):

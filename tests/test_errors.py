@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import dpnb
+from dpnb.stages import Stage
 
 PACKAGE = Path(dpnb.__file__).parent
 
@@ -45,6 +46,6 @@ def test_one_about_numbers_survives_a_journey() -> None:
 
 
 def test_one_about_memory_survives_a_journey() -> None:
-    error = dpnb.OutOfMemoryError("decoding", dpnb.VaeTiling(), "CUDA out of memory")
+    error = dpnb.OutOfMemoryError(Stage.DECODING, dpnb.VaeTiling(), "CUDA out of memory")
     again = pickle.loads(pickle.dumps(error))
     assert (str(again), again.stage, again.relief) == (str(error), "decoding", dpnb.VaeTiling())

@@ -147,6 +147,8 @@ PART_OF = {
     "pipelines.storage.options": "pipelines.storage.persistence",
     "pipelines.storage.origin": "pipelines.storage.persistence",
     "pipelines.switches": "pipelines.pipeline",
+    "planning.header_parts": "planning.foreign_headers",
+    "planning.header_pipeline": "planning.valueless_pipeline",
     "planning.layouts": "planning.valueless",
     "planning.masks": "planning.valueless",
     "planning.operation_kinds": "planning.valueless",

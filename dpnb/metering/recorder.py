@@ -14,6 +14,7 @@ from dpnb.metering.clock import Clock
 from dpnb.metering.meter import Meter
 from dpnb.metering.reading import Reading
 from dpnb.metering.trace import Event, RunTrace, StageSummary, StepTrace, Trace
+from dpnb.stages import Stage
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -161,14 +162,14 @@ class RunRecorder:
         """Whether it has not ended."""
         return self._outcome == "running"
 
-    def begin_step(self, stage: str) -> None:
+    def begin_step(self, stage: Stage) -> None:
         """Begin to measure a step of `stage`."""
         entered = ExitStack()
         entered.enter_context(self._instruments.meter)
         self._instruments.meter.reset_peak()
         self._open = _OpenStep(stage, self._instruments.clock.mark(), entered)
 
-    def end_step(self, stage: str) -> None:
+    def end_step(self, stage: Stage) -> None:
         """End the step; `stage` is what it has turned out to be."""
         self._close_step(stage, is_complete=True)
 
@@ -202,7 +203,7 @@ class RunRecorder:
             steps=tuple(self._trace_steps(steps)),
         )
 
-    def _close_step(self, stage: str, is_complete: bool) -> None:
+    def _close_step(self, stage: Stage, is_complete: bool) -> None:
         assert self._open is not None
         begun, self._open = self._open, None
         with begun.entered:
@@ -211,7 +212,7 @@ class RunRecorder:
         self._steps.append(_MeasuredStep(stage, begun.start, end, reading, is_complete))
 
     def _trace_steps(self, steps: list[_MeasuredStep]) -> Iterator[StepTrace]:
-        counts: Counter[str] = Counter()
+        counts: Counter[Stage] = Counter()
         for step in steps:
             yield StepTrace(
                 stage=step.stage,
@@ -245,14 +246,14 @@ class Instruments:
 
 @dataclass(frozen=True)
 class _OpenStep:
-    stage: str
+    stage: Stage
     start: Any
     entered: ExitStack
 
 
 @dataclass(frozen=True)
 class _MeasuredStep:
-    stage: str
+    stage: Stage
     start: Any
     end: Any
     reading: Reading

@@ -13,6 +13,7 @@ from dpnb.atomic import write_text
 from dpnb.errors import DpnbError, FileError, MissingFileError
 from dpnb.files import read_json
 from dpnb.metering.reading import Reading
+from dpnb.stages import Stage
 from dpnb.tables import html_table
 from dpnb.units import format_bytes, format_seconds
 from dpnb.validation import from_plain, to_plain
@@ -20,7 +21,7 @@ from dpnb.validation import from_plain, to_plain
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-DENOISING = "denoising"
+
 FORMAT = "dpnb trace 1"
 
 HEADINGS = ("Stage", "Steps", "Time", "Per step", "Peak", "At its end")
@@ -35,7 +36,7 @@ class StepTrace:
     """One step of a stage.
 
     Args:
-        stage: "text", "encoding", "denoising" or "decoding".
+        stage: what was done.
         index: which step of its stage in this run, from 0.
         start: seconds since the trace began.
         duration: seconds, without what the caller does between two steps.
@@ -43,7 +44,7 @@ class StepTrace:
         is_complete: whether it came to its end; an error has stopped it otherwise.
     """
 
-    stage: str
+    stage: Stage
     index: int
     start: float
     duration: float
@@ -170,7 +171,7 @@ class Trace:
     def seconds_per_step(self) -> float | None:
         """The median of the completed denoising steps; `None` without any."""
         stages = self.by_stage()
-        return stages[DENOISING].seconds_per_step if DENOISING in stages else None
+        return stages[Stage.DENOISING].seconds_per_step if Stage.DENOISING in stages else None
 
     def by_stage(self) -> dict[str, StageSummary]:
         """The stages of all runs, in the order in which they first came."""

@@ -87,12 +87,17 @@ class Structure:
         for attributes in self.attributes.values():
             for held in (*attributes["_parameters"].values(), *attributes["_buffers"].values()):
                 if held is not None and id(held) not in memo:
-                    is_kept = isinstance(held, Tensor)
-                    memo[id(held)] = held.detach().cpu().clone() if is_kept else held.make()
+                    memo[id(held)] = _copy_values(held) if isinstance(held, Tensor) else held.make()
             memo |= {id(held): held.detach().clone() for held in _lone_tensors(attributes)}
         for module, attributes in self.attributes.items():
             vars(made[module]).update(copy.deepcopy(attributes, memo))
         return made[self.network]
+
+
+def _copy_values(tensor: Tensor) -> Tensor:
+    """A tensor's values on the CPU; one without values stays so."""
+    plain = tensor.detach()
+    return plain.clone() if plain.is_meta else plain.cpu().clone()
 
 
 def _lone_tensors(attributes: Mapping[str, Any]) -> list[Tensor]:

@@ -109,7 +109,7 @@ def _error(
         which = f" for picture {numbers} of {pictures}"
     sentence = f"{_doing(step)} gave NaN or infinity{which}. {_remedy(pipe, step.stage)}"
     number = step.index + 1 if step.stage is Stage.DENOISING else None
-    return NonFiniteError(sentence, step.stage.value, number, bad)
+    return NonFiniteError(sentence, step.stage, number, bad)
 
 
 def _doing(step: Step) -> str:

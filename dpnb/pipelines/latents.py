@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor
@@ -13,8 +13,11 @@ from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.nn.upcast import upcast_layers
 
 if TYPE_CHECKING:
+    from dpnb.models.autoencoder import AutoencoderKLConfig
     from dpnb.models.model import Model
-    from dpnb.models.vq import VQModel
+    from dpnb.models.vq import VQConfig, VQModel
+
+    LatentConfig: TypeAlias = AutoencoderKLConfig | VQConfig
 
 
 def encode_latents(
@@ -57,7 +60,7 @@ def compute_in(vae: Model, dtype: torch.dtype) -> AbstractContextManager[None]:
     return nullcontext() if vae.dtype == dtype else upcast_layers(vae, dtype)
 
 
-def normalize_latents(config: Any, latents: Tensor) -> Tensor:
+def normalize_latents(config: LatentConfig, latents: Tensor) -> Tensor:
     """An autoencoder's latents, scaled as a denoising network is trained on them."""
     if config.shift_factor is not None:
         latents = latents - config.shift_factor
@@ -67,7 +70,7 @@ def normalize_latents(config: Any, latents: Tensor) -> Tensor:
     return latents * float(config.scaling_factor)
 
 
-def denormalize_latents(config: Any, latents: Tensor) -> Tensor:
+def denormalize_latents(config: LatentConfig, latents: Tensor) -> Tensor:
     """A denoising network's latents, scaled as the autoencoder decodes them."""
     latents = latents / config.scaling_factor
     if config.shift_factor is not None:
@@ -78,7 +81,7 @@ def denormalize_latents(config: Any, latents: Tensor) -> Tensor:
     return latents
 
 
-def _statistics(config: Any, like: Tensor) -> list[Tensor] | None:
+def _statistics(config: LatentConfig, like: Tensor) -> list[Tensor] | None:
     """The mean and the standard deviation of each channel, `[channels, 1, 1]`, where known."""
     if config.latents_mean is None or config.latents_std is None:
         return None

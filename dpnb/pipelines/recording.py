@@ -90,11 +90,11 @@ class _RunsInto(RunListener[Run]):
 
     @override
     def begin_step(self, run: Run, stage: Stage) -> None:
-        self._runs[run].begin_step(stage.value)
+        self._runs[run].begin_step(stage)
 
     @override
     def end_step(self, run: Run, step: Step) -> None:
-        self._runs[run].end_step(step.stage.value)
+        self._runs[run].end_step(step.stage)
 
     @override
     def end_run(self, run: Run, error: BaseException | None) -> None:

@@ -282,10 +282,9 @@ class TextToImagePipeline(Explored[Out], DiffusionPipeline, Generic[A, Out]):
         steps = explain_out_of_memory(steps, self._stage_after, self.strategies, pictures)
         yield from self.strategies.one_at_a_time(self.scheduler, steps)
 
-    def _stage_after(self, step: Step) -> str | None:
-        """The name of the stage that a run turns to after `step`; `None` where that was its end."""
-        stage = stage_after(step, self.interrupt, bool(self.picture_inputs))
-        return None if stage is None else stage.value
+    def _stage_after(self, step: Step) -> Stage | None:
+        """The stage that a run turns to after `step`; `None` where that was its end."""
+        return stage_after(step, self.interrupt, bool(self.picture_inputs))
 
     @torch.no_grad()
     def _within(self, run: Run, arguments: A) -> Generator[Step[Out | None], None, None]:

@@ -76,10 +76,9 @@ def plan(
     """Predict memory and time of plans, without weights and without the device.
 
     Args:
-        model: a loaded pipeline, of dpnb or of diffusers; a folder; a hub repository, of which only
-            settings and the headers of weights are fetched; or an architecture: `"sd15"`, `"sd21"`,
-            `"sdxl"`, `"flux-schnell"`, `"flux-dev"`. A folder or repository whose classes dpnb does
-            not have is planned for with those of diffusers, which must be installed then.
+        model: a loaded pipeline; a folder or a hub repository, of which only settings and headers
+            of weights are read; or one of `"sd15"`, `"sd21"`, `"sdxl"`, `"flux-schnell"`,
+            `"flux-dev"`. Classes that dpnb lacks are diffusers', as are loaded pipelines of it.
         budget: bytes of tensors on the device, or text such as `"8GiB"`; by default what the device
             has.
         height: of the pictures, in pixels; the model's own by default.
@@ -109,14 +108,10 @@ def plan(
         dtype = torch.float16 if profile.is_asynchronous else torch.float32
     valueless_mode = ValuelessTensors()
     pipe = build_valueless_pipeline(model, valueless_mode, dtype, **options)
-    drawn = workload or Workload(
-        height=height,
-        width=width,
-        batch=batch,
-        steps=steps,
-        guidance_scale=guidance_scale,
-        frames=frames,
+    drawn = Workload(
+        height=height, width=width, batch=batch, steps=steps, guidance_scale=guidance_scale
     )
+    drawn = workload or replace(drawn, frames=frames)
     simulation = Simulation(pipe, valueless_mode, drawn, profile, arguments)
     planner = Planner(simulation, limit, approximate)
     rows = planner.rows() if plans == "all" else planner.rows_of(plans)

@@ -13,13 +13,14 @@ from typing_extensions import override
 
 from dpnb.pipelines.attached.attached_pipeline import AttachedPipeline
 from dpnb.pipelines.explorable import ExplorablePipeline
-from dpnb.pipelines.listeners import Run, RunListener
+from dpnb.pipelines.listeners import Run
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.timeline import StepTimeline, TimelineRecorder
 from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.workload import Workload
 from dpnb.planning.workload_arguments import arguments_for, limit_steps, with_defaults_of
+from dpnb.run_listener import RunListener
 from dpnb.stages import Stage, Step
 from dpnb.strategies.strategy import Strategy
 
@@ -137,7 +138,7 @@ class Simulation:
         self.steps = round(timelines.denoising * share)
 
 
-class _Timelines(RunListener):
+class _Timelines(RunListener[Run]):
     """Hears one run, and notes the timeline of every step.
 
     Args:

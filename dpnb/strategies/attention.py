@@ -15,6 +15,7 @@ from dpnb.nn.attention import Attention
 from dpnb.nn.attention_calls import AttentionCall, attend_in_slices
 from dpnb.nn.attention_kernels import SlicedKernel, XFormersKernel
 from dpnb.numbers import to_builtin
+from dpnb.stages import Stage
 from dpnb.strategies.attention_mode import (
     attention_mode_obstacle,
     count_heads,
@@ -49,7 +50,7 @@ class AttentionSlicing(Strategy):
         metadata=hints("heads at once", low=1, limits=lambda networks: (1, most_heads(networks))),
     )
     slot: ClassVar = Slot.KERNEL_WRAPPER
-    relieves: ClassVar = frozenset({"denoising"})
+    relieves: ClassVar = frozenset({Stage.DENOISING})
 
     @override
     def __post_init__(self) -> None:
@@ -117,7 +118,7 @@ class XFormers(Strategy):
     components: tuple[str, ...] = ()
     slot: ClassVar = Slot.KERNEL
     label: ClassVar = "xFormers"
-    relieves: ClassVar = frozenset({"denoising"})
+    relieves: ClassVar = frozenset({Stage.DENOISING})
 
     @override
     def obstacle(self, networks: Networks) -> str | None:

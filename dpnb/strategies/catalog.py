@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from dpnb.strategies.attention import AttentionSlicing, XFormers
+from dpnb.strategies.component_switches import (
+    ComponentFreeU,
+    ComponentFusion,
+    ComponentSlicing,
+    ComponentTiling,
+)
 from dpnb.strategies.conditioning import ConditioningCache
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.lora import LoRA
+from dpnb.strategies.networks import Networks
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
 from dpnb.strategies.vae import VaeSlicing, VaeTiling
 
-CATALOG: tuple[type[Strategy], ...] = (
+Kinds: TypeAlias = tuple[type[Strategy], ...]
+
+CATALOG: Kinds = (
     ModelOffload,
     SequentialOffload,
     DeviceMap,
@@ -28,3 +39,18 @@ CATALOG: tuple[type[Strategy], ...] = (
     VaeTiling,
     VaeSlicing,
 )
+
+COMPONENT_SWITCHES: Kinds = (ComponentFusion, ComponentFreeU, ComponentTiling, ComponentSlicing)
+"""What components that dpnb did not write can do by themselves."""
+
+KINDS = {kind.__name__: kind for kind in CATALOG + COMPONENT_SWITCHES}
+"""Every strategy by its name."""
+
+
+def catalog_for(networks: Networks) -> Kinds:
+    """The strategies that are worth showing for `networks`.
+
+    All of the catalog; and where a network is foreign, what that can do by itself.
+    """
+    is_foreign = next(networks.foreign_items(), None) is not None
+    return CATALOG + COMPONENT_SWITCHES if is_foreign else CATALOG

@@ -16,6 +16,7 @@ from dpnb.nn.attention import Attention
 from dpnb.nn.attention_projections import Projection
 from dpnb.nn.time_conditioning import TimeConditioned
 from dpnb.run_listener import RunKey, RunListener
+from dpnb.stages import Stage
 from dpnb.strategies.networks import Networks, quantization_obstacle
 from dpnb.strategies.offload.hosted_weights import HostedWeights
 from dpnb.strategies.strategy import Slot, Strategy
@@ -36,7 +37,7 @@ class ConditioningCache(Strategy):
     """
 
     slot: ClassVar = Slot.CONDITIONING
-    relieves: ClassVar = frozenset({"denoising"})
+    relieves: ClassVar = frozenset({Stage.DENOISING})
 
     @property
     @override

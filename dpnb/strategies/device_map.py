@@ -14,6 +14,7 @@ from dpnb.devices import accelerator, is_present, parse_device, with_index
 from dpnb.nn.no_split import NoSplit
 from dpnb.nn.quantized import nbytes_of, quantization_of
 from dpnb.numbers import to_builtin
+from dpnb.stages import Stage
 from dpnb.strategies.networks import Networks, first_device, quantization_obstacle
 from dpnb.strategies.offload.dispatch import ComponentPlacement, dispatch
 from dpnb.strategies.strategy import Slot, Strategy
@@ -48,7 +49,7 @@ class DeviceMap(Strategy):
     max_memory: Pairs = ()
     offload_folder: str | None = None
     slot: ClassVar = Slot.PLACEMENT
-    relieves: ClassVar = frozenset({"text", "encoding", "denoising", "decoding"})
+    relieves: ClassVar = frozenset(Stage)
 
     @override
     def __post_init__(self) -> None:

@@ -38,6 +38,11 @@ class FairLock:
         with self._lock:
             return any(hold.thread == get_ident() for hold in self._holds)
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether a thread waits for it, as far as can be told at a glance."""
+        return bool(self._waiting)
+
     @contextmanager
     def hold(self) -> Iterator[None]:
         """No other thread has the lock within."""

@@ -18,18 +18,8 @@ from dpnb.strategies.undo import Undo
 
 
 @dataclass(frozen=True, repr=False)
-class FreeU(Strategy):
-    """Strengthen the backbone and weaken the coarse part of the skips in the first two up-blocks.
-
-    Si et al. (2023), FreeU, arXiv:2309.11497. The presets are those that its authors published
-    beside their code, https://github.com/ChenyangSi/FreeU.
-
-    Args:
-        s1: factor of the skips' lowest frequencies in the first up-block.
-        s2: likewise in the second.
-        b1: factor of the backbone's first half of channels in the first up-block.
-        b2: likewise in the second.
-    """
+class FreeUFactors(Strategy):
+    """The factors of FreeU, and those that its authors published."""
 
     s1: float = field(default=0.9, metadata=hints(low=0, high=1.5, step=0.05))
     s2: float = field(default=0.2, metadata=hints(low=0, high=1.5, step=0.05))
@@ -37,7 +27,6 @@ class FreeU(Strategy):
     b2: float = field(default=1.6, metadata=hints(low=0.8, high=2, step=0.05))
     slot: ClassVar = Slot.MERGE_SKIP
     effect: ClassVar = Effect.STYLISTIC
-    label: ClassVar = "FreeU"
     presets: ClassVar = {
         "sd15": "Stable Diffusion 1.5",
         "sd21": "Stable Diffusion 2.1",
@@ -66,6 +55,23 @@ class FreeU(Strategy):
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise TypeError(f"{name} is {value!r}; FreeU's factors are numbers such as 1.2.")
         super().__post_init__()
+
+
+@dataclass(frozen=True, repr=False)
+class FreeU(FreeUFactors):
+    """Strengthen the backbone and weaken the coarse part of the skips in the first two up-blocks.
+
+    Si et al. (2023), FreeU, arXiv:2309.11497. The presets are those that its authors published
+    beside their code, https://github.com/ChenyangSi/FreeU.
+
+    Args:
+        s1: factor of the skips' lowest frequencies in the first up-block.
+        s2: likewise in the second.
+        b1: factor of the backbone's first half of channels in the first up-block.
+        b2: likewise in the second.
+    """
+
+    label: ClassVar = "FreeU"
 
     @property
     @override

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
@@ -73,6 +73,11 @@ class LoRA(Strategy):
             return (
                 f"There is no adapter {', '.join(map(repr, unknown))}; those that are loaded are "
                 f"{', '.join(known)}."
+            )
+        if joined := next(_passed_by(networks, self), None):
+            return (
+                f"LoRA changes {joined}, and ComponentFusion computes by another matrix that was "
+                "made of it; leave one of them out."
             )
         for layer, _ in _places(networks, self):
             if (stored := quantization_of(layer)) is not None:
@@ -169,6 +174,21 @@ def _places(networks: Networks, lora: LoRA) -> Places:
                 layer, rows = _layer(network, path)
                 found.setdefault((layer, parameter), []).append((rows, change))
     return found
+
+
+JOINED = ("to_qkv", "to_kv", "to_added_qkv")
+"""What attention layers that dpnb did not write call a matrix that they have joined."""
+
+
+def _passed_by(networks: Networks, lora: LoRA) -> Iterator[str]:
+    """The changed layers of foreign networks in whose place a joined one may compute."""
+    for component, network in networks.foreign_items():
+        for changes in lora.changes(component, network).values():
+            for name in changes:
+                path = name.rpartition(".")[0]
+                children = network.get_submodule(path.rpartition(".")[0])._modules
+                if not children.keys().isdisjoint(JOINED):
+                    yield f"{component}.{path}"
 
 
 def _layer(network: nn.Module, path: str) -> tuple[nn.Module, slice]:

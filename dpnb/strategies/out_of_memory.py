@@ -16,6 +16,7 @@ import torch
 from typing_extensions import override
 
 from dpnb.errors import DpnbError
+from dpnb.stages import Stage
 from dpnb.strategies.conditioning import ConditioningCache
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.stack import StrategyStack
@@ -41,12 +42,12 @@ class OutOfMemoryError(DpnbError, torch.OutOfMemoryError):
     """A run needed more memory than there is; the pipeline is as it was before.
 
     Attributes:
-        stage: what the run was at: "text", "encoding", "denoising" or "decoding".
+        stage: what the run was at: see `Stage`.
         relief: the cheapest memory saver for that stage, ready to be switched on; `None` where
             every one is on already.
     """
 
-    def __init__(self, stage: str, relief: Strategy | None, reason: str) -> None:
+    def __init__(self, stage: Stage, relief: Strategy | None, reason: str) -> None:
         remedy = (
             "Draw a smaller picture, or fewer at once."
             if relief is None
@@ -58,16 +59,16 @@ class OutOfMemoryError(DpnbError, torch.OutOfMemoryError):
         self._reason = reason
 
     @override
-    def __reduce__(self) -> tuple[type[OutOfMemoryError], tuple[str, Strategy | None, str]]:
+    def __reduce__(self) -> tuple[type[OutOfMemoryError], tuple[Stage, Strategy | None, str]]:
         """What another process makes it of again."""
         return type(self), (self.stage, self.relief, self._reason)
 
 
 ACTIVITIES = {
-    "text": "the prompt was encoded",
-    "encoding": "the picture was encoded",
-    "denoising": "the picture was denoised",
-    "decoding": "the picture was decoded",
+    Stage.TEXT: "the prompt was encoded",
+    Stage.ENCODING: "the picture was encoded",
+    Stage.DENOISING: "the picture was denoised",
+    Stage.DECODING: "the picture was decoded",
 }
 
 
@@ -95,7 +96,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def explain_out_of_memory(
     steps: Generator[T, None, None],
-    stage_after: Callable[[T], str | None],
+    stage_after: Callable[[T], Stage | None],
     stack: StrategyStack,
     pictures: int,
 ) -> Generator[T, None, None]:
@@ -104,7 +105,7 @@ def explain_out_of_memory(
     What the run has allocated is free when the error arrives, even if that is kept.
 
     Args:
-        steps: the run; it begins with the stage "text".
+        steps: the run; it begins with the prompt.
         stage_after: the stage that a step is followed by; `None` for the last step.
         stack: what is on.
         pictures: how many are drawn at once.
@@ -112,7 +113,7 @@ def explain_out_of_memory(
     Raises:
         OutOfMemoryError: memory ran out.
     """
-    stage = "text"
+    stage = Stage.TEXT
     try:
         with closing(steps):
             for step in steps:
@@ -128,7 +129,7 @@ def explain_out_of_memory(
         raise OutOfMemoryError(stage, _cheapest(stack, stage, pictures), reason) from error
 
 
-def _cheapest(stack: StrategyStack, stage: str, pictures: int) -> Strategy | None:
+def _cheapest(stack: StrategyStack, stage: Stage, pictures: int) -> Strategy | None:
     """The cheapest memory saver; `None` too where there is not the memory to find it."""
     try:
         return next(find_memory_savers(stack, stage, pictures), None)
@@ -138,18 +139,18 @@ def _cheapest(stack: StrategyStack, stage: str, pictures: int) -> Strategy | Non
         return None
 
 
-def find_memory_savers(stack: StrategyStack, stage: str, pictures: int) -> Iterator[Strategy]:
+def find_memory_savers(stack: StrategyStack, stage: Stage, pictures: int) -> Iterator[Strategy]:
     """The memory savers for a stage that are not on yet, the cheapest first.
 
     Args:
         stack: what is on.
-        stage: "text", "encoding", "denoising" or "decoding".
+        stage: see `Stage`.
         pictures: how many are drawn at once.
     """
     return (s for s in MEMORY_SAVERS if _would_save(s, stack, stage, pictures))
 
 
-def _would_save(strategy: Strategy, stack: StrategyStack, stage: str, pictures: int) -> bool:
+def _would_save(strategy: Strategy, stack: StrategyStack, stage: Stage, pictures: int) -> bool:
     if stage not in strategy.relieves or stack.obstacle(strategy) is not None:
         return False
     if isinstance(strategy, VaeSlicing) and pictures == 1:

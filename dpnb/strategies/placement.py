@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from typing_extensions import override
 
+from dpnb.stages import Stage
 from dpnb.strategies.networks import Networks, quantization_obstacle
 from dpnb.strategies.offload.backends import link_obstacle, open_link, target_device
 from dpnb.strategies.offload.blocks import group_tied_tensors, tensors_of
@@ -23,8 +24,6 @@ from dpnb.strategies.strategy import Slot, Strategy
 from dpnb.strategies.undo import Undo
 from dpnb.units import format_bytes, parse_bytes
 
-STAGES = frozenset({"text", "encoding", "denoising", "decoding"})
-
 
 class OffloadStrategy(Strategy):
     """Keep weights on the host, from where they stream to the device that computes.
@@ -37,7 +36,7 @@ class OffloadStrategy(Strategy):
     device: str | None
     exclude: tuple[str, ...]
     slot: ClassVar = Slot.PLACEMENT
-    relieves: ClassVar = STAGES
+    relieves: ClassVar = frozenset(Stage)
 
     @override
     def __post_init__(self) -> None:

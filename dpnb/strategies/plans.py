@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from dpnb.strategies.catalog import CATALOG
+from dpnb.strategies.catalog import KINDS
 from dpnb.strategies.strategy import Plan, Strategy, check, in_order
 from dpnb.validation import validate
 
@@ -50,8 +50,7 @@ def plan_to_python(
 
 
 def _strategy(entry: Mapping[str, Any]) -> Strategy:
-    known = {kind.__name__: kind for kind in CATALOG}
     name = entry.get("strategy")
-    if not isinstance(name, str) or name not in known:
-        raise ValueError(f"{name!r} is no strategy; there are {', '.join(known)}.")
-    return known[name].from_json(entry)
+    if not isinstance(name, str) or name not in KINDS:
+        raise ValueError(f"{name!r} is no strategy; there are {', '.join(KINDS)}.")
+    return KINDS[name].from_json(entry)

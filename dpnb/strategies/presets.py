@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dpnb.strategies.catalog import CATALOG
+from dpnb.strategies.catalog import KINDS
 from dpnb.strategies.settings import strategy_label
 from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.strategy import Plan
-
-KINDS = {kind.__name__: kind for kind in CATALOG}
 
 
 @dataclass(frozen=True)

@@ -136,6 +136,11 @@ class ExclusiveCall:
             self.is_over = True
             self._held.close()
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether a thread waits to use or change the networks."""
+        return self._lock().is_wanted
+
     @contextmanager
     def pause(self) -> Iterator[None]:
         """Between two steps anybody may use or change the networks.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from threading import Lock
 from typing import ClassVar
 
@@ -12,11 +14,21 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from dpnb.nn.channel_projection import ChannelProjection
+from dpnb.nn.compiled import plain_network
 from dpnb.nn.quantized import is_quantized
-from dpnb.strategies.networks import Networks
+from dpnb.stages import Stage
+from dpnb.strategies.networks import Networks, is_foreign
+from dpnb.strategies.offload.calls import run_calls_within
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Effect, Slot, Strategy
 from dpnb.strategies.undo import Undo
+from dpnb.strategies.wide_reads import WideReads
+
+LAYOUTS: Mapping[type[nn.Module], torch.memory_format] = {
+    nn.Conv2d: torch.channels_last,
+    nn.Conv3d: torch.channels_last_3d,
+}
+"""A kind of convolution → the layout of its weight with the channels innermost."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -27,16 +39,31 @@ class ChannelsLast(Strategy):
 
     @override
     def obstacle(self, networks: Networks) -> str | None:
-        if next(networks.modules_of(nn.Conv2d, "unet", "vae", "vqvae"), None) is None:
+        if next(self._convolutions(networks), None) is None:
             return "ChannelsLast needs convolutions in a UNet or a VAE; there are none here."
         return None
 
     @override
     def apply(self, networks: Networks, undo: Undo) -> None:
         """Reorder the weights of every convolution."""
-        for conv in networks.modules_of(nn.Conv2d, "unet", "vae", "vqvae"):
-            undo.callback(_lay_out, conv.weight, conv.weight.stride())
-            conv.weight.data = conv.weight.data.contiguous(memory_format=torch.channels_last)
+        for weight, layout in self._convolutions(networks):
+            undo.callback(_lay_out, weight, weight.stride())
+            weight.data = weight.data.contiguous(memory_format=layout)
+
+    def _convolutions(self, networks: Networks) -> Iterator[tuple[Tensor, torch.memory_format]]:
+        """The weights of the convolutions, and how to lay them out."""
+        for _, network in _denoisers_and_coders(networks):
+            for layer in network.modules():
+                for kind, layout in LAYOUTS.items():
+                    if isinstance(layer, kind) and not is_quantized(layer):
+                        yield layer.get_parameter("weight"), layout
+
+
+def _denoisers_and_coders(networks: Networks) -> Iterator[tuple[str, nn.Module]]:
+    """All networks but the encoders of prompts and pictures that transformers has written."""
+    for name, network in networks.items():
+        if name in COMPONENTS or is_foreign(network):
+            yield name, network
 
 
 def _lay_out(weight: Tensor, stride: tuple[int, ...]) -> None:
@@ -47,7 +74,10 @@ def _lay_out(weight: Tensor, stride: tuple[int, ...]) -> None:
         ).copy_(weight.data)
 
 
-LAYERS = (nn.Linear, nn.Conv2d, ChannelProjection)
+COMPONENTS = ("unet", "transformer", "vae", "vqvae")
+"""What pipelines call networks that draw and code pictures."""
+
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, ChannelProjection)
 
 SMALLEST = 1 << 12
 """Weights of fewer bytes keep their dtype: they would save nothing."""
@@ -65,7 +95,7 @@ class LayerwiseCasting(Strategy):
     """Store large weights in a smaller dtype, and widen each layer's while it computes.
 
     The full weights wait outside the device, so that they come back exactly. A network's first and
-    last layers, norms, biases and what is quantized keep their dtype.
+    last layers, norms, biases, what is quantized and what a network says of itself keep theirs.
 
     Args:
         storage_dtype: `"float8_e4m3fn"`, `"float8_e5m2"`, `"bfloat16"` or `"float16"`.
@@ -76,7 +106,7 @@ class LayerwiseCasting(Strategy):
     )
     slot: ClassVar = Slot.STORAGE
     effect: ClassVar = Effect.APPROXIMATE
-    relieves: ClassVar = frozenset({"text", "encoding", "denoising", "decoding"})
+    relieves: ClassVar = frozenset(Stage)
 
     @override
     def __post_init__(self) -> None:
@@ -98,24 +128,61 @@ class LayerwiseCasting(Strategy):
     def apply(self, networks: Networks, undo: Undo) -> None:
         """Narrow the weights; hooks widen them around each layer's computation."""
         dtype = STORAGE_DTYPES[self.storage_dtype]
-        for layer in self._layers(networks):
+        wide_dtypes: dict[nn.Module, dict[Tensor, torch.dtype]] = {}
+        for network, layer in self._layers(networks):
             weight = layer.get_parameter("weight")
             undo.callback(_restore, weight, networks.set_aside(weight.data))
             widening = Widening(weight.dtype)
+            wide_dtypes.setdefault(network, {})[weight] = weight.dtype
             weight.data = weight.data.to(dtype)
             undo.before(layer, widening.widen)
             undo.after(layer, widening.narrow, always_call=True)
+        for network, dtypes in wide_dtypes.items():
+            if is_foreign(network):
+                run_calls_within(network, WideReads(dtypes), undo)
 
-    def _layers(self, networks: Networks) -> Iterator[nn.Module]:
+    def _layers(self, networks: Networks) -> Iterator[tuple[nn.Module, nn.Module]]:
+        """Every network with each of its layers that is stored small."""
         size = STORAGE_DTYPES[self.storage_dtype].itemsize
-        for _, network in networks.items("unet", "transformer", "vae", "vqvae"):
-            outer = list(network.children())
+        for _, network in _denoisers_and_coders(networks):
+            kept = set(plain_network(network).children())
+            if is_foreign(network):
+                kept |= find_precise_layers(plain_network(network))
             for layer in network.modules():
                 is_plain = isinstance(layer, LAYERS) and not is_quantized(layer)
-                if is_plain and layer not in outer:
+                if is_plain and layer not in kept:
                     weight = layer.get_parameter("weight")
                     if weight.nbytes >= SMALLEST and weight.element_size() > size:
-                        yield layer
+                        yield network, layer
+
+
+def find_precise_layers(network: nn.Module) -> set[nn.Module]:
+    """What a network of diffusers says must not be cast, and what says which dtype it has.
+
+    Its class lists patterns of names that layerwise casting skips, and parts of names that stay in
+    float32. Its pipeline takes the dtype of its first other weight for that of the network.
+    """
+    patterns = _declared(network, "_skip_layerwise_casting_patterns")
+    islands = _declared(network, "_keep_in_fp32_modules")
+    named = dict(network.named_modules())
+    found = {
+        layer
+        for name, layer in named.items()
+        if any(re.search(pattern, name) for pattern in patterns)
+        or any(island in name for island in islands)
+    }
+    others = (
+        name.rpartition(".")[0]
+        for name, parameter in network.named_parameters()
+        if parameter.is_floating_point() and not any(island in name for island in islands)
+    )
+    return found | {named[name] for name in islice(others, 1)}
+
+
+def _declared(network: nn.Module, name: str) -> tuple[str, ...]:
+    """A list of names that the class of a network declares; empty where it does not."""
+    said = (vars(kind)[name] for kind in type(network).__mro__ if name in vars(kind))
+    return tuple(next(said, None) or ())
 
 
 class Widening:

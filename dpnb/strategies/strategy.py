@@ -14,6 +14,7 @@ from typing_extensions import Self, override
 
 from dpnb.errors import StrategyError
 from dpnb.numbers import coerce_numbers, to_builtin
+from dpnb.stages import Stage
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.undo import Undo
 from dpnb.validation import hints_of, validate
@@ -49,8 +50,8 @@ class Strategy(ABC):
     """A reversible change to a pipeline that trades memory, latency or quality."""
 
     slot: ClassVar[Slot]
-    relieves: ClassVar[frozenset[str]] = frozenset()
-    """The stages of a run whose memory it lowers: "text", "encoding", "denoising", "decoding"."""
+    relieves: ClassVar[frozenset[Stage]] = frozenset()
+    """The stages of a run whose memory it lowers."""
     label: ClassVar[str] = ""
     """What people call it, where that is not the words of its name."""
     presets: ClassVar[Mapping[str, str]] = {}

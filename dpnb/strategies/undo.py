@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NoReturn, TypeAlias
+from threading import local
+from typing import Any, ClassVar, NoReturn, TypeAlias
 
 from torch import nn
 from typing_extensions import Self, override
@@ -113,14 +114,34 @@ class Undo:
         self.close()
 
 
+def is_hook_running() -> bool:
+    """Whether this thread is within a hook of a strategy, and not in a network's own code."""
+    return _Hook.thread.hooks > 0
+
+
+class _Thread(local):
+    """What a thread is doing.
+
+    Attributes:
+        hooks: those of strategies that it is within.
+    """
+
+    hooks = 0
+
+
 @dataclass(frozen=True, eq=False)
 class _Hook:
     """A hook that is never copied with its module, whose copy it would tie to the original."""
 
     hook: Hook
+    thread: ClassVar[_Thread] = _Thread()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.hook(*args, **kwargs)
+        self.thread.hooks += 1
+        try:
+            return self.hook(*args, **kwargs)
+        finally:
+            self.thread.hooks -= 1
 
     @override
     def __reduce__(self) -> NoReturn:

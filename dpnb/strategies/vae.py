@@ -10,6 +10,7 @@ from typing_extensions import override
 from dpnb.models.autoencoder import Autoencoder
 from dpnb.models.coders import SlicedCoder, TiledCoder
 from dpnb.models.tiling.blended_tiles import latents_per_side
+from dpnb.stages import Stage
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Effect, Slot, Strategy
@@ -35,7 +36,7 @@ class VaeTiling(Strategy):
     spill: bool = False
     blended: bool = False
     slot: ClassVar = Slot.CODER
-    relieves: ClassVar = frozenset({"encoding", "decoding"})
+    relieves: ClassVar = frozenset({Stage.ENCODING, Stage.DECODING})
 
     @override
     def __post_init__(self) -> None:
@@ -82,7 +83,7 @@ class VaeSlicing(Strategy):
     """Decode and encode the pictures of a batch one after the other."""
 
     slot: ClassVar = Slot.CODER_WRAPPER
-    relieves: ClassVar = frozenset({"encoding", "decoding"})
+    relieves: ClassVar = frozenset({Stage.ENCODING, Stage.DECODING})
 
     @property
     @override

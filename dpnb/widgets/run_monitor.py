@@ -200,13 +200,13 @@ class RunMonitor(RunListener[Run]):
     @override
     def begin_step(self, run: Run, stage: Stage) -> None:
         if (current := self._find(run)) is not None:
-            current.recording.begin_step(stage.value)
+            current.recording.begin_step(stage)
 
     @override
     def end_step(self, run: Run, step: Step) -> None:
         if (current := self._find(run)) is None:
             return
-        current.recording.end_step(step.stage.value)
+        current.recording.end_step(step.stage)
         current.step = step
         if step.stage is Stage.DENOISING:
             current.step_ends.append(time.perf_counter())

@@ -103,7 +103,7 @@ def _add_error(
     if done.outcome != "failed":
         return replace(result, error="")
     if is_out_of_memory(error) and not isinstance(error, OutOfMemoryError):
-        stage = done.steps[-1].stage if done.steps else Stage.TEXT.value
+        stage = done.steps[-1].stage if done.steps else Stage.TEXT
         pictures = 1 if current.request is None else current.request.count
         cheapest = next(find_memory_savers(stack, stage, pictures), None)
         error = OutOfMemoryError(stage, cheapest, describe_error(error))

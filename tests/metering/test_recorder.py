@@ -11,6 +11,7 @@ from dpnb.metering.clock import HostClock, clock_for
 from dpnb.metering.meter import meter_for
 from dpnb.metering.recorder import Recorder
 from dpnb.metering.tensors import TensorMeter
+from dpnb.stages import Stage
 
 
 def recorder() -> Recorder:
@@ -20,14 +21,14 @@ def recorder() -> Recorder:
 def test_a_step_has_its_own_peak_and_what_lies_between_two_is_not_counted() -> None:
     made = recorder()
     run = made.begin_run(["FreeU"])
-    run.begin_step("text")
+    run.begin_step(Stage.TEXT)
     kept = torch.zeros(10)
     torch.zeros(1000)
-    run.end_step("text")
+    run.end_step(Stage.TEXT)
     between = torch.zeros(10_000)
-    run.begin_step("denoising")
+    run.begin_step(Stage.DENOISING)
     torch.zeros(100)
-    run.end_step("denoising")
+    run.end_step(Stage.DENOISING)
     run.end("finished")
     text, denoising = made.steps
     assert (text.peak, text.current) == (4040, 40)
@@ -40,7 +41,7 @@ def test_a_step_has_its_own_peak_and_what_lies_between_two_is_not_counted() -> N
 def test_times_follow_one_another_and_add_up() -> None:
     made = recorder()
     run = made.begin_run()
-    for stage in ("text", "denoising", "denoising", "decoding"):
+    for stage in (Stage.TEXT, Stage.DENOISING, Stage.DENOISING, Stage.DECODING):
         run.begin_step(stage)
         run.end_step(stage)
     made.note("something")
@@ -60,7 +61,7 @@ def test_times_follow_one_another_and_add_up() -> None:
 def test_a_step_in_which_something_failed_is_there_with_its_peak() -> None:
     made = recorder()
     run = made.begin_run()
-    run.begin_step("decoding")
+    run.begin_step(Stage.DECODING)
     torch.zeros(100)
     run.end("failed", "RuntimeError: no memory")
     (traced,) = made.runs
@@ -77,8 +78,8 @@ def test_a_run_can_be_read_while_it_goes_on_also_from_another_thread() -> None:
     assert list(made.runs) == []
     run = made.begin_run()
     assert (made.runs[0].outcome, made.runs[0].duration) == ("running", 0.0)
-    run.begin_step("denoising")
-    run.end_step("denoising")
+    run.begin_step(Stage.DENOISING)
+    run.end_step(Stage.DENOISING)
     seen = []
     thread = Thread(target=lambda: seen.append(made.trace))
     thread.start()
@@ -95,10 +96,10 @@ def test_a_run_can_be_read_while_it_goes_on_also_from_another_thread() -> None:
 def test_two_runs_at_once_are_kept_apart() -> None:
     made = recorder()
     first, second = made.begin_run(), made.begin_run()
-    first.begin_step("text")
-    first.end_step("text")
-    second.begin_step("decoding")
-    second.end_step("decoding")
+    first.begin_step(Stage.TEXT)
+    first.end_step(Stage.TEXT)
+    second.begin_step(Stage.DECODING)
+    second.end_step(Stage.DECODING)
     second.end("finished")
     first.end("left")
     assert [run.outcome for run in made.runs] == ["left", "finished"]
@@ -108,8 +109,8 @@ def test_two_runs_at_once_are_kept_apart() -> None:
 def test_a_step_is_what_it_has_turned_out_to_be() -> None:
     made = recorder()
     run = made.begin_run()
-    run.begin_step("denoising")
-    run.end_step("decoding")
+    run.begin_step(Stage.DENOISING)
+    run.end_step(Stage.DECODING)
     assert made.steps[0].stage == "decoding"
 
 
@@ -127,11 +128,11 @@ def test_samples_are_taken_while_a_run_goes_on_and_only_then() -> None:
         time.sleep(0.01)
         assert list(made.samples) == []
         run = made.begin_run()
-        run.begin_step("decoding")
+        run.begin_step(Stage.DECODING)
         held = torch.zeros(1000)
         while len(made.samples) < 5:
             time.sleep(0.001)
-        run.end_step("decoding")
+        run.end_step(Stage.DECODING)
         run.end("finished")
         taken = len(made.samples)
         time.sleep(0.01)
@@ -152,10 +153,10 @@ def test_a_step_on_a_cuda_device_takes_as_long_as_the_device_needs() -> None:
     torch.cuda.set_sync_debug_mode("error")
     try:
         run = made.begin_run()
-        run.begin_step("denoising")
+        run.begin_step(Stage.DENOISING)
         for _ in range(50):
             a = a @ a / 4096
-        run.end_step("denoising")
+        run.end_step(Stage.DENOISING)
         provisional = made.seconds_per_step
         run.end("finished")
     finally:

@@ -14,6 +14,7 @@ from rich.console import Console
 from dpnb.errors import DpnbError
 from dpnb.metering.reading import Reading
 from dpnb.metering.trace import Event, RunTrace, StageSummary, StepTrace, Trace, TraceError
+from dpnb.stages import Stage
 
 SECONDS = st.floats(0, 1e9)
 BYTES = st.integers(0, 2**50)
@@ -45,7 +46,7 @@ TRACES = st.builds(
 def step(
     stage: str, duration: float, peak: int, current: int = 1, complete: bool = True
 ) -> StepTrace:
-    return StepTrace(stage, 0, 0.0, duration, Reading(0.0, current, peak), complete)
+    return StepTrace(Stage(stage), 0, 0.0, duration, Reading(0.0, current, peak), complete)
 
 
 def run(*steps: StepTrace, outcome: str = "finished", error: str | None = None) -> RunTrace:

@@ -65,3 +65,8 @@ def test_what_changes_later_does_not_count() -> None:
     twin = structure.copy()
     assert described(twin) == before
     assert not twin._forward_hooks
+
+
+def test_a_buffer_without_values_stays_so() -> None:
+    network = nn.BatchNorm1d(3, device="meta")
+    assert all(buffer.is_meta for buffer in Structure.of(network).copy().buffers())

@@ -8,8 +8,13 @@ from typing import Any
 import diffusers
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from dpnb.loading.adapters.adapter_changes import parse_adapter
+from dpnb.loading.adapters.adapter_files import read_adapter
+from dpnb.loading.hub import HubOptions
+from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.stack import StrategyStack
 
 LINK = "simulated:64GiB/s"
@@ -75,6 +80,7 @@ class Studio:
         self.pipe = pipe
         self.owner = ForeignOwner(pipe)
         self.strategies = StrategyStack(self.owner)
+        self.dtype = torch.float32
         self._arguments = arguments
         pipe.set_progress_bar_config(disable=True)
         # What it would find by looking at weights, which may be elsewhere.
@@ -82,13 +88,25 @@ class Studio:
         answers = {"_execution_device": device, "device": device}
         pipe.__class__ = type(type(pipe).__name__, (type(pipe),), answers)
 
-    def draw(self) -> Tensor:
-        """The numbers of the picture, or of the frames."""
+    def cast(self, dtype: torch.dtype) -> None:
+        """Let all networks, and what a call is given, be of this dtype."""
+        self.dtype = dtype
+        for network in self.networks.values():
+            network.to(dtype)
+
+    def draw(self, output_type: str = "pt") -> Tensor:
+        """The numbers of the picture, of the frames or of the latents."""
         with torch.no_grad(), self.strategies.begin_run():
-            given = {"output_type": "pt", "num_inference_steps": 2} | self._arguments()
+            arguments = tree_map_only(Tensor, lambda t: t.to(self.dtype), self._arguments())
+            given = {"output_type": output_type, "num_inference_steps": 2} | arguments
             out = self.pipe(generator=torch.Generator().manual_seed(0), **given)
         made: Tensor = next(iter(out.values()))
         return made if isinstance(made, Tensor) else torch.stack(list(made))
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """Its components that have weights, by name."""
+        return dict(self.strategies.networks.items())
 
     def values(self) -> dict[str, Tensor]:
         """A copy of every weight, by component and key."""
@@ -302,3 +320,27 @@ STUDIOS: dict[str, Callable[[], Studio]] = {
     "Wan": wan,
 }
 """Builders of all of them, by what people call them."""
+
+
+def random_adapter(
+    component: str, network: nn.Module, layers: tuple[str, ...], rank: int = 2
+) -> dict[str, Tensor]:
+    """Random low-rank weights of the layers whose names end so, as peft names them."""
+    generator = torch.Generator().manual_seed(3)
+    tensors: dict[str, Tensor] = {}
+    for name, layer in network.named_modules():
+        weight = layer._parameters.get("weight")
+        if weight is not None and weight.ndim > 1 and name.endswith(layers):
+            shapes = {"lora_A": (rank, *weight.shape[1:]), "lora_B": (len(weight), rank)}
+            for part, shape in shapes.items():
+                whole = (*shape, *(1 for _ in weight.shape[2:])) if part == "lora_B" else shape
+                values = torch.randn(whole, generator=generator) * 0.15
+                tensors[f"{component}.{name}.{part}.weight"] = values
+    return tensors
+
+
+def load_adapter(studio: Studio, tensors: Mapping[str, Tensor], name: str = "style") -> None:
+    """Let the networks of a pipeline know an adapter, which is not switched on yet."""
+    adapter = read_adapter(tensors, None, None, HubOptions())
+    for component, changes in parse_adapter(adapter, studio.networks).items():
+        attachment_of(studio.networks[component]).adapters[name] = changes

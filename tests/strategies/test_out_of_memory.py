@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 import dpnb
+from dpnb.stages import Stage
 from dpnb.strategies.out_of_memory import MEMORY_SAVERS, find_memory_savers
 from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.strategy import Strategy
@@ -179,7 +180,7 @@ def test_nothing_of_the_run_is_held_by_the_error(pipe: Any) -> None:
 
 
 def cheapest(stack: StrategyStack, stage: str, pictures: int) -> Strategy | None:
-    return next(find_memory_savers(stack, stage, pictures), None)
+    return next(find_memory_savers(stack, Stage(stage), pictures), None)
 
 
 @pytest.mark.parametrize("stage", ["text", "denoising", "decoding"])

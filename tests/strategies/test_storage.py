@@ -7,7 +7,14 @@ import torch
 from torch import nn
 
 from dpnb.errors import StrategyError
-from dpnb.strategies.storage import SMALLEST, STORAGE_DTYPES, ChannelsLast, LayerwiseCasting
+from dpnb.strategies.storage import (
+    SMALLEST,
+    STORAGE_DTYPES,
+    ChannelsLast,
+    LayerwiseCasting,
+    find_precise_layers,
+)
+from tests.strategies.foreign_owner import STUDIOS, PartsStack
 from tests.strategies.pipes import build, draw, live_bytes, networks
 
 pytestmark = pytest.mark.exhaustive
@@ -104,3 +111,78 @@ def test_channels_last_orders_every_convolution(pipe: Any) -> None:
     assert all(c.weight.is_contiguous(memory_format=torch.channels_last) for c in convs)
     pipe.strategies.disable(ChannelsLast)
     assert all(c.weight.is_contiguous() for c in convs)
+
+
+# --- networks of others ---
+
+
+@pytest.mark.parametrize(
+    ("studio", "kept"),
+    [("Z-Image", ("t_embedder", "cap_embedder")), ("Wan", ("condition_embedder", "patch_embed"))],
+)
+def test_what_a_network_says_must_not_be_cast_is_not(studio: str, kept: tuple[str, ...]) -> None:
+    owner = STUDIOS[studio]()
+    network = owner.pipe.transformer
+    owner.strategies.enable(LayerwiseCasting())
+    small = [n for n, p in network.named_parameters() if p.dtype == torch.float8_e4m3fn]
+    assert len(small) > 10
+    assert not [name for name in small if any(part in name for part in kept)]
+    assert find_precise_layers(network) >= {network.get_submodule(kept[0])}
+
+
+def test_islands_of_float32_stay_what_they_are() -> None:
+    network: Any = STUDIOS["Wan"]().pipe.transformer.to(torch.bfloat16)
+    island = network.condition_embedder.time_embedder.to(torch.float32)
+    strategies = PartsStack(transformer=network)
+    strategies.enable(LayerwiseCasting())
+    assert {p.dtype for p in island.parameters()} == {torch.float32}
+
+
+def test_encoders_of_prompts_keep_their_dtype() -> None:
+    studio = STUDIOS["Stable Diffusion"]()
+    studio.strategies.enable(LayerwiseCasting())
+    assert {p.dtype for p in studio.pipe.text_encoder.parameters()} == {torch.float32}
+
+
+class Convolutions(nn.Module):
+    """Over one, two and three dimensions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one = nn.Conv1d(4, 4, 3)
+        self.two = nn.Conv2d(4, 4, 3)
+        self.three = nn.Conv3d(4, 4, 3)
+        self.three.weight.data = self.three.weight.data.transpose(2, 3).contiguous().transpose(2, 3)
+        self.transposed = nn.ConvTranspose3d(4, 4, 3)
+
+
+def test_channels_are_last_in_every_dimension() -> None:
+    network = Convolutions()
+    before = {k: (v, v.clone(), v.stride()) for k, v in network.named_parameters()}
+    strategies = PartsStack(transformer=network)
+    strategies.enable(ChannelsLast())
+    assert network.two.weight.is_contiguous(memory_format=torch.channels_last)
+    assert network.three.weight.is_contiguous(memory_format=torch.channels_last_3d)
+    assert network.one.weight.stride() == before["one.weight"][2]
+    strategies.disable(ChannelsLast)
+    for name, parameter in network.named_parameters():
+        held, values, stride = before[name]
+        assert parameter is held
+        assert torch.equal(parameter, values)
+        assert parameter.stride() == stride
+
+
+@pytest.mark.parametrize("name", STUDIOS)
+def test_foreign_pipelines_draw_with_channels_last(name: str) -> None:
+    studio = STUDIOS[name]()
+    plain = studio.draw()
+    with studio.strategies.using(ChannelsLast()):
+        torch.testing.assert_close(studio.draw(), plain, rtol=0, atol=1e-4)
+    assert torch.equal(studio.draw(), plain)
+
+
+def test_without_convolutions_there_are_no_channels() -> None:
+    reason = PartsStack(transformer=nn.Linear(2, 2), text=nn.Conv1d(2, 2, 1)).obstacle(
+        ChannelsLast()
+    )
+    assert reason == "ChannelsLast needs convolutions in a UNet or a VAE; there are none here."

@@ -8,6 +8,7 @@ import pytest
 
 from dpnb.metering.reading import Reading
 from dpnb.metering.trace import Event, RunTrace, StepTrace, Trace
+from dpnb.stages import Stage
 from dpnb.widgets.charts import comparison_chart, describe_run_chart, run_chart, thin, ticks
 from dpnb.widgets.memory_panel import format_memory, latest_reading
 
@@ -24,7 +25,7 @@ def trace(steps: int = 3, limit: int | None = None, event: str = "A <b> on") -> 
     spans = [("text", 0, 0.0, 1.0), *[("denoising", i, 1.0 + 2 * i, 2.0) for i in range(steps)]]
     spans.append(("decoding", 0, 1.0 + 2 * steps, 1.0))
     done = tuple(
-        StepTrace(stage, index, start, length, reading(start + length, 100 + 10 * place))
+        StepTrace(Stage(stage), index, start, length, reading(start + length, 100 + 10 * place))
         for place, (stage, index, start, length) in enumerate(spans)
     )
     begin = Reading(0.0, 90 * MIB, 90 * MIB, limit=limit)
@@ -81,7 +82,7 @@ def test_a_run_that_has_done_nothing_yet_can_be_drawn() -> None:
 
 
 def test_reserved_memory_is_a_line_of_its_own() -> None:
-    steps = (StepTrace("text", 0, 0.0, 1.0, reading(1.0, 100, reserved=130 * MIB)),)
+    steps = (StepTrace(Stage.TEXT, 0, 0.0, 1.0, reading(1.0, 100, reserved=130 * MIB)),)
     run = RunTrace(0.0, 1.0, "finished", None, (), reading(0.0, 90), steps)
     assert "reserved" in texts(run_chart(Trace("cuda", "bytes", "clock", (run,))))
 

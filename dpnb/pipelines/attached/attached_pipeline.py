@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from dpnb.errors import DpnbError
+from dpnb.nn.quantized import nbytes_of
 from dpnb.pipelines.attached.attached_run import AttachedRun, notify_run
 from dpnb.pipelines.attached.call_stream import CallStream
 from dpnb.pipelines.attached.exchanges import KnownNetworks, share_tensors
 from dpnb.pipelines.attached.heard_class import make_heard_class
 from dpnb.pipelines.attached.hearing import hear, hear_networks, hear_scheduler
-from dpnb.pipelines.attached.parts import belongs_to, declared, find_name, find_parts, is_network
+from dpnb.pipelines.attached.parts import declared, find_name, find_parts, is_network, members_of
 from dpnb.pipelines.attached.roles import Role, find_roles, order_of_use
 from dpnb.pipelines.attached.sizes import find_default_size, find_size_unit
 from dpnb.pipelines.attached.traces import Traces
@@ -32,6 +34,7 @@ from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.undo import Undo
 from dpnb.switchboard import ATTRIBUTE
+from dpnb.units import format_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -50,12 +53,12 @@ class Caller:
     """Who asks for a run.
 
     Args:
-        on_step: is given its steps, while it pauses.
+        on_step: is given its steps, while it pauses; `None` where nobody asks for them.
         leave: ends it where it pauses.
         asker: the thread that asks for its next step; the run's own by default.
     """
 
-    on_step: Callable[[Step], None] = ignore
+    on_step: Callable[[Step], None] | None = None
     leave: Callable[[], None] = ignore
     asker: Callable[[], int] = get_ident
 
@@ -83,6 +86,16 @@ class AttachedPipeline:
         self._strategies = StrategyStack(self)
         pipe.__class__ = make_heard_class(self._kind, self)
 
+    @override
+    def __repr__(self) -> str:
+        on = ", ".join(sorted(map(repr, self._strategies.active))) or "nothing"
+        state = "detached" if self._is_detached else f"attached, {on} on"
+        lines = [f"{self.class_name}, {state}"]
+        for name, part in self.parts().items():
+            size = f" ({format_bytes(nbytes_of(part))})" if is_network(part) else ""
+            lines.append(f"  {name}: {'none' if part is None else type(part).__name__}{size}")
+        return "\n".join(lines)
+
     # --- what it is made of ---
 
     @property
@@ -109,13 +122,14 @@ class AttachedPipeline:
         """The names of the networks in the order of their use."""
         parts, given = self.parts(), declared(self.pipe, "model_cpu_offload_seq")
         wanted = given.split("->") if given else order_of_use(parts, self.roles)
-        return tuple(name for one in wanted for name in parts if belongs_to(name, one))
+        return tuple(name for one in wanted for name in members_of(one, parts))
 
     @property
     def never_offloaded(self) -> tuple[str, ...]:
         """The names of the networks that the pipeline excludes from offloading."""
         excluded = declared(self.pipe, "_exclude_from_cpu_offload") or ()
-        return tuple(name for one in excluded for name in self.parts() if belongs_to(name, one))
+        parts = self.parts()
+        return tuple(name for one in excluded for name in members_of(one, parts))
 
     @property
     def scheduler(self) -> Any:

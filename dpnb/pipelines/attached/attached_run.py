@@ -67,7 +67,7 @@ class AttachedRun:
         run: the key that listeners are given.
         listeners: are called.
         call: what keeps other runs away.
-        on_step: is given every step, while the run pauses.
+        on_step: is given every step, while the run pauses; `None` where nobody asks for them.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class AttachedRun:
         run: Run,
         listeners: Sequence[RunListener[Run]],
         call: ExclusiveCall,
-        on_step: Callable[[Step], None],
+        on_step: Callable[[Step], None] | None,
     ) -> None:
         self._owner, self._run, self._listeners = owner, run, listeners
         self._call, self._on_step = call, on_step
@@ -159,12 +159,17 @@ class AttachedRun:
         self._done.append(step)
 
     def _pause(self, following: Stage | None) -> None:
-        """Hand over what is done, while anybody may switch."""
+        """Hand over what is done, while anybody may switch; without anybody go on at once."""
+        if not self._listeners and self._on_step is None and not self._call.is_waited_for:
+            self._done.clear()
+            return
         with self._call.pause():
             for listener in reversed(self._listeners):
                 listener.between_steps(self._run)
-            while self._done:
-                self._on_step(self._done.pop(0))
+            done, self._done = self._done, []
+            if self._on_step is not None:
+                for step in done:
+                    self._on_step(step)
         if following is not None:
             self._tell_begin(following)
 

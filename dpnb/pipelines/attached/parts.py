@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Collection
 from typing import Any
 
 from torch import nn
@@ -41,10 +42,12 @@ def find_name(pipe: Any) -> str | None:
     return name if isinstance(name, str) and name else None
 
 
-def belongs_to(name: str, component: str) -> bool:
-    """Whether a part is a component, or one of its list."""
-    stem, _, number = name.rpartition("_")
-    return name == component or (stem == component and number.isdigit())
+def members_of(component: str, parts: Collection[str]) -> tuple[str, ...]:
+    """The names of the parts that a component is: its own, or those of its list."""
+    if component in parts:
+        return (component,)
+    split = ((name, *name.rpartition("_")) for name in parts)
+    return tuple(name for name, stem, _, last in split if stem == component and last.isdigit())
 
 
 def is_network(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -35,26 +36,48 @@ def picture_of(step: Step) -> Tensor:
     return images
 
 
+@dataclass(frozen=True, eq=False)
+class Same:
+    """An object, which equals itself alone, and what it holds, where it is a dictionary."""
+
+    value: Any
+    held: tuple[tuple[Any, Any], ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        is_same = isinstance(other, Same) and self.value is other.value
+        return is_same and [(k, id(v)) for k, v in self.held] == [
+            (k, id(v))
+            for k, v in other.held  # type: ignore[attr-defined]
+        ]
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+
 def everything_of(pipe: Any) -> dict[str, Any]:
-    """The attributes, hooks and classes of a pipeline and of all that it is made of."""
-    found: dict[str, Any] = {"": (type(pipe), dict(vars(pipe)))}
+    """The classes, attributes and hooks of a pipeline and of all that it is made of.
+
+    Keyed by `component.module.attribute`; what is kept is compared by identity.
+    """
+    found: dict[str, Any] = {"": type(pipe)}
+    found |= {f".{name}": freeze(value) for name, value in vars(pipe).items()}
     for name, part in pipe.components.items():
         modules = part.named_modules() if isinstance(part, nn.Module) else [("", part)]
         for path, module in modules:
             own = vars(module) if "__dict__" in dir(module) else {}
-            kept = {key: _freeze(v) for key, v in own.items()}
-            # A scheduler is given new timesteps by every run.
-            found[f"{name}.{path}"] = (
-                type(module),
-                kept if isinstance(part, nn.Module) else sorted(own),
-            )
+            found[f"{name}.{path}"] = type(module)
+            if isinstance(part, nn.Module):
+                found |= {f"{name}.{path}.{key}": freeze(value) for key, value in own.items()}
+            else:  # a scheduler is given new timesteps by every run
+                found |= dict.fromkeys((f"{name}.{path}.{key}" for key in own), "")
     return found
 
 
-def _freeze(value: Any) -> Any:
+def freeze(value: Any) -> Any:
     """What tells whether a value is the same object, and holds the same objects."""
-    inner = tuple(value.items()) if isinstance(value, dict) else ()
-    return id(value), tuple((key, id(one)) for key, one in inner)
+    if isinstance(value, (str, int, float, bool, type(None))):
+        return value
+    return Same(value, tuple(value.items()) if isinstance(value, dict) else ())
 
 
 class Notes(RunListener[Run]):

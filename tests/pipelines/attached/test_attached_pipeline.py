@@ -21,6 +21,7 @@ from dpnb.run_listener import RunListener
 from dpnb.stages import Stage, Step
 from dpnb.strategies.strategy import Strategy
 from tests.pipelines.attached.foreign import Notes, arguments, draw, everything_of, picture_of
+from tests.reference.checkpoints import pipeline
 
 SIMULATED = "simulated:8GiB/s"
 
@@ -58,6 +59,17 @@ def test_nothing_is_left_after_detaching(pipe: Any) -> None:
     assert torch.equal(draw(pipe), plain)
 
 
+def test_a_numbered_component_is_not_the_one_without_a_number() -> None:
+    studio = dpnb.attach(pipeline("sdxl"))
+    assert studio.offload_sequence == (
+        "text_encoder",
+        "text_encoder_2",
+        "image_encoder",
+        "unet",
+        "vae",
+    )
+
+
 def test_it_is_the_same_object_of_the_same_class(pipe: Any) -> None:
     kind, components = type(pipe), pipe.components
     studio = dpnb.attach(pipe)
@@ -70,6 +82,16 @@ def test_it_is_the_same_object_of_the_same_class(pipe: Any) -> None:
     assert dpnb.attach(studio) is studio
     studio.detach()
     assert type(pipe) is kind
+
+
+def test_it_says_what_it_is_and_what_is_on(pipe: Any) -> None:
+    studio = dpnb.attach(pipe)
+    assert repr(studio).startswith("StableDiffusionPipeline, attached, nothing on\n")
+    assert "\n  safety_checker: none\n" in repr(studio)
+    studio.strategies.enable(ChannelsLast())
+    assert "attached, ChannelsLast() on" in repr(studio)
+    studio.detach()
+    assert repr(studio) == "StableDiffusionPipeline, detached"
 
 
 def test_a_copy_is_plain(pipe: Any) -> None:

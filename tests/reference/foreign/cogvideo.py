@@ -62,7 +62,7 @@ def _ask(**more: Any) -> Arguments:
 
 
 def _ask_over(name: str) -> Arguments:
-    size = {"max_sequence_length": 24, "height": 32, "width": 32}
+    size = {"max_sequence_length": 24, "height": 32, "width": 32, "num_inference_steps": 3}
     return lambda: ask(prompt="a red fox", **size, **{name: film(9)})
 
 

@@ -179,5 +179,3 @@ CASES = (
         upsampling_strength=0.6,
     ),
 )
-
-NOT_BUILT: dict[str, str] = {}

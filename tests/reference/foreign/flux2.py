@@ -95,5 +95,3 @@ CASES = (
     ),
     small_case("Flux2KleinKVPipeline", _distilled, **SHORT, image=picture(64, 64)),
 )
-
-NOT_BUILT: dict[str, str] = {}

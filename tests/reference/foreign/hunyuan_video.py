@@ -179,8 +179,12 @@ def _ask_over_picture(**more: Any) -> Arguments:
     return lambda: _ask(image=picture(), **more)()
 
 
-def _ask_newer() -> dict[str, Any]:
-    return ask(prompt="a red fox", num_frames=5, image=picture())
+WORDS = 'a red fox, and the word "fox"'
+"""What is in quotes is read letter by letter, by the second text encoder."""
+
+
+def _ask_newer(**more: Any) -> dict[str, Any]:
+    return ask(prompt=WORDS, num_frames=5, **more)
 
 
 CASES: tuple[ForeignCase, ...] = (
@@ -198,10 +202,12 @@ CASES: tuple[ForeignCase, ...] = (
     ),
     make_case("HunyuanSkyreelsImageToVideoPipeline", _parts(in_channels=8), _ask_over_picture()),
     make_case("HunyuanVideoFramepackPipeline", _packed, _ask_over_picture(latent_window_size=2)),
-    make_case("HunyuanVideo15Pipeline", lambda: _newer("t2v"), lambda: ask_for_film()),
+    make_case(
+        "HunyuanVideo15Pipeline", lambda: _newer("t2v"), lambda: _ask_newer(height=32, width=32)
+    ),
     make_case(
         "HunyuanVideo15ImageToVideoPipeline",
         lambda: {**_newer("i2v"), **siglip()},
-        _ask_newer,
+        lambda: _ask_newer(image=picture()),
     ),
 )

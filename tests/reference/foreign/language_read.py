@@ -174,7 +174,3 @@ CASES = (
     ),
     small_case("ErnieImagePipeline", _ernie, **SIZED),
 )
-
-NOT_BUILT: dict[str, str] = {
-    "OmniGenPipeline": "needs torchvision",
-}

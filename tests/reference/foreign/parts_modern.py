@@ -190,11 +190,12 @@ def t5_encoder(kind: str = "T5EncoderModel", **changes: Any) -> Any:
     return getattr(transformers, kind)(config(**{**settings, **changes}))
 
 
-def byte_tokenizer(*, starts: bool = False) -> Any:
+def byte_tokenizer(*, starts: bool = False, **settings: Any) -> Any:
     """A tokenizer of bytes with the marks of a chat, and its template.
 
     Args:
         starts: whether every text begins with a mark, so that none is without tokens.
+        settings: of the tokenizer's class.
     """
     from tokenizers.processors import TemplateProcessing
     from transformers.convert_slow_tokenizer import bytes_to_unicode
@@ -202,7 +203,7 @@ def byte_tokenizer(*, starts: bool = False) -> Any:
     letters = [*bytes_to_unicode().values(), *MARKS]
     vocabulary = {letter: index for index, letter in enumerate(letters)}
     tokenizer: Any = transformers.Qwen2Tokenizer(
-        vocab=vocabulary, merges=[], additional_special_tokens=list(MARKS[1:])
+        vocab=vocabulary, merges=[], **{"additional_special_tokens": list(MARKS[1:]), **settings}
     )
     tokenizer.chat_template = CHAT
     if starts:

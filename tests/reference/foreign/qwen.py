@@ -118,5 +118,3 @@ CASES = (
         layers=2,
     ),
 )
-
-NOT_BUILT: dict[str, str] = {}

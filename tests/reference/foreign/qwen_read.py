@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import transformers
 
-from tests.reference.foreign.case import ForeignCase
 from tests.reference.foreign.parts_modern import (
     PROMPTED,
     SIZED,
     Parts,
     autoencoder,
     byte_tokenizer,
-    clip_encoder,
-    clip_tokenizer,
     diffusers,
     flow_match,
     flux2_autoencoder,
@@ -29,7 +25,6 @@ from tests.reference.foreign.parts_modern import (
     vision_processor,
 )
 
-LARGE: Parts = {**PROMPTED, "height": 64, "width": 64}
 GUIDED: Parts = {**SIZED, "negative_prompt": "a grey day"}
 UNSIZED: Parts = {**PROMPTED, "negative_prompt": "a grey day"}
 
@@ -245,46 +240,6 @@ def _ideogram() -> Parts:
     }
 
 
-def _kandinsky(visual_cond: bool = False) -> Parts:
-    network = diffusers.Kandinsky5Transformer3DModel(
-        in_visual_dim=4,
-        out_visual_dim=4,
-        in_text_dim=32,
-        in_text_dim2=24,
-        time_dim=32,
-        model_dim=32,
-        ff_dim=48,
-        num_text_blocks=1,
-        num_visual_blocks=2,
-        axes_dims=(4, 6, 6),
-        visual_cond=visual_cond,
-    )
-    return {
-        "transformer": network,
-        "vae": autoencoder(4, levels=4, shift_factor=None),
-        "text_encoder": qwen2_vision_encoder(),
-        "tokenizer": vision_processor(),
-        "text_encoder_2": clip_encoder(),
-        "tokenizer_2": clip_tokenizer(),
-        "scheduler": flow_match(shift=5.0),
-    }
-
-
-def _kandinsky_edit() -> Parts:
-    return _kandinsky(visual_cond=True)
-
-
-def _of_small_resolutions(case: ForeignCase) -> ForeignCase:
-    """Kandinsky makes every size one of its list, of about a million pixels each."""
-
-    def build() -> Any:
-        pipe = case.build()
-        pipe.resolutions = [(64, 64)]
-        return pipe
-
-    return replace(case, build=build)
-
-
 def _dreamlite() -> Parts:
     network = diffusers.DreamLiteUNetModel(
         sample_size=16,
@@ -328,13 +283,7 @@ CASES = (
     small_case("BriaFibo2Pipeline", _fibo2, **GUIDED),
     small_case("BriaFibo2Pipeline (with a picture)", _fibo2, **GUIDED, image=picture()),
     small_case("Ideogram4Pipeline", _ideogram, **SIZED, **SCHEDULED),
-    _of_small_resolutions(small_case("Kandinsky5T2IPipeline", _kandinsky, **LARGE)),
-    _of_small_resolutions(
-        small_case("Kandinsky5I2IPipeline", _kandinsky_edit, **LARGE, image=picture(64, 64))
-    ),
     small_case("DreamLitePipeline", _dreamlite, **GUIDED),
     small_case("DreamLitePipeline (with a picture)", _dreamlite, **GUIDED, image=picture()),
     small_case("DreamLiteMobilePipeline", _dreamlite, **SIZED),
 )
-
-NOT_BUILT: dict[str, str] = {}

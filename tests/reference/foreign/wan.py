@@ -146,7 +146,8 @@ def _ask_for_pyramid() -> dict[str, Any]:
 
 
 def _ask_of_film() -> dict[str, Any]:
-    return ask(prompt="a red fox", max_sequence_length=24, height=32, width=32, video=film())
+    words = {"prompt": "a red fox", "max_sequence_length": 24}
+    return ask(**words, height=32, width=32, video=film(), num_inference_steps=3)
 
 
 def _ask_to_animate() -> dict[str, Any]:

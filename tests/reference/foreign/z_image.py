@@ -80,5 +80,3 @@ CASES = (
     ),
     small_case("ZImageOmniPipeline", _omni, **SIZED),
 )
-
-NOT_BUILT: dict[str, str] = {}

@@ -1,0 +1,233 @@
+"""What components that dpnb did not write can do by themselves, as switches that come off exactly.
+
+Such a component has methods that change it, as `enable_tiling` does; what they have changed is put
+back by the log that every strategy has, and not by the component's own methods of taking it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, ClassVar
+
+from torch import nn
+from typing_extensions import override
+
+from dpnb.models.model import Model
+from dpnb.nn.compiled import plain_network
+from dpnb.nn.quantized import quantization_of
+from dpnb.stages import Stage
+from dpnb.strategies.component_tiles import resize_tiles, tile_obstacle
+from dpnb.strategies.freeu import FreeUFactors
+from dpnb.strategies.networks import Networks
+from dpnb.strategies.reversible_calls import call_reversibly
+from dpnb.strategies.settings import hints
+from dpnb.strategies.strategy import Effect, Slot, Strategy
+from dpnb.strategies.undo import Undo
+
+LOW_RANK = "lora_A"
+"""What peft calls the child that holds a layer's low-rank weights."""
+
+
+@dataclass(frozen=True, repr=False)
+class ComponentTiling(Strategy):
+    """Let an autoencoder that is not dpnb's decode and encode in its own overlapping tiles.
+
+    Tiles do not know of one another, and their edges are blended. Pictures that are no larger than
+    a tile stay whole.
+
+    Args:
+        tile: the side of a tile in pixels, or its height where that is another; the autoencoder's
+            own by default. Tiles overlap by the same share of it.
+    """
+
+    tile: int | None = field(default=None, metadata=hints(low=64, high=1024, step=32))
+    slot: ClassVar = Slot.CODER
+    effect: ClassVar = Effect.APPROXIMATE
+    relieves: ClassVar = frozenset({Stage.ENCODING, Stage.DECODING})
+
+    @override
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.tile is not None and (type(self.tile) is not int or self.tile < 1):
+            raise ValueError(f"tile is {self.tile!r}; it is a number of pixels such as 256.")
+
+    @override
+    def obstacle(self, networks: Networks) -> str | None:
+        coders = list(_able(networks, "enable_tiling", "use_tiling"))
+        if not coders:
+            return _missing("ComponentTiling", "an autoencoder with tiles", "VaeTiling", networks)
+        if self.tile is None:
+            return None
+        reasons = (tile_obstacle(name, coder, self.tile) for name, coder in coders)
+        return next(filter(None, reasons), None)
+
+    @override
+    def apply(self, networks: Networks, undo: Undo) -> None:
+        """Call the method of every autoencoder that has it."""
+        for _, coder in _able(networks, "enable_tiling", "use_tiling"):
+            call_reversibly(coder, partial(self._tile, coder), undo)
+
+    def _tile(self, coder: nn.Module) -> None:
+        kind: Any = type(coder)
+        kind.enable_tiling(coder)
+        if self.tile is not None:
+            resize_tiles(coder, self.tile)
+
+
+@dataclass(frozen=True, repr=False)
+class ComponentSlicing(Strategy):
+    """Let an autoencoder that is not dpnb's code the pictures of a batch one after the other."""
+
+    slot: ClassVar = Slot.CODER_WRAPPER
+    relieves: ClassVar = frozenset({Stage.ENCODING, Stage.DECODING})
+
+    @override
+    def obstacle(self, networks: Networks) -> str | None:
+        if next(_able(networks, "enable_slicing", "use_slicing"), None) is None:
+            what = "an autoencoder that slices batches"
+            return _missing("ComponentSlicing", what, "VaeSlicing", networks)
+        return None
+
+    @override
+    def apply(self, networks: Networks, undo: Undo) -> None:
+        """Call the method of every autoencoder that has it."""
+        for _, coder in _able(networks, "enable_slicing", "use_slicing"):
+            kind: Any = type(coder)
+            call_reversibly(coder, partial(kind.enable_slicing, coder), undo)
+
+
+@dataclass(frozen=True, repr=False)
+class ComponentFusion(Strategy):
+    """Let components that are not dpnb's compute query, key and value by one matrix.
+
+    It is made of theirs, which stay beside it: while this is on, these weights are held twice.
+    """
+
+    slot: ClassVar = Slot.PROJECTION
+
+    @override
+    def obstacle(self, networks: Networks) -> str | None:
+        fusing = list(_able(networks, "fuse_qkv_projections"))
+        fusible = [(name, network) for name, network in fusing if _fusible_layers(network)]
+        if not fusible:
+            what = "a component that fuses its projections"
+            return _missing("ComponentFusion", what, "QKVFusion", networks)
+        reasons = [_fusion_obstacle(name, network) for name, network in fusible]
+        return None if None in reasons else reasons[0]
+
+    @override
+    def apply(self, networks: Networks, undo: Undo) -> None:
+        """Call the method of every component that has it and may use it."""
+        for name, network in _able(networks, "fuse_qkv_projections"):
+            if _fusible_layers(network) and _fusion_obstacle(name, network) is None:
+                kind: Any = type(network)
+                call_reversibly(network, partial(kind.fuse_qkv_projections, network), undo)
+
+
+@dataclass(frozen=True, repr=False)
+class ComponentFreeU(FreeUFactors):
+    """Let a UNet that is not dpnb's strengthen its backbone and weaken its skips.
+
+    Si et al. (2023), FreeU, arXiv:2309.11497.
+
+    Args:
+        s1: factor of the skips' lowest frequencies in the first up-block.
+        s2: likewise in the second.
+        b1: factor of the backbone's first half of channels in the first up-block.
+        b2: likewise in the second.
+    """
+
+    label: ClassVar = "Component FreeU"
+
+    @override
+    def obstacle(self, networks: Networks) -> str | None:
+        if next(_able(networks, "enable_freeu"), None) is None:
+            return _missing("ComponentFreeU", "a UNet with FreeU", "FreeU", networks)
+        return None
+
+    @override
+    def apply(self, networks: Networks, undo: Undo) -> None:
+        """Call the method of every UNet that has it."""
+        factors = {"s1": self.s1, "s2": self.s2, "b1": self.b1, "b2": self.b2}
+        for _, unet in _able(networks, "enable_freeu"):
+            kind: Any = type(unet)
+            call_reversibly(unet, partial(kind.enable_freeu, unet, **factors), undo)
+
+
+def _able(
+    networks: Networks, method: str, attribute: str | None = None
+) -> Iterator[tuple[str, nn.Module]]:
+    """The foreign networks whose class has a method, and that say by an attribute that it serves.
+
+    Many classes inherit the methods of autoencoders and refuse to be told.
+    """
+    for name, network in networks.foreign_items():
+        plain = plain_network(network)
+        if method in dir(type(plain)) and (attribute is None or attribute in vars(plain)):
+            yield name, plain
+
+
+def _missing(kind: str, what: str, ours: str, networks: Networks) -> str:
+    own = any(isinstance(network, Model) for _, network in networks.items())
+    serves = f"; use {ours}, which serves dpnb's own networks" if own else "; there is none here"
+    return f"{kind} needs {what}, written by others{serves}."
+
+
+def _fusible_layers(network: nn.Module) -> list[nn.Module]:
+    """The attention layers that can join their projections, and have not."""
+    return [
+        module
+        for module in network.modules()
+        if "fuse_projections" in dir(type(module))
+        and _declared(type(module), "_supports_qkv_fusion") is not False
+        and "to_k" in module._modules
+        and not {"to_qkv", "to_kv"} & module._modules.keys()
+    ]
+
+
+def _declared(kind: type, name: str) -> object:
+    """What a class declares by this name; `None` where it does not."""
+    return next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
+
+
+def _fusion_obstacle(name: str, network: nn.Module) -> str | None:
+    """Why the component called `name` must not join its projections, as a sentence."""
+    if any(LOW_RANK in module._modules for module in network.modules()):
+        return (
+            f"The {name} has LoRA layers, which fused projections would pass by; fuse or unload "
+            "them first."
+        )
+    for layer in _fusible_layers(network):
+        if not all(map(_have_one_width, _groups(layer))):
+            return (
+                f"Queries and keys of the {name} are projected from different widths, which it "
+                "cannot join; leave ComponentFusion out."
+            )
+        if (stored := next(filter(None, map(quantization_of, layer.modules())), None)) is not None:
+            return (
+                f"ComponentFusion joins full weights, and those of the {name} are {stored}; load "
+                "without quantization_config, or leave ComponentFusion out."
+            )
+        kind = type(vars(layer).get("processor") or layer._modules.get("processor"))
+        if "Added" in kind.__name__ or issubclass(kind, nn.Module):
+            return (
+                f"The attention of the {name} is computed by {kind.__name__}, in whose place fused "
+                "projections put another; leave ComponentFusion out."
+            )
+    return None
+
+
+def _groups(layer: nn.Module) -> Iterator[list[nn.Module]]:
+    """The projections that an attention layer joins, each group by one matrix."""
+    crosses = vars(layer).get("is_cross_attention", False)
+    own = ("to_k", "to_v") if crosses else ("to_q", "to_k", "to_v")
+    for names in (own, ("add_q_proj", "add_k_proj", "add_v_proj")):
+        children = [layer._modules.get(name) for name in names]
+        yield [child for child in children if child is not None]
+
+
+def _have_one_width(projections: list[nn.Module]) -> bool:
+    """Whether all are projected from as many channels."""
+    return len({vars(one).get("in_features") for one in projections}) <= 1

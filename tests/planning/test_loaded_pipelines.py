@@ -1,0 +1,111 @@
+"""Loaded pipelines that dpnb did not write are planned for, and left as they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+from torch import nn
+
+import dpnb
+from dpnb.metering.tensors import TensorMeter
+from dpnb.pipelines.attached.heard_class import studio_of
+from dpnb.planning.loaded_pipelines import (
+    copy_foreign,
+    device_of,
+    is_loaded_pipeline,
+    name_of,
+    parts_of,
+)
+from dpnb.planning.planner import plan
+from dpnb.planning.valueless import ValuelessTensors
+from dpnb.planning.weight_sizes import idle_weight_bytes
+from tests.pipelines.attached.foreign import draw, everything_of
+from tests.reference.checkpoints import pipeline
+
+LINK = "simulated:64GiB/s"
+
+SIZE: dict[str, Any] = {"height": 32, "width": 32, "steps": 3, "device": LINK}
+
+
+@pytest.fixture
+def pipe() -> Any:
+    return pipeline("sd1")
+
+
+def measured(pipe: Any, *strategies: Any) -> dict[str, int]:
+    """The most bytes of every stage, weights and all else."""
+    studio = dpnb.attach(pipe)
+    with studio.strategies.using(*strategies):
+        rest = idle_weight_bytes(studio.strategies.networks)
+        with dpnb.record(pipe, TensorMeter()) as trace:
+            pipe("red apple", height=32, width=32, num_inference_steps=3, output_type="np")
+    return {name: stage.peak + rest for name, stage in trace.by_stage().items()}
+
+
+@pytest.mark.parametrize(
+    "strategies",
+    [(), (dpnb.ModelOffload(LINK),), (dpnb.SequentialOffload(device=LINK),)],
+    ids=repr,
+)
+def test_a_run_holds_byte_for_byte_what_was_predicted(pipe: Any, strategies: Any) -> None:
+    table = plan(pipe, plans=[frozenset(strategies)], **SIZE)
+    assert table.rows[0].peaks == measured(pipe, *strategies)
+
+
+@pytest.mark.slow
+def test_every_plan_is_one_that_can_be_switched_on(pipe: Any) -> None:
+    table = plan(pipe, **SIZE)
+    assert len(table) >= 3
+    for row in table:
+        assert row.peaks == measured(pipe, *row.plan), row.name
+
+
+def test_planning_leaves_a_pipeline_as_it_is(pipe: Any) -> None:
+    draw(pipe)
+    before, plain = everything_of(pipe), draw(pipe)
+    plan(pipe, plans=[frozenset()], **SIZE)
+    assert studio_of(pipe) is None
+    assert everything_of(pipe) == before
+    assert torch.equal(draw(pipe), plain)
+
+
+def test_an_attached_one_keeps_what_is_on(pipe: Any) -> None:
+    studio = dpnb.attach(pipe)
+    expected = plan(pipe, plans=[frozenset()], **SIZE).rows
+    studio.strategies.enable(dpnb.SequentialOffload(device=LINK))
+    assert plan(studio, plans=[frozenset()], **SIZE).rows == expected
+    assert studio.strategies.active == {dpnb.SequentialOffload(device=LINK)}
+
+
+def test_a_copy_has_the_class_the_shapes_and_the_settings(pipe: Any) -> None:
+    dpnb.attach(pipe)
+    made = copy_foreign(pipe, ValuelessTensors(), None)
+    assert type(made) is diffusers.StableDiffusionPipeline
+    assert made.unet.config.block_out_channels == pipe.unet.config.block_out_channels
+    assert made.scheduler is not pipe.scheduler
+    assert made.tokenizer is pipe.tokenizer
+    for name, part in parts_of(pipe).items():
+        if isinstance(part, nn.Module):
+            shapes = {k: (v.shape, v.dtype) for k, v in part.state_dict().items()}
+            twin = getattr(made, name).state_dict()
+            assert {k: (v.shape, v.dtype) for k, v in twin.items()} == shapes
+
+
+def test_only_what_is_called_and_has_networks_is_a_pipeline(pipe: Any) -> None:
+    assert is_loaded_pipeline(pipe)
+    assert is_loaded_pipeline(dpnb.attach(pipe))
+    assert is_loaded_pipeline(dpnb.random_pipeline("tiny-sd"))
+    others = (pipe.unet, pipe.scheduler, diffusers.StableDiffusionPipeline, 3, print)
+    assert not any(map(is_loaded_pipeline, others))
+    for other in others:
+        with pytest.raises(TypeError, match="cannot be planned for"):
+            plan(other, **SIZE)
+
+
+def test_it_is_called_by_its_class_and_computes_where_its_networks_are(pipe: Any) -> None:
+    for model in (pipe, dpnb.attach(pipe)):
+        assert name_of(model) == "StableDiffusionPipeline"
+        assert device_of(model) == torch.device("cpu")
