@@ -60,7 +60,8 @@ def find_frame(animation: bytes, index: int) -> Image.Image:
     """One frame of a file, from 0."""
     with Image.open(io.BytesIO(animation)) as opened:
         opened.seek(index)
-        return opened.convert("RGB")
+        frame: Image.Image = opened.convert("RGB")
+    return frame
 
 
 def animation_kind(animation: bytes) -> str:

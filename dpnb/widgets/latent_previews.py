@@ -33,7 +33,8 @@ def arrange_latents(latents: Tensor, shape: tuple[int, int]) -> Tensor | None:
     rows = round(math.sqrt(tokens * wanted))
     if rows == 0 or tokens % rows or not 1 / NEAR < rows * rows / tokens / wanted < NEAR:
         return None
-    return latents.unflatten(1, (rows, tokens // rows)).movedim(-1, 1)
+    maps: Tensor = latents.unflatten(1, (rows, tokens // rows)).movedim(-1, 1)
+    return maps
 
 
 class LatentPreviews:

@@ -39,10 +39,10 @@ class PictureField(w.HBox):  # type: ignore[misc]
         self._on_picture = on_picture
         self.upload = w.FileUpload(
             accept="image/*",
-            description=picture_input.label,
+            description=picture_input.label[:1].upper() + picture_input.label[1:],
             tooltip=f"Choose {picture_input.hint}",
         )
-        self.upload.layout.width = "auto"
+        self.upload.layout.width, self.upload.layout.flex = "auto", "0 0 auto"
         self.shown = w.HTML()
         self.upload.observe(lambda change: self._read(change["new"]), "value")
         super().__init__([self.upload, self.shown], layout={"align_items": "center"})

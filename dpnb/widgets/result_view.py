@@ -32,7 +32,10 @@ class ResultView(w.VBox):  # type: ignore[misc]
         self.picture, self.others = w.HTML(), w.HTML()
         self.picture.add_class("dpnb-picture")
         self.play = w.Checkbox(
-            value=True, description="Play", indent=False, layout={"width": "auto"}
+            value=True,
+            description="Play",
+            indent=False,
+            layout={"width": "auto", "flex": "0 0 auto", "margin": "2px 14px 2px 2px"},
         )
         self.frame = w.IntSlider(
             description="Frame", min=1, max=1, value=1, continuous_update=True,

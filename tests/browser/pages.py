@@ -10,6 +10,36 @@ from dpnb.lab import make_page
 STEPS, HELD = 60, 3
 """Denoising steps of a run, and those after which one is held."""
 
+OWN = """
+pipe = dpnb.DiffusionPipeline.from_pretrained("dpnb/emoji-64")
+"""
+"""Builds a pipeline of dpnb."""
+
+FOREIGN = """
+from tests.reference.checkpoints import pipeline
+from tests.reference.foreign import wan
+
+pipe = pipeline("sd1")
+films = next(case for case in wan.CASES if case.name == "WanPipeline").build()
+"""
+"""Builds two that were not written here: one that draws pictures, and one that draws videos."""
+
+FILMS = """
+film = dpnb.RunPanel(
+    films,
+    dpnb.Request(
+        "a red fox",
+        steps=2,
+        width=32,
+        height=32,
+        more=(("num_frames", 9), ("max_sequence_length", 24)),
+    ),
+)
+film.add_class("film")
+w.VBox([film])
+"""
+"""The panel of the one that draws videos."""
+
 SOURCE = f"""
 import threading
 import ipywidgets as w
@@ -18,9 +48,10 @@ from dpnb.stages import Stage
 from dpnb.pipelines.listeners import Run
 from dpnb.run_listener import RunListener
 
-pipe = dpnb.DiffusionPipeline.from_pretrained("dpnb/emoji-64")
+PIPE
 pipe.set_progress_bar_config(disable=True)
 board = dpnb.dashboard(pipe, dpnb.Request("a red apple", steps={STEPS}))
+studio = board.session.pipe
 twin = dpnb.StrategyPanel(pipe)
 twin.add_class("twin")
 
@@ -32,7 +63,7 @@ def tell(plan):
     kernel.value = "plan: " + "; ".join(sorted(map(repr, plan)))
 
 
-stop_telling = pipe.strategies.subscribe(tell)
+stop_telling = studio.strategies.subscribe(tell)
 
 
 class Exhausted(RunListener[Run]):
@@ -44,7 +75,7 @@ class Exhausted(RunListener[Run]):
 
 def exhaust(_):
     global leave
-    leave = pipe.watch(Exhausted())
+    leave = studio.watch(Exhausted())
 
 
 class Held(RunListener[Run]):
@@ -59,7 +90,7 @@ class Held(RunListener[Run]):
 
 free = threading.Event()
 free.set()
-pipe.watch(Held())
+studio.watch(Held())
 holding = w.HTML("Runs are free.")
 holding.add_class("holding")
 
@@ -77,11 +108,22 @@ w.VBox([board, twin, kernel, button, hold, holding])
 """
 
 
-def write(folder: Path) -> Path:
-    """Write the notebook, and return its file."""
+def write(folder: Path, build: str = OWN, *others: str) -> Path:
+    """Write the notebook, and return its file.
+
+    Args:
+        folder: where it is.
+        build: Python that builds the pipeline.
+        others: further cells.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     notebook = make_page("dpnb/emoji-64")
-    notebook["cells"][0]["source"] = SOURCE.strip().splitlines(keepends=True)
+    [cell] = notebook["cells"]
+    sources = [SOURCE.replace("PIPE", build.strip()), *others]
+    notebook["cells"] = [
+        {**cell, "id": f"cell-{number}", "source": source.strip().splitlines(keepends=True)}
+        for number, source in enumerate(sources)
+    ]
     file = folder / "board.ipynb"
     file.write_text(json.dumps(notebook))
     return file
