@@ -129,7 +129,6 @@ PART_OF = {
     "pipelines.attached.heard_class": "pipelines.attached.attached_pipeline",
     "pipelines.attached.hearing": "pipelines.attached.attached_pipeline",
     "pipelines.attached.parts": "pipelines.attached.attached_pipeline",
-    "pipelines.attached.places": "pipelines.attached.attached_pipeline",
     "pipelines.attached.roles": "pipelines.attached.attached_pipeline",
     "pipelines.attached.traces": "pipelines.attached.attached_pipeline",
     "pipelines.explorable": "pipelines.attached.attach",

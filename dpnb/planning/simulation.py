@@ -11,6 +11,7 @@ from typing import Any
 
 from typing_extensions import override
 
+from dpnb.errors import DpnbError
 from dpnb.pipelines.attached.attached_pipeline import AttachedPipeline
 from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.pipelines.listeners import Run
@@ -60,6 +61,7 @@ class Simulation:
         self._given = dict(arguments or {})
         self._longest = 0
         self._takes_few = True
+        self._shows_pictures: bool | None = None
         networks: Any = pipe.strategies.networks
         networks.set_aside = lambda values: values.clone
 
@@ -95,6 +97,18 @@ class Simulation:
         """
         if not self.is_foreign:
             return self._run(self._arguments(), denoising)
+        if self._shows_pictures is not None:
+            return self._run_foreign(denoising)
+        self._shows_pictures = False
+        try:
+            return self._run_foreign(denoising)
+        except DpnbError:
+            raise
+        except Exception:  # its own code says in whatever way that it begins with a picture
+            self._shows_pictures = True
+            return self._run_foreign(denoising)
+
+    def _run_foreign(self, denoising: int) -> list[StepTimeline]:
         if self._takes_few:
             few = limit_steps(self.pipe.call_signature, self._arguments(), max(denoising, 1))
             try:
@@ -107,7 +121,10 @@ class Simulation:
         if isinstance(self.pipe, TextToImagePipeline):
             arguments = self.workload.arguments(self.pipe.picture_inputs)
         else:
-            arguments = arguments_for(self.pipe, self.workload)
+            shows = bool(self._shows_pictures)
+            arguments = arguments_for(self.pipe, self.workload, optional_pictures=shows)
+        if any(name.endswith("prompt_embeds") for name in self._given):
+            arguments.pop("prompt", None)  # it comes encoded already
         return {**arguments, **self._given}
 
     def _run(self, arguments: dict[str, Any], most: int | None) -> list[StepTimeline]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from dpnb.generators import make_generator
-from dpnb.pipelines.call_arguments import ArgumentKind, CallSignature
+from dpnb.pipelines.call_arguments import ArgumentKind, CallArgument, CallSignature
 from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.pipelines.pictures.inputs import PictureInput
 from dpnb.planning.workload import EXAMPLE, Workload
@@ -15,11 +15,11 @@ from dpnb.planning.workload import EXAMPLE, Workload
 USUAL_STEPS = 20
 """Where a call does not say how many steps it makes."""
 
+ADDITIONAL = ("ip_adapter", "negative", "original", "last")
+"""Pictures whose names begin so are given by those alone who want them."""
+
 DISTILLED_STEPS = 4
 """Of FLUX.1 that was distilled for so many, without an input for guidance (schnell)."""
-
-NOT_NEEDED = ("ip_adapter", "negative", "original", "last")
-"""Pictures whose names begin so are given by those alone who want them."""
 
 
 def with_defaults_of(pipe: ExplorablePipeline, workload: Workload) -> Workload:
@@ -41,10 +41,18 @@ def default_steps(pipe: ExplorablePipeline) -> int:
     return given if isinstance(given, int) else USUAL_STEPS
 
 
-def arguments_for(pipe: ExplorablePipeline, workload: Workload) -> dict[str, Any]:
+def arguments_for(
+    pipe: ExplorablePipeline, workload: Workload, *, optional_pictures: bool = False
+) -> dict[str, Any]:
     """The arguments of a call of `pipe`: those of a workload by the names that it knows.
 
-    Pictures that it needs are made up, and the output is arrays instead of pictures.
+    The output is arrays instead of pictures.
+
+    Args:
+        pipe: the pipeline.
+        workload: what is drawn.
+        optional_pictures: whether pictures are made up that the signature does not ask for; those
+            that it does ask for always are.
     """
     signature = pipe.call_signature
     values: dict[str, Any] = {
@@ -54,7 +62,7 @@ def arguments_for(pipe: ExplorablePipeline, workload: Workload) -> dict[str, Any
         "num_frames": workload.frames,
         "generator": make_generator(workload.seed),
         **_numbers(signature, workload),
-        **_pictures(signature, workload),
+        **_pictures(signature, workload, optional_pictures),
     }
     if signature.default("output_type") == "pil":
         values["output_type"] = "np"
@@ -86,19 +94,21 @@ def _numbers(signature: CallSignature, workload: Workload) -> dict[str, Any]:
     return numbers
 
 
-def _pictures(signature: CallSignature, workload: Workload) -> dict[str, Any]:
-    """Made-up pictures and videos, where a call needs some."""
+def _pictures(signature: CallSignature, workload: Workload, optional: bool) -> dict[str, Any]:
+    """Made-up pictures and videos; those that need not be given only if `optional`."""
     height, width = workload.height or EXAMPLE, workload.width or EXAMPLE
     made: dict[str, Any] = {}
     for one in signature:
-        if one.kind in (ArgumentKind.PICTURE, ArgumentKind.VIDEO) and _is_needed(one.name):
-            is_mask = "mask" in one.name
-            picture = PictureInput(one.name, one.label, "", is_mask).example(height, width)
-            picture = picture if is_mask else picture.convert("RGB")
-            is_video = one.kind is ArgumentKind.VIDEO
-            made[one.name] = [picture] * (workload.frames or 1) if is_video else picture
+        if one.kind not in (ArgumentKind.PICTURE, ArgumentKind.VIDEO):
+            continue
+        if one.is_required or (optional and not one.name.startswith(ADDITIONAL)):
+            made[one.name] = _example(one, height, width, workload.frames or 1)
     return made
 
 
-def _is_needed(name: str) -> bool:
-    return not name.startswith(NOT_NEEDED)
+def _example(one: CallArgument, height: int, width: int, frames: int) -> Any:
+    """A made-up picture, mask or video."""
+    is_mask = "mask" in one.name
+    picture = PictureInput(one.name, one.label, "", is_mask).example(height, width)
+    picture = picture if is_mask else picture.convert("RGB")
+    return [picture] * frames if one.kind is ArgumentKind.VIDEO else picture

@@ -36,9 +36,10 @@ class Signed:
         """Nobody knows."""
 
 
-def arguments(call: Any) -> dict[str, Any]:
+def arguments(call: Any, *, optional_pictures: bool = False) -> dict[str, Any]:
     pipe: Any = Signed(call)
-    return {k: v for k, v in arguments_for(pipe, WORKLOAD).items() if k != "generator"}
+    made = arguments_for(pipe, WORKLOAD, optional_pictures=optional_pictures)
+    return {name: value for name, value in made.items() if name != "generator"}
 
 
 def video(
@@ -76,7 +77,8 @@ def test_names_are_those_of_the_call() -> None:
 
 
 def test_pictures_are_made_up_and_several_prompts_stand_for_a_count() -> None:
-    given = arguments(picture)
+    assert arguments(picture).keys() == {"image", "prompt"}
+    given = arguments(picture, optional_pictures=True)
     assert given.keys() == {"image", "mask_image", "prompt"}
     assert given["prompt"] == ["red apple"] * 2
     assert (given["image"].mode, given["image"].size) == ("RGB", (48, 32))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from types import NoneType
 from typing import Any
 
 from torch import nn
@@ -13,6 +14,8 @@ from dpnb.pipelines.attached.parts import find_parts
 from dpnb.pipelines.attached.roles import Role, find_roles
 from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.pipelines.pipeline import DiffusionPipeline
+from dpnb.strategies.execution_device import ATTRIBUTE as HOOK
+from dpnb.strategies.execution_device import ExecutionDevice
 
 MOVING_HOOKS = frozenset({"group_offloading", "layerwise_casting"})
 """Hooks of diffusers that move or cast weights around calls, which strategies do as well."""
@@ -92,7 +95,8 @@ def _refuse_hooks(name: str, parts: dict[str, Any]) -> None:
     for component, part in parts.items():
         if not isinstance(part, nn.Module):
             continue
-        if any("_hf_hook" in vars(module) for module in part.modules()):
+        hooks = (vars(module).get(HOOK) for module in part.modules())
+        if any(not isinstance(hook, (NoneType, ExecutionDevice)) for hook in hooks):
             raise AttachError(
                 f"accelerate looks after the weights of {component} in this {name}; call "
                 "pipe.remove_all_hooks() first (after a device map pipe.reset_device_map()), and "

@@ -22,7 +22,6 @@ from dpnb.pipelines.attached.exchanges import KnownNetworks, share_tensors
 from dpnb.pipelines.attached.heard_class import make_heard_class
 from dpnb.pipelines.attached.hearing import hear, hear_networks, hear_scheduler
 from dpnb.pipelines.attached.parts import declared, find_name, find_parts, is_network, members_of
-from dpnb.pipelines.attached.places import tell_places
 from dpnb.pipelines.attached.roles import Role, find_roles, order_of_use
 from dpnb.pipelines.attached.sizes import find_default_size, find_size_unit
 from dpnb.pipelines.attached.traces import Traces
@@ -282,8 +281,6 @@ class AttachedPipeline:
             call = self._strategies.exclusive_call(schedulers, caller.leave, caller.asker)
             exclusive = around.enter_context(call)
             around.enter_context(self._strategies.begin_run(run))
-            networks = [part for part in parts.values() if is_network(part)]
-            around.enter_context(tell_places(networks, self._find_placement))
             self._is_interrupted = False
             attached = AttachedRun(self, run, listeners, exclusive, caller.on_step)
             attached.begin()

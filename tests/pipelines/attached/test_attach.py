@@ -65,3 +65,12 @@ def test_one_that_diffusers_casts_is_refused(pipe: Any) -> None:
     pipe.unet.enable_layerwise_casting(torch.float8_e4m3fn, torch.float32)
     with pytest.raises(AttachError, match="layerwise_casting"):
         dpnb.attach(pipe)
+
+
+def test_one_that_shares_offloaded_networks_is_attached(pipe: Any) -> None:
+    import diffusers
+
+    other = diffusers.StableDiffusionImg2ImgPipeline(**pipe.components)
+    studio = dpnb.attach(pipe)
+    studio.strategies.enable(dpnb.SequentialOffload(device="simulated:8GiB/s"))
+    assert dpnb.attach(other).strategies.active == studio.strategies.active

@@ -52,8 +52,8 @@ def test_a_text_encoder_on_the_disk_is_given_its_words_where_it_computes() -> No
     plain, studio = draw(pipe), dpnb.attach(pipe)
     studio.strategies.enable(DeviceMap("disk"))
     assert torch.equal(draw(pipe), plain)
-    assert "_hf_hook" not in vars(pipe.text_encoder)
     studio.detach()
+    assert "_hf_hook" not in vars(pipe.text_encoder)
     assert torch.equal(draw(pipe), plain)
 
 
