@@ -81,6 +81,8 @@ TESTED_IN = {
     "schedulers.pndm": "schedulers/test_schedulers.py",
     "schedulers.scheduler": "schedulers/test_numbers.py",
     "schedulers.unipc": "schedulers/test_lengths.py",
+    "strategies.catalog": "strategies/test_component_switches.py",
+    "strategies.component_tiles": "strategies/test_component_switches.py",
     "strategies.networks": "strategies/test_stack.py",
     "strategies.plans": "strategies/test_laws.py",
     "strategies.settings": "widgets/test_controls.py",
