@@ -82,6 +82,8 @@ TESTED_IN = {
     "schedulers.scheduler": "schedulers/test_numbers.py",
     "schedulers.unipc": "schedulers/test_lengths.py",
     "strategies.execution_device": "strategies/test_foreign_networks.py",
+    "strategies.catalog": "strategies/test_component_switches.py",
+    "strategies.component_tiles": "strategies/test_component_switches.py",
     "strategies.networks": "strategies/test_stack.py",
     "strategies.plans": "strategies/test_laws.py",
     "strategies.settings": "widgets/test_controls.py",

@@ -90,7 +90,7 @@ def everything_in(network: nn.Module) -> dict[str, Any]:
     """The attributes, hooks and classes of a network and all of its modules."""
     stack_of(network, "part")
     found = everything_of(SimpleNamespace(components={"part": network}))
-    return {path: held for path, held in found.items() if path}
+    return {key: held for key, held in found.items() if not key.startswith(".components")}
 
 
 def is_outweighed(network: Any) -> bool:

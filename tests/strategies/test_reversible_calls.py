@@ -37,9 +37,10 @@ def make() -> nn.Module:
 
 def everything_in(network: nn.Module) -> dict[str, Any]:
     """The attributes, hooks and classes of all modules, and those of the processor."""
-    found = everything_of(SimpleNamespace(components={"": network}))
+    found = everything_of(SimpleNamespace(components={"part": network}))
+    del found[".components"]
     found[""] = {
-        name: vars(vars(m)["processor"]) for name, m in network.named_modules() if name == "2"
+        name: dict(vars(vars(m)["processor"])) for name, m in network.named_modules() if name == "2"
     }
     return found
 

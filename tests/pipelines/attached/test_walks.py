@@ -298,15 +298,11 @@ class Walk:
         assert {key: now.get(key) for key in self.lasting} == self.lasting
         self.studio = dpnb.attach(self.pipe)
 
-    def _traces(self) -> dict[tuple[str, str], Any]:
-        """Every attribute of every part of the pipeline, and the pipeline's own."""
-        found: dict[tuple[str, str], Any] = {("", "pipe"): (type(self.pipe), set(vars(self.pipe)))}
-        for path, (kind, held) in everything_of(self.pipe).items():
-            if path:
-                items = held.items() if isinstance(held, dict) else [("", held)]
-                found |= {(path, name): value for name, value in items}
-                found[path, "names"] = kind, list(held)
-        return found
+    def _traces(self) -> dict[str, Any]:
+        """Every attribute of every part of the pipeline, and the names of its own."""
+        found = everything_of(self.pipe)
+        kept = {key: value for key, value in found.items() if not key.startswith(".")}
+        return {**kept, "names": set(found)}
 
     def _is_refused_by_code(self, strategy: Strategy) -> bool:
         return isinstance(strategy, LayerwiseCasting) and self.case.name in NEVER_CAST
