@@ -23,7 +23,7 @@ def encode_wave(sound: Any, rate: int) -> bytes:
     channels = np.atleast_2d(np.asarray(numbers, dtype=np.float32))
     levels = (channels.clip(-1, 1) * LOUDEST).astype("<i2")
     file = io.BytesIO()
-    with wave.open(file, "wb") as written:
+    with wave.Wave_write(file) as written:
         written.setnchannels(len(levels))
         written.setsampwidth(2)
         written.setframerate(rate)
