@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeAlias
 
 from torch import Tensor, nn
@@ -21,6 +22,14 @@ class TimeConditionedModel:
     time_embedder: TimeEmbedder
     embed_time: TimeEmbedder
     """Compute the embedding, `[batch, channels]`: what fills the slot by default."""
+
+    def cache_context(self, name: str) -> AbstractContextManager[None]:
+        """Nothing: other libraries' networks keep what a branch of guidance has computed apart.
+
+        Args:
+            name: of the branch.
+        """
+        return nullcontext()
 
     @property
     def embedding_layers(self) -> list[nn.Module]:

@@ -103,10 +103,11 @@ class AttachedRun:
             self._turn_to(stage)
 
     def note_schedule(self, scheduler: Any) -> None:
-        """A scheduler has been given its timesteps."""
-        timesteps = vars(scheduler).get("timesteps")
-        if isinstance(timesteps, Tensor):
-            self._owner.strategies.set_timesteps(timesteps)
+        """A scheduler has been given its timesteps.
+
+        Strategies are not told: which of them a run goes through, and in which unit its network is
+        given them, only the pipeline's own code knows.
+        """
         if self._stage is Stage.TEXT and self._has_read:
             self._end_step(Step(Stage.TEXT, 0, 1), Stage.DENOISING)
             self._pause(Stage.DENOISING)

@@ -18,6 +18,8 @@ from dpnb.stages import Stage
 from dpnb.strategies.strategy import Effect, Strategy
 from tests.pipelines.attached.foreign import arguments, draw, everything_of
 from tests.reference.checkpoints import pipeline, vae
+from tests.reference.foreign.flux import CASES as FLUX
+from tests.reference.foreign.stable_diffusion import CASES as STABLE_DIFFUSION
 
 OFFLOAD = SequentialOffload(device="simulated:8GiB/s")
 
@@ -119,3 +121,20 @@ def test_pipelines_that_share_components_share_what_stands_for_them(
     one.detach()
     assert everything_of(pipe) == before
     assert torch.equal(draw(pipe), plain)
+
+
+CASES = {case.name: case for case in (*FLUX, *STABLE_DIFFUSION)}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["FluxPipeline", "FluxPipeline (true guidance)", "StableDiffusionImg2ImgPipeline"],
+)
+def test_caching_keeps_the_picture_in_any_unit_of_time(name: str) -> None:
+    case = CASES[name]
+    pipe = case.build()
+    plain, studio = case.draw(pipe), dpnb.attach(pipe)
+    studio.strategies.use([QKVFusion(), ConditioningCache()])
+    assert torch.allclose(case.draw(pipe), plain, atol=1e-4)
+    studio.detach()
+    assert torch.equal(case.draw(pipe), plain)
