@@ -127,6 +127,7 @@ PART_OF = {
     "nn.upcast": "pipelines.latents",
     "pipelines.attached.attached_run": "pipelines.attached.attached_pipeline",
     "pipelines.attached.call_stream": "pipelines.attached.attached_pipeline",
+    "pipelines.attached.demands": "pipelines.attached.attached_pipeline",
     "pipelines.attached.heard_class": "pipelines.attached.attached_pipeline",
     "pipelines.attached.hearing": "pipelines.attached.attached_pipeline",
     "pipelines.attached.parts": "pipelines.attached.attached_pipeline",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +18,18 @@ from dpnb.errors import DpnbError
 from dpnb.nn.quantized import nbytes_of
 from dpnb.pipelines.attached.attached_run import AttachedRun, notify_run
 from dpnb.pipelines.attached.call_stream import CallStream
+from dpnb.pipelines.attached.demands import demands_on
 from dpnb.pipelines.attached.exchanges import KnownNetworks, share_tensors
 from dpnb.pipelines.attached.heard_class import make_heard_class
 from dpnb.pipelines.attached.hearing import hear, hear_networks, hear_scheduler
-from dpnb.pipelines.attached.parts import declared, find_name, find_parts, is_network, members_of
+from dpnb.pipelines.attached.parts import (
+    declared,
+    find_name,
+    find_parts,
+    holders_of,
+    is_network,
+    members_of,
+)
 from dpnb.pipelines.attached.roles import Role, find_roles, order_of_use
 from dpnb.pipelines.attached.sizes import find_default_size, find_size_unit
 from dpnb.pipelines.attached.traces import Traces
@@ -141,21 +149,30 @@ class AttachedPipeline:
         self.pipe.scheduler = scheduler
 
     def known_networks(self) -> Mapping[str, nn.Module]:
-        """Name of a component that others have written → dpnb's network of the same shape."""
-        return self._known.of({**self.parts(), **self._exchanged})
+        """Name of a component that others have written → dpnb's network of the same shape.
+
+        Only where that has all that the pipeline's own code asks of the component.
+        """
+        parts, kind = {**self.parts(), **self._exchanged}, cast(Hashable, self._kind)
+        return {
+            name: network
+            for name, network in self._known.of(parts).items()
+            if demands_on(kind, name).are_met_by(network, parts[name])
+        }
 
     def exchange(self, name: str, undo: Undo) -> None:
         """Let dpnb's network stand for a component, around the same tensors."""
-        own, part = vars(self.pipe), self.parts()[name]
+        part = self.parts()[name]
         network = self._known.network_for(part)
         assert network is not None
         share_tensors(network, part)
         vars(network)[ATTRIBUTE] = attachment_of(part)
         undo.callback(vars(network).pop, ATTRIBUTE, None)
         undo.callback(self._exchanged.pop, name, None)
-        undo.callback(own.__setitem__, name, part)
         self._exchanged[name] = part
-        own[name] = network
+        for holder, attribute in holders_of(self.pipe, part):
+            undo.callback(holder.__setitem__, attribute, part)
+            holder[attribute] = network
         if self._heard is not None:
             attached, until_end = self._heard
             hear_networks(network, self.roles[name], attached, until_end)

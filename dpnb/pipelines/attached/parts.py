@@ -53,3 +53,18 @@ def members_of(component: str, parts: Collection[str]) -> tuple[str, ...]:
 def is_network(value: Any) -> bool:
     """Whether it is one."""
     return isinstance(value, nn.Module)
+
+
+def holders_of(pipe: Any, part: Any) -> list[tuple[dict[str, Any], str]]:
+    """Where a pipeline, or another that it is made of, has `part`: attributes, and a name."""
+    inner = [value for value in vars(pipe).values() if _is_pipeline(value)]
+    return [
+        (vars(holder), name)
+        for holder in (pipe, *inner)
+        for name, value in vars(holder).items()
+        if value is part
+    ]
+
+
+def _is_pipeline(value: Any) -> bool:
+    return callable(value) and not is_network(value) and "__dict__" in dir(value)

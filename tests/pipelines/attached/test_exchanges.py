@@ -19,6 +19,7 @@ from dpnb.strategies.strategy import Effect, Strategy
 from tests.pipelines.attached.foreign import arguments, draw, everything_of
 from tests.reference.checkpoints import pipeline, vae
 from tests.reference.foreign.flux import CASES as FLUX
+from tests.reference.foreign.guided import CASES as GUIDED
 from tests.reference.foreign.stable_diffusion import CASES as STABLE_DIFFUSION
 
 OFFLOAD = SequentialOffload(device="simulated:8GiB/s")
@@ -135,6 +136,31 @@ def test_caching_keeps_the_picture_in_any_unit_of_time(name: str) -> None:
     pipe = case.build()
     plain, studio = case.draw(pipe), dpnb.attach(pipe)
     studio.strategies.use([QKVFusion(), ConditioningCache()])
+    assert torch.allclose(case.draw(pipe), plain, atol=1e-4)
+    studio.detach()
+    assert torch.equal(case.draw(pipe), plain)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("cases", "name"),
+    [
+        (GUIDED, "StableDiffusionPAGPipeline"),  # puts processors of its own into the attention
+        (FLUX, "FluxControlNetPipeline"),  # gives the network what dpnb's does not take
+    ],
+)
+def test_no_network_stands_in_that_lacks_what_the_pipeline_asks(cases: Any, name: str) -> None:
+    pipe = next(case for case in cases if case.name == name).build()
+    studio = dpnb.attach(pipe)
+    assert studio.strategies.obstacle(ConditioningCache()) is not None
+    assert studio.strategies.obstacle(VaeTiling(16)) is None
+
+
+def test_inner_pipelines_have_the_same_network() -> None:
+    case = CASES["VisualClozePipeline"]
+    pipe = case.build()
+    plain, studio = case.draw(pipe), dpnb.attach(pipe)
+    studio.strategies.use([QKVFusion()])
     assert torch.allclose(case.draw(pipe), plain, atol=1e-4)
     studio.detach()
     assert torch.equal(case.draw(pipe), plain)

@@ -1,0 +1,69 @@
+"""What the code of a pipeline asks of its components, read from its source."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from torch import nn
+
+SHARED_MODULES = (".pipeline_utils", ".configuration_utils", ".loaders.")
+"""Parts of the names of modules that hold what all pipelines of diffusers have in common."""
+
+
+@dataclass(frozen=True)
+class Demands:
+    """What a pipeline's own code asks of one of its components.
+
+    Attributes:
+        attributes: that it reads.
+        keywords: that it gives in calls.
+    """
+
+    attributes: frozenset[str]
+    keywords: frozenset[str]
+
+    def are_met_by(self, network: nn.Module, part: nn.Module) -> bool:
+        """Whether a network has all of it that the component `part` itself has."""
+        own = vars(part)
+        present = {name for name in self.attributes if name in dir(part)}
+        wanted = {name for name in present if own.get(name, part) is not None}
+        known = {*dir(network), *vars(network).get("config", {})}
+        taken = inspect.signature(type(network).forward).parameters
+        return wanted <= known and self.keywords <= taken.keys()
+
+
+@cache
+def demands_on(kind: type, component: str) -> Demands:
+    """What the code of a class of pipelines asks of `self.component`."""
+    attributes: set[str] = set()
+    keywords: set[str] = set()
+    for tree in _own_code(kind):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and _is_component(node.value, component):
+                attributes.add(node.attr)
+            elif isinstance(node, ast.Call) and _is_component(node.func, component):
+                keywords |= {word.arg for word in node.keywords if word.arg is not None}
+    return Demands(frozenset(attributes), frozenset(keywords))
+
+
+def _is_component(node: ast.expr, component: str) -> bool:
+    """Whether an expression is `self.component`."""
+    if not isinstance(node, ast.Attribute) or node.attr != component:
+        return False
+    return isinstance(node.value, ast.Name) and node.value.id == "self"
+
+
+def _own_code(kind: type) -> Iterator[ast.Module]:
+    """The source of a class and of those that it is derived from, but for what all have."""
+    for base in kind.__mro__:
+        if base is object or any(part in f"{base.__module__}." for part in SHARED_MODULES):
+            continue
+        try:
+            yield ast.parse(textwrap.dedent(inspect.getsource(base)))
+        except (OSError, TypeError, SyntaxError):
+            continue  # it was written at a prompt
