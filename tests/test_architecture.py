@@ -117,6 +117,7 @@ WINGS = {
         "nn",
         "pipelines.call_arguments",
         "pipelines.explorable",
+        "pipelines.foreign",
         "pipelines.listeners",
         "pipelines.pictures",
         "pipelines.pipeline",

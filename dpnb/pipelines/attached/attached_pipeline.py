@@ -21,7 +21,7 @@ from dpnb.pipelines.attached.call_stream import CallStream
 from dpnb.pipelines.attached.demands import demands_on
 from dpnb.pipelines.attached.exchanges import KnownNetworks, share_tensors
 from dpnb.pipelines.attached.heard_class import make_heard_class
-from dpnb.pipelines.attached.hearing import hear, hear_networks, hear_scheduler
+from dpnb.pipelines.attached.hearing import forget_hearing, hear, hear_networks, hear_scheduler
 from dpnb.pipelines.attached.parts import (
     declared,
     find_name,
@@ -315,6 +315,16 @@ class AttachedPipeline:
             yield
         finally:
             self._heard = around
+            if around is None:
+                self._forget_copies()
+
+    def _forget_copies(self) -> None:
+        """A pipeline may have replaced its scheduler by a copy of it in the middle of a run."""
+        parts = self.parts()
+        self._traces.note(parts)
+        for name, role in find_roles(parts).items():
+            if role is Role.SCHEDULER:
+                forget_hearing(parts[name])
 
     def count_timesteps(self, scheduler: Any, first: Any) -> int:
         """How many denoising steps the present run has, where `first` is its first timestep.
@@ -325,7 +335,10 @@ class AttachedPipeline:
         known = [] if timesteps is None else [float(moment) for moment in timesteps]
         if isinstance(own, int) and 0 < own <= max(len(known), 1):
             return own
-        begin = float(first) if isinstance(first, (Tensor, int, float)) else None
+        is_one = isinstance(first, (int, float)) or (
+            isinstance(first, Tensor) and first.numel() == 1
+        )
+        begin = float(first) if is_one else None
         return len(known) - (known.index(begin) if begin in known else 0)
 
     # --- coming and going ---

@@ -9,10 +9,14 @@ from weakref import WeakSet
 from torch import nn
 
 from dpnb.errors import DpnbError
-from dpnb.loading.components.registry import MODELS, resolve
+from dpnb.loading.components.registry import resolve
 from dpnb.loading.weights.meta_init import init_on_meta
 from dpnb.nn.quantized import quantization_of
+from dpnb.pipelines.foreign.adoption import present_settings
 from dpnb.strategies.attachment import attachment_of
+
+STAND_INS = frozenset({"AutoencoderKL", "FluxTransformer2DModel", "UNet2DConditionModel"})
+"""Classes of diffusers for which dpnb's of the same name may stand."""
 
 
 class KnownNetworks:
@@ -57,12 +61,12 @@ def build_like(part: nn.Module) -> nn.Module | None:
     Names alone are compared: weights may be elsewhere now.
     """
     kind = type(part)
-    if kind.__module__.partition(".")[0] != "diffusers" or kind.__name__ not in MODELS:
+    if kind.__module__.partition(".")[0] != "diffusers" or kind.__name__ not in STAND_INS:
         return None
     if quantization_of(part) is not None:
         return None
     ours: Any = resolve("diffusers", kind.__name__)
-    settings: Any = part.config
+    settings: Any = present_settings(part)
     try:
         with init_on_meta():
             network: nn.Module = ours.from_config(settings)

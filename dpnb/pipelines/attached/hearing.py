@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from dpnb.pipelines.attached.roles import Role
+from dpnb.pipelines.attached.roles import Role, step_methods
 from dpnb.stages import Stage
 
 
@@ -111,11 +111,18 @@ def hear_scheduler(scheduler: Any, hearer: Hearer, undo: ExitStack) -> None:
         )
         hearer.note_scheduler_step(owner, timestep, output)
 
-    for name, tell in (("set_timesteps", tell_schedule), ("step", tell_step)):
-        if name in own:
-            continue  # it is heard already
-        own[name] = HeardMethod(scheduler, name, tell)
-        undo.callback(own.pop, name, None)
+    told = {"set_timesteps": tell_schedule, **dict.fromkeys(step_methods(scheduler), tell_step)}
+    for name, tell in told.items():
+        if callable(vars_of_class(type(scheduler), name)) and name not in own:
+            own[name] = HeardMethod(scheduler, name, tell)
+            undo.callback(own.pop, name, None)
+
+
+def forget_hearing(scheduler: Any) -> None:
+    """Take away what a copy of a scheduler that was heard has kept of that."""
+    own = vars(scheduler)
+    for name in [name for name, value in own.items() if isinstance(value, HeardMethod)]:
+        del own[name]
 
 
 class HeardMethod:

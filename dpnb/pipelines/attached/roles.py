@@ -49,8 +49,8 @@ def order_of_use(parts: Mapping[str, Any], roles: Mapping[str, Role]) -> list[st
 
 def _role_of(part: Any) -> Role:
     if not isinstance(part, nn.Module):
-        is_scheduler = _has_methods(part, ("step", "set_timesteps"))
-        return Role.SCHEDULER if is_scheduler else Role.OTHER
+        steps = _has_methods(part, ("set_timesteps",)) and any(step_methods(part))
+        return Role.SCHEDULER if steps else Role.OTHER
     if _has_methods(part, ("encode", "decode")) or _has_methods(part, ("decode",)):
         return Role.CODER
     if any(base.__name__ == "PreTrainedModel" for base in type(part).__mro__):
@@ -58,6 +58,11 @@ def _role_of(part: Any) -> Role:
         return Role.IMAGE_ENCODER if "pixel" in sees else Role.TEXT_ENCODER
     takes_time = any(not TIMES.isdisjoint(_parameters_of(one)) for one in _entrances(part))
     return Role.DENOISER if takes_time else Role.OTHER
+
+
+def step_methods(scheduler: Any) -> list[str]:
+    """The names of a scheduler's methods that make a step: `step`, with some `step_pred`."""
+    return [name for name in dir(type(scheduler)) if name == "step" or name.startswith("step_")]
 
 
 def _entrances(part: nn.Module) -> Iterable[nn.Module]:

@@ -35,9 +35,18 @@ def adopt(part: Any) -> Any:
             "load it with from_pretrained(..., quantization_config=...)."
         )
     with init_on_meta():
-        model = kind.from_config(part.config)
+        model = kind.from_config(present_settings(part))
     model.assign(part.state_dict(), Path(f"diffusers.{type(part).__name__}"))
     return model.train(part.training)
+
+
+def present_settings(part: Any) -> dict[str, Any]:
+    """The settings of a component of diffusers as they are now.
+
+    Those that were not in its file are listed there as defaults, also when a pipeline has changed
+    them since.
+    """
+    return {name: value for name, value in part.config.items() if name != "_use_default_values"}
 
 
 def _text_encoder(kind: Any, part: Any) -> nn.Module:

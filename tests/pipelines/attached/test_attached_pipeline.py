@@ -315,3 +315,25 @@ def test_gradients_are_recorded_as_the_asker_says(pipe: Any) -> None:
         list(studio.stream(**arguments(callback_on_step_end=note)))
     assert seen == [False] * 3
     assert all(isinstance(part, nn.Module) for part in (pipe.unet, pipe.vae))
+
+
+def test_a_scheduler_that_a_run_replaces_by_a_copy_is_left_plain(pipe: Any) -> None:
+    class Replacing(type(pipe)):  # type: ignore[misc]
+        """A pipeline that goes on with a copy of its scheduler."""
+
+        scheduler: Any
+
+        def __call__(self, **arguments: Any) -> Any:
+            self.scheduler.set_timesteps(3)
+            self.scheduler = copy.deepcopy(self.scheduler)
+            return super().__call__(**arguments)
+
+    notes, made = Notes(), Replacing(**pipe.components, requires_safety_checker=False)
+    made.set_progress_bar_config(disable=True)
+    studio = dpnb.attach(made)
+    studio.watch(notes)
+    for _ in range(2):
+        draw(made)
+    assert sum(heard.startswith("end denoising") for heard in notes.heard) == 6
+    studio.detach()
+    assert {"step", "set_timesteps", "dpnb_attachment"}.isdisjoint(vars(made.scheduler))

@@ -164,3 +164,11 @@ def test_inner_pipelines_have_the_same_network() -> None:
     assert torch.allclose(case.draw(pipe), plain, atol=1e-4)
     studio.detach()
     assert torch.equal(case.draw(pipe), plain)
+
+
+def test_settings_that_a_pipeline_has_changed_since_are_those_that_count(pipe: Any) -> None:
+    pipe.vae.register_to_config(scaling_factor=0.08)
+    plain, studio = draw(pipe), dpnb.attach(pipe)
+    studio.strategies.use([VaeTiling(16)])
+    assert pipe.vae.config.scaling_factor == 0.08
+    assert torch.allclose(draw(pipe), plain, atol=1e-5)
