@@ -18,6 +18,7 @@ from matplotlib.patches import Patch
 from dpnb.bench.measurement import Measurement
 from dpnb.planning.plan_names import short_plan_name
 from dpnb.planning.workload import Workload
+from dpnb.stages import Stage
 from dpnb.units import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -33,11 +34,11 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, GREY = (
     "#6B6B6B",
 )
 
-STAGE_LOOKS = {
-    "text": (ORANGE, ""),
-    "encoding": (PURPLE, "xxxx"),
-    "denoising": (BLUE, "////"),
-    "decoding": (GREEN, "...."),
+STAGE_LOOKS: dict[str, tuple[str, str]] = {
+    Stage.TEXT: (ORANGE, ""),
+    Stage.ENCODING: (PURPLE, "xxxx"),
+    Stage.DENOISING: (BLUE, "////"),
+    Stage.DECODING: (GREEN, "...."),
 }
 """Colour and hatching: they are told apart in black and white too."""
 

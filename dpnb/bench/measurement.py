@@ -23,6 +23,7 @@ from dpnb.planning.table import PlanRow
 from dpnb.planning.weight_sizes import idle_weight_bytes
 from dpnb.planning.workload import Workload
 from dpnb.planning.workload_arguments import arguments_for, with_defaults_of
+from dpnb.stages import Stage
 from dpnb.strategies.out_of_memory import ALLOCATION_ERRORS, is_out_of_memory
 from dpnb.strategies.plans import plan_from_json, plan_to_json
 from dpnb.strategies.strategy import Plan
@@ -172,4 +173,4 @@ def _outcome(error: Exception) -> str:
 
 
 def _step_seconds(trace: Trace) -> list[float]:
-    return [step.duration for step in trace.steps if step.stage == "denoising"]
+    return [step.duration for step in trace.steps if step.stage is Stage.DENOISING]

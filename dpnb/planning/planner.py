@@ -25,12 +25,13 @@ from dpnb.planning.loaded_pipelines import device_of, name_of, parts_of
 from dpnb.planning.plan_names import plan_name
 from dpnb.planning.simulated_runs import SimulatedRun, SimulatedRuns
 from dpnb.planning.simulation import Simulation
-from dpnb.planning.step_prediction import DENOISING, OffloadReplay, StepPrediction, predict_resident
+from dpnb.planning.step_prediction import OffloadReplay, StepPrediction, predict_resident
 from dpnb.planning.table import PlanRow, PlanTable
 from dpnb.planning.timeline import StepTimeline
 from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.valueless_pipeline import build_valueless_pipeline
 from dpnb.planning.workload import Workload
+from dpnb.stages import Stage
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.offload.backends import parse_simulated_rate
 from dpnb.strategies.offload.budget import compute_memory_range
@@ -340,4 +341,4 @@ class Planner:
 
 
 def _denoises(step: StepTimeline) -> bool:
-    return step.stage == DENOISING
+    return step.stage is Stage.DENOISING

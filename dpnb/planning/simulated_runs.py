@@ -7,12 +7,10 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from dpnb.planning.simulation import SIMULATED_STEPS, Simulation
-from dpnb.planning.step_prediction import DENOISING
 from dpnb.planning.timeline import StepTimeline
 from dpnb.planning.weight_sizes import WeightSizes
+from dpnb.stages import Stage
 from dpnb.strategies.strategy import Plan, Strategy
-
-DECODING = "decoding"
 
 STEPS_PER_PLAN = 2
 """The first denoising step and one like all others; what schedulers add later is known already."""
@@ -108,7 +106,7 @@ class SimulatedRuns:
     @cached_property
     def _is_regular(self) -> bool:
         """Whether a run has more denoising steps than are simulated, all of the same networks."""
-        steps = [step for step in self.base.steps if step.stage == DENOISING]
+        steps = [step for step in self.base.steps if step.stage is Stage.DENOISING]
         return len({_networks_of(step) for step in steps}) == 1 and (
             len(steps) == SIMULATED_STEPS < self._simulation.steps
         )
@@ -119,15 +117,15 @@ class SimulatedRuns:
         Decoding can be simulated by itself where dpnb's own code runs.
         """
         stages = {step.stage for step in self.base.steps}
-        return not self._simulation.is_foreign and strategy.relieves & stages == {DECODING}
+        return not self._simulation.is_foreign and strategy.relieves & stages == {Stage.DECODING}
 
     def _extend_denoising(self, steps: list[StepTimeline]) -> list[StepTimeline]:
         """With the denoising steps after the simulated ones: more is held, as far as in the base.
 
         They come after the last one that was simulated.
         """
-        places = [place for place, step in enumerate(steps) if step.stage == DENOISING]
-        base = [step for step in self.base.steps if step.stage == DENOISING]
+        places = [place for place, step in enumerate(steps) if step.stage is Stage.DENOISING]
+        base = [step for step in self.base.steps if step.stage is Stage.DENOISING]
         if not places or len(base) <= len(places):
             return steps
         last, like = places[-1], base[len(places) - 1].peak

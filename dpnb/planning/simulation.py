@@ -175,7 +175,7 @@ class _Timelines(RunListener[Run]):
 
     @override
     def end_step(self, run: Run, step: Step) -> None:
-        self.steps.append(self._recorder.end_step(step.stage.value))
+        self.steps.append(self._recorder.end_step(step.stage))
         if step.stage is Stage.DENOISING:
             self.denoising += 1
             self.total = step.total

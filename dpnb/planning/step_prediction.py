@@ -15,10 +15,9 @@ from dpnb.planning.timed_link import TimedLink
 from dpnb.planning.timeline import Boundary, Span, StepTimeline
 from dpnb.planning.weight_sizes import SizeOnlyNetwork, WeightSizes
 from dpnb.run_listener import RunKey
+from dpnb.stages import Stage
 from dpnb.strategies.fair_lock import FairLock
 from dpnb.strategies.offload.engine import OffloadEngine
-
-DENOISING = "denoising"
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,8 @@ def predict_resident(
     base = weights.resident - waiting
     predictions, is_first = [], True
     for step in steps:
-        moved = waiting if step.stage == DENOISING and is_first else 0
-        is_first = is_first and step.stage != DENOISING
+        moved = waiting if step.stage is Stage.DENOISING and is_first else 0
+        is_first = is_first and step.stage is not Stage.DENOISING
         waited = moved / profile.link if moved and profile.link else 0.0
         seconds = sum(profile.seconds(span.cost) for span in step.spans) + waited
         predictions.append(
@@ -84,12 +83,12 @@ class OffloadReplay:
 
     def run(self, steps: Sequence[StepTimeline]) -> list[StepPrediction]:
         """Predict the steps; denoising ends with the last of its steps here."""
-        total = sum(step.stage == DENOISING for step in steps)
+        total = sum(step.stage is Stage.DENOISING for step in steps)
         predictions, index = [], 0
         run = RunKey()
         self._engine.begin_run(run)
         for step in steps:
-            if step.stage == DENOISING:
+            if step.stage is Stage.DENOISING:
                 self._engine.before_step(run, index, total)
                 index += 1
             predictions.append(self._predict_step(step))

@@ -15,6 +15,7 @@ from dpnb.numbers import coerce_numbers
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.plan_names import plan_name, short_plan_name
 from dpnb.planning.workload import Workload
+from dpnb.stages import Stage
 from dpnb.strategies.plans import plan_from_json, plan_to_json, plan_to_python
 from dpnb.strategies.strategy import Effect, Plan, Strategy
 from dpnb.tables import html_table, terminal_table
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 FORMAT = "dpnb plans 1"
 
-STAGES = ("text", "encoding", "denoising", "decoding")
 
 SHOWN = 12
 """So many rows are shown; all of them are in `rows`."""
@@ -272,7 +272,7 @@ class PlanTable:
     @property
     def stages(self) -> tuple[str, ...]:
         """Those that a run has."""
-        return tuple(name for name in STAGES if all(name in row.peaks for row in self.rows))
+        return tuple(name for name in Stage if all(name in row.peaks for row in self.rows))
 
     @property
     def headings(self) -> tuple[str, ...]:

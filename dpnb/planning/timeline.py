@@ -13,6 +13,7 @@ from torch import nn
 from dpnb.metering.tensors import TensorMeter
 from dpnb.planning.device_profile import Cost, DeviceProfile
 from dpnb.planning.valueless import ValuelessTensors
+from dpnb.stages import Stage
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.offload.blocks import split_into_blocks
 from dpnb.strategies.offload.calls import intercept
@@ -61,11 +62,11 @@ class StepTimeline:
     """One step of a stage.
 
     Attributes:
-        stage: `"text"`, `"encoding"`, `"denoising"` or `"decoding"`.
+        stage: which.
         spans: in order.
     """
 
-    stage: str
+    stage: Stage
     spans: tuple[Span, ...]
 
     @property
@@ -114,7 +115,7 @@ class TimelineRecorder:
                 self._valueless_mode.operations.clear()
                 yield
 
-    def end_step(self, stage: str) -> StepTimeline:
+    def end_step(self, stage: Stage) -> StepTimeline:
         """The timeline of the step that is over now."""
         self._cut(Boundary.STEP)
         spans, self._spans = self._spans, []

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from dpnb.metering.trace import RunTrace, StepTrace, Trace
+from dpnb.stages import Stage
 from dpnb.units import format_bytes, format_seconds
 from dpnb.widgets.svg import BLUE, LINE, ORANGE, RED, line, rect, svg, text
 
@@ -18,10 +19,10 @@ MOST_POINTS = 200
 SMALLEST_SPREAD = 4.0 * 2**20
 
 STAGES = {
-    "text": ("text", "var(--dpnb-green, #009e73)"),
-    "encoding": ("encoding", "var(--dpnb-rose, #cc79a7)"),
-    "denoising": ("denoising", "var(--dpnb-sky, #56b4e9)"),
-    "decoding": ("decoding", "var(--dpnb-orange, #e69f00)"),
+    Stage.TEXT: ("text", "var(--dpnb-green, #009e73)"),
+    Stage.ENCODING: ("encoding", "var(--dpnb-rose, #cc79a7)"),
+    Stage.DENOISING: ("denoising", "var(--dpnb-sky, #56b4e9)"),
+    Stage.DECODING: ("decoding", "var(--dpnb-orange, #e69f00)"),
 }
 
 Point = tuple[float, float]
@@ -212,7 +213,9 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 def _legend(present: set[str]) -> Iterator[str]:
     """What the colours of the stages mean: of those that every run has, and of those `present`."""
-    shown = [look for stage, look in STAGES.items() if stage != "encoding" or stage in present]
+    shown = [
+        look for stage, look in STAGES.items() if stage is not Stage.ENCODING or stage in present
+    ]
     for place, (name, colour) in enumerate(shown):
         left = WIDTH - RIGHT - 88 * (len(shown) - place)
         yield rect(left, 5, 10, 10, colour, 'rx="2"')

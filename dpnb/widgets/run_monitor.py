@@ -178,7 +178,7 @@ class RunMonitor(RunListener[Run]):
                 self._expected = None
             state = self._state
             state.error, state.memory_saver = "", None
-            state.progress = Progress(Stage.TEXT.value, 0, 1)
+            state.progress = Progress(Stage.TEXT, 0, 1)
             if state.phase == "idle":
                 state.phase = "running"
 
@@ -304,7 +304,7 @@ class RunMonitor(RunListener[Run]):
 
     def _show(self, current: CurrentRun, step: Step) -> None:
         state, left = self._state, _seconds_left(current.step_ends, step)
-        progress = Progress(step.stage.value, step.index + 1, step.total, left)
+        progress = Progress(step.stage, step.index + 1, step.total, left)
         with self._session.lock:
             if current is not self._find_ongoing():
                 return
@@ -340,7 +340,7 @@ def _seconds_left(ends: list[float], step: Step) -> float | None:
 
 
 def _describe(progress: Progress) -> str:
-    if progress.stage != Stage.DENOISING.value:
+    if progress.stage is not Stage.DENOISING:
         return "Drawing …"
     left = progress.seconds_left
     rest = "" if left is None else f", about {format_seconds(left)} left"

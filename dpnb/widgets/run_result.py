@@ -88,7 +88,7 @@ def _message(done: RunTrace) -> str:
         case "failed":
             return f"Failed after {took}."
         case _:
-            steps = sum(step.stage == Stage.DENOISING.value for step in done.steps)
+            steps = sum(step.stage is Stage.DENOISING for step in done.steps)
             return f"Stopped after {steps} steps, {took}."
 
 

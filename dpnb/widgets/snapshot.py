@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from dpnb.stages import Stage
 from dpnb.units import format_bytes
 from dpnb.widgets.state import RunState
 
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
     from dpnb.metering.trace import Trace
 
 COLOURS = {
-    "text": "#009e73",
-    "encoding": "#cc79a7",
-    "denoising": "#56b4e9",
-    "decoding": "#e69f00",
+    Stage.TEXT: "#009e73",
+    Stage.ENCODING: "#cc79a7",
+    Stage.DENOISING: "#56b4e9",
+    Stage.DECODING: "#e69f00",
 }
 
 

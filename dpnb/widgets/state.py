@@ -17,6 +17,7 @@ from dpnb.generators import make_generator
 from dpnb.metering.trace import Trace
 from dpnb.numbers import coerce_numbers, parse_int
 from dpnb.planning.workload_arguments import default_steps
+from dpnb.stages import Stage
 from dpnb.strategies.strategy import Plan
 from dpnb.widgets.run_output import RunOutput
 
@@ -140,13 +141,13 @@ class Progress:
     """How far a run has come.
 
     Args:
-        stage: "text", "encoding", "denoising" or "decoding".
+        stage: what is being done; `None` before anything is.
         done: completed steps of the stage.
         total: steps of the stage.
         seconds_left: of the denoising, as far as that can be told.
     """
 
-    stage: str = ""
+    stage: Stage | None = None
     done: int = 0
     total: int = 0
     seconds_left: float | None = None
