@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping
+from types import NoneType
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dpnb.nn.structure import Structure
 from dpnb.pipelines.attached.attached_pipeline import AttachedPipeline
@@ -54,6 +55,10 @@ def device_of(model: Any) -> torch.device:
     return next((place for place in places if place.type != "cpu"), torch.device("cpu"))
 
 
+SMALL = 64
+"""So many numbers, at the most, are kept of a parameter: thresholds and scales are such."""
+
+
 def copy_foreign(model: Any, valueless_mode: ValuelessTensors, dtype: torch.dtype | None) -> Any:
     """A pipeline of the class of `model`, valueless, not attached, with nothing switched on.
 
@@ -72,7 +77,9 @@ def copy_foreign(model: Any, valueless_mode: ValuelessTensors, dtype: torch.dtyp
     def copied(part: Any) -> Any:
         if isinstance(part, nn.Module):
             structure = Structure.of(part) if studio is None else _structure(studio, part)
-            return valueless_mode.discard_values(structure.copy(), dtype)
+            made = valueless_mode.discard_values(structure.copy(), dtype)
+            keep_small_values(made, part)
+            return made
         if isinstance(part, (list, tuple)):
             return type(part)(copied(one) for one in part)
         return copy.deepcopy(part) if "set_timesteps" in dir(type(part)) else part
@@ -83,7 +90,28 @@ def copy_foreign(model: Any, valueless_mode: ValuelessTensors, dtype: torch.dtyp
             given[name] = copied(own[name])
         elif name in settings:
             given[name] = settings[name]
-    return kind(**given)
+    made = kind(**given)
+    for name, value in own.items():
+        if name not in given and name != "_internal_dict" and is_state(value):
+            vars(made)[name] = copy.deepcopy(value)
+    return made
+
+
+def keep_small_values(made: nn.Module, part: nn.Module) -> None:
+    """Give a copy of `part` the values of its smallest parameters, which its code may look at."""
+    copies = dict(made.named_parameters())
+    for name, parameter in part.named_parameters():
+        twin = copies.get(name)
+        is_small = parameter.numel() <= SMALL and not parameter.is_meta
+        if is_small and twin is not None and twin.shape == parameter.shape:
+            twin.data = parameter.detach().cpu().to(twin.dtype, copy=True)
+
+
+def is_state(value: Any) -> bool:
+    """Whether an attribute of a pipeline is a plain value that it was set to, or has computed."""
+    if isinstance(value, (dict, list, tuple)):
+        return all(map(is_state, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, (str, int, float, bool, NoneType, Tensor))
 
 
 def _structure(studio: Any, part: nn.Module) -> Structure:

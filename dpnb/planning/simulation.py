@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 from typing_extensions import override
 
 from dpnb.errors import DpnbError
@@ -133,7 +134,8 @@ class Simulation:
         unsubscribe = self.pipe.watch(timelines)
         try:
             draw = self.pipe.make_run(**arguments)
-            with recorder.watch(self.pipe.strategies.networks):
+            # numpy may be given memory that holds no values, and has nothing to warn of there.
+            with recorder.watch(self.pipe.strategies.networks), np.errstate(all="ignore"):
                 draw()
         finally:
             unsubscribe()

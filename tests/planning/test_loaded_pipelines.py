@@ -11,6 +11,7 @@ from torch import nn
 
 import dpnb
 from dpnb.metering.tensors import TensorMeter
+from dpnb.nn.quantized import nbytes_of
 from dpnb.pipelines.attached.heard_class import studio_of
 from dpnb.planning.loaded_pipelines import (
     copy_foreign,
@@ -23,7 +24,7 @@ from dpnb.planning.planner import plan
 from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.weight_sizes import idle_weight_bytes
 from tests.pipelines.attached.foreign import draw, everything_of
-from tests.reference.checkpoints import pipeline
+from tests.reference.checkpoints import pipeline, safety_checker
 
 LINK = "simulated:64GiB/s"
 
@@ -109,3 +110,24 @@ def test_it_is_called_by_its_class_and_computes_where_its_networks_are(pipe: Any
     for model in (pipe, dpnb.attach(pipe)):
         assert name_of(model) == "StableDiffusionPipeline"
         assert device_of(model) == torch.device("cpu")
+
+
+def test_what_a_pipeline_was_set_to_is_set_at_the_copy() -> None:
+    pipe = pipeline("sd1")
+    pipe.resolutions, pipe.kept = [(32, 32)], torch.ones(3)
+    pipe.watched = object()
+    copied = copy_foreign(pipe, ValuelessTensors(), None)
+    assert copied.resolutions == [(32, 32)]
+    assert torch.equal(copied.kept, pipe.kept)
+    assert copied.kept is not pipe.kept
+    assert "watched" not in vars(copied)
+
+
+def test_thresholds_of_a_checker_may_be_looked_at() -> None:
+    checker, processor = safety_checker()
+    pipe = pipeline("sd1", safety_checker=checker, feature_extractor=processor)
+    table = dpnb.plan(pipe, height=32, width=32, steps=2, plans=[frozenset()])
+    with dpnb.record(pipe, "tensors") as trace:
+        pipe("red apple", height=32, width=32, num_inference_steps=2, output_type="np")
+    networks = [part for part in pipe.components.values() if isinstance(part, nn.Module)]
+    assert table.of().peak == trace.growth + sum(map(nbytes_of, networks))
