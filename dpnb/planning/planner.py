@@ -33,6 +33,7 @@ from dpnb.planning.valueless_pipeline import build_valueless_pipeline
 from dpnb.planning.workload import Workload
 from dpnb.stages import Stage
 from dpnb.strategies.device_map import DeviceMap
+from dpnb.strategies.exchange import exchanges_for
 from dpnb.strategies.offload.backends import parse_simulated_rate
 from dpnb.strategies.offload.budget import compute_memory_range
 from dpnb.strategies.placement import SequentialOffload
@@ -254,17 +255,24 @@ class Planner:
 
     def _list_useful(self, runs: SimulatedRuns) -> Iterator[Strategy]:
         effects = (Effect.EXACT, Effect.APPROXIMATE) if self.approximate else (Effect.EXACT,)
-        base = runs.simulate(frozenset())
         self.left_out[DeviceMap.__name__] = SEVERAL_DEVICES
         for strategy in list_candidates():
             name = plan_name(frozenset({strategy}))
             obstacle = self.simulation.obstacle(strategy)
             if obstacle is not None or strategy.effect not in effects:
                 self.left_out[name] = obstacle or REASONS[strategy.effect]
-            elif self._gains(base, runs.simulate(frozenset({strategy}))):
+            elif self._gains(self._without(strategy, runs), runs.simulate(frozenset({strategy}))):
                 yield strategy
             else:
                 self.left_out[name] = "Alone, this saves neither memory nor time here."
+
+    def _without(self, strategy: Strategy, runs: SimulatedRuns) -> SimulatedRun:
+        """The run that a strategy is compared with: what it alone changes is its gain.
+
+        Where it needs networks of dpnb's in the place of others, they are in both.
+        """
+        networks = self.simulation.pipe.strategies.networks
+        return runs.simulate(frozenset(exchanges_for([strategy], networks)))
 
     def _gains(self, base: SimulatedRun, run: SimulatedRun) -> bool:
         """Whether a stage needs less memory or less time."""

@@ -131,3 +131,10 @@ def test_thresholds_of_a_checker_may_be_looked_at() -> None:
         pipe("red apple", height=32, width=32, num_inference_steps=2, output_type="np")
     networks = [part for part in pipe.components.values() if isinstance(part, nn.Module)]
     assert table.of().peak == trace.growth + sum(map(nbytes_of, networks))
+
+
+def test_what_an_exchange_alone_gains_is_no_gain_of_a_switch(pipe: Any) -> None:
+    one, two = (dpnb.plan(pipe, batch=batch, **SIZE) for batch in (1, 2))
+    assert not any(isinstance(s, dpnb.VaeSlicing) for row in one for s in row.plan)
+    assert any(isinstance(s, dpnb.VaeSlicing) for row in two for s in row.plan)
+    assert "Alone, this saves neither memory nor time here." in one.left_out["VaeSlicing"]
