@@ -11,7 +11,7 @@ from typing import Any
 import ipywidgets as w
 
 from dpnb.pipelines.placement import describe_quantization
-from dpnb.strategies.catalog import CATALOG
+from dpnb.strategies.catalog import catalog_for
 from dpnb.strategies.plans import plan_to_python
 from dpnb.strategies.presets import PRESETS, Preset
 from dpnb.strategies.settings import describe_strategy, list_presets, list_settings, strategy_label
@@ -34,12 +34,13 @@ class StrategyPanel(Panel):
 
     Args:
         pipe: the pipeline.
-        kinds: the strategies to show; all by default.
+        kinds: the strategies to show; by default all that are worth showing for its networks.
     """
 
-    def __init__(self, pipe: Any, kinds: Sequence[type[Strategy]] = CATALOG) -> None:
+    def __init__(self, pipe: Any, kinds: Sequence[type[Strategy]] | None = None) -> None:
         super().__init__(pipe)
-        self.rows = {kind: StrategyRow(self.session, kind) for kind in kinds}
+        shown = catalog_for(self.session.pipe.strategies.networks) if kinds is None else kinds
+        self.rows = {kind: StrategyRow(self.session, kind) for kind in shown}
         self.message = status_line()
         self.presets = [self._preset_button(preset) for preset in PRESETS]
         self.copy = w.ToggleButton(

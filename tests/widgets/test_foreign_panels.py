@@ -319,3 +319,17 @@ def test_nothing_is_written_that_is_not_closed(pipe: Any) -> None:
     board.draw().wait(TIMEOUT)
     board.close()
     assert len(ipywidgets.widget._instances) == before
+
+
+def test_what_components_can_do_by_themselves_is_a_switch_there_alone(pipe: Any) -> None:
+    panels = [dpnb.StrategyPanel(one) for one in (pipe, dpnb.random_pipeline("tiny-sd"))]
+    there, here = ({kind.__name__ for kind in panel.rows} for panel in panels)
+    for panel in panels:
+        panel.close()
+    assert here <= there
+    assert there - here == {
+        "ComponentFusion",
+        "ComponentFreeU",
+        "ComponentTiling",
+        "ComponentSlicing",
+    }
