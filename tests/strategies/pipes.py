@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 import dpnb
@@ -139,7 +140,8 @@ def live_bytes() -> int:
     storages = {
         storage.data_ptr(): storage.nbytes()
         for item in gc.get_objects()
-        if issubclass(type(item), Tensor) and item.device.type == "cpu"
+        if issubclass(type(item), Tensor) and not issubclass(type(item), FakeTensor)
+        if item.device.type == "cpu"
         if not is_traceable_wrapper_subclass(item)
         for storage in [item.untyped_storage()]
     }
