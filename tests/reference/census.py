@@ -126,10 +126,9 @@ def _placements(studio: Any) -> Iterator[Strategy]:
 
 def _stream(case: ForeignCase, studio: Any, plain: Tensor) -> str:
     for placement in _placements(studio):
-        studio.strategies.use([placement])
-        if (found := _compare(case, studio.pipe, plain)) != GOOD:
-            return f"{placement!r}: {found}"
-    studio.strategies.use(())
+        with studio.strategies.using(placement):
+            if (found := _compare(case, studio.pipe, plain)) != GOOD:
+                return f"{placement!r}: {found}"
     return _compare(case, studio.pipe, plain)
 
 
@@ -142,7 +141,6 @@ def _detach(
     case: ForeignCase, studio: Any, plain: Tensor, before: dict[str, Any], ever_new: set[str]
 ) -> str:
     pipe = studio.pipe
-    studio.strategies.use(())
     studio.detach()
     if (found := _compare(case, pipe, plain)) != GOOD:
         return found
