@@ -169,6 +169,7 @@ PART_OF = {
     "strategies.component_tiles": "strategies.component_switches",
     "strategies.exchange": "strategies.shared",
     "strategies.fused": "strategies.lora",
+    "strategies.offload.calls": "strategies.offload.streamed_network",
     "strategies.offload.block_order": "strategies.offload.streamed_network",
     "strategies.offload.device_copy": "strategies.offload.ring",
     "strategies.offload.hosted_weights": "strategies.conditioning",

@@ -95,8 +95,8 @@ def try_case(case: ForeignCase) -> Finding:
     before = everything_of(pipe)
     studio = dpnb.attach(pipe)
     finding.attached = _tell(lambda: _compare(case, pipe, plain))
-    finding.streamed = _tell(lambda: _stream(case, studio, plain))
     finding.predicted = _tell(lambda: _predict(case, studio))
+    finding.streamed = _tell(lambda: _stream(case, studio, plain))
     finding.detached = _tell(lambda: _detach(case, studio, plain, before, ever_new))
     finding.seconds = time.perf_counter() - began
     return finding

@@ -7,14 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import wraps
 from threading import local
-from typing import Any, NoReturn, TypeAlias, cast
+from typing import Any, TypeAlias
 
-import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map_only
-from typing_extensions import override
+from torch import nn
 
-from dpnb.errors import StrategyError
 from dpnb.nn.compiled import plain_network
 from dpnb.strategies.undo import Undo
 
@@ -113,47 +109,7 @@ def _methods_of(network: nn.Module) -> Iterator[tuple[nn.Module, str]]:
 def _wrap_method(method: Method, name: str, within: CallContext) -> Method:
     @wraps(method)
     def call(*args: Any, **kwargs: Any) -> Any:
-        records = torch.is_grad_enabled()
-        if records:
-            args, kwargs = tree_map_only(Tensor, _bar_gradients, (args, kwargs))
         with within(name):
-            result = method(*args, **kwargs)
-        if records:
-            _refuse_gradients(result)
-        return result
+            return method(*args, **kwargs)
 
     return call
-
-
-class _Bar(torch.autograd.Function):
-    """The same tensor, through which no gradient comes back."""
-
-    @staticmethod
-    @override
-    def forward(ctx: Any, tensor: Tensor) -> Tensor:
-        return tensor.view_as(tensor)
-
-    @staticmethod
-    @override
-    def backward(ctx: Any, *grads: Any) -> Any:
-        _refuse(*grads)
-
-
-def _bar_gradients(tensor: Tensor) -> Tensor:
-    """An input, for a network from whose inside somebody may go back to it."""
-    barred: Any = _Bar
-    return cast(Tensor, barred.apply(tensor)) if tensor.requires_grad else tensor
-
-
-def _refuse_gradients(result: object) -> None:
-    """By the time of a backward pass the weights have gone from where it would look for them."""
-    for leaf in tree_leaves(result):
-        if isinstance(leaf, Tensor) and leaf.requires_grad:
-            leaf.register_hook(_refuse)
-
-
-def _refuse(*_: Tensor) -> NoReturn:
-    raise StrategyError(
-        "No gradient passes through weights that are offloaded; switch offloading off before a "
-        "backward pass."
-    )

@@ -23,7 +23,8 @@ from dpnb.strategies.offload.blocks import (
     split_into_blocks,
     tensors_of,
 )
-from dpnb.strategies.offload.calls import intercept
+from dpnb.strategies.offload.calls import intercept, replace_methods
+from dpnb.strategies.offload.gradients import refuse_gradients
 from dpnb.strategies.offload.link import Link
 from dpnb.strategies.offload.packing import PackedWeights
 from dpnb.strategies.undo import Undo
@@ -92,6 +93,7 @@ class StreamedNetwork:
         for module in self.packs:
             self._add_hooks(module, listener)
         intercept(self.module, lambda method: listener.call(self, method), self._undo)
+        replace_methods(self.module, lambda method, _: refuse_gradients(method), self._undo)
 
     def close(self) -> None:
         """Everything as it was before."""
