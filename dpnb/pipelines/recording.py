@@ -12,6 +12,7 @@ from dpnb.metering.clock import clock_for
 from dpnb.metering.meter import Meter, MeterName, meter_for
 from dpnb.metering.recorder import Recorder, RunRecorder
 from dpnb.pipelines.attached.attach import to_explorable
+from dpnb.pipelines.attached.attached_run import InterruptedRunError
 from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.pipelines.listeners import Run
 from dpnb.run_listener import RunListener
@@ -126,7 +127,8 @@ def outcome_of(run: Run, error: BaseException | None) -> tuple[str, str | None]:
     """How a run has ended, and what it failed with; see `RunTrace`."""
     if isinstance(error, GeneratorExit):
         return "left", None
-    if isinstance(error, KeyboardInterrupt) or (error is None and run.pipe.interrupt):
+    is_told = isinstance(error, (KeyboardInterrupt, InterruptedRunError))
+    if is_told or (error is None and run.pipe.interrupt):
         return "interrupted", None
     if error is not None:
         return "failed", f"{type(error).__name__}: {error}"

@@ -28,7 +28,6 @@ from dpnb.pipelines.attached.parts import (
     find_parts,
     holders_of,
     is_network,
-    members_of,
 )
 from dpnb.pipelines.attached.roles import Role, find_roles, order_of_use
 from dpnb.pipelines.attached.sizes import find_default_size, find_size_unit
@@ -128,16 +127,13 @@ class AttachedPipeline:
     @property
     def offload_sequence(self) -> tuple[str, ...]:
         """The names of the networks in the order of their use."""
-        parts, given = self.parts(), declared(self.pipe, "model_cpu_offload_seq")
-        wanted = given.split("->") if given else order_of_use(parts, self.roles)
-        return tuple(name for one in wanted for name in members_of(one, parts))
+        given = declared(self.pipe, "model_cpu_offload_seq")
+        return tuple(given.split("->") if given else order_of_use(self.parts(), self.roles))
 
     @property
     def never_offloaded(self) -> tuple[str, ...]:
         """The names of the networks that the pipeline excludes from offloading."""
-        excluded = declared(self.pipe, "_exclude_from_cpu_offload") or ()
-        parts = self.parts()
-        return tuple(name for one in excluded for name in members_of(one, parts))
+        return tuple(declared(self.pipe, "_exclude_from_cpu_offload") or ())
 
     @property
     def scheduler(self) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection
 from typing import Any
 
 from torch import nn
@@ -24,7 +23,7 @@ def find_parts(pipe: Any) -> dict[str, Any]:
     for name in dict.fromkeys((*named, *networks)):
         value = own[name]
         if isinstance(value, (list, tuple)) and any(map(is_network, value)):
-            parts |= {f"{name}_{number}": one for number, one in enumerate(value)}
+            parts |= {f"{name}[{number}]": one for number, one in enumerate(value)}
         elif not isinstance(value, PLAIN):
             parts[name] = value
     return parts
@@ -40,14 +39,6 @@ def find_name(pipe: Any) -> str | None:
     config = vars(pipe).get("_internal_dict") or {}
     name = config.get("_name_or_path")
     return name if isinstance(name, str) and name else None
-
-
-def members_of(component: str, parts: Collection[str]) -> tuple[str, ...]:
-    """The names of the parts that a component is: its own, or those of its list."""
-    if component in parts:
-        return (component,)
-    split = ((name, *name.rpartition("_")) for name in parts)
-    return tuple(name for name, stem, _, last in split if stem == component and last.isdigit())
 
 
 def is_network(value: Any) -> bool:

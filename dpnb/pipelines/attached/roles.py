@@ -44,18 +44,18 @@ def find_roles(parts: Mapping[str, Any]) -> dict[str, Role]:
 def order_of_use(parts: Mapping[str, Any], roles: Mapping[str, Role]) -> list[str]:
     """The names of the networks in the order in which runs usually use them."""
     networks = [name for name, part in parts.items() if isinstance(part, nn.Module)]
-    return sorted(networks, key=lambda name: RUN_ORDER.index(roles[name]))
+    networks.sort(key=lambda name: RUN_ORDER.index(roles[name]))
+    return list(dict.fromkeys(name.partition("[")[0] for name in networks))
 
 
 def _role_of(part: Any) -> Role:
     if not isinstance(part, nn.Module):
-        steps = _has_methods(part, ("set_timesteps",)) and any(step_methods(part))
-        return Role.SCHEDULER if steps else Role.OTHER
-    if _has_methods(part, ("encode", "decode")) or _has_methods(part, ("decode",)):
+        is_scheduler = "set_timesteps" in dir(type(part)) and any(step_methods(part))
+        return Role.SCHEDULER if is_scheduler else Role.OTHER
+    if "decode" in dir(type(part)):
         return Role.CODER
     if any(base.__name__ == "PreTrainedModel" for base in type(part).__mro__):
-        sees = str(vars(type(part)).get("main_input_name", _main_input(part)))
-        return Role.IMAGE_ENCODER if "pixel" in sees else Role.TEXT_ENCODER
+        return Role.IMAGE_ENCODER if "pixel" in _main_input(part) else Role.TEXT_ENCODER
     takes_time = any(not TIMES.isdisjoint(_parameters_of(one)) for one in _entrances(part))
     return Role.DENOISER if takes_time else Role.OTHER
 
@@ -75,17 +75,7 @@ def _parameters_of(part: nn.Module) -> frozenset[str]:
     return frozenset(inspect.signature(type(part).forward).parameters)
 
 
-def _main_input(part: nn.Module) -> object:
-    return next(
-        (
-            vars(base)["main_input_name"]
-            for base in type(part).__mro__
-            if "main_input_name" in vars(base)
-        ),
-        "",
-    )
-
-
-def _has_methods(part: object, names: Iterable[str]) -> bool:
-    known = dir(type(part))
-    return all(name in known for name in names)
+def _main_input(part: nn.Module) -> str:
+    """What an encoder of transformers says that it is given first."""
+    said = (vars(base).get("main_input_name") for base in type(part).__mro__)
+    return next((name for name in said if isinstance(name, str)), "")

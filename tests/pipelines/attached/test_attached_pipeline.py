@@ -80,6 +80,57 @@ def test_a_numbered_component_is_not_the_one_without_a_number() -> None:
     )
 
 
+class Listed:
+    """A pipeline of somebody's own, one of whose components is a list."""
+
+    model_cpu_offload_seq = "encoders->network"
+    _exclude_from_cpu_offload = ("kept",)
+
+    def __init__(self, network: nn.Module, encoders: list[nn.Module], scheduler: Any) -> None:
+        self.network, self.encoders, self.scheduler = network, encoders, scheduler
+        self.kept = nn.Linear(2, 2)
+
+    def __call__(self) -> Tensor:
+        """Compute with all of them."""
+        with torch.no_grad():
+            drawn: Tensor = self.network(self.encoders[1](self.encoders[0](torch.ones(1, 2))))
+        return drawn
+
+
+def test_networks_in_a_list_are_moved_where_the_list_stands_in_the_order() -> None:
+    pipe = Listed(nn.Linear(2, 2), [nn.Linear(2, 2), nn.Linear(2, 2)], diffusers.DDIMScheduler())
+    plain, studio = pipe(), dpnb.attach(pipe)
+    order = [name for name, _ in studio.strategies.networks.offload_order()]
+    assert order == ["encoders[0]", "encoders[1]", "network"]
+    studio.strategies.enable(ModelOffload(device=SIMULATED))
+    assert torch.equal(pipe(), plain)
+    studio.detach()
+    assert type(pipe) is Listed
+
+
+def _interrupt_after_a_step(studio: Any) -> None:
+    for step in studio.stream(**arguments()):
+        if step.stage is Stage.DENOISING:
+            studio.interrupt_run()
+
+
+class Stubborn(diffusers.StableDiffusionPipeline):  # type: ignore[misc]
+    """A pipeline that has no way to end early."""
+
+    interrupt = None
+
+
+def test_a_run_that_cannot_end_early_ends_with_an_error_of_its_own(pipe: Any) -> None:
+    made = Stubborn(**pipe.components, requires_safety_checker=False)
+    made.set_progress_bar_config(disable=True)
+    studio = dpnb.attach(made)
+    with dpnb.record(made, "tensors") as trace, pytest.raises(dpnb.InterruptedRunError):
+        _interrupt_after_a_step(studio)
+    assert [run.outcome for run in trace.runs] == ["interrupted"]
+    studio.detach()
+    assert draw(made).isfinite().all()
+
+
 def test_it_is_the_same_object_of_the_same_class(pipe: Any) -> None:
     kind, components = type(pipe), pipe.components
     studio = dpnb.attach(pipe)
