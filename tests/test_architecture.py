@@ -121,6 +121,7 @@ WINGS = {
         "pipelines.listeners",
         "pipelines.pictures",
         "pipelines.pipeline",
+        "pipelines.text_to_image",
     },
     "pipelines/storage": {
         "strategies.device_map",

@@ -181,8 +181,13 @@ class StrategyStack:
     @property
     def execution_device(self) -> torch.device:
         """Where a run computes: where a placement brings the networks, else where they are."""
+        return self.placement_device or self.networks.device
+
+    @property
+    def placement_device(self) -> torch.device | None:
+        """Where a placement brings the networks; `None` where none is on."""
         devices = (strategy.execution_device(self.networks) for strategy in self.active)
-        return next((device for device in devices if device is not None), self.networks.device)
+        return next((device for device in devices if device is not None), None)
 
     def notify(self) -> None:
         """Tell the listeners what is switched on."""

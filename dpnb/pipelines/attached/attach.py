@@ -14,6 +14,7 @@ from dpnb.pipelines.attached.parts import find_parts
 from dpnb.pipelines.attached.roles import Role, find_roles
 from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.pipelines.pipeline import DiffusionPipeline
+from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.strategies.execution_device import ATTRIBUTE as HOOK
 from dpnb.strategies.execution_device import ExecutionDevice
 
@@ -41,11 +42,11 @@ def attach(pipe: Any) -> AttachedPipeline:
     """
     if isinstance(pipe, AttachedPipeline):
         return pipe
-    studio = studio_of(pipe)
+    studio: AttachedPipeline | None = studio_of(pipe)
     if studio is None:
         _refuse(pipe)
         studio = AttachedPipeline(pipe)
-    return studio  # type: ignore[no-any-return]
+    return studio
 
 
 def to_explorable(pipe: Any) -> ExplorablePipeline:
@@ -54,7 +55,14 @@ def to_explorable(pipe: Any) -> ExplorablePipeline:
     Raises:
         AttachError: it is no pipeline, or cannot be attached.
     """
-    return pipe if isinstance(pipe, DiffusionPipeline) else attach(pipe)  # type: ignore[return-value]
+    if isinstance(pipe, TextToImagePipeline):
+        return pipe
+    if isinstance(pipe, DiffusionPipeline):
+        raise AttachError(
+            f"This {type(pipe).__name__} draws in a loop of its own, whose steps nobody hears; "
+            "derive it from a pipeline of dpnb that draws, such as StableDiffusionPipeline."
+        )
+    return attach(pipe)
 
 
 def _refuse(pipe: Any) -> None:

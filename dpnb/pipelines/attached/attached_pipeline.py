@@ -355,15 +355,7 @@ class AttachedPipeline:
 
     def locate(self, own: Callable[[], torch.device]) -> torch.device:
         """Where a run computes: `own` says where the pipeline believes that."""
-        return self._find_placement() or own()
-
-    def _find_placement(self) -> torch.device | None:
-        """Where a placement lets networks compute; `None` where none is on."""
-        places = (
-            strategy.execution_device(self._strategies.networks)
-            for strategy in self._strategies.active
-        )
-        return next((place for place in places if place is not None), None)
+        return self._strategies.placement_device or own()
 
     def call_without_strategies(self, call: Callable[[], Any]) -> Any:
         """What `call` returns, made while nothing is switched on."""

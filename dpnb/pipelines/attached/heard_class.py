@@ -100,10 +100,8 @@ def _reduce_to(kind: Any) -> Callable[[Any, Any], Any]:
         if isinstance(reduced, str):
             return reduced
         make, args, *rest = reduced
-        if (
-            make is vars(copyreg)["__newobj__"]
-        ):  # which pickle takes for objects of the present class alone
-            make = make_bare
+        # Pickle takes that one for objects of the present class alone.
+        make = make_bare if make is vars(copyreg)["__newobj__"] else make
         return make, tuple(kind if one is type(self) else one for one in args), *rest
 
     return reduce

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from dpnb.pipelines.attached.roles import Role, find_roles
 from dpnb.pipelines.call_arguments import CallSignature
 
 UNKNOWN_UNIT = 8
@@ -40,14 +41,10 @@ def find_default_size(
     own = vars(pipe)
     scale = _number(own.get("vae_scale_factor")) or 1
     side = _number(own.get("default_sample_size"))
-    sides = (
-        [side] if side else [_number(_settings(p).get("sample_size")) for p in _denoisers(parts)]
-    )
+    roles = find_roles(parts)
+    denoisers = [part for name, part in parts.items() if roles.get(name) is Role.DENOISER]
+    sides = [side, *(_number(_settings(part).get("sample_size")) for part in denoisers)]
     return next(((one * scale, one * scale) for one in sides if one), None)
-
-
-def _denoisers(parts: Mapping[str, Any]) -> list[nn.Module]:
-    return [part for name, part in parts.items() if isinstance(part, nn.Module) and name != "vae"]
 
 
 def _networks(parts: Mapping[str, Any]) -> list[nn.Module]:

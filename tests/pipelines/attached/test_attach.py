@@ -74,3 +74,20 @@ def test_one_that_shares_offloaded_networks_is_attached(pipe: Any) -> None:
     studio = dpnb.attach(pipe)
     studio.strategies.enable(dpnb.SequentialOffload(device="simulated:8GiB/s"))
     assert dpnb.attach(other).strategies.active == studio.strategies.active
+
+
+class Bare(dpnb.DiffusionPipeline):
+    """A pipeline of dpnb's kind with a loop of its own."""
+
+    def __init__(self, unet: nn.Module) -> None:
+        super().__init__()
+        self.register_modules(unet=unet)
+
+    def __call__(self) -> None:
+        """Draw."""
+
+
+@pytest.mark.parametrize("use", [dpnb.dashboard, dpnb.StrategyPanel, dpnb.record, dpnb.sweep])
+def test_one_of_our_kind_with_a_loop_of_its_own_is_refused(use: Any) -> None:
+    with pytest.raises(AttachError, match="draws in a loop of its own"):
+        use(Bare(nn.Linear(1, 1)))
