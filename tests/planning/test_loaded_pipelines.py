@@ -13,6 +13,7 @@ import dpnb
 from dpnb.metering.tensors import TensorMeter
 from dpnb.nn.quantized import nbytes_of
 from dpnb.pipelines.attached.heard_class import studio_of
+from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.loaded_pipelines import (
     copy_foreign,
     device_of,
@@ -21,8 +22,11 @@ from dpnb.planning.loaded_pipelines import (
     parts_of,
 )
 from dpnb.planning.planner import plan
+from dpnb.planning.simulation import Simulation
 from dpnb.planning.valueless import ValuelessTensors
+from dpnb.planning.valueless_pipeline import build_valueless_pipeline
 from dpnb.planning.weight_sizes import idle_weight_bytes
+from dpnb.planning.workload import Workload
 from tests.pipelines.attached.foreign import draw, everything_of
 from tests.reference.checkpoints import pipeline, safety_checker
 
@@ -138,3 +142,25 @@ def test_what_an_exchange_alone_gains_is_no_gain_of_a_switch(pipe: Any) -> None:
     assert not any(isinstance(s, dpnb.VaeSlicing) for row in one for s in row.plan)
     assert any(isinstance(s, dpnb.VaeSlicing) for row in two for s in row.plan)
     assert "Alone, this saves neither memory nor time here." in one.left_out["VaeSlicing"]
+
+
+class MayBegin(diffusers.StableDiffusionPipeline):  # type: ignore[misc]
+    """A pipeline that may be given a picture, and draws without one too."""
+
+    given: list[Any]
+
+    def __call__(self, prompt: str, image: Any = None, **arguments: Any) -> Any:
+        self.given.append(image)
+        return super().__call__(prompt, **arguments)
+
+
+def test_a_picture_is_made_up_only_for_what_begins_with_one(pipe: Any) -> None:
+    begins = diffusers.StableDiffusionImg2ImgPipeline(**pipe.components)
+    assert "encoding" in dpnb.plan(begins, steps=2, plans=[frozenset()]).of().peaks
+    may = MayBegin(**pipe.components, requires_safety_checker=False)
+    may.given = []
+    mode = ValuelessTensors()
+    model: Any = build_valueless_pipeline(may, mode)
+    Simulation(model, mode, Workload(steps=2), DeviceProfile.from_name("RTX 3060")).run()
+    assert model.pipe.given == [None]
+    assert may.given == []

@@ -354,18 +354,21 @@ def test_nothing_keeps_it_alive(pipe: Any) -> None:
     assert network() is None
 
 
-def test_gradients_are_recorded_as_the_asker_says(pipe: Any) -> None:
-    seen: list[bool] = []
+def test_a_stream_computes_as_whoever_asks_would(pipe: Any) -> None:
+    seen: list[tuple[bool, bool]] = []
 
     def note(*_: Any) -> dict[str, Tensor]:
-        seen.append(torch.is_grad_enabled())
+        seen.append((torch.is_inference_mode_enabled(), torch.is_autocast_enabled("cpu")))
         return {}
 
     studio = dpnb.attach(pipe)
+    call = arguments(callback_on_step_end=note, num_inference_steps=1)
+    list(studio.stream(**call))
     with torch.inference_mode():
-        list(studio.stream(**arguments(callback_on_step_end=note)))
-    assert seen == [False] * 3
-    assert all(isinstance(part, nn.Module) for part in (pipe.unet, pipe.vae))
+        list(studio.stream(**call))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        list(studio.stream(**call))
+    assert seen == [(False, False), (True, False), (False, True)]
 
 
 def test_a_scheduler_that_a_run_replaces_by_a_copy_is_left_plain(pipe: Any) -> None:
@@ -375,7 +378,7 @@ def test_a_scheduler_that_a_run_replaces_by_a_copy_is_left_plain(pipe: Any) -> N
         scheduler: Any
 
         def __call__(self, **arguments: Any) -> Any:
-            self.scheduler.set_timesteps(3)
+            self.scheduler.set_timesteps(2)  # the copy is given three by the run
             self.scheduler = copy.deepcopy(self.scheduler)
             return super().__call__(**arguments)
 
