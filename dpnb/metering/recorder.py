@@ -59,7 +59,9 @@ class Recorder:
             every: seconds from one reading to the next.
         """
         leave = threading.Event()
-        thread = threading.Thread(target=self._sample, args=(every, leave), daemon=True)
+        thread = threading.Thread(
+            target=self._sample, args=(every, leave), name="dpnb sampler", daemon=True
+        )
         thread.start()
         try:
             yield
