@@ -26,7 +26,7 @@ from dpnb.bench.report import Report
 from dpnb.emoji.tokenizer import build_tokenizer, save_tokenizer
 from dpnb.errors import CheckpointError, DpnbError, SaveError
 from dpnb.lab import write_page
-from dpnb.loading.config import write_json
+from dpnb.loading.checkpoint_files import write_json
 from dpnb.loading.saving.dduf import write_dduf
 from dpnb.loading.weights.weight_files import write_weights
 from dpnb.metering.trace import Trace

@@ -1,29 +1,19 @@
-"""The frozen configurations that stand beside weights as JSON, and the objects that carry them."""
+"""The frozen settings that stand beside weights as JSON, and the objects that carry them."""
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, NoReturn, TypeAlias, overload
 
-import torch
 from typing_extensions import Self, override
 
-from dpnb import files
-from dpnb.atomic import write_text
-from dpnb.errors import (
-    CheckpointError,
-    DpnbError,
-    FileError,
-    MissingFileError,
-    SettingsError,
-)
-from dpnb.loading.checkpoint_paths import check_inside
+from dpnb.errors import CheckpointError
+from dpnb.loading.checkpoint_files import format_json, read_checkpoint_json, write_json
+from dpnb.loading.hub import HubOptions, fetch
 from dpnb.validation import Range, hints_of, validate
 
 logger = logging.getLogger(__name__)
@@ -37,16 +27,22 @@ Width: TypeAlias = Annotated[int, Range(1, 1 << 17)]
 Count: TypeAlias = Annotated[int, Range(0, 1_000)]
 """Layers or blocks: what makes a network long."""
 
+Settings: TypeAlias = "Mapping[str, Any] | str | Path"
+"""Settings, or the folder or the repository where they are."""
+
 Side: TypeAlias = Annotated[int, Range(1, 1 << 14)]
 """Of a picture or of latents."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Config(Mapping[str, Any]):
-    """Settings of one object: attributes, a mapping, and JSON, all the same keys.
+class Config(dict[str, Any]):
+    """Settings of one object: attributes, a dictionary, and JSON, all the same keys.
 
     Subclasses declare a field per key. Keys of a file that the class does not know are kept in
     `extra` and written back, so that another class (or program) still finds them.
+
+    Raises:
+        TypeError: an entry is set or removed; settings do not change, see `Configured`.
     """
 
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
@@ -79,6 +75,11 @@ class Config(Mapping[str, Any]):
         return None if value is None and kind is bool else validate(kind, value, name)
 
     @classmethod
+    def positional(cls) -> tuple[str, ...]:
+        """The settings that may be given without their names, in order."""
+        return cls.names()
+
+    @classmethod
     @cache
     def names(cls) -> tuple[str, ...]:
         """The keys that this class knows, in declaration order."""
@@ -88,39 +89,58 @@ class Config(Mapping[str, Any]):
         """A copy with `changes`, which count as given."""
         return replace(self, **changes, given=self.given | changes.keys())
 
-    @override
-    def __getitem__(self, key: str) -> Any:
-        if key in self.names():
-            return getattr(self, key)
-        return self.extra[key]
+    def __post_init__(self) -> None:
+        """Make entries of the fields."""
+        super().update({name: getattr(self, name) for name in self.names()} | {**self.extra})
 
     @override
-    def __iter__(self) -> Iterator[str]:
-        yield from self.names()
-        yield from self.extra
+    def copy(self) -> dict[str, Any]:
+        """A dictionary of its own, which may be changed."""
+        return dict(self)
+
+    def _keep(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__} holds the settings of what was built from them, and they do "
+            "not change; build another: from_config(config, name=value)."
+        )
+
+    __setitem__ = __delitem__ = __ior__ = _keep
+    update = pop = popitem = clear = setdefault = _keep
 
     @override
-    def __len__(self) -> int:
-        return len(self.names()) + len(self.extra)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), vars(self))
 
     @override
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Mapping) and dict(self) == dict(other)
 
     @override
-    def __hash__(self) -> int:
+    def __hash__(self) -> int:  # type: ignore[override]
         return hash((type(self), len(self)))
 
 
+def _restore(kind: type[Config], settings: Mapping[str, Any]) -> Config:
+    return kind(**settings)
+
+
 class Configured:
-    """An object described by a `Config`: a model or a scheduler."""
+    """An object described by a `Config`: a model or a scheduler.
+
+    Args:
+        values: of settings, in the order in which the class declares them.
+        settings: by name.
+
+    Raises:
+        TypeError: there is no such setting, or one is given twice.
+    """
 
     config_class: ClassVar[type[Config]]
     config_name: ClassVar[str]
     config: Any
 
-    def __init__(self, **settings: Any) -> None:
-        config = self.config_class.parse(settings)
+    def __init__(self, *values: Any, **settings: Any) -> None:
+        config = self.config_class.parse(self._name_values(values, settings))
         if config.extra:
             raise TypeError(
                 f"{type(self).__name__} has no setting {', '.join(sorted(config.extra))}; "
@@ -129,24 +149,100 @@ class Configured:
         self.config = config
 
     @classmethod
-    def from_config(cls, config: Mapping[str, Any], **changes: Any) -> Self:
-        """Build from the settings of a file or of a related class; `changes` override them."""
-        parsed = cls.config_class.parse(config)
+    def _name_values(cls, values: tuple[Any, ...], settings: dict[str, Any]) -> dict[str, Any]:
+        names = cls.config_class.positional()
+        placed = dict(zip(names, values, strict=False))
+        again = sorted(placed.keys() & settings.keys())
+        if again:
+            raise TypeError(f"{cls.__name__} is given {', '.join(again)} twice; name it once.")
+        if len(values) > len(names):
+            raise TypeError(
+                f"{cls.__name__} is given {len(values)} settings without names; it takes "
+                f"{', '.join(names)} so. Give the others by name."
+            )
+        return placed | settings
+
+    @overload
+    @classmethod
+    def from_config(
+        cls, config: Settings, return_unused_kwargs: Literal[False] = False, **changes: Any
+    ) -> Self: ...
+
+    @overload
+    @classmethod
+    def from_config(cls, config: Settings, return_unused_kwargs: bool, **changes: Any) -> Any: ...
+
+    @classmethod
+    def from_config(
+        cls, config: Settings, return_unused_kwargs: bool = False, **changes: Any
+    ) -> Any:
+        """Build from the settings of a file or of a related class.
+
+        Args:
+            config: the settings, or where they are; see `load_config`.
+            return_unused_kwargs: return what was built and the settings that it does not know.
+            changes: override them.
+        """
+        settings, changes = cls._settings_of(config, changes)
+        parsed = cls.config_class.parse(settings)
         if changes:
             merged = {name: parsed[name] for name in parsed.given} | changes
             parsed = cls.config_class.parse(merged)
         built = cls(**{name: parsed[name] for name in parsed.given if name not in parsed.extra})
         built.config = parsed
-        return built
+        return (built, dict(parsed.extra)) if return_unused_kwargs else built
 
     @classmethod
-    def load_config(cls, folder: str | Path) -> dict[str, Any]:
-        """The settings in this class's file in `folder`, as plain JSON values."""
-        return read_checkpoint_json(Path(folder) / cls.config_name)
+    def _settings_of(
+        cls, config: Settings, changes: dict[str, Any]
+    ) -> tuple[Mapping[str, Any], dict[str, Any]]:
+        """The settings themselves, from a file if need be, and the changes to them."""
+        if not isinstance(config, (str, Path)):
+            return config, changes
+        settings, changes = cls.load_config(config, return_unused_kwargs=True, **changes)
+        return settings, changes
+
+    @classmethod
+    def load_config(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        subfolder: str | None = None,
+        return_unused_kwargs: bool = False,
+        **options: Any,
+    ) -> Any:
+        """The settings in this class's file, as plain JSON values.
+
+        Args:
+            pretrained_model_name_or_path: a folder, or a hub repository's name.
+            subfolder: inside it.
+            return_unused_kwargs: return the settings, and those of `options` that are not the
+                hub's.
+            options: fields of `dpnb.loading.hub.HubOptions`.
+
+        Raises:
+            CheckpointError: there is no such file, or it is damaged.
+            HubError: the repository cannot be reached.
+        """
+        hub, unused = HubOptions.split(options)
+        if unused and not return_unused_kwargs:
+            raise TypeError(f"load_config has no argument {', '.join(unused)}.")
+        name = f"{subfolder}/{cls.config_name}" if subfolder else cls.config_name
+        folder = fetch(pretrained_model_name_or_path, partial(_select_file, name), hub)
+        settings = read_checkpoint_json(folder / name)
+        return (settings, unused) if return_unused_kwargs else settings
 
     def save_config(self, folder: str | Path) -> None:
         """Write this class's file into `folder`, in the form that diffusers reads."""
         write_json(Path(folder) / self.config_name, entries(type(self).__name__, self.config))
+
+    def to_json_string(self) -> str:
+        """What `save_config` writes."""
+        return format_json(entries(type(self).__name__, self.config))
+
+    def to_json_file(self, json_file_path: str | Path) -> None:
+        """Write the settings into a file of any name."""
+        write_json(Path(json_file_path), entries(type(self).__name__, self.config))
 
     def register_to_config(self, **changes: Any) -> None:
         """Record changed settings; what was built from the former ones stays."""
@@ -175,72 +271,10 @@ def report_unknown(class_name: str, config: Config) -> None:
         logger.warning("%s does not use these settings and keeps them: %s.", class_name, names)
 
 
-def read_checkpoint_json(path: Path) -> dict[str, Any]:
-    """The JSON object in the file `path`.
-
-    Raises:
-        CheckpointError: there is no such file, it lies outside of its checkpoint's folder, or it
-            does not hold a JSON object.
-    """
-    try:
-        values = files.read_json(check_inside(path))
-    except MissingFileError:
-        raise CheckpointError(
-            f"{path.parent} has no {path.name}; give the folder that holds it."
-        ) from None
-    except FileError as error:
-        raise CheckpointError(str(error)) from error
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path} does not hold a JSON object; download or save it again.")
-    return values
-
-
-def check_checkpoint_file(path: Path, most: int | None = None) -> None:
-    """See to it that `path` is a regular file of no more than `most` bytes.
-
-    Raises:
-        CheckpointError: it is not.
-    """
-    try:
-        files.check_file(path, most)
-    except FileError as error:
-        raise CheckpointError(str(error)) from error
-
-
-@contextmanager
-def explain_settings_errors(path: Path) -> Iterator[None]:
-    """Within, whatever fails over settings is the fault of the file `path`, where they are from.
-
-    Raises:
-        SettingsError: in place of what was raised.
-    """
-    try:
-        yield
-    except (DpnbError, torch.OutOfMemoryError):
-        raise
-    except _MISTAKES as error:
-        reason = (str(error).strip().splitlines() or [""])[0].rstrip(".")
-        raise SettingsError(
-            f"{path} holds settings that cannot be used ({reason or type(error).__name__}); "
-            "download or save it again."
-        ) from error
-
-
-_MISTAKES = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
-"""What a class raises over settings that it cannot have, in its own checks or in torch's."""
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write `values` as checkpoints have them: sorted keys, two spaces, a final newline."""
-    write_text(path, json.dumps(values, indent=2, sort_keys=True) + "\n")
+def _select_file(name: str, files: Sequence[str]) -> list[str]:
+    if name not in files:
+        raise CheckpointError(f"The repository has no {name}; name the folder that holds it.")
+    return [name]
 
 
 def _freeze(value: Any) -> Any:

@@ -9,8 +9,8 @@ from typing import Any
 
 from dpnb.errors import CheckpointError
 from dpnb.files import MAX_JSON
+from dpnb.loading.checkpoint_files import check_checkpoint_file
 from dpnb.loading.checkpoint_paths import check_inside
-from dpnb.loading.config import check_checkpoint_file
 
 CARD = "README.md"
 """The model card's file."""

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 from dpnb.errors import CheckpointError
-from dpnb.loading.config import entries, explain_settings_errors, read_checkpoint_json, write_json
+from dpnb.loading.checkpoint_files import explain_settings_errors, read_checkpoint_json, write_json
+from dpnb.loading.config import entries
 from dpnb.loading.filenames import PIPELINE_INDEX, is_bare
 from dpnb.validation import validate
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar, NamedTuple, TypeAlias
+from typing import Annotated, Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from dpnb.nn.attention import PictureAttention
 from dpnb.nn.inplace import silu
 from dpnb.nn.resampling import Downsample, Upsample
 from dpnb.nn.resnet import ResnetBlock
+from dpnb.output import Output
 from dpnb.validation import Range
 
 EPS = 1e-6
@@ -51,7 +52,9 @@ class AutoencoderKLConfig(Config):
     use_post_quant_conv: bool = True
     mid_block_add_attention: bool = True
 
+    @override
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_supported("AutoencoderKL", self, {"act_fn": ("silu", "swish")})
         check_blocks("AutoencoderKL", self)
         for name in ("latents_mean", "latents_std"):
@@ -62,13 +65,15 @@ class AutoencoderKLConfig(Config):
                 )
 
 
-class AutoencoderKLOutput(NamedTuple):
+@dataclass(eq=False)
+class AutoencoderKLOutput(Output):
     """What `AutoencoderKL.encode` returns."""
 
     latent_dist: DiagonalGaussian
 
 
-class DecoderOutput(NamedTuple):
+@dataclass(eq=False)
+class DecoderOutput(Output):
     """What `AutoencoderKL.decode` returns: pictures `[batch, out_channels, H, W]` in [-1, 1]."""
 
     sample: Tensor
@@ -87,8 +92,8 @@ class Autoencoder(AutoencoderSwitches, Model):
     post_quant_conv: nn.Module
     coder: Coder
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(self, *values: Any, **settings: Any) -> None:
+        super().__init__(*values, **settings)
         self.coder = DirectCoder()
 
     @property
@@ -106,8 +111,8 @@ class AutoencoderKL(Autoencoder):
     config_class: ClassVar[type[Config]] = AutoencoderKLConfig
     config: AutoencoderKLConfig
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(self, *values: Any, **settings: Any) -> None:
+        super().__init__(*values, **settings)
         config = self.config
         latents = config.latent_channels
         self.encoder = Encoder(config, 2 * latents)
@@ -125,7 +130,7 @@ class AutoencoderKL(Autoencoder):
             return_dict: `False` returns a plain tuple.
         """
         output = AutoencoderKLOutput(DiagonalGaussian(self.coder.encode(self, x)))
-        return output if return_dict else tuple(output)
+        return output.as_asked(return_dict)
 
     def decode(
         self, z: Tensor, return_dict: bool = True, generator: torch.Generator | None = None
@@ -138,7 +143,7 @@ class AutoencoderKL(Autoencoder):
             generator: not used; decoding draws no noise.
         """
         output = DecoderOutput(self.coder.decode(self, z))
-        return output if return_dict else tuple(output)
+        return output.as_asked(return_dict)
 
     @override
     def forward(

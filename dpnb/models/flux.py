@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from dpnb.nn.inplace import add, silu
 from dpnb.nn.modulation import Modulation, modulate
 from dpnb.nn.rotary import rotary_table
 from dpnb.nn.weight_changes import NO_SCALE
+from dpnb.output import Output
 from dpnb.validation import Range
 
 SINUSOIDS = 256
@@ -45,7 +46,9 @@ class FluxTransformer2DConfig(Config):
     guidance_embeds: bool = False
     axes_dims_rope: tuple[Width, ...] = (16, 56, 56)
 
+    @override
     def __post_init__(self) -> None:
+        super().__post_init__()
         widths = self.axes_dims_rope
         if sum(widths) != self.attention_head_dim or any(width % 2 for width in widths):
             raise ValueError(
@@ -59,7 +62,8 @@ class FluxTransformer2DConfig(Config):
         return self.num_attention_heads * self.attention_head_dim
 
 
-class FluxTransformer2DOutput(NamedTuple):
+@dataclass(eq=False)
+class FluxTransformer2DOutput(Output):
     """What `FluxTransformer2DModel` returns: `[batch, tokens, out_channels]`."""
 
     sample: Tensor
@@ -74,8 +78,8 @@ class FluxTransformer2DModel(TransformerSwitches, TimeConditionedModel, Model):
     config_class: ClassVar[type[Config]] = FluxTransformer2DConfig
     config: FluxTransformer2DConfig
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(self, *values: Any, **settings: Any) -> None:
+        super().__init__(*values, **settings)
         config = self.config
         dim, heads, head_dim = (
             config.inner_dim,
@@ -155,7 +159,7 @@ class FluxTransformer2DModel(TransformerSwitches, TimeConditionedModel, Model):
         scale, shift = self.norm_out(time)
         prediction = self.proj_out(modulate(x[:, length:], scale, shift))
         output = FluxTransformer2DOutput(prediction)
-        return output if return_dict else tuple(output)
+        return output.as_asked(return_dict)
 
     @override
     def embed_time(

@@ -13,12 +13,8 @@ from typing_extensions import Self, override
 
 from dpnb.devices import Device, parse_device, parse_dtype
 from dpnb.errors import CheckpointError, QuantizationError
-from dpnb.loading.config import (
-    Configured,
-    explain_settings_errors,
-    read_checkpoint_json,
-    report_unknown,
-)
+from dpnb.loading.checkpoint_files import explain_settings_errors, read_checkpoint_json
+from dpnb.loading.config import Configured, report_unknown
 from dpnb.loading.file_selection import select_model_files
 from dpnb.loading.hub import HubOptions, fetch
 from dpnb.loading.quantization import recipe_of
@@ -47,9 +43,9 @@ class Model(Copying, Configured):
     config_name: ClassVar[str] = "config.json"
     weights_name: ClassVar[str] = "diffusion_pytorch_model"
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *values: Any, **settings: Any) -> None:
         nn.Module.__init__(self)
-        Configured.__init__(self, **settings)
+        Configured.__init__(self, *values, **settings)
 
     @override
     def __getattr__(self, name: str) -> Tensor | nn.Module:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +20,11 @@ from dpnb.nn.attention import Attention
 from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
 from dpnb.nn.inplace import add, silu
 from dpnb.nn.weight_changes import NO_SCALE
+from dpnb.output import Output
 
 
-class UNet2DConditionOutput(NamedTuple):
+@dataclass(eq=False)
+class UNet2DConditionOutput(Output):
     """What `UNet2DConditionModel` returns: its prediction, `[batch, out_channels, h, w]`."""
 
     sample: Tensor
@@ -36,8 +39,8 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
     config_class: ClassVar[type[Config]] = UNetConfig
     config: UNetConfig
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(self, *values: Any, **settings: Any) -> None:
+        super().__init__(*values, **settings)
         config = self.config
         levels = config.levels()
         first, time_dim = levels[0].channels, config.time_dim
@@ -139,7 +142,7 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
             block(maps, time, encoder_hidden_states)
         x = self.conv_norm_out(maps.pop())
         output = UNet2DConditionOutput(self.conv_out(silu(x)))
-        return output if return_dict else tuple(output)
+        return output.as_asked(return_dict)
 
     @property
     def middle_attention(self) -> Attention:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from dpnb.nn.attention import Attention, PictureAttention
 from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
 from dpnb.nn.inplace import silu
 from dpnb.nn.resnet import ResnetBlock
+from dpnb.output import Output
 from dpnb.validation import Range
 
 ATTENDS = {"DownBlock2D": False, "AttnDownBlock2D": True, "UpBlock2D": False, "AttnUpBlock2D": True}
@@ -71,7 +72,9 @@ class UNet2DConfig(Config):
     num_class_embeds: int | None = None
     num_train_timesteps: int | None = None
 
+    @override
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_supported("UNet2DModel", self, SUPPORTED)
         count = len(self.block_out_channels)
         for name in ("down_block_types", "up_block_types"):
@@ -95,7 +98,8 @@ class UNet2DConfig(Config):
         )
 
 
-class UNet2DOutput(NamedTuple):
+@dataclass(eq=False)
+class UNet2DOutput(Output):
     """What `UNet2DModel` returns: its prediction, `[batch, out_channels, h, w]`."""
 
     sample: Tensor
@@ -107,8 +111,8 @@ class UNet2DModel(Model):
     config_class: ClassVar[type[Config]] = UNet2DConfig
     config: UNet2DConfig
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(self, *values: Any, **settings: Any) -> None:
+        super().__init__(*values, **settings)
         config = self.config
         levels = config.levels()
         first = levels[0].channels
@@ -161,7 +165,7 @@ class UNet2DModel(Model):
         for block in self.up_blocks:
             block(maps, time, time)
         output = UNet2DOutput(self.conv_out(silu(self.conv_norm_out(maps.pop()))))
-        return output if return_dict else (output.sample,)
+        return output.as_asked(return_dict)
 
     def embed_time(self, sample: Tensor, timestep: Tensor | float) -> Tensor:
         """The activated embedding of the timestep, `[batch, time_dim]`."""

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias, TypeVar
 
+from typing_extensions import override
+
 from dpnb.loading.config import Config, Count, Side, Width
 from dpnb.models.supported_settings import check_supported
 from dpnb.validation import Range
@@ -102,7 +104,9 @@ class UNetConfig(Config):
     cross_attention_norm: str | None = None
     addition_embed_type_num_heads: int = 64
 
+    @override
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_supported("UNet2DConditionModel", self, SUPPORTED)
         levels = len(self.block_out_channels)
         for name in ("down_block_types", "up_block_types"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from typing_extensions import override
 from dpnb.loading.config import Config, Count, Side, Width
 from dpnb.models.autoencoder import Autoencoder, Decoder, Encoder, Scale, check_blocks
 from dpnb.models.supported_settings import check_supported
+from dpnb.output import Output
 from dpnb.validation import Range
 
 COMMITMENT = 0.25
@@ -50,18 +51,22 @@ class VQConfig(Config):
     lookup_from_codebook: bool = False
     force_upcast: bool = False
 
+    @override
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_supported("VQModel", self, {"act_fn": ("silu", "swish"), "norm_type": ("group",)})
         check_blocks("VQModel", self)
 
 
-class VQEncoderOutput(NamedTuple):
+@dataclass(eq=False)
+class VQEncoderOutput(Output):
     """What `VQModel.encode` returns: latents before quantization, `[batch, channels, h, w]`."""
 
     latents: Tensor
 
 
-class VQDecoderOutput(NamedTuple):
+@dataclass(eq=False)
+class VQDecoderOutput(Output):
     """What `VQModel.decode` returns.
 
     Args:
@@ -82,8 +87,8 @@ class VQModel(Autoencoder):
     config_class: ClassVar[type[Config]] = VQConfig
     config: VQConfig
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(self, *values: Any, **settings: Any) -> None:
+        super().__init__(*values, **settings)
         config = self.config
         latents, width = config.latent_channels, config.vq_embed_dim or config.latent_channels
         self.encoder = Encoder(config, latents)
@@ -100,7 +105,7 @@ class VQModel(Autoencoder):
             return_dict: `False` returns a plain tuple.
         """
         output = VQEncoderOutput(self.coder.encode(self, x))
-        return output if return_dict else tuple(output)
+        return output.as_asked(return_dict)
 
     def decode(
         self,
@@ -125,7 +130,7 @@ class VQModel(Autoencoder):
             quantized = self.quantize.entries(h, shape) if are_indices else h
             loss = torch.zeros(h.shape[0], device=h.device, dtype=h.dtype)
         output = VQDecoderOutput(self.coder.decode(self, quantized), loss)
-        return output if return_dict else tuple(output)
+        return output.as_asked(return_dict)
 
     @override
     def forward(self, sample: Tensor, return_dict: bool = True) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from dpnb.generators import randn
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.flux import FluxTransformer2DModel
 from dpnb.nn.rotary import rotary_table
+from dpnb.output import Output
 from dpnb.pipelines.argument_checks import check_width
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import guide
@@ -47,7 +48,8 @@ TIMESTEPS = 1000
 TEXT_PARTS = ("tokenizer", "text_encoder", "tokenizer_2", "text_encoder_2")
 
 
-class FluxPipelineOutput(NamedTuple):
+@dataclass(eq=False)
+class FluxPipelineOutput(Output):
     """What a run returns: a list of pictures, an array or a tensor, as `output_type` asked."""
 
     images: Any

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from typing_extensions import TypeVar, override
 from dpnb.errors import ComponentError
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
+from dpnb.output import Output
 from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import last_entries
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class StableDiffusionPipelineOutput(NamedTuple):
+@dataclass(eq=False)
+class StableDiffusionPipelineOutput(Output):
     """What a run returns.
 
     Args:

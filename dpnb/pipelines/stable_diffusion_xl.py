@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from typing_extensions import TypeVar, override
 
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
+from dpnb.output import Output
 from dpnb.pipelines.arguments import Arguments, Prompt
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import last_entries, timestep_at
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
     )
 
 
-class StableDiffusionXLPipelineOutput(NamedTuple):
+@dataclass(eq=False)
+class StableDiffusionXLPipelineOutput(Output):
     """What a run returns: a list of pictures, an array or a tensor, as `output_type` asked."""
 
     images: Any

@@ -13,6 +13,7 @@ from typing_extensions import Self, TypeVar, override
 
 from dpnb.generators import Generators, randn
 from dpnb.models.autoencoder import AutoencoderKL
+from dpnb.output import Output
 from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.beginnings import Beginning, FromNoise
 from dpnb.pipelines.denoise import denoise, move_run_to, step_settings
@@ -27,7 +28,7 @@ from dpnb.stages import Stage, Step, stage_after
 from dpnb.strategies.out_of_memory import explain_out_of_memory
 
 A = TypeVar("A", bound=Arguments, default=Any)
-Out = TypeVar("Out", bound=tuple[Any, ...], default=Any)
+Out = TypeVar("Out", bound=Output, default=Any)
 
 Keys: TypeAlias = dict[str, tuple[str, ...]]
 """Names of weights that were `missing`, `unexpected` and `mismatched`."""
@@ -330,9 +331,8 @@ class TextToImagePipeline(Explored[Out], DiffusionPipeline, Generic[A, Out]):
 
     def _draw(self, latents: Tensor, arguments: A) -> Out:
         """The output; with `return_dict=False` a plain tuple, which has no type of its own."""
-        output = self.decode_latents(latents, arguments)
-        plain: Any = tuple(output)
-        return output if arguments.return_dict else plain
+        drawn: Out = self.decode_latents(latents, arguments).as_asked(arguments.return_dict)
+        return drawn
 
     def _begin(self, arguments: A) -> None:
         self._guidance_scale = arguments.guidance_scale

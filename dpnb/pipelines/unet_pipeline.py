@@ -11,13 +11,14 @@ from typing_extensions import TypeVar, override
 
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.nn.embeddings import embed_guidance
+from dpnb.output import Output
 from dpnb.pipelines.argument_checks import check_width
 from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.denoise import set_timesteps
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 
 A = TypeVar("A", bound=Arguments, default=Any)
-Out = TypeVar("Out", bound=tuple[Any, ...], default=Any)
+Out = TypeVar("Out", bound=Output, default=Any)
 
 
 class UNetPipeline(TextToImagePipeline[A, Out], ABC, Generic[A, Out]):

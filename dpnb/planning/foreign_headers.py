@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from dpnb.errors import CheckpointError, ComponentError, ForeignCodeError
+from dpnb.loading.checkpoint_files import explain_settings_errors, read_checkpoint_json
 from dpnb.loading.checkpoint_paths import check_all_inside
 from dpnb.loading.components.registry import OUR_LIBRARIES, resolve
 from dpnb.loading.components.transformers_components import load_transformers_component
-from dpnb.loading.config import explain_settings_errors, read_checkpoint_json
 from dpnb.loading.model_index import ComponentClass
 from dpnb.loading.weights.common_dtype import find_common_dtype
 from dpnb.loading.weights.legacy_keys import rename_legacy_keys

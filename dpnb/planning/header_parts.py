@@ -9,12 +9,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from dpnb.errors import CheckpointError
+from dpnb.loading.checkpoint_files import explain_settings_errors, read_checkpoint_json
 from dpnb.loading.checkpoint_paths import check_inside
 from dpnb.loading.components.transformers_components import (
     build_without_weights,
     load_transformers_component,
 )
-from dpnb.loading.config import explain_settings_errors, read_checkpoint_json
 from dpnb.loading.weights.legacy_keys import match_clip_keys, rename_legacy_keys
 from dpnb.loading.weights.loading_info import LoadingInfo
 from dpnb.loading.weights.meta_init import Extent, assign_state, init_on_meta

@@ -26,6 +26,9 @@ Beta: TypeAlias = Annotated[float, Range(1e-9, 1)]
 Positive: TypeAlias = Annotated[float, Range(1e-6, 1e6)]
 """A noise level, a factor, or a bound of values."""
 
+SHARED = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
+"""The settings with which the constructors of schedulers begin."""
+
 LARGEST = 3.4e38
 """The largest noise level: about the largest float32."""
 
@@ -43,12 +46,20 @@ class BaseSchedulerConfig(Config):
 
     num_train_timesteps: Steps = 1000
 
+    @override
     def __post_init__(self) -> None:
+        super().__post_init__()
         if len(self._sigma_spacings()) > 1:
             raise ValueError(
                 f"use_{'_sigmas and use_'.join(self._sigma_spacings())}_sigmas are all on; sigmas "
                 "have one spacing. Leave one of them on."
             )
+
+    @classmethod
+    @override
+    def positional(cls) -> tuple[str, ...]:
+        """Those that schedulers share; what follows differs from one to the other."""
+        return tuple(name for name in SHARED if name in cls.names())
 
     @property
     def sigma_spacing(self) -> SigmaSpacing | None:

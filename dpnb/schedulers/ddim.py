@@ -38,8 +38,8 @@ class DDIMScheduler(VariancePreservingScheduler):
     config_class: ClassVar[type[SchedulerConfig]] = DDIMConfig
     config: DDIMConfig
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(self, *values: Any, **settings: Any) -> None:
+        super().__init__(*values, **settings)
         self._final_alpha_bar = 1.0 if self.config.set_alpha_to_one else self._alpha_bars[0]
 
     @override
@@ -84,7 +84,7 @@ class DDIMScheduler(VariancePreservingScheduler):
         if eta > 0:
             fresh = noise.randn_like(model_output, generator, variance_noise)
             prev_sample = noise.weighted_sum((1.0, prev_sample), (std, fresh))
-        return SchedulerOutput(prev_sample, original)
+        return SchedulerOutput(prev_sample, original).as_asked(return_dict)
 
     def _alpha_bar_prev(self, t: int) -> float:
         previous = t - len(self) // (self.num_inference_steps or 1)

@@ -83,7 +83,7 @@ class DDPMScheduler(VariancePreservingScheduler):
                 if isinstance(std, Tensor)
                 else noise.weighted_sum((1.0, prev_sample), (std, fresh))
             )
-        return SchedulerOutput(prev_sample, original)
+        return SchedulerOutput(prev_sample, original).as_asked(return_dict)
 
     def _alpha_bar_prev(self, t: int) -> float:
         following = self.index_for_timestep(t) + 1

@@ -95,8 +95,8 @@ class DPMSolverMultistepScheduler(LogSNRScheduler):
     accepts: ClassVar[frozenset[str]] = frozenset({"timesteps"})
     config: DPMSolverMultistepConfig
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(self, *values: Any, **settings: Any) -> None:
+        super().__init__(*values, **settings)
         self._bound = _count_timesteps_above(self.alphas_cumprod, self.config.lambda_min_clipped)
 
     @override
@@ -125,7 +125,8 @@ class DPMSolverMultistepScheduler(LogSNRScheduler):
             terms.append((weights.noise, fresh))
         prev_sample = noise.weighted_sum(*terms).to(output.dtype)
         self._step_index = index + 1
-        return SchedulerOutput(prev_sample, output if self.config.predicts_original else None)
+        original = output if return_dict and self.config.predicts_original else None
+        return SchedulerOutput(prev_sample, original).as_asked(return_dict)
 
     def _convert_output(self, model_output: Tensor, sample: Tensor, index: int) -> Tensor:
         """The predicted original sample or noise, whichever the algorithm extrapolates."""

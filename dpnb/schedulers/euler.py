@@ -63,8 +63,8 @@ class EulerDiscreteScheduler(VarianceExplodingScheduler):
     accepts: ClassVar[frozenset[str]] = frozenset({"timesteps", "sigmas"})
     config: EulerDiscreteConfig
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(self, *values: Any, **settings: Any) -> None:
+        super().__init__(*values, **settings)
         if self.config.is_continuous:
             self._set_schedule(self._log_sigmas(), None)
 
@@ -111,7 +111,7 @@ class EulerDiscreteScheduler(VarianceExplodingScheduler):
         original = self._predict_original(model_output, sample, sigma_hat if is_epsilon else sigma)
         prev_sample = euler_step(original, sample, sigma_next / sigma_hat)
         self._step_index = index + 1
-        return SchedulerOutput(prev_sample.to(model_output.dtype), original)
+        return SchedulerOutput(prev_sample.to(model_output.dtype), original).as_asked(return_dict)
 
     @override
     def _plan_timesteps(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:

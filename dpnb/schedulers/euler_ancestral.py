@@ -56,4 +56,4 @@ class EulerAncestralDiscreteScheduler(VarianceExplodingScheduler):
             (1.0, euler_step(original, sample, down / sigma)), (up, fresh)
         )
         self._step_index = index + 1
-        return SchedulerOutput(prev_sample.to(model_output.dtype), original)
+        return SchedulerOutput(prev_sample.to(model_output.dtype), original).as_asked(return_dict)

@@ -86,8 +86,8 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
     config_class: ClassVar[type[BaseSchedulerConfig]] = FlowMatchEulerDiscreteConfig
     config: FlowMatchEulerDiscreteConfig
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(self, *values: Any, **settings: Any) -> None:
+        super().__init__(*values, **settings)
         self._shift = self.config.shift
         count = len(self)
         levels = np.linspace(1, count, count, dtype=np.float32)[::-1] / count
@@ -184,7 +184,7 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
         else:
             stepped = torch.add(sample, model_output, alpha=float(following - sigma))
         self._step_index = index + 1
-        return SchedulerOutput(stepped.to(model_output.dtype))
+        return SchedulerOutput(stepped.to(model_output.dtype)).as_asked(return_dict)
 
     def scale_noise(self, sample: Tensor, timestep: Tensor, noise: Tensor) -> Tensor:
         """`sample` `[batch, ...]` with as much of `noise` as it has at `timestep` `[batch]`."""

@@ -44,8 +44,8 @@ class HeunDiscreteScheduler(VarianceExplodingScheduler):
     _trial: list[Tensor]
     """The sample that a trial Euler step began with, and its slope times sigma; else empty."""
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(self, *values: Any, **settings: Any) -> None:
+        super().__init__(*values, **settings)
         self._trial = []
         self._set_schedule(np.repeat(self.timesteps.numpy(), 2)[1:], None)
 
@@ -78,7 +78,7 @@ class HeunDiscreteScheduler(VarianceExplodingScheduler):
             )
             self._trial = []
         self._step_index = index + 1
-        return SchedulerOutput(prev_sample, original)
+        return SchedulerOutput(prev_sample, original).as_asked(return_dict)
 
     @override
     def _plan_timesteps(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:

@@ -56,8 +56,8 @@ class LCMScheduler(VariancePreservingScheduler):
     accepts: ClassVar[frozenset[str]] = frozenset({"timesteps"})
     config: LCMConfig
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(self, *values: Any, **settings: Any) -> None:
+        super().__init__(*values, **settings)
         self._distilled = self._distilled_timesteps(None, 1.0)
 
     @override
@@ -106,11 +106,13 @@ class LCMScheduler(VariancePreservingScheduler):
         denoised = noise.weighted_sum((out, original), (skip, sample))
         self._step_index = index + 1
         if index + 1 == len(self._schedule):
-            return SchedulerOutput(denoised, denoised)
+            return SchedulerOutput(denoised, denoised).as_asked(return_dict)
 
         alpha, sigma = amplitudes(self._alpha_bars[int(self._schedule[index + 1])])
         fresh = noise.randn_like(model_output, generator, dtype=denoised.dtype)
-        return SchedulerOutput(noise.weighted_sum((alpha, denoised), (sigma, fresh)), denoised)
+        return SchedulerOutput(
+            noise.weighted_sum((alpha, denoised), (sigma, fresh)), denoised
+        ).as_asked(return_dict)
 
     @override
     def _plan_timesteps(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:

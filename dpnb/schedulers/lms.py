@@ -64,7 +64,7 @@ class LMSDiscreteScheduler(VarianceExplodingScheduler):
         terms = zip(weights, self._slopes, strict=False)
         prev_sample = noise.weighted_sum((1.0, sample), *terms)
         self._step_index = index + 1
-        return SchedulerOutput(prev_sample, original)
+        return SchedulerOutput(prev_sample, original).as_asked(return_dict)
 
     def _last_distinct_sigmas(self, index: int, order: int) -> list[float]:
         """The last `order` noise levels that differ, up to that at `index`, the newest first."""

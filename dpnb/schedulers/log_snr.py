@@ -66,8 +66,8 @@ class LogSNRScheduler(DiffusionScheduler):
     config: LogSNRConfig
     sigmas: Tensor
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(self, *values: Any, **settings: Any) -> None:
+        super().__init__(*values, **settings)
         if self.config.rescale_betas_zero_snr:
             self.alphas_cumprod[-1] = noise.TERMINAL_ALPHA_BAR
         self._train_sigmas = noise.alphas_to_sigmas(self.alphas_cumprod).numpy()

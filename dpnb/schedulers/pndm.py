@@ -57,8 +57,8 @@ class PNDMScheduler(DiffusionScheduler):
     _predictions: list[Tensor]
     _stages: list[Tensor]
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(self, *values: Any, **settings: Any) -> None:
+        super().__init__(*values, **settings)
         self._alpha_bars: list[float] = self.alphas_cumprod.tolist()
         self._final_alpha_bar = 1.0 if self.config.set_alpha_to_one else self._alpha_bars[0]
         self._reset_history(0)
@@ -79,7 +79,7 @@ class PNDMScheduler(DiffusionScheduler):
         advance = self._runge_kutta if is_starting else self._linear_multistep
         prev_sample = advance(model_output, t, sample)
         self._evaluations += 1
-        return SchedulerOutput(prev_sample)
+        return SchedulerOutput(prev_sample).as_asked(return_dict)
 
     def _runge_kutta(self, model_output: Tensor, t: int, sample: Tensor) -> Tensor:
         """Four evaluations from one sample, at its time, twice halfway, and at the end."""

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor
-from typing_extensions import Self
+from typing_extensions import Self, override
 
 from dpnb.devices import Device
 from dpnb.generators import Generators
-from dpnb.loading.config import Configured, explain_settings_errors
+from dpnb.loading.checkpoint_files import explain_settings_errors
+from dpnb.loading.config import Configured
 from dpnb.numbers import parse_int
+from dpnb.output import Output
 from dpnb.schedulers.catalog import load_public_name
 from dpnb.schedulers.config import BaseSchedulerConfig
 from dpnb.schedulers.spacing import Array
@@ -24,14 +27,23 @@ Timestep: TypeAlias = Tensor | float
 """An entry of `Scheduler.timesteps`, or its value."""
 
 
-class SchedulerOutput(NamedTuple):
-    """What `Scheduler.step` returns; a tuple whose first entry is the next sample.
+@dataclass(eq=False)
+class SchedulerOutput(Output):
+    """What `Scheduler.step` returns.
 
-    `pred_original_sample` is the predicted sample without noise, where the method computes one.
+    Args:
+        prev_sample: the next sample.
+        pred_original_sample: the predicted sample without noise, where the method computes one.
     """
 
     prev_sample: Tensor
     pred_original_sample: Tensor | None = None
+
+    @override
+    def as_asked(self, return_dict: bool) -> Self:
+        """Itself, or with `return_dict=False` a plain tuple of what there is."""
+        plain: Any = self.to_tuple()
+        return self if return_dict else plain
 
 
 class Scheduler(Configured, Attachable, ABC):
@@ -63,27 +75,41 @@ class Scheduler(Configured, Attachable, ABC):
     _step_index: int | None
     _begin_index: int | None
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(self, *values: Any, **settings: Any) -> None:
+        super().__init__(*values, **settings)
         self.num_inference_steps: int | None = None
 
     @classmethod
     def from_pretrained(
-        cls, folder: str | Path, subfolder: str | None = None, **changes: Any
-    ) -> Self:
-        """Build from the `scheduler_config.json` in `folder`, or in its `subfolder`.
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        subfolder: str | None = None,
+        return_unused_kwargs: bool = False,
+        **changes: Any,
+    ) -> Any:
+        """Build from a `scheduler_config.json`.
 
         The file may be another scheduler's: settings that this class does not know are kept, and
-        written by `save_config`. `changes` override what the file says.
+        written by `save_config`.
+
+        Args:
+            pretrained_model_name_or_path: a folder, or a hub repository's name.
+            subfolder: inside it.
+            return_unused_kwargs: return the scheduler and the settings that it does not know.
+            changes: settings that override those of the file, and fields of
+                `dpnb.loading.hub.HubOptions`.
 
         Raises:
             CheckpointError: there is no such file, or it is damaged.
             SettingsError: its settings are not ones that this class can have.
+            HubError: the repository cannot be reached.
         """
-        place = Path(folder) / subfolder if subfolder else Path(folder)
-        settings = cls.load_config(place)
-        with explain_settings_errors(place / cls.config_name):
-            return cls.from_config(settings, **changes)
+        place = pretrained_model_name_or_path
+        settings, own = cls.load_config(
+            place, subfolder=subfolder, return_unused_kwargs=True, **changes
+        )
+        with explain_settings_errors(Path(place, subfolder or "", cls.config_name)):
+            return cls.from_config(settings, return_unused_kwargs, **own)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `scheduler_config.json` into `folder`, which is made if need be."""
@@ -126,7 +152,7 @@ class Scheduler(Configured, Attachable, ABC):
             timestep: the entry of `timesteps` that the model was asked about.
             sample: the noisy sample.
             generator: the source of noise, where the method adds some; see `noise.randn`.
-            return_dict: what diffusers' callers pass; the result is a tuple either way.
+            return_dict: `False` returns a plain tuple of what there is.
 
         Raises:
             ValueError: before `set_timesteps`, after the last step, or off the schedule.

@@ -59,8 +59,8 @@ class UniPCMultistepScheduler(LogSNRScheduler):
     config_class: ClassVar[type[SchedulerConfig]] = UniPCMultistepConfig
     config: UniPCMultistepConfig
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(self, *values: Any, **settings: Any) -> None:
+        super().__init__(*values, **settings)
         self._last_sample: Tensor | None = None
         self._last_order = 0
 
@@ -88,7 +88,9 @@ class UniPCMultistepScheduler(LogSNRScheduler):
         self._last_sample, self._last_order = sample, self._order(index)
         prev_sample = self._advance(sample, index, self._last_order)
         self._step_index = index + 1
-        return SchedulerOutput(prev_sample, output if config.predict_x0 else None)
+        return SchedulerOutput(prev_sample, output if config.predict_x0 else None).as_asked(
+            return_dict
+        )
 
     def _advance(
         self, sample: Tensor, index: int, order: int, reached: Tensor | None = None

@@ -31,8 +31,8 @@ class VarianceExplodingScheduler(DiffusionScheduler):
     config: SchedulerConfig
     sigmas: Tensor
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(self, *values: Any, **settings: Any) -> None:
+        super().__init__(*values, **settings)
         if self.config.get("rescale_betas_zero_snr", False):
             self.alphas_cumprod[-1] = noise.TERMINAL_ALPHA_BAR
         self._train_sigmas = noise.alphas_to_sigmas(self.alphas_cumprod).numpy()

@@ -33,8 +33,8 @@ class VariancePreservingScheduler(DiffusionScheduler):
     config_class: ClassVar[type[SchedulerConfig]] = VariancePreservingConfig
     config: VariancePreservingConfig
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
+    def __init__(self, *values: Any, **settings: Any) -> None:
+        super().__init__(*values, **settings)
         self._alpha_bars: list[float] = self.alphas_cumprod.tolist()
 
     def _predict_original(self, model_output: Tensor, sample: Tensor, alpha_bar: float) -> Tensor:

@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from dpnb.loading.config import write_json
+from dpnb.loading.checkpoint_files import write_json
 from dpnb.loading.model_index import ModelIndex
 from dpnb.loading.weights.weight_files import find_weights, read_weights, write_weights
 from dpnb.units import format_bytes, format_seconds

@@ -200,13 +200,17 @@ def test_stateless_steps_may_come_in_any_order(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_step_gives_a_tuple_with_the_sample_first(name: str) -> None:
-    scheduler = build(name)
-    scheduler.set_timesteps(6)
-    sample = fresh_sample()
-    output = scheduler.step(sample, scheduler.timesteps[0], sample, return_dict=False)
-    assert isinstance(output, tuple)
-    assert output[0] is output.prev_sample
+def test_a_step_gives_a_plain_tuple_where_it_is_asked_for(name: str) -> None:
+    scheduler, copy = build(name), build(name)
+    sample, generators = fresh_sample(), [torch.Generator().manual_seed(0) for _ in range(2)]
+    for one in (scheduler, copy):
+        one.set_timesteps(6)
+    t = scheduler.timesteps[0]
+    output = scheduler.step(sample, t, sample, generator=generators[0])
+    plain: Any = copy.step(sample, t, sample, generator=generators[1], return_dict=False)
+    assert type(plain) is tuple
+    assert output[0] is output.prev_sample is output["prev_sample"]
+    assert torch.equal(plain[0], output.prev_sample)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -13,8 +13,8 @@ from torch import Tensor
 from dpnb.errors import CheckpointError
 from dpnb.files import MAX_JSON
 from dpnb.loading.adapters.peft_settings import AdapterSettings, parse_settings
+from dpnb.loading.checkpoint_files import check_checkpoint_file
 from dpnb.loading.checkpoint_paths import check_inside, list_files
-from dpnb.loading.config import check_checkpoint_file
 from dpnb.loading.hub import HubOptions, fetch
 from dpnb.loading.weights.tensor_files import read_tensors
 

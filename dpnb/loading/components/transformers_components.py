@@ -12,8 +12,12 @@ import torch
 from torch import nn
 
 from dpnb.errors import CheckpointError, QuantizationError
+from dpnb.loading.checkpoint_files import (
+    check_checkpoint_file,
+    explain_settings_errors,
+    read_checkpoint_json,
+)
 from dpnb.loading.checkpoint_paths import check_all_inside
-from dpnb.loading.config import check_checkpoint_file, explain_settings_errors, read_checkpoint_json
 from dpnb.loading.filenames import WeightName
 from dpnb.loading.quantization import Recipe
 from dpnb.loading.silence import silence_torchao, silence_transformers

@@ -11,8 +11,11 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
+
+from typing_extensions import Self
 
 from dpnb.errors import CheckpointError, HubError
 from dpnb.loading.checkpoint_paths import check_all_inside, list_files
@@ -54,6 +57,13 @@ class HubOptions:
     revision: str | None = "main"
     proxies: Mapping[str, str] | None = None
     mirror: str | None = None
+
+    @classmethod
+    def split(cls, options: Mapping[str, Any]) -> tuple[Self, dict[str, Any]]:
+        """Those of `options` that are about the hub, and the others."""
+        names = {field.name for field in fields(cls)}
+        own = {name: value for name, value in options.items() if name in names}
+        return cls(**own), {name: v for name, v in options.items() if name not in names}
 
     @property
     def endpoint(self) -> str | None:

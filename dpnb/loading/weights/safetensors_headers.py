@@ -11,8 +11,8 @@ from torch import Tensor
 
 from dpnb.errors import CheckpointError, HubError
 from dpnb.files import decode_json
+from dpnb.loading.checkpoint_files import check_checkpoint_file
 from dpnb.loading.checkpoint_paths import check_inside
-from dpnb.loading.config import check_checkpoint_file
 from dpnb.loading.filenames import WeightName
 from dpnb.loading.hub import HubOptions, local_folder, use_proxies
 from dpnb.loading.hub.errors import explain_hub_errors, not_cached

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dpnb.atomic import write_atomically
 from dpnb.errors import CheckpointError
-from dpnb.loading.config import check_checkpoint_file
+from dpnb.loading.checkpoint_files import check_checkpoint_file
 
 _LFS_POINTER = b"version https://git-lfs"
 _ZIP = b"PK\x03\x04"

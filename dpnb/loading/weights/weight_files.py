@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from dpnb.errors import CheckpointError
+from dpnb.loading.checkpoint_files import read_checkpoint_json, write_json
 from dpnb.loading.checkpoint_paths import check_inside
-from dpnb.loading.config import read_checkpoint_json, write_json
 from dpnb.loading.filenames import Extension, WeightName, index_name, is_bare, weight_name
 from dpnb.loading.weights.embedded_files import (
     EmbeddedFile,

@@ -15,7 +15,8 @@ from typing import Any, ClassVar
 from torch import nn
 from typing_extensions import Self, override
 
-from dpnb.loading.config import Config, Configured, explain_settings_errors
+from dpnb.loading.checkpoint_files import explain_settings_errors
+from dpnb.loading.config import Config, Configured, Settings
 from dpnb.models.model import Model
 
 
@@ -56,13 +57,18 @@ class _Declared(Configured):
 
     @classmethod
     @override
-    def from_config(cls, config: Mapping[str, Any], **changes: Any) -> Self:
-        """Build from the settings of a file or of a related class; `changes` override them."""
-        parsed = DeclaredConfig.parse(config).with_changes(**changes)
-        known = inspect.signature(cls.__init__).parameters
-        built = cls(**{name: value for name, value in parsed.extra.items() if name in known})
+    def from_config(
+        cls, config: Settings, return_unused_kwargs: bool = False, **changes: Any
+    ) -> Any:
+        """Build from settings; see `Configured.from_config`."""
+        settings, changes = cls._settings_of(config, changes)
+        parsed = DeclaredConfig.parse(settings).with_changes(**changes)
+        signature = inspect.signature(cls.__init__).parameters
+        known = {name: value for name, value in parsed.extra.items() if name in signature}
+        built = cls(**known)
         built.config = built.config.with_changes(**parsed.extra)
-        return built
+        unused = {name: v for name, v in parsed.extra.items() if name not in known}
+        return (built, unused) if return_unused_kwargs else built
 
 
 class DeclaredModel(_Declared, Model):
@@ -87,7 +93,8 @@ class DeclaredScheduler(_Declared):
         """Build from the settings in `folder`."""
         settings = cls.load_config(folder)
         with explain_settings_errors(Path(folder) / cls.config_name):
-            return cls.from_config(settings)
+            built: Self = cls.from_config(settings)
+        return built
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write the settings into `folder`."""

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
+
+from dpnb.output import Output
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-class ImagePipelineOutput(NamedTuple):
+@dataclass(eq=False)
+class ImagePipelineOutput(Output):
     """What a run returns: pictures, and nothing else."""
 
     images: Any

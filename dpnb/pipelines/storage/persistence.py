@@ -16,13 +16,13 @@ from torch import nn
 
 from dpnb.atomic import explain_full_disk, write_text
 from dpnb.errors import CheckpointError, QuantizationError
+from dpnb.loading.checkpoint_files import explain_settings_errors
 from dpnb.loading.components.custom_code import file_of, files_of
 from dpnb.loading.components.registry import PIPELINES, library_of
 from dpnb.loading.components.transformers_components import (
     load_transformers_component,
     save_transformers_component,
 )
-from dpnb.loading.config import explain_settings_errors
 from dpnb.loading.hub import HubOptions, upload_folder
 from dpnb.loading.model_card import CARD, make_card
 from dpnb.loading.model_index import ModelIndex
