@@ -204,33 +204,10 @@ class Configured:
 
     @classmethod
     def load_config(
-        cls,
-        pretrained_model_name_or_path: str | Path,
-        *,
-        subfolder: str | None = None,
-        return_unused_kwargs: bool = False,
-        **options: Any,
+        cls, pretrained_model_name_or_path: str | Path, *args: Any, **options: Any
     ) -> Any:
-        """The settings in this class's file, as plain JSON values.
-
-        Args:
-            pretrained_model_name_or_path: a folder, or a hub repository's name.
-            subfolder: inside it.
-            return_unused_kwargs: return the settings, and those of `options` that are not the
-                hub's.
-            options: fields of `dpnb.loading.hub.HubOptions`.
-
-        Raises:
-            CheckpointError: there is no such file, or it is damaged.
-            HubError: the repository cannot be reached.
-        """
-        hub, unused = HubOptions.split(options)
-        if unused and not return_unused_kwargs:
-            raise TypeError(f"load_config has no argument {', '.join(unused)}.")
-        name = f"{subfolder}/{cls.config_name}" if subfolder else cls.config_name
-        folder = fetch(pretrained_model_name_or_path, partial(_select_file, name), hub)
-        settings = read_checkpoint_json(folder / name)
-        return (settings, unused) if return_unused_kwargs else settings
+        """The settings in this class's file, as plain JSON values; see `load_settings`."""
+        return load_settings(pretrained_model_name_or_path, cls.config_name, *args, **options)
 
     def save_config(self, folder: str | Path) -> None:
         """Write this class's file into `folder`, in the form that diffusers reads."""
@@ -257,6 +234,37 @@ class Configured:
     def _internal_dict(self, settings: Mapping[str, Any]) -> None:
         own = {name: value for name, value in settings.items() if name in self.config.names()}
         self.register_to_config(**{k: v for k, v in own.items() if self.config[k] != v})
+
+
+def load_settings(
+    place: str | Path,
+    file_name: str,
+    return_unused_kwargs: bool = False,
+    *,
+    subfolder: str | None = None,
+    **options: Any,
+) -> Any:
+    """The settings in a file of a checkpoint, as plain JSON values.
+
+    Args:
+        place: a folder, or a hub repository's name.
+        file_name: of the settings.
+        return_unused_kwargs: return the settings, and those of `options` that are not the hub's.
+        subfolder: inside `place`.
+        options: fields of `dpnb.loading.hub.HubOptions`.
+
+    Raises:
+        CheckpointError: there is no such file, or it is damaged.
+        HubError: the repository cannot be reached.
+        TypeError: there is no such option.
+    """
+    hub, unused = HubOptions.split(options)
+    if unused and not return_unused_kwargs:
+        raise TypeError(f"load_config has no argument {', '.join(unused)}; leave it out.")
+    name = f"{subfolder}/{file_name}" if subfolder else file_name
+    folder = fetch(place, partial(_select_file, name), hub)
+    settings = read_checkpoint_json(folder / name)
+    return (settings, unused) if return_unused_kwargs else settings
 
 
 def entries(class_name: str, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -134,18 +133,8 @@ class FluxPipeline(TextToImagePipeline[FluxArguments, FluxPipelineOutput]):
 
     @property
     @override
-    def vae_scale_factor(self) -> int:
-        """Without an autoencoder, that of FLUX."""
-        return 8 if self._autoencoder is None else self._autoencoder.scale
-
-    @property
-    @override
     def size_unit(self) -> int:
         return max(2 * self.vae_scale_factor, 8)
-
-    @property
-    def _autoencoder(self) -> AutoencoderKL | None:
-        return self.vae
 
     @property
     def true_cfg_scale(self) -> float:
@@ -159,20 +148,12 @@ class FluxPipeline(TextToImagePipeline[FluxArguments, FluxPipelineOutput]):
     __call__ = make_call(FluxArguments, FluxPipelineOutput)
     stream = make_stream(FluxArguments, FluxPipelineOutput)
 
+    denoisers: ClassVar[tuple[str, ...]] = ("transformer",)
+
     @property
     @override
     def network_channels(self) -> int:
         return self.transformer.config.in_channels // 4
-
-    @override
-    def start(self, arguments: FluxArguments) -> Iterator[Step[FluxPipelineOutput | None]]:
-        """Refuse what lacks a part.
-
-        Raises:
-            ComponentError: a text encoder is missing that would be needed.
-        """
-        self._check_parts(arguments)
-        return super().start(arguments)
 
     @override
     def check_widths(self, arguments: FluxArguments) -> None:
@@ -185,25 +166,14 @@ class FluxPipeline(TextToImagePipeline[FluxArguments, FluxPipelineOutput]):
         ):
             check_width(name, getattr(arguments, name), width, "transformer")
 
-    def _check_parts(self, arguments: FluxArguments) -> None:
-        """See to it that everything is there that a run needs.
-
-        Raises:
-            ComponentError: something is not.
-        """
+    @override
+    def check_parts(self, arguments: FluxArguments) -> None:
+        super().check_parts(arguments)
         missing = [name for name in TEXT_PARTS if getattr(self, name) is None]
         if arguments.needs_encoders and missing:
             raise ComponentError(
                 f"there is no {' and no '.join(missing)} to encode a prompt with; give "
                 "prompt_embeds and pooled_prompt_embeds, or a pipeline with its text encoders."
-            )
-        if "transformer" not in self._modules():
-            raise ComponentError(
-                "there is no transformer to draw with; give one, or use encode_prompt alone."
-            )
-        if self._autoencoder is None and arguments.output_type != "latent":
-            raise ComponentError(
-                'there is no vae to make pictures with; give one, or output_type="latent".'
             )
         if not isinstance(self.scheduler, FlowMatchEulerDiscreteScheduler):
             raise ComponentError(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import nn
 from typing_extensions import Self, override
 
+from dpnb.loading.config import load_settings
 from dpnb.nn.quantized import nbytes_of, quantization_of
 from dpnb.pipelines.adapters import Adapters
 from dpnb.pipelines.copying import Copying
+from dpnb.pipelines.foreign.declared import DeclaredConfig
 from dpnb.pipelines.foreign.unsupported import Unsupported
 from dpnb.pipelines.pictures import images
 from dpnb.pipelines.placement import Placement
@@ -95,11 +97,22 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
         return {name: getattr(self, name) for name in self.schema.components}
 
     @property
-    def config(self) -> Mapping[str, Any]:
+    def config(self) -> DeclaredConfig:
         """What the index holds now: class and library of every component, and the settings."""
         index = persistence.index_of(self)
         absent = {name: part or (None, None) for name, part in index.components.items()}
-        return {**absent, **index.settings, "_class_name": index.class_name}
+        own = {"_class_name": index.class_name, "_name_or_path": self._name_or_path}
+        return DeclaredConfig(extra={**absent, **index.settings, **own})
+
+    @classmethod
+    def load_config(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Any:
+        """The entries of an index, as plain JSON values.
+
+        Args:
+            pretrained_model_name_or_path: a folder, or a hub repository's name.
+            options: as of `dpnb.loading.config.Configured.load_config`.
+        """
+        return load_settings(pretrained_model_name_or_path, cls.config_name, **options)
 
     @property
     def name_or_path(self) -> str | None:

@@ -84,6 +84,8 @@ class Placement(PipelineMixin):
         device: torch.device | str | int | None = None,
         dtype: torch.dtype | None = None,
         silence_dtype_warnings: bool = False,
+        torch_device: torch.device | str | int | None = None,
+        torch_dtype: torch.dtype | None = None,
     ) -> Self:
         """Move all networks, cast them, or both.
 
@@ -95,6 +97,8 @@ class Placement(PipelineMixin):
             device: the same by name.
             dtype: of floating-point weights.
             silence_dtype_warnings: do not warn of float16 on the CPU.
+            torch_device: the same as `device`, by its former name.
+            torch_dtype: the same as `dtype`, likewise.
 
         Returns:
             This pipeline.
@@ -105,7 +109,7 @@ class Placement(PipelineMixin):
             DeviceError: this machine does not have it.
             QuantizationError: it would cast quantized weights.
         """
-        target, kind = _parse_to(args, device, dtype)
+        target, kind = _parse_to((*args, torch_device, torch_dtype), device, dtype)
         on_cpu = (target or self.device).type == "cpu"
         if kind == torch.float16 and on_cpu and not silence_dtype_warnings:
             logger.warning(
@@ -159,9 +163,10 @@ def describe_quantization(parts: Mapping[str, Any]) -> str:
 def _parse_to(
     args: tuple[Any, ...], device: Any, dtype: torch.dtype | None
 ) -> tuple[torch.device | None, torch.dtype | None]:
-    if len(args) > 2:
-        raise ValueError(f"to() takes a device and a dtype, not {len(args)} arguments.")
-    for arg in args:
+    given = [arg for arg in args if arg is not None]
+    if len(given) > 2:
+        raise ValueError(f"to() takes a device and a dtype, not {len(given)} arguments.")
+    for arg in given:
         if isinstance(arg, torch.dtype):
             if dtype is not None:
                 raise ValueError(f"to() was given two dtypes, {dtype} and {arg}; give one.")
@@ -170,7 +175,7 @@ def _parse_to(
             if device is not None:
                 raise ValueError(f"to() was given two devices, {device} and {arg}; give one.")
             device = arg
-        elif arg is not None:
+        else:
             raise TypeError(f"to() takes a device and a dtype, not {arg!r}.")
     if dtype is not None and not isinstance(dtype, torch.dtype):
         raise TypeError(f"dtype is {dtype!r}; use a torch.dtype such as torch.float16.")

@@ -162,7 +162,9 @@ class StableDiffusionPipeline(UNetPipeline[A, StableDiffusionPipelineOutput]):
             texts = as_list(negative_prompt or "", len(prompt_embeds))
             negative = self._encode(texts, device, None)
         given, against = (
-            None if e is None else repeat_each(e.to(device, self.unet.dtype), num_images_per_prompt)
+            None
+            if e is None
+            else repeat_each(e.to(device, self.prompt_dtype(e)), num_images_per_prompt)
             for e in (prompt_embeds, negative if do_classifier_free_guidance else None)
         )
         assert given is not None

@@ -233,7 +233,7 @@ class StableDiffusionXLPipeline(UNetPipeline[A, StableDiffusionXLPipelineOutput]
             negative = negative_pooled = None
         if pooled is None:
             raise ValueError("no text encoder pools its embeddings; give pooled_prompt_embeds.")
-        count, dtype = num_images_per_prompt, self.unet.dtype
+        count, dtype = num_images_per_prompt, self.prompt_dtype(given)
         return (
             repeat_each(given.to(device, dtype), count),
             None if negative is None else repeat_each(negative.to(device, dtype), count),

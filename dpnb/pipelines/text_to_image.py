@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self, TypeVar, override
 
+from dpnb.errors import ComponentError
 from dpnb.generators import Generators, randn
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.output import Output
@@ -53,6 +54,9 @@ class TextToImagePipeline(Explored[Out], DiffusionPipeline, Generic[A, Out]):
     guidance: Guidance[Any] = ClassifierFreeGuidance()
     """How prompts steer runs."""
 
+    denoisers: ClassVar[tuple[str, ...]] = ("unet",)
+    """The networks without which there is no run."""
+
     computes_values: bool = True
     """Whether networks have weights, so that what a run makes has values to look at."""
 
@@ -89,13 +93,18 @@ class TextToImagePipeline(Explored[Out], DiffusionPipeline, Generic[A, Out]):
 
     @property
     def vae_scale_factor(self) -> int:
-        """Pixels per latent, along one side."""
-        return self.vae.scale
+        """Pixels per latent, along one side; without an autoencoder, that of most."""
+        return 8 if self._autoencoder is None else self._autoencoder.scale
 
     @property
     def is_vae_upcast(self) -> bool:
         """Whether the autoencoder computes in float32, whatever it is stored in."""
-        return self.may_upcast_vae and self.vae.config.force_upcast
+        vae = self._autoencoder
+        return self.may_upcast_vae and vae is not None and vae.config.force_upcast
+
+    @property
+    def _autoencoder(self) -> AutoencoderKL | None:
+        return self.vae
 
     @property
     def size_unit(self) -> int:
@@ -152,6 +161,23 @@ class TextToImagePipeline(Explored[Out], DiffusionPipeline, Generic[A, Out]):
     @abstractmethod
     def default_size(self) -> tuple[int, int]:
         """Height and width that the pipeline draws where none are asked for, in pixels."""
+
+    def check_parts(self, arguments: A) -> None:
+        """Refuse to run without a part that the run needs.
+
+        Raises:
+            ComponentError: one is missing.
+        """
+        parts = self.components
+        for name in self.denoisers:
+            if parts.get(name) is None:
+                raise ComponentError(
+                    f"there is no {name} to draw with; give one, or use encode_prompt alone."
+                )
+        if self._autoencoder is None and (arguments.output_type != "latent" or self.picture_inputs):
+            raise ComponentError(
+                'there is no vae to make pictures with; give one, or output_type="latent".'
+            )
 
     @abstractmethod
     def check_widths(self, arguments: A) -> None:
@@ -271,6 +297,7 @@ class TextToImagePipeline(Explored[Out], DiffusionPipeline, Generic[A, Out]):
 
     def start(self, arguments: A) -> Iterator[Step[Out | None]]:
         """Check `arguments` now; the iterator that is returned does the work."""
+        self.check_parts(arguments)
         arguments = self.resolve_size(arguments)
         arguments.check(self._callback_tensor_inputs, self._execution_device, self.vae_scale_factor)
         self.check_widths(arguments)

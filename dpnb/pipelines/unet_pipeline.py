@@ -36,6 +36,11 @@ class UNetPipeline(TextToImagePipeline[A, Out], ABC, Generic[A, Out]):
         """Not where the guidance scale is an input of the network, as after distillation."""
         return self._guidance_scale > 1 and self.unet.config.time_cond_proj_dim is None
 
+    def prompt_dtype(self, embeds: Tensor) -> torch.dtype:
+        """In which embeddings of prompts are handed on: the UNet's; their own without one."""
+        unet: UNet2DConditionModel | None = self.unet
+        return embeds.dtype if unet is None else unet.dtype
+
     @property
     @override
     def network_channels(self) -> int:

@@ -1,4 +1,4 @@
-"""JSON of checkpoints: read as an object from within the folder, or refused with the file's name."""
+"""JSON of checkpoints: an object from within the folder, or refused with the file's name."""
 
 from __future__ import annotations
 
