@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,21 @@ class Adapters(PipelineMixin):
             with self.strategies.suspended():
                 for _, network in self.strategies.networks.items(*wanted):
                     attachment_of(network).fused.unfuse(network)
+
+    @contextmanager
+    def scale_lora(self, scale: float | None) -> Iterator[None]:
+        """Within, the low-rank weights that are on have this scale; `None` changes nothing."""
+        before = self.strategies.find(LoRA)
+        if scale is None or before is None:
+            yield
+            return
+        within = replace(before, scale=scale)
+        self.strategies.enable(within)
+        try:
+            yield
+        finally:
+            if self.strategies.find(LoRA) == within:
+                self.strategies.enable(before)
 
     @property
     def fused_loras(self) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any, ClassVar, TypeAlias
 
@@ -11,11 +11,13 @@ from torch import Tensor
 from typing_extensions import Self
 
 from dpnb.generators import Generators, check_count, check_device
-from dpnb.numbers import coerce_numbers, parse_int
+from dpnb.numbers import coerce_numbers, parse_int, parse_number
 from dpnb.pipelines.argument_checks import check_batches, check_tensors, check_text
+from dpnb.pipelines.foreign.unsupported import NO_IMAGE_PROMPT
 from dpnb.pipelines.pictures.images import check_output_type
 
 Prompt: TypeAlias = "str | list[str] | None"
+FormerCallback: TypeAlias = "Callable[[int, Tensor, Tensor], object]"
 StepCallback: TypeAlias = "Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor]]"
 
 
@@ -47,11 +49,20 @@ class Arguments:
         callback_on_step_end: called as `f(pipe, index, timestep, tensors)` after each step; what it
             returns replaces the tensors of these names.
         callback_on_step_end_tensor_inputs: the names of the tensors it is given.
+        cross_attention_kwargs: `{"scale": 0.5}` runs with this scale of LoRA; see `dpnb.LoRA`.
+        callback: called as `f(index, timestep, latents)`, as functions of former years are.
+        callback_steps: after every so many steps.
     """
 
     positional: ClassVar[tuple[str, ...]] = ("prompt",)
     absent: ClassVar[frozenset[str]] = frozenset()
     """Fields that this kind of pipeline does not take."""
+
+    refused: ClassVar[Mapping[str, str]] = {
+        "ip_adapter_image": NO_IMAGE_PROMPT,
+        "ip_adapter_image_embeds": NO_IMAGE_PROMPT,
+    }
+    """What calls of others take and these do not, and another way; `None` is no request."""
 
     prompt: Prompt = None
     _: KW_ONLY
@@ -74,9 +85,18 @@ class Arguments:
     clip_skip: int | None = None
     callback_on_step_end: StepCallback | None = None
     callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",)
+    cross_attention_kwargs: Mapping[str, Any] | None = None
+    callback: FormerCallback | None = None
+    callback_steps: int = 1
 
     def __post_init__(self) -> None:
         coerce_numbers(self)
+
+    @property
+    def lora_scale(self) -> float | None:
+        """Of low-rank weights in this run alone; `None` leaves the pipeline's."""
+        asked = self.cross_attention_kwargs or {}
+        return asked.get("scale")
 
     @property
     def batch_size(self) -> int:
@@ -119,6 +139,11 @@ class Arguments:
         self._check_numbers(self.unit(scale))
         if self.timesteps is not None and self.sigmas is not None:
             raise ValueError("timesteps and sigmas both set the schedule; give one of them.")
+        if unknown := {*(self.cross_attention_kwargs or {})} - {"scale"}:
+            raise ValueError(
+                f"cross_attention_kwargs asks for {', '.join(sorted(unknown))}; dpnb knows "
+                '"scale", that of LoRA. Leave the others out.'
+            )
         check_output_type(self.output_type)
         check_device(self.generator, device)
         if isinstance(self.generator, list):
@@ -177,3 +202,6 @@ class Arguments:
             parse_int(name, count, least=1)
         if self.clip_skip is not None:
             parse_int("clip_skip", self.clip_skip, least=0)
+        parse_int("callback_steps", self.callback_steps, least=1)
+        if self.lora_scale is not None:
+            parse_number("scale", self.lora_scale)

@@ -85,6 +85,7 @@ def _gather(arguments: object, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     kind: Any = arguments
     names = kind.positional
     known = [f.name for f in fields(kind) if f.name not in kind.absent]
+    kwargs = _drop_refused(kind, kwargs)
     unknown = kwargs.keys() - set(known)
     if unknown:
         raise TypeError(
@@ -101,6 +102,14 @@ def _gather(arguments: object, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
         raise TypeError(f"{', '.join(both)} is given twice, by position and by name.")
     gathered: Arguments = kind(**positional, **kwargs)
     return gathered
+
+
+def _drop_refused(kind: type[Arguments], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments without those that pipelines of others have, where they ask for nothing."""
+    for name, reason in kind.refused.items():
+        if kwargs.get(name) is not None:
+            raise TypeError(f"{name} is not an argument of this pipeline: {reason}")
+    return {name: value for name, value in kwargs.items() if name not in kind.refused}
 
 
 def _signature(kind: type[Arguments], names: tuple[str, ...]) -> inspect.Signature:

@@ -324,12 +324,13 @@ class FluxPipeline(TextToImagePipeline[FluxArguments, FluxPipelineOutput]):
         return unpack(latents, height, width) if given.ndim == 3 else latents
 
     @override
-    def _call_back(
-        self, arguments: FluxArguments, step: Step, tensors: dict[str, Tensor]
+    def call_back(
+        self, arguments: FluxArguments, step: Step[Any], tensors: dict[str, Tensor]
     ) -> Tensor:
+        """They see packed latents."""
         if arguments.callback_on_step_end is not None:
             tensors["latents"] = pack(tensors["latents"])
-            packed = super()._call_back(arguments, step, tensors)
+            packed = super().call_back(arguments, step, tensors)
             tensors["latents"] = unpack(packed, *self._latent_size(arguments))
         return tensors["latents"]
 

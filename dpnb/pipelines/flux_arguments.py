@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
 from dpnb.pipelines.arguments import Arguments, Prompt
+from dpnb.pipelines.foreign.unsupported import NO_IMAGE_PROMPT
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class FluxArguments(Arguments):
         pooled_prompt_embeds: belongs to `prompt_embeds`, `[batch, channels]`.
         negative_pooled_prompt_embeds: belongs to `negative_prompt_embeds`.
         max_sequence_length: tokens that T5 reads, up to 512; schnell was made for 256.
+        joint_attention_kwargs: `{"scale": 0.5}` runs with this scale of LoRA; see `dpnb.LoRA`.
     """
 
     positional: ClassVar[tuple[str, ...]] = (
@@ -51,8 +53,21 @@ class FluxArguments(Arguments):
         "guidance_scale",
     )
     absent: ClassVar[frozenset[str]] = frozenset(
-        {"timesteps", "eta", "guidance_rescale", "clip_skip"}
+        {
+            "timesteps",
+            "eta",
+            "guidance_rescale",
+            "clip_skip",
+            "cross_attention_kwargs",
+            "callback",
+            "callback_steps",
+        }
     )
+    refused: ClassVar[Mapping[str, str]] = {
+        **Arguments.refused,
+        "negative_ip_adapter_image": NO_IMAGE_PROMPT,
+        "negative_ip_adapter_image_embeds": NO_IMAGE_PROMPT,
+    }
 
     num_inference_steps: int = 28
     guidance_scale: float = 3.5
@@ -62,6 +77,13 @@ class FluxArguments(Arguments):
     pooled_prompt_embeds: Tensor | None = None
     negative_pooled_prompt_embeds: Tensor | None = None
     max_sequence_length: int = MOST_TOKENS
+    joint_attention_kwargs: Mapping[str, Any] | None = None
+
+    @property
+    @override
+    def lora_scale(self) -> float | None:
+        asked = self.joint_attention_kwargs or {}
+        return asked.get("scale")
 
     @property
     def is_truly_guided(self) -> bool:

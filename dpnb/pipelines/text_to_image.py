@@ -17,6 +17,7 @@ from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.output import Output
 from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.beginnings import Beginning, FromNoise
+from dpnb.pipelines.callbacks import call_back
 from dpnb.pipelines.denoise import denoise, move_run_to, step_settings
 from dpnb.pipelines.explored import Explored
 from dpnb.pipelines.finite import Finiteness
@@ -316,7 +317,7 @@ class TextToImagePipeline(Explored[Out], DiffusionPipeline, Generic[A, Out]):
 
     @torch.no_grad()
     def _within(self, run: Run, arguments: A) -> Generator[Step[Out | None], None, None]:
-        with self.strategies.begin_run(run):
+        with self.scale_lora(arguments.lora_scale), self.strategies.begin_run(run):
             yield from self._steps(arguments, self._execution_device)
 
     def _steps(self, arguments: A, device: torch.device) -> Iterator[Step[Out | None]]:
@@ -344,7 +345,7 @@ class TextToImagePipeline(Explored[Out], DiffusionPipeline, Generic[A, Out]):
         total = -(-(len(timesteps) - first) // self.scheduler.order)
         with self.progress_bar(total=total) as bar:
             for step in denoise(self, tensors, timesteps, settings, finiteness.note):
-                latents = self._call_back(arguments, step, tensors)
+                latents = self.call_back(arguments, step, tensors)
                 finiteness.note(step, latents)
                 done = step.index + 1
                 if done == step.total or (done > first and done % self.scheduler.order == 0):
@@ -367,14 +368,6 @@ class TextToImagePipeline(Explored[Out], DiffusionPipeline, Generic[A, Out]):
         self._clip_skip = arguments.clip_skip
         self._interrupt = False
 
-    def _call_back(self, arguments: A, step: Step, tensors: dict[str, Tensor]) -> Tensor:
-        """Let the caller's function see and replace tensors; the latents afterwards."""
-        if arguments.callback_on_step_end is not None and step.timestep is not None:
-            names = arguments.callback_on_step_end_tensor_inputs
-            seen = {name: tensors[name] for name in names if name in tensors}
-            with self.strategies.between_steps():
-                changed = arguments.callback_on_step_end(self, step.index, step.timestep, seen)
-            for name in self._callback_tensor_inputs:
-                if changed and name in changed:
-                    tensors[name] = changed[name]
-        return tensors["latents"]
+    def call_back(self, arguments: A, step: Step[Any], tensors: dict[str, Tensor]) -> Tensor:
+        """Let the caller's functions see and replace tensors; the latents afterwards."""
+        return call_back(self, arguments, step, tensors)

@@ -36,6 +36,7 @@ NUMBERS: dict[str, Any] = {
     "num_images_per_prompt": 2,
     "eta": 0.3,
     "guidance_rescale": 0.2,
+    "callback_steps": 2,
     "clip_skip": 1,
     "return_dict": True,
     "strength": 0.7,

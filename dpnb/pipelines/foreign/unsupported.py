@@ -10,7 +10,7 @@ TOKEN = (
     "last row of pipe.text_encoder.get_input_embeddings().weight."
 )
 
-IMAGE = (
+NO_IMAGE_PROMPT = (
     "dpnb loads no image prompts (IP-Adapter); begin with a picture instead, with "
     "StableDiffusionImg2ImgPipeline.from_pipe(pipe)."
 )
@@ -37,7 +37,7 @@ class Unsupported:
         Raises:
             NotImplementedError: always.
         """
-        raise NotImplementedError(IMAGE)
+        raise NotImplementedError(NO_IMAGE_PROMPT)
 
     @classmethod
     def from_single_file(cls, *args: Any, **kwargs: Any) -> NoReturn:
