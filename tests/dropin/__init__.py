@@ -1,0 +1,1 @@
+"""Short scripts as people write them for diffusers, run with their import changed."""
