@@ -59,19 +59,8 @@ MAY_IMPORT = {
     "terminal": set(),
     "cli": {"pipelines", "emoji", "lab", "planning", "bench", "prompt_file", "terminal"},
     "__main__": {"cli"},
-    "__init__": {
-        "loading",
-        "models",
-        "schedulers",
-        "strategies",
-        "pipelines",
-        "metering",
-        "widgets",
-        "planning",
-        "bench",
-        "prompt_file",
-        "lab",
-    },
+    "names": {"loading"},
+    "__init__": {"names"},
 }
 
 WINGS = {

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections import defaultdict
 
 import pytest
 
-from tests.source import FILES, ROOT, public_functions, public_methods, within
+from tests.source import FILES, PACKAGE, ROOT, public_functions, public_methods, within
 
 IRREGULAR = re.compile(
     "begun|bound|broken|built|chosen|done|drawn|fed|found|frozen|given|gone|held|hidden|kept|known|"
@@ -66,4 +67,18 @@ def test_every_public_name_is_there() -> None:
     for name in dpnb.__all__:
         assert getattr(dpnb, name) is not None
     with pytest.raises(AttributeError, match="dpnb has no Nothing"):
-        _ = dpnb.Nothing
+        getattr(dpnb, "Nothing")  # noqa: B009 - type checkers know that it is not there
+
+
+def test_type_checkers_know_the_same_names() -> None:
+    from dpnb.names import HOMES
+
+    nodes = ast.parse((PACKAGE / "__init__.pyi").read_text()).body
+    typed = {
+        alias.asname: node.module
+        for node in nodes
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname == alias.name
+    }
+    assert typed == {**HOMES}

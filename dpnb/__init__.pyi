@@ -1,0 +1,116 @@
+from dpnb.bench.report import Report as Report
+from dpnb.bench.sweep import sweep as sweep
+from dpnb.errors import CheckpointError as CheckpointError
+from dpnb.errors import ComponentError as ComponentError
+from dpnb.errors import DeviceError as DeviceError
+from dpnb.errors import DpnbError as DpnbError
+from dpnb.errors import FileError as FileError
+from dpnb.errors import ForeignCodeError as ForeignCodeError
+from dpnb.errors import ForeignNameError as ForeignNameError
+from dpnb.errors import HubError as HubError
+from dpnb.errors import MissingFileError as MissingFileError
+from dpnb.errors import NonFiniteError as NonFiniteError
+from dpnb.errors import QuantizationError as QuantizationError
+from dpnb.errors import SaveError as SaveError
+from dpnb.errors import SettingsError as SettingsError
+from dpnb.errors import StrategyError as StrategyError
+from dpnb.lab import LabError as LabError
+from dpnb.loading.adapters.name_patterns import PatternError as PatternError
+from dpnb.loading.hub.responses import BusyHubError as BusyHubError
+from dpnb.loading.quantization import Quantization as Quantization
+from dpnb.metering.reading import MeterError as MeterError
+from dpnb.metering.trace import Trace as Trace
+from dpnb.metering.trace import TraceError as TraceError
+from dpnb.models.autoencoder import AutoencoderKL as AutoencoderKL
+from dpnb.models.flux import FluxTransformer2DModel as FluxTransformer2DModel
+from dpnb.models.unet import UNet2DConditionModel as UNet2DConditionModel
+from dpnb.models.unet_2d import UNet2DModel as UNet2DModel
+from dpnb.models.vq import VQModel as VQModel
+from dpnb.pipelines.attached.attach import attach as attach
+from dpnb.pipelines.attached.attached_pipeline import AttachError as AttachError
+from dpnb.pipelines.attached.attached_run import InterruptedRunError as InterruptedRunError
+from dpnb.pipelines.flux import FluxPipeline as FluxPipeline
+from dpnb.pipelines.latent_diffusion import LDMTextToImagePipeline as LDMTextToImagePipeline
+from dpnb.pipelines.pictures.contact_sheet import contact_sheet as contact_sheet
+from dpnb.pipelines.pipeline import DiffusionPipeline as DiffusionPipeline
+from dpnb.pipelines.recording import record as record
+from dpnb.pipelines.sag import StableDiffusionSAGPipeline as StableDiffusionSAGPipeline
+from dpnb.pipelines.shapes.architectures import random_pipeline as random_pipeline
+from dpnb.pipelines.stable_diffusion import StableDiffusionPipeline as StableDiffusionPipeline
+from dpnb.pipelines.stable_diffusion_edit import (
+    StableDiffusionImg2ImgPipeline as StableDiffusionImg2ImgPipeline,
+)
+from dpnb.pipelines.stable_diffusion_edit import (
+    StableDiffusionInpaintPipeline as StableDiffusionInpaintPipeline,
+)
+from dpnb.pipelines.stable_diffusion_xl import (
+    StableDiffusionXLPipeline as StableDiffusionXLPipeline,
+)
+from dpnb.pipelines.stable_diffusion_xl_edit import (
+    StableDiffusionXLImg2ImgPipeline as StableDiffusionXLImg2ImgPipeline,
+)
+from dpnb.pipelines.stable_diffusion_xl_edit import (
+    StableDiffusionXLInpaintPipeline as StableDiffusionXLInpaintPipeline,
+)
+from dpnb.planning.device_profile import DeviceProfile as DeviceProfile
+from dpnb.planning.planner import plan as plan
+from dpnb.planning.table import PlanError as PlanError
+from dpnb.planning.table import PlanTable as PlanTable
+from dpnb.planning.valueless import HollowError as HollowError
+from dpnb.planning.valueless import ValuelessTensorError as ValuelessTensorError
+from dpnb.planning.workload import Workload as Workload
+from dpnb.prompt_file import PromptFileError as PromptFileError
+from dpnb.schedulers.ddim import DDIMScheduler as DDIMScheduler
+from dpnb.schedulers.ddpm import DDPMScheduler as DDPMScheduler
+from dpnb.schedulers.dpm_solver import DPMSolverMultistepScheduler as DPMSolverMultistepScheduler
+from dpnb.schedulers.euler import EulerDiscreteScheduler as EulerDiscreteScheduler
+from dpnb.schedulers.euler_ancestral import (
+    EulerAncestralDiscreteScheduler as EulerAncestralDiscreteScheduler,
+)
+from dpnb.schedulers.flow_match import (
+    FlowMatchEulerDiscreteScheduler as FlowMatchEulerDiscreteScheduler,
+)
+from dpnb.schedulers.heun import HeunDiscreteScheduler as HeunDiscreteScheduler
+from dpnb.schedulers.lcm import LCMScheduler as LCMScheduler
+from dpnb.schedulers.lms import LMSDiscreteScheduler as LMSDiscreteScheduler
+from dpnb.schedulers.pndm import PNDMScheduler as PNDMScheduler
+from dpnb.schedulers.unipc import UniPCMultistepScheduler as UniPCMultistepScheduler
+from dpnb.stages import Stage as Stage
+from dpnb.stages import Step as Step
+from dpnb.strategies.attention import AttentionSlicing as AttentionSlicing
+from dpnb.strategies.attention import XFormers as XFormers
+from dpnb.strategies.component_switches import ComponentFreeU as ComponentFreeU
+from dpnb.strategies.component_switches import ComponentFusion as ComponentFusion
+from dpnb.strategies.component_switches import ComponentSlicing as ComponentSlicing
+from dpnb.strategies.component_switches import ComponentTiling as ComponentTiling
+from dpnb.strategies.conditioning import ConditioningCache as ConditioningCache
+from dpnb.strategies.device_map import DeviceMap as DeviceMap
+from dpnb.strategies.freeu import FreeU as FreeU
+from dpnb.strategies.lora import LoRA as LoRA
+from dpnb.strategies.out_of_memory import OutOfMemoryError as OutOfMemoryError
+from dpnb.strategies.placement import ModelOffload as ModelOffload
+from dpnb.strategies.placement import SequentialOffload as SequentialOffload
+from dpnb.strategies.plans import plan_from_json as plan_from_json
+from dpnb.strategies.plans import plan_to_json as plan_to_json
+from dpnb.strategies.plans import plan_to_python as plan_to_python
+from dpnb.strategies.presets import PRESETS as PRESETS
+from dpnb.strategies.projection import QKVFusion as QKVFusion
+from dpnb.strategies.runs import RunError as RunError
+from dpnb.strategies.shared import BrokenPipelineError as BrokenPipelineError
+from dpnb.strategies.storage import ChannelsLast as ChannelsLast
+from dpnb.strategies.storage import LayerwiseCasting as LayerwiseCasting
+from dpnb.strategies.vae import VaeSlicing as VaeSlicing
+from dpnb.strategies.vae import VaeTiling as VaeTiling
+from dpnb.widgets.dashboard import dashboard as dashboard
+from dpnb.widgets.history_panel import HistoryPanel as HistoryPanel
+from dpnb.widgets.job import StoppedError as StoppedError
+from dpnb.widgets.memory_panel import MemoryPanel as MemoryPanel
+from dpnb.widgets.planner_panel import PlannerPanel as PlannerPanel
+from dpnb.widgets.run_panel import RunPanel as RunPanel
+from dpnb.widgets.session import SessionError as SessionError
+from dpnb.widgets.state import Request as Request
+from dpnb.widgets.strategy_panel import StrategyPanel as StrategyPanel
+from dpnb.widgets.uploads import UploadError as UploadError
+
+__all__: list[str]
+__version__: str
