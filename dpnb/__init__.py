@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     )
     from dpnb.planning.device_profile import DeviceProfile
     from dpnb.planning.planner import plan
+    from dpnb.planning.run_failures import SimulatedRunError
     from dpnb.planning.table import PlanError, PlanTable
     from dpnb.planning.valueless import HollowError, ValuelessTensorError
     from dpnb.planning.workload import Workload
@@ -199,6 +200,7 @@ _HOMES = {
     "ForeignCodeError": "dpnb.errors",
     "ForeignNameError": "dpnb.errors",
     "HollowError": "dpnb.planning.valueless",
+    "SimulatedRunError": "dpnb.planning.run_failures",
     "ValuelessTensorError": "dpnb.planning.valueless",
     "HubError": "dpnb.errors",
     "LabError": "dpnb.lab",
@@ -282,6 +284,7 @@ __all__ = [
     "SequentialOffload",
     "SessionError",
     "SettingsError",
+    "SimulatedRunError",
     "StableDiffusionImg2ImgPipeline",
     "StableDiffusionInpaintPipeline",
     "StableDiffusionPipeline",

@@ -34,6 +34,7 @@ from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.valueless_pipeline import build_valueless_pipeline
 from dpnb.planning.workload import Workload
 from dpnb.stages import Stage
+from dpnb.strategies.catalog import COMPONENT_SWITCHES
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.exchange import exchanges_for
 from dpnb.strategies.offload.backends import parse_simulated_rate
@@ -274,6 +275,8 @@ class Planner:
     def _reason_against(self, strategy: Strategy, useful: Iterable[Strategy]) -> str | None:
         """Why a strategy is not even tried."""
         effects = (Effect.EXACT, Effect.APPROXIMATE) if self.approximate else (Effect.EXACT,)
+        if type(strategy) in COMPONENT_SWITCHES:
+            self.simulation.use(())  # what is exchanged for others is not a foreign one meanwhile
         obstacle = self.simulation.obstacle(strategy)
         if obstacle is not None:
             return obstacle

@@ -85,8 +85,6 @@ class Simulation:
 
     def obstacle(self, strategy: Strategy) -> str | None:
         """Why a strategy cannot be switched on, as a sentence; `None` where it can."""
-        if self.pipe.is_attached:
-            self.use(())  # what others need exchanged is no component that others have written
         with self.valueless_mode:
             return self.pipe.strategies.obstacle(strategy)
 

@@ -107,3 +107,9 @@ def test_what_cannot_be_switched_on_says_so(film: Any) -> None:
     given = plans_of(film, plans=[frozenset({ComponentTiling()}), frozenset()])
     assert [row.plan for row in given] == [frozenset()]
     assert "no tiles of mine" in given.left_out["ComponentTiling"]
+
+
+def test_what_is_exchanged_for_another_strategy_is_foreign_all_the_same() -> None:
+    table = plan(pipeline("sd1"), height=32, width=32, steps=2, device=LINK, approximate=True)
+    reason = table.left_out["ComponentSlicing"]
+    assert reason == "Alone, this saves neither memory nor time here."
