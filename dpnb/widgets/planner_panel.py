@@ -26,6 +26,9 @@ LABEL = {"description_width": "5.5em"}
 SIDE = 512
 """Pixels along a side of what is planned for where the pipeline's own size is not known."""
 
+FRAMES = "num_frames"
+"""What calls take the length of a video by."""
+
 HERE = "this one"
 
 LINK = "simulated:8GiB/s"
@@ -53,13 +56,19 @@ class PlannerPanel(Panel):
         self.rows: list[PlannerRow] = []
         self.budget: BudgetDial | None = None
         self._drawn: PlanTable | None = None
+        self._run: RunPanel | None = None
         self._build((request or self.session.example).with_defaults(self.session.pipe))
         self._bind()
         self.show()
 
     def plan(self) -> BackgroundPlanner:
         """Begin to plan for what the fields say; wait with the `wait` of what is returned."""
-        self.planner.start(self.workload, self.device.value)
+        try:
+            workload, further = self.workload, self._further()
+        except (TypeError, ValueError) as error:
+            self.planner.show_refusal(error)
+        else:
+            self.planner.start(workload, self.device.value, further)
         return self.planner
 
     @property
@@ -70,7 +79,25 @@ class PlannerPanel(Panel):
             width=self.width.value,
             batch=self.count.value,
             steps=self.steps.value,
+            frames=self._frames,
         )
+
+    @property
+    def _frames(self) -> int | None:
+        """Of a video; `None` where the pipeline draws none."""
+        if self._run is None:
+            return None if self.frames is None else int(self.frames.value)
+        return self._frames_of(self._run.request)
+
+    def _frames_of(self, request: Request) -> int | None:
+        own = self.session.pipe.call_signature.default(FRAMES)
+        found: int | None = dict(request.more).get(FRAMES, own)
+        return found
+
+    def _further(self) -> dict[str, Any]:
+        """What the fields of the panel that is followed say beyond the workload."""
+        more = () if self._run is None else self._run.request.more
+        return {name: value for name, value in more if name != FRAMES}
 
     @property
     def table(self) -> PlanTable | None:
@@ -82,6 +109,9 @@ class PlannerPanel(Panel):
 
     def follow(self, run: RunPanel) -> None:
         """Plan for what another panel draws: its fields are those of both from now on."""
+        self._run = run
+        if self.frames is not None:
+            self.frames.layout.display = "none"
         for name in ("width", "height", "count", "steps"):
             if name not in run.fields.shown:
                 continue
@@ -162,6 +192,8 @@ class PlannerPanel(Panel):
         self.height = _number("Height", request.height or SIDE, unit, 1 << 14, unit)
         self.count = _number("Pictures", request.count, 1, 64)
         self.steps = _number("Steps", request.steps or USUAL_STEPS, 1, 1000)
+        frames = self._frames_of(request)
+        self.frames = _number("Frames", frames, 1, 1 << 14) if isinstance(frames, int) else None
         is_cpu = self.session.pipe.execution_device.type == "cpu"
         beside: list[tuple[str, str | None]] = [(HERE, None)]
         if is_cpu:
@@ -182,7 +214,9 @@ class PlannerPanel(Panel):
         self.more = w.ToggleButton(
             description="All plans", tooltip="List further plans", layout={"width": "auto"}
         )
-        fields = w.Box([self.width, self.height, self.count, self.steps, self.device, self.ask])
+        numbers = [self.width, self.height, self.frames, self.count, self.steps]
+        shown = [one for one in numbers if one is not None]
+        fields = w.Box([*shown, self.device, self.ask])
         fields.add_class("dpnb-ask")
         self.fill(
             [
@@ -220,8 +254,8 @@ class PlannerPanel(Panel):
             if request is None or not run.pictures or run.used != run.plan:
                 continue
             asked = request.with_defaults(self.session.pipe)
-            size = (asked.width, asked.height, asked.count, asked.steps)
-            if size == (drawn.width, drawn.height, drawn.batch, drawn.steps):
+            size = (asked.width, asked.height, asked.count, asked.steps, self._frames_of(asked))
+            if size == (drawn.width, drawn.height, drawn.batch, drawn.steps, drawn.frames):
                 found[run.plan] = run.trace.runs[0].duration / request.count
         return found
 

@@ -19,7 +19,6 @@ from dpnb.errors import DpnbError
 from dpnb.metering.meter import MeterName, meter_for
 from dpnb.metering.trace import Trace
 from dpnb.pipelines.attached.attach import to_explorable
-from dpnb.pipelines.attached.attached_pipeline import AttachedPipeline
 from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.strategies.strategy import Plan, Strategy
 from dpnb.widgets.current_run import ExpectedRun
@@ -218,7 +217,7 @@ class Session:
     @property
     def is_attached(self) -> bool:
         """Whether the pipeline was not written here."""
-        return isinstance(self.pipe, AttachedPipeline)
+        return self.pipe.is_attached
 
     @property
     def example(self) -> Request:

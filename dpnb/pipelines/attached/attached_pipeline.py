@@ -115,6 +115,11 @@ class AttachedPipeline:
         """What it was loaded from; `None` where it does not say."""
         return find_name(self.pipe)
 
+    @property
+    def is_attached(self) -> bool:
+        """Yes: this stands for a pipeline that was not written here."""
+        return True
+
     def parts(self) -> Mapping[str, Any]:
         """The components by name; those of a list each, numbered from 0."""
         return {} if self._is_detached else find_parts(self.pipe)
@@ -236,6 +241,11 @@ class AttachedPipeline:
     def interrupt(self) -> bool:
         """Whether the present run has been told to end."""
         return self._is_interrupted
+
+    @property
+    def decodes_at_once(self) -> bool:
+        """No: only the pipeline's own code knows what it does after the last step."""
+        return False
 
     @property
     def ends_early(self) -> bool:
