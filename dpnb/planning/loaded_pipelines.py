@@ -40,8 +40,14 @@ def name_of(model: Any) -> str:
     """What it was loaded from, or the name of its class."""
     if isinstance(model, (DiffusionPipeline, AttachedPipeline)):
         return model.name_or_path or model.class_name
-    found = find_name(model) if is_loaded_pipeline(model) else None
-    return found or original_class(model).__name__
+    return find_source(model) or original_class(model).__name__
+
+
+def find_source(model: Any) -> str | None:
+    """What it was loaded from; `None` where that is not known."""
+    if isinstance(model, (DiffusionPipeline, AttachedPipeline)):
+        return model.name_or_path
+    return find_name(model) if is_loaded_pipeline(model) else None
 
 
 def device_of(model: Any) -> torch.device:
