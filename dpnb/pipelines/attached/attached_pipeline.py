@@ -18,7 +18,7 @@ from dpnb.errors import DpnbError
 from dpnb.nn.quantized import nbytes_of
 from dpnb.pipelines.attached.attached_run import AttachedRun, notify_run
 from dpnb.pipelines.attached.call_stream import CallStream
-from dpnb.pipelines.attached.demands import demands_on
+from dpnb.pipelines.attached.demands import demands_on, paths_behind
 from dpnb.pipelines.attached.exchanges import KnownNetworks, share_tensors
 from dpnb.pipelines.attached.heard_class import make_heard_class
 from dpnb.pipelines.attached.hearing import forget_hearing, hear, hear_networks, hear_scheduler
@@ -38,6 +38,7 @@ from dpnb.pipelines.pictures.inputs import PictureInput
 from dpnb.run_listener import RunListener
 from dpnb.stages import Step
 from dpnb.strategies.attachment import attachment_of
+from dpnb.strategies.offload.source_paths import SourcePath
 from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.undo import Undo
 from dpnb.switchboard import ATTRIBUTE
@@ -155,6 +156,10 @@ class AttachedPipeline:
             for name, network in self._known.of(parts).items()
             if demands_on(kind, name).are_met_by(network, parts[name])
         }
+
+    def paths_into(self, name: str) -> frozenset[SourcePath]:
+        """What the pipeline's own code follows from a component on."""
+        return paths_behind(cast(Hashable, self._kind), name.partition("[")[0])
 
     def exchange(self, name: str, undo: Undo) -> None:
         """Let dpnb's network stand for a component, around the same tensors."""
