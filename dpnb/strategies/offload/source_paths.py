@@ -46,7 +46,12 @@ class SourcePath:
 
 @cache
 def paths_in(kind: type[nn.Module]) -> frozenset[SourcePath]:
-    """The paths in the code of a class of networks, down to the class that defines `forward`."""
+    """The paths in the code of a class of networks, down to the class that defines `forward`.
+
+    None in those of dpnb: they call their blocks as wholes.
+    """
+    if kind.__module__.partition(".")[0] == "dpnb":
+        return frozenset()
     bases = kind.__mro__[: kind.__mro__.index(nn.Module)]
     forwarding = [place for place, base in enumerate(bases) if "forward" in vars(base)]
     own = bases[: forwarding[-1] + 1] if forwarding else bases
@@ -77,20 +82,30 @@ def read_source(kind: type) -> ast.Module | None:
 def _paths_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[SourcePath]:
     called = {id(n.func) for n in ast.walk(function) if isinstance(n, ast.Call)}
     for node in ast.walk(function):
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
-            names = _names_of(node)
-            if names:
-                yield SourcePath(names, id(node) in called, function.name)
+        if isinstance(node, ast.expr) and not _is_stored(node) and (names := _names_of(node)):
+            yield SourcePath(names, id(node) in called, function.name)
+
+
+def _is_stored(node: ast.expr) -> bool:
+    return isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load)
 
 
 def _names_of(node: ast.expr) -> tuple[str, ...]:
     """The path that an expression is; nothing where it does not begin at `self`."""
     names: list[str] = []
-    while isinstance(node, ast.Attribute | ast.Subscript):
-        names.append(node.attr if isinstance(node, ast.Attribute) else _item_of(node.slice))
-        node = node.value
-    is_own = isinstance(node, ast.Name) and node.id == "self"
-    return tuple(reversed(names)) if is_own else ()
+    while True:
+        match node:
+            case ast.Name("self"):
+                return tuple(reversed(names))
+            case ast.Attribute(inner, name):
+                names.append(name)
+            case ast.Subscript(inner, index):
+                names.append(_item_of(index))
+            case ast.Call(ast.Name("getattr"), [inner, ast.Constant(str(name)), *_]):
+                names.append(name)
+            case _:
+                return ()
+        node = inner
 
 
 def _item_of(index: ast.expr) -> str:
