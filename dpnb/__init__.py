@@ -42,8 +42,7 @@ if TYPE_CHECKING:
     from dpnb.models.unet_2d import UNet2DModel
     from dpnb.models.vq import VQModel
     from dpnb.pipelines.attached.attach import attach
-    from dpnb.pipelines.attached.attached_pipeline import AttachError
-    from dpnb.pipelines.attached.attached_run import InterruptedRunError
+    from dpnb.pipelines.attached.attached_run import AttachError, InterruptedRunError
     from dpnb.pipelines.flux import FluxPipeline
     from dpnb.pipelines.latent_diffusion import LDMTextToImagePipeline
     from dpnb.pipelines.pictures.contact_sheet import contact_sheet
@@ -136,7 +135,7 @@ _HOMES = {
     "Trace": "dpnb.metering.trace",
     "contact_sheet": "dpnb.pipelines.pictures.contact_sheet",
     "random_pipeline": "dpnb.pipelines.shapes.architectures",
-    "AttachError": "dpnb.pipelines.attached.attached_pipeline",
+    "AttachError": "dpnb.pipelines.attached.attached_run",
     "InterruptedRunError": "dpnb.pipelines.attached.attached_run",
     "attach": "dpnb.pipelines.attached.attach",
     "record": "dpnb.pipelines.recording",

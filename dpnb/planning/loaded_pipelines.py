@@ -47,10 +47,17 @@ def parts_of(model: Any) -> Mapping[str, Any]:
 def name_of(model: Any) -> str:
     """What it was loaded from, or the name of its class."""
     instrument = find_instrument(model)
-    if instrument is not None:
-        return instrument.name_or_path or instrument.class_name  # type: ignore[no-any-return]
-    found = find_name(model) if is_loaded_pipeline(model) else None
-    return found or original_class(model).__name__
+    own = None if instrument is None else instrument.name_or_path or instrument.class_name
+    return own or find_source(model) or original_class(model).__name__
+
+
+def find_source(model: Any) -> str | None:
+    """What it was loaded from; `None` where that is not known."""
+    instrument = find_instrument(model)
+    if instrument is None:
+        return find_name(model) if is_loaded_pipeline(model) else None
+    found: str | None = instrument.name_or_path
+    return found
 
 
 def device_of(model: Any) -> torch.device:

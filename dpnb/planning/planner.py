@@ -33,6 +33,8 @@ from dpnb.planning.timeline import StepTimeline
 from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.valueless_pipeline import build_valueless_pipeline
 from dpnb.planning.workload import Workload
+from dpnb.planning.workload_arguments import with_card
+from dpnb.planning.workload_card import find_card_numbers
 from dpnb.stages import Stage
 from dpnb.strategies.catalog import COMPONENT_SWITCHES
 from dpnb.strategies.device_map import DeviceMap
@@ -91,7 +93,8 @@ def plan(
         height: of the pictures, in pixels; the model's own by default.
         width: of the pictures, in pixels.
         batch: pictures at once.
-        steps: denoising steps; the pipeline's own by default, as guidance and frames of a video.
+        steps: denoising steps; as guidance, size and frames, by default those of the example on
+            the checkpoint's model card, where it has one, and else the pipeline's own.
         guidance_scale: up to 1 the network sees every latent once instead of twice.
         frames: of a video.
         dtype: of the weights; `"auto"` keeps that of a checkpoint. By default a pipeline's own, and
@@ -99,7 +102,7 @@ def plan(
         device: a card such as `"RTX 3060"`, a profile, `"cuda"`, `"cpu"`, or a simulated link such
             as `"simulated:8GiB/s"`; by default the one at hand, which is measured once.
         approximate: whether plans may change the picture slightly.
-        workload: what is drawn, in place of `height` to `frames`.
+        workload: what is drawn, in place of `height` to `frames`, and without a model card.
         plans: `"all"` that are worth trying, or these.
         arguments: further ones of the pipeline's call, by name.
         options: which files of a checkpoint are meant, as for `from_pretrained`.
@@ -115,11 +118,14 @@ def plan(
         dtype = torch.float16 if profile.is_asynchronous else torch.float32
     mode = ValuelessTensors()
     pipe = build_valueless_pipeline(model, mode, dtype, **options)
-    drawn = Workload(
-        height=height, width=width, batch=batch, steps=steps, guidance_scale=guidance_scale
-    )
-    drawn = workload or replace(drawn, frames=frames)
-    planner = Planner(Simulation(pipe, mode, drawn, profile, arguments), limit, approximate)
+    if workload is None:
+        numbers = find_card_numbers(model, pipe, options)
+        asked = Workload(
+            height=height, width=width, batch=batch, steps=steps, guidance_scale=guidance_scale
+        )
+        asked = replace(asked, frames=frames)
+        workload = with_card(pipe.call_signature, asked, numbers, arguments or ())
+    planner = Planner(Simulation(pipe, mode, workload, profile, arguments), limit, approximate)
     rows = planner.rows() if plans == "all" else planner.rows_of(plans)
     return planner.table(model_title(model), rows)
 

@@ -40,6 +40,7 @@ class Attachment:
         shared: what is on at the network; `None` before anyone has asked.
         stack: of a network that no pipeline had when it was first asked for one: kept alive here.
         counterpart: dpnb's own network of the same shape, where it stands for this component.
+        counterpart_of: what the component was when that was built, to tell whether it still is.
         adapters: changes of the network's parameters, by the adapter's name and the parameter's.
         fused: what of them has become part of the plain weights.
         runs: those that use the component as their scheduler.
@@ -53,6 +54,7 @@ class Attachment:
         self.shared: AppliedStrategies | None = None
         self.stack: object | None = None
         self.counterpart: nn.Module | None = None
+        self.counterpart_of: object = None
         self.adapters: dict[str, Mapping[str, Change]] = dict(adapters or {})
         self.fused = Fused() if fused is None else fused
         self.runs = ActiveRuns()

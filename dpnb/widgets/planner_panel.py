@@ -12,12 +12,13 @@ from dpnb.planning.gpu_specs import GPU_SPECS
 from dpnb.planning.plan_names import short_plan_name
 from dpnb.planning.table import PlanRow, PlanTable
 from dpnb.planning.workload import Workload
-from dpnb.planning.workload_arguments import USUAL_STEPS
+from dpnb.planning.workload_arguments import USUAL_STEPS, with_card
 from dpnb.units import format_bytes, format_seconds
 from dpnb.widgets.background_planner import BackgroundPlanner
 from dpnb.widgets.budget_dial import BudgetDial, default_budget, largest_peak
 from dpnb.widgets.panel import Panel, close_all, heading, status_html, status_line
 from dpnb.widgets.plan_chart import describe_plan_chart, plan_chart
+from dpnb.widgets.request_fields import describe_card_number
 from dpnb.widgets.run_panel import RunPanel
 from dpnb.widgets.state import FinishedRun, Request
 
@@ -57,7 +58,10 @@ class PlannerPanel(Panel):
         self.budget: BudgetDial | None = None
         self._drawn: PlanTable | None = None
         self._run: RunPanel | None = None
-        self._build((request or self.session.example).with_defaults(self.session.pipe))
+        pipe = self.session.pipe
+        asked = request or self.session.example
+        asked = asked.with_card(pipe.call_signature, self.session.card_numbers)
+        self._build(asked.with_defaults(pipe))
         self._bind()
         self.show()
 
@@ -74,13 +78,25 @@ class PlannerPanel(Panel):
     @property
     def workload(self) -> Workload:
         """What is planned for."""
-        return Workload(
+        asked = Workload(
             height=self.height.value,
             width=self.width.value,
             batch=self.count.value,
             steps=self.steps.value,
             frames=self._frames,
+            guidance_scale=self._guidance,
         )
+        return with_card(self.session.pipe.call_signature, asked, self.session.card_numbers)
+
+    @property
+    def _guidance(self) -> float | None:
+        """That of the panel that is followed, where the model card says another by default."""
+        guidance = self.session.pipe.call_signature.guidance
+        if self._run is None or guidance is None:
+            return None
+        shown = self.session.card_numbers.get(guidance.name)
+        value: float = self._run.guidance.value
+        return None if shown is None or shown == value else value
 
     @property
     def _frames(self) -> int | None:
@@ -214,6 +230,7 @@ class PlannerPanel(Panel):
         self.more = w.ToggleButton(
             description="All plans", tooltip="List further plans", layout={"width": "auto"}
         )
+        self._name_card()
         numbers = [self.width, self.height, self.frames, self.count, self.steps]
         shown = [one for one in numbers if one is not None]
         fields = w.Box([*shown, self.device, self.ask])
@@ -225,6 +242,13 @@ class PlannerPanel(Panel):
                 *(self.chart, self.caption, self.list, self.more),
             ]
         )
+
+    def _name_card(self) -> None:
+        steps, numbers = self.session.pipe.call_signature.steps, self.session.card_numbers
+        fields = {"width": self.width, "height": self.height}
+        fields |= {} if steps is None else {steps.name: self.steps}
+        for name in fields.keys() & numbers.keys():
+            fields[name].tooltip = describe_card_number(name, numbers[name])
 
     def _bind(self) -> None:
         self.ask.on_click(lambda _: self.plan())
