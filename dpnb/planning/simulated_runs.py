@@ -64,8 +64,9 @@ class SimulatedRuns:
     def simulate_fully(self, plan: Plan) -> SimulatedRun:
         """Simulate all stages of a run under `plan`."""
         if plan not in self._runs:
+            if self._simulation.pipe.is_attached:
+                self._simulation.use(())  # a run may have left weights in another dtype
             self._simulation.use(plan)
-            # A run may leave them in another dtype than it has found them in.
             weights = WeightSizes.of(self._simulation.pipe.strategies.networks)
             steps = self._simulation.run(self._count_steps(plan))
             if plan:

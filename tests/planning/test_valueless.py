@@ -228,3 +228,13 @@ def test_what_changes_the_shape_in_place_does_so() -> None:
         x.squeeze_(0).t_()
         assert (x.shape, x.stride()) == ((6, 4), (1, 6))
         assert mode.is_valueless(x)
+
+
+def test_factors_of_two_dtypes_are_refused_as_a_device_does() -> None:
+    valueless_mode = ValuelessTensors()
+    layer = nn.Linear(4, 4)
+    valueless_mode.discard_values(layer)
+    layer.weight.data = valueless_mode.empty((4, 4), torch.float8_e4m3fn)
+    refused = pytest.raises(RuntimeError, match="float32 and float8_e4m3fn; it takes one dtype")
+    with valueless_mode, torch.no_grad(), refused:
+        layer(torch.ones(1, 4))

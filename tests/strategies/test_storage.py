@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+import dpnb
 from dpnb.errors import StrategyError
 from dpnb.strategies.storage import (
     SMALLEST,
@@ -14,6 +15,7 @@ from dpnb.strategies.storage import (
     LayerwiseCasting,
     find_precise_layers,
 )
+from tests.reference.foreign import audio
 from tests.strategies.foreign_owner import STUDIOS, PartsStack
 from tests.strategies.pipes import build, draw, live_bytes, networks
 
@@ -186,3 +188,12 @@ def test_without_convolutions_there_are_no_channels() -> None:
         ChannelsLast()
     )
     assert reason == "ChannelsLast needs convolutions in a UNet or a VAE; there are none here."
+
+
+def test_a_weight_that_is_computed_anew_in_every_call_is_left_alone() -> None:
+    studio = dpnb.attach(next(c for c in audio.CASES if c.name == "StableAudioPipeline").build())
+    normed = [layer for layer in studio.pipe.vae.modules() if "weight_g" in layer._parameters]
+    assert normed
+    with studio.strategies.using(LayerwiseCasting()):
+        stored = {p.dtype for layer in normed for p in layer.parameters()}
+    assert stored == {torch.float32}
