@@ -88,8 +88,7 @@ def plan(
         model: a loaded pipeline; a folder or a hub repository, of which only settings and headers
             of weights are read; or one of `"sd15"`, `"sd21"`, `"sdxl"`, `"flux-schnell"`,
             `"flux-dev"`. Classes that dpnb lacks are diffusers', as are loaded pipelines of it.
-        budget: bytes of tensors on the device, or text such as `"8GiB"`; by default what the device
-            has.
+        budget: bytes of tensors on the device, or text such as `"8GiB"`; by default what it has.
         height: of the pictures, in pixels; the model's own by default.
         width: of the pictures, in pixels.
         batch: pictures at once.
@@ -116,14 +115,11 @@ def plan(
     profile = profile_for(device, model)
     if dtype is None and isinstance(model, (str, Path)):
         dtype = torch.float16 if profile.is_asynchronous else torch.float32
-    mode = ValuelessTensors()
-    pipe = build_valueless_pipeline(model, mode, dtype, **options)
+    pipe = build_valueless_pipeline(model, mode := ValuelessTensors(), dtype, **options)
     if workload is None:
         numbers = find_card_numbers(model, pipe, options)
-        asked = Workload(
-            height=height, width=width, batch=batch, steps=steps, guidance_scale=guidance_scale
-        )
-        asked = replace(asked, frames=frames)
+        asked = Workload(height=height, width=width, batch=batch, steps=steps, frames=frames)
+        asked = replace(asked, guidance_scale=guidance_scale)
         workload = with_card(pipe.call_signature, asked, numbers, arguments or ())
     planner = Planner(Simulation(pipe, mode, workload, profile, arguments), limit, approximate)
     rows = planner.rows() if plans == "all" else planner.rows_of(plans)

@@ -35,13 +35,7 @@ from dpnb.pipelines.attached.hearing import (
     hear_networks,
     hear_scheduler,
 )
-from dpnb.pipelines.attached.parts import (
-    declared,
-    find_name,
-    find_parts,
-    holders_of,
-    is_network,
-)
+from dpnb.pipelines.attached.parts import declared, find_name, find_parts, holders_of, is_network
 from dpnb.pipelines.attached.picture_arguments import list_picture_inputs
 from dpnb.pipelines.attached.roles import Role, find_roles, find_schedulers, order_of_use
 from dpnb.pipelines.attached.sizes import find_default_size, find_size_unit
@@ -69,6 +63,10 @@ class AttachedPipeline:
     Attributes:
         pipe: the pipeline.
     """
+
+    is_attached = True
+    decodes_at_once = False
+    """Only the pipeline's own code knows what it does after the last step."""
 
     def __init__(self, pipe: Any) -> None:
         self.pipe = pipe
@@ -106,11 +104,6 @@ class AttachedPipeline:
     def name_or_path(self) -> str | None:
         """What it was loaded from; `None` where it does not say."""
         return find_name(self.pipe)
-
-    @property
-    def is_attached(self) -> bool:
-        """Yes: this stands for a pipeline that was not written here."""
-        return True
 
     @property
     def is_detached(self) -> bool:
@@ -235,11 +228,6 @@ class AttachedPipeline:
     def interrupt(self) -> bool:
         """Whether the present run has been told to end."""
         return self._is_interrupted
-
-    @property
-    def decodes_at_once(self) -> bool:
-        """No: only the pipeline's own code knows what it does after the last step."""
-        return False
 
     @property
     def ends_early(self) -> bool:
