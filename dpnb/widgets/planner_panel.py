@@ -86,7 +86,9 @@ class PlannerPanel(Panel):
             frames=self._frames,
             guidance_scale=self._guidance,
         )
-        return with_card(self.session.pipe.call_signature, asked, self.session.card_numbers)
+        shown = () if self._run is None else self._run.fields.more.keys()
+        signature, numbers = self.session.pipe.call_signature, self.session.card_numbers
+        return with_card(signature, asked, numbers, shown)
 
     @property
     def _guidance(self) -> float | None:

@@ -55,7 +55,7 @@ def test_code_that_python_would_warn_of_is_read() -> None:
 
 @pytest.mark.parametrize(
     "block",
-    ["-" * 60_000 + "1", "(" * 190 + ")" * 190, "a." * 30_000 + "b", "lambda:" * 9_000 + "1",
+    ["-" * 60_000 + "1", "(" * 250 + ")" * 250, "a." * 30_000 + "b", "lambda:" * 9_000 + "1",
      "1" + "+1" * 30_000, "\0", "9" * 60_000, "a = 1\n" * MAX_BLOCK],
 )  # fmt: skip
 def test_code_that_is_too_deep_or_too_long_is_left_out(block: str) -> None:

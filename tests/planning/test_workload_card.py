@@ -122,7 +122,7 @@ def test_dpnb_s_own_pipelines_have_cards_too(tmp_path: Path) -> None:
 
 def test_flux_without_a_card_makes_four_steps_still(tmp_path: Path) -> None:
     folder = tmp_path / "flux"
-    pipe = dpnb.random_pipeline("tiny-flux")
+    pipe: Any = dpnb.random_pipeline("tiny-flux")
     pipe.transformer = pipe.transformer.from_config(pipe.transformer.config, guidance_embeds=False)
     pipe.save_pretrained(folder)
     studio = build_valueless_pipeline(folder, ValuelessTensors())
@@ -134,5 +134,5 @@ def test_flux_without_a_card_makes_four_steps_still(tmp_path: Path) -> None:
 
 def test_a_broken_card_changes_nothing(folder: Path, without_card: Path) -> None:
     (folder / CARD).write_bytes(b"```python\npipe(num_inference_steps=\xff)\n```")
-    size = {"height": 64, "width": 64, "steps": 2}
+    size: dict[str, Any] = {"height": 64, "width": 64, "steps": 2}
     assert plan(folder, **size, **PLAIN).rows == plan(without_card, **size, **PLAIN).rows
