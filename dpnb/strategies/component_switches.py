@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from inspect import unwrap
+from types import CodeType
 from typing import Any, ClassVar
 
 from torch import nn
@@ -143,7 +145,7 @@ class ComponentFreeU(FreeUFactors):
 
     @override
     def obstacle(self, networks: Networks) -> str | None:
-        if next(_able(networks, "enable_freeu"), None) is None:
+        if not any(True for _, unet in _able(networks, "enable_freeu") if _has_freeu(unet)):
             return _missing("ComponentFreeU", "a UNet with FreeU", "FreeU", networks)
         return None
 
@@ -167,6 +169,18 @@ def _able(
         plain = plain_network(network)
         if method in dir(type(plain)) and (attribute is None or attribute in vars(plain)):
             yield name, plain
+
+
+def _has_freeu(unet: nn.Module) -> bool:
+    """Whether a block of a UNet computes FreeU; some kinds are told of it in vain."""
+    kinds = {type(module) for module in unet.modules()}
+    return any("apply_freeu" in _names_in(unwrap(kind.forward).__code__) for kind in kinds)
+
+
+def _names_in(code: CodeType) -> set[str]:
+    """What a function and those within it refer to by name."""
+    inner = [_names_in(one) for one in code.co_consts if isinstance(one, CodeType)]
+    return set(code.co_names).union(*inner)
 
 
 def _missing(kind: str, what: str, ours: str, networks: Networks) -> str:

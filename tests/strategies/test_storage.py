@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
 import dpnb
 from dpnb.errors import StrategyError
@@ -15,6 +16,7 @@ from dpnb.strategies.storage import (
     LayerwiseCasting,
     find_precise_layers,
 )
+from dpnb.strategies.strategy import Strategy
 from tests.reference.foreign import audio
 from tests.strategies.foreign_owner import STUDIOS, PartsStack
 from tests.strategies.pipes import build, draw, live_bytes, networks
@@ -172,6 +174,20 @@ def test_channels_are_last_in_every_dimension() -> None:
         assert parameter is held
         assert torch.equal(parameter, values)
         assert parameter.stride() == stride
+
+
+@pytest.mark.parametrize("strategy", [LayerwiseCasting("bfloat16"), ChannelsLast()], ids=repr)
+def test_weights_that_are_made_of_others_are_left_alone(strategy: Strategy) -> None:
+    inner = nn.Sequential(nn.Conv2d(8, 64, 3), weight_norm(nn.Conv2d(64, 64, 3)))
+    network = nn.Sequential(nn.Identity(), inner)
+    plain, picture = network(torch.ones(1, 8, 9, 9)), torch.ones(1, 8, 9, 9)
+    strategies = PartsStack(transformer=network)
+    strategies.enable(strategy)
+    assert inner[0].weight.dtype == torch.bfloat16 or not inner[0].weight.is_contiguous()
+    assert inner[1].weight.dtype == torch.float32
+    assert (network(picture) - plain).abs().max() < 0.05
+    strategies.use([])
+    assert torch.equal(network(picture), plain)
 
 
 @pytest.mark.parametrize("name", STUDIOS)
