@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,13 +43,32 @@ def demands_on(kind: type, component: str) -> Demands:
     """What the code of a class of pipelines asks of `self.component`."""
     attributes: set[str] = set()
     keywords: set[str] = set()
-    for tree in _own_code(kind):
+    for base, tree in _own_code(kind):
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and _is_component(node.value, component):
                 attributes.add(node.attr)
             elif isinstance(node, ast.Call) and _is_component(node.func, component):
                 keywords |= {word.arg for word in node.keywords if word.arg is not None}
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                attributes |= _attributes_in_call(node, node.func.id, base, component)
     return Demands(frozenset(attributes), frozenset(keywords))
+
+
+def _attributes_in_call(call: ast.Call, name: str, base: type, component: str) -> set[str]:
+    """What a function of the module of `base` reads of the component that it is given."""
+    function = vars(sys.modules[base.__module__]).get(name)
+    places = [place for place, given in enumerate(call.args) if _is_component(given, component)]
+    if not places or not inspect.isfunction(function):
+        return set()
+    parameters = list(inspect.signature(function).parameters)
+    named = {parameters[place] for place in places if place < len(parameters)}
+    return {
+        node.attr
+        for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function))))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id in named
+    }
 
 
 def _is_component(node: ast.expr, component: str) -> bool:
@@ -58,12 +78,12 @@ def _is_component(node: ast.expr, component: str) -> bool:
     return isinstance(node.value, ast.Name) and node.value.id == "self"
 
 
-def _own_code(kind: type) -> Iterator[ast.Module]:
-    """The source of a class and of those that it is derived from, but for what all have."""
+def _own_code(kind: type) -> Iterator[tuple[type, ast.Module]]:
+    """A class and those that it is derived from, with their source, but for what all have."""
     for base in kind.__mro__:
         if base is object or any(part in f"{base.__module__}." for part in SHARED_MODULES):
             continue
         try:
-            yield ast.parse(textwrap.dedent(inspect.getsource(base)))
+            yield base, ast.parse(textwrap.dedent(inspect.getsource(base)))
         except (OSError, TypeError, SyntaxError):
             continue  # it was written at a prompt
