@@ -30,7 +30,7 @@ from tests.reference.checkpoints import pipeline
 from tests.strategies.foreign_owner import noise, randomize, unet
 
 LINK = "simulated:64GiB/s"
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore")
 FUSION = ComponentFusion()
 SLICED = "computed by SlicedAttnProcessor, in whose place"
 
