@@ -13,6 +13,7 @@ from typing_extensions import override
 from dpnb.errors import StrategyError
 from dpnb.nn.weight_changes import Change
 from dpnb.strategies.fused import Fused
+from dpnb.strategies.fusion_trial import FusionTrial
 from dpnb.strategies.runs import ActiveRuns
 from dpnb.strategies.strategy import Plan, Strategy
 from dpnb.switchboard import ATTRIBUTE
@@ -44,6 +45,7 @@ class Attachment:
         adapters: changes of the network's parameters, by the adapter's name and the parameter's.
         fused: what of them has become part of the plain weights.
         runs: those that use the component as their scheduler.
+        fusion_trial: what became of its attention when its projections were joined, once tried.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Attachment:
         self.adapters: dict[str, Mapping[str, Change]] = dict(adapters or {})
         self.fused = Fused() if fused is None else fused
         self.runs = ActiveRuns()
+        self.fusion_trial: FusionTrial | None = None
 
     @property
     def is_unused(self) -> bool:

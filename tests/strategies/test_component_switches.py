@@ -358,7 +358,8 @@ def test_they_are_values_with_names() -> None:
 
 
 def test_they_are_shown_where_a_network_is_foreign() -> None:
-    stack: StrategyStack = dpnb.attach(pipeline("sd1")).strategies
+    pipe = pipeline("sd1")
+    stack: StrategyStack = dpnb.attach(pipe).strategies
     assert catalog_for(stack.networks) == CATALOG + COMPONENT_SWITCHES
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -43,13 +44,33 @@ def demands_on(kind: type, component: str) -> Demands:
     """What the code of a class of pipelines asks of `self.component`."""
     attributes: set[str] = set()
     keywords: set[str] = set()
-    for tree in _own_code(kind):
+    for base, tree in _own_code(kind):
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and _is_component(node.value, component):
                 attributes.add(node.attr)
             elif isinstance(node, ast.Call) and _is_component(node.func, component):
                 keywords |= {word.arg for word in node.keywords if word.arg is not None}
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                attributes |= _attributes_in_call(node, node.func.id, base, component)
     return Demands(frozenset(attributes), frozenset(keywords))
+
+
+def _attributes_in_call(call: ast.Call, name: str, base: type, component: str) -> set[str]:
+    """What a function of the module of `base` reads of the component that it is given."""
+    function = vars(sys.modules[base.__module__]).get(name)
+    places = [place for place, given in enumerate(call.args) if _is_component(given, component)]
+    if not places or not inspect.isfunction(function):
+        return set()
+    parameters = list(inspect.signature(function).parameters)
+    named = {parameters[place] for place in places if place < len(parameters)}
+    source = read_source(function)
+    return {
+        node.attr
+        for node in (() if source is None else ast.walk(source))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id in named
+    }
 
 
 def _is_component(node: ast.expr, component: str) -> bool:
@@ -74,7 +95,7 @@ def _own_classes(kind: type) -> Iterator[type]:
             yield base
 
 
-def _own_code(kind: type) -> Iterator[ast.Module]:
-    """The source of these classes, where it is there."""
-    trees = (read_source(base) for base in _own_classes(kind))
-    return (tree for tree in trees if tree is not None)
+def _own_code(kind: type) -> Iterator[tuple[type, ast.Module]]:
+    """These classes with their source, where it is there."""
+    pairs = ((base, read_source(base)) for base in _own_classes(kind))
+    return ((base, tree) for base, tree in pairs if tree is not None)

@@ -19,6 +19,7 @@ from dpnb.stages import Stage
 from dpnb.strategies.strategy import Effect, Strategy
 from tests.pipelines.attached.foreign import arguments, draw, everything_of
 from tests.reference.checkpoints import pipeline, vae
+from tests.reference.foreign.edits import CASES as EDITS
 from tests.reference.foreign.flux import CASES as FLUX
 from tests.reference.foreign.guided import CASES as GUIDED
 from tests.reference.foreign.stable_diffusion import CASES as STABLE_DIFFUSION
@@ -147,6 +148,7 @@ def test_caching_keeps_the_picture_in_any_unit_of_time(name: str) -> None:
     ("cases", "name"),
     [
         (GUIDED, "StableDiffusionPAGPipeline"),  # puts processors of its own into the attention
+        (EDITS, "StableDiffusionPix2PixZeroPipeline"),  # likewise, in a function beside it
         (FLUX, "FluxControlNetPipeline"),  # gives the network what dpnb's does not take
     ],
 )
