@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import (
     TorchDispatchMode,
     is_traceable_wrapper_subclass_type,
 )
-from typing_extensions import override
+from typing_extensions import Self, override
 
 from dpnb.errors import DpnbError
 from dpnb.loading.components.transformers_components import find_fp32_modules
@@ -27,6 +27,7 @@ from dpnb.planning.layouts import Layout, Result, find_layouts, layout_key, list
 from dpnb.planning.masks import index_by_masks, masks_of
 from dpnb.planning.operation_kinds import Kind, kind_of
 from dpnb.planning.operations import Operation, operation_of
+from dpnb.planning.value_reads import ValueReads
 
 SMALL = 1 << 20
 """Floating-point tensors up to so many bytes keep their values where only a shape is asked for."""
@@ -67,6 +68,26 @@ class ValuelessTensors(TorchDispatchMode):
         self._valueless_storages: dict[int, ref[torch.UntypedStorage]] = {}
         self._known: dict[Any, Result] = {}
         self._meter: TensorMeter | None = None
+        self._reads = ValueReads(self._refuse_look)
+        self._depth = 0
+
+    @override
+    def __enter__(self) -> Self:
+        if self._depth == 0:
+            self._reads.__enter__()  # type: ignore[no-untyped-call]
+        self._depth += 1
+        return super().__enter__()  # type: ignore[no-any-return,no-untyped-call]
+
+    @override
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        self._depth -= 1
+        if self._depth == 0:
+            self._reads.__exit__(*error)  # type: ignore[no-untyped-call]
+
+    def _refuse_look(self, tensor: Tensor) -> None:
+        if self.is_valueless(tensor):
+            raise ValuelessTensorError(UNKNOWN)
 
     @classmethod
     @override

@@ -140,7 +140,7 @@ def collect_streamed_networks(
 ) -> list[StreamedNetwork]:
     """The networks that offloading moves, in the order of their use; nothing is moved yet."""
     return [
-        StreamedNetwork(name, network, networks.is_hosted)
+        StreamedNetwork(name, network, networks.is_hosted, networks.paths_into(network))
         for name, network in networks.offload_order()
         if name not in exclude and next(network.parameters(), None) is not None
     ]

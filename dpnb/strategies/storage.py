@@ -150,10 +150,12 @@ class LayerwiseCasting(Strategy):
                 kept |= find_precise_layers(plain_network(network))
             for layer in network.modules():
                 is_plain = isinstance(layer, LAYERS) and not is_quantized(layer)
-                if is_plain and layer not in kept:
-                    weight = layer.get_parameter("weight")
-                    if weight.nbytes >= SMALLEST and weight.element_size() > size:
-                        yield network, layer
+                # What normalises its weight anew in every call has none of its own.
+                weight = layer._parameters.get("weight") if is_plain else None
+                if weight is None or layer in kept or weight.nbytes < SMALLEST:
+                    continue
+                if weight.element_size() > size:
+                    yield network, layer
 
 
 def find_precise_layers(network: nn.Module) -> set[nn.Module]:

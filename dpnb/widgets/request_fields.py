@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
@@ -35,10 +35,15 @@ class RequestFields:
     Args:
         pipe: the pipeline.
         request: what the fields show at first.
+        card_numbers: what they show where that says nothing: the numbers of a model card, by the
+            names of the call.
     """
 
-    def __init__(self, pipe: ExplorablePipeline, request: Request) -> None:
+    def __init__(
+        self, pipe: ExplorablePipeline, request: Request, card_numbers: Mapping[str, float]
+    ) -> None:
         self._pipe, self._signature = pipe, pipe.call_signature
+        request = request.with_card(self._signature, card_numbers)
         self._kept: dict[str, Any] = {}
         self.shown = frozenset(_names_to_show(self._signature, request.with_defaults(pipe)))
         self._build(pipe.size_unit)
@@ -50,6 +55,7 @@ class RequestFields:
         self.strength = _number("Strength", 1.0, 0.0, 1.0, 0.05) if has_strength else None
         self.more = {one.name: ArgumentField(one) for one in self._find_further()}
         self.show(request)
+        self._name_card(card_numbers)
 
     @property
     def request(self) -> Request:
@@ -152,6 +158,18 @@ class RequestFields:
         pictures = [one for one in self.pictures.values() if not _is_main(one)]
         return [*(field.widget for field in self.more.values()), *pictures]
 
+    def _name_card(self, numbers: Mapping[str, float]) -> None:
+        """Let fields say which number the model card shows."""
+        signature = self._signature
+        named = ((signature.steps, self.steps), (signature.guidance, self.guidance))
+        fields = {one.name: field for one, field in named if one is not None}
+        fields |= {"width": self.width, "height": self.height}
+        fields |= {} if self.strength is None else {"strength": self.strength}
+        fields |= {name: further.widget for name, further in self.more.items()}
+        for name, number in numbers.items():
+            if name in fields:
+                fields[name].tooltip = describe_card_number(name, number)
+
     def _get(self, name: str, field: w.Widget) -> Any:
         return field.value if name in self.shown else None
 
@@ -197,6 +215,11 @@ class RequestFields:
         for field, side in ((self.height, picture.height), (self.width, picture.width)):
             unit = field.step
             field.value = max(round(side * scale) // unit, 1) * unit
+
+
+def describe_card_number(name: str, number: float) -> str:
+    """Where a number comes from, for the tooltip of its field."""
+    return f"{name}; the checkpoint's model card shows {number}"
 
 
 def menu(label: str, options: Any, value: Any) -> w.Dropdown:

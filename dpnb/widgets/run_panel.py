@@ -38,7 +38,10 @@ class RunPanel(Panel):
 
     def __init__(self, pipe: Any, request: Request | None = None) -> None:
         super().__init__(pipe)
-        self.fields = fields = RequestFields(self.session.pipe, request or self.session.example)
+        session = self.session
+        self.fields = fields = RequestFields(
+            session.pipe, request or session.example, session.card_numbers
+        )
         self.prompt, self.negative = fields.prompt, fields.negative
         self.steps, self.guidance, self.strength = fields.steps, fields.guidance, fields.strength
         self.width, self.height, self.count = fields.width, fields.height, fields.count

@@ -86,6 +86,21 @@ class Request:
         values = {name: getattr(self, name) for name in own}
         return replace(self, **{name: own[name] for name in own if values[name] is None})
 
+    def with_card(self, signature: CallSignature, numbers: Mapping[str, float]) -> Request:
+        """The same with the numbers of a model card where none are given.
+
+        Args:
+            signature: of the pipeline's call.
+            numbers: of the card, by the names of the call.
+        """
+        fields = {name: field for field, name in _names_in(signature).items()}
+        fields |= {name: name for name in ("width", "height", "strength")}
+        free = {name: field for name, field in fields.items() if getattr(self, field) is None}
+        chosen: dict[str, Any] = {free[name]: n for name, n in numbers.items() if name in free}
+        known = {*fields, *dict(self.more)}
+        further = {name: number for name, number in numbers.items() if name not in known}
+        return replace(self, **chosen, more=(*self.more, *further.items()))
+
     def arguments(self, signature: CallSignature | None = None) -> dict[str, Any]:
         """The same as arguments of a pipeline's call: what is given, and what the call takes of it.
 

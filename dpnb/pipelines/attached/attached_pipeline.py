@@ -25,7 +25,7 @@ from dpnb.pipelines.attached.attached_run import (
 )
 from dpnb.pipelines.attached.call_stream import CallStream
 from dpnb.pipelines.attached.component_changes import ComponentChanges
-from dpnb.pipelines.attached.demands import demands_on
+from dpnb.pipelines.attached.demands import demands_on, paths_behind
 from dpnb.pipelines.attached.exchanges import KnownNetworks, share_all
 from dpnb.pipelines.attached.heard_class import make_heard_class
 from dpnb.pipelines.attached.hearing import (
@@ -51,6 +51,7 @@ from dpnb.pipelines.listeners import Run
 from dpnb.pipelines.pictures.inputs import PictureInput
 from dpnb.run_listener import RunListener
 from dpnb.stages import Step
+from dpnb.strategies.offload.source_paths import SourcePath
 from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.undo import Undo
 from dpnb.units import format_bytes
@@ -107,6 +108,11 @@ class AttachedPipeline:
         return find_name(self.pipe)
 
     @property
+    def is_attached(self) -> bool:
+        """Yes: this stands for a pipeline that was not written here."""
+        return True
+
+    @property
     def is_detached(self) -> bool:
         """Whether the pipeline is its owner's alone again."""
         return self._is_detached
@@ -151,6 +157,10 @@ class AttachedPipeline:
             for name, network in self._known.of(parts).items()
             if demands_on(kind, name).are_met_by(network, parts[name])
         }
+
+    def paths_into(self, name: str) -> frozenset[SourcePath]:
+        """What the pipeline's own code follows from a component on."""
+        return paths_behind(cast(Hashable, self._kind), name.partition("[")[0])
 
     def exchange(self, name: str, undo: Undo) -> None:
         """Let dpnb's network stand for a component, around the same tensors.
@@ -225,6 +235,11 @@ class AttachedPipeline:
     def interrupt(self) -> bool:
         """Whether the present run has been told to end."""
         return self._is_interrupted
+
+    @property
+    def decodes_at_once(self) -> bool:
+        """No: only the pipeline's own code knows what it does after the last step."""
+        return False
 
     @property
     def ends_early(self) -> bool:

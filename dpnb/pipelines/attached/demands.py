@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import inspect
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
 from torch import nn
+
+from dpnb.strategies.offload.source_paths import SourcePath, find_paths, read_source
 
 SHARED_MODULES = (".pipeline_utils", ".configuration_utils", ".loaders.")
 """Parts of the names of modules that hold what all pipelines of diffusers have in common."""
@@ -58,12 +59,22 @@ def _is_component(node: ast.expr, component: str) -> bool:
     return isinstance(node.value, ast.Name) and node.value.id == "self"
 
 
-def _own_code(kind: type) -> Iterator[ast.Module]:
-    """The source of a class and of those that it is derived from, but for what all have."""
+@cache
+def paths_behind(kind: type, component: str) -> frozenset[SourcePath]:
+    """What the code of a class of pipelines follows from `self.component` on."""
+    bases = _own_classes(kind)
+    paths = (path for base in bases for path in find_paths(base))
+    return frozenset(inner for path in paths for inner in path.behind(component))
+
+
+def _own_classes(kind: type) -> Iterator[type]:
+    """A class and those that it is derived from, but for what all have."""
     for base in kind.__mro__:
-        if base is object or any(part in f"{base.__module__}." for part in SHARED_MODULES):
-            continue
-        try:
-            yield ast.parse(textwrap.dedent(inspect.getsource(base)))
-        except (OSError, TypeError, SyntaxError):
-            continue  # it was written at a prompt
+        if base is not object and not any(p in f"{base.__module__}." for p in SHARED_MODULES):
+            yield base
+
+
+def _own_code(kind: type) -> Iterator[ast.Module]:
+    """The source of these classes, where it is there."""
+    trees = (read_source(base) for base in _own_classes(kind))
+    return (tree for tree in trees if tree is not None)

@@ -40,7 +40,7 @@ def find_name(pipe: Any) -> str | None:
     """What a pipeline says that it was loaded from."""
     config = vars(pipe).get("_internal_dict") or {}
     name = config.get("_name_or_path")
-    return name if isinstance(name, str) and name else None
+    return str(name) if isinstance(name, (str, Path)) and name else None
 
 
 def is_network(value: Any) -> bool:

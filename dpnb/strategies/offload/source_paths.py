@@ -1,0 +1,114 @@
+"""What code reaches for inside of an object, read from its source.
+
+Code that calls `self.blocks[0].norm.embedding(x)` or computes with `self.bn.running_mean` reaches
+into what `self` consists of, past whoever would be called otherwise.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+
+from torch import nn
+
+ANY = "*"
+"""In a path: whichever item of a list."""
+
+
+@dataclass(frozen=True)
+class SourcePath:
+    """Attributes and items that code follows from `self` on, one after the other.
+
+    Attributes:
+        names: of attributes; of items their numbers, or `ANY`.
+        is_called: whether what they lead to is called.
+        function: the method whose code it is.
+    """
+
+    names: tuple[str, ...]
+    is_called: bool
+    function: str
+
+    @property
+    def is_in_other_method(self) -> bool:
+        """Whether others may call that code, by another method than `forward`."""
+        return self.function != "forward" and not self.function.startswith("_")
+
+    def behind(self, name: str) -> Iterator[SourcePath]:
+        """The path from `self.name` on, if this one goes through that."""
+        if self.names[0] == name and len(self.names) > 1:
+            yield SourcePath(self.names[1:], self.is_called, self.function)
+
+
+@cache
+def paths_in(kind: type[nn.Module]) -> frozenset[SourcePath]:
+    """The paths in the code of a class of networks, down to the class that defines `forward`.
+
+    None in those of dpnb: they call their blocks as wholes.
+    """
+    if kind.__module__.partition(".")[0] == "dpnb":
+        return frozenset()
+    bases = kind.__mro__[: kind.__mro__.index(nn.Module)]
+    forwarding = [place for place, base in enumerate(bases) if "forward" in vars(base)]
+    own = bases[: forwarding[-1] + 1] if forwarding else bases
+    return frozenset(path for base in own for path in find_paths(base))
+
+
+@cache
+def find_paths(kind: type) -> frozenset[SourcePath]:
+    """The paths in the code of one class; none where its source is not known."""
+    tree = read_source(kind)
+    functions = () if tree is None else (n for n in ast.walk(tree) if isinstance(n, FUNCTIONS))
+    used = (function for function in functions if function.name != "__init__")
+    return frozenset(path for function in used for path in _paths_of(function))
+
+
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
+
+
+@cache
+def read_source(kind: type) -> ast.Module | None:
+    """The syntax tree of a class; `None` for one whose source is not there."""
+    try:
+        return ast.parse(textwrap.dedent(inspect.getsource(kind)))
+    except (OSError, TypeError, SyntaxError):
+        return None  # it was written at a prompt
+
+
+def _paths_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[SourcePath]:
+    called = {id(n.func) for n in ast.walk(function) if isinstance(n, ast.Call)}
+    for node in ast.walk(function):
+        if isinstance(node, ast.expr) and not _is_stored(node) and (names := _names_of(node)):
+            yield SourcePath(names, id(node) in called, function.name)
+
+
+def _is_stored(node: ast.expr) -> bool:
+    return isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load)
+
+
+def _names_of(node: ast.expr) -> tuple[str, ...]:
+    """The path that an expression is; nothing where it does not begin at `self`."""
+    names: list[str] = []
+    while True:
+        match node:
+            case ast.Name("self"):
+                return tuple(reversed(names))
+            case ast.Attribute(inner, name):
+                names.append(name)
+            case ast.Subscript(inner, index):
+                names.append(_item_of(index))
+            case ast.Call(ast.Name("getattr"), [inner, ast.Constant(str(name)), *_]):
+                names.append(name)
+            case _:
+                return ()
+        node = inner
+
+
+def _item_of(index: ast.expr) -> str:
+    if isinstance(index, ast.Constant) and isinstance(index.value, int | str):
+        return str(index.value)
+    return ANY
