@@ -132,7 +132,6 @@ PART_OF = {
     "pipelines.attached.parts": "pipelines.attached.attached_pipeline",
     "pipelines.attached.picture_arguments": "pipelines.attached.attached_pipeline",
     "pipelines.attached.roles": "pipelines.attached.attached_pipeline",
-    "pipelines.attached.timesteps": "pipelines.attached.attached_pipeline",
     "pipelines.attached.traces": "pipelines.attached.attached_pipeline",
     "pipelines.explorable": "pipelines.attached.attach",
     "pipelines.explored": "pipelines.text_to_image",

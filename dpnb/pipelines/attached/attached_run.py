@@ -12,7 +12,6 @@ from torch import Tensor
 
 from dpnb.errors import DpnbError
 from dpnb.pipelines.attached.hearing import latents_of
-from dpnb.pipelines.attached.timesteps import count_timesteps
 from dpnb.pipelines.listeners import Run, call_end_run
 from dpnb.run_listener import RunListener
 from dpnb.stages import Stage, Step
@@ -151,7 +150,7 @@ class AttachedRun:
             return
         self._has_denoised, self._latents = False, latents_of(output)
         if self._total == 0:
-            self._total = count_timesteps(self._owner.pipe, scheduler, timestep)
+            self._total = _count_timesteps(self._owner.pipe, scheduler, timestep)
         self._total = max(self._total, self._index + 1)
         moment = timestep if isinstance(timestep, Tensor) else None
         step = Step(Stage.DENOISING, self._index, self._total, moment, self._latents)
@@ -208,3 +207,17 @@ class AttachedRun:
     def _tell_begin(self, stage: Stage) -> None:
         for listener in self._listeners:
             listener.begin_step(self._run, stage)
+
+
+def _count_timesteps(pipe: Any, scheduler: Any, first: Any) -> int:
+    """How many denoising steps the present run has, where `first` is its first timestep.
+
+    A pipeline says so, or goes through its scheduler's timesteps from the first one on.
+    """
+    own, timesteps = vars(pipe).get("_num_timesteps"), vars(scheduler).get("timesteps")
+    known = [] if timesteps is None else [float(moment) for moment in timesteps]
+    if isinstance(own, int) and 0 < own <= max(len(known), 1):
+        return own
+    is_one = isinstance(first, (int, float)) or (isinstance(first, Tensor) and first.numel() == 1)
+    begin = float(first) if is_one else None
+    return len(known) - (known.index(begin) if begin in known else 0)
