@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from dpnb.nn.quantized import plain_tensors
 from dpnb.strategies.offload.calls import Method, replace_methods
+from dpnb.strategies.offload.reached_parts import find_read_tensors
+from dpnb.strategies.offload.source_paths import SourcePath
 from dpnb.strategies.undo import Undo
 
 DISK = "disk"
@@ -44,8 +46,11 @@ def dispatch(
     folder: str | None,
     is_excluded: Callable[[Tensor], bool],
     undo: Undo,
-) -> None:
+    paths: frozenset[SourcePath] = frozenset(),
+) -> list[nn.Parameter]:
     """Move a component's weights to where they belong, and its inputs and outputs along.
+
+    A layer whose weights are needed while it does not compute stays on the component's device.
 
     Args:
         placement: where it belongs.
@@ -53,32 +58,50 @@ def dispatch(
         folder: where weights on the disk are written; `None` for a temporary one.
         is_excluded: whether somebody else looks after a tensor.
         undo: takes the inverse of every edit.
+        paths: that the code of the pipeline follows from the component on.
+
+    Returns:
+        The parameters that layers of it have lost; see `free_lost_parameters`.
     """
+    read = find_read_tensors(placement.network, paths) if placement.offloaded else set()
+    lost: list[nn.Parameter] = []
     for path, home in placement.offloaded.items():
         part = placement.network.get_submodule(path)
         weights = _store_weights(placement.name, path, part, home, folder, undo)
-        sent: list[nn.Parameter] = []
         for name, module in part.named_modules():
             own = [p for p in module.parameters(recurse=False) if not is_excluded(p)]
-            if own:
+            is_away = any(p.is_meta for p in own)  # with another component that has this layer too
+            if own and not is_away and read.isdisjoint(map(id, own)):
                 prefix = f"{name}." if name else ""
-                sent += _offload_layer(module, placement.device, weights, prefix, undo)
-        # Two layers may have one weight, so that it must last until both have been seen.
-        for parameter in sent:
-            parameter.data = parameter.new_empty(0)
+                lost += _offload_layer(module, placement.device, weights, prefix, undo)
     for tensor in _tensors(placement.network):
         if not tensor.is_meta and not is_excluded(tensor):
             undo.callback(_move, tensor, tensor.device)
             _move(tensor, placement.device)
     if placement.device != output_device:
         _move_inputs_and_outputs(placement.network, placement.device, output_device, undo)
+    return lost
+
+
+def free_lost_parameters(lost: Iterable[nn.Parameter], networks: Iterable[nn.Module]) -> None:
+    """Free the memory of parameters that no layer has any more.
+
+    Args:
+        lost: parameters that a layer has lost; another one may have them still.
+        networks: all components.
+    """
+    in_use = {id(parameter) for network in networks for parameter in network.parameters()}
+    for parameter in lost:
+        if id(parameter) not in in_use:
+            parameter.data = parameter.new_empty(0)
 
 
 def _store_weights(
     name: str, path: str, part: nn.Module, home: str, folder: str | None, undo: Undo
 ) -> Mapping[str, Tensor]:
     """The weights of a part by name, kept on the host or written to the disk."""
-    state = {key: tensor.detach() for key, tensor in part.state_dict().items()}
+    given = part.state_dict().items()
+    state = {key: tensor.detach() for key, tensor in given if not tensor.is_meta}
     if home != DISK:
         return {key: tensor.to("cpu") for key, tensor in state.items()}
     from accelerate.utils import OffloadedWeightsLoader, offload_state_dict

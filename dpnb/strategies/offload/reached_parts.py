@@ -63,6 +63,23 @@ def find_reached_parts(network: nn.Module, paths: Iterable[SourcePath]) -> Reach
     return found
 
 
+def find_read_tensors(network: nn.Module, paths: Iterable[SourcePath]) -> set[int]:
+    """Ids of the tensors that are needed while the layer which has them does not compute.
+
+    Args:
+        network: the network.
+        paths: that the code of the pipeline follows from the network on.
+    """
+    plain = plain_network(network)
+    ends = [(end, True) for path in paths for end in _follow(plain, "", path.names)]
+    for name, module in network.named_modules():
+        for path in paths_in(cast(Hashable, type(module))):
+            for end in _follow(module, name, path.names):
+                ends.append((end, end.module is not module or path.is_in_other_method))
+    read = (_read_tensor(end) for end, is_past_layer in ends if is_past_layer)
+    return {id(tensor) for tensor in read if tensor is not None}
+
+
 @dataclass(frozen=True)
 class _End:
     """Where a path has left the modules: at one of them, with names left."""
@@ -98,10 +115,9 @@ def _note(
         if path.is_called and block is not None and block is not end.module:
             found.parts[end.module] = block
         return
-    tensor = _tensor_of(end.module, end.rest[0])
-    if tensor is not None:
-        if tensors is not None and end.rest[1:2] not in [(one,) for one in SAYS_NO_VALUE]:
-            tensors.add(id(tensor))
+    tensor = _read_tensor(end)
+    if tensor is not None and tensors is not None:
+        tensors.add(id(tensor))
     elif path.is_called and block is not None and _is_method(end.module, end.rest):
         found.methods[end.module, end.rest[0]] = block
 
@@ -116,9 +132,12 @@ def _block_of(name: str, blocks: dict[str, nn.Module]) -> nn.Module | None:
     return next((block for block in inner if not is_divided(block)), None)
 
 
-def _tensor_of(module: nn.Module, name: str) -> Tensor | None:
-    tensor = module._parameters.get(name)
-    return module._buffers.get(name) if tensor is None else tensor
+def _read_tensor(end: _End) -> Tensor | None:
+    """The tensor at the end of a path, if its values are looked at."""
+    if not end.rest or not SAYS_NO_VALUE.isdisjoint(end.rest[1:2]):
+        return None
+    tensor = end.module._parameters.get(end.rest[0])
+    return end.module._buffers.get(end.rest[0]) if tensor is None else tensor
 
 
 def _is_method(module: nn.Module, rest: tuple[str, ...]) -> bool:

@@ -46,7 +46,12 @@ class SourcePath:
 
 @cache
 def paths_in(kind: type[nn.Module]) -> frozenset[SourcePath]:
-    """The paths in the code of a class of networks, down to the class that defines `forward`."""
+    """The paths in the code of a class of networks, down to the class that defines `forward`.
+
+    None in those of dpnb: they call their blocks as wholes.
+    """
+    if kind.__module__.partition(".")[0] == "dpnb":
+        return frozenset()
     bases = kind.__mro__[: kind.__mro__.index(nn.Module)]
     forwarding = [place for place, base in enumerate(bases) if "forward" in vars(base)]
     own = bases[: forwarding[-1] + 1] if forwarding else bases
@@ -76,21 +81,44 @@ def read_source(kind: type) -> ast.Module | None:
 
 def _paths_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[SourcePath]:
     called = {id(n.func) for n in ast.walk(function) if isinstance(n, ast.Call)}
+    inner = {id(within) for node in ast.walk(function) if (within := _object_of(node)) is not None}
     for node in ast.walk(function):
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
-            names = _names_of(node)
-            if names:
-                yield SourcePath(names, id(node) in called, function.name)
+        is_whole = isinstance(node, ast.expr) and id(node) not in inner and not _is_stored(node)
+        if is_whole and (names := _names_of(node)):
+            yield SourcePath(names, id(node) in called, function.name)
 
 
-def _names_of(node: ast.expr) -> tuple[str, ...]:
+def _is_stored(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load)
+
+
+def _names_of(node: ast.AST) -> tuple[str, ...]:
     """The path that an expression is; nothing where it does not begin at `self`."""
     names: list[str] = []
-    while isinstance(node, ast.Attribute | ast.Subscript):
-        names.append(node.attr if isinstance(node, ast.Attribute) else _item_of(node.slice))
-        node = node.value
+    while (within := _object_of(node)) is not None:
+        names.append(_name_in(node))
+        node = within
     is_own = isinstance(node, ast.Name) and node.id == "self"
     return tuple(reversed(names)) if is_own else ()
+
+
+def _object_of(node: ast.AST) -> ast.expr | None:
+    """Of what an expression is an attribute or an item."""
+    match node:
+        case ast.Attribute(within) | ast.Subscript(within):
+            return within
+        case ast.Call(ast.Name("getattr"), [within, ast.Constant(str()), *_]):
+            return within
+    return None
+
+
+def _name_in(node: ast.AST) -> str:
+    match node:
+        case ast.Attribute(_, name) | ast.Call(_, [_, ast.Constant(name), *_]):
+            return str(name)
+        case ast.Subscript(_, index):
+            return _item_of(index)
+    return ANY
 
 
 def _item_of(index: ast.expr) -> str:
