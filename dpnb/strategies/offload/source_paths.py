@@ -19,6 +19,10 @@ ANY = "*"
 """In a path: whichever item of a list."""
 
 
+NO_RUN = frozenset({"forward", "extra_repr", "reset_parameters"})
+"""Methods of layers beside which others are called in a run."""
+
+
 @dataclass(frozen=True)
 class SourcePath:
     """Attributes and items that code follows from `self` on, one after the other.
@@ -36,7 +40,7 @@ class SourcePath:
     @property
     def is_in_other_method(self) -> bool:
         """Whether others may call that code, by another method than `forward`."""
-        return self.function != "forward" and not self.function.startswith("_")
+        return self.function not in NO_RUN and not self.function.startswith("_")
 
     def behind(self, name: str) -> Iterator[SourcePath]:
         """The path from `self.name` on, if this one goes through that."""

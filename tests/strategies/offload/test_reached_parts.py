@@ -81,8 +81,7 @@ def test_weights_are_read_while_their_layer_does_not_compute() -> None:
     network = Network()
     first, last = network.blocks
     assert find_read_tensors(network, ()) == {
-        id(tensor)
-        for tensor in (first.emb.weight, network.scale, first.out.bias, last.out.bias)
+        id(tensor) for tensor in (first.emb.weight, network.scale, first.out.bias, last.out.bias)
     }
     attention = nn.MultiheadAttention(4, 2)
     assert id(attention.out_proj.weight) in find_read_tensors(attention, ())
