@@ -173,7 +173,7 @@ PART_OF = {
     "strategies.fusion_trial": "strategies.component_fusion",
     "strategies.network_twins": "strategies.component_fusion",
     "strategies.offload.calls": "strategies.offload.streamed_network",
-    "strategies.offload.block_hooks": "strategies.offload.reached_parts",
+    "strategies.offload.block_hooks": "strategies.offload.streamed_network",
     "strategies.offload.block_order": "strategies.offload.streamed_network",
     "strategies.offload.device_copy": "strategies.offload.ring",
     "strategies.offload.hosted_weights": "strategies.conditioning",

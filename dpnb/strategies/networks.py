@@ -58,6 +58,11 @@ class Exchanger(Protocol):
 class Reader(Owner, Protocol):
     """An owner whose own code may reach into its networks."""
 
+    @property
+    def takes_gradients(self) -> bool:
+        """Whether its runs compute gradients."""
+        ...
+
     def paths_into(self, name: str) -> frozenset[SourcePath]:
         """What its code follows from the component of this name on."""
         ...
@@ -188,12 +193,20 @@ class Networks:
         """Whether dpnb has a component, which others have written, as one of these classes."""
         return next(self.exchangeable(kinds), None) is not None
 
+    @property
+    def _readers(self) -> list[Reader]:
+        return [owner for owner in self.owners if isinstance(owner, Reader)]
+
+    @property
+    def takes_gradients(self) -> bool:
+        """Whether runs of any owner compute gradients."""
+        return any(owner.takes_gradients for owner in self._readers)
+
     def paths_into(self, network: nn.Module) -> frozenset[SourcePath]:
         """What the code of owners follows from a network on."""
-        readers = [owner for owner in self.owners if isinstance(owner, Reader)]
         return frozenset(
             path
-            for owner in readers
+            for owner in self._readers
             for name, own in networks_of(owner)
             if own is network
             for path in owner.paths_into(name)

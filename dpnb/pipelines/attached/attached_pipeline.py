@@ -25,7 +25,7 @@ from dpnb.pipelines.attached.attached_run import (
 )
 from dpnb.pipelines.attached.call_stream import CallStream
 from dpnb.pipelines.attached.component_changes import ComponentChanges
-from dpnb.pipelines.attached.demands import demands_on, paths_behind
+from dpnb.pipelines.attached.demands import demands_on, paths_behind, takes_gradients
 from dpnb.pipelines.attached.exchanges import KnownNetworks, share_all
 from dpnb.pipelines.attached.heard_class import make_heard_class
 from dpnb.pipelines.attached.hearing import (
@@ -154,6 +154,11 @@ class AttachedPipeline:
     def paths_into(self, name: str) -> frozenset[SourcePath]:
         """What the pipeline's own code follows from a component on."""
         return paths_behind(cast(Hashable, self._kind), name.partition("[")[0])
+
+    @property
+    def takes_gradients(self) -> bool:
+        """Whether its runs compute gradients."""
+        return takes_gradients(cast(Hashable, self._kind))
 
     def exchange(self, name: str, undo: Undo) -> None:
         """Let dpnb's network stand for a component, around the same tensors.

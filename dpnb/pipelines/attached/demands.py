@@ -73,11 +73,43 @@ def _attributes_in_call(call: ast.Call, name: str, base: type, component: str) -
     }
 
 
+@cache
+def takes_gradients(kind: type) -> bool:
+    """Whether a call of a class of pipelines computes gradients, as far as its own code says."""
+    functions: dict[str, ast.FunctionDef] = {}
+    for _, tree in _own_code(kind):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef):
+                functions.setdefault(node.name, node)
+    reached: set[str] = set()
+    waiting = ["__call__"]
+    while waiting:
+        name = waiting.pop()
+        if name in functions and name not in reached:
+            reached.add(name)
+            waiting += _methods_used_by(functions[name])
+    return any(_asks_for_gradients(functions[name]) for name in reached)
+
+
+def _methods_used_by(function: ast.FunctionDef) -> list[str]:
+    attributes = (node for node in ast.walk(function) if isinstance(node, ast.Attribute))
+    return [node.attr for node in attributes if _is_self(node.value)]
+
+
+def _asks_for_gradients(function: ast.FunctionDef) -> bool:
+    called = [ast.unparse(node.func) for node in ast.walk(function) if isinstance(node, ast.Call)]
+    return any(name.endswith((".backward", "autograd.grad")) for name in called)
+
+
+def _is_self(node: ast.expr) -> bool:
+    return isinstance(node, ast.Name) and node.id == "self"
+
+
 def _is_component(node: ast.expr, component: str) -> bool:
     """Whether an expression is `self.component`."""
     if not isinstance(node, ast.Attribute) or node.attr != component:
         return False
-    return isinstance(node.value, ast.Name) and node.value.id == "self"
+    return _is_self(node.value)
 
 
 @cache

@@ -19,6 +19,10 @@ ANY = "*"
 """In a path: whichever item of a list."""
 
 
+NO_RUN = frozenset({"forward", "extra_repr", "reset_parameters"})
+"""Methods of layers beside which others are called in a run."""
+
+
 @dataclass(frozen=True)
 class SourcePath:
     """Attributes and items that code follows from `self` on, one after the other.
@@ -36,7 +40,7 @@ class SourcePath:
     @property
     def is_in_other_method(self) -> bool:
         """Whether others may call that code, by another method than `forward`."""
-        return self.function != "forward" and not self.function.startswith("_")
+        return self.function not in NO_RUN and not self.function.startswith("_")
 
     def behind(self, name: str) -> Iterator[SourcePath]:
         """The path from `self.name` on, if this one goes through that."""
@@ -81,31 +85,44 @@ def read_source(kind: type) -> ast.Module | None:
 
 def _paths_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[SourcePath]:
     called = {id(n.func) for n in ast.walk(function) if isinstance(n, ast.Call)}
+    inner = {id(within) for node in ast.walk(function) if (within := _object_of(node)) is not None}
     for node in ast.walk(function):
-        if isinstance(node, ast.expr) and not _is_stored(node) and (names := _names_of(node)):
+        is_whole = isinstance(node, ast.expr) and id(node) not in inner and not _is_stored(node)
+        if is_whole and (names := _names_of(node)):
             yield SourcePath(names, id(node) in called, function.name)
 
 
-def _is_stored(node: ast.expr) -> bool:
+def _is_stored(node: ast.AST) -> bool:
     return isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load)
 
 
-def _names_of(node: ast.expr) -> tuple[str, ...]:
+def _names_of(node: ast.AST) -> tuple[str, ...]:
     """The path that an expression is; nothing where it does not begin at `self`."""
     names: list[str] = []
-    while True:
-        match node:
-            case ast.Name("self"):
-                return tuple(reversed(names))
-            case ast.Attribute(inner, name):
-                names.append(name)
-            case ast.Subscript(inner, index):
-                names.append(_item_of(index))
-            case ast.Call(ast.Name("getattr"), [inner, ast.Constant(str(name)), *_]):
-                names.append(name)
-            case _:
-                return ()
-        node = inner
+    while (within := _object_of(node)) is not None:
+        names.append(_name_in(node))
+        node = within
+    is_own = isinstance(node, ast.Name) and node.id == "self"
+    return tuple(reversed(names)) if is_own else ()
+
+
+def _object_of(node: ast.AST) -> ast.expr | None:
+    """Of what an expression is an attribute or an item."""
+    match node:
+        case ast.Attribute(within) | ast.Subscript(within):
+            return within
+        case ast.Call(ast.Name("getattr"), [within, ast.Constant(str()), *_]):
+            return within
+    return None
+
+
+def _name_in(node: ast.AST) -> str:
+    match node:
+        case ast.Attribute(_, name) | ast.Call(_, [_, ast.Constant(name), *_]):
+            return str(name)
+        case ast.Subscript(_, index):
+            return _item_of(index)
+    return ANY
 
 
 def _item_of(index: ast.expr) -> str:

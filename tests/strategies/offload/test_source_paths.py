@@ -25,7 +25,7 @@ class Network(nn.Module):
         x = self.blocks[0].emb(x) + self.blocks[int(x)]["a"].scale
         return torch.cat([getattr(self.norm, "weight", x), x])
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Any) -> Any:
         return self.norm.apply_to(x) + x.blocks
 
 
@@ -48,20 +48,19 @@ PATHS = {
 def test_paths_begin_at_self_and_are_read() -> None:
     found = {path.names: (path.is_called, path.function) for path in find_paths(Network)}
     assert found.items() >= PATHS.items()
-    assert ("other", "bias") not in found
-    assert {names[0] for names in found} == {"blocks", "norm", "other"}
+    assert len(found) == len(PATHS)
 
 
 def test_code_down_to_forward_counts() -> None:
-    assert paths_in(Network) == find_paths(Network)  # type: ignore[arg-type]
+    assert paths_in(Network) == find_paths(Network)
     own = SourcePath(("other", "weight"), False, "decode")
-    assert paths_in(Derived) == paths_in(Network) | find_paths(Derived)  # type: ignore[arg-type]
+    assert paths_in(Derived) == paths_in(Network) | find_paths(Derived)
     assert own in find_paths(Derived)
 
 
 def test_networks_of_dpnb_call_their_blocks_as_wholes() -> None:
-    assert find_paths(UNet2DConditionModel)  # type: ignore[arg-type]
-    assert not paths_in(UNet2DConditionModel)  # type: ignore[arg-type]
+    assert find_paths(UNet2DConditionModel)
+    assert not paths_in(UNet2DConditionModel)
 
 
 def test_a_path_goes_on_behind_a_component() -> None:
