@@ -26,7 +26,7 @@ SHARES = ("strength", "_start", "_end", "_rescale", "_ratio")
 """How numbers are called that lie in [0, 1]."""
 
 
-def parse_numbers(name: str, value: Any) -> Any:
+def _parse_numbers(name: str, value: Any) -> Any:
     """A number, or numbers in lists or tuples.
 
     Raises:
@@ -34,7 +34,7 @@ def parse_numbers(name: str, value: Any) -> Any:
     """
     if isinstance(value, (list, tuple)):
         for one in value:
-            parse_numbers(name, one)
+            _parse_numbers(name, one)
     elif isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} is {value!r}; write {ArgumentKind.NUMBERS.value}.")
     return value
@@ -43,7 +43,7 @@ def parse_numbers(name: str, value: Any) -> Any:
 PARSERS: dict[ArgumentKind, Callable[[str, Any], Any]] = {
     ArgumentKind.COUNT: parse_int,
     ArgumentKind.NUMBER: parse_number,
-    ArgumentKind.NUMBERS: parse_numbers,
+    ArgumentKind.NUMBERS: _parse_numbers,
 }
 
 

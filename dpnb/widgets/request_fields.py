@@ -219,7 +219,7 @@ class RequestFields:
     def further(self) -> list[w.Widget]:
         """The fields of all else that the call takes."""
         pictures = [one for one in self.pictures.values() if not _is_main(one)]
-        return [*(field.widget for field in self.more.values()), *pictures, self.given]
+        return [*(field.widget for field in self.more.values()), *pictures]
 
     def _get(self, name: str, field: w.Widget) -> Any:
         return field.value if name in self.shown else None

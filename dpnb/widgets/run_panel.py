@@ -138,7 +138,8 @@ class RunPanel(Panel):
         further = self.fields.further
         more = hidden_part(further, "Further arguments of the pipeline's call") if further else ()
         parts = [*self.fields.words, buttons, self.progress, self.message, self.failure]
-        below = [self.memory_saver, self.result, numbers, w.VBox(menus), *more]
+        given = self.fields.given
+        below = [self.memory_saver, self.result, numbers, w.VBox(menus), *more, given]
         return [heading("Draw"), *parts, *below]
 
     def _restore(self) -> None:
