@@ -14,17 +14,17 @@ from dpnb.widgets.argument_field import ArgumentField
 
 def call(
     self: object,
-    prompt_2: "str | None" = None,
+    prompt_2: str | None = None,
     mode: Any = "move",
-    guidance_scale_2: "float" = 5,
-    strength: "float" = 0.8,
-    audio_scale: "float" = 2.5,
-    layers: "int" = 4,
-    clip_skip: "int | None" = None,
-    size: "tuple[int, int]" = (0, 0),
-    sigmas: "list[float] | None" = None,
-    clean: "bool" = True,
-    is_odd: "bool | None" = None,
+    guidance_scale_2: float = 5,
+    strength: float = 0.8,
+    audio_scale: float = 2.5,
+    layers: int = 4,
+    clip_skip: int | None = None,
+    size: tuple[int, int] = (0, 0),
+    sigmas: list[float] | None = None,
+    clean: bool = True,
+    is_odd: bool | None = None,
 ) -> None:
     """A call as pipelines have them."""
 

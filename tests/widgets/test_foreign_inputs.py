@@ -140,7 +140,6 @@ def test_a_size_that_the_pipeline_does_not_tell_can_be_asked_for(
         "KandinskyInpaintPipeline",
         "StableAudio3InpaintPipeline",
         "WanImageToVideoPipeline (two transformers)",
-        "PRXPipeline",
         "StableDiffusionPipeline (four pictures)",
     ],
 )
