@@ -90,7 +90,7 @@ TESTED_IN = {
     "widgets.browser_images": "widgets/test_run_panel.py",
     "widgets.job": "widgets/test_session.py",
     "widgets.memory_panel": "widgets/test_charts.py",
-    "widgets.picture_field": "widgets/test_run_panel.py",
+    "widgets.media_field": "widgets/test_run_panel.py",
     "widgets.state": "widgets/test_session.py",
 }
 """A module, and the file of tests that imports it or names what it is for."""
@@ -182,7 +182,7 @@ PART_OF = {
     "strategies.offload.preloader": "strategies.offload.engine",
     "strategies.set_aside": "strategies.networks",
     "bench.output_values": "bench.measurement",
-    "widgets.argument_field": "widgets.request_fields",
+    "widgets.given_values": "widgets.request_fields",
     "widgets.background_planner": "widgets.planner_panel",
     "widgets.browser_sounds": "widgets.run_output",
     "widgets.request_fields": "widgets.run_panel",

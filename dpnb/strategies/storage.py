@@ -156,7 +156,9 @@ class LayerwiseCasting(Strategy):
             for layer in network.modules():
                 is_plain = isinstance(layer, LAYERS) and _has_own_weight(layer)
                 if is_plain and layer not in kept:
-                    weight = layer.get_parameter("weight")
+                    weight = dict(layer.named_parameters(recurse=False)).get("weight")
+                    if weight is None:  # it is computed from others
+                        continue
                     if weight.nbytes >= SMALLEST and weight.element_size() > size:
                         yield network, layer
 

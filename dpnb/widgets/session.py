@@ -6,6 +6,7 @@ started it.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from contextvars import copy_context
@@ -28,6 +29,8 @@ from dpnb.widgets.run_monitor import RunMonitor
 from dpnb.widgets.run_result import describe_error, predict_memory_saver
 from dpnb.widgets.scheduler_choice import choose_scheduler
 from dpnb.widgets.state import EXAMPLE, Request, RunState, StrategyState
+
+logger = logging.getLogger(__name__)
 
 Change: TypeAlias = Callable[[Plan], Plan]
 
@@ -175,7 +178,11 @@ class Session:
         """Why a strategy cannot be switched on here; `None` where it can, or is on already."""
         if strategy in self.strategy_state.active:
             return None
-        return self.pipe.strategies.obstacle(strategy)
+        try:
+            return self.pipe.strategies.obstacle(strategy)
+        except Exception as error:
+            logger.exception("nobody can tell whether %r serves here", strategy)
+            return f"Whether it serves here cannot be told: {describe_error(error)}"
 
     def find_memory_saver(self, request: Request, trace: Trace) -> Strategy | None:
         """The cheapest strategy with which a run that has failed is predicted to fit.
