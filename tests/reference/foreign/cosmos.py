@@ -138,9 +138,7 @@ def _omni() -> dict[str, Any]:
 
 
 NOT_BUILT: dict[str, str] = {
-    "Cosmos2_5_TransferPipeline": (
-        "makes a mask smaller with torchvision, which is not installed"
-    ),
+    "Cosmos2_5_TransferPipeline": ("makes a mask smaller with torchvision, which is not installed"),
 }
 """Why a class of this family has no case."""
 
@@ -157,7 +155,5 @@ CASES: tuple[ForeignCase, ...] = (
     ),
     make_case("Cosmos2_5_PredictBasePipeline", _newest, _ask(max_sequence_length=256)),
     make_case("Cosmos3OmniPipeline", _omni, ask_for_film),
-    make_case(
-        "Cosmos3OmniPipeline (with a picture)", _omni, lambda: ask_for_film(image=picture())
-    ),
+    make_case("Cosmos3OmniPipeline (with a picture)", _omni, lambda: ask_for_film(image=picture())),
 )

@@ -116,8 +116,6 @@ def _ask_for_more() -> dict[str, Any]:
 
 CASES: tuple[ForeignCase, ...] = (
     make_case("Kandinsky6TI2VAPipeline", _parts, _ask()),
-    make_case(
-        "Kandinsky6TI2VAPipeline (with a picture)", _parts, lambda: _ask(image=picture())()
-    ),
+    make_case("Kandinsky6TI2VAPipeline (with a picture)", _parts, lambda: _ask(image=picture())()),
     make_case("Kandinsky6SRPipeline", _upscaler, _ask_for_more),
 )

@@ -29,6 +29,4 @@ def _llada() -> Parts:
 
 WORDS: Parts = {"prompt": "a red fox", "num_inference_steps": 2, "gen_length": 2 * BLOCK}
 
-CASES = (
-    small_case("LLaDA2Pipeline", _llada, **WORDS, block_length=BLOCK, max_post_steps=1),
-)
+CASES = (small_case("LLaDA2Pipeline", _llada, **WORDS, block_length=BLOCK, max_post_steps=1),)
