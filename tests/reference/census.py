@@ -1,8 +1,8 @@
 """Which pipelines of diffusers can be attached: every small one is tried, and a table says how.
 
 `python -m tests.reference.census` tries all, and after each puts its row in
-`tests/reference/census.md`. Names as arguments try those alone, and `2/8` the second of eight parts,
-which may run at the same time; other rows stay.
+`tests/reference/census.md`. Names as arguments try those alone, and `2/8` the second of eight
+parts, which may run at the same time; other rows stay.
 """
 
 from __future__ import annotations
