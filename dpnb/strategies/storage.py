@@ -156,9 +156,7 @@ class LayerwiseCasting(Strategy):
             for layer in network.modules():
                 is_plain = isinstance(layer, LAYERS) and _has_own_weight(layer)
                 if is_plain and layer not in kept:
-                    weight = dict(layer.named_parameters(recurse=False)).get("weight")
-                    if weight is None:  # it is computed from others
-                        continue
+                    weight = layer.get_parameter("weight")
                     if weight.nbytes >= SMALLEST and weight.element_size() > size:
                         yield network, layer
 
