@@ -171,7 +171,7 @@ PART_OF = {
     "strategies.fused": "strategies.lora",
     "strategies.fused_attributes": "strategies.component_fusion",
     "strategies.fusion_trial": "strategies.component_fusion",
-    "strategies.network_twins": "strategies.component_fusion",
+    "strategies.network_twins": "strategies.fusion_trial",
     "strategies.offload.calls": "strategies.offload.streamed_network",
     "strategies.offload.block_hooks": "strategies.offload.streamed_network",
     "strategies.offload.block_order": "strategies.offload.streamed_network",

@@ -74,7 +74,8 @@ class Reading(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Attention, and what lies around it."""
         x = self.shift(x) + self.scale
-        return self.last(self.attention(x, x, x)[0]) + self.scale
+        out: Tensor = self.last(self.attention(x, x, x)[0]) + self.scale
+        return out
 
 
 @torch.no_grad()

@@ -319,11 +319,8 @@ class AttachedPipeline:
 
     def _is_stale(self) -> bool:
         """Whether a component has other settings now than the network that stands for it."""
-        now = self.parts()
-        return any(
-            now.get(name) is not self._known.network_for(part)
-            for name, part in self._exchanged.items()
-        )
+        now, former = self.parts(), self._exchanged.items()
+        return any(now.get(name) is not self._known.network_for(part) for name, part in former)
 
     @contextmanager
     def _heard_by(self, attached: AttachedRun, undo: ExitStack) -> Iterator[None]:
@@ -333,13 +330,9 @@ class AttachedPipeline:
         finally:
             self._heard = around
             if around is None:
-                self._forget_copies()
-
-    def _forget_copies(self) -> None:
-        """A pipeline may have replaced its scheduler by a copy of it in the middle of a run."""
-        self.note_parts()
-        for scheduler in find_schedulers(self.parts()):
-            forget_hearing(scheduler)
+                self.note_parts()
+                for scheduler in find_schedulers(self.parts()):
+                    forget_hearing(scheduler)  # it may be a copy of the one that was heard
 
     # --- coming and going ---
 
