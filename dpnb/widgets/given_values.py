@@ -24,6 +24,7 @@ class GivenValues(w.VBox):  # type: ignore[misc]
     value = traitlets.Dict()
 
     def __init__(self) -> None:
+        self._rows: list[w.HBox] = []
         super().__init__(layout={"display": "none", "width": "100%"})
 
     @property
@@ -34,9 +35,10 @@ class GivenValues(w.VBox):  # type: ignore[misc]
 
     def set_values(self, values: Mapping[str, Any]) -> None:
         """Show these, and no others; `None` is nothing given."""
-        former = self.children
+        former = self._rows
         self.value = {name: value for name, value in values.items() if value is not None}
-        self.children = [self._row(name, value) for name, value in self.values.items()]
+        self._rows = [self._row(name, value) for name, value in self.values.items()]
+        self.children = self._rows
         self.layout.display = None if self.values else "none"
         for row in former:
             close_all(row)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import wave
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,11 +55,14 @@ def load_sound(file: str | Path, rate: int | None = None) -> Tensor:
     return read_sound(Path(file).read_bytes(), Path(file).name, rate)
 
 
-def _levels(data: bytes, width: int) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+def _levels(data: bytes, width: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Samples in [-1, 1]; those of one byte alone are counted from 0."""
     whole = np.frombuffer(data[: len(data) // width * width], dtype=np.uint8).reshape(-1, width)
     if width == 1:
-        return whole[:, 0].astype(np.float32) / 128 - 1
+        low: np.ndarray[Any, np.dtype[np.float32]] = whole[:, 0] / np.float32(128) - np.float32(1)
+        return low
     padded = np.zeros((len(whole), WIDEST), dtype=np.uint8)
     padded[:, WIDEST - width :] = whole
-    return (padded.reshape(-1).view("<i4") / np.float64(1 << 31)).astype(np.float32)
+    numbers = padded.reshape(-1).view(np.dtype("<i4"))
+    levels: np.ndarray[Any, np.dtype[np.float32]] = numbers / np.float64(1 << 31)
+    return levels.astype(np.float32)
