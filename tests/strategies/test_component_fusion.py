@@ -61,7 +61,7 @@ class Attentive(nn.Module):
         return made
 
 
-class Deaf(FusedAttnProcessor2_0):
+class Deaf(FusedAttnProcessor2_0):  # type: ignore[misc]
     """Computes from joined projections, and hears half of it."""
 
     def __call__(
@@ -80,7 +80,7 @@ class Deaf(FusedAttnProcessor2_0):
         )
 
 
-class Timed(AttnProcessor2_0):
+class Timed(AttnProcessor2_0):  # type: ignore[misc]
     """Reads the time."""
 
     def __call__(self, attn: Any, hidden_states: Tensor, *args: Any, **named: Any) -> Any:
@@ -89,10 +89,10 @@ class Timed(AttnProcessor2_0):
         return super().__call__(attn, hidden_states, *args, **named)
 
 
-class Untimely(AttnProcessor2_0):
+class Untimely(AttnProcessor2_0):  # type: ignore[misc]
     """Reads an argument that others do not know."""
 
-    def __call__(  # type: ignore[override]
+    def __call__(
         self,
         attn: Any,
         hidden_states: Tensor,
