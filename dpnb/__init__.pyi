@@ -27,7 +27,7 @@ from dpnb.models.unet import UNet2DConditionModel as UNet2DConditionModel
 from dpnb.models.unet_2d import UNet2DModel as UNet2DModel
 from dpnb.models.vq import VQModel as VQModel
 from dpnb.pipelines.attached.attach import attach as attach
-from dpnb.pipelines.attached.attached_pipeline import AttachError as AttachError
+from dpnb.pipelines.attached.attached_run import AttachError as AttachError
 from dpnb.pipelines.attached.attached_run import InterruptedRunError as InterruptedRunError
 from dpnb.pipelines.flux import FluxPipeline as FluxPipeline
 from dpnb.pipelines.latent_diffusion import LDMTextToImagePipeline as LDMTextToImagePipeline
@@ -54,6 +54,7 @@ from dpnb.pipelines.stable_diffusion_xl_edit import (
 )
 from dpnb.planning.device_profile import DeviceProfile as DeviceProfile
 from dpnb.planning.planner import plan as plan
+from dpnb.planning.run_failures import SimulatedRunError as SimulatedRunError
 from dpnb.planning.table import PlanError as PlanError
 from dpnb.planning.table import PlanTable as PlanTable
 from dpnb.planning.valueless import HollowError as HollowError

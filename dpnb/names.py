@@ -8,7 +8,7 @@ from dpnb.loading.components.registry import OURS
 
 HOMES: Mapping[str, str] = {
     **OURS,
-    "AttachError": "dpnb.pipelines.attached.attached_pipeline",
+    "AttachError": "dpnb.pipelines.attached.attached_run",
     "AttentionSlicing": "dpnb.strategies.attention",
     "BrokenPipelineError": "dpnb.strategies.shared",
     "BusyHubError": "dpnb.loading.hub.responses",
@@ -60,6 +60,7 @@ HOMES: Mapping[str, str] = {
     "SettingsError": "dpnb.errors",
     "Stage": "dpnb.stages",
     "Step": "dpnb.stages",
+    "SimulatedRunError": "dpnb.planning.run_failures",
     "StoppedError": "dpnb.widgets.job",
     "StrategyError": "dpnb.errors",
     "StrategyPanel": "dpnb.widgets.strategy_panel",

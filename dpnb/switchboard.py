@@ -14,6 +14,9 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 ATTRIBUTE = "dpnb_attachment"
 """Where every component carries its attachment, also one of transformers, which declares none."""
 
+STANDS_FOR = "dpnb_stands_for"
+"""Where a network that stands for one that others have written keeps the class of that one."""
+
 SliceSize: TypeAlias = int | Literal["auto", "max"]
 """How many heads attention computes at once: a number, half of them, or one."""
 

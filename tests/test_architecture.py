@@ -132,6 +132,7 @@ WINGS = {
 
 HOMES = {
     "huggingface_hub": {"loading"},
+    "markdown_it": {"loading"},
     "ipywidgets": {"widgets"},
     "xformers": {"nn"},
     "torchao": {"loading"},

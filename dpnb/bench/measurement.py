@@ -18,6 +18,7 @@ from dpnb.metering.tensors import TensorMeter
 from dpnb.metering.trace import Trace
 from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.pipelines.recording import record
+from dpnb.planning.needed_pictures import make_needed_pictures
 from dpnb.planning.plan_names import plan_name
 from dpnb.planning.table import PlanRow
 from dpnb.planning.weight_sizes import idle_weight_bytes
@@ -160,7 +161,9 @@ class Benchmark:
         )
 
     def _draw(self) -> np.ndarray[Any, Any]:
-        return read_values(self.pipe.make_run(**arguments_for(self.pipe, self.workload))())
+        pictures = make_needed_pictures(self.pipe, self.workload)
+        arguments = {**pictures, **arguments_for(self.pipe, self.workload)}
+        return read_values(self.pipe.make_run(**arguments)())
 
 
 def _outcome(error: Exception) -> str:

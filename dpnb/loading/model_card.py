@@ -7,13 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dpnb.errors import CheckpointError
-from dpnb.files import MAX_JSON
+from dpnb.errors import CheckpointError, DpnbError
+from dpnb.files import MAX_JSON, read_text
 from dpnb.loading.checkpoint_files import check_checkpoint_file
 from dpnb.loading.checkpoint_paths import check_inside
+from dpnb.loading.hub import HubOptions, fetch_file, find_cached_file, local_folder
 
 CARD = "README.md"
 """The model card's file."""
+
+MAX_CARD = 1 << 20
+"""Bytes of a card that is read for its examples; a long one has a tenth of them."""
 
 CONNECTED = ("prior",)
 """The facts that name other pipelines, which are also what their components are prefixed with."""
@@ -57,6 +61,36 @@ def make_card(class_name: str, components: Mapping[str, str]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def read_card(name: str | Path) -> str:
+    """The text of a model card that is on this machine; nothing is fetched.
+
+    Args:
+        name: a folder, or a repository, whose card may lie in the hub's cache.
+
+    Returns:
+        Nothing where there is no card, or none that may be read.
+    """
+    try:
+        folder = local_folder(name)
+        return _read(find_cached_file(str(name), CARD) if folder is None else folder / CARD)
+    except (DpnbError, OSError, ValueError):
+        return ""
+
+
+def fetch_card(name: str | Path, options: HubOptions) -> str:
+    """The same, fetched where `name` is a repository; nothing where the hub does not give it."""
+    try:
+        if local_folder(name) is None:
+            return _read(fetch_file(str(name), [CARD], options))
+    except (DpnbError, OSError, ValueError):
+        return ""
+    return read_card(name)
+
+
+def _read(path: Path | None) -> str:
+    return "" if path is None else read_text(check_inside(path), MAX_CARD)
 
 
 def read_connected_pipelines(folder: Path) -> dict[str, str]:

@@ -12,11 +12,12 @@ from weakref import ref
 
 import torch
 from torch import Tensor
-from torch._ops import OpOverload
+from torch._ops import HigherOrderOperator, OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass
 from typing_extensions import override
 
 from dpnb.metering.counting import is_counting
+from dpnb.metering.higher_order import unfold
 from dpnb.metering.reading import Reading
 
 FRESH = {torch.ops.aten.lift_fresh.default}
@@ -37,6 +38,7 @@ class TensorMeter(TorchDispatchMode):
         peak: the most since `reset_peak`.
     """
 
+    supports_higher_order_operators = True
     name: ClassVar = "tensors"
     label: ClassVar = "bytes of tensors that the run has made"
 
@@ -75,6 +77,9 @@ class TensorMeter(TorchDispatchMode):
         kwargs = kwargs or {}
         if not is_counting():
             return func(*args, **kwargs)
+        if isinstance(func, HigherOrderOperator):
+            with self:
+                return unfold(func, args, kwargs)
         if torch.is_inference_mode_enabled() and isinstance(func, OpOverload):
             with self:
                 out = func.decompose(*args, **kwargs)

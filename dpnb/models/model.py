@@ -33,6 +33,7 @@ from dpnb.loading.weights.weight_files import (
 )
 from dpnb.models.copying import Copying
 from dpnb.nn.quantized import nbytes_of, quantization_of
+from dpnb.switchboard import STANDS_FOR
 
 logger = logging.getLogger(__name__)
 
@@ -54,9 +55,14 @@ class Model(Copying, Configured):
             return super().__getattr__(name)
         except AttributeError:
             config: Any = vars(self).get("config", {})
-            if name not in config:
-                raise
-            return config[name]  # type: ignore[no-any-return]
+            if name in config:
+                return config[name]  # type: ignore[no-any-return]
+            if name in dir(vars(self).get(STANDS_FOR)):
+                raise AttributeError(
+                    f"This {type(self).__name__} is dpnb's, which stands for another while what is "
+                    f"switched on needs that, and has no {name}; call it while nothing is on."
+                ) from None
+            raise
 
     @property
     def dtype(self) -> torch.dtype:

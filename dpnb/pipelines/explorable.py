@@ -44,6 +44,11 @@ class ExplorablePipeline(Protocol):
         """What it was loaded from; `None` where that is not known."""
         ...
 
+    @property
+    def is_attached(self) -> bool:
+        """Whether this stands for a pipeline that was not written here."""
+        ...
+
     def parts(self) -> Mapping[str, Any]:
         """The components by name."""
         ...
@@ -94,6 +99,14 @@ class ExplorablePipeline(Protocol):
     @property
     def interrupt(self) -> bool:
         """Whether the present run has been told to end after its present step."""
+        ...
+
+    @property
+    def decodes_at_once(self) -> bool:
+        """Whether a run that is told to end goes straight to decoding, even before its first step.
+
+        Whoever wants few steps of another asks for few in the first place.
+        """
         ...
 
     def interrupt_run(self) -> None:

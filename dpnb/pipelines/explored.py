@@ -39,6 +39,16 @@ class Explored(ABC, Generic[Out]):
         """The arguments of a run."""
         return CallSignature.of(type(self).__call__)
 
+    @property
+    def is_attached(self) -> bool:
+        """No: it was written here."""
+        return False
+
+    @property
+    def decodes_at_once(self) -> bool:
+        """Yes: a run that is told to end decodes what it has, even before its first step."""
+        return True
+
     def make_run(self, **arguments: Any) -> Callable[[], Out | None]:
         """A run that takes place when what is returned is called; arguments are checked now."""
         return partial(drain, self.stream(**arguments))

@@ -9,10 +9,13 @@ from typing import TypeAlias
 
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.strategies.attention import AttentionSlicing
-from dpnb.strategies.catalog import CATALOG
+from dpnb.strategies.catalog import CATALOG, catalog_for
+from dpnb.strategies.component_switches import ComponentFusion, ComponentSlicing, ComponentTiling
+from dpnb.strategies.networks import Networks
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
+from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.strategy import Plan, Slot, Strategy, in_order
-from dpnb.strategies.vae import VaeTiling
+from dpnb.strategies.vae import VaeSlicing, VaeTiling
 
 Offload: TypeAlias = ModelOffload | SequentialOffload
 
@@ -23,9 +26,23 @@ VARIANTS: Mapping[type[Strategy], tuple[Strategy, ...]] = {
 """Of strategies whose defaults alone will not do."""
 
 
-def list_candidates() -> Iterator[Strategy]:
-    """Every strategy that is no placement, with all settings that are worth trying."""
-    for kind in CATALOG:
+BETTER: Mapping[type[Strategy], type[Strategy]] = {
+    ComponentFusion: QKVFusion,
+    ComponentTiling: VaeTiling,
+    ComponentSlicing: VaeSlicing,
+}
+"""What a component can do by itself → what does it better, with dpnb's own network in its place."""
+
+
+def list_candidates(networks: Networks | None = None) -> Iterator[Strategy]:
+    """Every strategy that is no placement, with all settings that are worth trying.
+
+    What foreign components can do by themselves comes last.
+
+    Args:
+        networks: on which they would act; by default some of dpnb's.
+    """
+    for kind in CATALOG if networks is None else catalog_for(networks):
         if kind.slot is not Slot.PLACEMENT:
             yield from VARIANTS.get(kind, (kind(),))
 

@@ -147,15 +147,24 @@ def _cast(model: nn.Module, held: Mapping[str, Tensor], dtype: torch.dtype | Non
     wanted = find_common_dtype(held) if dtype is None else dtype
     kept = frozenset(_names_in_float32(type(model), wanted))
     made: dict[int, nn.Parameter] = {}
+    if wanted is None:
+        return model
     for path, module in model.named_modules():
-        for name, parameter in list(module.named_parameters(recurse=False)):
-            if parameter.is_floating_point() and wanted is not None:
-                stays = not kept.isdisjoint(f"{path}.{name}".split("."))
-                if id(parameter) not in made:
-                    cast = parameter.detach().to(torch.float32 if stays else wanted)
-                    made[id(parameter)] = nn.Parameter(cast, requires_grad=False)
-                setattr(module, name, made[id(parameter)])
+        for name, tensor in _list_loaded(module):
+            stays = not kept.isdisjoint(f"{path}.{name}".split("."))
+            cast = tensor.detach().to(torch.float32 if stays else wanted)
+            if isinstance(tensor, nn.Parameter):
+                setattr(module, name, made.setdefault(id(tensor), nn.Parameter(cast)))
+            else:
+                setattr(module, name, cast)
     return model
+
+
+def _list_loaded(module: nn.Module) -> list[tuple[str, Tensor]]:
+    """The floating-point tensors of a module, not of those within, that its file has."""
+    buffers = [(name, one) for name, one in module.named_buffers(recurse=False) if one.is_meta]
+    found = [*module.named_parameters(recurse=False), *buffers]
+    return [(name, tensor) for name, tensor in found if tensor.is_floating_point()]
 
 
 def _names_in_float32(cls: type[Any], dtype: torch.dtype | None) -> list[str]:

@@ -14,6 +14,19 @@ from dpnb.planning.operations import Operation, operation_of
 
 Layout: TypeAlias = tuple[tuple[int, ...], tuple[int, ...], torch.dtype]
 
+aten = torch.ops.aten
+
+PRODUCTS: frozenset[OpOverload] = frozenset(
+    {
+        aten.addmm.default,
+        aten.baddbmm.default,
+        aten.bmm.default,
+        aten.convolution.default,
+        aten.mm.default,
+    }
+)
+"""What multiplies tensors of one dtype alone."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -45,7 +58,11 @@ def find_layouts(
         args: that it is given.
         kwargs: that it is given by name.
         inputs: the tensors among these.
+
+    Raises:
+        RuntimeError: a device would refuse them.
     """
+    _refuse_mixed_dtypes(func, inputs)
     from torch._subclasses import FakeTensorMode
     from torch._subclasses.fake_tensor import (
         DataDependentOutputException,
@@ -63,6 +80,14 @@ def find_layouts(
         (tuple(v.shape), v.stride(), v.dtype) if isinstance(v, Tensor) else v for v in values
     )
     return Result(operation_of(func, args, kwargs, inputs, out), layouts, is_one)
+
+
+def _refuse_mixed_dtypes(func: OpOverload, inputs: Sequence[Tensor]) -> None:
+    """Fake tensors do not mind what kernels refuse: that factors of a product differ in dtype."""
+    dtypes = {tensor.dtype for tensor in inputs} if func in PRODUCTS else set()
+    if len(dtypes) > 1:
+        names = " and ".join(sorted(str(dtype).removeprefix("torch.") for dtype in dtypes))
+        raise RuntimeError(f"{func._schema.name} is given {names}; it takes one dtype.")
 
 
 def layout_key(value: Any) -> Any:

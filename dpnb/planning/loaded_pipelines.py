@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping
-from types import NoneType
+from types import FunctionType, MethodType, NoneType
 from typing import Any
 
 import torch
@@ -20,9 +20,16 @@ from dpnb.planning.valueless import ValuelessTensors
 from dpnb.strategies.networks import first_device
 
 
+def find_instrument(model: Any) -> Any:
+    """What answers for a pipeline: itself, or what it is attached by; `None` where nothing does."""
+    if isinstance(model, (DiffusionPipeline, AttachedPipeline)):
+        return model
+    return studio_of(model)
+
+
 def is_loaded_pipeline(model: object) -> bool:
     """Whether it is a pipeline object: one that is called, and has networks."""
-    if isinstance(model, (DiffusionPipeline, AttachedPipeline)):
+    if find_instrument(model) is not None:
         return True
     if isinstance(model, (type, nn.Module)) or not callable(model) or "__dict__" not in dir(model):
         return False
@@ -31,26 +38,33 @@ def is_loaded_pipeline(model: object) -> bool:
 
 def parts_of(model: Any) -> Mapping[str, Any]:
     """Its components by name; none of what is no pipeline."""
-    if isinstance(model, (DiffusionPipeline, AttachedPipeline)):
-        return model.parts()
+    instrument = find_instrument(model)
+    if instrument is not None:
+        return instrument.parts()  # type: ignore[no-any-return]
     return find_parts(model) if is_loaded_pipeline(model) else {}
 
 
 def name_of(model: Any) -> str:
     """What it was loaded from, or the name of its class."""
-    if isinstance(model, (DiffusionPipeline, AttachedPipeline)):
-        return model.name_or_path or model.class_name
-    found = find_name(model) if is_loaded_pipeline(model) else None
-    return found or original_class(model).__name__
+    instrument = find_instrument(model)
+    own = None if instrument is None else instrument.name_or_path or instrument.class_name
+    return own or find_source(model) or original_class(model).__name__
+
+
+def find_source(model: Any) -> str | None:
+    """What it was loaded from; `None` where that is not known."""
+    instrument = find_instrument(model)
+    if instrument is None:
+        return find_name(model) if is_loaded_pipeline(model) else None
+    found: str | None = instrument.name_or_path
+    return found
 
 
 def device_of(model: Any) -> torch.device:
     """Where its runs compute."""
-    if isinstance(model, (DiffusionPipeline, AttachedPipeline)):
-        return model.execution_device
-    studio = studio_of(model)
-    if studio is not None:
-        return studio.execution_device  # type: ignore[no-any-return]
+    instrument = find_instrument(model)
+    if instrument is not None:
+        return instrument.execution_device  # type: ignore[no-any-return]
     places = [first_device(p) for p in parts_of(model).values() if isinstance(p, nn.Module)]
     return next((place for place in places if place.type != "cpu"), torch.device("cpu"))
 
@@ -92,8 +106,14 @@ def copy_foreign(model: Any, valueless_mode: ValuelessTensors, dtype: torch.dtyp
             given[name] = settings[name]
     made = kind(**given)
     for name, value in own.items():
-        if name not in given and name != "_internal_dict" and is_state(value):
+        if name in given or name == "_internal_dict":
+            continue
+        if is_state(value):
             vars(made)[name] = copy.deepcopy(value)
+        elif isinstance(value, FunctionType):
+            vars(made)[name] = value
+        elif isinstance(value, MethodType) and value.__self__ is pipe:
+            vars(made)[name] = MethodType(value.__func__, made)
     return made
 
 

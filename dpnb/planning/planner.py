@@ -14,6 +14,7 @@ from dpnb.devices import best_device, parse_device, with_index
 from dpnb.errors import StrategyError
 from dpnb.pipelines.placement import describe_quantization
 from dpnb.planning.candidates import (
+    BETTER,
     Offload,
     iterate_plans,
     list_candidates,
@@ -23,6 +24,7 @@ from dpnb.planning.candidates import (
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.loaded_pipelines import device_of, name_of, parts_of
 from dpnb.planning.plan_names import plan_name
+from dpnb.planning.run_failures import describe_failure
 from dpnb.planning.simulated_runs import SimulatedRun, SimulatedRuns
 from dpnb.planning.simulation import Simulation
 from dpnb.planning.step_prediction import OffloadReplay, StepPrediction, predict_resident
@@ -31,7 +33,10 @@ from dpnb.planning.timeline import StepTimeline
 from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.valueless_pipeline import build_valueless_pipeline
 from dpnb.planning.workload import Workload
+from dpnb.planning.workload_arguments import with_card
+from dpnb.planning.workload_card import find_card_numbers
 from dpnb.stages import Stage
+from dpnb.strategies.catalog import COMPONENT_SWITCHES
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.exchange import exchanges_for
 from dpnb.strategies.offload.backends import parse_simulated_rate
@@ -53,6 +58,8 @@ REASONS = {
     Effect.STYLISTIC: "It draws another picture and costs next to nothing: choose it for its look.",
 }
 """Why a strategy with such an effect is in no plan."""
+
+NO_GAIN = "Alone, this saves neither memory nor time here."
 
 MEBIBYTE = 1 << 20
 
@@ -81,12 +88,12 @@ def plan(
         model: a loaded pipeline; a folder or a hub repository, of which only settings and headers
             of weights are read; or one of `"sd15"`, `"sd21"`, `"sdxl"`, `"flux-schnell"`,
             `"flux-dev"`. Classes that dpnb lacks are diffusers', as are loaded pipelines of it.
-        budget: bytes of tensors on the device, or text such as `"8GiB"`; by default what the device
-            has.
+        budget: bytes of tensors on the device, or text such as `"8GiB"`; by default what it has.
         height: of the pictures, in pixels; the model's own by default.
         width: of the pictures, in pixels.
         batch: pictures at once.
-        steps: denoising steps; the pipeline's own by default, as guidance and frames of a video.
+        steps: denoising steps; as guidance, size and frames, by default those of the example on
+            the checkpoint's model card, where it has one, and else the pipeline's own.
         guidance_scale: up to 1 the network sees every latent once instead of twice.
         frames: of a video.
         dtype: of the weights; `"auto"` keeps that of a checkpoint. By default a pipeline's own, and
@@ -94,7 +101,7 @@ def plan(
         device: a card such as `"RTX 3060"`, a profile, `"cuda"`, `"cpu"`, or a simulated link such
             as `"simulated:8GiB/s"`; by default the one at hand, which is measured once.
         approximate: whether plans may change the picture slightly.
-        workload: what is drawn, in place of `height` to `frames`.
+        workload: what is drawn, in place of `height` to `frames`, and without a model card.
         plans: `"all"` that are worth trying, or these.
         arguments: further ones of the pipeline's call, by name.
         options: which files of a checkpoint are meant, as for `from_pretrained`.
@@ -108,13 +115,13 @@ def plan(
     profile = profile_for(device, model)
     if dtype is None and isinstance(model, (str, Path)):
         dtype = torch.float16 if profile.is_asynchronous else torch.float32
-    mode = ValuelessTensors()
-    pipe = build_valueless_pipeline(model, mode, dtype, **options)
-    drawn = Workload(
-        height=height, width=width, batch=batch, steps=steps, guidance_scale=guidance_scale
-    )
-    drawn = workload or replace(drawn, frames=frames)
-    planner = Planner(Simulation(pipe, mode, drawn, profile, arguments), limit, approximate)
+    pipe = build_valueless_pipeline(model, mode := ValuelessTensors(), dtype, **options)
+    if workload is None:
+        numbers = find_card_numbers(model, pipe, options)
+        asked = Workload(height=height, width=width, batch=batch, steps=steps, frames=frames)
+        asked = replace(asked, guidance_scale=guidance_scale)
+        workload = with_card(pipe.call_signature, asked, numbers, arguments or ())
+    planner = Planner(Simulation(pipe, mode, workload, profile, arguments), limit, approximate)
     rows = planner.rows() if plans == "all" else planner.rows_of(plans)
     return planner.table(model_title(model), rows)
 
@@ -212,9 +219,10 @@ class Planner:
     def rows(self) -> Iterator[PlanRow]:
         """Every plan with its prediction."""
         runs = SimulatedRuns(self.simulation)
-        useful = list(self._list_useful(runs))
-        for chosen in iterate_plans(useful, self._can_use):
-            run = runs.simulate(chosen)
+        for chosen in iterate_plans(self._list_useful(runs), self._can_use):
+            run = self._simulate(chosen, runs)
+            if run is None:
+                continue
             yield self._predict_resident(chosen, run)
             for placement in self._placements(run):
                 yield self._predict_offloaded(chosen, placement, run)
@@ -229,7 +237,9 @@ class Planner:
             if obstacle is not None:
                 self.left_out[plan_name(plan)] = obstacle
                 continue
-            run = runs.simulate(chosen)
+            run = self._simulate(chosen, runs)
+            if run is None:
+                continue
             if placements:
                 yield self._predict_offloaded(chosen, placements[0], run)
             else:
@@ -253,26 +263,57 @@ class Planner:
             return str(error)
         return None
 
-    def _list_useful(self, runs: SimulatedRuns) -> Iterator[Strategy]:
-        effects = (Effect.EXACT, Effect.APPROXIMATE) if self.approximate else (Effect.EXACT,)
+    def _list_useful(self, runs: SimulatedRuns) -> list[Strategy]:
+        useful: list[Strategy] = []
         self.left_out[DeviceMap.__name__] = SEVERAL_DEVICES
-        for strategy in list_candidates():
-            name = plan_name(frozenset({strategy}))
-            obstacle = self.simulation.obstacle(strategy)
-            if obstacle is not None or strategy.effect not in effects:
-                self.left_out[name] = obstacle or REASONS[strategy.effect]
-            elif self._gains(self._without(strategy, runs), runs.simulate(frozenset({strategy}))):
-                yield strategy
+        for strategy in list_candidates(self.simulation.pipe.strategies.networks):
+            reason = self._reason_against(strategy, useful) or self._lack_of_gain(strategy, runs)
+            if reason is None:
+                useful.append(strategy)
             else:
-                self.left_out[name] = "Alone, this saves neither memory nor time here."
+                self.left_out[plan_name(frozenset({strategy}))] = reason
+        return useful
 
-    def _without(self, strategy: Strategy, runs: SimulatedRuns) -> SimulatedRun:
-        """The run that a strategy is compared with: what it alone changes is its gain.
+    def _reason_against(self, strategy: Strategy, useful: Iterable[Strategy]) -> str | None:
+        """Why a strategy is not even tried."""
+        effects = (Effect.EXACT, Effect.APPROXIMATE) if self.approximate else (Effect.EXACT,)
+        if type(strategy) in COMPONENT_SWITCHES:
+            self.simulation.use(())  # what is exchanged for others is not a foreign one meanwhile
+        obstacle = self.simulation.obstacle(strategy)
+        if obstacle is not None:
+            return obstacle
+        better = next((one for one in useful if type(one) is BETTER.get(type(strategy))), None)
+        if better is not None:
+            return f"{type(better).__name__} does it here, with a network of dpnb's own."
+        return None if strategy.effect in effects else REASONS[strategy.effect]
 
-        Where it needs networks of dpnb's in the place of others, they are in both.
+    def _lack_of_gain(self, strategy: Strategy, runs: SimulatedRuns) -> str | None:
+        """Why a strategy that can be switched on is of no use: it fails here, or saves nothing.
+
+        What it alone changes is its gain: where it needs networks of dpnb's in the place of others,
+        they are in both runs.
         """
+        alone = frozenset({strategy})
         networks = self.simulation.pipe.strategies.networks
-        return runs.simulate(frozenset(exchanges_for([strategy], networks)))
+        without = self._simulate(frozenset(exchanges_for([strategy], networks)), runs, of=alone)
+        run = self._simulate(alone, runs) if without is not None else None
+        if without is None or run is None:
+            return self.left_out[plan_name(alone)]
+        return None if self._gains(without, run) else NO_GAIN
+
+    def _simulate(
+        self, plan: Plan, runs: SimulatedRuns, of: Plan | None = None
+    ) -> SimulatedRun | None:
+        """The run under `plan`; where there is none, `left_out` says why, of that plan or `of`."""
+        try:
+            return runs.simulate(plan)
+        except StrategyError as error:
+            reason = str(error)
+        except Exception as error:  # what a network does by itself may fail in whatever way
+            what = describe_failure(error.__cause__ or error)
+            reason = f"It can be switched on, but a run fails with it here: {what}."
+        self.left_out[plan_name(plan if of is None else of)] = reason
+        return None
 
     def _gains(self, base: SimulatedRun, run: SimulatedRun) -> bool:
         """Whether a stage needs less memory or less time."""

@@ -64,11 +64,13 @@ class SimulatedRuns:
     def simulate_fully(self, plan: Plan) -> SimulatedRun:
         """Simulate all stages of a run under `plan`."""
         if plan not in self._runs:
+            if self._simulation.pipe.is_attached:
+                self._simulation.use(())  # a run may have left weights in another dtype
             self._simulation.use(plan)
+            weights = WeightSizes.of(self._simulation.pipe.strategies.networks)
             steps = self._simulation.run(self._count_steps(plan))
             if plan:
                 steps = self._extend_denoising(steps)
-            weights = WeightSizes.of(self._simulation.pipe.strategies.networks)
             self._runs[plan] = SimulatedRun(tuple(steps), weights)
         return self._runs[plan]
 
@@ -99,7 +101,7 @@ class SimulatedRuns:
 
     def _count_steps(self, plan: Plan) -> int:
         """How many denoising steps to simulate."""
-        if plan and (not self._simulation.is_foreign or self._is_regular):
+        if plan and (self._simulation.pipe.decodes_at_once or self._is_regular):
             return STEPS_PER_PLAN
         return SIMULATED_STEPS
 
@@ -114,10 +116,11 @@ class SimulatedRuns:
     def _is_late(self, strategy: Strategy) -> bool:
         """Whether it relieves decoding alone, of all stages that a run has.
 
-        Decoding can be simulated by itself where dpnb's own code runs.
+        Decoding can be simulated by itself where a run decodes at once.
         """
         stages = {step.stage for step in self.base.steps}
-        return not self._simulation.is_foreign and strategy.relieves & stages == {Stage.DECODING}
+        relieved = strategy.relieves & stages
+        return self._simulation.pipe.decodes_at_once and relieved == {Stage.DECODING}
 
     def _extend_denoising(self, steps: list[StepTimeline]) -> list[StepTimeline]:
         """With the denoising steps after the simulated ones: more is held, as far as in the base.

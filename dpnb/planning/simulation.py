@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from typing_extensions import override
 
-from dpnb.errors import DpnbError
-from dpnb.pipelines.attached.attached_pipeline import AttachedPipeline
+from dpnb.errors import DpnbError, StrategyError
 from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.pipelines.listeners import Run
-from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.planning.device_profile import DeviceProfile
+from dpnb.planning.needed_pictures import make_needed_pictures
+from dpnb.planning.run_failures import describe_failure, explain_failure
 from dpnb.planning.timeline import StepTimeline, TimelineRecorder
 from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.workload import Workload
@@ -33,8 +33,9 @@ SIMULATED_STEPS = 4
 class Simulation:
     """Runs one valueless pipeline.
 
-    A pipeline of dpnb is told to end after some steps. Another is asked for few steps in the first
-    place, so that all that it does in a run is done; where it refuses so few, it makes all of them.
+    A pipeline that decodes at once is told to end after some steps. Another is asked for few steps
+    in the first place, so that all that it does in a run is done; where it refuses so few, it makes
+    all of them.
 
     Args:
         pipe: its networks are valueless.
@@ -62,14 +63,10 @@ class Simulation:
         self._given = dict(arguments or {})
         self._longest = 0
         self._takes_few = True
+        self._taken: set[int] = set()
         self._shows_pictures: bool | None = None
         networks: Any = pipe.strategies.networks
         networks.set_aside = lambda values: values.clone
-
-    @property
-    def is_foreign(self) -> bool:
-        """Whether the pipeline's code is not dpnb's."""
-        return isinstance(self.pipe, AttachedPipeline)
 
     def use(self, plan: Iterable[Strategy]) -> None:
         """Switch exactly these strategies on.
@@ -77,8 +74,14 @@ class Simulation:
         Raises:
             StrategyError: one cannot be switched on here.
         """
-        with self.valueless_mode:
-            self.pipe.strategies.use(plan)
+        try:
+            with self.valueless_mode:
+                self.pipe.strategies.use(plan)
+        except DpnbError:
+            raise
+        except Exception as error:  # what a network does by itself may fail in whatever way
+            what = describe_failure(error)
+            raise StrategyError(f"It cannot be switched on here: {what}.") from error
 
     def obstacle(self, strategy: Strategy) -> str | None:
         """Why a strategy cannot be switched on, as a sentence; `None` where it can."""
@@ -90,43 +93,59 @@ class Simulation:
 
         Args:
             denoising: at the most so many steps; without any, noise is decoded as it is, and of a
-                pipeline that is not dpnb's one step is made.
+                pipeline that does not decode at once one step is made.
 
         Returns:
             The text stage, the denoising steps, and decoding; of pipelines that are not dpnb's,
             whatever they do, in its order.
+
+        Raises:
+            SimulatedRunError: the code of a pipeline that is not dpnb's fails with what is drawn.
+            ValuelessTensorError: it decides by what its networks compute.
         """
-        if not self.is_foreign:
+        if self.pipe.decodes_at_once:
             return self._run(self._arguments(), denoising)
+        try:
+            return self._show_pictures_if_needed(denoising)
+        except DpnbError:
+            raise
+        except Exception as error:  # somebody else's code fails in whatever way
+            raise explain_failure(self.pipe, self._arguments(), error) from error
+
+    def _show_pictures_if_needed(self, denoising: int) -> list[StepTimeline]:
         if self._shows_pictures is not None:
-            return self._run_foreign(denoising)
+            return self._run_few(denoising)
         self._shows_pictures = False
         try:
-            return self._run_foreign(denoising)
-        except DpnbError:
+            return self._run_few(denoising)
+        except (DpnbError, NotImplementedError):
             raise
         except Exception:  # its own code says in whatever way that it begins with a picture
             self._shows_pictures = True
-            return self._run_foreign(denoising)
+            return self._run_few(denoising)
 
-    def _run_foreign(self, denoising: int) -> list[StepTimeline]:
-        if self._takes_few:
-            few = limit_steps(self.pipe.call_signature, self._arguments(), max(denoising, 1))
-            try:
-                return self._run(few, None)
-            except ValueError:
-                self._takes_few = False
-        return self._run(self._arguments(), None)
+    def _run_few(self, denoising: int) -> list[StepTimeline]:
+        """A run of so few steps; once that has been refused, and all have been made, of all."""
+        if not self._takes_few:
+            return self._run(self._arguments(), None)
+        count = max(denoising, 1)
+        few = limit_steps(self.pipe.call_signature, self._arguments(), count)
+        try:
+            steps = self._run(few, None)
+        except ValueError:
+            if count in self._taken:
+                raise
+            steps = self._run(self._arguments(), None)
+            self._takes_few = False
+        self._taken.add(count)
+        return steps
 
     def _arguments(self) -> dict[str, Any]:
-        if isinstance(self.pipe, TextToImagePipeline):
-            arguments = self.workload.arguments(self.pipe.picture_inputs)
-        else:
-            shows = bool(self._shows_pictures)
-            arguments = arguments_for(self.pipe, self.workload, optional_pictures=shows)
+        shows = bool(self._shows_pictures)
+        arguments = arguments_for(self.pipe, self.workload, optional_pictures=shows)
         if any(name.endswith("prompt_embeds") for name in self._given):
             arguments.pop("prompt", None)  # it comes encoded already
-        return {**arguments, **self._given}
+        return {**make_needed_pictures(self.pipe, self.workload), **arguments, **self._given}
 
     def _run(self, arguments: dict[str, Any], most: int | None) -> list[StepTimeline]:
         recorder = TimelineRecorder(self.valueless_mode, self.profile)
@@ -147,7 +166,7 @@ class Simulation:
         if timelines.denoising < self._longest:
             return
         self._longest = timelines.denoising
-        if not self.is_foreign:
+        if self.pipe.decodes_at_once:
             self.steps = timelines.total or self.steps
             return
         steps = self.pipe.call_signature.steps

@@ -25,7 +25,7 @@ from dpnb.validation import Parsed, from_plain, validate
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
-    from dpnb.pipelines.pipeline import DiffusionPipeline
+    from dpnb.pipelines.explorable import ExplorablePipeline
 
 FORMAT = "dpnb plans 1"
 
@@ -186,7 +186,7 @@ class PlanTable:
             raise PlanError(self._refusal())
         return self.fitting[0]
 
-    def apply(self, pipe: DiffusionPipeline, row: PlanRow | None = None) -> PlanRow:
+    def apply(self, pipe: ExplorablePipeline, row: PlanRow | None = None) -> PlanRow:
         """Switch exactly one plan on.
 
         Args:

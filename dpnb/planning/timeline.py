@@ -15,8 +15,11 @@ from dpnb.planning.device_profile import Cost, DeviceProfile
 from dpnb.planning.valueless import ValuelessTensors
 from dpnb.stages import Stage
 from dpnb.strategies.networks import Networks
+from dpnb.strategies.offload.block_hooks import hook_blocks
 from dpnb.strategies.offload.blocks import split_into_blocks
 from dpnb.strategies.offload.calls import intercept
+from dpnb.strategies.offload.reached_parts import find_reached_parts
+from dpnb.strategies.offload.source_paths import SourcePath
 from dpnb.strategies.undo import Undo
 
 
@@ -109,7 +112,7 @@ class TimelineRecorder:
         with Undo() as undo:
             for name, network in networks.items():
                 if next(network.parameters(), None) is not None:
-                    self._hook(name, network, undo)
+                    self._hook(name, network, networks.paths_into(network), undo)
             with self._valueless_mode.count_with(self.meter):
                 self.meter.reset_peak()
                 self._valueless_mode.operations.clear()
@@ -121,12 +124,13 @@ class TimelineRecorder:
         spans, self._spans = self._spans, []
         return StepTimeline(stage, tuple(spans))
 
-    def _hook(self, name: str, network: nn.Module, undo: Undo) -> None:
-        for _, module in split_into_blocks(network):
-            enter = partial(self._cut_at, Boundary.ENTER, name)
-            leave = partial(self._cut_at, Boundary.LEAVE, name)
-            undo.before(module, enter, prepend=True)
-            undo.after(module, leave, always_call=True)
+    def _hook(
+        self, name: str, network: nn.Module, paths: frozenset[SourcePath], undo: Undo
+    ) -> None:
+        enter = partial(self._cut, Boundary.ENTER, name)
+        leave = partial(self._cut, Boundary.LEAVE, name)
+        blocks = [module for _, module in split_into_blocks(network)]
+        hook_blocks(blocks, find_reached_parts(network, paths), enter, leave, undo)
         intercept(network, self._calls_of(name), undo)
 
     def _calls_of(self, name: str) -> Callable[[str], AbstractContextManager[None]]:
@@ -137,9 +141,6 @@ class TimelineRecorder:
             self._cut(Boundary.RETURN, name, method=method)
 
         return within
-
-    def _cut_at(self, boundary: Boundary, name: str, module: nn.Module, *_: object) -> None:
-        self._cut(boundary, name, module)
 
     def _cut(
         self,

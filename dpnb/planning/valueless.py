@@ -12,21 +12,25 @@ from weakref import ref
 
 import torch
 from torch import Tensor, nn
-from torch._ops import OpOverload
+from torch._ops import HigherOrderOperator, OpOverload
 from torch.utils._python_dispatch import (
     TorchDispatchMode,
     is_traceable_wrapper_subclass_type,
 )
-from typing_extensions import override
+from typing_extensions import Self, override
 
 from dpnb.errors import DpnbError
 from dpnb.loading.components.transformers_components import find_fp32_modules
+from dpnb.metering.higher_order import unfold
 from dpnb.metering.tensors import TensorMeter
 from dpnb.nn.quantized import is_wrapped, map_plain_tensors
 from dpnb.planning.layouts import Layout, Result, find_layouts, layout_key, list_tensors
 from dpnb.planning.masks import index_by_masks, masks_of
 from dpnb.planning.operation_kinds import Kind, kind_of
 from dpnb.planning.operations import Operation, operation_of
+from dpnb.planning.value_reads import ValueReads
+
+aten = torch.ops.aten
 
 SMALL = 1 << 20
 """Floating-point tensors up to so many bytes keep their values where only a shape is asked for."""
@@ -54,19 +58,42 @@ class ValuelessTensors(TorchDispatchMode):
 
     Valueless tensors are ordinary tensors of the CPU whose memory nobody ever touches, so that
     the system never provides it. Whatever has values is computed as ever: timesteps, token ids,
-    noise. Layouts are those that torch's fake tensors find for an operation; each is looked up
-    once.
+    noise. That a network gives one number everywhere is taken to be false. Layouts are those
+    that torch's fake tensors find for an operation; each is looked up once.
 
     Attributes:
         operations: what a device would compute since this was last cleared, and how often.
     """
 
+    supports_higher_order_operators = True
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.operations: Counter[Operation] = Counter()
         self._valueless_storages: dict[int, ref[torch.UntypedStorage]] = {}
+        self._equalities: dict[int, ref[torch.UntypedStorage]] = {}
         self._known: dict[Any, Result] = {}
         self._meter: TensorMeter | None = None
+        self._reads = ValueReads(self._refuse_look)
+        self._depth = 0
+
+    @override
+    def __enter__(self) -> Self:
+        if self._depth == 0:
+            self._reads.__enter__()  # type: ignore[no-untyped-call]
+        self._depth += 1
+        return super().__enter__()  # type: ignore[no-any-return,no-untyped-call]
+
+    @override
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        self._depth -= 1
+        if self._depth == 0:
+            self._reads.__exit__(*error)  # type: ignore[no-untyped-call]
+
+    def _refuse_look(self, tensor: Tensor) -> None:
+        if self.is_valueless(tensor):
+            raise ValuelessTensorError(UNKNOWN)
 
     @classmethod
     @override
@@ -136,6 +163,9 @@ class ValuelessTensors(TorchDispatchMode):
         kwargs = kwargs or {}
         if any(map(is_traceable_wrapper_subclass_type, types)):
             return NotImplemented  # what it is made of comes here by itself
+        if isinstance(func, HigherOrderOperator):
+            with self:
+                return unfold(func, args, kwargs)
         if torch.is_inference_mode_enabled() and isinstance(func, OpOverload):
             with self:
                 out = func.decompose(*args, **kwargs)
@@ -156,6 +186,8 @@ class ValuelessTensors(TorchDispatchMode):
         match kind:
             case Kind.LOOK:
                 raise ValuelessTensorError(UNKNOWN)
+            case Kind.COMPUTE if func is aten.all.default and self._is_equality(args[0]):
+                return args[0].new_zeros(())
             case Kind.SHAPE if _is_small_like(func, args, kwargs):
                 return self._compute_values(func, args, kwargs, inputs)
             case Kind.FILL if self._can_fill(inputs):
@@ -199,7 +231,10 @@ class ValuelessTensors(TorchDispatchMode):
                 raise ValuelessTensorError(UNKNOWN)
             self._known[key] = result
         self.operations[result.operation] += 1
-        return result.make(self._lay_out)
+        out = result.make(self._lay_out)
+        if func is aten.eq.Scalar and args[0].is_floating_point():
+            _note(out, self._equalities)
+        return out
 
     def _change(
         self, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any], inputs: list[Tensor]
@@ -222,17 +257,26 @@ class ValuelessTensors(TorchDispatchMode):
         shape, stride, dtype = layout
         return self._mark(torch.empty_strided(shape, stride, dtype=dtype))
 
+    def _is_equality(self, tensor: Tensor) -> bool:
+        """Whether a tensor says where what a network gives is one number."""
+        return tensor.untyped_storage()._cdata in self._equalities
+
     def _mark(self, tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        key, known = storage._cdata, self._valueless_storages
-        if key not in known:
-            known[key] = ref(storage, lambda _: known.pop(key, None))
-        return tensor
+        return _note(tensor, self._valueless_storages)
+
+
+def _note(tensor: Tensor, known: dict[int, ref[torch.UntypedStorage]]) -> Tensor:
+    """Note the memory of `tensor` in `known` for as long as it is there."""
+    storage = tensor.untyped_storage()
+    key = storage._cdata
+    if key not in known:
+        known[key] = ref(storage, lambda _: known.pop(key, None))
+    return tensor
 
 
 def like(parameter: nn.Parameter, tensor: Tensor) -> nn.Parameter:
     """A parameter of `tensor`, of which is known what is known of another one."""
-    made = nn.Parameter(tensor, requires_grad=False)
+    made = nn.Parameter(tensor, requires_grad=parameter.requires_grad)
     if not is_wrapped(parameter):
         vars(made).update(vars(parameter))
     return made

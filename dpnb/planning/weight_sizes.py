@@ -51,7 +51,8 @@ class WeightSizes:
             largest_hosted=max(hosted, default=0),
             kept=_nbytes(everything.values()),
             networks=[
-                SizeOnlyNetwork(name, network, networks.is_hosted) for name, network in moved
+                SizeOnlyNetwork(name, network, networks.is_hosted, networks.paths_into(network))
+                for name, network in moved
             ],
         )
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
 
 from dpnb.generators import make_generator
 from dpnb.numbers import coerce_numbers, parse_int
@@ -12,6 +12,9 @@ from dpnb.pipelines.pictures.inputs import PictureInput
 
 EXAMPLE = 512
 """Pixels along a side of a made-up picture, where no size is known."""
+
+FurtherNumbers: TypeAlias = tuple[tuple[str, bool | int | float], ...]
+"""Pairs of an argument of a call and its number."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,8 @@ class Workload:
         guidance_scale: how strongly the prompt steers; up to 1 the network sees every latent once.
         seed: of the noise.
         frames: of a video.
+        more: pairs of a further argument of the pipeline's call and its number.
+        from_card: the arguments whose numbers are those of the checkpoint's model card.
     """
 
     prompt: str = "red apple"
@@ -37,6 +42,8 @@ class Workload:
     guidance_scale: float | None = None
     seed: int = 0
     frames: int | None = None
+    more: FurtherNumbers = ()
+    from_card: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         coerce_numbers(self)
@@ -71,6 +78,7 @@ class Workload:
             **{name: value for name, value in chosen.items() if value is not None},
             "generator": make_generator(self.seed),
             "output_type": "np",
+            **dict(self.more),
         }
 
     def describe(self) -> str:
@@ -81,4 +89,14 @@ class Workload:
             "its own steps" if self.steps is None else f"{self.steps} step{'s' * (self.steps != 1)}"
         )
         frames = "" if self.frames is None else f", {self.frames} frames"
-        return f"{many} of {size}{frames}, {steps}"
+        return f"{many} of {size}{frames}, {steps}{self._describe_card()}"
+
+    def _describe_card(self) -> str:
+        """What is the model card's, with the numbers that are not said already."""
+        known = {"guidance_scale": self.guidance_scale, **dict(self.more)}
+        words = {"height": "size", "width": "size", "guidance_scale": "guidance"}
+        named = [
+            f"{words.get(name, name.replace('_', ' '))} {known.get(name, '')}".rstrip()
+            for name in self.from_card
+        ]
+        return f" (model card: {', '.join(dict.fromkeys(named))})" if named else ""

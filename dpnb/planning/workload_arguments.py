@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +26,37 @@ def with_defaults_of(pipe: ExplorablePipeline, workload: Workload) -> Workload:
     """A workload with the size and the steps that `pipe` has where none are given."""
     steps = default_steps(pipe) if workload.steps is None else workload.steps
     return replace(workload.with_size(pipe.default_size()), steps=steps)
+
+
+def with_card(
+    signature: CallSignature,
+    workload: Workload,
+    numbers: Mapping[str, float],
+    given: Collection[str] = (),
+) -> Workload:
+    """A workload with the numbers of a model card where none are given.
+
+    Args:
+        signature: of the call.
+        workload: what is drawn.
+        numbers: of the card, by the names of the call.
+        given: names of further arguments that the call is given.
+    """
+    fields: dict[str, str] = {"height": "height", "width": "width", "num_frames": "frames"}
+    for one, field in ((signature.steps, "steps"), (signature.guidance, "guidance_scale")):
+        if one is not None:
+            fields[one.name] = field
+    known = {*dict(workload.more), *given}
+    known |= {name for name, field in fields.items() if getattr(workload, field) is not None}
+    taken = {name: number for name, number in numbers.items() if name not in known}
+    chosen: dict[str, Any] = {fields[n]: number for n, number in taken.items() if n in fields}
+    further = {name: number for name, number in taken.items() if name not in fields}
+    return replace(
+        workload,
+        **chosen,
+        more=(*workload.more, *further.items()),
+        from_card=(*workload.from_card, *chosen, *further),
+    )
 
 
 def default_steps(pipe: ExplorablePipeline) -> int:
@@ -61,6 +92,7 @@ def arguments_for(
         "width": workload.width,
         "num_frames": workload.frames,
         "generator": make_generator(workload.seed),
+        **dict(workload.more),
         **_numbers(signature, workload),
         **_pictures(signature, workload, optional_pictures),
     }

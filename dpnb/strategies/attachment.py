@@ -13,6 +13,7 @@ from typing_extensions import override
 from dpnb.errors import StrategyError
 from dpnb.nn.weight_changes import Change
 from dpnb.strategies.fused import Fused
+from dpnb.strategies.fusion_trial import FusionTrial
 from dpnb.strategies.runs import ActiveRuns
 from dpnb.strategies.strategy import Plan, Strategy
 from dpnb.switchboard import ATTRIBUTE
@@ -40,9 +41,11 @@ class Attachment:
         shared: what is on at the network; `None` before anyone has asked.
         stack: of a network that no pipeline had when it was first asked for one: kept alive here.
         counterpart: dpnb's own network of the same shape, where it stands for this component.
+        counterpart_of: what the component was when that was built, to tell whether it still is.
         adapters: changes of the network's parameters, by the adapter's name and the parameter's.
         fused: what of them has become part of the plain weights.
         runs: those that use the component as their scheduler.
+        fusion_trial: what became of its attention when its projections were joined, once tried.
     """
 
     def __init__(
@@ -53,9 +56,11 @@ class Attachment:
         self.shared: AppliedStrategies | None = None
         self.stack: object | None = None
         self.counterpart: nn.Module | None = None
+        self.counterpart_of: object = None
         self.adapters: dict[str, Mapping[str, Change]] = dict(adapters or {})
         self.fused = Fused() if fused is None else fused
         self.runs = ActiveRuns()
+        self.fusion_trial: FusionTrial | None = None
 
     @property
     def is_unused(self) -> bool:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from inspect import unwrap
+from types import CodeType
 from typing import Any, ClassVar
 
 from torch import nn
@@ -16,8 +18,13 @@ from typing_extensions import override
 
 from dpnb.models.model import Model
 from dpnb.nn.compiled import plain_network
-from dpnb.nn.quantized import quantization_of
 from dpnb.stages import Stage
+from dpnb.strategies.component_fusion import (
+    FUSE,
+    fusion_obstacle,
+    join_projections,
+    list_fusible_layers,
+)
 from dpnb.strategies.component_tiles import resize_tiles, tile_obstacle
 from dpnb.strategies.freeu import FreeUFactors
 from dpnb.strategies.networks import Networks
@@ -25,9 +32,6 @@ from dpnb.strategies.reversible_calls import call_reversibly
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Effect, Slot, Strategy
 from dpnb.strategies.undo import Undo
-
-LOW_RANK = "lora_A"
-"""What peft calls the child that holds a layer's low-rank weights."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -103,27 +107,28 @@ class ComponentFusion(Strategy):
     """Let components that are not dpnb's compute query, key and value by one matrix.
 
     It is made of theirs, which stay beside it: while this is on, these weights are held twice.
+    Whether attention computes the same from it is tried beforehand, on layers of the same kind with
+    values of their own; calls that it could not serve are computed from theirs.
     """
 
     slot: ClassVar = Slot.PROJECTION
 
     @override
     def obstacle(self, networks: Networks) -> str | None:
-        fusing = list(_able(networks, "fuse_qkv_projections"))
-        fusible = [(name, network) for name, network in fusing if _fusible_layers(network)]
+        fusing = list(_able(networks, FUSE))
+        fusible = [(name, network) for name, network in fusing if list_fusible_layers(network)]
         if not fusible:
             what = "a component that fuses its projections"
             return _missing("ComponentFusion", what, "QKVFusion", networks)
-        reasons = [_fusion_obstacle(name, network) for name, network in fusible]
+        reasons = [fusion_obstacle(name, network) for name, network in fusible]
         return None if None in reasons else reasons[0]
 
     @override
     def apply(self, networks: Networks, undo: Undo) -> None:
         """Call the method of every component that has it and may use it."""
-        for name, network in _able(networks, "fuse_qkv_projections"):
-            if _fusible_layers(network) and _fusion_obstacle(name, network) is None:
-                kind: Any = type(network)
-                call_reversibly(network, partial(kind.fuse_qkv_projections, network), undo)
+        for name, network in _able(networks, FUSE):
+            if list_fusible_layers(network) and fusion_obstacle(name, network) is None:
+                join_projections(network, undo)
 
 
 @dataclass(frozen=True, repr=False)
@@ -143,7 +148,7 @@ class ComponentFreeU(FreeUFactors):
 
     @override
     def obstacle(self, networks: Networks) -> str | None:
-        if next(_able(networks, "enable_freeu"), None) is None:
+        if not any(True for _, unet in _able(networks, "enable_freeu") if _has_freeu(unet)):
             return _missing("ComponentFreeU", "a UNet with FreeU", "FreeU", networks)
         return None
 
@@ -169,65 +174,19 @@ def _able(
             yield name, plain
 
 
+def _has_freeu(unet: nn.Module) -> bool:
+    """Whether a block of a UNet computes FreeU; some kinds are told of it in vain."""
+    kinds = {type(module) for module in unet.modules()}
+    return any("apply_freeu" in _names_in(unwrap(kind.forward).__code__) for kind in kinds)
+
+
+def _names_in(code: CodeType) -> set[str]:
+    """What a function and those within it refer to by name."""
+    inner = [_names_in(one) for one in code.co_consts if isinstance(one, CodeType)]
+    return set(code.co_names).union(*inner)
+
+
 def _missing(kind: str, what: str, ours: str, networks: Networks) -> str:
     own = any(isinstance(network, Model) for _, network in networks.items())
     serves = f"; use {ours}, which serves dpnb's own networks" if own else "; there is none here"
     return f"{kind} needs {what}, written by others{serves}."
-
-
-def _fusible_layers(network: nn.Module) -> list[nn.Module]:
-    """The attention layers that can join their projections, and have not."""
-    return [
-        module
-        for module in network.modules()
-        if "fuse_projections" in dir(type(module))
-        and _declared(type(module), "_supports_qkv_fusion") is not False
-        and "to_k" in module._modules
-        and not {"to_qkv", "to_kv"} & module._modules.keys()
-    ]
-
-
-def _declared(kind: type, name: str) -> object:
-    """What a class declares by this name; `None` where it does not."""
-    return next((vars(base)[name] for base in kind.__mro__ if name in vars(base)), None)
-
-
-def _fusion_obstacle(name: str, network: nn.Module) -> str | None:
-    """Why the component called `name` must not join its projections, as a sentence."""
-    if any(LOW_RANK in module._modules for module in network.modules()):
-        return (
-            f"The {name} has LoRA layers, which fused projections would pass by; fuse or unload "
-            "them first."
-        )
-    for layer in _fusible_layers(network):
-        if not all(map(_have_one_width, _groups(layer))):
-            return (
-                f"Queries and keys of the {name} are projected from different widths, which it "
-                "cannot join; leave ComponentFusion out."
-            )
-        if (stored := next(filter(None, map(quantization_of, layer.modules())), None)) is not None:
-            return (
-                f"ComponentFusion joins full weights, and those of the {name} are {stored}; load "
-                "without quantization_config, or leave ComponentFusion out."
-            )
-        kind = type(vars(layer).get("processor") or layer._modules.get("processor"))
-        if "Added" in kind.__name__ or issubclass(kind, nn.Module):
-            return (
-                f"The attention of the {name} is computed by {kind.__name__}, in whose place fused "
-                "projections put another; leave ComponentFusion out."
-            )
-    return None
-
-
-def _groups(layer: nn.Module) -> Iterator[list[nn.Module]]:
-    """The projections that an attention layer joins, each group by one matrix."""
-    crosses = vars(layer).get("is_cross_attention", False)
-    own = ("to_k", "to_v") if crosses else ("to_q", "to_k", "to_v")
-    for names in (own, ("add_q_proj", "add_k_proj", "add_v_proj")):
-        children = [layer._modules.get(name) for name in names]
-        yield [child for child in children if child is not None]
-
-
-def _have_one_width(projections: list[nn.Module]) -> bool:
-    """Whether all are projected from as many channels."""
-    return len({vars(one).get("in_features") for one in projections}) <= 1

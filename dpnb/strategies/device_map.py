@@ -17,7 +17,7 @@ from dpnb.numbers import to_builtin
 from dpnb.stages import Stage
 from dpnb.strategies.execution_device import tell_execution_device
 from dpnb.strategies.networks import Networks, first_device, quantization_obstacle
-from dpnb.strategies.offload.dispatch import ComponentPlacement, dispatch
+from dpnb.strategies.offload.dispatch import ComponentPlacement, dispatch, free_lost_parameters
 from dpnb.strategies.strategy import Slot, Strategy
 from dpnb.strategies.undo import Undo
 from dpnb.units import parse_bytes
@@ -35,7 +35,7 @@ class DeviceMap(Strategy):
     """Give every component a device; what fits on none waits on the host or on the disk.
 
     A component computes on one device. Weights of it that are elsewhere come in layer by layer, as
-    accelerate does it.
+    accelerate does it, but for those that others compute with: these stay on that device.
 
     Args:
         device_map: `"balanced"` fills the accelerators with the largest components first; a device
@@ -107,8 +107,17 @@ class DeviceMap(Strategy):
         """Move weights, and let tensors follow them."""
         placements = self.place_components(networks)
         device = _first_accelerator([p.device for p in placements])
+        lost: list[nn.Parameter] = []
         for placement in placements:
-            dispatch(placement, device, self.offload_folder, networks.is_hosted, undo)
+            lost += dispatch(
+                placement,
+                device,
+                self.offload_folder,
+                networks.is_hosted,
+                undo,
+                networks.paths_into(placement.network),
+            )
+            free_lost_parameters(lost, (one.network for one in placements))
             if networks.has_foreign:
                 tell_execution_device([placement.network], placement.device, undo)
         undo.set(networks, "meeting_place", device)

@@ -13,6 +13,7 @@ from dpnb.nn.compiled import plain_network
 from dpnb.nn.quantized import has_bitsandbytes_layers, quantization_of
 from dpnb.strategies.fair_lock import FairLock
 from dpnb.strategies.offload.hosted_weights import HostedWeights
+from dpnb.strategies.offload.source_paths import SourcePath
 from dpnb.strategies.set_aside import set_aside
 
 if TYPE_CHECKING:
@@ -50,6 +51,20 @@ class Exchanger(Protocol):
 
     def exchange(self, name: str, undo: Undo) -> None:
         """Let dpnb's network stand for a component, around the same tensors."""
+        ...
+
+
+@runtime_checkable
+class Reader(Owner, Protocol):
+    """An owner whose own code may reach into its networks."""
+
+    @property
+    def takes_gradients(self) -> bool:
+        """Whether its runs compute gradients."""
+        ...
+
+    def paths_into(self, name: str) -> frozenset[SourcePath]:
+        """What its code follows from the component of this name on."""
         ...
 
 
@@ -177,6 +192,25 @@ class Networks:
     def can_exchange(self, *kinds: type[object]) -> bool:
         """Whether dpnb has a component, which others have written, as one of these classes."""
         return next(self.exchangeable(kinds), None) is not None
+
+    @property
+    def _readers(self) -> list[Reader]:
+        return [owner for owner in self.owners if isinstance(owner, Reader)]
+
+    @property
+    def takes_gradients(self) -> bool:
+        """Whether runs of any owner compute gradients."""
+        return any(owner.takes_gradients for owner in self._readers)
+
+    def paths_into(self, network: nn.Module) -> frozenset[SourcePath]:
+        """What the code of owners follows from a network on."""
+        return frozenset(
+            path
+            for owner in self._readers
+            for name, own in networks_of(owner)
+            if own is network
+            for path in owner.paths_into(name)
+        )
 
     def offload_order(self) -> list[tuple[str, nn.Module]]:
         """The networks that offloading moves, in the order in which a run uses them."""

@@ -140,7 +140,7 @@ def collect_streamed_networks(
 ) -> list[StreamedNetwork]:
     """The networks that offloading moves, in the order of their use; nothing is moved yet."""
     return [
-        StreamedNetwork(name, network, networks.is_hosted)
+        StreamedNetwork(name, network, networks.is_hosted, networks.paths_into(network))
         for name, network in networks.offload_order()
         if name not in exclude and next(network.parameters(), None) is not None
     ]
@@ -201,6 +201,11 @@ def _networks_obstacle(
     moved = [(n, network) for n, network in networks.offload_order() if n not in exclude]
     if not any(True for _, network in moved for _ in network.parameters()):
         return f"{kind} needs a network that it may move; there is none here."
+    if networks.takes_gradients and not exclude:
+        return (
+            f"{kind} lets no gradient pass, and runs of this pipeline compute gradients; exclude "
+            "the networks that these pass through, or leave it out."
+        )
     for name, network in moved:
         if any(tensor.is_meta for tensor in tensors_of(network)):
             return f"{name} has tensors without values (on the meta device); load them first."

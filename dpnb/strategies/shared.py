@@ -9,6 +9,7 @@ from threading import RLock
 from typing import ClassVar, Protocol
 from weakref import WeakSet
 
+import torch
 from torch import Tensor, nn
 
 from dpnb.errors import DpnbError, StrategyError
@@ -152,6 +153,10 @@ class SharedStrategies:
 
     def _replay(self, plan: Plan) -> None:
         """Unwind to the prefix shared with `plan`, then apply what is left of it."""
+        with _outside_inference_mode():
+            self._replay_outside(plan)
+
+    def _replay_outside(self, plan: Plan) -> None:
         target = in_order(plan)
         target = exchanges_for(target, self.networks) + target
         self._unwind(target)
@@ -265,6 +270,16 @@ class SharedStrategies:
     def _attach(self, shared: SharedStrategies | None) -> None:
         for _, network in self.networks.items():
             attachment_of(network).shared = shared
+
+
+@contextmanager
+def _outside_inference_mode() -> Iterator[None]:
+    """What is made within outlives the run, and is to be of use when gradients are recorded."""
+    if not torch.is_inference_mode_enabled():
+        yield
+        return
+    with torch.inference_mode(mode=False), torch.no_grad():
+        yield
 
 
 def _attached_to(owner: Owner) -> set[SharedStrategies]:

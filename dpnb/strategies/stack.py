@@ -166,12 +166,17 @@ class StrategyStack:
         Raises:
             StrategyError: what was switched on cannot serve the new components; nothing is on then.
         """
-        with SharedStrategies.joining, self._turn() as shared:
-            plan = shared.release()
-            try:
-                yield
-            finally:
-                self.join(shared.rejoin(owner, plan))
+        before = self.active
+        try:
+            with SharedStrategies.joining, self._turn() as shared:
+                plan = shared.release()
+                try:
+                    yield
+                finally:
+                    self.join(shared.rejoin(owner, plan))
+        finally:
+            if self.active != before:
+                self.notify()
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """Call `listener` with the plan after every change; what is returned stops that."""

@@ -55,8 +55,13 @@ class ChannelsLast(Strategy):
         for _, network in _denoisers_and_coders(networks):
             for layer in network.modules():
                 for kind, layout in LAYOUTS.items():
-                    if isinstance(layer, kind) and not is_quantized(layer):
+                    if isinstance(layer, kind) and _has_own_weight(layer):
                         yield layer.get_parameter("weight"), layout
+
+
+def _has_own_weight(layer: nn.Module) -> bool:
+    """Whether the weight is there as such: not quantized, and not made of others in every call."""
+    return layer._parameters.get("weight") is not None and not is_quantized(layer)
 
 
 def _denoisers_and_coders(networks: Networks) -> Iterator[tuple[str, nn.Module]]:
@@ -149,7 +154,7 @@ class LayerwiseCasting(Strategy):
             if is_foreign(network):
                 kept |= find_precise_layers(plain_network(network))
             for layer in network.modules():
-                is_plain = isinstance(layer, LAYERS) and not is_quantized(layer)
+                is_plain = isinstance(layer, LAYERS) and _has_own_weight(layer)
                 if is_plain and layer not in kept:
                     weight = layer.get_parameter("weight")
                     if weight.nbytes >= SMALLEST and weight.element_size() > size:

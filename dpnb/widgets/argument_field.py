@@ -10,6 +10,7 @@ import ipywidgets as w
 
 from dpnb.numbers import parse_int, parse_number
 from dpnb.pipelines.call_arguments import ArgumentKind, CallArgument
+from dpnb.widgets.literals import is_literal
 
 LABEL = {"description_width": "initial"}
 
@@ -18,9 +19,31 @@ LONG = 60
 
 OWN = "the pipeline's own"
 
+GUIDANCE = 50.0
+"""The most that a field of guidance takes, where its own default is not more."""
+
+SHARES = ("strength", "_start", "_end", "_rescale", "_ratio")
+"""How numbers are called that lie in [0, 1]."""
+
+
+def _parse_numbers(name: str, value: Any) -> Any:
+    """A number, or numbers in lists or tuples.
+
+    Raises:
+        TypeError: it holds something else.
+    """
+    if isinstance(value, (list, tuple)):
+        for one in value:
+            _parse_numbers(name, one)
+    elif isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} is {value!r}; write {ArgumentKind.NUMBERS.value}.")
+    return value
+
+
 PARSERS: dict[ArgumentKind, Callable[[str, Any], Any]] = {
     ArgumentKind.COUNT: parse_int,
     ArgumentKind.NUMBER: parse_number,
+    ArgumentKind.NUMBERS: _parse_numbers,
 }
 
 
@@ -53,15 +76,39 @@ class ArgumentField:
         if not self._is_text:
             return None if value == self._default else value
         text = value.strip()
-        if text == (self._default or "") or not text:
+        if text == self._write(self._default) or not text:
             return None
         return self._parse(text)
 
-    def set(self, value: Any) -> None:
-        """Show this value; `None` shows the call's own."""
-        shown = self._default if value is None else value
-        is_plain = isinstance(shown, str) or not self._is_text
-        self.widget.value = shown if is_plain else "" if shown is None else repr(shown)
+    def set(self, value: Any) -> bool:
+        """Show this value; `None` shows the call's own.
+
+        Returns:
+            Whether it can be shown here; where it cannot, the call's own is.
+        """
+        is_shown = value is None or self._can_show(value)
+        shown = value if is_shown and value is not None else self._default
+        if isinstance(self.widget, (w.BoundedFloatText, w.BoundedIntText)):
+            self.widget.min = min(self.widget.min, shown)
+            self.widget.max = max(self.widget.max, shown)
+        self.widget.value = self._write(shown) if self._is_text else shown
+        return is_shown
+
+    def _can_show(self, value: Any) -> bool:
+        if self.argument.kind is ArgumentKind.TEXT:
+            return isinstance(value, str)
+        if self._is_text:
+            return is_literal(value)
+        if isinstance(self.widget, w.Dropdown):
+            return value in self.argument.choices
+        if isinstance(self.widget, w.Checkbox):
+            return isinstance(value, bool)
+        kinds = (int,) if isinstance(self.widget, w.IntText) else (int, float)
+        return isinstance(value, kinds) and not isinstance(value, bool)
+
+    @staticmethod
+    def _write(value: Any) -> str:
+        return value if isinstance(value, str) else "" if value is None else repr(value)
 
     @property
     def label(self) -> str:
@@ -86,16 +133,39 @@ class ArgumentField:
         return PARSERS[kind](name, value) if kind in PARSERS else value
 
     def _build(self) -> w.Widget:
-        kind, default = self.argument.kind, self._default
-        settings: dict[str, Any] = {"description": self.label, "tooltip": self.argument.name}
-        if kind is ArgumentKind.FLAG:
-            return w.Checkbox(value=bool(default), indent=False, **settings)
+        argument, kind, default = self.argument, self.argument.kind, self._default
+        said = argument.documentation.summary
+        tooltip = f"{argument.name}: {said}" if said else argument.name
+        settings: dict[str, Any] = {"description": self.label, "tooltip": tooltip}
+        if kind is ArgumentKind.FLAG and isinstance(default, bool):
+            return w.Checkbox(value=default, indent=False, **settings)
         settings |= {"style": LABEL, "layout": {"width": "100%"}}
-        if isinstance(default, int):
+        if argument.choices:
+            first = argument.choices[0] if argument.is_required else default
+            return w.Dropdown(options=argument.choices, value=first, **settings)
+        if kind is not ArgumentKind.NUMBERS and isinstance(default, (int, float)):
+            return self._build_number(default, settings)
+        text = self._write(default)
+        hint = kind.value if argument.is_required else OWN
+        if kind is not ArgumentKind.TEXT and len(text) <= LONG:
+            return w.Text(value=text, placeholder=hint, **settings)
+        words = w.Textarea(value=text, placeholder=hint, rows=1, **settings)
+        words.add_class("dpnb-words")
+        return words
+
+    def _build_number(self, default: float, settings: dict[str, Any]) -> w.Widget:
+        """A field of a number; what steers or is a share has bounds."""
+        name = self.argument.name
+        if self.argument.kind is ArgumentKind.COUNT:
             return w.IntText(value=default, **settings)
-        if isinstance(default, float):
-            return w.FloatText(value=default, **settings)
-        text = default if isinstance(default, str) else ""
-        hint = kind.value if self.argument.is_required else OWN
-        build = w.Textarea if len(text) > LONG else w.Text
-        return build(value=text, placeholder=hint, **settings)
+        most = None
+        if "guidance_scale" in name:
+            most = GUIDANCE
+        elif name.endswith(SHARES) and 0 <= default <= 1:
+            most = 1.0
+        if most is None or default < 0:
+            return w.FloatText(value=default, step=0.1, **settings)
+        step = 0.5 if most == GUIDANCE else 0.05
+        return w.BoundedFloatText(
+            value=default, min=0.0, max=max(most, default), step=step, **settings
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections.abc import Mapping
 from contextvars import copy_context
 from functools import partial
 from typing import Any
@@ -64,14 +65,17 @@ class BackgroundPlanner:
         self._done = threading.Event()
         self._done.set()
 
-    def start(self, workload: Workload, device: str | None) -> None:
+    def start(
+        self, workload: Workload, device: str | None, arguments: Mapping[str, Any] | None = None
+    ) -> None:
         """Begin to plan, unless that is going on; returns at once.
 
         Args:
             workload: what is drawn.
             device: as for `dpnb.plan`.
+            arguments: further ones of the pipeline's call, by name.
         """
-        work = partial(copy_context().run, self._work, workload, device)
+        work = partial(copy_context().run, self._work, workload, device, arguments)
         with self._session.lock, self.plan_state.hold_trait_notifications():
             if self.plan_state.is_busy:
                 return
@@ -98,14 +102,20 @@ class BackgroundPlanner:
             raise ValueError(self.plan_state.error or "No plans have been asked for; start first.")
         return self.plan_state.table
 
+    def show_refusal(self, error: Exception) -> None:
+        """Say why planning cannot begin."""
+        self.plan_state.error = describe_error(error)
+
     def close(self) -> None:
         """Plan no further."""
         self._stop.set()
 
-    def _work(self, workload: Workload, device: str | None) -> None:
+    def _work(
+        self, workload: Workload, device: str | None, arguments: Mapping[str, Any] | None
+    ) -> None:
         table, error = None, ""
         try:
-            table = self._plan(workload, device)
+            table = self._plan(workload, device, arguments)
         except Exception as failure:
             error = describe_error(failure)
         finally:
@@ -121,7 +131,9 @@ class BackgroundPlanner:
         finally:
             self._done.set()
 
-    def _plan(self, workload: Workload, device: str | None) -> PlanTable | None:
+    def _plan(
+        self, workload: Workload, device: str | None, arguments: Mapping[str, Any] | None
+    ) -> PlanTable | None:
         valueless_mode = ValuelessTensors()
         pipe = self._session.pipe
         copy = self._copy_pipeline(valueless_mode)
@@ -129,7 +141,9 @@ class BackgroundPlanner:
             return None
         profile = profile_for(device, pipe)
         planner = Planner(
-            Simulation(copy, valueless_mode, workload, profile), None, approximate=False
+            Simulation(copy, valueless_mode, workload, profile, arguments),
+            None,
+            approximate=False,
         )
         rows: list[PlanRow] = []
         shown_at = 0.0

@@ -12,12 +12,13 @@ from dpnb.planning.gpu_specs import GPU_SPECS
 from dpnb.planning.plan_names import short_plan_name
 from dpnb.planning.table import PlanRow, PlanTable
 from dpnb.planning.workload import Workload
-from dpnb.planning.workload_arguments import USUAL_STEPS
+from dpnb.planning.workload_arguments import USUAL_STEPS, with_card
 from dpnb.units import format_bytes, format_seconds
 from dpnb.widgets.background_planner import BackgroundPlanner
 from dpnb.widgets.budget_dial import BudgetDial, default_budget, largest_peak
 from dpnb.widgets.panel import Panel, close_all, heading, status_html, status_line
 from dpnb.widgets.plan_chart import describe_plan_chart, plan_chart
+from dpnb.widgets.request_fields import describe_card_number
 from dpnb.widgets.run_panel import RunPanel
 from dpnb.widgets.state import FinishedRun, Request
 
@@ -25,6 +26,9 @@ LABEL = {"description_width": "5.5em"}
 
 SIDE = 512
 """Pixels along a side of what is planned for where the pipeline's own size is not known."""
+
+FRAMES = "num_frames"
+"""What calls take the length of a video by."""
 
 HERE = "this one"
 
@@ -53,24 +57,65 @@ class PlannerPanel(Panel):
         self.rows: list[PlannerRow] = []
         self.budget: BudgetDial | None = None
         self._drawn: PlanTable | None = None
-        self._build((request or self.session.example).with_defaults(self.session.pipe))
+        self._run: RunPanel | None = None
+        pipe = self.session.pipe
+        asked = request or self.session.example
+        asked = asked.with_card(pipe.call_signature, self.session.card_numbers)
+        self._build(asked.with_defaults(pipe))
         self._bind()
         self.show()
 
     def plan(self) -> BackgroundPlanner:
         """Begin to plan for what the fields say; wait with the `wait` of what is returned."""
-        self.planner.start(self.workload, self.device.value)
+        try:
+            workload, further = self.workload, self._further()
+        except (TypeError, ValueError) as error:
+            self.planner.show_refusal(error)
+        else:
+            self.planner.start(workload, self.device.value, further)
         return self.planner
 
     @property
     def workload(self) -> Workload:
         """What is planned for."""
-        return Workload(
+        asked = Workload(
             height=self.height.value,
             width=self.width.value,
             batch=self.count.value,
             steps=self.steps.value,
+            frames=self._frames,
+            guidance_scale=self._guidance,
         )
+        shown = () if self._run is None else self._run.fields.more.keys()
+        signature, numbers = self.session.pipe.call_signature, self.session.card_numbers
+        return with_card(signature, asked, numbers, shown)
+
+    @property
+    def _guidance(self) -> float | None:
+        """That of the panel that is followed, where the model card says another by default."""
+        guidance = self.session.pipe.call_signature.guidance
+        if self._run is None or guidance is None:
+            return None
+        shown = self.session.card_numbers.get(guidance.name)
+        value: float = self._run.guidance.value
+        return None if shown is None or shown == value else value
+
+    @property
+    def _frames(self) -> int | None:
+        """Of a video; `None` where the pipeline draws none."""
+        if self._run is None:
+            return None if self.frames is None else int(self.frames.value)
+        return self._frames_of(self._run.request)
+
+    def _frames_of(self, request: Request) -> int | None:
+        own = self.session.pipe.call_signature.default(FRAMES)
+        found: int | None = dict(request.more).get(FRAMES, own)
+        return found
+
+    def _further(self) -> dict[str, Any]:
+        """What the fields of the panel that is followed say beyond the workload."""
+        more = () if self._run is None else self._run.request.more
+        return {name: value for name, value in more if name != FRAMES}
 
     @property
     def table(self) -> PlanTable | None:
@@ -82,6 +127,9 @@ class PlannerPanel(Panel):
 
     def follow(self, run: RunPanel) -> None:
         """Plan for what another panel draws: its fields are those of both from now on."""
+        self._run = run
+        if self.frames is not None:
+            self.frames.layout.display = "none"
         for name in ("width", "height", "count", "steps"):
             if name not in run.fields.shown:
                 continue
@@ -162,6 +210,8 @@ class PlannerPanel(Panel):
         self.height = _number("Height", request.height or SIDE, unit, 1 << 14, unit)
         self.count = _number("Pictures", request.count, 1, 64)
         self.steps = _number("Steps", request.steps or USUAL_STEPS, 1, 1000)
+        frames = self._frames_of(request)
+        self.frames = _number("Frames", frames, 1, 1 << 14) if isinstance(frames, int) else None
         is_cpu = self.session.pipe.execution_device.type == "cpu"
         beside: list[tuple[str, str | None]] = [(HERE, None)]
         if is_cpu:
@@ -182,7 +232,10 @@ class PlannerPanel(Panel):
         self.more = w.ToggleButton(
             description="All plans", tooltip="List further plans", layout={"width": "auto"}
         )
-        fields = w.Box([self.width, self.height, self.count, self.steps, self.device, self.ask])
+        self._name_card()
+        numbers = [self.width, self.height, self.frames, self.count, self.steps]
+        shown = [one for one in numbers if one is not None]
+        fields = w.Box([*shown, self.device, self.ask])
         fields.add_class("dpnb-ask")
         self.fill(
             [
@@ -191,6 +244,13 @@ class PlannerPanel(Panel):
                 *(self.chart, self.caption, self.list, self.more),
             ]
         )
+
+    def _name_card(self) -> None:
+        steps, numbers = self.session.pipe.call_signature.steps, self.session.card_numbers
+        fields = {"width": self.width, "height": self.height}
+        fields |= {} if steps is None else {steps.name: self.steps}
+        for name in fields.keys() & numbers.keys():
+            fields[name].tooltip = describe_card_number(name, numbers[name])
 
     def _bind(self) -> None:
         self.ask.on_click(lambda _: self.plan())
@@ -220,8 +280,8 @@ class PlannerPanel(Panel):
             if request is None or not run.pictures or run.used != run.plan:
                 continue
             asked = request.with_defaults(self.session.pipe)
-            size = (asked.width, asked.height, asked.count, asked.steps)
-            if size == (drawn.width, drawn.height, drawn.batch, drawn.steps):
+            size = (asked.width, asked.height, asked.count, asked.steps, self._frames_of(asked))
+            if size == (drawn.width, drawn.height, drawn.batch, drawn.steps, drawn.frames):
                 found[run.plan] = run.trace.runs[0].duration / request.count
         return found
 

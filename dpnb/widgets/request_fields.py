@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
@@ -12,17 +12,23 @@ import ipywidgets as w
 from dpnb.pipelines.call_arguments import ArgumentKind, CallArgument, CallSignature
 from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.widgets.argument_field import ArgumentField
-from dpnb.widgets.picture_field import PictureField
+from dpnb.widgets.given_values import GivenValues
+from dpnb.widgets.media_field import MediaField
+from dpnb.widgets.media_input import KINDS, MediaInput, is_media
+from dpnb.widgets.sampling_rate import find_sampling_rate
 from dpnb.widgets.scheduler_choice import find_successors
 from dpnb.widgets.state import Request
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+RESULTS = {"video": "Videos", "waveform": "Sounds"}
+"""What a run makes several of, by a part of the argument's name; elsewhere pictures."""
+
 LAST_SEED = 2**31 - 1
 LABEL = {"description_width": "5.5em"}
 
-MAIN_PICTURES = frozenset({"image", "mask_image", "control_image"})
+MAIN_PICTURES = frozenset({"image", "mask_image", "control_image", "images", "video", "audio"})
 """Pictures without which few runs are of use, even where a call does not insist on them."""
 
 
@@ -35,21 +41,28 @@ class RequestFields:
     Args:
         pipe: the pipeline.
         request: what the fields show at first.
+        card_numbers: what they show where that says nothing: the numbers of a model card, by the
+            names of the call.
     """
 
-    def __init__(self, pipe: ExplorablePipeline, request: Request) -> None:
+    def __init__(
+        self, pipe: ExplorablePipeline, request: Request, card_numbers: Mapping[str, float]
+    ) -> None:
         self._pipe, self._signature = pipe, pipe.call_signature
-        self._kept: dict[str, Any] = {}
+        request = request.with_card(self._signature, card_numbers)
+        self.given = GivenValues()
         self.shown = frozenset(_names_to_show(self._signature, request.with_defaults(pipe)))
         self._build(pipe.size_unit)
         self.pictures = {
-            one.argument: PictureField(one, _ignore if one.is_mask else self._fit)
-            for one in pipe.picture_inputs
+            one.given.argument: MediaField(one, _ignore if one.given.is_mask else self._fit)
+            for one in self._find_media()
         }
-        has_strength = bool(self.pictures) and "strength" in self._signature
+        takes_strength = self._signature.find("strength")
+        has_strength = bool(self.pictures) and takes_strength is not None
         self.strength = _number("Strength", 1.0, 0.0, 1.0, 0.05) if has_strength else None
         self.more = {one.name: ArgumentField(one) for one in self._find_further()}
         self.show(request)
+        self._name_card(card_numbers)
 
     @property
     def request(self) -> Request:
@@ -59,7 +72,7 @@ class RequestFields:
             TypeError: something was written that the call does not take.
             ValueError: likewise.
         """
-        given = {name: field.get() for name, field in self.more.items()}
+        written = {name: field.get() for name, field in self.more.items()}
         return Request(
             prompt=self.prompt.value if "prompt" in self.shown else "",
             negative_prompt=self.negative.value if "negative_prompt" in self.shown else "",
@@ -72,23 +85,27 @@ class RequestFields:
             scheduler=self.scheduler.value,
             strength=None if self.strength is None else self.strength.value,
             pictures=tuple(
-                (name, field.picture)
+                (name, field.media)
                 for name, field in self.pictures.items()
-                if field.picture is not None
+                if field.media is not None
             ),
             more=tuple(
                 (name, value)
-                for name, value in {**self._kept, **given}.items()
-                if value is not None
+                for name, value in {**written, **self.given.values}.items()
+                if value is not None and not self._is_chosen(name)
             ),
+            loads=tuple((n, field.source) for n, field in self.pictures.items() if field.source),
         )
+
+    def _is_chosen(self, name: str) -> bool:
+        """Whether an argument is given what was chosen from files."""
+        field = self.pictures.get(name)
+        return field is not None and field.media is not None
 
     def show(self, request: Request) -> None:
         """Say what `request` says."""
         self.prompt.value, self.negative.value = request.prompt, request.negative_prompt
-        for name, picture in request.pictures:
-            if name in self.pictures:
-                self.pictures[name].set_picture(picture)
+        given = self._show_pictures(request)
         own = request.with_defaults(self._pipe)
         for field, value in (
             (self.steps, own.steps),
@@ -104,10 +121,58 @@ class RequestFields:
                 field.value = value
         if request.scheduler in [name for _, name in self.scheduler.options]:
             self.scheduler.value = request.scheduler
-        given = dict(request.more)
+        given |= {name: value for name, value in request.more if name not in self.pictures}
+        for name, value in self._name_numbers(request).items():
+            if name in self.more and name not in given:
+                given[name] = value
+        unshown = {name: v for name, v in given.items() if name not in self.more}
         for name, further in self.more.items():
-            further.set(given.pop(name, None))
-        self._kept = given
+            if not further.set(given.get(name)):
+                unshown[name] = given[name]
+        self.given.set_values(unshown)
+
+    def _name_numbers(self, request: Request) -> dict[str, Any]:
+        """The common numbers of a request by the names of the call's arguments."""
+        named = {
+            self._signature.steps: request.steps,
+            self._signature.guidance: request.guidance_scale,
+            self._signature.find("width"): request.width,
+            self._signature.find("height"): request.height,
+            self._signature.find("strength"): request.strength,
+        }
+        return {one.name: value for one, value in named.items() if one is not None}
+
+    def _show_pictures(self, request: Request) -> dict[str, Any]:
+        """Show what was chosen from files; what is none of it comes back."""
+        given, loads = dict(request.pictures), dict(request.loads)
+        given |= {name: value for name, value in request.more if name in self.pictures}
+        unshown = {}
+        for name, field in self.pictures.items():
+            media = given.pop(name, None)
+            if media is None:
+                field.clear()
+            elif media is field.media:
+                continue
+            elif is_media(media):
+                field.set_picture(media, loads.get(name, ""))
+            else:
+                field.clear()
+                unshown[name] = media
+        return {**given, **unshown}
+
+    def give(self, name: str, value: Any) -> None:
+        """Give an argument a value, in its field or, where that cannot show it, beside them.
+
+        Raises:
+            ValueError: the call takes no such argument.
+        """
+        if name not in self._signature and not self._signature.is_open:
+            raise ValueError(f"{name} is no argument of this pipeline's call.")
+        self.given.remove(name)
+        if name in self.pictures and is_media(value):
+            self.pictures[name].set_picture(value)
+        elif name not in self.more or not self.more[name].set(value):
+            self.given.set_values({**self.given.values, name: value})
 
     @property
     def inputs(self) -> list[w.Widget]:
@@ -115,12 +180,22 @@ class RequestFields:
         further = [field.widget for field in self.more.values()]
         numbers = [one for one in self.numbers if one is not self.new_seed]
         words = [self.prompt, self.negative]
-        return [*words, *numbers, self.scheduler, *further]
+        return [*words, *numbers, self.scheduler, *further, *self.pictures.values(), self.given]
 
-    def find_missing(self) -> PictureField | None:
-        """The first picture that is still to be chosen."""
-        needed = (one for one in self.pictures.values() if not one.picture_input.is_optional)
-        return next((one for one in needed if one.picture is None), None)
+    def find_missing(self) -> str | None:
+        """What is still to be chosen or written, in a sentence; `None` where all is there."""
+        given = self.given.values
+        for name, field in self.pictures.items():
+            if field.media is None and not field.picture_input.is_optional and name not in given:
+                return f"First choose {field.picture_input.hint}."
+        for name, further in self.more.items():
+            is_needed = further.argument.is_required and not further.argument.choices
+            if is_needed and name not in given and further.get() is None:
+                return (
+                    f"First write {name}, or give it in a cell: "
+                    f"panel.set_argument({name!r}, ...) on this panel."
+                )
+        return None
 
     @property
     def words(self) -> list[w.Widget]:
@@ -152,6 +227,18 @@ class RequestFields:
         pictures = [one for one in self.pictures.values() if not _is_main(one)]
         return [*(field.widget for field in self.more.values()), *pictures]
 
+    def _name_card(self, numbers: Mapping[str, float]) -> None:
+        """Let fields say which number the model card shows."""
+        signature = self._signature
+        named = ((signature.steps, self.steps), (signature.guidance, self.guidance))
+        fields = {one.name: field for one, field in named if one is not None}
+        fields |= {"width": self.width, "height": self.height}
+        fields |= {} if self.strength is None else {"strength": self.strength}
+        fields |= {name: further.widget for name, further in self.more.items()}
+        for name, number in numbers.items():
+            if name in fields:
+                fields[name].tooltip = describe_card_number(name, number)
+
     def _get(self, name: str, field: w.Widget) -> Any:
         return field.value if name in self.shown else None
 
@@ -163,7 +250,7 @@ class RequestFields:
         self.width = _number("Width", unit, unit, 1 << 14, unit)
         self.height = _number("Height", unit, unit, 1 << 14, unit)
         self.seed = _number("Seed", 0, 0, LAST_SEED)
-        self.count = _number("Pictures", 1, 1, 64)
+        self.count = _number(self._name_results(), 1, 1, 64)
         self.new_seed = w.Button(description="🎲 New seed", layout={"width": "auto"})
         self.new_seed.tooltip = "Another seed, by chance"
         self.new_seed.on_click(lambda _: self.seed.set_trait("value", random.randrange(LAST_SEED)))
@@ -174,6 +261,12 @@ class RequestFields:
             "Scheduler", [(_short_name(name), name) for name in names], next(iter(present), None)
         )
 
+    def _name_results(self) -> str:
+        """What a run makes several of."""
+        count = self._signature.count
+        name = "" if count is None else count.name
+        return next((label for part, label in RESULTS.items() if part in name), "Pictures")
+
     def _find_further(self) -> Iterable[CallArgument]:
         """The arguments that have no field among the common ones, and can be given one."""
         signature = self._signature
@@ -183,10 +276,25 @@ class RequestFields:
             "count": signature.count,
         }
         common = {one.name for name, one in named.items() if one is not None and name in self.shown}
-        common |= {name for name in self.shown if name not in named} | {"strength"}
-        others = (ArgumentKind.OTHER, ArgumentKind.VIDEO)
-        needed = [one for one in signature if one.kind in others and one.is_required]
-        return [one for one in (*needed, *signature.settings) if one.name not in common]
+        common |= {name for name in self.shown if name not in named}
+        common |= {"strength"} if self.strength is not None else set()
+        kind = ArgumentKind.OTHER
+        needed = [one for one in signature if one.kind is kind and one.is_required]
+        words = [one for one in signature.settings if one.kind is ArgumentKind.TEXT]
+        others = [one for one in signature.settings if one.kind is not ArgumentKind.TEXT]
+        return [one for one in (*needed, *words, *others) if one.name not in common]
+
+    def _find_media(self) -> Iterable[MediaInput]:
+        """What is chosen from files, that first which has to be."""
+        rate = find_sampling_rate(self._pipe.parts())
+        inputs = {one.argument: one for one in self._pipe.picture_inputs}
+        for name, given in inputs.items():
+            argument = self._signature.find(name)
+            is_foreign = argument is not None and argument.kind in KINDS
+            yield MediaInput.of(argument, given) if is_foreign and argument else MediaInput(given)
+        others = [one for one in self._signature if one.kind in KINDS and one.name not in inputs]
+        for one in sorted(others, key=lambda one: not one.is_required):
+            yield MediaInput.of(one, rate=rate)
 
     def _fit(self, picture: Image) -> None:
         """Draw in the shape of `picture`, and no larger than the model's own size."""
@@ -199,10 +307,15 @@ class RequestFields:
             field.value = max(round(side * scale) // unit, 1) * unit
 
 
+def describe_card_number(name: str, number: float) -> str:
+    """Where a number comes from, for the tooltip of its field."""
+    return f"{name}; the checkpoint's model card shows {number}"
+
+
 def menu(label: str, options: Any, value: Any) -> w.Dropdown:
     """A menu as wide as its place."""
     return w.Dropdown(
-        options=options, value=value, description=label, style=LABEL, layout={"width": "100%"}
+        options=options, value=value, description=label, style=LABEL, layout={"width": "auto"}
     )
 
 
@@ -224,7 +337,7 @@ def _names_to_show(signature: CallSignature, request: Request) -> Iterable[str]:
         yield "count"
 
 
-def _is_main(field: PictureField) -> bool:
+def _is_main(field: MediaField) -> bool:
     given = field.picture_input
     return not given.is_optional or given.argument in MAIN_PICTURES
 
@@ -233,8 +346,13 @@ def _ignore(picture: Image) -> None:
     """Hear of a picture, and do nothing."""
 
 
-def _text(label: str, hint: str) -> w.Text:
-    return w.Text(description=label, placeholder=hint, style=LABEL, layout={"width": "100%"})
+def _text(label: str, hint: str) -> w.Textarea:
+    """A field of words, as high as they need."""
+    field = w.Textarea(
+        description=label, placeholder=hint, rows=1, style=LABEL, layout={"width": "auto"}
+    )
+    field.add_class("dpnb-words")
+    return field
 
 
 def _number(

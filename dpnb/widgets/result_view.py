@@ -9,6 +9,7 @@ import re
 import ipywidgets as w
 
 from dpnb.widgets.browser_images import animation_kind, count_frames, encode_png, find_frame
+from dpnb.widgets.output_words import NumbersFile
 from dpnb.widgets.run_output import RunOutput
 from dpnb.widgets.state import RunState
 
@@ -106,8 +107,18 @@ class ResultView(w.VBox):  # type: ignore[misc]
     def _show_others(self, output: RunOutput) -> None:
         players = "".join(self._player(one) for one in output.sounds)
         words = f'<div class="dpnb-brought">{html.escape(output.words)}</div>' * bool(output.words)
-        self.others.value = players + words
-        self.others.layout.display = None if players or words else "none"
+        numbers = "".join(self._offer(one) for one in output.numbers)
+        self.others.value = players + words + numbers
+        self.others.layout.display = None if self.others.value else "none"
+
+    def _offer(self, numbers: NumbersFile) -> str:
+        """A link that saves numbers."""
+        plain = re.sub(r"\W+", "-", numbers.name)
+        address = _address(numbers.content, "application/octet-stream")
+        return (
+            f'<div class="dpnb-brought"><a href="{address}" download="{self._name}-{plain}.npy">'
+            f"Save {html.escape(numbers.name.replace('_', ' '))} (NPY, {numbers.dtype})</a></div>"
+        )
 
     def _player(self, sound: bytes) -> str:
         label, address = f"Sound of {self._words}", _address(sound, "audio/wav")

@@ -17,6 +17,7 @@ from torch import Tensor
 from dpnb.pipelines.pictures.images import numpy_to_pil
 from dpnb.widgets.browser_images import encode_animation
 from dpnb.widgets.browser_sounds import encode_wave
+from dpnb.widgets.output_words import PICTURED, NumbersFile, describe_output, write_numbers
 
 Video: TypeAlias = "tuple[Image.Image, ...]"
 
@@ -53,12 +54,14 @@ class RunOutput:
         animations: its videos, each a WebP or GIF file.
         sounds: each a WAV file.
         words: what else there is, for example `"latents, 1 × 4 × 8 × 8"`.
+        numbers: of what else there is.
     """
 
     pictures: tuple[Image.Image, ...] = ()
     animations: tuple[bytes, ...] = ()
     sounds: tuple[bytes, ...] = ()
     words: str = ""
+    numbers: tuple[NumbersFile, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.pictures or self.sounds or self.words)
@@ -72,6 +75,7 @@ class RunOutput:
 def read_output(output: Any, rates: Rates) -> RunOutput:
     """What is shown of a pipeline's output."""
     found, words = RunOutput(), []
+    numbers: list[NumbersFile] = []
     for name, value in _fields(output):
         if name in SOUNDS:
             found = replace(found, sounds=tuple(encode_wave(one, rates.samples) for one in value))
@@ -79,9 +83,15 @@ def read_output(output: Any, rates: Rates) -> RunOutput:
             found = _with_videos(found, videos, rates.frames)
         elif pictures := _read_pictures(value):
             found = replace(found, pictures=(*found.pictures, *pictures))
-        elif said := _describe(name, value):
+        elif said := describe_output(name, value):
+            maps = None if name.endswith(("embeds", "latents")) else _read_maps(value)
+            if maps is not None:
+                found = _with_maps(found, maps, rates.frames)
+                said = f"{name.replace('_', ' ')}: {maps.levels}"
             words.append(said)
-    return replace(found, words="; ".join(words))
+            is_latents = maps is None and name in PICTURED
+            numbers += write_numbers("latents" if is_latents else name, value)
+    return replace(found, words="; ".join(words), numbers=tuple(numbers))
 
 
 def _fields(output: Any) -> Iterator[tuple[str, Any]]:
@@ -145,6 +155,48 @@ def _read_pictures(value: Any) -> tuple[Image.Image, ...]:
     return () if numbers is None or numbers.ndim != 4 else _paint(numbers)
 
 
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """Depths, normals and the like, spread over all colours.
+
+    Args:
+        spread: in [0, 1]: `[batch, height, width, channels]`, of videos with frames before height.
+        low: the number that is shown dark.
+        high: that which is shown bright.
+    """
+
+    spread: np.ndarray[Any, Any]
+    low: float
+    high: float
+
+    @property
+    def levels(self) -> str:
+        """What the colours mean, and the size."""
+        sizes = " × ".join(str(size) for size in self.spread.shape)
+        return f"{sizes}, shown from {self.low:.3g} (dark) to {self.high:.3g} (bright)"
+
+
+def _read_maps(value: Any) -> Maps | None:
+    """Numbers that can be spread over colours; `None` where they have no such shape."""
+    numbers, is_array = _to_numbers(value), isinstance(value, np.ndarray)
+    if numbers is not None and numbers.ndim == 3 and is_array:
+        numbers = numbers[..., None]
+    if numbers is None or numbers.ndim not in ((4, 5) if is_array else (4,)):
+        return None
+    if numbers.shape[-1] not in (1, 3):
+        return None
+    if numbers.size == 0 or min(numbers.shape[-3:-1]) == 1 or not np.isfinite(numbers).all():
+        return None
+    low, high = float(numbers.min()), float(numbers.max())
+    return Maps((numbers.astype(np.float32) - low) / ((high - low) or 1.0), low, high)
+
+
+def _with_maps(found: RunOutput, maps: Maps, rate: float) -> RunOutput:
+    if maps.spread.ndim == 5:
+        return _with_videos(found, [_paint(one) for one in maps.spread], rate)
+    return replace(found, pictures=(*found.pictures, *_paint(maps.spread)))
+
+
 def _to_numbers(value: Any) -> np.ndarray[Any, Any] | None:
     """Arrays, and tensors with their channels last; `None` where `value` is something else."""
     if isinstance(value, (list, tuple)) and value:
@@ -167,18 +219,3 @@ def _paint(batch: np.ndarray[Any, Any]) -> tuple[Image.Image, ...]:
     if not (np.isfinite(batch).all() and batch.min() >= -SLACK and batch.max() <= 1 + SLACK):
         return ()
     return tuple(numpy_to_pil(batch.clip(0, 1)))
-
-
-def _describe(name: str, value: Any) -> str:
-    """An output that is neither pictures nor sounds, in words; empty where it is not worth any."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, (list, tuple)) and value:
-        if all(isinstance(one, str) for one in value):
-            return "; ".join(value)
-        return f"{len(value)} × {said}" if (said := _describe(name, value[0])) else ""
-    if not isinstance(value, (Tensor, np.ndarray)) or value.ndim == 0:
-        return ""
-    what = "latents" if name in VIDEOS | {"images"} else name.replace("_", " ")
-    what = what.replace("embeds", "embeddings")
-    return f"{what}, {' × '.join(str(size) for size in value.shape)}"

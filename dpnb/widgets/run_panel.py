@@ -18,7 +18,7 @@ from dpnb.widgets.result_view import ResultView
 from dpnb.widgets.state import Request
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from dpnb.widgets.media_input import Media
 
 PREVIEWS = (
     ("a colour for each latent (cheap)", 0),
@@ -38,7 +38,10 @@ class RunPanel(Panel):
 
     def __init__(self, pipe: Any, request: Request | None = None) -> None:
         super().__init__(pipe)
-        self.fields = fields = RequestFields(self.session.pipe, request or self.session.example)
+        session = self.session
+        self.fields = fields = RequestFields(
+            session.pipe, request or session.example, session.card_numbers
+        )
         self.prompt, self.negative = fields.prompt, fields.negative
         self.steps, self.guidance, self.strength = fields.steps, fields.guidance, fields.strength
         self.width, self.height, self.count = fields.width, fields.height, fields.count
@@ -66,12 +69,12 @@ class RunPanel(Panel):
         """
         return self.fields.request
 
-    def set_picture(self, argument: str, picture: Image) -> None:
+    def set_picture(self, argument: str, picture: Media) -> None:
         """Draw from `picture`, in the place of an uploaded one.
 
         Args:
             argument: of the pipeline's call, for example `"image"`.
-            picture: what it is given.
+            picture: what it is given; for some arguments a list of pictures, or a sound.
 
         Raises:
             ValueError: the pipeline takes no picture by that name.
@@ -83,6 +86,18 @@ class RunPanel(Panel):
             )
         self.picture_fields[argument].set_picture(picture)
 
+    def set_argument(self, argument: str, value: Any) -> None:
+        """Give an argument a value, also one that no field can show, such as a tensor.
+
+        Args:
+            argument: of the pipeline's call, for example `"image_embeds"`.
+            value: what it is given.
+
+        Raises:
+            ValueError: the call takes no such argument.
+        """
+        self.fields.give(argument, value)
+
     def draw(self) -> Job:
         """Begin to draw what the fields say; wait for it with the `wait` of what is returned.
 
@@ -92,7 +107,7 @@ class RunPanel(Panel):
         """
         missing = self.fields.find_missing()
         if missing is not None:
-            raise ValueError(f"First choose {missing.picture_input.hint}.")
+            raise ValueError(missing)
         return self.session.start(self.request)
 
     def _bind(self) -> None:
@@ -126,7 +141,8 @@ class RunPanel(Panel):
         further = self.fields.further
         more = hidden_part(further, "Further arguments of the pipeline's call") if further else ()
         parts = [*self.fields.words, buttons, self.progress, self.message, self.failure]
-        below = [self.memory_saver, self.result, numbers, w.VBox(menus), *more]
+        given = self.fields.given
+        below = [self.memory_saver, self.result, numbers, w.VBox(menus), *more, given]
         return [heading("Draw"), *parts, *below]
 
     def _restore(self) -> None:

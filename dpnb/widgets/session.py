@@ -6,10 +6,11 @@ started it.
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
@@ -19,7 +20,7 @@ from dpnb.errors import DpnbError
 from dpnb.metering.meter import MeterName, meter_for
 from dpnb.metering.trace import Trace
 from dpnb.pipelines.attached.attach import to_explorable
-from dpnb.pipelines.attached.attached_pipeline import AttachedPipeline
+from dpnb.pipelines.card_numbers import read_card_numbers
 from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.strategies.strategy import Plan, Strategy
 from dpnb.widgets.current_run import ExpectedRun
@@ -28,6 +29,8 @@ from dpnb.widgets.run_monitor import RunMonitor
 from dpnb.widgets.run_result import describe_error, predict_memory_saver
 from dpnb.widgets.scheduler_choice import choose_scheduler
 from dpnb.widgets.state import EXAMPLE, Request, RunState, StrategyState
+
+logger = logging.getLogger(__name__)
 
 Change: TypeAlias = Callable[[Plan], Plan]
 
@@ -175,7 +178,11 @@ class Session:
         """Why a strategy cannot be switched on here; `None` where it can, or is on already."""
         if strategy in self.strategy_state.active:
             return None
-        return self.pipe.strategies.obstacle(strategy)
+        try:
+            return self.pipe.strategies.obstacle(strategy)
+        except Exception as error:
+            logger.exception("nobody can tell whether %r serves here", strategy)
+            return f"Whether it serves here cannot be told: {describe_error(error)}"
 
     def find_memory_saver(self, request: Request, trace: Trace) -> Strategy | None:
         """The cheapest strategy with which a run that has failed is predicted to fit.
@@ -218,12 +225,18 @@ class Session:
     @property
     def is_attached(self) -> bool:
         """Whether the pipeline was not written here."""
-        return isinstance(self.pipe, AttachedPipeline)
+        return self.pipe.is_attached
 
     @property
     def example(self) -> Request:
         """What is asked for until somebody has words of their own."""
-        return Request(EXAMPLE.prompt) if self.is_attached else EXAMPLE
+        has_own = self.is_attached or bool(self.card_numbers)
+        return Request(EXAMPLE.prompt) if has_own else EXAMPLE
+
+    @cached_property
+    def card_numbers(self) -> Mapping[str, float]:
+        """What the model card of the checkpoint shows in a call, by the names of the call."""
+        return read_card_numbers(self.pipe)
 
     @property
     def is_drawing(self) -> bool:

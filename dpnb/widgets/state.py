@@ -46,8 +46,9 @@ class Request:
         scheduler: the class that leads through the steps; `None` for the one that is there.
         strength: how much of the schedule is gone through from a picture on; `None` for the
             pipeline's own.
-        pictures: pairs of an argument and the picture that it is given.
+        pictures: pairs of an argument and the picture, the pictures or the sound that it is given.
         more: pairs of a further argument of the pipeline's call and its value.
+        loads: pairs of an argument and Python that reads its value from the file that was chosen.
     """
 
     prompt: str
@@ -60,8 +61,9 @@ class Request:
     count: int = 1
     scheduler: str | None = None
     strength: float | None = None
-    pictures: tuple[tuple[str, Image], ...] = field(default=(), hash=False, repr=False)
+    pictures: tuple[tuple[str, Any], ...] = field(default=(), hash=False, repr=False)
     more: tuple[tuple[str, Any], ...] = field(default=(), hash=False)
+    loads: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         coerce_numbers(self)
@@ -86,6 +88,21 @@ class Request:
         values = {name: getattr(self, name) for name in own}
         return replace(self, **{name: own[name] for name in own if values[name] is None})
 
+    def with_card(self, signature: CallSignature, numbers: Mapping[str, float]) -> Request:
+        """The same with the numbers of a model card where none are given.
+
+        Args:
+            signature: of the pipeline's call.
+            numbers: of the card, by the names of the call.
+        """
+        fields = {name: field for field, name in _names_in(signature).items()}
+        fields |= {name: name for name in ("width", "height", "strength")}
+        free = {name: field for name, field in fields.items() if getattr(self, field) is None}
+        chosen: dict[str, Any] = {free[name]: n for name, n in numbers.items() if name in free}
+        known = {*fields, *dict(self.more)}
+        further = {name: number for name, number in numbers.items() if name not in known}
+        return replace(self, **chosen, more=(*self.more, *further.items()))
+
     def arguments(self, signature: CallSignature | None = None) -> dict[str, Any]:
         """The same as arguments of a pipeline's call: what is given, and what the call takes of it.
 
@@ -94,7 +111,7 @@ class Request:
                 take less; by default one with the names of dpnb's own pipelines.
         """
         names = _names_in(signature)
-        seeds = range(self.seed, self.seed + (self.count if names["count"] else 1))
+        seeds = range(self.seed, self.seed + (self.count if names["count"] else 1) * self._prompts)
         generators = [make_generator(seed) for seed in seeds]
         values = {
             "prompt": self.prompt,
@@ -109,7 +126,25 @@ class Request:
         }
         given = {name: value for name, value in values.items() if name and value is not None}
         taken = given if signature is None else signature.select(given)
+        if signature is not None and self._is_encoded(signature):
+            taken.pop("prompt", None)
         return {**taken, **dict(self.pictures), **dict(self.more)}
+
+    @property
+    def _prompts(self) -> int:
+        """How many prompts there are: further ones can be given in a list."""
+        several = dict(self.more).get("prompt")
+        return len(several) if isinstance(several, (list, tuple)) and several else 1
+
+    def _is_encoded(self, signature: CallSignature) -> bool:
+        """Whether the prompt was given as its embeddings, and not in words."""
+        prompt = signature.find("prompt")
+        return (
+            not self.prompt
+            and prompt is not None
+            and not prompt.is_required
+            and any(name == "prompt_embeds" for name, _ in self.more)
+        )
 
 
 OWN_NAMES: Mapping[str, str] = {

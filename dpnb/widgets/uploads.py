@@ -1,11 +1,16 @@
-"""Pictures from files that anybody may have made."""
+"""Pictures and films from files that anybody may have made."""
 
 from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from pathlib import Path
 
-from PIL import Image
+import numpy as np
+import torch
+from PIL import Image, ImageSequence
+from torch import Tensor
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 """Those whose decoders read pixels and run nothing."""
@@ -13,7 +18,13 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 LARGEST = 50_000_000
 """Pixels; a camera's picture has fewer, and one of these takes up to 200 MB."""
 
+LARGEST_FILM = 4 * LARGEST
+"""Pixels of all pictures of a film together; they take up to 800 MB."""
+
 MILLION = 1_000_000
+
+FILMS = (b"ftyp", b"\x1aE\xdf\xa3", b"AVI ")
+"""What stands at the beginning of MP4 and MOV, WebM and Matroska, and AVI files."""
 
 
 class UploadError(ValueError):
@@ -34,14 +45,74 @@ def read_picture(content: bytes, name: str) -> Image.Image:
     """
     unreadable = f"{name} is no picture that can be read; choose a PNG or JPEG."
     try:
-        picture = _opened(content, name)
-        picture.load()
-        return _plain(picture)
+        return next(_read(content, name))
     except UploadError:
         raise
     # Decoders meet broken files with whatever error comes first.
     except Exception as error:
         raise UploadError(unreadable) from error
+
+
+def read_frames(content: bytes, name: str) -> list[Image.Image]:
+    """All pictures in a file, in their order: those of a film, or one.
+
+    Args:
+        content: of the file: an animated GIF, WebP or PNG, or any other picture.
+        name: of the file.
+
+    Raises:
+        UploadError: it holds none that can be read, or more than `LARGEST_FILM` pixels.
+    """
+    if any(sign in content[:12] for sign in FILMS):
+        raise UploadError(
+            f"{name} is a film of a kind that cannot be read here; save it as an animated GIF, "
+            "WebP or PNG, or choose its frames as pictures."
+        )
+    frames: list[Image.Image] = []
+    try:
+        for frame in _read(content, name):
+            frames.append(frame)
+            if len(frames) * frame.width * frame.height > LARGEST_FILM:
+                raise UploadError(
+                    f"{name} has more than {LARGEST_FILM // MILLION} million pixels in all its "
+                    "frames; choose a shorter or a smaller film."
+                )
+    except UploadError:
+        raise
+    except Exception as error:
+        raise UploadError(
+            f"{name} is no film that can be read; choose an animated GIF, WebP or PNG."
+        ) from error
+    return frames
+
+
+def load_picture(file: str | Path) -> Image.Image:
+    """The picture in a file on this machine; see `read_picture`."""
+    return read_picture(Path(file).read_bytes(), Path(file).name)
+
+
+def load_frames(*files: str | Path) -> list[Image.Image]:
+    """The pictures in files on this machine, one after the other; see `read_frames`."""
+    return [frame for one in map(Path, files) for frame in read_frames(one.read_bytes(), one.name)]
+
+
+def stack_frames(frames: list[Image.Image], mode: str = "RGB") -> Tensor:
+    """Frames as numbers in [0, 1]: `[1, channels, frames, height, width]`.
+
+    Args:
+        frames: brought to the size of the first one.
+        mode: `"RGB"`, or `"L"` for one channel.
+    """
+    alike = [frame.convert(mode).resize(frames[0].size) for frame in frames]
+    levels = np.stack([np.atleast_3d(np.asarray(frame, dtype=np.float32)) for frame in alike])
+    return torch.from_numpy(levels / np.float32(255)).permute(3, 0, 1, 2)[None]
+
+
+def _read(content: bytes, name: str) -> Iterator[Image.Image]:
+    """The pictures in a file, each of pixels alone."""
+    for frame in ImageSequence.Iterator(_opened(content, name)):
+        frame.load()
+        yield _plain(frame)
 
 
 def _opened(content: bytes, name: str) -> Image.Image:

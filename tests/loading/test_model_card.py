@@ -7,7 +7,16 @@ import pytest
 from huggingface_hub import ModelCard
 
 from dpnb.errors import CheckpointError
-from dpnb.loading.model_card import CARD, make_card, read_connected_pipelines
+from dpnb.loading.hub import HubOptions
+from dpnb.loading.model_card import (
+    CARD,
+    MAX_CARD,
+    fetch_card,
+    make_card,
+    read_card,
+    read_connected_pipelines,
+)
+from tests.hub_server import HubServer
 
 
 def card(folder: Path, facts: str) -> Path:
@@ -53,3 +62,42 @@ def test_a_damaged_card_is_said_in_one_sentence(tmp_path: Path, facts: str) -> N
     with pytest.raises(CheckpointError, match="no model card that can be read") as caught:
         read_connected_pipelines(card(tmp_path, facts))
     assert "\n" not in str(caught.value)
+
+
+def test_a_card_is_read_from_its_folder(tmp_path: Path) -> None:
+    assert read_card(tmp_path) == ""
+    card(tmp_path, "license: mit")
+    assert read_card(tmp_path).endswith("# A model\n")
+    assert fetch_card(str(tmp_path), HubOptions()) == read_card(str(tmp_path))
+
+
+def test_a_card_that_may_not_be_read_is_none(tmp_path: Path) -> None:
+    outside, folder = tmp_path / "outside.md", tmp_path / "model"
+    outside.write_text("secret")
+    folder.mkdir()
+    (folder / CARD).symlink_to(outside)
+    assert read_card(folder) == ""
+    (folder / CARD).unlink()
+    (folder / CARD).write_bytes(b"\xff\xfe\xff")
+    assert read_card(folder) == ""
+    (folder / CARD).write_text("a" * (MAX_CARD + 1))
+    assert read_card(folder) == ""
+    assert [read_card(name) for name in (outside, "no name", "a/b/c")] == [""] * 3
+
+
+def test_of_a_repository_the_card_is_read_that_the_cache_holds(hub: HubServer) -> None:
+    hub.add("someone/with-card", {CARD: b"# With"})
+    assert read_card("someone/with-card") == ""
+    assert hub.requests == []
+    assert fetch_card("someone/with-card", HubOptions()) == "# With"
+    asked = len(hub.requests)
+    assert read_card("someone/with-card") == "# With"
+    assert len(hub.requests) == asked
+
+
+def test_a_card_that_the_hub_does_not_give_is_none(hub: HubServer) -> None:
+    hub.add("someone/without", {"a.txt": b"a"})
+    names = ("someone/without", "someone/nobody")
+    assert [fetch_card(name, HubOptions()) for name in names] == ["", ""]
+    hub.failure = 500
+    assert fetch_card("someone/without", HubOptions(force_download=True)) == ""

@@ -25,6 +25,7 @@ from dpnb.planning.weight_sizes import WeightSizes, idle_weight_bytes
 from tests.hub_server import HubServer
 from tests.planning.z_image import PUBLISHED, SMALL, write_z_image
 from tests.reference.checkpoints import pipeline
+from tests.reference.foreign import kolors
 
 SIZE: dict[str, Any] = {"height": 64, "width": 64, "steps": 2, "device": "RTX 3060"}
 
@@ -76,6 +77,25 @@ def test_the_plan_holds_what_diffusers_own_run_holds(folder: Path) -> None:
     expected = {name: stage.peak + weights for name, stage in trace.by_stage().items()}
     cpu = {**SIZE, "device": "cpu"}
     assert plan(folder, **cpu, plans=[frozenset()]).rows[0].peaks == expected
+
+
+def test_what_is_kept_beside_weights_is_loaded_in_their_dtype(tmp_path: Path) -> None:
+    kolors.CASES[0].build().save_pretrained(tmp_path)
+    loaded = diffusers.KolorsPipeline.from_pretrained(tmp_path, dtype=torch.float16)
+    studio = build_valueless_pipeline(tmp_path, ValuelessTensors(), "float16")
+    assert shapes(studio.pipe) == shapes(loaded)
+    assert shapes(loaded)["text_encoder.rotary_pos_emb.inv_freq"][1] == torch.float16
+
+
+def test_kolors_is_planned_to_the_byte_from_its_folder(tmp_path: Path) -> None:
+    pipe = kolors.CASES[0].build()
+    pipe.save_pretrained(tmp_path)
+    weights = idle_weight_bytes(dpnb.attach(pipe).strategies.networks)
+    with dpnb.record(pipe, TensorMeter()) as trace:
+        pipe("red apple", height=32, width=32, num_inference_steps=2, output_type="np")
+    expected = {name: stage.peak + weights for name, stage in trace.by_stage().items()}
+    small: dict[str, Any] = {"height": 32, "width": 32, "steps": 2, "device": "cpu"}
+    assert plan(tmp_path, **small, plans=[frozenset()]).rows[0].peaks == expected
 
 
 def test_without_steps_its_own_default_is_counted(folder: Path) -> None:

@@ -27,8 +27,10 @@ from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.valueless_pipeline import build_valueless_pipeline
 from dpnb.planning.weight_sizes import idle_weight_bytes
 from dpnb.planning.workload import Workload
+from dpnb.strategies.strategy import Plan
 from tests.pipelines.attached.foreign import draw, everything_of
 from tests.reference.checkpoints import pipeline, safety_checker
+from tests.reference.foreign import stable_diffusion_xl
 
 LINK = "simulated:64GiB/s"
 
@@ -164,3 +166,33 @@ def test_a_picture_is_made_up_only_for_what_begins_with_one(pipe: Any) -> None:
     Simulation(model, mode, Workload(steps=2), DeviceProfile.from_name("RTX 3060")).run()
     assert model.pipe.given == [None]
     assert may.given == []
+
+
+def test_a_prediction_does_not_depend_on_what_was_simulated_before() -> None:
+    """Runs of this pipeline leave the weights of its autoencoder in another dtype."""
+    case = next(
+        c for c in stable_diffusion_xl.CASES if c.name == "StableDiffusionXLImg2ImgPipeline"
+    )
+    casting: Plan = frozenset({dpnb.LayerwiseCasting()})
+    tiled = casting | {dpnb.VaeTiling(blended=True)}
+    arguments = case.arguments()
+    rows = plan(case.build(), plans=[casting, tiled], device=LINK, arguments=arguments).rows
+    alone = plan(case.build(), plans=[tiled], device=LINK, arguments=case.arguments()).rows
+    assert [row.peaks for row in rows if row.plan == tiled] == [alone[0].peaks]
+    pipe = case.build()
+    studio = dpnb.attach(pipe)
+    with studio.strategies.using(*tiled):
+        rest = idle_weight_bytes(studio.strategies.networks)
+        with dpnb.record(pipe, TensorMeter()) as trace:
+            case.draw(pipe)
+    found = {name: stage.peak + rest for name, stage in trace.by_stage().items()}
+    assert alone[0].peaks == found
+
+
+def test_functions_that_a_pipeline_was_given_are_those_of_the_copy() -> None:
+    pipe = pipeline("sd1")
+    pipe.chosen, pipe.drawn = draw, pipe.encode_prompt
+    copied = copy_foreign(pipe, ValuelessTensors(), None)
+    assert copied.chosen is draw
+    assert copied.drawn.__self__ is copied
+    assert copied.drawn.__func__ is type(pipe).encode_prompt

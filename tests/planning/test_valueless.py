@@ -228,3 +228,40 @@ def test_what_changes_the_shape_in_place_does_so() -> None:
         x.squeeze_(0).t_()
         assert (x.shape, x.stride()) == ((6, 4), (1, 6))
         assert mode.is_valueless(x)
+
+
+def test_factors_of_two_dtypes_are_refused_as_a_device_does() -> None:
+    valueless_mode = ValuelessTensors()
+    layer = nn.Linear(4, 4)
+    valueless_mode.discard_values(layer)
+    layer.weight.data = valueless_mode.empty((4, 4), torch.float8_e4m3fn)
+    refused = pytest.raises(RuntimeError, match="float32 and float8_e4m3fn; it takes one dtype")
+    with valueless_mode, torch.no_grad(), refused:
+        layer(torch.ones(1, 4))
+
+
+def test_no_network_gives_one_number_everywhere() -> None:
+    mode = ValuelessTensors()
+    with mode:
+        found = mode.empty((4,), torch.float32)
+        assert not torch.all(found == 0)
+        for decide in (torch.all(found.long() == 0), torch.any(found == 0), torch.all(found > 0)):
+            with pytest.raises(ValuelessTensorError):
+                bool(decide)
+
+
+def test_gradients_of_weights_are_held_as_really() -> None:
+    layers = nn.Sequential(nn.Linear(8, 16), nn.Linear(16, 8))
+    layers[0].requires_grad_(False)
+    mode = ValuelessTensors()
+
+    def learn(given: Tensor) -> int:
+        with mode.count_with(meter := TensorMeter()):
+            layers(given).square().sum().backward()
+        return meter.current
+
+    real = learn(torch.ones(2, 8))
+    assert real == 4 * (16 * 8 + 8)
+    layers.zero_grad()
+    mode.discard_values(layers)
+    assert learn(torch.ones(2, 8)) == real

@@ -15,6 +15,7 @@ from dpnb.planning.workload_arguments import (
     arguments_for,
     default_steps,
     limit_steps,
+    with_card,
     with_defaults_of,
 )
 
@@ -124,3 +125,24 @@ def test_a_plan_counts_the_steps_that_a_pipeline_makes_by_itself() -> None:
     plain = plan("tiny-sd", height=32, width=32, device="RTX 3060", plans=[frozenset()])
     assert plain.workload.steps == 50
     assert "50 steps" in plain.workload.describe()
+
+
+def test_a_card_fills_what_is_not_given() -> None:
+    signature = CallSignature.of(video)
+    numbers = {"num_inference_steps": 9, "true_cfg_scale": 1.0, "height": 64, "num_frames": 17}
+    filled = with_card(signature, Workload(steps=3), numbers)
+    assert (filled.steps, filled.guidance_scale, filled.height, filled.frames) == (3, 1.0, 64, 17)
+    assert filled.from_card == ("guidance_scale", "height", "frames")
+    assert with_card(signature, Workload(), numbers, ["true_cfg_scale"]).guidance_scale is None
+
+
+def test_further_numbers_are_given_to_the_call() -> None:
+    def call(prompt: str, max_sequence_length: int = 512) -> None:
+        """A call that takes one."""
+
+    signature = CallSignature.of(call)
+    filled = with_card(signature, Workload(), {"max_sequence_length": 256})
+    pipe: Any = Signed(call)
+    assert arguments_for(pipe, filled)["max_sequence_length"] == 256
+    assert filled.arguments()["max_sequence_length"] == 256
+    assert filled.describe().endswith("(model card: max sequence length 256)")

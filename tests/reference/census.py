@@ -1,14 +1,17 @@
 """Which pipelines of diffusers can be attached: every small one is tried, and a table says how.
 
-`python -m tests.reference.census` tries all and writes `tests/reference/census.md`; names as
-arguments try those alone and write nothing.
+`python -m tests.reference.census` tries all, and after each puts its row in
+`tests/reference/census.md`. Names as arguments try those alone, and `2/8` the second of eight
+parts, which may run at the same time; other rows stay.
 """
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import logging
 import pkgutil
+import re
 import sys
 import time
 import warnings
@@ -37,6 +40,8 @@ from tests.reference.foreign.case import ForeignCase
 FILE = Path(__file__).with_suffix(".md")
 DEVICE = "simulated:8GiB/s"
 GOOD = "✓"
+COLUMNS = 5
+
 LONGEST = 120
 """Letters of a reason in the table."""
 
@@ -68,9 +73,13 @@ class Finding:
     @property
     def is_good(self) -> bool:
         """Whether all four came out as they should."""
+        return (self.attached, self.streamed, self.detached) == (GOOD,) * 3 and self.is_predicted
+
+    @property
+    def is_predicted(self) -> bool:
+        """Whether the peak was predicted, and well."""
         is_number = self.predicted.replace(".", "", 1).isdigit()
-        is_predicted = is_number and abs(float(self.predicted) - 1) <= CLOSE
-        return (self.attached, self.streamed, self.detached) == (GOOD,) * 3 and is_predicted
+        return is_number and abs(float(self.predicted) - 1) <= CLOSE
 
 
 def all_cases() -> Iterator[ForeignCase]:
@@ -89,15 +98,18 @@ def try_case(case: ForeignCase) -> Finding:
     if not torch.equal(plain, case.draw(pipe)):
         finding.reasons.append("it draws another picture every time")
         return finding
-    before = everything_of(pipe)
-    case.draw(pipe)
-    ever_new = changes(before, everything_of(pipe))
-    before = everything_of(pipe)
+    found = Found.of(case, pipe)
     studio = dpnb.attach(pipe)
     finding.attached = _tell(lambda: _compare(case, pipe, plain))
     finding.predicted = _tell(lambda: _predict(case, studio))
     finding.streamed = _tell(lambda: _stream(case, studio, plain))
-    finding.detached = _tell(lambda: _detach(case, studio, plain, before, ever_new))
+    if finding.streamed != GOOD:  # a call that is broken off may leave marks of its own
+        pipe = case.build()
+        case.draw(pipe)
+        found = Found.of(case, pipe)
+        studio = dpnb.attach(pipe)
+        case.draw(pipe)
+    finding.detached = _tell(lambda: _detach(case, studio, plain, found))
     finding.seconds = time.perf_counter() - began
     return finding
 
@@ -137,14 +149,33 @@ def changes(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
     return {name for name in {**before, **after} if before.get(name) != after.get(name)}
 
 
-def _detach(
-    case: ForeignCase, studio: Any, plain: Tensor, before: dict[str, Any], ever_new: set[str]
-) -> str:
+@dataclass(frozen=True)
+class Found:
+    """What a pipeline was like before it was attached.
+
+    Attributes:
+        everything: that it is made of.
+        ever_new: what of that is new after every call.
+    """
+
+    everything: dict[str, Any]
+    ever_new: set[str]
+
+    @classmethod
+    def of(cls, case: ForeignCase, pipe: Any) -> Found:
+        """Draws once with the pipeline."""
+        before = everything_of(pipe)
+        case.draw(pipe)
+        after = everything_of(pipe)
+        return cls(after, changes(before, after))
+
+
+def _detach(case: ForeignCase, studio: Any, plain: Tensor, found: Found) -> str:
     pipe = studio.pipe
     studio.detach()
-    if (found := _compare(case, pipe, plain)) != GOOD:
-        return found
-    changed = changes(before, everything_of(pipe)) - ever_new
+    if (drawn := _compare(case, pipe, plain)) != GOOD:
+        return drawn
+    changed = changes(found.everything, everything_of(pipe)) - found.ever_new
     return f"changed: {', '.join(sorted(changed)[:3])}" if changed else GOOD
 
 
@@ -197,29 +228,57 @@ def table(findings: Sequence[Finding]) -> str:
 
 def _shorten(text: str) -> str:
     """One line of a table."""
-    plain = text.replace("|", "¦")
+    plain = text.partition("\n")[0].replace("|", "¦")
     return plain if len(plain) <= LONGEST else f"{plain[: LONGEST - 1]}…"
 
 
-def main(names: Sequence[str]) -> None:
-    """Try the cases of these names, or all."""
+def read_table(text: str) -> list[Finding]:
+    """The findings of a page."""
+    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
+    return [
+        Finding(*cells) if len(cells) == COLUMNS else Finding(cells[0], reasons=cells[1:])
+        for cells in rows
+        if cells[0] != "pipeline"
+    ]
+
+
+def update_table(finding: Finding, names: Sequence[str]) -> None:
+    """Put one row into the page, and take out those of pipelines that are none of `names`."""
+    with FILE.open("r+", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # parts of the census may run side by side
+        rows = {one.name: one for one in read_table(file.read())} | {finding.name: finding}
+        page = table([one for name, one in rows.items() if name in names])
+        file.seek(0)
+        file.truncate()
+        file.write(page)
+
+
+def select_cases(cases: Sequence[ForeignCase], wanted: Sequence[str]) -> list[ForeignCase]:
+    """Those that arguments of the command name, by class, by case or by part; or all."""
+    parts = [match for match in (re.fullmatch(r"(\d+)/(\d+)", one) for one in wanted) if match]
+    chosen = {case.name for part in parts for case in cases[int(part[1]) - 1 :: int(part[2])]}
+    chosen |= {*wanted}
+    return [
+        case
+        for case in cases
+        if not wanted or case.name in chosen or case.name.partition(" ")[0] in chosen
+    ]
+
+
+def main(wanted: Sequence[str]) -> None:
+    """Try cases, or all."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    findings = []
-    for case in all_cases():
-        if names and case.name.partition(" ")[0] not in names and case.name not in names:
-            continue
+    cases = list(all_cases())
+    for case in select_cases(cases, wanted):
         try:
             finding = try_case(case)
         except StrategyError as error:
             finding = Finding(case.name, reasons=[str(error)])
         except Exception as error:
             finding = Finding(case.name, reasons=[f"{type(error).__name__}: {error}"[:200]])
-        findings.append(finding)
         print(f"{finding.seconds:5.1f} s  {finding}", flush=True)
-    if names:
-        return
-    FILE.write_text(table(findings), encoding="utf-8")
+        update_table(finding, [one.name for one in cases])
 
 
 if __name__ == "__main__":

@@ -197,11 +197,10 @@ class LateLink(Link):
         return place >= 0 and address < self._host[self._host_starts[place]]
 
     def compute(self, func: OpOverload, tensors: Sequence[Tensor]) -> None:
-        """An operation of the device is asked for."""
+        """An operation of the device is asked for; a copy from the host is none of its own."""
         self.operations += 1
         on_host = [tensor for tensor in tensors if tensor.numel() and self.is_on_host(tensor)]
-        is_transfer = func is aten.copy_.default and len(on_host) == 1
-        if on_host and not is_transfer:
+        if on_host and func is not aten.copy_.default:
             self.reports.append(f"{func} computes with {tuple(on_host[0].shape)} of the host")
         for tensor in tensors:
             room = self._rooms.get(tensor.untyped_storage().data_ptr())

@@ -36,7 +36,7 @@ from dpnb.strategies.stack import StrategyStack, stack_of
 from dpnb.strategies.strategy import Effect, Strategy
 from tests.pipelines.attached.foreign import arguments, draw, everything_of
 from tests.reference.checkpoints import pipeline, unet, vae
-from tests.reference.foreign import hunyuan_video, ltx, stable_diffusion_3, wan
+from tests.reference.foreign import hunyuan_video, kandinsky, ltx, stable_diffusion_3, wan
 from tests.reference.foreign.parts_video import wan_vae
 
 LINK = "simulated:8GiB/s"
@@ -204,6 +204,14 @@ def test_freeu_changes_the_picture_and_comes_off() -> None:
     assert torch.equal(denoise(network), plain)
 
 
+def test_a_unet_whose_blocks_never_look_at_freeu_is_refused() -> None:
+    case = next(one for one in kandinsky.CASES if one.name == "KandinskyV22Pipeline")
+    reason = dpnb.attach(case.build()).strategies.obstacle(ComponentFreeU())
+    assert (
+        reason == "ComponentFreeU needs a UNet with FreeU, written by others; there is none here."
+    )
+
+
 def test_random_numbers_come_as_without_it() -> None:
     network = seeded(lambda: unet("sd1"))
     torch.manual_seed(3)
@@ -350,7 +358,8 @@ def test_they_are_values_with_names() -> None:
 
 
 def test_they_are_shown_where_a_network_is_foreign() -> None:
-    stack: StrategyStack = dpnb.attach(pipeline("sd1")).strategies
+    pipe = pipeline("sd1")
+    stack: StrategyStack = dpnb.attach(pipe).strategies
     assert catalog_for(stack.networks) == CATALOG + COMPONENT_SWITCHES
 
 

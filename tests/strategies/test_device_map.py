@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import dpnb
 from dpnb.errors import StrategyError
 from dpnb.metering.tensors import TensorMeter
 from dpnb.strategies.device_map import DeviceMap
+from tests.strategies.foreign_owner import PartsStack
 from tests.strategies.pipes import build, draw, live_bytes, networks, traces
 
 pytestmark = pytest.mark.exhaustive
@@ -54,6 +55,49 @@ def test_weights_on_the_disk_take_no_memory(pipe: Any, tmp_path: Path) -> None:
     pipe.strategies.use([])
     assert live_bytes() == before
     assert list(tmp_path.iterdir()) == []
+
+
+class Reading(nn.Module):
+    """Computes with weights that are not those of a layer it calls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.scale = nn.Parameter(torch.randn(8))
+        self.attention = nn.MultiheadAttention(8, 2)
+        self.last = nn.Linear(8, 8)
+
+    def shift(self, x: Tensor) -> Tensor:
+        """A method beside `forward`, which that calls as well."""
+        return x * self.scale
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attention, and what lies around it."""
+        x = self.shift(x) + self.scale
+        out: Tensor = self.last(self.attention(x, x, x)[0]) + self.scale
+        return out
+
+
+@torch.no_grad()
+def test_weights_on_the_disk_are_there_for_whoever_reads_them() -> None:
+    network, x = Reading(), torch.ones(3, 1, 8)
+    plain, shifted = network(x), network.shift(x)
+    before = {name: (id(p), p.clone()) for name, p in network.named_parameters()}
+    strategies = PartsStack(transformer=network)
+    strategies.enable(DeviceMap("disk"))
+    assert all(p.is_meta for p in network.last.parameters())
+    for _ in range(2):
+        assert torch.equal(network.shift(x), shifted)
+        assert torch.equal(network(x), plain)
+    with pytest.raises(RuntimeError):
+        network.shift(torch.ones(3, 5))
+    assert all(p.is_meta for p in network.last.parameters())
+    strategies.use([])
+    assert {n: id(p) for n, p in network.named_parameters()} == {
+        n: i for n, (i, _) in before.items()
+    }
+    assert all(torch.equal(p, before[name][1]) for name, p in network.named_parameters())
+    assert torch.equal(network(x), plain)
 
 
 @pytest.mark.slow

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils.parametrizations import weight_norm
 
+import dpnb
 from dpnb.errors import StrategyError
 from dpnb.strategies.storage import (
     SMALLEST,
@@ -14,6 +16,8 @@ from dpnb.strategies.storage import (
     LayerwiseCasting,
     find_precise_layers,
 )
+from dpnb.strategies.strategy import Strategy
+from tests.reference.foreign import audio
 from tests.strategies.foreign_owner import STUDIOS, PartsStack
 from tests.strategies.pipes import build, draw, live_bytes, networks
 
@@ -172,6 +176,20 @@ def test_channels_are_last_in_every_dimension() -> None:
         assert parameter.stride() == stride
 
 
+@pytest.mark.parametrize("strategy", [LayerwiseCasting("bfloat16"), ChannelsLast()], ids=repr)
+def test_weights_that_are_made_of_others_are_left_alone(strategy: Strategy) -> None:
+    inner: Any = nn.Sequential(nn.Conv2d(8, 64, 3), weight_norm(nn.Conv2d(64, 64, 3)))
+    network = nn.Sequential(nn.Conv2d(8, 8, 3), inner)  # the first tells which dtype it has
+    plain, picture = network(torch.ones(1, 8, 9, 9)), torch.ones(1, 8, 9, 9)
+    strategies = PartsStack(transformer=network)
+    strategies.enable(strategy)
+    assert inner[0].weight.dtype == torch.bfloat16 or not inner[0].weight.is_contiguous()
+    assert inner[1].weight.dtype == torch.float32
+    assert (network(picture) - plain).abs().max() < 0.05
+    strategies.use([])
+    assert torch.equal(network(picture), plain)
+
+
 @pytest.mark.parametrize("name", STUDIOS)
 def test_foreign_pipelines_draw_with_channels_last(name: str) -> None:
     studio = STUDIOS[name]()
@@ -186,3 +204,13 @@ def test_without_convolutions_there_are_no_channels() -> None:
         ChannelsLast()
     )
     assert reason == "ChannelsLast needs convolutions in a UNet or a VAE; there are none here."
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated")
+def test_a_weight_that_is_computed_anew_in_every_call_is_left_alone() -> None:
+    studio = dpnb.attach(next(c for c in audio.CASES if c.name == "StableAudioPipeline").build())
+    normed = [layer for layer in studio.pipe.vae.modules() if "weight_g" in layer._parameters]
+    assert normed
+    with studio.strategies.using(LayerwiseCasting()):
+        stored = {p.dtype for layer in normed for p in layer.parameters()}
+    assert stored == {torch.float32}

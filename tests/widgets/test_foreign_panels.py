@@ -333,3 +333,48 @@ def test_what_components_can_do_by_themselves_is_a_switch_there_alone(pipe: Any)
         "ComponentTiling",
         "ComponentSlicing",
     }
+
+
+def wait_for_plans(board: Dashboard) -> dpnb.PlanTable:
+    """What the plans' panel has found for what the fields say."""
+    return board.planner.plan().wait(TIMEOUT)
+
+
+def test_plans_are_for_what_the_fields_of_a_video_say() -> None:
+    film = case_of(wan.CASES, "WanPipeline").build()
+    board = dpnb.dashboard(film, SHORT)
+    fields = board.run.fields.more
+    assert fields["num_frames"].widget.value == 81
+    fields["num_frames"].widget.value = 5
+    table = wait_for_plans(board)
+    assert (table.workload.frames, table.workload.height) == (5, 32)
+    assert "5 frames" in board.planner.caption.value
+    fields["num_frames"].widget.value = 9
+    assert wait_for_plans(board).of().peaks["denoising"] > table.of().peaks["denoising"]
+    fields["max_sequence_length"].widget.value = 16
+    assert wait_for_plans(board).of().peaks["text"] < table.of().peaks["text"]
+    board.close()
+    ipywidgets.Widget.close_all()
+
+
+def test_a_size_that_cannot_be_planned_for_is_a_sentence_that_names_it() -> None:
+    board = dpnb.dashboard(case_of(wan.CASES, "WanPipeline").build())
+    with pytest.raises(ValueError, match="height=480, width=832, num_frames=81 fails with"):
+        wait_for_plans(board)
+    assert "give another height, width, frames" in board.planner.message.value
+    board.close()
+    ipywidgets.Widget.close_all()
+
+
+def test_plans_alone_have_a_field_for_the_frames() -> None:
+    panel = dpnb.PlannerPanel(case_of(wan.CASES, "WanPipeline").build(), SHORT)
+    assert panel.frames is not None
+    assert panel.workload.frames == panel.frames.value == 81
+    panel.frames.value = 5
+    assert panel.plan().wait(TIMEOUT).workload.frames == 5
+    panel.close()
+    still = dpnb.PlannerPanel(dpnb.random_pipeline("tiny-sd"))
+    assert still.frames is None
+    assert still.workload.frames is None
+    still.close()
+    ipywidgets.Widget.close_all()

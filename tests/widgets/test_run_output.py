@@ -106,3 +106,43 @@ def test_what_cannot_be_shown_is_said(output: Any, words: str) -> None:
 def test_nothing_is_nothing() -> None:
     assert not read(None)
     assert not read({"images": []})
+
+
+@pytest.mark.parametrize(
+    ("output", "words", "count"),
+    [
+        (
+            {"prediction": np.linspace(-1, 3, 96, dtype=np.float32).reshape(2, 4, 4, 3)},
+            "prediction: 2 × 4 × 4 × 3, shown from -1 (dark) to 3 (bright)",
+            2,
+        ),
+        (
+            {"depth": np.linspace(5, 9, 16, dtype=np.float32).reshape(1, 4, 4)},
+            "depth: 1 × 4 × 4 × 1, shown from 5 (dark) to 9 (bright)",
+            1,
+        ),
+        ({"prediction": [torch.full((1, 4, 4), 7.0)]}, "", 1),
+    ],
+)
+def test_maps_are_spread_over_all_colours(output: Any, words: str, count: int) -> None:
+    found = read(output)
+    assert words in found.words
+    assert len(found.pictures) == count
+    assert len(found.numbers) == 1
+    [name] = output
+    saved = np.load(io.BytesIO(found.numbers[0].content))
+    assert found.numbers[0].name == name
+    assert saved.max() == np.asarray(output[name][0]).max() or len(output[name]) > 1
+
+
+def test_bright_films_are_spread_too() -> None:
+    found = read({"frames": 4 * COLOURS[:1]})
+    assert [count_frames(one) for one in found.animations] == [5]
+    assert "(bright)" in found.words
+
+
+def test_numbers_without_a_shape_of_pictures_stay_words() -> None:
+    bad = np.full((1, 4, 4, 3), np.nan, dtype=np.float32)
+    for value in (bad, np.zeros((1, 0, 4, 3)), np.zeros((1, 1, 4, 3)) + 5, np.zeros((1, 4, 4, 2))):
+        assert read({"prediction": value}).pictures == ()
+    assert read({"image_embeds": np.full((1, 4, 4, 3), 9.0)}).pictures == ()

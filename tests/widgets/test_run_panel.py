@@ -12,7 +12,7 @@ import dpnb
 from dpnb.stages import Stage
 from dpnb.widgets.browser_images import encode_png
 from dpnb.widgets.job import Job
-from dpnb.widgets.picture_field import PictureField
+from dpnb.widgets.media_field import MediaField
 from dpnb.widgets.run_panel import RunPanel
 from dpnb.widgets.state import Request
 from tests.pictures import mask, picture
@@ -195,7 +195,7 @@ def editing(pipe: Any) -> Iterator[RunPanel]:
     panel.close()
 
 
-def upload(field: PictureField, name: str, content: bytes) -> None:
+def upload(field: MediaField, name: str, content: bytes) -> None:
     """Do what a browser does once a file was chosen."""
     field.upload.value = (
         {"name": name, "type": "", "size": len(content), "content": memoryview(content),

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from dpnb.widgets.uploads import LARGEST, UploadError, read_picture
+from dpnb.widgets import uploads
+from dpnb.widgets.uploads import LARGEST, UploadError, read_frames, read_picture
 from tests.pictures import picture
 
 ROOM = 40 << 20
@@ -136,3 +137,39 @@ def test_every_kind_of_pixel_becomes_one_that_is_drawn_from(mode: str, expected:
         assert found.getpixel((3, 3)) == 200
     elif mode != "P":
         assert found.tobytes() == image.convert(expected).tobytes()
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP"])
+def test_all_frames_of_a_film_are_taken(kind: str) -> None:
+    frames = [Image.new("RGB", (8, 8), (level, 0, 0)) for level in (255, 128, 0)]
+    lossless = {"lossless": True} if kind == "WEBP" else {}
+    content = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **lossless)
+    found = read_frames(content, "dance")
+    assert [frame.convert("RGB").getpixel((4, 4)) for frame in found] == [
+        (255, 0, 0),
+        (128, 0, 0),
+        (0, 0, 0),
+    ]
+    assert len(read_frames(encoded(picture(), "PNG"), "sky.png")) == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\0\0\0\x18ftypmp42" + bytes(50), b"\x1aE\xdf\xa3" + bytes(50), b"RIFF\0\0\0\0AVI LIST"],
+)
+def test_a_film_that_cannot_be_read_is_a_sentence(content: bytes) -> None:
+    with pytest.raises(UploadError, match=r"dance.mp4 is a film .* save it as an animated GIF"):
+        read_frames(content, "dance.mp4")
+
+
+def test_what_is_no_film_is_a_sentence_too() -> None:
+    with pytest.raises(UploadError, match=r"^notes.gif is no film that can be read"):
+        read_frames(b"no film", "notes.gif")
+
+
+def test_a_film_may_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = [Image.new("L", (100, 100), level) for level in range(20)]
+    content = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    monkeypatch.setattr(uploads, "LARGEST_FILM", 100_000)
+    with pytest.raises(UploadError, match=r"dance.gif has more than 0 million pixels in all"):
+        read_frames(content, "dance.gif")

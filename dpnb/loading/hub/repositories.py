@@ -157,6 +157,21 @@ def fetch_file(
     return None
 
 
+def find_cached_file(name: str, file: str, options: HubOptions | None = None) -> Path | None:
+    """A file of the repository `name` that the cache holds; no server is asked.
+
+    Raises:
+        ValueError: `name` is not the form of a repository's name.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    options = options or HubOptions()
+    found = try_to_load_from_cache(
+        name, file, cache_dir=options.cache_dir, revision=options.revision
+    )
+    return Path(found) if isinstance(found, str) else None
+
+
 def local_folder(name: str | Path) -> Path | None:
     """The folder that `name` is on this machine or inside the package; `None` for a repository.
 

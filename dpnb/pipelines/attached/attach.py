@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from types import NoneType
 from typing import Any
 
 from torch import nn
 
-from dpnb.pipelines.attached.attached_pipeline import AttachedPipeline, AttachError
-from dpnb.pipelines.attached.heard_class import studio_of
-from dpnb.pipelines.attached.parts import find_parts
+from dpnb.pipelines.attached.attached_pipeline import AttachedPipeline
+from dpnb.pipelines.attached.attached_run import AttachError
+from dpnb.pipelines.attached.heard_class import original_class, studio_of
+from dpnb.pipelines.attached.parts import explain_no_pipeline, find_parts, is_network
 from dpnb.pipelines.attached.roles import Role, find_roles
 from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.pipelines.pipeline import DiffusionPipeline
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.strategies.execution_device import ATTRIBUTE as HOOK
 from dpnb.strategies.execution_device import ExecutionDevice
+from dpnb.switchboard import ATTRIBUTE
+
+MODULAR = frozenset({"ModularPipeline", "ModularPipelineBlocks"})
+"""Classes of diffusers from which pipelines of blocks, and blocks, are derived."""
 
 MOVING_HOOKS = frozenset({"group_offloading", "layerwise_casting"})
 """Hooks of diffusers that move or cast weights around calls, which strategies do as well."""
@@ -35,13 +41,14 @@ def attach(pipe: Any) -> AttachedPipeline:
     The pipeline stays the same object with the same weights; until `detach()` its calls are heard.
 
     Args:
-        pipe: a loaded pipeline. Attached again, it has the same instrument.
+        pipe: a loaded pipeline. Attached again, it has the same instrument; after `detach()`, and
+            given what `attach` has returned, a new one.
 
     Raises:
         AttachError: it is no pipeline, or one whose runs or weights somebody else looks after.
     """
     if isinstance(pipe, AttachedPipeline):
-        return pipe
+        return attach(pipe.pipe) if pipe.is_detached else pipe
     studio: AttachedPipeline | None = studio_of(pipe)
     if studio is None:
         _refuse(pipe)
@@ -76,27 +83,23 @@ def _refuse(pipe: Any) -> None:
         raise AttachError(
             f"This {name} is a pipeline of dpnb, which needs no attaching; use it as it is."
         )
-    if any(base.__name__ == "ModularPipeline" for base in type(pipe).__mro__):
+    if not MODULAR.isdisjoint(base.__name__ for base in type(pipe).__mro__):
         raise AttachError(
             f"{name} is a modular pipeline, whose blocks run in any order; attach an ordinary one "
             "over the same components, such as DiffusionPipeline.from_pretrained gives."
         )
     parts = find_parts(pipe) if "__dict__" in dir(pipe) else {}
-    if (
-        not callable(pipe)
-        or isinstance(pipe, nn.Module)
-        or not any(isinstance(part, nn.Module) for part in parts.values())
-    ):
-        raise AttachError(
-            f"{name} is no pipeline: it is not called to draw, or has no networks; give what "
-            "DiffusionPipeline.from_pretrained returns."
-        )
+    has_networks = not isinstance(pipe, nn.Module) and any(map(is_network, parts.values()))
+    if not callable(pipe) or not has_networks:
+        raise AttachError(explain_no_pipeline(pipe))
     if Role.SCHEDULER not in find_roles(parts).values():
+        takes_one = "scheduler" in inspect.signature(original_class(pipe)).parameters
+        remedy = "set pipe.scheduler before it is attached" if takes_one else "leave it as it is"
         raise AttachError(
-            f"This {name} has no scheduler, by whose steps its runs are followed; set "
-            "pipe.scheduler before it is attached."
+            f"This {name} has no scheduler, by whose steps its runs are followed; {remedy}."
         )
     _refuse_hooks(name, parts)
+    _refuse_missing_weights(name, parts)
 
 
 def _refuse_hooks(name: str, parts: dict[str, Any]) -> None:
@@ -105,10 +108,14 @@ def _refuse_hooks(name: str, parts: dict[str, Any]) -> None:
             continue
         hooks = (vars(module).get(HOOK) for module in part.modules())
         if any(not isinstance(hook, (NoneType, ExecutionDevice)) for hook in hooks):
+            remedy = (
+                "pipe.remove_all_hooks() first (after a device map pipe.reset_device_map())"
+                if HOOK in vars(part)
+                else f"accelerate.hooks.remove_hook_from_module(pipe.{component}, True) first"
+            )
             raise AttachError(
-                f"accelerate looks after the weights of {component} in this {name}; call "
-                "pipe.remove_all_hooks() first (after a device map pipe.reset_device_map()), and "
-                "switch offloading on here."
+                f"accelerate looks after the weights of {component} in this {name}; call {remedy}, "
+                "and switch offloading on here."
             )
         names = {name for module in part.modules() for name in _hook_names(module)}
         if names & MOVING_HOOKS:
@@ -116,6 +123,17 @@ def _refuse_hooks(name: str, parts: dict[str, Any]) -> None:
                 f"Hooks of diffusers ({', '.join(sorted(names & MOVING_HOOKS))}) look after the "
                 f"weights of {component} in this {name}; load the pipeline without them, and "
                 "switch offloading or layerwise casting on here."
+            )
+
+
+def _refuse_missing_weights(name: str, parts: dict[str, Any]) -> None:
+    """What is on at a network that another pipeline shares may keep its weights on the disk."""
+    for component, part in parts.items():
+        is_ours = not isinstance(part, nn.Module) or ATTRIBUTE in vars(part)
+        if not is_ours and any(parameter.is_meta for parameter in part.parameters()):
+            raise AttachError(
+                f"Weights of {component} in this {name} are on the meta device, without values; "
+                "load them first, as from_pretrained does."
             )
 
 

@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
-from threading import get_ident
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from dpnb.errors import DpnbError
 from dpnb.nn.quantized import nbytes_of
-from dpnb.pipelines.attached.attached_run import AttachedRun, notify_run
-from dpnb.pipelines.attached.call_stream import CallStream
-from dpnb.pipelines.attached.demands import demands_on
-from dpnb.pipelines.attached.exchanges import KnownNetworks, share_tensors
-from dpnb.pipelines.attached.heard_class import make_heard_class
-from dpnb.pipelines.attached.hearing import forget_hearing, hear, hear_networks, hear_scheduler
-from dpnb.pipelines.attached.parts import (
-    declared,
-    find_name,
-    find_parts,
-    holders_of,
-    is_network,
+from dpnb.pipelines.attached.alterations import refuse_alteration
+from dpnb.pipelines.attached.attached_run import (
+    AttachedRun,
+    AttachError,
+    Caller,
+    ignore,
+    is_led_here,
+    notify_run,
 )
-from dpnb.pipelines.attached.roles import Role, find_roles, order_of_use
+from dpnb.pipelines.attached.call_stream import CallStream
+from dpnb.pipelines.attached.component_changes import ComponentChanges
+from dpnb.pipelines.attached.demands import demands_on, paths_behind, takes_gradients
+from dpnb.pipelines.attached.exchanges import KnownNetworks, share_all
+from dpnb.pipelines.attached.heard_class import make_heard_class
+from dpnb.pipelines.attached.hearing import (
+    forget_hearing,
+    forget_hearing_of_copies,
+    hear,
+    hear_networks,
+    hear_scheduler,
+)
+from dpnb.pipelines.attached.parts import declared, find_name, find_parts, holders_of, is_network
+from dpnb.pipelines.attached.picture_arguments import list_picture_inputs
+from dpnb.pipelines.attached.roles import Role, find_roles, find_schedulers, order_of_use
 from dpnb.pipelines.attached.sizes import find_default_size, find_size_unit
 from dpnb.pipelines.attached.traces import Traces
 from dpnb.pipelines.call_arguments import CallSignature
@@ -37,37 +45,13 @@ from dpnb.pipelines.listeners import Run
 from dpnb.pipelines.pictures.inputs import PictureInput
 from dpnb.run_listener import RunListener
 from dpnb.stages import Step
-from dpnb.strategies.attachment import attachment_of
+from dpnb.strategies.offload.source_paths import SourcePath
 from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.undo import Undo
-from dpnb.switchboard import ATTRIBUTE
 from dpnb.units import format_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-
-def ignore(*_: object) -> None:
-    """Nothing to do."""
-
-
-class AttachError(DpnbError, TypeError):
-    """Something cannot be attached, or not be detached now; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who asks for a run.
-
-    Args:
-        on_step: is given its steps, while it pauses; `None` where nobody asks for them.
-        leave: ends it where it pauses.
-        asker: the thread that asks for its next step; the run's own by default.
-    """
-
-    on_step: Callable[[Step], None] | None = None
-    leave: Callable[[], None] = ignore
-    asker: Callable[[], int] = get_ident
 
 
 class AttachedPipeline:
@@ -80,9 +64,14 @@ class AttachedPipeline:
         pipe: the pipeline.
     """
 
+    is_attached = True
+    decodes_at_once = False
+    """Only the pipeline's own code knows what it does after the last step."""
+
     def __init__(self, pipe: Any) -> None:
         self.pipe = pipe
         self._kind = type(pipe)
+        heard = make_heard_class(self._kind, self)
         self._is_detached = False
         self._listeners: list[RunListener[Run]] = []
         self._is_interrupted = False
@@ -91,7 +80,8 @@ class AttachedPipeline:
         self._exchanged: dict[str, Any] = {}
         self._traces = Traces(self.parts())
         self._strategies = StrategyStack(self)
-        pipe.__class__ = make_heard_class(self._kind, self)
+        self._changes = ComponentChanges(self)
+        object.__setattr__(pipe, "__class__", heard)
 
     @override
     def __repr__(self) -> str:
@@ -114,6 +104,11 @@ class AttachedPipeline:
     def name_or_path(self) -> str | None:
         """What it was loaded from; `None` where it does not say."""
         return find_name(self.pipe)
+
+    @property
+    def is_detached(self) -> bool:
+        """Whether the pipeline is its owner's alone again."""
+        return self._is_detached
 
     def parts(self) -> Mapping[str, Any]:
         """The components by name; those of a list each, numbered from 0."""
@@ -138,7 +133,7 @@ class AttachedPipeline:
     @property
     def scheduler(self) -> Any:
         """What leads through the denoising steps; `None` where nothing does."""
-        return vars(self.pipe).get("scheduler")
+        return vars(self.pipe).get("scheduler") or next(iter(find_schedulers(self.parts())), None)
 
     @scheduler.setter
     def scheduler(self, scheduler: Any) -> None:
@@ -156,14 +151,26 @@ class AttachedPipeline:
             if demands_on(kind, name).are_met_by(network, parts[name])
         }
 
+    def paths_into(self, name: str) -> frozenset[SourcePath]:
+        """What the pipeline's own code follows from a component on."""
+        return paths_behind(cast(Hashable, self._kind), name.partition("[")[0])
+
+    @property
+    def takes_gradients(self) -> bool:
+        """Whether its runs compute gradients."""
+        return takes_gradients(cast(Hashable, self._kind))
+
     def exchange(self, name: str, undo: Undo) -> None:
-        """Let dpnb's network stand for a component, around the same tensors."""
+        """Let dpnb's network stand for a component, around the same tensors.
+
+        Raises:
+            StrategyError: somebody has changed what the component computes.
+        """
         part = self.parts()[name]
         network = self._known.network_for(part)
         assert network is not None
-        share_tensors(network, part)
-        vars(network)[ATTRIBUTE] = attachment_of(part)
-        undo.callback(vars(network).pop, ATTRIBUTE, None)
+        refuse_alteration(name, part)
+        share_all(network, part, undo)
         undo.callback(self._exchanged.pop, name, None)
         self._exchanged[name] = part
         for holder, attribute in holders_of(self.pipe, part):
@@ -183,17 +190,7 @@ class AttachedPipeline:
     @property
     def picture_inputs(self) -> tuple[PictureInput, ...]:
         """The pictures that its call takes, those first that must be given."""
-        taken = sorted(self.call_signature.pictures, key=lambda one: not one.is_required)
-        return tuple(
-            PictureInput(
-                one.name,
-                one.label,
-                f"the argument {one.name}",
-                "mask" in one.name,
-                not one.is_required,
-            )
-            for one in taken
-        )
+        return list_picture_inputs(self.call_signature)
 
     @property
     def size_unit(self) -> int:
@@ -260,8 +257,13 @@ class AttachedPipeline:
         """A run that takes place when what is returned is called.
 
         Raises:
+            AttachError: it was detached.
             TypeError: an argument is unknown or missing.
         """
+        if self._is_detached:
+            raise AttachError(
+                f"This {self.class_name} was detached; attach it again with dpnb.attach."
+            )
         inspect.signature(self._kind.__call__).bind(self.pipe, **arguments)
         return partial(self.pipe, **arguments)
 
@@ -282,16 +284,23 @@ class AttachedPipeline:
         return stream.steps()
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call the pipeline's own code, and tell listeners of it."""
+        """Call the pipeline's own code, and tell listeners of it.
+
+        Called by code that is in the middle of a run by the same scheduler, it is a part of that.
+        """
+        if any(map(is_led_here, find_schedulers(self.parts()))):
+            return self._kind.__call__(self.pipe, *args, **kwargs)
         return self._run(args, kwargs, Caller())
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any], caller: Caller) -> Any:
+        if self._heard is None and self._is_stale():
+            self._changes.make("a component has other settings", ignore)
         listeners, run, parts, roles = tuple(self._listeners), Run(self), self.parts(), self.roles
         self._traces.note(parts)
-        schedulers = [parts[name] for name, role in roles.items() if role is Role.SCHEDULER]
         with ExitStack() as around:
             around.enter_context(notify_run(run, listeners))
-            call = self._strategies.exclusive_call(schedulers, caller.leave, caller.asker)
+            leading = find_schedulers(parts)
+            call = self._strategies.exclusive_call(leading, caller.leave, caller.asker)
             exclusive = around.enter_context(call)
             around.enter_context(self._strategies.begin_run(run))
             self._is_interrupted = False
@@ -304,6 +313,15 @@ class AttachedPipeline:
             attached.end(output)
         return output
 
+    def note_parts(self) -> None:
+        """Components are about to change."""
+        self._traces.note(self.parts())
+
+    def _is_stale(self) -> bool:
+        """Whether a component has other settings now than the network that stands for it."""
+        now, former = self.parts(), self._exchanged.items()
+        return any(now.get(name) is not self._known.network_for(part) for name, part in former)
+
     @contextmanager
     def _heard_by(self, attached: AttachedRun, undo: ExitStack) -> Iterator[None]:
         around, self._heard = self._heard, (attached, undo)
@@ -312,30 +330,9 @@ class AttachedPipeline:
         finally:
             self._heard = around
             if around is None:
-                self._forget_copies()
-
-    def _forget_copies(self) -> None:
-        """A pipeline may have replaced its scheduler by a copy of it in the middle of a run."""
-        parts = self.parts()
-        self._traces.note(parts)
-        for name, role in find_roles(parts).items():
-            if role is Role.SCHEDULER:
-                forget_hearing(parts[name])
-
-    def count_timesteps(self, scheduler: Any, first: Any) -> int:
-        """How many denoising steps the present run has, where `first` is its first timestep.
-
-        A pipeline says so, or goes through its scheduler's timesteps from the first one on.
-        """
-        own, timesteps = vars(self.pipe).get("_num_timesteps"), vars(scheduler).get("timesteps")
-        known = [] if timesteps is None else [float(moment) for moment in timesteps]
-        if isinstance(own, int) and 0 < own <= max(len(known), 1):
-            return own
-        is_one = isinstance(first, (int, float)) or (
-            isinstance(first, Tensor) and first.numel() == 1
-        )
-        begin = float(first) if is_one else None
-        return len(known) - (known.index(begin) if begin in known else 0)
+                self.note_parts()
+                for scheduler in find_schedulers(self.parts()):
+                    forget_hearing(scheduler)  # it may be a copy of the one that was heard
 
     # --- coming and going ---
 
@@ -344,14 +341,20 @@ class AttachedPipeline:
         former = vars(self.pipe).get(name)
         is_component = name in self.parts() and (is_network(value) or is_network(former))
         if is_component:
-            self._traces.note(self.parts())
-            with self._strategies.change_components(self):
-                assign()
+            self._changes.make(f"the new {name} is in place", assign)
             return
         assign()
         if self._heard is not None and find_roles({name: value}).get(name) is Role.SCHEDULER:
             attached, undo = self._heard
             hear_scheduler(value, attached, undo)
+
+    def change_by(self, name: str, call: Callable[[], Any]) -> Any:
+        """What `call`, the pipeline's method of this name, returns; it changes components.
+
+        Raises:
+            StrategyError: what was switched on cannot serve after it; nothing is on then.
+        """
+        return self._changes.make(f"{name} has taken effect", call)
 
     def locate(self, own: Callable[[], torch.device]) -> torch.device:
         """Where a run computes: `own` says where the pipeline believes that."""
@@ -361,6 +364,15 @@ class AttachedPipeline:
         """What `call` returns, made while nothing is switched on."""
         with self._strategies.suspended():
             return call()
+
+    def copy_in_use(self, pipe: Any) -> Any:
+        """The pipeline itself; a deep copy of it while anything is on, or it is in a run."""
+        is_in_use = self._strategies.active or self._heard is not None
+        return copy.deepcopy(pipe) if is_in_use else pipe
+
+    def forget_copies(self, copied: Any) -> None:
+        """Take away from a copy of the pipeline what tells of the present run."""
+        forget_hearing_of_copies(find_parts(copied))
 
     def detach(self) -> None:
         """Leave the pipeline as it was: nothing is on, and its calls are not heard any more.
@@ -381,6 +393,6 @@ class AttachedPipeline:
             self._strategies.use(())
         with self._strategies.change_components(self):
             self._is_detached = True
-        self.pipe.__class__ = self._kind
+        object.__setattr__(self.pipe, "__class__", self._kind)
         self._known.clear()
         self._traces.remove()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from threading import get_ident
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -13,8 +15,38 @@ from dpnb.pipelines.attached.hearing import latents_of
 from dpnb.pipelines.listeners import Run, call_end_run
 from dpnb.run_listener import RunListener
 from dpnb.stages import Stage, Step
+from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.runs import ExclusiveCall
 from dpnb.strategies.stack import StrategyStack
+
+
+def ignore(*_: object) -> None:
+    """Nothing to do."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who asks for a run.
+
+    Args:
+        on_step: is given its steps, while it pauses; `None` where nobody asks for them.
+        leave: ends it where it pauses.
+        asker: the thread that asks for its next step; the run's own by default.
+    """
+
+    on_step: Callable[[Step], None] | None = None
+    leave: Callable[[], None] = ignore
+    asker: Callable[[], int] = get_ident
+
+
+def is_led_here(scheduler: object) -> bool:
+    """Whether this thread is in the middle of a step of a run that `scheduler` leads."""
+    runs = attachment_of(scheduler).runs.active
+    return any(run.is_computing and run.thread == get_ident() for run in runs)
+
+
+class AttachError(DpnbError, TypeError):
+    """Something cannot be attached, or not be detached now; the message says what to do."""
 
 
 class InterruptedRunError(DpnbError, RuntimeError):
@@ -23,6 +55,8 @@ class InterruptedRunError(DpnbError, RuntimeError):
 
 class RunOwner(Protocol):
     """An attached pipeline, as its run sees it."""
+
+    pipe: Any
 
     @property
     def strategies(self) -> StrategyStack:
@@ -37,10 +71,6 @@ class RunOwner(Protocol):
     @property
     def ends_early(self) -> bool:
         """Whether its own code looks at being told to."""
-        ...
-
-    def count_timesteps(self, scheduler: Any, first: Any) -> int:
-        """How many denoising steps the present run has, where `first` is its first timestep."""
         ...
 
 
@@ -120,7 +150,7 @@ class AttachedRun:
             return
         self._has_denoised, self._latents = False, latents_of(output)
         if self._total == 0:
-            self._total = self._owner.count_timesteps(scheduler, timestep)
+            self._total = _count_timesteps(self._owner.pipe, scheduler, timestep)
         self._total = max(self._total, self._index + 1)
         moment = timestep if isinstance(timestep, Tensor) else None
         step = Step(Stage.DENOISING, self._index, self._total, moment, self._latents)
@@ -177,3 +207,17 @@ class AttachedRun:
     def _tell_begin(self, stage: Stage) -> None:
         for listener in self._listeners:
             listener.begin_step(self._run, stage)
+
+
+def _count_timesteps(pipe: Any, scheduler: Any, first: Any) -> int:
+    """How many denoising steps the present run has, where `first` is its first timestep.
+
+    A pipeline says so, or goes through its scheduler's timesteps from the first one on.
+    """
+    own, timesteps = vars(pipe).get("_num_timesteps"), vars(scheduler).get("timesteps")
+    known = [] if timesteps is None else [float(moment) for moment in timesteps]
+    if isinstance(own, int) and 0 < own <= max(len(known), 1):
+        return own
+    is_one = isinstance(first, (int, float)) or (isinstance(first, Tensor) and first.numel() == 1)
+    begin = float(first) if is_one else None
+    return len(known) - (known.index(begin) if begin in known else 0)

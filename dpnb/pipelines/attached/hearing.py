@@ -65,12 +65,28 @@ def hear_networks(part: Any, role: Role, hearer: Hearer, undo: ExitStack) -> Non
         undo: takes the inverse.
     """
     for module, stage in _heard_modules(part, role):
-        hook = module.register_forward_pre_hook(partial(_tell_stage, hearer, stage))
+        hook = module.register_forward_pre_hook(HeardNetwork(hearer, stage))
         undo.callback(hook.remove)
 
 
-def _tell_stage(hearer: Hearer, stage: Stage, *_: object) -> None:
-    hearer.note_stage(stage)
+class HeardNetwork:
+    """A hook that tells of the calls of a network; a copy of it tells nobody.
+
+    Args:
+        hearer: is told; `None` for a copy.
+        stage: to which the network belongs.
+    """
+
+    def __init__(self, hearer: Hearer | None, stage: Stage) -> None:
+        self.hearer, self._stage = hearer, stage
+
+    def __call__(self, *_: object) -> None:
+        """Tell of a call."""
+        if self.hearer is not None:
+            self.hearer.note_stage(self._stage)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> HeardNetwork:
+        return HeardNetwork(None, self._stage)
 
 
 def _heard_modules(part: Any, role: Role) -> Iterator[tuple[nn.Module, Stage]]:
@@ -123,6 +139,22 @@ def forget_hearing(scheduler: Any) -> None:
     own = vars(scheduler)
     for name in [name for name, value in own.items() if isinstance(value, HeardMethod)]:
         del own[name]
+
+
+def forget_hearing_of_copies(parts: Mapping[str, Any]) -> None:
+    """Take away what copies of components, made in the middle of a run, have kept of that."""
+    for part in parts.values():
+        if isinstance(part, nn.Module):
+            for module in part.modules():
+                deaf = [key for key, hook in module._forward_pre_hooks.items() if _is_deaf(hook)]
+                for key in deaf:
+                    del module._forward_pre_hooks[key]
+        elif "__dict__" in dir(part):
+            forget_hearing(part)
+
+
+def _is_deaf(hook: object) -> bool:
+    return isinstance(hook, HeardNetwork) and hook.hearer is None
 
 
 class HeardMethod:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from dpnb.pipelines.attached.heard_class import original_class
+from dpnb.pipelines.attached.roles import is_scheduler
 
 PLAIN = (str, int, float, bool, list, tuple, dict)
 """What is a setting of a pipeline, and no component."""
 
 
 def find_parts(pipe: Any) -> dict[str, Any]:
-    """The components of any pipeline: what its constructor names, and every network that it has."""
+    """The components of any pipeline: what its constructor names, its networks and schedulers."""
     own: dict[str, Any] = vars(pipe)
     kind: Any = original_class(pipe)
     named = [name for name in inspect.signature(kind.__init__).parameters if name in own]
-    networks = [name for name, value in own.items() if isinstance(value, nn.Module)]
+    found = [name for name, value in own.items() if is_network(value) or is_scheduler(value)]
     parts: dict[str, Any] = {}
-    for name in dict.fromkeys((*named, *networks)):
+    for name in dict.fromkeys((*named, *found)):
         value = own[name]
         if isinstance(value, (list, tuple)) and any(map(is_network, value)):
             parts |= {f"{name}[{number}]": one for number, one in enumerate(value)}
@@ -38,12 +40,33 @@ def find_name(pipe: Any) -> str | None:
     """What a pipeline says that it was loaded from."""
     config = vars(pipe).get("_internal_dict") or {}
     name = config.get("_name_or_path")
-    return name if isinstance(name, str) and name else None
+    return str(name) if isinstance(name, (str, Path)) and name else None
 
 
 def is_network(value: Any) -> bool:
     """Whether it is one."""
     return isinstance(value, nn.Module)
+
+
+def explain_no_pipeline(thing: Any) -> str:
+    """Why an object is none, and what to give in its place, as a sentence."""
+    name = type(thing).__name__
+    if isinstance(thing, (str, Path)):
+        return (
+            f"{str(thing)!r} is no pipeline, but may be the name of one; give what "
+            "DiffusionPipeline.from_pretrained returns for it."
+        )
+    held = vars(thing) if "__dict__" in dir(thing) and not is_network(thing) else {}
+    for attribute, value in held.items():
+        if _is_pipeline(value) and any(map(is_network, find_parts(value).values())):
+            return (
+                f"{name} is no pipeline of its own; give the {original_class(value).__name__} "
+                f"that it has as .{attribute}."
+            )
+    return (
+        f"{name} is no pipeline: it is not called to draw, or has no networks of torch's; give "
+        "what DiffusionPipeline.from_pretrained returns."
+    )
 
 
 def holders_of(pipe: Any, part: Any) -> list[tuple[dict[str, Any], str]]:

@@ -41,6 +41,11 @@ def find_roles(parts: Mapping[str, Any]) -> dict[str, Role]:
     return roles
 
 
+def find_schedulers(parts: Mapping[str, Any]) -> list[Any]:
+    """The components that lead through denoising steps."""
+    return [parts[name] for name, role in find_roles(parts).items() if role is Role.SCHEDULER]
+
+
 def order_of_use(parts: Mapping[str, Any], roles: Mapping[str, Role]) -> list[str]:
     """The names of the networks in the order in which runs usually use them."""
     networks = [name for name, part in parts.items() if isinstance(part, nn.Module)]
@@ -50,14 +55,18 @@ def order_of_use(parts: Mapping[str, Any], roles: Mapping[str, Role]) -> list[st
 
 def _role_of(part: Any) -> Role:
     if not isinstance(part, nn.Module):
-        is_scheduler = "set_timesteps" in dir(type(part)) and any(step_methods(part))
-        return Role.SCHEDULER if is_scheduler else Role.OTHER
+        return Role.SCHEDULER if is_scheduler(part) else Role.OTHER
     if "decode" in dir(type(part)):
         return Role.CODER
     if any(base.__name__ == "PreTrainedModel" for base in type(part).__mro__):
         return Role.IMAGE_ENCODER if "pixel" in _main_input(part) else Role.TEXT_ENCODER
     takes_time = any(not TIMES.isdisjoint(_parameters_of(one)) for one in _entrances(part))
     return Role.DENOISER if takes_time else Role.OTHER
+
+
+def is_scheduler(part: Any) -> bool:
+    """Whether an object leads through denoising steps."""
+    return "set_timesteps" in dir(type(part)) and any(step_methods(part))
 
 
 def step_methods(scheduler: Any) -> list[str]:

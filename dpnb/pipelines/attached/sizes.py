@@ -53,7 +53,7 @@ def _networks(parts: Mapping[str, Any]) -> list[nn.Module]:
 
 def _settings(part: Any) -> Mapping[str, Any]:
     """The settings of a component of diffusers; none of any other."""
-    found = vars(part).get("_internal_dict")
+    found = vars(part).get("_internal_dict") if "__dict__" in dir(part) else None
     return found if isinstance(found, Mapping) else {}
 
 

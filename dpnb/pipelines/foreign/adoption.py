@@ -44,9 +44,14 @@ def present_settings(part: Any) -> dict[str, Any]:
     """The settings of a component of diffusers as they are now.
 
     Those that were not in its file are listed there as defaults, also when a pipeline has changed
-    them since.
+    them since; who sets an attribute of `config` changes what is read there, and not its items.
     """
-    return {name: value for name, value in part.config.items() if name != "_use_default_values"}
+    config, told = part.config, vars(part.config)
+    return {
+        name: told.get(name, value)
+        for name, value in config.items()
+        if name != "_use_default_values"
+    }
 
 
 def _text_encoder(kind: Any, part: Any) -> nn.Module:

@@ -23,7 +23,8 @@ def split_into_blocks(module: nn.Module, name: str = "") -> Iterator[tuple[str, 
 
     A block is a module that contains at most one list item with children, or says that it is whole.
     What contains more of them is divided, and its own tensors are one more block. A module that has
-    no tensors beside those of its one item is divided too: the item may be called by itself.
+    no tensors beside those of its one item is divided too: the item may be called by itself. So is
+    one that cannot be called, as a list.
 
     Args:
         module: the network, or a part of it.
@@ -41,8 +42,8 @@ def split_into_blocks(module: nn.Module, name: str = "") -> Iterator[tuple[str, 
 
 def is_divided(module: nn.Module) -> bool:
     """Whether the children of a module are blocks of their own."""
-    if isinstance(module, nn.ModuleList | nn.ModuleDict):
-        return True
+    if type(module).forward is nn.Module.forward:
+        return True  # nobody calls it, but what it consists of
     items = list(_list_items(module))
     return len(items) > 1 or any(_has_same_tensors(module, item) for item in items)
 

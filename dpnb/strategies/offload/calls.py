@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from functools import wraps
+from functools import partial, wraps
 from threading import local
 from typing import Any, TypeAlias
 
@@ -74,12 +74,26 @@ def replace_methods(network: nn.Module, wrap: Callable[[Method, str], Method], u
         undo: takes the inverse.
     """
     for owner, name in _methods_of(network):
-        own = vars(owner)
-        if name in own:
-            undo.callback(own.__setitem__, name, own[name])
-        else:
-            undo.callback(own.pop, name, None)
-        own[name] = wrap(getattr(owner, name), name)
+        replace_method(owner, name, partial(_wrap_named, wrap, name), undo)
+
+
+def replace_method(
+    module: nn.Module, name: str, wrap: Callable[[Method], Method], undo: Undo
+) -> None:
+    """Put something around one method of a module.
+
+    Args:
+        module: whose method it is.
+        name: of the method.
+        wrap: the method → what takes its place.
+        undo: takes the inverse.
+    """
+    own = vars(module)
+    if name in own:
+        undo.callback(own.__setitem__, name, own[name])
+    else:
+        undo.callback(own.pop, name, None)
+    own[name] = wrap(getattr(module, name))
 
 
 def public_methods_of(kind: type[nn.Module]) -> Iterator[str]:
@@ -104,6 +118,10 @@ def _methods_of(network: nn.Module) -> Iterator[tuple[nn.Module, str]]:
     for name in public_methods_of(type(plain)):
         is_compiled = name == "forward" and plain is not network
         yield (network if is_compiled else plain), name
+
+
+def _wrap_named(wrap: Callable[[Method, str], Method], name: str, method: Method) -> Method:
+    return wrap(method, name)
 
 
 def _wrap_method(method: Method, name: str, within: CallContext) -> Method:

@@ -59,6 +59,9 @@ class OffloadEngine(RunListener[RunKey]):
     def begin_run(self, run: RunKey) -> None:
         self.unload()
         self._progress.is_running = True
+        for network in self._networks:
+            if network.is_read_in_runs:
+                network.load_small_tensors(self._link, self)
 
     @override
     def before_step(self, run: RunKey, index: int, total: int) -> None:
@@ -86,6 +89,8 @@ class OffloadEngine(RunListener[RunKey]):
             if not progress.is_running:
                 self.unload()
             progress.begin_call(network, method)
+            if network.is_read_in_calls:
+                network.load_small_tensors(self._link, self)
             yield
             self._end_call(network, method)
         except BaseException:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from dpnb.strategies.offload.block_hooks import hook_blocks
 from dpnb.strategies.offload.block_order import BlockOrder
 from dpnb.strategies.offload.blocks import (
     SMALL_TENSOR,
@@ -27,6 +29,8 @@ from dpnb.strategies.offload.calls import intercept, replace_methods
 from dpnb.strategies.offload.gradients import refuse_gradients
 from dpnb.strategies.offload.link import Link
 from dpnb.strategies.offload.packing import PackedWeights
+from dpnb.strategies.offload.reached_parts import ReachedParts, find_reached_parts
+from dpnb.strategies.offload.source_paths import SourcePath
 from dpnb.strategies.undo import Undo
 
 
@@ -53,19 +57,28 @@ class StreamedNetwork:
         name: of the network.
         module: the network.
         is_excluded: whether somebody else looks after a tensor.
+        paths: that the code of the pipeline follows from the network on.
 
     Attributes:
         packs: block → its large tensors; `None` where it has none.
-        small_tensors: all others of the network; they are on the device for a whole run.
+        small_tensors: all others of the network, and those that code computes with past the blocks;
+            they are on the device for a whole run.
         latest_order: of the method that was called last.
     """
 
-    def __init__(self, name: str, module: nn.Module, is_excluded: Callable[[Tensor], bool]) -> None:
+    def __init__(
+        self,
+        name: str,
+        module: nn.Module,
+        is_excluded: Callable[[Tensor], bool],
+        paths: frozenset[SourcePath] = frozenset(),
+    ) -> None:
         self.name, self.module = name, module
         self.packs: dict[nn.Module, PackedWeights | None] = {}
         self.small_tensors = PackedWeights(name, [])
         self.latest_order: BlockOrder | None = None
-        self._is_excluded = is_excluded
+        self._is_excluded, self._paths = is_excluded, paths
+        self._reached = ReachedParts()
         self._orders: dict[str, BlockOrder] = {}
         self._small_memory: Tensor | None = None
         self._tensor_ids: list[int] = []
@@ -76,6 +89,16 @@ class StreamedNetwork:
     def weights(self) -> list[PackedWeights]:
         """What streams, block by block, in the order in which the blocks are registered."""
         return [weights for weights in self.packs.values() if weights is not None]
+
+    @property
+    def is_read_in_runs(self) -> bool:
+        """Whether the pipeline's code computes with tensors of the network by itself."""
+        return bool(self._reached.tensors_from_outside)
+
+    @property
+    def is_read_in_calls(self) -> bool:
+        """Whether the network's code computes with tensors of its blocks by itself."""
+        return bool(self._reached.tensors)
 
     def order_of(self, method: str) -> BlockOrder:
         """The order in which a method uses the blocks; it is the latest one from now on."""
@@ -90,8 +113,7 @@ class StreamedNetwork:
             weights.pack()
             self._undo.callback(link.unpin, weights.memory)
             link.pin(weights.memory)
-        for module in self.packs:
-            self._add_hooks(module, listener)
+        self._hook_blocks(listener)
         intercept(self.module, lambda method: listener.call(self, method), self._undo)
         replace_methods(self.module, lambda method, _: refuse_gradients(method), self._undo)
 
@@ -146,12 +168,15 @@ class StreamedNetwork:
         small: list[list[Tensor]] = []
         large: dict[nn.Module, list[list[Tensor]]] = {module: [] for module in names}
         everything = tensors_of(self.module)
+        self._reached = find_reached_parts(self.module, self._paths)
+        read = self._reached.tensors | self._reached.tensors_from_outside
         for group in group_tied_tensors(
             [tensor for tensor in everything if not self._is_excluded(tensor)]
         ):
             homes = {module for tensor in group for module in places[id(tensor)]}
             home = homes.pop()
-            if group[0].nbytes < SMALL_TENSOR or homes or is_divided(home):
+            is_read = not read.isdisjoint(map(id, group))
+            if group[0].nbytes < SMALL_TENSOR or homes or is_divided(home) or is_read:
                 small.append(group)
             else:
                 large[home].append(group)
@@ -163,13 +188,6 @@ class StreamedNetwork:
             for module, groups in large.items()
         }
 
-    def _add_hooks(self, module: nn.Module, listener: NetworkListener) -> None:
-        # Weights have to come before any other hook of the module sees them, and leave after.
-        def enter(module: nn.Module, _: object) -> None:
-            listener.enter_block(self, module)
-
-        def leave(module: nn.Module, *_: object) -> None:
-            listener.leave_block(self, module)
-
-        self._undo.before(module, enter, prepend=True)
-        self._undo.after(module, leave, always_call=True)
+    def _hook_blocks(self, listener: NetworkListener) -> None:
+        enter, leave = partial(listener.enter_block, self), partial(listener.leave_block, self)
+        hook_blocks(self.packs, self._reached, enter, leave, self._undo)

@@ -36,6 +36,71 @@ def test_a_modular_pipeline_is_refused() -> None:
         dpnb.attach(ModularPipeline())
 
 
+class Blocks:
+    """Blocks of a modular pipeline, which are no pipeline yet."""
+
+
+class ModularPipelineBlocks(Blocks):
+    """The class of blocks."""
+
+
+def test_modular_blocks_are_refused() -> None:
+    with pytest.raises(AttachError, match="modular"):
+        dpnb.attach(ModularPipelineBlocks())
+
+
+class Wrapper:
+    """What somebody has put around a pipeline."""
+
+    def __init__(self, pipe: Any) -> None:
+        self.inner = pipe
+
+    def __call__(self) -> None:
+        """Draw."""
+
+
+def test_a_wrapper_is_refused_with_the_name_of_what_it_wraps(pipe: Any) -> None:
+    with pytest.raises(AttachError, match=r"StableDiffusionPipeline that it has as \.inner"):
+        dpnb.attach(Wrapper(pipe))
+
+
+def test_a_name_is_refused_with_the_call_that_loads_it(tmp_path: Any) -> None:
+    for name in ("owner/repo", tmp_path):
+        with pytest.raises(AttachError, match="from_pretrained returns for it"):
+            dpnb.attach(name)
+
+
+def test_one_whose_weights_have_no_values_is_refused(pipe: Any) -> None:
+    pipe.unet.to("meta")
+    with pytest.raises(AttachError, match=r"Weights of unet .* on the meta device"):
+        dpnb.attach(pipe)
+
+
+class Unled:
+    """A pipeline that takes no scheduler."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network
+
+    def __call__(self) -> None:
+        """Draw."""
+
+
+def test_one_that_takes_no_scheduler_is_not_told_to_set_one() -> None:
+    with pytest.raises(AttachError, match="followed; leave it as it is"):
+        dpnb.attach(Unled(nn.Linear(1, 1)))
+
+
+def test_hooks_deep_in_a_network_are_named_with_the_call_that_removes_them(pipe: Any) -> None:
+    from accelerate.hooks import ModelHook, add_hook_to_module, remove_hook_from_module
+
+    add_hook_to_module(pipe.unet.mid_block, ModelHook())
+    with pytest.raises(AttachError, match=r"remove_hook_from_module\(pipe\.unet, True\)"):
+        dpnb.attach(pipe)
+    remove_hook_from_module(pipe.unet, True)
+    assert isinstance(dpnb.attach(pipe), AttachedPipeline)
+
+
 def test_one_of_our_own_is_refused() -> None:
     pipe = dpnb.random_pipeline("tiny-sd")
     with pytest.raises(AttachError, match="needs no attaching"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 from typing import Any
 
 import diffusers
@@ -18,6 +19,7 @@ from dpnb.stages import Stage
 from dpnb.strategies.strategy import Effect, Strategy
 from tests.pipelines.attached.foreign import arguments, draw, everything_of
 from tests.reference.checkpoints import pipeline, vae
+from tests.reference.foreign.edits import CASES as EDITS
 from tests.reference.foreign.flux import CASES as FLUX
 from tests.reference.foreign.guided import CASES as GUIDED
 from tests.reference.foreign.stable_diffusion import CASES as STABLE_DIFFUSION
@@ -146,6 +148,7 @@ def test_caching_keeps_the_picture_in_any_unit_of_time(name: str) -> None:
     ("cases", "name"),
     [
         (GUIDED, "StableDiffusionPAGPipeline"),  # puts processors of its own into the attention
+        (EDITS, "StableDiffusionPix2PixZeroPipeline"),  # likewise, in a function beside it
         (FLUX, "FluxControlNetPipeline"),  # gives the network what dpnb's does not take
     ],
 )
@@ -172,3 +175,38 @@ def test_settings_that_a_pipeline_has_changed_since_are_those_that_count(pipe: A
     studio.strategies.use([VaeTiling(16)])
     assert pipe.vae.config.scaling_factor == 0.08
     assert torch.allclose(draw(pipe), plain, atol=1e-5)
+
+
+@pytest.mark.parametrize("change", ["before", "while it is on", "at what stands for it"])
+def test_settings_that_are_changed_later_are_seen(pipe: Any, change: str) -> None:
+    theirs, other, studio = pipe.vae, pipeline("sd1"), dpnb.attach(pipe)
+    other.vae.register_to_config(scaling_factor=0.5)
+    changed = draw(other)
+    with studio.strategies.using(VaeTiling(16)):
+        draw(pipe)
+    if change == "before":
+        theirs.register_to_config(scaling_factor=0.5)
+    studio.strategies.enable(VaeTiling(16))
+    if change == "while it is on":
+        theirs.register_to_config(scaling_factor=0.5)
+    elif change == "at what stands for it":
+        pipe.vae.register_to_config(scaling_factor=0.5)
+    assert torch.allclose(draw(pipe), changed, atol=1e-4)
+    studio.detach()
+    assert torch.equal(draw(pipe), changed)
+    assert theirs.config.scaling_factor == 0.5
+
+
+def test_a_setting_that_is_an_attribute_of_the_settings_is_seen(pipe: Any) -> None:
+    pipe.vae.config.scaling_factor = 0.5
+    changed, studio = draw(pipe), dpnb.attach(pipe)
+    studio.strategies.enable(VaeTiling(16))
+    assert torch.allclose(draw(pipe), changed, atol=1e-4)
+
+
+def test_what_another_network_cannot_do_is_told_in_a_sentence(pipe: Any) -> None:
+    dpnb.attach(pipe).strategies.enable(QKVFusion())
+    with pytest.raises(AttributeError, match=r"stands for another while .* has no add_adapter"):
+        operator.attrgetter("add_adapter")(pipe.unet)
+    with pytest.raises(AttributeError, match="no attribute 'colour'"):
+        operator.attrgetter("colour")(pipe.unet)

@@ -13,6 +13,7 @@ from tests.reference.foreign.parts_video import (
     WIDTH,
     Arguments,
     ask_for_film,
+    chat_tokenizer,
     euler,
     make_case,
     picture,
@@ -97,6 +98,12 @@ def _ask_for_picture() -> dict[str, Any]:
     return arguments
 
 
+def _unipc() -> Any:
+    return diffusers.UniPCMultistepScheduler(
+        prediction_type="flow_prediction", use_flow_sigmas=True, use_karras_sigmas=False
+    )
+
+
 def _newest() -> dict[str, Any]:
     transformer = diffusers.CosmosTransformer3DModel(
         **{**TRANSFORMER, **SECOND, "in_channels": 17},
@@ -104,16 +111,34 @@ def _newest() -> dict[str, Any]:
         crossattn_proj_in_channels=WIDTH * DECODER["num_hidden_layers"],
         encoder_hidden_states_channels=WIDTH,
     )
-    scheduler = diffusers.UniPCMultistepScheduler(
-        prediction_type="flow_prediction", use_flow_sigmas=True, use_karras_sigmas=False
-    )
-    parts = {"transformer": transformer, "vae": wan_vae(), "scheduler": scheduler}
+    parts = {"transformer": transformer, "vae": wan_vae(), "scheduler": _unipc()}
     return {**qwen_seeing(), **parts, "safety_checker": Unguarded()}
 
 
+def _omni() -> dict[str, Any]:
+    transformer = diffusers.Cosmos3OmniTransformer(
+        head_dim=16,
+        hidden_size=WIDTH,
+        intermediate_size=48,
+        latent_channel=16,
+        patch_latent_dim=64,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        num_hidden_layers=2,
+        rope_axes_dim=[4, 2, 2],
+        vocab_size=DECODER["vocab_size"],
+    )
+    return {
+        "transformer": transformer,
+        "text_tokenizer": chat_tokenizer("<|vision_start|>"),
+        "vae": wan_vae(),
+        "scheduler": _unipc(),
+        "enable_safety_checker": False,
+    }
+
+
 NOT_BUILT: dict[str, str] = {
-    "Cosmos2_5_TransferPipeline": "not tried",
-    "Cosmos3OmniPipeline": "not tried",
+    "Cosmos2_5_TransferPipeline": ("makes a mask smaller with torchvision, which is not installed"),
 }
 """Why a class of this family has no case."""
 
@@ -129,4 +154,6 @@ CASES: tuple[ForeignCase, ...] = (
         "Cosmos2VideoToWorldPipeline", _second(in_channels=17), lambda: _ask(image=picture())()
     ),
     make_case("Cosmos2_5_PredictBasePipeline", _newest, _ask(max_sequence_length=256)),
+    make_case("Cosmos3OmniPipeline", _omni, ask_for_film),
+    make_case("Cosmos3OmniPipeline (with a picture)", _omni, lambda: ask_for_film(image=picture())),
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 import transformers
 from transformers.models.t5gemma.modeling_t5gemma import T5GemmaEncoder
 
@@ -104,7 +103,7 @@ def _prx(**changes: Any) -> Parts:
         "transformer": diffusers.PRXTransformer2DModel(**{**settings, **changes}),
         "scheduler": flow_match(shift=3.0),
         "text_encoder": T5GemmaEncoder(config.encoder),
-        "tokenizer": byte_tokenizer(starts=True),
+        "tokenizer": byte_tokenizer(starts=True, model_max_length=32),
     }
 
 
@@ -117,19 +116,6 @@ def _prx_pixel() -> Parts:
     return {**_prx(in_channels=3, patch_size=4, bottleneck_size=16), "text_encoder": encoder}
 
 
-def _embeddings(seed: int) -> torch.Tensor:
-    return torch.randn(1, 8, 32, generator=torch.Generator().manual_seed(seed))
-
-
-EMBEDDED: Parts = {
-    **{name: value for name, value in SIZED.items() if name != "prompt"},
-    "prompt_embeds": _embeddings(0),
-    "negative_prompt_embeds": _embeddings(1),
-    "prompt_attention_mask": torch.ones(1, 8, dtype=torch.bool),
-    "negative_prompt_attention_mask": torch.ones(1, 8, dtype=torch.bool),
-}
-"""For PRX, which cleans every text with a package that need not be there."""
-
 CASES = (
     small_case("QwenImage21Pipeline", _qwen_21, **GUIDED, true_cfg_scale=3.0, output_resolution=64),
     small_case(
@@ -141,15 +127,13 @@ CASES = (
     ),
     small_case("JoyImageEditPipeline", _joy, **GUIDED, image=picture()),
     small_case("JoyImageEditPlusPipeline", _joy_plus, **GUIDED, images=[picture()]),
-    small_case("PRXPipeline", _prx_latent, **EMBEDDED, use_resolution_binning=False),
-    small_case("PRXPixelPipeline", _prx_pixel, **EMBEDDED, use_resolution_binning=False),
+    small_case("PRXPipeline", _prx_latent, **SIZED, use_resolution_binning=False),
+    small_case("PRXPixelPipeline", _prx_pixel, **SIZED, use_resolution_binning=False),
 )
 
 NOT_BUILT: dict[str, str] = {
     "OmniGenPipeline": "prepares its pictures with torchvision, which is not installed",
     "ZImageOmniPipeline (with a picture)": "encodes it in bfloat16 whatever the autoencoder is in",
-    "PRXPipeline (from words)": "cleans them with ftfy, which is not installed",
-    "PRXPixelPipeline (from words)": "cleans them with ftfy, which is not installed",
     "GlmImagePipeline (with a picture)": (
         "gives transformers 5 the features of pictures joined, which takes them one by one"
     ),

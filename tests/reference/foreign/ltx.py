@@ -178,7 +178,7 @@ def _sounding(**changes: Any) -> dict[str, Any]:
         "tokenizer": bytes_tokenizer(),
         "connectors": _connectors(),
         "transformer": _sounding_transformer(),
-        "vae": _film_vae(),
+        "vae": film_vae(),
         "audio_vae": _audio_vae(),
         "vocoder": _vocoder(),
         "scheduler": _flow(),
@@ -191,7 +191,8 @@ def _with_keyframes() -> dict[str, Any]:
     return _sounding(transformer=transformer, scheduler=euler())
 
 
-def _film_vae() -> Any:
+def film_vae() -> Any:
+    """A random autoencoder of LTX 2: 16 pixels and 4 frames to one."""
     return _vae(
         "LTX2",
         downsample_type=("spatial", "temporal", "spatiotemporal"),
@@ -210,7 +211,7 @@ def _upsampler_2() -> dict[str, Any]:
     from diffusers.pipelines.ltx2.latent_upsampler import LTX2LatentUpsamplerModel
 
     upsampler = LTX2LatentUpsamplerModel(CHANNELS, mid_channels=32, num_blocks_per_stage=1)
-    return {"vae": _film_vae(), "latent_upsampler": upsampler}
+    return {"vae": film_vae(), "latent_upsampler": upsampler}
 
 
 def _ask(**more: Any) -> Arguments:

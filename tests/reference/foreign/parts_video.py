@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from types import ModuleType, SimpleNamespace
 from typing import Any, TypeAlias
 
 import torch
@@ -40,7 +38,6 @@ def make_case(
             pipe = getattr(diffusers, name.partition(" ")[0])(**parts())
             pipe.set_progress_bar_config(disable=True)
             fill_zeros(pipe)
-            leave_words(sys.modules[type(pipe).__module__])
             if finish:
                 finish(pipe)
         return pipe
@@ -56,11 +53,6 @@ def fill_zeros(pipe: Any) -> None:
             for weight in part.parameters():
                 if not weight.any():
                     nn.init.normal_(weight, std=0.05)
-
-
-def leave_words(module: ModuleType) -> None:
-    """Let a module that corrects words with ftfy, installed or not, take them as they are."""
-    vars(module).setdefault("ftfy", SimpleNamespace(fix_text=str))
 
 
 def ask(**more: Any) -> dict[str, Any]:

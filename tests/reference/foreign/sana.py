@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.reference.foreign.ltx import CHANNELS, film_vae
 from tests.reference.foreign.parts_modern import (
     SIZED,
     Parts,
     byte_tokenizer,
     decoder,
     diffusers,
+    flow_match,
     picture,
     small_case,
 )
@@ -78,10 +80,38 @@ def _sprint() -> Parts:
     return {**parts, "scheduler": scheduler}
 
 
+def _world() -> Parts:
+    """The embeddings of rays tell of the frames that are one latent."""
+    network = diffusers.SanaWMTransformer3DModel(
+        in_channels=CHANNELS,
+        num_layers=2,
+        hidden_size=32,
+        num_attention_heads=2,
+        softmax_every_n=2,
+        linear_head_dim=16,
+        chunk_plucker_channels=6 * 4,
+        chunk_plucker_post_attn_blocks=2,
+        caption_channels=32,
+    )
+    scheduler = flow_match(shift=3.0)
+    return {**_parts(), "vae": film_vae(), "transformer": network, "scheduler": scheduler}
+
+
+WALK: Parts = {
+    **SIZED,
+    "image": picture(),
+    "action": "w-8",
+    "intrinsics": [30.0, 30.0, 16.0, 16.0],
+    "num_frames": 5,
+    "max_sequence_length": 32,
+    "chi_prompt": ["see: "],
+}
+
 CASES = (
     small_case("SanaPipeline", _parts, **TEXT),
     small_case("SanaPAGPipeline", _parts, **TEXT, pag_scale=2.0),
     small_case("SanaControlNetPipeline", _controlnet, **TEXT, control_image=picture()),
     small_case("SanaSprintPipeline", _sprint, **SPRINT),
     small_case("SanaSprintImg2ImgPipeline", _sprint, **SPRINT, image=picture(), strength=0.6),
+    small_case("SanaWMPipeline", _world, **WALK),
 )

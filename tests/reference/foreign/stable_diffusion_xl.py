@@ -18,11 +18,7 @@ from tests.reference.foreign.parts_classic import (
 )
 from tests.reference.foreign.stable_diffusion import load_ip_adapter
 
-NOT_BUILT = {
-    "KolorsPipeline": "needs sentencepiece, for the tokenizer of its encoder",
-    "KolorsImg2ImgPipeline": "needs sentencepiece, as the one above",
-    "KolorsPAGPipeline": "needs sentencepiece, as the ones above",
-}
+NOT_BUILT: dict[str, str] = {}
 """Why a class of this family has no case."""
 
 AESTHETIC: dict[str, Any] = {"projection_class_embeddings_input_dim": 8 * 5 + 20}

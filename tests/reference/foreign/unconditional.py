@@ -45,9 +45,7 @@ def _ask_to_repaint() -> dict[str, Any]:
     return ask(image=picture(), mask_image=mask, **jumps)
 
 
-NOT_BUILT: dict[str, str] = {
-    "RFD4ProteinaPipeline": "not tried: it draws proteins",
-}
+NOT_BUILT: dict[str, str] = {}
 """Why a class of this family has no case."""
 
 CASES: tuple[ForeignCase, ...] = (

@@ -278,11 +278,6 @@ MUTE: dict[str, Any] = {"clean_caption": False}
 
 NOT_BUILT: dict[str, str] = {
     "EasyAnimateControlPipeline": "hands its own encode_prompt an argument that it does not take",
-    "Kandinsky6TI2VAPipeline": "not tried",
-    "Kandinsky6SRPipeline": "not tried",
-    "SanaWMPipeline": "not tried",
-    "LLaDA2Pipeline": "writes text",
-    "DiffusionGemmaPipeline": "writes text",
 }
 """Why a class of this family has no case."""
 
