@@ -72,9 +72,14 @@ from dpnb.schedulers.flow_match import (
     FlowMatchEulerDiscreteScheduler as FlowMatchEulerDiscreteScheduler,
 )
 from dpnb.schedulers.heun import HeunDiscreteScheduler as HeunDiscreteScheduler
+from dpnb.schedulers.k_dpm_2 import KDPM2DiscreteScheduler as KDPM2DiscreteScheduler
+from dpnb.schedulers.k_dpm_2_ancestral import (
+    KDPM2AncestralDiscreteScheduler as KDPM2AncestralDiscreteScheduler,
+)
 from dpnb.schedulers.lcm import LCMScheduler as LCMScheduler
 from dpnb.schedulers.lms import LMSDiscreteScheduler as LMSDiscreteScheduler
 from dpnb.schedulers.pndm import PNDMScheduler as PNDMScheduler
+from dpnb.schedulers.tcd import TCDScheduler as TCDScheduler
 from dpnb.schedulers.unipc import UniPCMultistepScheduler as UniPCMultistepScheduler
 from dpnb.stages import Stage as Stage
 from dpnb.stages import Step as Step

@@ -19,10 +19,13 @@ if TYPE_CHECKING:
     from dpnb.schedulers.euler_ancestral import EulerAncestralDiscreteScheduler
     from dpnb.schedulers.flow_match import FlowMatchEulerDiscreteScheduler
     from dpnb.schedulers.heun import HeunDiscreteScheduler
+    from dpnb.schedulers.k_dpm_2 import KDPM2DiscreteScheduler
+    from dpnb.schedulers.k_dpm_2_ancestral import KDPM2AncestralDiscreteScheduler
     from dpnb.schedulers.lcm import LCMScheduler
     from dpnb.schedulers.lms import LMSDiscreteScheduler
     from dpnb.schedulers.pndm import PNDMScheduler
     from dpnb.schedulers.scheduler import Scheduler, SchedulerOutput
+    from dpnb.schedulers.tcd import TCDScheduler
     from dpnb.schedulers.unipc import UniPCMultistepScheduler
 
 __all__ = [
@@ -35,12 +38,15 @@ __all__ = [
     "EulerDiscreteScheduler",
     "FlowMatchEulerDiscreteScheduler",
     "HeunDiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler",
+    "KDPM2DiscreteScheduler",
     "LCMScheduler",
     "LMSDiscreteScheduler",
     "PNDMScheduler",
     "Scheduler",
     "SchedulerConfig",
     "SchedulerOutput",
+    "TCDScheduler",
     "UniPCMultistepScheduler",
 ]
 

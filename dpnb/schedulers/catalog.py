@@ -13,6 +13,8 @@ INTERCHANGEABLE = (
     "EulerDiscreteScheduler",
     "EulerAncestralDiscreteScheduler",
     "HeunDiscreteScheduler",
+    "KDPM2DiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler",
     "DPMSolverMultistepScheduler",
     "UniPCMultistepScheduler",
 )
@@ -27,12 +29,15 @@ MODULES = {
     "EulerDiscreteScheduler": "euler",
     "FlowMatchEulerDiscreteScheduler": "flow_match",
     "HeunDiscreteScheduler": "heun",
+    "KDPM2AncestralDiscreteScheduler": "k_dpm_2_ancestral",
+    "KDPM2DiscreteScheduler": "k_dpm_2",
     "LCMScheduler": "lcm",
     "LMSDiscreteScheduler": "lms",
     "PNDMScheduler": "pndm",
     "Scheduler": "scheduler",
     "SchedulerConfig": "config",
     "SchedulerOutput": "scheduler",
+    "TCDScheduler": "tcd",
     "UniPCMultistepScheduler": "unipc",
 }
 """Which module of this package holds each public name."""

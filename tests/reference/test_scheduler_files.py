@@ -11,12 +11,18 @@ import pytest
 import torch
 
 import dpnb.schedulers
-from tests.reference.scheduler_cases import NAMES, OPTIONS, Settings, distance, initial, pair, run
-
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+from tests.reference.scheduler_cases import (
+    NAMES,
+    OPTIONS,
+    QUIET,
+    Settings,
+    distance,
+    initial,
+    pair,
+    run,
 )
-"""diffusers hands tensors to numpy in a way that numpy 2 deprecates."""
+
+pytestmark = QUIET
 
 
 @pytest.mark.parametrize("name", NAMES)

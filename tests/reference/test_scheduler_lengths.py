@@ -15,6 +15,7 @@ from dpnb.schedulers import DiffusionScheduler
 from tests.reference.scheduler_cases import (
     NAMES,
     OPTIONS,
+    QUIET,
     SPACINGS,
     Settings,
     distance,
@@ -26,10 +27,7 @@ from tests.reference.scheduler_cases import (
 
 TRAINED = 12
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
-)
-"""diffusers hands tensors to numpy in a way that numpy 2 deprecates."""
+pytestmark = QUIET
 
 LENGTHS = (1, 2, TRAINED - 1, TRAINED, TRAINED + 1)
 
@@ -83,7 +81,7 @@ def test_every_length_is_right_or_refused_at_once(name: str, spacing: str, offse
         "steps_offset": offset,
         "timestep_spacing": spacing,
     }
-    if name == "LCMScheduler":
+    if name in ("LCMScheduler", "TCDScheduler"):
         shape["original_inference_steps"] = TRAINED
     for option, steps in itertools.product(settings_of(name), LENGTHS):
         theirs, ours = pair(name, {**option, **shape})

@@ -16,7 +16,7 @@ from dpnb.schedulers import FlowMatchEulerDiscreteScheduler, Scheduler
 
 pytestmark = pytest.mark.exhaustive
 
-NAMES = (*dpnb.schedulers.INTERCHANGEABLE, "LCMScheduler")
+NAMES = (*dpnb.schedulers.INTERCHANGEABLE, "LCMScheduler", "TCDScheduler")
 SPACINGS = ("use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas", "use_lu_lambdas")
 
 

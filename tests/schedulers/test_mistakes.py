@@ -21,7 +21,7 @@ from dpnb.schedulers import (
 
 pytestmark = pytest.mark.exhaustive
 
-NAMES = (*dpnb.schedulers.INTERCHANGEABLE, "LCMScheduler")
+NAMES = (*dpnb.schedulers.INTERCHANGEABLE, "LCMScheduler", "TCDScheduler")
 
 
 def build(name: str, **settings: Any) -> Scheduler:

@@ -16,7 +16,12 @@ from tests.forms import FORMS, NO_NUMBERS
 
 pytestmark = pytest.mark.exhaustive
 
-NAMES = (*dpnb.schedulers.INTERCHANGEABLE, "LCMScheduler", "FlowMatchEulerDiscreteScheduler")
+NAMES = (
+    *dpnb.schedulers.INTERCHANGEABLE,
+    "LCMScheduler",
+    "TCDScheduler",
+    "FlowMatchEulerDiscreteScheduler",
+)
 TIMESTEPS, FRACTIONS = [900, 500, 101, 20], [900.5, 500.3, 101.0, 20.25]
 SIGMAS = [0.9, 0.7, 0.3, 0.05]
 

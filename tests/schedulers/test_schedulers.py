@@ -30,9 +30,24 @@ from dpnb.schedulers import (
     PNDMScheduler,
 )
 
-NAMES = (*dpnb.schedulers.INTERCHANGEABLE, "LCMScheduler")
-UNSCALED = ("PNDMScheduler", "LMSDiscreteScheduler", "HeunDiscreteScheduler")
-NOISY = ("DDPMScheduler", "EulerAncestralDiscreteScheduler", "LCMScheduler")
+DISTILLED = ("LCMScheduler", "TCDScheduler")
+NAMES = (*dpnb.schedulers.INTERCHANGEABLE, *DISTILLED)
+UNSCALED = (
+    "PNDMScheduler",
+    "LMSDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "KDPM2DiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler",
+)
+NOISY = (
+    "DDPMScheduler",
+    "EulerAncestralDiscreteScheduler",
+    "KDPM2AncestralDiscreteScheduler",
+    *DISTILLED,
+)
+BLIND = ("PNDMScheduler", "TCDScheduler")
+"""Their steps foresee no original."""
+
 WAITING = ("_local_scalar_dense", "nonzero", "equal", "is_nonzero", "item", "_to_copy")
 
 
@@ -99,7 +114,7 @@ def test_a_model_that_knows_the_original_leads_to_it(name: str) -> None:
     torch.testing.assert_close(sample, original, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "PNDMScheduler"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in BLIND])
 def test_the_foreseen_original_is_right_where_the_prediction_is(name: str) -> None:
     scheduler = build(name, beta_schedule="scaled_linear", prediction_type="v_prediction")
     scheduler.set_timesteps(10)
@@ -285,8 +300,8 @@ def test_noise_can_be_added_before_a_run_and_at_several_levels() -> None:
         assert (noisy[0] - clean[0]).abs().max() < 0.5
 
 
-def test_compatible_classes_are_all_but_the_distilled_one() -> None:
-    assert {cls.__name__ for cls in PNDMScheduler().compatibles} == set(NAMES) - {"LCMScheduler"}
+def test_compatible_classes_are_all_but_the_distilled_ones() -> None:
+    assert {cls.__name__ for cls in PNDMScheduler().compatibles} == set(NAMES) - {*DISTILLED}
     assert LCMScheduler().compatibles == [LCMScheduler]
 
 
@@ -309,3 +324,14 @@ def test_using_every_scheduler_loads_no_scipy() -> None:
 def shown_by(script: str) -> str:
     command = [sys.executable, "-c", script]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("steps", [4, 5, 10, 30])
+@pytest.mark.parametrize("spacing", ["linspace", "leading", "trailing"])
+def test_noise_levels_between_those_of_a_run_are_numbers(spacing: str, steps: int) -> None:
+    """The highest of cosine betas is so far above the next that their difference is rounded off."""
+    for name in ("KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler"):
+        scheduler = build(name, beta_schedule="squaredcos_cap_v2", timestep_spacing=spacing)
+        scheduler.set_timesteps(steps)
+        assert not scheduler.timesteps.isnan().any()
+        assert len(scheduler.timesteps) == 2 * steps - 1

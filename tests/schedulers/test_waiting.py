@@ -16,7 +16,7 @@ from dpnb.schedulers import DiffusionScheduler, FlowMatchEulerDiscreteScheduler,
 
 pytestmark = pytest.mark.exhaustive
 
-NAMES = (*dpnb.schedulers.INTERCHANGEABLE, "LCMScheduler")
+NAMES = (*dpnb.schedulers.INTERCHANGEABLE, "LCMScheduler", "TCDScheduler")
 STEPS = 6
 GPU = torch.device("cuda:0")
 

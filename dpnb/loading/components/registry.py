@@ -37,9 +37,12 @@ SCHEDULERS: Mapping[str, str] = {
     "EulerDiscreteScheduler": "dpnb.schedulers.euler",
     "FlowMatchEulerDiscreteScheduler": "dpnb.schedulers.flow_match",
     "HeunDiscreteScheduler": "dpnb.schedulers.heun",
+    "KDPM2AncestralDiscreteScheduler": "dpnb.schedulers.k_dpm_2_ancestral",
+    "KDPM2DiscreteScheduler": "dpnb.schedulers.k_dpm_2",
     "LCMScheduler": "dpnb.schedulers.lcm",
     "LMSDiscreteScheduler": "dpnb.schedulers.lms",
     "PNDMScheduler": "dpnb.schedulers.pndm",
+    "TCDScheduler": "dpnb.schedulers.tcd",
     "UniPCMultistepScheduler": "dpnb.schedulers.unipc",
 }
 
