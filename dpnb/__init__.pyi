@@ -71,6 +71,10 @@ from dpnb.schedulers.euler_ancestral import (
 from dpnb.schedulers.flow_match import (
     FlowMatchEulerDiscreteScheduler as FlowMatchEulerDiscreteScheduler,
 )
+from dpnb.schedulers.flow_match_heun import (
+    FlowMatchHeunDiscreteScheduler as FlowMatchHeunDiscreteScheduler,
+)
+from dpnb.schedulers.flow_match_lcm import FlowMatchLCMScheduler as FlowMatchLCMScheduler
 from dpnb.schedulers.heun import HeunDiscreteScheduler as HeunDiscreteScheduler
 from dpnb.schedulers.k_dpm_2 import KDPM2DiscreteScheduler as KDPM2DiscreteScheduler
 from dpnb.schedulers.k_dpm_2_ancestral import (

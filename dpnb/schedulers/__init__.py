@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from dpnb.schedulers.euler import EulerDiscreteScheduler
     from dpnb.schedulers.euler_ancestral import EulerAncestralDiscreteScheduler
     from dpnb.schedulers.flow_match import FlowMatchEulerDiscreteScheduler
+    from dpnb.schedulers.flow_match_heun import FlowMatchHeunDiscreteScheduler
+    from dpnb.schedulers.flow_match_lcm import FlowMatchLCMScheduler
     from dpnb.schedulers.heun import HeunDiscreteScheduler
     from dpnb.schedulers.k_dpm_2 import KDPM2DiscreteScheduler
     from dpnb.schedulers.k_dpm_2_ancestral import KDPM2AncestralDiscreteScheduler
@@ -37,6 +39,8 @@ __all__ = [
     "EulerAncestralDiscreteScheduler",
     "EulerDiscreteScheduler",
     "FlowMatchEulerDiscreteScheduler",
+    "FlowMatchHeunDiscreteScheduler",
+    "FlowMatchLCMScheduler",
     "HeunDiscreteScheduler",
     "KDPM2AncestralDiscreteScheduler",
     "KDPM2DiscreteScheduler",

@@ -28,6 +28,8 @@ MODULES = {
     "EulerAncestralDiscreteScheduler": "euler_ancestral",
     "EulerDiscreteScheduler": "euler",
     "FlowMatchEulerDiscreteScheduler": "flow_match",
+    "FlowMatchHeunDiscreteScheduler": "flow_match_heun",
+    "FlowMatchLCMScheduler": "flow_match_lcm",
     "HeunDiscreteScheduler": "heun",
     "KDPM2AncestralDiscreteScheduler": "k_dpm_2_ancestral",
     "KDPM2DiscreteScheduler": "k_dpm_2",

@@ -2,161 +2,35 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 from typing_extensions import override
 
-from dpnb.devices import Device
 from dpnb.generators import Generators
-from dpnb.numbers import parse_number, parse_numbers
-from dpnb.schedulers import noise, spacing
-from dpnb.schedulers.config import (
-    LARGEST,
-    BaseSchedulerConfig,
-    Positive,
-    Share,
-    check_choice,
-    check_descending,
-    check_steps,
-)
-from dpnb.schedulers.scheduler import Scheduler, SchedulerOutput, Timestep
-from dpnb.schedulers.spacing import Array
-from dpnb.validation import Range
-
-Tokens: TypeAlias = Annotated[int, Range(1, 1 << 24)]
-
-Exponent: TypeAlias = Annotated[float, Range(-20, 20)]
+from dpnb.schedulers import noise
+from dpnb.schedulers.config import BaseSchedulerConfig
+from dpnb.schedulers.dynamic_shift import DynamicShiftConfig, DynamicShiftScheduler
+from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class FlowMatchEulerDiscreteConfig(BaseSchedulerConfig):
+class FlowMatchEulerDiscreteConfig(DynamicShiftConfig):
     """Settings of `FlowMatchEulerDiscreteScheduler`.
 
-    `shift` moves steps towards the noise; with `use_dynamic_shifting` each run has its own, `mu`,
-    which `base_shift` at `base_image_seq_len` tokens and `max_shift` at `max_image_seq_len` make
-    linear in the number of tokens. `shift_terminal` stretches the schedule so that it ends there,
-    and `invert_sigmas` makes sigmas ascend.
+    With `stochastic_sampling` each step adds fresh noise to the predicted original sample.
     """
 
-    shift: Positive = 1.0
-    use_dynamic_shifting: bool = False
-    base_shift: Exponent | None = 0.5
-    max_shift: Exponent | None = 1.15
-    base_image_seq_len: Tokens = 256
-    max_image_seq_len: Tokens = 4096
-    invert_sigmas: bool = False
-    shift_terminal: Share | None = None
-    use_karras_sigmas: bool | None = False
-    use_exponential_sigmas: bool | None = False
-    use_beta_sigmas: bool | None = False
-    time_shift_type: Literal["exponential", "linear"] = "exponential"
     stochastic_sampling: bool = False
 
-    @override
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choice("time_shift_type", self.time_shift_type, ("exponential", "linear"))
 
-    def mu_for(self, tokens: int) -> float:
-        """The shift of a picture of `tokens` tokens, where shifting is dynamic."""
-        low = 0.5 if self.base_shift is None else self.base_shift
-        high = 1.15 if self.max_shift is None else self.max_shift
-        slope = (high - low) / (self.max_image_seq_len - self.base_image_seq_len)
-        return tokens * slope + (low - slope * self.base_image_seq_len)
-
-
-class FlowMatchEulerDiscreteScheduler(Scheduler):
-    """Euler steps along the flow of Esser et al. (2024), arXiv:2403.03206, sections 2 and 3.
-
-    A noisy sample is `(1 - sigma) · original + sigma · noise`, and the model predicts
-    `noise - original`. A timestep is the noise level in training steps: `sigma · T`.
-
-    Attributes:
-        sigmas: the noise levels of the run and the one it ends at, `[n + 1]`, on the CPU.
-        sigma_min: the least noise level of training.
-        sigma_max: the highest.
-    """
+class FlowMatchEulerDiscreteScheduler(DynamicShiftScheduler):
+    """Euler steps along the flow of Esser et al. (2024), arXiv:2403.03206, sections 2 and 3."""
 
     config_class: ClassVar[type[BaseSchedulerConfig]] = FlowMatchEulerDiscreteConfig
     config: FlowMatchEulerDiscreteConfig
-
-    def __init__(self, *values: Any, **settings: Any) -> None:
-        super().__init__(*values, **settings)
-        self._shift = self.config.shift
-        count = len(self)
-        levels = np.linspace(1, count, count, dtype=np.float32)[::-1] / count
-        if not self.config.use_dynamic_shifting:
-            levels = _shift_sigmas(levels, self._shift)
-        self.sigma_max, self.sigma_min = float(levels[0]), float(levels[-1])
-        self._set_sigmas(np.append(levels, np.float32(0)))
-        self._set_schedule(levels * np.float32(count), None)
-
-    @property
-    def shift(self) -> float:
-        """How far steps move towards the noise, where shifting is not dynamic."""
-        return self._shift
-
-    def set_shift(self, shift: float) -> None:
-        """Use another shift from the next `set_timesteps` on."""
-        self._shift = parse_number("shift", shift)
-
-    @override
-    def set_timesteps(
-        self,
-        num_inference_steps: int | None = None,
-        device: Device | None = None,
-        sigmas: Sequence[float] | None = None,
-        mu: float | None = None,
-        timesteps: Sequence[float] | None = None,
-    ) -> None:
-        """Set the timesteps of a run; the state of an earlier run is dropped.
-
-        Args:
-            num_inference_steps: the number of steps; at least one of this, `sigmas` and
-                `timesteps`.
-            device: where `timesteps` will be.
-            sigmas: the descending noise levels to visit, before they are shifted; the final 0 is
-                not among them.
-            mu: the shift of this run, where shifting is dynamic.
-            timesteps: what the model is given at each step, in training steps.
-
-        Raises:
-            ValueError: none of these, lengths that differ, or values that make no schedule.
-            TypeError: something is no number.
-        """
-        config = self.config
-        if config.use_dynamic_shifting and mu is None:
-            raise ValueError(
-                "use_dynamic_shifting needs the shift of each run; pass mu, for example "
-                "scheduler.config.mu_for(tokens)."
-            )
-        mu = None if mu is None else parse_number("mu", mu)
-        sigmas = None if sigmas is None else parse_numbers("sigmas", sigmas)
-        timesteps = None if timesteps is None else parse_numbers("timesteps", timesteps)
-        count = self._count_steps(num_inference_steps, sigmas, timesteps)
-        levels = self._unshifted_sigmas(count, sigmas, timesteps)
-        levels = _shift_sigmas(levels, self._shift if mu is None else self._shift_of(mu))
-        if config.shift_terminal:
-            levels = _stretch_to_terminal(levels, config.shift_terminal)
-        if config.sigma_spacing is not None:
-            ends = float(levels[-1]), float(levels[0])
-            levels = spacing.space_sigmas(config.sigma_spacing, count, *ends)
-        levels = levels.astype(np.float32)
-        model_timesteps = levels * np.float32(len(self))
-        if timesteps is not None:
-            model_timesteps = np.array(timesteps, dtype=np.float32)
-        if config.invert_sigmas:
-            levels = np.float32(1) - levels
-            model_timesteps = levels * np.float32(len(self))
-        self.num_inference_steps = count
-        self._set_sigmas(np.append(levels, np.float32(config.invert_sigmas)))
-        self._set_schedule(model_timesteps, device)
 
     @override
     def step(
@@ -164,17 +38,38 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
         model_output: Tensor,
         timestep: Timestep,
         sample: Tensor,
-        *,
+        s_churn: float = 0.0,
+        s_tmin: float = 0.0,
+        s_tmax: float = float("inf"),
+        s_noise: float = 1.0,
         generator: Generators = None,
+        per_token_timesteps: Tensor | None = None,
         return_dict: bool = True,
     ) -> SchedulerOutput:
         """One Euler step to the next noise level, in float32; see `Scheduler.step`.
 
-        With `stochastic_sampling` fresh noise is added to the predicted original sample instead.
+        Args:
+            model_output: as there.
+            timestep: as there.
+            sample: as there; `[batch, tokens, channels]` where tokens have timesteps of their own.
+            s_churn: not used; with it, `s_tmin`, `s_tmax` and `s_noise` stand where diffusers has
+                them.
+            s_tmin: not used.
+            s_tmax: not used.
+            s_noise: not used.
+            generator: as there.
+            per_token_timesteps: where each token is, `[batch, tokens]`; it goes to the next noise
+                level of the run below that. `model_output` is the flow from noise to sample, and
+                the result is not cast to its dtype.
+            return_dict: as there.
         """
         index = self._current_index(timestep)
-        sigma, following = self._run_sigmas[index : index + 2]
         sample = noise.at_least_float32(sample)
+        self._step_index = index + 1
+        if per_token_timesteps is not None:
+            stepped = self._step_tokens(model_output, sample, per_token_timesteps, generator)
+            return SchedulerOutput(stepped).as_asked(return_dict)
+        sigma, following = self._run_sigmas[index : index + 2]
         if self.config.stochastic_sampling:
             original = noise.weighted_sum((1.0, sample), (-float(sigma), model_output))
             fresh = noise.randn_like(sample, generator)
@@ -183,77 +78,17 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
             )
         else:
             stepped = torch.add(sample, model_output, alpha=float(following - sigma))
-        self._step_index = index + 1
         return SchedulerOutput(stepped.to(model_output.dtype)).as_asked(return_dict)
 
-    def scale_noise(self, sample: Tensor, timestep: Tensor, noise: Tensor) -> Tensor:
-        """`sample` `[batch, ...]` with as much of `noise` as it has at `timestep` `[batch]`."""
-        indices = self._indices_of(timestep)
-        sigmas = torch.from_numpy(self._run_sigmas)[indices].to(sample.device, sample.dtype)
-        sigmas = sigmas.view(-1, *[1] * (sample.ndim - 1))
-        return sigmas * noise + (1.0 - sigmas) * sample
-
-    def _set_sigmas(self, levels: Array) -> None:
-        self._run_sigmas = levels
-        self.sigmas = torch.from_numpy(levels)
-
-    def _shift_of(self, mu: float) -> float:
-        if not self.config.use_dynamic_shifting:
-            return self._shift
-        return math.exp(mu) if self.config.time_shift_type == "exponential" else mu
-
-    def _unshifted_sigmas(
-        self, count: int, sigmas: Sequence[float] | None, timesteps: Sequence[float] | None
-    ) -> Array:
-        if sigmas is not None:
-            return np.array(sigmas, dtype=np.float32)
-        if timesteps is not None:
-            return np.array(timesteps, dtype=np.float32) / len(self)
-        ends = self.sigma_max * len(self), self.sigma_min * len(self)
-        levels: Array = np.linspace(*ends, count) / len(self)
-        return levels
-
-    def _count_steps(
-        self,
-        num_inference_steps: int | None,
-        sigmas: Sequence[float] | None,
-        timesteps: Sequence[float] | None,
-    ) -> int:
-        """The number of steps of a run, once the arguments of `set_timesteps` are checked."""
-        lengths = {
-            name: len(values)
-            for name, values in (("sigmas", sigmas), ("timesteps", timesteps))
-            if values is not None
-        }
-        if num_inference_steps is not None:
-            steps = check_steps(num_inference_steps, len(self), is_continuous=True)
-            lengths["num_inference_steps"] = steps
-        if len(set(lengths.values())) != 1:
-            found = ", ".join(f"{name}: {length}" for name, length in lengths.items())
-            raise ValueError(
-                f"set_timesteps was asked for runs of other lengths ({found or 'none at all'}); "
-                "give num_inference_steps, sigmas or timesteps, or several of one length."
-            )
-        if sigmas is not None:
-            check_descending("sigmas", sigmas, LARGEST)
-        if timesteps is not None:
-            check_descending("timesteps", timesteps, LARGEST)
-        return lengths.popitem()[1]
-
-
-def _shift_sigmas(levels: Array, shift: float) -> Array:
-    """arXiv:2403.03206, eq. 23."""
-    moved: Array = shift * levels / (1 + (shift - 1) * levels)
-    return moved
-
-
-def _stretch_to_terminal(levels: Array, terminal: float) -> Array:
-    """`levels` stretched so that the last is `terminal`; the first stays.
-
-    A single level of 1 stays 1.
-    """
-    left = 1 - levels[-1]
-    if left == 0:
-        return levels
-    stretched: Array = 1 - (1 - levels) * ((1 - terminal) / left)
-    return stretched
+    def _step_tokens(
+        self, model_output: Tensor, sample: Tensor, timesteps: Tensor, generator: Generators
+    ) -> Tensor:
+        """Each token's step, from its own of `timesteps` `[batch, tokens]`."""
+        sigmas = (timesteps / len(self)).unsqueeze(-1)
+        levels = torch.from_numpy(self._run_sigmas).to(sigmas.device, non_blocking=True)
+        below = torch.where(levels < sigmas - 1e-6, levels, 0)
+        following = below.amax(dim=-1, keepdim=True)
+        if not self.config.stochastic_sampling:
+            return sample + (sigmas - following) * model_output
+        original = sample - sigmas * model_output
+        return (1 - following) * original + following * noise.randn_like(sample, generator)

@@ -11,7 +11,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from dpnb.generators import Generators
-from dpnb.numbers import parse_number
+from dpnb.numbers import parse_int, parse_number
 from dpnb.schedulers import noise
 from dpnb.schedulers.config import SchedulerConfig
 from dpnb.schedulers.distilled import DistilledConfig, DistilledScheduler
@@ -104,4 +104,5 @@ class TCDScheduler(DistilledScheduler):
     def _distilled_timesteps(self, original_steps: int | None, strength: float) -> Array:
         if original_steps is None:
             return super()._distilled_timesteps(None, strength)
+        parse_int("original_inference_steps", original_steps, least=1, most=len(self))
         return np.arange(int(len(self) * strength))

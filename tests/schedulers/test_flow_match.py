@@ -5,7 +5,11 @@ from typing import Any
 import pytest
 import torch
 
-from dpnb import FlowMatchEulerDiscreteScheduler
+from dpnb import (
+    FlowMatchEulerDiscreteScheduler,
+    FlowMatchHeunDiscreteScheduler,
+    FlowMatchLCMScheduler,
+)
 
 
 def test_a_model_that_knows_the_flow_leads_to_the_original() -> None:
@@ -70,3 +74,25 @@ def test_steps_are_counted_and_end() -> None:
     assert scheduler.step_index == 2
     with pytest.raises(ValueError, match="is over"):
         scheduler.step(sample, 1.0, sample)
+
+
+def test_scale_factors_are_one_for_each_step_but_the_last() -> None:
+    scheduler = FlowMatchLCMScheduler(scale_factors=[1.0, 2.0])
+    scheduler.set_timesteps(4)
+    sample = torch.zeros(1, 1, 4, 4)
+    with pytest.raises(ValueError, match="There are 2 scale_factors for a run of 4 steps; give"):
+        scheduler.step(sample, scheduler.timesteps[0], sample)
+    scheduler.set_scale_factors(None, None)
+    assert scheduler.step(sample, scheduler.timesteps[0], sample)[0].shape == sample.shape
+    with pytest.raises(ValueError, match="upscale_mode is 'sharp'; it must be one of nearest"):
+        FlowMatchLCMScheduler(upscale_mode="sharp")
+
+
+def test_heun_is_exact_where_flows_change_evenly_with_time() -> None:
+    """The integral of `2 · sigma` from 0 to 1; the last step, which is Euler's, ends at 0."""
+    scheduler = FlowMatchHeunDiscreteScheduler()
+    scheduler.set_timesteps(50)
+    sample = torch.zeros(1)
+    for t in scheduler.timesteps:
+        sample = scheduler.step((2 * t / 1000).reshape(1), t, sample)[0]
+    assert sample.item() == pytest.approx(-1.0, abs=1e-5)

@@ -21,6 +21,8 @@ NAMES = (
     "LCMScheduler",
     "TCDScheduler",
     "FlowMatchEulerDiscreteScheduler",
+    "FlowMatchHeunDiscreteScheduler",
+    "FlowMatchLCMScheduler",
 )
 TIMESTEPS, FRACTIONS = [900, 500, 101, 20], [900.5, 500.3, 101.0, 20.25]
 SIGMAS = [0.9, 0.7, 0.3, 0.05]
@@ -34,14 +36,16 @@ def build(name: str) -> Scheduler:
 def accepted(name: str) -> list[dict[str, Any]]:
     """The ways to ask this class for a run."""
     runs: list[dict[str, Any]] = [{"num_inference_steps": 6}]
-    if name == "FlowMatchEulerDiscreteScheduler":
+    if name == "FlowMatchHeunDiscreteScheduler":
+        return runs
+    if name in ("FlowMatchEulerDiscreteScheduler", "FlowMatchLCMScheduler"):
         return [*runs, {"sigmas": SIGMAS}, {"timesteps": FRACTIONS}, {"sigmas": SIGMAS, "mu": 0.3}]
     accepts = getattr(dpnb.schedulers, name).accepts
     if "timesteps" in accepts:
         runs += [{"timesteps": TIMESTEPS}, {"timesteps": FRACTIONS}]
     if "sigmas" in accepts:
         runs += [{"sigmas": SIGMAS}]
-    if name == "LCMScheduler":
+    if name in ("LCMScheduler", "TCDScheduler"):
         runs += [{"num_inference_steps": 4, "strength": 0.7, "original_inference_steps": 20}]
     return runs
 

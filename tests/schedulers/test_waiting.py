@@ -17,6 +17,11 @@ from dpnb.schedulers import DiffusionScheduler, FlowMatchEulerDiscreteScheduler,
 pytestmark = pytest.mark.exhaustive
 
 NAMES = (*dpnb.schedulers.INTERCHANGEABLE, "LCMScheduler", "TCDScheduler")
+FLOWS = (
+    "FlowMatchEulerDiscreteScheduler",
+    "FlowMatchHeunDiscreteScheduler",
+    "FlowMatchLCMScheduler",
+)
 STEPS = 6
 GPU = torch.device("cuda:0")
 
@@ -58,6 +63,9 @@ STOCHASTIC = [
     ("LCMScheduler", {}),
     ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
     ("FlowMatchEulerDiscreteScheduler", {"stochastic_sampling": True}),
+    ("FlowMatchLCMScheduler", {}),
+    ("KDPM2AncestralDiscreteScheduler", {}),
+    ("TCDScheduler", {}),
 ]
 
 
@@ -86,7 +94,7 @@ def test_noise_of_the_cpu_travels_and_nothing_waits(
     assert sample.device == GPU
 
 
-@pytest.mark.parametrize("name", [*NAMES, "FlowMatchEulerDiscreteScheduler"])
+@pytest.mark.parametrize("name", [*NAMES, *FLOWS])
 def test_steps_bring_nothing_else_along(name: str) -> None:
     scheduler = build(name)
     with FakeTensorMode():

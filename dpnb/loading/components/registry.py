@@ -36,6 +36,8 @@ SCHEDULERS: Mapping[str, str] = {
     "EulerAncestralDiscreteScheduler": "dpnb.schedulers.euler_ancestral",
     "EulerDiscreteScheduler": "dpnb.schedulers.euler",
     "FlowMatchEulerDiscreteScheduler": "dpnb.schedulers.flow_match",
+    "FlowMatchHeunDiscreteScheduler": "dpnb.schedulers.flow_match_heun",
+    "FlowMatchLCMScheduler": "dpnb.schedulers.flow_match_lcm",
     "HeunDiscreteScheduler": "dpnb.schedulers.heun",
     "KDPM2AncestralDiscreteScheduler": "dpnb.schedulers.k_dpm_2_ancestral",
     "KDPM2DiscreteScheduler": "dpnb.schedulers.k_dpm_2",

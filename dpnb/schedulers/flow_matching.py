@@ -1,0 +1,73 @@
+"""The base of schedulers of flow-matching models: a straight path from noise to sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dpnb.schedulers.config import BaseSchedulerConfig, Positive
+from dpnb.schedulers.scheduler import Scheduler
+from dpnb.schedulers.spacing import Array
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FlowMatchConfig(BaseSchedulerConfig):
+    """Settings of `FlowMatchScheduler`; `shift` moves steps towards the noise."""
+
+    shift: Positive = 1.0
+
+
+class FlowMatchScheduler(Scheduler):
+    """Base of the schedulers on the flow of Esser et al. (2024), arXiv:2403.03206, section 2.
+
+    A noisy sample is `(1 - sigma) · original + sigma · noise`, and the model predicts
+    `noise - original`. A timestep is the noise level in training steps: `sigma · T`.
+
+    Attributes:
+        sigmas: the noise levels of the run and the one it ends at, `[n + 1]`, on the CPU.
+        sigma_min: the least noise level of training.
+        sigma_max: the highest.
+    """
+
+    config_class: ClassVar[type[BaseSchedulerConfig]] = FlowMatchConfig
+    config: FlowMatchConfig
+
+    def __init__(self, *values: Any, **settings: Any) -> None:
+        super().__init__(*values, **settings)
+        count = len(self)
+        levels = np.linspace(1, count, count, dtype=np.float32)[::-1] / count
+        levels = shift_sigmas(levels, self._training_shift())
+        self.sigma_max, self.sigma_min = float(levels[0]), float(levels[-1])
+        self._set_sigmas(np.append(levels, np.float32(0)))
+        self._set_schedule(levels * np.float32(count), None)
+
+    def scale_noise(self, sample: Tensor, timestep: Tensor, noise: Tensor) -> Tensor:
+        """`sample` `[batch, ...]` with as much of `noise` as it has at `timestep` `[batch]`."""
+        indices = self._indices_of(timestep)
+        sigmas = torch.from_numpy(self._run_sigmas)[indices].to(sample.device, sample.dtype)
+        sigmas = sigmas.view(-1, *[1] * (sample.ndim - 1))
+        return sigmas * noise + (1.0 - sigmas) * sample
+
+    def _training_shift(self) -> float:
+        """The shift of the noise levels of training."""
+        return self.config.shift
+
+    def _set_sigmas(self, levels: Array) -> None:
+        self._run_sigmas = levels
+        self.sigmas = torch.from_numpy(levels)
+
+    def _space_sigmas(self, count: int) -> Array:
+        """`count` noise levels over those of training, float64, before this run's shift."""
+        ends = self.sigma_max * len(self), self.sigma_min * len(self)
+        levels: Array = np.linspace(*ends, count) / len(self)
+        return levels
+
+
+def shift_sigmas(levels: Array, shift: float) -> Array:
+    """arXiv:2403.03206, eq. 23."""
+    moved: Array = shift * levels / (1 + (shift - 1) * levels)
+    return moved
