@@ -169,6 +169,7 @@ PART_OF = {
     "schedulers.distilled": "schedulers.lcm",
     "schedulers.dynamic_shift": "schedulers.flow_match",
     "schedulers.flow_matching": "schedulers.flow_match",
+    "schedulers.noise_level": "schedulers.variance_exploding",
     "schedulers.log_snr": "schedulers.dpm_solver",
     "schedulers.variance_exploding": "schedulers.euler",
     "schedulers.variance_preserving": "schedulers.ddim",

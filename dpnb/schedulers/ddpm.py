@@ -48,6 +48,7 @@ class DDPMScheduler(VariancePreservingScheduler):
 
     config_class: ClassVar[type[SchedulerConfig]] = DDPMConfig
     accepts: ClassVar[frozenset[str]] = frozenset({"timesteps"})
+    needs_set_timesteps: ClassVar[bool] = False
     config: DDPMConfig
 
     @override

@@ -89,6 +89,18 @@ class DiffusionScheduler(Scheduler):
         """Whether a run may visit noise levels between those of training."""
         return False
 
+    @property
+    def final_alpha_cumprod(self) -> Tensor:
+        """The share of signal variance that a run ends at, `[]`, on the CPU."""
+        is_clean = self.config.get("set_alpha_to_one", True)
+        return torch.tensor(1.0) if is_clean else self.alphas_cumprod[0]
+
+    def previous_timestep(self, timestep: Timestep) -> Tensor:
+        """The entry of `timesteps` after `timestep`, which is less noisy; -1 after the last."""
+        following = self.index_for_timestep(timestep) + 1
+        is_last = following >= len(self._schedule)
+        return torch.tensor(-1) if is_last else self.timesteps[following]
+
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """`original_samples` `[batch, ...]` with the noise of `timesteps` `[batch]` or `[]`.
 

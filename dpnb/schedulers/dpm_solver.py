@@ -128,6 +128,7 @@ class DPMSolverMultistepScheduler(LogSNRScheduler):
         original = output if return_dict and self.config.predicts_original else None
         return SchedulerOutput(prev_sample, original).as_asked(return_dict)
 
+    @override
     def _convert_output(self, model_output: Tensor, sample: Tensor, index: int) -> Tensor:
         """The predicted original sample or noise, whichever the algorithm extrapolates."""
         if self.config.variance_type is not None:

@@ -34,6 +34,7 @@ class FlowMatchScheduler(Scheduler):
     """
 
     config_class: ClassVar[type[BaseSchedulerConfig]] = FlowMatchConfig
+    needs_set_timesteps: ClassVar[bool] = False
     config: FlowMatchConfig
 
     def __init__(self, *values: Any, **settings: Any) -> None:

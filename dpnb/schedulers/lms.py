@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -37,6 +37,10 @@ class LMSDiscreteScheduler(VarianceExplodingScheduler):
     config: LMSDiscreteConfig
     _slopes: list[Tensor]
 
+    def __init__(self, *values: Any, **settings: Any) -> None:
+        super().__init__(*values, **settings)
+        self._slopes = []
+
     @override
     def step(
         self,
@@ -65,6 +69,17 @@ class LMSDiscreteScheduler(VarianceExplodingScheduler):
         prev_sample = noise.weighted_sum((1.0, sample), *terms)
         self._step_index = index + 1
         return SchedulerOutput(prev_sample, original).as_asked(return_dict)
+
+    def get_lms_coefficient(self, order: int, t: int, current_order: int) -> float:
+        """The weight of one of the last slopes in a step of `order`.
+
+        Args:
+            order: how many slopes the step knows.
+            t: the index of the step in `timesteps`.
+            current_order: which slope, the newest being 0.
+        """
+        nodes = [self._sigmas[t - age] for age in range(order)]
+        return lagrange_integrals(nodes, self._sigmas[t], self._sigmas[t + 1])[current_order]
 
     def _last_distinct_sigmas(self, index: int, order: int) -> list[float]:
         """The last `order` noise levels that differ, up to that at `index`, the newest first."""

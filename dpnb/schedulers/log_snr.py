@@ -7,6 +7,7 @@ the model's output is approximated: Lu et al. (2022), DPM-Solver, arXiv:2206.009
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from typing_extensions import override
 from dpnb.schedulers import noise, spacing
 from dpnb.schedulers.config import Positive, SchedulerConfig, Share, check_choice
 from dpnb.schedulers.diffusion import DiffusionScheduler
+from dpnb.schedulers.scheduler import Timestep
 from dpnb.schedulers.spacing import Array
 from dpnb.schedulers.variance_exploding import broadcast_per_sample
 
@@ -86,6 +88,31 @@ class LogSNRScheduler(DiffusionScheduler):
         alpha = broadcast_per_sample([self._alphas[index] for index in places], original_samples)
         sigma = broadcast_per_sample([self._stds[index] for index in places], original_samples)
         return alpha * original_samples + sigma * noise
+
+    def convert_model_output(
+        self, model_output: Tensor, timestep: Timestep | None = None, sample: Tensor | None = None
+    ) -> Tensor:
+        """What the method extrapolates, the predicted original sample or the noise.
+
+        Args:
+            model_output: what the model predicts for `sample`, of its shape `[batch, ...]`.
+            timestep: not read: it is that of the current step.
+            sample: the noisy sample.
+
+        Raises:
+            ValueError: no run has begun, or there is no sample.
+        """
+        index = self._begin_index if self._step_index is None else self._step_index
+        if index is None or sample is None:
+            raise ValueError(
+                "convert_model_output needs a sample, and a run that has begun; pass sample=, and "
+                "call set_begin_index first."
+            )
+        return self._convert_output(model_output, sample, index)
+
+    @abstractmethod
+    def _convert_output(self, model_output: Tensor, sample: Tensor, index: int) -> Tensor:
+        """The predicted original sample or noise, whichever the method extrapolates."""
 
     def _predict_original(self, model_output: Tensor, sample: Tensor, index: int) -> Tensor:
         """The predicted original sample, thresholded as the configuration says."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, ClassVar
@@ -74,10 +75,54 @@ class PNDMScheduler(DiffusionScheduler):
         return_dict: bool = True,
     ) -> SchedulerOutput:
         """The step after one evaluation: arXiv:2202.09778, section 3; see `Scheduler.step`."""
-        t = self._timestep_value(timestep)
         is_starting = self._evaluations < self._starting_evaluations
         advance = self._runge_kutta if is_starting else self._linear_multistep
-        prev_sample = advance(model_output, t, sample)
+        return self._evaluate(advance, model_output, timestep, sample, return_dict)
+
+    def step_prk(
+        self, model_output: Tensor, timestep: Timestep, sample: Tensor, return_dict: bool = True
+    ) -> SchedulerOutput:
+        """One evaluation of the Runge-Kutta start, as `step` makes for `prk_timesteps`."""
+        return self._evaluate(self._runge_kutta, model_output, timestep, sample, return_dict)
+
+    def step_plms(
+        self, model_output: Tensor, timestep: Timestep, sample: Tensor, return_dict: bool = True
+    ) -> SchedulerOutput:
+        """One evaluation of the multistep method, as `step` makes for `plms_timesteps`.
+
+        Raises:
+            ValueError: the Runge-Kutta start is missing.
+        """
+        if not self.config.skip_prk_steps and len(self._predictions) < 3:
+            raise ValueError(
+                f"step_plms needs 3 Runge-Kutta steps and there were {len(self._predictions)}; "
+                "call step_prk for each of prk_timesteps first, or set skip_prk_steps=True."
+            )
+        return self._evaluate(self._linear_multistep, model_output, timestep, sample, return_dict)
+
+    @property
+    def prk_timesteps(self) -> Array | None:
+        """The timesteps of the Runge-Kutta start; None before `set_timesteps`."""
+        return self._part(slice(self._starting_evaluations))
+
+    @property
+    def plms_timesteps(self) -> Array | None:
+        """The timesteps of the multistep method; None before `set_timesteps`."""
+        return self._part(slice(self._starting_evaluations, None))
+
+    def _part(self, part: slice) -> Array | None:
+        is_set = self.num_inference_steps is not None
+        return np.array(self._schedule[part], dtype=np.int64) if is_set else None
+
+    def _evaluate(
+        self,
+        advance: Callable[[Tensor, int, Tensor], Tensor],
+        model_output: Tensor,
+        timestep: Timestep,
+        sample: Tensor,
+        return_dict: bool,
+    ) -> SchedulerOutput:
+        prev_sample = advance(model_output, self._timestep_value(timestep), sample)
         self._evaluations += 1
         return SchedulerOutput(prev_sample).as_asked(return_dict)
 

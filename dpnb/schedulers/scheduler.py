@@ -64,6 +64,9 @@ class Scheduler(Configured, Attachable, ABC):
     order: ClassVar[int] = 1
     """Model evaluations, and entries of `timesteps`, for each step of the method."""
 
+    needs_set_timesteps: ClassVar[bool] = True
+    """Whether a step is refused before `set_timesteps`; else the run is that of training."""
+
     interchangeable: ClassVar[tuple[str, ...]] = ()
     """The names of the classes that serve the same models."""
 
@@ -155,7 +158,8 @@ class Scheduler(Configured, Attachable, ABC):
             return_dict: `False` returns a plain tuple of what there is.
 
         Raises:
-            ValueError: before `set_timesteps`, after the last step, or off the schedule.
+            ValueError: before `set_timesteps` where the class needs it, after the last step, or off
+                the schedule.
         """
 
     @property
@@ -233,7 +237,7 @@ class Scheduler(Configured, Attachable, ABC):
         return int(self._schedule[index])
 
     def _check_ready(self) -> None:
-        if self.num_inference_steps is None:
+        if self.num_inference_steps is None and self.needs_set_timesteps:
             raise ValueError(
                 f"{type(self).__name__} has no schedule yet: a step needs one. "
                 "Call set_timesteps(num_inference_steps) first."

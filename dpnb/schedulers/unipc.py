@@ -80,8 +80,7 @@ class UniPCMultistepScheduler(LogSNRScheduler):
         """
         index = self._current_index(timestep)
         config = self.config
-        convert = self._predict_original if config.predict_x0 else self._predict_noise
-        output = convert(model_output, sample, index)
+        output = self._convert_output(model_output, sample, index)
         if self._last_sample is not None and index - 1 not in config.disable_corrector:
             sample = self._advance(self._last_sample, index - 1, self._last_order, output)
         self._record_output(output, index)
@@ -91,6 +90,11 @@ class UniPCMultistepScheduler(LogSNRScheduler):
         return SchedulerOutput(prev_sample, output if config.predict_x0 else None).as_asked(
             return_dict
         )
+
+    @override
+    def _convert_output(self, model_output: Tensor, sample: Tensor, index: int) -> Tensor:
+        convert = self._predict_original if self.config.predict_x0 else self._predict_noise
+        return convert(model_output, sample, index)
 
     def _advance(
         self, sample: Tensor, index: int, order: int, reached: Tensor | None = None

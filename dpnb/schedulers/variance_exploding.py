@@ -7,7 +7,7 @@ unit variance into this form.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from typing_extensions import override
 from dpnb.schedulers import noise, spacing
 from dpnb.schedulers.config import SchedulerConfig
 from dpnb.schedulers.diffusion import DiffusionScheduler
+from dpnb.schedulers.noise_level import NoiseLevel
 from dpnb.schedulers.scheduler import Timestep
 from dpnb.schedulers.spacing import Array
 
@@ -28,6 +29,7 @@ class VarianceExplodingScheduler(DiffusionScheduler):
         sigmas: the noise levels of the run and the one it ends at, float32 on the CPU.
     """
 
+    needs_set_timesteps: ClassVar[bool] = False
     config: SchedulerConfig
     sigmas: Tensor
 
@@ -41,10 +43,10 @@ class VarianceExplodingScheduler(DiffusionScheduler):
 
     @property
     @override
-    def init_noise_sigma(self) -> float:
+    def init_noise_sigma(self) -> NoiseLevel:
         """The standard deviation of the first sample, which may hold a signal of variance 1."""
-        largest = max(self._sigmas)
-        return largest if self.config.timestep_spacing != "leading" else math.hypot(largest, 1)
+        largest, is_pure = max(self._sigmas), self.config.timestep_spacing != "leading"
+        return NoiseLevel(largest if is_pure else math.hypot(largest, 1))
 
     @override
     def scale_model_input(self, sample: Tensor, timestep: Timestep | None = None) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.dropin import basics
+from tests.dropin import basics, schedulers_steps
 from tests.dropin.script import Script
 
 REASONS: dict[str, str] = {}
@@ -11,4 +11,8 @@ REASONS: dict[str, str] = {}
 
 def collect_scripts() -> list[Script]:
     """Every script, by topic."""
-    return [Script(name, source) for topic in (basics,) for name, source in topic.SCRIPTS.items()]
+    return [
+        Script(name, source)
+        for topic in (basics, schedulers_steps)
+        for name, source in topic.SCRIPTS.items()
+    ]
