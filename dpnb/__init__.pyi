@@ -62,7 +62,10 @@ from dpnb.planning.valueless import ValuelessTensorError as ValuelessTensorError
 from dpnb.planning.workload import Workload as Workload
 from dpnb.prompt_file import PromptFileError as PromptFileError
 from dpnb.schedulers.ddim import DDIMScheduler as DDIMScheduler
+from dpnb.schedulers.ddim_inverse import DDIMInverseScheduler as DDIMInverseScheduler
+from dpnb.schedulers.ddim_parallel import DDIMParallelScheduler as DDIMParallelScheduler
 from dpnb.schedulers.ddpm import DDPMScheduler as DDPMScheduler
+from dpnb.schedulers.ddpm_parallel import DDPMParallelScheduler as DDPMParallelScheduler
 from dpnb.schedulers.dpm_solver import DPMSolverMultistepScheduler as DPMSolverMultistepScheduler
 from dpnb.schedulers.euler import EulerDiscreteScheduler as EulerDiscreteScheduler
 from dpnb.schedulers.euler_ancestral import (

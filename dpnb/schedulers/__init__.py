@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Any
 from dpnb.schedulers.catalog import INTERCHANGEABLE, MODULES, load_public_name
 
 if TYPE_CHECKING:
+    from dpnb.schedulers.ays import AysSchedules
     from dpnb.schedulers.config import SchedulerConfig
     from dpnb.schedulers.ddim import DDIMScheduler
+    from dpnb.schedulers.ddim_inverse import DDIMInverseScheduler
+    from dpnb.schedulers.ddim_parallel import DDIMParallelScheduler
     from dpnb.schedulers.ddpm import DDPMScheduler
+    from dpnb.schedulers.ddpm_parallel import DDPMParallelScheduler
     from dpnb.schedulers.diffusion import DiffusionScheduler
     from dpnb.schedulers.dpm_solver import DPMSolverMultistepScheduler
     from dpnb.schedulers.euler import EulerDiscreteScheduler
@@ -32,7 +36,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "INTERCHANGEABLE",
+    "AysSchedules",
+    "DDIMInverseScheduler",
+    "DDIMParallelScheduler",
     "DDIMScheduler",
+    "DDPMParallelScheduler",
     "DDPMScheduler",
     "DPMSolverMultistepScheduler",
     "DiffusionScheduler",

@@ -21,7 +21,11 @@ INTERCHANGEABLE = (
 """Schedulers that serve the same models: each is built from any other's configuration."""
 
 MODULES = {
+    "AysSchedules": "ays",
+    "DDIMInverseScheduler": "ddim_inverse",
+    "DDIMParallelScheduler": "ddim_parallel",
     "DDIMScheduler": "ddim",
+    "DDPMParallelScheduler": "ddpm_parallel",
     "DDPMScheduler": "ddpm",
     "DPMSolverMultistepScheduler": "dpm_solver",
     "DiffusionScheduler": "diffusion",

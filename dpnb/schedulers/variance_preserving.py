@@ -39,9 +39,30 @@ class VariancePreservingScheduler(DiffusionScheduler):
 
     def _predict_original(self, model_output: Tensor, sample: Tensor, alpha_bar: float) -> Tensor:
         """The predicted original sample, thresholded or clipped as the configuration says."""
+        a, b = noise.original_weights(self.config.prediction_type, *amplitudes(alpha_bar))
+        return self._limit(noise.weighted_sum((a, sample), (b, model_output)))
+
+    def _predict_originals(
+        self, model_output: Tensor, sample: Tensor, alphas: Tensor, sigmas: Tensor
+    ) -> Tensor:
+        """`_predict_original` where each sample has amplitudes of its own, `[batch, 1, ...]`."""
+        kind = self.config.prediction_type
+        if kind == "epsilon":
+            return self._limit((sample - sigmas * model_output) / alphas)
+        return self._limit(
+            model_output if kind == "sample" else alphas * sample - sigmas * model_output
+        )
+
+    def _alpha_bars_at(self, timesteps: Tensor, like: Tensor) -> Tensor:
+        """`alphas_cumprod` at `timesteps` `[batch]`, shaped for `like`; below 0 where runs end."""
+        table = self._alpha_bars_on_device_of(timesteps)
+        levels = table.index_select(0, timesteps.long().clamp(min=0))
+        ends = 1.0 if self.config.get("set_alpha_to_one", True) else self._alpha_bars[0]
+        levels = levels.where(timesteps >= 0, ends).to(like.device, non_blocking=True)
+        return levels.view(-1, *[1] * (like.ndim - 1))
+
+    def _limit(self, original: Tensor) -> Tensor:
         config = self.config
-        a, b = noise.original_weights(config.prediction_type, *amplitudes(alpha_bar))
-        original = noise.weighted_sum((a, sample), (b, model_output))
         if config.thresholding:
             return noise.threshold(
                 original, config.dynamic_thresholding_ratio, config.sample_max_value

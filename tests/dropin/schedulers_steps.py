@@ -306,4 +306,34 @@ for cls in (KDPM2DiscreteScheduler, HeunDiscreteScheduler):
         x = scheduler.step(torch.tanh(scheduler.scale_model_input(x, t)), t, x)[0]
     result.append(x)
 """,
+    "aligned steps": """
+from diffusers import EulerDiscreteScheduler, DPMSolverMultistepScheduler
+from diffusers.schedulers import AysSchedules
+first = EulerDiscreteScheduler(beta_schedule="scaled_linear")
+first.set_timesteps(sigmas=AysSchedules["StableDiffusionXLSigmas"])
+second = DPMSolverMultistepScheduler(beta_schedule="scaled_linear")
+second.set_timesteps(timesteps=AysSchedules["StableDiffusionTimesteps"])
+result = [first.timesteps, second.timesteps, sorted(AysSchedules)]
+""",
+    "from a picture to its noise": """
+import torch
+from diffusers import DDIMScheduler, DDIMInverseScheduler
+forward = DDIMScheduler(beta_schedule="scaled_linear", clip_sample=False)
+inverse = DDIMInverseScheduler.from_config(forward.config)
+inverse.set_timesteps(10, device="cpu")
+x = torch.randn(1, 4, 8, 8, generator=torch.manual_seed(0))
+for t in inverse.timesteps:
+    x = inverse.step(torch.tanh(x), t, x).prev_sample
+result = [x, inverse.timesteps]
+""",
+    "steps at many timesteps at once": """
+import torch
+from diffusers import DDIMParallelScheduler, DDPMParallelScheduler
+result = []
+for cls in (DDIMParallelScheduler, DDPMParallelScheduler):
+    scheduler = cls(beta_schedule="scaled_linear")
+    scheduler.set_timesteps(10)
+    x = torch.randn(3, 4, 8, 8, generator=torch.manual_seed(0))
+    result.append(scheduler.batch_step_no_noise(torch.tanh(x), scheduler.timesteps[2:5], x))
+""",
 }

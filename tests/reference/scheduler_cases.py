@@ -125,6 +125,8 @@ OPTIONS: dict[str, list[Settings]] = {
     "KDPM2DiscreteScheduler": SPACED_SIGMAS,
     "KDPM2AncestralDiscreteScheduler": SPACED_SIGMAS,
     "TCDScheduler": [{"original_inference_steps": 100}, ZERO_SNR],
+    "DDIMParallelScheduler": [{"set_alpha_to_one": False, "steps_offset": 1}],
+    "DDPMParallelScheduler": [{"variance_type": "fixed_large"}],
 }
 NAMES = tuple(OPTIONS)
 

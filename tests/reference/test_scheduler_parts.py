@@ -134,3 +134,48 @@ def test_timesteps_that_follow_are_the_same() -> None:
 def test_runs_end_at_the_same_level(name: str, is_clean: bool) -> None:
     theirs, ours = pair(name, {"set_alpha_to_one": is_clean})
     assert torch.equal(ours.final_alpha_cumprod, theirs.final_alpha_cumprod)
+
+
+INVERSE: list[Settings] = [
+    {},
+    {"clip_sample": False, "prediction_type": "v_prediction"},
+    {"set_alpha_to_one": False, "steps_offset": 1, "prediction_type": "sample"},
+    {"timestep_spacing": "trailing", "beta_schedule": "scaled_linear"},
+]
+
+
+@pytest.mark.parametrize("settings", INVERSE, ids=str)
+def test_inverse_runs_are_the_same(settings: Settings) -> None:
+    ends: list[Any] = []
+    theirs, ours = pair("DDIMInverseScheduler", settings)
+    assert torch.equal(ours.timesteps, theirs.timesteps)
+    for scheduler in (theirs, ours):
+        scheduler.set_timesteps(12)
+        sample = initial(torch.float32)
+        for t in scheduler.timesteps:
+            step = scheduler.step(model(sample, t), t, sample)
+            sample = step.prev_sample
+        ends += [sample, step.pred_original_sample]
+    assert torch.equal(ours.timesteps, theirs.timesteps)
+    assert distance(ends[2], ends[0]) < 1e-5
+    assert distance(ends[3], ends[1]) < 1e-5
+    known = {key: value for key, value in theirs.config.items() if not key.startswith("_")}
+    assert dict(ours.config) == known
+
+
+@pytest.mark.parametrize("settings", [{}, {"prediction_type": "v_prediction"}], ids=str)
+@pytest.mark.parametrize("name", ["DDIMParallelScheduler", "DDPMParallelScheduler"])
+def test_batches_of_several_timesteps_step_alike(name: str, settings: Settings) -> None:
+    sample, stepped = initial(torch.float32), []
+    for scheduler in pair(name, settings):
+        either: Any = scheduler
+        either.set_timesteps(10)
+        places = either.timesteps[[3, 9]]
+        stepped.append(either.batch_step_no_noise(torch.tanh(sample), places, sample))
+    assert distance(stepped[1], stepped[0]) < 1e-5
+
+
+def test_aligned_schedules_are_the_same() -> None:
+    import diffusers.schedulers
+
+    assert dict(dpnb.schedulers.AysSchedules) == diffusers.schedulers.AysSchedules

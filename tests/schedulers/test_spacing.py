@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import scipy.integrate
 import scipy.stats
+import torch
 
-from dpnb.schedulers import spacing
+from dpnb.schedulers import EulerDiscreteScheduler, spacing
+from dpnb.schedulers.ays import AysSchedules
 from dpnb.schedulers.lms import lagrange_integrals
 from dpnb.schedulers.spacing import Array, SigmaSpacing, TimestepSpacing
 
@@ -95,3 +97,14 @@ def test_lagrange_integrals_are_scipys(count: int) -> None:
 def test_lagrange_integrals_sum_to_the_interval(count: int) -> None:
     nodes = [5.0, 6.0, 8.0, 11.0][:count]
     assert sum(lagrange_integrals(nodes, 5.0, 4.0)) == pytest.approx(-1.0)
+
+
+@pytest.mark.parametrize("model", ["StableDiffusion", "StableDiffusionXL"])
+def test_aligned_timesteps_and_sigmas_are_of_one_schedule(model: str) -> None:
+    """The sigmas are those of the timesteps, which were rounded."""
+    scheduler = EulerDiscreteScheduler(
+        beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012
+    )
+    scheduler.set_timesteps(timesteps=AysSchedules[f"{model}Timesteps"])
+    sigmas = torch.tensor(AysSchedules[f"{model}Sigmas"])
+    torch.testing.assert_close(scheduler.sigmas, sigmas, rtol=0.1, atol=0.03)

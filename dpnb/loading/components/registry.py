@@ -30,7 +30,10 @@ MODELS: Mapping[str, str] = {
 }
 
 SCHEDULERS: Mapping[str, str] = {
+    "DDIMInverseScheduler": "dpnb.schedulers.ddim_inverse",
+    "DDIMParallelScheduler": "dpnb.schedulers.ddim_parallel",
     "DDIMScheduler": "dpnb.schedulers.ddim",
+    "DDPMParallelScheduler": "dpnb.schedulers.ddpm_parallel",
     "DDPMScheduler": "dpnb.schedulers.ddpm",
     "DPMSolverMultistepScheduler": "dpnb.schedulers.dpm_solver",
     "EulerAncestralDiscreteScheduler": "dpnb.schedulers.euler_ancestral",
