@@ -68,7 +68,6 @@ TESTED_IN = {
     "planning.simulation": "planning/test_step_prediction.py",
     "planning.table": "planning/test_planner.py",
     "planning.workload": "planning/test_step_prediction.py",
-    "schedulers.ays": "schedulers/test_spacing.py",
     "schedulers.ddim_inverse": "schedulers/test_inverse.py",
     "schedulers.ddim_parallel": "schedulers/test_parallel.py",
     "schedulers.ddpm_parallel": "schedulers/test_parallel.py",
