@@ -63,6 +63,10 @@ from dpnb.planning.workload import Workload as Workload
 from dpnb.prompt_file import PromptFileError as PromptFileError
 from dpnb.schedulers.ddim import DDIMScheduler as DDIMScheduler
 from dpnb.schedulers.ddpm import DDPMScheduler as DDPMScheduler
+from dpnb.schedulers.deis import DEISMultistepScheduler as DEISMultistepScheduler
+from dpnb.schedulers.dpm_singlestep import (
+    DPMSolverSinglestepScheduler as DPMSolverSinglestepScheduler,
+)
 from dpnb.schedulers.dpm_solver import DPMSolverMultistepScheduler as DPMSolverMultistepScheduler
 from dpnb.schedulers.euler import EulerDiscreteScheduler as EulerDiscreteScheduler
 from dpnb.schedulers.euler_ancestral import (

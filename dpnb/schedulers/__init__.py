@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from dpnb.schedulers.config import SchedulerConfig
     from dpnb.schedulers.ddim import DDIMScheduler
     from dpnb.schedulers.ddpm import DDPMScheduler
+    from dpnb.schedulers.deis import DEISMultistepScheduler
     from dpnb.schedulers.diffusion import DiffusionScheduler
+    from dpnb.schedulers.dpm_singlestep import DPMSolverSinglestepScheduler
     from dpnb.schedulers.dpm_solver import DPMSolverMultistepScheduler
     from dpnb.schedulers.euler import EulerDiscreteScheduler
     from dpnb.schedulers.euler_ancestral import EulerAncestralDiscreteScheduler
@@ -29,7 +31,9 @@ __all__ = [
     "INTERCHANGEABLE",
     "DDIMScheduler",
     "DDPMScheduler",
+    "DEISMultistepScheduler",
     "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
     "DiffusionScheduler",
     "EulerAncestralDiscreteScheduler",
     "EulerDiscreteScheduler",

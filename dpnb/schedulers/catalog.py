@@ -14,14 +14,18 @@ INTERCHANGEABLE = (
     "EulerAncestralDiscreteScheduler",
     "HeunDiscreteScheduler",
     "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
     "UniPCMultistepScheduler",
+    "DEISMultistepScheduler",
 )
 """Schedulers that serve the same models: each is built from any other's configuration."""
 
 MODULES = {
     "DDIMScheduler": "ddim",
     "DDPMScheduler": "ddpm",
+    "DEISMultistepScheduler": "deis",
     "DPMSolverMultistepScheduler": "dpm_solver",
+    "DPMSolverSinglestepScheduler": "dpm_singlestep",
     "DiffusionScheduler": "diffusion",
     "EulerAncestralDiscreteScheduler": "euler_ancestral",
     "EulerDiscreteScheduler": "euler",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -14,8 +14,7 @@ from typing_extensions import override
 from dpnb.generators import Generators
 from dpnb.numbers import parse_number
 from dpnb.schedulers import noise, spacing
-from dpnb.schedulers.config import Positive, SchedulerConfig, check_choice
-from dpnb.schedulers.noise import PredictionType
+from dpnb.schedulers.config import PREDICTIONS, Positive, SchedulerConfig, check_choice
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array
 from dpnb.schedulers.variance_exploding import VarianceExplodingScheduler
@@ -31,7 +30,7 @@ class EulerDiscreteConfig(SchedulerConfig):
     beta sigmas.
     """
 
-    prediction_types: ClassVar[tuple[str, ...]] = (*get_args(PredictionType), "original_sample")
+    prediction_types: ClassVar[tuple[str, ...]] = (*PREDICTIONS, "original_sample")
 
     interpolation_type: Literal["linear", "log_linear"] = "linear"
     use_karras_sigmas: bool | None = False

@@ -92,7 +92,7 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
         count = len(self)
         levels = np.linspace(1, count, count, dtype=np.float32)[::-1] / count
         if not self.config.use_dynamic_shifting:
-            levels = _shift_sigmas(levels, self._shift)
+            levels = spacing.shift_sigmas(levels, self._shift)
         self.sigma_max, self.sigma_min = float(levels[0]), float(levels[-1])
         self._set_sigmas(np.append(levels, np.float32(0)))
         self._set_schedule(levels * np.float32(count), None)
@@ -141,9 +141,9 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
         timesteps = None if timesteps is None else parse_numbers("timesteps", timesteps)
         count = self._count_steps(num_inference_steps, sigmas, timesteps)
         levels = self._unshifted_sigmas(count, sigmas, timesteps)
-        levels = _shift_sigmas(levels, self._shift if mu is None else self._shift_of(mu))
+        levels = spacing.shift_sigmas(levels, self._shift if mu is None else self._shift_of(mu))
         if config.shift_terminal:
-            levels = _stretch_to_terminal(levels, config.shift_terminal)
+            levels = spacing.stretch_to_terminal(levels, config.shift_terminal)
         if config.sigma_spacing is not None:
             ends = float(levels[-1]), float(levels[0])
             levels = spacing.space_sigmas(config.sigma_spacing, count, *ends)
@@ -239,21 +239,3 @@ class FlowMatchEulerDiscreteScheduler(Scheduler):
         if timesteps is not None:
             check_descending("timesteps", timesteps, LARGEST)
         return lengths.popitem()[1]
-
-
-def _shift_sigmas(levels: Array, shift: float) -> Array:
-    """arXiv:2403.03206, eq. 23."""
-    moved: Array = shift * levels / (1 + (shift - 1) * levels)
-    return moved
-
-
-def _stretch_to_terminal(levels: Array, terminal: float) -> Array:
-    """`levels` stretched so that the last is `terminal`; the first stays.
-
-    A single level of 1 stays 1.
-    """
-    left = 1 - levels[-1]
-    if left == 0:
-        return levels
-    stretched: Array = 1 - (1 - levels) * ((1 - terminal) / left)
-    return stretched

@@ -86,6 +86,24 @@ def space_lu_sigmas(count: int, train_sigmas: Array) -> Array:
     return sigmas
 
 
+def shift_sigmas(levels: Array, shift: float) -> Array:
+    """`levels` of a flow moved towards the noise: Esser et al. (2024), arXiv:2403.03206, eq. 23."""
+    moved: Array = shift * levels / (1 + (shift - 1) * levels)
+    return moved
+
+
+def stretch_to_terminal(levels: Array, terminal: float) -> Array:
+    """`levels` stretched so that the last is `terminal`; the first stays.
+
+    A single level of 1 stays 1.
+    """
+    left = 1 - levels[-1]
+    if left == 0:
+        return levels
+    stretched: Array = 1 - (1 - levels) * ((1 - terminal) / left)
+    return stretched
+
+
 def sigmas_to_timesteps(sigmas: Array, log_sigmas: Array) -> Array:
     """The fractional timestep of each noise level, linear in log sigma between training steps.
 

@@ -12,14 +12,14 @@ from typing_extensions import override
 
 from dpnb.generators import Generators
 from dpnb.schedulers import noise
-from dpnb.schedulers.config import Positive, SchedulerConfig, Share, check_choice
-from dpnb.schedulers.log_snr import LogSNRConfig, LogSNRScheduler
+from dpnb.schedulers.config import BetaConfig, Positive, SchedulerConfig, Share, check_choice
+from dpnb.schedulers.log_snr import FinalSigmaConfig, LogSNRScheduler, ShiftedConfig
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class UniPCMultistepConfig(LogSNRConfig):
+class UniPCMultistepConfig(FinalSigmaConfig, ShiftedConfig, SchedulerConfig):
     """Settings of `UniPCMultistepScheduler`.
 
     With `predict_x0` the predicted original is extrapolated, else the noise. `solver_type` is the
@@ -28,6 +28,8 @@ class UniPCMultistepConfig(LogSNRConfig):
     supported. `sigma_min` and `sigma_max` bound karras, exponential and beta sigmas.
     """
 
+    solver_order: int = 2
+    rescale_betas_zero_snr: bool = False
     predict_x0: bool = True
     solver_type: str = "bh2"
     disable_corrector: tuple[int, ...] = ()
@@ -38,9 +40,9 @@ class UniPCMultistepConfig(LogSNRConfig):
 
     @override
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.solver_type in ("midpoint", "heun", "logrho"):
             object.__setattr__(self, "solver_type", "bh2")
+        super().__post_init__()
         check_choice("solver_type", self.solver_type, ("bh1", "bh2"))
         if self.solver_order < 1:
             raise ValueError(f"solver_order is {self.solver_order}; choose 1 or above.")
@@ -56,7 +58,7 @@ class UniPCMultistepConfig(LogSNRConfig):
 class UniPCMultistepScheduler(LogSNRScheduler):
     """UniPC of any order: each model output first corrects its sample, then predicts the next."""
 
-    config_class: ClassVar[type[SchedulerConfig]] = UniPCMultistepConfig
+    config_class: ClassVar[type[BetaConfig]] = UniPCMultistepConfig
     config: UniPCMultistepConfig
 
     def __init__(self, *values: Any, **settings: Any) -> None:

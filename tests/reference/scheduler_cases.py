@@ -42,6 +42,24 @@ DPM_ALGORITHMS: list[Settings] = [
     )
     if final["final_sigmas_type"] == "sigma_min" or algorithm.endswith("++")
 ]
+FLOW: Settings = {
+    "prediction_type": "flow_prediction",
+    "use_flow_sigmas": True,
+    "flow_shift": 3.0,
+}
+SINGLESTEP_SOLVERS: list[Settings] = [
+    {"algorithm_type": algorithm, "solver_type": solver, "solver_order": order, **final}
+    for algorithm in ("dpmsolver++", "sde-dpmsolver++", "dpmsolver")
+    for solver, order in (
+        ("midpoint", 1),
+        ("midpoint", 2),
+        ("heun", 2),
+        ("midpoint", 3),
+        ("heun", 3),
+    )
+    for final in ({"final_sigmas_type": "sigma_min"}, {"final_sigmas_type": "zero"})
+    if final["final_sigmas_type"] == "sigma_min" or algorithm.endswith("++")
+]
 UNIPC_SOLVERS: list[Settings] = [
     {"solver_order": order, "solver_type": solver, **rest}
     for order in (1, 2, 3)
@@ -89,11 +107,20 @@ OPTIONS: dict[str, list[Settings]] = {
     "DPMSolverMultistepScheduler": [
         *DPM_ALGORITHMS,
         *SPACED_SIGMAS,
+        *({**FLOW, **solver} for solver in DPM_ALGORITHMS if "++" in solver["algorithm_type"]),
         {"use_lu_lambdas": True},
         {"lambda_min_clipped": -4.0},
         {"lambda_min_clipped": -4.0, "timestep_spacing": "trailing"},
         ZERO_SNR,
         THRESHOLD,
+    ],
+    "DPMSolverSinglestepScheduler": [
+        *SINGLESTEP_SOLVERS,
+        *SPACED_SIGMAS,
+        {"solver_order": 3, "lower_order_final": True, "final_sigmas_type": "sigma_min"},
+        {"lambda_min_clipped": -4.0},
+        THRESHOLD,
+        FLOW,
     ],
     "UniPCMultistepScheduler": [
         *UNIPC_SOLVERS,
@@ -101,6 +128,13 @@ OPTIONS: dict[str, list[Settings]] = {
         {"use_karras_sigmas": True, "sigma_min": 0.1, "sigma_max": 20.0},
         ZERO_SNR,
         THRESHOLD,
+    ],
+    "DEISMultistepScheduler": [
+        *({"solver_order": order} for order in (1, 2, 3)),
+        {"solver_order": 3, "lower_order_final": False},
+        *SPACED_SIGMAS,
+        THRESHOLD,
+        FLOW,
     ],
     "LCMScheduler": [
         {"clip_sample": True},
@@ -110,6 +144,7 @@ OPTIONS: dict[str, list[Settings]] = {
     ],
 }
 NAMES = tuple(OPTIONS)
+SPACING_KEYS = {"timestep_spacing", "steps_offset"}
 
 
 def cases() -> list[Any]:
@@ -119,7 +154,8 @@ def cases() -> list[Any]:
 
 def plain_cases() -> Iterator[Any]:
     for name in NAMES:
-        for beta, spacing, prediction in itertools.product(BETAS, SPACINGS, PREDICTIONS):
+        spacings = SPACINGS if has_spacing(name) else SPACINGS[:1]
+        for beta, spacing, prediction in itertools.product(BETAS, spacings, PREDICTIONS):
             if prediction == "sample" and name in EPSILON_OR_V:
                 continue
             yield case(name, {}, beta, spacing, prediction)
@@ -139,8 +175,19 @@ def case(name: str, option: Settings, beta: str, spacing: str, prediction: str) 
     return pytest.param(name, common | option, id="-".join(words))
 
 
+def has_spacing(name: str) -> bool:
+    """Whether the spacing of timesteps can be chosen."""
+    kind: type[DiffusionScheduler] = getattr(dpnb.schedulers, name)
+    return set(kind.config_class.names()) >= SPACING_KEYS
+
+
 def pair(name: str, settings: Settings) -> tuple[Any, DiffusionScheduler]:
-    """diffusers' scheduler and ours; diffusers deprecates the algorithms without `++`."""
+    """diffusers' scheduler and ours, with the settings that they have.
+
+    diffusers deprecates the algorithms without `++`.
+    """
+    if not has_spacing(name):
+        settings = {key: value for key, value in settings.items() if key not in SPACING_KEYS}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*dpmsolver.* is deprecated", FutureWarning)
         theirs = getattr(diffusers, name)(**settings)

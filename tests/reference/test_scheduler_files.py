@@ -14,9 +14,9 @@ import dpnb.schedulers
 from tests.reference.scheduler_cases import NAMES, OPTIONS, Settings, distance, initial, pair, run
 
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+    "ignore:__array_(_ implementation doesn't|wrap__ must) accept:DeprecationWarning"
 )
-"""diffusers hands tensors to numpy in a way that numpy 2 deprecates."""
+"""diffusers hands tensors to numpy in ways that numpy 2 deprecates."""
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -64,7 +64,13 @@ def test_compatibles_are_ours_among_diffusers(name: str) -> None:
     assert {cls.__name__ for cls in ours.compatibles} == expected
 
 
-STEP_FIRST = ("PNDMScheduler", "DPMSolverMultistepScheduler", "UniPCMultistepScheduler")
+STEP_FIRST = (
+    "PNDMScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "UniPCMultistepScheduler",
+    "DEISMultistepScheduler",
+)
 """diffusers' have no timesteps, or sigmas in the wrong order, before `set_timesteps`."""
 
 

@@ -27,9 +27,9 @@ from tests.reference.scheduler_cases import (
 TRAINED = 12
 
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+    "ignore:__array_(_ implementation doesn't|wrap__ must) accept:DeprecationWarning"
 )
-"""diffusers hands tensors to numpy in a way that numpy 2 deprecates."""
+"""diffusers hands tensors to numpy in ways that numpy 2 deprecates."""
 
 LENGTHS = (1, 2, TRAINED - 1, TRAINED, TRAINED + 1)
 

@@ -26,9 +26,9 @@ from tests.reference.scheduler_cases import (
 SPACINGS = ("leading", "linspace", "trailing")
 
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"
+    "ignore:__array_(_ implementation doesn't|wrap__ must) accept:DeprecationWarning"
 )
-"""diffusers hands tensors to numpy in a way that numpy 2 deprecates."""
+"""diffusers hands tensors to numpy in ways that numpy 2 deprecates."""
 
 
 def assert_same_schedule(theirs: Any, ours: Scheduler) -> None:

@@ -31,7 +31,13 @@ from dpnb.schedulers import (
 )
 
 NAMES = (*dpnb.schedulers.INTERCHANGEABLE, "LCMScheduler")
-UNSCALED = ("PNDMScheduler", "LMSDiscreteScheduler", "HeunDiscreteScheduler")
+UNSCALED = (
+    "PNDMScheduler",
+    "LMSDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "DPMSolverSinglestepScheduler",
+    "DEISMultistepScheduler",
+)
 NOISY = ("DDPMScheduler", "EulerAncestralDiscreteScheduler", "LCMScheduler")
 WAITING = ("_local_scalar_dense", "nonzero", "equal", "is_nonzero", "item", "_to_copy")
 

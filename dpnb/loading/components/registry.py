@@ -32,7 +32,9 @@ MODELS: Mapping[str, str] = {
 SCHEDULERS: Mapping[str, str] = {
     "DDIMScheduler": "dpnb.schedulers.ddim",
     "DDPMScheduler": "dpnb.schedulers.ddpm",
+    "DEISMultistepScheduler": "dpnb.schedulers.deis",
     "DPMSolverMultistepScheduler": "dpnb.schedulers.dpm_solver",
+    "DPMSolverSinglestepScheduler": "dpnb.schedulers.dpm_singlestep",
     "EulerAncestralDiscreteScheduler": "dpnb.schedulers.euler_ancestral",
     "EulerDiscreteScheduler": "dpnb.schedulers.euler",
     "FlowMatchEulerDiscreteScheduler": "dpnb.schedulers.flow_match",
