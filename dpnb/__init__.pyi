@@ -68,6 +68,10 @@ from dpnb.schedulers.dpm_singlestep import (
     DPMSolverSinglestepScheduler as DPMSolverSinglestepScheduler,
 )
 from dpnb.schedulers.dpm_solver import DPMSolverMultistepScheduler as DPMSolverMultistepScheduler
+from dpnb.schedulers.edm_dpm_solver import (
+    EDMDPMSolverMultistepScheduler as EDMDPMSolverMultistepScheduler,
+)
+from dpnb.schedulers.edm_euler import EDMEulerScheduler as EDMEulerScheduler
 from dpnb.schedulers.euler import EulerDiscreteScheduler as EulerDiscreteScheduler
 from dpnb.schedulers.euler_ancestral import (
     EulerAncestralDiscreteScheduler as EulerAncestralDiscreteScheduler,
@@ -76,6 +80,7 @@ from dpnb.schedulers.flow_match import (
     FlowMatchEulerDiscreteScheduler as FlowMatchEulerDiscreteScheduler,
 )
 from dpnb.schedulers.heun import HeunDiscreteScheduler as HeunDiscreteScheduler
+from dpnb.schedulers.ipndm import IPNDMScheduler as IPNDMScheduler
 from dpnb.schedulers.lcm import LCMScheduler as LCMScheduler
 from dpnb.schedulers.lms import LMSDiscreteScheduler as LMSDiscreteScheduler
 from dpnb.schedulers.pndm import PNDMScheduler as PNDMScheduler

@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from dpnb.schedulers.diffusion import DiffusionScheduler
     from dpnb.schedulers.dpm_singlestep import DPMSolverSinglestepScheduler
     from dpnb.schedulers.dpm_solver import DPMSolverMultistepScheduler
+    from dpnb.schedulers.edm_dpm_solver import EDMDPMSolverMultistepScheduler
+    from dpnb.schedulers.edm_euler import EDMEulerScheduler
     from dpnb.schedulers.euler import EulerDiscreteScheduler
     from dpnb.schedulers.euler_ancestral import EulerAncestralDiscreteScheduler
     from dpnb.schedulers.flow_match import FlowMatchEulerDiscreteScheduler
     from dpnb.schedulers.heun import HeunDiscreteScheduler
+    from dpnb.schedulers.ipndm import IPNDMScheduler
     from dpnb.schedulers.lcm import LCMScheduler
     from dpnb.schedulers.lms import LMSDiscreteScheduler
     from dpnb.schedulers.pndm import PNDMScheduler
@@ -35,10 +38,13 @@ __all__ = [
     "DPMSolverMultistepScheduler",
     "DPMSolverSinglestepScheduler",
     "DiffusionScheduler",
+    "EDMDPMSolverMultistepScheduler",
+    "EDMEulerScheduler",
     "EulerAncestralDiscreteScheduler",
     "EulerDiscreteScheduler",
     "FlowMatchEulerDiscreteScheduler",
     "HeunDiscreteScheduler",
+    "IPNDMScheduler",
     "LCMScheduler",
     "LMSDiscreteScheduler",
     "PNDMScheduler",

@@ -96,12 +96,10 @@ class EulerDiscreteScheduler(VarianceExplodingScheduler):
         index = self._current_index(timestep)
         sigma, sigma_next = self._sigmas[index], self._sigmas[index + 1]
         sample = noise.at_least_float32(sample)
-        s_churn, s_noise = parse_number("s_churn", s_churn), parse_number("s_noise", s_noise)
-        adds_noise = s_churn > 0 and s_tmin <= sigma <= s_tmax
-        gamma = min(s_churn / (len(self._sigmas) - 1), math.sqrt(2) - 1) if adds_noise else 0.0
-        sigma_hat = sigma * (gamma + 1)
-        if adds_noise:
-            extra = s_noise * math.sqrt(sigma_hat**2 - sigma**2)
+        churn = parse_number("s_churn", s_churn) / (len(self._sigmas) - 1)
+        sigma_hat = churned_sigma(sigma, churn, s_tmin, s_tmax)
+        if sigma_hat > sigma:
+            extra = parse_number("s_noise", s_noise) * math.sqrt(sigma_hat**2 - sigma**2)
             sample = noise.weighted_sum(
                 (1.0, sample), (extra, noise.randn_like(model_output, generator))
             )
@@ -143,6 +141,20 @@ class EulerDiscreteScheduler(VarianceExplodingScheduler):
     def _log_sigmas(self) -> Array:
         levels: Array = (0.25 * torch.log(self.sigmas[:-1])).numpy()
         return levels
+
+
+def churned_sigma(sigma: float, churn: float, s_tmin: float, s_tmax: float) -> float:
+    """The noise level to which noise is added before a step: arXiv:2206.00364, algorithm 2.
+
+    Args:
+        sigma: where the step begins.
+        churn: the share by which to go up, at most `sqrt(2) - 1`.
+        s_tmin: the smallest sigma at which noise is added.
+        s_tmax: the largest.
+    """
+    if churn <= 0 or not s_tmin <= sigma <= s_tmax:
+        return sigma
+    return sigma * (1 + min(churn, math.sqrt(2) - 1))
 
 
 def euler_step(original: Tensor, sample: Tensor, share: float) -> Tensor:

@@ -62,9 +62,7 @@ def space_sigmas(spacing: SigmaSpacing, count: int, smallest: float, largest: fl
         ValueError: `smallest` is 0, which exponential spacing cannot reach.
     """
     if spacing == "karras":
-        low, high = smallest ** (1 / 7), largest ** (1 / 7)
-        roots: Array = high + np.linspace(0, 1, count) * (low - high)
-        return roots**7
+        return space_edm_sigmas("karras", np.linspace(0, 1, count), smallest, largest, 7)
     if spacing == "exponential":
         if smallest <= 0:
             raise ValueError(
@@ -74,6 +72,25 @@ def space_sigmas(spacing: SigmaSpacing, count: int, smallest: float, largest: fl
     quantiles = beta_quantiles(1 - np.linspace(0, 1, count), 0.6)
     sigmas: Array = smallest + quantiles * (largest - smallest)
     return sigmas
+
+
+def space_edm_sigmas(
+    schedule: Literal["karras", "exponential"],
+    shares: Array,
+    smallest: float,
+    largest: float,
+    rho: float,
+) -> Array:
+    """The noise levels at `shares` of the way from `largest` to `smallest`.
+
+    Karras et al. (2022), arXiv:2206.00364, eq. 5; `"exponential"` ones are even in log sigma,
+    whatever the shares are.
+    """
+    if schedule == "exponential":
+        return np.exp(np.linspace(math.log(largest), math.log(smallest), len(shares)))
+    low, high = smallest ** (1 / rho), largest ** (1 / rho)
+    roots: Array = high + shares * (low - high)
+    return roots**rho
 
 
 def space_lu_sigmas(count: int, train_sigmas: Array) -> Array:
