@@ -84,6 +84,7 @@ from dpnb.schedulers.ipndm import IPNDMScheduler as IPNDMScheduler
 from dpnb.schedulers.lcm import LCMScheduler as LCMScheduler
 from dpnb.schedulers.lms import LMSDiscreteScheduler as LMSDiscreteScheduler
 from dpnb.schedulers.pndm import PNDMScheduler as PNDMScheduler
+from dpnb.schedulers.sa_solver import SASolverScheduler as SASolverScheduler
 from dpnb.schedulers.unipc import UniPCMultistepScheduler as UniPCMultistepScheduler
 from dpnb.stages import Stage as Stage
 from dpnb.stages import Step as Step

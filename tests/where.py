@@ -83,6 +83,7 @@ TESTED_IN = {
     "schedulers.lcm": "schedulers/test_schedulers.py",
     "schedulers.lms": "schedulers/test_spacing.py",
     "schedulers.pndm": "schedulers/test_schedulers.py",
+    "schedulers.sa_solver": "schedulers/test_sa_solver.py",
     "schedulers.scheduler": "schedulers/test_numbers.py",
     "schedulers.unipc": "schedulers/test_lengths.py",
     "strategies.execution_device": "strategies/test_foreign_networks.py",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dpnb.schedulers.lcm import LCMScheduler
     from dpnb.schedulers.lms import LMSDiscreteScheduler
     from dpnb.schedulers.pndm import PNDMScheduler
+    from dpnb.schedulers.sa_solver import SASolverScheduler
     from dpnb.schedulers.scheduler import Scheduler, SchedulerOutput
     from dpnb.schedulers.unipc import UniPCMultistepScheduler
 
@@ -48,6 +49,7 @@ __all__ = [
     "LCMScheduler",
     "LMSDiscreteScheduler",
     "PNDMScheduler",
+    "SASolverScheduler",
     "Scheduler",
     "SchedulerConfig",
     "SchedulerOutput",

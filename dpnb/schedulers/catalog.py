@@ -37,6 +37,7 @@ MODULES = {
     "LCMScheduler": "lcm",
     "LMSDiscreteScheduler": "lms",
     "PNDMScheduler": "pndm",
+    "SASolverScheduler": "sa_solver",
     "Scheduler": "scheduler",
     "SchedulerConfig": "config",
     "SchedulerOutput": "scheduler",

@@ -64,7 +64,7 @@ class DEISMultistepScheduler(LogSNRScheduler):
         There is no predicted original.
         """
         index = self._current_index(timestep)
-        self._record_output(self._convert_output(model_output, sample, index), index)
+        self._record_output(self._predict_thresholded_noise(model_output, sample, index), index)
         prev_sample = noise.weighted_sum(*self._terms(index, sample))
         self._step_index = index + 1
         return SchedulerOutput(prev_sample).as_asked(return_dict)
@@ -82,14 +82,6 @@ class DEISMultistepScheduler(LogSNRScheduler):
         terms = [(-end.sigma * weight, output) for weight, output in outputs]
         return [(end.alpha / self._alphas[index], sample), *terms]
 
-    def _convert_output(self, model_output: Tensor, sample: Tensor, index: int) -> Tensor:
-        """The predicted noise; with thresholding, that to the thresholded original."""
-        if not self.config.thresholding:
-            return self._predict_noise(model_output, sample, index)
-        original = self._predict_original(model_output, sample, index)
-        alpha, sigma = self._alphas[index], self._stds[index]
-        return noise.weighted_sum((1 / sigma, sample), (-alpha / sigma, original))
-
     def _order(self, index: int) -> int:
         """The order of this step: lower at the start, and at the end of short runs."""
         config, left = self.config, len(self._schedule) - index
@@ -100,6 +92,4 @@ class DEISMultistepScheduler(LogSNRScheduler):
     @override
     def _plan_timesteps(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
         planned = self._space_timesteps(count, len(self)).astype(np.int64)
-        config = self.config
-        is_spaced = config.sigma_spacing is not None or config.use_flow_sigmas
-        return self._lay_out(count, planned, None if is_spaced else float(self._train_sigmas[0]))
+        return self._lay_out(count, planned, self._smallest_or_last())

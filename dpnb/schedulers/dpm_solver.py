@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -17,13 +17,13 @@ from dpnb.schedulers.config import BetaConfig, SchedulerConfig, check_choice
 from dpnb.schedulers.dpm_weights import ALGORITHMS, extrapolate, weigh
 from dpnb.schedulers.log_snr import (
     FinalSigmaConfig,
+    LambdaMin,
     LogSNRConfig,
     LogSNRScheduler,
     ShiftedConfig,
 )
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array
-from dpnb.validation import Range
 
 FEW_STEPS = 15
 """In runs of fewer steps, `lower_order_final` lowers the order of the last ones."""
@@ -47,7 +47,7 @@ class DPMSolverConfig(LogSNRConfig):
     solver_order: int = 2
     algorithm_type: str = "dpmsolver++"
     solver_type: str = "midpoint"
-    lambda_min_clipped: Annotated[float, Range(-math.inf, 100.0)] = -math.inf
+    lambda_min_clipped: LambdaMin = -math.inf
     variance_type: Literal["learned", "learned_range"] | None = None
 
     @override
@@ -98,21 +98,13 @@ class DPMSolverScheduler(LogSNRScheduler):
     config_class: ClassVar[type[BetaConfig]] = DPMSolverConfig
     config: DPMSolverConfig
 
-    def __init__(self, *values: Any, **settings: Any) -> None:
-        super().__init__(*values, **settings)
-        self._bound = _count_timesteps_above(self.alphas_cumprod, self.config.lambda_min_clipped)
-
     def _convert_output(self, model_output: Tensor, sample: Tensor, index: int) -> Tensor:
         """The predicted original sample or noise, whichever the algorithm extrapolates."""
         if self.config.variance_type is not None:
             model_output = model_output[:, : sample.shape[1]]
         if self.config.predicts_original:
             return self._predict_original(model_output, sample, index)
-        if not self.config.thresholding:
-            return self._predict_noise(model_output, sample, index)
-        original = self._predict_original(model_output, sample, index)
-        alpha, sigma = self._alphas[index], self._stds[index]
-        return noise.weighted_sum((1 / sigma, sample), (-alpha / sigma, original))
+        return self._predict_thresholded_noise(model_output, sample, index)
 
     def _final_sigma(self) -> float:
         return 0.0 if self.config.ends_at_zero else float(self._train_sigmas[0])
@@ -218,9 +210,3 @@ class DPMSolverMultistepScheduler(DPMSolverScheduler):
             timesteps = timesteps.round()
         self._set_sigmas(levels, self._final_sigma())
         return timesteps.astype(np.int64)
-
-
-def _count_timesteps_above(alphas_cumprod: Tensor, lambda_min: float) -> int:
-    """The number of training steps whose lambda is `lambda_min` or above."""
-    lambdas = torch.log(alphas_cumprod.sqrt()) - torch.log((1 - alphas_cumprod).sqrt())
-    return len(lambdas) - int(torch.searchsorted(lambdas.flip(0), lambda_min))

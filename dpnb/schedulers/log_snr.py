@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -25,6 +25,10 @@ from dpnb.schedulers.dpm_weights import Place
 from dpnb.schedulers.scheduler import Timestep
 from dpnb.schedulers.spacing import Array
 from dpnb.schedulers.variance_exploding import broadcast_per_sample
+from dpnb.validation import Range
+
+LambdaMin: TypeAlias = Annotated[float, Range(-math.inf, 100.0)]
+"""The smallest lambda that a run visits."""
 
 FLOW = "flow_prediction"
 """What a flow-matching model predicts: noise less original."""
@@ -122,6 +126,8 @@ class LogSNRScheduler(DiffusionScheduler):
         if self.config.own("rescale_betas_zero_snr", False):
             self.alphas_cumprod[-1] = noise.TERMINAL_ALPHA_BAR
         self._train_sigmas = noise.alphas_to_sigmas(self.alphas_cumprod).numpy()
+        lambda_min = self.config.own("lambda_min_clipped", -math.inf)
+        self._bound = _count_timesteps_above(self.alphas_cumprod, lambda_min)
         self._shift = self.config.flow_shift
         self._outputs: list[Tensor] = []
         self._output_lambdas: list[float] = []
@@ -204,6 +210,16 @@ class LogSNRScheduler(DiffusionScheduler):
         )
         return noise.weighted_sum((a, sample), (b, model_output))
 
+    def _predict_thresholded_noise(
+        self, model_output: Tensor, sample: Tensor, index: int
+    ) -> Tensor:
+        """The predicted noise; with thresholding, that to the thresholded original."""
+        if not self.config.thresholding:
+            return self._predict_noise(model_output, sample, index)
+        original = self._predict_original(model_output, sample, index)
+        alpha, sigma = self._alphas[index], self._stds[index]
+        return noise.weighted_sum((1 / sigma, sample), (-alpha / sigma, original))
+
     def _threshold(self, original: Tensor) -> Tensor:
         config = self.config
         if not config.thresholding:
@@ -266,6 +282,11 @@ class LogSNRScheduler(DiffusionScheduler):
         )
         return levels, spacing.sigmas_to_timesteps(levels, np.log(self._train_sigmas))
 
+    def _smallest_or_last(self) -> float | None:
+        """The sigma at the end of a run that ends above 0; see `_lay_out`."""
+        is_spaced = self.config.sigma_spacing is not None or self.config.use_flow_sigmas
+        return None if is_spaced else float(self._train_sigmas[0])
+
     def _sigmas_at(self, timesteps: Array) -> Array:
         levels: Array = np.interp(timesteps, np.arange(len(self)), self._train_sigmas)
         return levels
@@ -312,3 +333,9 @@ class LogSNRScheduler(DiffusionScheduler):
             self._stds = [sigma * alpha for sigma, alpha in zip(sigmas, self._alphas, strict=True)]
         self._lambdas = [-math.log(ratio) if ratio else math.inf for ratio in ratios]
         self._outputs, self._output_lambdas = [], []
+
+
+def _count_timesteps_above(alphas_cumprod: Tensor, lambda_min: float) -> int:
+    """The number of training steps whose lambda is `lambda_min` or above."""
+    lambdas = torch.log(alphas_cumprod.sqrt()) - torch.log((1 - alphas_cumprod).sqrt())
+    return len(lambdas) - int(torch.searchsorted(lambdas.flip(0), lambda_min))

@@ -60,6 +60,12 @@ SINGLESTEP_SOLVERS: list[Settings] = [
     for final in ({"final_sigmas_type": "sigma_min"}, {"final_sigmas_type": "zero"})
     if final["final_sigmas_type"] == "sigma_min" or algorithm.endswith("++")
 ]
+SA_SOLVERS: list[Settings] = [
+    {"predictor_order": order, "corrector_order": order, "algorithm_type": algorithm, **rest}
+    for order in (1, 2, 3, 4)
+    for algorithm in ("data_prediction", "noise_prediction")
+    for rest in ({}, {"lower_order_final": False}, {"corrector_order": 1})
+]
 UNIPC_SOLVERS: list[Settings] = [
     {"solver_order": order, "solver_type": solver, **rest}
     for order in (1, 2, 3)
@@ -136,6 +142,13 @@ OPTIONS: dict[str, list[Settings]] = {
         THRESHOLD,
         FLOW,
     ],
+    "SASolverScheduler": [
+        *SA_SOLVERS,
+        *SPACED_SIGMAS,
+        {"lambda_min_clipped": -4.0},
+        THRESHOLD,
+        FLOW,
+    ],
     "LCMScheduler": [
         {"clip_sample": True},
         {"original_inference_steps": 100},
@@ -144,6 +157,8 @@ OPTIONS: dict[str, list[Settings]] = {
     ],
 }
 NAMES = tuple(OPTIONS)
+CANCELLING = ("DEISMultistepScheduler", "SASolverScheduler")
+"""diffusers integrates their polynomials far from the place where these are small."""
 SPACING_KEYS = {"timestep_spacing", "steps_offset"}
 
 

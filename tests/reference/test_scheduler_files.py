@@ -25,7 +25,10 @@ def test_defaults_are_the_same(name: str) -> None:
     assert plain(ours.config) == plain(theirs.config)
 
 
-@pytest.mark.parametrize(("source", "target"), list(itertools.permutations(NAMES, 2)))
+@pytest.mark.parametrize(
+    ("source", "target"),
+    list(itertools.permutations([name for name in NAMES if name != "SASolverScheduler"], 2)),
+)
 def test_converting_there_and_back_keeps_the_same_settings(source: str, target: str) -> None:
     settings = {
         "beta_schedule": "scaled_linear",
@@ -70,6 +73,7 @@ STEP_FIRST = (
     "DPMSolverSinglestepScheduler",
     "UniPCMultistepScheduler",
     "DEISMultistepScheduler",
+    "SASolverScheduler",
 )
 """diffusers' have no timesteps, or sigmas in the wrong order, before `set_timesteps`."""
 

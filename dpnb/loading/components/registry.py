@@ -45,6 +45,7 @@ SCHEDULERS: Mapping[str, str] = {
     "LCMScheduler": "dpnb.schedulers.lcm",
     "LMSDiscreteScheduler": "dpnb.schedulers.lms",
     "PNDMScheduler": "dpnb.schedulers.pndm",
+    "SASolverScheduler": "dpnb.schedulers.sa_solver",
     "UniPCMultistepScheduler": "dpnb.schedulers.unipc",
 }
 
