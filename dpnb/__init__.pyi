@@ -64,6 +64,9 @@ from dpnb.prompt_file import PromptFileError as PromptFileError
 from dpnb.schedulers.ddim import DDIMScheduler as DDIMScheduler
 from dpnb.schedulers.ddpm import DDPMScheduler as DDPMScheduler
 from dpnb.schedulers.deis import DEISMultistepScheduler as DEISMultistepScheduler
+from dpnb.schedulers.dpm_inverse import (
+    DPMSolverMultistepInverseScheduler as DPMSolverMultistepInverseScheduler,
+)
 from dpnb.schedulers.dpm_singlestep import (
     DPMSolverSinglestepScheduler as DPMSolverSinglestepScheduler,
 )

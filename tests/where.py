@@ -72,6 +72,7 @@ TESTED_IN = {
     "schedulers.ddpm": "schedulers/test_schedulers.py",
     "schedulers.deis": "schedulers/test_lengths.py",
     "schedulers.diffusion": "schedulers/test_schedulers.py",
+    "schedulers.dpm_inverse": "schedulers/test_dpm_inverse.py",
     "schedulers.dpm_singlestep": "schedulers/test_schedulers.py",
     "schedulers.dpm_solver": "schedulers/test_lengths.py",
     "schedulers.edm_dpm_solver": "schedulers/test_edm.py",

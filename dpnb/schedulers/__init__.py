@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dpnb.schedulers.ddpm import DDPMScheduler
     from dpnb.schedulers.deis import DEISMultistepScheduler
     from dpnb.schedulers.diffusion import DiffusionScheduler
+    from dpnb.schedulers.dpm_inverse import DPMSolverMultistepInverseScheduler
     from dpnb.schedulers.dpm_singlestep import DPMSolverSinglestepScheduler
     from dpnb.schedulers.dpm_solver import DPMSolverMultistepScheduler
     from dpnb.schedulers.edm_dpm_solver import EDMDPMSolverMultistepScheduler
@@ -36,6 +37,7 @@ __all__ = [
     "DDIMScheduler",
     "DDPMScheduler",
     "DEISMultistepScheduler",
+    "DPMSolverMultistepInverseScheduler",
     "DPMSolverMultistepScheduler",
     "DPMSolverSinglestepScheduler",
     "DiffusionScheduler",

@@ -24,6 +24,7 @@ MODULES = {
     "DDIMScheduler": "ddim",
     "DDPMScheduler": "ddpm",
     "DEISMultistepScheduler": "deis",
+    "DPMSolverMultistepInverseScheduler": "dpm_inverse",
     "DPMSolverMultistepScheduler": "dpm_solver",
     "DPMSolverSinglestepScheduler": "dpm_singlestep",
     "DiffusionScheduler": "diffusion",

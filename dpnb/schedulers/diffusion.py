@@ -67,7 +67,7 @@ class DiffusionScheduler(Scheduler):
         sigmas = None if sigmas is None else parse_numbers("sigmas", sigmas)
         count = self._count_steps(num_inference_steps, timesteps, sigmas)
         as_timesteps = None if timesteps is None else np.array(timesteps)
-        as_sigmas = None if sigmas is None else np.array(sigmas, dtype=np.float32)
+        as_sigmas = None if sigmas is None else np.array(sigmas)
         planned = self._plan_timesteps(count, as_timesteps, as_sigmas)
         self.num_inference_steps = len(planned) if as_timesteps is not None else count
         self._set_schedule(planned, device)

@@ -111,23 +111,17 @@ class DPMSolverScheduler(LogSNRScheduler):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class DPMSolverMultistepConfig(DPMSolverConfig, FinalSigmaConfig, ShiftedConfig, SchedulerConfig):
-    """Settings of `DPMSolverMultistepScheduler`.
-
-    With `euler_at_final` the last step is of first order. `use_lu_lambdas` spaces lambdas evenly.
-    """
+class DPMMultistepConfig(DPMSolverConfig):
+    """The settings of multistep methods; with `euler_at_final` the last step is of first order."""
 
     euler_at_final: bool = False
-    use_lu_lambdas: bool = False
-    rescale_betas_zero_snr: bool = False
 
 
-class DPMSolverMultistepScheduler(DPMSolverScheduler):
-    """DPM-Solver of order 1 to 3, from the outputs of the last steps."""
+class DPMMultistepScheduler(DPMSolverScheduler):
+    """Base of multistep methods: each step reads the outputs of the last ones."""
 
-    config_class: ClassVar[type[BetaConfig]] = DPMSolverMultistepConfig
-    accepts: ClassVar[frozenset[str]] = frozenset({"timesteps"})
-    config: DPMSolverMultistepConfig
+    config_class: ClassVar[type[BetaConfig]] = DPMMultistepConfig
+    config: DPMMultistepConfig
 
     @override
     def step(
@@ -178,6 +172,24 @@ class DPMSolverMultistepScheduler(DPMSolverScheduler):
             return 1
         most = min(config.solver_order, len(self._outputs))
         return min(most, 2) if left == 2 and is_short else most
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DPMSolverMultistepConfig(
+    DPMMultistepConfig, FinalSigmaConfig, ShiftedConfig, SchedulerConfig
+):
+    """Settings of `DPMSolverMultistepScheduler`; `use_lu_lambdas` spaces lambdas evenly."""
+
+    use_lu_lambdas: bool = False
+    rescale_betas_zero_snr: bool = False
+
+
+class DPMSolverMultistepScheduler(DPMMultistepScheduler):
+    """DPM-Solver of order 1 to 3, from the outputs of the last steps."""
+
+    config_class: ClassVar[type[BetaConfig]] = DPMSolverMultistepConfig
+    accepts: ClassVar[frozenset[str]] = frozenset({"timesteps"})
+    config: DPMSolverMultistepConfig
 
     @property
     @override

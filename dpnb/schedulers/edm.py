@@ -124,7 +124,8 @@ class EDMScheduler(Scheduler):
     def precondition_outputs(self, sample: Tensor, model_output: Tensor, sigma: Level) -> Tensor:
         """The predicted original: `c_skip · sample + c_out · model_output`."""
         skip, out = self._output_weights(sigma)
-        return skip * sample + out * model_output
+        original: Tensor = skip * sample + out * model_output
+        return original
 
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """`original_samples` `[batch, ...]` with the noise of the run's `timesteps` `[batch]`.

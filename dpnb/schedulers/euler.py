@@ -120,6 +120,7 @@ class EulerDiscreteScheduler(VarianceExplodingScheduler):
         if sigmas is None:
             planned = super()._plan_timesteps(count, timesteps, None)
         else:
+            sigmas = sigmas.astype(np.float32)
             planned = spacing.sigmas_to_timesteps(sigmas[:-1], np.log(self._train_sigmas))
             self._set_sigmas(sigmas[:-1], sigmas[-1])
         return (

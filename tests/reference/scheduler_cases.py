@@ -66,6 +66,7 @@ SA_SOLVERS: list[Settings] = [
     for algorithm in ("data_prediction", "noise_prediction")
     for rest in ({}, {"lower_order_final": False}, {"corrector_order": 1})
 ]
+ODES = ("dpmsolver++", "dpmsolver")
 UNIPC_SOLVERS: list[Settings] = [
     {"solver_order": order, "solver_type": solver, **rest}
     for order in (1, 2, 3)
@@ -131,6 +132,8 @@ OPTIONS: dict[str, list[Settings]] = {
     "UniPCMultistepScheduler": [
         *UNIPC_SOLVERS,
         *SPACED_SIGMAS,
+        *({**FLOW, "solver_order": order} for order in (1, 2, 3)),
+        {**FLOW, "use_karras_sigmas": True, "sigma_min": 0.01, "sigma_max": 200.0},
         {"use_karras_sigmas": True, "sigma_min": 0.1, "sigma_max": 20.0},
         ZERO_SNR,
         THRESHOLD,
@@ -148,6 +151,13 @@ OPTIONS: dict[str, list[Settings]] = {
         {"lambda_min_clipped": -4.0},
         THRESHOLD,
         FLOW,
+    ],
+    "DPMSolverMultistepInverseScheduler": [
+        *({"solver_order": order, "algorithm_type": kind} for order in (1, 2, 3) for kind in ODES),
+        {"solver_order": 3, "lower_order_final": False},
+        {"euler_at_final": True, "solver_type": "heun"},
+        {"lambda_min_clipped": -4.0},
+        THRESHOLD,
     ],
     "LCMScheduler": [
         {"clip_sample": True},

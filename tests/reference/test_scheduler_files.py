@@ -72,6 +72,7 @@ STEP_FIRST = (
     "DPMSolverMultistepScheduler",
     "DPMSolverSinglestepScheduler",
     "UniPCMultistepScheduler",
+    "DPMSolverMultistepInverseScheduler",
     "DEISMultistepScheduler",
     "SASolverScheduler",
 )

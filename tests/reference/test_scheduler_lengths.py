@@ -54,14 +54,18 @@ def end_of(scheduler: Any, steps: int) -> Tensor:
 
 
 def end_of_theirs(scheduler: Any, steps: int) -> Tensor | None:
-    """The same of diffusers; `None` where it fails, gives no numbers, or does not move at all."""
+    """The same of diffusers; `None` where it fails, gives no numbers, or does not move.
+
+    In reverse it drops timesteps that repeat, and keeps their sigmas.
+    """
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
             end = end_of(scheduler, steps)
         except (IndexError, ValueError, AssertionError, RuntimeError):
             return None
-    is_stuck = steps > 1 and len(set(scheduler.timesteps.tolist())) == 1
+    visited = scheduler.timesteps.tolist()
+    is_stuck = len(visited) < steps or (steps > 1 and len(set(visited)) == 1)
     return end if end.isfinite().all() and not is_stuck else None
 
 

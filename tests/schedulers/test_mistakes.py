@@ -152,12 +152,28 @@ def test_dpm_solvers_settings_are_checked(settings: dict[str, Any], words: str) 
         ({"solver_order": 0}, "solver_order is 0"),
         ({"solver_type": "bh3"}, "solver_type is 'bh3'"),
         ({"predict_x0": False}, "cannot end at sigma 0"),
-        ({"solver_p": "DDIM"}, "solver_p and shift_terminal are not supported"),
+        ({"solver_p": "DDIM"}, "solver_p is not supported"),
+        ({"shift_terminal": 0.1}, "shift_terminal is 0.1, but is for flow-matching models"),
+        ({"use_flow_sigmas": True, "use_beta_sigmas": True}, "use_beta_sigmas are both on"),
     ],
 )
 def test_unipcs_settings_are_checked(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         UniPCMultistepScheduler(**settings)
+
+
+@pytest.mark.parametrize("sigmas", [[0.5, 0.9], [1.2, 0.5], [0.9, 0.0]])
+def test_a_flows_sigmas_descend_to_above_zero(sigmas: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"^sigmas \[.*(must descend|end at 0)"):
+        UniPCMultistepScheduler(use_flow_sigmas=True).set_timesteps(sigmas=sigmas)
+
+
+def test_the_shift_of_a_run_is_for_flows_that_have_one() -> None:
+    dynamic = {"use_flow_sigmas": True, "use_dynamic_shifting": True}
+    with pytest.raises(ValueError, match="needs the shift of each run; pass mu"):
+        UniPCMultistepScheduler(**dynamic).set_timesteps(4)
+    with pytest.raises(ValueError, match=r"mu is .*, but each run has the shift"):
+        DPMSolverMultistepScheduler(use_flow_sigmas=True).set_timesteps(4, mu=1.0)
 
 
 def test_names_of_other_solvers_count_as_the_default() -> None:

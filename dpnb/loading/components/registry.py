@@ -33,6 +33,7 @@ SCHEDULERS: Mapping[str, str] = {
     "DDIMScheduler": "dpnb.schedulers.ddim",
     "DDPMScheduler": "dpnb.schedulers.ddpm",
     "DEISMultistepScheduler": "dpnb.schedulers.deis",
+    "DPMSolverMultistepInverseScheduler": "dpnb.schedulers.dpm_inverse",
     "DPMSolverMultistepScheduler": "dpnb.schedulers.dpm_solver",
     "DPMSolverSinglestepScheduler": "dpnb.schedulers.dpm_singlestep",
     "EDMDPMSolverMultistepScheduler": "dpnb.schedulers.edm_dpm_solver",
