@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from tests.dropin import basics
+from tests.dropin import basics, schedulers_solvers
 from tests.dropin.script import Script
+
+TOPICS = (basics, schedulers_solvers)
 
 REASONS: dict[str, str] = {}
 """Why a script gives something else here, by its name."""
@@ -11,4 +13,4 @@ REASONS: dict[str, str] = {}
 
 def collect_scripts() -> list[Script]:
     """Every script, by topic."""
-    return [Script(name, source) for topic in (basics,) for name, source in topic.SCRIPTS.items()]
+    return [Script(name, source) for topic in TOPICS for name, source in topic.SCRIPTS.items()]

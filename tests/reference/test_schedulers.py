@@ -296,7 +296,7 @@ def test_unipc_takes_the_same_sigmas_of_a_flow() -> None:
     for steps in (1, 5, 12):
         sigmas = np.linspace(1, 1 / steps, steps)
         theirs.set_timesteps(sigmas=sigmas.copy())
-        ours.set_timesteps(sigmas=sigmas)
+        ours.set_timesteps(sigmas=sigmas.tolist())
         assert_same_schedule(theirs, ours)
         torch.testing.assert_close(ours.sigmas, theirs.sigmas)  # type: ignore[attr-defined]
 
