@@ -67,6 +67,7 @@ from dpnb.schedulers.deis import DEISMultistepScheduler as DEISMultistepSchedule
 from dpnb.schedulers.dpm_inverse import (
     DPMSolverMultistepInverseScheduler as DPMSolverMultistepInverseScheduler,
 )
+from dpnb.schedulers.dpm_sde import DPMSolverSDEScheduler as DPMSolverSDEScheduler
 from dpnb.schedulers.dpm_singlestep import (
     DPMSolverSinglestepScheduler as DPMSolverSinglestepScheduler,
 )

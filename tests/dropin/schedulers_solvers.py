@@ -1,4 +1,4 @@
-"""Solvers as schedulers: of one step and of several, in reverse, with noise, of EDM and of flows."""
+"""Solvers as schedulers: singlestep and multistep, in reverse, with noise, of EDM and flows."""
 
 SCRIPTS = {
     "DPM++ 2S in place": """

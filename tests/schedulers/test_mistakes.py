@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+import dpnb
 import dpnb.schedulers
 from dpnb.schedulers import (
     DDIMScheduler,
@@ -200,6 +201,13 @@ def test_lcm_visits_no_more_than_it_was_distilled_from() -> None:
         LCMScheduler().set_timesteps(51)
     with pytest.raises(ValueError, match="num_inference_steps is 20, but only 15"):
         LCMScheduler().set_timesteps(20, strength=0.3)
+
+
+def test_noise_of_a_brownian_tree_has_another_way() -> None:
+    kind = dpnb.DPMSolverSDEScheduler
+    for build_it in (kind, kind.from_config, kind.from_pretrained):
+        with pytest.raises(NotImplementedError, match=r"use DPMSolverMultistepScheduler\(alg"):
+            build_it({})
 
 
 def test_noise_without_signal_cannot_be_predicted() -> None:
