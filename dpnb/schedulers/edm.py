@@ -152,9 +152,9 @@ class EDMScheduler(Scheduler):
         config = self.config
         low, high = config.sigma_min, config.sigma_max
         levels = spacing.space_edm_sigmas(config.sigma_schedule, shares, low, high, config.rho)
-        self._set_sigmas(levels.astype(np.float32))
-        timesteps = 0.25 * torch.log(self.sigmas[:-1])
-        self._set_schedule(timesteps.numpy(), device)
+        levels = levels.astype(np.float32)
+        self._set_sigmas(levels)
+        self._set_schedule(np.log(levels) / 4, device)
 
     def _set_sigmas(self, levels: Array) -> None:
         final = float(levels[-1]) if len(levels) > 1 else self.config.sigma_min

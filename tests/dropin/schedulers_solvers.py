@@ -206,4 +206,38 @@ names = {kind.__name__ for kind in EulerDiscreteScheduler().compatibles}
 result = [{"DPMSolverSinglestepScheduler", "DEISMultistepScheduler"} <= names,
           DPMSolverSinglestepScheduler in EulerDiscreteScheduler().compatibles]
 """,
+    "EDM in a pipeline": """
+import torch
+from diffusers import EDMDPMSolverMultistepScheduler, StableDiffusionXLPipeline
+pipe = StableDiffusionXLPipeline.from_pretrained(XL)
+pipe.scheduler = EDMDPMSolverMultistepScheduler()
+result = pipe("a cat", num_inference_steps=4, generator=torch.manual_seed(0)).images[0]
+""",
+    "a picture changed with DEIS": """
+import torch
+from PIL import Image
+from diffusers import DEISMultistepScheduler, StableDiffusionImg2ImgPipeline
+pipe = StableDiffusionImg2ImgPipeline.from_pretrained(SD)
+pipe.scheduler = DEISMultistepScheduler.from_config(pipe.scheduler.config)
+result = pipe("a cat", image=Image.open(PICTURE), strength=0.6, num_inference_steps=6,
+              generator=torch.manual_seed(0)).images[0]
+""",
+    "a picture changed with DPM++ 2S": """
+import torch
+from PIL import Image
+from diffusers import DPMSolverSinglestepScheduler, StableDiffusionImg2ImgPipeline
+pipe = StableDiffusionImg2ImgPipeline.from_pretrained(SD)
+pipe.scheduler = DPMSolverSinglestepScheduler.from_config(pipe.scheduler.config)
+result = pipe("a cat", image=Image.open(PICTURE), strength=0.6, num_inference_steps=7,
+              generator=torch.manual_seed(0)).images[0]
+""",
+    "a picture changed with SA-Solver": """
+import torch
+from PIL import Image
+from diffusers import SASolverScheduler, StableDiffusionImg2ImgPipeline
+pipe = StableDiffusionImg2ImgPipeline.from_pretrained(SD)
+pipe.scheduler = SASolverScheduler.from_config(pipe.scheduler.config)
+result = pipe("a cat", image=Image.open(PICTURE), strength=0.6, num_inference_steps=7,
+              generator=torch.manual_seed(0)).images[0]
+""",
 }

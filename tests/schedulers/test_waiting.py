@@ -17,6 +17,16 @@ from dpnb.schedulers import DiffusionScheduler, FlowMatchEulerDiscreteScheduler,
 pytestmark = pytest.mark.exhaustive
 
 NAMES = (*dpnb.schedulers.INTERCHANGEABLE, "LCMScheduler")
+APART = (
+    "FlowMatchEulerDiscreteScheduler",
+    "DPMSolverMultistepInverseScheduler",
+    "EDMDPMSolverMultistepScheduler",
+    "EDMEulerScheduler",
+    "IPNDMScheduler",
+    "SASolverScheduler",
+)
+"""Those that serve other models, or other ends."""
+
 STEPS = 6
 GPU = torch.device("cuda:0")
 
@@ -57,6 +67,9 @@ STOCHASTIC = [
     ("EulerAncestralDiscreteScheduler", {}),
     ("LCMScheduler", {}),
     ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+    ("DPMSolverSinglestepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+    ("EDMDPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+    ("SASolverScheduler", {}),
     ("FlowMatchEulerDiscreteScheduler", {"stochastic_sampling": True}),
 ]
 
@@ -86,7 +99,7 @@ def test_noise_of_the_cpu_travels_and_nothing_waits(
     assert sample.device == GPU
 
 
-@pytest.mark.parametrize("name", [*NAMES, "FlowMatchEulerDiscreteScheduler"])
+@pytest.mark.parametrize("name", [*NAMES, *APART])
 def test_steps_bring_nothing_else_along(name: str) -> None:
     scheduler = build(name)
     with FakeTensorMode():
