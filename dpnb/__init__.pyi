@@ -66,7 +66,19 @@ from dpnb.schedulers.ddim_inverse import DDIMInverseScheduler as DDIMInverseSche
 from dpnb.schedulers.ddim_parallel import DDIMParallelScheduler as DDIMParallelScheduler
 from dpnb.schedulers.ddpm import DDPMScheduler as DDPMScheduler
 from dpnb.schedulers.ddpm_parallel import DDPMParallelScheduler as DDPMParallelScheduler
+from dpnb.schedulers.deis import DEISMultistepScheduler as DEISMultistepScheduler
+from dpnb.schedulers.dpm_inverse import (
+    DPMSolverMultistepInverseScheduler as DPMSolverMultistepInverseScheduler,
+)
+from dpnb.schedulers.dpm_sde import DPMSolverSDEScheduler as DPMSolverSDEScheduler
+from dpnb.schedulers.dpm_singlestep import (
+    DPMSolverSinglestepScheduler as DPMSolverSinglestepScheduler,
+)
 from dpnb.schedulers.dpm_solver import DPMSolverMultistepScheduler as DPMSolverMultistepScheduler
+from dpnb.schedulers.edm_dpm_solver import (
+    EDMDPMSolverMultistepScheduler as EDMDPMSolverMultistepScheduler,
+)
+from dpnb.schedulers.edm_euler import EDMEulerScheduler as EDMEulerScheduler
 from dpnb.schedulers.euler import EulerDiscreteScheduler as EulerDiscreteScheduler
 from dpnb.schedulers.euler_ancestral import (
     EulerAncestralDiscreteScheduler as EulerAncestralDiscreteScheduler,
@@ -79,6 +91,7 @@ from dpnb.schedulers.flow_match_heun import (
 )
 from dpnb.schedulers.flow_match_lcm import FlowMatchLCMScheduler as FlowMatchLCMScheduler
 from dpnb.schedulers.heun import HeunDiscreteScheduler as HeunDiscreteScheduler
+from dpnb.schedulers.ipndm import IPNDMScheduler as IPNDMScheduler
 from dpnb.schedulers.k_dpm_2 import KDPM2DiscreteScheduler as KDPM2DiscreteScheduler
 from dpnb.schedulers.k_dpm_2_ancestral import (
     KDPM2AncestralDiscreteScheduler as KDPM2AncestralDiscreteScheduler,
@@ -86,6 +99,7 @@ from dpnb.schedulers.k_dpm_2_ancestral import (
 from dpnb.schedulers.lcm import LCMScheduler as LCMScheduler
 from dpnb.schedulers.lms import LMSDiscreteScheduler as LMSDiscreteScheduler
 from dpnb.schedulers.pndm import PNDMScheduler as PNDMScheduler
+from dpnb.schedulers.sa_solver import SASolverScheduler as SASolverScheduler
 from dpnb.schedulers.tcd import TCDScheduler as TCDScheduler
 from dpnb.schedulers.unipc import UniPCMultistepScheduler as UniPCMultistepScheduler
 from dpnb.stages import Stage as Stage

@@ -20,6 +20,7 @@ HOMES: Mapping[str, str] = {
     "ComponentSlicing": "dpnb.strategies.component_switches",
     "ComponentTiling": "dpnb.strategies.component_switches",
     "ConditioningCache": "dpnb.strategies.conditioning",
+    "DPMSolverSDEScheduler": "dpnb.schedulers.dpm_sde",
     "DeviceError": "dpnb.errors",
     "DeviceMap": "dpnb.strategies.device_map",
     "DeviceProfile": "dpnb.planning.device_profile",

@@ -29,6 +29,9 @@ Positive: TypeAlias = Annotated[float, Range(1e-6, 1e6)]
 SHARED = ("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas")
 """The settings with which the constructors of schedulers begin."""
 
+PREDICTIONS = ("epsilon", "sample", "v_prediction")
+"""What the models of most schedulers predict."""
+
 LARGEST = 3.4e38
 """The largest noise level: about the largest float32."""
 
@@ -61,6 +64,10 @@ class BaseSchedulerConfig(Config):
         """Those that schedulers share; what follows differs from one to the other."""
         return tuple(name for name in SHARED if name in cls.names())
 
+    def own(self, name: str, otherwise: Any) -> Any:
+        """The setting `name` where this class has it, and not only keeps it for another."""
+        return self[name] if name in self.names() else otherwise
+
     @property
     def sigma_spacing(self) -> SigmaSpacing | None:
         """How sigmas are spaced; `None` where they follow the timesteps."""
@@ -75,41 +82,56 @@ class BaseSchedulerConfig(Config):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class SchedulerConfig(BaseSchedulerConfig):
-    """The settings of diffusion schedulers, whose models were trained with a beta for each step.
+class BetaConfig(BaseSchedulerConfig):
+    """The settings of models that were trained with a beta for each step.
 
-    `trained_betas` stand in for `beta_start`, `beta_end` and `beta_schedule`. `steps_offset` is
-    added to timesteps of `"leading"` spacing.
+    `trained_betas` stand in for `beta_start`, `beta_end` and `beta_schedule`.
 
     Raises:
         ValueError: a setting is not one of the values that this scheduler knows.
     """
 
-    prediction_types: ClassVar[tuple[str, ...]] = get_args(PredictionType)
+    prediction_types: ClassVar[tuple[str, ...]] = PREDICTIONS
 
     beta_start: Beta = 0.0001
     beta_end: Beta = 0.02
     beta_schedule: BetaSchedule = "linear"
     trained_betas: tuple[Beta, ...] | None = None
     prediction_type: PredictionType = "epsilon"
-    timestep_spacing: TimestepSpacing = "linspace"
-    steps_offset: Annotated[int, Range(0, 100_000)] = 0
 
     @override
     def __post_init__(self) -> None:
         check_choice("beta_schedule", self.beta_schedule, get_args(BetaSchedule))
         check_choice("prediction_type", self.prediction_type, self.prediction_types)
+        super().__post_init__()
+        if self.trained_betas is not None and len(self.trained_betas) < self.num_train_timesteps:
+            raise ValueError(
+                f"trained_betas has {len(self.trained_betas)} entries; give one for each of "
+                f"num_train_timesteps, {self.num_train_timesteps}."
+            )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SchedulerConfig(BetaConfig):
+    """The settings of schedulers that let the spacing of timesteps be chosen.
+
+    `steps_offset` is added to timesteps of `"leading"` spacing.
+
+    Raises:
+        ValueError: a setting is not one of the values that this scheduler knows.
+    """
+
+    timestep_spacing: TimestepSpacing = "linspace"
+    steps_offset: Annotated[int, Range(0, 100_000)] = 0
+
+    @override
+    def __post_init__(self) -> None:
         check_choice("timestep_spacing", self.timestep_spacing, get_args(TimestepSpacing))
         super().__post_init__()
         if self.steps_offset >= self.num_train_timesteps:
             raise ValueError(
                 f"steps_offset is {self.steps_offset}; it must be less than num_train_timesteps, "
                 f"{self.num_train_timesteps}."
-            )
-        if self.trained_betas is not None and len(self.trained_betas) < self.num_train_timesteps:
-            raise ValueError(
-                f"trained_betas has {len(self.trained_betas)} entries; give one for each of "
-                f"num_train_timesteps, {self.num_train_timesteps}."
             )
 
 

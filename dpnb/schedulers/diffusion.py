@@ -15,7 +15,7 @@ from dpnb.devices import Device
 from dpnb.numbers import parse_numbers
 from dpnb.schedulers import noise
 from dpnb.schedulers.catalog import INTERCHANGEABLE
-from dpnb.schedulers.config import LARGEST, SchedulerConfig, check_descending, check_steps
+from dpnb.schedulers.config import LARGEST, BetaConfig, check_descending, check_steps
 from dpnb.schedulers.scheduler import Scheduler, Timestep
 from dpnb.schedulers.spacing import Array, space_timesteps
 
@@ -27,12 +27,12 @@ class DiffusionScheduler(Scheduler):
         alphas_cumprod: the share of signal variance after each training step, `[T]`, on the CPU.
     """
 
-    config_class: ClassVar[type[SchedulerConfig]] = SchedulerConfig
+    config_class: ClassVar[type[BetaConfig]] = BetaConfig
     interchangeable: ClassVar[tuple[str, ...]] = INTERCHANGEABLE
     accepts: ClassVar[frozenset[str]] = frozenset()
     """What `set_timesteps` takes instead of a number of steps: `"timesteps"`, `"sigmas"`."""
 
-    config: SchedulerConfig
+    config: BetaConfig
 
     def __init__(self, *values: Any, **settings: Any) -> None:
         super().__init__(*values, **settings)
@@ -67,7 +67,7 @@ class DiffusionScheduler(Scheduler):
         sigmas = None if sigmas is None else parse_numbers("sigmas", sigmas)
         count = self._count_steps(num_inference_steps, timesteps, sigmas)
         as_timesteps = None if timesteps is None else np.array(timesteps)
-        as_sigmas = None if sigmas is None else np.array(sigmas, dtype=np.float32)
+        as_sigmas = None if sigmas is None else np.array(sigmas)
         planned = self._plan_timesteps(count, as_timesteps, as_sigmas)
         self.num_inference_steps = len(planned) if as_timesteps is not None else count
         self._set_schedule(planned, device)
@@ -75,10 +75,9 @@ class DiffusionScheduler(Scheduler):
     def _plan_timesteps(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
         """The timesteps of a run of `count` steps, in the dtype of `self.timesteps`."""
         if timesteps is None:
-            config = self.config
-            timesteps = space_timesteps(
-                config.timestep_spacing, count, len(self), config.steps_offset
-            )
+            kind = self.config.own("timestep_spacing", "linspace")
+            offset = self.config.own("steps_offset", 0)
+            timesteps = space_timesteps(kind, count, len(self), offset)
             # With an offset, a run of almost all steps would begin above the last training step.
             timesteps = timesteps - max(timesteps[0] - (len(self) - 1), 0)
         planned: Array = timesteps.round().astype(np.int64)
@@ -212,5 +211,5 @@ class DiffusionScheduler(Scheduler):
             betas = noise.make_betas(
                 config.beta_schedule, config.beta_start, config.beta_end, len(self)
             )
-        is_rescaled = config.get("rescale_betas_zero_snr", False)
+        is_rescaled = config.own("rescale_betas_zero_snr", False)
         return noise.rescale_zero_terminal_snr(betas) if is_rescaled else betas

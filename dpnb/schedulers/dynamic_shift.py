@@ -21,7 +21,7 @@ from dpnb.schedulers.config import (
     check_descending,
     check_steps,
 )
-from dpnb.schedulers.flow_matching import FlowMatchConfig, FlowMatchScheduler, shift_sigmas
+from dpnb.schedulers.flow_matching import FlowMatchConfig, FlowMatchScheduler
 from dpnb.schedulers.spacing import Array
 from dpnb.validation import Range
 
@@ -119,9 +119,9 @@ class DynamicShiftScheduler(FlowMatchScheduler):
         timesteps = None if timesteps is None else parse_numbers("timesteps", timesteps)
         count = self._count_steps(num_inference_steps, sigmas, timesteps)
         levels = self._unshifted_sigmas(count, sigmas, timesteps)
-        levels = shift_sigmas(levels, self._shift if mu is None else self._shift_of(mu))
+        levels = spacing.shift_sigmas(levels, self._shift if mu is None else self._shift_of(mu))
         if config.shift_terminal:
-            levels = _stretch_to_terminal(levels, config.shift_terminal)
+            levels = spacing.stretch_to_terminal(levels, config.shift_terminal)
         if config.sigma_spacing is not None:
             ends = float(levels[-1]), float(levels[0])
             levels = spacing.space_sigmas(config.sigma_spacing, count, *ends)
@@ -180,15 +180,3 @@ class DynamicShiftScheduler(FlowMatchScheduler):
         if timesteps is not None:
             check_descending("timesteps", timesteps, LARGEST)
         return lengths.popitem()[1]
-
-
-def _stretch_to_terminal(levels: Array, terminal: float) -> Array:
-    """`levels` stretched so that the last is `terminal`; the first stays.
-
-    A single level of 1 stays 1.
-    """
-    left = 1 - levels[-1]
-    if left == 0:
-        return levels
-    stretched: Array = 1 - (1 - levels) * ((1 - terminal) / left)
-    return stretched

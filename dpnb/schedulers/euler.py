@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -14,8 +14,7 @@ from typing_extensions import override
 from dpnb.generators import Generators
 from dpnb.numbers import parse_number
 from dpnb.schedulers import noise, spacing
-from dpnb.schedulers.config import Positive, SchedulerConfig, check_choice
-from dpnb.schedulers.noise import PredictionType
+from dpnb.schedulers.config import PREDICTIONS, Positive, SchedulerConfig, check_choice
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array
 from dpnb.schedulers.variance_exploding import VarianceExplodingScheduler
@@ -31,7 +30,7 @@ class EulerDiscreteConfig(SchedulerConfig):
     beta sigmas.
     """
 
-    prediction_types: ClassVar[tuple[str, ...]] = (*get_args(PredictionType), "original_sample")
+    prediction_types: ClassVar[tuple[str, ...]] = (*PREDICTIONS, "original_sample")
 
     interpolation_type: Literal["linear", "log_linear"] = "linear"
     use_karras_sigmas: bool | None = False
@@ -97,12 +96,10 @@ class EulerDiscreteScheduler(VarianceExplodingScheduler):
         index = self._current_index(timestep)
         sigma, sigma_next = self._sigmas[index], self._sigmas[index + 1]
         sample = noise.at_least_float32(sample)
-        s_churn, s_noise = parse_number("s_churn", s_churn), parse_number("s_noise", s_noise)
-        adds_noise = s_churn > 0 and s_tmin <= sigma <= s_tmax
-        gamma = min(s_churn / (len(self._sigmas) - 1), math.sqrt(2) - 1) if adds_noise else 0.0
-        sigma_hat = sigma * (gamma + 1)
-        if adds_noise:
-            extra = s_noise * math.sqrt(sigma_hat**2 - sigma**2)
+        churn = parse_number("s_churn", s_churn) / (len(self._sigmas) - 1)
+        sigma_hat = churned_sigma(sigma, churn, s_tmin, s_tmax)
+        if sigma_hat > sigma:
+            extra = parse_number("s_noise", s_noise) * math.sqrt(sigma_hat**2 - sigma**2)
             sample = noise.weighted_sum(
                 (1.0, sample), (extra, noise.randn_like(model_output, generator))
             )
@@ -123,6 +120,7 @@ class EulerDiscreteScheduler(VarianceExplodingScheduler):
         if sigmas is None:
             planned = super()._plan_timesteps(count, timesteps, None)
         else:
+            sigmas = sigmas.astype(np.float32)
             planned = spacing.sigmas_to_timesteps(sigmas[:-1], np.log(self._train_sigmas))
             self._set_sigmas(sigmas[:-1], sigmas[-1])
         return (
@@ -144,6 +142,20 @@ class EulerDiscreteScheduler(VarianceExplodingScheduler):
     def _log_sigmas(self) -> Array:
         levels: Array = (0.25 * torch.log(self.sigmas[:-1])).numpy()
         return levels
+
+
+def churned_sigma(sigma: float, churn: float, s_tmin: float, s_tmax: float) -> float:
+    """The noise level to which noise is added before a step: arXiv:2206.00364, algorithm 2.
+
+    Args:
+        sigma: where the step begins.
+        churn: the share by which to go up, at most `sqrt(2) - 1`.
+        s_tmin: the smallest sigma at which noise is added.
+        s_tmax: the largest.
+    """
+    if churn <= 0 or not s_tmin <= sigma <= s_tmax:
+        return sigma
+    return sigma * (1 + min(churn, math.sqrt(2) - 1))
 
 
 def euler_step(original: Tensor, sample: Tensor, share: float) -> Tensor:

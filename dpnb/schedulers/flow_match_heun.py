@@ -15,8 +15,9 @@ from dpnb.generators import Generators
 from dpnb.numbers import parse_number
 from dpnb.schedulers import noise
 from dpnb.schedulers.config import BaseSchedulerConfig, check_steps
-from dpnb.schedulers.flow_matching import FlowMatchConfig, FlowMatchScheduler, shift_sigmas
+from dpnb.schedulers.flow_matching import FlowMatchConfig, FlowMatchScheduler
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
+from dpnb.schedulers.spacing import shift_sigmas
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

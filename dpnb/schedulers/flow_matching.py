@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dpnb.schedulers.config import BaseSchedulerConfig, Positive
 from dpnb.schedulers.scheduler import Scheduler
-from dpnb.schedulers.spacing import Array
+from dpnb.schedulers.spacing import Array, shift_sigmas
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,9 +66,3 @@ class FlowMatchScheduler(Scheduler):
         ends = self.sigma_max * len(self), self.sigma_min * len(self)
         levels: Array = np.linspace(*ends, count) / len(self)
         return levels
-
-
-def shift_sigmas(levels: Array, shift: float) -> Array:
-    """arXiv:2403.03206, eq. 23."""
-    moved: Array = shift * levels / (1 + (shift - 1) * levels)
-    return moved

@@ -8,31 +8,48 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import torch
 from torch import Tensor
 from typing_extensions import override
 
+from dpnb.devices import Device
+from dpnb.numbers import parse_number
 from dpnb.schedulers import noise, spacing
-from dpnb.schedulers.config import Positive, SchedulerConfig, Share, check_choice
+from dpnb.schedulers.config import PREDICTIONS, BetaConfig, Positive, Share, check_choice
 from dpnb.schedulers.diffusion import DiffusionScheduler
+from dpnb.schedulers.dpm_weights import Place
 from dpnb.schedulers.scheduler import Timestep
 from dpnb.schedulers.spacing import Array
 from dpnb.schedulers.variance_exploding import broadcast_per_sample
+from dpnb.validation import Range
+
+LambdaMin: TypeAlias = Annotated[float, Range(-math.inf, 100.0)]
+"""The smallest lambda that a run visits."""
+
+FLOW = "flow_prediction"
+"""What a flow-matching model predicts: noise less original."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class LogSNRConfig(SchedulerConfig):
-    """The settings that DPM-Solver and UniPC share; those for flow matching are not supported.
+class LogSNRConfig(BetaConfig):
+    """The settings that solvers in lambda share.
+
+    With `use_flow_sigmas` the model is a flow-matching one, and `flow_shift` moves steps towards
+    the noise.
 
     Raises:
         ValueError: a setting is not one of the values that this scheduler knows.
     """
 
-    solver_order: int = 2
+    prediction_types: ClassVar[tuple[str, ...]] = (*PREDICTIONS, FLOW)
+    flow_spacings: ClassVar[tuple[str, ...]] = ()
+    """The spacings of sigmas that flow-matching models can have, too."""
+
     thresholding: bool = False
     dynamic_thresholding_ratio: Share = 0.995
     sample_max_value: Positive = 1.0
@@ -42,27 +59,64 @@ class LogSNRConfig(SchedulerConfig):
     use_beta_sigmas: bool = False
     use_flow_sigmas: bool = False
     flow_shift: Positive = 1.0
-    final_sigmas_type: Literal["zero", "sigma_min"] = "zero"
-    rescale_betas_zero_snr: bool = False
+
+    @override
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.prediction_type == FLOW and not self.use_flow_sigmas:
+            raise ValueError(
+                'prediction_type "flow_prediction" is that of flow-matching models, whose noise '
+                "levels these are not; set use_flow_sigmas=True."
+            )
+        spacing = self.sigma_spacing
+        if self.use_flow_sigmas and spacing not in (None, *self.flow_spacings):
+            raise ValueError(
+                f"use_flow_sigmas and use_{spacing}_sigmas are both on; sigmas have one spacing. "
+                "Leave one of them on."
+            )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ShiftedConfig(LogSNRConfig):
+    """The settings of solvers in lambda whose flow may have a shift of its own in each run.
+
+    With `use_dynamic_shifting` it is `exp(mu)`, see `LogSNRScheduler.set_timesteps`.
+
+    Raises:
+        ValueError: a setting is not one of the values that this scheduler knows.
+    """
+
     use_dynamic_shifting: bool = False
     time_shift_type: Literal["exponential"] = "exponential"
 
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_choice("time_shift_type", self.time_shift_type, ("exponential",))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FinalSigmaConfig(LogSNRConfig):
+    """The settings of solvers in lambda whose runs may end above sigma 0.
+
+    Raises:
+        ValueError: a setting is not one of the values that this scheduler knows.
+    """
+
+    final_sigmas_type: Literal["zero", "sigma_min"] = "zero"
+
+    @override
+    def __post_init__(self) -> None:
+        super().__post_init__()
         check_choice("final_sigmas_type", self.final_sigmas_type, ("zero", "sigma_min"))
-        if self.use_flow_sigmas or self.use_dynamic_shifting:
-            raise ValueError(
-                "use_flow_sigmas and use_dynamic_shifting are for flow-matching models, which this "
-                "scheduler does not solve; use FlowMatchEulerDiscreteScheduler."
-            )
 
 
 class LogSNRScheduler(DiffusionScheduler):
-    """Base of DPM-Solver and UniPC: the run's alphas, sigmas and lambdas, and its last outputs.
+    """Base of DPM-Solver, UniPC and their like: alphas, sigmas and lambdas, and the last outputs.
 
     Attributes:
-        sigmas: sigma / alpha at each step and at the end of the run, float32 on the CPU.
+        sigmas: sigma / alpha at each step and at the end of the run, float32 on the CPU; of a
+            flow-matching model sigma itself.
     """
 
     config: LogSNRConfig
@@ -70,12 +124,66 @@ class LogSNRScheduler(DiffusionScheduler):
 
     def __init__(self, *values: Any, **settings: Any) -> None:
         super().__init__(*values, **settings)
-        if self.config.rescale_betas_zero_snr:
+        if self.config.own("rescale_betas_zero_snr", False):
             self.alphas_cumprod[-1] = noise.TERMINAL_ALPHA_BAR
         self._train_sigmas = noise.alphas_to_sigmas(self.alphas_cumprod).numpy()
+        lambda_min = self.config.own("lambda_min_clipped", -math.inf)
+        self._bound = _count_timesteps_above(self.alphas_cumprod, lambda_min)
+        self._shift = self.config.flow_shift
         self._outputs: list[Tensor] = []
         self._output_lambdas: list[float] = []
-        self._set_sigmas(self._train_sigmas[::-1], 0.0)
+        if self.config.use_flow_sigmas:
+            self._set_sigmas(self._flow_sigmas(len(self))[0], 0.0)
+        else:
+            self._set_sigmas(self._train_sigmas[::-1], 0.0)
+
+    @override
+    def set_timesteps(
+        self,
+        num_inference_steps: int | None = None,
+        device: Device | None = None,
+        timesteps: Sequence[float] | None = None,
+        sigmas: Sequence[float] | None = None,
+        mu: float | None = None,
+    ) -> None:
+        """As `DiffusionScheduler.set_timesteps`.
+
+        Args:
+            num_inference_steps: as there.
+            device: as there.
+            timesteps: as there.
+            sigmas: as there.
+            mu: the logarithm of the shift of this run, where `use_dynamic_shifting` is on.
+
+        Raises:
+            ValueError: as there, or `mu` is given where each run has the same shift.
+            TypeError: as there.
+        """
+        self._shift = self._shift_of(mu)
+        super().set_timesteps(num_inference_steps, device, timesteps, sigmas)
+
+    def _shift_of(self, mu: float | None) -> float:
+        if mu is None:
+            return self.config.flow_shift
+        if not self.config.own("use_dynamic_shifting", False):
+            raise ValueError(
+                f"mu is {mu}, but each run has the shift that flow_shift says; leave it out, or "
+                "set use_dynamic_shifting=True."
+            )
+        return math.exp(parse_number("mu", mu))
+
+    @override
+    def predict_original_and_noise(
+        self, model_output: Tensor, sample: Tensor, timestep: Timestep
+    ) -> tuple[Tensor, Tensor]:
+        """As `DiffusionScheduler.predict_original_and_noise`; of a flow by the run's levels."""
+        if not self.config.use_flow_sigmas:
+            return super().predict_original_and_noise(model_output, sample, timestep)
+        index, kind = self.index_for_timestep(timestep), self.config.prediction_type
+        a, b = noise.original_weights(kind, self._alphas[index], self._stds[index])
+        c, d = noise.noise_weights(kind, self._alphas[index], self._stds[index])
+        original = noise.weighted_sum((a, sample), (b, model_output))
+        return original, noise.weighted_sum((c, sample), (d, model_output))
 
     @override
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
@@ -128,6 +236,16 @@ class LogSNRScheduler(DiffusionScheduler):
         )
         return noise.weighted_sum((a, sample), (b, model_output))
 
+    def _predict_thresholded_noise(
+        self, model_output: Tensor, sample: Tensor, index: int
+    ) -> Tensor:
+        """The predicted noise; with thresholding, that to the thresholded original."""
+        if not self.config.thresholding:
+            return self._predict_noise(model_output, sample, index)
+        original = self._predict_original(model_output, sample, index)
+        alpha, sigma = self._alphas[index], self._stds[index]
+        return noise.weighted_sum((1 / sigma, sample), (-alpha / sigma, original))
+
     def _threshold(self, original: Tensor) -> Tensor:
         config = self.config
         if not config.thresholding:
@@ -135,29 +253,38 @@ class LogSNRScheduler(DiffusionScheduler):
         return noise.threshold(original, config.dynamic_thresholding_ratio, config.sample_max_value)
 
     def _record_output(self, output: Tensor, index: int) -> None:
-        """Put `output` and its lambda in front of the last `solver_order` ones.
-
-        It replaces one of the same lambda.
-        """
-        place, most = self._lambdas[index], self.config.solver_order
+        """Put `output` and its lambda in front of the last ones; it replaces one of that lambda."""
+        place, most = self._lambdas[index], self._memory
         known = 1 if self._output_lambdas[:1] == [place] else 0
         self._outputs = [output, *self._outputs[known:]][:most]
         self._output_lambdas = [place, *self._output_lambdas[known:]][:most]
 
     @property
+    def _memory(self) -> int:
+        """How many of the last outputs are kept."""
+        order: int = self.config.own("solver_order", 1)
+        return order
+
+    def _place(self, index: int) -> Place:
+        return Place(self._alphas[index], self._stds[index], self._lambdas[index])
+
+    def _step_in_lambda(self, index: int) -> float:
+        return self._lambdas[index + 1] - self._lambdas[index]
+
+    @property
     @override
     def _visits_fractional_timesteps(self) -> bool:
-        return self.config.sigma_spacing is not None
+        return self.config.sigma_spacing is not None or self.config.use_flow_sigmas
 
     def _space_timesteps(self, count: int, bound: int) -> Array:
         """`count` timesteps below `bound`: of `count + 1`, the last of which only ends the run."""
-        config = self.config
-        if config.timestep_spacing == "trailing":
+        kind = self.config.own("timestep_spacing", "linspace")
+        if kind == "trailing":
             return spacing.space_trailing(count, len(self), bound)
-        if config.timestep_spacing == "leading" and count + 1 > bound:
+        if kind == "leading" and count + 1 > bound:
             return self._all_below(bound, count)
-        offset = config.steps_offset
-        timesteps = spacing.space_timesteps(config.timestep_spacing, count + 1, bound, offset)
+        offset = self.config.own("steps_offset", 0)
+        timesteps = spacing.space_timesteps(kind, count + 1, bound, offset)
         rounded: Array = timesteps[:-1].round()
         return rounded
 
@@ -181,15 +308,60 @@ class LogSNRScheduler(DiffusionScheduler):
         )
         return levels, spacing.sigmas_to_timesteps(levels, np.log(self._train_sigmas))
 
+    def _smallest_or_last(self) -> float | None:
+        """The sigma at the end of a run that ends above 0; see `_lay_out`."""
+        is_spaced = self.config.sigma_spacing is not None or self.config.use_flow_sigmas
+        return None if is_spaced else float(self._train_sigmas[0])
+
     def _sigmas_at(self, timesteps: Array) -> Array:
         levels: Array = np.interp(timesteps, np.arange(len(self)), self._train_sigmas)
         return levels
+
+    def _flow_sigmas(self, count: int) -> tuple[Array, ...]:
+        """Noise levels of a flow and their timesteps: Esser et al. (2024), arXiv:2403.03206.
+
+        They are even before they are shifted by section 5.3.2's eq. 23, and all that remains is the
+        last training step's.
+        """
+        even = 1 - np.linspace(1, 1 / len(self), count + 1)[:0:-1]
+        levels = spacing.shift_sigmas(even, self._shift)
+        return levels, levels * len(self)
+
+    def _lay_out(self, count: int, timesteps: Array, final: float | None) -> Array:
+        """Set the sigmas of a run, spaced as the configuration says; its timesteps.
+
+        Args:
+            count: of steps.
+            timesteps: those to visit where sigmas have no spacing of their own.
+            final: the sigma at the end of the run; `None` for the last one, which is kept.
+        """
+        kind = self.config.sigma_spacing
+        if kind is not None:
+            levels, timesteps = self._space_sigmas(kind, count)
+            timesteps = timesteps.round() if kind == "karras" else timesteps
+        elif self.config.use_flow_sigmas:
+            levels, timesteps = self._flow_sigmas(count)
+        else:
+            levels = self._sigmas_at(timesteps)
+        self._set_sigmas(levels, float(levels[-1]) if final is None else final)
+        return timesteps.astype(np.int64)
 
     def _set_sigmas(self, levels: Array, final: float) -> None:
         table = np.append(levels, final).astype(np.float32)
         self.sigmas = torch.from_numpy(table)
         sigmas = table.tolist()
-        self._alphas = [1 / math.hypot(sigma, 1) for sigma in sigmas]
-        self._stds = [sigma * alpha for sigma, alpha in zip(sigmas, self._alphas, strict=True)]
-        self._lambdas = [-math.log(sigma) if sigma else math.inf for sigma in sigmas]
+        if self.config.use_flow_sigmas:
+            self._alphas, self._stds = [1 - sigma for sigma in sigmas], sigmas
+            ratios = [sigma / (1 - sigma) for sigma in sigmas]
+        else:
+            ratios = sigmas
+            self._alphas = [1 / math.hypot(sigma, 1) for sigma in sigmas]
+            self._stds = [sigma * alpha for sigma, alpha in zip(sigmas, self._alphas, strict=True)]
+        self._lambdas = [-math.log(ratio) if ratio else math.inf for ratio in ratios]
         self._outputs, self._output_lambdas = [], []
+
+
+def _count_timesteps_above(alphas_cumprod: Tensor, lambda_min: float) -> int:
+    """The number of training steps whose lambda is `lambda_min` or above."""
+    lambdas = torch.log(alphas_cumprod.sqrt()) - torch.log((1 - alphas_cumprod).sqrt())
+    return len(lambdas) - int(torch.searchsorted(lambdas.flip(0), lambda_min))

@@ -19,7 +19,7 @@ from dpnb.generators import Generators, randn
 BetaSchedule: TypeAlias = Literal[
     "linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "laplace", "exp"
 ]
-PredictionType: TypeAlias = Literal["epsilon", "sample", "v_prediction"]
+PredictionType: TypeAlias = Literal["epsilon", "sample", "v_prediction", "flow_prediction"]
 
 TERMINAL_ALPHA_BAR = 2.0**-24
 """Takes the place of 0 where sigma must be finite: sigma is then 4096."""
@@ -64,7 +64,9 @@ def alphas_to_sigmas(alphas_cumprod: Tensor) -> Tensor:
 def original_weights(prediction: PredictionType, alpha: float, sigma: float) -> tuple[float, float]:
     """`(a, b)` such that `original = a · sample + b · model_output`.
 
-    `"v_prediction"` is Salimans & Ho (2022), arXiv:2202.00512, section 4 and appendix D.
+    `"v_prediction"` is Salimans & Ho (2022), arXiv:2202.00512, section 4 and appendix D;
+    `"flow_prediction"`, for `alpha + sigma = 1`, is Esser et al. (2024), arXiv:2403.03206,
+    section 2.
 
     Raises:
         ValueError: the sample holds no signal, so that the noise says nothing of the original.
@@ -73,6 +75,8 @@ def original_weights(prediction: PredictionType, alpha: float, sigma: float) -> 
         return 0.0, 1.0
     if prediction == "v_prediction":
         return alpha, -sigma
+    if prediction == "flow_prediction":
+        return 1.0, -sigma
     if alpha == 0.0:
         raise ValueError(
             'prediction_type "epsilon" cannot start from pure noise, as rescale_betas_zero_snr '
@@ -87,6 +91,8 @@ def noise_weights(prediction: PredictionType, alpha: float, sigma: float) -> tup
         return 0.0, 1.0
     if prediction == "v_prediction":
         return sigma, alpha
+    if prediction == "flow_prediction":
+        return 1.0, alpha
     return 1 / sigma, -alpha / sigma
 
 

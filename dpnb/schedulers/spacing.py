@@ -62,9 +62,7 @@ def space_sigmas(spacing: SigmaSpacing, count: int, smallest: float, largest: fl
         ValueError: `smallest` is 0, which exponential spacing cannot reach.
     """
     if spacing == "karras":
-        low, high = smallest ** (1 / 7), largest ** (1 / 7)
-        roots: Array = high + np.linspace(0, 1, count) * (low - high)
-        return roots**7
+        return space_edm_sigmas("karras", np.linspace(0, 1, count), smallest, largest, 7)
     if spacing == "exponential":
         if smallest <= 0:
             raise ValueError(
@@ -76,6 +74,25 @@ def space_sigmas(spacing: SigmaSpacing, count: int, smallest: float, largest: fl
     return sigmas
 
 
+def space_edm_sigmas(
+    schedule: Literal["karras", "exponential"],
+    shares: Array,
+    smallest: float,
+    largest: float,
+    rho: float,
+) -> Array:
+    """The noise levels at `shares` of the way from `largest` to `smallest`.
+
+    Karras et al. (2022), arXiv:2206.00364, eq. 5; `"exponential"` ones are even in log sigma,
+    whatever the shares are.
+    """
+    if schedule == "exponential":
+        return np.exp(np.linspace(math.log(largest), math.log(smallest), len(shares)))
+    low, high = smallest ** (1 / rho), largest ** (1 / rho)
+    roots: Array = high + shares * (low - high)
+    return roots**rho
+
+
 def space_lu_sigmas(count: int, train_sigmas: Array) -> Array:
     """`count` noise levels, even in log sigma, over all of the ascending table `train_sigmas`.
 
@@ -84,6 +101,24 @@ def space_lu_sigmas(count: int, train_sigmas: Array) -> Array:
     low, high = np.log(train_sigmas[[0, -1]]).tolist()
     sigmas: Array = np.exp(high + np.linspace(0, 1, count) * (low - high))
     return sigmas
+
+
+def shift_sigmas(levels: Array, shift: float) -> Array:
+    """`levels` of a flow moved towards the noise: Esser et al. (2024), arXiv:2403.03206, eq. 23."""
+    moved: Array = shift * levels / (1 + (shift - 1) * levels)
+    return moved
+
+
+def stretch_to_terminal(levels: Array, terminal: float) -> Array:
+    """`levels` stretched so that the last is `terminal`; the first stays.
+
+    A single level of 1 stays 1.
+    """
+    left = 1 - levels[-1]
+    if left == 0:
+        return levels
+    stretched: Array = 1 - (1 - levels) * ((1 - terminal) / left)
+    return stretched
 
 
 def sigmas_to_timesteps(sigmas: Array, log_sigmas: Array) -> Array:

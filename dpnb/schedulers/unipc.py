@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,23 +12,35 @@ from torch import Tensor
 from typing_extensions import override
 
 from dpnb.generators import Generators
-from dpnb.schedulers import noise
-from dpnb.schedulers.config import Positive, SchedulerConfig, Share, check_choice
-from dpnb.schedulers.log_snr import LogSNRConfig, LogSNRScheduler
+from dpnb.schedulers import noise, spacing
+from dpnb.schedulers.config import (
+    BetaConfig,
+    Positive,
+    SchedulerConfig,
+    Share,
+    check_choice,
+    check_descending,
+)
+from dpnb.schedulers.log_snr import FinalSigmaConfig, LogSNRScheduler, ShiftedConfig
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class UniPCMultistepConfig(LogSNRConfig):
+class UniPCMultistepConfig(FinalSigmaConfig, ShiftedConfig, SchedulerConfig):
     """Settings of `UniPCMultistepScheduler`.
 
     With `predict_x0` the predicted original is extrapolated, else the noise. `solver_type` is the
     function B(h) of the paper's section 3.1; names of other solvers' types count as `"bh2"`. Steps
     in `disable_corrector` are not corrected. A `solver_p` in place of the predictor is not
-    supported. `sigma_min` and `sigma_max` bound karras, exponential and beta sigmas.
+    supported. `sigma_min` and `sigma_max` bound karras, exponential and beta sigmas. Flows may
+    have karras sigmas, and with `shift_terminal` end there before their last step.
     """
 
+    flow_spacings: ClassVar[tuple[str, ...]] = ("karras",)
+
+    solver_order: int = 2
+    rescale_betas_zero_snr: bool = False
     predict_x0: bool = True
     solver_type: str = "bh2"
     disable_corrector: tuple[int, ...] = ()
@@ -38,9 +51,9 @@ class UniPCMultistepConfig(LogSNRConfig):
 
     @override
     def __post_init__(self) -> None:
-        super().__post_init__()
         if self.solver_type in ("midpoint", "heun", "logrho"):
             object.__setattr__(self, "solver_type", "bh2")
+        super().__post_init__()
         check_choice("solver_type", self.solver_type, ("bh1", "bh2"))
         if self.solver_order < 1:
             raise ValueError(f"solver_order is {self.solver_order}; choose 1 or above.")
@@ -49,14 +62,19 @@ class UniPCMultistepConfig(LogSNRConfig):
                 "With predict_x0=False a run cannot end at sigma 0, where noise is not defined; "
                 'set final_sigmas_type="sigma_min".'
             )
-        if self.solver_p is not None or self.shift_terminal is not None:
-            raise ValueError("solver_p and shift_terminal are not supported; leave them at None.")
+        if self.solver_p is not None:
+            raise ValueError("solver_p is not supported; leave it at None.")
+        if self.shift_terminal is not None and not self.use_flow_sigmas:
+            raise ValueError(
+                f"shift_terminal is {self.shift_terminal}, but is for flow-matching models; set "
+                "use_flow_sigmas=True, or leave it at None."
+            )
 
 
 class UniPCMultistepScheduler(LogSNRScheduler):
     """UniPC of any order: each model output first corrects its sample, then predicts the next."""
 
-    config_class: ClassVar[type[SchedulerConfig]] = UniPCMultistepConfig
+    config_class: ClassVar[type[BetaConfig]] = UniPCMultistepConfig
     config: UniPCMultistepConfig
 
     def __init__(self, *values: Any, **settings: Any) -> None:
@@ -145,11 +163,55 @@ class UniPCMultistepScheduler(LogSNRScheduler):
         return min(order, left) if self.config.lower_order_final else order
 
     @override
+    def _shift_of(self, mu: float | None) -> float:
+        if mu is None and self.config.use_dynamic_shifting:
+            raise ValueError("use_dynamic_shifting needs the shift of each run; pass mu.")
+        return super()._shift_of(mu)
+
+    @override
+    def _count_steps(
+        self,
+        num_inference_steps: int | None,
+        timesteps: Sequence[float] | None,
+        sigmas: Sequence[float] | None,
+    ) -> int:
+        """As there; a flow takes sigmas, before they are shifted, without the final 0."""
+        takes_sigmas = self.config.use_flow_sigmas and self.config.sigma_spacing is None
+        if sigmas is None or not takes_sigmas or timesteps is not None:
+            return super()._count_steps(num_inference_steps, timesteps, sigmas)
+        check_descending("sigmas", sigmas, math.nextafter(1, 2))
+        if sigmas[-1] == 0:
+            raise ValueError(
+                f"sigmas {list(sigmas)} end at 0, where the run does by itself; leave it out."
+            )
+        return len(sigmas)
+
+    def _flow_levels(self, count: int, sigmas: Array | None) -> Array:
+        """Noise levels of a flow: shifted, or karras ones of its ratio of noise to original.
+
+        The first is short of 1, where lambda is infinite.
+        """
+        config = self.config
+        if config.sigma_spacing is not None:
+            ratios, _ = self._space_sigmas(config.sigma_spacing, count)
+            levels: Array = ratios / (ratios + 1)
+            return levels
+        if sigmas is None:
+            sigmas = np.linspace(1, 1 / len(self), count + 1)[:-1]
+        levels = spacing.shift_sigmas(sigmas, self._shift)
+        if config.shift_terminal:
+            levels = spacing.stretch_to_terminal(levels, config.shift_terminal)
+        return np.append(min(levels[0], 1 - 1e-6), levels[1:])
+
+    @override
     def _plan_timesteps(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:
         config = self.config
         planned = self._space_timesteps(count, len(self)).astype(np.int64)
         smallest = float(self._train_sigmas[0])
-        if config.sigma_spacing is None:
+        if config.use_flow_sigmas:
+            levels = self._flow_levels(count, sigmas)
+            planned, smallest = levels * len(self), float(levels[-1])
+        elif config.sigma_spacing is None:
             levels = self._sigmas_at(planned)
         else:
             levels, planned = self._space_sigmas(config.sigma_spacing, count)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from tests.dropin import basics, schedulers_steps
+from tests.dropin import basics, schedulers_solvers, schedulers_steps
 from tests.dropin.script import Script
+
+TOPICS = (basics, schedulers_solvers, schedulers_steps)
 
 REASONS: dict[str, str] = {}
 """Why a script gives something else here, by its name."""
@@ -11,8 +13,4 @@ REASONS: dict[str, str] = {}
 
 def collect_scripts() -> list[Script]:
     """Every script, by topic."""
-    return [
-        Script(name, source)
-        for topic in (basics, schedulers_steps)
-        for name, source in topic.SCRIPTS.items()
-    ]
+    return [Script(name, source) for topic in TOPICS for name, source in topic.SCRIPTS.items()]

@@ -31,7 +31,10 @@ def test_defaults_are_the_same(name: str) -> None:
     assert plain(ours.config) == plain(theirs.config)
 
 
-@pytest.mark.parametrize(("source", "target"), list(itertools.permutations(NAMES, 2)))
+@pytest.mark.parametrize(
+    ("source", "target"),
+    list(itertools.permutations([name for name in NAMES if name != "SASolverScheduler"], 2)),
+)
 def test_converting_there_and_back_keeps_the_same_settings(source: str, target: str) -> None:
     settings = {
         "beta_schedule": "scaled_linear",
@@ -70,7 +73,15 @@ def test_compatibles_are_ours_among_diffusers(name: str) -> None:
     assert {cls.__name__ for cls in ours.compatibles} == expected
 
 
-STEP_FIRST = ("PNDMScheduler", "DPMSolverMultistepScheduler", "UniPCMultistepScheduler")
+STEP_FIRST = (
+    "PNDMScheduler",
+    "DPMSolverMultistepScheduler",
+    "DPMSolverSinglestepScheduler",
+    "UniPCMultistepScheduler",
+    "DPMSolverMultistepInverseScheduler",
+    "DEISMultistepScheduler",
+    "SASolverScheduler",
+)
 """diffusers' have no timesteps, or sigmas in the wrong order, before `set_timesteps`."""
 
 

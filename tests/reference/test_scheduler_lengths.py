@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dpnb.schedulers import DiffusionScheduler
 from tests.reference.scheduler_cases import (
+    CANCELLING,
     NAMES,
     OPTIONS,
     QUIET,
@@ -51,14 +52,18 @@ def end_of(scheduler: Any, steps: int) -> Tensor:
 
 
 def end_of_theirs(scheduler: Any, steps: int) -> Tensor | None:
-    """The same of diffusers; `None` where it fails, gives no numbers, or does not move at all."""
+    """The same of diffusers; `None` where it fails, gives no numbers, or does not move.
+
+    In reverse it drops timesteps that repeat, and keeps their sigmas.
+    """
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
             end = end_of(scheduler, steps)
         except (IndexError, ValueError, AssertionError, RuntimeError):
             return None
-    is_stuck = steps > 1 and len(set(scheduler.timesteps.tolist())) == 1
+    visited = scheduler.timesteps.tolist()
+    is_stuck = len(visited) < steps or (steps > 1 and len(set(visited)) == 1)
     return end if end.isfinite().all() and not is_stuck else None
 
 
@@ -92,5 +97,6 @@ def test_every_length_is_right_or_refused_at_once(name: str, spacing: str, offse
             continue
         end, expected = end_of(ours, steps), end_of_theirs(theirs, steps)
         assert end.isfinite().all(), (option, steps)
-        limit = 1e-3 if "rescale_betas_zero_snr" in option else 1e-4
+        is_rough = "rescale_betas_zero_snr" in option or name in CANCELLING
+        limit = 1e-3 if is_rough else 1e-4
         assert expected is None or distance(end, expected) < limit, (option, steps)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+import dpnb
 import dpnb.schedulers
 from dpnb.schedulers import (
     DDIMScheduler,
@@ -22,6 +23,7 @@ from dpnb.schedulers import (
 pytestmark = pytest.mark.exhaustive
 
 NAMES = (*dpnb.schedulers.INTERCHANGEABLE, "LCMScheduler", "TCDScheduler")
+UNSPACED = ("DPMSolverSinglestepScheduler",)
 
 
 def build(name: str, **settings: Any) -> Scheduler:
@@ -32,10 +34,11 @@ def build(name: str, **settings: Any) -> Scheduler:
 @pytest.mark.parametrize("steps", [0, -3, 1001])
 @pytest.mark.parametrize("name", NAMES)
 def test_the_number_of_steps_has_bounds(name: str, steps: int) -> None:
+    scheduler = build(name, **({} if name in UNSPACED else {"timestep_spacing": "trailing"}))
     with pytest.raises(
         ValueError, match=f"num_inference_steps is {steps}; choose between 1 and 1000, the number"
     ):
-        build(name, timestep_spacing="trailing").set_timesteps(steps)
+        scheduler.set_timesteps(steps)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -88,8 +91,9 @@ def test_custom_timesteps_and_chosen_sigmas_exclude_each_other() -> None:
 )
 @pytest.mark.parametrize("name", NAMES)
 def test_unknown_settings_are_refused_when_building(name: str, setting: str, value: str) -> None:
-    with pytest.raises(ValueError, match=f"{setting} is '{value}'; it must be one of"):
-        build(name, **{setting: value})
+    if setting != "timestep_spacing" or name not in UNSPACED:
+        with pytest.raises(ValueError, match=f"{setting} is '{value}'; it must be one of"):
+            build(name, **{setting: value})
     with pytest.raises(TypeError, match="has no setting beta_shape"):
         build(name, beta_shape=1)
 
@@ -132,7 +136,9 @@ def test_sigmas_have_one_spacing() -> None:
         ({"solver_type": "rk4"}, "solver_type is 'rk4'"),
         ({"algorithm_type": "dpm"}, "algorithm_type is 'dpm'"),
         ({"algorithm_type": "dpmsolver"}, "cannot end at sigma 0"),
-        ({"use_flow_sigmas": True}, "flow-matching models"),
+        ({"prediction_type": "flow_prediction"}, "flow-matching models"),
+        ({"use_flow_sigmas": True, "use_beta_sigmas": True}, "use_beta_sigmas are both on"),
+        ({"time_shift_type": "linear"}, "time_shift_type is 'linear'"),
         ({"final_sigmas_type": "one"}, "final_sigmas_type is 'one'"),
     ],
 )
@@ -147,12 +153,28 @@ def test_dpm_solvers_settings_are_checked(settings: dict[str, Any], words: str) 
         ({"solver_order": 0}, "solver_order is 0"),
         ({"solver_type": "bh3"}, "solver_type is 'bh3'"),
         ({"predict_x0": False}, "cannot end at sigma 0"),
-        ({"solver_p": "DDIM"}, "solver_p and shift_terminal are not supported"),
+        ({"solver_p": "DDIM"}, "solver_p is not supported"),
+        ({"shift_terminal": 0.1}, "shift_terminal is 0.1, but is for flow-matching models"),
+        ({"use_flow_sigmas": True, "use_beta_sigmas": True}, "use_beta_sigmas are both on"),
     ],
 )
 def test_unipcs_settings_are_checked(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         UniPCMultistepScheduler(**settings)
+
+
+@pytest.mark.parametrize("sigmas", [[0.5, 0.9], [1.2, 0.5], [0.9, 0.0]])
+def test_a_flows_sigmas_descend_to_above_zero(sigmas: list[float]) -> None:
+    with pytest.raises(ValueError, match=r"^sigmas \[.*(must descend|end at 0)"):
+        UniPCMultistepScheduler(use_flow_sigmas=True).set_timesteps(sigmas=sigmas)
+
+
+def test_the_shift_of_a_run_is_for_flows_that_have_one() -> None:
+    dynamic = {"use_flow_sigmas": True, "use_dynamic_shifting": True}
+    with pytest.raises(ValueError, match="needs the shift of each run; pass mu"):
+        UniPCMultistepScheduler(**dynamic).set_timesteps(4)
+    with pytest.raises(ValueError, match=r"mu is .*, but each run has the shift"):
+        DPMSolverMultistepScheduler(use_flow_sigmas=True).set_timesteps(4, mu=1.0)
 
 
 def test_names_of_other_solvers_count_as_the_default() -> None:
@@ -179,6 +201,13 @@ def test_lcm_visits_no_more_than_it_was_distilled_from() -> None:
         LCMScheduler().set_timesteps(51)
     with pytest.raises(ValueError, match="num_inference_steps is 20, but only 15"):
         LCMScheduler().set_timesteps(20, strength=0.3)
+
+
+def test_noise_of_a_brownian_tree_has_another_way() -> None:
+    kind = dpnb.DPMSolverSDEScheduler
+    for build_it in (kind, kind.from_config, kind.from_pretrained):
+        with pytest.raises(NotImplementedError, match=r"use DPMSolverMultistepScheduler\(alg"):
+            build_it({})
 
 
 def test_noise_without_signal_cannot_be_predicted() -> None:

@@ -60,12 +60,15 @@ def test_a_perfect_prediction_recovers_original_and_noise(
     prediction: PredictionType, alpha_bar: float
 ) -> None:
     alpha, sigma = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
+    if prediction == "flow_prediction":
+        alpha, sigma = alpha_bar, 1 - alpha_bar
     original, epsilon = torch.randn(2, 3, 5, dtype=torch.float64).unbind()
     sample = alpha * original + sigma * epsilon
     outputs = {
         "epsilon": epsilon,
         "sample": original,
         "v_prediction": alpha * epsilon - sigma * original,
+        "flow_prediction": epsilon - original,
     }
     output = outputs[prediction]
     a, b = noise.original_weights(prediction, alpha, sigma)

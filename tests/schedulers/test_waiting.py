@@ -17,11 +17,18 @@ from dpnb.schedulers import DiffusionScheduler, FlowMatchEulerDiscreteScheduler,
 pytestmark = pytest.mark.exhaustive
 
 NAMES = (*dpnb.schedulers.INTERCHANGEABLE, "LCMScheduler", "TCDScheduler")
-FLOWS = (
+APART = (
     "FlowMatchEulerDiscreteScheduler",
     "FlowMatchHeunDiscreteScheduler",
     "FlowMatchLCMScheduler",
+    "DPMSolverMultistepInverseScheduler",
+    "EDMDPMSolverMultistepScheduler",
+    "EDMEulerScheduler",
+    "IPNDMScheduler",
+    "SASolverScheduler",
 )
+"""Those that serve other models, or other ends."""
+
 STEPS = 6
 GPU = torch.device("cuda:0")
 
@@ -62,6 +69,9 @@ STOCHASTIC = [
     ("EulerAncestralDiscreteScheduler", {}),
     ("LCMScheduler", {}),
     ("DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+    ("DPMSolverSinglestepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+    ("EDMDPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}),
+    ("SASolverScheduler", {}),
     ("FlowMatchEulerDiscreteScheduler", {"stochastic_sampling": True}),
     ("FlowMatchLCMScheduler", {}),
     ("KDPM2AncestralDiscreteScheduler", {}),
@@ -94,7 +104,7 @@ def test_noise_of_the_cpu_travels_and_nothing_waits(
     assert sample.device == GPU
 
 
-@pytest.mark.parametrize("name", [*NAMES, *FLOWS])
+@pytest.mark.parametrize("name", [*NAMES, *APART])
 def test_steps_bring_nothing_else_along(name: str) -> None:
     scheduler = build(name)
     with FakeTensorMode():

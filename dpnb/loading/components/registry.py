@@ -35,7 +35,12 @@ SCHEDULERS: Mapping[str, str] = {
     "DDIMScheduler": "dpnb.schedulers.ddim",
     "DDPMParallelScheduler": "dpnb.schedulers.ddpm_parallel",
     "DDPMScheduler": "dpnb.schedulers.ddpm",
+    "DEISMultistepScheduler": "dpnb.schedulers.deis",
+    "DPMSolverMultistepInverseScheduler": "dpnb.schedulers.dpm_inverse",
     "DPMSolverMultistepScheduler": "dpnb.schedulers.dpm_solver",
+    "DPMSolverSinglestepScheduler": "dpnb.schedulers.dpm_singlestep",
+    "EDMDPMSolverMultistepScheduler": "dpnb.schedulers.edm_dpm_solver",
+    "EDMEulerScheduler": "dpnb.schedulers.edm_euler",
     "EulerAncestralDiscreteScheduler": "dpnb.schedulers.euler_ancestral",
     "EulerDiscreteScheduler": "dpnb.schedulers.euler",
     "FlowMatchEulerDiscreteScheduler": "dpnb.schedulers.flow_match",
@@ -48,6 +53,8 @@ SCHEDULERS: Mapping[str, str] = {
     "LMSDiscreteScheduler": "dpnb.schedulers.lms",
     "PNDMScheduler": "dpnb.schedulers.pndm",
     "TCDScheduler": "dpnb.schedulers.tcd",
+    "IPNDMScheduler": "dpnb.schedulers.ipndm",
+    "SASolverScheduler": "dpnb.schedulers.sa_solver",
     "UniPCMultistepScheduler": "dpnb.schedulers.unipc",
 }
 
