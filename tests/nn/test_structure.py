@@ -53,6 +53,15 @@ def test_a_copy_shares_nothing_with_the_network() -> None:
     assert not network._forward_hooks
 
 
+def test_parameters_have_the_names_that_they_have_in_the_network() -> None:
+    network = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2)))
+    network[1][0].weight = network[0].weight
+    network[1].register_module("none", None)
+    names = Structure.of(network).parameter_names()
+    assert names == {name for name, _ in network.named_parameters()}
+    assert len(names) == 5
+
+
 def test_what_changes_later_does_not_count() -> None:
     network = Network()
     before = described(network)
