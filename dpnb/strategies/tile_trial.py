@@ -70,7 +70,10 @@ def try_tiles(coder: nn.Module, tile: int) -> TileTrial:
 
 def _code_in_tiles(coder: nn.Module, tile: int, picture: Tensor, whole: Whole) -> TileTrial:
     kind: Any = type(coder)
-    kind.enable_tiling(coder)
+    try:
+        kind.enable_tiling(coder)
+    except Exception:  # which says itself, when it is switched on, why it cannot be
+        return TileTrial()
     if tile != find_tile_side(coder):
         resize_tiles(coder, tile)
     return TileTrial(
