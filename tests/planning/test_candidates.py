@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 import dpnb
 from dpnb.metering.tensors import TensorMeter
