@@ -185,6 +185,8 @@ PART_OF = {
     "strategies.attachment": "strategies.stack",
     "strategies.components": "pipelines.switches",
     "strategies.component_tiles": "strategies.component_switches",
+    "strategies.tile_sizes": "strategies.component_tiles",
+    "strategies.tile_trial": "strategies.component_tiles",
     "strategies.exchange": "strategies.shared",
     "strategies.fused": "strategies.lora",
     "strategies.fused_attributes": "strategies.component_fusion",

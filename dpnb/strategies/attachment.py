@@ -11,11 +11,13 @@ from torch import nn
 from typing_extensions import override
 
 from dpnb.errors import StrategyError
+from dpnb.nn.structure import Structure
 from dpnb.nn.weight_changes import Change
 from dpnb.strategies.fused import Fused
 from dpnb.strategies.fusion_trial import FusionTrial
 from dpnb.strategies.runs import ActiveRuns
 from dpnb.strategies.strategy import Plan, Strategy
+from dpnb.strategies.tile_trial import TileTrial
 from dpnb.switchboard import ATTRIBUTE
 
 
@@ -29,6 +31,10 @@ class AppliedStrategies(Protocol):
 
     def suspended(self) -> AbstractContextManager[Plan]:
         """Nothing on within; what is given is the plan that comes back."""
+        ...
+
+    def structure_of(self, network: nn.Module) -> Structure:
+        """What a network is made of when nothing is on, whatever is."""
         ...
 
 
@@ -46,6 +52,7 @@ class Attachment:
         fused: what of them has become part of the plain weights.
         runs: those that use the component as their scheduler.
         fusion_trial: what became of its attention when its projections were joined, once tried.
+        tile_trials: what became of pictures in tiles, by the lengths of the tiles that were tried.
     """
 
     def __init__(
@@ -61,6 +68,7 @@ class Attachment:
         self.fused = Fused() if fused is None else fused
         self.runs = ActiveRuns()
         self.fusion_trial: FusionTrial | None = None
+        self.tile_trials: dict[tuple[tuple[str, int], ...], TileTrial] = {}
 
     @property
     def is_unused(self) -> bool:

@@ -11,7 +11,7 @@ from torch import nn
 from dpnb.nn.quantized import quantization_of
 from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.fused_attributes import CallChoice, FusedAttributes, find_processor
-from dpnb.strategies.fusion_trial import NAME, FusionTrial, layer_kind_of, try_fusion
+from dpnb.strategies.fusion_trial import NAME, FusionTrial, describe_layer, try_fusion
 from dpnb.strategies.reversible_calls import call_reversibly
 from dpnb.strategies.undo import Undo
 
@@ -66,7 +66,7 @@ def join_projections(network: nn.Module, undo: Undo) -> None:
     trial = _try_once(network)
     ways = {} if trial is None else trial.ways
     layers = [
-        (layer_kind_of(layer), FusedAttributes(layer)) for layer in _attention_layers(network)
+        (describe_layer(layer), FusedAttributes(layer)) for layer in _attention_layers(network)
     ]
     call_reversibly(network, partial(_fuse, network), undo)
     for kind, attributes in layers:
@@ -85,7 +85,7 @@ def _try_once(network: nn.Module) -> FusionTrial | None:
     """What a trial found; `None` where weights have no shape at present, as placements do it."""
     layers = _attention_layers(network)
     attachment, known = attachment_of(network), attachment_of(network).fusion_trial
-    if known is not None and known.kinds == set(map(layer_kind_of, layers)):
+    if known is not None and known.kinds == set(map(describe_layer, layers)):
         return known
     if any(parameter.numel() == 0 for layer in layers for parameter in layer.parameters()):
         return None

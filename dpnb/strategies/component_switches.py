@@ -25,7 +25,7 @@ from dpnb.strategies.component_fusion import (
     join_projections,
     list_fusible_layers,
 )
-from dpnb.strategies.component_tiles import resize_tiles, tile_obstacle
+from dpnb.strategies.component_tiles import tile_obstacle, use_tiles
 from dpnb.strategies.freeu import FreeUFactors
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.reversible_calls import call_reversibly
@@ -39,7 +39,8 @@ class ComponentTiling(Strategy):
     """Let an autoencoder that is not dpnb's decode and encode in its own overlapping tiles.
 
     Tiles do not know of one another, and their edges are blended. Pictures that are no larger than
-    a tile stay whole.
+    a tile stay whole. Whether the tiles fit together is tried beforehand, on a copy without values;
+    an autoencoder that can only decode in tiles encodes pictures whole.
 
     Args:
         tile: the side of a tile in pixels, or its height where that is another; the autoencoder's
@@ -62,8 +63,6 @@ class ComponentTiling(Strategy):
         coders = list(_able(networks, "enable_tiling", "use_tiling"))
         if not coders:
             return _missing("ComponentTiling", "an autoencoder with tiles", "VaeTiling", networks)
-        if self.tile is None:
-            return None
         reasons = (tile_obstacle(name, coder, self.tile) for name, coder in coders)
         return next(filter(None, reasons), None)
 
@@ -71,13 +70,7 @@ class ComponentTiling(Strategy):
     def apply(self, networks: Networks, undo: Undo) -> None:
         """Call the method of every autoencoder that has it."""
         for _, coder in _able(networks, "enable_tiling", "use_tiling"):
-            call_reversibly(coder, partial(self._tile, coder), undo)
-
-    def _tile(self, coder: nn.Module) -> None:
-        kind: Any = type(coder)
-        kind.enable_tiling(coder)
-        if self.tile is not None:
-            resize_tiles(coder, self.tile)
+            call_reversibly(coder, partial(use_tiles, coder, self.tile), undo)
 
 
 @dataclass(frozen=True, repr=False)

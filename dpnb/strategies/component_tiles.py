@@ -1,38 +1,49 @@
-"""The tiles of autoencoders that dpnb did not write: how large they are, and may be."""
+"""Tiles of autoencoders that dpnb did not write: whether they can be, told beforehand, and how."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from fractions import Fraction
+from functools import partial
+from typing import Any
 
 from torch import nn
 
-TILE_SIDES = ("tile_sample_min_height", "tile_sample_min_size")
-"""Where autoencoders keep the side of a tile, in pixels."""
+from dpnb.strategies.attachment import attachment_of
+from dpnb.strategies.tile_sizes import (
+    find_even_unit,
+    find_tile_side,
+    is_even,
+    resize_tiles,
+    scale_lengths,
+)
+from dpnb.strategies.tile_trial import TileTrial, try_tiles
 
-LENGTHS = ("_height", "_width", "_size")
-"""How the names of attributes end that are lengths, in pixels or latents."""
+LEAVE = "leave ComponentTiling out."
 
-LEAST = 4
-"""Latents along the side of a tile; autoencoders pad fewer in ways that fail."""
+TRIED = 2
+"""So many of the least tiles that overlap evenly are the side of the tiles that are tried."""
 
 
-def tile_obstacle(name: str, coder: nn.Module, tile: int) -> str | None:
-    """Why the tiles of an autoencoder cannot be of this size, as a sentence.
+def tile_obstacle(name: str, coder: nn.Module, tile: int | None) -> str | None:
+    """Why an autoencoder cannot decode in tiles of this size, as a sentence.
 
     Args:
         name: of the component.
         coder: the autoencoder.
-        tile: the side of a tile, in pixels.
+        tile: the side of a tile, in pixels; its own by default.
     """
     side = find_tile_side(coder)
     if side is None:
-        return f"The {name} has no tiles of a size that can be set; leave tile out."
-    if _fits(coder, Fraction(tile, side)):
+        sized = f"The {name} has no tiles of a size that can be set; leave tile out."
+        return None if tile is None else sized
+    if not all(scale_lengths(coder, side).values()):
+        return f"Tiles of the {name}, of {side} pixels, are less than a latent; {LEAVE}"
+    unit = find_even_unit(coder)
+    if tile is not None and unit is None:
+        return f"No tiles of the {name} overlap evenly, of whatever size; {LEAVE}"
+    if (fault := _try_once(coder, tile).decoding) is not None:
+        return f"The tiles of the {name} do not fit together ({fault}); {LEAVE}"
+    if tile is None or unit is None or is_even(coder, tile):
         return None
-    pixels = _pixels_per_latent(coder)
-    sizes = range(pixels, side, pixels)
-    unit = next((size for size in sizes if _fits(coder, Fraction(size, side))), side)
     nearest = max(round(tile / unit), 1) * unit
     return (
         f"tile is {tile}, but tiles of the {name} overlap evenly only at multiples of {unit} "
@@ -40,48 +51,44 @@ def tile_obstacle(name: str, coder: nn.Module, tile: int) -> str | None:
     )
 
 
-def find_tile_side(coder: nn.Module) -> int | None:
-    """The side of a tile in pixels, where an autoencoder says so."""
-    own = vars(coder)
-    sides = (own.get(name) for name in TILE_SIDES)
-    return next((side for side in sides if type(side) is int and side > 0), None)
+def use_tiles(coder: nn.Module, tile: int | None) -> None:
+    """Let an autoencoder code in tiles; pictures that it cannot encode so, it encodes whole.
+
+    Args:
+        coder: has no `tile_obstacle`.
+        tile: the side of a tile, in pixels; its own by default.
+    """
+    encodes_whole = _try_once(coder, tile).encoding is not None
+    kind: Any = type(coder)
+    kind.enable_tiling(coder)
+    if tile is not None:
+        resize_tiles(coder, tile)
+    if encodes_whole:
+        vars(coder)["encode"] = partial(_encode_whole, coder)
 
 
-def resize_tiles(coder: nn.Module, tile: int) -> None:
-    """Let the side of a tile be `tile` pixels, and all else about tiles so much larger or less."""
-    side = find_tile_side(coder)
-    if side is not None:
-        for name, length in list(_lengths(coder)):
-            vars(coder)[name] = int(length * Fraction(tile, side))
+def _encode_whole(coder: nn.Module, *args: Any, **kwargs: Any) -> Any:
+    kind: Any = type(coder)
+    vars(coder)["use_tiling"] = False
+    try:
+        return kind.encode(coder, *args, **kwargs)
+    finally:
+        vars(coder)["use_tiling"] = True
 
 
-def _lengths(coder: nn.Module) -> Iterator[tuple[str, int]]:
-    """What an autoencoder says about tiles, in pixels or latents, by the attribute's name."""
-    for name, value in vars(coder).items():
-        if type(value) is int and name.startswith("tile_") and name.endswith(LENGTHS):
-            yield name, value
+def _try_once(coder: nn.Module, tile: int | None) -> TileTrial:
+    """What a trial found; nothing where weights have no shape at present, as placements do it.
 
-
-def _pixels_per_latent(coder: nn.Module) -> int:
-    own = vars(coder)
-    ratio, side = own.get("spatial_compression_ratio"), find_tile_side(coder)
-    if type(ratio) is int:
-        return ratio
-    latents = own.get("tile_latent_min_size") or own.get("tile_latent_min_height")
-    return side // latents if type(latents) is int and side else 1
-
-
-def _fits(coder: nn.Module, factor: Fraction) -> bool:
-    """Whether tiles so much larger, and their overlaps, are whole numbers of latents."""
-    pixels = _pixels_per_latent(coder)
-    shares = [share for name, share in vars(coder).items() if name.startswith("tile_overlap_fac")]
-    for name, length in _lengths(coder):
-        is_latent = name.startswith("tile_latent_")
-        latents = length * factor / (1 if is_latent else pixels)
-        overlaps = [latents * Fraction(share).limit_denominator(100) for share in shares]
-        is_side = "_min_" in name and "overlap" not in name
-        if latents.denominator > 1 or (is_side and latents < LEAST):
-            return False
-        if is_side and any(overlap.denominator > 1 for overlap in overlaps):
-            return False
-    return True
+    Tiles that overlap evenly are alike at all sizes, of which the trial takes a small one.
+    """
+    side, unit = find_tile_side(coder), find_even_unit(coder)
+    if side is None:
+        return TileTrial()
+    is_own = unit is None or (tile is None and not is_even(coder, side))
+    tried = side if unit is None or is_own else TRIED * unit
+    known, key = attachment_of(coder).tile_trials, tuple(scale_lengths(coder, tried).items())
+    if key not in known:
+        if any(parameter.numel() == 0 for parameter in coder.parameters()):
+            return TileTrial()
+        known[key] = try_tiles(coder, tried)
+    return known[key]

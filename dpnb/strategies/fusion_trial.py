@@ -51,7 +51,7 @@ class FusionTrial:
     ways: Mapping[Kind, Ways] = field(default_factory=dict)
 
 
-def layer_kind_of(layer: nn.Module) -> Kind:
+def describe_layer(layer: nn.Module) -> Kind:
     """What a layer of attention is, but for its values and where they are."""
     return (type(find_processor(layer)), *(_describe(module) for module in layer.modules()))
 
@@ -76,7 +76,7 @@ def try_fusion(
     Raises:
         ValueError: a weight has no shape at present.
     """
-    chosen = {layer_kind_of(layer): layer for layer in layers}
+    chosen = {describe_layer(layer): layer for layer in layers}
     with try_apart():
         twin = NetworkTwin(network, chosen.values())
         attributes = {k: FusedAttributes(twin.twins[layer]) for k, layer in chosen.items()}

@@ -18,6 +18,7 @@ from dpnb.run_listener import RunKey, RunListener
 from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.exchange import exchanges_for
 from dpnb.strategies.networks import LoneNetwork, Networks, Owner, networks_of
+from dpnb.strategies.plain_saving import save_plainly
 from dpnb.strategies.runs import ActiveRuns
 from dpnb.strategies.strategy import Plan, Slot, Strategy, in_order
 from dpnb.strategies.undo import Undo
@@ -197,7 +198,10 @@ class SharedStrategies:
         if (reason := strategy.obstacle(self.networks)) is not None:
             raise StrategyError(reason)
         applied = _Applied(strategy, Undo())
+        is_first = not self._applied
         self._applied.append(applied)
+        if is_first:
+            save_plainly((network for _, network in self.networks.items()), applied.undo)
         strategy.apply(self.networks, applied.undo)
         if self.is_running:
             self.announce_run(applied.undo.watchers)

@@ -87,6 +87,7 @@ def test_what_is_kept_beside_weights_is_loaded_in_their_dtype(tmp_path: Path) ->
     assert shapes(loaded)["text_encoder.rotary_pos_emb.inv_freq"][1] == torch.float16
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_kolors_is_planned_to_the_byte_from_its_folder(tmp_path: Path) -> None:
     pipe = kolors.CASES[0].build()
     pipe.save_pretrained(tmp_path)

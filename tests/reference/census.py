@@ -40,8 +40,6 @@ from tests.reference.foreign.case import ForeignCase
 FILE = Path(__file__).with_suffix(".md")
 DEVICE = "simulated:8GiB/s"
 GOOD = "✓"
-COLUMNS = 5
-
 LONGEST = 120
 """Letters of a reason in the table."""
 
@@ -103,13 +101,10 @@ def try_case(case: ForeignCase) -> Finding:
     finding.attached = _tell(lambda: _compare(case, pipe, plain))
     finding.predicted = _tell(lambda: _predict(case, studio))
     finding.streamed = _tell(lambda: _stream(case, studio, plain))
-    if finding.streamed != GOOD:  # a call that is broken off may leave marks of its own
-        pipe = case.build()
-        case.draw(pipe)
-        found = Found.of(case, pipe)
-        studio = dpnb.attach(pipe)
-        case.draw(pipe)
-    finding.detached = _tell(lambda: _detach(case, studio, plain, found))
+    if finding.streamed == GOOD:
+        finding.detached = _tell(lambda: _detach(case, studio, plain, found))
+    else:  # a call that is broken off may leave marks of its own
+        finding.detached = _tell(lambda: _detach_another(case, plain))
     finding.seconds = time.perf_counter() - began
     return finding
 
@@ -179,6 +174,15 @@ def _detach(case: ForeignCase, studio: Any, plain: Tensor, found: Found) -> str:
     return f"changed: {', '.join(sorted(changed)[:3])}" if changed else GOOD
 
 
+def _detach_another(case: ForeignCase, plain: Tensor) -> str:
+    pipe = case.build()
+    case.draw(pipe)
+    found = Found.of(case, pipe)
+    studio = dpnb.attach(pipe)
+    case.draw(pipe)
+    return _detach(case, studio, plain, found)
+
+
 def _predict(case: ForeignCase, studio: Any) -> str:
     mode = ValuelessTensors()
     profile = DeviceProfile.from_name("RTX 3060")
@@ -235,11 +239,14 @@ def _shorten(text: str) -> str:
 def read_table(text: str) -> list[Finding]:
     """The findings of a page."""
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ")]
-    return [
-        Finding(*cells) if len(cells) == COLUMNS else Finding(cells[0], reasons=cells[1:])
-        for cells in rows
-        if cells[0] != "pipeline"
-    ]
+    return [_read_row(*cells) for cells in rows if cells[0] != "pipeline"]
+
+
+def _read_row(name: str, attached: str, *others: str) -> Finding:
+    if not others:
+        return Finding(name, reasons=[attached])
+    streamed, detached, predicted = others
+    return Finding(name, attached, streamed, detached, predicted)
 
 
 def update_table(finding: Finding, names: Sequence[str]) -> None:
@@ -256,12 +263,11 @@ def update_table(finding: Finding, names: Sequence[str]) -> None:
 def select_cases(cases: Sequence[ForeignCase], wanted: Sequence[str]) -> list[ForeignCase]:
     """Those that arguments of the command name, by class, by case or by part; or all."""
     parts = [match for match in (re.fullmatch(r"(\d+)/(\d+)", one) for one in wanted) if match]
-    chosen = {case.name for part in parts for case in cases[int(part[1]) - 1 :: int(part[2])]}
-    chosen |= {*wanted}
+    within = {case.name for part in parts for case in cases[int(part[1]) - 1 :: int(part[2])]}
     return [
         case
         for case in cases
-        if not wanted or case.name in chosen or case.name.partition(" ")[0] in chosen
+        if not wanted or case.name in within or {case.name, case.name.partition(" ")[0]} & {*wanted}
     ]
 
 

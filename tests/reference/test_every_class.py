@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+import warnings
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,9 @@ def reasons() -> dict[str, str]:
 @pytest.fixture(scope="module")
 def classes() -> dict[str, type]:
     """By name, those that draw; others have no `__call__` of their own."""
-    found = {name: getattr(diffusers, name) for name in dir(diffusers) if "Pipeline" in name}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = {name: getattr(diffusers, name) for name in dir(diffusers) if "Pipeline" in name}
     return {
         name: kind
         for name, kind in found.items()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import diffusers
 import pytest
 import torch
 from torch import Tensor, nn
@@ -36,7 +37,15 @@ from dpnb.strategies.stack import StrategyStack, stack_of
 from dpnb.strategies.strategy import Effect, Strategy
 from tests.pipelines.attached.foreign import arguments, draw, everything_of
 from tests.reference.checkpoints import pipeline, unet, vae
-from tests.reference.foreign import hunyuan_video, kandinsky, ltx, stable_diffusion_3, wan
+from tests.reference.foreign import (
+    hunyuan_video,
+    kandinsky,
+    ltx,
+    qwen,
+    qwen_read,
+    stable_diffusion_3,
+    wan,
+)
 from tests.reference.foreign.parts_video import wan_vae
 
 LINK = "simulated:8GiB/s"
@@ -149,7 +158,7 @@ def test_tiles_are_of_the_size_that_is_asked_for() -> None:
 
 def test_what_was_on_already_stays_on() -> None:
     network = seeded(wan_vae)
-    network.enable_tiling(tile_sample_min_height=128)
+    network.enable_tiling(tile_sample_min_height=128, tile_sample_stride_height=96)
     stack = stack_of(network, "vae")
     with stack.using(ComponentTiling()):
         assert network.tile_sample_min_height == 128
@@ -307,6 +316,101 @@ def test_tiles_that_do_not_overlap_evenly_are_refused() -> None:
     del coder.tile_sample_min_height
     assert stack.obstacle(ComponentTiling()) is None
     assert "leave tile out" in str(stack.obstacle(ComponentTiling(32)))
+
+
+def tiny_coder(**changes: Any) -> Any:
+    """An autoencoder that says of itself that it makes 8 x 8 pixels of a latent."""
+    blocks = {"num_encoder_blocks": (1, 1), "num_decoder_blocks": (1, 1)}
+    widths = {"encoder_block_out_channels": (8, 8), "decoder_block_out_channels": (8, 8)}
+    return seeded(lambda: diffusers.AutoencoderTiny(**blocks, **widths, **changes))
+
+
+def patched_coder() -> Any:
+    """An autoencoder that takes patches larger than what it calls a latent."""
+    return seeded(lambda: part_of([case_of(qwen, "QwenImageEditPipeline")], "vae"))
+
+
+def deep_coder() -> Any:
+    """An autoencoder with tiles of less than a latent."""
+    return seeded(lambda: part_of([case_of(qwen_read, "LongCatImageEditPipeline")], "vae"))
+
+
+def case_of(module: Any, name: str) -> Any:
+    """A small pipeline among those of a module."""
+    return next(case for case in module.CASES if case.name == name)
+
+
+MISFITS: dict[str, tuple[Callable[[], Any], tuple[int, ...], str]] = {
+    "it makes 2 x 2 pixels of a latent": (tiny_coder, (1, 4, 80, 64), "do not fit together"),
+    "it takes patches": (patched_coder, (1, 4, 1, 48, 32), "do not fit together"),
+    "its tiles are no latent": (deep_coder, (1, 16, 2, 1), "less than a latent"),
+}
+
+
+@pytest.mark.parametrize("misfit", MISFITS)
+def test_tiles_that_do_not_fit_together_are_refused(misfit: str) -> None:
+    make, shape, reason = MISFITS[misfit]
+    coder = make()
+    before, stack = everything_in(coder), stack_of(coder, "vae")
+    for tile in (None, 64):
+        refusal = str(stack.obstacle(ComponentTiling(tile)))
+        assert refusal.endswith("leave ComponentTiling out."), refusal
+    assert reason in str(stack.obstacle(ComponentTiling()))
+    assert everything_in(coder) == before
+    plain = decode(coder, latents(*shape))
+    coder.enable_tiling()
+    assert shape_of_decoded(coder, latents(*shape)) != plain.shape
+
+
+def shape_of_decoded(coder: Any, noise: Tensor) -> torch.Size | None:
+    """Of what an autoencoder decodes; `None` where it fails."""
+    try:
+        return decode(coder, noise).shape
+    except (RuntimeError, ValueError):
+        return None
+
+
+def test_pictures_that_cannot_be_encoded_in_tiles_are_encoded_whole() -> None:
+    coder = part_of([case_of(qwen_read, "HunyuanImagePipeline")], "vae")
+    picture, stack = latents(1, 3, 64, 48), stack_of(coder, "vae")
+    before, whole = everything_in(coder), encode(coder, picture)
+    plain = decode(coder, whole)
+    with stack.using(ComponentTiling()):
+        assert torch.equal(encode(coder, picture), whole)
+        assert coder.use_tiling
+        tiled = decode(coder, whole)
+    assert tiled.shape == plain.shape
+    assert not torch.equal(tiled, plain)
+    assert everything_in(coder) == before
+    coder.enable_tiling()
+    with pytest.raises(ValueError, match="not enough values to unpack"):
+        encode(coder, picture)
+
+
+@torch.no_grad()
+def encode(coder: Any, picture: Tensor) -> Tensor:
+    """The likeliest latents of a picture."""
+    mode: Tensor = coder.encode(picture).latent_dist.mode()
+    return mode
+
+
+@pytest.mark.parametrize("kind", ["AutoencoderKL", "AutoencoderKLWan"])
+def test_tiles_are_tried_once_and_without_a_trace(kind: str) -> None:
+    make, _, tile = CODERS[kind]
+    coder, drawn = make(), torch.random.get_rng_state()
+    values = {name: value.clone() for name, value in coder.state_dict().items()}
+    called: list[object] = []
+    for part in (coder.encoder, coder.decoder):
+        part.register_forward_pre_hook(lambda *given: called.append(given))
+    before, stack = everything_in(coder), stack_of(coder, "vae")
+    with TensorMeter() as meter:
+        for size in (None, tile, 2 * tile):
+            assert stack.obstacle(ComponentTiling(size)) is None
+    assert (meter.peak, called) == (0, [])
+    assert torch.equal(torch.random.get_rng_state(), drawn)
+    assert everything_in(coder) == before
+    assert all(torch.equal(value, values[name]) for name, value in coder.state_dict().items())
+    assert len(attachment_of(coder).tile_trials) == 1
 
 
 @pytest.mark.parametrize("tile", [0, -32, 1.5, "64", True])

@@ -27,6 +27,7 @@ from dpnb.strategies.offload.blocks import (
 )
 from dpnb.strategies.offload.calls import intercept, replace_methods
 from dpnb.strategies.offload.gradients import refuse_gradients
+from dpnb.strategies.offload.inputs import bring_inputs
 from dpnb.strategies.offload.link import Link
 from dpnb.strategies.offload.packing import PackedWeights
 from dpnb.strategies.offload.reached_parts import ReachedParts, find_reached_parts
@@ -116,6 +117,9 @@ class StreamedNetwork:
         self._hook_blocks(listener)
         intercept(self.module, lambda method: listener.call(self, method), self._undo)
         replace_methods(self.module, lambda method, _: refuse_gradients(method), self._undo)
+        replace_methods(
+            self.module, lambda method, _: bring_inputs(method, link.device), self._undo
+        )
 
     def close(self) -> None:
         """Everything as it was before."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import warnings
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +14,11 @@ from torch import nn
 from tests.reference.checkpoints import BETAS, diffusers, unet, vae
 from tests.reference.foreign.case import ForeignCase
 from tests.reference.foreign.parts_classic import ask_for_words, make_case, picture
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from diffusers.pipelines.kolors import ChatGLMModel, ChatGLMTokenizer
+    from diffusers.pipelines.kolors.text_encoder import ChatGLMConfig
 
 NOT_BUILT: dict[str, str] = {}
 """Why a class of this family has no case."""
@@ -49,9 +55,6 @@ def _vocabulary() -> Path:
 
 
 def _encoder() -> Any:
-    from diffusers.pipelines.kolors import ChatGLMModel
-    from diffusers.pipelines.kolors.text_encoder import ChatGLMConfig
-
     config = ChatGLMConfig(
         num_layers=2,
         padded_vocab_size=WORDS + 9,
@@ -72,8 +75,6 @@ def _encoder() -> Any:
 
 
 def _parts() -> dict[str, Any]:
-    from diffusers.pipelines.kolors import ChatGLMTokenizer
-
     network = unet(
         "sdxl",
         encoder_hid_dim=WIDTH,
