@@ -149,7 +149,7 @@ def test_tokens_have_timesteps_of_their_own(settings: dict[str, Any]) -> None:
         sample = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(0))
         places = scheduler.timesteps[[0, 1, 2, 3, 4]].expand(2, 5)
         generator = torch.Generator().manual_seed(1)
-        arguments = {"generator": generator, "per_token_timesteps": places}
+        arguments: Any = {"generator": generator, "per_token_timesteps": places}
         stepped.append(scheduler.step(0.1 * sample, scheduler.timesteps[0], sample, **arguments)[0])
     torch.testing.assert_close(*stepped, rtol=1e-6, atol=1e-6)
 
