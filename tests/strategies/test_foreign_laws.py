@@ -141,7 +141,7 @@ def test_what_has_no_obstacle_serves_and_all_else_says_why(name: str, stack: Any
     assert not differences(traces_of(name), before)
 
 
-@pytest.mark.parametrize(("name", "one", "other"), spread_pairs(), ids=repr)
+@pytest.mark.parametrize(("name", "one", "other"), list(spread_pairs()), ids=repr)
 def test_order_does_not_matter(name: str, one: Strategy, other: Strategy, stack: Any) -> None:
     """Two that cannot be on together refuse each other in both orders."""
     before, pictures, refused = traces_of(name), [], []
