@@ -80,6 +80,22 @@ class Structure:
                     known[id(tensor)] = TensorSpec.of(tensor)
         return cls(network, {module: _attributes(module, known) for module in modules})
 
+    def parameter_names(self) -> set[str]:
+        """The names of the parameters, each once."""
+        seen: set[int] = set()
+        names: set[str] = set()
+        waiting = [("", self.network)]
+        while waiting:
+            prefix, module = waiting.pop(0)
+            attributes = self.attributes[module]
+            for name, held in attributes["_parameters"].items():
+                if held is not None and id(held) not in seen:
+                    seen.add(id(held))
+                    names.add(f"{prefix}{name}")
+            children = attributes["_modules"].items()
+            waiting[:0] = [(f"{prefix}{name}.", child) for name, child in children if child]
+        return names
+
     def copy(self) -> nn.Module:
         """Such a network, whose parameters are on the meta device."""
         made = {module: type(module).__new__(type(module)) for module in self.attributes}

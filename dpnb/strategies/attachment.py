@@ -11,6 +11,7 @@ from torch import nn
 from typing_extensions import override
 
 from dpnb.errors import StrategyError
+from dpnb.nn.structure import Structure
 from dpnb.nn.weight_changes import Change
 from dpnb.strategies.fused import Fused
 from dpnb.strategies.fusion_trial import FusionTrial
@@ -29,6 +30,10 @@ class AppliedStrategies(Protocol):
 
     def suspended(self) -> AbstractContextManager[Plan]:
         """Nothing on within; what is given is the plan that comes back."""
+        ...
+
+    def structure_of(self, network: nn.Module) -> Structure:
+        """What a network is made of when nothing is on, whatever is."""
         ...
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -51,6 +53,16 @@ def test_a_copy_shares_nothing_with_the_network() -> None:
     assert network.get_buffer("positions").tolist() == [0, 1, 2, 3, 4]
     assert len(network.blocks) == 2
     assert not network._forward_hooks
+
+
+def test_parameters_have_the_names_that_they_have_in_the_network() -> None:
+    inner: Any = nn.Sequential(nn.Linear(2, 2), nn.LayerNorm(2))
+    network: Any = nn.Sequential(nn.Linear(2, 2), inner)
+    inner[0].weight = network[0].weight
+    inner.register_module("none", None)
+    names = Structure.of(network).parameter_names()
+    assert names == {name for name, _ in network.named_parameters()}
+    assert len(names) == 5
 
 
 def test_what_changes_later_does_not_count() -> None:

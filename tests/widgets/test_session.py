@@ -272,7 +272,7 @@ def test_all_users_of_a_pipeline_share_one_session(pipe: Any) -> None:
 
 
 def test_only_pipelines_have_sessions() -> None:
-    with pytest.raises(TypeError, match="str is no pipeline"):
+    with pytest.raises(TypeError, match="'dpnb/emoji-64' is no pipeline"):
         Session.of("dpnb/emoji-64")
 
 

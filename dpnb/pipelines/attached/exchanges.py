@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 from weakref import WeakSet
 
@@ -45,9 +45,10 @@ class KnownNetworks:
         """The network of dpnb for a component; `None` where it has none."""
         if not _has_class_of_dpnb(part):
             return None
-        attachment, present = attachment_of(part), (present_settings(part), _names_of(part))
+        attachment, names = attachment_of(part), _plain_names_of(part)
+        present = present_settings(part), names
         if attachment.counterpart_of != present:
-            attachment.counterpart, attachment.counterpart_of = build_like(part), present
+            attachment.counterpart, attachment.counterpart_of = build_like(part, names), present
         self._asked.add(part)
         return attachment.counterpart
 
@@ -65,10 +66,12 @@ def _has_class_of_dpnb(part: nn.Module) -> bool:
     return kind.__module__.partition(".")[0] == "diffusers" and kind.__name__ in STAND_INS
 
 
-def build_like(part: nn.Module) -> nn.Module | None:
+def build_like(part: nn.Module, names: Set[str]) -> nn.Module | None:
     """A network of dpnb of the same class and settings, without values; `None` where it has none.
 
-    Names alone are compared: weights may be elsewhere now.
+    Args:
+        part: the component.
+        names: of its parameters; they alone are compared: weights may be elsewhere now.
     """
     if not _has_class_of_dpnb(part) or quantization_of(part) is not None:
         return None
@@ -80,7 +83,7 @@ def build_like(part: nn.Module) -> nn.Module | None:
     except (DpnbError, TypeError, ValueError):
         return None  # settings that dpnb does not have
     vars(network)[STANDS_FOR] = type(part)
-    return network.eval() if _names_of(network) == _names_of(part) else None
+    return network.eval() if _names_of(network) == names else None
 
 
 def share_all(network: nn.Module, part: nn.Module, undo: Undo) -> None:
@@ -150,6 +153,14 @@ def share_settings(network: Any, part: Any, undo: Undo) -> None:
             part.register_to_config(**changed)
 
     undo.callback(give_back)
+
+
+def _plain_names_of(part: nn.Module) -> set[str]:
+    """The names of a component's parameters while nothing is on, whatever is."""
+    shared = attachment_of(part).shared
+    if shared is None or not shared.applied:
+        return _names_of(part)
+    return shared.structure_of(part).parameter_names()
 
 
 def _names_of(network: nn.Module) -> set[str]:

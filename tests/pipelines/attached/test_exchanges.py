@@ -11,7 +11,17 @@ import pytest
 import torch
 
 import dpnb
-from dpnb import ConditioningCache, FreeU, QKVFusion, SequentialOffload, VaeSlicing, VaeTiling
+from dpnb import (
+    ComponentFusion,
+    ComponentSlicing,
+    ConditioningCache,
+    FreeU,
+    QKVFusion,
+    SequentialOffload,
+    StrategyError,
+    VaeSlicing,
+    VaeTiling,
+)
 from dpnb.metering.tensors import TensorMeter
 from dpnb.models.model import Model
 from dpnb.pipelines.attached.exchanges import build_like
@@ -53,6 +63,18 @@ def test_a_strategy_finds_its_slots_and_leaves_nothing(family: str, strategy: St
     assert torch.equal(draw(pipe), plain)
 
 
+def test_what_dpnb_has_is_told_by_plain_components() -> None:
+    pipe = pipeline("sd1")
+    strategies, before = dpnb.attach(pipe).strategies, frozenset({ComponentFusion()})
+    strategies.use(before)
+    assert strategies.obstacle(VaeTiling(16)) is None
+    with pytest.raises(StrategyError, match="use VaeSlicing, which serves dpnb's own"):
+        strategies.use([VaeTiling(16), ComponentSlicing()])
+    assert strategies.active == before
+    strategies.use([VaeTiling(16)])
+    assert isinstance(pipe.vae, Model)
+
+
 @pytest.mark.parametrize("strategy", [VaeTiling(16), QKVFusion()], ids=repr)
 def test_in_the_middle_of_a_run(pipe: Any, strategy: Strategy) -> None:
     plain, studio, stages = draw(pipe), dpnb.attach(pipe), []
@@ -90,13 +112,14 @@ def test_the_tensors_are_the_same_objects(pipe: Any) -> None:
 
 
 def test_what_dpnb_does_not_have_is_left_alone() -> None:
-    assert build_like(torch.nn.Linear(1, 1)) is None
-    assert build_like(diffusers.AutoencoderTiny()) is None
+    assert build_like(torch.nn.Linear(1, 1), set()) is None
+    assert build_like(diffusers.AutoencoderTiny(), set()) is None
     odd = diffusers.AutoencoderKL(
         **{**vae().config, "down_block_types": ("AttnDownEncoderBlock2D",) * 2}
     )
-    assert build_like(odd) is None
-    assert isinstance(build_like(vae()), Model)
+    assert build_like(odd, {name for name, _ in odd.named_parameters()}) is None
+    coder = vae()
+    assert isinstance(build_like(coder, {name for name, _ in coder.named_parameters()}), Model)
 
 
 def test_the_pipeline_is_saved_in_its_own_form(pipe: Any, tmp_path: Any) -> None:
