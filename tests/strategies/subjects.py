@@ -114,7 +114,7 @@ SERVED: dict[str, tuple[Kinds, int]] = {
         (*FUSED, *CODER, ComponentFusion, ComponentFreeU, ChannelsLast),
         16,
     ),
-    "LTXPipeline": ((*CODER, ComponentFusion, ChannelsLast), 32),
+    "LTXPipeline": ((*CODER, ChannelsLast), 0),
     "StableCascadeCombinedPipeline": ((ChannelsLast,), 0),
 }
 """Kind of pipeline → what serves it beside `ALWAYS`, and a tile that its pictures are cut by."""
