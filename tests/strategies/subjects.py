@@ -108,7 +108,7 @@ SERVED: dict[str, tuple[Kinds, int]] = {
     "ZImagePipeline": ((*FUSED, *CODER, ComponentFusion, ChannelsLast), 16),
     "Flux2KleinPipeline": ((*CODER, ComponentFusion, ChannelsLast), 16),
     "WanPipeline (two transformers)": ((*CODER, ComponentFusion, ChannelsLast), 32),
-    "StableAudioPipeline": ((), 0),
+    "StableAudioPipeline": (CODER, 0),
     "DDPMPipeline": ((ChannelsLast,), 0),
     "AnimateDiffPipeline": (
         (*FUSED, *CODER, ComponentFusion, ComponentFreeU, ChannelsLast),
