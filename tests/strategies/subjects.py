@@ -216,11 +216,11 @@ ATTACHED_SAMPLES = tuple(sample for subject in FOREIGN.values() for sample in su
 SUBJECTS = {**OWN, **FOREIGN}
 
 
-def cases_for(law: str) -> list[tuple[str, Strategy]]:
-    """Foreign pipelines and strategies that a law is to hold for."""
+def cases_for(law: str, in_full: tuple[str, ...] = IN_FULL) -> list[tuple[str, Strategy]]:
+    """Foreign pipelines and strategies that a law is to hold for; some with all that serve."""
     random, cases = Random(law), []
     for name, subject in FOREIGN.items():
-        chosen = random.sample(subject.samples, len(subject.samples) if name in IN_FULL else 1)
+        chosen = random.sample(subject.samples, len(subject.samples) if name in in_full else 1)
         kinds = ELSEWHERE.get(name, ())
         chosen += [sample for sample in subject.samples if type(sample) in kinds]
         cases += [(name, sample) for sample in dict.fromkeys(chosen)]

@@ -24,6 +24,7 @@ from tests.strategies.subjects import (
     ATTACHED_SAMPLES,
     FOREIGN,
     IGNORED,
+    IN_FULL,
     OWN,
     SUBJECTS,
     cases_for,
@@ -43,9 +44,9 @@ PAIRED = [sample for sample in SAMPLES if sample != DeviceMap("disk")]
 PAIRS = [pair for pair in combinations(PAIRED, 2) if pair[0].slot != pair[1].slot]
 
 
-def on_all(law: str) -> pytest.MarkDecorator:
+def on_all(law: str, in_full: tuple[str, ...] = IN_FULL) -> pytest.MarkDecorator:
     """For dpnb's own pipelines with every strategy, and foreign ones as a law takes them."""
-    cases = OWN_CASES + cases_for(law)
+    cases = OWN_CASES + cases_for(law, in_full)
     return pytest.mark.parametrize(("name", "strategy"), cases, ids=repr)
 
 
@@ -88,7 +89,7 @@ def differ(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return list(one) != list(other) or not all(torch.equal(one[key], other[key]) for key in one)
 
 
-@on_all("twice_is_once")
+@on_all("twice_is_once", in_full=IN_FULL[:1])
 def test_twice_is_once(strategy: Strategy, name: str, pipe: Any) -> None:
     heard: list[Any] = []
     stop = pipe.strategies.subscribe(heard.append)
@@ -199,7 +200,7 @@ def test_it_survives_json(strategy: Strategy) -> None:
     assert plan_from_json(json.loads(text)) == {strategy}
 
 
-@on_all("it_prints_as_the_python_that_makes_it")
+@on_all("it_prints_as_the_python_that_makes_it", in_full=())
 def test_it_prints_as_the_python_that_makes_it(strategy: Strategy, name: str, pipe: Any) -> None:
     exec(plan_to_python([strategy], is_attached=name in FOREIGN), {"pipe": pipe})
     assert pipe.strategies.active == {strategy}
