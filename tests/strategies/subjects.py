@@ -196,7 +196,8 @@ def _layouts(studio: Any) -> dict[str, Any]:
 def case_of(name: str) -> ForeignCase:
     """The case of a foreign pipeline; its module is not imported before."""
     module: Any = import_module(f"tests.reference.foreign.{SERVED[name][0]}")
-    return next(case for case in module.CASES if case.name == name)
+    cases: tuple[ForeignCase, ...] = module.CASES
+    return next(case for case in cases if case.name == name)
 
 
 def _foreign(name: str) -> Subject:

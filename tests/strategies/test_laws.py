@@ -54,6 +54,7 @@ def on_all(law: str, in_full: tuple[str, ...] = IN_FULL) -> pytest.MarkDecorator
 def pipe(name: str) -> Iterator[Any]:
     pipe = pipe_of(name)
     picture_of(name)  # while nothing is on
+    traces_of(name)
     yield pipe
     pipe.strategies.use([])
 
