@@ -112,7 +112,8 @@ def test_an_exact_one_keeps_the_picture(strategy: Strategy, name: str, pipe: Any
             assert difference <= 1e-5
         case Effect.APPROXIMATE:
             assert (difference > 0) == (strategy != ComponentTiling()), "smaller than a tile"
-            assert off.mean() <= 0.05
+            # tiles of a few latents, which do not know of one another
+            assert off.mean() <= (0.1 if isinstance(strategy, ComponentTiling) else 0.05)
         case Effect.STYLISTIC:
             assert difference > 1e-3
 
