@@ -50,7 +50,6 @@ KINDS = {kind.__name__: kind for kind in CATALOG + COMPONENT_SWITCHES}
 def catalog_for(networks: Networks) -> Kinds:
     """The strategies that are worth showing for `networks`.
 
-    All of the catalog; and where a network is foreign, what that can do by itself.
+    All of the catalog; and where others have written a network, what that can do by itself.
     """
-    is_foreign = next(networks.foreign_items(), None) is not None
-    return CATALOG + COMPONENT_SWITCHES if is_foreign else CATALOG
+    return CATALOG + COMPONENT_SWITCHES if networks.has_foreign else CATALOG

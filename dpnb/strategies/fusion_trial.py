@@ -96,6 +96,8 @@ def _find_fault(tries: Collection[_Try]) -> str | None:
     fault = next(filter(None, faults), None)
     if fault is None and not any(one.uses_joined for one in tries):
         kinds = sorted({one.processor_name for one in tries if one.is_joined})
+        if not kinds:
+            return f"The {NAME} joins no projections where it is told to; {LEAVE}"
         return (
             f"The attention of the {NAME} is computed by {' and '.join(kinds)}, which reads "
             f"separate projections also where they are joined; {LEAVE}"

@@ -15,6 +15,7 @@ from dpnb.strategies.fair_lock import FairLock
 from dpnb.strategies.offload.hosted_weights import HostedWeights
 from dpnb.strategies.offload.source_paths import SourcePath
 from dpnb.strategies.set_aside import set_aside
+from dpnb.switchboard import STANDS_FOR
 
 if TYPE_CHECKING:
     from dpnb.strategies.offload.link import Link
@@ -171,8 +172,9 @@ class Networks:
 
     @property
     def has_foreign(self) -> bool:
-        """Whether there is a network that `is_foreign` tells."""
-        return any(True for _ in self.foreign_items())
+        """Whether others have written a network, also while dpnb's stands for it."""
+        networks = [plain_network(network) for _, network in self.items()]
+        return any(is_foreign(network) or STANDS_FOR in vars(network) for network in networks)
 
     def modules_of(self, kind: type[M], *names: str) -> Iterator[M]:
         """Every module of a kind once, in all networks or in those of these names."""

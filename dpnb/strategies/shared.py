@@ -198,9 +198,9 @@ class SharedStrategies:
         if (reason := strategy.obstacle(self.networks)) is not None:
             raise StrategyError(reason)
         applied = _Applied(strategy, Undo())
-        is_first = not self._applied
+        is_plain_before = all(one.slot is Slot.NETWORK for one in self.applied)
         self._applied.append(applied)
-        if is_first:
+        if is_plain_before and strategy.slot is not Slot.NETWORK:
             save_plainly((network for _, network in self.networks.items()), applied.undo)
         strategy.apply(self.networks, applied.undo)
         if self.is_running:

@@ -185,6 +185,7 @@ CENSUS = {
     "DreamLitePipeline": "DreamLiteAttnProcessor2_0, does not compute the same",
     "DreamLiteMobilePipeline": "DreamLiteAttnProcessor2_0, does not compute the same",
     "LTXPipeline": "LTXVideoAttnProcessor, which reads separate projections",
+    "StableAudioPipeline": "The transformer joins no projections where it is told to",
     "KandinskyPipeline": "having added KV projections",
 }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from functools import cache
 from itertools import combinations, permutations
 from typing import Any
 
@@ -13,37 +12,49 @@ import torch
 from torch import Tensor
 
 from dpnb.errors import StrategyError
-from dpnb.strategies.catalog import CATALOG
+from dpnb.strategies.catalog import CATALOG, COMPONENT_SWITCHES
+from dpnb.strategies.component_switches import ComponentTiling
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.plans import plan_from_json, plan_to_json, plan_to_python
 from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.strategy import Effect, Strategy, in_order
 from dpnb.strategies.undo import Undo
-from tests.strategies.pipes import SAMPLES, SAMPLES_OF, build, draw, live_bytes, traces, values
+from tests.strategies.pipes import SAMPLES, SAMPLES_OF, build, draw, live_bytes, values
+from tests.strategies.subjects import (
+    ATTACHED_SAMPLES,
+    FOREIGN,
+    IGNORED,
+    IN_FULL,
+    OWN,
+    SUBJECTS,
+    cases_for,
+    differences,
+    draw_of,
+    picture_of,
+    pipe_of,
+    traces_of,
+)
 
-pytestmark = pytest.mark.exhaustive
+pytestmark = [pytest.mark.exhaustive, *IGNORED]
 
-CASES = [(name, sample) for name, samples in SAMPLES_OF.items() for sample in samples]
+OWN_CASES = [(name, sample) for name, subject in OWN.items() for sample in subject.samples]
+ALL_SAMPLES = list(dict.fromkeys((*SAMPLES, *ATTACHED_SAMPLES)))
 # All weights on the disk are many files, which take long to write; some are enough in pairs.
 PAIRED = [sample for sample in SAMPLES if sample != DeviceMap("disk")]
 PAIRS = [pair for pair in combinations(PAIRED, 2) if pair[0].slot != pair[1].slot]
 
 
-@cache
-def pipe_of(name: str) -> Any:
-    return build(name)
-
-
-@cache
-def picture_of(name: str) -> Tensor:
-    """What a pipeline draws with nothing on."""
-    return draw(pipe_of(name))
+def on_all(law: str, in_full: tuple[str, ...] = IN_FULL) -> pytest.MarkDecorator:
+    """For dpnb's own pipelines with every strategy, and foreign ones as a law takes them."""
+    cases = OWN_CASES + cases_for(law, in_full)
+    return pytest.mark.parametrize(("name", "strategy"), cases, ids=repr)
 
 
 @pytest.fixture
 def pipe(name: str) -> Iterator[Any]:
     pipe = pipe_of(name)
     picture_of(name)  # while nothing is on
+    traces_of(name)
     yield pipe
     pipe.strategies.use([])
 
@@ -61,16 +72,17 @@ def test_what_is_left_out_of_a_pipeline_cannot_serve_there() -> None:
 
 
 @pytest.mark.exhaustive(fast=8)
-@pytest.mark.parametrize(("name", "strategy"), CASES, ids=repr)
+@on_all("undone_is_undone")
 def test_undone_is_undone(strategy: Strategy, name: str, pipe: Any) -> None:
-    before, known = traces(pipe), values(pipe)
+    before, known, seed = traces_of(name), values(pipe), torch.get_rng_state()
     pipe.strategies.enable(strategy)
-    assert traces(pipe) != before or differ(values(pipe), known)
-    draw(pipe)
+    assert traces_of(name) != before or differ(values(pipe), known)
+    draw_of(name)
     pipe.strategies.disable(type(strategy))
-    assert traces(pipe) == before
+    assert not differences(traces_of(name), before)
     assert not differ(values(pipe), known)
-    assert torch.equal(draw(pipe), picture_of(name))
+    assert torch.equal(torch.get_rng_state(), seed)
+    assert torch.equal(draw_of(name), picture_of(name))
 
 
 def differ(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -78,29 +90,30 @@ def differ(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
     return list(one) != list(other) or not all(torch.equal(one[key], other[key]) for key in one)
 
 
-@pytest.mark.parametrize(("name", "strategy"), CASES, ids=repr)
+@on_all("twice_is_once", in_full=IN_FULL[:1])
 def test_twice_is_once(strategy: Strategy, name: str, pipe: Any) -> None:
     heard: list[Any] = []
     stop = pipe.strategies.subscribe(heard.append)
     pipe.strategies.enable(strategy)
-    once = traces(pipe)
+    once = traces_of(name)
     pipe.strategies.enable(strategy)
     stop()
-    assert traces(pipe) == once
+    assert traces_of(name) == once
     assert heard == [{strategy}]
 
 
-@pytest.mark.parametrize(("name", "strategy"), CASES, ids=repr)
+@on_all("an_exact_one_keeps_the_picture")
 def test_an_exact_one_keeps_the_picture(strategy: Strategy, name: str, pipe: Any) -> None:
     pipe.strategies.enable(strategy)
-    differences = (draw(pipe) - picture_of(name)).abs()
-    difference = differences.max().item()
+    off = (draw_of(name) - picture_of(name)).abs()
+    difference = off.max().item()
     match strategy.effect:
         case Effect.EXACT:
             assert difference <= 1e-5
         case Effect.APPROXIMATE:
-            assert difference > 0
-            assert differences.mean() <= 0.05
+            assert (difference > 0) == (strategy != ComponentTiling()), "smaller than a tile"
+            # tiles of a few latents, which do not know of one another
+            assert off.mean() <= (0.1 if isinstance(strategy, ComponentTiling) else 0.05)
         case Effect.STYLISTIC:
             assert difference > 1e-3
 
@@ -113,7 +126,7 @@ def test_order_does_not_matter(pair: tuple[Strategy, Strategy]) -> None:
         for strategy in order:
             pipe.strategies.enable(strategy)
         assert pipe.strategies.active == frozenset(pair)
-        pictures.append(draw(pipe))
+        pictures.append(draw_of("tiny-sdxl"))
         for strategy in order:
             pipe.strategies.disable(type(strategy))
     assert torch.equal(*pictures)
@@ -121,12 +134,12 @@ def test_order_does_not_matter(pair: tuple[Strategy, Strategy]) -> None:
         assert (pictures[0] - picture_of("tiny-sdxl")).abs().max() <= 1e-5
 
 
-@pytest.mark.parametrize(("name", "strategy"), CASES, ids=repr)
+@on_all("failing_leaves_no_trace")
 def test_failing_leaves_no_trace(
     strategy: Strategy, name: str, pipe: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fails after each of its edits in turn."""
-    before, plan = traces(pipe), pipe.strategies.active
+    before, plan = traces_of(name), pipe.strategies.active
     with monkeypatch.context() as patch:
         edits = count_edits(patch)
         pipe.strategies.enable(strategy)
@@ -136,8 +149,9 @@ def test_failing_leaves_no_trace(
             count_edits(patch, last)
             with pytest.raises(ZeroDivisionError):
                 pipe.strategies.enable(strategy)
-        assert traces(pipe) == before
+        assert not differences(traces_of(name), before)
         assert pipe.strategies.active == plan
+    assert torch.equal(draw_of(name), picture_of(name))
 
 
 def count_edits(patch: pytest.MonkeyPatch, last: int | None = None) -> list[Any]:
@@ -170,29 +184,31 @@ def test_memory_after_undo_equals_memory_before(strategy: Strategy) -> None:
 
 
 @pytest.mark.slow
-def test_memory_after_many_undos_equals_memory_before() -> None:
-    pipe = build("tiny-flux")
-    draw(pipe)
+@pytest.mark.parametrize("name", ["tiny-flux", *FOREIGN])
+def test_memory_after_many_undos_equals_memory_before(name: str) -> None:
+    subject = SUBJECTS[name]
+    pipe = subject.build()
+    subject.draw(pipe)
     before = live_bytes()
-    for strategy in SAMPLES_OF["tiny-flux"]:
+    for strategy in subject.samples:
         with pipe.strategies.using(strategy):
-            draw(pipe)
+            subject.draw(pipe)
     assert live_bytes() == before
 
 
-@pytest.mark.parametrize("strategy", SAMPLES, ids=repr)
+@pytest.mark.parametrize("strategy", ALL_SAMPLES, ids=repr)
 def test_it_survives_json(strategy: Strategy) -> None:
     text = json.dumps(plan_to_json([strategy]))
     assert plan_from_json(json.loads(text)) == {strategy}
 
 
-@pytest.mark.parametrize(("name", "strategy"), CASES, ids=repr)
+@on_all("it_prints_as_the_python_that_makes_it", in_full=())
 def test_it_prints_as_the_python_that_makes_it(strategy: Strategy, name: str, pipe: Any) -> None:
-    exec(plan_to_python([strategy]), {"pipe": pipe})
+    exec(plan_to_python([strategy], is_attached=name in FOREIGN), {"pipe": pipe})
     assert pipe.strategies.active == {strategy}
 
 
-@pytest.mark.parametrize("strategy", SAMPLES, ids=repr)
+@pytest.mark.parametrize("strategy", ALL_SAMPLES, ids=repr)
 def test_an_obstacle_is_none_or_a_sentence(strategy: Strategy) -> None:
     class Empty:
         offload_sequence = never_offloaded = ()
@@ -211,7 +227,7 @@ def test_an_obstacle_is_none_or_a_sentence(strategy: Strategy) -> None:
     assert stack.active == frozenset()
 
 
-@pytest.mark.parametrize("kind", CATALOG, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", CATALOG + COMPONENT_SWITCHES, ids=lambda kind: kind.__name__)
 def test_it_is_described_in_one_line(kind: type[Strategy]) -> None:
     summary = kind.summary()
     assert summary.endswith(".")

@@ -64,11 +64,12 @@ def everything_of(pipe: Any) -> dict[str, Any]:
     for name, part in pipe.components.items():
         modules = part.named_modules() if isinstance(part, nn.Module) else [("", part)]
         for path, module in modules:
-            own = vars(module) if "__dict__" in dir(module) else {}
             found[f"{name}.{path}"] = type(module)
-            if isinstance(part, nn.Module):
-                found |= {f"{name}.{path}.{key}": freeze(value) for key, value in own.items()}
+            if isinstance(module, nn.Module):
+                for key, value in vars(module).items():
+                    found[f"{name}.{path}.{key}"] = freeze(value)
             else:  # a scheduler is given new timesteps by every run
+                own = vars(module) if "__dict__" in dir(module) else {}
                 found |= dict.fromkeys((f"{name}.{path}.{key}" for key in own), "")
     return found
 

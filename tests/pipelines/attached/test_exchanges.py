@@ -26,6 +26,8 @@ from dpnb.metering.tensors import TensorMeter
 from dpnb.models.model import Model
 from dpnb.pipelines.attached.exchanges import build_like
 from dpnb.stages import Stage
+from dpnb.strategies.catalog import catalog_for
+from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.strategy import Effect, Strategy
 from tests.pipelines.attached.foreign import arguments, draw, everything_of
 from tests.reference.checkpoints import pipeline, vae
@@ -73,6 +75,19 @@ def test_what_dpnb_has_is_told_by_plain_components() -> None:
     assert strategies.active == before
     strategies.use([VaeTiling(16)])
     assert isinstance(pipe.vae, Model)
+
+
+def test_where_all_are_exchanged_the_pipeline_is_foreign_all_the_same() -> None:
+    case = FLUX[0]
+    pipe = case.build()
+    plain, studio = case.draw(pipe), dpnb.attach(pipe)
+    shown = catalog_for(studio.strategies.networks)
+    studio.strategies.enable(QKVFusion())
+    assert isinstance(pipe.vae, Model)
+    assert isinstance(pipe.transformer, Model)
+    assert catalog_for(studio.strategies.networks) == shown
+    studio.strategies.enable(DeviceMap((("text_encoder", "disk"),)))
+    assert torch.allclose(case.draw(pipe), plain, atol=1e-5)
 
 
 @pytest.mark.parametrize("strategy", [VaeTiling(16), QKVFusion()], ids=repr)
