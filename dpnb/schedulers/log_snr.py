@@ -28,6 +28,9 @@ from dpnb.schedulers.spacing import Array
 from dpnb.schedulers.variance_exploding import broadcast_per_sample
 from dpnb.validation import Range
 
+NOISIEST = 1 - 1e-6
+"""The highest noise level of a flow: at 1 lambda is infinite."""
+
 LambdaMin: TypeAlias = Annotated[float, Range(-math.inf, 100.0)]
 """The smallest lambda that a run visits."""
 
@@ -170,7 +173,7 @@ class LogSNRScheduler(DiffusionScheduler):
                 f"mu is {mu}, but each run has the shift that flow_shift says; leave it out, or "
                 "set use_dynamic_shifting=True."
             )
-        return math.exp(parse_number("mu", mu))
+        return math.exp(parse_number("mu", mu, -20, 20))
 
     @override
     def predict_original_and_noise(
@@ -347,6 +350,8 @@ class LogSNRScheduler(DiffusionScheduler):
         return timesteps.astype(np.int64)
 
     def _set_sigmas(self, levels: Array, final: float) -> None:
+        if self.config.use_flow_sigmas:
+            levels = np.minimum(levels, NOISIEST)
         table = np.append(levels, final).astype(np.float32)
         self.sigmas = torch.from_numpy(table)
         sigmas = table.tolist()

@@ -21,7 +21,7 @@ from dpnb.schedulers.config import (
     check_choice,
     check_descending,
 )
-from dpnb.schedulers.log_snr import FinalSigmaConfig, LogSNRScheduler, ShiftedConfig
+from dpnb.schedulers.log_snr import NOISIEST, FinalSigmaConfig, LogSNRScheduler, ShiftedConfig
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array
 
@@ -201,7 +201,7 @@ class UniPCMultistepScheduler(LogSNRScheduler):
         levels = spacing.shift_sigmas(sigmas, self._shift)
         if config.shift_terminal:
             levels = spacing.stretch_to_terminal(levels, config.shift_terminal)
-        return np.append(min(levels[0], 1 - 1e-6), levels[1:])
+        return np.minimum(levels, NOISIEST)
 
     @override
     def _plan_timesteps(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:

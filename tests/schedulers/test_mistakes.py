@@ -169,6 +169,16 @@ def test_a_flows_sigmas_descend_to_above_zero(sigmas: list[float]) -> None:
         UniPCMultistepScheduler(use_flow_sigmas=True).set_timesteps(sigmas=sigmas)
 
 
+@pytest.mark.parametrize("name", ["DPMSolverMultistepScheduler", "UniPCMultistepScheduler"])
+def test_the_largest_shift_leaves_a_flow_finite(name: str) -> None:
+    scheduler = build(name, use_flow_sigmas=True, flow_shift=1e6)
+    scheduler.set_timesteps(6)
+    sample = torch.ones(1, 4, 2, 2)
+    for t in scheduler.timesteps:
+        sample = scheduler.step(0.5 * sample, t, sample).prev_sample
+    assert sample.isfinite().all()
+
+
 def test_the_shift_of_a_run_is_for_flows_that_have_one() -> None:
     dynamic = {"use_flow_sigmas": True, "use_dynamic_shifting": True}
     with pytest.raises(ValueError, match="needs the shift of each run; pass mu"):
