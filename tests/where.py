@@ -133,7 +133,6 @@ PART_OF = {
     "models.tiling.strips": "models.tiling.strip_coding",
     "models.time_conditioning": "models.unet",
     "models.unet_config": "models.unet",
-    "nn.compiled": "strategies.offload.calls",
     "nn.no_split": "models.flux_blocks",
     "nn.upcast": "pipelines.latents",
     "pipelines.attached.attached_run": "pipelines.attached.attached_pipeline",

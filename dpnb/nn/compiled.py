@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
 from torch import nn
 
 
@@ -11,3 +15,13 @@ def plain_network(network: nn.Module) -> nn.Module:
     if type(network).__name__ == "OptimizedModule":
         return network.get_submodule("_orig_mod")
     return network
+
+
+def compute_uncompiled() -> AbstractContextManager[object]:
+    """Within, what is compiled computes as it was written; the compiler looks at nothing.
+
+    It would note of functions that it has seen under a mode of dispatch that they cannot be
+    compiled, and keep to that in later calls.
+    """
+    is_loaded = "torch._dynamo" in sys.modules
+    return torch.compiler.set_stance("force_eager") if is_loaded else nullcontext()

@@ -13,6 +13,7 @@ import numpy as np
 from typing_extensions import override
 
 from dpnb.errors import DpnbError, StrategyError
+from dpnb.nn.compiled import compute_uncompiled
 from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.pipelines.listeners import Run
 from dpnb.planning.device_profile import DeviceProfile
@@ -154,7 +155,8 @@ class Simulation:
         try:
             draw = self.pipe.make_run(**arguments)
             # numpy may be given memory that holds no values, and has nothing to warn of there.
-            with recorder.watch(self.pipe.strategies.networks), np.errstate(all="ignore"):
+            quiet = np.errstate(all="ignore")
+            with recorder.watch(self.pipe.strategies.networks), compute_uncompiled(), quiet:
                 draw()
         finally:
             unsubscribe()

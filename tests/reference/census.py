@@ -26,6 +26,7 @@ from torch import Tensor
 
 import dpnb
 from dpnb import ModelOffload, SequentialOffload, StrategyError
+from dpnb.nn.compiled import compute_uncompiled
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.simulation import Simulation
 from dpnb.planning.valueless import ValuelessTensors
@@ -189,7 +190,7 @@ def _predict(case: ForeignCase, studio: Any) -> str:
     model = build_valueless_pipeline(studio.pipe, mode)
     steps = Exactly(model, mode, Workload(), profile, case.arguments()).run()
     fresh = case.build()
-    with dpnb.record(fresh, "tensors") as trace:
+    with compute_uncompiled(), dpnb.record(fresh, "tensors") as trace:
         case.draw(fresh)
     return f"{max(step.peak for step in steps) / trace.growth:.3f}"
 
