@@ -51,6 +51,7 @@ class Attachment:
         adapters: changes of the network's parameters, by the adapter's name and the parameter's.
         fused: what of them has become part of the plain weights.
         runs: those that use the component as their scheduler.
+        saving: what stands for its method of saving while something is on, once it has.
         fusion_trial: what became of its attention when its projections were joined, once tried.
         tile_trials: what became of pictures in tiles, by the lengths of the tiles that were tried.
     """
@@ -68,6 +69,7 @@ class Attachment:
         self.fused = Fused() if fused is None else fused
         self.runs = ActiveRuns()
         self.fusion_trial: FusionTrial | None = None
+        self.saving: Any = None
         self.tile_trials: dict[tuple[tuple[str, int], ...], TileTrial] = {}
 
     @property

@@ -29,8 +29,7 @@ def save_plainly(networks: Iterable[nn.Module], undo: Undo) -> None:
         if isinstance(network, Model) or SAVE not in dir(network):
             continue
         undo.callback(_give_back, network, own.get(SAVE))
-        plain: Any = network
-        own[SAVE] = _suspend_in(network, plain.save_pretrained)
+        own[SAVE] = _suspend_in(network)
 
 
 def _give_back(network: nn.Module, former: Any) -> None:
@@ -39,10 +38,17 @@ def _give_back(network: nn.Module, former: Any) -> None:
         vars(network)[SAVE] = former
 
 
-def _suspend_in(network: nn.Module, save: Callable[..., Any]) -> Callable[..., Any]:
+def _suspend_in(network: Any) -> Callable[..., Any]:
+    """What saves `network` while nothing is on: the same object each time that it is asked for."""
+    save, attachment = network.save_pretrained, attachment_of(network)
+    former: Callable[..., Any] | None = attachment.saving
+    if former is not None and attachment.saving.__wrapped__ == save:
+        return former
+
     @wraps(save)
     def save_suspended(*args: Any, **kwargs: Any) -> Any:
-        with attachment_of(network).suspended():
+        with attachment.suspended():
             return save(*args, **kwargs)
 
+    attachment.saving = save_suspended
     return save_suspended

@@ -179,16 +179,17 @@ def test_a_transformer_holds_what_was_predicted() -> None:
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("negative", [None, "dull"])
 def test_what_a_transformer_remembers_is_predicted(negative: str | None) -> None:
+    guided = {"negative_prompt": negative, "true_cfg_scale": 2.0}
+
     class Guided(Workload):
         def arguments(self, pictures: Sequence[PictureInput] = ()) -> dict[str, Any]:
-            asked = super().arguments(pictures)
-            return asked | {"negative_prompt": negative, "true_cfg_scale": 2.0}
+            return super().arguments(pictures) | guided
 
     pipe = load("tiny-flux", "float32")
     workload = Guided(height=16, width=24, steps=3)
     valueless_mode = ValuelessTensors()
     simulation = Simulation(
-        build_valueless_pipeline(pipe, valueless_mode), valueless_mode, workload, CPU
+        build_valueless_pipeline(pipe, valueless_mode), valueless_mode, workload, CPU, guided
     )
     simulation.workload = workload
     strategies = [dpnb.ConditioningCache(), dpnb.LayerwiseCasting(), dpnb.AttentionSlicing("max")]
