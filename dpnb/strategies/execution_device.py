@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -48,7 +48,7 @@ def tell_execution_device(networks: Iterable[nn.Module], device: torch.device, u
         kind = type(network)
         if _looks_at_weights(kind):
             undo.callback(setattr, network, "__class__", kind)
-            network.__class__ = _make_located_class(kind)
+            network.__class__ = _make_located_class(cast(Hashable, kind))
 
 
 def _looks_at_weights(kind: type[nn.Module]) -> bool:
