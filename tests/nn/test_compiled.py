@@ -54,6 +54,7 @@ class Doubling(nn.Module):
 
 @pytest.mark.parametrize("is_method", [False, True])
 def test_what_was_compiled_is_compiled_anew(is_method: bool) -> None:
+    torch.compiler.reset()
     network: Any = Doubling()
     if is_method:
         network.forward = torch.compile(network.forward, backend=count_graphs)
