@@ -65,7 +65,9 @@ def _make_located_class(kind: Any) -> Any:
     """
 
     def locate(self: nn.Module) -> torch.device:
-        return torch.device(vars(self)[ATTRIBUTE].execution_device)
+        hook = vars(self).get(ATTRIBUTE)  # none in what has been made of the network's class since
+        found: torch.device = kind.device.fget(self) if hook is None else hook.execution_device
+        return found
 
     members = {
         "__module__": kind.__module__,
