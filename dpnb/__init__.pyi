@@ -29,6 +29,9 @@ from dpnb.models.vq import VQModel as VQModel
 from dpnb.pipelines.attached.attach import attach as attach
 from dpnb.pipelines.attached.attached_run import AttachError as AttachError
 from dpnb.pipelines.attached.attached_run import InterruptedRunError as InterruptedRunError
+from dpnb.pipelines.auto import AutoPipelineForImage2Image as AutoPipelineForImage2Image
+from dpnb.pipelines.auto import AutoPipelineForInpainting as AutoPipelineForInpainting
+from dpnb.pipelines.auto import AutoPipelineForText2Image as AutoPipelineForText2Image
 from dpnb.pipelines.flux import FluxPipeline as FluxPipeline
 from dpnb.pipelines.latent_diffusion import LDMTextToImagePipeline as LDMTextToImagePipeline
 from dpnb.pipelines.pictures.contact_sheet import contact_sheet as contact_sheet

@@ -218,6 +218,11 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
         return persistence.load_pipeline(cls, str(pretrained_model_name_or_path), kwargs)
 
     @classmethod
+    def choose_class(cls, found: type[Any]) -> type[Any]:
+        """The class that `from_pretrained` of this one builds where an index names `found`."""
+        return found
+
+    @classmethod
     def download(cls, pretrained_model_name: str | Path, **kwargs: Any) -> str:
         """Fetch what `from_pretrained` with these arguments would load.
 

@@ -140,6 +140,11 @@ class StoredPipeline(Protocol):
     _settings: dict[str, Any]
     _name_or_path: str | None
 
+    @classmethod
+    def choose_class(cls, found: type[Any]) -> type[Any]:
+        """The class that is loaded where an index names `found`."""
+        ...
+
     @property
     def components(self) -> dict[str, Any]:
         """The components by name."""
