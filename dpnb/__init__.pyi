@@ -21,6 +21,7 @@ from dpnb.loading.quantization import Quantization as Quantization
 from dpnb.metering.reading import MeterError as MeterError
 from dpnb.metering.trace import Trace as Trace
 from dpnb.metering.trace import TraceError as TraceError
+from dpnb.models.auto import AutoModel as AutoModel
 from dpnb.models.autoencoder import AutoencoderKL as AutoencoderKL
 from dpnb.models.flux import FluxTransformer2DModel as FluxTransformer2DModel
 from dpnb.models.unet import UNet2DConditionModel as UNet2DConditionModel

@@ -10,6 +10,7 @@ HOMES: Mapping[str, str] = {
     **OURS,
     "AttachError": "dpnb.pipelines.attached.attached_run",
     "AttentionSlicing": "dpnb.strategies.attention",
+    "AutoModel": "dpnb.models.auto",
     "AutoPipelineForImage2Image": "dpnb.pipelines.auto",
     "AutoPipelineForInpainting": "dpnb.pipelines.auto",
     "AutoPipelineForText2Image": "dpnb.pipelines.auto",

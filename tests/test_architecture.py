@@ -105,6 +105,7 @@ WINGS = {
     },
     "pipelines/attached": {
         "strategies",
+        "models.introspection",
         "loading",
         "nn",
         "pipelines.call_arguments",

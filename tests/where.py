@@ -34,6 +34,7 @@ TESTED_IN = {
     "metering.machine_memory": "metering/test_host.py",
     "metering.reading": "metering/test_trace.py",
     "models.autoencoder": "models/test_models.py",
+    "models.attention_processor": "models/test_introspection.py",
     "models.ldm_bert": "pipelines/test_latent_diffusion.py",
     "models.unet": "models/test_models.py",
     "models.unet_blocks": "models/test_models.py",

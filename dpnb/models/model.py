@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self, override
 
-from dpnb.devices import Device, parse_device, parse_dtype
+from dpnb.devices import Device, best_device, parse_device, parse_dtype
 from dpnb.errors import CheckpointError, QuantizationError
 from dpnb.loading.checkpoint_files import explain_settings_errors, read_checkpoint_json
 from dpnb.loading.config import Configured, report_unknown
@@ -32,13 +33,14 @@ from dpnb.loading.weights.weight_files import (
     write_weights,
 )
 from dpnb.models.copying import Copying
+from dpnb.models.introspection import Introspection
 from dpnb.nn.quantized import nbytes_of, quantization_of
 from dpnb.switchboard import STANDS_FOR
 
 logger = logging.getLogger(__name__)
 
 
-class Model(Copying, Configured):
+class Model(Introspection, Copying, Configured):
     """A network with settings; both are stored in files as diffusers stores them."""
 
     config_name: ClassVar[str] = "config.json"
@@ -83,64 +85,75 @@ class Model(Copying, Configured):
     @classmethod
     def from_pretrained(
         cls,
-        path: str | Path,
+        pretrained_model_name_or_path: str | Path,
         *,
-        subfolder: str = "",
+        subfolder: str | None = None,
         dtype: torch.dtype | str | None = None,
         torch_dtype: torch.dtype | str | None = None,
         device: Device | None = None,
+        device_map: Device | Mapping[str, Device] | None = None,
         variant: str | None = None,
         use_safetensors: bool | None = None,
         low_cpu_mem_usage: bool = True,
         ignore_mismatched_sizes: bool = False,
         output_loading_info: bool = False,
         quantization_config: Any = None,
-        **hub: Any,
-    ) -> Self | tuple[Self, LoadingInfo]:
+        **options: Any,
+    ) -> Any:
         """Load a model from a folder or from the hub, in evaluation mode.
 
         Args:
-            path: a folder, or a hub repository's name.
+            pretrained_model_name_or_path: a folder, or a hub repository's name.
             subfolder: the folder inside it that holds the model.
-            dtype: of the floating-point weights; `"auto"` takes the most frequent one in the file;
-                float32 by default.
+            dtype: of the floating-point weights, float32 by default; `"auto"` is that of the file.
             torch_dtype: the same, by its former name.
             device: where the weights go, straight from the file; the CPU by default.
+            device_map: likewise; `"auto"` is the device of this machine.
             variant: of the weight files, for example `"fp16"`.
             use_safetensors: `True` refuses `.bin` files, `False` takes only them.
             low_cpu_mem_usage: build without allocating weights; `False` initialises them first.
             ignore_mismatched_sizes: keep random values where shapes differ, instead of an error.
             output_loading_info: return `(model, LoadingInfo)`.
             quantization_config: how weights are stored in fewer bits, for example `"int8"`.
-            hub: fields of `HubOptions`.
+            options: fields of `HubOptions`, and settings that replace those of the file.
 
         Raises:
             CheckpointError: a file is missing, damaged, or of another shape than its settings.
+            TypeError: there is no such argument.
         """
-        chosen = _choose_dtype(dtype, torch_dtype)
-        target = None if device is None else parse_device(device)
+        hub, settings = cls._split(options)
+        chosen, target = _choose_dtype(dtype, torch_dtype), _choose_device(device, device_map)
         recipe = None if quantization_config is None else recipe_of(quantization_config)
         if recipe is not None:
             probe(recipe, cls.__name__, target, None if chosen == "auto" else parse_dtype(chosen))
-        folder = fetch(
-            path,
-            lambda files: select_model_files(
-                files, subfolder, variant=variant, use_safetensors=use_safetensors
-            ),
-            HubOptions(**hub),
+        inner = subfolder or ""
+        select = partial(
+            select_model_files, subfolder=inner, variant=variant, use_safetensors=use_safetensors
         )
         model, info = cls.load(
-            folder / subfolder,
+            fetch(pretrained_model_name_or_path, select, hub) / inner,
             dtype=chosen,
             device=target if recipe is None else None,
             variant=variant,
             use_safetensors=use_safetensors,
             low_cpu_mem_usage=low_cpu_mem_usage,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
+            changes=settings,
         )
         if recipe is not None:
             quantize(model, recipe, cls.__name__, target)
         return (model, info) if output_loading_info else model
+
+    @classmethod
+    def _split(cls, options: Mapping[str, Any]) -> tuple[HubOptions, dict[str, Any]]:
+        """Options of the hub, and settings."""
+        hub, settings = HubOptions.split(options)
+        if unknown := settings.keys() - cls.config_class.names():
+            raise TypeError(
+                f"{cls.__name__} has no argument or setting {', '.join(sorted(unknown))}; leave it "
+                "out."
+            )
+        return hub, settings
 
     @classmethod
     def load(
@@ -154,9 +167,10 @@ class Model(Copying, Configured):
         low_cpu_mem_usage: bool = True,
         ignore_mismatched_sizes: bool = False,
         embedded: EmbeddedFiles = NO_EMBEDDED_FILES,
+        changes: Mapping[str, Any] | None = None,
     ) -> tuple[Self, LoadingInfo]:
         """Load from the local `folder`; see `from_pretrained` and `find_weights`."""
-        settings = read_checkpoint_json(folder / cls.config_name)
+        settings = {**read_checkpoint_json(folder / cls.config_name), **(changes or {})}
         if settings.get("quantization_config"):
             raise QuantizationError(
                 f"{folder} holds weights that are quantized already; load a checkpoint with full "
@@ -216,15 +230,33 @@ class Model(Copying, Configured):
         safe_serialization: bool = True,
         variant: str | None = None,
         max_shard_size: int | str | None = None,
+        is_main_process: bool = True,
+        push_to_hub: bool = False,
     ) -> None:
         """Write settings and weights into a folder; its former files stay until all is written.
 
         Switched-on strategies do not change what is written.
 
+        Args:
+            save_directory: the folder.
+            safe_serialization: `False` writes a `.bin` file.
+            variant: a word for the names of the weight files.
+            max_shard_size: of one weight file, in bytes or as `"5GB"`.
+            is_main_process: `False`, in all processes but one, writes nothing.
+            push_to_hub: must be `False`: whole pipelines are uploaded.
+
         Raises:
             QuantizationError: the weights are quantized.
+            ValueError: it is to be uploaded.
         """
+        if push_to_hub:
+            raise ValueError(
+                f"A {type(self).__name__} by itself is not uploaded; push its pipeline, or the "
+                "folder with huggingface_hub.upload_folder."
+            )
         self.check_saveable()
+        if not is_main_process:
+            return
         with self.suspended(), replace_folder(Path(save_directory)) as folder:
             self.save_config(folder)
             write_weights(
@@ -269,6 +301,29 @@ def _choose_dtype(
         raise ValueError("dtype and torch_dtype mean the same; give one of them.")
     chosen = dtype if dtype is not None else torch_dtype
     return torch.float32 if chosen is None else chosen
+
+
+def _choose_device(
+    device: Device | None, device_map: Device | Mapping[str, Device] | None
+) -> torch.device | None:
+    """Where weights go; `None` for the CPU.
+
+    Raises:
+        ValueError: it is said twice, or differs from part to part.
+    """
+    if device_map is None:
+        return None if device is None else parse_device(device)
+    if device is not None:
+        raise ValueError("device and device_map both say where weights go; give one of them.")
+    if isinstance(device_map, Mapping):
+        if [*device_map] != [""]:
+            raise ValueError(
+                f"device_map divides a network into {', '.join(device_map)}; give one device, and "
+                "divide a pipeline with dpnb.DeviceMap."
+            )
+        device_map = device_map[""]
+    is_chosen_here = device_map in ("auto", "balanced", "balanced_low_0", "sequential")
+    return best_device() if is_chosen_here else parse_device(device_map)
 
 
 def _log_differences(class_name: str, source: Path, info: LoadingInfo) -> None:

@@ -19,6 +19,7 @@ from dpnb.models.unet_config import ATTENDS, UNetConfig
 from dpnb.nn.attention import Attention
 from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
 from dpnb.nn.inplace import add, silu
+from dpnb.nn.transformer import TransformerBlock
 from dpnb.nn.weight_changes import NO_SCALE
 from dpnb.output import Output
 
@@ -37,6 +38,7 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
     """
 
     config_class: ClassVar[type[Config]] = UNetConfig
+    repeated_blocks: ClassVar[tuple[type[nn.Module], ...]] = (TransformerBlock,)
     config: UNetConfig
 
     def __init__(self, *values: Any, **settings: Any) -> None:
@@ -95,11 +97,15 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
         sample: Tensor,
         timestep: Tensor | float,
         encoder_hidden_states: Tensor,
+        class_labels: None = None,
         timestep_cond: Tensor | None = None,
+        attention_mask: None = None,
+        cross_attention_kwargs: Mapping[str, Any] | None = None,
         added_cond_kwargs: Mapping[str, Tensor] | None = None,
         down_block_additional_residuals: Sequence[Tensor] | None = None,
         mid_block_additional_residual: Tensor | None = None,
-        cross_attention_kwargs: Mapping[str, Any] | None = None,
+        down_intrablock_additional_residuals: None = None,
+        encoder_attention_mask: Tensor | None = None,
         return_dict: bool = True,
     ) -> Any:
         """Predict noise, original sample or velocity, whichever it was trained for.
@@ -108,19 +114,31 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
             sample: noisy latents, `[batch, in_channels, h, w]`.
             timestep: a number, or one for each entry of the batch.
             encoder_hidden_states: the prompts' embeddings, `[batch, tokens, cross_attention_dim]`.
+            class_labels: must be `None`: the network has no embedding of classes.
             timestep_cond: an embedded guidance scale, `[batch, time_cond_proj_dim]`.
+            attention_mask: must be `None`: every position sees every other.
+            cross_attention_kwargs: must be empty; the scale of LoRA is that of `dpnb.LoRA`.
             added_cond_kwargs: XL's `text_embeds` `[batch, channels]` and `time_ids` `[batch, 6]`.
             down_block_additional_residuals: added to the skip connections: a ControlNet's output.
             mid_block_additional_residual: added to the output of the middle block.
-            cross_attention_kwargs: must be empty; the scale of LoRA is that of `dpnb.LoRA`.
+            down_intrablock_additional_residuals: must be `None`.
+            encoder_attention_mask: which tokens of the prompts count, `[batch, tokens]`, the same
+                for the whole batch.
             return_dict: `False` returns a plain tuple.
 
         Returns:
             `UNet2DConditionOutput`.
 
         Raises:
-            ValueError: `cross_attention_kwargs` is not empty.
+            ValueError: something is given that must be `None`, or masks differ within the batch.
         """
+        _refuse(
+            class_labels=class_labels,
+            attention_mask=attention_mask,
+            down_intrablock_additional_residuals=down_intrablock_additional_residuals,
+        )
+        if encoder_attention_mask is not None:
+            encoder_hidden_states = _select(encoder_hidden_states, encoder_attention_mask)
         if cross_attention_kwargs:
             raise ValueError(
                 f"cross_attention_kwargs asks for {', '.join(cross_attention_kwargs)}: {NO_SCALE}."
@@ -203,6 +221,28 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
             flip_sin_to_cos=self.config.flip_sin_to_cos,
             freq_shift=self.config.freq_shift,
         )
+
+
+def _refuse(**given: object) -> None:
+    """Refuse what some networks of other packages are given and this one cannot use."""
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(f"{name} has no effect on this network; leave it out.")
+
+
+def _select(tokens: Tensor, mask: Tensor) -> Tensor:
+    """Those of `tokens` `[batch, tokens, channels]` that count.
+
+    Raises:
+        ValueError: they are others for each entry of the batch.
+    """
+    counts = mask.bool()
+    if not bool((counts == counts[:1]).all()):
+        raise ValueError(
+            "encoder_attention_mask leaves out other tokens for each entry of the batch; call the "
+            "network once for each, or pad the prompts alike."
+        )
+    return tokens[:, counts[0]]
 
 
 def _conv(in_channels: int, out_channels: int, size: int) -> nn.Conv2d:

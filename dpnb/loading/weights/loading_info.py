@@ -10,14 +10,31 @@ from typing_extensions import Self
 
 from dpnb.errors import CheckpointError
 
+KEYS = {
+    "missing_keys": "missing",
+    "unexpected_keys": "unexpected",
+    "mismatched_keys": "mismatched",
+}
+"""What other packages call them."""
+
 
 @dataclass(frozen=True)
 class LoadingInfo:
-    """Names of weights: lacking in the file, unknown to the model, and of another shape there."""
+    """Names of weights: lacking in the file, unknown to the model, and of another shape there.
+
+    They are entries too, as in `info["missing_keys"]`.
+    """
 
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     mismatched: tuple[str, ...] = ()
+
+    def __getitem__(self, key: str) -> list[str]:
+        """The names under `"missing_keys"`, `"unexpected_keys"` or `"mismatched_keys"`."""
+        if key == "error_msgs":
+            return []  # an error is raised
+        found: tuple[str, ...] = vars(self)[KEYS[key]]
+        return list(found)
 
     @classmethod
     def of(cls, own: Mapping[str, Tensor], weights: Mapping[str, Tensor], source: object) -> Self:
