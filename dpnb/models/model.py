@@ -127,15 +127,13 @@ class Model(Introspection, Copying, Configured):
         if recipe is not None:
             probe(recipe, cls.__name__, target, None if chosen == "auto" else parse_dtype(chosen))
         inner = subfolder or ""
-        select = partial(
-            select_model_files, subfolder=inner, variant=variant, use_safetensors=use_safetensors
-        )
+        which: dict[str, Any] = {"variant": variant, "use_safetensors": use_safetensors}
+        select = partial(select_model_files, subfolder=inner, **which)
         model, info = cls.load(
             fetch(pretrained_model_name_or_path, select, hub) / inner,
             dtype=chosen,
             device=target if recipe is None else None,
-            variant=variant,
-            use_safetensors=use_safetensors,
+            **which,
             low_cpu_mem_usage=low_cpu_mem_usage,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
             changes=settings,
