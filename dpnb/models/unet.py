@@ -144,23 +144,35 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
                 f"cross_attention_kwargs asks for {', '.join(cross_attention_kwargs)}: {NO_SCALE}."
             )
         time = self.time_embedder(self, sample, timestep, timestep_cond, added_cond_kwargs)
+        residuals = down_block_additional_residuals, mid_block_additional_residual
+        predicted = self._predict(sample, time, encoder_hidden_states, *residuals)
+        return UNet2DConditionOutput(predicted).as_asked(return_dict)
+
+    def _predict(
+        self,
+        sample: Tensor,
+        time: Tensor,
+        words: Tensor,
+        down: Sequence[Tensor] | None,
+        middle: Tensor | None,
+    ) -> Tensor:
+        """Down, across and up again; `down` and `middle` are added on the way."""
         if self.config.center_input_sample:
             sample = 2 * sample - 1.0
         maps = [self.conv_in(sample)]
         for block in self.down_blocks:
-            block(maps, time, encoder_hidden_states)
-        x = self.mid_block(maps[-1], time, encoder_hidden_states)
-        if down_block_additional_residuals is not None:
-            maps = [a + b for a, b in zip(maps, down_block_additional_residuals, strict=True)]
-        if mid_block_additional_residual is not None:
-            x = add(x, mid_block_additional_residual)
+            block(maps, time, words)
+        x = self.mid_block(maps[-1], time, words)
+        if down is not None:
+            maps = [a + b for a, b in zip(maps, down, strict=True)]
+        if middle is not None:
+            x = add(x, middle)
         maps.append(x)
         del x
         for block in self.up_blocks:
-            block(maps, time, encoder_hidden_states)
+            block(maps, time, words)
         x = self.conv_norm_out(maps.pop())
-        output = UNet2DConditionOutput(self.conv_out(silu(x)))
-        return output.as_asked(return_dict)
+        return self.conv_out(silu(x))  # type: ignore[no-any-return]
 
     @property
     def middle_attention(self) -> Attention:
