@@ -15,6 +15,7 @@ from dpnb.loading.adapters.adapter_changes import parse_adapter
 from dpnb.loading.adapters.adapter_files import read_adapter
 from dpnb.loading.hub import HubOptions
 from dpnb.nn.weight_changes import Change
+from dpnb.pipelines.adapter_saving import AdapterSaving
 from dpnb.pipelines.adapter_weights import Weights, factors_for
 from dpnb.pipelines.mixin import PipelineMixin
 from dpnb.strategies.attachment import attachment_of
@@ -22,18 +23,22 @@ from dpnb.strategies.fused import Fused
 from dpnb.strategies.lora import Factors, LoRA, components_by_adapter
 
 
-class Adapters(PipelineMixin):
+class Adapters(AdapterSaving, PipelineMixin):
     """Loads low-rank weights, and lines over the strategy `LoRA`, which switches them on."""
 
     _disabled_lora: LoRA | None = None
 
     def load_lora_weights(
         self,
-        source: str | Path | Mapping[str, Tensor],
+        pretrained_model_name_or_path_or_dict: str | Path | Mapping[str, Tensor],
         adapter_name: str | None = None,
         *,
         weight_name: str | None = None,
         subfolder: str | None = None,
+        prefix: str | None = None,
+        low_cpu_mem_usage: bool = True,
+        use_safetensors: bool | None = None,
+        hotswap: bool = False,
         **options: Any,
     ) -> None:
         """Load an adapter and switch it on, in place of others; `set_adapters` mixes them.
@@ -42,17 +47,28 @@ class Adapters(PipelineMixin):
         What the adapter changes in a text encoder that is `None` here is left out.
 
         Args:
-            source: a file, a folder, a repository of the hub, or the tensors by name.
+            pretrained_model_name_or_path_or_dict: a file, a folder, a repository of the hub, or the
+                tensors by name.
             adapter_name: what to call it; `"default_0"` and so on by default.
             weight_name: of the file in a folder or repository.
             subfolder: where that file is.
+            prefix: the component whose tensors are taken, where the file has several.
+            low_cpu_mem_usage: has no effect: weights are mapped from their files.
+            use_safetensors: has no effect: the file's name says how it is stored.
+            hotswap: must be `False`: an adapter that is on is changed by `set_adapters`.
             options: how files come from the hub, as for `from_pretrained`.
 
         Raises:
             CheckpointError: there is no such file, or it is not for this pipeline.
             StrategyError: the networks cannot be changed so. The adapter is not loaded then.
-            ValueError: there is an adapter of this name.
+            ValueError: there is an adapter of this name, or one is to be swapped.
         """
+        if hotswap:
+            raise ValueError(
+                "hotswap=True is not there: load the other adapter, and choose it with "
+                "set_adapters."
+            )
+        source = pretrained_model_name_or_path_or_dict
         taken = components_by_adapter(self.strategies.networks)
         name = adapter_name or next(
             n for i in range(len(taken) + 1) if (n := f"default_{i}") not in taken
@@ -63,6 +79,8 @@ class Adapters(PipelineMixin):
                 "with delete_adapters."
             )
         adapter = read_adapter(source, weight_name, subfolder, HubOptions(**options))
+        if prefix is not None:
+            adapter = adapter.restricted_to(prefix)
         with self.strategies.suspended():
             changes = parse_adapter(adapter, self._changeable())
         self._add(name, changes)

@@ -149,6 +149,8 @@ class FluxPipeline(TextToImagePipeline[FluxArguments, FluxPipelineOutput]):
     stream = make_stream(FluxArguments, FluxPipelineOutput)
 
     denoisers: ClassVar[tuple[str, ...]] = ("transformer",)
+    lora_components: ClassVar[tuple[str, ...]] = ("transformer", "text_encoder")
+    lora_state_has_alphas: ClassVar[bool] = False
 
     @property
     @override

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from dpnb.errors import CheckpointError
 from dpnb.files import MAX_JSON
@@ -41,6 +42,20 @@ class StoredAdapter:
 
     tensors: Mapping[str, Tensor]
     settings: Mapping[str, AdapterSettings] = field(default_factory=dict)
+
+    def restricted_to(self, component: str) -> Self:
+        """What it has for one component alone.
+
+        Raises:
+            CheckpointError: nothing.
+        """
+        prefix = f"{component}."
+        tensors = {name: value for name, value in self.tensors.items() if name.startswith(prefix)}
+        if not tensors:
+            raise CheckpointError(
+                f"The adapter has no tensor whose name begins with {prefix!r}; leave prefix= out."
+            )
+        return replace(self, tensors=tensors)
 
 
 def read_adapter(
