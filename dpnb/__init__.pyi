@@ -33,7 +33,12 @@ from dpnb.pipelines.attached.attached_run import InterruptedRunError as Interrup
 from dpnb.pipelines.auto import AutoPipelineForImage2Image as AutoPipelineForImage2Image
 from dpnb.pipelines.auto import AutoPipelineForInpainting as AutoPipelineForInpainting
 from dpnb.pipelines.auto import AutoPipelineForText2Image as AutoPipelineForText2Image
+from dpnb.pipelines.cutoffs import MultiPipelineCallbacks as MultiPipelineCallbacks
+from dpnb.pipelines.cutoffs import PipelineCallback as PipelineCallback
+from dpnb.pipelines.cutoffs import SDCFGCutoffCallback as SDCFGCutoffCallback
+from dpnb.pipelines.cutoffs import SDXLCFGCutoffCallback as SDXLCFGCutoffCallback
 from dpnb.pipelines.flux import FluxPipeline as FluxPipeline
+from dpnb.pipelines.foreign.image_processor import VaeImageProcessor as VaeImageProcessor
 from dpnb.pipelines.latent_diffusion import LDMTextToImagePipeline as LDMTextToImagePipeline
 from dpnb.pipelines.pictures.contact_sheet import contact_sheet as contact_sheet
 from dpnb.pipelines.pipeline import DiffusionPipeline as DiffusionPipeline

@@ -10,6 +10,10 @@ from __future__ import annotations
 TESTED_IN = {
     "schedulers": "schedulers/test_schedulers.py",
     "__init__": "test_names.py",
+    "models": "test_utils.py",
+    "pipelines": "test_utils.py",
+    "utils.logging": "test_utils.py",
+    "utils": "test_utils.py",
     "terminal": "test_cli.py",
     "bench.measurement": "bench/test_sweep.py",
     "bench.report": "bench/test_sweep.py",
@@ -52,6 +56,7 @@ TESTED_IN = {
     "nn.time_conditioning": "nn/test_rotary.py",
     "nn.transformer": "nn/test_parts.py",
     "nn.weight_changes": "nn/test_lora_layers.py",
+    "pipelines.flux_loop_parts": "pipelines/test_loop_parts.py",
     "pipelines.flux_patches": "pipelines/test_flux.py",
     "pipelines.foreign.declared": "pipelines/foreign/test_custom_pipelines.py",
     "pipelines.foreign.image_processor": "pipelines/foreign/test_standins.py",

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from tests.dropin import auto, basics, lora, models, schedulers_solvers, schedulers_steps
+from tests.dropin import (
+    auto,
+    basics,
+    images,
+    loops,
+    lora,
+    models,
+    schedulers_solvers,
+    schedulers_steps,
+)
 from tests.dropin.script import Script
 
-TOPICS = (auto, basics, lora, models, schedulers_solvers, schedulers_steps)
+TOPICS = (auto, basics, images, loops, lora, models, schedulers_solvers, schedulers_steps)
 
 REASONS: dict[str, str] = {
+    "loop: timesteps of a scheduler": (
+        "files within a family have other names here; scheduler.set_timesteps does the same"
+    ),
     "lora: fused with a scale": (
         "after unfuse_lora() adapters act as before; diffusers keeps the scale of fuse_lora"
     ),
