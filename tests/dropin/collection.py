@@ -9,12 +9,13 @@ from tests.dropin import (
     loops,
     lora,
     models,
+    names,
     schedulers_solvers,
     schedulers_steps,
 )
 from tests.dropin.script import Script
 
-TOPICS = (auto, basics, images, loops, lora, models, schedulers_solvers, schedulers_steps)
+TOPICS = (auto, basics, images, loops, lora, models, names, schedulers_solvers, schedulers_steps)
 
 REASONS: dict[str, str] = {
     "loop: timesteps of a scheduler": (
