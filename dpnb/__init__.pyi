@@ -46,6 +46,8 @@ from dpnb.pipelines.cutoffs import PipelineCallback as PipelineCallback
 from dpnb.pipelines.cutoffs import SDCFGCutoffCallback as SDCFGCutoffCallback
 from dpnb.pipelines.cutoffs import SDXLCFGCutoffCallback as SDXLCFGCutoffCallback
 from dpnb.pipelines.flux import FluxPipeline as FluxPipeline
+from dpnb.pipelines.flux_edit import FluxImg2ImgPipeline as FluxImg2ImgPipeline
+from dpnb.pipelines.flux_edit import FluxInpaintPipeline as FluxInpaintPipeline
 from dpnb.pipelines.foreign.bases import ConfigMixin as ConfigMixin
 from dpnb.pipelines.foreign.bases import ModelMixin as ModelMixin
 from dpnb.pipelines.foreign.bases import SchedulerMixin as SchedulerMixin

@@ -103,6 +103,7 @@ WINGS = {
     },
     "pipelines/foreign": {
         "models",
+        "schedulers.scheduler",
         "loading",
         "nn",
         "pipelines.denoise",

@@ -23,6 +23,7 @@ FAMILIES: tuple[tuple[str, str, str], ...] = (
         "StableDiffusionXLImg2ImgPipeline",
         "StableDiffusionXLInpaintPipeline",
     ),
+    ("FluxPipeline", "FluxImg2ImgPipeline", "FluxInpaintPipeline"),
 )
 """For each family the class of each task."""
 

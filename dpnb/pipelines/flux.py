@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
 import numpy as np
 import torch
 from torch import Tensor
-from typing_extensions import override
+from typing_extensions import TypeVar, override
 
 from dpnb.errors import ComponentError
 from dpnb.generators import randn
@@ -79,7 +79,10 @@ class NegativePromptGuidance(Guidance["FluxPipeline"]):
         return guide(torch.cat(flows), pipe.true_cfg_scale)
 
 
-class FluxPipeline(FluxLoopParts, TextToImagePipeline[FluxArguments, FluxPipelineOutput]):
+A = TypeVar("A", bound=FluxArguments, default=Any)
+
+
+class FluxPipeline(FluxLoopParts, TextToImagePipeline[A, FluxPipelineOutput], Generic[A]):
     """Text to pictures with FLUX.1 (Black Forest Labs, 2024).
 
     Latents that are given, returned, or seen by a callback are packed, a token for each patch of
@@ -172,7 +175,7 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[FluxArguments, FluxPipelin
         return self.transformer.config.in_channels // 4
 
     @override
-    def check_widths(self, arguments: FluxArguments) -> None:
+    def check_widths(self, arguments: A) -> None:
         config = self.transformer.config
         for name, width in (
             ("prompt_embeds", config.joint_attention_dim),
@@ -183,7 +186,7 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[FluxArguments, FluxPipelin
             check_width(name, getattr(arguments, name), width, "transformer")
 
     @override
-    def check_parts(self, arguments: FluxArguments) -> None:
+    def check_parts(self, arguments: A) -> None:
         super().check_parts(arguments)
         missing = [name for name in TEXT_PARTS if getattr(self, name) is None]
         if arguments.needs_encoders and missing:
@@ -198,7 +201,7 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[FluxArguments, FluxPipelin
             )
 
     @override
-    def _begin(self, arguments: FluxArguments) -> None:
+    def _begin(self, arguments: A) -> None:
         super()._begin(arguments)
         self._true_cfg_scale = arguments.true_cfg_scale
 
@@ -238,9 +241,7 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[FluxArguments, FluxPipelin
         return given, pooled, text_ids
 
     @override
-    def encode_conditions(
-        self, arguments: FluxArguments, device: torch.device
-    ) -> dict[str, Tensor]:
+    def encode_conditions(self, arguments: A, device: torch.device) -> dict[str, Tensor]:
         """What the prediction is conditioned on; the pooled negative prompts come first."""
         count, most = arguments.num_images_per_prompt, arguments.max_sequence_length
         dtype = self.transformer.dtype
@@ -271,9 +272,7 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[FluxArguments, FluxPipelin
         return tensors
 
     @override
-    def prepare_conditions(
-        self, arguments: FluxArguments, tensors: dict[str, Tensor]
-    ) -> dict[str, Tensor]:
+    def prepare_conditions(self, arguments: A, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """The position of every token; and the guidance scale, where the network takes one."""
         device, length = tensors["latents"].device, tensors["prompt_embeds"].shape[1]
         config = self.transformer.config
@@ -297,9 +296,7 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[FluxArguments, FluxPipelin
         return unpack(flow, latents.shape[-2], latents.shape[-1])
 
     @override
-    def prepare_timesteps(
-        self, arguments: FluxArguments, device: torch.device
-    ) -> tuple[Tensor, int]:
+    def prepare_timesteps(self, arguments: A, device: torch.device) -> tuple[Tensor, int]:
         """Noise levels fall evenly, unless they are given."""
         count, sigmas = arguments.num_inference_steps, arguments.sigmas
         if sigmas is None:
@@ -324,7 +321,7 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[FluxArguments, FluxPipelin
         return (size[0], size[1]) if isinstance(size, tuple) else (size, size)
 
     @override
-    def begin_latents(self, arguments: FluxArguments, device: torch.device, like: Tensor) -> Tensor:
+    def begin_latents(self, arguments: A, device: torch.device, like: Tensor) -> Tensor:
         """Given ones may be packed."""
         height, width = self._latent_size(arguments)
         channels = self.network_channels
@@ -342,9 +339,7 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[FluxArguments, FluxPipelin
         return unpack(latents, height, width) if given.ndim == 3 else latents
 
     @override
-    def call_back(
-        self, arguments: FluxArguments, step: Step[Any], tensors: dict[str, Tensor]
-    ) -> Tensor:
+    def call_back(self, arguments: A, step: Step[Any], tensors: dict[str, Tensor]) -> Tensor:
         """They see packed latents."""
         if arguments.callback_on_step_end is not None:
             tensors["latents"] = pack(tensors["latents"])
@@ -353,14 +348,15 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[FluxArguments, FluxPipelin
         return tensors["latents"]
 
     @override
-    def decode_latents(self, latents: Tensor, arguments: FluxArguments) -> FluxPipelineOutput:
+    def decode_latents(self, latents: Tensor, arguments: A) -> FluxPipelineOutput:
         """Latents as output are packed."""
         if arguments.output_type == "latent":
             return FluxPipelineOutput(pack(latents))
         pictures = self.decode_finite_pictures(latents)
-        return FluxPipelineOutput(self.show(pictures, arguments.output_type))
+        images = self.show(pictures, arguments.output_type)
+        return FluxPipelineOutput(self.beginning.overlay(images, arguments))
 
-    def _latent_size(self, arguments: FluxArguments) -> tuple[int, int]:
+    def _latent_size(self, arguments: A) -> tuple[int, int]:
         scale = self.vae_scale_factor
         return arguments.size[0] // scale, arguments.size[1] // scale
 

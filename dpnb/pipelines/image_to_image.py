@@ -60,7 +60,15 @@ class PictureArguments(Arguments):
         """
         if self.sigmas is None:
             custom = self.timesteps
-            steps_left(self.num_inference_steps if custom is None else len(custom), self.strength)
+            self.steps_left(self.num_inference_steps if custom is None else len(custom))
+
+    def steps_left(self, count: int) -> int:
+        """How many of `count` steps are taken.
+
+        Raises:
+            ValueError: none.
+        """
+        return steps_left(count, self.strength)
 
 
 A = TypeVar("A", bound=PictureArguments)
@@ -75,7 +83,7 @@ class StrengthStart(Generic[A]):
     ) -> int:
         """The index of the run's first timestep; see `Beginning.find_start_index`."""
         order: int = pipe.scheduler.order
-        return (count - steps_left(count, arguments.strength)) * order
+        return (count - arguments.steps_left(count)) * order
 
     def is_noisy(self, arguments: A) -> bool:
         """Whether the picture has the noise of the first timestep already."""
@@ -199,8 +207,14 @@ class FromPicture(Beginning[A]):
                 device=latents.device,
                 dtype=latents.dtype,
             )
-        first = timesteps[:1].repeat(len(latents))
-        return pipe.scheduler.add_noise(latents, noise, first)  # type: ignore[no-any-return]
+        return self.mix(pipe, latents, noise, timesteps[:1].repeat(len(latents)))
+
+    def mix(
+        self, pipe: LatentPipeline[A], latents: Tensor, noise: Tensor, timesteps: Tensor
+    ) -> Tensor:
+        """Latents with as much of `noise` as they have at `timesteps` `[batch]`."""
+        mixed: Tensor = pipe.scheduler.add_noise(latents, noise, timesteps)
+        return mixed
 
     def encode_image(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.dropin import (
     auto,
     basics,
+    fluxes,
     images,
     loops,
     lora,
@@ -15,7 +16,18 @@ from tests.dropin import (
 )
 from tests.dropin.script import Script
 
-TOPICS = (auto, basics, images, loops, lora, models, names, schedulers_solvers, schedulers_steps)
+TOPICS = (
+    auto,
+    basics,
+    fluxes,
+    images,
+    loops,
+    lora,
+    models,
+    names,
+    schedulers_solvers,
+    schedulers_steps,
+)
 
 REASONS: dict[str, str] = {
     "loop: timesteps of a scheduler": (

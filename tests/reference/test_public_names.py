@@ -18,4 +18,4 @@ def test_there_are_many() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_public_name_is_here_or_explained(name: str) -> None:
-    assert (name in dpnb.__all__) != (explain_absence(name) is not None)
+    assert name in dpnb.__all__ or explain_absence(name) is not None

@@ -60,6 +60,8 @@ SCHEDULERS: Mapping[str, str] = {
 
 PIPELINES: Mapping[str, str] = {
     "DiffusionPipeline": "dpnb.pipelines.pipeline",
+    "FluxImg2ImgPipeline": "dpnb.pipelines.flux_edit",
+    "FluxInpaintPipeline": "dpnb.pipelines.flux_edit",
     "FluxPipeline": "dpnb.pipelines.flux",
     "LDMTextToImagePipeline": "dpnb.pipelines.latent_diffusion",
     "StableDiffusionImg2ImgPipeline": "dpnb.pipelines.stable_diffusion_edit",
