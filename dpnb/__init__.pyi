@@ -21,8 +21,10 @@ from dpnb.loading.quantization import Quantization as Quantization
 from dpnb.metering.reading import MeterError as MeterError
 from dpnb.metering.trace import Trace as Trace
 from dpnb.metering.trace import TraceError as TraceError
+from dpnb.models.auto_model import AutoModel as AutoModel
 from dpnb.models.autoencoder import AutoencoderKL as AutoencoderKL
 from dpnb.models.flux import FluxTransformer2DModel as FluxTransformer2DModel
+from dpnb.models.tiny_autoencoder import AutoencoderTiny as AutoencoderTiny
 from dpnb.models.unet import UNet2DConditionModel as UNet2DConditionModel
 from dpnb.models.unet_2d import UNet2DModel as UNet2DModel
 from dpnb.models.vq import VQModel as VQModel

@@ -10,6 +10,7 @@ HOMES: Mapping[str, str] = {
     **OURS,
     "AttachError": "dpnb.pipelines.attached.attached_run",
     "AttentionSlicing": "dpnb.strategies.attention",
+    "AutoModel": "dpnb.models.auto_model",
     "BrokenPipelineError": "dpnb.strategies.shared",
     "BusyHubError": "dpnb.loading.hub.responses",
     "ChannelsLast": "dpnb.strategies.storage",

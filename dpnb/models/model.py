@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import Self, override
 
-from dpnb.devices import Device, parse_device, parse_dtype
+from dpnb.devices import Device, best_device, parse_device, parse_dtype
 from dpnb.errors import CheckpointError, QuantizationError
 from dpnb.loading.checkpoint_files import explain_settings_errors, read_checkpoint_json
 from dpnb.loading.config import Configured, report_unknown
@@ -32,13 +33,16 @@ from dpnb.loading.weights.weight_files import (
     write_weights,
 )
 from dpnb.models.copying import Copying
+from dpnb.models.network_adapters import NetworkAdapters
+from dpnb.models.recomputation import Recomputing
+from dpnb.models.sizes import SizedModel
 from dpnb.nn.quantized import nbytes_of, quantization_of
 from dpnb.switchboard import STANDS_FOR
 
 logger = logging.getLogger(__name__)
 
 
-class Model(Copying, Configured):
+class Model(Copying, SizedModel, Recomputing, NetworkAdapters, Configured):
     """A network with settings; both are stored in files as diffusers stores them."""
 
     config_name: ClassVar[str] = "config.json"
@@ -83,60 +87,59 @@ class Model(Copying, Configured):
     @classmethod
     def from_pretrained(
         cls,
-        path: str | Path,
+        pretrained_model_name_or_path: str | Path,
         *,
-        subfolder: str = "",
+        subfolder: str | None = None,
         dtype: torch.dtype | str | None = None,
         torch_dtype: torch.dtype | str | None = None,
         device: Device | None = None,
+        device_map: Device | Mapping[str, Device] | None = None,
         variant: str | None = None,
         use_safetensors: bool | None = None,
         low_cpu_mem_usage: bool = True,
         ignore_mismatched_sizes: bool = False,
         output_loading_info: bool = False,
         quantization_config: Any = None,
-        **hub: Any,
+        **options: Any,
     ) -> Self | tuple[Self, LoadingInfo]:
         """Load a model from a folder or from the hub, in evaluation mode.
 
         Args:
-            path: a folder, or a hub repository's name.
+            pretrained_model_name_or_path: a folder, or a hub repository's name.
             subfolder: the folder inside it that holds the model.
             dtype: of the floating-point weights; `"auto"` takes the most frequent one in the file;
                 float32 by default.
             torch_dtype: the same, by its former name.
             device: where the weights go, straight from the file; the CPU by default.
+            device_map: the same by another name; `"auto"` is the accelerator, where there is one.
             variant: of the weight files, for example `"fp16"`.
             use_safetensors: `True` refuses `.bin` files, `False` takes only them.
-            low_cpu_mem_usage: build without allocating weights; `False` initialises them first.
+            low_cpu_mem_usage: build without weights; `False` initialises them first.
             ignore_mismatched_sizes: keep random values where shapes differ, instead of an error.
             output_loading_info: return `(model, LoadingInfo)`.
             quantization_config: how weights are stored in fewer bits, for example `"int8"`.
-            hub: fields of `HubOptions`.
+            options: settings that override those of the file, and fields of `HubOptions`.
 
         Raises:
             CheckpointError: a file is missing, damaged, or of another shape than its settings.
+            TypeError: there is no such option.
+            ValueError: a model is to be divided among several devices.
         """
         chosen = _choose_dtype(dtype, torch_dtype)
-        target = None if device is None else parse_device(device)
+        hub, settings = HubOptions.split({k: v for k, v in options.items() if k not in _UNUSED})
+        target = _choose_device(device, device_map)
         recipe = None if quantization_config is None else recipe_of(quantization_config)
         if recipe is not None:
             probe(recipe, cls.__name__, target, None if chosen == "auto" else parse_dtype(chosen))
-        folder = fetch(
-            path,
-            lambda files: select_model_files(
-                files, subfolder, variant=variant, use_safetensors=use_safetensors
-            ),
-            HubOptions(**hub),
-        )
+        files: dict[str, Any] = {"variant": variant, "use_safetensors": use_safetensors}
         model, info = cls.load(
-            folder / subfolder,
+            _fetch(pretrained_model_name_or_path, subfolder or "", files, hub),
             dtype=chosen,
             device=target if recipe is None else None,
-            variant=variant,
-            use_safetensors=use_safetensors,
             low_cpu_mem_usage=low_cpu_mem_usage,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
+            changes=settings,
+            **files,
         )
         if recipe is not None:
             quantize(model, recipe, cls.__name__, target)
@@ -154,9 +157,15 @@ class Model(Copying, Configured):
         low_cpu_mem_usage: bool = True,
         ignore_mismatched_sizes: bool = False,
         embedded: EmbeddedFiles = NO_EMBEDDED_FILES,
+        changes: Mapping[str, Any] = MappingProxyType({}),
     ) -> tuple[Self, LoadingInfo]:
         """Load from the local `folder`; see `from_pretrained` and `find_weights`."""
-        settings = read_checkpoint_json(folder / cls.config_name)
+        settings = {**read_checkpoint_json(folder / cls.config_name), **changes}
+        if unknown := changes.keys() - cls._known_settings(settings):
+            raise TypeError(
+                f"{cls.__name__}.from_pretrained has no argument {', '.join(sorted(unknown))}, and "
+                "there is no such setting; leave it out."
+            )
         if settings.get("quantization_config"):
             raise QuantizationError(
                 f"{folder} holds weights that are quantized already; load a checkpoint with full "
@@ -212,18 +221,37 @@ class Model(Copying, Configured):
     def save_pretrained(
         self,
         save_directory: str | Path,
-        *,
+        is_main_process: bool = True,
+        save_function: None = None,
         safe_serialization: bool = True,
         variant: str | None = None,
         max_shard_size: int | str | None = None,
+        push_to_hub: bool = False,
     ) -> None:
         """Write settings and weights into a folder; its former files stay until all is written.
 
         Switched-on strategies do not change what is written.
 
+        Args:
+            save_directory: the folder; it is made where there is none.
+            is_main_process: `False` writes nothing: of several processes one does.
+            save_function: must be `None`.
+            safe_serialization: `False` writes `.bin` files.
+            variant: a word for the names of the weight files, for example `"fp16"`.
+            max_shard_size: of one weight file, in bytes or as `"5GB"`.
+            push_to_hub: must be `False`.
+
         Raises:
             QuantizationError: the weights are quantized.
+            ValueError: the folder is to be uploaded, or a function is given to write it.
         """
+        if push_to_hub or save_function is not None:
+            raise ValueError(
+                f"{type(self).__name__} is written into a folder by dpnb alone; leave push_to_hub "
+                "and save_function out, and upload it with huggingface_hub.upload_folder."
+            )
+        if not is_main_process:
+            return
         self.check_saveable()
         with self.suspended(), replace_folder(Path(save_directory)) as folder:
             self.save_config(folder)
@@ -249,6 +277,11 @@ class Model(Copying, Configured):
                 "can be made again at every loading."
             )
 
+    @classmethod
+    def _known_settings(cls, settings: Mapping[str, Any]) -> frozenset[str]:
+        """The names that settings in a file, which are these, may have."""
+        return frozenset(cls.config_class.names())
+
     def _materialise(self, names: tuple[str, ...], like: Tensor | None) -> None:
         """Initialise the tensors `names`, in the dtype and on the device of `like`."""
         for owner in {name.rpartition(".")[0] for name in names}:
@@ -260,6 +293,40 @@ class Model(Copying, Configured):
                 module.to(like.dtype)
             module.reset_parameters()
             module.load_state_dict(kept, strict=False, assign=True)
+
+
+_UNUSED = ("disable_mmap", "max_memory", "offload_folder", "offload_state_dict", "resume_download")
+"""Arguments of other packages that change nothing of what is loaded here."""
+
+
+def _fetch(
+    place: str | Path, subfolder: str, files: Mapping[str, Any], options: HubOptions
+) -> Path:
+    """The folder of a model in a folder or a repository."""
+    folder = fetch(place, lambda names: select_model_files(names, subfolder, **files), options)
+    return folder / subfolder
+
+
+def _choose_device(
+    device: Device | None, device_map: Device | Mapping[str, Device] | None
+) -> torch.device | None:
+    place = device if device_map is None else _parse_device_map(device_map)
+    return None if place is None else parse_device(place)
+
+
+def _parse_device_map(device_map: Device | Mapping[str, Device]) -> Device:
+    """The one device that a map gives."""
+    if device_map in ("auto", "balanced", "balanced_low_0", "sequential"):
+        return best_device()
+    if not isinstance(device_map, Mapping):
+        return device_map
+    places = set(device_map.values())
+    if len(places) != 1:
+        raise ValueError(
+            f"device_map divides a model among {len(places)} devices; give one, and divide a "
+            "pipeline with dpnb.DeviceMap."
+        )
+    return places.pop()
 
 
 def _choose_dtype(

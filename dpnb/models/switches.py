@@ -5,15 +5,22 @@ A network that belongs to a pipeline shares what is switched on with it.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
+import torch
+
+from dpnb.models.attention_processor import AttentionProcessors
 from dpnb.nn.attention_kernels import op_name
 from dpnb.switchboard import SliceSize, Switchboard, Switchboards
 
+TORCH_BACKENDS = ("native", "_native_cudnn", "_native_efficient", "_native_flash", "_native_math")
+"""Diffusers' names of torch's attention, which chooses the fastest of its kernels by itself."""
 
-class NetworkSwitches:
+
+class NetworkSwitches(AttentionProcessors):
     """What can be switched on and off at a network with attention."""
 
+    dtype: torch.dtype
     part_name: ClassVar[str]
     """The name of the component that the network is in a pipeline: "unet", for example."""
 
@@ -28,6 +35,71 @@ class NetworkSwitches:
     def disable_xformers_memory_efficient_attention(self) -> None:
         """Compute the attention of this network with torch's fused kernel."""
         self._switchboard.use_torch_attention()
+
+    def set_attention_backend(self, backend: str) -> None:
+        """Compute attention by torch's kernels (`"native"`) or by xFormers' (`"xformers"`).
+
+        Raises:
+            ValueError: it is another.
+        """
+        if backend in TORCH_BACKENDS:
+            self._switchboard.use_torch_attention()
+        elif backend == "xformers":
+            self._switchboard.use_xformers(None)
+        else:
+            raise ValueError(
+                f"backend is {backend!r}; attention is computed by xformers or by torch: "
+                f"{', '.join(TORCH_BACKENDS)}."
+            )
+
+    def reset_attention_backend(self) -> None:
+        """Compute attention by torch's kernels."""
+        self._switchboard.use_torch_attention()
+
+    def enable_layerwise_casting(
+        self,
+        storage_dtype: torch.dtype | str = "float8_e4m3fn",
+        compute_dtype: torch.dtype | None = None,
+    ) -> None:
+        """See `dpnb.LayerwiseCasting`, which serves the whole pipeline.
+
+        Args:
+            storage_dtype: of the weights.
+            compute_dtype: must be the dtype that the network has.
+
+        Raises:
+            ValueError: it is another.
+        """
+        if compute_dtype not in (None, self.dtype):
+            raise ValueError(
+                f"compute_dtype is {compute_dtype}, and this network computes in {self.dtype}; "
+                "load it in that dtype, or call .to(dtype) first."
+            )
+        self._switchboard.store_weights(str(storage_dtype).removeprefix("torch."))
+
+    def enable_group_offload(
+        self, onload_device: torch.device | str | int, *args: Any, **options: Any
+    ) -> NoReturn:
+        """Refuse.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(
+            "Offloading is a matter of a pipeline, which knows when each network is needed: call "
+            "enable_group_offload or enable_sequential_cpu_offload of the pipeline."
+        )
+
+    def enable_cache(self, config: Any) -> NoReturn:
+        """Refuse.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(
+            "dpnb keeps nothing of one step for the next, which would change the picture; "
+            "dpnb.ConditioningCache keeps what stays exactly the same."
+        )
 
     def fuse_qkv_projections(self) -> None:
         """See `dpnb.QKVFusion`; the pipeline's other networks stay as they are."""
@@ -74,6 +146,16 @@ class AutoencoderSwitches(NetworkSwitches):
     """What can be switched on and off at an autoencoder."""
 
     part_name: ClassVar[str] = "vae"
+
+    @property
+    def use_tiling(self) -> bool:
+        """Whether it decodes and encodes in strips."""
+        return self._switchboard.tiles
+
+    @property
+    def use_slicing(self) -> bool:
+        """Whether it decodes and encodes the pictures of a batch one after the other."""
+        return self._switchboard.slices
 
     def enable_tiling(
         self, tile: int | None = None, spill: bool = False, blended: bool = False

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from dpnb.loading.config import Config
+from dpnb.models.masked_context import predict_by_row
 from dpnb.models.model import Model
 from dpnb.models.switches import UNetSwitches
 from dpnb.models.time_conditioning import TimeConditionedModel
@@ -95,11 +96,15 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
         sample: Tensor,
         timestep: Tensor | float,
         encoder_hidden_states: Tensor,
+        class_labels: Tensor | None = None,
         timestep_cond: Tensor | None = None,
+        attention_mask: None = None,
+        cross_attention_kwargs: Mapping[str, Any] | None = None,
         added_cond_kwargs: Mapping[str, Tensor] | None = None,
         down_block_additional_residuals: Sequence[Tensor] | None = None,
         mid_block_additional_residual: Tensor | None = None,
-        cross_attention_kwargs: Mapping[str, Any] | None = None,
+        down_intrablock_additional_residuals: None = None,
+        encoder_attention_mask: Tensor | None = None,
         return_dict: bool = True,
     ) -> Any:
         """Predict noise, original sample or velocity, whichever it was trained for.
@@ -108,23 +113,45 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
             sample: noisy latents, `[batch, in_channels, h, w]`.
             timestep: a number, or one for each entry of the batch.
             encoder_hidden_states: the prompts' embeddings, `[batch, tokens, cross_attention_dim]`.
+            class_labels: not used; no network here has classes.
             timestep_cond: an embedded guidance scale, `[batch, time_cond_proj_dim]`.
+            attention_mask: must be `None`.
+            cross_attention_kwargs: must be empty; the scale of LoRA is that of `dpnb.LoRA`.
             added_cond_kwargs: XL's `text_embeds` `[batch, channels]` and `time_ids` `[batch, 6]`.
             down_block_additional_residuals: added to the skip connections: a ControlNet's output.
             mid_block_additional_residual: added to the output of the middle block.
-            cross_attention_kwargs: must be empty; the scale of LoRA is that of `dpnb.LoRA`.
+            down_intrablock_additional_residuals: must be `None`.
+            encoder_attention_mask: which tokens of the context count, `[batch, tokens]`: true, or
+                1, for those that do.
             return_dict: `False` returns a plain tuple.
 
         Returns:
             `UNet2DConditionOutput`.
 
         Raises:
-            ValueError: `cross_attention_kwargs` is not empty.
+            ValueError: there is an argument that must not be, or no token of a context counts.
         """
         if cross_attention_kwargs:
             raise ValueError(
                 f"cross_attention_kwargs asks for {', '.join(cross_attention_kwargs)}: {NO_SCALE}."
             )
+        if attention_mask is not None or down_intrablock_additional_residuals is not None:
+            raise ValueError(
+                "attention_mask and down_intrablock_additional_residuals are for networks that "
+                "dpnb has not; leave them out."
+            )
+        if encoder_attention_mask is not None and not bool(encoder_attention_mask.all()):
+            inputs = {
+                "sample": sample,
+                "timestep": timestep,
+                "encoder_hidden_states": encoder_hidden_states,
+                "timestep_cond": timestep_cond,
+                "added_cond_kwargs": added_cond_kwargs,
+                "down_block_additional_residuals": down_block_additional_residuals,
+                "mid_block_additional_residual": mid_block_additional_residual,
+            }
+            rows = predict_by_row(self, encoder_attention_mask, inputs)
+            return UNet2DConditionOutput(rows).as_asked(return_dict)
         time = self.time_embedder(self, sample, timestep, timestep_cond, added_cond_kwargs)
         if self.config.center_input_sample:
             sample = 2 * sample - 1.0

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
-from typing_extensions import Self
+from typing_extensions import Self, override
 
 from dpnb.errors import CheckpointError
 
 
 @dataclass(frozen=True)
-class LoadingInfo:
-    """Names of weights: lacking in the file, unknown to the model, and of another shape there."""
+class LoadingInfo(Mapping[str, list[str]]):
+    """Names of weights: lacking in the file, unknown to the model, and of another shape there.
+
+    As a mapping it has them as `missing_keys`, `unexpected_keys` and `mismatched_keys`.
+    """
 
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
@@ -43,3 +46,24 @@ class LoadingInfo:
             unexpected=tuple(sorted(weights.keys() - own.keys())),
             mismatched=tuple(sorted(n for n in shared if own[n].shape != weights[n].shape)),
         )
+
+    @property
+    def _entries(self) -> dict[str, list[str]]:
+        return {
+            "missing_keys": list(self.missing),
+            "unexpected_keys": list(self.unexpected),
+            "mismatched_keys": list(self.mismatched),
+            "error_msgs": [],
+        }
+
+    @override
+    def __getitem__(self, name: str) -> list[str]:
+        return self._entries[name]
+
+    @override
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    @override
+    def __len__(self) -> int:
+        return len(self._entries)
