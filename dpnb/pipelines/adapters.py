@@ -10,11 +10,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from dpnb.devices import Device, parse_device
 from dpnb.errors import StrategyError
 from dpnb.loading.adapters.adapter_changes import parse_adapter
-from dpnb.loading.adapters.adapter_files import read_adapter
-from dpnb.loading.hub import HubOptions
 from dpnb.nn.weight_changes import Change
+from dpnb.pipelines.adapter_files import AdapterFiles
 from dpnb.pipelines.adapter_weights import Weights, factors_for
 from dpnb.pipelines.mixin import PipelineMixin
 from dpnb.strategies.attachment import attachment_of
@@ -22,15 +22,16 @@ from dpnb.strategies.fused import Fused
 from dpnb.strategies.lora import Factors, LoRA, components_by_adapter
 
 
-class Adapters(PipelineMixin):
+class Adapters(AdapterFiles, PipelineMixin):
     """Loads low-rank weights, and lines over the strategy `LoRA`, which switches them on."""
 
     _disabled_lora: LoRA | None = None
 
     def load_lora_weights(
         self,
-        source: str | Path | Mapping[str, Tensor],
+        pretrained_model_name_or_path_or_dict: str | Path | Mapping[str, Tensor],
         adapter_name: str | None = None,
+        hotswap: bool = False,
         *,
         weight_name: str | None = None,
         subfolder: str | None = None,
@@ -42,8 +43,10 @@ class Adapters(PipelineMixin):
         What the adapter changes in a text encoder that is `None` here is left out.
 
         Args:
-            source: a file, a folder, a repository of the hub, or the tensors by name.
+            pretrained_model_name_or_path_or_dict: a file, a folder, a repository of the hub, or
+                the tensors by name.
             adapter_name: what to call it; `"default_0"` and so on by default.
+            hotswap: must be `False`.
             weight_name: of the file in a folder or repository.
             subfolder: where that file is.
             options: how files come from the hub, as for `from_pretrained`.
@@ -51,8 +54,13 @@ class Adapters(PipelineMixin):
         Raises:
             CheckpointError: there is no such file, or it is not for this pipeline.
             StrategyError: the networks cannot be changed so. The adapter is not loaded then.
-            ValueError: there is an adapter of this name.
+            ValueError: there is an adapter of this name, or one is to be swapped.
         """
+        if hotswap:
+            raise ValueError(
+                "hotswap is not needed: nothing is compiled anew for an adapter. Call "
+                "delete_adapters for the former one, and load this one."
+            )
         taken = components_by_adapter(self.strategies.networks)
         name = adapter_name or next(
             n for i in range(len(taken) + 1) if (n := f"default_{i}") not in taken
@@ -62,7 +70,9 @@ class Adapters(PipelineMixin):
                 f"There is an adapter {name!r} already; choose another adapter_name, or remove it "
                 "with delete_adapters."
             )
-        adapter = read_adapter(source, weight_name, subfolder, HubOptions(**options))
+        adapter = self.read_adapter_file(
+            pretrained_model_name_or_path_or_dict, weight_name, subfolder, options
+        )
         with self.strategies.suspended():
             changes = parse_adapter(adapter, self._changeable())
         self._add(name, changes)
@@ -124,6 +134,19 @@ class Adapters(PipelineMixin):
     def get_active_adapters(self) -> list[str]:
         """Those that are switched on."""
         return list(self._active_factors())
+
+    def set_lora_device(self, adapter_names: str | Sequence[str], device: Device) -> None:
+        """Check the names; low-rank weights come to the device of the weights that they change.
+
+        Args:
+            adapter_names: of those that are loaded.
+            device: has no effect.
+
+        Raises:
+            ValueError: one of them is not loaded.
+        """
+        self._check(_listed(adapter_names))
+        parse_device(device)
 
     def delete_adapters(self, adapter_names: str | Sequence[str]) -> None:
         """Forget these adapters; others that are on stay on, and what is fused stays fused.
