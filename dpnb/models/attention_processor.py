@@ -92,7 +92,7 @@ class SeenAttention:
         scores = torch.matmul(query, key.transpose(-1, -2)) * self.scale
         if attention_mask is not None:
             scores = scores + attention_mask
-        return scores.softmax(dim=-1)
+        return torch.softmax(scores, dim=-1)
 
 
 @dataclass(frozen=True, eq=False)

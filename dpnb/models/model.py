@@ -35,6 +35,7 @@ from dpnb.loading.weights.weight_files import (
 from dpnb.models.copying import Copying
 from dpnb.models.network_adapters import NetworkAdapters
 from dpnb.models.recomputation import Recomputing
+from dpnb.models.single_file import FromSingleFile
 from dpnb.models.sizes import SizedModel
 from dpnb.nn.quantized import nbytes_of, quantization_of
 from dpnb.switchboard import STANDS_FOR
@@ -42,7 +43,7 @@ from dpnb.switchboard import STANDS_FOR
 logger = logging.getLogger(__name__)
 
 
-class Model(Copying, SizedModel, Recomputing, NetworkAdapters, Configured):
+class Model(Copying, SizedModel, Recomputing, NetworkAdapters, FromSingleFile, Configured):
     """A network with settings; both are stored in files as diffusers stores them."""
 
     config_name: ClassVar[str] = "config.json"

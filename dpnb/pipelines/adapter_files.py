@@ -106,7 +106,7 @@ class AdapterFiles:
             TypeError: there is no such argument.
             ValueError: nothing is given, or a function to write it.
         """
-        networks = [n for n in ("unet", "transformer") if n in cls.schema.components]
+        networks: list[str] = [n for n in ("unet", "transformer") if n in cls.schema.components]
         networks += [n for n in cls.schema.components if n.startswith("text_encoder")]
         given = dict(zip((n + LAYERS for n in networks), layers, strict=False)) | named
         known = [name + end for name in networks for end in (LAYERS, METADATA)]

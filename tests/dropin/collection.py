@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tests.dropin import basics, lora, models, schedulers_solvers, schedulers_steps
+from tests.dropin import basics, files, lora, models, schedulers_solvers, schedulers_steps
 from tests.dropin.script import Script
 
-TOPICS = (basics, lora, models, schedulers_solvers, schedulers_steps)
+TOPICS = (basics, files, lora, models, schedulers_solvers, schedulers_steps)
 
 REASONS: dict[str, str] = {}
 """Why a script gives something else here, by its name."""
