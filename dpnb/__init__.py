@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from dpnb.absent_names import explain_absence
 from dpnb.names import HOMES
 from dpnb.switchboard import Switchboard, Switchboards
 
@@ -19,6 +20,9 @@ __all__ = ["__version__", *HOMES]
 
 def __getattr__(name: str) -> Any:
     if name not in HOMES:
+        if (reason := explain_absence(name)) is not None:
+            # `from dpnb import ...` would hide the sentence of an AttributeError.
+            raise ImportError(reason, name=name)
         raise AttributeError(f"dpnb has no {name}; it has {', '.join(sorted(HOMES))}.")
     value = getattr(import_module(HOMES[name]), name)
     globals()[name] = value

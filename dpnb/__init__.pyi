@@ -21,19 +21,39 @@ from dpnb.loading.quantization import Quantization as Quantization
 from dpnb.metering.reading import MeterError as MeterError
 from dpnb.metering.trace import Trace as Trace
 from dpnb.metering.trace import TraceError as TraceError
-from dpnb.models.auto_model import AutoModel as AutoModel
+from dpnb.models.auto import AutoModel as AutoModel
 from dpnb.models.autoencoder import AutoencoderKL as AutoencoderKL
 from dpnb.models.flux import FluxTransformer2DModel as FluxTransformer2DModel
 from dpnb.models.tiny_autoencoder import AutoencoderTiny as AutoencoderTiny
 from dpnb.models.unet import UNet2DConditionModel as UNet2DConditionModel
 from dpnb.models.unet_2d import UNet2DModel as UNet2DModel
 from dpnb.models.vq import VQModel as VQModel
+from dpnb.optimization import get_constant_schedule as get_constant_schedule
+from dpnb.optimization import get_constant_schedule_with_warmup as get_constant_schedule_with_warmup
+from dpnb.optimization import get_cosine_schedule_with_warmup as get_cosine_schedule_with_warmup
+from dpnb.optimization import get_linear_schedule_with_warmup as get_linear_schedule_with_warmup
+from dpnb.optimization import (
+    get_polynomial_decay_schedule_with_warmup as get_polynomial_decay_schedule_with_warmup,
+)
+from dpnb.optimization import get_scheduler as get_scheduler
 from dpnb.pipelines.attached.attach import attach as attach
 from dpnb.pipelines.attached.attached_run import AttachError as AttachError
 from dpnb.pipelines.attached.attached_run import InterruptedRunError as InterruptedRunError
+from dpnb.pipelines.auto import AutoPipelineForImage2Image as AutoPipelineForImage2Image
+from dpnb.pipelines.auto import AutoPipelineForInpainting as AutoPipelineForInpainting
+from dpnb.pipelines.auto import AutoPipelineForText2Image as AutoPipelineForText2Image
+from dpnb.pipelines.cutoffs import MultiPipelineCallbacks as MultiPipelineCallbacks
+from dpnb.pipelines.cutoffs import PipelineCallback as PipelineCallback
+from dpnb.pipelines.cutoffs import SDCFGCutoffCallback as SDCFGCutoffCallback
+from dpnb.pipelines.cutoffs import SDXLCFGCutoffCallback as SDXLCFGCutoffCallback
 from dpnb.pipelines.flux import FluxPipeline as FluxPipeline
+from dpnb.pipelines.foreign.bases import ConfigMixin as ConfigMixin
+from dpnb.pipelines.foreign.bases import ModelMixin as ModelMixin
+from dpnb.pipelines.foreign.bases import SchedulerMixin as SchedulerMixin
+from dpnb.pipelines.foreign.image_processor import VaeImageProcessor as VaeImageProcessor
 from dpnb.pipelines.latent_diffusion import LDMTextToImagePipeline as LDMTextToImagePipeline
 from dpnb.pipelines.pictures.contact_sheet import contact_sheet as contact_sheet
+from dpnb.pipelines.pictures.images import ImagePipelineOutput as ImagePipelineOutput
 from dpnb.pipelines.pipeline import DiffusionPipeline as DiffusionPipeline
 from dpnb.pipelines.recording import record as record
 from dpnb.pipelines.sag import StableDiffusionSAGPipeline as StableDiffusionSAGPipeline
@@ -130,6 +150,7 @@ from dpnb.strategies.storage import ChannelsLast as ChannelsLast
 from dpnb.strategies.storage import LayerwiseCasting as LayerwiseCasting
 from dpnb.strategies.vae import VaeSlicing as VaeSlicing
 from dpnb.strategies.vae import VaeTiling as VaeTiling
+from dpnb.utils import logging as logging
 from dpnb.widgets.dashboard import dashboard as dashboard
 from dpnb.widgets.history_panel import HistoryPanel as HistoryPanel
 from dpnb.widgets.job import StoppedError as StoppedError

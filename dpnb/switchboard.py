@@ -54,20 +54,6 @@ class Switchboard(Protocol):
         """Let torch compute the attention of this network again."""
         ...
 
-    def store_weights(self, dtype: str) -> None:
-        """Store large weights in this dtype, and widen them while a layer computes."""
-        ...
-
-    @property
-    def tiles(self) -> bool:
-        """Whether decoding and encoding is in strips."""
-        ...
-
-    @property
-    def slices(self) -> bool:
-        """Whether the pictures of a batch are decoded and encoded one after the other."""
-        ...
-
     def slice_attention(self, slice_size: SliceSize | None) -> None:
         """Compute attention over a few heads at a time; `None` ends that."""
         ...

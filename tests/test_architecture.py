@@ -55,12 +55,17 @@ MAY_IMPORT = {
     "pipelines": {"strategies", "models", "schedulers", "loading", "nn", "metering"},
     "emoji": {"models", "schedulers", "pipelines", "loading", "nn"},
     "widgets": {"pipelines", "planning", "strategies", "schedulers", "metering"},
+    "absent_names": set(),
+    "callbacks": {"pipelines"},
+    "optimization": set(),
+    "image_processor": {"pipelines"},
+    "utils": {"pipelines"},
     "lab": set(),
     "terminal": set(),
     "cli": {"pipelines", "emoji", "lab", "planning", "bench", "prompt_file", "terminal"},
     "__main__": {"cli"},
     "names": {"loading"},
-    "__init__": {"names"},
+    "__init__": {"names", "absent_names"},
 }
 
 WINGS = {
@@ -105,6 +110,7 @@ WINGS = {
     },
     "pipelines/attached": {
         "strategies",
+        "models.introspection",
         "loading",
         "nn",
         "pipelines.call_arguments",
@@ -135,7 +141,6 @@ HOMES = {
     "markdown_it": {"loading"},
     "ipywidgets": {"widgets"},
     "xformers": {"nn"},
-    "peft": {"models"},
     "torchao": {"loading"},
     "bitsandbytes": {"loading"},
     "typer": {"cli"},

@@ -76,6 +76,7 @@ class FluxTransformer2DModel(TransformerSwitches, TimeConditionedModel, Model):
     """
 
     config_class: ClassVar[type[Config]] = FluxTransformer2DConfig
+    repeated_blocks: ClassVar[tuple[type[nn.Module], ...]] = (JointBlock, SingleBlock)
     config: FluxTransformer2DConfig
 
     def __init__(self, *values: Any, **settings: Any) -> None:

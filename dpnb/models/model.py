@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -33,17 +33,15 @@ from dpnb.loading.weights.weight_files import (
     write_weights,
 )
 from dpnb.models.copying import Copying
-from dpnb.models.network_adapters import NetworkAdapters
-from dpnb.models.recomputation import Recomputing
+from dpnb.models.introspection import Introspection
 from dpnb.models.single_file import FromSingleFile
-from dpnb.models.sizes import SizedModel
 from dpnb.nn.quantized import nbytes_of, quantization_of
 from dpnb.switchboard import STANDS_FOR
 
 logger = logging.getLogger(__name__)
 
 
-class Model(Copying, SizedModel, Recomputing, NetworkAdapters, FromSingleFile, Configured):
+class Model(Introspection, Copying, FromSingleFile, Configured):
     """A network with settings; both are stored in files as diffusers stores them."""
 
     config_name: ClassVar[str] = "config.json"
@@ -102,49 +100,59 @@ class Model(Copying, SizedModel, Recomputing, NetworkAdapters, FromSingleFile, C
         output_loading_info: bool = False,
         quantization_config: Any = None,
         **options: Any,
-    ) -> Self | tuple[Self, LoadingInfo]:
+    ) -> Any:
         """Load a model from a folder or from the hub, in evaluation mode.
 
         Args:
             pretrained_model_name_or_path: a folder, or a hub repository's name.
             subfolder: the folder inside it that holds the model.
-            dtype: of the floating-point weights; `"auto"` takes the most frequent one in the file;
-                float32 by default.
+            dtype: of the floating-point weights, float32 by default; `"auto"` is that of the file.
             torch_dtype: the same, by its former name.
             device: where the weights go, straight from the file; the CPU by default.
-            device_map: the same by another name; `"auto"` is the accelerator, where there is one.
+            device_map: likewise; `"auto"` is the device of this machine.
             variant: of the weight files, for example `"fp16"`.
             use_safetensors: `True` refuses `.bin` files, `False` takes only them.
-            low_cpu_mem_usage: build without weights; `False` initialises them first.
+            low_cpu_mem_usage: build without allocating weights; `False` initialises them first.
             ignore_mismatched_sizes: keep random values where shapes differ, instead of an error.
             output_loading_info: return `(model, LoadingInfo)`.
             quantization_config: how weights are stored in fewer bits, for example `"int8"`.
-            options: settings that override those of the file, and fields of `HubOptions`.
+            options: fields of `HubOptions`, and settings that replace those of the file.
 
         Raises:
             CheckpointError: a file is missing, damaged, or of another shape than its settings.
-            TypeError: there is no such option.
-            ValueError: a model is to be divided among several devices.
+            TypeError: there is no such argument.
         """
-        chosen = _choose_dtype(dtype, torch_dtype)
-        hub, settings = HubOptions.split({k: v for k, v in options.items() if k not in _UNUSED})
-        target = _choose_device(device, device_map)
+        hub, settings = cls._split(options)
+        chosen, target = _choose_dtype(dtype, torch_dtype), _choose_device(device, device_map)
         recipe = None if quantization_config is None else recipe_of(quantization_config)
         if recipe is not None:
             probe(recipe, cls.__name__, target, None if chosen == "auto" else parse_dtype(chosen))
-        files: dict[str, Any] = {"variant": variant, "use_safetensors": use_safetensors}
+        inner = subfolder or ""
+        which: dict[str, Any] = {"variant": variant, "use_safetensors": use_safetensors}
+        select = partial(select_model_files, subfolder=inner, **which)
         model, info = cls.load(
-            _fetch(pretrained_model_name_or_path, subfolder or "", files, hub),
+            fetch(pretrained_model_name_or_path, select, hub) / inner,
             dtype=chosen,
             device=target if recipe is None else None,
+            **which,
             low_cpu_mem_usage=low_cpu_mem_usage,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
             changes=settings,
-            **files,
         )
         if recipe is not None:
             quantize(model, recipe, cls.__name__, target)
         return (model, info) if output_loading_info else model
+
+    @classmethod
+    def _split(cls, options: Mapping[str, Any]) -> tuple[HubOptions, dict[str, Any]]:
+        """Options of the hub, and settings."""
+        hub, settings = HubOptions.split(options)
+        if unknown := settings.keys() - cls.config_class.names():
+            raise TypeError(
+                f"{cls.__name__} has no argument or setting {', '.join(sorted(unknown))}; leave it "
+                "out."
+            )
+        return hub, settings
 
     @classmethod
     def load(
@@ -158,15 +166,10 @@ class Model(Copying, SizedModel, Recomputing, NetworkAdapters, FromSingleFile, C
         low_cpu_mem_usage: bool = True,
         ignore_mismatched_sizes: bool = False,
         embedded: EmbeddedFiles = NO_EMBEDDED_FILES,
-        changes: Mapping[str, Any] = MappingProxyType({}),
+        changes: Mapping[str, Any] | None = None,
     ) -> tuple[Self, LoadingInfo]:
         """Load from the local `folder`; see `from_pretrained` and `find_weights`."""
-        settings = {**read_checkpoint_json(folder / cls.config_name), **changes}
-        if unknown := changes.keys() - cls._known_settings(settings):
-            raise TypeError(
-                f"{cls.__name__}.from_pretrained has no argument {', '.join(sorted(unknown))}, and "
-                "there is no such setting; leave it out."
-            )
+        settings = {**read_checkpoint_json(folder / cls.config_name), **(changes or {})}
         if settings.get("quantization_config"):
             raise QuantizationError(
                 f"{folder} holds weights that are quantized already; load a checkpoint with full "
@@ -222,11 +225,11 @@ class Model(Copying, SizedModel, Recomputing, NetworkAdapters, FromSingleFile, C
     def save_pretrained(
         self,
         save_directory: str | Path,
-        is_main_process: bool = True,
-        save_function: None = None,
+        *,
         safe_serialization: bool = True,
         variant: str | None = None,
         max_shard_size: int | str | None = None,
+        is_main_process: bool = True,
         push_to_hub: bool = False,
     ) -> None:
         """Write settings and weights into a folder; its former files stay until all is written.
@@ -234,26 +237,25 @@ class Model(Copying, SizedModel, Recomputing, NetworkAdapters, FromSingleFile, C
         Switched-on strategies do not change what is written.
 
         Args:
-            save_directory: the folder; it is made where there is none.
-            is_main_process: `False` writes nothing: of several processes one does.
-            save_function: must be `None`.
-            safe_serialization: `False` writes `.bin` files.
-            variant: a word for the names of the weight files, for example `"fp16"`.
+            save_directory: the folder.
+            safe_serialization: `False` writes a `.bin` file.
+            variant: a word for the names of the weight files.
             max_shard_size: of one weight file, in bytes or as `"5GB"`.
-            push_to_hub: must be `False`.
+            is_main_process: `False`, in all processes but one, writes nothing.
+            push_to_hub: must be `False`: whole pipelines are uploaded.
 
         Raises:
             QuantizationError: the weights are quantized.
-            ValueError: the folder is to be uploaded, or a function is given to write it.
+            ValueError: it is to be uploaded.
         """
-        if push_to_hub or save_function is not None:
+        if push_to_hub:
             raise ValueError(
-                f"{type(self).__name__} is written into a folder by dpnb alone; leave push_to_hub "
-                "and save_function out, and upload it with huggingface_hub.upload_folder."
+                f"A {type(self).__name__} by itself is not uploaded; push its pipeline, or the "
+                "folder with huggingface_hub.upload_folder."
             )
+        self.check_saveable()
         if not is_main_process:
             return
-        self.check_saveable()
         with self.suspended(), replace_folder(Path(save_directory)) as folder:
             self.save_config(folder)
             write_weights(
@@ -278,11 +280,6 @@ class Model(Copying, SizedModel, Recomputing, NetworkAdapters, FromSingleFile, C
                 "can be made again at every loading."
             )
 
-    @classmethod
-    def _known_settings(cls, settings: Mapping[str, Any]) -> frozenset[str]:
-        """The names that settings in a file, which are these, may have."""
-        return frozenset(cls.config_class.names())
-
     def _materialise(self, names: tuple[str, ...], like: Tensor | None) -> None:
         """Initialise the tensors `names`, in the dtype and on the device of `like`."""
         for owner in {name.rpartition(".")[0] for name in names}:
@@ -296,40 +293,6 @@ class Model(Copying, SizedModel, Recomputing, NetworkAdapters, FromSingleFile, C
             module.load_state_dict(kept, strict=False, assign=True)
 
 
-_UNUSED = ("disable_mmap", "max_memory", "offload_folder", "offload_state_dict", "resume_download")
-"""Arguments of other packages that change nothing of what is loaded here."""
-
-
-def _fetch(
-    place: str | Path, subfolder: str, files: Mapping[str, Any], options: HubOptions
-) -> Path:
-    """The folder of a model in a folder or a repository."""
-    folder = fetch(place, lambda names: select_model_files(names, subfolder, **files), options)
-    return folder / subfolder
-
-
-def _choose_device(
-    device: Device | None, device_map: Device | Mapping[str, Device] | None
-) -> torch.device | None:
-    place = device if device_map is None else _parse_device_map(device_map)
-    return None if place is None else parse_device(place)
-
-
-def _parse_device_map(device_map: Device | Mapping[str, Device]) -> Device:
-    """The one device that a map gives."""
-    if device_map in ("auto", "balanced", "balanced_low_0", "sequential"):
-        return best_device()
-    if not isinstance(device_map, Mapping):
-        return device_map
-    places = set(device_map.values())
-    if len(places) != 1:
-        raise ValueError(
-            f"device_map divides a model among {len(places)} devices; give one, and divide a "
-            "pipeline with dpnb.DeviceMap."
-        )
-    return places.pop()
-
-
 def _choose_dtype(
     dtype: torch.dtype | str | None, torch_dtype: torch.dtype | str | None
 ) -> torch.dtype | str:
@@ -337,6 +300,29 @@ def _choose_dtype(
         raise ValueError("dtype and torch_dtype mean the same; give one of them.")
     chosen = dtype if dtype is not None else torch_dtype
     return torch.float32 if chosen is None else chosen
+
+
+def _choose_device(
+    device: Device | None, device_map: Device | Mapping[str, Device] | None
+) -> torch.device | None:
+    """Where weights go; `None` for the CPU.
+
+    Raises:
+        ValueError: it is said twice, or differs from part to part.
+    """
+    if device_map is None:
+        return None if device is None else parse_device(device)
+    if device is not None:
+        raise ValueError("device and device_map both say where weights go; give one of them.")
+    if isinstance(device_map, Mapping):
+        if [*device_map] != [""]:
+            raise ValueError(
+                f"device_map divides a network into {', '.join(device_map)}; give one device, and "
+                "divide a pipeline with dpnb.DeviceMap."
+            )
+        device_map = device_map[""]
+    is_chosen_here = device_map in ("auto", "balanced", "balanced_low_0", "sequential")
+    return best_device() if is_chosen_here else parse_device(device_map)
 
 
 def _log_differences(class_name: str, source: Path, info: LoadingInfo) -> None:

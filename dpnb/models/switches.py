@@ -5,22 +5,25 @@ A network that belongs to a pipeline shares what is switched on with it.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NoReturn
+from collections.abc import Mapping
+from typing import Any, ClassVar, cast
 
-import torch
+from torch import nn
 
-from dpnb.models.attention_processor import AttentionProcessors
-from dpnb.nn.attention_kernels import op_name
+from dpnb.models.attention_processor import (
+    AttentionProcessor,
+    AttnProcessor2_0,
+    XFormersAttnProcessor,
+)
+from dpnb.models.coders import Coder, SlicedCoder, TiledCoder
+from dpnb.nn.attention import Attention
+from dpnb.nn.attention_kernels import SlicedKernel, XFormersKernel, op_name
 from dpnb.switchboard import SliceSize, Switchboard, Switchboards
 
-TORCH_BACKENDS = ("native", "_native_cudnn", "_native_efficient", "_native_flash", "_native_math")
-"""Diffusers' names of torch's attention, which chooses the fastest of its kernels by itself."""
 
-
-class NetworkSwitches(AttentionProcessors):
+class NetworkSwitches:
     """What can be switched on and off at a network with attention."""
 
-    dtype: torch.dtype
     part_name: ClassVar[str]
     """The name of the component that the network is in a pipeline: "unet", for example."""
 
@@ -36,71 +39,6 @@ class NetworkSwitches(AttentionProcessors):
         """Compute the attention of this network with torch's fused kernel."""
         self._switchboard.use_torch_attention()
 
-    def set_attention_backend(self, backend: str) -> None:
-        """Compute attention by torch's kernels (`"native"`) or by xFormers' (`"xformers"`).
-
-        Raises:
-            ValueError: it is another.
-        """
-        if backend in TORCH_BACKENDS:
-            self._switchboard.use_torch_attention()
-        elif backend == "xformers":
-            self._switchboard.use_xformers(None)
-        else:
-            raise ValueError(
-                f"backend is {backend!r}; attention is computed by xformers or by torch: "
-                f"{', '.join(TORCH_BACKENDS)}."
-            )
-
-    def reset_attention_backend(self) -> None:
-        """Compute attention by torch's kernels."""
-        self._switchboard.use_torch_attention()
-
-    def enable_layerwise_casting(
-        self,
-        storage_dtype: torch.dtype | str = "float8_e4m3fn",
-        compute_dtype: torch.dtype | None = None,
-    ) -> None:
-        """See `dpnb.LayerwiseCasting`, which serves the whole pipeline.
-
-        Args:
-            storage_dtype: of the weights.
-            compute_dtype: must be the dtype that the network has.
-
-        Raises:
-            ValueError: it is another.
-        """
-        if compute_dtype not in (None, self.dtype):
-            raise ValueError(
-                f"compute_dtype is {compute_dtype}, and this network computes in {self.dtype}; "
-                "load it in that dtype, or call .to(dtype) first."
-            )
-        self._switchboard.store_weights(str(storage_dtype).removeprefix("torch."))
-
-    def enable_group_offload(
-        self, onload_device: torch.device | str | int, *args: Any, **options: Any
-    ) -> NoReturn:
-        """Refuse.
-
-        Raises:
-            NotImplementedError: always.
-        """
-        raise NotImplementedError(
-            "Offloading is a matter of a pipeline, which knows when each network is needed: call "
-            "enable_group_offload or enable_sequential_cpu_offload of the pipeline."
-        )
-
-    def enable_cache(self, config: Any) -> NoReturn:
-        """Refuse.
-
-        Raises:
-            NotImplementedError: always.
-        """
-        raise NotImplementedError(
-            "dpnb keeps nothing of one step for the next, which would change the picture; "
-            "dpnb.ConditioningCache keeps what stays exactly the same."
-        )
-
     def fuse_qkv_projections(self) -> None:
         """See `dpnb.QKVFusion`; the pipeline's other networks stay as they are."""
         self._switchboard.fuse_projections()
@@ -109,9 +47,81 @@ class NetworkSwitches(AttentionProcessors):
         """Make this network's query, key and value by three matrix products again."""
         self._switchboard.unfuse_projections()
 
+    # --- how attention is computed ---
+
+    @property
+    def attn_processors(self) -> dict[str, AttentionProcessor]:
+        """How each attention layer computes: a name for its kernel, by the layer's."""
+        network = cast(nn.Module, self)
+        return {
+            f"{name}.processor": _processor_of(layer)
+            for name, layer in network.named_modules()
+            if isinstance(layer, Attention)
+        }
+
+    def set_attn_processor(self, processor: Any) -> None:
+        """Choose how attention is computed, by the name of a processor.
+
+        Args:
+            processor: `AttnProcessor2_0()` or `XFormersAttnProcessor()`, or one for each layer,
+                all alike, as `attn_processors` has them.
+
+        Raises:
+            TypeError: it is code of one's own, which layers here do not run.
+            ValueError: layers are to compute differently.
+        """
+        chosen = {*processor.values()} if isinstance(processor, Mapping) else {processor}
+        if foreign := [one for one in chosen if not isinstance(one, AttentionProcessor)]:
+            raise TypeError(
+                f"{type(foreign[0]).__name__} is code for attention layers of another package; "
+                "attach a pipeline that has it, dpnb.attach(pipe), or give AttnProcessor2_0() or "
+                "XFormersAttnProcessor()."
+            )
+        if len(chosen) > 1:
+            raise ValueError("the layers of a network all compute alike; give one processor.")
+        one = chosen.pop()
+        if isinstance(one, XFormersAttnProcessor):
+            self.enable_xformers_memory_efficient_attention(one.attention_op)
+        else:
+            self.disable_xformers_memory_efficient_attention()
+
+    def set_default_attn_processor(self) -> None:
+        """Compute attention with torch's fused kernel."""
+        self.disable_xformers_memory_efficient_attention()
+
+    def set_attention_backend(self, backend: str) -> None:
+        """Choose how attention is computed, by the name of a backend.
+
+        Args:
+            backend: `"native"` or `"xformers"`.
+
+        Raises:
+            ValueError: there is no such backend here.
+        """
+        if backend not in ("native", "xformers"):
+            raise ValueError(
+                f'backend is {backend!r}; use "native", torch\'s fused attention, or "xformers".'
+            )
+        if backend == "xformers":
+            self.enable_xformers_memory_efficient_attention()
+        else:
+            self.disable_xformers_memory_efficient_attention()
+
+    def reset_attention_backend(self) -> None:
+        """Compute attention with torch's fused kernel."""
+        self.set_attention_backend("native")
+
     @property
     def _switchboard(self) -> Switchboard:
         return Switchboards.make(self, self.part_name)
+
+
+def _processor_of(layer: Attention) -> AttentionProcessor:
+    kernel = layer.kernel
+    inner = kernel.inner if isinstance(kernel, SlicedKernel) else kernel
+    if isinstance(inner, XFormersKernel):
+        return XFormersAttnProcessor(inner.op)
+    return AttnProcessor2_0()
 
 
 class DenoiserSwitches(NetworkSwitches):
@@ -146,16 +156,7 @@ class AutoencoderSwitches(NetworkSwitches):
     """What can be switched on and off at an autoencoder."""
 
     part_name: ClassVar[str] = "vae"
-
-    @property
-    def use_tiling(self) -> bool:
-        """Whether it decodes and encodes in strips."""
-        return self._switchboard.tiles
-
-    @property
-    def use_slicing(self) -> bool:
-        """Whether it decodes and encodes the pictures of a batch one after the other."""
-        return self._switchboard.slices
+    coder: Coder
 
     def enable_tiling(
         self, tile: int | None = None, spill: bool = False, blended: bool = False
@@ -170,6 +171,20 @@ class AutoencoderSwitches(NetworkSwitches):
     def enable_slicing(self) -> None:
         """See `dpnb.VaeSlicing`."""
         self._switchboard.enable_slicing()
+
+    @property
+    def use_tiling(self) -> bool:
+        """Whether pictures are decoded in strips."""
+        return isinstance(self._plain_coder, TiledCoder)
+
+    @property
+    def use_slicing(self) -> bool:
+        """Whether the pictures of a batch are decoded one after the other."""
+        return isinstance(self.coder, SlicedCoder)
+
+    @property
+    def _plain_coder(self) -> Coder:
+        return self.coder.inner if isinstance(self.coder, SlicedCoder) else self.coder
 
     def disable_slicing(self) -> None:
         """Decode and encode a batch at once."""

@@ -18,7 +18,7 @@ from dpnb.models.autoencoder import DecoderOutput
 from dpnb.models.model import Model
 from dpnb.models.supported_settings import check_supported
 from dpnb.models.tiling.blended_tiles import decode_in_blended_tiles, encode_in_blended_tiles
-from dpnb.nn.no_split import NoSplit
+from dpnb.nn.checkpointing import Checkpointed
 from dpnb.output import Output
 from dpnb.validation import Range
 
@@ -223,7 +223,7 @@ class TinyDecoder(nn.Module):
         return self.layers(torch.tanh(x / 3) * 3) * 2 - 1  # type: ignore[no-any-return]
 
 
-class TinyBlock(NoSplit):
+class TinyBlock(Checkpointed):
     """Three convolutions around a residual."""
 
     def __init__(self, channels: int, act_fn: str) -> None:

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from dpnb.loading.config import Config
-from dpnb.models.masked_context import predict_by_row
 from dpnb.models.model import Model
 from dpnb.models.switches import UNetSwitches
 from dpnb.models.time_conditioning import TimeConditionedModel
@@ -20,6 +19,7 @@ from dpnb.models.unet_config import ATTENDS, UNetConfig
 from dpnb.nn.attention import Attention
 from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
 from dpnb.nn.inplace import add, silu
+from dpnb.nn.transformer import TransformerBlock
 from dpnb.nn.weight_changes import NO_SCALE
 from dpnb.output import Output
 
@@ -38,6 +38,7 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
     """
 
     config_class: ClassVar[type[Config]] = UNetConfig
+    repeated_blocks: ClassVar[tuple[type[nn.Module], ...]] = (TransformerBlock,)
     config: UNetConfig
 
     def __init__(self, *values: Any, **settings: Any) -> None:
@@ -96,7 +97,7 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
         sample: Tensor,
         timestep: Tensor | float,
         encoder_hidden_states: Tensor,
-        class_labels: Tensor | None = None,
+        class_labels: None = None,
         timestep_cond: Tensor | None = None,
         attention_mask: None = None,
         cross_attention_kwargs: Mapping[str, Any] | None = None,
@@ -113,63 +114,65 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
             sample: noisy latents, `[batch, in_channels, h, w]`.
             timestep: a number, or one for each entry of the batch.
             encoder_hidden_states: the prompts' embeddings, `[batch, tokens, cross_attention_dim]`.
-            class_labels: not used; no network here has classes.
+            class_labels: must be `None`: the network has no embedding of classes.
             timestep_cond: an embedded guidance scale, `[batch, time_cond_proj_dim]`.
-            attention_mask: must be `None`.
+            attention_mask: must be `None`: every position sees every other.
             cross_attention_kwargs: must be empty; the scale of LoRA is that of `dpnb.LoRA`.
             added_cond_kwargs: XL's `text_embeds` `[batch, channels]` and `time_ids` `[batch, 6]`.
             down_block_additional_residuals: added to the skip connections: a ControlNet's output.
             mid_block_additional_residual: added to the output of the middle block.
             down_intrablock_additional_residuals: must be `None`.
-            encoder_attention_mask: which tokens of the context count, `[batch, tokens]`: true, or
-                1, for those that do.
+            encoder_attention_mask: which tokens of the prompts count, `[batch, tokens]`, the same
+                for the whole batch.
             return_dict: `False` returns a plain tuple.
 
         Returns:
             `UNet2DConditionOutput`.
 
         Raises:
-            ValueError: there is an argument that must not be, or no token of a context counts.
+            ValueError: something is given that must be `None`, or masks differ within the batch.
         """
+        _refuse(
+            class_labels=class_labels,
+            attention_mask=attention_mask,
+            down_intrablock_additional_residuals=down_intrablock_additional_residuals,
+        )
+        if encoder_attention_mask is not None:
+            encoder_hidden_states = _select(encoder_hidden_states, encoder_attention_mask)
         if cross_attention_kwargs:
             raise ValueError(
                 f"cross_attention_kwargs asks for {', '.join(cross_attention_kwargs)}: {NO_SCALE}."
             )
-        if attention_mask is not None or down_intrablock_additional_residuals is not None:
-            raise ValueError(
-                "attention_mask and down_intrablock_additional_residuals are for networks that "
-                "dpnb has not; leave them out."
-            )
-        if encoder_attention_mask is not None and not bool(encoder_attention_mask.all()):
-            inputs = {
-                "sample": sample,
-                "timestep": timestep,
-                "encoder_hidden_states": encoder_hidden_states,
-                "timestep_cond": timestep_cond,
-                "added_cond_kwargs": added_cond_kwargs,
-                "down_block_additional_residuals": down_block_additional_residuals,
-                "mid_block_additional_residual": mid_block_additional_residual,
-            }
-            rows = predict_by_row(self, encoder_attention_mask, inputs)
-            return UNet2DConditionOutput(rows).as_asked(return_dict)
         time = self.time_embedder(self, sample, timestep, timestep_cond, added_cond_kwargs)
+        residuals = down_block_additional_residuals, mid_block_additional_residual
+        predicted = self._predict(sample, time, encoder_hidden_states, *residuals)
+        return UNet2DConditionOutput(predicted).as_asked(return_dict)
+
+    def _predict(
+        self,
+        sample: Tensor,
+        time: Tensor,
+        words: Tensor,
+        down: Sequence[Tensor] | None,
+        middle: Tensor | None,
+    ) -> Tensor:
+        """Down, across and up again; `down` and `middle` are added on the way."""
         if self.config.center_input_sample:
             sample = 2 * sample - 1.0
         maps = [self.conv_in(sample)]
         for block in self.down_blocks:
-            block(maps, time, encoder_hidden_states)
-        x = self.mid_block(maps[-1], time, encoder_hidden_states)
-        if down_block_additional_residuals is not None:
-            maps = [a + b for a, b in zip(maps, down_block_additional_residuals, strict=True)]
-        if mid_block_additional_residual is not None:
-            x = add(x, mid_block_additional_residual)
+            block(maps, time, words)
+        x = self.mid_block(maps[-1], time, words)
+        if down is not None:
+            maps = [a + b for a, b in zip(maps, down, strict=True)]
+        if middle is not None:
+            x = add(x, middle)
         maps.append(x)
         del x
         for block in self.up_blocks:
-            block(maps, time, encoder_hidden_states)
+            block(maps, time, words)
         x = self.conv_norm_out(maps.pop())
-        output = UNet2DConditionOutput(self.conv_out(silu(x)))
-        return output.as_asked(return_dict)
+        return self.conv_out(silu(x))  # type: ignore[no-any-return]
 
     @property
     def middle_attention(self) -> Attention:
@@ -230,6 +233,28 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
             flip_sin_to_cos=self.config.flip_sin_to_cos,
             freq_shift=self.config.freq_shift,
         )
+
+
+def _refuse(**given: object) -> None:
+    """Refuse what some networks of other packages are given and this one cannot use."""
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(f"{name} has no effect on this network; leave it out.")
+
+
+def _select(tokens: Tensor, mask: Tensor) -> Tensor:
+    """Those of `tokens` `[batch, tokens, channels]` that count.
+
+    Raises:
+        ValueError: they are others for each entry of the batch.
+    """
+    counts = mask.bool()
+    if not bool((counts == counts[:1]).all()):
+        raise ValueError(
+            "encoder_attention_mask leaves out other tokens for each entry of the batch; call the "
+            "network once for each, or pad the prompts alike."
+        )
+    return tokens[:, counts[0]]
 
 
 def _conv(in_channels: int, out_channels: int, size: int) -> nn.Conv2d:

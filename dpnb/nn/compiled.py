@@ -1,12 +1,17 @@
-"""Networks that torch has compiled as a whole."""
+"""Networks that torch compiles."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from types import FunctionType
+from typing import Any
 
 import torch
 from torch import nn
+from typing_extensions import override
 
 
 def plain_network(network: nn.Module) -> nn.Module:
@@ -17,6 +22,28 @@ def plain_network(network: nn.Module) -> nn.Module:
     return network
 
 
+def is_compiled(network: nn.Module) -> bool:
+    """Whether torch compiles the network, or any module within it."""
+    if plain_network(network) is not network:
+        return True
+    return any(module._compiled_call_impl is not None for module in network.modules())
+
+
+def forget_graphs(networks: Iterable[nn.Module]) -> None:
+    """Let torch compile anew what it has compiled, if that is of any of `networks`.
+
+    It does not look whether a module has got other hooks since.
+    """
+    if "torch._dynamo" in sys.modules and any(map(_has_graphs, networks)):
+        torch.compiler.reset()
+
+
+def _has_graphs(network: nn.Module) -> bool:
+    """Whether torch compiles the network, any module within it or any of its methods."""
+    own = (vars(value) for value in vars(network).values() if isinstance(value, FunctionType))
+    return is_compiled(network) or any("_torchdynamo_orig_callable" in one for one in own)
+
+
 def compute_uncompiled() -> AbstractContextManager[object]:
     """Within, what is compiled computes as it was written; the compiler looks at nothing.
 
@@ -25,3 +52,61 @@ def compute_uncompiled() -> AbstractContextManager[object]:
     """
     is_loaded = "torch._dynamo" in sys.modules
     return torch.compiler.set_stance("force_eager") if is_loaded else nullcontext()
+
+
+def call_uncompiled(
+    call: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Any:
+    """What `call` returns; the compiler ends its graph here, and looks at nothing of it."""
+    if torch.compiler.is_compiling():
+        return _leave_compiler(call, args, kwargs)
+    if "torch._dynamo" in sys.modules:
+        return _make_caller()(call, args, kwargs)
+    return call(*args, **kwargs)
+
+
+def _leave_compiler(
+    call: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Any:
+    return torch.compiler.disable(call)(*args, **kwargs)
+
+
+@cache
+def _make_caller() -> Callable[..., Any]:
+    return torch.compiler.disable(_call)  # type: ignore[no-any-return]
+
+
+def _call(call: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    return call(*args, **kwargs)
+
+
+def end_graph() -> None:
+    """Let the compiler end its graph here and begin another; elsewhere nothing happens."""
+
+
+class OutsideGraphs(AbstractContextManager[None]):
+    """A context whose beginning and end the compiler does not look at.
+
+    Args:
+        context: the context.
+    """
+
+    def __init__(self, context: AbstractContextManager[object]) -> None:
+        self._context = context
+
+    @override
+    def __enter__(self) -> None:
+        call_uncompiled(self._context.__enter__, (), {})
+
+    @override
+    def __exit__(self, *error: Any) -> bool | None:
+        return bool(call_uncompiled(self._context.__exit__, error, {}))
+
+
+REASON = (
+    "a strategy of dpnb acts here; leave it out, switch it on for another network, or compile "
+    "without fullgraph=True"
+)
+for function in (_leave_compiler, end_graph):
+    # What `torch.compiler.disable` sets, which would import the compiler now.
+    vars(function).update(_torchdynamo_disable=True, _torchdynamo_disable_msg=REASON)

@@ -1,7 +1,7 @@
 """The mark of blocks that offloading and device maps do not divide."""
 
-from torch import nn
+from dpnb.nn.checkpointing import Checkpointed
 
 
-class NoSplit(nn.Module):
+class NoSplit(Checkpointed):
     """A block that stays on one device; offloading moves all its weights together."""

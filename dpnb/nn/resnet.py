@@ -5,11 +5,12 @@ from __future__ import annotations
 from torch import Tensor, nn
 from typing_extensions import override
 
+from dpnb.nn.checkpointing import Checkpointed
 from dpnb.nn.inplace import add, silu
 from dpnb.nn.time_conditioning import TimeConditioned
 
 
-class ResnetBlock(TimeConditioned):
+class ResnetBlock(Checkpointed, TimeConditioned):
     """Two normalised convolutions with a residual; the time embedding is added between them.
 
     Args:

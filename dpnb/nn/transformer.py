@@ -7,6 +7,7 @@ from typing_extensions import override
 
 from dpnb.nn.attention import Attention
 from dpnb.nn.channel_projection import ToFeatureMap, ToTokens
+from dpnb.nn.checkpointing import Checkpointed
 from dpnb.nn.inplace import add, gelu_tanh, multiply
 
 CHUNKS = 4
@@ -68,7 +69,7 @@ class FeedForward(nn.Module):
         return back(gate(tokens))  # type: ignore[no-any-return]
 
 
-class TransformerBlock(nn.Module):
+class TransformerBlock(Checkpointed):
     """Self-attention, cross-attention and a feed-forward layer, each around a residual."""
 
     def __init__(self, dim: int, heads: int, head_dim: int, context_dim: int) -> None:

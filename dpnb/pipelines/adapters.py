@@ -10,11 +10,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from dpnb.devices import Device, parse_device
 from dpnb.errors import StrategyError
 from dpnb.loading.adapters.adapter_changes import parse_adapter
+from dpnb.loading.adapters.adapter_files import read_adapter
+from dpnb.loading.hub import HubOptions
 from dpnb.nn.weight_changes import Change
-from dpnb.pipelines.adapter_files import AdapterFiles
+from dpnb.pipelines.adapter_saving import AdapterSaving
 from dpnb.pipelines.adapter_weights import Weights, factors_for
 from dpnb.pipelines.mixin import PipelineMixin
 from dpnb.strategies.attachment import attachment_of
@@ -22,7 +23,7 @@ from dpnb.strategies.fused import Fused
 from dpnb.strategies.lora import Factors, LoRA, components_by_adapter
 
 
-class Adapters(AdapterFiles, PipelineMixin):
+class Adapters(AdapterSaving, PipelineMixin):
     """Loads low-rank weights, and lines over the strategy `LoRA`, which switches them on."""
 
     _disabled_lora: LoRA | None = None
@@ -31,10 +32,13 @@ class Adapters(AdapterFiles, PipelineMixin):
         self,
         pretrained_model_name_or_path_or_dict: str | Path | Mapping[str, Tensor],
         adapter_name: str | None = None,
-        hotswap: bool = False,
         *,
         weight_name: str | None = None,
         subfolder: str | None = None,
+        prefix: str | None = None,
+        low_cpu_mem_usage: bool = True,
+        use_safetensors: bool | None = None,
+        hotswap: bool = False,
         **options: Any,
     ) -> None:
         """Load an adapter and switch it on, in place of others; `set_adapters` mixes them.
@@ -43,12 +47,15 @@ class Adapters(AdapterFiles, PipelineMixin):
         What the adapter changes in a text encoder that is `None` here is left out.
 
         Args:
-            pretrained_model_name_or_path_or_dict: a file, a folder, a repository of the hub, or
-                the tensors by name.
+            pretrained_model_name_or_path_or_dict: a file, a folder, a repository of the hub, or the
+                tensors by name.
             adapter_name: what to call it; `"default_0"` and so on by default.
-            hotswap: must be `False`.
             weight_name: of the file in a folder or repository.
             subfolder: where that file is.
+            prefix: the component whose tensors are taken, where the file has several.
+            low_cpu_mem_usage: has no effect: weights are mapped from their files.
+            use_safetensors: has no effect: the file's name says how it is stored.
+            hotswap: must be `False`: an adapter that is on is changed by `set_adapters`.
             options: how files come from the hub, as for `from_pretrained`.
 
         Raises:
@@ -58,9 +65,10 @@ class Adapters(AdapterFiles, PipelineMixin):
         """
         if hotswap:
             raise ValueError(
-                "hotswap is not needed: nothing is compiled anew for an adapter. Call "
-                "delete_adapters for the former one, and load this one."
+                "hotswap=True is not there: load the other adapter, and choose it with "
+                "set_adapters."
             )
+        source = pretrained_model_name_or_path_or_dict
         taken = components_by_adapter(self.strategies.networks)
         name = adapter_name or next(
             n for i in range(len(taken) + 1) if (n := f"default_{i}") not in taken
@@ -70,9 +78,9 @@ class Adapters(AdapterFiles, PipelineMixin):
                 f"There is an adapter {name!r} already; choose another adapter_name, or remove it "
                 "with delete_adapters."
             )
-        adapter = self.read_adapter_file(
-            pretrained_model_name_or_path_or_dict, weight_name, subfolder, options
-        )
+        adapter = read_adapter(source, weight_name, subfolder, HubOptions(**options))
+        if prefix is not None:
+            adapter = adapter.restricted_to(prefix)
         with self.strategies.suspended():
             changes = parse_adapter(adapter, self._changeable())
         self._add(name, changes)
@@ -134,19 +142,6 @@ class Adapters(AdapterFiles, PipelineMixin):
     def get_active_adapters(self) -> list[str]:
         """Those that are switched on."""
         return list(self._active_factors())
-
-    def set_lora_device(self, adapter_names: str | Sequence[str], device: Device) -> None:
-        """Check the names; low-rank weights come to the device of the weights that they change.
-
-        Args:
-            adapter_names: of those that are loaded.
-            device: has no effect.
-
-        Raises:
-            ValueError: one of them is not loaded.
-        """
-        self._check(_listed(adapter_names))
-        parse_device(device)
 
     def delete_adapters(self, adapter_names: str | Sequence[str]) -> None:
         """Forget these adapters; others that are on stay on, and what is fused stays fused.

@@ -13,6 +13,7 @@ from typing_extensions import Self
 from dpnb.generators import Generators, check_count, check_device
 from dpnb.numbers import coerce_numbers, parse_int, parse_number
 from dpnb.pipelines.argument_checks import check_batches, check_tensors, check_text
+from dpnb.pipelines.cutoffs import tensors_seen_by
 from dpnb.pipelines.foreign.unsupported import NO_IMAGE_PROMPT
 from dpnb.pipelines.pictures.images import check_output_type
 
@@ -91,6 +92,8 @@ class Arguments:
 
     def __post_init__(self) -> None:
         coerce_numbers(self)
+        if (seen := tensors_seen_by(self.callback_on_step_end)) is not None:
+            object.__setattr__(self, "callback_on_step_end_tensor_inputs", seen)
 
     @property
     def lora_scale(self) -> float | None:

@@ -121,4 +121,4 @@ class FromNoise(Beginning[A]):
         device: torch.device,
         like: Tensor,
     ) -> dict[str, Tensor]:
-        return {"latents": pipe.prepare_latents(arguments, device, like)}
+        return {"latents": pipe.begin_latents(arguments, device, like)}

@@ -20,9 +20,9 @@ from dpnb.pipelines.argument_checks import check_width
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import guide
 from dpnb.pipelines.flux_arguments import FluxArguments
+from dpnb.pipelines.flux_loop_parts import FluxLoopParts
 from dpnb.pipelines.flux_patches import pack, positions, unpack
 from dpnb.pipelines.guidance import Guidance
-from dpnb.pipelines.pictures.images import postprocess
 from dpnb.pipelines.prompts import as_list, prepend_negative, repeat_each, tokenize
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.schedulers.flow_match import FlowMatchEulerDiscreteScheduler
@@ -79,7 +79,7 @@ class NegativePromptGuidance(Guidance["FluxPipeline"]):
         return guide(torch.cat(flows), pipe.true_cfg_scale)
 
 
-class FluxPipeline(TextToImagePipeline[FluxArguments, FluxPipelineOutput]):
+class FluxPipeline(FluxLoopParts, TextToImagePipeline[FluxArguments, FluxPipelineOutput]):
     """Text to pictures with FLUX.1 (Black Forest Labs, 2024).
 
     Latents that are given, returned, or seen by a callback are packed, a token for each patch of
@@ -145,10 +145,26 @@ class FluxPipeline(TextToImagePipeline[FluxArguments, FluxPipelineOutput]):
         """
         return self._true_cfg_scale
 
+    arguments_class = FluxArguments
+    check_input_names: ClassVar[tuple[str, ...]] = (
+        "prompt",
+        "prompt_2",
+        "height",
+        "width",
+        "negative_prompt",
+        "negative_prompt_2",
+        "prompt_embeds",
+        "negative_prompt_embeds",
+        "pooled_prompt_embeds",
+        "negative_pooled_prompt_embeds",
+    )
+
     __call__ = make_call(FluxArguments, FluxPipelineOutput)
     stream = make_stream(FluxArguments, FluxPipelineOutput)
 
     denoisers: ClassVar[tuple[str, ...]] = ("transformer",)
+    lora_components: ClassVar[tuple[str, ...]] = ("transformer", "text_encoder")
+    lora_state_has_alphas: ClassVar[bool] = False
 
     @property
     @override
@@ -195,8 +211,11 @@ class FluxPipeline(TextToImagePipeline[FluxArguments, FluxPipelineOutput]):
         prompt_embeds: Tensor | None = None,
         pooled_prompt_embeds: Tensor | None = None,
         max_sequence_length: int = 512,
+        lora_scale: float | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Encode prompts: by T5, token for token, and by CLIP, as one vector.
+
+        `lora_scale` is that of low-rank weights in this call alone.
 
         Returns:
             Embeddings `[pictures, tokens, channels]`, pooled embeddings `[pictures, channels]`, and
@@ -206,11 +225,12 @@ class FluxPipeline(TextToImagePipeline[FluxArguments, FluxPipelineOutput]):
         given, pooled = prompt_embeds, pooled_prompt_embeds
         if given is None or pooled is None:
             texts = as_list(prompt if prompt is not None else "", 1)
-            ids = tokenize(self.tokenizer, texts, device)
-            pooled = self.text_encoder(ids).pooler_output.to(self.text_encoder.dtype)
-            texts = as_list(prompt_2 or texts, len(texts))
-            ids = tokenize(self.tokenizer_2, texts, device, max_sequence_length)
-            given = self.text_encoder_2(ids)[0].to(self.text_encoder_2.dtype)
+            with self.scale_lora(lora_scale):
+                ids = tokenize(self.tokenizer, texts, device)
+                pooled = self.text_encoder(ids).pooler_output.to(self.text_encoder.dtype)
+                texts = as_list(prompt_2 or texts, len(texts))
+                ids = tokenize(self.tokenizer_2, texts, device, max_sequence_length)
+                given = self.text_encoder_2(ids)[0].to(self.text_encoder_2.dtype)
         text_ids = torch.zeros(given.shape[1], 3, device=device, dtype=given.dtype)
         given, pooled = (
             repeat_each(embeds.to(device), num_images_per_prompt) for embeds in (given, pooled)
@@ -304,9 +324,7 @@ class FluxPipeline(TextToImagePipeline[FluxArguments, FluxPipelineOutput]):
         return (size[0], size[1]) if isinstance(size, tuple) else (size, size)
 
     @override
-    def prepare_latents(
-        self, arguments: FluxArguments, device: torch.device, like: Tensor
-    ) -> Tensor:
+    def begin_latents(self, arguments: FluxArguments, device: torch.device, like: Tensor) -> Tensor:
         """Given ones may be packed."""
         height, width = self._latent_size(arguments)
         channels = self.network_channels
@@ -340,7 +358,7 @@ class FluxPipeline(TextToImagePipeline[FluxArguments, FluxPipelineOutput]):
         if arguments.output_type == "latent":
             return FluxPipelineOutput(pack(latents))
         pictures = self.decode_finite_pictures(latents)
-        return FluxPipelineOutput(postprocess(pictures, arguments.output_type))
+        return FluxPipelineOutput(self.show(pictures, arguments.output_type))
 
     def _latent_size(self, arguments: FluxArguments) -> tuple[int, int]:
         scale = self.vae_scale_factor

@@ -222,13 +222,12 @@ class FromPicture(Beginning[A]):
         image: Pictures = arguments.image
         if isinstance(image.content, Tensor) and pipe.holds_latents(image):
             return repeat_batch(image.content.to(device, like.dtype), copies * len(image))
-        picture = self.prepare_picture(arguments).to(device, like.dtype)
+        picture = self.prepare_picture(pipe, arguments).to(device, like.dtype)
         return pipe.encode_pictures(picture, arguments.generator, copies).to(like.dtype)
 
-    def prepare_picture(self, arguments: A) -> Tensor:
+    def prepare_picture(self, pipe: LatentPipeline[A], arguments: A) -> Tensor:
         """The pictures to encode, in the size that is drawn: `[pictures, 3, H, W]` in [-1, 1]."""
-        picture: Tensor = arguments.image.image(*arguments.size)
-        return picture
+        return pipe.read_pictures(arguments.image, *arguments.size)
 
 
 def steps_left(count: int, strength: float) -> int:

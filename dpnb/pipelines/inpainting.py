@@ -194,8 +194,10 @@ class FromMaskedPicture(FromPicture[A]):
         return masks
 
     @override
-    def prepare_picture(self, arguments: A) -> Tensor:
+    def prepare_picture(self, pipe: LatentPipeline[A], arguments: A) -> Tensor:
         """The part that is drawn, where the picture is cropped."""
+        if arguments.padding_mask_crop is None:
+            return super().prepare_picture(pipe, arguments)
         return self.crop_and_resize(arguments.image.image, arguments)
 
     def _encode_masked(
@@ -217,7 +219,7 @@ class FromMaskedPicture(FromPicture[A]):
             return None
         is_seen = MASKED in arguments.callback_on_step_end_tensor_inputs
         if self.sees_mask(pipe) or is_seen:
-            picture = (self.prepare_picture(arguments) * (mask < 0.5)).to(device, like.dtype)
+            picture = (self.prepare_picture(pipe, arguments) * (mask < 0.5)).to(device, like.dtype)
             return pipe.encode_pictures(picture, arguments.generator).to(like.dtype)
         count = max(len(arguments.image), len(mask))
         randn(

@@ -15,7 +15,7 @@ from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import last_entries
-from dpnb.pipelines.pictures.images import ImagePipelineOutput, postprocess
+from dpnb.pipelines.pictures.images import ImagePipelineOutput
 from dpnb.pipelines.prompts import as_list, prepend_negative, repeat_each, tokenize
 from dpnb.pipelines.unet_pipeline import UNetPipeline
 from dpnb.schedulers.scheduler import Scheduler
@@ -139,7 +139,7 @@ class LDMTextToImagePipeline(UNetPipeline[LatentDiffusionArguments, ImagePipelin
         if arguments.output_type == "latent":
             return ImagePipelineOutput(latents)
         pictures = self.decode_finite_pictures(latents)
-        return ImagePipelineOutput(postprocess(pictures, arguments.output_type))
+        return ImagePipelineOutput(self.show(pictures, arguments.output_type))
 
     def _encode(self, texts: list[str], device: torch.device) -> Tensor:
         length = min(self.tokenizer.model_max_length, self.bert.config.max_position_embeddings)

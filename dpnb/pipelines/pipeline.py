@@ -219,6 +219,11 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
         return persistence.load_pipeline(cls, str(pretrained_model_name_or_path), kwargs)
 
     @classmethod
+    def choose_class(cls, found: type[Any]) -> type[Any]:
+        """The class that `from_pretrained` of this one builds where an index names `found`."""
+        return found
+
+    @classmethod
     def from_single_file(cls, pretrained_model_link_or_path: str | Path, **kwargs: Any) -> Self:
         """Load a pipeline whose networks are in one file, in their authors' layout.
 

@@ -60,6 +60,10 @@ class LatentPipeline(Protocol[A]):
         """Pixels per latent, along one side."""
         ...
 
+    def read_pictures(self, pictures: Pictures, height: int, width: int) -> Tensor:
+        """The pictures that a run begins with, `[pictures, 3, height, width]` in [-1, 1]."""
+        ...
+
     @property
     def is_vae_upcast(self) -> bool:
         """Whether the autoencoder computes in float32, whatever it is stored in."""
@@ -89,7 +93,7 @@ class LatentPipeline(Protocol[A]):
         """Noise of variance one, `[pictures, channels, h, w]`, in the dtype of `like`."""
         ...
 
-    def prepare_latents(self, arguments: A, device: torch.device, like: Tensor) -> Tensor:
+    def begin_latents(self, arguments: A, device: torch.device, like: Tensor) -> Tensor:
         """The noise to begin with, `[pictures, channels, h, w]`, in the dtype of `like`."""
         ...
 
@@ -139,6 +143,11 @@ class StoredPipeline(Protocol):
     hf_device_map: Any
     _settings: dict[str, Any]
     _name_or_path: str | None
+
+    @classmethod
+    def choose_class(cls, found: type[Any]) -> type[Any]:
+        """The class that is loaded where an index names `found`."""
+        ...
 
     @property
     def components(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import TypeVar, override
 
 from dpnb.errors import ComponentError
@@ -133,6 +133,8 @@ class StableDiffusionPipeline(UNetPipeline[A, StableDiffusionPipelineOutput]):
         )
         self.register_to_config(requires_safety_checker=requires_safety_checker)
 
+    arguments_class = StableDiffusionArguments
+
     __call__ = make_call(StableDiffusionArguments, StableDiffusionPipelineOutput)
     stream = make_stream(StableDiffusionArguments, StableDiffusionPipelineOutput)
 
@@ -145,9 +147,21 @@ class StableDiffusionPipeline(UNetPipeline[A, StableDiffusionPipelineOutput]):
         negative_prompt: str | list[str] | None = None,
         prompt_embeds: Tensor | None = None,
         negative_prompt_embeds: Tensor | None = None,
+        lora_scale: float | None = None,
         clip_skip: int | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Encode prompts and negative prompts.
+
+        Args:
+            prompt: what to draw.
+            device: where the embeddings go.
+            num_images_per_prompt: copies of each.
+            do_classifier_free_guidance: whether negative prompts are encoded too.
+            negative_prompt: what not to draw.
+            prompt_embeds: the prompt already encoded.
+            negative_prompt_embeds: likewise.
+            lora_scale: of low-rank weights, in this call alone.
+            clip_skip: layers to leave out at the end.
 
         Returns:
             The embeddings, each `[prompts * num_images_per_prompt, tokens, channels]`; the second
@@ -156,11 +170,13 @@ class StableDiffusionPipeline(UNetPipeline[A, StableDiffusionPipelineOutput]):
         device = device or self._execution_device
         if prompt_embeds is None:
             texts = as_list(prompt if prompt is not None else "", 1)
-            prompt_embeds = self._encode(texts, device, clip_skip)
+            with self.scale_lora(lora_scale):
+                prompt_embeds = self._encode(texts, device, clip_skip)
         negative = negative_prompt_embeds
         if do_classifier_free_guidance and negative is None:
             texts = as_list(negative_prompt or "", len(prompt_embeds))
-            negative = self._encode(texts, device, None)
+            with self.scale_lora(lora_scale):
+                negative = self._encode(texts, device, None)
         given, against = (
             None
             if e is None
@@ -180,7 +196,7 @@ class StableDiffusionPipeline(UNetPipeline[A, StableDiffusionPipelineOutput]):
             arguments.negative_prompt,
             arguments.prompt_embeds,
             arguments.negative_prompt_embeds,
-            self.clip_skip,
+            clip_skip=self.clip_skip,
         )
         check_context(given, self.unet)
         tensors = {"prompt_embeds": prepend_negative(negative, given)}
@@ -201,13 +217,16 @@ class StableDiffusionPipeline(UNetPipeline[A, StableDiffusionPipelineOutput]):
         if arguments.output_type == "latent":
             return StableDiffusionPipelineOutput(latents, None)
         pictures, flagged = self.run_safety_checker(self.decode_finite_pictures(latents))
-        are_signed = flagged and [not one for one in flagged]
-        images = postprocess(pictures, arguments.output_type, are_signed)
+        are_signed = [not one for one in flagged or [False] * len(pictures)]
+        images = self.show(pictures, arguments.output_type, are_signed)
         images = self.beginning.overlay(images, arguments)
         return StableDiffusionPipelineOutput(images, flagged)
 
     def run_safety_checker(self, pictures: Tensor) -> tuple[Tensor, list[bool] | None]:
         """Blacken what the safety checker objects to.
+
+        The checker may be any function of `images`, these pictures, and `clip_input`, how CLIP sees
+        them; it returns pictures and for each whether it was blackened.
 
         Args:
             pictures: `[batch, channels, height, width]` in [-1, 1].
@@ -217,12 +236,13 @@ class StableDiffusionPipeline(UNetPipeline[A, StableDiffusionPipelineOutput]):
         """
         if self.safety_checker is None:
             return pictures, None
-        shown = numpy_to_pil(postprocess(pictures, "np"))
-        features = self.feature_extractor(shown, return_tensors="pt").pixel_values
-        checker = self.safety_checker
-        return checker(  # type: ignore[no-any-return]
-            clip_input=features.to(checker.device, checker.dtype), images=pictures
-        )
+        checker, features = self.safety_checker, None
+        if self.feature_extractor is not None:
+            shown = numpy_to_pil(postprocess(pictures, "np"))
+            features = self.feature_extractor(shown, return_tensors="pt").pixel_values
+        if features is not None and isinstance(checker, nn.Module):
+            features = features.to(checker.device, checker.dtype)
+        return checker(images=pictures, clip_input=features)  # type: ignore[no-any-return]
 
     def _encode(self, texts: list[str], device: torch.device, clip_skip: int | None) -> Tensor:
         return encode_tokens(self.text_encoder, tokenize(self.tokenizer, texts, device), clip_skip)

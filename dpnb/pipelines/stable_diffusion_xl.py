@@ -16,7 +16,6 @@ from dpnb.output import Output
 from dpnb.pipelines.arguments import Arguments, Prompt
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import last_entries, timestep_at
-from dpnb.pipelines.pictures.images import postprocess
 from dpnb.pipelines.prompts import (
     as_list,
     check_context,
@@ -189,6 +188,21 @@ class StableDiffusionXLPipeline(UNetPipeline[A, StableDiffusionXLPipelineOutput]
         )
         self.register_to_config(force_zeros_for_empty_prompt=force_zeros_for_empty_prompt)
 
+    arguments_class = StableDiffusionXLArguments
+    check_input_names: ClassVar[tuple[str, ...]] = (
+        "prompt",
+        "prompt_2",
+        "height",
+        "width",
+        "callback_steps",
+        "negative_prompt",
+        "negative_prompt_2",
+        "prompt_embeds",
+        "negative_prompt_embeds",
+        "pooled_prompt_embeds",
+        "negative_pooled_prompt_embeds",
+    )
+
     __call__ = make_call(StableDiffusionXLArguments, StableDiffusionXLPipelineOutput)
     stream = make_stream(StableDiffusionXLArguments, StableDiffusionXLPipelineOutput)
 
@@ -205,9 +219,13 @@ class StableDiffusionXLPipeline(UNetPipeline[A, StableDiffusionXLPipelineOutput]
         negative_prompt_embeds: Tensor | None = None,
         pooled_prompt_embeds: Tensor | None = None,
         negative_pooled_prompt_embeds: Tensor | None = None,
+        lora_scale: float | None = None,
         clip_skip: int | None = None,
     ) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None]:
         """Encode prompts and negative prompts by both text encoders.
+
+        `lora_scale` is that of low-rank weights in this call alone; for the other arguments see
+        those of a call.
 
         Returns:
             Embeddings and negative ones, `[pictures, tokens, channels]`, then pooled embeddings
@@ -218,7 +236,8 @@ class StableDiffusionXLPipeline(UNetPipeline[A, StableDiffusionXLPipelineOutput]
         given, pooled = prompt_embeds, pooled_prompt_embeds
         if given is None:
             texts = as_list(prompt if prompt is not None else "", 1)
-            given, own = self._encode(texts, prompt_2 or texts, device, clip_skip)
+            with self.scale_lora(lora_scale):
+                given, own = self._encode(texts, prompt_2 or texts, device, clip_skip)
             pooled = own if pooled is None else pooled
         negative, negative_pooled = negative_prompt_embeds, negative_pooled_prompt_embeds
         if do_classifier_free_guidance and negative is None:
@@ -227,7 +246,8 @@ class StableDiffusionXLPipeline(UNetPipeline[A, StableDiffusionXLPipelineOutput]
                 negative_pooled = None if pooled is None else torch.zeros_like(pooled)
             else:
                 texts = as_list(negative_prompt or "", len(given))
-                negative, own = self._encode(texts, negative_prompt_2 or texts, device, None)
+                with self.scale_lora(lora_scale):
+                    negative, own = self._encode(texts, negative_prompt_2 or texts, device, None)
                 negative_pooled = own if negative_pooled is None else negative_pooled
         if not do_classifier_free_guidance:
             negative = negative_pooled = None
@@ -257,7 +277,7 @@ class StableDiffusionXLPipeline(UNetPipeline[A, StableDiffusionXLPipelineOutput]
             arguments.negative_prompt_embeds,
             arguments.pooled_prompt_embeds,
             arguments.negative_pooled_prompt_embeds,
-            self.clip_skip,
+            clip_skip=self.clip_skip,
         )
         check_context(given, self.unet)
         time_ids = self.time_ids(arguments, given)
@@ -267,6 +287,23 @@ class StableDiffusionXLPipeline(UNetPipeline[A, StableDiffusionXLPipelineOutput]
             "add_text_embeds": prepend_negative(negative_pooled, pooled),
             "add_time_ids": time_ids,
         }
+
+    def _get_add_time_ids(
+        self,
+        original_size: tuple[int, int],
+        crops_coords_top_left: tuple[int, int],
+        target_size: tuple[int, int],
+        dtype: torch.dtype,
+        text_encoder_projection_dim: int,
+    ) -> Tensor:
+        """Size and crop as the network takes them, `[1, 6]`, for loops of one's own."""
+        numbers = [*original_size, *crops_coords_top_left, *target_size]
+        self._check_added(text_encoder_projection_dim, len(numbers))
+        return torch.tensor([numbers], dtype=dtype)
+
+    def upcast_vae(self) -> None:
+        """Store the autoencoder in float32; runs compute in it anyway where it must be."""
+        self.vae.to(torch.float32)
 
     def time_ids(self, arguments: A, like: Tensor) -> Tensor:
         """The numbers that condition on size and crop, with guidance of both kinds.
@@ -314,7 +351,7 @@ class StableDiffusionXLPipeline(UNetPipeline[A, StableDiffusionXLPipelineOutput]
     def decode_latents(self, latents: Tensor, arguments: A) -> StableDiffusionXLPipelineOutput:
         if arguments.output_type == "latent":
             return StableDiffusionXLPipelineOutput(latents)
-        images = postprocess(self.decode_finite_pictures(latents), arguments.output_type)
+        images = self.show(self.decode_finite_pictures(latents), arguments.output_type)
         return StableDiffusionXLPipelineOutput(self.beginning.overlay(images, arguments))
 
     def _encode(

@@ -24,6 +24,8 @@ from dpnb.pipelines.finite import Finiteness
 from dpnb.pipelines.guidance import ClassifierFreeGuidance, Guidance
 from dpnb.pipelines.latents import decode_latents, encode_latents, first_generators
 from dpnb.pipelines.listeners import Run, notify_listeners
+from dpnb.pipelines.loop_parts import LoopParts
+from dpnb.pipelines.picture_processing import PictureProcessing
 from dpnb.pipelines.pictures.inputs import PictureInput, Pictures
 from dpnb.pipelines.pipeline import DiffusionPipeline
 from dpnb.stages import Stage, Step, stage_after
@@ -36,7 +38,9 @@ Keys: TypeAlias = dict[str, tuple[str, ...]]
 """Names of weights that were `missing`, `unexpected` and `mismatched`."""
 
 
-class TextToImagePipeline(Explored[Out], DiffusionPipeline, Generic[A, Out]):
+class TextToImagePipeline(
+    Explored[Out], LoopParts, PictureProcessing, DiffusionPipeline, Generic[A, Out]
+):
     """Words to latents to pictures.
 
     A subclass says how prompts are encoded, what the network is given beside them, and how latents
@@ -93,6 +97,7 @@ class TextToImagePipeline(Explored[Out], DiffusionPipeline, Generic[A, Out]):
         self._num_timesteps = 0
 
     @property
+    @override
     def vae_scale_factor(self) -> int:
         """Pixels per latent, along one side; without an autoencoder, that of most."""
         return 8 if self._autoencoder is None else self._autoencoder.scale
@@ -193,7 +198,7 @@ class TextToImagePipeline(Explored[Out], DiffusionPipeline, Generic[A, Out]):
         """Set the scheduler's timesteps; they, and the number of steps as a person counts."""
 
     @abstractmethod
-    def prepare_latents(self, arguments: A, device: torch.device, like: Tensor) -> Tensor:
+    def begin_latents(self, arguments: A, device: torch.device, like: Tensor) -> Tensor:
         """The noise to begin with, `[pictures, channels, h, w]`, in the dtype of `like`."""
 
     @abstractmethod
@@ -366,6 +371,7 @@ class TextToImagePipeline(Explored[Out], DiffusionPipeline, Generic[A, Out]):
         self._guidance_scale = arguments.guidance_scale
         self._guidance_rescale = arguments.guidance_rescale
         self._clip_skip = arguments.clip_skip
+        self._cross_attention_kwargs = arguments.cross_attention_kwargs
         self._interrupt = False
 
     def call_back(self, arguments: A, step: Step[Any], tensors: dict[str, Tensor]) -> Tensor:

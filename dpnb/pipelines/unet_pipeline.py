@@ -73,7 +73,7 @@ class UNetPipeline(TextToImagePipeline[A, Out], ABC, Generic[A, Out]):
         )
 
     @override
-    def prepare_latents(self, arguments: A, device: torch.device, like: Tensor) -> Tensor:
+    def begin_latents(self, arguments: A, device: torch.device, like: Tensor) -> Tensor:
         noise = self.sample_noise(arguments, self.network_channels, device, like)
         return noise * float(self.scheduler.init_noise_sigma)
 

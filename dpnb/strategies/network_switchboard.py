@@ -17,7 +17,6 @@ from dpnb.strategies.components import (
 )
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.stack import StrategyStack, stack_of
-from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.vae import VaeSlicing, VaeTiling
 from dpnb.switchboard import SliceSize, Switchboard
 
@@ -50,20 +49,6 @@ class NetworkSwitchboard(Switchboard):
     @override
     def use_torch_attention(self) -> None:
         attend_by_torch(self.stack, self.component)
-
-    @override
-    def store_weights(self, dtype: str) -> None:
-        self.stack.enable(LayerwiseCasting(dtype))
-
-    @property
-    @override
-    def tiles(self) -> bool:
-        return self.stack.find(VaeTiling) is not None
-
-    @property
-    @override
-    def slices(self) -> bool:
-        return self.stack.find(VaeSlicing) is not None
 
     @override
     def slice_attention(self, slice_size: SliceSize | None) -> None:

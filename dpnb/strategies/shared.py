@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dpnb.errors import DpnbError, StrategyError
+from dpnb.nn.compiled import forget_graphs
 from dpnb.nn.structure import Structure
 from dpnb.run_listener import RunKey, RunListener
 from dpnb.strategies.attachment import attachment_of
@@ -154,8 +155,13 @@ class SharedStrategies:
 
     def _replay(self, plan: Plan) -> None:
         """Unwind to the prefix shared with `plan`, then apply what is left of it."""
-        with _outside_inference_mode():
-            self._replay_outside(plan)
+        before = self.applied
+        try:
+            with _outside_inference_mode():
+                self._replay_outside(plan)
+        finally:
+            if self.applied != before:
+                forget_graphs(network for _, network in self.networks.items())
 
     def _replay_outside(self, plan: Plan) -> None:
         target = in_order(plan)

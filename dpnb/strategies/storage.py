@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from dpnb.nn.channel_projection import ChannelProjection
-from dpnb.nn.compiled import plain_network
+from dpnb.nn.compiled import is_compiled, plain_network
 from dpnb.nn.quantized import is_quantized
 from dpnb.stages import Stage
 from dpnb.strategies.networks import Networks, is_foreign
@@ -126,6 +126,13 @@ class LayerwiseCasting(Strategy):
             return (
                 f"No layer here would be smaller in {self.storage_dtype}; choose a smaller dtype, "
                 "or leave LayerwiseCasting out."
+            )
+        named = {network: name for name, network in networks.items()}
+        compiled = (named[one] for one, _ in self._layers(networks) if is_compiled(one))
+        if (name := next(compiled, None)) is not None:
+            return (
+                f"{name} is compiled, and LayerwiseCasting would cut it into single layers, which "
+                "compile for long; leave it out, or load the pipeline without compiling it."
             )
         return None
 

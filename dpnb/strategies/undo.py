@@ -12,6 +12,7 @@ from torch import nn
 from typing_extensions import Self, override
 
 from dpnb.errors import StrategyError
+from dpnb.nn.compiled import call_uncompiled
 from dpnb.run_listener import RunKey, RunListener
 
 Hook: TypeAlias = Callable[..., Any]
@@ -137,6 +138,9 @@ class _Hook:
     thread: ClassVar[_Thread] = _Thread()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return call_uncompiled(self._run, args, kwargs)
+
+    def _run(self, *args: Any, **kwargs: Any) -> Any:
         self.thread.hooks += 1
         try:
             return self.hook(*args, **kwargs)

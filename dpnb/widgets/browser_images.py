@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from PIL import Image, ImageSequence, features
 
 
-def make_image_grid(images: Sequence[Image.Image]) -> Image.Image:
+def lay_out_images(images: Sequence[Image.Image]) -> Image.Image:
     """One picture of pictures of the same size, side by side in rows."""
     if len(images) == 1:
         return images[0]

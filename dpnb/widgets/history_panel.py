@@ -11,7 +11,7 @@ from typing import Any
 import ipywidgets as w
 
 from dpnb.units import format_bytes, format_seconds
-from dpnb.widgets.browser_images import encode_png, make_image_grid, make_thumbnail
+from dpnb.widgets.browser_images import encode_png, lay_out_images, make_thumbnail
 from dpnb.widgets.charts import comparison_chart
 from dpnb.widgets.panel import Panel, close_all, heading
 from dpnb.widgets.run_comparison import REPEATABLE, compare_runs, describe_plan
@@ -172,9 +172,7 @@ class HistoryRow:
 def _picture(run: FinishedRun) -> str:
     if not run.pictures:
         return '<div style="width:56px"></div>'
-    data = base64.b64encode(
-        encode_png(make_thumbnail(make_image_grid(run.pictures), SIDE))
-    ).decode()
+    data = base64.b64encode(encode_png(make_thumbnail(lay_out_images(run.pictures), SIDE))).decode()
     alt = html.escape(_describe_request(run), quote=True)
     return f'<img src="data:image/png;base64,{data}" alt="{alt}"/>'
 

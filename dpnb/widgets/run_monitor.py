@@ -26,7 +26,7 @@ from dpnb.strategies.out_of_memory import OutOfMemoryError
 from dpnb.strategies.settings import describe_strategy, strategy_label
 from dpnb.strategies.strategy import Plan, Strategy, in_order
 from dpnb.units import format_seconds
-from dpnb.widgets.browser_images import encode_png, make_image_grid
+from dpnb.widgets.browser_images import encode_png, lay_out_images
 from dpnb.widgets.current_run import CurrentRun, ExpectedRun
 from dpnb.widgets.latent_previews import LatentPreviews
 from dpnb.widgets.run_result import RunResult, describe_error, finish_run
@@ -313,7 +313,7 @@ class RunMonitor(RunListener[Run]):
             state.progress = progress
         images = self._preview(current, step)
         if images and not step.output:
-            picture = encode_png(make_image_grid(images), quick=True)
+            picture = encode_png(lay_out_images(images), quick=True)
             with self._session.lock, state.hold_trait_notifications():
                 if current is self._find_ongoing():
                     state.picture, state.pictured = picture, current.request

@@ -15,7 +15,7 @@ from dpnb.strategies.out_of_memory import OutOfMemoryError, find_memory_savers, 
 from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.strategy import Strategy
 from dpnb.units import format_seconds
-from dpnb.widgets.browser_images import encode_png, make_image_grid
+from dpnb.widgets.browser_images import encode_png, lay_out_images
 from dpnb.widgets.current_run import CurrentRun
 from dpnb.widgets.run_output import Rates, RunOutput, read_output
 from dpnb.widgets.sampling_rate import find_sampling_rate
@@ -69,7 +69,7 @@ def finish_run(
             return _add_error(result, trace.runs[0], current, error, pipe.strategies)
         result = replace(result, output=_read(current, pipe))
         pictures = result.output.middles
-        return replace(result, picture=encode_png(make_image_grid(pictures)) if pictures else b"")
+        return replace(result, picture=encode_png(lay_out_images(pictures)) if pictures else b"")
     except Exception as failure:
         unshown = f"The run is over, but not all of it can be shown: {describe_error(failure)}"
         return replace(result, error=result.error or unshown)

@@ -18,7 +18,10 @@ def main() -> int:
     same = 0
     with tempfile.TemporaryDirectory() as folder, open_places(Path(folder)) as places:
         for script in scripts:
-            theirs = script.run("diffusers", places)
+            try:
+                theirs = script.run("diffusers", places)
+            except Exception as error:
+                raise ValueError(f"{script.name!r} does not run with diffusers") from error
             try:
                 difference = find_difference(theirs, script.run("dpnb", places))
             except Exception as error:

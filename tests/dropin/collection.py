@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
-from tests.dropin import basics, files, lora, models, schedulers_solvers, schedulers_steps
+from tests.dropin import (
+    adapters,
+    auto,
+    basics,
+    files,
+    images,
+    loops,
+    lora,
+    models,
+    names,
+    networks,
+    schedulers_solvers,
+    schedulers_steps,
+)
 from tests.dropin.script import Script
 
-TOPICS = (basics, files, lora, models, schedulers_solvers, schedulers_steps)
+TOPICS = (
+    adapters,
+    auto,
+    basics,
+    files,
+    images,
+    loops,
+    lora,
+    models,
+    names,
+    networks,
+    schedulers_solvers,
+    schedulers_steps,
+)
 
-REASONS: dict[str, str] = {}
+REASONS: dict[str, str] = {
+    "loop: timesteps of a scheduler": (
+        "files within a family have other names here; scheduler.set_timesteps does the same"
+    ),
+    "lora: fused with a scale": (
+        "after unfuse_lora() adapters act as before; diffusers keeps the scale of fuse_lora"
+    ),
+}
 """Why a script gives something else here, by its name."""
 
 

@@ -1,397 +1,291 @@
-"""Networks by themselves: loading, saving, switching, training."""
+"""Networks by themselves: loading, counting, training, attention."""
 
-UNET = """
+_UNET = """
 import torch
 from diffusers import UNet2DConditionModel
 unet = UNet2DConditionModel.from_pretrained(SD, subfolder="unet")
 x = torch.randn(2, 4, 16, 16, generator=torch.manual_seed(0))
-context = torch.randn(2, 7, unet.config.cross_attention_dim, generator=torch.manual_seed(1))
+words = torch.randn(2, 7, 24, generator=torch.manual_seed(1))
 """
 
-VAE = """
+_VAE = """
 import torch
 from diffusers import AutoencoderKL
-vae = AutoencoderKL.from_pretrained(SD, subfolder="vae").eval()
-x = torch.randn(2, 3, 32, 32, generator=torch.manual_seed(0))
+vae = AutoencoderKL.from_pretrained(SD, subfolder="vae")
+picture = torch.rand(2, 3, 32, 32, generator=torch.manual_seed(0)) * 2 - 1
 """
-
-TINY = """
-import torch
-from diffusers import AutoencoderTiny
-torch.manual_seed(0)
-vae = AutoencoderTiny(encoder_block_out_channels=(16, 16), decoder_block_out_channels=(16, 16),
-                      num_encoder_blocks=(1, 2), num_decoder_blocks=(2, 1))
-x = torch.randn(2, 3, 32, 32, generator=torch.manual_seed(1)).clamp(-1, 1)
-"""
-
-DRAWN = """
-import torch
-from diffusers import {name}
-torch.manual_seed(0)
-model = {name}({settings})
-result = {{k: v for k, v in model.state_dict().items()}}
-"""
-
-SMALL_UNET = """block_out_channels=(32, 64), layers_per_block=1, sample_size=16, norm_num_groups=8,
-    down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), cross_attention_dim=24,
-    up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"), attention_head_dim=4"""
 
 SCRIPTS = {
-    "settings as arguments": """
+    "model: where it is from, by name": """
 from diffusers import UNet2DConditionModel
-import torch
-torch.manual_seed(0)
-unet = UNet2DConditionModel.from_pretrained(
-    SD, subfolder="unet", in_channels=9, low_cpu_mem_usage=False, ignore_mismatched_sizes=True)
-result = [unet.config.in_channels, tuple(unet.conv_in.weight.shape), unet.conv_out.weight]
+unet = UNet2DConditionModel.from_pretrained(pretrained_model_name_or_path=SD, subfolder="unet",
+                                            low_cpu_mem_usage=True, torch_dtype=None)
+result = [unet.dtype, unet.training, unet.conv_in.weight]
 """,
-    "a model by its argument's name": """
+    "model: nine channels for inpainting": """
+from diffusers import UNet2DConditionModel
+unet = UNet2DConditionModel.from_pretrained(SD, subfolder="unet", in_channels=9,
+                                            low_cpu_mem_usage=False, ignore_mismatched_sizes=True)
+result = [unet.config.in_channels, unet.conv_in.weight.shape, unet.conv_out.weight]
+""",
+    "model: a device map": """
 from diffusers import AutoencoderKL
-vae = AutoencoderKL.from_pretrained(pretrained_model_name_or_path=SD, subfolder="vae",
-                                    use_safetensors=True, revision=None, variant=None)
-result = vae.decoder.conv_in.weight
+vae = AutoencoderKL.from_pretrained(SD, subfolder="vae", device_map="cpu")
+result = [vae.device, vae.decoder.conv_in.weight]
 """,
-    "where a model goes": """
-import torch
-from diffusers import UNet2DConditionModel
-unet = UNet2DConditionModel.from_pretrained(SD, subfolder="unet", device_map="cpu",
-                                            torch_dtype=torch.float16)
-result = [str(unet.device), str(unet.dtype), unet.conv_in.weight]
-""",
-    "how loading went": """
+    "model: what the file lacked": """
 from diffusers import UNet2DConditionModel
 unet, info = UNet2DConditionModel.from_pretrained(SD, subfolder="unet", output_loading_info=True)
-result = [list(info["missing_keys"]), list(info["unexpected_keys"]), list(info["mismatched_keys"]),
-          list(info["error_msgs"])]
+result = [len(info["missing_keys"]), len(info["unexpected_keys"]), len(info["mismatched_keys"])]
 """,
-    "a model from the hub": """
+    "model: saved by the main process": """
+from diffusers import AutoencoderKL
+vae = AutoencoderKL.from_pretrained(SD, subfolder="vae")
+vae.save_pretrained(HERE / "a", is_main_process=True, safe_serialization=True)
+again = AutoencoderKL.from_pretrained(HERE / "a")
+result = [sorted(p.name for p in (HERE / "a").iterdir()), again.quant_conv.weight]
+""",
+    "model: a variant": """
+import torch
 from diffusers import UNet2DConditionModel
-unet = UNet2DConditionModel.from_pretrained(HUB_SD, subfolder="unet")
-result = unet.conv_out.weight
+unet = UNet2DConditionModel.from_pretrained(SD, subfolder="unet", torch_dtype=torch.float16)
+unet.save_pretrained(HERE / "a", variant="fp16")
+again = UNet2DConditionModel.from_pretrained(HERE / "a", variant="fp16", torch_dtype=torch.float16)
+result = [sorted(p.name for p in (HERE / "a").iterdir()), again.dtype, again.conv_in.weight]
 """,
-    "save a model in the main process": """
-import os
-from diffusers import UNet2DConditionModel
-unet = UNet2DConditionModel.from_pretrained(SD, subfolder="unet")
-unet.save_pretrained(HERE / "a", is_main_process=True, safe_serialization=True, variant="fp16")
-again = UNet2DConditionModel.from_pretrained(HERE / "a", variant="fp16")
-result = [sorted(os.listdir(HERE / "a")), again.conv_in.weight]
-""",
-    "save a model in pieces": """
-import os
+    "model: shards": """
 from diffusers import UNet2DConditionModel
 unet = UNet2DConditionModel.from_pretrained(SD, subfolder="unet")
 unet.save_pretrained(HERE / "a", max_shard_size="100KB")
 again = UNet2DConditionModel.from_pretrained(HERE / "a")
-result = [len(os.listdir(HERE / "a")) > 3, again.conv_in.weight]
+result = [(HERE / "a" / "diffusion_pytorch_model.safetensors.index.json").exists(),
+          again.conv_out.weight]
 """,
-    "save a model as a pickle": """
-import os
+    "model: out of its settings": """
+from diffusers import UNet2DConditionModel
+unet = UNet2DConditionModel.from_pretrained(SD, subfolder="unet")
+new = UNet2DConditionModel.from_config(unet.config)
+other = UNet2DConditionModel.from_config(SD, subfolder="unet")
+result = [new.num_parameters(), other.config["cross_attention_dim"], len(new.state_dict())]
+""",
+    "model: how many numbers": """
+from diffusers import UNet2DConditionModel
+unet = UNet2DConditionModel.from_pretrained(SD, subfolder="unet")
+everything = unet.num_parameters()
+unet.requires_grad_(False)
+unet.conv_in.requires_grad_(True)
+result = [everything, unet.num_parameters(only_trainable=True),
+          unet.num_parameters(exclude_embeddings=True), unet.get_memory_footprint()]
+""",
+    "model: dtype and device": """
+import torch
 from diffusers import AutoencoderKL
-vae = AutoencoderKL.from_pretrained(SD, subfolder="vae")
-vae.save_pretrained(HERE, safe_serialization=False)
-result = [sorted(os.listdir(HERE)), AutoencoderKL.from_pretrained(HERE).encoder.conv_in.weight]
+vae = AutoencoderKL.from_pretrained(SD, subfolder="vae").to(torch.float16)
+result = [vae.dtype, vae.device, next(vae.parameters()).dtype]
 """,
-    "how large a model is": UNET
+    "model: gradients, recomputed": _UNET
     + """
-unet.conv_in.requires_grad_(False)
-result = [unet.num_parameters(), unet.num_parameters(only_trainable=True),
-          unet.num_parameters(exclude_embeddings=True), unet.get_memory_footprint(),
-          unet.get_memory_footprint(return_buffers=False)]
-""",
-    "attention processors by name": UNET
-    + """
-names = sorted(unet.attn_processors)
-result = [len(names), names[0], names[-1]]
-""",
-    "one attention processor for all": UNET
-    + """
-from diffusers.models.attention_processor import AttnProcessor
-unet.set_attn_processor(AttnProcessor())
-with torch.no_grad():
-    out = unet(x, 10, context).sample
-result = [out, {type(p).__name__ for p in unet.attn_processors.values()}]
-""",
-    "the processor that is usual": UNET
-    + """
-from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
-unet.set_attn_processor(AttnProcessor2_0())
-before = {type(p).__name__ for p in unet.attn_processors.values()}
-unet.set_default_attn_processor()
-after = {type(p).__name__ for p in unet.attn_processors.values()}
-with torch.no_grad():
-    result = [before, after, unet(x, 10, context).sample]
-""",
-    "processors in a dictionary": UNET
-    + """
-from diffusers.models.attention_processor import AttnProcessor
-processors = {name: AttnProcessor() for name in unet.attn_processors}
-unet.set_attn_processor(processors)
-with torch.no_grad():
-    result = unet(x, 10, context).sample
-""",
-    "too few processors": UNET
-    + """
-from diffusers.models.attention_processor import AttnProcessor
-try:
-    unet.set_attn_processor({"a": AttnProcessor()})
-    result = "taken"
-except ValueError:
-    result = "refused"
-""",
-    "a processor of one's own": UNET
-    + """
-calls = []
-class Mine:
-    def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None,
-                 temb=None, **kwargs):
-        calls.append(encoder_hidden_states is None)
-        source = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        query = attn.head_to_batch_dim(attn.to_q(hidden_states))
-        key = attn.head_to_batch_dim(attn.to_k(source))
-        value = attn.head_to_batch_dim(attn.to_v(source))
-        probs = attn.get_attention_scores(query, key, attention_mask)
-        out = attn.batch_to_head_dim(torch.bmm(probs, value))
-        return attn.to_out[1](attn.to_out[0](out))
-unet.set_attn_processor(Mine())
-with torch.no_grad():
-    out = unet(x, 10, context).sample
-result = [out, len(calls), sum(calls)]
-""",
-    "another attention backend": UNET
-    + """
-unet.set_attention_backend("native")
-with torch.no_grad():
-    first = unet(x, 10, context).sample
-unet.reset_attention_backend()
-with torch.no_grad():
-    result = [first, unet(x, 10, context).sample]
-""",
-    "weights stored in fewer bits": UNET
-    + """
-with torch.no_grad():
-    plain = unet(x, 10, context).sample
-    unet.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.float32)
-    gap = (unet(x, 10, context).sample - plain).abs().max().item()
-result = [str(unet.down_blocks[0].resnets[0].conv1.weight.dtype), 0 < gap < 1]
-""",
-    "gradient checkpointing": UNET
-    + """
-unet.train()
 def gradients():
     unet.zero_grad()
-    unet(x, 10, context).sample.square().mean().backward()
-    return {n: p.grad.clone() for n, p in unet.named_parameters() if p.grad is not None}
-plain = gradients()
+    unet(x, 5, words).sample.pow(2).mean().backward()
+    return [unet.conv_in.weight.grad.clone(), unet.mid_block.resnets[0].conv1.weight.grad.clone()]
+unet.train()
+kept = gradients()
 unet.enable_gradient_checkpointing()
 on = unet.is_gradient_checkpointing
-kept = gradients()
+again = gradients()
 unet.disable_gradient_checkpointing()
-gap = max((kept[n] - plain[n]).abs().max().item() for n in plain)
-result = [on, unet.is_gradient_checkpointing, gap < 1e-5, kept["conv_in.weight"], len(kept)]
+result = [kept, again, on, unet.is_gradient_checkpointing]
 """,
-    "gradient checkpointing of a VAE": VAE
+    "model: a training step": _UNET
     + """
-vae.train()
-vae.enable_gradient_checkpointing()
-vae(x).sample.square().mean().backward()
-result = [vae.encoder.conv_in.weight.grad, vae.is_gradient_checkpointing]
+from diffusers import DDPMScheduler
+scheduler = DDPMScheduler.from_pretrained(SD, subfolder="scheduler")
+optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-3)
+unet.train()
+losses = []
+for step in range(3):
+    noise = torch.randn(x.shape, generator=torch.manual_seed(step))
+    t = torch.tensor([100, 900])
+    loss = torch.nn.functional.mse_loss(unet(scheduler.add_noise(x, noise, t), t, words).sample,
+                                        noise)
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    losses.append(loss.item())
+result = torch.tensor(losses)
 """,
-    "gradient checkpointing of FLUX": """
-import torch
-from diffusers import FluxTransformer2DModel
-flux = FluxTransformer2DModel.from_pretrained(FLUX, subfolder="transformer")
-flux.enable_gradient_checkpointing()
-flux.train()
-result = [flux.is_gradient_checkpointing, flux.training]
-""",
-    "class labels without classes": UNET
+    "model: attention processors": _UNET
     + """
-with torch.no_grad():
-    result = unet(x, 10, context, class_labels=None, attention_mask=None,
-                  encoder_attention_mask=None, cross_attention_kwargs=None).sample
+from diffusers.models.attention_processor import AttnProcessor
+before = unet(x, 5, words).sample
+names = sorted(unet.attn_processors)
+unet.set_attn_processor(AttnProcessor())
+one = unet(x, 5, words).sample
+unet.set_default_attn_processor()
+result = [names, before, one, unet(x, 5, words).sample]
 """,
-    "a mask of the words": UNET
+    "model: fused attention of torch": _UNET
+    + """
+from diffusers.models.attention_processor import AttnProcessor2_0
+unet.set_attn_processor(AttnProcessor2_0())
+result = [unet(x, 5, words).sample, len(set(map(type, unet.attn_processors.values())))]
+""",
+    "model: processors for each layer": _UNET
+    + """
+from diffusers.models.attention_processor import AttnProcessor2_0
+unet.set_attn_processor({name: AttnProcessor2_0() for name in unet.attn_processors})
+result = unet(x, 5, words).sample
+""",
+    "model: an attention backend": _UNET
+    + """
+unet.set_attention_backend("native")
+one = unet(x, 5, words).sample
+unet.reset_attention_backend()
+result = [one, unet(x, 5, words).sample]
+""",
+    "model: fused projections": _UNET
+    + """
+before = unet(x, 5, words).sample
+unet.fuse_qkv_projections()
+fused = unet(x, 5, words).sample
+unet.unfuse_qkv_projections()
+result = [before, fused, unet(x, 5, words).sample]
+""",
+    "model: compiled blocks": _UNET
+    + """
+unet.compile_repeated_blocks(backend="eager")
+result = unet(x, 5, words).sample
+""",
+    "model: FreeU at the network": _UNET
+    + """
+before = unet(x, 5, words).sample
+unet.enable_freeu(s1=0.9, s2=0.2, b1=1.2, b2=1.4)
+on = unet(x, 5, words).sample
+unet.disable_freeu()
+result = [on, before, unet(x, 5, words).sample]
+""",
+    "model: sliced attention": _UNET
+    + """
+unet.set_attention_slice("max")
+result = unet(x, 5, words).sample
+""",
+    "UNet: all arguments by position": _UNET
+    + """
+result = unet(x, torch.tensor([5, 7]), words, None, None, None, None, None, None, None, None,
+              None, False)[0]
+""",
+    "UNet: tokens that do not count": _UNET
     + """
 mask = torch.ones(2, 7)
 mask[:, 4:] = 0
-with torch.no_grad():
-    result = [unet(x, 10, context, encoder_attention_mask=mask).sample,
-              unet(x, 10, context, encoder_attention_mask=torch.ones(2, 7)).sample]
+result = unet(x, 5, words, encoder_attention_mask=mask).sample
 """,
-    "a boolean mask of the words": UNET
+    "UNet: residuals of a ControlNet": _UNET
     + """
-mask = torch.arange(7) < 3
-with torch.no_grad():
-    result = unet(x, 10, context, encoder_attention_mask=mask.expand(2, 7)).sample
+down = [x.new_zeros(1)] * 12
+result = unet(x, 5, words, mid_block_additional_residual=torch.zeros(1)).sample
 """,
-    "residuals of a ControlNet": UNET
-    + """
-with torch.no_grad():
-    plain = unet(x, 10, context).sample
-    width, layers = unet.config.block_out_channels, unet.config.layers_per_block
-    layers = layers if isinstance(layers, (list, tuple)) else [layers] * len(width)
-    side, residuals = 16, [torch.ones(2, width[0], 16, 16)]
-    for i, channels in enumerate(width):
-        residuals += [torch.ones(2, channels, side, side)] * layers[i]
-        if i < len(width) - 1:
-            side //= 2
-            residuals.append(torch.ones(2, channels, side, side))
-    more = unet(x, 10, context, down_block_additional_residuals=residuals,
-                mid_block_additional_residual=torch.ones(2, width[-1], side, side)).sample
-result = [plain, more]
+    "UNet: XL's added conditions": """
+import torch
+from diffusers import UNet2DConditionModel
+unet = UNet2DConditionModel.from_pretrained(XL, subfolder="unet")
+width = unet.config.cross_attention_dim
+text = unet.config.projection_class_embeddings_input_dim - 6 * unet.config.addition_time_embed_dim
+x = torch.randn(1, 4, 16, 16, generator=torch.manual_seed(0))
+words = torch.randn(1, 7, width, generator=torch.manual_seed(1))
+added = {"text_embeds": torch.ones(1, text), "time_ids": torch.tensor([[32, 32, 0, 0, 32, 32.0]])}
+result = unet(x, 3, words, added_cond_kwargs=added).sample
 """,
-    "the values of settings as attributes": UNET
-    + """
-result = [unet.config.in_channels, unet.config.sample_size, str(unet.dtype), str(unet.device)]
-""",
-    "slices of attention": UNET
-    + """
-unet.set_attention_slice("auto")
-with torch.no_grad():
-    result = unet(x, 10, context).sample
-""",
-    "fuse projections of a model": UNET
-    + """
-unet.fuse_qkv_projections()
-with torch.no_grad():
-    out = unet(x, 10, context).sample
-unet.unfuse_qkv_projections()
-result = out
-""",
-    "FreeU of a model": UNET
-    + """
-unet.enable_freeu(s1=0.9, s2=0.2, b1=1.2, b2=1.4)
-with torch.no_grad():
-    out = unet(x, 10, context).sample
-unet.disable_freeu()
-result = out
-""",
-    "a VAE back and forth": VAE
+    "VAE: there and back": _VAE
     + """
 with torch.no_grad():
-    dist = vae.encode(x).latent_dist
-    z = dist.sample(torch.manual_seed(1))
-    result = [dist.mean, dist.std, z, vae.decode(z).sample, vae(x, sample_posterior=True,
-              generator=torch.manual_seed(2)).sample, dist.kl(), dist.nll(z)]
+    posterior = vae.encode(picture).latent_dist
+    z = posterior.mode() * vae.config.scaling_factor
+    back = vae.decode(z / vae.config.scaling_factor).sample
+result = [z, back, posterior.sample(torch.manual_seed(0)), posterior.kl(), posterior.std]
 """,
-    "switches of a VAE": VAE
+    "VAE: forward": _VAE
     + """
-vae.enable_slicing(); a = vae.use_slicing
-vae.enable_tiling(); b = vae.use_tiling
-vae.disable_slicing(); vae.disable_tiling()
-result = [a, b, vae.use_slicing, vae.use_tiling]
+with torch.no_grad():
+    result = [vae(picture).sample, vae(picture, sample_posterior=True,
+                                       generator=torch.manual_seed(0), return_dict=False)[0]]
 """,
-    "slices of a VAE": VAE
+    "VAE: slicing": _VAE
     + """
 vae.enable_slicing()
+on = vae.use_slicing
 with torch.no_grad():
-    result = vae.decode(torch.randn(3, 4, 8, 8, generator=torch.manual_seed(0))).sample
+    z = vae.encode(picture).latent_dist.mode()
+vae.disable_slicing()
+result = [z, on, vae.use_slicing, vae.use_tiling]
 """,
-    "a model of settings": UNET
+    "VAE: tuples": _VAE
     + """
-torch.manual_seed(3)
-other = UNet2DConditionModel.from_config(unet.config)
-other.register_to_config(sample_size=7)
-result = [other.config.sample_size, unet.config.sample_size, other.conv_in.weight]
+with torch.no_grad():
+    (posterior,) = vae.encode(picture, return_dict=False)
+    (decoded,) = vae.decode(posterior.mean, return_dict=False)
+result = [posterior.mean, posterior.logvar, decoded]
 """,
-    "any model": """
+    "VAE: a loss": _VAE
+    + """
+vae.train()
+posterior = vae.encode(picture).latent_dist
+loss = (vae.decode(posterior.mode()).sample - picture).pow(2).mean() + 1e-3 * posterior.kl().mean()
+loss.backward()
+result = [loss.detach(), vae.encoder.conv_in.weight.grad]
+""",
+    "UNet2D: a class for pictures alone": """
+import torch
+from diffusers import UNet2DModel
+torch.manual_seed(0)
+unet = UNet2DModel(sample_size=16, block_out_channels=(16, 32), norm_num_groups=8,
+                   down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+                   up_block_types=("AttnUpBlock2D", "UpBlock2D"), layers_per_block=1)
+result = [unet.num_parameters(), unet.config.sample_size, unet.dtype,
+          unet(torch.zeros(1, 3, 16, 16), 3).sample.shape]
+""",
+    "FLUX: the transformer": """
+import torch
+from diffusers import FluxTransformer2DModel
+net = FluxTransformer2DModel.from_pretrained(FLUX, subfolder="transformer")
+c = net.config
+x = torch.randn(1, 16, c.in_channels, generator=torch.manual_seed(0))
+words = torch.randn(1, 6, c.joint_attention_dim, generator=torch.manual_seed(1))
+pooled = torch.randn(1, c.pooled_projection_dim, generator=torch.manual_seed(2))
+ids = torch.zeros(16, 3)
+ids[:, 1] = torch.arange(16) // 4
+ids[:, 2] = torch.arange(16) % 4
+with torch.no_grad():
+    result = net(hidden_states=x, encoder_hidden_states=words, pooled_projections=pooled,
+                 timestep=torch.tensor([0.5]), img_ids=ids, txt_ids=torch.zeros(6, 3),
+                 guidance=torch.tensor([3.5]), joint_attention_kwargs={}, return_dict=False)[0]
+""",
+    "AutoModel: by the class in the settings": """
+import torch
 from diffusers import AutoModel
 unet = AutoModel.from_pretrained(SD, subfolder="unet")
-vae = AutoModel.from_pretrained(SD, subfolder="vae")
-result = [unet, unet.conv_in.weight, vae, vae.encoder.conv_in.weight]
+vae = AutoModel.from_pretrained(SD, subfolder="vae", torch_dtype=torch.float16)
+result = [type(unet), type(vae), vae.dtype]
 """,
-    "any model of transformers": """
+    "AutoModel: out of a pipeline's folder": """
 from diffusers import AutoModel
-encoder = AutoModel.from_pretrained(SD, subfolder="text_encoder")
-result = [encoder, encoder.state_dict()["text_model.embeddings.token_embedding.weight"]
-          if "text_model.embeddings.token_embedding.weight" in encoder.state_dict()
-          else next(iter(encoder.state_dict().values()))]
+result = [type(AutoModel.from_pretrained(FLUX, subfolder="transformer")),
+          type(AutoModel.from_pretrained(XL, subfolder="text_encoder")),
+          type(AutoModel.from_pretrained(LDM, subfolder="vqvae"))]
 """,
-    "any model from the hub": """
+    "AutoModel: settings of a folder": """
+from diffusers import AutoModel, UNet2DConditionModel
+UNet2DConditionModel.from_pretrained(SD, subfolder="unet").save_pretrained(HERE / "unet")
+again = AutoModel.from_pretrained(str(HERE / "unet"), use_safetensors=True)
+result = [type(again), again.conv_in.weight]
+""",
+    "AutoModel: none to build": """
 from diffusers import AutoModel
-unet = AutoModel.from_pretrained(HUB_SD, subfolder="unet", torch_dtype="auto")
-result = [unet, unet.conv_in.weight]
-""",
-    "weights of a first UNet": DRAWN.format(name="UNet2DConditionModel", settings=SMALL_UNET),
-    "weights of a first UNet with linear projections": DRAWN.format(
-        name="UNet2DConditionModel", settings=SMALL_UNET + ", use_linear_projection=True"
-    ),
-    "weights of a first XL UNet": DRAWN.format(
-        name="UNet2DConditionModel",
-        settings=SMALL_UNET + ", use_linear_projection=True, addition_embed_type='text_time', "
-        "addition_time_embed_dim=8, projection_class_embeddings_input_dim=80, "
-        "transformer_layers_per_block=(1, 2), time_cond_proj_dim=16",
-    ),
-    "weights of a first unconditional UNet": DRAWN.format(
-        name="UNet2DModel",
-        settings="""block_out_channels=(32, 64), layers_per_block=1, sample_size=16,
-    norm_num_groups=8, down_block_types=("DownBlock2D", "AttnDownBlock2D"),
-    up_block_types=("AttnUpBlock2D", "UpBlock2D"), attention_head_dim=8""",
-    ),
-    "weights of a first VAE": DRAWN.format(
-        name="AutoencoderKL",
-        settings="""block_out_channels=(32, 64), norm_num_groups=8, layers_per_block=2,
-    down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2""",
-    ),
-    "weights of a first VQ model": DRAWN.format(
-        name="VQModel",
-        settings="""block_out_channels=(32, 64), norm_num_groups=8, num_vq_embeddings=20,
-    down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2""",
-    ),
-    "weights of a first FLUX transformer": DRAWN.format(
-        name="FluxTransformer2DModel",
-        settings="""patch_size=1, in_channels=4, num_layers=1, num_single_layers=1,
-    attention_head_dim=16, num_attention_heads=2, joint_attention_dim=32,
-    pooled_projection_dim=32, axes_dims_rope=(4, 4, 8), guidance_embeds=True""",
-    ),
-    "weights of a first tiny autoencoder": DRAWN.format(
-        name="AutoencoderTiny",
-        settings="""encoder_block_out_channels=(16, 16), decoder_block_out_channels=(16, 16),
-    num_encoder_blocks=(1, 2), num_decoder_blocks=(2, 1)""",
-    ),
-    "a tiny autoencoder": TINY
-    + """
-with torch.no_grad():
-    z = vae.encode(x).latents
-    result = [z, vae.decode(z).sample, vae(x).sample, vae.scale_latents(z),
-              vae.unscale_latents(torch.rand(1, 4, 2, 2, generator=torch.manual_seed(0)))]
-""",
-    "a tiny autoencoder in a folder": TINY
-    + """
-vae.save_pretrained(HERE)
-again, info = AutoencoderTiny.from_pretrained(HERE, output_loading_info=True)
-names = sorted(again.state_dict())
-result = [names, info["missing_keys"], dict(again.config)["block_out_channels"],
-          again.decoder.layers[0].weight]
-""",
-    "slices of a tiny autoencoder": TINY
-    + """
-vae.enable_slicing()
-vae.enable_tiling()
-flags = [vae.use_slicing, vae.use_tiling]
-vae.disable_tiling()
-with torch.no_grad():
-    result = [flags, vae.decode(torch.ones(2, 4, 8, 8), return_dict=False)[0]]
-""",
-    "a tiny autoencoder in a pipeline": """
-import torch
-from diffusers import AutoencoderTiny, StableDiffusionPipeline
-torch.manual_seed(0)
-vae = AutoencoderTiny(encoder_block_out_channels=(16, 16), decoder_block_out_channels=(16, 16),
-                      num_encoder_blocks=(1, 2), num_decoder_blocks=(2, 1))
-pipe = StableDiffusionPipeline.from_pretrained(SD, vae=vae, safety_checker=None)
-result = pipe("a cat", num_inference_steps=2, generator=torch.manual_seed(0)).images[0]
-""",
-    "a tiny autoencoder encodes a picture": """
-import torch
-from PIL import Image
-from diffusers import AutoencoderTiny, StableDiffusionImg2ImgPipeline
-torch.manual_seed(0)
-vae = AutoencoderTiny(encoder_block_out_channels=(16, 16), decoder_block_out_channels=(16, 16),
-                      num_encoder_blocks=(1, 2), num_decoder_blocks=(2, 1))
-pipe = StableDiffusionImg2ImgPipeline.from_pretrained(SD, vae=vae, safety_checker=None)
-result = pipe("a cat", image=Image.open(PICTURE), num_inference_steps=4,
-              generator=torch.manual_seed(0)).images[0]
+try:
+    AutoModel()
+    result = "built"
+except Exception:
+    result = "refused"
 """,
 }

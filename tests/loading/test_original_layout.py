@@ -48,7 +48,8 @@ def weights() -> dict[str, Tensor]:
 def test_joined_rows_of_flux_are_divided(weights: dict[str, Tensor]) -> None:
     blocks = {"double_blocks.0": ("transformer_blocks.0", DOUBLE)}
     blocks |= {"single_blocks.0": ("single_transformer_blocks.0", SINGLE)}
-    file, own = {}, {}
+    file: dict[str, Tensor] = {}
+    own: dict[str, Tensor] = {}
     for theirs, (ours, table) in blocks.items():
         for name, parts in table.items():
             names = [f"{ours}.{part}" for part in parts]

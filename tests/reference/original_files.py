@@ -32,7 +32,8 @@ def write_original(checkpoint: Path, path: Path) -> None:
 
 
 def _read(folder: Path) -> dict[str, Tensor]:
-    return load_file(next(folder.glob("*.safetensors")))
+    tensors: dict[str, Tensor] = load_file(next(folder.glob("*.safetensors")))
+    return tensors
 
 
 def _nest(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

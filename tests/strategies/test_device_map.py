@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,17 @@ def test_weights_on_the_disk_take_no_memory(pipe: Any, tmp_path: Path) -> None:
     assert torch.equal(draw(pipe), plain)
     pipe.strategies.use([])
     assert live_bytes() == before
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_nothing_stays_on_the_disk_of_a_pipeline_that_is_gone(tmp_path: Path) -> None:
+    network = nn.Sequential(nn.Linear(64, 64))
+    stack = PartsStack(unet=network)
+    stack.enable(DeviceMap("disk", offload_folder=str(tmp_path)))
+    assert len(list(tmp_path.iterdir())) == 1
+    del stack, network
+    gc.collect()
     assert list(tmp_path.iterdir()) == []
 
 

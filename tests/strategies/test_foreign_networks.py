@@ -288,6 +288,22 @@ def test_whoever_asks_a_network_hears_where_it_computes(
     assert not [network for network in networks if "_hf_hook" in vars(network)]
 
 
+def test_a_network_whose_weights_are_on_the_disk_says_where_it_computes(studio: Studio) -> None:
+    networks = list(studio.networks.values())
+    kinds = [type(network) for network in networks]
+    plain = studio.draw()
+    studio.strategies.enable(DeviceMap("disk"))
+    assert any(p.is_meta for network in networks for p in network.parameters())
+    assert {network.device for network in networks} == {torch.device("cpu")}
+    for network, kind in zip(networks, kinds, strict=True):
+        assert isinstance(network, kind)
+        assert type(network).__name__ == kind.__name__
+        assert network.__reduce_ex__(4)[1][0] is kind
+    assert torch.equal(studio.draw(), plain)
+    studio.strategies.use([])
+    assert [type(network) for network in networks] == kinds
+
+
 def test_a_hook_of_accelerate_stays() -> None:
     network, hook = unet(), object()
     network._hf_hook = hook

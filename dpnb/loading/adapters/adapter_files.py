@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from dpnb.errors import CheckpointError
 from dpnb.files import MAX_JSON
@@ -43,6 +43,20 @@ class StoredAdapter:
     tensors: Mapping[str, Tensor]
     settings: Mapping[str, AdapterSettings] = field(default_factory=dict)
 
+    def restricted_to(self, component: str) -> Self:
+        """What it has for one component alone.
+
+        Raises:
+            CheckpointError: nothing.
+        """
+        prefix = f"{component}."
+        tensors = {name: value for name, value in self.tensors.items() if name.startswith(prefix)}
+        if not tensors:
+            raise CheckpointError(
+                f"The adapter has no tensor whose name begins with {prefix!r}; leave prefix= out."
+            )
+        return replace(self, tensors=tensors)
+
 
 def read_adapter(
     source: str | Path | Mapping[str, Tensor],
@@ -68,39 +82,6 @@ def read_adapter(
     file = _file(source, weight_name, subfolder, options)
     tensors = dict(read_tensors(file, lambda _, stored: stored, torch.device("cpu")))
     return StoredAdapter(_check_tensors(tensors, str(file)), _settings(file))
-
-
-def write_adapter(
-    folder: Path,
-    tensors: Mapping[str, Tensor],
-    settings: Mapping[str, Any],
-    weight_name: str | None = None,
-    safe_serialization: bool = True,
-) -> None:
-    """Write an adapter into a folder, in the form that diffusers reads.
-
-    Args:
-        folder: it is made where there is none.
-        tensors: by component, layer and role.
-        settings: what the trainer notes, by component and name.
-        weight_name: of the file; the usual one by default.
-        safe_serialization: `False` writes a `.bin` file.
-
-    Raises:
-        ValueError: there are settings, and the file cannot hold them.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    own = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
-    if not safe_serialization:
-        if settings:
-            raise ValueError("A .bin file holds no metadata; leave safe_serialization out.")
-        torch.save(own, folder / (weight_name or "pytorch_lora_weights.bin"))
-        return
-    from safetensors.torch import save_file
-
-    plain = {k: sorted(v) if isinstance(v, (set, frozenset)) else v for k, v in settings.items()}
-    notes = {METADATA: json.dumps(plain, indent=2, sort_keys=True)} if plain else {}
-    save_file(own, folder / (weight_name or USUAL_NAMES[0]), {"format": "pt", **notes})
 
 
 def _check_tensors(tensors: Mapping[Any, Any], origin: str) -> dict[str, Tensor]:

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
-from typing_extensions import Self, override
+from typing_extensions import Self
 
 from dpnb.errors import CheckpointError
 
+KEYS = {
+    "missing_keys": "missing",
+    "unexpected_keys": "unexpected",
+    "mismatched_keys": "mismatched",
+}
+"""What other packages call them."""
+
 
 @dataclass(frozen=True)
-class LoadingInfo(Mapping[str, list[str]]):
+class LoadingInfo:
     """Names of weights: lacking in the file, unknown to the model, and of another shape there.
 
-    As a mapping it has them as `missing_keys`, `unexpected_keys` and `mismatched_keys`.
+    They are entries too, as in `info["missing_keys"]`.
     """
 
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     mismatched: tuple[str, ...] = ()
+
+    def __getitem__(self, key: str) -> list[str]:
+        """The names under `"missing_keys"`, `"unexpected_keys"` or `"mismatched_keys"`."""
+        if key == "error_msgs":
+            return []  # an error is raised
+        found: tuple[str, ...] = vars(self)[KEYS[key]]
+        return list(found)
 
     @classmethod
     def of(cls, own: Mapping[str, Tensor], weights: Mapping[str, Tensor], source: object) -> Self:
@@ -46,24 +60,3 @@ class LoadingInfo(Mapping[str, list[str]]):
             unexpected=tuple(sorted(weights.keys() - own.keys())),
             mismatched=tuple(sorted(n for n in shared if own[n].shape != weights[n].shape)),
         )
-
-    @property
-    def _entries(self) -> dict[str, list[str]]:
-        return {
-            "missing_keys": list(self.missing),
-            "unexpected_keys": list(self.unexpected),
-            "mismatched_keys": list(self.mismatched),
-            "error_msgs": [],
-        }
-
-    @override
-    def __getitem__(self, name: str) -> list[str]:
-        return self._entries[name]
-
-    @override
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
-
-    @override
-    def __len__(self) -> int:
-        return len(self._entries)

@@ -113,7 +113,8 @@ class AttachedRun:
         self._stage = Stage.TEXT
         self._done: list[Step] = []
         self._has_read = self._has_denoised = False
-        self._index = self._total = 0
+        self._index = self._total = self._expected = 0
+        self._is_told = False
         self._latents: Tensor | None = None
 
     def begin(self) -> None:
@@ -128,6 +129,8 @@ class AttachedRun:
             self._turn_to(stage)
         elif stage is Stage.DENOISING:
             self._turn_to(stage)
+            if not self._has_denoised and not self._is_told:
+                self._tell_first_step()
             self._has_denoised = True
         elif stage is Stage.DECODING and self._stage is Stage.DENOISING and self._index:
             self._turn_to(stage)
@@ -143,6 +146,8 @@ class AttachedRun:
             self._pause(Stage.DENOISING)
         if self._stage is Stage.DECODING or self._index == self._total:
             self._index = self._total = 0
+            self._is_told = False
+        self._expected = len(_timesteps_of(scheduler))
 
     def note_scheduler_step(self, scheduler: Any, timestep: Any, output: Any) -> None:
         """A scheduler has made a step, which ends one of the run if its network was called."""
@@ -163,6 +168,7 @@ class AttachedRun:
             if self._owner.interrupt and not self._owner.ends_early:
                 raise InterruptedRunError("The run was told to end before its last step.")
             self._owner.strategies.before_step(self._index, self._total)
+        self._is_told = following is Stage.DENOISING
 
     def end(self, output: Any) -> None:
         """The call has returned `output`."""
@@ -179,8 +185,12 @@ class AttachedRun:
         if not is_unused:
             self._end_step(Step(before, 0, 1, None, self._latents), stage)
             self._tell_begin(stage)
-        if stage is Stage.DENOISING:
-            self._owner.strategies.before_step(self._index, max(self._total, self._index + 1))
+
+    def _tell_first_step(self) -> None:
+        """Tell strategies that denoising begins; of how many steps is as yet a guess."""
+        self._is_told = True
+        if total := max(self._total, self._expected):
+            self._owner.strategies.before_step(self._index, max(total, self._index + 1))
 
     def _end_step(self, step: Step, following: Stage | None) -> None:
         if following is not None:
@@ -214,10 +224,15 @@ def _count_timesteps(pipe: Any, scheduler: Any, first: Any) -> int:
 
     A pipeline says so, or goes through its scheduler's timesteps from the first one on.
     """
-    own, timesteps = vars(pipe).get("_num_timesteps"), vars(scheduler).get("timesteps")
-    known = [] if timesteps is None else [float(moment) for moment in timesteps]
+    own, known = vars(pipe).get("_num_timesteps"), _timesteps_of(scheduler)
     if isinstance(own, int) and 0 < own <= max(len(known), 1):
         return own
     is_one = isinstance(first, (int, float)) or (isinstance(first, Tensor) and first.numel() == 1)
     begin = float(first) if is_one else None
     return len(known) - (known.index(begin) if begin in known else 0)
+
+
+def _timesteps_of(scheduler: Any) -> list[float]:
+    """All timesteps that a scheduler has been given."""
+    timesteps = vars(scheduler).get("timesteps")
+    return [] if timesteps is None else [float(moment) for moment in timesteps]

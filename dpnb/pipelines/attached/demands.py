@@ -11,6 +11,7 @@ from functools import cache
 
 from torch import nn
 
+from dpnb.models.introspection import NAMED_ALONE
 from dpnb.strategies.offload.source_paths import SourcePath, find_paths, read_source
 
 SHARED_MODULES = (".pipeline_utils", ".configuration_utils", ".loaders.")
@@ -34,7 +35,7 @@ class Demands:
         own = vars(part)
         present = {name for name in self.attributes if name in dir(part)}
         wanted = {name for name in present if own.get(name, part) is not None}
-        known = {*dir(network), *vars(network).get("config", {})}
+        known = {*dir(network), *vars(network).get("config", {})} - NAMED_ALONE
         taken = inspect.signature(type(network).forward).parameters
         return wanted <= known and self.keywords <= taken.keys()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,7 @@ PLAIN = (str, int, float, bool, list, tuple, dict)
 def find_parts(pipe: Any) -> dict[str, Any]:
     """The components of any pipeline: what its constructor names, its networks and schedulers."""
     own: dict[str, Any] = vars(pipe)
-    kind: Any = original_class(pipe)
-    named = [name for name in inspect.signature(kind.__init__).parameters if name in own]
+    named = [name for name in _constructor_names(original_class(pipe)) if name in own]
     found = [name for name, value in own.items() if is_network(value) or is_scheduler(value)]
     parts: dict[str, Any] = {}
     for name in dict.fromkeys((*named, *found)):
@@ -29,6 +29,11 @@ def find_parts(pipe: Any) -> dict[str, Any]:
         elif not isinstance(value, PLAIN):
             parts[name] = value
     return parts
+
+
+@cache
+def _constructor_names(kind: Any) -> tuple[str, ...]:
+    return tuple(inspect.signature(kind.__init__).parameters)
 
 
 def declared(pipe: Any, name: str) -> Any:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from enum import Enum
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 from torch import nn
 
@@ -56,22 +57,32 @@ def order_of_use(parts: Mapping[str, Any], roles: Mapping[str, Role]) -> list[st
 def _role_of(part: Any) -> Role:
     if not isinstance(part, nn.Module):
         return Role.SCHEDULER if is_scheduler(part) else Role.OTHER
-    if "decode" in dir(type(part)):
+    if any("decode" in vars(base) for base in type(part).__mro__):
         return Role.CODER
     if any(base.__name__ == "PreTrainedModel" for base in type(part).__mro__):
         return Role.IMAGE_ENCODER if "pixel" in _main_input(part) else Role.TEXT_ENCODER
-    takes_time = any(not TIMES.isdisjoint(_parameters_of(one)) for one in _entrances(part))
+    takes_time = any(_takes_time(cast(Hashable, type(one))) for one in _entrances(part))
     return Role.DENOISER if takes_time else Role.OTHER
 
 
 def is_scheduler(part: Any) -> bool:
     """Whether an object leads through denoising steps."""
-    return "set_timesteps" in dir(type(part)) and any(step_methods(part))
+    return _leads_through_steps(cast(Hashable, type(part)))
 
 
-def step_methods(scheduler: Any) -> list[str]:
+@cache
+def _leads_through_steps(kind: type) -> bool:
+    return "set_timesteps" in dir(kind) and bool(_step_methods_of(kind))
+
+
+def step_methods(scheduler: Any) -> tuple[str, ...]:
     """The names of a scheduler's methods that make a step: `step`, with some `step_pred`."""
-    return [name for name in dir(type(scheduler)) if name == "step" or name.startswith("step_")]
+    return _step_methods_of(cast(Hashable, type(scheduler)))
+
+
+@cache
+def _step_methods_of(kind: type) -> tuple[str, ...]:
+    return tuple(name for name in dir(kind) if name == "step" or name.startswith("step_"))
 
 
 def _entrances(part: nn.Module) -> Iterable[nn.Module]:
@@ -80,8 +91,10 @@ def _entrances(part: nn.Module) -> Iterable[nn.Module]:
     return (part,) if inner is None else (part, inner)
 
 
-def _parameters_of(part: nn.Module) -> frozenset[str]:
-    return frozenset(inspect.signature(type(part).forward).parameters)
+@cache
+def _takes_time(kind: Any) -> bool:
+    """Whether networks of a class are told the time."""
+    return not TIMES.isdisjoint(inspect.signature(kind.forward).parameters)
 
 
 def _main_input(part: nn.Module) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Hashable, Mapping
+from functools import cache
+from typing import Any, cast
 from weakref import ref
 
 from dpnb.strategies.attachment import Attachment
@@ -24,7 +25,7 @@ class Traces:
     def note(self, parts: Mapping[str, Any]) -> None:
         """Components have come that may be new."""
         for part in parts.values():
-            if part is not None and {"__dict__", "__weakref__"} <= set(dir(part)):
+            if part is not None and _has_attributes(cast(Hashable, type(part))):
                 self._seen[id(part)] = ref(part)
 
     def remove(self) -> None:
@@ -35,3 +36,9 @@ class Traces:
             if isinstance(attachment, Attachment) and attachment.is_unused:
                 del vars(part)[ATTRIBUTE]
         self._seen.clear()
+
+
+@cache
+def _has_attributes(kind: type) -> bool:
+    """Whether objects of a class have attributes of their own, and may be remembered weakly."""
+    return {"__dict__", "__weakref__"} <= set(dir(kind))

@@ -64,7 +64,7 @@ class Region:
 
     def crop(self, picture: Image, height: int, width: int) -> Image:
         """The region of `picture` at another size; what is missing at two sides is filled."""
-        return _resize_and_fill(
+        return resize_and_fill(
             picture.crop((self.left, self.top, self.right, self.bottom)), height, width
         )
 
@@ -73,7 +73,7 @@ class Region:
         from PIL import Image
 
         placed = Image.new("RGBA", picture.size)
-        placed.paste(_resize_and_crop(drawn, self.height, self.width), (self.left, self.top))
+        placed.paste(resize_and_crop(drawn, self.height, self.width), (self.left, self.top))
         below = placed.convert("RGB").convert("RGBA")
         below.alpha_composite(_erase_masked(picture, mask))
         return below.convert("RGB")
@@ -90,7 +90,7 @@ def _lengthen(start: int, stop: int, extent: float, limit: int) -> tuple[int, in
     return start + before, min(stop + before, limit)
 
 
-def _resize_and_fill(picture: Image, height: int, width: int) -> Image:
+def resize_and_fill(picture: Image, height: int, width: int) -> Image:
     """The whole of `picture`, in the middle; its outermost rows or columns fill the rest."""
     inner, (left, top) = _resize_centred(picture, height, width, covers=False)
     whole = _paste_on_canvas(inner, (left, top), height, width)
@@ -105,7 +105,7 @@ def _resize_and_fill(picture: Image, height: int, width: int) -> Image:
     return whole
 
 
-def _resize_and_crop(picture: Image, height: int, width: int) -> Image:
+def resize_and_crop(picture: Image, height: int, width: int) -> Image:
     """The middle of `picture`, as much as the size has room for."""
     inner, place = _resize_centred(picture, height, width, covers=True)
     return _paste_on_canvas(inner, place, height, width)

@@ -163,7 +163,7 @@ def resolve_class(cls: type[P], origin: Origin, options: LoadOptions) -> type[P]
     if cls.schema.components:
         return cls
     if isinstance(origin.index.class_name, str):
-        return resolve_pipeline_class(origin.index.class_name, origin.name)
+        return cls.choose_class(resolve_pipeline_class(origin.index.class_name, origin.name))
     module, class_name = origin.index.class_name
     if f"{module}.py" not in origin.files:
         raise CheckpointError(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial, wraps
 from typing import Any, TypeAlias
 
 from torch import nn
 
+from dpnb.nn.compiled import OutsideGraphs
 from dpnb.strategies.offload.calls import Method, replace_method
 from dpnb.strategies.offload.reached_parts import ReachedParts
 from dpnb.strategies.undo import Undo
@@ -28,6 +30,10 @@ def hook_blocks(
         undo: takes the inverse.
     """
     for part, block in (*((block, block) for block in blocks), *reached.parts.items()):
+        if part._compiled_call_impl is not None:  # which runs hooks within its graph
+            around = partial(_wrap_method, block, enter, leave)
+            replace_method(part, "_compiled_call_impl", around, undo)
+            continue
         # Weights have to come before any other hook of the module sees them, and leave after.
         undo.before(part, partial(_tell, enter, block), prepend=True)
         undo.after(part, partial(_tell, leave, block), always_call=True)
@@ -42,10 +48,16 @@ def _tell(tell: Tell, block: nn.Module, *_: object) -> None:
 def _wrap_method(block: nn.Module, enter: Tell, leave: Tell, method: Method) -> Method:
     @wraps(method)
     def call(*args: Any, **kwargs: Any) -> Any:
-        enter(block)
-        try:
+        with OutsideGraphs(_visit(block, enter, leave)):
             return method(*args, **kwargs)
-        finally:
-            leave(block)
 
     return call
+
+
+@contextmanager
+def _visit(block: nn.Module, enter: Tell, leave: Tell) -> Iterator[None]:
+    enter(block)
+    try:
+        yield
+    finally:
+        leave(block)

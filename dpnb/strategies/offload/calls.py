@@ -9,9 +9,10 @@ from functools import partial, wraps
 from threading import local
 from typing import Any, TypeAlias
 
+import torch
 from torch import nn
 
-from dpnb.nn.compiled import plain_network
+from dpnb.nn.compiled import OutsideGraphs, end_graph, plain_network
 from dpnb.strategies.undo import Undo
 
 Method: TypeAlias = Callable[..., Any]
@@ -49,7 +50,7 @@ def run_calls_within(
                 return method(*args, **kwargs)
             thread.is_within = True
             try:
-                with context:
+                with OutsideGraphs(context):
                     return method(*args, **kwargs)
             finally:
                 thread.is_within = False
@@ -93,7 +94,19 @@ def replace_method(
         undo.callback(own.__setitem__, name, own[name])
     else:
         undo.callback(own.pop, name, None)
-    own[name] = wrap(getattr(module, name))
+    own[name] = _outside_graphs(wrap(getattr(module, name)))
+
+
+def _outside_graphs(method: Method) -> Method:
+    """The method, which the compiler reads apart from what calls it."""
+
+    @wraps(method)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_compiling():
+            end_graph()
+        return method(*args, **kwargs)
+
+    return call
 
 
 def public_methods_of(kind: type[nn.Module]) -> Iterator[str]:
@@ -116,8 +129,12 @@ def public_methods_of(kind: type[nn.Module]) -> Iterator[str]:
 def _methods_of(network: nn.Module) -> Iterator[tuple[nn.Module, str]]:
     plain = plain_network(network)
     for name in public_methods_of(type(plain)):
-        is_compiled = name == "forward" and plain is not network
-        yield (network if is_compiled else plain), name
+        if name != "forward":
+            yield plain, name
+        elif plain._compiled_call_impl is not None:
+            yield plain, "_compiled_call_impl"  # which computes `forward`
+        else:
+            yield network, name
 
 
 def _wrap_named(wrap: Callable[[Method, str], Method], name: str, method: Method) -> Method:
@@ -127,7 +144,7 @@ def _wrap_named(wrap: Callable[[Method, str], Method], name: str, method: Method
 def _wrap_method(method: Method, name: str, within: CallContext) -> Method:
     @wraps(method)
     def call(*args: Any, **kwargs: Any) -> Any:
-        with within(name):
+        with OutsideGraphs(within(name)):
             return method(*args, **kwargs)
 
     return call

@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import gettempdir
 from typing import Any
 from uuid import uuid4
+from weakref import finalize
 
 import torch
 from torch import Tensor, nn
@@ -113,7 +114,8 @@ def _store_weights(
         Path(folder).mkdir(parents=True, exist_ok=True)
     # A folder of its own: what else is in the one that was given stays when this is undone.
     place = Path(folder or gettempdir()) / f"dpnb-{name}-{uuid4().hex}"
-    undo.callback(shutil.rmtree, place, ignore_errors=True)
+    remove = finalize(part, shutil.rmtree, place, ignore_errors=True)  # or at the end of Python
+    undo.callback(remove)
     place.mkdir(mode=0o700)
     offload_state_dict(place, state)
     written: Mapping[str, Tensor] = OffloadedWeightsLoader(save_folder=place)

@@ -1,0 +1,74 @@
+"""What scripts import from elsewhere and this package has not, with the way that leads there."""
+
+from __future__ import annotations
+
+import re
+
+ATTACH = "a pipeline of diffusers that has it gets the whole instrument by dpnb.attach(pipe)"
+
+KINDS: tuple[tuple[str, str], ...] = (
+    (
+        r"\w*Onnx\w*",
+        "dpnb runs PyTorch weights alone; load the PyTorch form of the model",
+    ),
+    (
+        r"\w*(Blocks|Modular\w*|ComponentSpec|ComponentsManager|ConfigSpec|InputParam|OutputParam)",
+        "pipelines are whole classes here; build the modular pipeline with diffusers, and attach "
+        "the pipeline that it stands for",
+    ),
+    (
+        r"\w*Pipeline\w*",
+        "attach the pipeline that diffusers makes of it, "
+        "dpnb.attach(diffusers.{name}.from_pretrained(...))",
+    ),
+    (
+        r"\w*Scheduler\w*",
+        "use one of dpnb.schedulers, which pipe.scheduler may be set to, or attach a pipeline of "
+        "diffusers that has it, dpnb.attach(pipe)",
+    ),
+    (
+        r"(apply_)?(\w*Cache|\w*cache|PyramidAttentionBroadcast|pyramid_attention_broadcast|SmoothedEnergyGuidance|LayerSkip|layer_skip)(Config|Mixin)?",
+        f"dpnb keeps and skips nothing of a network's steps; {ATTACH}, cache and all",
+    ),
+    (
+        r"(BitsAndBytes|TorchAo|Quanto|GGUF|AutoRound|BFL|NVIDIAModelOpt|Nunchaku|SDNQ)\w*"
+        r"|\w*Quantiz\w*",
+        'load with quantization_config="int8" or another of dpnb.Quantization, or quantize with '
+        "diffusers and attach the pipeline, dpnb.attach(pipe)",
+    ),
+    (
+        r"(Context|Tensor)?ParallelConfig",
+        "networks are divided among devices by dpnb.DeviceMap",
+    ),
+    (r"\w*Guid(ance|er)\w*", f"guidance belongs to pipelines here; {ATTACH}"),
+    (r"get_cosine_with_hard_restarts_schedule_with_warmup", "import it from dpnb.optimization"),
+    (r"EMAModel", "use torch.optim.swa_utils.AveragedModel, which averages weights as well"),
+    (
+        r"(attention_backend|AttentionBackendName)",
+        'call network.set_attention_backend("native") or ("xformers")',
+    ),
+    (
+        r"\w*(ImageProcessor|VideoProcessor|MaskProcessor|InpaintProcessor)\w*",
+        "pictures go through dpnb.VaeImageProcessor",
+    ),
+    (
+        r"(is_\w+_(available|version)|requires_backends|DummyObject|Optional\w+)",
+        "ask importlib.util.find_spec whether a package is there",
+    ),
+    (r"(HookRegistry|ModelHook)", "use a module's register_forward_hook"),
+    (r"\w*(Mixin)", "derive from dpnb.DiffusionPipeline, or from a class of dpnb.models"),
+    (
+        r"\w*(Model|Transformer|Autoencoder|VAE|Vae|UNet|ControlNet|Adapter|Encoder|Decoder|"
+        r"Vocoder|Tokenizer|Detokenizer|Embedder|Conditioner|Projection|Refiner|Upsampler|Motion|"
+        r"Upscaler|Prior|EnhancerHead|Mel|MidiProcessor|CosmosActionCondition)\w*",
+        f"it is a part of pipelines that dpnb does not write out; {ATTACH}",
+    ),
+)
+"""For names of a form, what there is in their place."""
+
+
+def explain_absence(name: str) -> str | None:
+    """Why this package has no `name`, and what to use; `None` where the name says nothing."""
+    found = (reason for form, reason in KINDS if re.fullmatch(form, name))
+    reason = next(found, None)
+    return None if reason is None else f"dpnb has no {name}: {reason.format(name=name)}."

@@ -1,0 +1,141 @@
+"""The parts of a run, for scripts that write its loop themselves.
+
+Our own runs go another way; these are the names and arguments by which other packages' pipelines
+are taken apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from dpnb.generators import Generators, randn
+from dpnb.nn.embeddings import embed_guidance
+from dpnb.pipelines.arguments import Arguments
+from dpnb.pipelines.denoise import step_settings
+from dpnb.pipelines.image_to_image import steps_left
+
+
+class LoopParts:
+    """What a loop of one's own calls of a pipeline."""
+
+    arguments_class: ClassVar[Callable[..., Arguments]]
+    """The arguments of a run."""
+
+    check_input_names: ClassVar[tuple[str, ...]] = (
+        "prompt",
+        "height",
+        "width",
+        "callback_steps",
+        "negative_prompt",
+        "prompt_embeds",
+        "negative_prompt_embeds",
+    )
+    """What `check_inputs` takes, in order."""
+
+    _callback_tensor_inputs: ClassVar[list[str]]
+    _cross_attention_kwargs: Mapping[str, Any] | None = None
+    scheduler: Any
+
+    @property
+    def vae_scale_factor(self) -> int:
+        """Pixels per latent, along one side."""
+        raise NotImplementedError
+
+    @property
+    def cross_attention_kwargs(self) -> Mapping[str, Any] | None:
+        """Of the present or last run."""
+        return self._cross_attention_kwargs
+
+    def prepare_latents(
+        self,
+        batch_size: int,
+        num_channels_latents: int,
+        height: int,
+        width: int,
+        dtype: torch.dtype,
+        device: torch.device | str,
+        generator: Generators,
+        latents: Tensor | None = None,
+    ) -> Tensor:
+        """Noise of the variance that the scheduler begins with.
+
+        Args:
+            batch_size: how many pictures.
+            num_channels_latents: channels of their latents.
+            height: of the pictures, in pixels.
+            width: likewise.
+            dtype: of the noise.
+            device: where it is to be.
+            generator: of the numbers; a list has one for each picture.
+            latents: noise of variance one that is taken instead.
+
+        Returns:
+            `[batch_size, num_channels_latents, h, w]`.
+        """
+        scale = self.vae_scale_factor
+        shape = (batch_size, num_channels_latents, height // scale, width // scale)
+        noise = latents
+        if noise is None:
+            noise = randn(shape, generator=generator, device=torch.device(device), dtype=dtype)
+        scaled: Tensor = noise.to(device) * self.scheduler.init_noise_sigma
+        return scaled
+
+    def check_inputs(self, *values: Any, **named: Any) -> None:
+        """Refuse what cannot be drawn; see the arguments of a call.
+
+        Args:
+            values: by position, in the order of `check_input_names`.
+            named: by name.
+
+        Raises:
+            ValueError: an argument's value is impossible.
+            TypeError: a prompt is not text.
+        """
+        given = {**dict(zip(self.check_input_names, values, strict=False)), **named}
+        asked = {name: value for name, value in given.items() if value is not None}
+        arguments = type(self).arguments_class(**asked)
+        arguments.check(self._callback_tensor_inputs, torch.device("cpu"), self.vae_scale_factor)
+
+    def prepare_extra_step_kwargs(self, generator: Generators, eta: float) -> dict[str, Any]:
+        """Those of `generator` and `eta` that the scheduler's `step` takes."""
+        return step_settings(self.scheduler, generator, eta)
+
+    def get_timesteps(
+        self,
+        num_inference_steps: int,
+        strength: float,
+        device: torch.device | str | None = None,
+    ) -> tuple[Tensor, int]:
+        """The part of the scheduler's timesteps that a run with a picture goes through.
+
+        Args:
+            num_inference_steps: of the whole schedule.
+            strength: the share of it that is gone through.
+            device: has no effect: they are where the scheduler has them.
+
+        Returns:
+            The timesteps, and how many steps they are.
+        """
+        left = steps_left(num_inference_steps, strength)
+        begin = (num_inference_steps - left) * self.scheduler.order
+        self.scheduler.set_begin_index(begin)
+        return self.scheduler.timesteps[begin:], left
+
+    def get_guidance_scale_embedding(
+        self, w: Tensor, embedding_dim: int = 512, dtype: torch.dtype = torch.float32
+    ) -> Tensor:
+        """Guidance scales as a distilled network takes them.
+
+        Args:
+            w: the scales, `[batch]`.
+            embedding_dim: channels.
+            dtype: of the result.
+
+        Returns:
+            `[batch, embedding_dim]`.
+        """
+        return embed_guidance(w, embedding_dim).to(dtype)

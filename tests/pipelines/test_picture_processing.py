@@ -1,0 +1,46 @@
+"""How pictures go into a run and come out of it, where a caller has a say in that."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from PIL import Image
+
+import dpnb
+from dpnb.pipelines.foreign.image_processor import VaeImageProcessor
+from tests.strategies.pipes import build
+
+
+class Dark(VaeImageProcessor):
+    """Makes pictures of nothing."""
+
+    def postprocess(self, image: Any, output_type: str = "pil", do_denormalize: Any = None) -> Any:
+        return "dark"
+
+
+@pytest.mark.parametrize("name", ["tiny-sd", "tiny-sdxl", "tiny-flux", "tiny-ldm"])
+def test_what_was_set_makes_the_pictures(name: str) -> None:
+    pipe: Any = build(name)
+    given = {"num_inference_steps": 1, "height": 32, "width": 32}
+    assert pipe.image_processor.config.vae_scale_factor == pipe.vae_scale_factor
+    pipe.image_processor = Dark()
+    assert pipe("a cat", **given).images == "dark"
+    assert copy.copy(pipe)("a cat", **given).images == "dark"
+    pipe.image_processor = None
+    assert isinstance(pipe("a cat", **given).images[0], Image.Image)
+
+
+def test_another_class_has_the_usual_one() -> None:
+    pipe: Any = build("tiny-sd")
+    pipe.image_processor = Dark()
+    assert type(dpnb.StableDiffusionImg2ImgPipeline.from_pipe(pipe).image_processor) is not Dark
+
+
+def test_a_checker_may_be_any_function() -> None:
+    pipe: Any = build("tiny-sd")
+    pipe.safety_checker = lambda images, clip_input: (images * 0, [True] * len(images))
+    out = pipe("a cat", num_inference_steps=1, output_type="np")
+    assert out.nsfw_content_detected == [True]
+    assert out.images.max() == 0

@@ -1,0 +1,45 @@
+"""Names that scripts import from elsewhere and that are not here."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import pytest
+
+import dpnb
+from dpnb.absent_names import KINDS, explain_absence
+
+WAYS = {
+    "WanPipeline": "dpnb.attach(diffusers.WanPipeline.from_pretrained(...))",
+    "ControlNetModel": "dpnb.attach(pipe)",
+    "ScoreSdeVeScheduler": "use one of dpnb.schedulers",
+    "FirstBlockCacheConfig": "keeps and skips nothing",
+    "BitsAndBytesConfig": 'quantization_config="int8"',
+    "EMAModel": "torch.optim.swa_utils.AveragedModel",
+    "ContextParallelConfig": "dpnb.DeviceMap",
+    "SkipLayerGuidance": "guidance belongs to pipelines",
+    "InpaintProcessor": "dpnb.VaeImageProcessor",
+    "OnnxStableDiffusionPipeline": "load the PyTorch form",
+    "StableDiffusionXLModularPipeline": "build the modular pipeline with diffusers",
+}
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_the_way_in_place_of_a_name_is_told(name: str) -> None:
+    with pytest.raises(ImportError) as by_import:
+        exec(f"from dpnb import {name}")
+    with pytest.raises(ImportError) as by_attribute:
+        getattr(dpnb, name)
+    assert WAYS[name] in str(by_import.value)
+    assert str(by_import.value) == str(by_attribute.value) == explain_absence(name)
+
+
+def test_a_mistake_is_one() -> None:
+    assert explain_absence("StableDiffusionn") is None
+    with pytest.raises(AttributeError, match="dpnb has no StableDiffusionn; it has"):
+        import_module("dpnb").StableDiffusionn  # noqa: B018
+
+
+def test_no_name_of_ours_is_absent() -> None:
+    assert all(getattr(dpnb, name) is not None for name in dpnb.__all__)
+    assert all(reason.rstrip() == reason and not reason.endswith(".") for _, reason in KINDS)
