@@ -142,6 +142,7 @@ HOMES = {
     "markdown_it": {"loading"},
     "ipywidgets": {"widgets"},
     "xformers": {"nn"},
+    "peft": {"models"},
     "torchao": {"loading"},
     "bitsandbytes": {"loading"},
     "typer": {"cli"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, TypeAlias
@@ -16,6 +17,7 @@ from dpnb.models.distribution import DiagonalGaussian
 from dpnb.models.model import Model
 from dpnb.models.supported_settings import check_supported
 from dpnb.models.switches import AutoencoderSwitches
+from dpnb.nn.alternation import make_in_turn
 from dpnb.nn.attention import PictureAttention
 from dpnb.nn.inplace import silu
 from dpnb.nn.resampling import Downsample, Upsample
@@ -287,9 +289,9 @@ class MiddleBlock(nn.Module):
 
     def __init__(self, channels: int, groups: int, *, attends: bool) -> None:
         super().__init__()
-        self.resnets = _resnets(channels, channels, 2, groups)
-        self.attentions = nn.ModuleList(
-            [PictureAttention(channels, groups=groups, eps=EPS)] if attends else []
+        self.resnets, self.attentions = make_in_turn(
+            _make_resnets(channels, channels, 2, groups),
+            (PictureAttention(channels, groups=groups, eps=EPS) for _ in range(attends)),
         )
 
     @override
@@ -303,8 +305,14 @@ class MiddleBlock(nn.Module):
 
 
 def _resnets(in_channels: int, out_channels: int, count: int, groups: int) -> nn.ModuleList:
+    return nn.ModuleList(_make_resnets(in_channels, out_channels, count, groups))
+
+
+def _make_resnets(
+    in_channels: int, out_channels: int, count: int, groups: int
+) -> Iterator[ResnetBlock]:
     widths = (in_channels, *[out_channels] * count)
-    return nn.ModuleList(
+    return (
         ResnetBlock(width_in, width_out, groups=groups, eps=EPS)
         for width_in, width_out in pairwise(widths)
     )

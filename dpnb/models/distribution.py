@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -50,6 +52,19 @@ class DiagonalGaussian:
         """The most likely latents, `[batch, channels, h, w]`."""
         return self.mean
 
-    def kl(self) -> Tensor:
-        """Kullback-Leibler divergence from the standard normal, summed per picture, `[batch]`."""
-        return 0.5 * (self.mean.square() + self.var - 1.0 - self.logvar).sum(dim=(1, 2, 3))
+    def kl(self, other: DiagonalGaussian | None = None) -> Tensor:
+        """Kullback-Leibler divergence, summed per picture, `[batch]`.
+
+        Args:
+            other: from this; from the standard normal by default.
+        """
+        mean, var, logvar = (
+            (0.0, 1.0, 0.0) if other is None else (other.mean, other.var, other.logvar)
+        )
+        shares = (self.mean - mean).square() / var + self.var / var - 1.0 - self.logvar + logvar
+        return 0.5 * shares.sum(dim=(1, 2, 3))
+
+    def nll(self, sample: Tensor, dims: tuple[int, ...] = (1, 2, 3)) -> Tensor:
+        """The negative log-likelihood of latents, summed over `dims`: `[batch]`."""
+        deviations = (sample - self.mean).square() / self.var
+        return 0.5 * (math.log(2.0 * math.pi) + self.logvar + deviations).sum(dim=dims)

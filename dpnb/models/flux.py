@@ -87,11 +87,11 @@ class FluxTransformer2DModel(TransformerSwitches, TimeConditionedModel, Model):
             config.num_attention_heads,
             config.attention_head_dim,
         )
-        self.x_embedder = nn.Linear(config.in_channels, dim)
         self.time_text_embed = TimeTextEmbedding(
             dim, config.pooled_projection_dim, embeds_guidance=config.guidance_embeds
         )
         self.context_embedder = nn.Linear(config.joint_attention_dim, dim)
+        self.x_embedder = nn.Linear(config.in_channels, dim)
         self.transformer_blocks = nn.ModuleList(
             JointBlock(dim, heads, head_dim) for _ in range(config.num_layers)
         )

@@ -60,9 +60,9 @@ class SingleBlock(NoSplit):
     def __init__(self, dim: int, heads: int, head_dim: int) -> None:
         super().__init__()
         self.norm = Modulation(dim, 3)
-        self.attn = RotaryAttention(dim, heads, head_dim)
         self.proj_mlp = nn.Linear(dim, 4 * dim)
         self.proj_out = nn.Linear(5 * dim, dim)
+        self.attn = RotaryAttention(dim, heads, head_dim)
 
     @override
     def forward(self, tokens: Tensor, time: Tensor, rotary: Tensor | None) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NoReturn
 
 from torch import nn
 
+from dpnb.models.network_adapters import STANDING_IN, NetworkAdapters
 from dpnb.nn.checkpointing import Checkpointed
 from dpnb.nn.quantized import nbytes_of
 from dpnb.switchboard import STANDS_FOR
@@ -16,31 +17,32 @@ NO_CACHE = (
 )
 
 NO_ADAPTER = (
-    "A network of dpnb's has no adapters of its own; load files with pipe.load_lora_weights(...), "
-    "and train with peft.get_peft_model(network, config)."
+    "A network of dpnb's reads and writes no files of adapters; load them with "
+    "pipe.load_lora_weights(...), and train with peft's layers, add_adapter(LoraConfig(...)), "
+    "which save_lora_weights of the pipeline's class writes."
 )
 
 
 NAMED_ALONE = frozenset(
     {
+        "active_adapters",
         "add_adapter",
         "attn_processors",
+        "delete_adapters",
+        "disable_adapters",
+        "enable_adapters",
         "enable_cache",
         "load_lora_adapter",
         "save_lora_adapter",
+        "set_adapter",
         "set_attn_processor",
         "set_default_attn_processor",
     }
 )
 """What networks have for scripts, and what does not do all that other packages' networks do."""
 
-STANDING_IN = (
-    "This network is dpnb's, which stands for another while what is switched on needs that; call "
-    "it while nothing is on."
-)
 
-
-class Introspection(nn.Module):
+class Introspection(NetworkAdapters):
     """Counts, and switches for training."""
 
     _supports_gradient_checkpointing: ClassVar[bool] = True
@@ -139,7 +141,7 @@ class Introspection(nn.Module):
         """No."""
         return False
 
-    def add_adapter(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def load_lora_adapter(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuse.
 
         Raises:
@@ -147,10 +149,6 @@ class Introspection(nn.Module):
         """
         raise NotImplementedError(STANDING_IN if STANDS_FOR in vars(self) else NO_ADAPTER)
 
-    def load_lora_adapter(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse; see `add_adapter`."""
-        self.add_adapter(*args, **kwargs)
-
     def save_lora_adapter(self, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse; see `add_adapter`."""
-        self.add_adapter(*args, **kwargs)
+        """Refuse; see `load_lora_adapter`."""
+        self.load_lora_adapter(*args, **kwargs)

@@ -34,13 +34,14 @@ from dpnb.loading.weights.weight_files import (
 )
 from dpnb.models.copying import Copying
 from dpnb.models.introspection import Introspection
+from dpnb.models.single_file import FromSingleFile
 from dpnb.nn.quantized import nbytes_of, quantization_of
 from dpnb.switchboard import STANDS_FOR
 
 logger = logging.getLogger(__name__)
 
 
-class Model(Introspection, Copying, Configured):
+class Model(Introspection, Copying, FromSingleFile, Configured):
     """A network with settings; both are stored in files as diffusers stores them."""
 
     config_name: ClassVar[str] = "config.json"

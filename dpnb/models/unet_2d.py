@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -13,8 +13,9 @@ from typing_extensions import override
 from dpnb.loading.config import Config, Count, Side, Width
 from dpnb.models.model import Model
 from dpnb.models.supported_settings import check_supported
-from dpnb.models.unet_blocks import DownBlock, UpBlock
+from dpnb.models.unet_blocks import AttendingBlock, DownBlock, UpBlock
 from dpnb.models.unet_config import Level
+from dpnb.nn.alternation import make_in_turn
 from dpnb.nn.attention import Attention, PictureAttention
 from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
 from dpnb.nn.inplace import silu
@@ -142,6 +143,7 @@ class UNet2DModel(Model):
                 levels[max(at - 1, 0)].channels,
                 levels[at],
                 self.config,
+                depth=1,
                 attends=ATTENDS[kind],
                 upsamples=at > 0,
             )
@@ -191,16 +193,14 @@ class MultiHeadPictureAttention(PictureAttention):
         self.group_norm = nn.GroupNorm(groups, level.channels, eps=eps)
 
 
-class PictureDownBlock(DownBlock):
-    """A `DownBlock` with self-attention in place of transformers."""
+class _WithPictureAttention(AttendingBlock):
+    @override
+    def _attentions(self, depths: Iterable[int], level: Level, config: Any) -> Iterator[nn.Module]:
+        return (MultiHeadPictureAttention(level, config) for _ in depths)
 
-    def __init__(
-        self, in_channels: int, level: Level, config: Any, *, attends: bool, downsamples: bool
-    ) -> None:
-        super().__init__(in_channels, level, config, attends=False, downsamples=downsamples)
-        self.attends = attends
-        if attends:
-            self.attentions = _attentions(level.layers, level, config)
+
+class PictureDownBlock(_WithPictureAttention, DownBlock):
+    """A `DownBlock` with self-attention in place of transformers."""
 
 
 class PictureMiddleBlock(nn.Module):
@@ -208,17 +208,19 @@ class PictureMiddleBlock(nn.Module):
 
     def __init__(self, level: Level, config: UNet2DConfig) -> None:
         super().__init__()
-        self.resnets = nn.ModuleList(
-            ResnetBlock(
-                level.channels,
-                level.channels,
-                groups=config.norm_num_groups,
-                eps=config.norm_eps,
-                time_dim=config.time_dim,
-            )
-            for _ in range(2)
+        self.resnets, self.attentions = make_in_turn(
+            (
+                ResnetBlock(
+                    level.channels,
+                    level.channels,
+                    groups=config.norm_num_groups,
+                    eps=config.norm_eps,
+                    time_dim=config.time_dim,
+                )
+                for _ in range(2)
+            ),
+            (MultiHeadPictureAttention(level, config) for _ in range(1)),
         )
-        self.attentions = _attentions(1, level, config)
 
     @override
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
@@ -227,26 +229,5 @@ class PictureMiddleBlock(nn.Module):
         return second(self.attentions[0](first(x, time)), time)  # type: ignore[no-any-return]
 
 
-class PictureUpBlock(UpBlock):
+class PictureUpBlock(_WithPictureAttention, UpBlock):
     """An `UpBlock` with self-attention in place of transformers."""
-
-    def __init__(
-        self,
-        in_channels: int,
-        last_skip: int,
-        level: Level,
-        config: Any,
-        *,
-        attends: bool,
-        upsamples: bool,
-    ) -> None:
-        super().__init__(
-            in_channels, last_skip, level, config, depth=0, attends=False, upsamples=upsamples
-        )
-        self.attends = attends
-        if attends:
-            self.attentions = _attentions(level.layers + 1, level, config)
-
-
-def _attentions(count: int, level: Level, config: UNet2DConfig) -> nn.ModuleList:
-    return nn.ModuleList(MultiHeadPictureAttention(level, config) for _ in range(count))

@@ -6,26 +6,36 @@ freed as soon as it has been used.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 from typing_extensions import override
 
 from dpnb.models.unet_config import Level, UNetConfig, broadcast
+from dpnb.nn.alternation import make_in_turn
 from dpnb.nn.resampling import Downsample, Upsample
 from dpnb.nn.resnet import ResnetBlock
 from dpnb.nn.skip_connections import MergeSkip, concatenate
 from dpnb.nn.transformer import SpatialTransformer
 
 
-class DownBlock(nn.Module):
+class AttendingBlock(nn.Module):
+    """A block with attention after each of its residual blocks, or with none."""
+
+    def _attentions(self, depths: Iterable[int], level: Level, config: Any) -> Iterator[nn.Module]:
+        """The layers of attention, as many as there are `depths`."""
+        return _transformers(depths, level, config)
+
+
+class DownBlock(AttendingBlock):
     """Residual blocks, each followed by a transformer, then downsampling."""
 
     def __init__(
         self,
         in_channels: int,
         level: Level,
-        config: UNetConfig,
+        config: Any,
         *,
         attends: bool,
         downsamples: bool,
@@ -33,9 +43,13 @@ class DownBlock(nn.Module):
         super().__init__()
         self.attends, self.downsamples = attends, downsamples
         widths = (in_channels, *[level.channels] * (level.layers - 1))
-        self.resnets = nn.ModuleList(_resnet(width, level, config) for width in widths)
+        depths = level.depths(level.layers) if attends else iter(())
+        self.resnets, attentions = make_in_turn(
+            (_resnet(width, level, config) for width in widths),
+            self._attentions(depths, level, config),
+        )
         if attends:
-            self.attentions = _transformers(level.depths(level.layers), level, config)
+            self.attentions = attentions
         if downsamples:
             self.downsamplers = nn.ModuleList(
                 [Downsample(level.channels, padding=config.downsample_padding)]
@@ -57,8 +71,10 @@ class MiddleBlock(nn.Module):
     def __init__(self, level: Level, config: UNetConfig) -> None:
         super().__init__()
         depth = level.depth if isinstance(level.depth, int) else level.depth[0]
-        self.resnets = nn.ModuleList(_resnet(level.channels, level, config) for _ in range(2))
-        self.attentions = _transformers((depth,), level, config)
+        self.resnets, self.attentions = make_in_turn(
+            (_resnet(level.channels, level, config) for _ in range(2)),
+            _transformers((depth,), level, config),
+        )
 
     @override
     def forward(self, x: Tensor, time: Tensor, context: Tensor) -> Tensor:
@@ -68,7 +84,7 @@ class MiddleBlock(nn.Module):
         return second(self.attentions[0](x, context), time)  # type: ignore[no-any-return]
 
 
-class UpBlock(nn.Module):
+class UpBlock(AttendingBlock):
     """Residual blocks, each after joining a skip connection, then upsampling.
 
     Its slot `merge_skip` decides how input and skip connection are joined.
@@ -85,7 +101,7 @@ class UpBlock(nn.Module):
         in_channels: int,
         last_skip: int,
         level: Level,
-        config: UNetConfig,
+        config: Any,
         *,
         depth: int | Sequence[int],
         attends: bool,
@@ -96,12 +112,13 @@ class UpBlock(nn.Module):
         count = level.layers + 1
         widths = (in_channels, *[level.channels] * level.layers)
         skips = (*[level.channels] * level.layers, last_skip)
-        self.resnets = nn.ModuleList(
-            _resnet(width + skip, level, config) for width, skip in zip(widths, skips, strict=True)
+        depths = broadcast(depth if isinstance(depth, int) else tuple(depth), count)
+        self.resnets, attentions = make_in_turn(
+            (_resnet(w + skip, level, config) for w, skip in zip(widths, skips, strict=True)),
+            self._attentions(depths if attends else (), level, config),
         )
         if attends:
-            depths = broadcast(depth if isinstance(depth, int) else tuple(depth), count)
-            self.attentions = _transformers(depths, level, config)
+            self.attentions = attentions
         if upsamples:
             self.upsamplers = nn.ModuleList([Upsample(level.channels)])
         self.merge_skip = concatenate
@@ -128,8 +145,10 @@ def _resnet(in_channels: int, level: Level, config: UNetConfig) -> ResnetBlock:
     )
 
 
-def _transformers(depths: Iterable[int], level: Level, config: UNetConfig) -> nn.ModuleList:
-    return nn.ModuleList(
+def _transformers(
+    depths: Iterable[int], level: Level, config: UNetConfig
+) -> Iterator[SpatialTransformer]:
+    return (
         SpatialTransformer(
             level.channels,
             level.heads,

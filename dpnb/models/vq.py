@@ -149,6 +149,8 @@ class Codebook(nn.Module):
     def __init__(self, count: int, width: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(count, width)
+        with torch.no_grad():
+            self.embedding.weight.uniform_(-1 / count, 1 / count)
 
     @override
     def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:

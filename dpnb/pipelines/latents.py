@@ -11,6 +11,7 @@ from torch import Tensor
 from dpnb.generators import Generators
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.nn.upcast import upcast_layers
+from dpnb.output import Output
 
 if TYPE_CHECKING:
     from dpnb.models.autoencoder import AutoencoderKLConfig
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 def encode_latents(
     vae: AutoencoderKL, pictures: Tensor, generator: Generators, copies: int, *, upcast: bool
 ) -> Tensor:
-    """Latents of pictures, sampled from the distribution that the autoencoder gives.
+    """Latents of pictures, sampled from the distribution that the autoencoder gives, if any.
 
     Args:
         vae: the autoencoder.
@@ -37,7 +38,12 @@ def encode_latents(
     """
     dtype = torch.float32 if upcast else vae.dtype
     with compute_in(vae, dtype):
-        latents = vae.encode(pictures.to(dtype)).latent_dist.repeat(copies).sample(generator)
+        encoded: Output = vae.encode(pictures.to(dtype))
+        latents: Tensor = (
+            encoded["latents"].repeat(copies, 1, 1, 1)
+            if "latents" in encoded
+            else encoded["latent_dist"].repeat(copies).sample(generator)
+        )
     return normalize_latents(vae.config, latents)
 
 

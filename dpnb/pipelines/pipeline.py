@@ -20,6 +20,7 @@ from dpnb.pipelines.placement import Placement
 from dpnb.pipelines.schema import Schema, schema_of
 from dpnb.pipelines.storage import persistence
 from dpnb.pipelines.storage.options import SaveOptions
+from dpnb.pipelines.storage.single_file import collect_parts
 from dpnb.pipelines.switches import Switches
 from dpnb.strategies.stack import StrategyStack
 from dpnb.units import format_bytes
@@ -221,6 +222,23 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
     def choose_class(cls, found: type[Any]) -> type[Any]:
         """The class that `from_pretrained` of this one builds where an index names `found`."""
         return found
+
+    @classmethod
+    def from_single_file(cls, pretrained_model_link_or_path: str | Path, **kwargs: Any) -> Self:
+        """Load a pipeline whose networks are in one file, in their authors' layout.
+
+        Args:
+            pretrained_model_link_or_path: the file's path, or its address on the hub.
+            kwargs: `config`, the folder or the repository of a pipeline with the same settings, by
+                default that of the family that the file's tensors are of; and those of
+                `from_pretrained`.
+
+        Raises:
+            CheckpointError: the file does not hold a network that the pipeline needs.
+        """
+        config, arguments = collect_parts(cls.schema, pretrained_model_link_or_path, kwargs)
+        loaded: Self = cls.from_pretrained(config, **arguments)
+        return loaded
 
     @classmethod
     def download(cls, pretrained_model_name: str | Path, **kwargs: Any) -> str:

@@ -3,28 +3,34 @@
 from __future__ import annotations
 
 from tests.dropin import (
+    adapters,
     auto,
     basics,
+    files,
     fluxes,
     images,
     loops,
     lora,
     models,
     names,
+    networks,
     schedulers_solvers,
     schedulers_steps,
 )
 from tests.dropin.script import Script
 
 TOPICS = (
+    adapters,
     auto,
     basics,
+    files,
     fluxes,
     images,
     loops,
     lora,
     models,
     names,
+    networks,
     schedulers_solvers,
     schedulers_steps,
 )

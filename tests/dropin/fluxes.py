@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 from diffusers import FluxImg2ImgPipeline
 pipe = FluxImg2ImgPipeline.from_pretrained(FLUX)
-picture = Image.open(PICTURE)
+picture = Image.open(PICTURE).convert("RGB")
 def draw(**given):
     asked = {"image": picture, "strength": 0.6, "num_inference_steps": 5, "height": 32, "width": 32,
              "output_type": "np", "generator": torch.manual_seed(0), **given}
@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from diffusers import FluxInpaintPipeline
 pipe = FluxInpaintPipeline.from_pretrained(FLUX)
-picture, mask = Image.open(PICTURE), Image.open(MASK)
+picture, mask = Image.open(PICTURE).convert("RGB"), Image.open(MASK).convert("L")
 def draw(**given):
     asked = {"image": picture, "mask_image": mask, "strength": 0.7, "num_inference_steps": 4,
              "height": 32, "width": 32, "output_type": "np", "generator": torch.manual_seed(0),

@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from PIL import Image
 from diffusers.image_processor import VaeImageProcessor
-picture, mask = Image.open(PICTURE), Image.open(MASK)
+picture, mask = Image.open(PICTURE).convert("RGB"), Image.open(MASK).convert("L")
 array = np.asarray(picture, dtype=np.float32)[None] / 255
 tensor = torch.from_numpy(array).permute(0, 3, 1, 2)
 """
@@ -158,21 +158,22 @@ result = [out.images, out.nsfw_content_detected]
     "utils: open a picture": """
 from PIL import Image
 from diffusers.utils import load_image
-result = [load_image(PICTURE), load_image(MASK).mode, load_image(Image.open(MASK)),
+result = [load_image(PICTURE), load_image(MASK).mode, load_image(Image.open(MASK).copy()),
           load_image(PICTURE, convert_method=lambda image: image.convert("L"))]
 """,
     "utils: pictures in a grid": """
 from PIL import Image
 from diffusers.utils import make_image_grid
-picture = Image.open(PICTURE)
+picture = Image.open(PICTURE).convert("RGB")
 result = [make_image_grid([picture] * 6, rows=2, cols=3),
           make_image_grid([picture] * 2, 1, 2, resize=16)]
 """,
     "utils: an animation": """
 from PIL import Image
 from diffusers.utils import export_to_gif
-path = export_to_gif([Image.open(PICTURE), Image.open(PICTURE).rotate(90)], str(HERE / "a.gif"))
-result = [Image.open(path).n_frames, Image.open(path).size]
+path = export_to_gif([Image.open(PICTURE).copy(), Image.open(PICTURE).rotate(90)], str(HERE / "a.gif"))
+with Image.open(path) as made:
+    result = [made.n_frames, made.size]
 """,
     "utils: random numbers": """
 import torch

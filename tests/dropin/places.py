@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 import dpnb
 from tests.hub_server import serve
-from tests.reference import checkpoints
+from tests.reference import checkpoints, original_files
 
 FAMILIES = {"SD": "sd1", "SD2": "sd2", "XL": "sdxl"}
 
@@ -33,6 +33,9 @@ def open_places(folder: Path) -> Iterator[dict[str, Any]]:
         checkpoints.write(folder / name, family)
     for name, shape in SHAPES.items():
         dpnb.random_pipeline(shape).save_pretrained(folder / name)
+    for name, family in (("FILE_SD", "SD2"), ("FILE_XL", "XL")):
+        places[name] = str(folder / "files" / f"{family}.safetensors")
+        original_files.write_original(folder / family, Path(places[name]))
     places |= _draw_pictures(folder) | {"LORA": _write_lora(folder)}
     with serve() as hub:
         for name in ON_HUB:

@@ -94,7 +94,7 @@ def test_a_network_without_many_blocks_is_compiled_as_a_whole(pipe: Any) -> None
         pipe.vae.compile_repeated_blocks()
 
 
-@pytest.mark.parametrize("call", ["add_adapter", "load_lora_adapter", "save_lora_adapter"])
+@pytest.mark.parametrize("call", ["load_lora_adapter", "save_lora_adapter"])
 def test_adapters_are_the_pipelines(pipe: Any, call: str) -> None:
     with pytest.raises(NotImplementedError, match=r"load_lora_weights\(...\), and train with peft"):
         getattr(pipe.unet, call)("a")

@@ -18,6 +18,7 @@ STABILITY: tuple[tuple[str, str], ...] = (
 
 OUTER: Mapping[str, str] = {
     "conv_in": "input_blocks.0.0",
+    "conv_norm_out": "out.0",
     "conv_out": "out.2",
     "time_embedding.linear_1": "time_embed.0",
     "time_embedding.linear_2": "time_embed.2",
@@ -96,14 +97,14 @@ def map_kohya_names(names: Iterable[str]) -> dict[str, Layers]:
     """What kohya's scripts call the layers `names` of a network, and which layers these are."""
     own = list(names)
     found = {name.replace(".", "_"): Layers((name,)) for name in own}
-    for name, theirs in _map_stability_names(own):
+    for name, theirs in map_stability_names(own):
         found.setdefault(theirs.replace(".", "_"), Layers((name,)))
-    for theirs, ours in _map_black_forest_names(own):
+    for theirs, ours in map_black_forest_names(own):
         found.setdefault(theirs.replace(".", "_"), Layers(ours, theirs in SWAPPED))
     return found
 
 
-def _map_black_forest_names(names: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+def map_black_forest_names(names: list[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
     """What Black Forest Labs' code calls layers, and which layers these are."""
     known = set(names)
     numbers = {match[1] for name in names if (match := _NUMBERED.match(name))}
@@ -116,7 +117,7 @@ def _map_black_forest_names(names: list[str]) -> Iterator[tuple[str, tuple[str, 
                 yield theirs.format(number), layers
 
 
-def _map_stability_names(names: list[str]) -> Iterator[tuple[str, str]]:
+def map_stability_names(names: list[str]) -> Iterator[tuple[str, str]]:
     """The layers of a UNet, and what Stability's code calls them."""
     blocks = [match for name in names if (match := _BLOCK.match(name)) and match[3] == "resnets"]
     if not blocks:

@@ -23,6 +23,7 @@ CUSTOM_PACKAGE = "_dpnb_custom_"
 
 MODELS: Mapping[str, str] = {
     "AutoencoderKL": "dpnb.models.autoencoder",
+    "AutoencoderTiny": "dpnb.models.tiny_autoencoder",
     "FluxTransformer2DModel": "dpnb.models.flux",
     "UNet2DConditionModel": "dpnb.models.unet",
     "UNet2DModel": "dpnb.models.unet_2d",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from dpnb.errors import CheckpointError, QuantizationError
 from dpnb.loading.checkpoint_files import (
@@ -166,15 +166,39 @@ def _load_clip(
     weights = read_weights(paths, dtype=dtype, device=device)
     weights = cast_to_common_dtype(weights) if dtype is None else weights
     model = build_without_weights(cls, folder, Extent.around(weights))
-    expected = model.state_dict()
-    state = match_clip_keys(weights, expected)
-    info = LoadingInfo.of(expected, state, folder)
-    _check(cls, folder, info)
-    assign_state(model, state)
+    info = _fill_clip(model, folder, match_clip_keys(weights, model.state_dict()), device)
+    return model, info
+
+
+def make_clip(
+    cls: Any, folder: Path, convert: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]]
+) -> Any:
+    """A model of CLIP with the settings in `folder`, in evaluation mode.
+
+    Args:
+        cls: its class in transformers.
+        folder: holds its `config.json`.
+        convert: gives the weights for tensors that have no values yet, by name.
+
+    Raises:
+        CheckpointError: settings are missing, or the weights are not this model's.
+    """
+    with silence_transformers():
+        model = build_without_weights(cls, folder)
+        _fill_clip(model, folder, convert(model.state_dict()), None)
+    return model.eval()
+
+
+def _fill_clip(
+    model: Any, folder: Path, weights: Mapping[str, Tensor], device: torch.device | None
+) -> LoadingInfo:
+    info = LoadingInfo.of(model.state_dict(), weights, folder)
+    _check(type(model), folder, info)
+    assign_state(model, weights)
     _number_positions(model, device)
     model.config.dtype = model.dtype
     model.name_or_path = str(folder)
-    return model, info
+    return info
 
 
 def build_without_weights(cls: Any, folder: Path, most: Extent | None = None) -> Any:

@@ -38,16 +38,3 @@ class Unsupported:
             NotImplementedError: always.
         """
         raise NotImplementedError(NO_IMAGE_PROMPT)
-
-    @classmethod
-    def from_single_file(cls, *args: Any, **kwargs: Any) -> NoReturn:
-        """Refuse.
-
-        Raises:
-            NotImplementedError: always.
-        """
-        raise NotImplementedError(
-            "dpnb loads no checkpoints of one file with everything in it but DDUF; convert it to a "
-            "folder with diffusers' from_single_file and save_pretrained, and load that with "
-            "from_pretrained."
-        )

@@ -19,7 +19,6 @@ from tests.strategies.pipes import build
         ("load_textual_inversion", "dpnb loads no textual inversions. Add one by hand"),
         ("unload_textual_inversion", "dpnb loads no textual inversions"),
         ("load_ip_adapter", "dpnb loads no image prompts"),
-        ("from_single_file", "dpnb loads no checkpoints of one file"),
     ],
 )
 def test_a_sentence_is_said(kind: str, method: str, sentence: str) -> None:

@@ -1,0 +1,248 @@
+"""The tiny autoencoder, for previews and for decoding in a hurry.
+
+Bohan (2023), TAESD, https://github.com/madebyollin/taesd.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from dpnb.loading.config import Config, Count, Width
+from dpnb.models.autoencoder import DecoderOutput
+from dpnb.models.model import Model
+from dpnb.models.supported_settings import check_supported
+from dpnb.models.tiling.blended_tiles import decode_in_blended_tiles, encode_in_blended_tiles
+from dpnb.nn.checkpointing import Checkpointed
+from dpnb.output import Output
+from dpnb.validation import Range
+
+LEVELS = 255
+"""Steps of a latent where latents are stored as a picture."""
+
+TILE = 64
+"""Latents on a side of a tile."""
+
+ACTIVATIONS = {"gelu": nn.GELU, "mish": nn.Mish, "relu": nn.ReLU, "silu": nn.SiLU, "swish": nn.SiLU}
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AutoencoderTinyConfig(Config):
+    """Settings of `AutoencoderTiny`, by the names that `config.json` has."""
+
+    in_channels: Width = 3
+    out_channels: Width = 3
+    encoder_block_out_channels: tuple[Width, ...] = (64, 64, 64, 64)
+    decoder_block_out_channels: tuple[Width, ...] = (64, 64, 64, 64)
+    act_fn: str = "relu"
+    upsample_fn: str = "nearest"
+    latent_channels: Width = 4
+    upsampling_scaling_factor: Annotated[int, Range(1, 16)] = 2
+    num_encoder_blocks: tuple[Count, ...] = (1, 3, 3, 3)
+    num_decoder_blocks: tuple[Count, ...] = (3, 3, 3, 1)
+    latent_magnitude: float = 3
+    latent_shift: float = 0.5
+    force_upcast: bool = False
+    scaling_factor: float = 1.0
+    shift_factor: float = 0.0
+    block_out_channels: tuple[Width, ...] = ()
+    latents_mean: ClassVar[None] = None
+    latents_std: ClassVar[None] = None
+
+    @override
+    def __post_init__(self) -> None:
+        if not self.block_out_channels:
+            object.__setattr__(self, "block_out_channels", self.decoder_block_out_channels)
+        super().__post_init__()
+        check_supported(
+            "AutoencoderTiny",
+            self,
+            {"act_fn": tuple(ACTIVATIONS), "upsample_fn": ("nearest", "bilinear", "bicubic")},
+        )
+        for part in ("encoder", "decoder"):
+            widths, counts = self[f"{part}_block_out_channels"], self[f"num_{part}_blocks"]
+            if len(widths) != len(counts) or not widths:
+                raise ValueError(
+                    f"{part}_block_out_channels has {len(widths)} entries and num_{part}_blocks "
+                    f"{len(counts)}; give one of each for every level."
+                )
+
+
+@dataclass(eq=False)
+class AutoencoderTinyOutput(Output):
+    """What `AutoencoderTiny.encode` returns: `[batch, latent_channels, h, w]`."""
+
+    latents: Tensor
+
+
+class AutoencoderTiny(Model):
+    """Pictures to latents and back, by a few small convolutions; its latents are not random."""
+
+    config_class: ClassVar[type[Config]] = AutoencoderTinyConfig
+    config: AutoencoderTinyConfig
+
+    def __init__(self, *values: Any, **settings: Any) -> None:
+        super().__init__(*values, **settings)
+        self.encoder = TinyEncoder(self.config)
+        self.decoder = TinyDecoder(self.config)
+        self.use_slicing = self.use_tiling = False
+
+    @property
+    def scale(self) -> int:
+        """Pixels per latent, along one side."""
+        return int(
+            self.config.upsampling_scaling_factor ** (len(self.config.num_decoder_blocks) - 1)
+        )
+
+    def encode(self, x: Tensor, return_dict: bool = True) -> Any:
+        """Encode pictures to latents.
+
+        Args:
+            x: `[batch, in_channels, H, W]` in [-1, 1]; H and W divisible by `scale`.
+            return_dict: `False` returns a plain tuple.
+        """
+        parts = x.split(1) if self.use_slicing else (x,)
+        output = AutoencoderTinyOutput(torch.cat([self._encode(part) for part in parts]))
+        return output.as_asked(return_dict)
+
+    def decode(
+        self, x: Tensor, generator: torch.Generator | None = None, return_dict: bool = True
+    ) -> Any:
+        """Decode latents to pictures.
+
+        Args:
+            x: `[batch, latent_channels, h, w]`.
+            generator: not used; decoding draws no noise.
+            return_dict: `False` returns a plain tuple.
+        """
+        parts = x.split(1) if self.use_slicing else (x,)
+        output = DecoderOutput(torch.cat([self._decode(part) for part in parts]))
+        return output.as_asked(return_dict)
+
+    @override
+    def forward(self, sample: Tensor, return_dict: bool = True) -> Any:
+        """Encode and decode pictures, with latents rounded as a picture would store them."""
+        latents = self.scale_latents(self.encode(sample).latents)
+        stored = (latents * LEVELS).round() / LEVELS
+        return self.decode(self.unscale_latents(stored), return_dict=return_dict)
+
+    def scale_latents(self, x: Tensor) -> Tensor:
+        """Latents as numbers in [0, 1], as a picture stores them."""
+        return (x / (2 * self.config.latent_magnitude) + self.config.latent_shift).clamp(0, 1)
+
+    def unscale_latents(self, x: Tensor) -> Tensor:
+        """Latents of numbers in [0, 1]."""
+        return (x - self.config.latent_shift) * (2 * self.config.latent_magnitude)
+
+    def enable_slicing(self) -> None:
+        """Code the pictures of a batch one after the other."""
+        self.use_slicing = True
+
+    def disable_slicing(self) -> None:
+        """Code a batch at once."""
+        self.use_slicing = False
+
+    def enable_tiling(self, use_tiling: bool = True) -> None:
+        """Code large pictures in overlapping tiles of 64 × 64 latents, and blend their edges."""
+        self.use_tiling = use_tiling
+
+    def disable_tiling(self) -> None:
+        """Code whole pictures."""
+        self.use_tiling = False
+
+    def _encode(self, x: Tensor) -> Tensor:
+        if self.use_tiling:
+            return encode_in_blended_tiles(self.encoder, x, TILE, self.scale)
+        return self.encoder(x)  # type: ignore[no-any-return]
+
+    def _decode(self, x: Tensor) -> Tensor:
+        if self.use_tiling:
+            return decode_in_blended_tiles(self.decoder, x, TILE, self.scale)
+        return self.decoder(x)  # type: ignore[no-any-return]
+
+
+class TinyEncoder(nn.Module):
+    """Pictures to latents."""
+
+    def __init__(self, config: AutoencoderTinyConfig) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*self._make(config))
+
+    @staticmethod
+    def _make(config: AutoencoderTinyConfig) -> Iterator[nn.Module]:
+        widths = config.encoder_block_out_channels
+        for level, (width, count) in enumerate(zip(widths, config.num_encoder_blocks, strict=True)):
+            if level == 0:
+                yield _convolve(config.in_channels, width)
+            else:
+                yield nn.Conv2d(width, width, 3, stride=2, padding=1, bias=False)
+            for _ in range(count):
+                yield TinyBlock(width, config.act_fn)
+        yield _convolve(widths[-1], config.latent_channels)
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        """`[batch, in_channels, H, W]` in [-1, 1] → `[batch, latent_channels, h, w]`."""
+        return self.layers((x + 1) / 2)  # type: ignore[no-any-return]
+
+
+class TinyDecoder(nn.Module):
+    """Latents to pictures."""
+
+    def __init__(self, config: AutoencoderTinyConfig) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*self._make(config))
+
+    @staticmethod
+    def _make(config: AutoencoderTinyConfig) -> Iterator[nn.Module]:
+        widths, counts = config.decoder_block_out_channels, config.num_decoder_blocks
+        yield _convolve(config.latent_channels, widths[0])
+        yield ACTIVATIONS[config.act_fn]()
+        for level, (width, count) in enumerate(zip(widths, counts, strict=True)):
+            for _ in range(count):
+                yield TinyBlock(width, config.act_fn)
+            if level == len(widths) - 1:
+                yield _convolve(width, config.out_channels)
+            else:
+                yield nn.Upsample(
+                    scale_factor=config.upsampling_scaling_factor, mode=config.upsample_fn
+                )
+                yield nn.Conv2d(width, width, 3, padding=1, bias=False)
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        """`[batch, latent_channels, h, w]` → `[batch, out_channels, H, W]` in [-1, 1].
+
+        Latents far from those of pictures are drawn in by a tanh.
+        """
+        return self.layers(torch.tanh(x / 3) * 3) * 2 - 1  # type: ignore[no-any-return]
+
+
+class TinyBlock(Checkpointed):
+    """Three convolutions around a residual."""
+
+    def __init__(self, channels: int, act_fn: str) -> None:
+        super().__init__()
+        activate = ACTIVATIONS[act_fn]()
+        self.conv = nn.Sequential(
+            _convolve(channels, channels),
+            activate,
+            _convolve(channels, channels),
+            activate,
+            _convolve(channels, channels),
+        )
+        self.fuse = nn.ReLU()
+
+    @override
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform `[batch, channels, h, w]`."""
+        return self.fuse(self.conv(x) + x)  # type: ignore[no-any-return]
+
+
+def _convolve(in_channels: int, out_channels: int) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, 3, padding=1)
