@@ -171,7 +171,8 @@ result = [make_image_grid([picture] * 6, rows=2, cols=3),
     "utils: an animation": """
 from PIL import Image
 from diffusers.utils import export_to_gif
-path = export_to_gif([Image.open(PICTURE).copy(), Image.open(PICTURE).rotate(90)], str(HERE / "a.gif"))
+picture = Image.open(PICTURE).convert("RGB")
+path = export_to_gif([picture, picture.rotate(90)], str(HERE / "a.gif"))
 with Image.open(path) as made:
     result = [made.n_frames, made.size]
 """,
