@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +22,16 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]
         yield names
 
 
+@pytest.fixture(autouse=True)
+def what_is_said() -> Iterator[None]:
+    """Scripts may ask for more or less of it."""
+    loggers = [logging.getLogger(name) for name in ("dpnb", "diffusers")]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+
+
 @pytest.mark.parametrize(
     "script", [s for s in SCRIPTS if s.name not in REASONS], ids=lambda script: script.name
 )
@@ -31,3 +43,10 @@ def test_a_script_runs_with_its_import_changed(script: Script, places: dict[str,
 def test_reasons_are_of_scripts_and_few() -> None:
     assert REASONS.keys() <= {script.name for script in SCRIPTS}
     assert len(REASONS) <= 0.02 * len(SCRIPTS)
+
+
+def test_the_page_says_how_many() -> None:
+    same, all_ = len(SCRIPTS) - len(REASONS), len(SCRIPTS)
+    page = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert page.count(f"{same} of {all_}") == 2
+    assert len({script.name for script in SCRIPTS}) == all_
