@@ -53,6 +53,12 @@ from dpnb.pipelines.foreign.bases import ConfigMixin as ConfigMixin
 from dpnb.pipelines.foreign.bases import ModelMixin as ModelMixin
 from dpnb.pipelines.foreign.bases import SchedulerMixin as SchedulerMixin
 from dpnb.pipelines.foreign.image_processor import VaeImageProcessor as VaeImageProcessor
+from dpnb.pipelines.latent_consistency import (
+    LatentConsistencyModelImg2ImgPipeline as LatentConsistencyModelImg2ImgPipeline,
+)
+from dpnb.pipelines.latent_consistency import (
+    LatentConsistencyModelPipeline as LatentConsistencyModelPipeline,
+)
 from dpnb.pipelines.latent_diffusion import LDMTextToImagePipeline as LDMTextToImagePipeline
 from dpnb.pipelines.pictures.contact_sheet import contact_sheet as contact_sheet
 from dpnb.pipelines.pictures.images import ImagePipelineOutput as ImagePipelineOutput

@@ -12,7 +12,7 @@ from dpnb.pipelines.pipeline import DiffusionPipeline
 
 TASKS = ("text to picture", "picture to picture", "inpainting")
 
-FAMILIES: tuple[tuple[str, str, str], ...] = (
+FAMILIES: tuple[tuple[str, str, str | None], ...] = (
     (
         "StableDiffusionPipeline",
         "StableDiffusionImg2ImgPipeline",
@@ -24,8 +24,9 @@ FAMILIES: tuple[tuple[str, str, str], ...] = (
         "StableDiffusionXLInpaintPipeline",
     ),
     ("FluxPipeline", "FluxImg2ImgPipeline", "FluxInpaintPipeline"),
+    ("LatentConsistencyModelPipeline", "LatentConsistencyModelImg2ImgPipeline", None),
 )
-"""For each family the class of each task."""
+"""For each family the class of each task, where it has one."""
 
 ALIKE = {"StableDiffusionSAGPipeline": "StableDiffusionPipeline"}
 """Classes of a family that stand for none of its tasks, and one that does."""
@@ -96,4 +97,4 @@ class AutoPipelineForInpainting(_AutoPipeline):
 
 
 def _known(place: int) -> list[str]:
-    return [family[place] for family in FAMILIES]
+    return [name for family in FAMILIES if (name := family[place]) is not None]

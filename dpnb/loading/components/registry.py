@@ -65,6 +65,8 @@ PIPELINES: Mapping[str, str] = {
     "FluxInpaintPipeline": "dpnb.pipelines.flux_edit",
     "FluxPipeline": "dpnb.pipelines.flux",
     "LDMTextToImagePipeline": "dpnb.pipelines.latent_diffusion",
+    "LatentConsistencyModelImg2ImgPipeline": "dpnb.pipelines.latent_consistency",
+    "LatentConsistencyModelPipeline": "dpnb.pipelines.latent_consistency",
     "StableDiffusionImg2ImgPipeline": "dpnb.pipelines.stable_diffusion_edit",
     "StableDiffusionInpaintPipeline": "dpnb.pipelines.stable_diffusion_edit",
     "StableDiffusionPipeline": "dpnb.pipelines.stable_diffusion",
