@@ -124,7 +124,19 @@ class FluxImg2ImgPipeline(FluxPipeline[FluxImg2ImgArguments]):
 
     beginning = FromFlowedPicture()
 
-    arguments_class = FluxImg2ImgArguments
+    check_input_names: ClassVar[tuple[str, ...]] = (
+        "prompt",
+        "prompt_2",
+        "strength",
+        "height",
+        "width",
+        "negative_prompt",
+        "negative_prompt_2",
+        "prompt_embeds",
+        "negative_prompt_embeds",
+        "pooled_prompt_embeds",
+        "negative_pooled_prompt_embeds",
+    )
 
     __call__ = make_call(FluxImg2ImgArguments, FluxPipelineOutput)
     stream = make_stream(FluxImg2ImgArguments, FluxPipelineOutput)
@@ -135,7 +147,22 @@ class FluxInpaintPipeline(FluxPipeline[FluxInpaintArguments]):
 
     beginning = FromFlowedMaskedPicture()
 
-    arguments_class = FluxInpaintArguments
+    check_input_names: ClassVar[tuple[str, ...]] = (
+        "prompt",
+        "prompt_2",
+        "image",
+        "mask_image",
+        "strength",
+        "height",
+        "width",
+        "output_type",
+        "negative_prompt",
+        "negative_prompt_2",
+        "prompt_embeds",
+        "negative_prompt_embeds",
+        "pooled_prompt_embeds",
+        "negative_pooled_prompt_embeds",
+    )
 
     __call__ = make_call(FluxInpaintArguments, FluxPipelineOutput)
     stream = make_stream(FluxInpaintArguments, FluxPipelineOutput)

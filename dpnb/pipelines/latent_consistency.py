@@ -15,6 +15,7 @@ from dpnb.numbers import parse_int
 from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.image_to_image import FromPicture, PictureArguments, StrengthStart
+from dpnb.pipelines.loop_parts import PictureLoopParts
 from dpnb.pipelines.protocols import LatentPipeline
 from dpnb.pipelines.stable_diffusion import (
     StableDiffusionArguments,
@@ -127,6 +128,13 @@ class LatentConsistencyModelPipeline(_LatentConsistency[LatentConsistencyArgumen
     """Words to pictures in a few steps (Luo et al. 2023, arXiv:2310.04378)."""
 
     arguments_class = LatentConsistencyArguments
+    check_input_names: ClassVar[tuple[str, ...]] = (
+        "prompt",
+        "height",
+        "width",
+        "callback_steps",
+        "prompt_embeds",
+    )
 
     __call__ = make_call(LatentConsistencyArguments, StableDiffusionPipelineOutput)
     stream = make_stream(LatentConsistencyArguments, StableDiffusionPipelineOutput)
@@ -143,12 +151,20 @@ class WholeSchedule(StrengthStart[P]):
         return 0
 
 
-class LatentConsistencyModelImg2ImgPipeline(_LatentConsistency[LatentConsistencyImg2ImgArguments]):
+class LatentConsistencyModelImg2ImgPipeline(
+    PictureLoopParts, _LatentConsistency[LatentConsistencyImg2ImgArguments]
+):
     """Pictures and words to pictures in a few steps."""
 
     beginning = FromPicture(WholeSchedule())
 
-    arguments_class = LatentConsistencyImg2ImgArguments
+    arguments_class = LatentConsistencyArguments
+    check_input_names: ClassVar[tuple[str, ...]] = (
+        "prompt",
+        "strength",
+        "callback_steps",
+        "prompt_embeds",
+    )
 
     __call__ = make_call(LatentConsistencyImg2ImgArguments, StableDiffusionPipelineOutput)
     stream = make_stream(LatentConsistencyImg2ImgArguments, StableDiffusionPipelineOutput)

@@ -11,12 +11,15 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from dpnb.generators import Generators, randn
 from dpnb.nn.embeddings import embed_guidance
+from dpnb.numbers import parse_number
 from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.denoise import step_settings
 from dpnb.pipelines.image_to_image import steps_left
+from dpnb.pipelines.pictures.inputs import repeat_batch
 
 
 class LoopParts:
@@ -35,6 +38,11 @@ class LoopParts:
         "negative_prompt_embeds",
     )
     """What `check_inputs` takes, in order."""
+
+    checked_in_runs: ClassVar[frozenset[str]] = frozenset(
+        {"image", "mask_image", "padding_mask_crop", "ip_adapter_image", "ip_adapter_image_embeds"}
+    )
+    """What `check_inputs` takes and a run alone looks at."""
 
     _callback_tensor_inputs: ClassVar[list[str]]
     _cross_attention_kwargs: Mapping[str, Any] | None = None
@@ -96,7 +104,13 @@ class LoopParts:
             TypeError: a prompt is not text.
         """
         given = {**dict(zip(self.check_input_names, values, strict=False)), **named}
-        asked = {name: value for name, value in given.items() if value is not None}
+        if (strength := given.pop("strength", None)) is not None:
+            parse_number("strength", strength, least=0, most=1)
+        asked = {
+            name: value
+            for name, value in given.items()
+            if value is not None and name not in self.checked_in_runs
+        }
         arguments = type(self).arguments_class(**asked)
         arguments.check(self._callback_tensor_inputs, torch.device("cpu"), self.vae_scale_factor)
 
@@ -139,3 +153,46 @@ class LoopParts:
             `[batch, embedding_dim]`.
         """
         return embed_guidance(w, embedding_dim).to(dtype)
+
+
+class PictureLoopParts(LoopParts):
+    """What a loop of one's own calls of a pipeline that begins with a picture."""
+
+    @override
+    def prepare_latents(  # type: ignore[override]
+        self,
+        image: Tensor,
+        timestep: Tensor,
+        batch_size: int,
+        num_images_per_prompt: int,
+        dtype: torch.dtype,
+        device: torch.device | str,
+        generator: Generators = None,
+        add_noise: bool = True,
+    ) -> Tensor:
+        """The latents of a picture with the noise of a timestep.
+
+        Args:
+            image: `[pictures, 3, H, W]` in [-1, 1].
+            timestep: `[1]`, or one for each picture that is drawn.
+            batch_size: how many prompts.
+            num_images_per_prompt: pictures of each.
+            dtype: of the latents.
+            device: where they are to be.
+            generator: of the numbers; a list has one for each picture.
+            add_noise: `False` leaves the noise out.
+
+        Returns:
+            `[batch_size * num_images_per_prompt, channels, h, w]`.
+        """
+        pipe: Any = self
+        count = batch_size * num_images_per_prompt
+        copies = count // len(image) if isinstance(generator, list) else 1
+        with torch.no_grad():
+            latents = pipe.encode_pictures(image.to(device, dtype), generator, copies).to(dtype)
+        latents = repeat_batch(latents, count)
+        if not add_noise:
+            return latents
+        noise = randn(latents.shape, generator=generator, device=latents.device, dtype=dtype)
+        mixed: Tensor = self.scheduler.add_noise(latents, noise, timestep)
+        return mixed

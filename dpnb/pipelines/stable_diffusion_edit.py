@@ -8,6 +8,7 @@ from typing import ClassVar
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.image_to_image import FromPicture, PictureArguments
 from dpnb.pipelines.inpainting import FromMaskedPicture, InpaintingArguments
+from dpnb.pipelines.loop_parts import PictureLoopParts
 from dpnb.pipelines.stable_diffusion import (
     StableDiffusionArguments,
     StableDiffusionPipeline,
@@ -50,13 +51,24 @@ class StableDiffusionInpaintArguments(StableDiffusionArguments, InpaintingArgume
     )
 
 
-class StableDiffusionImg2ImgPipeline(StableDiffusionPipeline[StableDiffusionImg2ImgArguments]):
+class StableDiffusionImg2ImgPipeline(
+    PictureLoopParts, StableDiffusionPipeline[StableDiffusionImg2ImgArguments]
+):
     """A picture and words to pictures, with Stable Diffusion 1 or 2.
 
     Noise is added to the picture, and taken out again (Meng et al. 2021, arXiv:2108.01073).
     """
 
     beginning = FromPicture()
+
+    check_input_names: ClassVar[tuple[str, ...]] = (
+        "prompt",
+        "strength",
+        "callback_steps",
+        "negative_prompt",
+        "prompt_embeds",
+        "negative_prompt_embeds",
+    )
 
     __call__ = make_call(StableDiffusionImg2ImgArguments, StableDiffusionPipelineOutput)
     stream = make_stream(StableDiffusionImg2ImgArguments, StableDiffusionPipelineOutput)
@@ -66,6 +78,20 @@ class StableDiffusionInpaintPipeline(StableDiffusionPipeline[StableDiffusionInpa
     """A part of a picture drawn anew, with Stable Diffusion 1 or 2."""
 
     beginning = FromMaskedPicture()
+
+    check_input_names: ClassVar[tuple[str, ...]] = (
+        "prompt",
+        "image",
+        "mask_image",
+        "height",
+        "width",
+        "strength",
+        "callback_steps",
+        "output_type",
+        "negative_prompt",
+        "prompt_embeds",
+        "negative_prompt_embeds",
+    )
 
     __call__ = make_call(StableDiffusionInpaintArguments, StableDiffusionPipelineOutput)
     stream = make_stream(StableDiffusionInpaintArguments, StableDiffusionPipelineOutput)

@@ -16,6 +16,7 @@ from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import timestep_at
 from dpnb.pipelines.image_to_image import FromPicture, PictureArguments, StrengthStart
 from dpnb.pipelines.inpainting import FromMaskedPicture, InpaintingArguments
+from dpnb.pipelines.loop_parts import PictureLoopParts
 from dpnb.pipelines.protocols import LatentPipeline
 from dpnb.pipelines.stable_diffusion_xl import (
     StableDiffusionXLArguments,
@@ -192,13 +193,27 @@ class _BeginsWithPicture(StableDiffusionXLPipeline[A]):
         return both.repeat_interleave(arguments.picture_count, dim=0)
 
 
-class StableDiffusionXLImg2ImgPipeline(_BeginsWithPicture[StableDiffusionXLImg2ImgArguments]):
+class StableDiffusionXLImg2ImgPipeline(
+    PictureLoopParts, _BeginsWithPicture[StableDiffusionXLImg2ImgArguments]
+):
     """A picture and words to pictures, with Stable Diffusion XL or its refiner.
 
     Podell et al. (2023, arXiv:2307.01952) describe both.
     """
 
     beginning = FromPicture(HandoverStart())
+
+    check_input_names: ClassVar[tuple[str, ...]] = (
+        "prompt",
+        "prompt_2",
+        "strength",
+        "num_inference_steps",
+        "callback_steps",
+        "negative_prompt",
+        "negative_prompt_2",
+        "prompt_embeds",
+        "negative_prompt_embeds",
+    )
 
     __call__ = make_call(StableDiffusionXLImg2ImgArguments, StableDiffusionXLPipelineOutput)
     stream = make_stream(StableDiffusionXLImg2ImgArguments, StableDiffusionXLPipelineOutput)
@@ -208,6 +223,22 @@ class StableDiffusionXLInpaintPipeline(_BeginsWithPicture[StableDiffusionXLInpai
     """A part of a picture drawn anew, with Stable Diffusion XL."""
 
     beginning = FromMaskedPicture(HandoverStart())
+
+    check_input_names: ClassVar[tuple[str, ...]] = (
+        "prompt",
+        "prompt_2",
+        "image",
+        "mask_image",
+        "height",
+        "width",
+        "strength",
+        "callback_steps",
+        "output_type",
+        "negative_prompt",
+        "negative_prompt_2",
+        "prompt_embeds",
+        "negative_prompt_embeds",
+    )
 
     __call__ = make_call(StableDiffusionXLInpaintArguments, StableDiffusionXLPipelineOutput)
     stream = make_stream(StableDiffusionXLInpaintArguments, StableDiffusionXLPipelineOutput)

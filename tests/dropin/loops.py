@@ -221,4 +221,51 @@ from diffusers.pipelines import StableDiffusionPipeline
 from diffusers.pipelines.stable_diffusion import StableDiffusionPipeline as Same
 result = [AutoencoderKL, UNet2DConditionModel, DDIMScheduler, StableDiffusionPipeline, Same]
 """,
+    "loop: a picture's latents": """
+import torch
+from PIL import Image
+from diffusers import StableDiffusionImg2ImgPipeline
+pipe = StableDiffusionImg2ImgPipeline.from_pretrained(SD)
+x = pipe.image_processor.preprocess(Image.open(PICTURE).convert("RGB"))
+pipe.scheduler.set_timesteps(10)
+timesteps, count = pipe.get_timesteps(10, 0.5, "cpu")
+result = [count, pipe.prepare_latents(x, timesteps[:1], 1, 2, torch.float32, torch.device("cpu"),
+                                      torch.manual_seed(0)).detach()]
+""",
+    "loop: a picture's latents without noise": """
+import torch
+from PIL import Image
+from diffusers import StableDiffusionXLImg2ImgPipeline
+pipe = StableDiffusionXLImg2ImgPipeline.from_pretrained(XL)
+x = pipe.image_processor.preprocess(Image.open(PICTURE).convert("RGB"))
+result = pipe.prepare_latents(x, None, 2, 1, torch.float32, torch.device("cpu"),
+                              torch.manual_seed(0), add_noise=False).detach()
+""",
+    "loop: arguments with a picture are checked": """
+from PIL import Image
+from diffusers import (FluxImg2ImgPipeline, StableDiffusionImg2ImgPipeline,
+                       StableDiffusionInpaintPipeline, StableDiffusionXLImg2ImgPipeline)
+found = []
+def check(pipe, *given):
+    try:
+        pipe.check_inputs(*given)
+        found.append("taken")
+    except (ValueError, TypeError):
+        found.append("refused")
+edit = StableDiffusionImg2ImgPipeline.from_pretrained(SD)
+check(edit, "a cat", 0.5, 1)
+check(edit, "a cat", 1.5, 1)
+check(edit, None, 0.5, 1)
+paint = StableDiffusionInpaintPipeline.from_pretrained(SD)
+picture, mask = Image.open(PICTURE).convert("RGB"), Image.open(MASK).convert("L")
+check(paint, "a cat", picture, mask, 32, 32, 0.5, 1, "pil")
+check(paint, "a cat", picture, mask, 32, 31, 0.5, 1, "pil")
+large = StableDiffusionXLImg2ImgPipeline.from_pretrained(XL)
+check(large, "a cat", None, 0.5, 10, 1)
+check(large, "a cat", None, -0.5, 10, 1)
+flux = FluxImg2ImgPipeline.from_pretrained(FLUX)
+check(flux, "a cat", None, 0.5, 32, 32)
+check(flux, "a cat", None, 2.0, 32, 32)
+result = found
+""",
 }
