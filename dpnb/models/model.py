@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -69,9 +70,14 @@ class Model(Introspection, Copying, FromSingleFile, Configured):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype that it computes in: that of the first weight of more than one byte."""
-        wide = (p for p in self.parameters() if p.is_floating_point() and p.element_size() > 1)
-        return next((p.dtype for p in wide), torch.float32)
+        """The dtype that it computes in: that of its biases, which are never stored in another."""
+        vectors = (p for p in self.parameters() if p.ndim == 1)
+        wide = (
+            p.dtype
+            for p in chain(vectors, self.parameters())
+            if p.is_floating_point() and p.element_size() > 1
+        )
+        return next(wide, torch.float32)
 
     @property
     def device(self) -> torch.device:

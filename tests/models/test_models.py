@@ -212,3 +212,20 @@ def test_a_forward_pass_goes_there_and_back() -> None:
     assert vae(pictures, sample_posterior=True).sample.shape == pictures.shape
     assert isinstance(vae.encoder, nn.Module)
     assert vae.scale == 2
+
+
+def test_what_is_stored_small_computes_in_the_dtype_of_the_biases() -> None:
+    vae = dpnb.AutoencoderKL(
+        block_out_channels=(64, 64),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+    )
+    pipe: Any = dpnb.random_pipeline("tiny-sd")
+    pipe.vae = vae
+    pipe.strategies.enable(dpnb.LayerwiseCasting("float16"))
+    assert next(vae.parameters()).dtype == torch.float16
+    assert vae.dtype == torch.float32
+    pipe.strategies.use([])
+    assert next(vae.parameters()).dtype == vae.dtype == torch.float32
