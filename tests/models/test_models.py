@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+import dpnb
 from dpnb import AutoencoderKL, UNet2DConditionModel
 from dpnb.errors import CheckpointError
 from dpnb.metering.tensors import TensorMeter
