@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import Any
 
 import pytest
@@ -131,13 +133,22 @@ def test_blocks_of_one_graph_each_may_be_offloaded(placement: Strategy) -> None:
 def test_one_graph_cannot_be_cut(
     compile_network: Callable[[nn.Module], Any], placement: Strategy
 ) -> None:
+    # In a process of its own: once torch's compiler has failed, tensors live a little longer.
+    with ProcessPoolExecutor(1, get_context("spawn")) as other:
+        message, is_same = other.submit(cut, compile_network, placement).result()
+    assert REASON in message.replace("\n", " ")
+    assert is_same
+
+
+def cut(compile_network: Callable[[nn.Module], Any], placement: Strategy) -> tuple[str, bool]:
+    """What is said where a placement acts within a graph, and whether its end leaves no trace."""
+    vars(streamed_network)["SMALL_TENSOR"] = 256
     network = compile_network(clip())
     plain = read(network)
     stack = PartsStack(text_encoder=network)
     with stack.using(placement), pytest.raises(torch._dynamo.exc.Unsupported) as caught:
         read(network)
-    assert REASON in str(caught.value).replace("\n", " ")
-    assert torch.equal(read(network), plain)
+    return str(caught.value), torch.equal(read(network), plain)
 
 
 @pytest.mark.parametrize("compile_network", COMPILERS)
