@@ -136,8 +136,8 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[A, FluxPipelineOutput], Ge
 
     @property
     @override
-    def size_unit(self) -> int:
-        return max(2 * self.vae_scale_factor, 8)
+    def _pixels_per_entry(self) -> int:
+        return 2 * self.vae_scale_factor
 
     @property
     def true_cfg_scale(self) -> float:
@@ -353,7 +353,7 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[A, FluxPipelineOutput], Ge
         if arguments.output_type == "latent":
             return FluxPipelineOutput(pack(latents))
         pictures = self.decode_finite_pictures(latents)
-        images = self.show(pictures, arguments.output_type)
+        images = self.postprocess(pictures, arguments.output_type)
         return FluxPipelineOutput(self.beginning.overlay(images, arguments))
 
     def _latent_size(self, arguments: A) -> tuple[int, int]:

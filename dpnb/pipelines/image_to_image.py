@@ -241,7 +241,7 @@ class FromPicture(Beginning[A]):
 
     def prepare_picture(self, pipe: LatentPipeline[A], arguments: A) -> Tensor:
         """The pictures to encode, in the size that is drawn: `[pictures, 3, H, W]` in [-1, 1]."""
-        return pipe.read_pictures(arguments.image, *arguments.size)
+        return pipe.preprocess(arguments.image, *arguments.size)
 
 
 def steps_left(count: int, strength: float) -> int:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 import torch
@@ -17,7 +16,7 @@ from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.image_to_image import IMAGE, FromPicture, PictureArguments
 from dpnb.pipelines.latents import first_generators
 from dpnb.pipelines.pictures.crops import Region
-from dpnb.pipelines.pictures.inputs import FORMS, Fit, PictureInput, Pictures, repeat_batch
+from dpnb.pipelines.pictures.inputs import FORMS, PictureInput, Pictures, repeat_batch
 from dpnb.pipelines.protocols import LatentPipeline
 
 MASK = PictureInput("mask_image", "Mask", "a mask, white where to draw anew", is_mask=True)
@@ -185,7 +184,8 @@ class FromMaskedPicture(FromPicture[A]):
     ) -> dict[str, Tensor]:
         """The mask, `[pictures, 1, h, w]`, and what is known of the rest of the picture."""
         count, guided = arguments.picture_count, pipe.do_classifier_free_guidance
-        mask = self.crop_and_resize(arguments.mask_image.mask, arguments)
+        region = self.find_crop_region(arguments)
+        mask = pipe.preprocess_mask(arguments.mask_image, *arguments.size, region)
         masked = self._encode_masked(pipe, arguments, mask, device, like)
         small = F.interpolate(mask, size=_latent_size(pipe, arguments))
         masks = {"mask": _expand_batch(small.to(device, like.dtype), count, guided)}
@@ -196,9 +196,8 @@ class FromMaskedPicture(FromPicture[A]):
     @override
     def prepare_picture(self, pipe: LatentPipeline[A], arguments: A) -> Tensor:
         """The part that is drawn, where the picture is cropped."""
-        if arguments.padding_mask_crop is None:
-            return super().prepare_picture(pipe, arguments)
-        return self.crop_and_resize(arguments.image.image, arguments)
+        region = self.find_crop_region(arguments)
+        return pipe.preprocess(arguments.image, *arguments.size, region)
 
     def _encode_masked(
         self,
@@ -230,26 +229,15 @@ class FromMaskedPicture(FromPicture[A]):
         )
         return None
 
-    def crop_and_resize(self, to_tensor: Callable[..., Tensor], arguments: A) -> Tensor:
-        """Pictures or masks in the size that is drawn, cropped to the mask if that is asked.
+    def find_crop_region(self, arguments: A) -> Region | None:
+        """The part of the picture that is drawn, `padding_mask_crop` pixels about its mask.
 
-        Args:
-            to_tensor: `Pictures.image` or `Pictures.mask`, of one object.
-            arguments: of the run.
+        `None` where all of it is.
         """
-        return to_tensor(*arguments.size, self._make_crop(arguments))
-
-    def _make_crop(self, arguments: A) -> Fit | None:
-        """What crops a picture to the part that is drawn; `None` where all of it is."""
-        if arguments.padding_mask_crop is None:
+        padding = arguments.padding_mask_crop
+        if padding is None:
             return None
-        height, width = arguments.size
-        return partial(self.find_crop_region(arguments).crop, height=height, width=width)
-
-    def find_crop_region(self, arguments: A) -> Region:
-        """The part of the picture around its mask, `padding_mask_crop` pixels wider."""
-        mask = arguments.mask_image.content[0]
-        return Region.around(mask, arguments.padding_mask_crop or 0, *arguments.size)
+        return Region.around(arguments.mask_image.content[0], padding, *arguments.size)
 
     @override
     def join_channels(
@@ -280,9 +268,9 @@ class FromMaskedPicture(FromPicture[A]):
     @override
     def overlay(self, images: Any, arguments: A) -> Any:
         """With `padding_mask_crop` the whole picture, what was drawn in its place."""
-        if arguments.padding_mask_crop is None:
-            return images
         region = self.find_crop_region(arguments)
+        if region is None:
+            return images
         whole, mask = arguments.image.content[0], arguments.mask_image.content[0]
         return [region.paste(drawn, whole, mask) for drawn in images]
 

@@ -139,7 +139,7 @@ class LDMTextToImagePipeline(UNetPipeline[LatentDiffusionArguments, ImagePipelin
         if arguments.output_type == "latent":
             return ImagePipelineOutput(latents)
         pictures = self.decode_finite_pictures(latents)
-        return ImagePipelineOutput(self.show(pictures, arguments.output_type))
+        return ImagePipelineOutput(self.postprocess(pictures, arguments.output_type))
 
     def _encode(self, texts: list[str], device: torch.device) -> Tensor:
         length = min(self.tokenizer.model_max_length, self.bert.config.max_position_embeddings)

@@ -3,36 +3,93 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from dpnb.pipelines.foreign.image_processor import VaeImageProcessor
+from dpnb.pipelines.pictures.crops import Region
 from dpnb.pipelines.pictures.images import postprocess
-from dpnb.pipelines.pictures.inputs import Pictures
+from dpnb.pipelines.pictures.inputs import Fit, Pictures
 
 
 class PictureProcessing:
-    """A pipeline whose `image_processor` may be replaced."""
+    """A pipeline whose `image_processor` and `mask_processor` may be replaced."""
 
     _image_processor: Any = None
+    _mask_processor: Any = None
 
     @property
-    def vae_scale_factor(self) -> int:
-        """Pixels per latent, along one side."""
+    def _pixels_per_entry(self) -> int:
+        """Pixels, along one side, for each entry of what the network is given."""
+        raise NotImplementedError
+
+    @property
+    def _latent_channels(self) -> int:
+        """Of a latent."""
         raise NotImplementedError
 
     @property
     def image_processor(self) -> Any:
         """What turns pictures into tensors and back: that which was set, or the usual one."""
         given = self._image_processor
-        return VaeImageProcessor(vae_scale_factor=self.vae_scale_factor) if given is None else given
+        return self._make_processor() if given is None else given
 
     @image_processor.setter
     def image_processor(self, processor: Any) -> None:
         self._image_processor = processor
 
-    def show(
+    @property
+    def mask_processor(self) -> Any:
+        """What turns masks into tensors: that which was set, or the usual one."""
+        given = self._mask_processor
+        if given is not None:
+            return given
+        return self._make_processor(do_normalize=False, do_binarize=True, do_convert_grayscale=True)
+
+    @mask_processor.setter
+    def mask_processor(self, processor: Any) -> None:
+        self._mask_processor = processor
+
+    def _make_processor(self, **settings: bool) -> VaeImageProcessor:
+        return VaeImageProcessor(
+            vae_scale_factor=self._pixels_per_entry,
+            vae_latent_channels=self._latent_channels,
+            **settings,
+        )
+
+    def preprocess(
+        self, pictures: Pictures, height: int, width: int, region: Region | None = None
+    ) -> Tensor:
+        """The pictures that a run begins with, `[pictures, 3, height, width]` in [-1, 1].
+
+        Args:
+            pictures: in any form.
+            height: in pixels.
+            width: likewise.
+            region: the part of PIL's pictures that is taken; all of them by default.
+        """
+        if self._image_processor is None:
+            return pictures.image(height, width, _make_fit(height, width, region))
+        return _preprocess(self._image_processor, pictures, height, width, region)
+
+    def preprocess_mask(
+        self, mask: Pictures, height: int, width: int, region: Region | None = None
+    ) -> Tensor:
+        """The masks of a run, `[masks, 1, height, width]`: one where something is to be drawn.
+
+        Args:
+            mask: in any form.
+            height: in pixels.
+            width: likewise.
+            region: the part of PIL's pictures that is taken; all of them by default.
+        """
+        if self._mask_processor is None:
+            return mask.mask(height, width, _make_fit(height, width, region))
+        return _preprocess(self._mask_processor, mask, height, width, region)
+
+    def postprocess(
         self, pictures: Tensor, output_type: str, are_signed: Sequence[bool] | None = None
     ) -> Any:
         """Decoded pictures in the form that a run returns.
@@ -48,10 +105,19 @@ class PictureProcessing:
             pictures, output_type=output_type, do_denormalize=are_signed
         )
 
-    def read_pictures(self, pictures: Pictures, height: int, width: int) -> Tensor:
-        """The pictures that a run begins with, `[pictures, 3, height, width]` in [-1, 1]."""
-        if self._image_processor is None:
-            return pictures.image(height, width)
-        given = pictures.content if isinstance(pictures.content, Tensor) else [*pictures.content]
-        read: Tensor = self._image_processor.preprocess(given, height, width)
-        return read
+
+def _make_fit(height: int, width: int, region: Region | None) -> Fit | None:
+    """What brings the region of a picture to this size; `None` where all of it is taken."""
+    return None if region is None else partial(region.crop, height=height, width=width)
+
+
+def _preprocess(
+    processor: Any, pictures: Pictures, height: int, width: int, region: Region | None
+) -> Tensor:
+    """What a caller's own processor makes of pictures."""
+    content = pictures.content
+    cropped = {} if region is None else {"resize_mode": "fill", "crops_coords": region.box}
+    made: Tensor = processor.preprocess(
+        content if isinstance(content, Tensor) else [*content], height, width, **cropped
+    )
+    return made

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dpnb.generators import Generators
 from dpnb.pipelines.arguments import Arguments
+from dpnb.pipelines.pictures.crops import Region
 from dpnb.pipelines.pictures.inputs import PictureInput, Pictures
 from dpnb.pipelines.schema import Schema
 from dpnb.strategies.stack import StrategyStack
@@ -60,8 +61,16 @@ class LatentPipeline(Protocol[A]):
         """Pixels per latent, along one side."""
         ...
 
-    def read_pictures(self, pictures: Pictures, height: int, width: int) -> Tensor:
+    def preprocess(
+        self, pictures: Pictures, height: int, width: int, region: Region | None = None
+    ) -> Tensor:
         """The pictures that a run begins with, `[pictures, 3, height, width]` in [-1, 1]."""
+        ...
+
+    def preprocess_mask(
+        self, mask: Pictures, height: int, width: int, region: Region | None = None
+    ) -> Tensor:
+        """The masks of a run, `[masks, 1, height, width]`: one where something is to be drawn."""
         ...
 
     @property

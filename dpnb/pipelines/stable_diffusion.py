@@ -218,7 +218,7 @@ class StableDiffusionPipeline(UNetPipeline[A, StableDiffusionPipelineOutput]):
             return StableDiffusionPipelineOutput(latents, None)
         pictures, flagged = self.run_safety_checker(self.decode_finite_pictures(latents))
         are_signed = [not one for one in flagged or [False] * len(pictures)]
-        images = self.show(pictures, arguments.output_type, are_signed)
+        images = self.postprocess(pictures, arguments.output_type, are_signed)
         images = self.beginning.overlay(images, arguments)
         return StableDiffusionPipelineOutput(images, flagged)
 

@@ -351,7 +351,7 @@ class StableDiffusionXLPipeline(UNetPipeline[A, StableDiffusionXLPipelineOutput]
     def decode_latents(self, latents: Tensor, arguments: A) -> StableDiffusionXLPipelineOutput:
         if arguments.output_type == "latent":
             return StableDiffusionXLPipelineOutput(latents)
-        images = self.show(self.decode_finite_pictures(latents), arguments.output_type)
+        images = self.postprocess(self.decode_finite_pictures(latents), arguments.output_type)
         return StableDiffusionXLPipelineOutput(self.beginning.overlay(images, arguments))
 
     def _encode(

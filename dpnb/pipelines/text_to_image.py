@@ -115,7 +115,17 @@ class TextToImagePipeline(
     @property
     def size_unit(self) -> int:
         """Height and width of pictures are multiples of it, in pixels."""
-        return max(self.vae_scale_factor, 8)
+        return max(self._pixels_per_entry, 8)
+
+    @property
+    @override
+    def _pixels_per_entry(self) -> int:
+        return self.vae_scale_factor
+
+    @property
+    @override
+    def _latent_channels(self) -> int:
+        return 4 if self._autoencoder is None else self._autoencoder.config.latent_channels
 
     @property
     def picture_inputs(self) -> tuple[PictureInput, ...]:

@@ -1,4 +1,4 @@
-"""Runs every script in both libraries: `python -m tests.dropin [NAME ...]`."""
+"""Runs every script in both libraries: `python -m tests.dropin [BEGINNING OF A NAME ...]`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.dropin.script import find_difference
 
 def main() -> int:
     """Print what differs, and in one line how many scripts give the same."""
-    scripts = [s for s in collect_scripts() if s.name in sys.argv[1:] or not sys.argv[1:]]
+    scripts = [s for s in collect_scripts() if s.name.startswith(tuple(sys.argv[1:] or [""]))]
     same = 0
     with tempfile.TemporaryDirectory() as folder, open_places(Path(folder)) as places:
         for script in scripts:

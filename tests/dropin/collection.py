@@ -2,40 +2,11 @@
 
 from __future__ import annotations
 
-from tests.dropin import (
-    adapters,
-    auto,
-    basics,
-    distilled,
-    files,
-    fluxes,
-    images,
-    loops,
-    lora,
-    models,
-    names,
-    networks,
-    schedulers_solvers,
-    schedulers_steps,
-)
-from tests.dropin.script import Script
+import pkgutil
+from importlib import import_module
 
-TOPICS = (
-    adapters,
-    auto,
-    basics,
-    distilled,
-    files,
-    fluxes,
-    images,
-    loops,
-    lora,
-    models,
-    names,
-    networks,
-    schedulers_solvers,
-    schedulers_steps,
-)
+from tests.dropin import topics
+from tests.dropin.script import Script
 
 REASONS: dict[str, str] = {
     "loop: timesteps of a scheduler": (
@@ -50,4 +21,6 @@ REASONS: dict[str, str] = {
 
 def collect_scripts() -> list[Script]:
     """Every script, by topic."""
-    return [Script(name, source) for topic in TOPICS for name, source in topic.SCRIPTS.items()]
+    names = sorted(topic.name for topic in pkgutil.iter_modules(topics.__path__))
+    collections = [import_module(f"{topics.__name__}.{name}").SCRIPTS for name in names]
+    return [Script(name, source) for scripts in collections for name, source in scripts.items()]

@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 import pytest
+import torch
 from PIL import Image
 
 import dpnb
@@ -24,12 +25,41 @@ class Dark(VaeImageProcessor):
 def test_what_was_set_makes_the_pictures(name: str) -> None:
     pipe: Any = build(name)
     given = {"num_inference_steps": 1, "height": 32, "width": 32}
-    assert pipe.image_processor.config.vae_scale_factor == pipe.vae_scale_factor
+    patch = 2 if name == "tiny-flux" else 1
+    assert pipe.image_processor.config.vae_scale_factor == patch * pipe.vae_scale_factor
     pipe.image_processor = Dark()
     assert pipe("a cat", **given).images == "dark"
     assert copy.copy(pipe)("a cat", **given).images == "dark"
     pipe.image_processor = None
     assert isinstance(pipe("a cat", **given).images[0], Image.Image)
+
+
+class Everything(VaeImageProcessor):
+    """Draws everywhere, whatever a mask says."""
+
+    def preprocess(self, image: Any, height: Any = None, width: Any = None, *_: Any) -> Any:
+        return torch.ones(1, 1, height, width)
+
+
+def test_a_mask_processor_makes_the_masks() -> None:
+    pipe: Any = dpnb.StableDiffusionInpaintPipeline.from_pipe(build("tiny-sd"))
+    picture = Image.linear_gradient("L").convert("RGB").resize((32, 32))
+    given = {"num_inference_steps": 2, "height": 32, "width": 32, "output_type": "pt"}
+
+    def draw(mask: Image.Image) -> torch.Tensor:
+        seed = torch.manual_seed(0)
+        images: torch.Tensor = pipe(
+            "a cat", image=picture, mask_image=mask, generator=seed, **given
+        ).images
+        return images
+
+    nothing, everything = (Image.new("L", (32, 32), level) for level in (0, 255))
+    kept, drawn = draw(nothing), draw(everything)
+    assert not torch.equal(kept, drawn)
+    pipe.mask_processor = Everything()
+    assert torch.equal(draw(nothing), drawn)
+    pipe.mask_processor = None
+    assert torch.equal(draw(nothing), kept)
 
 
 def test_another_class_has_the_usual_one() -> None:

@@ -180,8 +180,7 @@ class VaeImageProcessor:
             height: likewise.
             pad: pixels about what is white.
         """
-        region = Region.around(mask_image, pad, height, width)
-        return region.left, region.top, region.right, region.bottom
+        return Region.around(mask_image, pad, height, width).box
 
     @staticmethod
     def apply_overlay(

@@ -35,6 +35,11 @@ class Region:
         """In pixels."""
         return self.bottom - self.top
 
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """Left, top, right and bottom."""
+        return self.left, self.top, self.right, self.bottom
+
     @classmethod
     def around(cls, mask: Image, padding: int, height: int, width: int) -> Region:
         """What holds everything white, and `padding` pixels about it, in the shape of a picture.
@@ -64,9 +69,7 @@ class Region:
 
     def crop(self, picture: Image, height: int, width: int) -> Image:
         """The region of `picture` at another size; what is missing at two sides is filled."""
-        return resize_and_fill(
-            picture.crop((self.left, self.top, self.right, self.bottom)), height, width
-        )
+        return resize_and_fill(picture.crop(self.box), height, width)
 
     def paste(self, drawn: Image, picture: Image, mask: Image) -> Image:
         """`picture` with what was drawn of this part, where `mask` is white."""

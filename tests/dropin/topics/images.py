@@ -95,38 +95,6 @@ processor = VaeImageProcessor(do_normalize=False, resample="nearest")
 result = [processor.config.vae_scale_factor, processor.config["do_normalize"],
           processor.config.resample, processor.config.do_resize]
 """,
-    "picture: a processor of one's own for what comes out": _SD
-    + """
-from diffusers.image_processor import VaeImageProcessor
-before = draw(output_type="np").images
-pipe.image_processor = VaeImageProcessor(vae_scale_factor=8, do_normalize=False)
-result = [before, draw(output_type="np").images]
-""",
-    "picture: a processor of one's own for what goes in": """
-import torch
-from PIL import Image
-from diffusers import StableDiffusionImg2ImgPipeline
-from diffusers.image_processor import VaeImageProcessor
-pipe = StableDiffusionImg2ImgPipeline.from_pretrained(SD)
-pipe.image_processor = VaeImageProcessor(vae_scale_factor=8, do_normalize=False)
-result = pipe("a cat", image=Image.open(PICTURE), strength=0.5, num_inference_steps=4,
-              generator=torch.manual_seed(0), output_type="np").images
-""",
-    "picture: the pipeline's processor": _SD
-    + """
-latents = draw(output_type="latent").images
-decoded = pipe.vae.decode(latents / pipe.vae.config.scaling_factor, return_dict=False)[0].detach()
-result = pipe.image_processor.postprocess(decoded, output_type="pil")
-""",
-    "picture: FLUX with another processor": """
-import torch
-from diffusers import FluxPipeline
-from diffusers.image_processor import VaeImageProcessor
-pipe = FluxPipeline.from_pretrained(FLUX)
-pipe.image_processor = VaeImageProcessor(do_normalize=False)
-result = pipe("a cat", num_inference_steps=2, height=32, width=32, output_type="np",
-              generator=torch.manual_seed(0)).images
-""",
     "safety checker: a function": _SD
     + """
 class Features(dict):

@@ -1,0 +1,1 @@
+"""The scripts by topic: each module here holds some as `SCRIPTS`, by name."""
