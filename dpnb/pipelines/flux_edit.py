@@ -75,7 +75,7 @@ class FromFlowedPicture(FromPicture[A]):
 
     @override
     def own_size(self, pipe: LatentPipeline[A], image: Pictures) -> tuple[int, int]:
-        """The size that the model was made for; that of latents."""
+        """The size that the model was made for; of latents, their own."""
         return super().own_size(pipe, image) if pipe.holds_latents(image) else pipe.default_size()
 
     @override
@@ -94,13 +94,6 @@ class FromFlowedPicture(FromPicture[A]):
         latents = repeat_batch(latents, arguments.picture_count)
         return {"latents": self.add_noise(pipe, latents, None, timesteps, arguments)}
 
-    @override
-    def mix(
-        self, pipe: LatentPipeline[A], latents: Tensor, noise: Tensor, timesteps: Tensor
-    ) -> Tensor:
-        mixed: Tensor = pipe.scheduler.scale_noise(latents, timesteps, noise)
-        return mixed
-
 
 @dataclass(frozen=True)
 class FromFlowedMaskedPicture(FromMaskedPicture[M]):
@@ -110,13 +103,6 @@ class FromFlowedMaskedPicture(FromMaskedPicture[M]):
     def is_from_noise(self, arguments: M) -> bool:
         """Only latents that are given are taken as noise alone."""
         return False
-
-    @override
-    def mix(
-        self, pipe: LatentPipeline[M], latents: Tensor, noise: Tensor, timesteps: Tensor
-    ) -> Tensor:
-        mixed: Tensor = pipe.scheduler.scale_noise(latents, timesteps, noise)
-        return mixed
 
 
 class FluxImg2ImgPipeline(FluxPipeline[FluxImg2ImgArguments]):

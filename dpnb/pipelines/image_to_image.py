@@ -207,14 +207,9 @@ class FromPicture(Beginning[A]):
                 device=latents.device,
                 dtype=latents.dtype,
             )
-        return self.mix(pipe, latents, noise, timesteps[:1].repeat(len(latents)))
-
-    def mix(
-        self, pipe: LatentPipeline[A], latents: Tensor, noise: Tensor, timesteps: Tensor
-    ) -> Tensor:
-        """Latents with as much of `noise` as they have at `timesteps` `[batch]`."""
-        mixed: Tensor = pipe.scheduler.add_noise(latents, noise, timesteps)
-        return mixed
+        first = timesteps[:1].repeat(len(latents))
+        noisy: Tensor = pipe.scheduler.add_noise(latents, noise, first)
+        return noisy
 
     def encode_image(
         self,

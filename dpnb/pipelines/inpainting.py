@@ -262,7 +262,7 @@ class FromMaskedPicture(FromPicture[A]):
             return latents
         known, mask = tensors["image_latents"], last_entries(tensors["mask"], latents)
         if len(following):
-            known = self.mix(pipe, known, tensors["noise"], following)
+            known = pipe.scheduler.add_noise(known, tensors["noise"], following)
         return (1 - mask) * known + mask * latents
 
     @override

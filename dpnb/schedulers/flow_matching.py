@@ -53,6 +53,10 @@ class FlowMatchScheduler(Scheduler):
         sigmas = sigmas.view(-1, *[1] * (sample.ndim - 1))
         return sigmas * noise + (1.0 - sigmas) * sample
 
+    def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """`scale_noise`, by the name that other schedulers have for it."""
+        return self.scale_noise(original_samples, timesteps, noise)
+
     def _training_shift(self) -> float:
         """The shift of the noise levels of training."""
         return self.config.shift

@@ -64,6 +64,9 @@ def test_noise_is_laid_on_the_same() -> None:
     places = theirs.timesteps[[1, 4]]
     expected = theirs.scale_noise(sample, places, noise)
     torch.testing.assert_close(ours.scale_noise(sample, places, noise), expected)
+    assert torch.equal(
+        ours.add_noise(sample, noise, places), ours.scale_noise(sample, places, noise)
+    )
     assert ours.shift == theirs.shift
     for scheduler in (ours, theirs):
         scheduler.set_shift(2.0)
