@@ -111,7 +111,6 @@ WINGS = {
     },
     "pipelines/attached": {
         "strategies",
-        "models.introspection",
         "loading",
         "nn",
         "pipelines.call_arguments",

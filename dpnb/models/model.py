@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, overload
 
 import torch
 from torch import Tensor, nn
@@ -33,16 +33,27 @@ from dpnb.loading.weights.weight_files import (
     read_weights,
     write_weights,
 )
+from dpnb.models.block_switches import BlockSwitches
 from dpnb.models.copying import Copying
 from dpnb.models.introspection import Introspection
+from dpnb.models.network_adapters import NetworkAdapters
 from dpnb.models.single_file import FromSingleFile
+from dpnb.models.step_caches import WithoutStepCache
 from dpnb.nn.quantized import nbytes_of, quantization_of
 from dpnb.switchboard import STANDS_FOR
 
 logger = logging.getLogger(__name__)
 
 
-class Model(Introspection, Copying, FromSingleFile, Configured):
+class Model(
+    BlockSwitches,
+    Introspection,
+    NetworkAdapters,
+    WithoutStepCache,
+    Copying,
+    FromSingleFile,
+    Configured,
+):
     """A network with settings; both are stored in files as diffusers stores them."""
 
     config_name: ClassVar[str] = "config.json"
@@ -89,6 +100,20 @@ class Model(Introspection, Copying, FromSingleFile, Configured):
         """Bytes of all parameters and buffers."""
         return nbytes_of(self)
 
+    @overload
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        output_loading_info: Literal[True],
+        **options: Any,
+    ) -> tuple[Self, LoadingInfo]: ...
+
+    @overload
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Self: ...
+
     @classmethod
     def from_pretrained(
         cls,
@@ -134,13 +159,13 @@ class Model(Introspection, Copying, FromSingleFile, Configured):
         if recipe is not None:
             probe(recipe, cls.__name__, target, None if chosen == "auto" else parse_dtype(chosen))
         inner = subfolder or ""
-        which: dict[str, Any] = {"variant": variant, "use_safetensors": use_safetensors}
-        select = partial(select_model_files, subfolder=inner, **which)
+        files: dict[str, Any] = {"variant": variant, "use_safetensors": use_safetensors}
+        select = partial(select_model_files, subfolder=inner, **files)
         model, info = cls.load(
             fetch(pretrained_model_name_or_path, select, hub) / inner,
             dtype=chosen,
             device=target if recipe is None else None,
-            **which,
+            **files,
             low_cpu_mem_usage=low_cpu_mem_usage,
             ignore_mismatched_sizes=ignore_mismatched_sizes,
             changes=settings,

@@ -6,7 +6,7 @@ What is loaded for drawing needs none of them: `load_lora_weights` of a pipeline
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from torch import nn
 
@@ -15,6 +15,12 @@ from dpnb.switchboard import STANDS_FOR
 STANDING_IN = (
     "This network is dpnb's, which stands for another while what is switched on needs that; call "
     "it while nothing is on."
+)
+
+NO_ADAPTER = (
+    "A network of dpnb's reads and writes no files of adapters; load them with "
+    "pipe.load_lora_weights(...), and train with peft's layers, add_adapter(LoraConfig(...)), "
+    "which save_lora_weights of the pipeline's class writes."
 )
 
 
@@ -80,6 +86,18 @@ class NetworkAdapters(nn.Module):
             for layer in self._peft_layers():
                 layer.delete_adapter(name)
             vars(self).get("peft_config", {}).pop(name, None)
+
+    def load_lora_adapter(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(STANDING_IN if STANDS_FOR in vars(self) else NO_ADAPTER)
+
+    def save_lora_adapter(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse; see `load_lora_adapter`."""
+        self.load_lora_adapter(*args, **kwargs)
 
     def _peft_layers(self) -> Iterator[Any]:
         if not vars(self).get("peft_config"):

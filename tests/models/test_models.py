@@ -230,3 +230,22 @@ def test_what_is_stored_small_computes_in_the_dtype_of_the_biases() -> None:
     assert vae.dtype == torch.float32
     pipe.strategies.use([])
     assert next(vae.parameters()).dtype == vae.dtype == torch.float32
+
+
+def test_what_a_unet_cannot_use_is_refused() -> None:
+    network = unet()
+    x, words = torch.ones(2, 4, 8, 8), torch.ones(2, 7, 32)
+    with pytest.raises(ValueError, match="class_labels has no effect on this network"):
+        network(x, 3, words, class_labels=torch.ones(2))
+    mask = torch.tensor([[1, 1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 0, 0, 0]])
+    with pytest.raises(ValueError, match="other tokens for each entry of the batch"):
+        network(x, 3, words, encoder_attention_mask=mask)
+
+
+def test_an_autoencoder_says_how_it_codes() -> None:
+    pipe: Any = dpnb.random_pipeline("tiny-sd")
+    vae = pipe.vae
+    assert (vae.use_slicing, vae.use_tiling) == (False, False)
+    pipe.enable_vae_tiling(16)
+    pipe.enable_vae_slicing()
+    assert (vae.use_slicing, vae.use_tiling) == (True, True)

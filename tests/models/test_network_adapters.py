@@ -44,3 +44,9 @@ def test_names_are_known_and_new(unet: Any) -> None:
         unet.add_adapter(config)
     with pytest.raises(ValueError, match="no adapter 'other'"):
         unet.set_adapter("other")
+
+
+@pytest.mark.parametrize("call", ["load_lora_adapter", "save_lora_adapter"])
+def test_adapters_are_the_pipelines(unet: Any, call: str) -> None:
+    with pytest.raises(NotImplementedError, match=r"load_lora_weights\(...\), and train with peft"):
+        getattr(unet, call)("a")

@@ -11,11 +11,28 @@ from functools import cache
 
 from torch import nn
 
-from dpnb.models.introspection import NAMED_ALONE
 from dpnb.strategies.offload.source_paths import SourcePath, find_paths, read_source
 
 SHARED_MODULES = (".pipeline_utils", ".configuration_utils", ".loaders.")
 """Parts of the names of modules that hold what all pipelines of diffusers have in common."""
+
+NAMED_ALONE = frozenset(
+    {
+        "active_adapters",
+        "add_adapter",
+        "attn_processors",
+        "delete_adapters",
+        "disable_adapters",
+        "enable_adapters",
+        "enable_cache",
+        "load_lora_adapter",
+        "save_lora_adapter",
+        "set_adapter",
+        "set_attn_processor",
+        "set_default_attn_processor",
+    }
+)
+"""What networks here have for scripts alone: it does less than what other packages' have."""
 
 
 @dataclass(frozen=True)

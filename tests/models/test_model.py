@@ -1,0 +1,45 @@
+"""Loading and saving of networks by themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import dpnb
+from tests.strategies.pipes import build
+
+
+@pytest.fixture
+def pipe() -> Any:
+    return build("tiny-sd")
+
+
+def test_settings_may_be_replaced_while_loading(pipe: Any, tmp_path: Path) -> None:
+    pipe.unet.save_pretrained(tmp_path)
+    wide = dpnb.UNet2DConditionModel.from_pretrained(
+        tmp_path, in_channels=9, ignore_mismatched_sizes=True
+    )
+    assert wide.conv_in.weight.shape[1] == 9
+    with pytest.raises(TypeError, match="no argument or setting in_chanels"):
+        dpnb.UNet2DConditionModel.from_pretrained(tmp_path, in_chanels=9)
+
+
+@pytest.mark.parametrize("place", ["cpu", {"": "cpu"}, "auto", torch.device("cpu")])
+def test_a_device_map_is_a_device(pipe: Any, place: Any, tmp_path: Path) -> None:
+    pipe.vae.save_pretrained(tmp_path)
+    vae = dpnb.AutoencoderKL.from_pretrained(tmp_path, device_map=place)
+    assert vae.device.type in ("cpu", "cuda")
+    with pytest.raises(ValueError, match="both say where weights go"):
+        dpnb.AutoencoderKL.from_pretrained(tmp_path, device="cpu", device_map="cpu")
+    with pytest.raises(ValueError, match="divides a network into encoder, decoder"):
+        dpnb.AutoencoderKL.from_pretrained(tmp_path, device_map={"encoder": 0, "decoder": "cpu"})
+
+
+def test_other_processes_write_nothing(pipe: Any, tmp_path: Path) -> None:
+    pipe.vae.save_pretrained(tmp_path / "a", is_main_process=False)
+    assert not (tmp_path / "a").exists()
+    with pytest.raises(ValueError, match="by itself is not uploaded"):
+        pipe.vae.save_pretrained(tmp_path / "a", push_to_hub=True)
