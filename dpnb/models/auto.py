@@ -42,7 +42,7 @@ class AutoModel:
 
 
 def _find_class(name: str | Path, subfolder: str | None, hub: dict[str, Any]) -> type[Any]:
-    """The class that the settings of a network name, or the index of the pipeline around it."""
+    """The class that the settings of a network name."""
     settings = load_settings(name, "config.json", subfolder=subfolder, **hub)
     if class_name := settings.get("_class_name"):
         return resolve("diffusers", class_name)

@@ -68,20 +68,24 @@ class NetworkSwitches:
 
         Raises:
             TypeError: it is code of one's own, which layers here do not run.
-            ValueError: layers are to compute differently.
+            ValueError: layers are to compute differently, or some are not named.
         """
-        chosen = {*processor.values()} if isinstance(processor, Mapping) else {processor}
+        if isinstance(processor, Mapping) and processor.keys() != self.attn_processors.keys():
+            raise ValueError(
+                f"processor names {len(processor)} attention layers where this network has "
+                f"{len(self.attn_processors)}; name those of attn_processors, or give one for all."
+            )
+        chosen = [*processor.values()] if isinstance(processor, Mapping) else [processor]
         if foreign := [one for one in chosen if not isinstance(one, AttentionProcessor)]:
             raise TypeError(
                 f"{type(foreign[0]).__name__} is code for attention layers of another package; "
                 "attach a pipeline that has it, dpnb.attach(pipe), or give AttnProcessor2_0() or "
                 "XFormersAttnProcessor()."
             )
-        if len(chosen) > 1:
+        if any(one != chosen[0] for one in chosen):
             raise ValueError("the layers of a network all compute alike; give one processor.")
-        one = chosen.pop()
-        if isinstance(one, XFormersAttnProcessor):
-            self.enable_xformers_memory_efficient_attention(one.attention_op)
+        if chosen and isinstance(chosen[0], XFormersAttnProcessor):
+            self.enable_xformers_memory_efficient_attention(chosen[0].attention_op)
         else:
             self.disable_xformers_memory_efficient_attention()
 
