@@ -16,6 +16,7 @@ from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.flux import FluxTransformer2DModel
 from dpnb.nn.rotary import rotary_table
 from dpnb.output import Output
+from dpnb.pipelines import checked_inputs
 from dpnb.pipelines.argument_checks import check_width
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import guide
@@ -149,18 +150,7 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[A, FluxPipelineOutput], Ge
         return self._true_cfg_scale
 
     arguments_class = FluxArguments
-    check_input_names: ClassVar[tuple[str, ...]] = (
-        "prompt",
-        "prompt_2",
-        "height",
-        "width",
-        "negative_prompt",
-        "negative_prompt_2",
-        "prompt_embeds",
-        "negative_prompt_embeds",
-        "pooled_prompt_embeds",
-        "negative_pooled_prompt_embeds",
-    )
+    check_input_names = checked_inputs.FLUX_WORDS
 
     __call__ = make_call(FluxArguments, FluxPipelineOutput)
     stream = make_stream(FluxArguments, FluxPipelineOutput)

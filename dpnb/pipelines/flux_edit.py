@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from typing_extensions import TypeVar, override
 
+from dpnb.pipelines import checked_inputs
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.flux import FluxPipeline, FluxPipelineOutput
 from dpnb.pipelines.flux_arguments import FluxArguments
@@ -110,19 +111,7 @@ class FluxImg2ImgPipeline(FluxPipeline[FluxImg2ImgArguments]):
 
     beginning = FromFlowedPicture()
 
-    check_input_names: ClassVar[tuple[str, ...]] = (
-        "prompt",
-        "prompt_2",
-        "strength",
-        "height",
-        "width",
-        "negative_prompt",
-        "negative_prompt_2",
-        "prompt_embeds",
-        "negative_prompt_embeds",
-        "pooled_prompt_embeds",
-        "negative_pooled_prompt_embeds",
-    )
+    check_input_names = checked_inputs.FLUX_PICTURE
 
     __call__ = make_call(FluxImg2ImgArguments, FluxPipelineOutput)
     stream = make_stream(FluxImg2ImgArguments, FluxPipelineOutput)
@@ -133,22 +122,7 @@ class FluxInpaintPipeline(FluxPipeline[FluxInpaintArguments]):
 
     beginning = FromFlowedMaskedPicture()
 
-    check_input_names: ClassVar[tuple[str, ...]] = (
-        "prompt",
-        "prompt_2",
-        "image",
-        "mask_image",
-        "strength",
-        "height",
-        "width",
-        "output_type",
-        "negative_prompt",
-        "negative_prompt_2",
-        "prompt_embeds",
-        "negative_prompt_embeds",
-        "pooled_prompt_embeds",
-        "negative_pooled_prompt_embeds",
-    )
+    check_input_names = checked_inputs.FLUX_MASK
 
     __call__ = make_call(FluxInpaintArguments, FluxPipelineOutput)
     stream = make_stream(FluxInpaintArguments, FluxPipelineOutput)

@@ -12,6 +12,7 @@ from typing_extensions import TypeVar, override
 
 from dpnb.errors import ComponentError
 from dpnb.numbers import parse_int
+from dpnb.pipelines import checked_inputs
 from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.image_to_image import FromPicture, PictureArguments, StrengthStart
@@ -35,7 +36,7 @@ class LatentConsistencyArguments(StableDiffusionArguments):
     """The arguments of `LatentConsistencyModelPipeline`; see the bases.
 
     Args:
-        num_inference_steps: 1 to 8.
+        num_inference_steps: usually 1 to 8.
         guidance_scale: an input of the network.
         original_inference_steps: of the schedule that was distilled; the scheduler's by default.
     """
@@ -95,6 +96,10 @@ P = TypeVar("P", bound=LatentConsistencyImg2ImgArguments, default=Any)
 class _LatentConsistency(StableDiffusionPipeline[A], Generic[A]):
     """What both pipelines have: a schedule of few steps, and no second look without the prompt."""
 
+    arguments_class = LatentConsistencyArguments
+
+    _callback_tensor_inputs: ClassVar[list[str]] = ["latents", "prompt_embeds"]
+
     @property
     @override
     def do_classifier_free_guidance(self) -> bool:
@@ -105,7 +110,7 @@ class _LatentConsistency(StableDiffusionPipeline[A], Generic[A]):
         super().check_parts(arguments)
         if not isinstance(self.scheduler, DistilledScheduler):
             raise ComponentError(
-                f"latent consistency takes few steps of a distilled schedule, and "
+                "latent consistency takes few steps of a distilled schedule, and "
                 f"{type(self.scheduler).__name__} has none; use LCMScheduler."
             )
         if arguments.original_inference_steps is not None:
@@ -127,14 +132,7 @@ class _LatentConsistency(StableDiffusionPipeline[A], Generic[A]):
 class LatentConsistencyModelPipeline(_LatentConsistency[LatentConsistencyArguments]):
     """Words to pictures in a few steps (Luo et al. 2023, arXiv:2310.04378)."""
 
-    arguments_class = LatentConsistencyArguments
-    check_input_names: ClassVar[tuple[str, ...]] = (
-        "prompt",
-        "height",
-        "width",
-        "callback_steps",
-        "prompt_embeds",
-    )
+    check_input_names = checked_inputs.CONSISTENCY_WORDS
 
     __call__ = make_call(LatentConsistencyArguments, StableDiffusionPipelineOutput)
     stream = make_stream(LatentConsistencyArguments, StableDiffusionPipelineOutput)
@@ -158,13 +156,7 @@ class LatentConsistencyModelImg2ImgPipeline(
 
     beginning = FromPicture(WholeSchedule())
 
-    arguments_class = LatentConsistencyArguments
-    check_input_names: ClassVar[tuple[str, ...]] = (
-        "prompt",
-        "strength",
-        "callback_steps",
-        "prompt_embeds",
-    )
+    check_input_names = checked_inputs.CONSISTENCY_PICTURE
 
     __call__ = make_call(LatentConsistencyImg2ImgArguments, StableDiffusionPipelineOutput)
     stream = make_stream(LatentConsistencyImg2ImgArguments, StableDiffusionPipelineOutput)

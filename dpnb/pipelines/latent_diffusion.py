@@ -88,6 +88,8 @@ class LDMTextToImagePipeline(UNetPipeline[LatentDiffusionArguments, ImagePipelin
     def do_classifier_free_guidance(self) -> bool:
         return self._guidance_scale != 1.0
 
+    arguments_class = LatentDiffusionArguments
+
     __call__ = make_call(LatentDiffusionArguments, ImagePipelineOutput)
     stream = make_stream(LatentDiffusionArguments, ImagePipelineOutput)
 

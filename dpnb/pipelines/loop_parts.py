@@ -16,6 +16,7 @@ from typing_extensions import override
 from dpnb.generators import Generators, randn
 from dpnb.nn.embeddings import embed_guidance
 from dpnb.numbers import parse_number
+from dpnb.pipelines import checked_inputs
 from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.denoise import step_settings
 from dpnb.pipelines.image_to_image import steps_left
@@ -25,18 +26,10 @@ from dpnb.pipelines.pictures.inputs import repeat_batch
 class LoopParts:
     """What a loop of one's own calls of a pipeline."""
 
-    arguments_class: ClassVar[Callable[..., Arguments]]
+    arguments_class: ClassVar[Callable[..., Arguments]] = Arguments
     """The arguments of a run."""
 
-    check_input_names: ClassVar[tuple[str, ...]] = (
-        "prompt",
-        "height",
-        "width",
-        "callback_steps",
-        "negative_prompt",
-        "prompt_embeds",
-        "negative_prompt_embeds",
-    )
+    check_input_names: ClassVar[tuple[str, ...]] = checked_inputs.WORDS
     """What `check_inputs` takes, in order."""
 
     checked_in_runs: ClassVar[frozenset[str]] = frozenset(
@@ -101,9 +94,15 @@ class LoopParts:
 
         Raises:
             ValueError: an argument's value is impossible.
-            TypeError: a prompt is not text.
+            TypeError: a prompt is not text, or there is no such argument.
         """
-        given = {**dict(zip(self.check_input_names, values, strict=False)), **named}
+        names = self.check_input_names
+        if len(values) > len(names) or not named.keys() <= {*names[len(values) :]}:
+            raise TypeError(
+                f"check_inputs of {type(self).__name__} takes {', '.join(names)}, each once; leave "
+                "out what goes beyond that."
+            )
+        given = {**dict(zip(names, values, strict=False)), **named}
         if (strength := given.pop("strength", None)) is not None:
             parse_number("strength", strength, least=0, most=1)
         asked = {

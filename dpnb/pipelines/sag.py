@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from typing_extensions import TypeVar, override
 
 from dpnb.nn.attention_maps import record_attention
+from dpnb.pipelines import checked_inputs
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.guidance import ClassifierFreeGuidance, Guidance
@@ -106,6 +107,7 @@ class StableDiffusionSAGPipeline(StableDiffusionPipeline[A]):
     """
 
     guidance = SelfAttentionGuidance()
+    check_input_names = checked_inputs.SELF_GUIDED
 
     __call__ = make_call(SelfAttentionArguments, StableDiffusionPipelineOutput)
     stream = make_stream(SelfAttentionArguments, StableDiffusionPipelineOutput)

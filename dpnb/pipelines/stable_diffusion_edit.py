@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from dpnb.pipelines import checked_inputs
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.image_to_image import FromPicture, PictureArguments
 from dpnb.pipelines.inpainting import FromMaskedPicture, InpaintingArguments
@@ -61,14 +62,7 @@ class StableDiffusionImg2ImgPipeline(
 
     beginning = FromPicture()
 
-    check_input_names: ClassVar[tuple[str, ...]] = (
-        "prompt",
-        "strength",
-        "callback_steps",
-        "negative_prompt",
-        "prompt_embeds",
-        "negative_prompt_embeds",
-    )
+    check_input_names = checked_inputs.PICTURE
 
     __call__ = make_call(StableDiffusionImg2ImgArguments, StableDiffusionPipelineOutput)
     stream = make_stream(StableDiffusionImg2ImgArguments, StableDiffusionPipelineOutput)
@@ -79,19 +73,7 @@ class StableDiffusionInpaintPipeline(StableDiffusionPipeline[StableDiffusionInpa
 
     beginning = FromMaskedPicture()
 
-    check_input_names: ClassVar[tuple[str, ...]] = (
-        "prompt",
-        "image",
-        "mask_image",
-        "height",
-        "width",
-        "strength",
-        "callback_steps",
-        "output_type",
-        "negative_prompt",
-        "prompt_embeds",
-        "negative_prompt_embeds",
-    )
+    check_input_names = checked_inputs.MASK
 
     __call__ = make_call(StableDiffusionInpaintArguments, StableDiffusionPipelineOutput)
     stream = make_stream(StableDiffusionInpaintArguments, StableDiffusionPipelineOutput)

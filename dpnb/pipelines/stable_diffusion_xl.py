@@ -13,6 +13,7 @@ from typing_extensions import TypeVar, override
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.output import Output
+from dpnb.pipelines import checked_inputs
 from dpnb.pipelines.arguments import Arguments, Prompt
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import last_entries, timestep_at
@@ -189,19 +190,7 @@ class StableDiffusionXLPipeline(UNetPipeline[A, StableDiffusionXLPipelineOutput]
         self.register_to_config(force_zeros_for_empty_prompt=force_zeros_for_empty_prompt)
 
     arguments_class = StableDiffusionXLArguments
-    check_input_names: ClassVar[tuple[str, ...]] = (
-        "prompt",
-        "prompt_2",
-        "height",
-        "width",
-        "callback_steps",
-        "negative_prompt",
-        "negative_prompt_2",
-        "prompt_embeds",
-        "negative_prompt_embeds",
-        "pooled_prompt_embeds",
-        "negative_pooled_prompt_embeds",
-    )
+    check_input_names = checked_inputs.XL_WORDS
 
     __call__ = make_call(StableDiffusionXLArguments, StableDiffusionXLPipelineOutput)
     stream = make_stream(StableDiffusionXLArguments, StableDiffusionXLPipelineOutput)

@@ -12,6 +12,7 @@ from typing_extensions import TypeVar, override
 
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
+from dpnb.pipelines import checked_inputs
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import timestep_at
 from dpnb.pipelines.image_to_image import FromPicture, PictureArguments, StrengthStart
@@ -203,17 +204,7 @@ class StableDiffusionXLImg2ImgPipeline(
 
     beginning = FromPicture(HandoverStart())
 
-    check_input_names: ClassVar[tuple[str, ...]] = (
-        "prompt",
-        "prompt_2",
-        "strength",
-        "num_inference_steps",
-        "callback_steps",
-        "negative_prompt",
-        "negative_prompt_2",
-        "prompt_embeds",
-        "negative_prompt_embeds",
-    )
+    check_input_names = checked_inputs.XL_PICTURE
 
     __call__ = make_call(StableDiffusionXLImg2ImgArguments, StableDiffusionXLPipelineOutput)
     stream = make_stream(StableDiffusionXLImg2ImgArguments, StableDiffusionXLPipelineOutput)
@@ -224,21 +215,7 @@ class StableDiffusionXLInpaintPipeline(_BeginsWithPicture[StableDiffusionXLInpai
 
     beginning = FromMaskedPicture(HandoverStart())
 
-    check_input_names: ClassVar[tuple[str, ...]] = (
-        "prompt",
-        "prompt_2",
-        "image",
-        "mask_image",
-        "height",
-        "width",
-        "strength",
-        "callback_steps",
-        "output_type",
-        "negative_prompt",
-        "negative_prompt_2",
-        "prompt_embeds",
-        "negative_prompt_embeds",
-    )
+    check_input_names = checked_inputs.XL_MASK
 
     __call__ = make_call(StableDiffusionXLInpaintArguments, StableDiffusionXLPipelineOutput)
     stream = make_stream(StableDiffusionXLInpaintArguments, StableDiffusionXLPipelineOutput)

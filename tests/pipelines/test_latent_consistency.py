@@ -60,6 +60,14 @@ def test_what_it_cannot_do_is_refused() -> None:
     pipe = make(KINDS[0])
     with pytest.raises(TypeError, match="negative_prompt is not an argument of this pipeline: the"):
         draw(pipe, negative_prompt="a dog")
+    seen = {
+        "callback_on_step_end": lambda *_: {},
+        "callback_on_step_end_tensor_inputs": ["latents"],
+    }
+    draw(pipe, **seen)
+    seen["callback_on_step_end_tensor_inputs"] = ["negative_prompt_embeds"]
+    with pytest.raises(ValueError, match="tensor_inputs names negative_prompt_embeds; this"):
+        draw(pipe, **seen)
     with pytest.raises(ValueError, match="original_inference_steps"):
         draw(pipe, original_inference_steps=0)
     with pytest.raises(ValueError, match=r"strength is 0.0, which leaves nothing to draw"):

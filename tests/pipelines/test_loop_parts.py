@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
+import diffusers
 import pytest
 import torch
 
+import dpnb
 from dpnb.pipelines.flux_loop_parts import FluxLoopParts
 from tests.strategies.pipes import build
 
+CLASSES: dict[str, Any] = {
+    name: getattr(dpnb, name)
+    for name in dpnb.__all__
+    if hasattr(getattr(dpnb, name), "check_input_names")
+    and hasattr(getattr(diffusers, name, None), "check_inputs")
+}
 
-@pytest.mark.parametrize("name", ["tiny-sd", "tiny-sdxl", "tiny-flux"])
+
+@pytest.mark.parametrize("name", ["tiny-sd", "tiny-sdxl", "tiny-flux", "tiny-ldm"])
 def test_impossible_arguments_are_refused(name: str) -> None:
     pipe = build(name)
     pipe.check_inputs(prompt="a cat", height=32, width=32)
@@ -26,6 +36,26 @@ def test_positions_follow_the_names() -> None:
     pipe.check_inputs("a cat", None, 32, 32, 1)
     with pytest.raises(ValueError, match="width is 31"):
         pipe.check_inputs("a cat", None, 32, 31, 1)
+
+
+@pytest.mark.parametrize("name", sorted(CLASSES))
+def test_the_names_are_those_of_the_peer(name: str) -> None:
+    ours, theirs = CLASSES[name], getattr(diffusers, name)
+    checked = [*inspect.signature(theirs.check_inputs).parameters][1:]
+    assert [*ours.check_input_names] == checked
+
+
+def test_what_is_too_much_is_refused() -> None:
+    pipe: Any = build("tiny-sd")
+    for values, named in (
+        ((None,) * 11, {}),
+        (("a cat",), {"prompt": "a cat"}),
+        ((), {"hight": 3}),
+    ):
+        with pytest.raises(
+            TypeError, match=r"check_inputs of StableDiffusionPipeline takes prompt, "
+        ):
+            pipe.check_inputs(*values, **named)
 
 
 def test_strength_that_leaves_no_step_is_refused() -> None:
