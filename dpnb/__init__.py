@@ -20,7 +20,7 @@ __all__ = ["__version__", *HOMES]
 
 def __getattr__(name: str) -> Any:
     if name not in HOMES:
-        if (reason := explain_absence(name)) is not None:
+        if (reason := explain_absence(name, HOMES)) is not None:
             # `from dpnb import ...` would hide the sentence of an AttributeError.
             raise ImportError(reason, name=name)
         raise AttributeError(f"dpnb has no {name}; it has {', '.join(sorted(HOMES))}.")

@@ -31,6 +31,9 @@ from dpnb.models.vq import VQModel as VQModel
 from dpnb.optimization import get_constant_schedule as get_constant_schedule
 from dpnb.optimization import get_constant_schedule_with_warmup as get_constant_schedule_with_warmup
 from dpnb.optimization import get_cosine_schedule_with_warmup as get_cosine_schedule_with_warmup
+from dpnb.optimization import (
+    get_cosine_with_hard_restarts_schedule_with_warmup as get_cosine_with_hard_restarts_schedule_with_warmup,  # noqa: E501
+)
 from dpnb.optimization import get_linear_schedule_with_warmup as get_linear_schedule_with_warmup
 from dpnb.optimization import (
     get_polynomial_decay_schedule_with_warmup as get_polynomial_decay_schedule_with_warmup,

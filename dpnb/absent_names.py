@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Collection
 
 ATTACH = "a pipeline of diffusers that has it gets the whole instrument by dpnb.attach(pipe)"
 
@@ -27,7 +29,8 @@ KINDS: tuple[tuple[str, str], ...] = (
         "diffusers that has it, dpnb.attach(pipe)",
     ),
     (
-        r"(apply_)?(\w*Cache|\w*cache|PyramidAttentionBroadcast|pyramid_attention_broadcast|SmoothedEnergyGuidance|LayerSkip|layer_skip)(Config|Mixin)?",
+        r"(apply_)?(\w*Cache|\w*cache|PyramidAttentionBroadcast|pyramid_attention_broadcast|"
+        r"SmoothedEnergyGuidance|LayerSkip|layer_skip)(Config|Mixin)?",
         f"dpnb keeps and skips nothing of a network's steps; {ATTACH}, cache and all",
     ),
     (
@@ -41,7 +44,6 @@ KINDS: tuple[tuple[str, str], ...] = (
         "networks are divided among devices by dpnb.DeviceMap",
     ),
     (r"\w*Guid(ance|er)\w*", f"guidance belongs to pipelines here; {ATTACH}"),
-    (r"get_cosine_with_hard_restarts_schedule_with_warmup", "import it from dpnb.optimization"),
     (r"EMAModel", "use torch.optim.swa_utils.AveragedModel, which averages weights as well"),
     (
         r"(attention_backend|AttentionBackendName)",
@@ -67,8 +69,21 @@ KINDS: tuple[tuple[str, str], ...] = (
 """For names of a form, what there is in their place."""
 
 
-def explain_absence(name: str) -> str | None:
-    """Why this package has no `name`, and what to use; `None` where the name says nothing."""
+NEAR = 0.9
+"""How alike names are, of at most 1, of which one may be the other misspelt."""
+
+
+def explain_absence(name: str, known: Collection[str]) -> str | None:
+    """Why this package has no `name`, and what to use; `None` where the name says nothing.
+
+    Args:
+        name: that was asked for.
+        known: the names that there are, of which one may be meant.
+    """
     found = (reason for form, reason in KINDS if re.fullmatch(form, name))
     reason = next(found, None)
-    return None if reason is None else f"dpnb has no {name}: {reason.format(name=name)}."
+    if reason is None:
+        return None
+    near = difflib.get_close_matches(name, known, n=1, cutoff=NEAR)
+    hint = f" Its nearest name is {near[0]}." if near else ""
+    return f"dpnb has no {name}: {reason.format(name=name)}.{hint}"

@@ -92,6 +92,7 @@ HOMES: Mapping[str, str] = {
     "get_constant_schedule": "dpnb.optimization",
     "get_constant_schedule_with_warmup": "dpnb.optimization",
     "get_cosine_schedule_with_warmup": "dpnb.optimization",
+    "get_cosine_with_hard_restarts_schedule_with_warmup": "dpnb.optimization",
     "get_linear_schedule_with_warmup": "dpnb.optimization",
     "get_polynomial_decay_schedule_with_warmup": "dpnb.optimization",
     "get_scheduler": "dpnb.optimization",

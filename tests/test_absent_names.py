@@ -31,13 +31,26 @@ def test_the_way_in_place_of_a_name_is_told(name: str) -> None:
     with pytest.raises(ImportError) as by_attribute:
         getattr(dpnb, name)
     assert WAYS[name] in str(by_import.value)
-    assert str(by_import.value) == str(by_attribute.value) == explain_absence(name)
+    assert str(by_import.value) == str(by_attribute.value) == explain_absence(name, dpnb.__all__)
 
 
 def test_a_mistake_is_one() -> None:
-    assert explain_absence("StableDiffusionn") is None
+    assert explain_absence("StableDiffusionn", dpnb.__all__) is None
     with pytest.raises(AttributeError, match="dpnb has no StableDiffusionn; it has"):
         import_module("dpnb").StableDiffusionn  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [
+        ("StableDifusionPipeline", " Its nearest name is StableDiffusionPipeline."),
+        ("FluxFillPipeline", "from_pretrained(...))."),
+    ],
+)
+def test_a_name_that_may_be_meant_is_told(name: str, end: str) -> None:
+    with pytest.raises(ImportError) as caught:
+        getattr(dpnb, name)
+    assert str(caught.value).endswith(end)
 
 
 def test_no_name_of_ours_is_absent() -> None:

@@ -13,7 +13,6 @@ TESTED_IN = {
     "models": "test_utils.py",
     "pipelines": "test_utils.py",
     "utils.logging": "test_utils.py",
-    "utils": "test_utils.py",
     "terminal": "test_cli.py",
     "bench.measurement": "bench/test_sweep.py",
     "bench.report": "bench/test_sweep.py",

@@ -32,7 +32,7 @@ class AdapterSaving:
     """What files of low-rank weights change, by the names that components have there."""
 
     lora_state_has_alphas: ClassVar[bool] = True
-    """Whether `lora_state_dict` returns scales beside the weights, as it always did here."""
+    """Whether `lora_state_dict` returns scales beside the weights without being asked."""
 
     @classmethod
     def save_lora_weights(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
@@ -93,3 +93,16 @@ def export_to_gif(image: Sequence[Image], output_gif_path: str | Path, fps: int 
             file, "GIF", save_all=True, append_images=others, duration=round(1000 / fps), loop=0
         )
     return str(output_gif_path)
+
+
+def export_to_video(
+    video_frames: Any, output_video_path: str | Path | None = None, fps: int = 10, **options: Any
+) -> NoReturn:
+    """Refuse.
+
+    Raises:
+        NotImplementedError: always.
+    """
+    raise NotImplementedError(
+        "dpnb writes no videos; use export_to_gif, or imageio.v3.imwrite(path, frames, fps=fps)."
+    )

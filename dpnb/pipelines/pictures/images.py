@@ -51,24 +51,29 @@ def numpy_to_pil(images: np.ndarray[Any, Any]) -> list[Image]:
 
 
 def postprocess(
-    pictures: Tensor, output_type: str, is_picture: Sequence[bool] | None = None
+    pictures: Tensor, output_type: str, are_signed: Sequence[bool] | None = None
 ) -> Any:
     """Decoded pictures in the form that a pipeline returns.
 
     Args:
         pictures: `[batch, channels, height, width]` in [-1, 1].
         output_type: `"pil"`, `"np"` (`[batch, height, width, channels]`) or `"pt"`.
-        is_picture: `False` for entries that are in [0, 1] already.
+        are_signed: `False` for entries that are in [0, 1] already.
     """
     unit = (pictures * 0.5 + 0.5).clamp(0, 1)
-    if is_picture is not None:
-        for index, scaled in enumerate(is_picture):
-            if not scaled:
+    if are_signed is not None:
+        for index, is_signed in enumerate(are_signed):
+            if not is_signed:
                 unit[index] = pictures[index]
     if output_type == "pt":
         return unit
     array = unit.cpu().permute(0, 2, 3, 1).float().numpy()
     return array if output_type == "np" else numpy_to_pil(array)
+
+
+def pt_to_pil(images: Tensor) -> Any:
+    """PIL's pictures of a tensor `[batch, channels, height, width]` in [-1, 1]."""
+    return postprocess(images, "pil")
 
 
 def check_output_type(output_type: str) -> None:
