@@ -7,7 +7,7 @@ freed as soon as it has been used.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor, nn
 from typing_extensions import override
@@ -18,6 +18,30 @@ from dpnb.nn.resampling import Downsample, Upsample
 from dpnb.nn.resnet import ResnetBlock
 from dpnb.nn.skip_connections import MergeSkip, concatenate
 from dpnb.nn.transformer import SpatialTransformer
+
+
+class BlockSettings(Protocol):
+    """What blocks read of the settings of their UNet."""
+
+    @property
+    def norm_num_groups(self) -> int:
+        """Groups of channels that are normalised together."""
+        ...
+
+    @property
+    def norm_eps(self) -> float:
+        """What is added to variances."""
+        ...
+
+    @property
+    def time_dim(self) -> int:
+        """Channels of the time embedding."""
+        ...
+
+    @property
+    def downsample_padding(self) -> int:
+        """Rows and columns of zeros around what is made smaller."""
+        ...
 
 
 class AttendingBlock(nn.Module):
@@ -35,7 +59,7 @@ class DownBlock(AttendingBlock):
         self,
         in_channels: int,
         level: Level,
-        config: Any,
+        config: BlockSettings,
         *,
         attends: bool,
         downsamples: bool,
@@ -101,7 +125,7 @@ class UpBlock(AttendingBlock):
         in_channels: int,
         last_skip: int,
         level: Level,
-        config: Any,
+        config: BlockSettings,
         *,
         depth: int | Sequence[int],
         attends: bool,
@@ -135,7 +159,7 @@ class UpBlock(AttendingBlock):
         maps.append(self.upsamplers[0](x, maps[-1].shape[-2:]) if self.upsamples else x)
 
 
-def _resnet(in_channels: int, level: Level, config: UNetConfig) -> ResnetBlock:
+def _resnet(in_channels: int, level: Level, config: BlockSettings) -> ResnetBlock:
     return ResnetBlock(
         in_channels,
         level.channels,

@@ -16,6 +16,7 @@ from dpnb.loading.model_index import ModelIndex
 from dpnb.loading.original_file import OriginalFile, fetch_settings
 from dpnb.loading.original_layout import convert_part
 from dpnb.models.single_file import COMPONENTS
+from dpnb.pipelines.schema import Schema
 
 TEXT_ENCODERS = ("CLIPTextModel", "CLIPTextModelWithProjection")
 
@@ -23,7 +24,7 @@ UNUSED = ("disable_mmap", "load_safety_checker", "local_dir")
 
 
 def collect_parts(
-    schema: Any, place: str | Path, arguments: Mapping[str, Any]
+    schema: Schema, place: str | Path, arguments: Mapping[str, Any]
 ) -> tuple[str, dict[str, Any]]:
     """What `from_pretrained` needs for a pipeline whose networks are in one file.
 
