@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from dpnb import AutoencoderTiny
+from dpnb.errors import StrategyError
+from tests.strategies.pipes import build
 
 WIDTHS = {"encoder_block_out_channels": (16, 16), "decoder_block_out_channels": (16, 16)}
 
@@ -33,6 +37,18 @@ def test_tiles_are_close_to_the_whole_and_no_others_within(vae: AutoencoderTiny)
     torch.testing.assert_close(tiled[..., :64, :64], whole[..., :64, :64])
     small = latents[..., :32, :32]
     torch.testing.assert_close(vae.decode(small).sample, vae.decoder(small))
+
+
+@pytest.mark.parametrize("what", ["slicing", "tiling"])
+def test_a_pipeline_says_how_its_work_is_divided(what: str, vae: AutoencoderTiny) -> None:
+    pipe: Any = build("tiny-sd")
+    pipe.vae = vae
+    with pytest.raises(StrategyError, match=rf"call pipe\.vae\.enable_{what}\(\)\.$"):
+        getattr(pipe, f"enable_vae_{what}")()
+    assert not pipe.strategies.active
+    getattr(pipe.vae, f"enable_{what}")()
+    given = {"num_inference_steps": 1, "height": 32, "width": 32}
+    assert len(pipe(["a cat", "a dog"], **given).images) == 2
 
 
 def test_stored_latents_come_back_rounded(vae: AutoencoderTiny) -> None:
