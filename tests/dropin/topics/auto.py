@@ -74,7 +74,7 @@ from diffusers import AutoPipelineForInpainting
 try:
     AutoPipelineForInpainting.from_pretrained(LDM)
     result = "loaded"
-except Exception:
+except ValueError:
     result = "refused"
 """,
     "auto: none to build": """
@@ -82,7 +82,7 @@ from diffusers import AutoPipelineForText2Image
 try:
     AutoPipelineForText2Image()
     result = "built"
-except Exception:
+except (OSError, TypeError):
     result = "refused"
 """,
     "a pipeline out of another": """

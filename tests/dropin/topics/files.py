@@ -62,7 +62,7 @@ from diffusers import StableDiffusionPipeline
 try:
     StableDiffusionPipeline.from_single_file(str(HERE / "none.safetensors"), config=SD2)
     result = "loaded"
-except Exception:
+except (OSError, ValueError):
     result = "refused"
 """,
     "saved again as a folder": """

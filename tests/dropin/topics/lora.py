@@ -80,13 +80,6 @@ pipe.load_lora_weights({f"unet.{k}": v for k, v in layers(2).items()}, adapter_n
 pipe.set_adapters("a", {"unet": {"down": 0.9, "mid": 0.2, "up": 0.4}})
 result = draw()
 """,
-    "lora: no weights": _TWO
-    + _LAYERS
-    + """
-pipe.load_lora_weights({f"unet.{k}": v for k, v in layers(2).items()}, adapter_name="a")
-pipe.set_adapters("a", None)
-result = draw()
-""",
     "lora: off and on": _PIPE
     + """
 pipe.load_lora_weights(LORA)
@@ -94,15 +87,6 @@ pipe.disable_lora()
 off = draw()
 pipe.enable_lora()
 result = [off, draw()]
-""",
-    "lora: forget one": _TWO
-    + _LAYERS
-    + """
-pipe.load_lora_weights({f"unet.{k}": v for k, v in layers(2).items()}, adapter_name="a")
-pipe.load_lora_weights({f"unet.{k}": v for k, v in layers(1).items()}, adapter_name="b")
-pipe.delete_adapters("b")
-pipe.set_adapters("a")
-result = [draw(), pipe.get_list_adapters()]
 """,
     "lora: forget all": _PIPE
     + """
@@ -182,11 +166,6 @@ result = [draw(), pipe.get_active_adapters()]
     + """
 StableDiffusionPipeline.save_lora_weights(HERE / "mine", layers(3), safe_serialization=False)
 result = [[p.name for p in (HERE / "mine").iterdir()]]
-""",
-    "lora: its tensors": _PIPE
-    + """
-tensors, alphas = StableDiffusionPipeline.lora_state_dict(LORA)
-result = [sorted(tensors), alphas, len(tensors)]
 """,
     "lora: FLUX": """
 import torch

@@ -22,7 +22,8 @@ result = [out.images, out["images"], out.to_tuple()]
 """,
     "names: a version": """
 import diffusers
-result = [isinstance(diffusers.__version__, str), bool(diffusers.__file__)]
+from packaging.version import Version
+result = [Version(diffusers.__version__).is_prerelease, diffusers.__file__.endswith("__init__.py")]
 """,
     "names: a schedule of a learning rate": """
 import torch
