@@ -1,0 +1,28 @@
+"""What holds for every class that shares the parts of another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import dpnb
+from dpnb.strategies.placement import SequentialOffload
+from tests.pipelines.derived import CONSISTENCY, FLUX, derive, draw
+from tests.strategies.pipes import LINK
+
+
+@pytest.mark.parametrize("kind", [*FLUX, *CONSISTENCY])
+def test_streamed_the_picture_is_the_same(kind: Any) -> None:
+    pipe = derive(kind)
+    plain = draw(pipe)
+    with pipe.strategies.using(SequentialOffload(device=LINK)):
+        assert torch.equal(draw(pipe), plain)
+    assert torch.equal(draw(pipe), plain)
+
+
+@pytest.mark.parametrize("kind", [*FLUX, *CONSISTENCY])
+def test_its_cost_is_planned(kind: Any) -> None:
+    table = dpnb.plan(derive(kind), device="RTX 3060", height=32, width=32)
+    assert [row for row in table if row.peaks]
