@@ -63,6 +63,9 @@ from dpnb.pipelines.latent_consistency import (
     LatentConsistencyModelPipeline as LatentConsistencyModelPipeline,
 )
 from dpnb.pipelines.latent_diffusion import LDMTextToImagePipeline as LDMTextToImagePipeline
+from dpnb.pipelines.perturbed_guidance import (
+    PerturbedAttentionGuidance as PerturbedAttentionGuidance,
+)
 from dpnb.pipelines.pictures.contact_sheet import contact_sheet as contact_sheet
 from dpnb.pipelines.pictures.images import ImagePipelineOutput as ImagePipelineOutput
 from dpnb.pipelines.pipeline import DiffusionPipeline as DiffusionPipeline
@@ -75,6 +78,24 @@ from dpnb.pipelines.stable_diffusion_edit import (
 )
 from dpnb.pipelines.stable_diffusion_edit import (
     StableDiffusionInpaintPipeline as StableDiffusionInpaintPipeline,
+)
+from dpnb.pipelines.stable_diffusion_pag import (
+    StableDiffusionPAGImg2ImgPipeline as StableDiffusionPAGImg2ImgPipeline,
+)
+from dpnb.pipelines.stable_diffusion_pag import (
+    StableDiffusionPAGInpaintPipeline as StableDiffusionPAGInpaintPipeline,
+)
+from dpnb.pipelines.stable_diffusion_pag import (
+    StableDiffusionPAGPipeline as StableDiffusionPAGPipeline,
+)
+from dpnb.pipelines.stable_diffusion_pag import (
+    StableDiffusionXLPAGImg2ImgPipeline as StableDiffusionXLPAGImg2ImgPipeline,
+)
+from dpnb.pipelines.stable_diffusion_pag import (
+    StableDiffusionXLPAGInpaintPipeline as StableDiffusionXLPAGInpaintPipeline,
+)
+from dpnb.pipelines.stable_diffusion_pag import (
+    StableDiffusionXLPAGPipeline as StableDiffusionXLPAGPipeline,
 )
 from dpnb.pipelines.stable_diffusion_xl import (
     StableDiffusionXLPipeline as StableDiffusionXLPipeline,
@@ -148,6 +169,7 @@ from dpnb.strategies.device_map import DeviceMap as DeviceMap
 from dpnb.strategies.freeu import FreeU as FreeU
 from dpnb.strategies.lora import LoRA as LoRA
 from dpnb.strategies.out_of_memory import OutOfMemoryError as OutOfMemoryError
+from dpnb.strategies.perturbed_attention import PerturbedAttention as PerturbedAttention
 from dpnb.strategies.placement import ModelOffload as ModelOffload
 from dpnb.strategies.placement import SequentialOffload as SequentialOffload
 from dpnb.strategies.plans import plan_from_json as plan_from_json

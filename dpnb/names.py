@@ -52,6 +52,8 @@ HOMES: Mapping[str, str] = {
     "OutOfMemoryError": "dpnb.strategies.out_of_memory",
     "PRESETS": "dpnb.strategies.presets",
     "PatternError": "dpnb.loading.adapters.name_patterns",
+    "PerturbedAttention": "dpnb.strategies.perturbed_attention",
+    "PerturbedAttentionGuidance": "dpnb.pipelines.perturbed_guidance",
     "PipelineCallback": "dpnb.pipelines.cutoffs",
     "PlanError": "dpnb.planning.table",
     "PlanTable": "dpnb.planning.table",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any, ClassVar
 
 from typing_extensions import Self, override
@@ -23,6 +25,16 @@ FAMILIES: tuple[tuple[str, str, str | None], ...] = (
         "StableDiffusionXLImg2ImgPipeline",
         "StableDiffusionXLInpaintPipeline",
     ),
+    (
+        "StableDiffusionPAGPipeline",
+        "StableDiffusionPAGImg2ImgPipeline",
+        "StableDiffusionPAGInpaintPipeline",
+    ),
+    (
+        "StableDiffusionXLPAGPipeline",
+        "StableDiffusionXLPAGImg2ImgPipeline",
+        "StableDiffusionXLPAGInpaintPipeline",
+    ),
     ("FluxPipeline", "FluxImg2ImgPipeline", "FluxInpaintPipeline"),
     ("LatentConsistencyModelPipeline", "LatentConsistencyModelImg2ImgPipeline", None),
 )
@@ -32,10 +44,16 @@ ALIKE = {"StableDiffusionSAGPipeline": "StableDiffusionPipeline"}
 """Classes of a family that stand for none of its tasks, and one that does."""
 
 
+ENDING = re.compile(r"(Img2Img|Inpaint)?Pipeline$")
+"""What follows the family's name in that of a class."""
+
+
 class _AutoPipeline(DiffusionPipeline):
     """Makes pipelines of one task: of the class that a checkpoint's family has for it."""
 
     task: ClassVar[str]
+    has_pag: ClassVar[bool | None] = None
+    """Whether they are to have perturbed-attention guidance; `None` leaves that as it is."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Refuse.
@@ -58,24 +76,61 @@ class _AutoPipeline(DiffusionPipeline):
             ComponentError: it has none.
         """
         name = ALIKE.get(found.__name__, found.__name__)
+        if cls.has_pag is not None:
+            name = name.replace("PAG", "")
+            name = ENDING.sub(r"PAG\g<0>", name) if cls.has_pag else name
         place = TASKS.index(cls.task)
         chosen = next((family[place] for family in FAMILIES if name in family), None)
         if chosen is None:
             raise ComponentError(
-                f"{found.__name__} has no sibling for {cls.task}; load the checkpoint with "
+                f"{found.__name__} has no sibling for {cls.task}"
+                f"{' with enable_pag' if cls.has_pag else ''}; load the checkpoint with "
                 f"{found.__name__}.from_pretrained, or give one of {', '.join(_known(place))}."
             )
         return resolve("dpnb", chosen)
 
     @classmethod
     @override
-    def from_pipe(cls, pipeline: Any, **kwargs: Any) -> Self:
-        """The pipeline of this task over the components of another; see `DiffusionPipeline`."""
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        enable_pag: bool | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Load the pipeline of this task; see `DiffusionPipeline.from_pretrained`.
+
+        Args:
+            pretrained_model_name_or_path: a folder, or a repository of the hub.
+            enable_pag: with perturbed-attention guidance, which `pag_applied_layers` belongs to, or
+                without; by default as the checkpoint says.
+            kwargs: of `DiffusionPipeline.from_pretrained`.
+        """
+        with_pag: Any = super(_AutoPipeline, cls._with_pag(enable_pag))
+        loaded: Self = with_pag.from_pretrained(pretrained_model_name_or_path, **kwargs)
+        return loaded
+
+    @classmethod
+    @override
+    def from_pipe(cls, pipeline: Any, *, enable_pag: bool | None = None, **kwargs: Any) -> Self:
+        """The pipeline of this task over the components of another; see `DiffusionPipeline`.
+
+        Args:
+            pipeline: any pipeline of the family.
+            enable_pag: with perturbed-attention guidance or without; by default as `pipeline`.
+            kwargs: of `DiffusionPipeline.from_pipe`.
+        """
         from dpnb.pipelines.storage.origin import resolve_pipeline_class
 
-        kind = cls.choose_class(resolve_pipeline_class(pipeline.config["_class_name"]))
+        found = resolve_pipeline_class(pipeline.config["_class_name"])
+        kind = cls._with_pag(enable_pag).choose_class(found)
         built: Self = kind.from_pipe(pipeline, **kwargs)
         return built
+
+    @classmethod
+    def _with_pag(cls, enable_pag: bool | None) -> type[_AutoPipeline]:
+        """The same, which chooses among classes with or without this guidance."""
+        return type(cls.__name__, (cls,), {"has_pag": enable_pag})
 
 
 class AutoPipelineForText2Image(_AutoPipeline):

@@ -18,6 +18,7 @@ FLOW_END = (*NEGATIVE_PROMPTS, *EMBEDS, *POOLED_EMBEDS, TENSORS)
 
 WORDS: Names = ("prompt", *SIZE, "callback_steps", "negative_prompt", *EMBEDS, *END)
 PICTURE: Names = ("prompt", "strength", "callback_steps", "negative_prompt", *EMBEDS, *END)
+PERTURBED_PICTURE: Names = ("prompt", "strength", "negative_prompt", *EMBEDS, *END)
 SELF_GUIDED: Names = (
     "prompt",
     *SIZE,

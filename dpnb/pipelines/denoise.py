@@ -113,7 +113,17 @@ def guide(noise_pred: Tensor, scale: float, rescale: float = 0.0) -> Tensor:
         `[batch, channels, h, w]`.
     """
     without, given = noise_pred.chunk(2)
-    guided = without + scale * (given - without)
+    return match_deviation(without + scale * (given - without), given, rescale)
+
+
+def match_deviation(guided: Tensor, given: Tensor, rescale: float) -> Tensor:
+    """`guided`, as far towards the standard deviation of `given` as `rescale` says.
+
+    Args:
+        guided: `[batch, channels, h, w]`.
+        given: likewise.
+        rescale: φ; 0 changes nothing.
+    """
     if rescale <= 0.0:
         return guided
     axes = list(range(1, guided.ndim))

@@ -82,6 +82,10 @@ class ClassifierFreeGuidance(Guidance[GuidedPipeline]):
 
     def combine(self, pipe: GuidedPipeline, noise_pred: Tensor) -> Tensor:
         """One prediction for each latent, out of what `ask` has returned."""
+        return self.steer(pipe, noise_pred, pipe.guidance_rescale)
+
+    def steer(self, pipe: GuidedPipeline, noise_pred: Tensor, rescale: float = 0.0) -> Tensor:
+        """As `combine`, with a rescaling of one's own."""
         if not pipe.do_classifier_free_guidance:
             return noise_pred
-        return guide(noise_pred, pipe.guidance_scale, pipe.guidance_rescale)
+        return guide(noise_pred, pipe.guidance_scale, rescale)

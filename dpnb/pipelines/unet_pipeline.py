@@ -15,6 +15,8 @@ from dpnb.output import Output
 from dpnb.pipelines.argument_checks import check_width
 from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.denoise import set_timesteps
+from dpnb.pipelines.guidance import ClassifierFreeGuidance
+from dpnb.pipelines.perturbed_guidance import PerturbedAttentionGuidance
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 
 A = TypeVar("A", bound=Arguments, default=Any)
@@ -76,6 +78,18 @@ class UNetPipeline(TextToImagePipeline[A, Out], ABC, Generic[A, Out]):
     def begin_latents(self, arguments: A, device: torch.device, like: Tensor) -> Tensor:
         noise = self.sample_noise(arguments, self.network_channels, device, like)
         return noise * float(self.scheduler.init_noise_sigma)
+
+    def perturbed_guidance(
+        self, scale: float, adaptive_scale: float, layers: tuple[str, ...]
+    ) -> PerturbedAttentionGuidance | None:
+        """Its guidance with a perturbation beside it, unless it has one of another kind.
+
+        See `PerturbedAttentionGuidance` for the arguments.
+        """
+        inner = self.guidance
+        if type(inner) is not ClassifierFreeGuidance or self.unet is None:
+            return None
+        return PerturbedAttentionGuidance(scale, adaptive_scale, layers, inner)
 
     @override
     def prepare_conditions(self, arguments: A, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

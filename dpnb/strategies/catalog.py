@@ -16,6 +16,7 @@ from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.lora import LoRA
 from dpnb.strategies.networks import Networks
+from dpnb.strategies.perturbed_attention import PerturbedAttention
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
@@ -35,6 +36,7 @@ CATALOG: Kinds = (
     LayerwiseCasting,
     ChannelsLast,
     FreeU,
+    PerturbedAttention,
     LoRA,
     VaeTiling,
     VaeSlicing,

@@ -35,6 +35,7 @@ class Slot(IntEnum):
     MERGE_SKIP = 8
     CODER = 9
     CODER_WRAPPER = 10
+    GUIDANCE = 11
 
 
 class Effect(Enum):

@@ -28,6 +28,7 @@ from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.lora import LoRA
 from dpnb.strategies.networks import networks_of
 from dpnb.strategies.offload.calls import public_methods_of
+from dpnb.strategies.perturbed_attention import PerturbedAttention
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.stack import StrategyStack
@@ -104,7 +105,7 @@ def test_what_needs_networks_of_dpnb_says_whose_these_are(
 
 
 def test_every_other_switch_is_offered(studio: Studio) -> None:
-    others = {type(strategy) for strategy in NOT_FOR_OTHERS} | {LoRA}
+    others = {type(strategy) for strategy in NOT_FOR_OTHERS} | {LoRA, PerturbedAttention}
     for kind in set(CATALOG) - others:
         needs_device = kind in (ModelOffload, SequentialOffload)
         strategy = kind(device=LINK) if needs_device else kind()  # type: ignore[call-arg]

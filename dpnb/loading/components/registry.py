@@ -69,10 +69,16 @@ PIPELINES: Mapping[str, str] = {
     "LatentConsistencyModelPipeline": "dpnb.pipelines.latent_consistency",
     "StableDiffusionImg2ImgPipeline": "dpnb.pipelines.stable_diffusion_edit",
     "StableDiffusionInpaintPipeline": "dpnb.pipelines.stable_diffusion_edit",
+    "StableDiffusionPAGImg2ImgPipeline": "dpnb.pipelines.stable_diffusion_pag",
+    "StableDiffusionPAGInpaintPipeline": "dpnb.pipelines.stable_diffusion_pag",
+    "StableDiffusionPAGPipeline": "dpnb.pipelines.stable_diffusion_pag",
     "StableDiffusionPipeline": "dpnb.pipelines.stable_diffusion",
     "StableDiffusionSAGPipeline": "dpnb.pipelines.sag",
     "StableDiffusionXLImg2ImgPipeline": "dpnb.pipelines.stable_diffusion_xl_edit",
     "StableDiffusionXLInpaintPipeline": "dpnb.pipelines.stable_diffusion_xl_edit",
+    "StableDiffusionXLPAGImg2ImgPipeline": "dpnb.pipelines.stable_diffusion_pag",
+    "StableDiffusionXLPAGInpaintPipeline": "dpnb.pipelines.stable_diffusion_pag",
+    "StableDiffusionXLPAGPipeline": "dpnb.pipelines.stable_diffusion_pag",
     "StableDiffusionXLPipeline": "dpnb.pipelines.stable_diffusion_xl",
 }
 

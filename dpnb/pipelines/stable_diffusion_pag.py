@@ -1,0 +1,235 @@
+"""Stable Diffusion 1, 2 and XL with perturbed-attention guidance, by the names of other packages.
+
+Any pipeline of these families may hold the guidance itself, or have it switched on; here it is one
+of the arguments of a run.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from dpnb.pipelines import checked_inputs
+from dpnb.pipelines.arguments import Arguments
+from dpnb.pipelines.calls import make_call, make_stream
+from dpnb.pipelines.guidance import Guidance
+from dpnb.pipelines.perturbed_guidance import MIDDLE, PerturbedAttentionGuidance
+from dpnb.pipelines.stable_diffusion import (
+    StableDiffusionArguments,
+    StableDiffusionPipeline,
+    StableDiffusionPipelineOutput,
+)
+from dpnb.pipelines.stable_diffusion_edit import (
+    StableDiffusionImg2ImgArguments,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionInpaintArguments,
+    StableDiffusionInpaintPipeline,
+)
+from dpnb.pipelines.stable_diffusion_xl import (
+    StableDiffusionXLArguments,
+    StableDiffusionXLPipeline,
+    StableDiffusionXLPipelineOutput,
+)
+from dpnb.pipelines.stable_diffusion_xl_edit import (
+    StableDiffusionXLImg2ImgArguments,
+    StableDiffusionXLImg2ImgPipeline,
+    StableDiffusionXLInpaintArguments,
+    StableDiffusionXLInpaintPipeline,
+)
+from dpnb.pipelines.unet_pipeline import UNetPipeline
+
+
+@dataclass(frozen=True, kw_only=True)
+class PerturbedArguments(Arguments):
+    """The arguments of perturbed-attention guidance, beside those of the family.
+
+    Args:
+        pag_scale: how strongly; 0 does nothing.
+        pag_adaptive_scale: how much less of it with every timestep that is gone.
+    """
+
+    pag_scale: float = 3.0
+    pag_adaptive_scale: float = 0.0
+
+    @override
+    def check(self, callback_tensors: Sequence[str], device: torch.device, scale: int) -> None:
+        super().check(callback_tensors, device, scale)
+        for name in ("pag_scale", "pag_adaptive_scale"):
+            if (value := getattr(self, name)) < 0:
+                raise ValueError(f"{name} is {value}; it is at least 0, which does nothing.")
+
+
+@dataclass(frozen=True)
+class AskedGuidance(Guidance["PerturbedPipeline"]):
+    """Perturbed-attention guidance as the present run has asked for it."""
+
+    @override
+    def predict(
+        self, pipe: PerturbedPipeline, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]
+    ) -> Tensor:
+        asked = PerturbedAttentionGuidance(
+            pipe.pag_scale, pipe.pag_adaptive_scale, tuple(pipe.pag_applied_layers)
+        )
+        return asked.predict(pipe, latents, t, tensors)
+
+
+class PerturbedPipeline(UNetPipeline[Any, Any]):
+    """What pipelines with this guidance have beside those of their family."""
+
+    guidance = AskedGuidance()
+
+    _layers: tuple[str, ...] = MIDDLE
+    _pag_scale: float = 0.0
+    _pag_adaptive_scale: float = 0.0
+
+    @override
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        cls.__init__ = _with_layers(cls.__init__)  # type: ignore[method-assign]
+        super().__init_subclass__(**kwargs)
+
+    @property
+    def pag_applied_layers(self) -> list[str]:
+        """What the names of perturbed layers have in them."""
+        return [*self._layers]
+
+    def set_pag_applied_layers(self, pag_applied_layers: str | list[str]) -> None:
+        """Choose the layers that are perturbed.
+
+        Args:
+            pag_applied_layers: what their names have in them, one or more regular expressions, such
+                as `"mid"` or `"down_blocks.1"`.
+
+        Raises:
+            ValueError: one of them finds no layer.
+        """
+        given = pag_applied_layers
+        layers = (given,) if isinstance(given, str) else tuple(given)
+        if self.unet is not None:
+            PerturbedAttentionGuidance(layers=layers).find_layers(self)
+        self._layers = layers
+
+    @property
+    def pag_scale(self) -> float:
+        """Of the present or last run."""
+        return self._pag_scale
+
+    @property
+    def pag_adaptive_scale(self) -> float:
+        """Of the present or last run."""
+        return self._pag_adaptive_scale
+
+    @property
+    def do_perturbed_attention_guidance(self) -> bool:
+        """Whether the present or last run is steered by it."""
+        return self._pag_scale > 0 and bool(self.pag_applied_layers)
+
+    @property
+    def do_pag_adaptive_scaling(self) -> bool:
+        """Whether its scale falls in the course of the run."""
+        return self._pag_adaptive_scale > 0 and self.do_perturbed_attention_guidance
+
+    @override
+    def _begin(self, arguments: Any) -> None:
+        super()._begin(arguments)
+        self._pag_scale = arguments.pag_scale
+        self._pag_adaptive_scale = arguments.pag_adaptive_scale
+
+
+def _with_layers(constructor: Callable[..., None]) -> Callable[..., None]:
+    """A constructor that takes `pag_applied_layers` beside what `constructor` takes, at the end."""
+    name, kind = "pag_applied_layers", inspect.Parameter.POSITIONAL_OR_KEYWORD
+    own = inspect.signature(constructor)
+    layers = inspect.Parameter(name, kind, default=MIDDLE)
+    full = own.replace(parameters=[*own.parameters.values(), layers])
+
+    def construct(self: PerturbedPipeline, *args: Any, **kwargs: Any) -> None:
+        given = full.bind(self, *args, **kwargs)
+        chosen = given.arguments.pop(name, MIDDLE)
+        constructor(*given.args, **given.kwargs)
+        self.set_pag_applied_layers(chosen)
+
+    constructor_of_both: Any = construct
+    constructor_of_both.__signature__ = full
+    return construct
+
+
+@dataclass(frozen=True, kw_only=True)
+class StableDiffusionPAGArguments(StableDiffusionArguments, PerturbedArguments):
+    """The arguments of `StableDiffusionPAGPipeline`; see the bases."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StableDiffusionPAGImg2ImgArguments(StableDiffusionImg2ImgArguments, PerturbedArguments):
+    """The arguments of `StableDiffusionPAGImg2ImgPipeline`; see the bases."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StableDiffusionPAGInpaintArguments(StableDiffusionInpaintArguments, PerturbedArguments):
+    """The arguments of `StableDiffusionPAGInpaintPipeline`; see the bases."""
+
+    strength: float = 0.9999
+
+
+@dataclass(frozen=True, kw_only=True)
+class StableDiffusionXLPAGArguments(StableDiffusionXLArguments, PerturbedArguments):
+    """The arguments of `StableDiffusionXLPAGPipeline`; see the bases."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StableDiffusionXLPAGImg2ImgArguments(StableDiffusionXLImg2ImgArguments, PerturbedArguments):
+    """The arguments of `StableDiffusionXLPAGImg2ImgPipeline`; see the bases."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StableDiffusionXLPAGInpaintArguments(StableDiffusionXLInpaintArguments, PerturbedArguments):
+    """The arguments of `StableDiffusionXLPAGInpaintPipeline`; see the bases."""
+
+
+class StableDiffusionPAGPipeline(PerturbedPipeline, StableDiffusionPipeline):
+    """`StableDiffusionPipeline` with perturbed-attention guidance."""
+
+    __call__ = make_call(StableDiffusionPAGArguments, StableDiffusionPipelineOutput)
+    stream = make_stream(StableDiffusionPAGArguments, StableDiffusionPipelineOutput)
+
+
+class StableDiffusionPAGImg2ImgPipeline(PerturbedPipeline, StableDiffusionImg2ImgPipeline):
+    """`StableDiffusionImg2ImgPipeline` with perturbed-attention guidance."""
+
+    check_input_names = checked_inputs.PERTURBED_PICTURE
+
+    __call__ = make_call(StableDiffusionPAGImg2ImgArguments, StableDiffusionPipelineOutput)
+    stream = make_stream(StableDiffusionPAGImg2ImgArguments, StableDiffusionPipelineOutput)
+
+
+class StableDiffusionPAGInpaintPipeline(PerturbedPipeline, StableDiffusionInpaintPipeline):
+    """`StableDiffusionInpaintPipeline` with perturbed-attention guidance."""
+
+    __call__ = make_call(StableDiffusionPAGInpaintArguments, StableDiffusionPipelineOutput)
+    stream = make_stream(StableDiffusionPAGInpaintArguments, StableDiffusionPipelineOutput)
+
+
+class StableDiffusionXLPAGPipeline(PerturbedPipeline, StableDiffusionXLPipeline):
+    """`StableDiffusionXLPipeline` with perturbed-attention guidance."""
+
+    __call__ = make_call(StableDiffusionXLPAGArguments, StableDiffusionXLPipelineOutput)
+    stream = make_stream(StableDiffusionXLPAGArguments, StableDiffusionXLPipelineOutput)
+
+
+class StableDiffusionXLPAGImg2ImgPipeline(PerturbedPipeline, StableDiffusionXLImg2ImgPipeline):
+    """`StableDiffusionXLImg2ImgPipeline` with perturbed-attention guidance."""
+
+    __call__ = make_call(StableDiffusionXLPAGImg2ImgArguments, StableDiffusionXLPipelineOutput)
+    stream = make_stream(StableDiffusionXLPAGImg2ImgArguments, StableDiffusionXLPipelineOutput)
+
+
+class StableDiffusionXLPAGInpaintPipeline(PerturbedPipeline, StableDiffusionXLInpaintPipeline):
+    """`StableDiffusionXLInpaintPipeline` with perturbed-attention guidance."""
+
+    __call__ = make_call(StableDiffusionXLPAGInpaintArguments, StableDiffusionXLPipelineOutput)
+    stream = make_stream(StableDiffusionXLPAGInpaintArguments, StableDiffusionXLPipelineOutput)
