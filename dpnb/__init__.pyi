@@ -50,12 +50,21 @@ from dpnb.pipelines.cutoffs import PipelineCallback as PipelineCallback
 from dpnb.pipelines.cutoffs import SDCFGCutoffCallback as SDCFGCutoffCallback
 from dpnb.pipelines.cutoffs import SDXLCFGCutoffCallback as SDXLCFGCutoffCallback
 from dpnb.pipelines.flux import FluxPipeline as FluxPipeline
+from dpnb.pipelines.flux_control import FluxControlPipeline as FluxControlPipeline
 from dpnb.pipelines.flux_edit import FluxImg2ImgPipeline as FluxImg2ImgPipeline
 from dpnb.pipelines.flux_edit import FluxInpaintPipeline as FluxInpaintPipeline
+from dpnb.pipelines.flux_fill import FluxFillPipeline as FluxFillPipeline
+from dpnb.pipelines.flux_kontext import FluxKontextPipeline as FluxKontextPipeline
 from dpnb.pipelines.foreign.bases import ConfigMixin as ConfigMixin
 from dpnb.pipelines.foreign.bases import ModelMixin as ModelMixin
 from dpnb.pipelines.foreign.bases import SchedulerMixin as SchedulerMixin
 from dpnb.pipelines.foreign.image_processor import VaeImageProcessor as VaeImageProcessor
+from dpnb.pipelines.instruct_pix2pix import (
+    StableDiffusionInstructPix2PixPipeline as StableDiffusionInstructPix2PixPipeline,
+)
+from dpnb.pipelines.instruct_pix2pix import (
+    StableDiffusionXLInstructPix2PixPipeline as StableDiffusionXLInstructPix2PixPipeline,
+)
 from dpnb.pipelines.latent_consistency import (
     LatentConsistencyModelImg2ImgPipeline as LatentConsistencyModelImg2ImgPipeline,
 )

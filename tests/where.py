@@ -61,6 +61,8 @@ TESTED_IN = {
     "pipelines.pictures.contact_sheet": "pipelines/pictures/test_images.py",
     "pipelines.pipeline": "pipelines/storage/test_persistence.py",
     "pipelines.stable_diffusion": "pipelines/test_text_to_image.py",
+    "pipelines.given_pictures": "pipelines/test_image_to_image.py",
+    "pipelines.flux_conditions": "pipelines/test_flux_fill.py",
     "pipelines.stable_diffusion_edit": "pipelines/test_image_to_image.py",
     "pipelines.stable_diffusion_xl": "pipelines/test_text_to_image.py",
     "pipelines.stable_diffusion_xl_edit": "pipelines/test_image_to_image.py",

@@ -36,6 +36,8 @@ FAMILIES: tuple[tuple[str, str, str | None], ...] = (
         "StableDiffusionXLPAGInpaintPipeline",
     ),
     ("FluxPipeline", "FluxImg2ImgPipeline", "FluxInpaintPipeline"),
+    ("FluxKontextPipeline", "FluxKontextPipeline", None),
+    ("FluxControlPipeline", None, None),
     ("LatentConsistencyModelPipeline", "LatentConsistencyModelImg2ImgPipeline", None),
 )
 """For each family the class of each task, where it has one."""

@@ -19,6 +19,8 @@ FLOW_END = (*NEGATIVE_PROMPTS, *EMBEDS, *POOLED_EMBEDS, TENSORS)
 WORDS: Names = ("prompt", *SIZE, "callback_steps", "negative_prompt", *EMBEDS, *END)
 PICTURE: Names = ("prompt", "strength", "callback_steps", "negative_prompt", *EMBEDS, *END)
 PERTURBED_PICTURE: Names = ("prompt", "strength", "negative_prompt", *EMBEDS, *END)
+INSTRUCTION: Names = ("prompt", "callback_steps", "negative_prompt", *EMBEDS, *END)
+XL_INSTRUCTION: Names = ("prompt", "callback_steps", "negative_prompt", *EMBEDS, TENSORS)
 SELF_GUIDED: Names = (
     "prompt",
     *SIZE,
@@ -73,6 +75,25 @@ XL_MASK: Names = (
 
 FLUX_WORDS: Names = (*PROMPTS, *SIZE, *FLOW_END, "max_sequence_length")
 FLUX_PICTURE: Names = (*PROMPTS, "strength", *SIZE, *FLOW_END, "max_sequence_length")
+FLUX_CONTROL: Names = (
+    *PROMPTS,
+    *SIZE,
+    "prompt_embeds",
+    "pooled_prompt_embeds",
+    TENSORS,
+    "max_sequence_length",
+)
+FLUX_FILL: Names = (
+    *PROMPTS,
+    "strength",
+    *SIZE,
+    "prompt_embeds",
+    "pooled_prompt_embeds",
+    TENSORS,
+    "max_sequence_length",
+    *PICTURES,
+    "masked_image_latents",
+)
 FLUX_MASK: Names = (
     *PROMPTS,
     *PICTURES,

@@ -164,6 +164,12 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[A, FluxPipelineOutput], Ge
     def network_channels(self) -> int:
         return self.transformer.config.in_channels // 4
 
+    @property
+    def drawn_channels(self) -> int:
+        """Channels of the latents that are drawn; the network may see others beside them."""
+        config = self.transformer.config
+        return (config.out_channels or config.in_channels) // 4
+
     @override
     def check_widths(self, arguments: A) -> None:
         config = self.transformer.config
@@ -264,17 +270,21 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[A, FluxPipelineOutput], Ge
     @override
     def prepare_conditions(self, arguments: A, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         """The position of every token; and the guidance scale, where the network takes one."""
-        device, length = tensors["latents"].device, tensors["prompt_embeds"].shape[1]
-        config = self.transformer.config
-        places = positions(length, *self._latent_size(arguments), device)
+        device, config = tensors["latents"].device, self.transformer.config
+        places = self.find_positions(arguments, tensors)
         conditions = {"rotary": rotary_table(places, config.axes_dims_rope)}
         if config.guidance_embeds:
             conditions["guidance"] = torch.full((1,), arguments.guidance_scale, device=device)
         return conditions
 
+    def find_positions(self, arguments: A, tensors: dict[str, Tensor]) -> Tensor:
+        """Where every token is, `[tokens, 3]`; see `flux_patches.positions`."""
+        device, length = tensors["latents"].device, tensors["prompt_embeds"].shape[1]
+        return positions(length, *self._latent_size(arguments), device)
+
     @override
     def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
-        tokens, embeds = pack(latents), tensors["prompt_embeds"]
+        tokens, embeds = self.make_tokens(latents, tensors), tensors["prompt_embeds"]
         flow: Tensor = self.transformer(
             hidden_states=tokens,
             encoder_hidden_states=embeds,
@@ -283,7 +293,16 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[A, FluxPipelineOutput], Ge
             guidance=tensors.get("guidance"),
             rotary=_fit_rotary_table(tensors["rotary"], embeds.shape[1], tokens.shape[1]),
         ).sample
-        return unpack(flow, latents.shape[-2], latents.shape[-1])
+        height, width = latents.shape[-2:]
+        return unpack(flow[:, : height * width // 4], height, width)
+
+    def make_tokens(self, latents: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+        """What the network sees of `latents` `[batch, channels, h, w]` and of what is beside them.
+
+        Returns:
+            `[batch, tokens, channels]`, those of the latents first.
+        """
+        return pack(self.beginning.join_channels(self, latents, tensors))
 
     @override
     def prepare_timesteps(self, arguments: A, device: torch.device) -> tuple[Tensor, int]:
@@ -314,7 +333,7 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[A, FluxPipelineOutput], Ge
     def begin_latents(self, arguments: A, device: torch.device, like: Tensor) -> Tensor:
         """Given ones may be packed."""
         height, width = self._latent_size(arguments)
-        channels = self.network_channels
+        channels = self.drawn_channels
         shape = (arguments.picture_count, channels, height, width)
         given = arguments.latents
         if given is None:

@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Generic, TypeVar
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
 from dpnb.generators import randn
-from dpnb.pipelines.arguments import Arguments
-from dpnb.pipelines.beginnings import Beginning
-from dpnb.pipelines.pictures.inputs import FORMS, PictureInput, Pictures, repeat_batch
+from dpnb.pipelines.given_pictures import GivenPictureArguments, WithPicture
+from dpnb.pipelines.pictures.inputs import repeat_batch
 from dpnb.pipelines.protocols import LatentPipeline
-
-IMAGE = PictureInput("image", "Picture", "the picture to begin with")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PictureArguments(Arguments):
-    """The arguments of pipelines that begin with a picture, beside those of every pipeline.
+class PictureArguments(GivenPictureArguments):
+    """The arguments of pipelines that begin with a picture; see the base.
 
     Args:
-        image: the picture, or one for each that is drawn: PIL's, arrays or tensors, also in a list;
-            values in [0, 1]. A tensor of floating-point numbers with as many channels as latents
-            have is one of latents. What is transparent is drawn in the colour below.
         strength: how much of the schedule is gone through, above 0 and at most 1: 1 leaves nothing
             of the picture.
-        height: of the pictures, in pixels; the picture's own by default.
-        width: likewise.
     """
 
-    image: Any = None
     strength: float = 0.8
 
     @override
@@ -44,13 +35,7 @@ class PictureArguments(Arguments):
                 f"strength is {self.strength}; it is the share of the schedule that is gone "
                 "through, between 0 and 1."
             )
-        self.image.check_count(self.picture_count)
         self.check_steps()
-
-    @override
-    def unit(self, scale: int) -> int:
-        """A picture comes in any size."""
-        return scale
 
     def check_steps(self) -> None:
         """Refuse a strength that leaves no step.
@@ -91,68 +76,14 @@ class StrengthStart(Generic[A]):
 
 
 @dataclass(frozen=True)
-class FromPicture(Beginning[A]):
+class FromPicture(WithPicture[A]):
     """A run begins with the noised latents of a picture (Meng et al. 2021, arXiv:2108.01073).
 
     Args:
         start: where in the schedule.
     """
 
-    picture_inputs: ClassVar[tuple[PictureInput, ...]] = (IMAGE,)
-
     start: StrengthStart[A] = field(default_factory=StrengthStart)
-
-    @override
-    def resolve(self, pipe: LatentPipeline[A], arguments: A) -> A:
-        arguments = self.parse_pictures(pipe, arguments)
-        image: Pictures = arguments.image
-        arguments = arguments.with_default_size(*self.own_size(pipe, image))
-        if pipe.holds_latents(image):
-            size = tuple(side * pipe.vae_scale_factor for side in image.size)
-            if size != arguments.size:
-                raise ValueError(
-                    f"image holds latents of {size[1]} x {size[0]} pixels, and {arguments.width} x "
-                    f"{arguments.height} are to be drawn; leave height and width out."
-                )
-        return arguments
-
-    def own_size(self, pipe: LatentPipeline[A], image: Pictures) -> tuple[int, int]:
-        """Height and width that are drawn where none are asked for, in pixels."""
-        unit = pipe.vae_scale_factor
-        if pipe.holds_latents(image):
-            height, width = image.size
-            return height * unit, width * unit
-        height, width = (side // unit * unit for side in image.size)
-        if not (height and width):
-            raise ValueError(
-                f"image is {image.size[1]} x {image.size[0]} pixels; give one of at least {unit} x "
-                f"{unit}."
-            )
-        return height, width
-
-    def parse_pictures(self, pipe: LatentPipeline[A], arguments: A) -> A:
-        """`arguments` with `Pictures` for what was given as such.
-
-        Raises:
-            ValueError: there is no picture, or it cannot be used.
-            TypeError: it is none.
-        """
-        if arguments.image is None:
-            raise ValueError(f"{type(pipe).__name__} begins with a picture; give image=, {FORMS}.")
-        image = Pictures.parse("image", arguments.image)
-        if pipe.holds_latents(image):
-            image.check_finite()
-            image.check_latents()
-            return replace(arguments, image=image)
-        image = image.opaque()
-        if image.channels not in (None, 1, 3):
-            raise ValueError(
-                f"image has {image.channels} channels; a picture has 3, and latents have "
-                f"{pipe.vae.config.latent_channels}. Channels come last in arrays, and before "
-                "height and width in tensors."
-            )
-        image.check_levels()
-        return replace(arguments, image=image)
 
     @override
     def find_start_index(
@@ -210,33 +141,6 @@ class FromPicture(Beginning[A]):
         first = timesteps[:1].repeat(len(latents))
         noisy: Tensor = pipe.scheduler.add_noise(latents, noise, first)
         return noisy
-
-    def encode_image(
-        self,
-        pipe: LatentPipeline[A],
-        arguments: A,
-        device: torch.device,
-        like: Tensor,
-        copies: int = 1,
-    ) -> Tensor:
-        """Latents of the pictures to begin with, in the dtype of `like`.
-
-        Args:
-            pipe: the pipeline.
-            arguments: of the run.
-            device: where it computes.
-            like: anything in the dtype of the run.
-            copies: of each picture, drawn one by one.
-        """
-        image: Pictures = arguments.image
-        if isinstance(image.content, Tensor) and pipe.holds_latents(image):
-            return repeat_batch(image.content.to(device, like.dtype), copies * len(image))
-        picture = self.prepare_picture(pipe, arguments).to(device, like.dtype)
-        return pipe.encode_pictures(picture, arguments.generator, copies).to(like.dtype)
-
-    def prepare_picture(self, pipe: LatentPipeline[A], arguments: A) -> Tensor:
-        """The pictures to encode, in the size that is drawn: `[pictures, 3, H, W]` in [-1, 1]."""
-        return pipe.preprocess(arguments.image, *arguments.size)
 
 
 def steps_left(count: int, strength: float) -> int:

@@ -13,7 +13,8 @@ from typing_extensions import override
 
 from dpnb.generators import randn
 from dpnb.pipelines.denoise import last_entries
-from dpnb.pipelines.image_to_image import IMAGE, FromPicture, PictureArguments
+from dpnb.pipelines.given_pictures import IMAGE
+from dpnb.pipelines.image_to_image import FromPicture, PictureArguments
 from dpnb.pipelines.latents import first_generators
 from dpnb.pipelines.pictures.crops import Region
 from dpnb.pipelines.pictures.inputs import FORMS, PictureInput, Pictures, repeat_batch
@@ -120,7 +121,7 @@ class FromMaskedPicture(FromPicture[A]):
         mask.check_levels()
         mask.check_positive()
         self._check_shapes(arguments.image, mask)
-        self._check_network(pipe, arguments)
+        self.check_network(pipe, arguments)
         return replace(arguments, mask_image=mask)
 
     def _check_shapes(self, image: Pictures, mask: Pictures) -> None:
@@ -131,7 +132,12 @@ class FromMaskedPicture(FromPicture[A]):
                 "have one shape, so that the mask lies where it is meant to."
             )
 
-    def _check_network(self, pipe: LatentPipeline[A], arguments: A) -> None:
+    def check_network(self, pipe: LatentPipeline[A], arguments: A) -> None:
+        """Refuse a network that is not for this.
+
+        Raises:
+            ValueError: it takes other channels, or latents that are not given.
+        """
         taken, latent = pipe.network_channels, pipe.vae.config.latent_channels
         if taken not in (latent, 2 * latent + 1):
             raise ValueError(

@@ -47,6 +47,26 @@ def encode_latents(
     return normalize_latents(vae.config, latents)
 
 
+def encode_means(vae: AutoencoderKL, pictures: Tensor, *, upcast: bool) -> Tensor:
+    """The means of the latents of pictures, as the autoencoder gives them: not scaled yet.
+
+    Args:
+        vae: the autoencoder.
+        pictures: `[pictures, 3, H, W]` in [-1, 1].
+        upcast: compute in float32.
+
+    Returns:
+        `[pictures, channels, h, w]`, in the dtype that was computed in.
+    """
+    dtype = torch.float32 if upcast else vae.dtype
+    with compute_in(vae, dtype):
+        encoded: Output = vae.encode(pictures.to(dtype))
+        means: Tensor = (
+            encoded["latents"] if "latents" in encoded else encoded["latent_dist"].mode()
+        )
+    return means
+
+
 def decode_latents(vae: AutoencoderKL | VQModel, latents: Tensor, *, upcast: bool) -> Tensor:
     """Pictures in [-1, 1] of latents `[batch, channels, h, w]`.
 

@@ -114,6 +114,10 @@ class LatentPipeline(Protocol[A]):
         """Latents of pictures `[pictures, 3, H, W]` in [-1, 1]; see `latents.encode_latents`."""
         ...
 
+    def encode_picture_means(self, pictures: Tensor) -> Tensor:
+        """Means of the latents of pictures `[pictures, 3, H, W]`; see `latents.encode_means`."""
+        ...
+
 
 class ComputingPipeline(Protocol):
     """A pipeline, as the check of its numbers sees it: which networks compute, and in what."""

@@ -22,7 +22,12 @@ from dpnb.pipelines.denoise import denoise, move_run_to, step_settings
 from dpnb.pipelines.explored import Explored
 from dpnb.pipelines.finite import Finiteness
 from dpnb.pipelines.guidance import ClassifierFreeGuidance, Guidance
-from dpnb.pipelines.latents import decode_latents, encode_latents, first_generators
+from dpnb.pipelines.latents import (
+    decode_latents,
+    encode_latents,
+    encode_means,
+    first_generators,
+)
 from dpnb.pipelines.listeners import Run, notify_listeners
 from dpnb.pipelines.loop_parts import LoopParts
 from dpnb.pipelines.picture_processing import PictureProcessing
@@ -239,6 +244,10 @@ class TextToImagePipeline(
         """Latents of pictures `[pictures, 3, H, W]` in [-1, 1]; see `latents.encode_latents`."""
         own = first_generators(generator, copies * len(pictures))
         return encode_latents(self.vae, pictures, own, copies, upcast=self.is_vae_upcast)
+
+    def encode_picture_means(self, pictures: Tensor) -> Tensor:
+        """Means of the latents of pictures `[pictures, 3, H, W]`; see `latents.encode_means`."""
+        return encode_means(self.vae, pictures, upcast=self.is_vae_upcast)
 
     def decode_pictures(self, latents: Tensor) -> Tensor:
         """Pictures in [-1, 1] of latents `[batch, channels, h, w]`."""

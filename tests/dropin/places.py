@@ -36,6 +36,7 @@ def open_places(folder: Path) -> Iterator[dict[str, Any]]:
     for name, family in (("FILE_SD", "SD2"), ("FILE_XL", "XL")):
         places[name] = str(folder / "files" / f"{family}.safetensors")
         original_files.write_original(folder / family, Path(places[name]))
+    places["FLUX_SCALE"] = 2
     places |= _draw_pictures(folder) | {"LORA": _write_lora(folder)}
     with serve() as hub:
         for name in ON_HUB:

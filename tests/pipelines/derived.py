@@ -16,24 +16,50 @@ MASK = Image.fromarray(np.repeat(np.array([[0, 255]], dtype=np.uint8), 16, axis=
 
 FLUX = (dpnb.FluxImg2ImgPipeline, dpnb.FluxInpaintPipeline)
 CONSISTENCY = (dpnb.LatentConsistencyModelPipeline, dpnb.LatentConsistencyModelImg2ImgPipeline)
+INSTRUCTION = (
+    dpnb.StableDiffusionInstructPix2PixPipeline,
+    dpnb.StableDiffusionXLInstructPix2PixPipeline,
+)
+CONDITIONED = (dpnb.FluxFillPipeline, dpnb.FluxControlPipeline, dpnb.FluxKontextPipeline)
+
+ALL = (*FLUX, *CONSISTENCY, *INSTRUCTION, *CONDITIONED)
+
+KONTEXT = {"max_area": 32 * 32, "_auto_resize": False}
 
 
 def derive(kind: Any) -> Any:
     """A pipeline of this class, one of those above."""
     if kind in FLUX:
         pipe = kind.from_pipe(build("tiny-flux"))
-    else:
+    elif kind in CONDITIONED:
+        base = build("tiny-flux")
+        drawn = base.transformer.config.in_channels
+        seen = {
+            dpnb.FluxFillPipeline: 2 * drawn + 4 * base.vae_scale_factor**2,
+            dpnb.FluxControlPipeline: 2 * drawn,
+        }
+        settings = {"in_channels": seen.get(kind, drawn), "out_channels": drawn}
+        pipe = kind.from_pipe(base, transformer=like(base.transformer, **settings))
+    elif kind in CONSISTENCY:
         base = build("tiny-sd")
-        torch.manual_seed(0)
-        unet = dpnb.UNet2DConditionModel.from_config({**base.unet.config, "time_cond_proj_dim": 8})
-        pipe = kind.from_pipe(base, unet=unet.eval(), scheduler=dpnb.LCMScheduler())
+        unet = like(base.unet, time_cond_proj_dim=8)
+        pipe = kind.from_pipe(base, unet=unet, scheduler=dpnb.LCMScheduler())
+    else:
+        base = build("tiny-sdxl" if "XL" in kind.__name__ else "tiny-sd")
+        pipe = kind.from_pipe(base, unet=like(base.unet, in_channels=8))
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
+def like(network: Any, **settings: Any) -> Any:
+    """A network with random weights whose settings are those of another, but for some."""
+    torch.manual_seed(0)
+    return type(network).from_config({**network.config, **settings}).eval()
+
+
 def draw(pipe: Any, **given: Any) -> Any:
     """The pictures of four steps, as tensors."""
-    known = {"image": PICTURE, "mask_image": MASK}
+    known = {"image": PICTURE, "mask_image": MASK, "control_image": PICTURE}
     pictures = {one.argument: known[one.argument] for one in pipe.picture_inputs}
     asked = {
         "height": 32,
@@ -42,4 +68,5 @@ def draw(pipe: Any, **given: Any) -> Any:
         "output_type": "pt",
         "generator": torch.manual_seed(0),
     }
-    return pipe("a cat", **{**asked, **pictures, **given}).images
+    own = KONTEXT if isinstance(pipe, dpnb.FluxKontextPipeline) else {}
+    return pipe(prompt="a cat", **{**asked, **own, **pictures, **given}).images

@@ -9,11 +9,11 @@ import torch
 
 import dpnb
 from dpnb.strategies.placement import SequentialOffload
-from tests.pipelines.derived import CONSISTENCY, FLUX, derive, draw
+from tests.pipelines.derived import ALL, derive, draw
 from tests.strategies.pipes import LINK
 
 
-@pytest.mark.parametrize("kind", [*FLUX, *CONSISTENCY])
+@pytest.mark.parametrize("kind", ALL)
 def test_streamed_the_picture_is_the_same(kind: Any) -> None:
     pipe = derive(kind)
     plain = draw(pipe)
@@ -22,7 +22,7 @@ def test_streamed_the_picture_is_the_same(kind: Any) -> None:
     assert torch.equal(draw(pipe), plain)
 
 
-@pytest.mark.parametrize("kind", [*FLUX, *CONSISTENCY])
+@pytest.mark.parametrize("kind", ALL)
 def test_its_cost_is_planned(kind: Any) -> None:
     table = dpnb.plan(derive(kind), device="RTX 3060", height=32, width=32)
     assert [row for row in table if row.peaks]

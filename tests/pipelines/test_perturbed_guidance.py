@@ -17,7 +17,8 @@ from tests.strategies.pipes import build
 def held(guidance: PerturbedAttentionGuidance, **given: Any) -> torch.Tensor:
     pipe = build("tiny-sd")
     pipe.guidance = guidance
-    return draw(pipe, **given)
+    drawn: torch.Tensor = draw(pipe, **given)
+    return drawn
 
 
 @pytest.mark.parametrize(
