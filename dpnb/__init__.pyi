@@ -49,6 +49,9 @@ from dpnb.pipelines.cutoffs import MultiPipelineCallbacks as MultiPipelineCallba
 from dpnb.pipelines.cutoffs import PipelineCallback as PipelineCallback
 from dpnb.pipelines.cutoffs import SDCFGCutoffCallback as SDCFGCutoffCallback
 from dpnb.pipelines.cutoffs import SDXLCFGCutoffCallback as SDXLCFGCutoffCallback
+from dpnb.pipelines.depth import (
+    StableDiffusionDepth2ImgPipeline as StableDiffusionDepth2ImgPipeline,
+)
 from dpnb.pipelines.flux import FluxPipeline as FluxPipeline
 from dpnb.pipelines.flux_control import FluxControlPipeline as FluxControlPipeline
 from dpnb.pipelines.flux_edit import FluxImg2ImgPipeline as FluxImg2ImgPipeline
@@ -115,6 +118,7 @@ from dpnb.pipelines.stable_diffusion_xl_edit import (
 from dpnb.pipelines.stable_diffusion_xl_edit import (
     StableDiffusionXLInpaintPipeline as StableDiffusionXLInpaintPipeline,
 )
+from dpnb.pipelines.upscale import StableDiffusionUpscalePipeline as StableDiffusionUpscalePipeline
 from dpnb.planning.device_profile import DeviceProfile as DeviceProfile
 from dpnb.planning.planner import plan as plan
 from dpnb.planning.run_failures import SimulatedRunError as SimulatedRunError

@@ -17,6 +17,7 @@ from dpnb.models.time_conditioning import TimeConditionedModel
 from dpnb.models.unet_blocks import DownBlock, MiddleBlock, UpBlock
 from dpnb.models.unet_config import ATTENDS, UNetConfig
 from dpnb.nn.attention import Attention
+from dpnb.nn.class_embedding import embed_classes, make_class_embedding
 from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
 from dpnb.nn.inplace import add, silu
 from dpnb.nn.transformer import TransformerBlock
@@ -48,6 +49,9 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
         first, time_dim = levels[0].channels, config.time_dim
         self.conv_in = _conv(config.in_channels, first, config.conv_in_kernel)
         self.time_embedding = TimestepEmbedding(first, time_dim, config.time_cond_proj_dim)
+        self.class_embedding = make_class_embedding(
+            config, first, time_dim, config.projection_class_embeddings_input_dim
+        )
         if config.addition_embed_type == "text_time":
             if not config.projection_class_embeddings_input_dim:
                 raise ValueError(
@@ -97,7 +101,7 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
         sample: Tensor,
         timestep: Tensor | float,
         encoder_hidden_states: Tensor,
-        class_labels: None = None,
+        class_labels: Tensor | None = None,
         timestep_cond: Tensor | None = None,
         attention_mask: None = None,
         cross_attention_kwargs: Mapping[str, Any] | None = None,
@@ -114,7 +118,8 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
             sample: noisy latents, `[batch, in_channels, h, w]`.
             timestep: a number, or one for each entry of the batch.
             encoder_hidden_states: the prompts' embeddings, `[batch, tokens, cross_attention_dim]`.
-            class_labels: must be `None`: the network has no embedding of classes.
+            class_labels: a number or a vector for each entry of the batch, for networks that embed
+                classes, or how much noise a picture beside the latents has.
             timestep_cond: an embedded guidance scale, `[batch, time_cond_proj_dim]`.
             attention_mask: must be `None`: every position sees every other.
             cross_attention_kwargs: must be empty; the scale of LoRA is that of `dpnb.LoRA`.
@@ -133,7 +138,6 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
             ValueError: something is given that must be `None`, or masks differ within the batch.
         """
         _refuse(
-            class_labels=class_labels,
             attention_mask=attention_mask,
             down_intrablock_additional_residuals=down_intrablock_additional_residuals,
         )
@@ -143,7 +147,9 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
             raise ValueError(
                 f"cross_attention_kwargs asks for {', '.join(cross_attention_kwargs)}: {NO_SCALE}."
             )
-        time = self.time_embedder(self, sample, timestep, timestep_cond, added_cond_kwargs)
+        time = self.time_embedder(
+            self, sample, timestep, timestep_cond, added_cond_kwargs, class_labels
+        )
         residuals = down_block_additional_residuals, mid_block_additional_residual
         predicted = self._predict(sample, time, encoder_hidden_states, *residuals)
         return UNet2DConditionOutput(predicted).as_asked(return_dict)
@@ -196,8 +202,9 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
         timestep: Tensor | float,
         condition: Tensor | None,
         added: Mapping[str, Tensor] | None,
+        labels: Tensor | None = None,
     ) -> Tensor:
-        """The activated embedding of timestep, guidance scale and added conditions.
+        """The activated embedding of timestep, guidance scale, class and added conditions.
 
         Returns:
             `[batch, time_dim]`.
@@ -208,6 +215,10 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
         timestep = timestep.to(sample.device).reshape(-1).expand(batch)
         features = self._sinusoids(timestep, config.block_out_channels[0])
         time = self.time_embedding(features.to(sample.dtype), condition)
+        width = config.block_out_channels[0]
+        of_class = embed_classes(self.class_embedding, config, width, labels, sample)
+        if of_class is not None:
+            time = add(time, of_class)
         if config.addition_embed_type is None:
             return silu(time)
         if added is None or not {"text_embeds", "time_ids"} <= added.keys():
@@ -223,7 +234,7 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
     @property
     @override
     def embedding_layers(self) -> list[nn.Module]:
-        names = ("time_embedding", "add_embedding")
+        names = ("time_embedding", "class_embedding", "add_embedding")
         return [layer for name, layer in self.named_children() if name in names]
 
     def _sinusoids(self, values: Tensor, dim: int) -> Tensor:

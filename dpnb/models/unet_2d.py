@@ -17,8 +17,9 @@ from dpnb.models.unet_blocks import AttendingBlock, DownBlock, UpBlock
 from dpnb.models.unet_config import Level
 from dpnb.nn.alternation import make_in_turn
 from dpnb.nn.attention import Attention, PictureAttention
+from dpnb.nn.class_embedding import embed_classes, make_class_embedding
 from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
-from dpnb.nn.inplace import silu
+from dpnb.nn.inplace import add, silu
 from dpnb.nn.resnet import ResnetBlock
 from dpnb.output import Output
 from dpnb.validation import Range
@@ -29,11 +30,10 @@ SUPPORTED: dict[str, tuple[Any, ...]] = {
     "act_fn": ("silu", "swish"),
     "add_attention": (True,),
     "attn_norm_num_groups": (None,),
-    "class_embed_type": (None,),
+    "class_embed_type": (None, "timestep", "identity"),
     "downsample_type": ("conv",),
     "mid_block_scale_factor": (1,),
     "mid_block_type": ("UNetMidBlock2D",),
-    "num_class_embeds": (None,),
     "resnet_time_scale_shift": ("default",),
     "time_embedding_type": ("positional",),
     "upsample_type": ("conv",),
@@ -70,7 +70,7 @@ class UNet2DConfig(Config):
     resnet_time_scale_shift: str = "default"
     add_attention: bool = True
     class_embed_type: str | None = None
-    num_class_embeds: int | None = None
+    num_class_embeds: Width | None = None
     num_train_timesteps: int | None = None
 
     @override
@@ -119,6 +119,7 @@ class UNet2DModel(Model):
         first = levels[0].channels
         self.conv_in = nn.Conv2d(config.in_channels, first, 3, padding=1)
         self.time_embedding = TimestepEmbedding(first, config.time_dim)
+        self.class_embedding = make_class_embedding(config, first, config.time_dim)
         self.down_blocks = nn.ModuleList(
             PictureDownBlock(
                 levels[max(i - 1, 0)].channels,
@@ -150,16 +151,21 @@ class UNet2DModel(Model):
 
     @override
     def forward(
-        self, sample: Tensor, timestep: Tensor | float, *, return_dict: bool = True
+        self,
+        sample: Tensor,
+        timestep: Tensor | float,
+        class_labels: Tensor | None = None,
+        return_dict: bool = True,
     ) -> UNet2DOutput | tuple[Tensor]:
         """Predict noise or original sample, whichever it was trained for.
 
         Args:
             sample: noisy pictures, `[batch, in_channels, h, w]`.
             timestep: a number, or one for each entry of the batch.
+            class_labels: a number for each entry of the batch, for networks that embed classes.
             return_dict: `False` returns a plain tuple.
         """
-        time = self.embed_time(sample, timestep)
+        time = self.embed_time(sample, timestep, class_labels)
         maps = [self.conv_in(2 * sample - 1 if self.config.center_input_sample else sample)]
         for block in self.down_blocks:
             block(maps, time, time)
@@ -169,17 +175,22 @@ class UNet2DModel(Model):
         output = UNet2DOutput(self.conv_out(silu(self.conv_norm_out(maps.pop()))))
         return output.as_asked(return_dict)
 
-    def embed_time(self, sample: Tensor, timestep: Tensor | float) -> Tensor:
-        """The activated embedding of the timestep, `[batch, time_dim]`."""
+    def embed_time(
+        self, sample: Tensor, timestep: Tensor | float, labels: Tensor | None = None
+    ) -> Tensor:
+        """The activated embedding of timestep and class, `[batch, time_dim]`."""
         if not isinstance(timestep, Tensor):
             timestep = torch.full((1,), float(timestep), device=sample.device)
+        config, width = self.config, self.config.block_out_channels[0]
         features = sinusoids(
             timestep.to(sample.device).reshape(-1).expand(sample.shape[0]),
-            self.config.block_out_channels[0],
-            flip_sin_to_cos=self.config.flip_sin_to_cos,
-            freq_shift=self.config.freq_shift,
+            width,
+            flip_sin_to_cos=config.flip_sin_to_cos,
+            freq_shift=config.freq_shift,
         )
-        return silu(self.time_embedding(features.to(sample.dtype)))
+        time = self.time_embedding(features.to(sample.dtype))
+        of_class = embed_classes(self.class_embedding, config, width, labels, sample)
+        return silu(time if of_class is None else add(time, of_class))
 
 
 class MultiHeadPictureAttention(PictureAttention):

@@ -7,6 +7,7 @@ freed as soon as it has been used.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -90,14 +91,17 @@ class DownBlock(AttendingBlock):
 
 
 class MiddleBlock(nn.Module):
-    """A residual block, a transformer, a residual block."""
+    """A residual block, a transformer, a residual block.
+
+    Its positions always attend to each other, as they do in other packages whatever is set.
+    """
 
     def __init__(self, level: Level, config: UNetConfig) -> None:
         super().__init__()
         depth = level.depth if isinstance(level.depth, int) else level.depth[0]
         self.resnets, self.attentions = make_in_turn(
             (_resnet(level.channels, level, config) for _ in range(2)),
-            _transformers((depth,), level, config),
+            _transformers((depth,), replace(level, sees_context_alone=False), config),
         )
 
     @override
@@ -180,6 +184,7 @@ def _transformers(
             level.context_dim,
             groups=config.norm_num_groups,
             linear=config.use_linear_projection,
+            sees_context_alone=level.sees_context_alone,
         )
         for depth in depths
     )

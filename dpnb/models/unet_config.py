@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from dpnb.loading.config import Config, Count, Side, Width
 from dpnb.models.supported_settings import check_supported
+from dpnb.nn.class_embedding import KINDS
 from dpnb.validation import Range
 
 T = TypeVar("T")
@@ -27,17 +28,14 @@ SUPPORTED: dict[str, tuple[Any, ...]] = {
     "act_fn": ("silu", "swish"),
     "addition_embed_type": (None, "text_time"),
     "attention_type": ("default",),
-    "class_embed_type": (None,),
+    "class_embed_type": KINDS,
     "class_embeddings_concat": (False,),
     "cross_attention_norm": (None,),
     "dual_cross_attention": (False,),
     "encoder_hid_dim": (None,),
     "encoder_hid_dim_type": (None,),
-    "mid_block_only_cross_attention": (None, False),
     "mid_block_scale_factor": (1,),
     "mid_block_type": ("UNetMidBlock2DCrossAttn",),
-    "num_class_embeds": (None,),
-    "only_cross_attention": (False,),
     "resnet_out_scale_factor": (1,),
     "resnet_skip_time_act": (False,),
     "resnet_time_scale_shift": ("default",),
@@ -85,7 +83,7 @@ class UNetConfig(Config):
     class_embed_type: str | None = None
     addition_embed_type: str | None = None
     addition_time_embed_dim: Width | None = None
-    num_class_embeds: int | None = None
+    num_class_embeds: Width | None = None
     upcast_attention: bool = False
     resnet_time_scale_shift: str = "default"
     resnet_skip_time_act: bool = False
@@ -136,6 +134,7 @@ class UNetConfig(Config):
                 broadcast(heads, count),
                 broadcast(self.cross_attention_dim, count),
                 broadcast(depths, count),
+                broadcast(self.only_cross_attention, count),
                 strict=True,
             )
         )
@@ -151,6 +150,7 @@ class Level:
         heads: of its attentions.
         context_dim: channels of the context that they attend to.
         depth: transformer blocks in each of its transformers, or one number for each transformer.
+        sees_context_alone: whether positions attend to the context twice, and not to each other.
     """
 
     channels: int
@@ -158,6 +158,7 @@ class Level:
     heads: int
     context_dim: int
     depth: int | tuple[int, ...]
+    sees_context_alone: bool = False
 
     def depths(self, count: int) -> Iterator[int]:
         """The depth of each of `count` transformers."""

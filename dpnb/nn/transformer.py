@@ -70,12 +70,28 @@ class FeedForward(nn.Module):
 
 
 class TransformerBlock(Checkpointed):
-    """Self-attention, cross-attention and a feed-forward layer, each around a residual."""
+    """Self-attention, cross-attention and a feed-forward layer, each around a residual.
 
-    def __init__(self, dim: int, heads: int, head_dim: int, context_dim: int) -> None:
+    Args:
+        dim: channels of the tokens.
+        heads: heads of both attentions.
+        head_dim: channels of one head.
+        context_dim: channels of the context.
+        sees_context_alone: the first attention is to the context, too.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        head_dim: int,
+        context_dim: int,
+        *,
+        sees_context_alone: bool = False,
+    ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(dim)
-        self.attn1 = Attention(dim, heads, head_dim)
+        self.attn1 = Attention(dim, heads, head_dim, context_dim if sees_context_alone else None)
         self.norm2 = nn.LayerNorm(dim)
         self.attn2 = Attention(dim, heads, head_dim, context_dim)
         self.norm3 = nn.LayerNorm(dim)
@@ -84,7 +100,8 @@ class TransformerBlock(Checkpointed):
     @override
     def forward(self, x: Tensor, context: Tensor) -> Tensor:
         """Transform the tokens `x` `[batch, tokens, dim]`, which may be overwritten."""
-        x = add(x, self.attn1(self.norm1(x)))
+        seen = context if self.attn1.is_cross_attention else None
+        x = add(x, self.attn1(self.norm1(x), seen))
         x = add(x, self.attn2(self.norm2(x), context))
         if torch.is_grad_enabled():
             return x + self.ff(self.norm3(x))  # type: ignore[no-any-return]
@@ -105,6 +122,7 @@ class SpatialTransformer(nn.Module):
         groups: groups of the norm.
         linear: the matrices in and out are stored as linear layers (Stable Diffusion 2, XL), not as
             1×1 convolutions.
+        sees_context_alone: positions do not attend to each other.
     """
 
     def __init__(
@@ -116,13 +134,21 @@ class SpatialTransformer(nn.Module):
         *,
         groups: int,
         linear: bool,
+        sees_context_alone: bool = False,
     ) -> None:
         super().__init__()
         inner_dim = heads * (channels // heads)
         self.norm = nn.GroupNorm(groups, channels, eps=1e-6)
         self.proj_in = ToTokens(channels, inner_dim, pointwise=not linear)
         self.transformer_blocks = nn.ModuleList(
-            TransformerBlock(inner_dim, heads, channels // heads, context_dim) for _ in range(depth)
+            TransformerBlock(
+                inner_dim,
+                heads,
+                channels // heads,
+                context_dim,
+                sees_context_alone=sees_context_alone,
+            )
+            for _ in range(depth)
         )
         self.proj_out = ToFeatureMap(inner_dim, channels, pointwise=not linear)
 

@@ -208,3 +208,18 @@ class Arguments:
         parse_int("callback_steps", self.callback_steps, least=1)
         if self.lora_scale is not None:
             parse_number("scale", self.lora_scale)
+
+
+NO_SCHEDULE = "give num_inference_steps; a schedule of one's own is set at pipe.scheduler."
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountedStepsArguments(Arguments):
+    """The arguments of pipelines that take a number of steps, and no schedule of one's own."""
+
+    absent: ClassVar[frozenset[str]] = frozenset({"timesteps", "sigmas"})
+    refused: ClassVar[Mapping[str, str]] = {
+        **Arguments.refused,
+        "timesteps": NO_SCHEDULE,
+        "sigmas": NO_SCHEDULE,
+    }

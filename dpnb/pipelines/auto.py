@@ -14,7 +14,7 @@ from dpnb.pipelines.pipeline import DiffusionPipeline
 
 TASKS = ("text to picture", "picture to picture", "inpainting")
 
-FAMILIES: tuple[tuple[str, str, str | None], ...] = (
+FAMILIES: tuple[tuple[str, str | None, str | None], ...] = (
     (
         "StableDiffusionPipeline",
         "StableDiffusionImg2ImgPipeline",

@@ -21,6 +21,8 @@ PICTURE: Names = ("prompt", "strength", "callback_steps", "negative_prompt", *EM
 PERTURBED_PICTURE: Names = ("prompt", "strength", "negative_prompt", *EMBEDS, *END)
 INSTRUCTION: Names = ("prompt", "callback_steps", "negative_prompt", *EMBEDS, *END)
 XL_INSTRUCTION: Names = ("prompt", "callback_steps", "negative_prompt", *EMBEDS, TENSORS)
+DEPTH: Names = ("prompt", "strength", "callback_steps", "negative_prompt", *EMBEDS, TENSORS)
+UPSCALE: Names = ("prompt", "image", "noise_level", "callback_steps", "negative_prompt", *EMBEDS)
 SELF_GUIDED: Names = (
     "prompt",
     *SIZE,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
@@ -14,7 +13,7 @@ from dpnb.errors import ComponentError
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines import checked_inputs
-from dpnb.pipelines.arguments import Arguments
+from dpnb.pipelines.arguments import CountedStepsArguments
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import last_entries, match_deviation
 from dpnb.pipelines.given_pictures import GivenPictureArguments, WithPicture
@@ -43,27 +42,18 @@ if TYPE_CHECKING:
 
 IMAGE_LATENTS = "image_latents"
 
-NO_SCHEDULE = "give num_inference_steps; a schedule of one's own is set at pipe.scheduler."
-
 GUIDED = ("prompt_embeds", "add_text_embeds", "add_time_ids")
 """The conditions that differ with and without the instruction."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class InstructionArguments(GivenPictureArguments):
+class InstructionArguments(GivenPictureArguments, CountedStepsArguments):
     """The arguments of pipelines that follow an instruction, beside those of their family.
 
     Args:
         prompt: what to change.
         image_guidance_scale: how strongly the picture steers; below 1 nothing does.
     """
-
-    absent: ClassVar[frozenset[str]] = frozenset({"timesteps", "sigmas"})
-    refused: ClassVar[Mapping[str, str]] = {
-        **Arguments.refused,
-        "timesteps": NO_SCHEDULE,
-        "sigmas": NO_SCHEDULE,
-    }
 
     num_inference_steps: int = 100
     image_guidance_scale: float = 1.5

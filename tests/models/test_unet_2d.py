@@ -34,7 +34,7 @@ def test_a_prediction_has_the_shape_of_its_sample() -> None:
         ({"down_block_types": ("DownBlock2D",)}, "cannot build down_block_types"),
         ({"up_block_types": ("UpBlock2D", "Odd")}, "cannot build up_block_types"),
         ({"time_embedding_type": "fourier"}, "does not support time_embedding_type='fourier'"),
-        ({"num_class_embeds": 10}, "does not support num_class_embeds=10"),
+        ({"add_attention": False}, "does not support add_attention=False"),
     ],
 )
 def test_what_it_cannot_build_is_said(changes: dict[str, Any], sentence: str) -> None:

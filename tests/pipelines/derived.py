@@ -21,8 +21,9 @@ INSTRUCTION = (
     dpnb.StableDiffusionXLInstructPix2PixPipeline,
 )
 CONDITIONED = (dpnb.FluxFillPipeline, dpnb.FluxControlPipeline, dpnb.FluxKontextPipeline)
+SEEING = (dpnb.StableDiffusionDepth2ImgPipeline, dpnb.StableDiffusionUpscalePipeline)
 
-ALL = (*FLUX, *CONSISTENCY, *INSTRUCTION, *CONDITIONED)
+ALL = (*FLUX, *CONSISTENCY, *INSTRUCTION, *CONDITIONED, *SEEING)
 
 KONTEXT = {"max_area": 32 * 32, "_auto_resize": False}
 
@@ -44,11 +45,39 @@ def derive(kind: Any) -> Any:
         base = build("tiny-sd")
         unet = like(base.unet, time_cond_proj_dim=8)
         pipe = kind.from_pipe(base, unet=unet, scheduler=dpnb.LCMScheduler())
+    elif kind in SEEING:
+        pipe = _derive_seeing(kind)
     else:
         base = build("tiny-sdxl" if "XL" in kind.__name__ else "tiny-sd")
         pipe = kind.from_pipe(base, unet=like(base.unet, in_channels=8))
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def _derive_seeing(kind: Any) -> Any:
+    base = build("tiny-sd")
+    if kind is dpnb.StableDiffusionDepth2ImgPipeline:
+        from transformers import DPTConfig, DPTForDepthEstimation, DPTImageProcessor
+
+        config = DPTConfig(
+            image_size=32,
+            hidden_size=32,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            intermediate_size=37,
+            backbone_out_indices=[0, 1, 2, 3],
+            neck_hidden_sizes=[8, 8, 16, 16],
+            fusion_hidden_size=8,
+        )
+        return kind.from_pipe(
+            base,
+            unet=like(base.unet, in_channels=base.vae.config.latent_channels + 1),
+            depth_estimator=DPTForDepthEstimation(config).eval(),
+            feature_extractor=DPTImageProcessor(size={"height": 32, "width": 32}),
+        )
+    channels = base.vae.config.latent_channels + 3
+    unet = like(base.unet, in_channels=channels, num_class_embeds=400, only_cross_attention=True)
+    return kind.from_pipe(base, unet=unet, low_res_scheduler=dpnb.DDPMScheduler())
 
 
 def like(network: Any, **settings: Any) -> Any:

@@ -16,6 +16,7 @@ from dpnb.strategies.catalog import CATALOG
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.lora import LoRA
+from dpnb.strategies.perturbed_attention import PerturbedAttention
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import LayerwiseCasting
@@ -44,9 +45,9 @@ SAMPLES: list[Strategy] = [s for kind in CATALOG for s in SETTINGS.get(kind, [ki
 """Every strategy of the catalog, with several settings where it has any."""
 
 FLUX_SAMPLES: list[Strategy] = [
-    sample for sample in SAMPLES if not isinstance(sample, FreeU | DeviceMap)
+    sample for sample in SAMPLES if not isinstance(sample, FreeU | PerturbedAttention | DeviceMap)
 ] + [DeviceMap("disk"), DeviceMap((("transformer.transformer_blocks.0", "disk"),))]
-"""The same for a pipeline without a UNet; FreeU cannot serve there."""
+"""The same for a pipeline without a UNet; two strategies cannot serve there."""
 
 SAMPLES_OF = {"tiny-sd": SAMPLES, "tiny-sdxl": SAMPLES, "tiny-flux": FLUX_SAMPLES}
 

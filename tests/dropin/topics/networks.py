@@ -8,6 +8,17 @@ x = torch.randn(2, 4, 16, 16, generator=torch.manual_seed(0))
 context = torch.randn(2, 7, unet.config.cross_attention_dim, generator=torch.manual_seed(1))
 """
 
+_SMALL = """
+import torch
+from diffusers import UNet2DConditionModel
+torch.manual_seed(0)
+unet = UNet2DConditionModel(
+    sample_size=8, block_out_channels=(32, 64), norm_num_groups=8, layers_per_block=1,
+    cross_attention_dim=16, down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+    up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"), {}).eval().requires_grad_(False)
+x, context = torch.randn(2, 4, 8, 8), torch.randn(2, 5, 16)
+"""
+
 SCRIPTS = {
     "UNet: arguments that are left out": UNET
     + """
@@ -86,5 +97,33 @@ with torch.no_grad():
     result = net(hidden_states=x, encoder_hidden_states=context, pooled_projections=pooled,
                  timestep=torch.tensor([0.5]), img_ids=ids, txt_ids=torch.zeros(6, 3),
                  guidance=torch.tensor([3.5]), joint_attention_kwargs={}, return_dict=False)[0]
+""",
+    "network: classes": _SMALL.format("num_class_embeds=10")
+    + "result = unet(x, 3, context, class_labels=torch.tensor([2, 7])).sample",
+    "network: classes as timesteps": _SMALL.format('class_embed_type="timestep"')
+    + "result = unet(x, 3, context, torch.tensor([2, 700])).sample",
+    "network: classes as vectors": _SMALL.format(
+        'class_embed_type="projection", projection_class_embeddings_input_dim=6'
+    )
+    + "result = unet(x, 3, context, class_labels=torch.linspace(0, 1, 12).view(2, 6)).sample",
+    "network: no classes": _SMALL.format("num_class_embeds=10")
+    + """
+try:
+    unet(x, 3, context)
+    result = "computed"
+except ValueError:
+    result = "refused"
+""",
+    "network: sees the context alone": _SMALL.format("only_cross_attention=(True, False)")
+    + "result = unet(x, 3, context).sample",
+    "network: classes without words": """
+import torch
+from diffusers import UNet2DModel
+torch.manual_seed(0)
+unet = UNet2DModel(sample_size=8, block_out_channels=(32, 64), norm_num_groups=8,
+                   layers_per_block=1, down_block_types=("AttnDownBlock2D", "DownBlock2D"),
+                   up_block_types=("UpBlock2D", "AttnUpBlock2D"), num_class_embeds=5).eval()
+with torch.no_grad():
+    result = unet(torch.ones(2, 3, 8, 8), 4, torch.tensor([1, 3])).sample
 """,
 }
