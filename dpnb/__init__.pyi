@@ -118,6 +118,10 @@ from dpnb.pipelines.stable_diffusion_xl_edit import (
 from dpnb.pipelines.stable_diffusion_xl_edit import (
     StableDiffusionXLInpaintPipeline as StableDiffusionXLInpaintPipeline,
 )
+from dpnb.pipelines.unconditional import DDIMPipeline as DDIMPipeline
+from dpnb.pipelines.unconditional import DDPMPipeline as DDPMPipeline
+from dpnb.pipelines.unconditional import LDMPipeline as LDMPipeline
+from dpnb.pipelines.unconditional import PNDMPipeline as PNDMPipeline
 from dpnb.pipelines.upscale import StableDiffusionUpscalePipeline as StableDiffusionUpscalePipeline
 from dpnb.planning.device_profile import DeviceProfile as DeviceProfile
 from dpnb.planning.planner import plan as plan

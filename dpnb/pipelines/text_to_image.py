@@ -18,7 +18,7 @@ from dpnb.output import Output
 from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.beginnings import Beginning, FromNoise
 from dpnb.pipelines.callbacks import call_back
-from dpnb.pipelines.denoise import denoise, move_run_to, step_settings
+from dpnb.pipelines.denoise import denoise, move_run_to
 from dpnb.pipelines.explored import Explored
 from dpnb.pipelines.finite import Finiteness
 from dpnb.pipelines.guidance import ClassifierFreeGuidance, Guidance
@@ -349,15 +349,15 @@ class TextToImagePipeline(
         timesteps, count = self.prepare_timesteps(arguments, device)
         tensors = self.encode_conditions(arguments, device)
         finiteness = Finiteness(self, arguments.picture_count)
-        finiteness.note(text := Step(Stage.TEXT, 0, 1), *tensors.values())
-        yield text
+        if tensors:
+            finiteness.note(text := Step(Stage.TEXT, 0, 1), *tensors.values())
+            yield text
         selected = self.select_timesteps(timesteps, count, arguments)
         self.scheduler.set_begin_index(selected.start)
         first = max(len(timesteps) - count * self.scheduler.order, 0)
         timesteps = timesteps[selected]
-        tensors |= self.beginning.make_tensors(
-            self, arguments, timesteps, device, tensors["prompt_embeds"]
-        )
+        like = tensors.get("prompt_embeds", torch.empty(0, dtype=self.dtype))
+        tensors |= self.beginning.make_tensors(self, arguments, timesteps, device, like)
         if self.picture_inputs:
             encoded = Step(Stage.ENCODING, 0, 1, None, tensors["latents"])
             finiteness.note(encoded, *tensors.values())
@@ -365,7 +365,7 @@ class TextToImagePipeline(
         tensors |= self.prepare_conditions(arguments, tensors)
         self._num_timesteps = len(timesteps)
         self.strategies.set_timesteps(self.scale_timesteps(timesteps, tensors["latents"]))
-        settings = step_settings(self.scheduler, arguments.generator, arguments.eta)
+        settings = self.prepare_extra_step_kwargs(arguments.generator, arguments.eta)
         total = -(-(len(timesteps) - first) // self.scheduler.order)
         with self.progress_bar(total=total) as bar:
             for step in denoise(self, tensors, timesteps, settings, finiteness.note):

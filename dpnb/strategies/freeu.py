@@ -80,7 +80,7 @@ class FreeU(FreeUFactors):
 
     @override
     def obstacle(self, networks: Networks) -> str | None:
-        is_there = next(networks.modules_of(UpBlock), None) is not None
+        is_there = next(networks.modules_of(UNet2DConditionModel), None) is not None
         if is_there or networks.can_exchange(*self.needs):
             return None
         if networks.has_foreign:

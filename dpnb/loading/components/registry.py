@@ -60,6 +60,8 @@ SCHEDULERS: Mapping[str, str] = {
 }
 
 PIPELINES: Mapping[str, str] = {
+    "DDIMPipeline": "dpnb.pipelines.unconditional",
+    "DDPMPipeline": "dpnb.pipelines.unconditional",
     "DiffusionPipeline": "dpnb.pipelines.pipeline",
     "FluxControlPipeline": "dpnb.pipelines.flux_control",
     "FluxFillPipeline": "dpnb.pipelines.flux_fill",
@@ -67,9 +69,11 @@ PIPELINES: Mapping[str, str] = {
     "FluxInpaintPipeline": "dpnb.pipelines.flux_edit",
     "FluxKontextPipeline": "dpnb.pipelines.flux_kontext",
     "FluxPipeline": "dpnb.pipelines.flux",
+    "LDMPipeline": "dpnb.pipelines.unconditional",
     "LDMTextToImagePipeline": "dpnb.pipelines.latent_diffusion",
     "LatentConsistencyModelImg2ImgPipeline": "dpnb.pipelines.latent_consistency",
     "LatentConsistencyModelPipeline": "dpnb.pipelines.latent_consistency",
+    "PNDMPipeline": "dpnb.pipelines.unconditional",
     "StableDiffusionDepth2ImgPipeline": "dpnb.pipelines.depth",
     "StableDiffusionImg2ImgPipeline": "dpnb.pipelines.stable_diffusion_edit",
     "StableDiffusionInpaintPipeline": "dpnb.pipelines.stable_diffusion_edit",
