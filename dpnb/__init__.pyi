@@ -18,6 +18,11 @@ from dpnb.lab import LabError as LabError
 from dpnb.loading.adapters.name_patterns import PatternError as PatternError
 from dpnb.loading.hub.responses import BusyHubError as BusyHubError
 from dpnb.loading.quantization import Quantization as Quantization
+from dpnb.loading.quantization_configs import BitsAndBytesConfig as BitsAndBytesConfig
+from dpnb.loading.quantization_configs import (
+    PipelineQuantizationConfig as PipelineQuantizationConfig,
+)
+from dpnb.loading.quantization_configs import TorchAoConfig as TorchAoConfig
 from dpnb.metering.reading import MeterError as MeterError
 from dpnb.metering.trace import Trace as Trace
 from dpnb.metering.trace import TraceError as TraceError

@@ -34,10 +34,10 @@ KINDS: tuple[tuple[str, str], ...] = (
         f"dpnb keeps and skips nothing of a network's steps; {ATTACH}, cache and all",
     ),
     (
-        r"(BitsAndBytes|TorchAo|Quanto|GGUF|AutoRound|BFL|NVIDIAModelOpt|Nunchaku|SDNQ)\w*"
-        r"|\w*Quantiz\w*",
-        'load with quantization_config="int8" or another of dpnb.Quantization, or quantize with '
-        "diffusers and attach the pipeline, dpnb.attach(pipe)",
+        r"(Quanto|GGUF|AutoRound|BFL|NVIDIAModelOpt|Nunchaku|SDNQ)\w*|\w*Quantiz\w*",
+        'load with quantization_config="int8" or another of dpnb.Quantization, with '
+        "dpnb.BitsAndBytesConfig or dpnb.TorchAoConfig, or quantize with diffusers and attach the "
+        "pipeline, dpnb.attach(pipe)",
     ),
     (
         r"(Context|Tensor)?ParallelConfig",

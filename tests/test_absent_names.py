@@ -14,7 +14,7 @@ WAYS = {
     "ControlNetModel": "dpnb.attach(pipe)",
     "ScoreSdeVeScheduler": "use one of dpnb.schedulers",
     "FirstBlockCacheConfig": "keeps and skips nothing",
-    "BitsAndBytesConfig": 'quantization_config="int8"',
+    "QuantoConfig": 'quantization_config="int8"',
     "EMAModel": "torch.optim.swa_utils.AveragedModel",
     "ContextParallelConfig": "dpnb.DeviceMap",
     "SkipLayerGuidance": "guidance belongs to pipelines",
@@ -44,7 +44,7 @@ def test_a_mistake_is_one() -> None:
     ("name", "end"),
     [
         ("StableDifusionPipeline", " Its nearest name is StableDiffusionPipeline."),
-        ("FluxFillPipeline", "from_pretrained(...))."),
+        ("FluxPriorReduxPipeline", "from_pretrained(...))."),
     ],
 )
 def test_a_name_that_may_be_meant_is_told(name: str, end: str) -> None:

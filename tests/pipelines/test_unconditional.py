@@ -64,9 +64,16 @@ def test_its_cost_is_planned_and_its_steps_are_heard(kind: Any) -> None:
     assert Stage.TEXT not in rows[0].peaks
     steps = list(pipe.stream(num_inference_steps=4))
     assert {step.stage for step in steps} == {Stage.DENOISING, Stage.DECODING}
-    shown = [pipe.preview(step.latents)[0] for step in steps[:-1]]
+    assert len(pipe.preview(steps[0].latents)) == 1
+
+
+def test_previews_are_the_picture_as_it_is() -> None:
+    pipe = make(dpnb.DDPMPipeline)
+    *drawn, last = pipe.stream(num_inference_steps=4)
+    shown = [pipe.preview(step.latents)[0] for step in drawn]
     assert {picture.size for picture in shown} == {(16, 16)}
     assert len({picture.tobytes() for picture in shown}) == 4
+    assert shown[-1].tobytes() == last.output.images[0].tobytes()
 
 
 def test_another_size_may_be_drawn() -> None:
