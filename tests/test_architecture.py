@@ -57,6 +57,7 @@ MAY_IMPORT = {
     "widgets": {"pipelines", "planning", "strategies", "schedulers", "metering"},
     "absent_names": set(),
     "callbacks": {"pipelines"},
+    "configuration_utils": {"pipelines"},
     "optimization": set(),
     "image_processor": {"pipelines"},
     "utils": {"pipelines"},

@@ -85,6 +85,11 @@ class Config(dict[str, Any]):
         """The keys that this class knows, in declaration order."""
         return tuple(f.name for f in fields(cls) if f.name not in ("extra", "given"))
 
+    @property
+    def unread(self) -> Mapping[str, Any]:
+        """What the class does not know, and nobody reads."""
+        return self.extra
+
     def with_changes(self, **changes: Any) -> Self:
         """A copy with `changes`, which count as given."""
         return replace(self, **changes, given=self.given | changes.keys())
@@ -274,8 +279,8 @@ def entries(class_name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def report_unknown(class_name: str, config: Config) -> None:
     """Say in one line which keys of a file nobody here reads."""
-    if config.extra:
-        names = ", ".join(sorted(config.extra))
+    if config.unread:
+        names = ", ".join(sorted(config.unread))
         logger.warning("%s does not use these settings and keeps them: %s.", class_name, names)
 
 

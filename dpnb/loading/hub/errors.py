@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
-from dpnb.errors import HubError
+from dpnb.errors import HubError, MissingFileError
 from dpnb.loading.hub.http_client import http_client, http_error
 from dpnb.loading.hub.responses import BUSY, BusyHubError
 
@@ -29,7 +29,7 @@ def explain_hub_errors(name: str, revision: str | None) -> Iterator[None]:
 
     Raises:
         HubError: see `_sentence`.
-        ValueError: `name` is neither a folder nor the form of a repository's name.
+        MissingFileError: `name` is neither a folder nor the form of a repository's name.
     """
     from huggingface_hub.errors import (
         FileMetadataError,
@@ -40,7 +40,7 @@ def explain_hub_errors(name: str, revision: str | None) -> Iterator[None]:
     try:
         yield
     except HFValidationError as error:
-        raise ValueError(
+        raise MissingFileError(
             f"{name!r} is neither an existing folder nor the name of a repository; give a folder, "
             'or a name such as "owner/repository".'
         ) from error

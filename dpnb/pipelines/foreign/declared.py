@@ -30,6 +30,12 @@ class DeclaredConfig(Config):
             raise AttributeError(f"there is no setting {name}; there are {', '.join(own)}.")
         return own[name]
 
+    @property
+    @override
+    def unread(self) -> Mapping[str, Any]:
+        """Nothing: which settings there are is not known."""
+        return {}
+
     @override
     def with_changes(self, **changes: Any) -> Self:
         """A copy with `changes`, which count as given."""
@@ -52,7 +58,9 @@ def register_to_config(init: Callable[..., None]) -> Callable[..., None]:
     return constructor
 
 
-class _Declared(Configured):
+class DeclaredSettings(Configured):
+    """Something with `register_to_config` at its constructor."""
+
     config_class: ClassVar[type[Config]] = DeclaredConfig
 
     @classmethod
@@ -71,7 +79,7 @@ class _Declared(Configured):
         return (built, unused) if return_unused_kwargs else built
 
 
-class DeclaredModel(_Declared, Model):
+class DeclaredModel(DeclaredSettings, Model):
     """A network with `register_to_config` at its constructor."""
 
     def __init__(self) -> None:
@@ -79,7 +87,7 @@ class DeclaredModel(_Declared, Model):
         vars(self).setdefault("config", DeclaredConfig())
 
 
-class DeclaredScheduler(_Declared):
+class DeclaredScheduler(DeclaredSettings):
     """A scheduler with `register_to_config` at its constructor."""
 
     config_name: ClassVar[str] = "scheduler_config.json"

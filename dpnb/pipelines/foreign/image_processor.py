@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from PIL.ImageFilter import GaussianBlur
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from dpnb.pipelines.foreign.declared import register_to_config
+from dpnb.pipelines.foreign.declared import DeclaredSettings, register_to_config
 from dpnb.pipelines.pictures.crops import Region, resize_and_crop, resize_and_fill
 from dpnb.pipelines.pictures.images import check_output_type, numpy_to_pil
 from dpnb.pipelines.pictures.inputs import Pictures
@@ -22,7 +22,7 @@ MODES = ("default", "fill", "crop")
 """How pictures may be brought to a size."""
 
 
-class VaeImageProcessor:
+class VaeImageProcessor(DeclaredSettings):
     """Turns pictures into tensors `[batch, channels, height, width]` in [-1, 1], and back.
 
     Args:
@@ -39,6 +39,8 @@ class VaeImageProcessor:
     Raises:
         ValueError: pictures are to be both in colour and grey.
     """
+
+    config_name: ClassVar[str] = "config.json"
 
     @register_to_config
     def __init__(

@@ -219,4 +219,10 @@ result = pipe("a cat", num_inference_steps=4, generator=torch.manual_seed(0), ou
               callback_on_step_end=end,
               callback_on_step_end_tensor_inputs=["prompt_embeds"]).images
 """,
+    "processor: its settings in a file": """
+from diffusers import VaeImageProcessor
+VaeImageProcessor(vae_scale_factor=4, do_binarize=True).save_config(HERE)
+again = VaeImageProcessor.from_config(VaeImageProcessor.load_config(HERE))
+result = again.config.vae_scale_factor, again.config.do_binarize, again.config.do_resize
+""",
 }

@@ -217,4 +217,46 @@ try:
 except (OSError, TypeError):
     result = "refused"
 """,
+    "model: a class of one's own": """
+import torch
+from diffusers import ConfigMixin, ModelMixin, UNet2DModel
+from diffusers.configuration_utils import register_to_config
+class Tiny(ModelMixin, ConfigMixin):
+    @register_to_config
+    def __init__(self, width: int = 4, depth: int = 2):
+        super().__init__()
+        self.layers = torch.nn.ModuleList(torch.nn.Linear(width, width) for _ in range(depth))
+    def forward(self, x):
+        for layer in self.layers:
+            x = layer(x)
+        return x
+torch.manual_seed(0)
+model = Tiny(width=6)
+model.save_pretrained(HERE)
+again = Tiny.from_pretrained(HERE)
+other = Tiny.from_config(again.config, depth=1)
+result = [again.config.width, again.config["depth"], len(other.layers), again.num_parameters(),
+          again(torch.ones(1, 6)), isinstance(again, ModelMixin), isinstance(again, UNet2DModel),
+          isinstance(other, ConfigMixin)]
+""",
+    "model: a scheduler of one's own": """
+from diffusers import ConfigMixin, DDIMScheduler, SchedulerMixin
+from diffusers.configuration_utils import register_to_config
+class Steady(SchedulerMixin, ConfigMixin):
+    order = 1
+    @register_to_config
+    def __init__(self, steps: int = 10):
+        self.count = steps
+Steady(steps=3).save_pretrained(HERE)
+again = Steady.from_pretrained(HERE)
+result = [again.config.steps, again.count, isinstance(again, SchedulerMixin),
+          issubclass(DDIMScheduler, SchedulerMixin)]
+""",
+    "model: no such folder": """
+from diffusers import UNet2DModel
+try:
+    UNet2DModel.from_pretrained("./nothing/is/here")
+except OSError:
+    result = "none"
+""",
 }
