@@ -17,6 +17,8 @@ from dpnb.models.distribution import DiagonalGaussian
 from dpnb.models.model import Model
 from dpnb.models.supported_settings import check_supported
 from dpnb.models.switches import AutoencoderSwitches
+from dpnb.models.tiling.stores import StripStore
+from dpnb.models.tiling.strip_coding import decode_in_strips, encode_in_strips
 from dpnb.nn.alternation import make_in_turn
 from dpnb.nn.attention import PictureAttention
 from dpnb.nn.inplace import silu
@@ -102,6 +104,26 @@ class Autoencoder(AutoencoderSwitches, Model):
     def scale(self) -> int:
         """Pixels per latent, along one side."""
         return 1 << (len(self.config.block_out_channels) - 1)
+
+    def encode_in_strips(self, pictures: Tensor, rows: int, store: StripStore) -> Tensor:
+        """What the encoder gives, computed over strips.
+
+        Args:
+            pictures: `[batch, in_channels, H, W]`.
+            rows: of a strip.
+            store: keeps feature maps between layers.
+        """
+        return encode_in_strips(self.encoder, pictures, rows, store)
+
+    def decode_in_strips(self, latents: Tensor, rows: int, store: StripStore) -> Tensor:
+        """What the decoder gives, computed over strips.
+
+        Args:
+            latents: `[batch, latent_channels, h, w]`.
+            rows: of a strip.
+            store: keeps feature maps between layers.
+        """
+        return decode_in_strips(self.decoder, latents, rows, store)
 
 
 class AutoencoderKL(Autoencoder):

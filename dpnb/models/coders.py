@@ -16,8 +16,7 @@ from dpnb.models.tiling.blended_tiles import (
     latents_per_side,
 )
 from dpnb.models.tiling.geometry import choose_strip_rows
-from dpnb.models.tiling.stores import DeviceStore, HostStore
-from dpnb.models.tiling.strip_coding import decode_in_strips, encode_in_strips
+from dpnb.models.tiling.stores import DeviceStore, HostStore, StripStore
 from dpnb.numbers import coerce_numbers, parse_bool, to_builtin
 
 
@@ -33,6 +32,14 @@ class AutoencoderNetworks(Protocol):
     @property
     def scale(self) -> int:
         """Pixels per latent, along one side."""
+        ...
+
+    def encode_in_strips(self, pictures: Tensor, rows: int, store: StripStore) -> Tensor:
+        """What the encoder gives, computed over strips of `rows`."""
+        ...
+
+    def decode_in_strips(self, latents: Tensor, rows: int, store: StripStore) -> Tensor:
+        """What the decoder gives, computed over strips of `rows`."""
         ...
 
     def parameters(self) -> Iterator[nn.Parameter]:
@@ -140,7 +147,7 @@ class TiledCoder:
             return undivided(pictures)
         rows = self.tile or choose_strip_rows(pictures.shape[2])
         with torch.no_grad():
-            moments = encode_in_strips(vae.encoder, pictures, rows, self._store)
+            moments = vae.encode_in_strips(pictures, rows, self._store)
             return _apply_quant_conv(vae, moments)
 
     def decode(self, vae: AutoencoderNetworks, latents: Tensor) -> Tensor:
@@ -154,7 +161,7 @@ class TiledCoder:
         rows = self.tile or choose_strip_rows(latents.shape[2] * vae.scale)
         with torch.no_grad():
             latents = _apply_post_quant_conv(vae, latents)
-            return decode_in_strips(vae.decoder, latents, rows, self._store)
+            return vae.decode_in_strips(latents, rows, self._store)
 
     def _latents_per_side(self, vae: AutoencoderNetworks, longest: int) -> int:
         trained = vae.config.sample_size

@@ -18,6 +18,7 @@ from dpnb.models.attention_processor import (
 from dpnb.models.coders import Coder, SlicedCoder, TiledCoder
 from dpnb.nn.attention import Attention
 from dpnb.nn.attention_kernels import SlicedKernel, XFormersKernel, op_name
+from dpnb.numbers import parse_bool
 from dpnb.switchboard import SliceSize, Switchboard, Switchboards
 
 
@@ -163,10 +164,18 @@ class AutoencoderSwitches(NetworkSwitches):
     coder: Coder
 
     def enable_tiling(
-        self, tile: int | None = None, spill: bool = False, blended: bool = False
+        self,
+        use_tiling: bool = True,
+        *,
+        tile: int | None = None,
+        spill: bool = False,
+        blended: bool = False,
     ) -> None:
-        """See `dpnb.VaeTiling`."""
-        self._switchboard.enable_tiling(tile, spill, blended)
+        """See `dpnb.VaeTiling`; `use_tiling=False` switches it off."""
+        if parse_bool("use_tiling", use_tiling):
+            self._switchboard.enable_tiling(tile, spill, blended)
+        else:
+            self.disable_tiling()
 
     def disable_tiling(self) -> None:
         """Decode and encode whole pictures."""

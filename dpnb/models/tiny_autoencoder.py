@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from dpnb.loading.config import Config, Count, Width
-from dpnb.models.autoencoder import DecoderOutput
-from dpnb.models.model import Model
+from dpnb.models.autoencoder import Autoencoder, DecoderOutput
 from dpnb.models.supported_settings import check_supported
-from dpnb.models.tiling.blended_tiles import decode_in_blended_tiles, encode_in_blended_tiles
+from dpnb.models.tiling.sequence_strips import run_local, run_sequence
+from dpnb.models.tiling.stores import StripStore
+from dpnb.models.tiling.strips import Strips
 from dpnb.nn.checkpointing import Checkpointed
 from dpnb.output import Output
 from dpnb.validation import Range
@@ -25,8 +26,8 @@ from dpnb.validation import Range
 LEVELS = 255
 """Steps of a latent where latents are stored as a picture."""
 
-TILE = 64
-"""Latents on a side of a tile."""
+TRAINED = 512
+"""Pixels on a side of the pictures that it was trained for."""
 
 ACTIVATIONS = {"gelu": nn.GELU, "mish": nn.Mish, "relu": nn.ReLU, "silu": nn.SiLU, "swish": nn.SiLU}
 
@@ -53,6 +54,9 @@ class AutoencoderTinyConfig(Config):
     block_out_channels: tuple[Width, ...] = ()
     latents_mean: ClassVar[None] = None
     latents_std: ClassVar[None] = None
+    sample_size: ClassVar[int] = TRAINED
+    use_quant_conv: ClassVar[bool] = False
+    use_post_quant_conv: ClassVar[bool] = False
 
     @override
     def __post_init__(self) -> None:
@@ -80,7 +84,7 @@ class AutoencoderTinyOutput(Output):
     latents: Tensor
 
 
-class AutoencoderTiny(Model):
+class AutoencoderTiny(Autoencoder):
     """Pictures to latents and back, by a few small convolutions; its latents are not random."""
 
     config_class: ClassVar[type[Config]] = AutoencoderTinyConfig
@@ -90,11 +94,10 @@ class AutoencoderTiny(Model):
         super().__init__(*values, **settings)
         self.encoder = TinyEncoder(self.config)
         self.decoder = TinyDecoder(self.config)
-        self.use_slicing = self.use_tiling = False
 
     @property
+    @override
     def scale(self) -> int:
-        """Pixels per latent, along one side."""
         return int(
             self.config.upsampling_scaling_factor ** (len(self.config.num_decoder_blocks) - 1)
         )
@@ -106,8 +109,7 @@ class AutoencoderTiny(Model):
             x: `[batch, in_channels, H, W]` in [-1, 1]; H and W divisible by `scale`.
             return_dict: `False` returns a plain tuple.
         """
-        parts = x.split(1) if self.use_slicing else (x,)
-        output = AutoencoderTinyOutput(torch.cat([self._encode(part) for part in parts]))
+        output = AutoencoderTinyOutput(self.coder.encode(self, x))
         return output.as_asked(return_dict)
 
     def decode(
@@ -120,8 +122,7 @@ class AutoencoderTiny(Model):
             generator: not used; decoding draws no noise.
             return_dict: `False` returns a plain tuple.
         """
-        parts = x.split(1) if self.use_slicing else (x,)
-        output = DecoderOutput(torch.cat([self._decode(part) for part in parts]))
+        output = DecoderOutput(self.coder.decode(self, x))
         return output.as_asked(return_dict)
 
     @override
@@ -139,31 +140,17 @@ class AutoencoderTiny(Model):
         """Latents of numbers in [0, 1]."""
         return (x - self.config.latent_shift) * (2 * self.config.latent_magnitude)
 
-    def enable_slicing(self) -> None:
-        """Code the pictures of a batch one after the other."""
-        self.use_slicing = True
+    @override
+    def encode_in_strips(self, pictures: Tensor, rows: int, store: StripStore) -> Tensor:
+        encoder: Any = self.encoder
+        x = run_local(encoder.prepare, Strips.of(pictures, rows, store))
+        return run_sequence(encoder.layers, x).to_tensor()
 
-    def disable_slicing(self) -> None:
-        """Code a batch at once."""
-        self.use_slicing = False
-
-    def enable_tiling(self, use_tiling: bool = True) -> None:
-        """Code large pictures in overlapping tiles of 64 × 64 latents, and blend their edges."""
-        self.use_tiling = use_tiling
-
-    def disable_tiling(self) -> None:
-        """Code whole pictures."""
-        self.use_tiling = False
-
-    def _encode(self, x: Tensor) -> Tensor:
-        if self.use_tiling:
-            return encode_in_blended_tiles(self.encoder, x, TILE, self.scale)
-        return self.encoder(x)  # type: ignore[no-any-return]
-
-    def _decode(self, x: Tensor) -> Tensor:
-        if self.use_tiling:
-            return decode_in_blended_tiles(self.decoder, x, TILE, self.scale)
-        return self.decoder(x)  # type: ignore[no-any-return]
+    @override
+    def decode_in_strips(self, latents: Tensor, rows: int, store: StripStore) -> Tensor:
+        decoder: Any = self.decoder
+        x = run_local(decoder.prepare, Strips.of(latents, rows, store))
+        return run_local(decoder.finish, run_sequence(decoder.layers, x)).to_tensor()
 
 
 class TinyEncoder(nn.Module):
@@ -188,7 +175,12 @@ class TinyEncoder(nn.Module):
     @override
     def forward(self, x: Tensor) -> Tensor:
         """`[batch, in_channels, H, W]` in [-1, 1] → `[batch, latent_channels, h, w]`."""
-        return self.layers((x + 1) / 2)  # type: ignore[no-any-return]
+        return self.layers(self.prepare(x))  # type: ignore[no-any-return]
+
+    @staticmethod
+    def prepare(x: Tensor) -> Tensor:
+        """Pictures in [0, 1] of pictures in [-1, 1]."""
+        return (x + 1) / 2
 
 
 class TinyDecoder(nn.Module):
@@ -216,15 +208,25 @@ class TinyDecoder(nn.Module):
 
     @override
     def forward(self, x: Tensor) -> Tensor:
-        """`[batch, latent_channels, h, w]` → `[batch, out_channels, H, W]` in [-1, 1].
+        """`[batch, latent_channels, h, w]` → `[batch, out_channels, H, W]` in [-1, 1]."""
+        return self.finish(self.layers(self.prepare(x)))
 
-        Latents far from those of pictures are drawn in by a tanh.
-        """
-        return self.layers(torch.tanh(x / 3) * 3) * 2 - 1  # type: ignore[no-any-return]
+    @staticmethod
+    def prepare(x: Tensor) -> Tensor:
+        """Latents, of which those far from pictures' are drawn in by a tanh."""
+        return torch.tanh(x / 3) * 3
+
+    @staticmethod
+    def finish(x: Tensor) -> Tensor:
+        """Pictures in [-1, 1] of pictures in [0, 1]."""
+        return x * 2 - 1
 
 
 class TinyBlock(Checkpointed):
     """Three convolutions around a residual."""
+
+    reach: ClassVar[int] = 3
+    """Rows on either side that a row depends on."""
 
     def __init__(self, channels: int, act_fn: str) -> None:
         super().__init__()

@@ -10,7 +10,6 @@ from typing_extensions import override
 from dpnb.models.autoencoder import Autoencoder
 from dpnb.models.coders import SlicedCoder, TiledCoder
 from dpnb.models.tiling.blended_tiles import latents_per_side
-from dpnb.models.tiny_autoencoder import AutoencoderTiny
 from dpnb.stages import Stage
 from dpnb.strategies.networks import Networks, absence_obstacle
 from dpnb.strategies.settings import hints
@@ -56,7 +55,7 @@ class VaeTiling(Strategy):
     def obstacle(self, networks: Networks) -> str | None:
         autoencoders = list(networks.modules_of(Autoencoder))
         if not autoencoders and not networks.can_exchange(Autoencoder):
-            return _absence("VaeTiling", "enable_tiling", networks)
+            return _absence("VaeTiling", networks)
         if self.blended and self.tile is not None:
             for vae in autoencoders:
                 try:
@@ -93,7 +92,7 @@ class VaeSlicing(Strategy):
     def obstacle(self, networks: Networks) -> str | None:
         is_there = next(networks.modules_of(Autoencoder), None) is not None
         if not is_there and not networks.can_exchange(Autoencoder):
-            return _absence("VaeSlicing", "enable_slicing", networks)
+            return _absence("VaeSlicing", networks)
         return None
 
     @override
@@ -103,10 +102,5 @@ class VaeSlicing(Strategy):
             undo.set(vae, "coder", SlicedCoder(vae.coder))
 
 
-def _absence(what: str, method: str, networks: Networks) -> str:
-    if next(networks.modules_of(AutoencoderTiny), None) is not None:
-        return (
-            f"{what} divides the work of an AutoencoderKL, and vae is an AutoencoderTiny, which "
-            f"divides its own: call pipe.vae.{method}()."
-        )
+def _absence(what: str, networks: Networks) -> str:
     return absence_obstacle(what, "an autoencoder", networks, "there is none here")

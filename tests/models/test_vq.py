@@ -53,7 +53,7 @@ def test_it_is_tiled_and_sliced_as_another_autoencoder_is() -> None:
     model = build()
     pictures = torch.rand(3, 3, 24, 16)
     plain = model(pictures).sample
-    model.enable_tiling(2)
+    model.enable_tiling(tile=2)
     model.enable_slicing()
     assert torch.allclose(model(pictures).sample, plain, atol=1e-5)
     model.disable_tiling()

@@ -104,4 +104,17 @@ loss = (vae.decode(posterior.mode()).sample - x).pow(2).mean() + 1e-3 * posterio
 loss.backward()
 result = [loss.detach(), vae.encoder.conv_in.weight.grad]
 """,
+    "tiny VAE: a pipeline's switches": """
+import torch
+from diffusers import AutoencoderTiny, StableDiffusionPipeline
+torch.manual_seed(0)
+vae = AutoencoderTiny(encoder_block_out_channels=(16, 16), decoder_block_out_channels=(16, 16),
+                      num_encoder_blocks=(1, 2), num_decoder_blocks=(2, 1))
+pipe = StableDiffusionPipeline.from_pretrained(SD, vae=vae, safety_checker=None)
+pipe.vae.enable_slicing()
+flags = [vae.use_slicing]
+images = pipe(["a cat", "a dog"], num_inference_steps=2, generator=torch.manual_seed(0)).images
+pipe.vae.disable_slicing()
+result = flags, images[1], vae.use_slicing
+""",
 }
