@@ -80,6 +80,9 @@ from dpnb.pipelines.latent_consistency import (
     LatentConsistencyModelPipeline as LatentConsistencyModelPipeline,
 )
 from dpnb.pipelines.latent_diffusion import LDMTextToImagePipeline as LDMTextToImagePipeline
+from dpnb.pipelines.latent_upscale import (
+    StableDiffusionLatentUpscalePipeline as StableDiffusionLatentUpscalePipeline,
+)
 from dpnb.pipelines.perturbed_guidance import (
     PerturbedAttentionGuidance as PerturbedAttentionGuidance,
 )

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -108,14 +109,19 @@ def dpnb_lab(folder: Path, *arguments: str) -> Iterator[Server]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # Shells let what they start in the background ignore interrupts.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     ) as process:
-        assert process.stdout is not None
-        shown = (re.search(r"http://127\S+token=[\w-]+", line) for line in process.stdout)
-        server = Server(next(match.group() for match in shown if match), folder)
-        assert wait_for_answer(process, urlsplit(server.address).port or 0)
-        yield server
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        try:
+            assert process.stdout is not None
+            shown = (re.search(r"http://127\S+token=[\w-]+", line) for line in process.stdout)
+            server = Server(next(match.group() for match in shown if match), folder)
+            assert wait_for_answer(process, urlsplit(server.address).port or 0)
+            yield server
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 0
     assert not list(temporary.glob("dpnb-*"))
 

@@ -55,7 +55,13 @@ def test_a_pipeline_is_saved_and_draws_the_same_again(tmp_path: Path, name: str,
     pipe = dpnb.random_pipeline(name)
     pipe.set_progress_bar_config(disable=True)
     pipe.save_pretrained(tmp_path / file)
-    assert torch.equal(draw(load(tmp_path / file), steps=1), draw(pipe, steps=1))
+    again = load(tmp_path / file)
+    for part in (name for name, one in pipe.components.items() if isinstance(one, torch.nn.Module)):
+        stored = getattr(again, part).state_dict()
+        weights = getattr(pipe, part).state_dict()
+        assert all(torch.equal(stored[key], weight) for key, weight in weights.items())
+    # What is mapped from a file lies elsewhere in memory, which may change how sums are rounded.
+    torch.testing.assert_close(draw(again, steps=1), draw(pipe, steps=1))
 
 
 def test_every_strategy_can_be_switched_on() -> None:

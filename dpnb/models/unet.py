@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from typing_extensions import override
 
 from dpnb.loading.config import Config
+from dpnb.models.k_unet_blocks import make_down_blocks, make_up_blocks
 from dpnb.models.model import Model
 from dpnb.models.switches import UNetSwitches
 from dpnb.models.time_conditioning import TimeConditionedModel
@@ -18,7 +20,7 @@ from dpnb.models.unet_blocks import DownBlock, MiddleBlock, UpBlock
 from dpnb.models.unet_config import ATTENDS, UNetConfig
 from dpnb.nn.attention import Attention
 from dpnb.nn.class_embedding import embed_classes, make_class_embedding
-from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
+from dpnb.nn.embeddings import FourierFeatures, TimestepEmbedding, sinusoids
 from dpnb.nn.inplace import add, silu
 from dpnb.nn.transformer import TransformerBlock
 from dpnb.nn.weight_changes import NO_SCALE
@@ -41,14 +43,21 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
     config_class: ClassVar[type[Config]] = UNetConfig
     repeated_blocks: ClassVar[tuple[type[nn.Module], ...]] = (TransformerBlock,)
     config: UNetConfig
+    mid_block: Any
+    conv_norm_out: nn.Module | None
 
     def __init__(self, *values: Any, **settings: Any) -> None:
         super().__init__(*values, **settings)
         config = self.config
-        levels = config.levels()
-        first, time_dim = levels[0].channels, config.time_dim
+        first, time_dim = config.block_out_channels[0], config.time_dim
         self.conv_in = _conv(config.in_channels, first, config.conv_in_kernel)
-        self.time_embedding = TimestepEmbedding(first, time_dim, config.time_cond_proj_dim)
+        guidance_dim = config.time_cond_proj_dim
+        if config.has_k_blocks:
+            flip = config.flip_sin_to_cos
+            self.time_proj = FourierFeatures(time_dim, flip_sin_to_cos=flip)
+            self.time_embedding = TimestepEmbedding(time_dim, time_dim, guidance_dim, F.gelu)
+        else:
+            self.time_embedding = TimestepEmbedding(first, time_dim, guidance_dim)
         self.class_embedding = make_class_embedding(
             config, first, time_dim, config.projection_class_embeddings_input_dim
         )
@@ -61,21 +70,29 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
             self.add_embedding = TimestepEmbedding(
                 config.projection_class_embeddings_input_dim, time_dim
             )
-        self.down_blocks = nn.ModuleList(
-            DownBlock(
+        if config.has_k_blocks:
+            self.down_blocks = make_down_blocks(config.k_levels(), first)
+            self.mid_block = self.conv_norm_out = None
+            self.up_blocks = make_up_blocks(config.k_levels()[::-1])
+        else:
+            self.down_blocks = nn.ModuleList(self._down_blocks())
+            self.mid_block = MiddleBlock(config.levels()[-1], config)
+            self.up_blocks = nn.ModuleList(self._up_blocks())
+            self.conv_norm_out = nn.GroupNorm(config.groups, first, eps=config.norm_eps)
+        self.conv_out = _conv(first, config.out_channels, config.conv_out_kernel)
+        self.time_embedder = UNet2DConditionModel.embed_time
+
+    def _down_blocks(self) -> Iterable[DownBlock]:
+        config = self.config
+        levels = config.levels()
+        for i, level in enumerate(levels):
+            yield DownBlock(
                 levels[max(i - 1, 0)].channels,
                 level,
                 config,
                 attends=ATTENDS[config.down_block_types[i]],
                 downsamples=i < len(levels) - 1,
             )
-            for i, level in enumerate(levels)
-        )
-        self.mid_block = MiddleBlock(levels[-1], config)
-        self.up_blocks = nn.ModuleList(self._up_blocks())
-        self.conv_norm_out = nn.GroupNorm(config.norm_num_groups, first, eps=config.norm_eps)
-        self.conv_out = _conv(first, config.out_channels, config.conv_out_kernel)
-        self.time_embedder = UNet2DConditionModel.embed_time
 
     def _up_blocks(self) -> Iterable[UpBlock]:
         config = self.config
@@ -168,17 +185,32 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
         maps = [self.conv_in(sample)]
         for block in self.down_blocks:
             block(maps, time, words)
+        if self.mid_block is None:
+            _refuse(down_block_additional_residuals=down, mid_block_additional_residual=middle)
+        else:
+            maps = self._across(maps, time, words, down, middle)
+        for block in self.up_blocks:
+            block(maps, time, words)
+        x = maps.pop()
+        if self.conv_norm_out is not None:
+            x = silu(self.conv_norm_out(x))
+        return self.conv_out(x)  # type: ignore[no-any-return]
+
+    def _across(
+        self,
+        maps: list[Tensor],
+        time: Tensor,
+        words: Tensor,
+        down: Sequence[Tensor] | None,
+        middle: Tensor | None,
+    ) -> list[Tensor]:
+        """The skip connections and, last, the output of the middle block."""
         x = self.mid_block(maps[-1], time, words)
         if down is not None:
             maps = [a + b for a, b in zip(maps, down, strict=True)]
         if middle is not None:
             x = add(x, middle)
-        maps.append(x)
-        del x
-        for block in self.up_blocks:
-            block(maps, time, words)
-        x = self.conv_norm_out(maps.pop())
-        return self.conv_out(silu(x))  # type: ignore[no-any-return]
+        return [*maps, x]
 
     @property
     def middle_attention(self) -> Attention:
@@ -213,6 +245,9 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
         if not isinstance(timestep, Tensor):
             timestep = torch.full((1,), float(timestep), device=sample.device)
         timestep = timestep.to(sample.device).reshape(-1).expand(batch)
+        if config.has_k_blocks:
+            features = self.time_proj(timestep).to(sample.dtype)
+            return F.gelu(self.time_embedding(features, condition))
         features = self._sinusoids(timestep, config.block_out_channels[0])
         time = self.time_embedding(features.to(sample.dtype), condition)
         width = config.block_out_channels[0]
@@ -234,7 +269,7 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
     @property
     @override
     def embedding_layers(self) -> list[nn.Module]:
-        names = ("time_embedding", "class_embedding", "add_embedding")
+        names = ("time_proj", "time_embedding", "class_embedding", "add_embedding")
         return [layer for name, layer in self.named_children() if name in names]
 
     def _sinusoids(self, values: Tensor, dim: int) -> Tensor:

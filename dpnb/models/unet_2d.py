@@ -87,6 +87,11 @@ class UNet2DConfig(Config):
                 )
 
     @property
+    def groups(self) -> int:
+        """Of the norms."""
+        return self.norm_num_groups
+
+    @property
     def time_dim(self) -> int:
         """Channels of the time embedding."""
         return self.time_embedding_dim or 4 * self.block_out_channels[0]

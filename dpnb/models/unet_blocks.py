@@ -25,7 +25,7 @@ class BlockSettings(Protocol):
     """What blocks read of the settings of their UNet."""
 
     @property
-    def norm_num_groups(self) -> int:
+    def groups(self) -> int:
         """Groups of channels that are normalised together."""
         ...
 
@@ -167,7 +167,7 @@ def _resnet(in_channels: int, level: Level, config: BlockSettings) -> ResnetBloc
     return ResnetBlock(
         in_channels,
         level.channels,
-        groups=config.norm_num_groups,
+        groups=config.groups,
         eps=config.norm_eps,
         time_dim=config.time_dim,
     )
@@ -182,7 +182,7 @@ def _transformers(
             level.heads,
             depth,
             level.context_dim,
-            groups=config.norm_num_groups,
+            groups=config.groups,
             linear=config.use_linear_projection,
             sees_context_alone=level.sees_context_alone,
         )

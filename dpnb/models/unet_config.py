@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 from typing_extensions import override
 
 from dpnb.loading.config import Config, Count, Side, Width
+from dpnb.models.k_unet_blocks import KLevel
 from dpnb.models.supported_settings import check_supported
 from dpnb.nn.class_embedding import KINDS
 from dpnb.validation import Range
@@ -23,6 +24,14 @@ ATTENDS = {
     "UpBlock2D": False,
     "CrossAttnUpBlock2D": True,
 }
+
+K_ATTENDS = {
+    "KDownBlock2D": False,
+    "KCrossAttnDownBlock2D": True,
+    "KUpBlock2D": False,
+    "KCrossAttnUpBlock2D": True,
+}
+"""The blocks of `k_unet_blocks`, and whether they attend."""
 
 SUPPORTED: dict[str, tuple[Any, ...]] = {
     "act_fn": ("silu", "swish"),
@@ -45,6 +54,20 @@ SUPPORTED: dict[str, tuple[Any, ...]] = {
 }
 
 
+K_SUPPORTED: dict[str, tuple[Any, ...]] = {
+    **SUPPORTED,
+    "act_fn": ("gelu",),
+    "addition_embed_type": (None,),
+    "mid_block_type": (None,),
+    "norm_num_groups": (None,),
+    "only_cross_attention": (False,),
+    "resnet_time_scale_shift": ("default", "scale_shift", "ada_group"),
+    "time_embedding_type": ("fourier",),
+    "timestep_post_act": ("gelu",),
+}
+"""The same where blocks are those of `k_unet_blocks`."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class UNetConfig(Config):
     """Settings of `UNet2DConditionModel`, by the names that `config.json` has.
@@ -60,7 +83,7 @@ class UNetConfig(Config):
     flip_sin_to_cos: bool = True
     freq_shift: Annotated[float, Range(0, 1)] = 0
     down_block_types: tuple[str, ...] = (*("CrossAttnDownBlock2D",) * 3, "DownBlock2D")
-    mid_block_type: str = "UNetMidBlock2DCrossAttn"
+    mid_block_type: str | None = "UNetMidBlock2DCrossAttn"
     up_block_types: tuple[str, ...] = ("UpBlock2D", *("CrossAttnUpBlock2D",) * 3)
     only_cross_attention: bool | tuple[bool, ...] = False
     block_out_channels: tuple[Width, ...] = (320, 640, 1280, 1280)
@@ -69,7 +92,7 @@ class UNetConfig(Config):
     mid_block_scale_factor: float = 1
     dropout: float = 0.0
     act_fn: str = "silu"
-    norm_num_groups: Width = 32
+    norm_num_groups: Width | None = 32
     norm_eps: Annotated[float, Range(0, 1)] = 1e-5
     cross_attention_dim: Width | tuple[Width, ...] = 1280
     transformer_layers_per_block: Count | tuple[Count | tuple[Count, ...], ...] = 1
@@ -105,21 +128,55 @@ class UNetConfig(Config):
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_supported("UNet2DConditionModel", self, SUPPORTED)
+        supported = K_SUPPORTED if self.has_k_blocks else SUPPORTED
+        check_supported("UNet2DConditionModel", self, supported)
         levels = len(self.block_out_channels)
+        known = K_ATTENDS if self.has_k_blocks else ATTENDS
         for name in ("down_block_types", "up_block_types"):
             kinds = getattr(self, name)
-            unknown = set(kinds) - ATTENDS.keys()
-            if unknown or len(kinds) != levels:
+            if set(kinds) - known.keys() or len(kinds) != levels:
                 raise ValueError(
                     f"UNet2DConditionModel cannot build {name}={kinds}; it needs {levels} of "
-                    f"{', '.join(ATTENDS)}, one for each of block_out_channels."
+                    f"{', '.join(known)}, one for each of block_out_channels."
                 )
+        if self.has_k_blocks and not (
+            K_ATTENDS[self.down_block_types[-1]] and K_ATTENDS[self.up_block_types[0]]
+        ):
+            raise ValueError(
+                "UNet2DConditionModel cannot build K blocks whose coarsest level does not attend; "
+                "let down_block_types end, and up_block_types begin, with one that does."
+            )
+
+    @property
+    def has_k_blocks(self) -> bool:
+        """Whether its blocks are those of `k_unet_blocks`."""
+        return bool({*self.down_block_types} & K_ATTENDS.keys())
+
+    @property
+    def groups(self) -> int:
+        """Of the norms."""
+        return self.norm_num_groups or 32
 
     @property
     def time_dim(self) -> int:
         """Channels of the time embedding."""
-        return self.time_embedding_dim or 4 * self.block_out_channels[0]
+        return (
+            self.time_embedding_dim or (2 if self.has_k_blocks else 4) * self.block_out_channels[0]
+        )
+
+    def k_levels(self) -> tuple[KLevel, ...]:
+        """The settings of each level of K blocks, from the finest to the coarsest."""
+        return tuple(
+            KLevel(
+                level.channels,
+                level.layers,
+                level.heads,
+                level.context_dim if K_ATTENDS[kind] else None,
+                self.time_dim,
+                self.norm_eps,
+            )
+            for level, kind in zip(self.levels(), self.down_block_types, strict=True)
+        )
 
     def levels(self) -> tuple[Level, ...]:
         """The settings of each level, from the finest to the coarsest."""

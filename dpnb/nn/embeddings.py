@@ -1,6 +1,7 @@
 """Embeddings of timesteps and of other numbers that condition a network."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -32,11 +33,48 @@ def sinusoids(
     return nn.functional.pad(features, (0, dim % 2)) if dim % 2 else features
 
 
-class TimestepEmbedding(nn.Module):
-    """Two layers over sinusoids; `condition_dim` adds a second input to the first."""
+class FourierFeatures(nn.Module):
+    """Waves of random frequencies, which belong to the weights.
 
-    def __init__(self, in_dim: int, out_dim: int, condition_dim: int | None = None) -> None:
+    Args:
+        dim: number of features.
+        flip_sin_to_cos: cosines come first.
+    """
+
+    def __init__(self, dim: int, *, flip_sin_to_cos: bool) -> None:
         super().__init__()
+        self.flip_sin_to_cos = flip_sin_to_cos
+        self.weight = nn.Parameter(torch.randn(dim // 2), requires_grad=False)
+
+    @override
+    def forward(self, values: Tensor) -> Tensor:
+        """Map `values` `[batch]` to `[batch, dim]`."""
+        angles = values.unsqueeze(-1) * self.weight * 2 * math.pi
+        waves = (
+            (angles.cos(), angles.sin()) if self.flip_sin_to_cos else (angles.sin(), angles.cos())
+        )
+        return torch.cat(waves, dim=-1)
+
+
+class TimestepEmbedding(nn.Module):
+    """Two layers over features of a timestep; `condition_dim` adds a second input to the first.
+
+    Args:
+        in_dim: number of features.
+        out_dim: channels of the embedding.
+        condition_dim: channels of the second input; `None` for no such.
+        activate: between the layers.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        out_dim: int,
+        condition_dim: int | None = None,
+        activate: Callable[[Tensor], Tensor] = silu,
+    ) -> None:
+        super().__init__()
+        self.activate = activate
         self.linear_1 = nn.Linear(in_dim, out_dim)
         if condition_dim is not None:
             self.cond_proj = nn.Linear(condition_dim, in_dim, bias=False)
@@ -47,7 +85,7 @@ class TimestepEmbedding(nn.Module):
         """Map `features` `[batch, in_dim]` to `[batch, out_dim]`."""
         if condition is not None:
             features = add(self.cond_proj(condition), features)
-        return self.linear_2(silu(self.linear_1(features)))  # type: ignore[no-any-return]
+        return self.linear_2(self.activate(self.linear_1(features)))  # type: ignore[no-any-return]
 
 
 def embed_guidance(guidance: Tensor, dim: int = 512) -> Tensor:

@@ -23,6 +23,14 @@ INSTRUCTION: Names = ("prompt", "callback_steps", "negative_prompt", *EMBEDS, *E
 XL_INSTRUCTION: Names = ("prompt", "callback_steps", "negative_prompt", *EMBEDS, TENSORS)
 DEPTH: Names = ("prompt", "strength", "callback_steps", "negative_prompt", *EMBEDS, TENSORS)
 UPSCALE: Names = ("prompt", "image", "noise_level", "callback_steps", "negative_prompt", *EMBEDS)
+LATENT_UPSCALE: Names = (
+    "prompt",
+    "image",
+    "callback_steps",
+    "negative_prompt",
+    *EMBEDS,
+    *POOLED_EMBEDS,
+)
 SELF_GUIDED: Names = (
     "prompt",
     *SIZE,

@@ -58,7 +58,7 @@ class WithPicture(Beginning[A]):
         image: Pictures = arguments.image
         arguments = arguments.with_default_size(*self.own_size(pipe, image))
         if pipe.holds_latents(image):
-            size = tuple(side * pipe.vae_scale_factor for side in image.size)
+            size = self.size_of_latents(pipe, image)
             if size != arguments.size:
                 raise ValueError(
                     f"image holds latents of {size[1]} x {size[0]} pixels, and {arguments.width} x "
@@ -66,12 +66,16 @@ class WithPicture(Beginning[A]):
                 )
         return arguments
 
+    def size_of_latents(self, pipe: LatentPipeline[A], image: Pictures) -> tuple[int, int]:
+        """Height and width that are drawn of latents, in pixels."""
+        height, width = image.size
+        return height * pipe.vae_scale_factor, width * pipe.vae_scale_factor
+
     def own_size(self, pipe: LatentPipeline[A], image: Pictures) -> tuple[int, int]:
         """Height and width that are drawn where none are asked for, in pixels."""
         unit = pipe.vae_scale_factor
         if pipe.holds_latents(image):
-            height, width = image.size
-            return height * unit, width * unit
+            return self.size_of_latents(pipe, image)
         height, width = (side // unit * unit for side in image.size)
         if not (height and width):
             raise ValueError(

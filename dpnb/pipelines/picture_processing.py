@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from dpnb.pipelines.foreign.image_processor import VaeImageProcessor
 from dpnb.pipelines.pictures.crops import Region
 from dpnb.pipelines.pictures.images import postprocess
-from dpnb.pipelines.pictures.inputs import Fit, Pictures
+from dpnb.pipelines.pictures.inputs import Fit, Pictures, make_resize
 
 
 class PictureProcessing:
     """A pipeline whose `image_processor` and `mask_processor` may be replaced."""
+
+    resample: ClassVar[str] = "lanczos"
+    """PIL's filter, where pictures are scaled."""
 
     _image_processor: Any = None
     _mask_processor: Any = None
@@ -52,10 +55,11 @@ class PictureProcessing:
     def mask_processor(self, processor: Any) -> None:
         self._mask_processor = processor
 
-    def _make_processor(self, **settings: bool) -> VaeImageProcessor:
+    def _make_processor(self, **settings: Any) -> VaeImageProcessor:
         return VaeImageProcessor(
             vae_scale_factor=self._pixels_per_entry,
             vae_latent_channels=self._latent_channels,
+            resample=self.resample,
             **settings,
         )
 
@@ -71,7 +75,8 @@ class PictureProcessing:
             region: the part of PIL's pictures that is taken; all of them by default.
         """
         if self._image_processor is None:
-            return pictures.image(height, width, _make_fit(height, width, region))
+            fit = _make_fit(height, width, region) or make_resize(height, width, self.resample)
+            return pictures.image(height, width, fit)
         return _preprocess(self._image_processor, pictures, height, width, region)
 
     def preprocess_mask(

@@ -358,6 +358,7 @@ class TextToImagePipeline(
         timesteps = timesteps[selected]
         like = tensors.get("prompt_embeds", torch.empty(0, dtype=self.dtype))
         tensors |= self.beginning.make_tensors(self, arguments, timesteps, device, like)
+        del like
         if self.picture_inputs:
             encoded = Step(Stage.ENCODING, 0, 1, None, tensors["latents"])
             finiteness.note(encoded, *tensors.values())

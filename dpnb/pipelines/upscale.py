@@ -21,8 +21,7 @@ from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.given_pictures import GivenPictureArguments, WithPicture
 from dpnb.pipelines.latents import first_generators
-from dpnb.pipelines.pictures.crops import Region
-from dpnb.pipelines.pictures.inputs import Pictures, make_resize, repeat_batch
+from dpnb.pipelines.pictures.inputs import Pictures, repeat_batch
 from dpnb.pipelines.protocols import LatentPipeline
 from dpnb.pipelines.stable_diffusion import (
     StableDiffusionArguments,
@@ -157,6 +156,7 @@ class StableDiffusionUpscalePipeline(StableDiffusionPipeline[UpscaleArguments]):
     ]
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents", "prompt_embeds", SMALL]
     may_upcast_vae: ClassVar[bool] = True
+    resample: ClassVar[str] = "bicubic"
 
     low_res_scheduler: DiffusionScheduler
 
@@ -221,15 +221,6 @@ class StableDiffusionUpscalePipeline(StableDiffusionPipeline[UpscaleArguments]):
                 f"noise_level is {arguments.noise_level}; this model was trained with at most "
                 f"{most}."
             )
-
-    @override
-    def preprocess(
-        self, pictures: Pictures, height: int, width: int, region: Region | None = None
-    ) -> Tensor:
-        """As everywhere, but scaled with another filter where sides are no multiples."""
-        if self._image_processor is not None:
-            return super().preprocess(pictures, height, width, region)
-        return pictures.image(height, width, make_resize(height, width, "bicubic"))
 
     @override
     def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:

@@ -80,7 +80,11 @@ class FreeU(FreeUFactors):
 
     @override
     def obstacle(self, networks: Networks) -> str | None:
-        is_there = next(networks.modules_of(UNet2DConditionModel), None) is not None
+        is_there = any(
+            isinstance(block, UpBlock)
+            for unet in networks.modules_of(UNet2DConditionModel)
+            for block in unet.up_blocks
+        )
         if is_there or networks.can_exchange(*self.needs):
             return None
         if networks.has_foreign:

@@ -64,8 +64,8 @@ class PerturbedAttention(Strategy):
     def obstacle(self, networks: Networks) -> str | None:
         if next(self._guidances(networks), None) is None:
             return (
-                "PerturbedAttention steers runs of dpnb's own pipelines with a UNet, by a prompt "
-                "or without; runs here are steered in another way."
+                "PerturbedAttention needs a pipeline of dpnb's with a UNet that nothing but "
+                "classifier-free guidance steers; there is none here."
             )
         try:
             for unet in networks.modules_of(UNet2DConditionModel):

@@ -21,7 +21,11 @@ INSTRUCTION = (
     dpnb.StableDiffusionXLInstructPix2PixPipeline,
 )
 CONDITIONED = (dpnb.FluxFillPipeline, dpnb.FluxControlPipeline, dpnb.FluxKontextPipeline)
-SEEING = (dpnb.StableDiffusionDepth2ImgPipeline, dpnb.StableDiffusionUpscalePipeline)
+SEEING = (
+    dpnb.StableDiffusionDepth2ImgPipeline,
+    dpnb.StableDiffusionUpscalePipeline,
+    dpnb.StableDiffusionLatentUpscalePipeline,
+)
 
 ALL = (*FLUX, *CONSISTENCY, *INSTRUCTION, *CONDITIONED, *SEEING)
 
@@ -75,6 +79,27 @@ def _derive_seeing(kind: Any) -> Any:
             depth_estimator=DPTForDepthEstimation(config).eval(),
             feature_extractor=DPTImageProcessor(size={"height": 32, "width": 32}),
         )
+    if kind is dpnb.StableDiffusionLatentUpscalePipeline:
+        width, coarse = base.text_encoder.config.hidden_size, "KCrossAttn{}Block2D"
+        torch.manual_seed(0)
+        unet = dpnb.UNet2DConditionModel(
+            in_channels=2 * base.vae.config.latent_channels,
+            out_channels=base.vae.config.latent_channels + 1,
+            block_out_channels=(32, 64),
+            layers_per_block=2,
+            attention_head_dim=8,
+            cross_attention_dim=width,
+            time_cond_proj_dim=128 + width,
+            down_block_types=("KDownBlock2D", coarse.format("Down")),
+            up_block_types=(coarse.format("Up"), "KUpBlock2D"),
+            mid_block_type=None,
+            norm_num_groups=None,
+            act_fn="gelu",
+            time_embedding_type="fourier",
+            timestep_post_act="gelu",
+        )
+        scheduler = dpnb.EulerDiscreteScheduler(prediction_type="sample")
+        return kind.from_pipe(base, unet=unet.eval(), scheduler=scheduler)
     channels = base.vae.config.latent_channels + 3
     unet = like(base.unet, in_channels=channels, num_class_embeds=400, only_cross_attention=True)
     return kind.from_pipe(base, unet=unet, low_res_scheduler=dpnb.DDPMScheduler())

@@ -51,7 +51,7 @@ def test_what_it_cannot_do_is_refused() -> None:
         draw(pipe, timesteps=[999, 1])
     with pytest.raises(ValueError, match="begins with a picture; give image="):
         pipe("make it red")
-    with pytest.raises(StrategyError, match="runs here are steered in another way"):
+    with pytest.raises(StrategyError, match="classifier-free guidance steers; there is none"):
         pipe.strategies.enable(dpnb.PerturbedAttention())
     other: Any = INSTRUCTION[0].from_pipe(build("tiny-sd"))
     with pytest.raises(ComponentError, match="the UNet takes 4 channels; one that follows instruc"):

@@ -52,6 +52,13 @@ FLUX_SAMPLES: list[Strategy] = [
 SAMPLES_OF = {"tiny-sd": SAMPLES, "tiny-sdxl": SAMPLES, "tiny-flux": FLUX_SAMPLES}
 
 
+def samples_for(name: str) -> list[Strategy]:
+    """The samples that serve at a pipeline of `build`; one guidance serves beside no other."""
+    if name == "sag":
+        return [sample for sample in SAMPLES if not isinstance(sample, PerturbedAttention)]
+    return SAMPLES_OF.get(name, SAMPLES)
+
+
 OVER: dict[str, tuple[str, str]] = {
     "img2img": ("tiny-sd", "StableDiffusionImg2ImgPipeline"),
     "inpaint": ("tiny-sdxl", "StableDiffusionXLInpaintPipeline"),

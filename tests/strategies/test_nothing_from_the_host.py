@@ -24,7 +24,7 @@ from dpnb.strategies.offload import streamed_network
 from dpnb.strategies.strategy import Slot, Strategy
 from tests.strategies.late_device import LateDevice
 from tests.strategies.pictures import emoji
-from tests.strategies.pipes import LINK, SAMPLES, SAMPLES_OF, build, draw
+from tests.strategies.pipes import LINK, build, draw, samples_for
 
 pytestmark = pytest.mark.exhaustive
 
@@ -42,7 +42,7 @@ TELLING: tuple[Strategy | None, ...] = (None, ConditioningCache(), TILED)
 def beside(name: str) -> list[Strategy | None]:
     """Strategies that are no placement, each with its first setting."""
     found: dict[type[Strategy], Strategy] = {}
-    for sample in SAMPLES_OF.get(name, SAMPLES):
+    for sample in samples_for(name):
         if sample.slot is not Slot.PLACEMENT:
             found.setdefault(type(sample), sample)
     return list(found.values())

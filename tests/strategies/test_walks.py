@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.strategy import Plan, Strategy
-from tests.strategies.pipes import SAMPLES, SAMPLES_OF, build, draw, traces, values
+from tests.strategies.pipes import build, draw, samples_for, traces, values
 
 pytestmark = pytest.mark.slow
 
@@ -23,7 +23,7 @@ class Ground:
 
     def __init__(self, name: str) -> None:
         # All weights on the disk are many files; a walk writes few.
-        served = [sample for sample in SAMPLES_OF.get(name, SAMPLES) if sample != DeviceMap("disk")]
+        served = [sample for sample in samples_for(name) if sample != DeviceMap("disk")]
         self.samples = st.sampled_from(served)
         self.plans = st.lists(self.samples, max_size=6, unique_by=lambda strategy: strategy.slot)
         self.pipe, self._other = build(name), build(name)
@@ -153,7 +153,7 @@ class Walk(RuleBasedStateMachine):
 @pytest.mark.parametrize(
     ("name", "walks", "length", "switches"),
     [
-        ("tiny-sd", 8, 100, 1000),
+        ("tiny-sd", 16, 100, 1000),
         ("tiny-flux", 2, 50, 40),
         ("tiny-ldm", 2, 40, 20),
         ("sag", 2, 40, 20),

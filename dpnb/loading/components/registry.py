@@ -78,6 +78,7 @@ PIPELINES: Mapping[str, str] = {
     "StableDiffusionImg2ImgPipeline": "dpnb.pipelines.stable_diffusion_edit",
     "StableDiffusionInpaintPipeline": "dpnb.pipelines.stable_diffusion_edit",
     "StableDiffusionInstructPix2PixPipeline": "dpnb.pipelines.instruct_pix2pix",
+    "StableDiffusionLatentUpscalePipeline": "dpnb.pipelines.latent_upscale",
     "StableDiffusionPAGImg2ImgPipeline": "dpnb.pipelines.stable_diffusion_pag",
     "StableDiffusionPAGInpaintPipeline": "dpnb.pipelines.stable_diffusion_pag",
     "StableDiffusionPAGPipeline": "dpnb.pipelines.stable_diffusion_pag",
