@@ -37,6 +37,21 @@ def test_guidance_ends_for_every_picture_of_a_batch(name: str, kind: Any) -> Non
     assert torch.equal(draw(pipe), draw(pipe))
 
 
+def test_what_is_left_is_what_belongs_to_the_prompt() -> None:
+    pipe, seen = build("tiny-sd"), list[torch.Tensor]()
+    pipe.unet.register_forward_pre_hook(lambda _, args: seen.append(args[2]))
+    pipe(
+        "a cat",
+        negative_prompt="a dog",
+        num_inference_steps=2,
+        height=32,
+        width=32,
+        output_type="latent",
+        callback_on_step_end=SDCFGCutoffCallback(cutoff_step_index=0, cutoff_step_ratio=None),
+    )
+    assert torch.equal(seen[1], pipe.encode_prompt("a cat")[0])
+
+
 def test_several_see_what_any_of_them_sees() -> None:
     both = MultiPipelineCallbacks([SDCFGCutoffCallback(), SDXLCFGCutoffCallback()])
     assert tensors_seen_by(both) == ["prompt_embeds", "add_text_embeds", "add_time_ids"]

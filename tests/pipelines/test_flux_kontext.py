@@ -8,7 +8,12 @@ import pytest
 import torch
 
 import dpnb
-from dpnb.pipelines.flux_kontext import SIZES, bring_to_area
+from dpnb.pipelines.flux_kontext import (
+    REFERENCE_LATENTS,
+    SIZES,
+    FluxKontextArguments,
+    bring_to_area,
+)
 from tests.pipelines.derived import PICTURE, derive, draw
 
 KIND = dpnb.FluxKontextPipeline
@@ -52,6 +57,19 @@ def test_the_network_sees_the_picture_after_what_is_drawn() -> None:
     draw(pipe, image=None, num_inference_steps=1)
     assert [given["hidden_states"].shape[1] for given in seen] == [64 + 128, 64]
     assert len(seen[0]["rotary"]) - len(seen[1]["rotary"]) == 128
+
+
+def test_the_picture_lies_in_a_plane_of_its_own() -> None:
+    pipe = derive(KIND)
+    arguments = FluxKontextArguments(height=32, width=32)
+    tensors = {
+        "latents": torch.zeros(1, 4, 16, 16),
+        "prompt_embeds": torch.zeros(1, 5, 8),
+        REFERENCE_LATENTS: torch.zeros(1, 4, 4, 6),
+    }
+    places = pipe.find_positions(arguments, tensors)
+    assert places[: 5 + 64, 0].eq(0).all()
+    assert places[5 + 64 :].tolist() == [[1, row, column] for row in (0, 1) for column in (0, 1, 2)]
 
 
 def test_what_it_cannot_do_is_refused() -> None:

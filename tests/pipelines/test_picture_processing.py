@@ -34,6 +34,30 @@ def test_what_was_set_makes_the_pictures(name: str) -> None:
     assert isinstance(pipe("a cat", **given).images[0], Image.Image)
 
 
+class Nothing(VaeImageProcessor):
+    """Makes every picture grey."""
+
+    def preprocess(self, image: Any, height: Any = None, width: Any = None, *_: Any) -> Any:
+        return torch.zeros(1, 3, height, width)
+
+
+def test_what_was_set_makes_what_a_run_begins_with() -> None:
+    pipe: Any = dpnb.StableDiffusionImg2ImgPipeline.from_pipe(build("tiny-sd"))
+    given = {"num_inference_steps": 2, "strength": 0.5, "output_type": "pt"}
+
+    def draw(picture: Image.Image) -> torch.Tensor:
+        images: torch.Tensor = pipe(
+            "a cat", image=picture, generator=torch.manual_seed(0), **given
+        ).images
+        return images
+
+    black, grey = (Image.new("RGB", (32, 32), (level,) * 3) for level in (0, 128))
+    plain = draw(grey)
+    assert not torch.allclose(draw(black), plain, atol=1e-2)
+    pipe.image_processor = Nothing()
+    torch.testing.assert_close(draw(black), draw(grey))
+
+
 class Everything(VaeImageProcessor):
     """Draws everywhere, whatever a mask says."""
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 import dpnb
 from dpnb.stages import Stage
+from tests.strategies.pipes import build
 from tests.test_generators import ElsewhereGenerator
 
 pytestmark = pytest.mark.exhaustive
@@ -233,3 +234,17 @@ def test_a_pipeline_that_is_let_go_is_gone() -> None:
     del pipe
     gc.collect()
     assert unet() is None
+
+
+def test_nothing_of_the_prompt_is_held_while_pictures_are_decoded() -> None:
+    pipe, held = build("tiny-sd"), list[bool]()
+    width = pipe.unet.config.cross_attention_dim
+
+    def look(*_: Any) -> None:
+        alive = (one for one in gc.get_objects() if isinstance(one, torch.Tensor))
+        held.append(any(one.ndim == 3 and one.shape[1:] == (77, width) for one in alive))
+
+    pipe.unet.register_forward_pre_hook(look)
+    pipe.vae.decoder.register_forward_pre_hook(look)
+    pipe("a cat", num_inference_steps=1, height=32, width=32, output_type="pt")
+    assert held == [True, False]
