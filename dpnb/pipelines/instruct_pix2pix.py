@@ -96,6 +96,11 @@ class StableDiffusionXLInstructPix2PixArguments(StableDiffusionXLArguments, Inst
         "negative_prompt",
         "negative_prompt_2",
     )
+    absent: ClassVar[frozenset[str]] = InstructionArguments.absent | {
+        "negative_original_size",
+        "negative_crops_coords_top_left",
+        "negative_target_size",
+    }
 
 
 A = TypeVar("A", bound=InstructionArguments)

@@ -176,6 +176,11 @@ class StableDiffusionLatentUpscalePipeline(
     def do_classifier_free_guidance(self) -> bool:
         return self._guidance_scale > 1
 
+    @property
+    @override
+    def size_unit(self) -> int:
+        return max(FACTOR * self.vae_scale_factor, 8)
+
     @override
     def check_parts(self, arguments: LatentUpscaleArguments) -> None:
         super().check_parts(arguments)

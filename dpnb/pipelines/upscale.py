@@ -206,6 +206,11 @@ class StableDiffusionUpscalePipeline(StableDiffusionPipeline[UpscaleArguments]):
             )
             vae.register_to_config(scaling_factor=SCALING_FACTOR)
 
+    @property
+    @override
+    def size_unit(self) -> int:
+        return max(self.vae_scale_factor**2, 8)
+
     @override
     def check_parts(self, arguments: UpscaleArguments) -> None:
         super().check_parts(arguments)

@@ -29,3 +29,12 @@ def test_its_cost_is_planned(kind: Any) -> None:
     pipe = derive(kind)
     table = dpnb.plan(pipe, device="RTX 3060", height=32, width=32, steps=2, plans=plans)
     assert len([row for row in table if row.peaks]) == len(plans)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_multiples_of_its_unit_are_drawn(kind: Any) -> None:
+    pipe = derive(kind)
+    side = 3 * pipe.size_unit
+    given = {"max_area": side * side} if kind is dpnb.FluxKontextPipeline else {}
+    drawn = draw(pipe, height=side, width=side, num_inference_steps=2, **given)
+    assert drawn.shape[-2:] == (side, side)

@@ -49,6 +49,8 @@ def test_what_it_cannot_do_is_refused() -> None:
     pipe = derive(INSTRUCTION[0])
     with pytest.raises(TypeError, match="timesteps is not an argument of this pipeline: give num"):
         draw(pipe, timesteps=[999, 1])
+    with pytest.raises(TypeError, match="negative_target_size is not an argument"):
+        draw(derive(INSTRUCTION[1]), negative_target_size=(16, 16))
     with pytest.raises(ValueError, match="begins with a picture; give image="):
         pipe("make it red")
     with pytest.raises(StrategyError, match="classifier-free guidance steers; there is none"):

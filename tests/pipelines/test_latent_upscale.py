@@ -32,6 +32,20 @@ def test_the_network_is_told_the_noise_level_of_every_step() -> None:
     torch.testing.assert_close(torch.tensor(told), sigmas.log() / 4)
 
 
+def test_the_unit_of_sizes_is_that_of_what_is_enlarged() -> None:
+    pipe = derive(KIND)
+    pipe.vae = dpnb.AutoencoderKL(
+        block_out_channels=(32,) * 4,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+    ).eval()
+    assert pipe.size_unit == 16
+    drawn = draw(pipe, height=48, width=48, num_inference_steps=1)
+    assert drawn.shape[-2:] == (48, 48)
+    with pytest.raises(ValueError, match="height is 8; it must be a positive multiple of 16"):
+        draw(pipe, height=8)
+
+
 def test_what_it_cannot_do_is_refused() -> None:
     pipe: Any = derive(KIND)
     with pytest.raises(ValueError, match="image holds latents of"):

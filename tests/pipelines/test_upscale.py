@@ -53,6 +53,20 @@ def test_guidance_may_end_in_the_middle_of_a_run() -> None:
     assert sizes == [2, 1]
 
 
+def test_the_unit_of_sizes_is_that_of_what_is_enlarged() -> None:
+    pipe = derive(KIND)
+    pipe.vae = dpnb.AutoencoderKL(
+        block_out_channels=(32,) * 4,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+    ).eval()
+    assert pipe.size_unit == 64
+    drawn = draw(pipe, height=64, width=64, num_inference_steps=1)
+    assert drawn.shape[-2:] == (64, 64)
+    with pytest.raises(ValueError, match="height is 8; it must be a positive multiple of 64"):
+        draw(pipe, height=8)
+
+
 def test_what_it_cannot_do_is_refused() -> None:
     pipe = derive(KIND)
     with pytest.raises(ValueError, match="noise_level is 351; this model was trained with at most"):
