@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from dpnb.errors import ComponentError
+
 LONGEST = 20_000
 """Characters of a prompt; text encoders read a few hundred words."""
 
@@ -101,6 +103,25 @@ def check_width(name: str, embeds: object, width: object, network: str) -> None:
         raise ValueError(
             f"{name} has {embeds.shape[-1]} channels, and the {network} takes {width}; use the "
             "text encoders that belong to it."
+        )
+
+
+def check_channels(network: str, taken: int, needed: int, does: str, parts: str) -> None:
+    """Refuse a network that was not made to see what a pipeline shows it.
+
+    Args:
+        network: what it is, for a person.
+        taken: the channels that it takes.
+        needed: those that it is shown.
+        does: what a network does that takes so many.
+        parts: what the channels are of, and what else there is to say.
+
+    Raises:
+        ComponentError: they are not as many.
+    """
+    if taken != needed:
+        raise ComponentError(
+            f"the {network} takes {taken} channels; one that {does} takes {needed}, of {parts}."
         )
 
 

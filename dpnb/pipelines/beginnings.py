@@ -11,6 +11,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from dpnb.pipelines.arguments import Arguments
+from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.pictures.inputs import PictureInput
 from dpnb.pipelines.protocols import LatentPipeline
 
@@ -102,6 +103,22 @@ class Beginning(ABC, Generic[A]):
             arguments: of the run.
         """
         return images
+
+
+class SeesBeside(Beginning[A]):
+    """A beginning of runs whose network sees the channels of one more tensor beside the latents.
+
+    It goes before another that says what the run begins with.
+    """
+
+    beside: ClassVar[str]
+    """The tensor's name in a run; with guidance it holds an entry for each look at a latent."""
+
+    @override
+    def join_channels(
+        self, pipe: LatentPipeline[A], latents: Tensor, tensors: dict[str, Tensor]
+    ) -> Tensor:
+        return torch.cat((latents, last_entries(tensors[self.beside], latents)), dim=1)
 
 
 @dataclass(frozen=True)

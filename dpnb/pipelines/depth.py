@@ -16,9 +16,10 @@ from dpnb.errors import ComponentError
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines import checked_inputs
+from dpnb.pipelines.argument_checks import check_channels
 from dpnb.pipelines.arguments import CountedStepsArguments
+from dpnb.pipelines.beginnings import SeesBeside
 from dpnb.pipelines.calls import make_call, make_stream
-from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.image_to_image import FromPicture, PictureArguments
 from dpnb.pipelines.loop_parts import PictureLoopParts
 from dpnb.pipelines.pictures.images import ImagePipelineOutput, postprocess
@@ -88,8 +89,10 @@ A = TypeVar("A", bound=DepthArguments)
 
 
 @dataclass(frozen=True)
-class FromPictureWithDepth(FromPicture[A]):
+class FromPictureWithDepth(SeesBeside[A], FromPicture[A]):
     """A run begins with a picture, and the network sees its depth beside the latents."""
+
+    beside: ClassVar[str] = DEPTH
 
     @override
     def parse_pictures(self, pipe: LatentPipeline[A], arguments: A) -> A:
@@ -116,12 +119,6 @@ class FromPictureWithDepth(FromPicture[A]):
         if pipe.do_classifier_free_guidance:
             beside = torch.cat((beside, beside))
         return {**super().make_tensors(pipe, arguments, timesteps, device, like), DEPTH: beside}
-
-    @override
-    def join_channels(
-        self, pipe: LatentPipeline[A], latents: Tensor, tensors: dict[str, Tensor]
-    ) -> Tensor:
-        return torch.cat((latents, last_entries(tensors[DEPTH], latents)), dim=1)
 
 
 def scale_depth(depth: Tensor, size: Sequence[int]) -> Tensor:
@@ -185,12 +182,13 @@ class StableDiffusionDepth2ImgPipeline(PictureLoopParts, StableDiffusionPipeline
     @override
     def check_parts(self, arguments: DepthArguments) -> None:
         super().check_parts(arguments)
-        taken = self.vae.config.latent_channels + 1
-        if self.network_channels != taken:
-            raise ComponentError(
-                f"the UNet takes {self.network_channels} channels; one that sees depth takes "
-                f"{taken}, of the latents and of the depth beside them."
-            )
+        check_channels(
+            "UNet",
+            self.network_channels,
+            self.vae.config.latent_channels + 1,
+            "sees depth",
+            "the latents and of the depth beside them",
+        )
         lacks = self.depth_estimator is None or self.feature_extractor is None
         if lacks and arguments.depth_map is None:
             raise ComponentError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
-from torch import Tensor
 from typing_extensions import TypeVar
 
 from dpnb.models.autoencoder import AutoencoderKL
@@ -54,9 +53,3 @@ class ConditionedFlux(FluxPipeline[A], Generic[A]):
         super().__init__(
             scheduler, vae, text_encoder, tokenizer, text_encoder_2, tokenizer_2, transformer
         )
-
-
-def repeat_to_batch(beside: Tensor, latents: Tensor) -> Tensor:
-    """`beside`, repeated as often as guidance shows the latents to the network."""
-    times = len(latents) // len(beside)
-    return beside if times == 1 else beside.repeat(times, *[1] * (beside.ndim - 1))

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from typing_extensions import TypeVar, override
 
-from dpnb.errors import ComponentError
 from dpnb.pipelines import checked_inputs
-from dpnb.pipelines.beginnings import Beginning
+from dpnb.pipelines.argument_checks import check_channels
+from dpnb.pipelines.beginnings import SeesBeside
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.flux import FluxPipelineOutput
 from dpnb.pipelines.flux_arguments import FluxArguments
@@ -20,7 +20,6 @@ from dpnb.pipelines.flux_conditions import (
     NO_NEGATIVE,
     NOT_STEERED,
     ConditionedFlux,
-    repeat_to_batch,
 )
 from dpnb.pipelines.given_pictures import parse_picture
 from dpnb.pipelines.pictures.inputs import FORMS, PictureInput, Pictures
@@ -70,8 +69,10 @@ A = TypeVar("A", bound=FluxControlArguments, default=Any)
 
 
 @dataclass(frozen=True)
-class FromControlledNoise(Beginning[A]):
+class FromControlledNoise(SeesBeside[A]):
     """A run begins with noise, and the network sees a picture that is to be followed beside it."""
+
+    beside: ClassVar[str] = CONTROL_LATENTS
 
     picture_inputs: ClassVar[tuple[PictureInput, ...]] = (CONTROL,)
 
@@ -113,12 +114,6 @@ class FromControlledNoise(Beginning[A]):
             return pipe.encode_pictures(picture, arguments.generator, copies)
         return pipe.encode_pictures(picture.repeat_interleave(copies, dim=0), arguments.generator)
 
-    @override
-    def join_channels(
-        self, pipe: LatentPipeline[A], latents: Tensor, tensors: dict[str, Tensor]
-    ) -> Tensor:
-        return torch.cat((latents, repeat_to_batch(tensors[CONTROL_LATENTS], latents)), dim=1)
-
 
 class FluxControlPipeline(ConditionedFlux[FluxControlArguments]):
     """Pictures that follow another one, with FLUX.1 Depth or Canny (Black Forest Labs, 2024)."""
@@ -133,10 +128,10 @@ class FluxControlPipeline(ConditionedFlux[FluxControlArguments]):
     @override
     def check_parts(self, arguments: FluxControlArguments) -> None:
         super().check_parts(arguments)
-        taken = 2 * self.drawn_channels
-        if self.network_channels != taken:
-            raise ComponentError(
-                f"the transformer takes {self.network_channels} channels; one that follows a "
-                f"picture takes {taken}, of the latents and of that picture. Use FluxPipeline with "
-                "this one."
-            )
+        check_channels(
+            "transformer",
+            self.network_channels,
+            2 * self.drawn_channels,
+            "follows a picture",
+            "the latents and of that picture: use FluxPipeline with this one",
+        )

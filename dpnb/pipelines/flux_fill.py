@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from typing_extensions import TypeVar, override
 
-from dpnb.errors import ComponentError
 from dpnb.pipelines import checked_inputs
+from dpnb.pipelines.argument_checks import check_channels
+from dpnb.pipelines.beginnings import SeesBeside
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.flux import FluxPipelineOutput
 from dpnb.pipelines.flux_arguments import FluxArguments
@@ -20,7 +21,6 @@ from dpnb.pipelines.flux_conditions import (
     NO_NEGATIVE,
     NOT_STEERED,
     ConditionedFlux,
-    repeat_to_batch,
 )
 from dpnb.pipelines.flux_edit import FluxPictureArguments
 from dpnb.pipelines.inpainting import FromMaskedPicture, InpaintingArguments
@@ -60,8 +60,10 @@ A = TypeVar("A", bound=FluxFillArguments, default=Any)
 
 
 @dataclass(frozen=True)
-class FromFilledPicture(FromMaskedPicture[A]):
+class FromFilledPicture(SeesBeside[A], FromMaskedPicture[A]):
     """The network sees the rest of the picture and every pixel of the mask, and draws all of it."""
+
+    beside: ClassVar[str] = KNOWN
 
     @override
     def sees_mask(self, pipe: LatentPipeline[A]) -> bool:
@@ -100,12 +102,6 @@ class FromFilledPicture(FromMaskedPicture[A]):
         known = torch.cat((repeat_batch(masked, count), repeat_batch(pixels, count)), dim=1)
         return {"latents": latents, KNOWN: known}
 
-    @override
-    def join_channels(
-        self, pipe: LatentPipeline[A], latents: Tensor, tensors: dict[str, Tensor]
-    ) -> Tensor:
-        return torch.cat((latents, repeat_to_batch(tensors[KNOWN], latents)), dim=1)
-
 
 class FluxFillPipeline(ConditionedFlux[FluxFillArguments]):
     """A part of a picture drawn anew from words, with FLUX.1 Fill (Black Forest Labs, 2024)."""
@@ -120,10 +116,11 @@ class FluxFillPipeline(ConditionedFlux[FluxFillArguments]):
     @override
     def check_parts(self, arguments: FluxFillArguments) -> None:
         super().check_parts(arguments)
-        taken = 2 * self.drawn_channels + self.vae_scale_factor**2
-        if self.network_channels != taken:
-            raise ComponentError(
-                f"the transformer takes {self.network_channels} channels; one that fills pictures "
-                f"takes {taken}, of the latents, of the rest of the picture and of the mask. Use "
-                "FluxInpaintPipeline with this one."
-            )
+        check_channels(
+            "transformer",
+            self.network_channels,
+            2 * self.drawn_channels + self.vae_scale_factor**2,
+            "fills pictures",
+            "the latents, of the rest of the picture and of the mask: use FluxInpaintPipeline with "
+            "this one",
+        )

@@ -17,7 +17,6 @@ from dpnb.pipelines.beginnings import Beginning
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.flux import FluxPipeline, FluxPipelineOutput
 from dpnb.pipelines.flux_arguments import FluxArguments
-from dpnb.pipelines.flux_conditions import repeat_to_batch
 from dpnb.pipelines.flux_patches import pack, positions
 from dpnb.pipelines.given_pictures import parse_picture
 from dpnb.pipelines.latents import normalize_latents
@@ -175,7 +174,7 @@ class FluxKontextPipeline(FluxPipeline[FluxKontextArguments]):
         tokens, reference = pack(latents), tensors.get(REFERENCE_LATENTS)
         if reference is None:
             return tokens
-        return torch.cat((tokens, pack(repeat_to_batch(reference, latents))), dim=1)
+        return torch.cat((tokens, pack(repeat_batch(reference, len(latents)))), dim=1)
 
     @override
     def find_positions(self, arguments: FluxKontextArguments, tensors: dict[str, Tensor]) -> Tensor:

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from dpnb.errors import ComponentError
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines import checked_inputs
+from dpnb.pipelines.argument_checks import check_channels
 from dpnb.pipelines.arguments import CountedStepsArguments
+from dpnb.pipelines.beginnings import SeesBeside
 from dpnb.pipelines.calls import make_call, make_stream
-from dpnb.pipelines.denoise import last_entries, match_deviation
+from dpnb.pipelines.denoise import match_deviation
 from dpnb.pipelines.given_pictures import GivenPictureArguments, WithPicture
 from dpnb.pipelines.guidance import Guidance, GuidedPipeline
 from dpnb.pipelines.pictures.inputs import Pictures, repeat_batch
@@ -141,12 +142,14 @@ class InstructionGuidance(Guidance[InstructedPipeline]):
 
 
 @dataclass(frozen=True)
-class BesidePicture(WithPicture[A]):
+class BesidePicture(SeesBeside[A], WithPicture[A]):
     """A run begins with noise, and the network sees the latents of a picture beside it.
 
     Args:
         is_own_size: draw in the picture's size where none is asked for, else in the model's.
     """
+
+    beside: ClassVar[str] = IMAGE_LATENTS
 
     is_own_size: bool = True
 
@@ -189,12 +192,6 @@ class BesidePicture(WithPicture[A]):
         picture = self.prepare_picture(pipe, arguments).to(device, like.dtype)
         return pipe.encode_picture_means(picture).to(like.dtype)
 
-    @override
-    def join_channels(
-        self, pipe: LatentPipeline[A], latents: Tensor, tensors: dict[str, Tensor]
-    ) -> Tensor:
-        return torch.cat((latents, last_entries(tensors[IMAGE_LATENTS], latents)), dim=1)
-
 
 @dataclass(frozen=True)
 class BesideScaledPicture(BesidePicture[A]):
@@ -234,12 +231,13 @@ class InstructPix2Pix(UNetPipeline[Any, Any]):
     @override
     def check_parts(self, arguments: InstructionArguments) -> None:
         super().check_parts(arguments)
-        latent = self.vae.config.latent_channels
-        if self.network_channels != 2 * latent:
-            raise ComponentError(
-                f"the UNet takes {self.network_channels} channels; one that follows instructions "
-                f"takes {2 * latent}, of the latents and of the picture beside them."
-            )
+        check_channels(
+            "UNet",
+            self.network_channels,
+            2 * self.vae.config.latent_channels,
+            "follows instructions",
+            "the latents and of the picture beside them",
+        )
 
     @override
     def encode_conditions(

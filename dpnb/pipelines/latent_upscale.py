@@ -15,8 +15,9 @@ from dpnb.errors import ComponentError
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines import checked_inputs
-from dpnb.pipelines.argument_checks import check_width
+from dpnb.pipelines.argument_checks import check_channels, check_width
 from dpnb.pipelines.arguments import CountedStepsArguments
+from dpnb.pipelines.beginnings import SeesBeside
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.given_pictures import GivenPictureArguments, WithPicture
@@ -91,8 +92,10 @@ A = TypeVar("A", bound=LatentUpscaleArguments)
 
 
 @dataclass(frozen=True)
-class FromSmallLatents(WithPicture[A]):
+class FromSmallLatents(SeesBeside[A], WithPicture[A]):
     """A run begins with noise, and the network sees small latents, enlarged, beside it."""
+
+    beside: ClassVar[str] = SMALL
 
     @override
     def size_of_latents(self, pipe: LatentPipeline[A], image: Pictures) -> tuple[int, int]:
@@ -128,12 +131,6 @@ class FromSmallLatents(WithPicture[A]):
             beside = torch.cat((beside, beside))
         noise = pipe.sample_noise(arguments, pipe.vae.config.latent_channels, device, like)
         return {"latents": noise * pipe.scheduler.init_noise_sigma, SMALL: beside}
-
-    @override
-    def join_channels(
-        self, pipe: LatentPipeline[A], latents: Tensor, tensors: dict[str, Tensor]
-    ) -> Tensor:
-        return torch.cat((latents, last_entries(tensors[SMALL], latents)), dim=1)
 
 
 class StableDiffusionLatentUpscalePipeline(
@@ -184,12 +181,13 @@ class StableDiffusionLatentUpscalePipeline(
     @override
     def check_parts(self, arguments: LatentUpscaleArguments) -> None:
         super().check_parts(arguments)
-        taken = 2 * self.vae.config.latent_channels
-        if self.network_channels != taken:
-            raise ComponentError(
-                f"the UNet takes {self.network_channels} channels; one that enlarges latents takes "
-                f"{taken}, of the latents and of the small ones beside them."
-            )
+        check_channels(
+            "UNet",
+            self.network_channels,
+            2 * self.vae.config.latent_channels,
+            "enlarges latents",
+            "the latents and of the small ones beside them",
+        )
         if not isinstance(self.scheduler, EulerDiscreteScheduler):
             raise ComponentError(
                 "the network is told the noise level of every step, which "

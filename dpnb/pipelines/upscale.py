@@ -16,7 +16,9 @@ from dpnb.generators import randn
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines import checked_inputs
+from dpnb.pipelines.argument_checks import check_channels
 from dpnb.pipelines.arguments import CountedStepsArguments
+from dpnb.pipelines.beginnings import SeesBeside
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.given_pictures import GivenPictureArguments, WithPicture
@@ -96,8 +98,10 @@ A = TypeVar("A", bound=UpscaleArguments)
 
 
 @dataclass(frozen=True)
-class FromSmallPicture(WithPicture[A]):
+class FromSmallPicture(SeesBeside[A], WithPicture[A]):
     """A run begins with noise, and the network sees a small picture, noised too, beside it."""
+
+    beside: ClassVar[str] = SMALL
 
     @override
     def own_size(self, pipe: LatentPipeline[A], image: Pictures) -> tuple[int, int]:
@@ -134,12 +138,6 @@ class FromSmallPicture(WithPicture[A]):
             SMALL: torch.cat([small] * looks),
             NOISE_LEVELS: level.repeat(count * looks),
         }
-
-    @override
-    def join_channels(
-        self, pipe: LatentPipeline[A], latents: Tensor, tensors: dict[str, Tensor]
-    ) -> Tensor:
-        return torch.cat((latents, last_entries(tensors[SMALL], latents)), dim=1)
 
 
 class StableDiffusionUpscalePipeline(StableDiffusionPipeline[UpscaleArguments]):
@@ -214,12 +212,13 @@ class StableDiffusionUpscalePipeline(StableDiffusionPipeline[UpscaleArguments]):
     @override
     def check_parts(self, arguments: UpscaleArguments) -> None:
         super().check_parts(arguments)
-        taken = self.vae.config.latent_channels + COLOURS
-        if self.network_channels != taken:
-            raise ComponentError(
-                f"the UNet takes {self.network_channels} channels; one that enlarges pictures "
-                f"takes {taken}, of the latents and of the small picture beside them."
-            )
+        check_channels(
+            "UNet",
+            self.network_channels,
+            self.vae.config.latent_channels + COLOURS,
+            "enlarges pictures",
+            "the latents and of the small picture beside them",
+        )
         most = self._settings["max_noise_level"]
         if arguments.noise_level > most:
             raise ValueError(

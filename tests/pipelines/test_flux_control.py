@@ -59,5 +59,5 @@ def test_what_it_cannot_do_is_refused() -> None:
     with pytest.raises(TypeError, match="true_cfg_scale is not an argument"):
         draw(pipe, true_cfg_scale=2.0)
     other: Any = KIND.from_pipe(build("tiny-flux"))
-    with pytest.raises(ComponentError, match=r"follows a picture takes 8, of.*Use FluxPipeline"):
+    with pytest.raises(ComponentError, match=r"follows a picture takes 8, of.*use FluxPipeline"):
         draw(other)

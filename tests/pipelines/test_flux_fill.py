@@ -46,5 +46,5 @@ def test_what_it_cannot_do_is_refused() -> None:
     with pytest.raises(ValueError, match="latents cannot be masked for this network"):
         draw(pipe, image=torch.randn(1, 4, 16, 16))
     other: Any = KIND.from_pipe(build("tiny-flux"))
-    with pytest.raises(ComponentError, match=r"fills pictures takes \d+.*Use FluxInpaintPipeline"):
+    with pytest.raises(ComponentError, match=r"fills pictures takes \d+.*use FluxInpaintPipeline"):
         draw(other)
