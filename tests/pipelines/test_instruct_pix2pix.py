@@ -28,15 +28,18 @@ def test_every_latent_is_looked_at_three_times(
 
 
 def test_guidance_ends_in_the_middle_of_a_run() -> None:
-    pipe, sizes = derive(INSTRUCTION[0]), list[int]()
-    pipe.unet.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
+    pipe, seen = derive(INSTRUCTION[0]), list[torch.Tensor]()
+    pipe.unet.register_forward_pre_hook(lambda _, args: seen.append(args[0][:, 4:]))
 
     def end(pipe: Any, *_: Any) -> dict[str, Any]:
         pipe._guidance_scale = 0.0
         return {}
 
     draw(pipe, num_inference_steps=2, callback_on_step_end=end)
-    assert sizes == [3, 1]
+    assert [len(beside) for beside in seen] == [3, 1]
+    without, *pictured = seen[0]
+    assert not without.any()
+    assert all(torch.equal(seen[1][0], beside) for beside in pictured)
 
 
 def test_the_picture_decides_the_size() -> None:
