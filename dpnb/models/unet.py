@@ -245,15 +245,16 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
         if not isinstance(timestep, Tensor):
             timestep = torch.full((1,), float(timestep), device=sample.device)
         timestep = timestep.to(sample.device).reshape(-1).expand(batch)
-        if config.has_k_blocks:
-            features = self.time_proj(timestep).to(sample.dtype)
-            return F.gelu(self.time_embedding(features, condition))
-        features = self._sinusoids(timestep, config.block_out_channels[0])
-        time = self.time_embedding(features.to(sample.dtype), condition)
         width = config.block_out_channels[0]
+        features = (
+            self.time_proj(timestep) if config.has_k_blocks else self._sinusoids(timestep, width)
+        )
+        time = self.time_embedding(features.to(sample.dtype), condition)
         of_class = embed_classes(self.class_embedding, config, width, labels, sample)
         if of_class is not None:
             time = add(time, of_class)
+        if config.has_k_blocks:
+            return F.gelu(time)
         if config.addition_embed_type is None:
             return silu(time)
         if added is None or not {"text_embeds", "time_ids"} <= added.keys():

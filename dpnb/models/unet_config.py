@@ -58,8 +58,10 @@ K_SUPPORTED: dict[str, tuple[Any, ...]] = {
     **SUPPORTED,
     "act_fn": ("gelu",),
     "addition_embed_type": (None,),
+    "class_embed_type": (None,),
     "mid_block_type": (None,),
     "norm_num_groups": (None,),
+    "num_class_embeds": (None,),
     "only_cross_attention": (False,),
     "resnet_time_scale_shift": ("default", "scale_shift", "ada_group"),
     "time_embedding_type": ("fourier",),
@@ -130,6 +132,11 @@ class UNetConfig(Config):
         super().__post_init__()
         supported = K_SUPPORTED if self.has_k_blocks else SUPPORTED
         check_supported("UNet2DConditionModel", self, supported)
+        if not self.has_k_blocks and self.norm_num_groups is None:
+            raise ValueError(
+                "norm_num_groups is None, and UNet2DConditionModel normalises groups of channels; "
+                "give their number, such as 32."
+            )
         levels = len(self.block_out_channels)
         known = K_ATTENDS if self.has_k_blocks else ATTENDS
         for name in ("down_block_types", "up_block_types"):

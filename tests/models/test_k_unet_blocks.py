@@ -46,6 +46,8 @@ def test_gradients_reach_every_weight() -> None:
     ("changes", "said"),
     [
         ({"mid_block_type": "UNetMidBlock2DCrossAttn"}, "does not support mid_block_type="),
+        ({"num_class_embeds": 10}, "does not support num_class_embeds=10"),
+        ({"class_embed_type": "timestep"}, "does not support class_embed_type='timestep'"),
         ({"act_fn": "silu"}, "does not support act_fn='silu'"),
         ({"down_block_types": ("KDownBlock2D", "DownBlock2D")}, "cannot build down_block_types"),
         ({"down_block_types": ("KDownBlock2D",) * 2}, "whose coarsest level does not attend"),
@@ -70,3 +72,16 @@ def test_residuals_of_others_are_refused() -> None:
             timestep_cond=condition,
             mid_block_additional_residual=torch.zeros(1),
         )
+    with pytest.raises(ValueError, match="class_labels has no effect on this network"):
+        unet(
+            torch.randn(1, config.in_channels, 8, 8),
+            0.3,
+            words,
+            torch.tensor([1]),
+            timestep_cond=condition,
+        )
+
+
+def test_others_need_their_groups() -> None:
+    with pytest.raises(ValueError, match="norm_num_groups is None, and UNet2DConditionModel norm"):
+        dpnb.UNet2DConditionModel(norm_num_groups=None)
