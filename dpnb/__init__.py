@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from dpnb.absent_names import explain_absence
+from dpnb.module_paths import offer_paths
 from dpnb.names import HOMES
 from dpnb.switchboard import Switchboard, Switchboards
 
@@ -40,3 +41,5 @@ def _switchboard(network: object, component: str) -> Switchboard:
 
 
 Switchboards.make = _switchboard
+
+offer_paths()

@@ -12,6 +12,7 @@ TESTED_IN = {
     "__init__": "test_names.py",
     "models": "test_utils.py",
     "pipelines": "test_utils.py",
+    "utils": "test_module_paths.py",
     "utils.logging": "test_utils.py",
     "terminal": "test_cli.py",
     "bench.measurement": "bench/test_sweep.py",

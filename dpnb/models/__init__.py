@@ -9,9 +9,10 @@ from importlib import import_module
 from typing import Any
 
 from dpnb.loading.components.registry import MODELS
+from dpnb.module_paths import find_elsewhere
 
 
 def __getattr__(name: str) -> Any:
     if name not in MODELS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return find_elsewhere(__name__, name)
     return getattr(import_module(MODELS[name]), name)

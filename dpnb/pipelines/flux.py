@@ -29,6 +29,9 @@ from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.schedulers.flow_match import FlowMatchEulerDiscreteScheduler
 from dpnb.stages import Step
 
+__path__: list[str] = []
+"""Scripts know files below this one, which are found by `dpnb.module_paths`."""
+
 if TYPE_CHECKING:
     from transformers import (
         CLIPImageProcessor,

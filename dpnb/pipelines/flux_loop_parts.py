@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 from typing_extensions import override
@@ -13,6 +16,13 @@ from dpnb.pipelines.loop_parts import LoopParts
 
 class FluxLoopParts(LoopParts):
     """What a loop of one's own calls of a FLUX pipeline."""
+
+    told = ("joint_attention_kwargs",)
+
+    @property
+    def joint_attention_kwargs(self) -> Mapping[str, Any] | None:
+        """Of the present or last run."""
+        return self._told.get("joint_attention_kwargs")
 
     @staticmethod
     def _pack_latents(

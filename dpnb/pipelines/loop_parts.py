@@ -7,6 +7,7 @@ are taken apart.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -38,7 +39,10 @@ class LoopParts:
     """What `check_inputs` takes and a run alone looks at."""
 
     _callback_tensor_inputs: ClassVar[list[str]]
-    _cross_attention_kwargs: Mapping[str, Any] | None = None
+    told: ClassVar[tuple[str, ...]] = ("cross_attention_kwargs",)
+    """Arguments of the present or last run that properties tell."""
+
+    _told: Mapping[str, Any] = MappingProxyType({})
     scheduler: Any
 
     @property
@@ -49,7 +53,11 @@ class LoopParts:
     @property
     def cross_attention_kwargs(self) -> Mapping[str, Any] | None:
         """Of the present or last run."""
-        return self._cross_attention_kwargs
+        return self._told.get("cross_attention_kwargs")
+
+    def remember(self, arguments: Arguments) -> None:
+        """Keep what properties tell of a run, and nothing large."""
+        self._told = {name: getattr(arguments, name, None) for name in self.told}
 
     def prepare_latents(
         self,

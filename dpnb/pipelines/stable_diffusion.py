@@ -29,6 +29,9 @@ from dpnb.pipelines.prompts import (
 from dpnb.pipelines.unet_pipeline import UNetPipeline
 from dpnb.schedulers.scheduler import Scheduler
 
+__path__: list[str] = []
+"""Scripts know files below this one, which are found by `dpnb.module_paths`."""
+
 if TYPE_CHECKING:
     from transformers import (
         CLIPImageProcessor,

@@ -28,6 +28,9 @@ from dpnb.pipelines.prompts import (
 from dpnb.pipelines.unet_pipeline import UNetPipeline
 from dpnb.schedulers.scheduler import Scheduler
 
+__path__: list[str] = []
+"""Scripts know files below this one, which are found by `dpnb.module_paths`."""
+
 if TYPE_CHECKING:
     from transformers import (
         CLIPImageProcessor,
@@ -142,6 +145,7 @@ class StableDiffusionXLPipeline(UNetPipeline[A, StableDiffusionXLPipelineOutput]
         "feature_extractor",
     ]
     may_upcast_vae: ClassVar[bool] = True
+    told = ("cross_attention_kwargs", "denoising_start", "denoising_end")
     _callback_tensor_inputs: ClassVar[list[str]] = [
         "latents",
         "prompt_embeds",
@@ -276,6 +280,16 @@ class StableDiffusionXLPipeline(UNetPipeline[A, StableDiffusionXLPipelineOutput]
             "add_text_embeds": prepend_negative(negative_pooled, pooled),
             "add_time_ids": time_ids,
         }
+
+    @property
+    def denoising_start(self) -> float | None:
+        """Of the present or last run."""
+        return self._told.get("denoising_start")
+
+    @property
+    def denoising_end(self) -> float | None:
+        """Of the present or last run."""
+        return self._told.get("denoising_end")
 
     def _get_add_time_ids(
         self,

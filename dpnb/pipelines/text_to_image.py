@@ -391,7 +391,7 @@ class TextToImagePipeline(
         self._guidance_scale = arguments.guidance_scale
         self._guidance_rescale = arguments.guidance_rescale
         self._clip_skip = arguments.clip_skip
-        self._cross_attention_kwargs = arguments.cross_attention_kwargs
+        self.remember(arguments)
         self._interrupt = False
 
     def call_back(self, arguments: A, step: Step[Any], tensors: dict[str, Tensor]) -> Tensor:

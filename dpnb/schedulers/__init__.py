@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from dpnb.module_paths import find_elsewhere
 from dpnb.schedulers.catalog import INTERCHANGEABLE, MODULES, load_public_name
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name not in MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return find_elsewhere(__name__, name)
     return load_public_name(name)
 
 

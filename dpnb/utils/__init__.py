@@ -5,6 +5,9 @@ Its names are those of other modules; how much is said, `logging`, is alone at h
 
 from __future__ import annotations
 
+from typing import Any
+
+from dpnb.module_paths import find_elsewhere
 from dpnb.pipelines.foreign.standins import (
     PIL_INTERPOLATION,
     BaseOutput,
@@ -39,3 +42,7 @@ __all__ = [
     "pt_to_pil",
     "replace_example_docstring",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return find_elsewhere(__name__, name)

@@ -9,9 +9,6 @@ from tests.dropin import topics
 from tests.dropin.script import Script
 
 REASONS: dict[str, str] = {
-    "loop: timesteps of a scheduler": (
-        "files within a family have other names here; scheduler.set_timesteps does the same"
-    ),
     "lora: fused with a scale": (
         "after unfuse_lora() adapters act as before; diffusers keeps the scale of fuse_lora"
     ),

@@ -51,6 +51,7 @@ HOMES: Mapping[str, str] = {
             "PIL_INTERPOLATION",
             "StableDiffusionMixin",
             "USE_PEFT_BACKEND",
+            "calculate_shift",
             "deprecate",
             "get_logger",
             "is_torch_version",

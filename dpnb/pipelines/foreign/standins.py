@@ -185,6 +185,18 @@ def retrieve_latents(
     return latents
 
 
+def calculate_shift(
+    image_seq_len: int,
+    base_seq_len: int = 256,
+    max_seq_len: int = 4096,
+    base_shift: float = 0.5,
+    max_shift: float = 1.15,
+) -> float:
+    """The shift of FLUX's schedule for so many patches, on a line through the two given points."""
+    slope = (max_shift - base_shift) / (max_seq_len - base_seq_len)
+    return base_shift + slope * (image_seq_len - base_seq_len)
+
+
 def rescale_noise_cfg(
     noise_cfg: Tensor, noise_pred_text: Tensor, guidance_rescale: float = 0.0
 ) -> Tensor:

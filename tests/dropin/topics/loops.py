@@ -268,4 +268,22 @@ check(flux, "a cat", None, 0.5, 32, 32)
 check(flux, "a cat", None, 2.0, 32, 32)
 result = found
 """,
+    "loop: what runs of XL and FLUX were told": """
+from PIL import Image
+from diffusers import FluxPipeline, StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline
+seen = []
+def end(pipe, index, timestep, tensors):
+    seen.append([getattr(pipe, name, None) for name in (
+        "denoising_start", "denoising_end", "joint_attention_kwargs", "guidance_scale")])
+    return tensors
+base = StableDiffusionXLPipeline.from_pretrained(XL)
+base("a cat", num_inference_steps=4, denoising_end=0.5, callback_on_step_end=end)
+refiner = StableDiffusionXLImg2ImgPipeline.from_pretrained(XL)
+refiner("a cat", image=Image.open(PICTURE), num_inference_steps=4, denoising_start=0.5,
+        callback_on_step_end=end)
+flux = FluxPipeline.from_pretrained(FLUX)
+flux("a cat", num_inference_steps=2, height=32, width=32, joint_attention_kwargs={},
+     callback_on_step_end=end)
+result = seen
+""",
 }

@@ -256,4 +256,29 @@ latents = pipe("a cat", num_inference_steps=2, height=32, width=32, output_type=
 result = [latents, pipe("a cat", latents=torch.ones_like(latents), num_inference_steps=2, height=32,
                         width=32, output_type="np").images]
 """,
+    "names: what pipelines of one's own import": """
+import torch
+from diffusers import FluxPipeline, StableDiffusionPipeline
+from diffusers.image_processor import VaeImageProcessor
+from diffusers.loaders import StableDiffusionLoraLoaderMixin, TextualInversionLoaderMixin
+from diffusers.models import AutoencoderKL, UNet2DConditionModel
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL as SameVae
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel as SameUnet
+from diffusers.pipelines.flux.pipeline_flux import FluxPipeline as SameFlux, calculate_shift
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline, StableDiffusionMixin
+from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import (
+    StableDiffusionPipeline as SamePipeline, StableDiffusionPipelineOutput, rescale_noise_cfg,
+    retrieve_timesteps)
+from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
+from diffusers.schedulers import KarrasDiffusionSchedulers
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from diffusers.utils import USE_PEFT_BACKEND, deprecate, is_torch_xla_available
+from diffusers.utils.torch_utils import randn_tensor
+x, y = (torch.randn(1, 4, 8, 8, generator=torch.manual_seed(n)) for n in (0, 1))
+result = [SameVae is AutoencoderKL, SameUnet is UNet2DConditionModel, SameFlux is FluxPipeline,
+          SamePipeline is StableDiffusionPipeline, calculate_shift(1024),
+          calculate_shift(256, 1, 9), rescale_noise_cfg(x, y, 0.7),
+          retrieve_timesteps(DDIMScheduler(), 5)[0],
+          issubclass(SamePipeline, DiffusionPipeline), is_torch_xla_available()]
+""",
 }
