@@ -208,6 +208,7 @@ PART_OF = {
     "strategies.offload.preloader": "strategies.offload.engine",
     "strategies.set_aside": "strategies.networks",
     "bench.output_values": "bench.measurement",
+    "widgets.chart_frames": "widgets.charts",
     "widgets.given_values": "widgets.request_fields",
     "widgets.background_planner": "widgets.planner_panel",
     "widgets.browser_sounds": "widgets.run_output",

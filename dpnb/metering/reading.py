@@ -20,6 +20,8 @@ class Reading:
         free: what could still be had.
         limit: all that there is.
         others: in use by other programs, and by this one outside what the meter counts.
+        weights: of what is in use, those of networks, where the meter tells them apart.
+        process: resident bytes of the whole process, where the meter counts less.
     """
 
     time: float
@@ -30,6 +32,8 @@ class Reading:
     free: int | None = None
     limit: int | None = None
     others: int | None = None
+    weights: int | None = None
+    process: int | None = None
 
 
 class MeterError(DpnbError, RuntimeError):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 from dpnb.pipelines.protocols import RunningPipeline
+from dpnb.pipelines.run_forms import PADDED, run_form
 from dpnb.run_listener import RunKey, RunListener
 from dpnb.stages import Stage, Step, stage_after
 
@@ -18,9 +20,22 @@ class Run(RunKey):
 
     Args:
         pipe: the pipeline that runs.
+        form: a key that runs share which need the same memory; `None` where nobody knows.
     """
 
     pipe: RunningPipeline
+    form: Hashable | None = None
+
+    @classmethod
+    def of(cls, pipe: RunningPipeline, arguments: Mapping[str, Any], padded: bool = False) -> Run:
+        """A run with these arguments, by name.
+
+        Args:
+            pipe: the pipeline that runs.
+            arguments: of the run.
+            padded: whether the pipeline brings all words to one length.
+        """
+        return cls(pipe, run_form(arguments, PADDED if padded else frozenset()))
 
 
 def notify_listeners(

@@ -326,7 +326,7 @@ class TextToImagePipeline(
         arguments = self.resolve_size(arguments)
         arguments.check(self._callback_tensor_inputs, self._execution_device, self.vae_scale_factor)
         self.check_widths(arguments)
-        run = Run(self)
+        run = Run.of(self, vars(arguments), padded=True)
         return notify_listeners(run, self._run(run, arguments), self.listeners)
 
     def _run(self, run: Run, arguments: A) -> Generator[Step[Out | None], None, None]:

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import html
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 
+from dpnb.metering.reading import Reading
 from dpnb.metering.trace import RunTrace, StepTrace, Trace
 from dpnb.stages import Stage
 from dpnb.units import format_bytes, format_seconds
+from dpnb.widgets.chart_frames import (
+    GAP,
+    LETTER,
+    WIDE,
+    Frame,
+    Point,
+    Scale,
+    thin,
+    ticks,
+    time_ticks,
+)
 from dpnb.widgets.svg import BLUE, LINE, ORANGE, RED, line, rect, svg, text
 
-WIDTH, LEFT, RIGHT = 860, 74, 78
-TOP, CURVE, GAP, BARS, BOTTOM = 54, 190, 38, 84, 30
-MOST_POINTS = 200
 SMALLEST_SPREAD = 4.0 * 2**20
+
+WEIGHTS = "var(--dpnb-soft, #57606a)"
+
 
 STAGES = {
     Stage.TEXT: ("text", "var(--dpnb-green, #009e73)"),
@@ -25,53 +35,29 @@ STAGES = {
     Stage.DECODING: ("decoding", "var(--dpnb-orange, #e69f00)"),
 }
 
-Point = tuple[float, float]
 
-
-@dataclass(frozen=True)
-class Scale:
-    """From values to places along an axis.
-
-    Args:
-        low: the value at `start`.
-        high: the value at `end`.
-        start: a place.
-        end: another.
-    """
-
-    low: float
-    high: float
-    start: float
-    end: float
-
-    def __call__(self, value: float) -> float:
-        """The place of a value."""
-        share = (value - self.low) / ((self.high - self.low) or 1)
-        return round(self.start + share * (self.end - self.start), 1)
-
-
-def run_chart(trace: Trace, horizon: float | None = None) -> str:
+def run_chart(trace: Trace, horizon: float | None = None, frame: Frame = WIDE) -> str:
     """Memory above and the duration of every step below, on one axis of time.
 
     Args:
         trace: of one run; of several, the last is shown.
         horizon: seconds that the axis shows at least, while the run goes on.
+        frame: where its parts are.
 
     Returns:
         An SVG element, whose label says the numbers.
     """
     run = trace.runs[-1]
     end = max(run.duration, horizon or 0.0, 1e-3)
-    x = Scale(run.start, run.start + end, LEFT, WIDTH - RIGHT)
-    height = TOP + CURVE + GAP + BARS + BOTTOM
+    x = Scale(run.start, run.start + end, frame.left, frame.edge)
     parts = [
-        *_shades(run.steps, x),
-        *_memory(trace, run, x),
-        *_durations(run.steps, x),
-        *_time_axis(end, x, height),
-        *_marks(trace, run, x),
+        *_shades(run.steps, x, frame),
+        *_memory(trace, run, x, frame),
+        *_durations(run.steps, x, frame),
+        *_time_axis(end, x, frame),
+        *_marks(trace, run, x, frame),
     ]
-    return svg(WIDTH, height, describe_run_chart(trace), parts)
+    return svg(frame.width, frame.height, describe_run_chart(trace), parts)
 
 
 def describe_run_chart(trace: Trace) -> str:
@@ -88,27 +74,16 @@ def describe_run_chart(trace: Trace) -> str:
     )
 
 
-def thin(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
-    """At most `most` points, in which the highest and lowest of every stretch remain."""
-    if len(points) <= most:
-        return list(points)
-    size = -(-2 * len(points) // most)
-    kept: list[Point] = []
-    for first in range(0, len(points), size):
-        stretch = points[first : first + size]
-        ends = {min(stretch, key=lambda p: p[1]), max(stretch, key=lambda p: p[1])}
-        kept.extend(sorted(ends))
-    return kept
-
-
-def comparison_chart(rows: Sequence[tuple[str, int, float | None]]) -> str:
+def comparison_chart(rows: Sequence[tuple[str, int, float | None]], width: int = WIDE.width) -> str:
     """Peak memory and seconds per step of several runs, as bars side by side.
 
     Args:
         rows: a name, the peak in bytes, and seconds per step.
+        width: in pixels.
     """
     height = 34 + 26 * len(rows)
-    names, half = 190, (WIDTH - 190) // 2
+    names = round(0.22 * width)
+    half = (width - names) // 2
     peaks = max((peak for _, peak, _ in rows), default=0) or 1
     times = max((seconds or 0.0 for *_, seconds in rows), default=0.0) or 1.0
     parts = [
@@ -117,13 +92,13 @@ def comparison_chart(rows: Sequence[tuple[str, int, float | None]]) -> str:
     ]
     for place, (name, peak, seconds) in enumerate(rows):
         y = 28 + 26 * place
-        parts.append(text(0, y + 14, _shorten(name, 28)))
+        parts.append(text(0, y + 14, _shorten(name, int(names / LETTER))))
         parts.extend(_bar(names, y, peak / peaks * (half - 110), BLUE, format_bytes(peak)))
         if seconds is not None:
             length = seconds / times * (half - 110)
             parts.extend(_bar(names + half, y, length, RED, format_seconds(seconds)))
     words = "; ".join(f"{name}: {format_bytes(peak)}" for name, peak, _ in rows)
-    return svg(WIDTH, height, f"Comparison of runs by peak memory: {words}.", parts)
+    return svg(width, height, f"Comparison of runs by peak memory: {words}.", parts)
 
 
 def _bar(x: float, y: float, length: float, colour: str, label: str) -> list[str]:
@@ -133,45 +108,49 @@ def _bar(x: float, y: float, length: float, colour: str, label: str) -> list[str
     ]
 
 
-def _shades(steps: Sequence[StepTrace], x: Scale) -> Iterator[str]:
+def _shades(steps: Sequence[StepTrace], x: Scale, frame: Frame) -> Iterator[str]:
     """A band for each stage, over both diagrams, with its name above where there is room."""
-    bottom = TOP + CURVE + GAP + BARS
+    top = frame.top
     for stage, group in groupby(steps, key=lambda step: step.stage):
         members = list(group)
         left, right = x(members[0].start), x(members[-1].start + members[-1].duration)
         name, colour = STAGES.get(stage, (stage, LINE))
-        band = rect(left, TOP, right - left, bottom - TOP, colour, 'opacity=".16"')
+        band = rect(left, top, right - left, frame.bottom - top, colour, 'opacity=".16"')
         yield (
             f"<g><title>{html.escape(name)}</title>{band}"
-            f"{rect(left, TOP - 4, max(right - left, 2), 4, colour)}</g>"
+            f"{rect(left, top - 4, max(right - left, 2), 4, colour)}</g>"
         )
         if right - left > 7 * len(name):
-            yield text((left + right) / 2, TOP - 8, name, "soft", "middle")
+            yield text((left + right) / 2, top - 8, name, "soft", "middle")
 
 
-def _memory(trace: Trace, run: RunTrace, x: Scale) -> Iterator[str]:
+def _memory(trace: Trace, run: RunTrace, x: Scale, frame: Frame) -> Iterator[str]:
     points = _curve(trace, run)
     peaks = [step.peak for step in run.steps]
+    weights = run.begin.weights
     values = [value for _, value in points] + [float(peak) for peak in peaks]
-    low, high = _range(values)
-    y = Scale(low, high, TOP + CURVE, TOP + 6)
-    yield from _value_axis(y, low, high)
-    yield text(LEFT, 14, f"Memory: {trace.label}", "soft")
-    yield from _legend({step.stage for step in run.steps})
+    low, high = _range([*values, *(float(r.weights) for r in _readings(run) if r.weights)])
+    y = Scale(low, high, frame.middle, frame.top + 6)
+    yield from _value_axis(y, low, high, frame)
+    begins = f", axis from {format_bytes(round(low))}" if low else ""
+    yield text(frame.left, 14, f"Memory: {trace.label}{begins}", "soft")
+    yield from _legend({step.stage for step in run.steps}, weights is not None, frame)
+    if weights is not None:
+        yield from _weights(run, x, y, frame)
     for step in run.steps:
         left, right, top = x(step.start), x(step.start + step.duration), y(step.peak)
         tip = f"peak of {step.stage} step {step.index + 1}: {format_bytes(step.peak)}"
         yield f"<g><title>{html.escape(tip)}</title>{line(left, top, right, top, RED)}</g>"
     path = " ".join(f"{x(time)},{y(value)}" for time, value in thin(points))
     yield f'<polyline points="{path}" fill="none" stroke="{BLUE}" stroke-width="2"/>'
-    edge = WIDTH - RIGHT + 6
+    edge = frame.edge + 6
     if peaks:
         yield text(edge, y(max(peaks)) + 4, "peak", "soft")
     if points and (not peaks or abs(y(points[-1][1]) - y(max(peaks))) > 13):
         yield text(edge, y(points[-1][1]) + 4, "in use", "soft")
     limit = run.begin.limit
     if limit is not None and limit <= high:
-        yield line(LEFT, y(limit), WIDTH - RIGHT, y(limit), RED, "6 3")
+        yield line(frame.left, y(limit), frame.edge, y(limit), RED, "6 3")
         yield text(edge, y(limit) + 4, "limit", "soft")
     reserved = [
         (s.start + s.duration, float(s.reading.reserved)) for s in run.steps if s.reading.reserved
@@ -180,6 +159,31 @@ def _memory(trace: Trace, run: RunTrace, x: Scale) -> Iterator[str]:
         path = " ".join(f"{x(time)},{y(min(value, high))}" for time, value in thin(reserved))
         yield f'<polyline points="{path}" fill="none" stroke="{ORANGE}" stroke-dasharray="4 2"/>'
         yield text(edge, y(min(reserved[-1][1], high)) - 8, "reserved", "soft")
+
+
+def _weights(run: RunTrace, x: Scale, y: Scale, frame: Frame) -> Iterator[str]:
+    """The band of the weights, from the axis up, with its size where there is room."""
+    readings = _readings(run)
+    ends = [x(run.start), *(x(step.start + step.duration) for step in run.steps)]
+    ends[-1] = max(ends[-1], x(run.start))
+    levels = [min(y(reading.weights or 0), frame.middle) for reading in readings]
+    corners = [f"{frame.left},{frame.middle}"]
+    for place, level in enumerate(levels):
+        begin = ends[place - 1] if place else ends[0]
+        corners += [f"{begin},{level}", f"{ends[place]},{level}"]
+    corners.append(f"{ends[-1]},{frame.middle}")
+    words = f"weights {format_bytes(readings[-1].weights or 0)}"
+    yield (
+        f'<g class="dpnb-weights"><title>{words}</title><polygon points="{" ".join(corners)}" '
+        f'fill="{WEIGHTS}" opacity=".22"/></g>'
+    )
+    if frame.middle - levels[-1] > 18 and ends[-1] - frame.left > LETTER * len(words) + 8:
+        yield text(frame.left + 6, frame.middle - 6, words, "halo")
+
+
+def _readings(run: RunTrace) -> list[Reading]:
+    """Those of the run's beginning and of the ends of its steps."""
+    return [run.begin, *(step.reading for step in run.steps)]
 
 
 def _curve(trace: Trace, run: RunTrace) -> list[Point]:
@@ -196,39 +200,40 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
     return bottom, high + 0.12 * spread
 
 
-def _value_axis(y: Scale, low: float, high: float) -> Iterator[str]:
+def _value_axis(y: Scale, low: float, high: float, frame: Frame) -> Iterator[str]:
     for value in ticks(low, high):
-        yield line(LEFT, y(value), WIDTH - RIGHT, y(value), LINE)
-        yield text(LEFT - 6, y(value) + 4, format_bytes(round(value)), "soft", "end")
+        yield line(frame.left, y(value), frame.edge, y(value), LINE)
+        yield text(frame.left - 6, y(value) + 4, format_bytes(round(value)), "soft", "end")
 
 
-def ticks(low: float, high: float, most: int = 5) -> list[float]:
-    """Round numbers of bytes between two, at most so many."""
-    unit = next(u for u in (1 << 30, 1 << 20, 1 << 10, 1) if high - low >= u or u == 1)
-    steps = (unit * factor * 10**power for power in range(5) for factor in (1, 2, 5))
-    step = next(step for step in steps if (high - low) / step <= most)
-    first = math.ceil(low / step)
-    return [step * place for place in range(first, math.floor(high / step) + 1)]
-
-
-def _legend(present: set[str]) -> Iterator[str]:
-    """What the colours of the stages mean: of those that every run has, and of those `present`."""
+def _legend(present: set[Stage], has_weights: bool, frame: Frame) -> Iterator[str]:
+    """What the colours mean: of the stages that every run has, and of those `present`."""
     shown = [
         look for stage, look in STAGES.items() if stage is not Stage.ENCODING or stage in present
     ]
-    for place, (name, colour) in enumerate(shown):
-        left = WIDTH - RIGHT - 88 * (len(shown) - place)
-        yield rect(left, 5, 10, 10, colour, 'rx="2"')
-        yield text(left + 14, 14, name, "soft")
+    if has_weights:
+        shown.insert(0, ("weights", WEIGHTS))
+    left: float = frame.left
+    top = 23
+    for name, colour in shown:
+        yield rect(left, top, 10, 10, colour, 'rx="2"' + ' opacity=".5"' * (name == "weights"))
+        yield text(left + 14, top + 9, name, "soft")
+        left += _legend_width((name, colour))
 
 
-def _durations(steps: Sequence[StepTrace], x: Scale) -> Iterator[str]:
-    bottom = TOP + CURVE + GAP + BARS
+def _legend_width(entry: tuple[str, str]) -> float:
+    return 30 + LETTER * len(entry[0])
+
+
+def _durations(steps: Sequence[StepTrace], x: Scale, frame: Frame) -> Iterator[str]:
+    bottom = frame.bottom
     most = max((step.duration for step in steps), default=0.0) or 1.0
-    y = Scale(0, most, bottom, TOP + CURVE + GAP + 4)
-    yield text(LEFT, TOP + CURVE + GAP - 6, "Seconds for each step", "soft")
-    yield line(LEFT, bottom, WIDTH - RIGHT, bottom, LINE)
-    yield text(LEFT - 6, y(most) + 8, format_seconds(most) if steps else "", "soft", "end")
+    y = Scale(0, most, bottom, frame.middle + GAP + 4)
+    yield text(frame.left, frame.middle + GAP - 6, "Seconds for each step", "soft")
+    yield line(frame.left, bottom, frame.edge, bottom, LINE)
+    for value, label in time_ticks(most, 2) if steps else []:
+        yield line(frame.left, y(value), frame.edge, y(value), LINE)
+        yield text(frame.left - 6, y(value) + 4, label, "soft", "end")
     for step in steps:
         left, right = x(step.start), x(step.start + step.duration)
         tip = f"{step.stage} step {step.index + 1}: {format_seconds(step.duration)}"
@@ -239,25 +244,26 @@ def _durations(steps: Sequence[StepTrace], x: Scale) -> Iterator[str]:
         yield f"<g><title>{html.escape(tip)}</title>{bar}</g>"
 
 
-def _time_axis(end: float, x: Scale, height: float) -> Iterator[str]:
-    for part in range(5):
-        at = x(x.low + end * part / 4)
-        yield text(
-            at, height - 10, format_seconds(end * part / 4) if part else "0", "soft", "middle"
-        )
+def _time_axis(end: float, x: Scale, frame: Frame) -> Iterator[str]:
+    for seconds, label in [(0.0, "0"), *time_ticks(end, 5)]:
+        at = x(x.low + seconds)
+        yield line(at, frame.bottom, at, frame.bottom + 4, LINE)
+        yield text(at, frame.height - 12, label, "soft", "middle")
 
 
-def _marks(trace: Trace, run: RunTrace, x: Scale) -> Iterator[str]:
+def _marks(trace: Trace, run: RunTrace, x: Scale, frame: Frame) -> Iterator[str]:
     """A line where a switch took effect, and its name beside it, on three levels in turn."""
-    bottom = TOP + CURVE + GAP + BARS
     for place, event in enumerate(e for e in trace.events if e.time >= run.start):
-        at, level = x(event.time), TOP + 16 + 16 * (place % 3)
-        aside, anchor = (-7, "end") if at > WIDTH * 0.62 else (7, "start")
+        at, level = x(event.time), frame.top + 16 + 16 * (place % 3)
+        room = max(at - frame.left, frame.edge - at) - 10
+        is_left = at - frame.left > frame.edge - at
+        aside, anchor = (-7, "end") if is_left else (7, "start")
+        name = _shorten(event.text, int(room / LETTER))
         yield (
             f'<g class="dpnb-mark"><title>{html.escape(event.text)}</title>'
-            f"{line(at, TOP - 4, at, bottom, RED, '2 3')}"
+            f"{line(at, frame.top - 4, at, frame.bottom, RED, '2 3')}"
             f'<circle cx="{at}" cy="{level - 4}" r="3.5" fill="{RED}"/>'
-            f"{text(at + aside, level, event.text, '', anchor)}</g>"
+            f"{text(at + aside, level, name, 'halo', anchor)}</g>"
         )
 
 

@@ -9,6 +9,7 @@ from threading import Thread
 from PIL import Image
 from torch import Tensor
 
+from dpnb.metering.live import LiveMeter, WeighedMeter
 from dpnb.metering.recorder import Recorder, RunRecorder
 from dpnb.pipelines.listeners import Run
 from dpnb.stages import Step
@@ -47,6 +48,7 @@ class CurrentRun:
         preview: its preview.
         latents: of the last denoising step.
         is_over: whether nothing more will be computed.
+        counting: the meter, where it knows the weights.
     """
 
     run: Run
@@ -62,3 +64,4 @@ class CurrentRun:
     preview: list[Image.Image] | None = None
     latents: Tensor | None = None
     is_over: bool = False
+    counting: LiveMeter | WeighedMeter | None = None

@@ -6,6 +6,7 @@ from typing import Any
 
 import ipywidgets as w
 
+from dpnb.widgets.active_switches import ActiveSwitches
 from dpnb.widgets.history_panel import HistoryPanel
 from dpnb.widgets.job import Job
 from dpnb.widgets.memory_panel import MemoryPanel
@@ -29,6 +30,7 @@ class Dashboard(Panel):
         self.run = RunPanel(pipe, request)
         self.strategies = StrategyPanel(pipe)
         self.memory = MemoryPanel(pipe)
+        self.active = ActiveSwitches(pipe)
         self.history = HistoryPanel(pipe)
         self.planner = PlannerPanel(pipe, request)
         self.planner.follow(self.run)
@@ -36,7 +38,7 @@ class Dashboard(Panel):
         names = {
             "run": self.run,
             "switches": self.strategies,
-            "memory": self.memory,
+            "memory": w.VBox([self.active, self.memory]),
             "plans": self.planner,
             "history": self.history,
         }

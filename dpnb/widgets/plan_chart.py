@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 from dpnb.planning.plan_names import short_plan_name
 from dpnb.planning.table import PlanRow, PlanTable
 from dpnb.strategies.strategy import Plan
 from dpnb.units import format_bytes, format_seconds
-from dpnb.widgets.charts import Scale, ticks
+from dpnb.widgets.chart_frames import WIDE, Scale, ticks, time_ticks
 from dpnb.widgets.svg import BLUE, LINE, RED, line, rect, svg, text
 
-WIDTH, HEIGHT = 860, 230
+HEIGHT = 230
 LEFT, RIGHT, TOP, BOTTOM = 74, 20, 30, 44
 WORD = 7.2
 """Pixels that a letter takes, at the most."""
 
 
-def plan_chart(table: PlanTable, active: Plan) -> str:
+def plan_chart(table: PlanTable, active: Plan, width: int = WIDE.width) -> str:
     """Every plan as a point: filled where it fits, with the front of those that none beats.
 
     Args:
         table: the plans, within the budget that is drawn.
         active: what is switched on; its point has a ring.
+        width: in pixels.
 
     Returns:
         An SVG element, whose label says the numbers.
@@ -31,7 +31,7 @@ def plan_chart(table: PlanTable, active: Plan) -> str:
     peaks = [row.peak for row in table]
     low, high = _around(min(peaks), max(peaks))
     slow = max(row.seconds_per_picture for row in table)
-    x = Scale(low, high, LEFT, WIDTH - RIGHT)
+    x = Scale(low, high, LEFT, width - RIGHT)
     y = Scale(0, 1.12 * slow, HEIGHT - BOTTOM, TOP)
     parts = [
         *_axes(x, y, low, high, slow),
@@ -39,7 +39,7 @@ def plan_chart(table: PlanTable, active: Plan) -> str:
         *_front(table.front, x, y),
         *(point for row in reversed(table.rows) for point in _point(row, table, active, x, y)),
     ]
-    return svg(WIDTH, HEIGHT, describe_plan_chart(table), parts)
+    return svg(width, HEIGHT, describe_plan_chart(table), parts)
 
 
 def describe_plan_chart(table: PlanTable) -> str:
@@ -64,31 +64,24 @@ def _around(low: float, high: float) -> tuple[float, float]:
 def _axes(x: Scale, y: Scale, low: float, high: float, slow: float) -> Iterator[str]:
     bottom = HEIGHT - BOTTOM
     yield text(LEFT, 14, "seconds per picture, predicted", "soft")
-    yield text(WIDTH - RIGHT, HEIGHT - 6, "peak memory, predicted", "soft", "end")
-    for seconds in _round_seconds(slow):
+    yield text(x.end, HEIGHT - 6, "peak memory, predicted", "soft", "end")
+    for seconds, label in [(0.0, "0"), *time_ticks(1.12 * slow, 4)]:
         at = y(seconds)
-        yield line(LEFT, at, WIDTH - RIGHT, at, LINE)
-        yield text(LEFT - 6, at + 4, format_seconds(seconds) if seconds else "0", "soft", "end")
-    for value in ticks(low, high, most=6):
+        yield line(LEFT, at, x.end, at, LINE)
+        yield text(LEFT - 6, at + 4, label, "soft", "end")
+    for value in ticks(low, high, most=6 if x.end > 600 else 3):
         yield line(x(value), bottom, x(value), bottom + 4, LINE)
         yield text(x(value), bottom + 17, format_bytes(round(value)), "soft", "middle")
 
 
-def _round_seconds(slow: float) -> list[float]:
-    """Up to four round numbers from zero on."""
-    power = 10.0 ** math.floor(math.log10(slow))
-    step = next(f * power for f in (0.2, 0.25, 0.5, 1, 2, 2.5, 5) if slow <= 4 * f * power)
-    return [step * place for place in range(int(slow / step * 1.1) + 1)]
-
-
 def _budget(table: PlanTable, x: Scale) -> Iterator[str]:
     """What does not fit is shaded; the line has its name on the side where there is room."""
-    at = min(max(x(table.budget), LEFT), WIDTH - RIGHT)
+    at = min(max(x(table.budget), LEFT), x.end)
     bottom = HEIGHT - BOTTOM
-    yield rect(at, TOP, WIDTH - RIGHT - at, bottom - TOP, RED, 'opacity=".07"')
+    yield rect(at, TOP, x.end - at, bottom - TOP, RED, 'opacity=".07"')
     yield line(at, TOP - 6, at, bottom, RED, "6 3")
     words = f"budget {format_bytes(table.budget)}"
-    is_right = at + WORD * len(words) < WIDTH - RIGHT
+    is_right = at + WORD * len(words) < x.end
     yield text(at + (7 if is_right else -7), TOP + 4, words, "", "start" if is_right else "end")
 
 

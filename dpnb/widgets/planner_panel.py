@@ -16,6 +16,7 @@ from dpnb.planning.workload_arguments import USUAL_STEPS, with_card
 from dpnb.units import format_bytes, format_seconds
 from dpnb.widgets.background_planner import BackgroundPlanner
 from dpnb.widgets.budget_dial import BudgetDial, default_budget, largest_peak
+from dpnb.widgets.chart_frames import in_two_sizes
 from dpnb.widgets.panel import Panel, close_all, heading, status_html, status_line
 from dpnb.widgets.plan_chart import describe_plan_chart, plan_chart
 from dpnb.widgets.request_fields import describe_card_number
@@ -170,7 +171,7 @@ class PlannerPanel(Panel):
         if self.budget is not None:
             self.budget.show(table.budget)
         active = self.session.strategy_state.wanted
-        self.chart.value = plan_chart(table, active)
+        self.chart.value = in_two_sizes(lambda frame: plan_chart(table, active, frame.width))
         self.caption.value = _caption(table)
         by_plan = {row.plan: row for row in self.rows}
         measured = self._measured(table)

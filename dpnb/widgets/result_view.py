@@ -14,8 +14,8 @@ from dpnb.widgets.run_output import RunOutput
 from dpnb.widgets.state import RunState
 
 EMPTY = (
-    '<div class="dpnb-empty">The picture appears here. Press <b>Generate</b>, then '
-    "flip a switch while it is drawn.</div>"
+    '<div class="dpnb-empty dpnb-blank">The picture appears here. Press <b>Generate</b>, then '
+    "flip a switch while it is drawn.</div><div>&nbsp;</div>"
 )
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from typing_extensions import override
 
 from dpnb.metering.clock import clock_for
-from dpnb.metering.meter import meter_for
+from dpnb.metering.live import KnownCounts, LiveMeter, WeighedMeter
 from dpnb.metering.recorder import Recorder
 from dpnb.metering.trace import Trace
 from dpnb.pipelines.explorable import ExplorablePipeline
@@ -29,6 +29,7 @@ from dpnb.units import format_seconds
 from dpnb.widgets.browser_images import encode_png, lay_out_images
 from dpnb.widgets.current_run import CurrentRun, ExpectedRun
 from dpnb.widgets.latent_previews import LatentPreviews
+from dpnb.widgets.panel_meters import panel_meter
 from dpnb.widgets.run_result import RunResult, describe_error, finish_run
 from dpnb.widgets.state import FinishedRun, Progress, Request, RunState
 
@@ -80,6 +81,7 @@ class RunMonitor(RunListener[Run]):
         self._expected: ExpectedRun | None = None
         self._current: CurrentRun | None = None
         self._previews = LatentPreviews(session.pipe.name_or_path)
+        self._counts = KnownCounts()
 
     @property
     def is_running(self) -> bool:
@@ -159,6 +161,8 @@ class RunMonitor(RunListener[Run]):
         if (current := self._find_ongoing()) is None:
             return
         current.used |= after
+        if current.counting is not None:
+            current.counting.note_change()
         note, kinds = current.recorder.note, {type(strategy) for strategy in after}
         for strategy in in_order(before - after):
             if type(strategy) not in kinds:
@@ -187,12 +191,15 @@ class RunMonitor(RunListener[Run]):
         is_own = expected is not None and expected.thread is threading.current_thread()
         request = expected.request if expected is not None and is_own else None
         device, plan = run.pipe.execution_device, run.pipe.strategies.active
-        meter = meter_for(device, self._state.meter)  # type: ignore[arg-type]
+        meter = panel_meter(self._session.pipe, self._state.meter, run, self._counts)
         recorder = Recorder(meter, clock_for(device))
         names = [describe_strategy(strategy) for strategy in in_order(plan)]
         current = CurrentRun(run, recorder, recorder.begin_run(names), plan, plan, request)
         with ExitStack() as endings:
-            endings.enter_context(recorder.sample_every(SAMPLE_EVERY))
+            if isinstance(meter, (LiveMeter, WeighedMeter)):
+                current.counting = meter
+            if not isinstance(meter, LiveMeter):
+                endings.enter_context(recorder.sample_every(SAMPLE_EVERY))
             endings.enter_context(_call_regularly(partial(self._tick, current)))
             current.cleanup = endings.pop_all()
         return current
@@ -232,6 +239,8 @@ class RunMonitor(RunListener[Run]):
         try:
             self._session.apply_pending()
             result = finish_run(current, error, self._session.pipe)
+            if error is None and current.counting is not None and not run.pipe.interrupt:
+                current.counting.keep()
             if current.latents is not None and result.output.pictures:
                 self._previews.learn(current.latents, result.output.middles)
         except Exception:

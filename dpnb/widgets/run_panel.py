@@ -130,19 +130,20 @@ class RunPanel(Panel):
         self.generate.layout.flex = "1 1 auto"
         numbers = w.GridBox(
             self.fields.numbers,
-            layout={
-                "grid_template_columns": "minmax(0, 1fr) minmax(0, 1fr)",
-                "grid_gap": "2px 10px",
-                "width": "100%",
-            },
+            layout={"width": "100%"},
         )
         numbers.add_class("dpnb-numbers")
         menus = [self.scheduler, self.preview] if self.scheduler.options else [self.preview]
         further = self.fields.further
         more = hidden_part(further, "Further arguments of the pipeline's call") if further else ()
-        parts = [*self.fields.words, buttons, self.progress, self.message, self.failure]
+        slot = w.VBox([self.progress, self.message])
+        slot.add_class("dpnb-slot")
+        menus_box = w.VBox(menus)
+        menus_box.add_class("dpnb-menus")
+        self.result.add_class("dpnb-result")
+        parts = [*self.fields.words, buttons, slot, self.failure]
         given = self.fields.given
-        below = [self.memory_saver, self.result, numbers, w.VBox(menus), *more, given]
+        below = [self.memory_saver, self.result, numbers, menus_box, *more, given]
         return [heading("Draw"), *parts, *below]
 
     def _restore(self) -> None:

@@ -17,7 +17,6 @@ from weakref import WeakValueDictionary
 from typing_extensions import Self
 
 from dpnb.errors import DpnbError
-from dpnb.metering.meter import MeterName, meter_for
 from dpnb.metering.trace import Trace
 from dpnb.pipelines.attached.attach import to_explorable
 from dpnb.pipelines.card_numbers import read_card_numbers
@@ -25,6 +24,7 @@ from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.strategies.strategy import Plan, Strategy
 from dpnb.widgets.current_run import ExpectedRun
 from dpnb.widgets.job import Job
+from dpnb.widgets.panel_meters import meters_on, panel_meter
 from dpnb.widgets.run_monitor import RunMonitor
 from dpnb.widgets.run_result import describe_error, predict_memory_saver
 from dpnb.widgets.scheduler_choice import choose_scheduler
@@ -63,7 +63,7 @@ class Session:
         self.pipe = pipe
         active = pipe.strategies.active
         self.strategy_state = StrategyState(active=active, wanted=active)
-        self.run_state = RunState(meter=meter_for(pipe.execution_device).name)
+        self.run_state = RunState(meter=meters_on(pipe.execution_device)[0])
         self.lock = threading.RLock()
         self._pending: list[Change] = []
         self._is_applying = False
@@ -302,13 +302,17 @@ class Session:
                 return
             self.run_state.phase, self.run_state.message = "stopping", "Stopping after this step …"
 
-    def measure_with(self, meter: MeterName) -> None:
+    def measure_with(self, meter: str) -> None:
         """Measure the runs that begin from now on with this meter.
 
+        Args:
+            meter: `"live"`, `"cuda"`, `"host"` or `"tensors"`.
+
         Raises:
+            ValueError: there is no such meter.
             MeterError: it cannot read anything here.
         """
-        meter_for(self.pipe.execution_device, meter)
+        panel_meter(self.pipe, meter)
         self.run_state.meter = meter
 
     @property

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 from xml.etree import ElementTree
 
@@ -9,7 +10,8 @@ import pytest
 from dpnb.metering.reading import Reading
 from dpnb.metering.trace import Event, RunTrace, StepTrace, Trace
 from dpnb.stages import Stage
-from dpnb.widgets.charts import comparison_chart, describe_run_chart, run_chart, thin, ticks
+from dpnb.widgets.chart_frames import LETTER, NARROW, WIDE, Frame, thin, ticks, time_ticks
+from dpnb.widgets.charts import comparison_chart, describe_run_chart, run_chart
 from dpnb.widgets.memory_panel import format_memory, latest_reading
 
 MIB = 1 << 20
@@ -72,8 +74,55 @@ def test_the_limit_is_drawn_where_it_is_near() -> None:
 
 
 def test_the_axis_reaches_as_far_as_the_run_is_expected_to() -> None:
-    assert "8.0 s" in texts(run_chart(trace()))
-    assert "16.0 s" in texts(run_chart(trace(), horizon=16.0))
+    assert "8 s" in texts(run_chart(trace()))
+    assert "15 s" in texts(run_chart(trace(), horizon=16.0))
+
+
+@pytest.mark.parametrize("frame", [WIDE, NARROW])
+def test_words_stay_within_the_chart(frame: Frame) -> None:
+    names = [
+        Event(float(at), "A strategy with a long name (budget 12.5 MiB) on") for at in (1, 4, 7)
+    ]
+    chart = parsed(run_chart(replace(trace(), events=tuple(names)), frame=frame))
+    for word in chart.iter("text"):
+        width, at = LETTER * len(word.text or ""), float(word.get("x", ""))
+        left = at - {"start": 0.0, "middle": 0.5, "end": 1.0}[word.get("text-anchor", "")] * width
+        assert left >= -8, word.text
+        assert left + width <= frame.width + 8, word.text
+
+
+def test_weights_are_a_band_of_their_own() -> None:
+    steps = (
+        StepTrace(Stage.TEXT, 0, 0.0, 1.0, reading(1.0, 100, weights=80 * MIB)),
+        StepTrace(Stage.DENOISING, 0, 1.0, 1.0, reading(2.0, 60, weights=40 * MIB)),
+    )
+    run = RunTrace(0.0, 2.0, "finished", None, (), reading(0.0, 80, weights=80 * MIB), steps)
+    chart = run_chart(Trace("live", "bytes", "clock", (run,)))
+    [band] = [g for g in parsed(chart).iter("g") if g.get("class") == "dpnb-weights"]
+    assert "weights 40.0 MiB" in texts(chart)
+    points = [tuple(map(float, p.split(","))) for p in band[1].get("points", "").split()]
+    levels = [y for _, y in points[1:-1]]
+    assert levels[0] < levels[-1] < points[0][1] == points[-1][1]
+    assert "weights" not in texts(run_chart(trace()))
+
+
+def test_an_axis_that_does_not_begin_at_zero_says_so() -> None:
+    steps = (StepTrace(Stage.TEXT, 0, 0.0, 1.0, reading(1.0, 500)),)
+    run = RunTrace(0.0, 1.0, "finished", None, (), reading(0.0, 499), steps)
+    words = texts(run_chart(Trace("host", "bytes", "clock", (run,))))
+    assert any(re.search(r"axis from 4\d\d MiB", word) for word in words)
+    assert not any("axis from" in word for word in texts(run_chart(trace())))
+
+
+@pytest.mark.parametrize("end", [3e-5, 0.004, 0.823, 1.4, 8.0, 59.0, 61.0, 600.0, 4000.0, 2e5])
+def test_times_on_an_axis_are_round_and_in_one_unit(end: float) -> None:
+    found = time_ticks(end, 5)
+    assert 1 <= len(found) <= 5
+    assert len({label.split()[1] for _, label in found}) == 1
+    for place, (seconds, label) in enumerate(found, start=1):
+        assert seconds <= end * (1 + 1e-6)
+        assert len(label.split()[0]) <= 6
+        assert seconds == pytest.approx(found[0][0] * place)
 
 
 def test_a_run_that_has_done_nothing_yet_can_be_drawn() -> None:
@@ -119,7 +168,7 @@ def test_numbers_say_peak_headroom_and_others() -> None:
     now = reading(1.0, 100, free=60 * MIB, limit=1000 * MIB, others=840 * MIB)
     words = re.sub(r"<[^>]+>", " ", format_memory(now, trace()))
     assert "140 MiB peak of this run" in words.replace("  ", " ")
-    assert "60.0 MiB of 1000 MiB" in words
+    assert "60.0 MiB of 1000 MiB are free" in words
     assert "Little room is left" in words
     assert "Little room" not in format_memory(reading(1.0, 100), None)
 

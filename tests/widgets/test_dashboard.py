@@ -14,11 +14,11 @@ import pytest
 from PIL import Image
 
 import dpnb
-from dpnb.metering.meter import meter_for
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.vae import VaeTiling
 from dpnb.widgets.dashboard import Dashboard
 from dpnb.widgets.job import StoppedError
+from dpnb.widgets.panel_meters import panel_meter
 from dpnb.widgets.state import Request
 from tests.widgets.conftest import TIMEOUT, Gate
 
@@ -66,7 +66,7 @@ def test_memory_is_measured_with_what_is_chosen(board: Dashboard) -> None:
 
 def test_the_choice_of_meters_is_what_this_machine_has(board: Dashboard, pipe: Any) -> None:
     for _, name in board.memory.meter.options:
-        assert meter_for(pipe.device, name).read().current >= 0
+        assert panel_meter(pipe, name).read().current >= 0
 
 
 def test_every_control_has_a_name(board: Dashboard) -> None:

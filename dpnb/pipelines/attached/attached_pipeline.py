@@ -295,7 +295,8 @@ class AttachedPipeline:
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any], caller: Caller) -> Any:
         if self._heard is None and self._is_stale():
             self._changes.make("a component has other settings", ignore)
-        listeners, run, parts, roles = tuple(self._listeners), Run(self), self.parts(), self.roles
+        listeners, parts, roles = tuple(self._listeners), self.parts(), self.roles
+        run = Run.of(self, {**kwargs, "positional": args})
         self._traces.note(parts)
         with ExitStack() as around:
             around.enter_context(notify_run(run, listeners))
