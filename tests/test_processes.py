@@ -128,7 +128,7 @@ def test_only_the_main_process_speaks(folder: Path) -> None:
 def test_the_plans_of_both_are_one_report(folder: Path) -> None:
     report = Report.load(folder / "whole" / "sweep.json")
     assert [one.name for one in report] == [
-        "everything resident",
+        "nothing switched on",
         "VaeTiling",
         "VaeTiling(spill=True)",
     ]

@@ -20,11 +20,14 @@ SHORT = {
     "XFormers": "xFormers",
 }
 
+NOTHING = "nothing switched on"
+"""The name of a plan without strategies."""
+
 
 def plan_name(plan: Plan) -> str:
     """The strategies of a plan, in words."""
     names = [repr(strategy).removesuffix("()") for strategy in in_order(plan)]
-    return " + ".join(names) or "everything resident"
+    return " + ".join(names) or NOTHING
 
 
 def short_plan_name(plan: Plan) -> str:
@@ -37,7 +40,7 @@ def short_plan_name(plan: Plan) -> str:
         default = type(strategy)().to_json()
         given = [_value(key, value) for key, value in values.items() if value != default[key]]
         parts.append(f"{name} ({', '.join(given)})" if given else name)
-    return " + ".join(parts) or "all resident"
+    return " + ".join(parts) or NOTHING
 
 
 def _value(key: str, value: Any) -> str:

@@ -56,6 +56,7 @@ class Job(RunListener[Run]):
         self._thread: threading.Thread | None = None
         self._run: Run | None = None
         self._is_drawn = False
+        self._is_waiting = True
         self._output: Any = None
         self._error: BaseException | None = None
 
@@ -70,8 +71,16 @@ class Job(RunListener[Run]):
         return self._error
 
     def cancel(self) -> None:
-        """Let the run end after the present step."""
+        """Let the run end after the present step; one that has not begun never begins."""
         self._stop.set()
+        if self._is_waiting and not self._done.is_set():
+            self.drop()
+
+    def drop(self) -> None:
+        """Never begin the run; whoever waits for it hears that it was stopped."""
+        self._work, self._on_end = None, []
+        self._error = StoppedError("The run was taken out of the queue before it began.")
+        self._done.set()
 
     def wait(self, timeout: float | None = None) -> Any:
         """Wait for the end; interrupting this stops the run.
@@ -101,6 +110,7 @@ class Job(RunListener[Run]):
 
     def work(self) -> None:
         """Run to the end. Called once, on the thread that does it; whatever fails, it ends."""
+        self._is_waiting = False
         try:
             self._output = self._draw()
         except BaseException as error:

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from dpnb.widgets.session import Session
 from dpnb.widgets.snapshot import draw_snapshot
-from dpnb.widgets.stylesheet import stylesheet
+from dpnb.widgets.stylesheet import keyboard, stylesheet
 
 
 class Panel(w.VBox):  # type: ignore[misc]
@@ -35,7 +35,9 @@ class Panel(w.VBox):  # type: ignore[misc]
 
     def fill(self, children: Sequence[w.Widget]) -> None:
         """Show these."""
-        self.children = (w.HTML(stylesheet(), layout={"display": "none"}), *children)
+        hidden = {"display": "none"}
+        looks = w.HTML(stylesheet(), layout=hidden), w.HTML(keyboard(), layout=hidden)
+        self.children = (*looks, *children)
 
     def watch(self, state: Any, names: str | list[str], handler: Callable[[Any], None]) -> None:
         """Call `handler` when a trait of `state` changes, until this is closed.

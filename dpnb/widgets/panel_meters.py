@@ -22,6 +22,9 @@ METERS: Mapping[str, str] = {
 }
 """What is counted, in words, by the name of a meter."""
 
+WITH_WEIGHTS = ("cuda", "live")
+"""Meters that count what plans predict: weights, and what runs make."""
+
 
 def meters_on(device: torch.device) -> tuple[str, ...]:
     """The names of the meters that serve on a device; the first is that of choice."""

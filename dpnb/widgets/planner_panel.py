@@ -12,13 +12,14 @@ from dpnb.planning.gpu_specs import GPU_SPECS
 from dpnb.planning.plan_names import short_plan_name
 from dpnb.planning.table import PlanRow, PlanTable
 from dpnb.planning.workload import Workload
-from dpnb.planning.workload_arguments import USUAL_STEPS, with_card
-from dpnb.units import format_bytes, format_seconds
+from dpnb.planning.workload_arguments import USUAL_STEPS, with_card, with_defaults_of
+from dpnb.strategies.strategy import Plan
 from dpnb.widgets.background_planner import BackgroundPlanner
 from dpnb.widgets.budget_dial import BudgetDial, default_budget, largest_peak
 from dpnb.widgets.chart_frames import in_two_sizes
 from dpnb.widgets.panel import Panel, close_all, heading, status_html, status_line
 from dpnb.widgets.plan_chart import describe_plan_chart, plan_chart
+from dpnb.widgets.planner_row import PlannerRow, compare_prediction
 from dpnb.widgets.request_fields import describe_card_number
 from dpnb.widgets.run_panel import RunPanel
 from dpnb.widgets.state import FinishedRun, Request
@@ -35,6 +36,11 @@ HERE = "this one"
 
 LINK = "simulated:8GiB/s"
 """To which offloading is shown on a machine without an accelerator."""
+
+SHOWN = ("height", "width", "batch", "steps", "frames")
+"""What fields say of what is planned for."""
+
+AGAIN = "Press What fits? for what the fields say now."
 
 EMPTY = (
     '<div class="dpnb-empty">Press <b>What fits?</b> to see which switches fit into a budget of '
@@ -151,6 +157,14 @@ class PlannerPanel(Panel):
             if table is not None:
                 self._show(table)
 
+    def _is_stale(self, table: PlanTable) -> bool:
+        """Whether the fields say another size, count or number of steps than was planned for."""
+        try:
+            now = with_defaults_of(self.session.pipe, self.workload)
+        except (TypeError, ValueError):
+            return True
+        return any(getattr(now, name) != getattr(table.workload, name) for name in SHOWN)
+
     def _status(self, table: PlanTable | None) -> str:
         state, strategies = self.planner.plan_state, self.session.strategy_state
         if state.error:
@@ -163,6 +177,8 @@ class PlannerPanel(Panel):
             )
         if state.is_busy:
             return status_html(state.message, "wait")
+        if table is not None and self._is_stale(table):
+            return status_html(f"These plans are for {_size_of(table)}. {AGAIN}", "wait")
         return status_html("" if table is None else describe_plan_chart(table))
 
     def _show(self, table: PlanTable) -> None:
@@ -172,7 +188,9 @@ class PlannerPanel(Panel):
             self.budget.show(table.budget)
         active = self.session.strategy_state.wanted
         self.chart.value = in_two_sizes(lambda frame: plan_chart(table, active, frame.width))
-        self.caption.value = _caption(table)
+        for part in (self.chart, self.list):
+            (part.add_class if self._is_stale(table) else part.remove_class)("dpnb-stale")
+        self.caption.value = _caption(table) + self._verdict(table)
         by_plan = {row.plan: row for row in self.rows}
         measured = self._measured(table)
         most = largest_peak(table)
@@ -256,6 +274,8 @@ class PlannerPanel(Panel):
     def _bind(self) -> None:
         self.ask.on_click(lambda _: self.plan())
         self.more.observe(lambda _: self.show(), "value")
+        for field in (self.width, self.height, self.count, self.steps):
+            field.observe(lambda _: self.show(), "value")
         state = self.planner.plan_state
         self.watch(state, ["table", "budget", "message", "error"], lambda _: self.show())
         self.watch(self.session.strategy_state, "revision", lambda _: self.show())
@@ -271,84 +291,34 @@ class PlannerPanel(Panel):
     def _use(self, entry: PlannerRow, _: w.Button) -> None:
         self.session.use(entry.plan)
 
-    def _measured(self, table: PlanTable) -> dict[frozenset[Any], float]:
-        """Seconds per picture of the last runs that have drawn what is planned for."""
-        runs: tuple[FinishedRun, ...] = self.session.run_state.history
-        drawn = table.workload
-        found = {}
-        for run in runs:
-            request = run.request
-            if request is None or not run.pictures or run.used != run.plan:
+    def _measured(self, table: PlanTable) -> dict[Plan, FinishedRun]:
+        """The last run of each plan that has drawn what is planned for."""
+        drawn, found = table.workload, {}
+        for run in self.session.run_state.history:
+            asked = run.request
+            if asked is None or not run.is_finished or run.used != run.plan:
                 continue
-            asked = request.with_defaults(self.session.pipe)
             size = (asked.width, asked.height, asked.count, asked.steps, self._frames_of(asked))
             if size == (drawn.width, drawn.height, drawn.batch, drawn.steps, drawn.frames):
-                found[run.plan] = run.trace.runs[0].duration / request.count
+                found[run.plan] = run
         return found
 
-
-class PlannerRow:
-    """One plan.
-
-    Args:
-        row: it and its prediction.
-        obstacle: why it cannot be switched on here; `None` where it can.
-    """
-
-    def __init__(self, row: PlanRow, obstacle: str | None) -> None:
-        self.plan, self._obstacle = row.plan, obstacle
-        self.use = w.Button(description="Use", layout={"width": "auto"})
-        self.use.tooltip = obstacle or f"Switch on exactly this: {short_plan_name(row.plan)}"
-        self._words = w.HTML()
-        self.widget = w.Box([self._words, self.use])
-        self.widget.add_class("dpnb-row")
-        self.widget.add_class("dpnb-plan")
-
-    @property
-    def words(self) -> str:
-        """What is said of the plan, as HTML."""
-        return str(self._words.value)
-
-    def show(
-        self, row: PlanRow, table: PlanTable, most: int, is_on: bool, measured: float | None
-    ) -> None:
-        """Say what the plan costs, whether it fits, and whether it is on.
-
-        Args:
-            row: the plan.
-            table: with the budget.
-            most: bytes of the largest plan.
-            is_on: whether exactly this is switched on.
-            measured: seconds per picture, where it has drawn.
-        """
-        fits = table.fits(row)
-        is_best = fits and row is table.rows[0]
-        self.use.disabled = is_on or self._obstacle is not None
-        self.use.description = "In use" if is_on else "Use"
-        mark = ("fastest that fits" if is_best else "fits") if fits else "too large"
-        badge = f'<span class="dpnb-badge dpnb-{"exact" if fits else "approximate"}">{mark}</span>'
-        beside = "" if measured is None else f", measured {format_seconds(measured)}"
-        self._words.value = (
-            f'<div class="dpnb-fit{"" if fits else " dpnb-unfit"}">'
-            f"<div><b>{html.escape(short_plan_name(row.plan))}</b> {badge}</div>"
-            f"{_bar(row, table, most)}"
-            f"<div><b>{format_bytes(row.peak)}</b> at the peak · "
-            f"<b>{format_seconds(row.seconds_per_picture)}</b> per picture{beside} · "
-            f"bound by {row.bound_by}</div></div>"
-        )
+    def _verdict(self, table: PlanTable) -> str:
+        """Whether the last run has taken what was predicted for its plan, as HTML."""
+        measured = list(self._measured(table).values())
+        rows = {row.plan: row for row in table}
+        last = max(measured, key=lambda run: run.number, default=None)
+        if last is None or last.plan not in rows:
+            return ""
+        found = compare_prediction(rows[last.plan], last)
+        words = f"{last.title}, {short_plan_name(last.plan)}: {found}."
+        return f'<div class="dpnb-verdict">{html.escape(words)}</div>'
 
 
-def _bar(row: PlanRow, table: PlanTable, most: int) -> str:
-    """The peaks of the stages against the budget, drawn as one bar."""
-    scale = 100 / max(most, 1)
-    stages = ", ".join(f"{name} {format_bytes(peak)}" for name, peak in row.peaks.items())
-    words = html.escape(f"Peak by stage: {stages}.", quote=True)
-    colour = "var(--dpnb-blue)" if table.fits(row) else "var(--dpnb-soft)"
-    return (
-        f'<div class="dpnb-peak" role="img" aria-label="{words}" title="{words}">'
-        f'<div style="width:{scale * row.peak:.1f}%;background:{colour}"></div>'
-        f'<i style="left:{min(scale * table.budget, 100):.1f}%"></i></div>'
-    )
+def _size_of(table: PlanTable) -> str:
+    drawn = table.workload
+    several = f", {drawn.batch} pictures" if drawn.batch > 1 else ""
+    return f"{drawn.width} × {drawn.height}, {drawn.steps} steps{several}"
 
 
 def _caption(table: PlanTable) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets as w
@@ -12,11 +11,13 @@ import ipywidgets as w
 from dpnb.pipelines.call_arguments import ArgumentKind, CallArgument, CallSignature
 from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.widgets.argument_field import ArgumentField
+from dpnb.widgets.field_widgets import menu, number_field, text_field
 from dpnb.widgets.given_values import GivenValues
 from dpnb.widgets.media_field import MediaField
 from dpnb.widgets.media_input import KINDS, MediaInput, is_media
+from dpnb.widgets.picture_shapes import list_shapes
 from dpnb.widgets.sampling_rate import find_sampling_rate
-from dpnb.widgets.scheduler_choice import find_successors
+from dpnb.widgets.scheduler_choice import find_successors, short_scheduler_name
 from dpnb.widgets.state import Request
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ RESULTS = {"video": "Videos", "waveform": "Sounds"}
 """What a run makes several of, by a part of the argument's name; elsewhere pictures."""
 
 LAST_SEED = 2**31 - 1
-LABEL = {"description_width": "5.5em"}
 
 MAIN_PICTURES = frozenset({"image", "mask_image", "control_image", "images", "video", "audio"})
 """Pictures without which few runs are of use, even where a call does not insist on them."""
@@ -59,7 +59,7 @@ class RequestFields:
         }
         takes_strength = self._signature.find("strength")
         has_strength = bool(self.pictures) and takes_strength is not None
-        self.strength = _number("Strength", 1.0, 0.0, 1.0, 0.05) if has_strength else None
+        self.strength = number_field("Strength", 1.0, 0.0, 1.0, 0.05) if has_strength else None
         self.more = {one.name: ArgumentField(one) for one in self._find_further()}
         self.show(request)
         self._name_card(card_numbers)
@@ -215,7 +215,7 @@ class RequestFields:
             "guidance_scale": [self.guidance],
             "width": [self.width],
             "height": [self.height],
-            "seed": [self.seed, self.new_seed],
+            "seed": [self.seed, self.new_seed, self.is_seed_fresh],
             "count": [self.count],
         }
         found = [one for name, several in fields.items() if name in self.shown for one in several]
@@ -243,23 +243,47 @@ class RequestFields:
         return field.value if name in self.shown else None
 
     def _build(self, unit: int) -> None:
-        self.prompt = _text("Prompt", "What to draw")
-        self.negative = _text("Not", "What not to draw")
-        self.steps = _number("Steps", 20, 1, 1000)
-        self.guidance = _number("Guidance", 5.0, 0.0, 50.0, 0.5)
-        self.width = _number("Width", unit, unit, 1 << 14, unit)
-        self.height = _number("Height", unit, unit, 1 << 14, unit)
-        self.seed = _number("Seed", 0, 0, LAST_SEED)
-        self.count = _number(self._name_results(), 1, 1, 64)
+        self.prompt = text_field("Prompt", "What to draw")
+        self.negative = text_field("Not", "What not to draw")
+        self.steps = number_field("Steps", 20, 1, 1000)
+        self.guidance = number_field("Guidance", 5.0, 0.0, 50.0, 0.5)
+        self.width = number_field("Width", unit, unit, 1 << 14, unit)
+        self.height = number_field("Height", unit, unit, 1 << 14, unit)
+        self.seed = number_field("Seed", 0, 0, LAST_SEED)
+        self.count = number_field(self._name_results(), 1, 1, 64)
         self.new_seed = w.Button(description="🎲 New seed", layout={"width": "auto"})
         self.new_seed.tooltip = "Another seed, by chance"
-        self.new_seed.on_click(lambda _: self.seed.set_trait("value", random.randrange(LAST_SEED)))
+        self.new_seed.on_click(lambda _: self.choose_seed())
+        self.is_seed_fresh = w.Checkbox(
+            description="New each time", indent=False, layout={"width": "auto"}
+        )
+        self.is_seed_fresh.tooltip = "Draw every picture from another seed"
+        self.shape = self._build_shapes()
         scheduler = self._pipe.scheduler
         present = [] if scheduler is None else [type(scheduler).__name__]
         names = sorted({*present, *find_successors(scheduler)})
         self.scheduler = menu(
-            "Scheduler", [(_short_name(name), name) for name in names], next(iter(present), None)
+            "Scheduler",
+            [(short_scheduler_name(name), name) for name in names],
+            next(iter(present), None),
         )
+
+    def choose_seed(self) -> None:
+        """Another seed, by chance."""
+        self.seed.value = random.randrange(LAST_SEED)
+
+    def _build_shapes(self) -> w.Dropdown:
+        """A menu of sizes of the model's own area; without options where it has none."""
+        sizes = {} if {"width", "height"} - self.shown else list_shapes(self._pipe)
+        options = [("choose …", None), *sizes.items()] if sizes else []
+        shapes = menu("Shape", options, None)
+        shapes.observe(lambda change: self._take_shape(change["new"]), "value")
+        return shapes
+
+    def _take_shape(self, size: tuple[int, int] | None) -> None:
+        if size is not None:
+            self.width.value, self.height.value = size
+            self.shape.value = None
 
     def _name_results(self) -> str:
         """What a run makes several of."""
@@ -312,13 +336,6 @@ def describe_card_number(name: str, number: float) -> str:
     return f"{name}; the checkpoint's model card shows {number}"
 
 
-def menu(label: str, options: Any, value: Any) -> w.Dropdown:
-    """A menu as wide as its place."""
-    return w.Dropdown(
-        options=options, value=value, description=label, style=LABEL, layout={"width": "auto"}
-    )
-
-
 def _names_to_show(signature: CallSignature, request: Request) -> Iterable[str]:
     """The common fields: of what the call takes, and of numbers that `request` knows."""
     yield from (name for name in ("prompt", "negative_prompt") if name in signature)
@@ -344,27 +361,3 @@ def _is_main(field: MediaField) -> bool:
 
 def _ignore(picture: Image) -> None:
     """Hear of a picture, and do nothing."""
-
-
-def _text(label: str, hint: str) -> w.Textarea:
-    """A field of words, as high as they need."""
-    field = w.Textarea(
-        description=label, placeholder=hint, rows=1, style=LABEL, layout={"width": "auto"}
-    )
-    field.add_class("dpnb-words")
-    return field
-
-
-def _number(
-    label: str, value: float, least: float, most: float, step: float = 1
-) -> w.BoundedIntText | w.BoundedFloatText:
-    kind: Callable[..., Any] = w.BoundedFloatText if isinstance(value, float) else w.BoundedIntText
-    return kind(
-        value=value, min=least, max=most, step=step, description=label, style=LABEL,
-        layout={"width": "auto"},
-    )  # fmt: skip
-
-
-def _short_name(name: str) -> str:
-    words = re.sub(r"(Discrete|Multistep)?Scheduler$", "", name)
-    return words.replace("EulerAncestral", "Euler ancestral")

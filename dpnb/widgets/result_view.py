@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import re
+from itertools import count
 
 import ipywidgets as w
 
@@ -17,6 +18,10 @@ EMPTY = (
     '<div class="dpnb-empty dpnb-blank">The picture appears here. Press <b>Generate</b>, then '
     "flip a switch while it is drawn.</div><div>&nbsp;</div>"
 )
+
+
+_numbers = count(1)
+"""Of pictures, which have names of their own on a page."""
 
 
 class ResultView(w.VBox):  # type: ignore[misc]
@@ -62,14 +67,30 @@ class ResultView(w.VBox):  # type: ignore[misc]
         output: RunOutput = state.output
         if not output.animations:
             self._film.layout.display = "none"
-            self.picture.value = self._still(state.picture) if state.picture else self._empty(state)
+            if output is not self._shown or not output:
+                self.picture.value = self._stills(state)
         elif output is not self._shown:
             self._begin_animation(output)
         self._shown = output
         self._show_others(output)
 
-    def _empty(self, state: RunState) -> str:
-        return "" if state.output else EMPTY
+    def _stills(self, state: RunState) -> str:
+        """The pictures of the last run, each with its seed where there are several."""
+        pictures = state.output.pictures
+        if len(pictures) < 2:
+            if state.picture:
+                return self._still(state.picture)
+            return "" if state.output else EMPTY
+        first = None if state.pictured is None else state.pictured.seed
+        figures = []
+        for place, picture in enumerate(pictures):
+            seed = "" if first is None else f"seed {first + place}"
+            data = encode_png(picture, quick=True)
+            name = f"{self._name}-{seed.replace(' ', '-') or place + 1}"
+            link = self._link(data, "image/png", "png", name, "Save")
+            image = _enlargeable(data, "png", f"Picture {place + 1} of {self._words}")
+            figures.append(f"<figure>{image}<figcaption>{seed} {link}</figcaption></figure>")
+        return f'<div class="dpnb-several">{"".join(figures)}</div>'
 
     def _still(self, picture: bytes, what: str = "Picture of") -> str:
         return self._image(picture, "png", what, self._link(picture, "image/png", "png"))
@@ -126,13 +147,25 @@ class ResultView(w.VBox):  # type: ignore[misc]
         return f"{player}<div>{self._link(sound, 'audio/wav', 'wav')}</div>"
 
     def _image(self, data: bytes, kind: str, what: str, below: str) -> str:
-        address = _address(data, f"image/{kind}")
-        return f'<img src="{address}" alt="{what} {self._words}"/><div>{below}</div>'
+        return f"{_enlargeable(data, kind, f'{what} {self._words}')}<div>{below}</div>"
 
-    def _link(self, data: bytes, kind: str, ending: str) -> str:
+    def _link(
+        self, data: bytes, kind: str, ending: str, name: str | None = None, words: str | None = None
+    ) -> str:
+        """A link that saves a file."""
         noun = {"wav": "sound", "webp": "video", "gif": "video"}.get(ending, "picture")
-        address = _address(data, kind)
-        return f'<a href="{address}" download="{self._name}.{ending}">Save {noun}</a>'
+        words, name = words or f"Save {noun}", name or self._name
+        return f'<a href="{_address(data, kind)}" download="{name}.{ending}">{words}</a>'
+
+
+def _enlargeable(data: bytes, kind: str, words: str) -> str:
+    """A picture that a click, or Enter, shows as large as the page; Escape shows it as before."""
+    name = f"dpnb-picture-{next(_numbers)}"
+    return (
+        f'<span class="dpnb-large"><img id="{name}" popover="auto" '
+        f'src="{_address(data, f"image/{kind}")}" alt="{words}"/>'
+        f'<button popovertarget="{name}" aria-label="Enlarge: {words}"></button></span>'
+    )
 
 
 def _address(data: bytes, kind: str) -> str:

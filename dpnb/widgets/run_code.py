@@ -1,4 +1,4 @@
-"""A request as Python that asks the same of a pipeline which was not written here."""
+"""A request as Python that asks the same of a pipeline."""
 
 from __future__ import annotations
 
@@ -84,5 +84,6 @@ def _choose(request: Request, scheduler: Any, pipeline: str) -> tuple[list[str],
     if name is None or name == type(scheduler).__name__ or name not in successors:
         return [], []
     module = type(successors[name]()).__module__
+    module = "dpnb" if module.startswith("dpnb.") else module
     change = f"{pipeline}.scheduler = {name}.from_config({pipeline}.scheduler.config)"
     return [f"from {module} import {name}"], [change]

@@ -8,10 +8,10 @@ import numpy as np
 from PIL import Image
 from typing_extensions import override
 
-from dpnb.strategies.settings import describe_strategy
-from dpnb.strategies.strategy import Effect, Plan, in_order
+from dpnb.strategies.strategy import Effect
 from dpnb.units import format_bytes, format_seconds
-from dpnb.widgets.state import FinishedRun
+from dpnb.widgets.run_words import PICTURE_ALONE, describe_differences, differing_fields
+from dpnb.widgets.state import FinishedRun, Request
 
 ROUNDING = 3
 """Levels of 255 by which pictures may differ that are the same up to rounding."""
@@ -21,26 +21,32 @@ REPEATABLE = ("cuda", "live", "tensors")
 """Meters whose peaks are those of a run alone; a process keeps memory that was freed."""
 
 
+NEARLY = 2.0
+"""Levels of 255, on average, by which pictures may differ that are nearly the same."""
+
+
 @dataclass(frozen=True)
 class RunDifference:
     """By how much a run differs from the baseline.
 
     Args:
         peak: bytes; `None` where another meter was used, or one whose readings depend on what the
-            process did before.
-        seconds: of the whole run.
+            process did before, or where other work was asked for.
+        seconds: of the whole run; `None` where other work was asked for.
         largest: the largest difference of a colour, of 255; `None` where the pictures cannot be
             compared.
         mean: of all colours.
         must_match: whether the pictures should be the same: the same was asked for, and all
             strategies in which the runs differ are exact.
+        note: what else was asked for, in words; empty where the same was.
     """
 
     peak: int | None
-    seconds: float
+    seconds: float | None
     largest: int | None
     mean: float
     must_match: bool
+    note: str = ""
 
     @property
     def is_same(self) -> bool:
@@ -57,8 +63,10 @@ class RunDifference:
     @override
     def __str__(self) -> str:
         parts = [] if self.peak is None else [f"{_signed(self.peak, format_bytes)} peak"]
-        parts.append(_signed(self.seconds, format_seconds))
+        if self.seconds is not None:
+            parts.append(_signed(self.seconds, format_seconds))
         parts.append(self._picture())
+        parts.append(self.note)
         return ", ".join(part for part in parts if part)
 
     def _picture(self) -> str:
@@ -68,33 +76,34 @@ class RunDifference:
             return "picture identical"
         if self.is_same:
             return f"picture the same up to rounding (at most {self.largest} of 255)"
-        return f"another picture (by {self.mean:.1f} of 255 on average)"
+        kind = "nearly the same" if self.mean <= NEARLY else "another"
+        return f"{kind} picture (by {self.mean:.1f} of 255 on average)"
 
 
 def compare_runs(run: FinishedRun, baseline: FinishedRun) -> RunDifference:
-    """How `run` differs from `baseline`."""
-    largest, mean = _pictures(run, baseline) if _same_request(run, baseline) else (None, 0.0)
+    """How `run` differs from `baseline`; time and memory only where the same work was done."""
+    one, other = run.request, baseline.request
+    names = [] if one is None or other is None else differing_fields(one, other)
+    is_known = one is not None and other is not None
+    is_same_work = is_known and not {*names} - PICTURE_ALONE
+    largest, mean = _pictures(run, baseline) if is_known and not names else (None, 0.0)
     changed = run.used ^ baseline.used
-    is_comparable = run.trace.meter == baseline.trace.meter in REPEATABLE
+    is_comparable = is_same_work and run.trace.meter == baseline.trace.meter in REPEATABLE
+    seconds = run.trace.runs[0].duration - baseline.trace.runs[0].duration
     return RunDifference(
         peak=run.trace.peak - baseline.trace.peak if is_comparable else None,
-        seconds=run.trace.runs[0].duration - baseline.trace.runs[0].duration,
+        seconds=seconds if is_same_work else None,
         largest=largest,
         mean=mean,
         must_match=all(strategy.effect is Effect.EXACT for strategy in changed),
+        note=_describe_note(one, other, names),
     )
 
 
-def describe_plan(plan: Plan) -> str:
-    """The strategies of a plan, for people."""
-    return (
-        ", ".join(describe_strategy(strategy) for strategy in in_order(plan))
-        or "nothing switched on"
-    )
-
-
-def _same_request(one: FinishedRun, other: FinishedRun) -> bool:
-    return one.request is not None and one.request == other.request
+def _describe_note(one: Request | None, other: Request | None, names: list[str]) -> str:
+    if one is None or other is None:
+        return "not compared: a cell has asked for one of them"
+    return f"asked for {describe_differences(one, other, names)}" if names else ""
 
 
 def _pictures(one: FinishedRun, other: FinishedRun) -> tuple[int | None, float]:

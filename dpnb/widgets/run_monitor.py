@@ -30,7 +30,7 @@ from dpnb.widgets.browser_images import encode_png, lay_out_images
 from dpnb.widgets.current_run import CurrentRun, ExpectedRun
 from dpnb.widgets.latent_previews import LatentPreviews
 from dpnb.widgets.panel_meters import panel_meter
-from dpnb.widgets.run_result import RunResult, describe_error, finish_run
+from dpnb.widgets.run_result import RunResult, describe_error, fill_in, finish_run
 from dpnb.widgets.state import FinishedRun, Progress, Request, RunState
 
 if TYPE_CHECKING:
@@ -60,6 +60,9 @@ class MonitoredSession(Protocol):
 
     def apply_pending(self, is_between_steps: bool = False) -> None:
         """Make the changes that wait, unless a step is being computed."""
+
+    def forget_effect(self) -> None:
+        """A run is over: say no more from which of its steps something was in effect."""
 
     def find_memory_saver(self, request: Request, trace: Trace) -> Strategy | None:
         """The cheapest strategy with which a run that has failed is predicted to fit."""
@@ -247,6 +250,7 @@ class RunMonitor(RunListener[Run]):
             logger.exception("a run is over, but cannot be shown")
         finally:
             self._show_result(current, result)
+            self._session.forget_effect()
 
     def _show_result(self, current: CurrentRun, result: RunResult) -> None:
         """Show that a run is over: all of it at once, so that nobody sees a part.
@@ -256,7 +260,7 @@ class RunMonitor(RunListener[Run]):
         state = self._state
         with self._session.lock, state.hold_trait_notifications():
             if result.trace is not None:
-                state.history = (*state.history, self._finished_run(current, result))[-KEPT:]
+                self._remember(self._finished_run(current, result))
             if result.output:
                 state.pictures = result.output.pictures
             if self._current is not current:
@@ -275,13 +279,22 @@ class RunMonitor(RunListener[Run]):
             )
             state.phase = "idle" if self._expected is None else "running"
 
+    def _remember(self, run: FinishedRun) -> None:
+        """Add a run to those before it; the oldest goes that is not the baseline."""
+        state, runs = self._state, [*self._state.history, run]
+        if not state.baseline and run.is_finished:
+            state.baseline = run.number
+        while len(runs) > KEPT:
+            runs.remove(next(one for one in runs if one.number != state.baseline))
+        state.history = tuple(runs)
+
     def _finished_run(self, current: CurrentRun, result: RunResult) -> FinishedRun:
         history = self._state.history
         number = history[-1].number + 1 if history else 1
         assert result.trace is not None
         return FinishedRun(
             number,
-            current.request,
+            None if current.request is None else fill_in(current.request, self._session.pipe),
             current.plan,
             current.used,
             result.trace,

@@ -11,9 +11,11 @@ import ipywidgets as w
 
 from dpnb.errors import DpnbError
 from dpnb.strategies.settings import describe_strategy
+from dpnb.widgets.field_widgets import menu
 from dpnb.widgets.job import Job
 from dpnb.widgets.panel import Panel, heading, hidden_part, status_html, status_line
-from dpnb.widgets.request_fields import RequestFields, menu
+from dpnb.widgets.queue_view import QueueView
+from dpnb.widgets.request_fields import RequestFields
 from dpnb.widgets.result_view import ResultView
 from dpnb.widgets.state import Request
 
@@ -51,6 +53,8 @@ class RunPanel(Panel):
         self.generate = w.Button(description="Generate", tooltip="Draw a picture")
         self.generate.add_class("dpnb-go")
         self.stop = w.Button(description="Stop", tooltip="End after this step", disabled=True)
+        self.stop.add_class("dpnb-stop")
+        self.waiting = QueueView(session.queue)
         self.message, self.failure = status_line(), status_line("dpnb-failure")
         self.memory_saver = w.Button(layout={"display": "none", "width": "auto"})
         self.progress, self.result = w.HTML(), ResultView()
@@ -99,15 +103,21 @@ class RunPanel(Panel):
         self.fields.give(argument, value)
 
     def draw(self) -> Job:
-        """Begin to draw what the fields say; wait for it with the `wait` of what is returned.
+        """Draw what the fields say, after the run that goes on and what waits.
+
+        Returns:
+            What waits for the end with its `wait`.
 
         Raises:
-            SessionError: a run is going on.
             ValueError: a picture is missing, or something about the request is impossible.
         """
         missing = self.fields.find_missing()
         if missing is not None:
             raise ValueError(missing)
+        if self.fields.is_seed_fresh.value:
+            self.fields.choose_seed()
+        if self.session.is_drawing or self.session.run_state.queue:
+            return self.session.queue.add(self.request)
         return self.session.start(self.request)
 
     def _bind(self) -> None:
@@ -119,6 +129,7 @@ class RunPanel(Panel):
         )
         state = self.session.run_state
         self.watch(state, ["phase", "error", "memory_saver"], lambda _: self._show())
+        self.watch(state, ["queue", "phase"], lambda _: self.waiting.show(state))
         shown = ["picture", "pictured", "is_preview", "output"]
         self.watch(state, shown, lambda _: self.result.show(state))
         self.watch(state, "restored", lambda _: self._restore())
@@ -134,6 +145,7 @@ class RunPanel(Panel):
         )
         numbers.add_class("dpnb-numbers")
         menus = [self.scheduler, self.preview] if self.scheduler.options else [self.preview]
+        menus = [self.fields.shape, *menus] if self.fields.shape.options else menus
         further = self.fields.further
         more = hidden_part(further, "Further arguments of the pipeline's call") if further else ()
         slot = w.VBox([self.progress, self.message])
@@ -141,7 +153,7 @@ class RunPanel(Panel):
         menus_box = w.VBox(menus)
         menus_box.add_class("dpnb-menus")
         self.result.add_class("dpnb-result")
-        parts = [*self.fields.words, buttons, slot, self.failure]
+        parts = [*self.fields.words, buttons, slot, self.waiting, self.failure]
         given = self.fields.given
         below = [self.memory_saver, self.result, numbers, menus_box, *more, given]
         return [heading("Draw"), *parts, *below]
@@ -172,8 +184,8 @@ class RunPanel(Panel):
     def _show(self) -> None:
         state = self.session.run_state
         is_idle = state.phase == "idle"
-        self.generate.disabled, self.stop.disabled = not is_idle, state.phase != "running"
-        self.generate.description = "Generate" if is_idle else "Drawing …"
+        self.stop.disabled = state.phase != "running"
+        self.generate.description = "Generate" if is_idle else "Add to queue"
         self.failure.value = status_html(state.error, "error") if state.error else ""
         memory_saver = state.memory_saver
         self.memory_saver.layout.display = None if memory_saver is not None else "none"

@@ -75,6 +75,13 @@ def finish_run(
         return replace(result, error=result.error or unshown)
 
 
+def fill_in(request: Request, pipe: ExplorablePipeline) -> Request:
+    """A request with all that was left to the pipeline: its numbers, size and scheduler."""
+    scheduler = pipe.scheduler
+    own = None if scheduler is None else type(scheduler).__name__
+    return replace(request.with_defaults(pipe), scheduler=request.scheduler or own)
+
+
 def describe_error(error: BaseException) -> str:
     """The message of an error; its class's name where there is none."""
     return str(error).strip() or type(error).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -48,3 +49,9 @@ def choose_scheduler(scheduler: Any, name: str | None) -> Any:
             f"{'are ' + ', '.join(known) if known else 'is no other for this model'}."
         )
     return known[name]()
+
+
+def short_scheduler_name(name: str) -> str:
+    """The name of a scheduler's class without what all of them end in."""
+    words = re.sub(r"(Discrete|Multistep)?Scheduler$", "", name)
+    return words.replace("EulerAncestral", "Euler ancestral")

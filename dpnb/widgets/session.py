@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextvars import copy_context
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
@@ -26,6 +27,7 @@ from dpnb.widgets.current_run import ExpectedRun
 from dpnb.widgets.job import Job
 from dpnb.widgets.panel_meters import meters_on, panel_meter
 from dpnb.widgets.run_monitor import RunMonitor
+from dpnb.widgets.run_queue import RunQueue
 from dpnb.widgets.run_result import describe_error, predict_memory_saver
 from dpnb.widgets.scheduler_choice import choose_scheduler
 from dpnb.widgets.state import EXAMPLE, Request, RunState, StrategyState
@@ -56,6 +58,7 @@ class Session:
     Attributes:
         strategy_state: what is switched on, to be observed.
         run_state: the present run and those before it, to be observed.
+        queue: the runs that wait for their turn.
         lock: whoever shows the state holds it, so that it does not change meanwhile.
     """
 
@@ -70,6 +73,7 @@ class Session:
         self._job: Job | None = None
         self._users = 0
         self._monitor = RunMonitor(self)
+        self.queue = RunQueue(self)
         self._subscriptions = [
             pipe.watch(self._monitor),
             pipe.strategies.subscribe(self._on_plan_change),
@@ -100,6 +104,7 @@ class Session:
             if self._users > 0:
                 return
             _sessions.pop(id(self.pipe), None)
+        self.queue.clear()
         self.stop()
         for end in self._subscriptions:
             end()
@@ -168,6 +173,13 @@ class Session:
             self._show(
                 refusals[-1] if refusals else self._describe_effect(), is_refused=bool(refusals)
             )
+
+    def forget_effect(self) -> None:
+        """A run is over: from which of its steps something was in effect is of no use any more."""
+        with self.lock:
+            state = self.strategy_state
+            if state.message and not state.is_refused and state.wanted == state.active:
+                self._show("")
 
     def show_refusal(self, reason: str) -> None:
         """Show why a request was refused before it came here, and everything else as it is."""
@@ -243,6 +255,12 @@ class Session:
         """Whether a run of these networks goes on or is about to begin."""
         return self._monitor.is_busy or self.pipe.strategies.is_running
 
+    @property
+    def scheduler_name(self) -> str | None:
+        """The class of the present scheduler; `None` where the pipeline has none."""
+        scheduler = self.pipe.scheduler
+        return None if scheduler is None else type(scheduler).__name__
+
     def start(self, request: Request) -> Job:
         """Begin to draw, on a thread of its own.
 
@@ -250,18 +268,14 @@ class Session:
             SessionError: a run is going on.
             ValueError: something about the request is impossible.
         """
-        expected = ExpectedRun(request)
         with self.lock:
             if self._monitor.is_busy:
                 raise SessionError("A run is going on; wait for its end, or stop it first.")
-            self._monitor.expect(expected)
+            self._monitor.expect(ExpectedRun(request))
         scheduler = self.pipe.scheduler
         try:
-            chosen = choose_scheduler(scheduler, request.scheduler)
-            if chosen is not scheduler:
-                self.pipe.scheduler = chosen
-            run = self.pipe.make_run(**request.arguments(self.pipe.call_signature))
-            return self._begin(Job(self.pipe, run, partial(self._monitor.forget, request)), request)
+            run = self._prepare(request)
+            return self.begin(self.make_job(request, run), request)
         except BaseException:
             with self.lock:
                 self._monitor.expect(None)
@@ -272,7 +286,34 @@ class Session:
                 self.pipe.scheduler = scheduler
             raise
 
-    def _begin(self, job: Job, request: Request) -> Job:
+    def expect(self, expected: ExpectedRun) -> None:
+        """The next run is this one: nobody else may begin one."""
+        self._monitor.expect(expected)
+
+    def make_job(self, request: Request, run: Callable[[], Any] | None = None) -> Job:
+        """What draws a request on the thread that begins it.
+
+        Args:
+            request: what to draw.
+            run: draws it; by default it is made when the job begins.
+        """
+        work = run or (lambda: self._prepare(request)())
+        return Job(self.pipe, work, partial(self._end, request))
+
+    def _prepare(self, request: Request) -> Callable[[], Any]:
+        """A run of `request`, with the scheduler that it asks for."""
+        chosen = choose_scheduler(self.pipe.scheduler, request.scheduler)
+        if chosen is not self.pipe.scheduler:
+            self.pipe.scheduler = chosen
+        return self.pipe.make_run(**request.arguments(self.pipe.call_signature))
+
+    def _end(self, request: Request, error: BaseException | None) -> None:
+        """A run of this session is over: show that, and begin the next one."""
+        self._monitor.forget(request, error)
+        if error is None:
+            self.queue.go_on()
+
+    def begin(self, job: Job, request: Request) -> Job:
         """Start the thread of a job, and show that it runs."""
         thread = threading.Thread(target=partial(copy_context().run, job.work), daemon=True)
         with self.lock:
@@ -282,6 +323,23 @@ class Session:
             thread.start()
             self._job = job
         return job
+
+    def rename_run(self, number: int, name: str) -> None:
+        """Give a run that is over a name."""
+        with self.lock:
+            state = self.run_state
+            state.history = tuple(
+                replace(run, name=name) if run.number == number else run for run in state.history
+            )
+
+    def forget_runs(self, numbers: Collection[int]) -> None:
+        """Take runs that are over out of the history."""
+        with self.lock, self.run_state.hold_trait_notifications():
+            state = self.run_state
+            state.history = tuple(run for run in state.history if run.number not in numbers)
+            if state.baseline in numbers:
+                first = (run.number for run in state.history if run.is_finished)
+                state.baseline = next(first, 0)
 
     def restore(self, request: Request | None) -> None:
         """Let fields ask for this again; for nothing where a cell had asked."""

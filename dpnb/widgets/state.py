@@ -200,6 +200,7 @@ class FinishedRun:
         trace: what was measured of it; it holds this run alone.
         pictures: what it has drawn, of a video some frames; none where it was stopped or failed.
         output: all that it has brought.
+        name: that somebody has given it.
     """
 
     number: int
@@ -209,6 +210,17 @@ class FinishedRun:
     trace: Trace
     pictures: tuple[Image, ...] = field(default=(), repr=False)
     output: RunOutput = field(default_factory=RunOutput, repr=False)
+    name: str = ""
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it came to its end and has drawn something."""
+        return self.trace.runs[0].outcome == "finished" and bool(self.pictures)
+
+    @property
+    def title(self) -> str:
+        """Its name, or else its number."""
+        return self.name or f"Run {self.number}"
 
 
 @dataclass(frozen=True)
@@ -305,6 +317,9 @@ class RunState(State):
 
     history = Tuple()
     """The runs that are over, in the order in which they ended: `FinishedRun`s."""
+
+    queue = Tuple()
+    """What waits to be drawn: `Request`s."""
 
     baseline = Int(0)
     """The number of the run that others are compared with; 0 is the first one."""

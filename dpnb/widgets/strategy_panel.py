@@ -44,14 +44,16 @@ class StrategyPanel(Panel):
         self.message = status_line()
         self.presets = [self._preset_button(preset) for preset in PRESETS]
         self.copy = w.ToggleButton(
-            description="Copy as Python", tooltip="Shows the code for what is switched on"
+            description="Copy as Python", tooltip="Code that draws this, to the clipboard and below"
         )
+        self.copy.add_class("dpnb-copy")
         self.python = w.Textarea(
             description="Python",
             rows=6,
             layout={"width": "100%", "display": "none"},
             style={"description_width": "0"},
         )
+        self.python.add_class("dpnb-code")
         self.copy.observe(lambda _: self._show_code(), "value")
         self._left_out = ""
         self._run: RunPanel | None = None
@@ -75,14 +77,12 @@ class StrategyPanel(Panel):
             self._cleanup.callback(field.unobserve, self._on_request, "value")
 
     def code(self) -> str:
-        """Python that switches on what is on now.
-
-        Of a pipeline that was not written here it also draws what the panel asks for that this one
+        """Python that switches on what is on now, and draws what the panel asks for that this one
         follows.
         """
         pipe, is_attached = self.session.pipe, self.session.is_attached
         switches = plan_to_python(self.session.strategy_state.wanted, is_attached=is_attached)
-        if not is_attached or self._run is None:
+        if self._run is None:
             return switches
         request = self._run.request
         call = request_to_python(request, pipe.call_signature, pipe.scheduler)
@@ -120,8 +120,6 @@ class StrategyPanel(Panel):
 
     def _show_code(self) -> None:
         self.python.layout.display = None if self.copy.value else "none"
-        if not self.copy.value:
-            return
         try:
             self.python.value = self.code()
         except (ValueError, TypeError) as error:

@@ -1,12 +1,31 @@
-"""The style sheet of all panels: colours follow Jupyter's theme."""
+"""The looks and the keyboard of all panels: colours follow Jupyter's theme."""
 
 from __future__ import annotations
 
+import html
+import re
 from functools import cache
 from pathlib import Path
+
+BLANK = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+"""A picture of one transparent pixel: the keyboard's code runs where a page shows it."""
 
 
 @cache
 def stylesheet() -> str:
     """The element that holds the rules of `panels.css`."""
-    return f"<style>{Path(__file__).with_name('panels.css').read_text()}</style>"
+    return f"<style>{_read('panels.css')}</style>"
+
+
+@cache
+def keyboard() -> str:
+    """The element that runs `panels.js` on the panel that it is in.
+
+    Without it, where a page lets no code run, everything can be done by clicks.
+    """
+    code = html.escape(re.sub(r"\n\s*", " ", _read("panels.js").strip()), quote=True)
+    return f'<img src="{BLANK}" alt="" style="display:none" onload="{code}"/>'
+
+
+def _read(name: str) -> str:
+    return Path(__file__).with_name(name).read_text(encoding="utf-8")

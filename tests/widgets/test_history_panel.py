@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,8 +9,10 @@ import pytest
 from dpnb.strategies.attention import AttentionSlicing
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.projection import QKVFusion
+from dpnb.widgets import run_monitor
 from dpnb.widgets.history_panel import HistoryPanel
 from dpnb.widgets.run_comparison import compare_runs
+from dpnb.widgets.run_panel import RunPanel
 from dpnb.widgets.state import FinishedRun, Request
 from tests.widgets.conftest import TIMEOUT, Gate, is_shown
 
@@ -19,7 +22,6 @@ REQUEST = Request("a red apple", steps=2)
 @pytest.fixture
 def panel(pipe: Any) -> Iterator[HistoryPanel]:
     panel = HistoryPanel(pipe)
-    panel.session.measure_with("tensors")
     yield panel
     panel.close()
 
@@ -64,13 +66,29 @@ def test_a_stylistic_switch_draws_another_picture_without_breaking_a_promise(
 def test_pictures_of_different_requests_are_not_compared(panel: HistoryPanel) -> None:
     found = compare_runs(drawn(panel, request=Request("a cat", steps=2)), drawn(panel))
     assert found.largest is None
-    assert "picture" not in str(found)
+    assert found.peak is not None
+    assert str(found).endswith("asked for another prompt")
+
+
+def test_other_work_is_not_compared_in_time_and_memory(panel: HistoryPanel) -> None:
+    longer = Request("a red apple", steps=3, scheduler="EulerDiscreteScheduler")
+    plain = replace(REQUEST, scheduler="DDIMScheduler")
+    found = compare_runs(drawn(panel, request=longer), drawn(panel, request=plain))
+    assert (found.peak, found.seconds, found.largest) == (None, None, None)
+    assert str(found) == "asked for steps 3 instead of 2, Euler instead of DDIM"
+
+
+def test_a_run_of_a_cell_is_not_compared(panel: HistoryPanel, pipe: Any) -> None:
+    drawn(panel)
+    pipe("a red apple", num_inference_steps=2)
+    assert "not compared: a cell has asked for one of them" in panel.rows[2].words
+    assert "begun from a cell" in panel.rows[2].words
 
 
 def test_peaks_of_a_process_are_not_compared(panel: HistoryPanel) -> None:
     panel.session.measure_with("host")
     assert compare_runs(drawn(panel), drawn(panel)).peak is None
-    assert "measure live tensors" in panel.hint.value
+    assert "measure weights and what runs make" in panel.hint.value
 
 
 def test_every_run_is_a_row_the_last_one_first(panel: HistoryPanel) -> None:
@@ -124,6 +142,94 @@ def test_a_stopped_run_is_a_row_without_a_picture(panel: HistoryPanel, gate: Gat
     gate.open(9)
     panel.session.start(REQUEST).wait(TIMEOUT)
     assert panel.baseline is panel.rows[2].run
+
+
+def test_a_row_says_all_that_was_asked_for(panel: HistoryPanel) -> None:
+    drawn(panel, request=Request("a cat", "blurry", steps=2, seed=7, count=2, guidance_scale=4.5))
+    words = panel.rows[1].words
+    for part in ("a cat", "not: blurry", "seed 7", "2 steps", "2 pictures", "DDIM", "guidance 4.5"):
+        assert part in words
+    size: Any = panel.session.pipe.default_size()
+    assert f"{size[1]} × {size[0]}" in words
+
+
+def test_a_switch_in_the_middle_is_not_said_to_have_been_on_throughout(
+    panel: HistoryPanel, gate: Gate
+) -> None:
+    job = panel.session.start(Request("a red apple", steps=4))
+    gate.open(3)
+    gate.reached(4)
+    panel.session.enable(FreeU())
+    gate.open(100)
+    job.wait(TIMEOUT)
+    assert "<b>FreeU on at step 4</b>" in panel.rows[1].words
+
+
+def test_runs_that_were_stopped_are_no_baseline(panel: HistoryPanel, gate: Gate) -> None:
+    job = panel.session.start(REQUEST)
+    gate.open(2)
+    gate.reached(3)
+    panel.session.stop()
+    gate.open(100)
+    with pytest.raises(RuntimeError):
+        job.wait(TIMEOUT)
+    assert panel.rows[1].choose.disabled
+    drawn(panel)
+    assert panel.baseline is panel.rows[2].run
+    assert panel.session.run_state.baseline == 2
+
+
+def test_the_baseline_stays_when_old_runs_are_forgotten(
+    panel: HistoryPanel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_monitor, "KEPT", 3)
+    for _ in range(5):
+        drawn(panel)
+    assert list(panel.rows) == [1, 4, 5]
+    assert panel.baseline is panel.rows[1].run
+
+
+def test_runs_are_named_and_deleted(panel: HistoryPanel) -> None:
+    drawn(panel), drawn(panel), drawn(panel)
+    assert not is_shown(panel.tools)
+    panel.rows[2].select.value = True
+    assert is_shown(panel.tools)
+    panel.name.value = "the good one"
+    assert panel.rows[2].select.description == "the good one"
+    assert panel.session.run_state.history[1].name == "the good one"
+    panel.rows[1].select.value = True
+    assert not is_shown(panel.name)
+    gone = panel.rows[1].widget
+    panel.delete.click()
+    assert list(panel.rows) == [3]
+    assert gone.comm is None
+    assert panel.baseline is panel.rows[3].run
+    assert not is_shown(panel.tools)
+
+
+def test_two_runs_are_wiped_over_each_other(panel: HistoryPanel) -> None:
+    drawn(panel), drawn(panel, FreeU()), drawn(panel)
+    assert not is_shown(panel.wipe)
+    panel.rows[1].select.value = panel.rows[2].select.value = True
+    assert is_shown(panel.wipe)
+    shown = panel.wipe.children[1].value
+    assert shown.count("<img") == 4
+    panel.wipe.place.value = 30
+    assert "inset(0 70% 0 0)" in panel.wipe.children[0].value
+    assert panel.wipe.children[1].value is shown
+    panel.rows[3].select.value = True
+    assert not is_shown(panel.wipe)
+
+
+def test_restoring_brings_back_the_whole_request(panel: HistoryPanel, pipe: Any) -> None:
+    fields = RunPanel(pipe)
+    asked = Request("a cat", "blurry", 3, 4.5, 64, 32, 7, 2, "EulerDiscreteScheduler")
+    drawn(panel, FreeU(), request=asked)
+    drawn(panel)
+    panel.rows[1].restore.click()
+    assert replace(fields.request, more=()) == asked
+    assert pipe.strategies.active == {FreeU()}
+    fields.close()
 
 
 def test_a_panel_made_later_shows_the_runs_before(panel: HistoryPanel, pipe: Any) -> None:

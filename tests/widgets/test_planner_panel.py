@@ -10,6 +10,7 @@ import pytest
 from dpnb.planning.table import PlanTable
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.vae import VaeTiling
+from dpnb.units import format_bytes
 from dpnb.widgets.planner_panel import HERE, LINK, PlannerPanel
 from dpnb.widgets.state import Request
 from dpnb.widgets.strategy_panel import StrategyPanel
@@ -154,10 +155,25 @@ def test_plans_for_another_card_say_why_they_cannot_be_set_here(
 
 
 def test_what_was_measured_is_beside_what_was_predicted(shown: PlannerPanel) -> None:
-    assert "measured" not in listed(shown)[0].words
+    assert "took" not in listed(shown)[0].words + shown.caption.value
     shown.session.start(REQUEST).wait(TIMEOUT)
     entry = next(entry for entry in shown.rows if not entry.plan)
-    assert ", measured" in entry.words
+    [run] = shown.session.run_state.history
+    predicted = next(row.peak for row in shown.table or () if not row.plan)
+    words = f"predicted {format_bytes(predicted)}, took {format_bytes(run.trace.peak)}"
+    assert words in entry.words
+    assert f"Run 1, nothing switched on: {words}" in shown.caption.value
+
+
+def test_plans_for_another_size_say_so(shown: PlannerPanel) -> None:
+    assert "These plans are for" not in shown.message.value
+    shown.width.value = 64
+    assert "These plans are for 32 × 32, 2 steps" in shown.message.value
+    assert "Press What fits?" in shown.message.value
+    assert "dpnb-stale" in shown.list._dom_classes
+    shown.width.value = 32
+    assert "These plans are for" not in shown.message.value
+    assert "dpnb-stale" not in shown.list._dom_classes
 
 
 def test_offloading_over_a_simulated_link_is_offered_without_an_accelerator(

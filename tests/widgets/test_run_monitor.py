@@ -73,13 +73,14 @@ def test_a_run_that_begins_before_another_is_shown_to_be_over_is_shown(
     encoder.may_go_on.set()
     job.wait(TIMEOUT)
     assert (session.run_state.phase, session.is_drawing) == ("running", True)
-    assert (panel.generate.disabled, panel.stop.disabled) == (True, False)
+    assert (panel.generate.description, panel.stop.disabled) == ("Add to queue", False)
     session.stop()
     gate.open(9)
     cell.join(TIMEOUT)
     assert (session.run_state.phase, session.is_drawing) == ("idle", False)
     assert [run.number for run in session.run_state.history] == [1, 2]
-    assert [run.request for run in session.run_state.history] == [THREE, None]
+    [ours, theirs] = [run.request for run in session.run_state.history]
+    assert (ours.prompt, ours.steps, theirs) == (THREE.prompt, THREE.steps, None)
     assert [run.trace.runs[0].outcome for run in session.run_state.history] == [
         "finished", "interrupted",
     ]  # fmt: skip
@@ -164,7 +165,8 @@ def test_a_cell_that_begins_first_is_not_taken_for_what_a_panel_asked(
     job.wait(TIMEOUT)
     cell.join(TIMEOUT)
     leave()
-    assert all(run.request in (None, THREE) for run in session.run_state.history)
+    asked = [run.request for run in session.run_state.history]
+    assert all(one is None or (one.prompt, one.steps) == (THREE.prompt, 3) for one in asked)
     for run in session.run_state.history:
         steps = [step for step in run.trace.steps if step.stage == "denoising"]
         assert len(steps) == (1 if run.request is None else 3)
@@ -282,7 +284,7 @@ def test_an_observer_that_fails_stops_nobody(
     gate.open(STEPS_OF_THREE)
     session.start(THREE).wait(TIMEOUT)
     assert settled(session)
-    assert not panel.generate.disabled
+    assert panel.generate.description == "Generate"
     assert "Drawn in" in panel.message.value
     assert "nothing is known of phase" in caplog.text
     session.run_state.unobserve(fail)

@@ -1,0 +1,43 @@
+(mark => {
+  const root = mark.closest('.dpnb');
+  if (!root || root.dataset.dpnb) return;
+  root.dataset.dpnb = 'on';
+  const one = name => root.querySelector(name);
+  root.addEventListener('keydown', event => {
+    const go = one('.dpnb-go:not(:disabled)');
+    const isField = event.target.matches('textarea, input:not([type=checkbox])');
+    if (event.key === 'Enter' && (event.ctrlKey || event.metaKey || event.shiftKey) && isField && go) {
+      event.preventDefault();
+      event.stopPropagation();
+      event.target.dispatchEvent(new Event('change', { bubbles: true }));
+      setTimeout(() => go.click(), 60);
+    }
+  });
+  root.addEventListener('click', event => {
+    const button = event.target.closest('button');
+    if (button && button.matches('.dpnb-stop')) setTimeout(() => one('.dpnb-go') && one('.dpnb-go').focus(), 0);
+    if (button && button.matches('.dpnb-copy')) {
+      const code = one('.dpnb-code textarea');
+      if (code && navigator.clipboard) navigator.clipboard.writeText(code.value);
+    }
+  });
+  const name = () => root.querySelectorAll('.widget-hslider').forEach(slider => {
+    const label = slider.querySelector('.widget-label');
+    const given = label && label.textContent.trim();
+    const box = slider.parentElement && slider.parentElement.querySelector('.widget-text .widget-label, .widget-label');
+    const words = given || (box && box.textContent.trim());
+    slider.querySelectorAll('.noUi-handle').forEach(handle => { if (words) handle.setAttribute('aria-label', words); });
+  });
+  name();
+  new MutationObserver(name).observe(root, { childList: true, subtree: true });
+  const upload = () => one('.dpnb-settings-file input[type=file]');
+  const isFile = event => upload() && [...event.dataTransfer.types].includes('Files');
+  root.addEventListener('dragover', event => { if (isFile(event)) event.preventDefault(); });
+  root.addEventListener('drop', event => {
+    if (!isFile(event) || !event.dataTransfer.files.length) return;
+    event.preventDefault();
+    event.stopPropagation();
+    upload().files = event.dataTransfer.files;
+    upload().dispatchEvent(new Event('change', { bubbles: true }));
+  });
+})(this)
