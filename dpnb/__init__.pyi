@@ -91,6 +91,9 @@ from dpnb.pipelines.pictures.images import ImagePipelineOutput as ImagePipelineO
 from dpnb.pipelines.pipeline import DiffusionPipeline as DiffusionPipeline
 from dpnb.pipelines.recording import record as record
 from dpnb.pipelines.sag import StableDiffusionSAGPipeline as StableDiffusionSAGPipeline
+from dpnb.pipelines.settings.picture_files import read_settings as read_settings
+from dpnb.pipelines.settings.picture_settings import PictureSettings as PictureSettings
+from dpnb.pipelines.settings.picture_settings import PictureSettingsError as PictureSettingsError
 from dpnb.pipelines.shapes.architectures import random_pipeline as random_pipeline
 from dpnb.pipelines.stable_diffusion import StableDiffusionPipeline as StableDiffusionPipeline
 from dpnb.pipelines.stable_diffusion_edit import (

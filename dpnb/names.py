@@ -55,6 +55,8 @@ HOMES: Mapping[str, str] = {
     "PatternError": "dpnb.loading.adapters.name_patterns",
     "PerturbedAttention": "dpnb.strategies.perturbed_attention",
     "PerturbedAttentionGuidance": "dpnb.pipelines.perturbed_guidance",
+    "PictureSettings": "dpnb.pipelines.settings.picture_settings",
+    "PictureSettingsError": "dpnb.pipelines.settings.picture_settings",
     "PipelineCallback": "dpnb.pipelines.cutoffs",
     "PipelineQuantizationConfig": "dpnb.loading.quantization_configs",
     "PlanError": "dpnb.planning.table",
@@ -107,6 +109,7 @@ HOMES: Mapping[str, str] = {
     "plan_to_json": "dpnb.strategies.plans",
     "plan_to_python": "dpnb.strategies.plans",
     "random_pipeline": "dpnb.pipelines.shapes.architectures",
+    "read_settings": "dpnb.pipelines.settings.picture_files",
     "record": "dpnb.pipelines.recording",
     "sweep": "dpnb.bench.sweep",
 }
