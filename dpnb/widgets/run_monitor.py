@@ -30,6 +30,7 @@ from dpnb.widgets.browser_images import encode_png, lay_out_images
 from dpnb.widgets.current_run import CurrentRun, ExpectedRun
 from dpnb.widgets.latent_previews import LatentPreviews
 from dpnb.widgets.run_result import RunResult, describe_error, finish_run
+from dpnb.widgets.run_settings import try_to_describe_run
 from dpnb.widgets.state import FinishedRun, Progress, Request, RunState
 
 if TYPE_CHECKING:
@@ -159,6 +160,7 @@ class RunMonitor(RunListener[Run]):
         if (current := self._find_ongoing()) is None:
             return
         current.used |= after
+        current.note_plan(after)
         note, kinds = current.recorder.note, {type(strategy) for strategy in after}
         for strategy in in_order(before - after):
             if type(strategy) not in kinds:
@@ -191,6 +193,7 @@ class RunMonitor(RunListener[Run]):
         recorder = Recorder(meter, clock_for(device))
         names = [describe_strategy(strategy) for strategy in in_order(plan)]
         current = CurrentRun(run, recorder, recorder.begin_run(names), plan, plan, request)
+        current.settings, current.weights = try_to_describe_run(self._session.pipe, request)
         with ExitStack() as endings:
             endings.enter_context(recorder.sample_every(SAMPLE_EVERY))
             endings.enter_context(_call_regularly(partial(self._tick, current)))
@@ -278,6 +281,9 @@ class RunMonitor(RunListener[Run]):
             result.trace,
             result.output.pictures,
             result.output,
+            current.settings,
+            tuple(current.plans),
+            current.weights,
         )
 
     def _find(self, run: Run) -> CurrentRun | None:
