@@ -213,6 +213,8 @@ from dpnb.strategies.vae import VaeSlicing as VaeSlicing
 from dpnb.strategies.vae import VaeTiling as VaeTiling
 from dpnb.utils import logging as logging
 from dpnb.widgets.dashboard import dashboard as dashboard
+from dpnb.widgets.grid import Grid as Grid
+from dpnb.widgets.grid import grid as grid
 from dpnb.widgets.history_panel import HistoryPanel as HistoryPanel
 from dpnb.widgets.job import StoppedError as StoppedError
 from dpnb.widgets.memory_panel import MemoryPanel as MemoryPanel
