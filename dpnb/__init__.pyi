@@ -91,6 +91,9 @@ from dpnb.pipelines.pictures.images import ImagePipelineOutput as ImagePipelineO
 from dpnb.pipelines.pipeline import DiffusionPipeline as DiffusionPipeline
 from dpnb.pipelines.recording import record as record
 from dpnb.pipelines.sag import StableDiffusionSAGPipeline as StableDiffusionSAGPipeline
+from dpnb.pipelines.settings.picture_files import read_settings as read_settings
+from dpnb.pipelines.settings.picture_settings import PictureSettings as PictureSettings
+from dpnb.pipelines.settings.picture_settings import PictureSettingsError as PictureSettingsError
 from dpnb.pipelines.shapes.architectures import random_pipeline as random_pipeline
 from dpnb.pipelines.stable_diffusion import StableDiffusionPipeline as StableDiffusionPipeline
 from dpnb.pipelines.stable_diffusion_edit import (
@@ -210,6 +213,8 @@ from dpnb.strategies.vae import VaeSlicing as VaeSlicing
 from dpnb.strategies.vae import VaeTiling as VaeTiling
 from dpnb.utils import logging as logging
 from dpnb.widgets.dashboard import dashboard as dashboard
+from dpnb.widgets.grid import Grid as Grid
+from dpnb.widgets.grid import grid as grid
 from dpnb.widgets.history_panel import HistoryPanel as HistoryPanel
 from dpnb.widgets.job import StoppedError as StoppedError
 from dpnb.widgets.memory_panel import MemoryPanel as MemoryPanel

@@ -62,7 +62,7 @@ MAY_IMPORT = {
         "module_paths",
     },
     "emoji": {"models", "schedulers", "pipelines", "loading", "nn"},
-    "widgets": {"pipelines", "planning", "strategies", "schedulers", "metering"},
+    "widgets": {"pipelines", "planning", "strategies", "metering"},
     "absent_names": set(),
     "module_paths": {"absent_names"},
     "callbacks": {"pipelines"},
@@ -142,6 +142,14 @@ WINGS = {
         "pipelines.schema",
     },
     "pipelines/pictures": {"loading"},
+    "pipelines/settings": {
+        "loading.hub",
+        "nn.quantized",
+        "pipelines.attached.attach",
+        "pipelines.explorable",
+        "schedulers",
+        "strategies",
+    },
     "pipelines/shapes": {"models", "loading", "pipelines.text_to_image"},
 }
 """What the folder of a folder may import beside the ground floor and itself."""

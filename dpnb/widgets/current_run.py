@@ -12,6 +12,7 @@ from torch import Tensor
 from dpnb.metering.live import LiveMeter, WeighedMeter
 from dpnb.metering.recorder import Recorder, RunRecorder
 from dpnb.pipelines.listeners import Run
+from dpnb.pipelines.settings.picture_settings import PictureSettings, PlanFrom, number_after
 from dpnb.stages import Step
 from dpnb.strategies.strategy import Plan
 from dpnb.widgets.state import Request
@@ -47,6 +48,9 @@ class CurrentRun:
         shown_step: the last step that was shown.
         preview: its preview.
         latents: of the last denoising step.
+        settings: what its first picture is drawn with, where that is known.
+        weights: bytes of the networks when it began, where that is known.
+        plans: what was switched on, at the beginning and from each step on where that changed.
         is_over: whether nothing more will be computed.
         counting: the meter, where it knows the weights.
     """
@@ -63,5 +67,18 @@ class CurrentRun:
     shown_step: Step | None = None
     preview: list[Image.Image] | None = None
     latents: Tensor | None = None
+    settings: PictureSettings | None = None
+    weights: int | None = None
+    plans: list[PlanFrom] = field(default_factory=list)
     is_over: bool = False
     counting: LiveMeter | WeighedMeter | None = None
+
+    def __post_init__(self) -> None:
+        self.plans.append(PlanFrom.of(0, self.plan))
+
+    def note_plan(self, plan: Plan) -> None:
+        """What is switched on from the next step on, in place of what was to be."""
+        following = 1 if self.step is None else number_after(self.step)
+        if following is not None:
+            self.plans = [one for one in self.plans if one.step != following]
+            self.plans.append(PlanFrom.of(following, plan))

@@ -31,6 +31,7 @@ from dpnb.widgets.current_run import CurrentRun, ExpectedRun
 from dpnb.widgets.latent_previews import LatentPreviews
 from dpnb.widgets.panel_meters import panel_meter
 from dpnb.widgets.run_result import RunResult, describe_error, fill_in, finish_run
+from dpnb.widgets.run_settings import try_to_describe_run
 from dpnb.widgets.state import FinishedRun, Progress, Request, RunState
 
 if TYPE_CHECKING:
@@ -166,6 +167,7 @@ class RunMonitor(RunListener[Run]):
         current.used |= after
         if current.counting is not None:
             current.counting.note_change()
+        current.note_plan(after)
         note, kinds = current.recorder.note, {type(strategy) for strategy in after}
         for strategy in in_order(before - after):
             if type(strategy) not in kinds:
@@ -198,6 +200,7 @@ class RunMonitor(RunListener[Run]):
         recorder = Recorder(meter, clock_for(device))
         names = [describe_strategy(strategy) for strategy in in_order(plan)]
         current = CurrentRun(run, recorder, recorder.begin_run(names), plan, plan, request)
+        current.settings, current.weights = try_to_describe_run(self._session.pipe, request)
         with ExitStack() as endings:
             if isinstance(meter, (LiveMeter, WeighedMeter)):
                 current.counting = meter
@@ -300,6 +303,9 @@ class RunMonitor(RunListener[Run]):
             result.trace,
             result.output.pictures,
             result.output,
+            current.settings,
+            tuple(current.plans),
+            current.weights,
         )
 
     def _find(self, run: Run) -> CurrentRun | None:

@@ -7,10 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from dpnb import schedulers
-
-METHODS = frozenset({"step", "set_timesteps", "from_config"})
-"""What a class lacks that stands for a scheduler which cannot be imported."""
+from dpnb.pipelines.settings.scheduler_settings import list_successors
 
 
 def find_successors(scheduler: Any) -> Mapping[str, Callable[[], Any]]:
@@ -20,14 +17,8 @@ def find_successors(scheduler: Any) -> Mapping[str, Callable[[], Any]]:
         scheduler: the present one, whose settings they take over; `None` where there is none. One
             of diffusers names its like itself.
     """
-    known = dir(scheduler)
-    if "interchangeable" in known:
-        kinds = [getattr(schedulers, name) for name in scheduler.interchangeable]
-    elif "compatibles" in known and "config" in known:
-        kinds = [kind for kind in scheduler.compatibles if set(dir(kind)) >= METHODS]
-    else:
-        return {}
-    return {kind.__name__: partial(kind.from_config, scheduler.config) for kind in kinds}
+    kinds = list_successors(scheduler)
+    return {name: partial(kind.from_config, scheduler.config) for name, kind in kinds.items()}
 
 
 def choose_scheduler(scheduler: Any, name: str | None) -> Any:

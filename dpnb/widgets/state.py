@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from dpnb.pipelines.call_arguments import CallSignature
     from dpnb.pipelines.explorable import ExplorablePipeline
+    from dpnb.pipelines.settings.picture_settings import PictureSettings, PlanFrom
 
 logger = logging.getLogger(__name__)
 
@@ -201,6 +202,10 @@ class FinishedRun:
         pictures: what it has drawn, of a video some frames; none where it was stopped or failed.
         output: all that it has brought.
         name: that somebody has given it.
+        settings: what its first picture was drawn with, but for what was switched on; `None` where
+            that is not known.
+        plans: what was switched on, at the beginning and from each step on where that changed.
+        weights: bytes of all networks when it began, where that is known.
     """
 
     number: int
@@ -210,6 +215,9 @@ class FinishedRun:
     trace: Trace
     pictures: tuple[Image, ...] = field(default=(), repr=False)
     output: RunOutput = field(default_factory=RunOutput, repr=False)
+    settings: PictureSettings | None = field(default=None, repr=False)
+    plans: tuple[PlanFrom, ...] = field(default=(), repr=False)
+    weights: int | None = field(default=None, repr=False)
     name: str = ""
 
     @property
