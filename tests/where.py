@@ -212,6 +212,7 @@ PART_OF = {
     "widgets.field_widgets": "widgets.request_fields",
     "widgets.given_values": "widgets.request_fields",
     "widgets.history_row": "widgets.history_panel",
+    "widgets.settings_file": "widgets.run_panel",
     "widgets.picture_shapes": "widgets.request_fields",
     "widgets.picture_wipe": "widgets.history_panel",
     "widgets.planner_row": "widgets.planner_panel",

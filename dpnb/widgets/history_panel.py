@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ from dpnb.widgets.history_row import HistoryRow
 from dpnb.widgets.panel import Panel, close_all, heading
 from dpnb.widgets.picture_wipe import PictureWipe
 from dpnb.widgets.run_comparison import REPEATABLE
+from dpnb.widgets.run_export import runs_to_csv, runs_to_json, zip_runs
 from dpnb.widgets.run_words import describe_plan
 from dpnb.widgets.state import FinishedRun
 
@@ -42,7 +44,10 @@ class HistoryPanel(Panel):
         )  # fmt: skip
         self.delete = w.Button(description="Delete", layout={"width": "auto"})
         self.delete.tooltip = "Take the ticked runs out of the history"
-        self.tools = w.Box([self.name, self.delete])
+        self.export = w.Button(description="Files", layout={"width": "auto"})
+        self.export.tooltip = "Write the ticked runs as CSV, JSON, and pictures in a ZIP file"
+        self.files = w.HTML()
+        self.tools = w.Box([self.name, self.delete, self.export, self.files])
         self.tools.add_class("dpnb-flow")
         self.empty = w.HTML(
             '<div class="dpnb-empty">Every run becomes a row here: what it took, and what each '
@@ -91,8 +96,24 @@ class HistoryPanel(Panel):
 
     def _bind(self) -> None:
         self.name.observe(lambda _: self._rename(), "value")
+        self.export.on_click(lambda _: self._write_files())
         self.delete.on_click(
             lambda _: self.session.forget_runs({run.number for run in self.selection})
+        )
+
+    def _write_files(self) -> None:
+        """Offer the ticked runs as files."""
+        chosen = self.selection
+        names = {run.number: run.name for run in chosen if run.name}
+        files = [
+            ("runs.csv", "text/csv", runs_to_csv(chosen, names).encode()),
+            ("runs.json", "application/json", runs_to_json(chosen, names).encode()),
+            ("runs.zip", "application/zip", zip_runs(chosen, names)),
+        ]
+        self.files.value = " · ".join(
+            f'<a download="{name}" href="data:{kind};base64,{base64.b64encode(data).decode()}">'
+            f"Save {name}</a>"
+            for name, kind, data in files
         )
 
     def _row(self, run: FinishedRun) -> HistoryRow:
@@ -117,6 +138,7 @@ class HistoryPanel(Panel):
     def _show_selection(self) -> None:
         """Compare what is ticked, and offer what can be done with it."""
         chosen = self.selection
+        self.files.value = ""
         self.tools.layout.display = None if chosen else "none"
         self.name.layout.display = None if len(chosen) == 1 else "none"
         if len(chosen) == 1:

@@ -27,3 +27,11 @@ def describe_value(value: Any) -> str:
         inner = {type(one).__name__ for one in value}
         return f"{len(value)} × {inner.pop()}" if len(inner) == 1 else f"{len(value)} entries"
     return type(value).__name__
+
+
+def parse_literal(word: str) -> Any:
+    """What `word` is as Python, such as a number; a word that is none stays text."""
+    try:
+        return ast.literal_eval(word)
+    except (SyntaxError, ValueError):
+        return word

@@ -15,7 +15,7 @@ from torch import Tensor
 from dpnb.pipelines.pictures.inputs import PictureInput
 from dpnb.widgets.browser_images import encode_png, make_thumbnail
 from dpnb.widgets.media_input import Media, MediaInput
-from dpnb.widgets.uploads import UploadError
+from dpnb.widgets.uploads import UploadError, list_uploads
 
 SHOWN = 96
 """Pixels along the longer side of what is shown of a picture."""
@@ -104,7 +104,7 @@ class MediaField(w.HBox):  # type: ignore[misc]
     def _read(self, files: Any) -> None:
         if not files:
             return
-        chosen = [(str(file["name"]), bytes(file["content"])) for file in files]
+        chosen = list_uploads(files)
         try:
             media = self.media_input.read(chosen)
         except UploadError as error:

@@ -9,9 +9,11 @@ from itertools import count
 
 import ipywidgets as w
 
+from dpnb.pipelines.settings.picture_files import encode_with_settings
 from dpnb.widgets.browser_images import animation_kind, count_frames, encode_png, find_frame
 from dpnb.widgets.output_words import NumbersFile
 from dpnb.widgets.run_output import RunOutput
+from dpnb.widgets.run_settings import list_picture_settings
 from dpnb.widgets.state import RunState
 
 EMPTY = (
@@ -77,15 +79,19 @@ class ResultView(w.VBox):  # type: ignore[misc]
     def _stills(self, state: RunState) -> str:
         """The pictures of the last run, each with its seed where there are several."""
         pictures = state.output.pictures
-        if len(pictures) < 2:
-            if state.picture:
-                return self._still(state.picture)
-            return "" if state.output else EMPTY
-        first = None if state.pictured is None else state.pictured.seed
+        if not pictures:
+            return self._still(state.picture) if state.picture else "" if state.output else EMPTY
+        run = next((one for one in reversed(state.history) if one.output is state.output), None)
+        settings = (None,) * len(pictures) if run is None else list_picture_settings(run)
+        files = [
+            encode_with_settings(picture, its, quick=True)
+            for picture, its in zip(pictures, settings, strict=True)
+        ]
+        if len(files) == 1:
+            return self._still(files[0])
         figures = []
-        for place, picture in enumerate(pictures):
-            seed = "" if first is None else f"seed {first + place}"
-            data = encode_png(picture, quick=True)
+        for place, (data, its) in enumerate(zip(files, settings, strict=True)):
+            seed = "" if its is None or its.seed is None else f"seed {its.seed}"
             name = f"{self._name}-{seed.replace(' ', '-') or place + 1}"
             link = self._link(data, "image/png", "png", name, "Save")
             image = _enlargeable(data, "png", f"Picture {place + 1} of {self._words}")

@@ -12,11 +12,13 @@ import ipywidgets as w
 from dpnb.errors import DpnbError
 from dpnb.strategies.settings import describe_strategy
 from dpnb.widgets.field_widgets import menu
+from dpnb.widgets.grid_view import GridView
 from dpnb.widgets.job import Job
 from dpnb.widgets.panel import Panel, heading, hidden_part, status_html, status_line
 from dpnb.widgets.queue_view import QueueView
 from dpnb.widgets.request_fields import RequestFields
 from dpnb.widgets.result_view import ResultView
+from dpnb.widgets.settings_file import SettingsFile
 from dpnb.widgets.state import Request
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ class RunPanel(Panel):
         self.stop = w.Button(description="Stop", tooltip="End after this step", disabled=True)
         self.stop.add_class("dpnb-stop")
         self.waiting = QueueView(session.queue)
+        self.settings_file, self.grid = SettingsFile(session), GridView(session, fields)
         self.message, self.failure = status_line(), status_line("dpnb-failure")
         self.memory_saver = w.Button(layout={"display": "none", "width": "auto"})
         self.progress, self.result = w.HTML(), ResultView()
@@ -132,6 +135,7 @@ class RunPanel(Panel):
         self.watch(state, ["queue", "phase"], lambda _: self.waiting.show(state))
         shown = ["picture", "pictured", "is_preview", "output"]
         self.watch(state, shown, lambda _: self.result.show(state))
+        self.watch(state, "history", lambda _: self.grid.take(state.history))
         self.watch(state, "restored", lambda _: self._restore())
         self.watch(state, ["progress", "message"], lambda _: self._show_progress())
         self.watch(state, "preview_every", lambda _: self._show_preview_choice())
@@ -146,8 +150,8 @@ class RunPanel(Panel):
         numbers.add_class("dpnb-numbers")
         menus = [self.scheduler, self.preview] if self.scheduler.options else [self.preview]
         menus = [self.fields.shape, *menus] if self.fields.shape.options else menus
-        further = self.fields.further
-        more = hidden_part(further, "Further arguments of the pipeline's call") if further else ()
+        further = [self.settings_file, self.grid, *self.fields.further]
+        more = hidden_part(further, "Settings of a picture, grids, and further arguments")
         slot = w.VBox([self.progress, self.message])
         slot.add_class("dpnb-slot")
         menus_box = w.VBox(menus)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +30,17 @@ FILMS = (b"ftyp", b"\x1aE\xdf\xa3", b"AVI ")
 
 class UploadError(ValueError):
     """A file is no picture to draw from; the message says why, and what would be one."""
+
+
+def list_uploads(value: Any) -> list[tuple[str, bytes]]:
+    """The names and contents of what was chosen in a field for files.
+
+    Args:
+        value: of the field; ipywidgets 7 has files by name, and later ones have them in a row.
+    """
+    if isinstance(value, Mapping):
+        return [(str(name), bytes(file["content"])) for name, file in value.items()]
+    return [(str(file["name"]), bytes(file["content"])) for file in value]
 
 
 def read_picture(content: bytes, name: str) -> Image.Image:

@@ -1,0 +1,175 @@
+"""Grids that are drawn from a panel."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from PIL import Image
+
+import dpnb
+from dpnb.widgets.history_panel import HistoryPanel
+from dpnb.widgets.run_panel import RunPanel
+from dpnb.widgets.state import Request
+from tests.widgets.conftest import TIMEOUT
+
+REQUEST = Request("a red apple", steps=1, width=32, height=32)
+
+
+@pytest.fixture
+def panel(pipe: Any) -> Iterator[RunPanel]:
+    panel = RunPanel(pipe, REQUEST)
+    yield panel
+    panel.close()
+
+
+def choose(panel: RunPanel, *axes: tuple[str, str]) -> None:
+    for place, (axis, values) in enumerate(axes):
+        panel.grid.axes[place].value = axis
+        panel.grid.values[place].value = values
+
+
+def draw(panel: RunPanel) -> None:
+    """Draw the grid, to its end."""
+    panel.grid.button.click()
+    while panel.session.is_drawing or panel.session.run_state.queue:
+        assert panel.session.job is not None
+        panel.session.job.wait(TIMEOUT)
+
+
+def test_two_things_vary(panel: RunPanel) -> None:
+    choose(panel, ("seed", "3, 4"), ("scheduler", "DDIM, Euler"))
+    draw(panel)
+    runs = panel.session.run_state.history
+    asked = [(run.request.seed, run.request.scheduler) for run in runs]
+    euler, ddim = "EulerDiscreteScheduler", "DDIMScheduler"
+    assert asked == [(3, ddim), (3, euler), (4, ddim), (4, euler)]
+    assert "4 of 4 pictures are drawn" in panel.grid.message.value
+    found = re.search(r'src="data:image/png;base64,([^"]+)"', panel.grid.sheet.value)
+    assert found is not None
+    sheet = Image.open(io.BytesIO(base64.b64decode(found[1])))
+    assert min(sheet.size) > 64
+
+
+def test_a_switch_varies_and_what_was_on_comes_back(panel: RunPanel, pipe: Any) -> None:
+    pipe.strategies.use([dpnb.AttentionSlicing()])
+    choose(panel, ("FreeU: s1", "off, 0.5, 0.9"))
+    draw(panel)
+    plans = [run.plan for run in panel.session.run_state.history]
+    slicing = dpnb.AttentionSlicing()
+    assert plans == [
+        {slicing},
+        {slicing, dpnb.FreeU(s1=0.5)},
+        {slicing, dpnb.FreeU(s1=0.9)},
+    ]
+    assert pipe.strategies.active == {slicing}
+
+
+def test_values_to_begin_with_can_be_drawn(panel: RunPanel) -> None:
+    for axis in ("seed", "guidance_scale", "steps", "scheduler", "FreeU", "VAE tiling"):
+        panel.grid.axes[0].value = axis
+        assert panel.grid.values[0].value
+        assert panel.grid.arguments
+
+
+@pytest.mark.parametrize(
+    ("axes", "words"),
+    [
+        ([], "Choose what varies"),
+        ([("seed", "1"), ("seed", "2")], "two different things"),
+        ([("FreeU", "on"), ("VAE tiling", "on")], "one may be a switch"),
+        ([("seed", "one")], "seed is"),
+        ([("seed", "")], "seed is an empty list"),
+        ([("scheduler", "Nothing")], "Nothing"),
+    ],
+)
+def test_what_cannot_be_drawn_is_a_sentence(
+    panel: RunPanel, axes: list[tuple[str, str]], words: str
+) -> None:
+    choose(panel, *axes)
+    panel.grid.button.click()
+    assert words in panel.grid.message.value
+    assert 'role="alert"' in panel.grid.message.value
+    assert panel.session.run_state.queue == ()
+
+
+def saved(panel: RunPanel) -> list[bytes]:
+    """The files that the links below pictures save."""
+    links = re.findall(r'href="data:image/png;base64,([^"]+)"', panel.picture.value)
+    return [base64.b64decode(link) for link in links]
+
+
+def test_saved_pictures_carry_their_settings(panel: RunPanel, pipe: Any) -> None:
+    panel.count.value, panel.seed.value = 2, 5
+    panel.draw().wait(TIMEOUT)
+    files = saved(panel)
+    assert [dpnb.read_settings(file).seed for file in files] == [5, 6]
+    assert "seed 5" in panel.picture.value
+    parameters = Image.open(io.BytesIO(files[1])).info["parameters"]
+    assert "Seed: 6" in parameters
+    panel.prompt.value = "a banana"
+    assert dpnb.read_settings(saved(panel)[0]).prompt == "a red apple"
+
+
+def test_a_picture_brings_its_settings_back(panel: RunPanel, pipe: Any) -> None:
+    pipe.strategies.use([dpnb.FreeU()])
+    panel.seed.value, panel.steps.value = 9, 2
+    panel.draw().wait(TIMEOUT)
+    [file] = saved(panel)
+    pipe.strategies.use([])
+    panel.seed.value, panel.prompt.value = 1, "a banana"
+    panel.settings_file.read("apple.png", file)
+    assert (panel.prompt.value, panel.seed.value, panel.steps.value) == ("a red apple", 9, 2)
+    assert pipe.strategies.active == {dpnb.FreeU()}
+    assert "what apple.png was drawn with" in panel.settings_file.message.value
+
+
+def test_settings_of_other_programs_are_read(panel: RunPanel, pipe: Any) -> None:
+    info = "a cat\nNegative prompt: fur\nSteps: 3, Sampler: Euler, Schedule type: Karras, Seed: 4"
+    content = io.BytesIO()
+    from PIL.PngImagePlugin import PngInfo
+
+    texts = PngInfo()
+    texts.add_text("parameters", info)
+    Image.new("RGB", (8, 8)).save(content, "PNG", pnginfo=texts)
+    panel.settings_file.read("cat.png", content.getvalue())
+    assert (panel.prompt.value, panel.negative.value, panel.steps.value) == ("a cat", "fur", 3)
+    assert type(pipe.scheduler).__name__ == "EulerDiscreteScheduler"
+    assert pipe.scheduler.config.use_karras_sigmas
+
+
+def test_a_picture_without_settings_is_refused(panel: RunPanel) -> None:
+    content = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(content, "PNG")
+    panel.settings_file.read("plain.png", content.getvalue())
+    assert "plain.png" in panel.settings_file.message.value
+    assert 'role="alert"' in panel.settings_file.message.value
+    assert panel.prompt.value == "a red apple"
+
+
+def test_runs_are_written_as_files(panel: RunPanel, pipe: Any) -> None:
+    history = HistoryPanel(pipe)
+    for seed in (1, 2):
+        panel.seed.value = seed
+        panel.draw().wait(TIMEOUT)
+    history.rows[1].select.value = True
+    history.name.value = "first"
+    history.rows[2].select.value = True
+    history.export.click()
+    links = dict(re.findall(r'download="([^"]+)" href="data:[^,]+,([^"]+)"', history.files.value))
+    table, record, archive = (base64.b64decode(links[f"runs.{e}"]) for e in ("csv", "json", "zip"))
+    assert table.decode().count("\n") == 3
+    assert [run["name"] for run in json.loads(record)["runs"]] == ["first", None]
+    with zipfile.ZipFile(io.BytesIO(archive)) as files:
+        pictures = [name for name in files.namelist() if name.endswith(".png")]
+        assert len(pictures) == 2
+        assert dpnb.read_settings(files.read(pictures[1])).seed == 2
+    history.rows[1].select.value = False
+    assert history.files.value == ""
+    history.close()
