@@ -126,7 +126,6 @@ PART_OF = {
     "loading.hub.blobs": "loading.hub.repositories",
     "loading.hub.errors": "loading.hub.repositories",
     "loading.hub.http_client": "loading.hub.errors",
-    "loading.silence": "loading.components.transformers_components",
     "loading.weights.loading_info": "loading.components.transformers_components",
     "metering.counting": "metering.tensors",
     "metering.shared_peak": "metering.host",
