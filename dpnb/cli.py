@@ -195,15 +195,18 @@ def lab(
     theme: Annotated[str, typer.Option(help="Of the page: light or dark.")] = "light",
     folder: Annotated[
         Path | None,
-        typer.Option("--out", help="Where notebooks are copied; ~/dpnb-notebooks by default."),
+        typer.Option("--out", help="Where notebooks are copied; dpnb-notebooks by default."),
     ] = None,
     options: Annotated[
         list[str] | None,
-        typer.Argument(help="Of JupyterLab or Voila, after --, as in: dpnb lab -- --allow-root."),
+        typer.Argument(help="Of JupyterLab or Voila, after --, as in: dpnb lab -- --debug."),
     ] = None,
+    allow_root: Annotated[
+        bool, typer.Option("--allow-root", help="Start as root also with options after --.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
-    """Open the notebooks in JupyterLab, or the dashboard as a page."""
+    """Open copies of the notebooks in JupyterLab, or the dashboard as a page."""
     with errors_as_sentences(debug):
         from dpnb.lab import open_lab, open_page
 
@@ -211,7 +214,7 @@ def lab(
             raise ValueError(f"theme is {theme!r}; use light or dark.")
         if voila:
             sys.exit(open_page(model, port, browser, theme, options or ()))
-        sys.exit(open_lab(folder, model, port, browser, options or ()))
+        sys.exit(open_lab(folder, model, port, browser, options or (), allow_root))
 
 
 @app.command("plan")
