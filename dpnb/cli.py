@@ -195,15 +195,18 @@ def lab(
     theme: Annotated[str, typer.Option(help="Of the page: light or dark.")] = "light",
     folder: Annotated[
         Path | None,
-        typer.Option("--out", help="Where notebooks are copied; ~/dpnb-notebooks by default."),
+        typer.Option("--out", help="Where notebooks are copied; dpnb-notebooks by default."),
     ] = None,
     options: Annotated[
         list[str] | None,
-        typer.Argument(help="Of JupyterLab or Voila, after --, as in: dpnb lab -- --allow-root."),
+        typer.Argument(help="Of JupyterLab or Voila, after --, as in: dpnb lab -- --debug."),
     ] = None,
+    allow_root: Annotated[
+        bool, typer.Option("--allow-root", help="Start as root also with options after --.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
-    """Open the notebooks in JupyterLab, or the dashboard as a page."""
+    """Open copies of the notebooks in JupyterLab, or the dashboard as a page."""
     with errors_as_sentences(debug):
         from dpnb.lab import open_lab, open_page
 
@@ -211,7 +214,7 @@ def lab(
             raise ValueError(f"theme is {theme!r}; use light or dark.")
         if voila:
             sys.exit(open_page(model, port, browser, theme, options or ()))
-        sys.exit(open_lab(folder, model, port, browser, options or ()))
+        sys.exit(open_lab(folder, model, port, browser, options or (), allow_root))
 
 
 @app.command("plan")
@@ -227,12 +230,16 @@ def plan_command(
         str | None, typer.Option(help='"RTX 3060", cuda, cpu, simulated:8GiB/s …; the one here.')
     ] = None,
     approximate: Annotated[bool, typer.Option(help="Plans may change the picture a bit.")] = False,
+    shows_all: Annotated[
+        bool, typer.Option("--all", help="Show also plans that others beat in memory and time.")
+    ] = False,
     file: Annotated[Path | None, typer.Option("--out", help="A JSON file for all plans.")] = None,
     debug: Debug = False,
 ) -> None:
     """Predict which plans fit, and what each costs, without loading a weight."""
     with errors_as_sentences(debug):
         from dpnb.planning.planner import plan
+        from dpnb.planning.table import PlanListing
 
         width, height = parse_size(size)
         with err.status(f"Planning {model} …"):
@@ -248,7 +255,7 @@ def plan_command(
                 device=device,
                 approximate=approximate,
             )
-        out.print(table)
+        out.print(PlanListing(table, shows_all, "--all"))
         if file is not None:
             table.save(file)
         out.print(table.to_python(), highlight=False, markup=False)
@@ -261,7 +268,7 @@ def sweep_command(
     budget: Annotated[str | None, typer.Option(help="Of the device's memory: 8GiB.")] = None,
     size: Annotated[str | None, typer.Option(help="1024, or width x height: 768x512.")] = None,
     batch: Annotated[int, typer.Option(help="Pictures at once.")] = 1,
-    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 20,
+    steps: Annotated[int | None, typer.Option(help="Denoising steps; the model's own.")] = None,
     repeats: Annotated[int, typer.Option(help="Timed runs of each plan.")] = 3,
     dtype: Annotated[str, typer.Option(help="float32, float16, bfloat16 or auto.")] = "float32",
     device: DeviceName = None,
@@ -281,9 +288,7 @@ def sweep_command(
         pipe = open_pipeline(model, device or processes.device, dtype)
         report = sweep(
             pipe,
-            workload=Workload(
-                height=height, width=width, batch=batch, steps=steps, guidance_scale=5.0
-            ),
+            workload=Workload(height=height, width=width, batch=batch, steps=steps),
             budget=budget,
             device=link,
             approximate=approximate,

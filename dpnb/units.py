@@ -54,6 +54,13 @@ def parse_bytes(size: int | str) -> int:
     return int(float(number) * _FACTORS[unit])
 
 
+def round_down(count: int) -> str:
+    """At most `count` bytes, as short text that `parse_bytes` reads: `"2.8GiB"`, `"512MiB"`."""
+    if count >= 1024**3:
+        return f"{count * 10 // 1024**3 / 10:g}GiB"
+    return f"{count // 1024**2}MiB"
+
+
 def parse_size(size: int | str | None) -> tuple[int | None, int | None]:
     """Width and height of `"1024"` or `"768x512"`, in pixels; `None` is the model's own size.
 

@@ -24,6 +24,15 @@ def test_a_plan_is_printed_with_the_python_that_switches_it_on(tmp_path: Path) -
     assert PlanTable.load(file).workload.width == 32
 
 
+def test_plans_that_others_beat_are_shown_when_they_are_asked_for() -> None:
+    command = ["plan", "tiny-sd", "--size", "32", "--device", "3060"]
+    few, every = run.invoke(app, command).stdout, run.invoke(app, [*command, "--all"]).stdout
+    assert "--all shows all" in few
+    assert "--all" not in every
+    assert every.count(" yes ") > few.count(" yes ") > 0
+    assert ".rows" not in few + every
+
+
 def test_a_folder_of_a_foreign_pipeline_is_planned_for(tmp_path: Path) -> None:
     write_z_image(tmp_path, SMALL)
     settings = ["--size", "64", "--device", "3060", "--dtype", "bfloat16"]

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from dpnb.lab import wait_for_answer
-from tests.browser.servers import environment, free_port
+from tests.browser.servers import ROOT, environment, free_port
 
 pytestmark = pytest.mark.slow
 
@@ -91,6 +91,7 @@ def plant(folder: Path, executed: Path) -> None:
         new.mkdir()
     for name in NAMES:
         (folder / f"{name}.py").write_text(PLANTED.format(str(executed / name)))
+    (folder / "model_index.json").write_text("{}")
     for name in ("voila", "jupyter_config", "jupyter_server_config", "jupyter_lab_config"):
         (folder / f"{name}.json").write_text(WEAKER)
 
@@ -141,7 +142,7 @@ def opened(page: Server) -> Answer:
 @pytest.fixture(scope="module")
 def jupyterlab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("lab")
-    with dpnb_lab(folder, "--out", str(folder / "mine"), "--", "--allow-root") as server:
+    with dpnb_lab(folder) as server:
         yield server
 
 
@@ -224,6 +225,14 @@ def test_jupyterlab_wants_its_token_and_this_machine(jupyterlab: Server, path: s
         assert jupyterlab.ask(path, headers=mine | {"Host": host}).status == 403
     assert jupyterlab.kernels() == set()
     assert jupyterlab.ask("/api/contents", headers=mine).status == 200
+
+
+def test_jupyterlab_opens_the_first_notebook_of_its_copies(jupyterlab: Server) -> None:
+    copies = sorted((jupyterlab.folder / "download" / "dpnb-notebooks").glob("*.ipynb"))
+    assert [file.name for file in copies] == [
+        file.name for file in sorted((ROOT / "notebooks").glob("*.ipynb"))
+    ]
+    assert urlsplit(jupyterlab.address).path == f"/lab/tree/{copies[0].name}"
 
 
 def test_the_cookie_of_jupyterlab_goes_to_no_other_site(jupyterlab: Server) -> None:

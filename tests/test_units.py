@@ -1,6 +1,6 @@
 import pytest
 
-from dpnb.units import format_bytes, format_seconds, parse_bytes, parse_size
+from dpnb.units import format_bytes, format_seconds, parse_bytes, parse_size, round_down
 
 
 @pytest.mark.parametrize(
@@ -57,3 +57,17 @@ def test_pictures_have_one_side_or_two() -> None:
 def test_what_is_no_size_of_a_picture_is_refused(size: str) -> None:
     with pytest.raises(ValueError, match=r'is not a size; write for example "1024" or "768x512"'):
         parse_size(size)
+
+
+@pytest.mark.parametrize("count", [0, 1 << 20, 2862 << 20, (1 << 30) - 1, 1 << 30, 3 * 10**12])
+def test_what_is_rounded_down_is_a_size_that_is_no_larger(count: int) -> None:
+    text = round_down(count)
+    step = (1 << 30) / 10 if count >= 1 << 30 else 1 << 20
+    assert count - step - 1 < parse_bytes(text) <= count
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(2862 << 20, "2.7GiB"), (512 << 20, "512MiB"), (3 << 30, "3GiB")]
+)
+def test_sizes_are_short(count: int, text: str) -> None:
+    assert round_down(count) == text

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -41,6 +41,14 @@ STAGE_LOOKS: dict[str, tuple[str, str]] = {
     Stage.DECODING: (GREEN, "...."),
 }
 """Colour and hatching: they are told apart in black and white too."""
+
+Point: TypeAlias = tuple[float, float]
+
+NEAR = 8.0
+"""Points of print within which marks would cover each other."""
+
+BEYOND = 1.6
+"""A budget so many times as large as any peak is not shown."""
 
 MEBIBYTE = 1 << 20
 
@@ -97,33 +105,78 @@ def draw_memory_against_time(report: SweepResult) -> Figure:
     """Every plan as a point; the front of those that none beats, and the budget."""
     figure, axes = _new_figure(7.2, 4.6)
     unit, name = _choose_unit([one.peak for one in report.finished])
+    clock, unit_of_time = _choose_time_unit([_seconds(one, report) for one in report.finished])
+
+    def place(one: Measurement) -> Point:
+        return one.peak / unit, _seconds(one, report) / clock
+
     front = report.front
-    others = [one for one in report.finished if one not in front]
-    for points, colour, mark, what in (
-        (others, GREY, "o", "other plans"),
-        (front, BLUE, "D", "no plan beats these in both"),
-    ):
-        x = [one.peak / unit for one in points]
-        y = [(one.seconds or 0.0) / report.workload.batch for one in points]
-        if points:
-            axes.scatter(x, y, c=colour, marker=mark, s=34, zorder=3, label=what, alpha=0.9)
-    _draw_front(axes, front, unit, report.workload.batch)
+    points = [place(one) for one in report.finished]
+    reach = max((x for x, _ in points), default=1.0)
+    budget = report.budget / unit
+    axes.set_xlim(0, 1.05 * (max(reach, budget) if budget < BEYOND * reach else reach))
+    axes.set_ylim(0, 1.1 * max((y for _, y in points), default=1.0))
+    _draw_others(figure, axes, [place(one) for one in report.finished if one not in front])
+    if front:
+        label = "no plan beats these in both"
+        x, y = zip(*map(place, front), strict=True)
+        axes.scatter(x, y, c=BLUE, marker="D", s=34, zorder=4, label=label, alpha=0.9)
+        axes.step(x, y, where="post", color=BLUE, linewidth=1.2, zorder=2)
     _draw_budget(axes, report, unit)
-    axes.set_xlim(left=0)
-    slowest = max(((one.seconds or 0.0) for one in report.finished), default=1.0)
-    axes.set_ylim(0, 1.1 * slowest / report.workload.batch)
     axes.set_xlabel(f"peak memory ({name})")
-    axes.set_ylabel("seconds per picture")
+    axes.set_ylabel(f"{unit_of_time} per picture")
     axes.set_title(_title(report), fontsize=9, loc="left")
     _draw_key(figure, axes, report)
-    _draw_letters(figure, axes, report, unit)
+    _draw_letters(figure, axes, list(map(place, front)), points, budget)
     return figure
+
+
+def _seconds(one: Measurement, report: SweepResult) -> float:
+    """Of a picture."""
+    return (one.seconds or 0.0) / report.workload.batch
+
+
+def _draw_others(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
+    """A mark for each plan; where several would cover each other, one with their number."""
+    width, height = (72 * side for side in figure.get_size_inches())
+    (_, right), (_, top) = axes.get_xlim(), axes.get_ylim()
+    groups = group_near(points, (NEAR * right / width, NEAR * top / height))
+    for group in groups:
+        (x, y), count = group[0], len(group)
+        size = 34 if count == 1 else 90
+        axes.scatter([x], [y], c=GREY, s=size, zorder=3, alpha=0.9)
+        if count > 1:
+            axes.annotate(
+                str(count), (x, y), ha="center", va="center", fontsize=7, color="white", zorder=5
+            )
+    if groups:
+        several = " (a number where they are one spot)" if len(groups) < len(points) else ""
+        axes.scatter([], [], c=GREY, s=34, label=f"other plans{several}")
+
+
+def group_near(points: Sequence[Point], reach: Point) -> list[list[Point]]:
+    """Points in groups: each is near the first one of its own, and of no earlier group.
+
+    Args:
+        points: in any order.
+        reach: how far along both axes two points are apart that are near.
+    """
+    groups: list[list[Point]] = []
+    for x, y in points:
+        for group in groups:
+            (first, other), (wide, high) = group[0], reach
+            if math.hypot((x - first) / wide, (y - other) / high) <= 1:
+                group.append((x, y))
+                break
+        else:
+            groups.append([(x, y)])
+    return groups
 
 
 def _draw_budget(axes: Axes, report: SweepResult, unit: int) -> None:
     """A line, where it is not far beyond all plans; its name stands clear of the key."""
     reach = max((one.peak for one in report.finished), default=1)
-    if report.budget >= 1.6 * reach:
+    if report.budget >= BEYOND * reach:
         return
     axes.axvline(report.budget / unit, color=VERMILION, linestyle="--", linewidth=1.2)
     is_right = report.budget > 0.7 * reach
@@ -191,6 +244,8 @@ def draw_prediction(report: SweepResult) -> Figure:
     """What was predicted against what was measured: memory and time."""
     figure = SweepFigure(figsize=(7.2, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
+    seconds = [_seconds(one, report) for one in report.finished]
+    clock, unit_of_time = _choose_time_unit(seconds)
     pairs = [(one, one.predicted) for one in report.finished if one.predicted is not None]
     unit, name = _choose_unit([one.peak for one in report.finished])
     _draw_scatter(
@@ -201,9 +256,9 @@ def draw_prediction(report: SweepResult) -> Figure:
     )
     _draw_scatter(
         right,
-        [row.seconds_per_picture for _, row in pairs],
-        [(one.seconds or 0.0) / report.workload.batch for one, _ in pairs],
-        "seconds per picture",
+        [row.seconds_per_picture / clock for _, row in pairs],
+        [_seconds(one, report) / clock for one, _ in pairs],
+        f"{unit_of_time} per picture",
     )
     figure.suptitle(_title(report), fontsize=9, x=0.01, ha="left")
     return figure
@@ -232,34 +287,27 @@ def _draw_scatter(
     _style_axes(axes)
 
 
-def _draw_front(axes: Axes, front: Sequence[Measurement], unit: int, batch: int) -> None:
-    """A staircase: what memory buys."""
-    x = [one.peak / unit for one in front]
-    y = [(one.seconds or 0.0) / batch for one in front]
-    axes.step(x, y, where="post", color=BLUE, linewidth=1.2, zorder=2)
-
-
-def _draw_letters(figure: Figure, axes: Axes, report: SweepResult, unit: int) -> None:
+def _draw_letters(
+    figure: Figure, axes: Axes, front: Sequence[Point], points: Sequence[Point], budget: float
+) -> None:
     """A letter beside each plan of the front, where it covers neither a mark nor a letter."""
     figure.draw_without_rendering()
     to_points = 72 / figure.dpi
 
-    def place(one: Measurement) -> tuple[float, float]:
-        seconds = (one.seconds or 0.0) / report.workload.batch
-        x, y = axes.transData.transform((one.peak / unit, seconds))
+    def on_paper(point: Point) -> Point:
+        x, y = axes.transData.transform(point)
         return x * to_points, y * to_points
 
-    line = axes.transData.transform((report.budget / unit, 0))[0] * to_points
-    taken = [place(one) for one in report.finished]
-    for letter, one in zip(LETTERS, report.front, strict=False):
-        x, y = place(one)
+    line, _ = on_paper((budget, 0.0))
+    taken = list(map(on_paper, points))
+    for letter, point in zip(LETTERS, front, strict=False):
+        x, y = on_paper(point)
         free = {side: _free_distance(x + side[0], y + side[1], taken, line) for side in SIDES}
         offset = max(free, key=free.__getitem__)
         taken.append((x + offset[0], y + offset[1]))
         axes.annotate(
-            letter, (one.peak / unit, (one.seconds or 0.0) / report.workload.batch),
-            xytext=offset, textcoords="offset points", ha="center", va="center", fontsize=9,
-            fontweight="bold", color=BLUE,
+            letter, point, xytext=offset, textcoords="offset points", ha="center", va="center",
+            fontsize=9, fontweight="bold", color=BLUE,
         )  # fmt: skip
 
 
@@ -280,7 +328,7 @@ def _draw_key(figure: Figure, axes: Axes, report: SweepResult) -> None:
     """What the letters mean, below."""
     lines = []
     for letter, one in zip(LETTERS, report.front, strict=False):
-        cost = format_seconds((one.seconds or 0.0) / report.workload.batch)
+        cost = format_seconds(_seconds(one, report))
         lines.append(f"{letter}  {short_plan_name(one.plan)}: {format_bytes(one.peak)}, {cost}")
     figure.set_figheight(figure.get_figheight() + 0.17 * len(lines))
     axes.legend(fontsize=8, loc="lower left", edgecolor="none", framealpha=0.9)
@@ -310,6 +358,14 @@ def _style_axes(axes: Axes) -> None:
 def _choose_unit(sizes: Sequence[int]) -> tuple[int, str]:
     is_large = max(sizes, default=0) >= 2048 * MEBIBYTE
     return (1024 * MEBIBYTE, "GiB") if is_large else (MEBIBYTE, "MiB")
+
+
+def _choose_time_unit(seconds: Sequence[float]) -> tuple[float, str]:
+    """Seconds of a unit in which all of an axis is a number of few digits, and its name."""
+    most = max(seconds, default=1.0)
+    if most < 1:
+        return 1e-3, "milliseconds"
+    return (60.0, "minutes") if most >= 600 else (1.0, "seconds")
 
 
 def _title(report: SweepResult) -> str:

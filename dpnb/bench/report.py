@@ -13,6 +13,7 @@ from dpnb.bench.measurement import Measurement
 from dpnb.files import read_json
 from dpnb.planning.plan_names import plan_name, short_plan_name
 from dpnb.planning.table import PlanTable
+from dpnb.planning.ties import find_front
 from dpnb.planning.workload import Workload
 from dpnb.strategies.strategy import Strategy
 from dpnb.tables import html_table, terminal_table
@@ -82,13 +83,12 @@ class Report:
 
     @property
     def front(self) -> tuple[Measurement, ...]:
-        """The plans that none beats both in memory and in time, by memory."""
-        ordered = sorted(self.finished, key=lambda one: (one.peak, one.seconds or 0.0))
-        found: list[Measurement] = []
-        for one in ordered:
-            if not found or (one.seconds or 0.0) < (found[-1].seconds or 0.0):
-                found.append(one)
-        return tuple(found)
+        """The plans that none beats both in memory and in time, by memory.
+
+        Of those that are as fast as each other only the least is among them.
+        """
+        few_first = sorted(self.finished, key=lambda one: len(one.plan))
+        return tuple(find_front(few_first, lambda one: (one.peak, one.seconds or 0.0)))
 
     def of(self, *plan: Strategy) -> Measurement:
         """What exactly these strategies have cost.

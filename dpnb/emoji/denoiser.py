@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from typing_extensions import override
 
 from dpnb.emoji.autoencoder import SCALING_FACTOR
@@ -13,6 +12,10 @@ from dpnb.emoji.precision import autocast
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.nn.attention import Attention
+from dpnb.silence import silence_imports
+
+with silence_imports():
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 TIMESTEPS = 1000
 BETA_START, BETA_END = 0.00085, 0.012

@@ -3,8 +3,6 @@
 from copy import deepcopy
 from pathlib import Path
 
-from transformers import CLIPTextModel, CLIPTokenizer
-
 from dpnb.emoji.denoiser import BETA_END, BETA_START, TIMESTEPS
 from dpnb.emoji.tokenizer import save_tokenizer
 from dpnb.loading.checkpoint_files import read_checkpoint_json, write_json
@@ -12,6 +10,10 @@ from dpnb.loading.config import entries
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.schedulers.ddim import DDIMScheduler
+from dpnb.silence import silence_imports
+
+with silence_imports():
+    from transformers import CLIPTextModel, CLIPTokenizer
 
 PARTS = {
     "scheduler": ["diffusers", "DDIMScheduler"],

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from transformers import CLIPTokenizer
 
 from dpnb.devices import best_device
 from dpnb.emoji.autoencoder import (
@@ -29,6 +28,10 @@ from dpnb.emoji.tokenizer import build_tokenizer, save_tokenizer
 from dpnb.emoji.trainer import StepReport, Trainer, TrainingPlan
 from dpnb.emoji.workers import Workers, launch
 from dpnb.models.autoencoder import AutoencoderKL
+from dpnb.silence import silence_imports
+
+with silence_imports():
+    from transformers import CLIPTokenizer
 
 VAE_FILE, DENOISER_FILE, TOKENIZER_FOLDER = "vae.pt", "denoiser.pt", "tokenizer"
 CAPTIONS_TO_LEARN = 8_000

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from dpnb.errors import QuantizationError
-from dpnb.loading.silence import silence_torchao
+from dpnb.silence import silence_imports
 
 TORCHAO, BITSANDBYTES = "torchao", "bitsandbytes"
 
@@ -113,7 +113,8 @@ class Recipe:
 
     def for_transformers(self, dtype: torch.dtype | None) -> Any:
         """The same as a configuration of transformers', for weights that are in `dtype`."""
-        from transformers import BitsAndBytesConfig, TorchAoConfig
+        with silence_imports():
+            from transformers import BitsAndBytesConfig, TorchAoConfig
 
         skipped = list(self.skipped) or None
         if self.backend == TORCHAO:
@@ -222,7 +223,7 @@ def require_package(package: str, label: str) -> None:
 
 
 def _torchao_settings(kind: str, group_size: int) -> Any:
-    with silence_torchao():
+    with silence_imports():
         from torchao.quantization import (
             Float8WeightOnlyConfig,
             Int4WeightOnlyConfig,
@@ -240,7 +241,7 @@ def _torchao_settings(kind: str, group_size: int) -> Any:
 
 
 def _of_torchao(settings: Any, skipped: Iterable[str]) -> Recipe:
-    with silence_torchao():
+    with silence_imports():
         from torchao.core.config import AOBaseConfig
         from torchao.quantization import FqnToConfig
     if not isinstance(settings, AOBaseConfig) or isinstance(settings, FqnToConfig):

@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from transformers import BitsAndBytesConfig, TorchAoConfig
-
 from dpnb.loading.quantization import recipe_of
+from dpnb.silence import silence_imports
+
+with silence_imports():
+    from transformers import BitsAndBytesConfig, TorchAoConfig
 
 __all__ = ["BitsAndBytesConfig", "PipelineQuantizationConfig", "TorchAoConfig"]
 

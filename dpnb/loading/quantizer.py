@@ -11,7 +11,7 @@ from torch import nn
 
 from dpnb.errors import QuantizationError
 from dpnb.loading.quantization import TORCHAO, BitsAndBytes, Recipe
-from dpnb.loading.silence import silence_torchao
+from dpnb.silence import silence_imports
 
 FOUR_BIT_BLOCK = (64, 32)
 """Inputs that share a scale in the 4-bit layers of bitsandbytes, and outputs that its kernel for
@@ -19,7 +19,9 @@ CPUs takes at a time.
 """
 
 _CHATTY = "bitsandbytes.autograd._functions"
-"""Says at every call of every layer that its inputs are rounded."""
+
+_ROUNDED = "inputs will be cast"
+"""What it says at every call of every layer: that the inputs are rounded."""
 
 _FAILURES = (
     AssertionError,
@@ -48,11 +50,11 @@ def quantize(
             "quantization_config."
         )
     if recipe.backend == TORCHAO:
-        with silence_torchao():
+        with silence_imports():
             from torchao.quantization import quantize_
         quantize_(network, recipe.settings, filter_fn=lambda _, path: path in chosen, device=device)
     else:
-        logging.getLogger(_CHATTY).setLevel(logging.ERROR)
+        logging.getLogger(_CHATTY).addFilter(_is_news)
         for path in chosen:
             layer = network.get_submodule(path)
             assert isinstance(layer, nn.Linear)
@@ -60,6 +62,11 @@ def quantize(
             network.set_submodule(path, made)
     if device is not None:
         network.to(device)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a record says something else than that inputs are rounded."""
+    return _ROUNDED not in str(record.msg)
 
 
 def choose_layers(network: nn.Module, recipe: Recipe, name: str) -> Iterator[str]:
@@ -133,7 +140,8 @@ def _is_in(part: str, path: str) -> bool:
 
 
 def _of_bitsandbytes(layer: nn.Linear, settings: BitsAndBytes, device: torch.device) -> nn.Module:
-    from bitsandbytes.nn import Int8Params, Linear4bit, Linear8bitLt, Params4bit
+    with silence_imports():
+        from bitsandbytes.nn import Int8Params, Linear4bit, Linear8bitLt, Params4bit
 
     weight, has_bias = layer.weight.detach(), layer.bias is not None
     shape = (layer.in_features, layer.out_features)

@@ -7,10 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedConfig, PreTrainedModel
-from transformers.activations import ACT2FN
-from transformers.modeling_outputs import BaseModelOutput
 from typing_extensions import override
+
+from dpnb.silence import silence_imports
+
+with silence_imports():
+    from transformers import PreTrainedConfig, PreTrainedModel
+    from transformers.activations import ACT2FN
+    from transformers.modeling_outputs import BaseModelOutput
 
 FLOAT16_LIMIT = torch.finfo(torch.float16).max - 1000
 

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dpnb.silence import silence_imports
+
 AttentionKernel: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 LARGEST_FUSED_HEAD = 256
@@ -97,7 +99,8 @@ def op_name(op: Any) -> str | None:
         return None
     if isinstance(op, str):
         return op
-    from xformers import ops  # type: ignore[import-not-found, unused-ignore]
+    with silence_imports():
+        from xformers import ops  # type: ignore[import-not-found, unused-ignore]
 
     names = [name for name, value in vars(ops).items() if value is op]
     if not names:

@@ -7,8 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import CLIPConfig, CLIPVisionModel, PreTrainedModel
 from typing_extensions import override
+
+from dpnb.silence import silence_imports
+
+with silence_imports():
+    from transformers import CLIPConfig, CLIPVisionModel, PreTrainedModel
 
 logger = logging.getLogger(__name__)
 

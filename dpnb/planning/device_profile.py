@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import median
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dpnb.devices import Device, available_device, best_device
-from dpnb.metering.machine_memory import MachineMemory
-from dpnb.models.unet import UNet2DConditionModel
 from dpnb.numbers import coerce_numbers
-from dpnb.pipelines.shapes.architectures import ARCHITECTURES
+from dpnb.planning.device_benchmark import DeviceBenchmark
 from dpnb.planning.gpu_specs import GPU_SPECS, GpuSpecs
 from dpnb.planning.operations import Operation
-from dpnb.planning.valueless import ValuelessTensors
-from dpnb.strategies.offload.simulated_link import SimulatedLink
 from dpnb.units import format_bytes
 
 HALF = (torch.float16, torch.bfloat16)
@@ -38,10 +29,8 @@ ACHIEVED_LINK = 0.8
 GPU_CALL = 9e-6
 """Seconds that the host takes to ask a GPU for one operation, a network's own code included."""
 
-INSTANT = 1e15
-"""Bytes in a second of a link whose copies take only what asking for them takes."""
-
-ROUNDS = 5
+RESERVED = 640 << 20
+"""Bytes of a GPU that its context, and the workspaces of its libraries, take for themselves."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +73,7 @@ class DeviceProfile:
         torch_device: where a plan for it computes; as strategies' `device`.
         transfer: seconds of computing that each copy from the host costs, where the device that
             computes has to ask for it itself.
+        sheet: its maker's figures, where those above are made of them.
     """
 
     name: str
@@ -97,6 +87,7 @@ class DeviceProfile:
     source: str
     torch_device: str | None = None
     transfer: float = 0.0
+    sheet: GpuSpecs | None = None
 
     def __post_init__(self) -> None:
         coerce_numbers(self)
@@ -137,20 +128,23 @@ class DeviceProfile:
             DeviceError: this machine does not have it.
         """
         place = best_device() if device is None else available_device(device)
-        bench = _DeviceBenchmark(place)
         is_gpu = place.type != "cpu"
+        with DeviceBenchmark(place) as bench:
+            found = bench.measure(with_link=is_gpu and link is None)
         return cls(
             name=bench.name,
             memory=bench.memory,
-            bandwidth=bench.bandwidth(),
-            float32=bench.arithmetic(torch.float32),
-            float16=bench.arithmetic(torch.bfloat16),
-            link=bench.link() if is_gpu and link is None else link,
-            call=bench.call(),
+            bandwidth=found.bandwidth,
+            float32=found.float32,
+            float16=found.float16,
+            link=found.link if link is None else link,
+            call=found.call,
             is_asynchronous=is_gpu,
-            source="measured here",
+            source=(
+                f"measured now, best of {found.trials} trials; half took {found.spread:.0%} longer"
+            ),
             torch_device=str(place) if is_gpu else None,
-            transfer=0.0 if is_gpu else bench.transfer(),
+            transfer=found.transfer,
         )
 
     def rate(self, dtype: torch.dtype) -> float:
@@ -176,14 +170,32 @@ class DeviceProfile:
         busy = cost.arithmetic + cost.memory
         return max(busy, cost.calls) if self.is_asynchronous else busy + cost.calls
 
+    @property
+    def reserved(self) -> int:
+        """Bytes that the device's context and libraries need beside tensors."""
+        return RESERVED if self.is_asynchronous else 0
+
     def describe(self) -> str:
-        """In a few words."""
-        link = "" if self.link is None else f", link {self.link / 1e9:.3g} GB/s"
+        """In a few words: a card by its maker's figures, and what of them is reckoned with."""
+        memory = format_bytes(self.memory)
+        if self.sheet is None:
+            return f"{self.name} ({memory}, {_rates(self)}; {self.source})"
         return (
-            f"{self.name} ({format_bytes(self.memory)}, {self.bandwidth / 1e9:.3g} GB/s, "
-            f"{self.float16 / 1e12:.3g} TFLOP/s in 16 bits, {self.float32 / 1e12:.3g} in 32{link}; "
-            f"{self.source})"
+            f"{self.name} ({memory}, by the sheet {_rates(self.sheet)}: {self.source}; reckoned "
+            f"with {self.bandwidth / self.sheet.bandwidth:.2g} of the memory's rate, "
+            f"{self.float16 / self.sheet.float16:.2g} of the arithmetic"
+            + ("" if self.link is None else f", {self.link / self.sheet.link:.2g} of the link")
+            + ")"
         )
+
+
+def _rates(figures: DeviceProfile | GpuSpecs) -> str:
+    """Memory, arithmetic and link, by the second."""
+    link = "" if figures.link is None else f", link {figures.link / 1e9:.3g} GB/s"
+    return (
+        f"{figures.bandwidth / 1e9:.3g} GB/s, {figures.float16 / 1e12:.3g} TFLOP/s in 16 bits, "
+        f"{figures.float32 / 1e12:.3g} in 32{link}"
+    )
 
 
 def _normalize(name: str) -> str:
@@ -203,95 +215,5 @@ def _from_specs(name: str, card: GpuSpecs) -> DeviceProfile:
         is_asynchronous=True,
         source=card.source,
         torch_device="cuda",
+        sheet=card,
     )
-
-
-def _tiny_network(device: torch.device) -> tuple[nn.Module, tuple[Tensor, ...]]:
-    """A denoising network so small that it computes in no time, and what it is given."""
-    with device:
-        network = UNet2DConditionModel(**ARCHITECTURES["tiny-sd"].unet)
-        return network.eval(), (torch.zeros(1, 4, 2, 2), torch.tensor(1), torch.zeros(1, 4, 32))
-
-
-class _DeviceBenchmark:
-    """Measures one device."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.is_gpu = device.type != "cpu"
-
-    @property
-    def name(self) -> str:
-        """What the device calls itself."""
-        return torch.cuda.get_device_name(self.device) if self.is_gpu else "this CPU"
-
-    @property
-    def memory(self) -> int:
-        """Bytes of the device, or of this machine."""
-        if self.is_gpu:
-            return int(torch.cuda.get_device_properties(self.device).total_memory)
-        return MachineMemory().limit
-
-    def bandwidth(self) -> float:
-        """Of a copy that no cache holds."""
-        source = torch.zeros((1 << 28) if self.is_gpu else 1 << 24, device=self.device)
-        target = torch.empty_like(source)
-        return 2 * source.nbytes / self._median_seconds(lambda: target.copy_(source))
-
-    def arithmetic(self, dtype: torch.dtype) -> float:
-        """Of a matrix product and a convolution of the sizes that networks have."""
-        width = 4096 if self.is_gpu else 640
-        matrix = torch.ones(width, width, dtype=dtype, device=self.device)
-        channels, side = (640, 64) if self.is_gpu else (128, 32)
-        picture = torch.ones(1, channels, side, side, dtype=dtype, device=self.device)
-        kernel = torch.ones(channels, channels, 3, 3, dtype=dtype, device=self.device)
-        flops = 2 * width**3 + 2 * 9 * channels**2 * side**2
-        product = self._median_seconds(lambda: matrix @ matrix)
-        return flops / (
-            product + self._median_seconds(lambda: F.conv2d(picture, kernel, padding=1))
-        )
-
-    def link(self) -> float:
-        """From pinned host memory."""
-        source = torch.zeros(1 << 28, dtype=torch.uint8).pin_memory()
-        target = torch.empty_like(source, device=self.device)
-        return source.nbytes / self._median_seconds(lambda: target.copy_(source, non_blocking=True))
-
-    def transfer(self) -> float:
-        """Of a small copy over a link that only takes the time of one, on a thread of its own."""
-        link = SimulatedLink(INSTANT)
-        source = torch.zeros(1 << 16, dtype=torch.uint8)
-        target = torch.empty_like(source)
-
-        def copy() -> None:
-            for _ in range(10):
-                link.copy(target, source, link.mark(), "a small copy").wait()
-
-        try:
-            return self._median_seconds(copy) / 10
-        finally:
-            link.close()
-
-    def call(self) -> float:
-        """Of an operation on next to nothing, with a network's own code around it."""
-        network, inputs = _tiny_network(self.device)
-        with torch.no_grad():
-            with ValuelessTensors() as counting:
-                network(*inputs)
-            count: int = sum(counting.operations.values())
-            return self._median_seconds(lambda: network(*inputs)) / count
-
-    def _median_seconds(self, work: Callable[[], Any]) -> float:
-        work()
-        return median(self._time_once(work) for _ in range(ROUNDS))
-
-    def _time_once(self, work: Callable[[], Any]) -> float:
-        self._wait()
-        started = time.perf_counter()
-        work()
-        self._wait()
-        return time.perf_counter() - started
-
-    def _wait(self) -> None:
-        if self.is_gpu:
-            torch.accelerator.synchronize(self.device)

@@ -20,6 +20,7 @@ from dpnb.loading.weights.loading_info import LoadingInfo
 from dpnb.loading.weights.meta_init import Extent, assign_state, init_on_meta
 from dpnb.models.model import Model
 from dpnb.schedulers.scheduler import Scheduler
+from dpnb.silence import silence_imports
 
 
 def build_part(cls: type[Any], folder: Path, found: dict[str, Tensor]) -> Any:
@@ -43,7 +44,8 @@ def build_part(cls: type[Any], folder: Path, found: dict[str, Tensor]) -> Any:
         return model
     if issubclass(cls, Scheduler):
         return cls.from_pretrained(folder)
-    from transformers import PreTrainedModel
+    with silence_imports():
+        from transformers import PreTrainedModel
 
     if issubclass(cls, PreTrainedModel):
         return build_transformers_model(cls, folder, found)

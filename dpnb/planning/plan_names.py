@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dpnb.strategies.strategy import Plan, in_order
+from dpnb.units import format_bytes, parse_bytes
 
 SHORT = {
     "AttentionSlicing": "slicing",
@@ -38,6 +39,8 @@ def short_plan_name(plan: Plan) -> str:
         name = SHORT.get(values.pop("strategy"), type(strategy).__name__)
         values.pop("device", None)
         default = type(strategy)().to_json()
+        if values.get("budget") is not None:
+            values["budget"] = _size(values["budget"])
         given = [_value(key, value) for key, value in values.items() if value != default[key]]
         parts.append(f"{name} ({', '.join(given)})" if given else name)
     return " + ".join(parts) or NOTHING
@@ -45,3 +48,11 @@ def short_plan_name(plan: Plan) -> str:
 
 def _value(key: str, value: Any) -> str:
     return key if value is True else str(value)
+
+
+def _size(budget: int | str) -> str:
+    """A budget as people write it: `"2.8 GiB"`, `"512 MiB"`."""
+    count = parse_bytes(budget)
+    if count < 1 << 20:
+        return format_bytes(count)
+    return f"{count / (1 << 30):.1f} GiB" if count >= 1 << 30 else f"{count / (1 << 20):.0f} MiB"

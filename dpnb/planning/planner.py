@@ -32,6 +32,7 @@ from dpnb.planning.table import PlanRow, PlanTable
 from dpnb.planning.timeline import StepTimeline
 from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.valueless_pipeline import build_valueless_pipeline
+from dpnb.planning.weight_sizes import describe_dtypes
 from dpnb.planning.workload import Workload
 from dpnb.planning.workload_arguments import with_card
 from dpnb.planning.workload_card import find_card_numbers
@@ -43,10 +44,7 @@ from dpnb.strategies.offload.backends import parse_simulated_rate
 from dpnb.strategies.offload.budget import compute_memory_range
 from dpnb.strategies.placement import SequentialOffload
 from dpnb.strategies.strategy import Effect, Plan, Strategy
-from dpnb.units import parse_bytes
-
-RESERVED = 640 << 20
-"""Bytes of a GPU that its context, and the workspaces of its libraries, take for themselves."""
+from dpnb.units import parse_bytes, round_down
 
 GAIN = 0.01
 """What a strategy has to save of memory or time, alone, to be part of plans."""
@@ -60,8 +58,6 @@ REASONS = {
 """Why a strategy with such an effect is in no plan."""
 
 NO_GAIN = "Alone, this saves neither memory nor time here."
-
-MEBIBYTE = 1 << 20
 
 
 def plan(
@@ -88,12 +84,12 @@ def plan(
         model: a loaded pipeline; a folder or a hub repository, of which only settings and headers
             of weights are read; or one of `"sd15"`, `"sd21"`, `"sdxl"`, `"flux-schnell"`,
             `"flux-dev"`. Classes that dpnb lacks are diffusers', as are loaded pipelines of it.
-        budget: bytes of tensors on the device, or text such as `"8GiB"`; by default what it has.
-        height: of the pictures, in pixels; the model's own by default.
-        width: of the pictures, in pixels.
+        budget: bytes of tensors on the device, or text such as `"8GiB"`; by default what it has,
+            and of a GPU never the 640 MiB that its context and libraries take.
+        height: of the pictures, in pixels; the model's own by default, as their width.
+        width: in pixels.
         batch: pictures at once.
-        steps: denoising steps; as guidance, size and frames, by default those of the example on
-            the checkpoint's model card, where it has one, and else the pipeline's own.
+        steps: of denoising; as guidance, size and frames, by default a model card's or family's.
         guidance_scale: up to 1 the network sees every latent once instead of twice.
         frames: of a video.
         dtype: of the weights; `"auto"` keeps that of a checkpoint. By default a pipeline's own, and
@@ -149,13 +145,15 @@ def profile_for(device: str | torch.device | DeviceProfile | None, model: Any) -
 
 
 def resolve_budget(limit: int | str | None, profile: DeviceProfile) -> int:
-    """Bytes of tensors that a device may hold: as given, or what it has for them.
+    """Bytes of tensors that a device may hold: as given, and of a GPU never what it reserves.
 
     Raises:
         ValueError: `limit` is no size.
     """
-    reserved = RESERVED if profile.is_asynchronous else 0
-    return profile.memory - reserved if limit is None else parse_bytes(limit)
+    most = profile.memory - profile.reserved
+    if limit is None:
+        return most
+    return min(parse_bytes(limit), most) if profile.reserved else parse_bytes(limit)
 
 
 def _measure_device(device: str) -> DeviceProfile:
@@ -194,6 +192,8 @@ class Planner:
 
     def __post_init__(self) -> None:
         profile = self.simulation.profile
+        self.simulation.use(())
+        self.dtype = describe_dtypes(self.simulation.pipe.parts().values())
         self.budget = resolve_budget(self.limit, profile)
         self.left_out: dict[str, str] = {}
         self._offloads: list[Offload] = []
@@ -214,6 +214,7 @@ class Planner:
             rows=tuple(rows),
             approximate=self.approximate,
             left_out=self.left_out,
+            dtype=self.dtype,
         ).within(self.budget)
 
     def rows(self) -> Iterator[PlanRow]:
@@ -350,9 +351,9 @@ class Planner:
         least, most = compute_memory_range(list(weights.networks))
         beside = max(step.peak for step in run.steps_before_decoding) + weights.kept
         wanted = {least + (most - least) * part // 3 for part in (1, 2)} | {self.budget - beside}
-        rounded = {size // MEBIBYTE * MEBIBYTE for size in wanted if least < size < most}
-        kept = sorted(size for size in rounded if size > least)
-        return [replace(sequential, budget=f"{size // MEBIBYTE}MiB") for size in kept]
+        rounded = {round_down(size) for size in wanted if least < size < most}
+        kept = sorted((text for text in rounded if parse_bytes(text) > least), key=parse_bytes)
+        return [replace(sequential, budget=text) for text in kept]
 
     def _row(self, plan: Plan, run: SimulatedRun, predictions: list[StepPrediction]) -> PlanRow:
         workload = self.simulation.workload

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +16,7 @@ from dpnb.files import read_json
 from dpnb.numbers import coerce_numbers
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.plan_names import plan_name, short_plan_name
+from dpnb.planning.ties import TIE, find_front, group_ties
 from dpnb.planning.workload import Workload
 from dpnb.stages import Stage
 from dpnb.strategies.plans import plan_from_json, plan_to_json, plan_to_python
@@ -28,10 +31,6 @@ if TYPE_CHECKING:
     from dpnb.pipelines.explorable import ExplorablePipeline
 
 FORMAT = "dpnb plans 1"
-
-
-SHOWN = 12
-"""So many rows are shown; all of them are in `rows`."""
 
 
 class PlanError(DpnbError, ValueError):
@@ -92,16 +91,18 @@ class PlanRow:
 
 @dataclass(frozen=True)
 class PlanTable:
-    """Every plan, the fastest that fits first. All figures are predictions.
+    """Every plan, the best that fits first. All figures are predictions.
 
     Attributes:
         model: what was planned for.
         workload: what is drawn.
         device: that would compute.
         budget: bytes of tensors that the device may hold.
-        rows: those that fit by time, then the others by their peaks.
+        rows: those that fit by time, and by their peaks where times differ by less than a
+            hundredth; then the others by their peaks.
         approximate: whether plans may change the picture slightly.
         left_out: strategies that are in no plan, and why.
+        dtype: of the weights.
     """
 
     model: str
@@ -111,6 +112,7 @@ class PlanTable:
     rows: tuple[PlanRow, ...]
     approximate: bool = False
     left_out: Mapping[str, str] = field(default_factory=dict)
+    dtype: str | None = None
 
     def __post_init__(self) -> None:
         coerce_numbers(self)
@@ -132,12 +134,14 @@ class PlanTable:
 
     @property
     def front(self) -> tuple[PlanRow, ...]:
-        """The plans that none beats both in memory and in time, by memory."""
-        found: list[PlanRow] = []
-        for row in sorted(self.rows, key=lambda row: (row.peak, row.seconds, len(row.plan))):
-            if not found or row.seconds < found[-1].seconds:
-                found.append(row)
-        return tuple(found)
+        """The plans that none beats both in memory and in time, by memory.
+
+        Of those that are as fast as each other only the least is among them.
+        """
+        found = find_front(self.fitting, _cost)
+        fastest = min((row.seconds for row in found), default=math.inf)
+        larger = find_front((row for row in self.rows if not self.fits(row)), _cost)
+        return (*found, *(row for row in larger if (1 + TIE) * row.seconds < fastest))
 
     @property
     def least(self) -> PlanRow:
@@ -169,15 +173,13 @@ class PlanTable:
         Args:
             budget: bytes of tensors that the device may hold.
         """
-
-        def rank(row: PlanRow) -> tuple[bool, float, int, int]:
-            fits = row.peak <= budget
-            return not fits, row.seconds if fits else row.peak, row.peak, len(row.plan)
-
-        return replace(self, budget=budget, rows=tuple(sorted(self.rows, key=rank)))
+        few_first = sorted(self.rows, key=lambda row: len(row.plan))
+        fitting = group_ties((row for row in few_first if row.peak <= budget), _cost)
+        others = sorted((row for row in few_first if row.peak > budget), key=_cost)
+        return replace(self, budget=budget, rows=(*chain.from_iterable(fitting), *others))
 
     def best(self) -> PlanRow:
-        """The fastest plan that stays within the budget.
+        """The fastest plan that stays within the budget; of several, what needs least memory.
 
         Raises:
             PlanError: none does; the message says what would work.
@@ -219,6 +221,7 @@ class PlanTable:
             "rows": [row.to_json() for row in self.rows],
             "approximate": self.approximate,
             "left_out": dict(self.left_out),
+            "dtype": self.dtype,
         }
 
     @classmethod
@@ -262,13 +265,6 @@ class PlanTable:
             "or draw smaller or fewer pictures at once."
         )
 
-    def _caption(self) -> str:
-        count = len(self.fitting)
-        return (
-            f"{self.model}, {self.workload.describe()}, on {self.device.describe()}: "
-            f"{count} of {len(self.rows)} plans fit in {format_bytes(self.budget)}; predicted"
-        )
-
     @property
     def stages(self) -> tuple[str, ...]:
         """Those that a run has."""
@@ -293,31 +289,89 @@ class PlanTable:
             row.bound_by,
         )
 
+    def in_full(self) -> PlanListing:
+        """All plans, to be shown."""
+        return PlanListing(self, shows_all=True)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield PlanListing(self)
+
+    def _repr_html_(self) -> str:
+        return PlanListing(self)._repr_html_()
+
+
+@dataclass(frozen=True)
+class PlanListing:
+    """A table of plans as it is shown: those that none beats, or all.
+
+    Args:
+        table: the plans.
+        shows_all: whether those are shown that others beat both in memory and in time.
+        remedy: what shows them.
+    """
+
+    table: PlanTable
+    shows_all: bool = False
+    remedy: str = "in_full() of this table"
+
+    @property
+    def rows(self) -> tuple[PlanRow, ...]:
+        """The plans that are shown."""
+        front = {row.plan for row in self.table.front}
+        return tuple(row for row in self.table.rows if self.shows_all or row.plan in front)
+
+    @property
+    def caption(self) -> str:
+        """What was planned, and how many plans fit."""
+        table = self.table
+        dtype = "" if table.dtype is None else f" in {table.dtype}"
+        fit = f"{len(table.fitting)} of {len(table.rows)} plans fit"
+        return (
+            f"{table.model}{dtype}, {table.workload.describe()}, on {table.device.describe()}: "
+            f"{fit} in {format_bytes(table.budget)}; predicted"
+        )
+
     def _remarks(self) -> Iterator[str]:
-        if not self.fitting:
-            yield self._refusal()
-        if len(self.rows) > SHOWN:
-            yield f"{len(self.rows) - SHOWN} further plans are in .rows."
-        for why in dict.fromkeys(self.left_out.values()):
-            names = [name for name, reason in self.left_out.items() if reason == why]
+        table = self.table
+        if not table.fitting:
+            yield table._refusal()
+        hidden = len(table.rows) - len(self.rows)
+        if hidden:
+            plans = f"{hidden} further plan{'s are' if hidden > 1 else ' is'}"
+            yield f"{plans} no better than these in memory or time; {self.remedy} shows all."
+        yield from self._remarks_on_reserve()
+        for why in dict.fromkeys(table.left_out.values()):
+            names = [name for name, reason in table.left_out.items() if reason == why]
             yield f"Left out: {', '.join(names)}. {why}"
 
-    def _shown_rows(self) -> list[tuple[tuple[str, ...], bool]]:
+    def _remarks_on_reserve(self) -> Iterator[str]:
+        device, budget = self.table.device, self.table.budget
+        if device.reserved:
+            reserve, memory = format_bytes(device.reserved), format_bytes(device.memory)
+            is_whole = budget >= device.memory - device.reserved
+            kept = f"kept of the {memory} for" if is_whole else "needed beside that budget by"
+            yield f"{reserve} are {kept} the card's context and libraries."
+
+    def _cells(self) -> list[tuple[tuple[str, ...], bool]]:
         """The cells of the rows that are shown, and whether a row does not fit."""
-        return [(self.cells(row), not self.fits(row)) for row in self.rows[:SHOWN]]
+        return [(self.table.cells(row), not self.table.fits(row)) for row in self.rows]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield terminal_table(
-            self._caption(),
-            self.headings,
-            self._shown_rows(),
+            self.caption,
+            self.table.headings,
+            self._cells(),
             width=options.max_width,
             text_columns=("Plan", "Fits", "Bound by"),
-            optional_columns=tuple(name.capitalize() for name in self.stages),
+            optional_columns=tuple(name.capitalize() for name in self.table.stages),
         )
         from rich.text import Text
 
         yield from map(Text, self._remarks())
 
     def _repr_html_(self) -> str:
-        return html_table(self._caption(), self.headings, self._shown_rows(), self._remarks())
+        return html_table(self.caption, self.table.headings, self._cells(), self._remarks())
+
+
+def _cost(row: PlanRow) -> tuple[int, float]:
+    return row.peak, row.seconds

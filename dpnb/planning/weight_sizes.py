@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
@@ -117,3 +119,13 @@ class SizeOnlyNetwork(StreamedNetwork):
 
 def _without_bytes(weights: PackedWeights) -> SizeOnlyWeights:
     return SizeOnlyWeights(weights.name, [item.holders for item in weights.items])
+
+
+def describe_dtypes(parts: Iterable[object]) -> str | None:
+    """The dtypes of networks' floating-point weights, that of most first; `None` without any."""
+    sizes: Counter[torch.dtype] = Counter()
+    for part in parts:
+        for weight in part.parameters() if isinstance(part, nn.Module) else ():
+            if weight.is_floating_point():
+                sizes[weight.dtype] += weight.numel()
+    return " and ".join(str(dtype)[6:] for dtype, _ in sizes.most_common()) or None

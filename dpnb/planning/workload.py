@@ -89,7 +89,9 @@ class Workload:
             "its own steps" if self.steps is None else f"{self.steps} step{'s' * (self.steps != 1)}"
         )
         frames = "" if self.frames is None else f", {self.frames} frames"
-        return f"{many} of {size}{frames}, {steps}{self._describe_card()}"
+        scale = None if "guidance_scale" in self.from_card else self.guidance_scale
+        guidance = "" if scale is None else f", guidance {scale:g}"
+        return f"{many} of {size}{frames}, {steps}{guidance}{self._describe_card()}"
 
     def _describe_card(self) -> str:
         """What is the model card's, with the numbers that are not said already."""

@@ -23,9 +23,12 @@ DISTILLED_STEPS = 4
 
 
 def with_defaults_of(pipe: ExplorablePipeline, workload: Workload) -> Workload:
-    """A workload with the size and the steps that `pipe` has where none are given."""
+    """A workload with the size, the steps and the guidance that `pipe` has where none are given."""
     steps = default_steps(pipe) if workload.steps is None else workload.steps
-    return replace(workload.with_size(pipe.default_size()), steps=steps)
+    guidance = workload.guidance_scale
+    if guidance is None and not is_distilled(pipe):
+        guidance = _default_guidance(pipe)
+    return replace(workload.with_size(pipe.default_size()), steps=steps, guidance_scale=guidance)
 
 
 def with_card(
@@ -64,12 +67,25 @@ def default_steps(pipe: ExplorablePipeline) -> int:
 
     One class serves both forms of FLUX.1; the settings of the distilled one tell it.
     """
-    for part in pipe.parts().values():
-        if type(part).__name__ == "FluxTransformer2DModel" and not part.config["guidance_embeds"]:
-            return DISTILLED_STEPS
+    if is_distilled(pipe):
+        return DISTILLED_STEPS
     steps = pipe.call_signature.steps
     given = None if steps is None else steps.default
     return given if isinstance(given, int) else USUAL_STEPS
+
+
+def is_distilled(pipe: ExplorablePipeline) -> bool:
+    """Whether this is FLUX.1 schnell, which takes few steps, and no guidance."""
+    return any(
+        type(part).__name__ == "FluxTransformer2DModel" and not part.config["guidance_embeds"]
+        for part in pipe.parts().values()
+    )
+
+
+def _default_guidance(pipe: ExplorablePipeline) -> float | None:
+    guidance = pipe.call_signature.guidance
+    given = None if guidance is None else guidance.default
+    return float(given) if isinstance(given, (int, float)) else None
 
 
 def arguments_for(

@@ -15,6 +15,7 @@ from dpnb.nn.attention import Attention
 from dpnb.nn.attention_calls import AttentionCall, attend_in_slices
 from dpnb.nn.attention_kernels import SlicedKernel, XFormersKernel
 from dpnb.numbers import to_builtin
+from dpnb.silence import silence_imports
 from dpnb.stages import Stage
 from dpnb.strategies.attention_mode import (
     attention_mode_obstacle,
@@ -169,7 +170,8 @@ class XFormers(Strategy):
         """Why xFormers cannot compute such heads, as a sentence; tried with a small operation."""
         try:
             sample = torch.zeros(1, 1, 8, head_dim, dtype=dtype, device=device)
-            XFormersKernel(self.attention_op)(sample, sample, sample)
+            with silence_imports():
+                XFormersKernel(self.attention_op)(sample, sample, sample)
         except ImportError:
             return (
                 "XFormers needs the package xformers; install dpnb[xformers], or keep torch's "

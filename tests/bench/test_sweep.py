@@ -14,12 +14,15 @@ from rich.console import Console
 from torch import nn
 
 import dpnb
+from dpnb.bench.figures import group_near
 from dpnb.bench.measurement import OUT_OF_MEMORY, Benchmark
 from dpnb.bench.report import Report
 from dpnb.bench.sweep import _without_number, sweep
 from dpnb.errors import StrategyError
 from dpnb.planning.device_profile import DeviceProfile
+from dpnb.planning.ties import TIE
 from dpnb.planning.workload import Workload
+from dpnb.strategies.vae import VaeTiling
 
 WORKLOAD = Workload(height=32, width=32, steps=2)
 
@@ -80,6 +83,11 @@ def test_nothing_on_the_front_is_beaten(report: Report) -> None:
     for one in front:
         quicker = [o for o in report.finished if (o.seconds or 0) < (one.seconds or 0)]
         assert all(other.peak >= one.peak for other in quicker)
+    for one in report.finished:
+        assert any(
+            other.peak <= one.peak and (other.seconds or 0) <= (1 + TIE) * (one.seconds or 0)
+            for other in front
+        )
     assert [one.peak for one in front] == sorted(one.peak for one in front)
 
 
@@ -108,7 +116,7 @@ def test_the_file_of_another_sweep_is_left_alone(pipe: Any, tmp_path: Path) -> N
     file = tmp_path / "sweep.json"
     run(pipe, [], path=file)
     before = file.read_bytes()
-    with pytest.raises(ValueError, match=r"is a sweep of .* 2 steps, and not of .* 3 steps"):
+    with pytest.raises(ValueError, match=r"is a sweep of .* 2 steps, .* and not of .* 3 steps"):
         sweep(pipe, [], replace(WORKLOAD, steps=3), path=file, device="simulated:8GiB/s")
     assert file.read_bytes() == before
 
@@ -239,6 +247,57 @@ def test_letters_cover_neither_points_nor_one_another(report: Report) -> None:
     for number, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[number + 1 :])
     assert b"PNG" in figure._repr_png_()[:8]  # type: ignore[attr-defined]
+
+
+def axis_words(figure: Any) -> str:
+    return " ".join(f"{axes.get_xlabel()} {axes.get_ylabel()}" for axes in figure.axes)
+
+
+@pytest.mark.parametrize(
+    ("longer", "unit"), [(1e-3, "milliseconds"), (100.0, "seconds"), (1e5, "minutes")]
+)
+def test_an_axis_of_time_has_one_unit_and_round_ticks(
+    report: Report, longer: float, unit: str
+) -> None:
+    slowest = max(one.seconds or 0.0 for one in report.finished)
+    slow = replace(
+        report,
+        measurements=tuple(
+            replace(one, seconds=(one.seconds or 0.0) * longer / slowest) for one in report.finished
+        ),
+    )
+    figures = slow.figures()
+    for name in ("memory-against-time", "prediction"):
+        figures[name].draw_without_rendering()
+        assert f"{unit} per picture" in axis_words(figures[name])
+        for axes in figures[name].axes:
+            labels = [text.get_text() for text in axes.get_yticklabels()]
+            assert all(float(label) < 5000 and len(label) <= 5 for label in labels), labels
+
+
+def test_points_on_one_spot_are_one_mark_with_their_number(report: Report) -> None:
+    base = report.finished[0]
+    same = [replace(base, plan=frozenset({VaeTiling(tile=8 * n)})) for n in range(4, 9)]
+    half = replace(
+        base,
+        peaks={name: peak // 2 for name, peak in base.peaks.items()},
+        seconds=(base.seconds or 0.0) / 2,
+    )
+    figure = replace(report, measurements=(half, *same)).figures()["memory-against-time"]
+    [number] = [text for text in figure.axes[0].texts if text.get_text().isdigit()]
+    assert number.get_text() == str(len(same))
+
+
+@pytest.mark.parametrize("reach", [(1.0, 1.0), (3.0, 0.5)])
+def test_groups_of_points_are_no_wider_than_marks(reach: tuple[float, float]) -> None:
+    points = [(x * 0.7, y * 0.3) for x in range(6) for y in range(6)]
+    groups = group_near(points, reach)
+    assert sorted(point for group in groups for point in group) == sorted(points)
+    for group in groups:
+        assert all(abs(x - group[0][0]) <= reach[0] for x, _ in group)
+        assert all(abs(y - group[0][1]) <= reach[1] for _, y in group)
+    firsts = [group[0] for group in groups]
+    assert all(len(group_near([a, b], reach)) == 2 for a in firsts for b in firsts if a != b)
 
 
 def test_something_else_is_no_report(tmp_path: Path) -> None:

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import re
+from typing import Any
+
 import pytest
 import torch
 
-from dpnb.planning.device_profile import Cost, DeviceProfile
+from dpnb.planning import device_benchmark
+from dpnb.planning.device_profile import (
+    ACHIEVED_ARITHMETIC,
+    ACHIEVED_BANDWIDTH,
+    Cost,
+    DeviceProfile,
+)
 from dpnb.planning.gpu_specs import GPU_SPECS
 from dpnb.planning.operations import Operation
 
@@ -51,6 +61,42 @@ def test_the_cpu_is_measured() -> None:
     assert 1e8 < profile.float32 < 1e14
     assert 1e-7 < profile.call < 1e-2
     assert 1e-6 < profile.transfer < 1e-1
+
+
+def test_the_best_trial_counts_and_the_spread_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = DeviceProfile.measure("cpu")
+    said = re.search(r"measured now, best of (\d+) trials; half took (\d+)% longer", quick.source)
+    assert said is not None
+    assert int(said.group(1)) >= device_benchmark.ROUNDS
+    plain = device_benchmark.DeviceBenchmark._time_once
+    count = itertools.count()
+
+    def disturbed(bench: Any, do: Any) -> float:
+        return plain(bench, do) * (1 if next(count) % 4 == 0 else 50)
+
+    monkeypatch.setattr(device_benchmark.DeviceBenchmark, "_time_once", disturbed)
+    slow = DeviceProfile.measure("cpu")
+    assert slow.float32 > quick.float32 / 5
+    assert "% longer" in slow.source
+    assert int(slow.source.split()[-2].rstrip("%")) > 1000
+
+
+def test_a_card_is_described_by_its_sheet_and_our_own_factors() -> None:
+    shown = DeviceProfile.from_name("RTX 3060").describe()
+    assert "by the sheet 360 GB/s, 25.5 TFLOP/s in 16 bits, 12.7 in 32, link 31.5 GB/s: NV" in shown
+    assert "reckoned with 0.8 of the memory's rate, 0.55 of the arithmetic, 0.8 of the l" in shown
+    assert "288" not in shown
+    measured = DeviceProfile("x", 1 << 30, 1e11, 1e12, 1e12, None, 0.5, False, "measured now")
+    assert "reckoned" not in measured.describe()
+    assert "sheet" not in measured.describe()
+
+
+@pytest.mark.parametrize("name", GPU_SPECS)
+def test_what_is_reckoned_with_is_the_sheet_by_our_factors(name: str) -> None:
+    profile = DeviceProfile.from_name(name)
+    assert profile.sheet == GPU_SPECS[name]
+    assert profile.bandwidth == ACHIEVED_BANDWIDTH * GPU_SPECS[name].bandwidth
+    assert profile.float16 == ACHIEVED_ARITHMETIC * GPU_SPECS[name].float16
 
 
 @pytest.mark.gpu

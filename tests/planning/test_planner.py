@@ -17,8 +17,10 @@ from rich.console import Console
 import dpnb
 from dpnb.planning.candidates import list_candidates
 from dpnb.planning.device_profile import DeviceProfile
+from dpnb.planning.plan_names import short_plan_name
 from dpnb.planning.planner import plan
 from dpnb.planning.table import PlanError, PlanTable
+from dpnb.planning.ties import TIE, group_ties
 from dpnb.strategies.placement import SequentialOffload
 from dpnb.strategies.plans import plan_to_python
 from dpnb.strategies.strategy import Effect, Slot
@@ -35,7 +37,11 @@ def test_the_fastest_that_fits_comes_first(table: PlanTable) -> None:
     fitting = table.fitting
     assert 0 < len(fitting) < len(table)
     assert fitting == table.rows[: len(fitting)]
-    assert [row.seconds for row in fitting] == sorted(row.seconds for row in fitting)
+    groups = group_ties(fitting, lambda row: (row.peak, row.seconds))
+    assert [row.seconds for row in fitting] == [row.seconds for group in groups for row in group]
+    assert [row.peak for row in groups[0]] == sorted(row.peak for row in groups[0])
+    assert table.best().seconds <= (1 + TIE) * min(row.seconds for row in fitting)
+    assert table.best() in table.front
     assert all(row.peak > table.budget for row in table.rows[len(fitting) :])
     assert table.best() is table.rows[0]
 
@@ -139,7 +145,10 @@ def test_a_table_is_shown(table: PlanTable) -> None:
     assert "plans fit in 1.05 MiB; predicted" in shown
     assert "Left out: XFormers. XFormers needs the package xformers; install dpnb[x" in shown
     html = table._repr_html_()
-    assert html.count("<tr") == min(len(table), 12) + 1
+    assert html.count("<tr") == len(table.front) + 1
+    assert f"{len(table) - len(table.front)} further plans are no better than these" in html
+    assert "in_full() of this table shows all" in html
+    assert table.in_full()._repr_html_().count("<tr") == len(table) + 1
     assert "predicted" in html
 
 
@@ -204,3 +213,63 @@ def test_a_full_plan_of_stable_diffusion_xl_takes_little() -> None:
     assert best <= 8 << 30
     assert peak <= 1.5 * (1 << 30)
     assert took <= 40, "of processor time, however busy this machine is: 20 s of two idle cores"
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_whatever_the_budget_the_best_plan_is_on_the_front(table: PlanTable, seed: int) -> None:
+    sizes = sorted({row.peak for row in table})
+    within = table.within(sizes[seed * len(sizes) // 10])
+    assert within.best() in within.front
+    assert within.best() is within.rows[0]
+
+
+@pytest.mark.parametrize(
+    ("budget", "kept", "said"),
+    [
+        (None, (12 << 30) - (640 << 20), "640 MiB are kept of the 12.0 GiB for the card"),
+        ("12GiB", (12 << 30) - (640 << 20), "640 MiB are kept of the 12.0 GiB for the card"),
+        ("8GiB", 8 << 30, "640 MiB are needed beside that budget by the card"),
+    ],
+)
+def test_a_card_keeps_a_reserve(budget: str | None, kept: int, said: str) -> None:
+    table = plan("tiny-sd", budget, height=32, width=32, steps=2, device=CARD, plans=[frozenset()])
+    assert table.budget == kept
+    assert said in table._repr_html_()
+
+
+def test_the_cpu_keeps_none() -> None:
+    profile = DeviceProfile("a CPU", 8 << 30, 1e10, 1e11, 1e11, None, 1e-5, False, "made up")
+    table = plan("tiny-sd", "9GiB", steps=2, device=profile, plans=[frozenset()])
+    assert table.budget == 9 << 30
+    assert "context" not in table._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("tiny-sd", "tiny-sd in float16, 1 picture of 32 × 32, 50 steps, guidance 7.5, on"),
+        ("tiny-sdxl", "tiny-sdxl in float16, 1 picture of 32 × 32, 50 steps, guidance 5, on"),
+        ("flux-schnell", "flux-schnell in float16 and float32, 1 picture of 32 × 32, 4 steps, on"),
+        (
+            "flux-dev",
+            "flux-dev in float16 and float32, 1 picture of 32 × 32, 28 steps, guidance 3.5, on",
+        ),
+    ],
+)
+def test_families_have_their_own_steps_and_guidance(model: str, said: str) -> None:
+    table = plan(model, height=32, width=32, device=CARD, plans=[frozenset()])
+    assert said in table._repr_html_()
+    assert PlanTable.from_json(table.to_json()) == table
+
+
+def test_a_plan_is_named_with_sizes_as_people_write_them() -> None:
+    names = {
+        short_plan_name(frozenset({SequentialOffload(budget=budget)}))
+        for budget in ("2862MiB", "2.4GiB", "512MiB", 100)
+    }
+    assert names == {
+        "streaming (2.4 GiB)",
+        "streaming (2.8 GiB)",
+        "streaming (512 MiB)",
+        "streaming (100 B)",
+    }

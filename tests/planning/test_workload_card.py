@@ -51,7 +51,7 @@ def test_a_folder_s_card_says_what_is_drawn(folder: Path, without_card: Path) ->
     said = plan(without_card, height=64, width=64, steps=9, guidance_scale=0.0, **PLAIN)
     assert table.rows == said.rows
     assert drawn == said.workload
-    assert said.workload.describe() == "1 picture of 64 × 64, 9 steps"
+    assert said.workload.describe() == "1 picture of 64 × 64, 9 steps, guidance 0"
     whole = plan(without_card, height=64, width=64, **PLAIN).rows[0]
     assert table.rows[0].seconds < 0.3 * whole.seconds
 
@@ -59,7 +59,7 @@ def test_a_folder_s_card_says_what_is_drawn(folder: Path, without_card: Path) ->
 def test_what_is_asked_for_goes_before_the_card(folder: Path) -> None:
     drawn = plan(folder, steps=3, guidance_scale=4.0, **PLAIN).workload
     assert (drawn.steps, drawn.guidance_scale, drawn.height) == (3, 4.0, 64)
-    assert drawn.describe() == "1 picture of 64 × 64, 3 steps (model card: size)"
+    assert drawn.describe() == "1 picture of 64 × 64, 3 steps, guidance 4 (model card: size)"
     given = plan(folder, arguments={"num_inference_steps": 2}, **PLAIN).workload
     assert "steps" not in given.from_card
     own = plan(folder, workload=Workload(height=64, width=64), **PLAIN).workload

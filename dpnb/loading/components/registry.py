@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from dpnb.errors import CheckpointError, ForeignCodeError
-from dpnb.loading.silence import silence_transformers
+from dpnb.silence import silence_imports, silence_transformers
 
 OUR_LIBRARIES = ("diffusers", "dpnb")
 """What an index calls us: files are written with the first, so that diffusers reads them."""
@@ -167,10 +167,10 @@ def _load(module: str, class_name: str) -> type[Any]:
 
 
 def _resolve_in_transformers(class_name: str) -> type[Any]:
-    import transformers
-
     found = find_in_transformers(class_name)
     if found is None:
+        with silence_imports():
+            import transformers
         raise CheckpointError(
             f"transformers {transformers.__version__} has no {class_name}; "
             f"{_nearest(class_name, dir(transformers))}"

@@ -20,7 +20,6 @@ from dpnb.loading.checkpoint_files import (
 from dpnb.loading.checkpoint_paths import check_all_inside
 from dpnb.loading.filenames import WeightName
 from dpnb.loading.quantization import Recipe
-from dpnb.loading.silence import silence_torchao, silence_transformers
 from dpnb.loading.weights.common_dtype import cast_to_common_dtype, find_common_dtype
 from dpnb.loading.weights.embedded_files import EmbeddedFile
 from dpnb.loading.weights.legacy_keys import match_clip_keys
@@ -34,6 +33,7 @@ from dpnb.loading.weights.weight_files import (
     read_weights,
     write_weights,
 )
+from dpnb.silence import silence_imports, silence_transformers
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,8 @@ def load_transformers_component(
         CheckpointError: a file is missing or damaged, or the weights are not this model's.
         QuantizationError: transformers cannot quantize such a model.
     """
-    from transformers import PreTrainedModel
+    with silence_imports():
+        from transformers import PreTrainedModel
 
     if not folder.is_dir():
         raise CheckpointError(f"{folder} is not a folder; download or save the pipeline again.")
@@ -257,7 +258,7 @@ def _load_model(
             "quantization_config": recipe.for_transformers(dtype),
             "device_map": {"": device or torch.device("cpu")},
         }
-    with silence_torchao(), _quantizable(cls, recipe):
+    with silence_imports(), _quantizable(cls, recipe):
         model, info = cls.from_pretrained(
             place,
             dtype=chosen,
@@ -347,7 +348,8 @@ def _portable_state(model: Any) -> dict[str, torch.Tensor]:
 
 def _save_processor(part: Any, folder: Path) -> None:
     """Write a tokenizer or processor; a BPE also as the two files that transformers 4 reads."""
-    from transformers import PreTrainedTokenizerFast
+    with silence_imports():
+        from transformers import PreTrainedTokenizerFast
 
     part.save_pretrained(folder)
     if isinstance(part, PreTrainedTokenizerFast):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
 from dpnb.errors import CheckpointError, ComponentError
-from dpnb.loading.silence import silence_torchao
+from dpnb.silence import silence_imports, silence_transformers
 
 LIBRARY = "diffusers"
 
@@ -28,10 +30,11 @@ def find_diffusers_class(library: str, class_name: str) -> type[Any] | None:
         CheckpointError: this release of diffusers has no such class.
     """
     diffusers = _import_diffusers(class_name)
-    module = diffusers if library == LIBRARY else _find_folder(diffusers, library)
-    if module is None:
-        return None
-    found = _find(module, class_name)
+    with silence_transformers(), _silence(diffusers):
+        module = diffusers if library == LIBRARY else _find_folder(diffusers, library)
+        if module is None:
+            return None
+        found = _find(module, class_name)
     if not isinstance(found, type) or not found.__module__.startswith(f"{LIBRARY}."):
         raise CheckpointError(
             f"diffusers {diffusers.__version__} has no {class_name}; install a release that has it."
@@ -44,7 +47,7 @@ def find_diffusers_class(library: str, class_name: str) -> type[Any] | None:
 
 def _import_diffusers(class_name: str) -> ModuleType:
     try:
-        with silence_torchao():
+        with silence_imports():
             import diffusers
 
             found: ModuleType = diffusers
@@ -54,6 +57,18 @@ def _import_diffusers(class_name: str) -> ModuleType:
             "install it with: pip install diffusers."
         ) from error
     return found
+
+
+@contextmanager
+def _silence(diffusers: ModuleType) -> Iterator[None]:
+    """Within it diffusers reports errors only; it imports most of itself when that is needed."""
+    logging = diffusers.utils.logging
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def _find_folder(diffusers: ModuleType, library: str) -> ModuleType | None:

@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 
 from torch import nn
 
+from dpnb.silence import silence_imports
+
 Settings: TypeAlias = Mapping[str, Any]
 Complete: TypeAlias = Callable[[nn.Module], object]
 
@@ -23,8 +25,12 @@ def build_text_parts(kind: str, settings: Settings, complete: Complete) -> tuple
     """
     if kind == "LDMBertModel":
         return _build_bert(settings, complete)
-    import transformers
     from accelerate import init_empty_weights
+
+    with silence_imports():
+        import transformers
+
+        cls = getattr(transformers, kind)
 
     config: Any
     if kind == "T5EncoderModel":
@@ -38,7 +44,7 @@ def build_text_parts(kind: str, settings: Settings, complete: Complete) -> tuple
             **settings, bos_token_id=size - 2, eos_token_id=size - 1, pad_token_id=size - 1
         )
     with init_empty_weights(include_buffers=False):
-        encoder = getattr(transformers, kind)(config)
+        encoder = cls(config)
     complete(encoder)
     encoder.tie_weights()
     return tokenizer, encoder
@@ -58,8 +64,9 @@ def _build_bert(settings: Settings, complete: Complete) -> tuple[Any, Any]:
 
 def make_clip_tokenizer(size: int) -> Any:
     """CLIP's tokenizer without merges: every byte is a token, the last two mark start and end."""
-    from transformers import CLIPTokenizer
-    from transformers.convert_slow_tokenizer import bytes_to_unicode
+    with silence_imports():
+        from transformers import CLIPTokenizer
+        from transformers.convert_slow_tokenizer import bytes_to_unicode
 
     letters = list(bytes_to_unicode().values())
     tokens = [*letters, *(f"{letter}</w>" for letter in letters)]
@@ -77,7 +84,8 @@ def make_t5_tokenizer(size: int, length: int) -> Any:
         size: of the encoder's vocabulary, which has room for all of them.
         length: the most tokens of a text.
     """
-    from transformers import T5Tokenizer
+    with silence_imports():
+        from transformers import T5Tokenizer
 
     letters = [chr(code) for code in range(ord("!"), ord("~") + 1)]
     marks = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)]
@@ -92,7 +100,8 @@ def make_t5_tokenizer(size: int, length: int) -> Any:
 
 def make_bert_tokenizer(length: int) -> Any:
     """BERT's tokenizer whose tokens are single letters, begun and continued."""
-    from transformers import BertTokenizer
+    with silence_imports():
+        from transformers import BertTokenizer
 
     letters = [chr(code) for code in range(33, 127)]
     tokens = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
