@@ -10,7 +10,7 @@ import ipywidgets as w
 from dpnb.units import format_bytes, format_seconds
 from dpnb.widgets.browser_images import encode_png, lay_out_images, make_thumbnail
 from dpnb.widgets.run_comparison import compare_runs
-from dpnb.widgets.run_words import describe_request, describe_switches
+from dpnb.widgets.run_words import describe_switches, request_in_words
 from dpnb.widgets.state import FinishedRun
 
 SIDE = 112
@@ -53,7 +53,7 @@ class HistoryRow:
             f'<div class="dpnb-fit"><div><b>{html.escape(describe_switches(run))}</b></div>'
             f"<div>{self._describe_cost()}</div>"
             f"<div>{self._describe_difference(baseline)}</div>"
-            f"<div>{html.escape(describe_request(run.request))}</div></div>"
+            f"<div>{html.escape(request_in_words(run.request))}</div></div>"
         )
 
     def _describe_cost(self) -> str:
@@ -81,5 +81,5 @@ def _picture(run: FinishedRun) -> str:
     if not run.pictures:
         return '<div style="width:56px"></div>'
     data = base64.b64encode(encode_png(make_thumbnail(lay_out_images(run.pictures), SIDE))).decode()
-    alt = html.escape(describe_request(run.request), quote=True)
+    alt = html.escape(request_in_words(run.request), quote=True)
     return f'<img src="data:image/png;base64,{data}" alt="{alt}"/>'

@@ -9,7 +9,7 @@ from itertools import count
 import ipywidgets as w
 
 from dpnb.widgets.browser_images import encode_png, lay_out_images
-from dpnb.widgets.run_words import describe_request
+from dpnb.widgets.run_words import request_in_words
 from dpnb.widgets.state import FinishedRun
 
 _numbers = count(1)
@@ -73,5 +73,5 @@ def _title(run: FinishedRun) -> str:
 
 def _picture(run: FinishedRun) -> str:
     data = base64.b64encode(encode_png(lay_out_images(run.pictures))).decode()
-    alt = html.escape(f"{run.title}: {describe_request(run.request)}", quote=True)
+    alt = html.escape(f"{run.title}: {request_in_words(run.request)}", quote=True)
     return f'<img src="data:image/png;base64,{data}" alt="{alt}"/>'

@@ -8,7 +8,7 @@ import ipywidgets as w
 
 from dpnb.widgets.panel import close_all
 from dpnb.widgets.run_queue import RunQueue
-from dpnb.widgets.run_words import describe_request
+from dpnb.widgets.run_words import request_in_words
 from dpnb.widgets.state import RunState
 
 
@@ -41,7 +41,7 @@ class QueueView(w.VBox):  # type: ignore[misc]
         for row in self.entries.children:
             close_all(row)
         self.entries.children = [
-            self._row(place, describe_request(request)) for place, request in enumerate(state.queue)
+            self._row(place, request_in_words(request)) for place, request in enumerate(state.queue)
         ]
         self.layout.display = None if state.queue else "none"
         self.go_on.layout.display = None if state.phase == "idle" else "none"

@@ -60,7 +60,7 @@ def _place(trace: RunTrace, time: float) -> str:
     )
 
 
-def describe_request(request: Request | None) -> str:
+def request_in_words(request: Request | None) -> str:
     """All that a request says, in one line."""
     return "begun from a cell" if request is None else " · ".join(_parts(request))
 
