@@ -82,7 +82,7 @@ def comparison_chart(rows: Sequence[tuple[str, int, float | None]], width: int =
         width: in pixels.
     """
     height = 34 + 26 * len(rows)
-    names = round(0.22 * width)
+    names = round(0.34 * width)
     half = (width - names) // 2
     peaks = max((peak for _, peak, _ in rows), default=0) or 1
     times = max((seconds or 0.0 for *_, seconds in rows), default=0.0) or 1.0

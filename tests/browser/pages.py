@@ -10,6 +10,9 @@ from dpnb.lab import make_page
 STEPS, HELD = 60, 3
 """Denoising steps of a run, and those after which one is held."""
 
+MANY = 75
+"""Runs of a long session."""
+
 OWN = """
 pipe = dpnb.DiffusionPipeline.from_pretrained("dpnb/emoji-64")
 """
@@ -100,11 +103,23 @@ def set_held(change):
     holding.value = "Runs are held." if change["new"] else "Runs are free."
 
 
+def draw_many(_):
+    def work():
+        asked = dpnb.Request("a red apple", steps=1)
+        for _ in range({MANY}):
+            board.session.start(asked).wait()
+        many.description = "Many are drawn"
+
+    threading.Thread(target=work).start()
+
+
+many = w.Button(description="Draw many")
+many.on_click(draw_many)
 hold = w.Checkbox(description="Hold runs", indent=False)
 hold.observe(set_held, "value")
 button = w.Button(description="Exhaust memory in the next run")
 button.on_click(exhaust)
-w.VBox([board, twin, kernel, button, hold, holding])
+w.VBox([board, twin, kernel, button, many, hold, holding])
 """
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.browser import pages
+from tests.browser.board import SEEN_AT_ONCE
 from tests.browser.conftest import Complaints, begin, let_go
 from tests.browser.servers import HANGING, jupyterlab
 
@@ -20,7 +21,7 @@ READY = """() => window.jupyterapp
 def test_the_dashboard_lives_in_a_notebook(browser: Any, tmp_path: Path) -> None:
     notebook = pages.write(tmp_path / "notebooks")
     with jupyterlab(notebook.parent, tmp_path / "jupyter", theme="JupyterLab Dark") as address:
-        page = browser.new_page(viewport={"width": 1500, "height": 1400})
+        page = browser.new_page(viewport={"width": 1280, "height": 1000})
         page.set_default_timeout(1000 * HANGING)
         complaints = Complaints(page)
         page.goto(f"{address}tree/{notebook.name}?reset")
@@ -34,8 +35,9 @@ def test_the_dashboard_lives_in_a_notebook(browser: Any, tmp_path: Path) -> None
         let_go(page)
         page.locator(".kernel", has_text="VaeTiling").wait_for()
         board.get_by_text(re.compile("Drawn in")).wait_for()
-        marks = board.locator(".dpnb-memory .dpnb-mark text").all_text_contents()
+        marks = board.locator(".dpnb-memory .dpnb-mark:visible text").all_text_contents()
         assert marks == ["Attention slicing on", "VAE tiling on"]
+        assert page.evaluate(SEEN_AT_ONCE) == [True, True, True]
         begin(page)
         board.get_by_role("button", name="Stop").click()
         board.get_by_text("Stopping after this step").first.wait_for()
