@@ -121,6 +121,7 @@ WINGS = {
     },
     "pipelines/attached": {
         "strategies",
+        "schedulers.predictions",
         "loading",
         "nn",
         "pipelines.call_arguments",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 
 from dpnb.pipelines.protocols import RunningPipeline
-from dpnb.run_listener import RunKey, RunListener
+from dpnb.run_listener import Foresee, RunKey, RunListener
 from dpnb.stages import Stage, Step, stage_after
 
 
@@ -18,23 +18,40 @@ class Run(RunKey):
 
     Args:
         pipe: the pipeline that runs.
+        listeners: who hears of it.
     """
 
     pipe: RunningPipeline
+    listeners: tuple[RunListener[Run], ...] = ()
+
+    @property
+    def on_prediction(self) -> Callable[[int, Foresee], None] | None:
+        """What to call when a step has a prediction; `None` where nobody listens."""
+        return self._tell_prediction if self.listeners else None
+
+    def _tell_prediction(self, index: int, foresee: Foresee) -> None:
+        for listener in self.listeners:
+            listener.after_prediction(self, index, foresee)
 
 
 def notify_listeners(
-    run: Run, steps: Generator[Step, None, None], listeners: Sequence[RunListener[Run]]
+    pipe: RunningPipeline,
+    begin: Callable[[Run], Generator[Step, None, None]],
+    listeners: Sequence[RunListener[Run]],
 ) -> Iterator[Step]:
-    """`steps`, with the calls of `listeners` between them.
+    """The steps of a run, with the calls of `listeners` between them.
 
     The listeners are those of the moment when the first step is asked for; without any there is
-    nothing between the caller and `steps`.
+    nothing between the caller and the steps.
+
+    Args:
+        pipe: the pipeline that runs.
+        begin: makes the steps.
+        listeners: who hears of them.
     """
-    if listeners:
-        yield from _notify(run, steps, tuple(listeners))
-    else:
-        yield from steps
+    run = Run(pipe, tuple(listeners))
+    steps = begin(run)
+    yield from _notify(run, steps, run.listeners) if run.listeners else steps
 
 
 def _notify(
