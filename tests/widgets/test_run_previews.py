@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 from weakref import ref
 
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -27,6 +28,7 @@ from dpnb.widgets.preview_decoder import decode_small
 from dpnb.widgets.run_monitor import TICK
 from dpnb.widgets.session import Session
 from dpnb.widgets.state import NO_PREVIEW, TINY_PREVIEW, Request
+from tests.reference.checkpoints import pipeline
 from tests.widgets.conftest import TIMEOUT, Gate
 from tests.widgets.test_preview_decoder import tiny_decoder
 from tests.widgets.test_session import wait_for
@@ -211,3 +213,23 @@ def test_a_preview_that_fails_ends_no_run(
     session.run_state.preview_every = TINY_PREVIEW
     assert session.start(THREE).wait(TIMEOUT).images
     assert "its preview cannot be decoded" in caplog.text
+
+
+def test_the_runs_of_a_pipeline_of_diffusers_are_previewed_by_its_scheduler() -> None:
+    pipe = pipeline("sd1")
+    session, notes, gate = Session.of(pipe), Notes(), Gate()
+    leaves = [session.pipe.watch(listener) for listener in (notes, gate)]
+    decoder = tiny_decoder(diffusers)
+    session.run_state.preview_decoder, session.run_state.preview_every = decoder, TINY_PREVIEW
+    shown = first_preview(session, gate)
+    expected, noisy = (
+        decode_small(decoder, one, (1, 1)) for one in (notes.originals[0], notes.latents[0])
+    )
+    assert expected is not None
+    assert noisy is not None
+    assert are_equal(shown, expected[0])
+    assert not are_equal(shown, noisy[0])
+    for leave in leaves:
+        leave()
+    session.close()
+    dpnb.attach(pipe).detach()
