@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from collections.abc import Callable
+from typing import Generic, TypeAlias, TypeVar
 
 from torch import Tensor
 
 from dpnb.stages import Stage, Step
+
+Foresee: TypeAlias = Callable[[], "Tensor | None"]
+"""Computes the predicted latents without noise; `None` where the scheduler does not say."""
 
 
 class RunKey:
@@ -25,9 +29,9 @@ class RunListener(Generic[R]):
     What a strategy lets watch (`Undo.watch`) hears `begin_run`, `set_timesteps`, `before_step` and
     `end_run`, while nobody else uses the networks: also where it is switched on in the middle of a
     run, and once more when its memory is freed there. Whom a pipeline lets watch
-    (`DiffusionPipeline.watch`) hears `begin_run`, `begin_step`, `end_step`, `between_steps` and
-    `end_run`, each outside of what strategies do for it. The type parameter is the kind of run that
-    is heard of.
+    (`DiffusionPipeline.watch`) hears `begin_run`, `begin_step`, `after_prediction`, `end_step`,
+    `between_steps` and `end_run`, each but the third outside of what strategies do for it. The type
+    parameter is the kind of run that is heard of.
     """
 
     def begin_run(self, run: R) -> None:
@@ -41,6 +45,17 @@ class RunListener(Generic[R]):
 
     def before_step(self, run: R, index: int, total: int) -> None:
         """Denoising step `index` of `total` comes next: the network is called for it."""
+
+    def after_prediction(self, run: R, index: int, foresee: Foresee) -> None:
+        """Denoising step `index` knows what its network predicts, and has not used it yet.
+
+        Args:
+            run: which one.
+            index: of the step, from 0.
+            foresee: what the latents are going to be, as far as is known now: of the guided
+                prediction, in the shape, on the device and in the dtype of the latents. It computes
+                when it is called, and keeps the prediction alive as long as it is kept.
+        """
 
     def end_step(self, run: R, step: Step) -> None:
         """A step is done, and is handed to the caller next."""

@@ -122,6 +122,7 @@ WINGS = {
     },
     "pipelines/attached": {
         "strategies",
+        "schedulers.predictions",
         "loading",
         "nn",
         "pipelines.call_arguments",

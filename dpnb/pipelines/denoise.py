@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from dpnb.generators import Generators
+from dpnb.run_listener import Foresee
+from dpnb.schedulers.predictions import predict_original
 from dpnb.stages import Stage, Step
 
 
@@ -47,6 +50,7 @@ def denoise(
     timesteps: Tensor,
     settings: dict[str, Any],
     note: Callable[[Step, Tensor], None],
+    on_prediction: Callable[[int, Foresee], None] | None = None,
 ) -> Iterator[Step]:
     """Take the noise out of `tensors["latents"]`, one step after the other.
 
@@ -58,6 +62,8 @@ def denoise(
         timesteps: `[steps]`, those of the scheduler from where it begins.
         settings: further arguments of the scheduler's `step`.
         note: is shown every prediction that the scheduler is given.
+        on_prediction: is called with the index of a step, and what computes the latents that its
+            prediction leads to; see `RunListener.after_prediction`.
     """
     for index, t in enumerate(timesteps):
         if pipe.interrupt:
@@ -68,6 +74,8 @@ def denoise(
         latents = tensors["latents"]
         noise_pred = pipe.predict_guided(latents, t, tensors)
         note(Step(Stage.DENOISING, index, len(timesteps)), noise_pred)
+        if on_prediction is not None:
+            on_prediction(index, partial(predict_original, pipe.scheduler, noise_pred, t, latents))
         step = pipe.scheduler.step(noise_pred, t, latents, **settings, return_dict=False)
         following = timesteps[index + 1 : index + 2]
         tensors["latents"] = pipe.after_step(step[0], following, tensors)

@@ -127,5 +127,5 @@ class ExplorablePipeline(Protocol):
         ...
 
     def preview(self, latents: Tensor) -> list[Image] | None:
-        """What a run's latents would be decoded to as they are; `None` where that is not known."""
+        """What latents of a run, or those that a step predicts, decode to; `None` if unknown."""
         ...

@@ -58,7 +58,7 @@ class Explored(ABC, Generic[Out]):
         self._interrupt = True
 
     def preview(self, latents: Tensor) -> list[Image]:
-        """What latents `[batch, channels, h, w]` would be decoded to, noisy as they are."""
+        """What latents `[batch, channels, h, w]` of a step, or those it predicts, decode to."""
         return decode_preview(self, latents)
 
 

@@ -6,12 +6,14 @@ from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Se
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from dpnb.pipelines.protocols import RunningPipeline
 from dpnb.pipelines.run_forms import PADDED, run_form
-from dpnb.run_listener import RunKey, RunListener
+from dpnb.run_listener import Foresee, RunKey, RunListener
 from dpnb.stages import Stage, Step, stage_after
+
+A = TypeVar("A")
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,36 +22,63 @@ class Run(RunKey):
 
     Args:
         pipe: the pipeline that runs.
+        listeners: who hears of it.
         form: a key that runs share which need the same memory; `None` where nobody knows.
     """
 
     pipe: RunningPipeline
+    listeners: tuple[RunListener[Run], ...] = ()
     form: Hashable | None = None
 
     @classmethod
-    def of(cls, pipe: RunningPipeline, arguments: Mapping[str, Any], padded: bool = False) -> Run:
+    def of(
+        cls,
+        pipe: RunningPipeline,
+        listeners: Sequence[RunListener[Run]],
+        arguments: Mapping[str, Any],
+        padded: bool = False,
+    ) -> Run:
         """A run with these arguments, by name.
 
         Args:
             pipe: the pipeline that runs.
+            listeners: who hears of it.
             arguments: of the run.
             padded: whether the pipeline brings all words to one length.
         """
-        return cls(pipe, run_form(arguments, PADDED if padded else frozenset()))
+        form = run_form(arguments, PADDED if padded else frozenset()) if listeners else None
+        return cls(pipe, tuple(listeners), form)
+
+    @property
+    def on_prediction(self) -> Callable[[int, Foresee], None] | None:
+        """What to call when a step has a prediction; `None` where nobody listens."""
+        return self._tell_prediction if self.listeners else None
+
+    def _tell_prediction(self, index: int, foresee: Foresee) -> None:
+        for listener in self.listeners:
+            listener.after_prediction(self, index, foresee)
 
 
 def notify_listeners(
-    run: Run, steps: Generator[Step, None, None], listeners: Sequence[RunListener[Run]]
+    pipe: RunningPipeline,
+    begin: Callable[[Run, A], Generator[Step, None, None]],
+    arguments: A,
+    listeners: Sequence[RunListener[Run]],
 ) -> Iterator[Step]:
-    """`steps`, with the calls of `listeners` between them.
+    """The steps of a run, with the calls of `listeners` between them.
 
     The listeners are those of the moment when the first step is asked for; without any there is
-    nothing between the caller and `steps`.
+    nothing between the caller and the steps.
+
+    Args:
+        pipe: the pipeline that runs.
+        begin: makes the steps.
+        arguments: of the run.
+        listeners: who hears of them.
     """
-    if listeners:
-        yield from _notify(run, steps, tuple(listeners))
-    else:
-        yield from steps
+    run = Run.of(pipe, listeners, vars(arguments), padded=True)
+    steps = begin(run, arguments)
+    yield from _notify(run, steps, run.listeners) if run.listeners else steps
 
 
 def _notify(

@@ -326,8 +326,7 @@ class TextToImagePipeline(
         arguments = self.resolve_size(arguments)
         arguments.check(self._callback_tensor_inputs, self._execution_device, self.vae_scale_factor)
         self.check_widths(arguments)
-        run = Run.of(self, vars(arguments), padded=True)
-        return notify_listeners(run, self._run(run, arguments), self.listeners)
+        return notify_listeners(self, self._run, arguments, self.listeners)
 
     def _run(self, run: Run, arguments: A) -> Generator[Step[Out | None], None, None]:
         steps = self._within(run, arguments)
@@ -342,9 +341,9 @@ class TextToImagePipeline(
     @torch.no_grad()
     def _within(self, run: Run, arguments: A) -> Generator[Step[Out | None], None, None]:
         with self.scale_lora(arguments.lora_scale), self.strategies.begin_run(run):
-            yield from self._steps(arguments, self._execution_device)
+            yield from self._steps(run, arguments, self._execution_device)
 
-    def _steps(self, arguments: A, device: torch.device) -> Iterator[Step[Out | None]]:
+    def _steps(self, run: Run, arguments: A, device: torch.device) -> Iterator[Step[Out | None]]:
         self._begin(arguments)
         timesteps, count = self.prepare_timesteps(arguments, device)
         tensors = self.encode_conditions(arguments, device)
@@ -369,7 +368,8 @@ class TextToImagePipeline(
         settings = self.prepare_extra_step_kwargs(arguments.generator, arguments.eta)
         total = -(-(len(timesteps) - first) // self.scheduler.order)
         with self.progress_bar(total=total) as bar:
-            for step in denoise(self, tensors, timesteps, settings, finiteness.note):
+            heard = finiteness.note, run.on_prediction
+            for step in denoise(self, tensors, timesteps, settings, *heard):
                 latents = self.call_back(arguments, step, tensors)
                 finiteness.note(step, latents)
                 done = step.index + 1

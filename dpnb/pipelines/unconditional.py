@@ -225,7 +225,7 @@ class UnconditionalPipeline(TextToImagePipeline[A, ImagePipelineOutput], Generic
 
     @override
     def preview(self, latents: Tensor) -> list[Image]:
-        """The picture as it is, with its noise."""
+        """The picture as it is; that which a step predicts has no noise."""
         if self._autoencoder is not None:
             return super().preview(latents)
         drawn: list[Image] = postprocess(latents, "pil")

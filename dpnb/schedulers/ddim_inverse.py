@@ -72,16 +72,29 @@ class DDIMInverseScheduler(DiffusionScheduler):
                 'prediction_type "sample" cannot start without noise, as set_alpha_to_one asks; '
                 "switch it off."
             )
-        a, b = noise.original_weights(kind, alpha, sigma)
-        original = noise.weighted_sum((a, sample), (b, model_output))
-        if self.config.clip_sample:
-            limit = self.config.clip_sample_range
-            original = original.clamp(-limit, limit)
+        original = self._predict_original(model_output, sample, alpha, sigma)
         a, b = noise.noise_weights(kind, alpha, sigma)
         noise_pred = noise.weighted_sum((a, sample), (b, model_output))
         alpha, sigma = amplitudes(self._alpha_bars[t])
         prev_sample = noise.weighted_sum((alpha, original), (sigma, noise_pred))
         return SchedulerOutput(prev_sample, original).as_asked(return_dict)
+
+    @override
+    def predict_original_sample(
+        self, model_output: Tensor, timestep: Timestep, sample: Tensor
+    ) -> Tensor:
+        t, _ = self._read_timestep(timestep)
+        mixture = amplitudes(self._alpha_bar_before(t))
+        return self._predict_original(model_output, sample, *mixture)
+
+    def _predict_original(
+        self, model_output: Tensor, sample: Tensor, alpha: float, sigma: float
+    ) -> Tensor:
+        """The predicted original sample, clipped as the configuration says."""
+        a, b = noise.original_weights(self.config.prediction_type, alpha, sigma)
+        original = noise.weighted_sum((a, sample), (b, model_output))
+        limit = self.config.clip_sample_range
+        return original.clamp(-limit, limit) if self.config.clip_sample else original
 
     def _alpha_bar_before(self, t: int) -> float:
         """That of the less noisy timestep, from which a step to `t` starts."""

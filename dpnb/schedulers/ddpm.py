@@ -86,6 +86,13 @@ class DDPMScheduler(VariancePreservingScheduler):
             )
         return SchedulerOutput(prev_sample, original).as_asked(return_dict)
 
+    @override
+    def predict_original_sample(
+        self, model_output: Tensor, timestep: Timestep, sample: Tensor
+    ) -> Tensor:
+        noise_pred, _ = self._split_variance(model_output, sample)
+        return super().predict_original_sample(noise_pred, timestep, sample)
+
     def _alpha_bar_prev(self, t: int) -> float:
         following = self.index_for_timestep(t) + 1
         is_last = following >= len(self._schedule)

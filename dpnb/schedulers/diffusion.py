@@ -128,14 +128,29 @@ class DiffusionScheduler(Scheduler):
             sample: the noisy sample, as `add_noise` makes it.
             timestep: an entry of `timesteps`.
         """
-        value = self._schedule[self.index_for_timestep(timestep)]
-        alpha_bar = float(self._alpha_bar_table[min(int(value), len(self) - 1)])
-        mixture = math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
-        kind = self.config.prediction_type
+        mixture, kind = (
+            self._mixture(self.index_for_timestep(timestep)),
+            self.config.prediction_type,
+        )
         a, b = noise.original_weights(kind, *mixture)
         c, d = noise.noise_weights(kind, *mixture)
         original = noise.weighted_sum((a, sample), (b, model_output))
         return original, noise.weighted_sum((c, sample), (d, model_output))
+
+    @override
+    def predict_original_sample(
+        self, model_output: Tensor, timestep: Timestep, sample: Tensor
+    ) -> Tensor | None:
+        """As `Scheduler.predict_original_sample`, of a `sample` as `add_noise` makes it."""
+        mixture = self._mixture(self._find_index(timestep))
+        a, b = noise.original_weights(self.config.prediction_type, *mixture)
+        return noise.weighted_sum((a, sample), (b, model_output))
+
+    def _mixture(self, index: int) -> tuple[float, float]:
+        """The factors of original and noise at an index of the schedule."""
+        step = min(int(self._schedule[index]), len(self) - 1)
+        alpha_bar = float(self._alpha_bar_table[step])
+        return math.sqrt(alpha_bar), math.sqrt(1 - alpha_bar)
 
     def _count_steps(
         self,

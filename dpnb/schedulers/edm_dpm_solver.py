@@ -80,10 +80,6 @@ class EDMDPMSolverMultistepScheduler(EDMScheduler):
         """One step of arXiv:2211.01095, algorithm 2; see `Scheduler.step`."""
         index, config = self._current_index(timestep), self.config
         original = self._predict_original(model_output, sample, self._sigmas[index])
-        if config.thresholding:
-            original = noise.threshold(
-                original, config.dynamic_thresholding_ratio, config.sample_max_value
-            )
         self._originals = [original, *self._originals][: config.solver_order]
         start, end = self._places[index], self._places[index + 1]
         weights, h = weigh(config.algorithm_type, start, end), end.lambda_ - start.lambda_
@@ -95,6 +91,14 @@ class EDMDPMSolverMultistepScheduler(EDMScheduler):
         prev_sample = noise.weighted_sum((weights.sample, sample), *terms)
         self._step_index = index + 1
         return SchedulerOutput(prev_sample, original if return_dict else None).as_asked(return_dict)
+
+    @override
+    def _predict_original(self, model_output: Tensor, sample: Tensor, sigma: float) -> Tensor:
+        """The predicted original sample, thresholded as the configuration says."""
+        original, config = super()._predict_original(model_output, sample, sigma), self.config
+        if not config.thresholding:
+            return original
+        return noise.threshold(original, config.dynamic_thresholding_ratio, config.sample_max_value)
 
     def _order(self, index: int) -> int:
         """The order of this step: lower at the start, and near the end where that is safer."""

@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
+from dpnb.schedulers import noise
 from dpnb.schedulers.config import BaseSchedulerConfig, Positive
-from dpnb.schedulers.scheduler import Scheduler
+from dpnb.schedulers.scheduler import Scheduler, Timestep
 from dpnb.schedulers.spacing import Array, shift_sigmas
 
 
@@ -56,6 +58,15 @@ class FlowMatchScheduler(Scheduler):
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """`scale_noise`, by the name that other schedulers have for it."""
         return self.scale_noise(original_samples, timesteps, noise)
+
+    @override
+    def predict_original_sample(
+        self, model_output: Tensor, timestep: Timestep, sample: Tensor
+    ) -> Tensor:
+        """As `Scheduler.predict_original_sample`: where the path leads, in float32."""
+        sigma, final = self._run_sigmas[self._find_index(timestep)], self._run_sigmas[-1]
+        sample = noise.at_least_float32(sample)
+        return noise.weighted_sum((1.0, sample), (float(final - sigma), model_output))
 
     def _training_shift(self) -> float:
         """The shift of the noise levels of training."""

@@ -63,9 +63,6 @@ class HeunDiscreteScheduler(VarianceExplodingScheduler):
         index = self._current_index(timestep)
         sigma, sigma_next = self._sigmas[index], self._sigmas[index + 1]
         original = self._predict_original(model_output, sample, sigma)
-        if self.config.clip_sample:
-            limit = self.config.clip_sample_range
-            original = original.clamp(-limit, limit)
         drift = sample - original
         if not self._trial:
             prev_sample = noise.weighted_sum((1.0, sample), ((sigma_next - sigma) / sigma, drift))
@@ -79,6 +76,13 @@ class HeunDiscreteScheduler(VarianceExplodingScheduler):
             self._trial = []
         self._step_index = index + 1
         return SchedulerOutput(prev_sample, original).as_asked(return_dict)
+
+    @override
+    def _predict_original(self, model_output: Tensor, sample: Tensor, sigma: float) -> Tensor:
+        """The predicted original sample, clipped as the configuration says."""
+        original = super()._predict_original(model_output, sample, sigma)
+        limit = self.config.clip_sample_range
+        return original.clamp(-limit, limit) if self.config.clip_sample else original
 
     @override
     def _plan_timesteps(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:

@@ -102,3 +102,11 @@ class IPNDMScheduler(Scheduler):
         )
         self._step_index = index + 1
         return SchedulerOutput(prev_sample).as_asked(return_dict)
+
+    @override
+    def predict_original_sample(
+        self, model_output: Tensor, timestep: Timestep, sample: Tensor
+    ) -> Tensor:
+        index = self._find_index(timestep)
+        alpha, sigma = self._alphas[index], self._sigmas[index]
+        return noise.weighted_sum((alpha, sample), (-sigma, model_output))

@@ -189,6 +189,13 @@ class LogSNRScheduler(DiffusionScheduler):
         return original, noise.weighted_sum((c, sample), (d, model_output))
 
     @override
+    def predict_original_sample(
+        self, model_output: Tensor, timestep: Timestep, sample: Tensor
+    ) -> Tensor:
+        own = model_output[:, : sample.shape[1]]  # without a learned variance
+        return self._predict_original(own, sample, self._find_index(timestep))
+
+    @override
     def add_noise(self, original_samples: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
         """`original_samples` `[batch, ...]` with the noise of the run's `timesteps` `[batch]`.
 

@@ -100,6 +100,15 @@ class PNDMScheduler(DiffusionScheduler):
             )
         return self._evaluate(self._linear_multistep, model_output, timestep, sample, return_dict)
 
+    @override
+    def predict_original_sample(
+        self, model_output: Tensor, timestep: Timestep, sample: Tensor
+    ) -> Tensor:
+        t, _ = self._read_timestep(timestep)
+        mixture = amplitudes(self._alpha_bars[t])
+        a, b = noise.original_weights(self.config.prediction_type, *mixture)
+        return noise.weighted_sum((a, sample), (b, model_output))
+
     @property
     def prk_timesteps(self) -> Array | None:
         """The timesteps of the Runge-Kutta start; None before `set_timesteps`."""

@@ -162,6 +162,27 @@ class Scheduler(Configured, Attachable, ABC):
                 the schedule.
         """
 
+    def predict_original_sample(
+        self, model_output: Tensor, timestep: Timestep, sample: Tensor
+    ) -> Tensor | None:
+        """The sample without noise that `model_output` means, before `step` is called with it.
+
+        It is limited as the method limits it. The scheduler stays as it is, so that the step is the
+        same whether somebody has asked for this or not.
+
+        Args:
+            model_output: what `step` is given next.
+            timestep: likewise.
+            sample: likewise.
+
+        Returns:
+            Of the shape of `sample`; `None` where the class does not say.
+
+        Raises:
+            ValueError: as of `step`.
+        """
+        return None
+
     @property
     def step_index(self) -> int | None:
         """The index of the next step in `timesteps`, or None before the first step."""
@@ -210,15 +231,19 @@ class Scheduler(Configured, Attachable, ABC):
 
     def _current_index(self, timestep: Timestep) -> int:
         """The index of the current step; `timestep` is read at the first step only."""
+        self._step_index = self._find_index(timestep)
+        return self._step_index
+
+    def _find_index(self, timestep: Timestep) -> int:
+        """As `_current_index`, and the scheduler stays as it is."""
         self._check_ready()
-        if self._step_index is None:
-            given = self._begin_index
-            self._step_index = self.index_for_timestep(timestep) if given is None else given
-        if self._step_index >= len(self._schedule):
+        index = self._begin_index if self._step_index is None else self._step_index
+        index = self.index_for_timestep(timestep) if index is None else index
+        if index >= len(self._schedule):
             raise ValueError(
                 f"The run of {len(self._schedule)} steps is over; call set_timesteps for another."
             )
-        return self._step_index
+        return index
 
     def _timestep_value(self, timestep: Timestep) -> int:
         """`timestep` as a number, for schedulers whose steps may come in any order.
@@ -226,15 +251,21 @@ class Scheduler(Configured, Attachable, ABC):
         Numbers, CPU tensors and views into `timesteps` are read; any other tensor is assumed to
         be the entry after that of the last step, so as not to wait for its device.
         """
+        value, index = self._read_timestep(timestep)
+        if index is not None:
+            self._step_index = index + 1
+        return value
+
+    def _read_timestep(self, timestep: Timestep) -> tuple[int, int | None]:
+        """As `_timestep_value`, and its index where it is not the number that is read."""
         self._check_ready()
         if isinstance(timestep, Tensor) and self._is_entry(timestep):
             index = int(timestep.storage_offset())
         elif isinstance(timestep, Tensor) and timestep.device.type != "cpu":
-            index = self._current_index(timestep)
+            index = self._find_index(timestep)
         else:
-            return int(timestep)
-        self._step_index = index + 1
-        return int(self._schedule[index])
+            return int(timestep), None
+        return int(self._schedule[index]), index
 
     def _check_ready(self) -> None:
         if self.num_inference_steps is None and self.needs_set_timesteps:

@@ -101,6 +101,10 @@ class TCDScheduler(DistilledScheduler):
         return noise.weighted_sum((there[0], original), (there[1], noise_pred))
 
     @override
+    def _limit(self, original: Tensor) -> Tensor:
+        return original
+
+    @override
     def _distilled_timesteps(self, original_steps: int | None, strength: float) -> Array:
         if original_steps is None:
             return super()._distilled_timesteps(None, strength)

@@ -114,6 +114,10 @@ class UniPCMultistepScheduler(LogSNRScheduler):
         convert = self._predict_original if self.config.predict_x0 else self._predict_noise
         return convert(model_output, sample, index)
 
+    @override
+    def _threshold(self, original: Tensor) -> Tensor:
+        return super()._threshold(original) if self.config.predict_x0 else original
+
     def _advance(
         self, sample: Tensor, index: int, order: int, reached: Tensor | None = None
     ) -> Tensor:

@@ -64,6 +64,13 @@ class VarianceExplodingScheduler(DiffusionScheduler):
         sigmas = [self._sigmas[index] for index in self._indices_of(timesteps)]
         return original_samples + noise * broadcast_per_sample(sigmas, original_samples)
 
+    @override
+    def predict_original_sample(
+        self, model_output: Tensor, timestep: Timestep, sample: Tensor
+    ) -> Tensor:
+        sigma = self._sigmas[self._find_index(timestep)]
+        return self._predict_original(model_output, sample, sigma)
+
     def _predict_original(self, model_output: Tensor, sample: Tensor, sigma: float) -> Tensor:
         """The predicted original sample: the denoiser D of arXiv:2206.00364, eq. 3."""
         if self.config.prediction_type == "epsilon":

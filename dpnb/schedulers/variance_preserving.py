@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import Tensor
+from typing_extensions import override
 
 from dpnb.schedulers import noise
 from dpnb.schedulers.config import Positive, SchedulerConfig, Share
 from dpnb.schedulers.diffusion import DiffusionScheduler
+from dpnb.schedulers.scheduler import Timestep
 from dpnb.schedulers.spacing import TimestepSpacing
 
 
@@ -36,6 +38,13 @@ class VariancePreservingScheduler(DiffusionScheduler):
     def __init__(self, *values: Any, **settings: Any) -> None:
         super().__init__(*values, **settings)
         self._alpha_bars: list[float] = self.alphas_cumprod.tolist()
+
+    @override
+    def predict_original_sample(
+        self, model_output: Tensor, timestep: Timestep, sample: Tensor
+    ) -> Tensor:
+        t, _ = self._read_timestep(timestep)
+        return self._predict_original(model_output, sample, self._alpha_bars[t])
 
     def _predict_original(self, model_output: Tensor, sample: Tensor, alpha_bar: float) -> Tensor:
         """The predicted original sample, thresholded or clipped as the configuration says."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Thread
 
 from PIL import Image
@@ -46,7 +48,9 @@ class CurrentRun:
         step: the last one that is done.
         step_ends: when its denoising steps were done.
         shown_step: the last step that was shown.
-        preview: its preview.
+        foreseen: the latents without noise that the present step predicts, where that is shown.
+        is_preview_due: whether they are; `None` before the step has predicted anything.
+        unshown: the next preview: pictures, or latents that are shown by their colours.
         latents: of the last denoising step.
         settings: what its first picture is drawn with, where that is known.
         weights: bytes of the networks when it began, where that is known.
@@ -65,7 +69,9 @@ class CurrentRun:
     step: Step | None = None
     step_ends: list[float] = field(default_factory=list)
     shown_step: Step | None = None
-    preview: list[Image.Image] | None = None
+    foreseen: Tensor | None = None
+    is_preview_due: bool | None = None
+    unshown: deque[Tensor | list[Image.Image]] = field(default_factory=partial(deque, maxlen=1))
     latents: Tensor | None = None
     settings: PictureSettings | None = None
     weights: int | None = None

@@ -47,6 +47,11 @@ class LatentPreviews:
     def __init__(self, name_or_path: str | None) -> None:
         self._colours = colours_of(name_or_path)
 
+    @property
+    def are_known(self) -> bool:
+        """Whether there is a fit."""
+        return self._colours is not None
+
     def learn(self, latents: Tensor, pictures: Sequence[Image.Image]) -> None:
         """Fit the colours, where no fit is known.
 
@@ -70,7 +75,7 @@ class LatentPreviews:
         """Small pictures of latents; `None` where no fit is known for them.
 
         Args:
-            latents: of a step.
+            latents: of a step, or what it predicts.
             shape: height and width of the pictures that they become.
         """
         maps = None if self._colours is None else arrange_latents(latents, shape)

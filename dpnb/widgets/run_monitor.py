@@ -11,7 +11,6 @@ from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from PIL import Image
 from typing_extensions import override
 
 from dpnb.metering.clock import clock_for
@@ -20,7 +19,7 @@ from dpnb.metering.recorder import Recorder
 from dpnb.metering.trace import Trace
 from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.pipelines.listeners import Run
-from dpnb.run_listener import RunListener
+from dpnb.run_listener import Foresee, RunListener
 from dpnb.stages import Stage, Step
 from dpnb.strategies.out_of_memory import OutOfMemoryError
 from dpnb.strategies.settings import describe_strategy, strategy_label
@@ -28,8 +27,8 @@ from dpnb.strategies.strategy import Plan, Strategy, in_order
 from dpnb.units import format_seconds
 from dpnb.widgets.browser_images import encode_png, lay_out_images
 from dpnb.widgets.current_run import CurrentRun, ExpectedRun
-from dpnb.widgets.latent_previews import LatentPreviews
 from dpnb.widgets.panel_meters import panel_meter
+from dpnb.widgets.run_previews import RunPreviews
 from dpnb.widgets.run_result import RunResult, describe_error, fill_in, finish_run
 from dpnb.widgets.run_settings import try_to_describe_run
 from dpnb.widgets.state import FinishedRun, Progress, Request, RunState
@@ -84,7 +83,7 @@ class RunMonitor(RunListener[Run]):
         self._state = session.run_state
         self._expected: ExpectedRun | None = None
         self._current: CurrentRun | None = None
-        self._previews = LatentPreviews(session.pipe.name_or_path)
+        self._previews = RunPreviews(session.pipe, session.run_state)
         self._counts = KnownCounts()
 
     @property
@@ -216,6 +215,11 @@ class RunMonitor(RunListener[Run]):
             current.recording.begin_step(stage)
 
     @override
+    def after_prediction(self, run: Run, index: int, foresee: Foresee) -> None:
+        if (current := self._find(run)) is not None:
+            self._previews.note_prediction(current, index, foresee)
+
+    @override
     def end_step(self, run: Run, step: Step) -> None:
         if (current := self._find(run)) is None:
             return
@@ -224,9 +228,7 @@ class RunMonitor(RunListener[Run]):
         if step.stage is Stage.DENOISING:
             current.step_ends.append(time.perf_counter())
             current.latents = step.latents
-            every = self._state.preview_every
-            if every > 0 and (step.index + 1) % every == 0 and step.latents is not None:
-                current.preview = self._session.pipe.preview(step.latents)
+            self._previews.end_step(current, step)
         if current.request is None and self._state.phase == "stopping":
             run.pipe.interrupt_run()
 
@@ -324,6 +326,7 @@ class RunMonitor(RunListener[Run]):
         if step is not None and step is not current.shown_step:
             current.shown_step = step
             self._show(current, step)
+        self._show_preview(current)
         if count % TICKS_PER_CHART == 0:
             trace = current.recorder.trace
             with self._session.lock:
@@ -339,26 +342,15 @@ class RunMonitor(RunListener[Run]):
             if state.phase == "running":
                 state.message = _describe(progress)
             state.progress = progress
-        images = self._preview(current, step)
-        if images and not step.output:
+
+    def _show_preview(self, current: CurrentRun) -> None:
+        state, images = self._state, self._previews.take(current)
+        if images and (current.step is None or not current.step.output):
             picture = encode_png(lay_out_images(images), quick=True)
             with self._session.lock, state.hold_trait_notifications():
                 if current is self._find_ongoing():
                     state.picture, state.pictured = picture, current.request
                     state.is_preview = True
-
-    def _preview(self, current: CurrentRun, step: Step) -> list[Image.Image] | None:
-        every = self._state.preview_every
-        if current.preview is not None and every > 0:
-            return current.preview
-        if every < 0 or step.latents is None:
-            return None
-        return self._previews.paint(step.latents, self._find_shape(current.request))
-
-    def _find_shape(self, request: Request | None) -> tuple[int, int]:
-        """Height and width of what is drawn; as of a square where nobody knows."""
-        asked = (request or Request("")).with_defaults(self._session.pipe)
-        return asked.height or 1, asked.width or 1
 
 
 def _seconds_left(ends: list[float], step: Step) -> float | None:

@@ -15,11 +15,12 @@ from dpnb.widgets.field_widgets import menu
 from dpnb.widgets.grid_view import GridView
 from dpnb.widgets.job import Job
 from dpnb.widgets.panel import Panel, heading, hidden_part, status_html, status_line
+from dpnb.widgets.preview_decoder import has_tiny_decoder, is_tiny_decoder
 from dpnb.widgets.queue_view import QueueView
 from dpnb.widgets.request_fields import RequestFields
 from dpnb.widgets.result_view import ResultView
 from dpnb.widgets.settings_file import SettingsFile
-from dpnb.widgets.state import Request
+from dpnb.widgets.state import NO_PREVIEW, TINY_PREVIEW, Request
 
 if TYPE_CHECKING:
     from dpnb.widgets.media_input import Media
@@ -28,8 +29,11 @@ PREVIEWS = (
     ("a colour for each latent (cheap)", 0),
     ("decoded every 5 steps", 5),
     ("decoded every step", 1),
-    ("none", -1),
+    ("none", NO_PREVIEW),
 )
+
+TINY = ("tiny decoder, every step", TINY_PREVIEW)
+"""A further preview, where there is such a decoder."""
 
 
 class RunPanel(Panel):
@@ -51,7 +55,7 @@ class RunPanel(Panel):
         self.width, self.height, self.count = fields.width, fields.height, fields.count
         self.seed, self.new_seed = fields.seed, fields.new_seed
         self.scheduler, self.picture_fields = fields.scheduler, fields.pictures
-        self.preview = menu("Preview", PREVIEWS, self.session.run_state.preview_every)
+        self.preview = menu("Preview", PREVIEWS, PREVIEWS[0][1])
         self.generate = w.Button(description="Generate", tooltip="Draw a picture")
         self.generate.add_class("dpnb-go")
         self.stop = w.Button(description="Stop", tooltip="End after this step", disabled=True)
@@ -64,6 +68,7 @@ class RunPanel(Panel):
         self.picture = self.result.picture
         self._bind()
         self.fill(self._arrange())
+        self._show_preview_choice()
         self._show()
 
     @property
@@ -75,6 +80,20 @@ class RunPanel(Panel):
             ValueError: likewise.
         """
         return self.fields.request
+
+    @property
+    def preview_decoder(self) -> Any:
+        """An `AutoencoderTiny` that decodes previews; the pipeline's own one where it is `None`."""
+        return self.session.run_state.preview_decoder
+
+    @preview_decoder.setter
+    def preview_decoder(self, decoder: Any) -> None:
+        if decoder is not None and not is_tiny_decoder(decoder):
+            raise TypeError(
+                f"preview_decoder is a {type(decoder).__name__}; give an AutoencoderTiny for the "
+                "latents of this pipeline, or None."
+            )
+        self.session.run_state.preview_decoder = decoder
 
     def set_picture(self, argument: str, picture: Media) -> None:
         """Draw from `picture`, in the place of an uploaded one.
@@ -127,9 +146,7 @@ class RunPanel(Panel):
         self.generate.on_click(lambda _: self._start_or_show_error(self.draw))
         self.stop.on_click(lambda _: self.session.stop())
         self.memory_saver.on_click(lambda _: self._retry_with_memory_saver())
-        self.preview.observe(
-            lambda change: self.session.run_state.set_trait("preview_every", change["new"]), "value"
-        )
+        self.preview.observe(self._choose_preview, "value")
         state = self.session.run_state
         self.watch(state, ["phase", "error", "memory_saver"], lambda _: self._show())
         self.watch(state, ["queue", "phase"], lambda _: self.waiting.show(state))
@@ -138,7 +155,8 @@ class RunPanel(Panel):
         self.watch(state, "history", lambda _: self.grid.take(state.history))
         self.watch(state, "restored", lambda _: self._restore())
         self.watch(state, ["progress", "message"], lambda _: self._show_progress())
-        self.watch(state, "preview_every", lambda _: self._show_preview_choice())
+        previews = ["preview_every", "preview_decoder", "phase"]
+        self.watch(state, previews, lambda _: self._show_preview_choice())
 
     def _arrange(self) -> list[w.Widget]:
         buttons = w.HBox([self.generate, self.stop])
@@ -215,5 +233,17 @@ class RunPanel(Panel):
             else ""
         )
 
+    def _choose_preview(self, change: Any) -> None:
+        self.session.run_state.preview_every = change["new"]
+
     def _show_preview_choice(self) -> None:
-        self.preview.value = self.session.run_state.preview_every
+        state, pipe = self.session.run_state, self.session.pipe
+        has_tiny = state.preview_decoder is not None or has_tiny_decoder(pipe)
+        choices = (*PREVIEWS, TINY) if has_tiny else PREVIEWS
+        if tuple(self.preview.options) != choices:
+            self.preview.unobserve(self._choose_preview, "value")
+            self.preview.options = choices
+            self.preview.observe(self._choose_preview, "value")
+        if state.preview_every == TINY_PREVIEW and not has_tiny:
+            state.preview_every = PREVIEWS[0][1]
+        self.preview.value = state.preview_every

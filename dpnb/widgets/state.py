@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+NO_PREVIEW, TINY_PREVIEW = -1, -2
+"""Further values of `RunState.preview_every`: no preview, and those of a tiny decoder."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -333,7 +336,13 @@ class RunState(State):
     """The number of the run that others are compared with; 0 is the first one."""
 
     preview_every = Int(0)
-    """After how many steps a preview is decoded; 0 shows a colour for each latent, -1 nothing."""
+    """After how many steps a preview is decoded; 0 shows a colour for each latent, -1 nothing.
+
+    -2 shows what a tiny decoder makes of the latents, or their colours where there is none.
+    """
+
+    preview_decoder = Instance("torch.nn.Module", allow_none=True)
+    """The tiny decoder that somebody wants to be used in place of the pipeline's, if it has one."""
 
     meter = Unicode()
     """The name of the meter that runs are measured with."""

@@ -2,15 +2,18 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import dpnb
 from dpnb.pipelines.listeners import Run
-from dpnb.run_listener import RunListener
+from dpnb.run_listener import Foresee, RunListener
 from dpnb.stages import Stage, Step
 
 STEPS = {"num_inference_steps": 2, "output_type": "np"}
@@ -243,3 +246,101 @@ def test_nobody_keeps_a_listener_that_has_stopped(pipe: Any) -> None:
     del diary, with_run, unwatch
     gc.collect()
     assert [ref() for ref in gone] == [None, None]
+
+
+class Seer(RunListener[Run]):
+    """Asks for what latents are going to be, at some of the steps.
+
+    Attributes:
+        seen: the index of each step → that.
+        told: the indices that it heard of.
+    """
+
+    def __init__(self, asks: Callable[[int], bool] = lambda _: True) -> None:
+        self.seen: dict[int, Tensor | None] = {}
+        self.told: list[int] = []
+        self._asks = asks
+
+    def after_prediction(self, run: Run, index: int, foresee: Foresee) -> None:
+        self.told.append(index)
+        if self._asks(index):
+            self.seen[index] = foresee()
+
+
+class Operations(TorchDispatchMode):
+    """Writes down every operation, and the bytes that its result takes."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.done: list[tuple[str, int]] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.done.append((str(func), result.nbytes if isinstance(result, Tensor) else 0))
+        return result
+
+
+def operations_of(pipe: Any, *listeners: RunListener[Run]) -> list[tuple[str, int]]:
+    operations = Operations()
+    with ExitStack() as watching, operations:
+        for listener in listeners:
+            watching.callback(pipe.watch(listener))
+        pipe("a cat", generator=torch.Generator().manual_seed(0), **STEPS)
+    return operations.done
+
+
+def test_who_does_not_ask_what_a_picture_is_going_to_be_costs_nothing(pipe: Any) -> None:
+    plain = operations_of(pipe)
+    assert len(plain) > 100
+    assert operations_of(pipe, RunListener(), Seer(lambda _: False)) == plain
+    assert len(operations_of(pipe, Seer())) > len(plain)
+
+
+def test_what_nobody_keeps_is_free_before_the_scheduler_has_stepped(pipe: Any) -> None:
+    """Bytes of all tensors, at the beginning and the end of each step."""
+
+    def measure(*listeners: RunListener[Run]) -> list[tuple[int, int]]:
+        with ExitStack() as watching, dpnb.record(pipe, "tensors") as trace:
+            for listener in listeners:
+                watching.callback(pipe.watch(listener))
+            pipe("a cat", generator=torch.Generator().manual_seed(0), **STEPS)
+        return [(step.peak, step.current) for step in trace.trace.steps]
+
+    class Looking(RunListener[Run]):
+        def after_prediction(self, run: Run, index: int, foresee: Foresee) -> None:
+            foresee()
+
+    plain = measure()
+    assert measure(RunListener()) == plain
+    assert measure(Looking()) == plain
+    assert measure(Seer()) != plain
+
+
+def test_the_last_step_foresees_the_latents_that_it_ends_with(pipe: Any) -> None:
+    """Of the guided prediction, since the scheduler goes all the way with that."""
+    seer, diary = Seer(), Diary()
+    with ExitStack() as watching:
+        watching.callback(pipe.watch(seer))
+        watching.callback(pipe.watch(diary))
+        steps = list(pipe.stream("a cat", guidance_scale=7.0, num_inference_steps=4))
+    assert seer.told == [0, 1, 2, 3]
+    assert diary.heard[-1] == "end run None"
+    final = steps[-1].latents
+    assert final is not None
+    assert all(seen is not None and seen.shape == final.shape for seen in seer.seen.values())
+    torch.testing.assert_close(seer.seen[3], final, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(steps[1].latents, final, atol=0.1)
+
+
+def test_a_run_is_the_same_whether_somebody_asks_or_not(pipe: Any) -> None:
+    def draw() -> Tensor:
+        output = pipe("a cat", generator=torch.Generator().manual_seed(0), **STEPS)
+        return torch.as_tensor(output.images)
+
+    plain = draw()
+    unwatch = pipe.watch(Seer())
+    drawn = draw()
+    unwatch()
+    assert torch.equal(drawn, plain)

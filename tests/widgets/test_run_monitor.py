@@ -226,7 +226,7 @@ def drawn_with(fault: Fault, session: Session, request: Request) -> None:
         job.wait(TIMEOUT)
     except TimeoutError:
         raise AssertionError("the job does not end") from None
-    except MemoryError:
+    except (MemoryError, OutOfMemoryError):
         pass
 
 

@@ -13,10 +13,11 @@ from dpnb.stages import Stage
 from dpnb.widgets.browser_images import encode_png
 from dpnb.widgets.job import Job
 from dpnb.widgets.media_field import MediaField
-from dpnb.widgets.run_panel import RunPanel
-from dpnb.widgets.state import Request
+from dpnb.widgets.run_panel import TINY, RunPanel
+from dpnb.widgets.state import TINY_PREVIEW, Request
 from tests.pictures import mask, picture
 from tests.widgets.conftest import TIMEOUT, Gate, is_shown
+from tests.widgets.test_preview_decoder import tiny_decoder
 
 
 @pytest.fixture
@@ -245,3 +246,35 @@ def test_a_request_may_bring_its_pictures(pipe: Any) -> None:
     assert panel.request.strength == 0.5
     assert (panel.width.value, panel.height.value) == (32, 24)
     panel.close()
+
+
+def test_a_tiny_decoder_that_is_given_can_be_chosen_and_taken_back(panel: RunPanel) -> None:
+    twin, state = RunPanel(panel.session.pipe), panel.session.run_state
+    state.preview_every = 5
+    panel.preview_decoder = tiny_decoder()
+    for one in (panel, twin):
+        assert one.preview_decoder is state.preview_decoder
+        assert TINY in one.preview.options
+        assert one.preview.value == state.preview_every == 5
+    twin.preview.value = TINY_PREVIEW
+    assert panel.preview.value == state.preview_every == TINY_PREVIEW
+    panel.preview_decoder = None
+    for one in (panel, twin):
+        assert TINY not in one.preview.options
+        assert one.preview.value == state.preview_every == 0
+    twin.close()
+
+
+def test_what_is_no_tiny_decoder_is_refused(panel: RunPanel) -> None:
+    with pytest.raises(TypeError, match="preview_decoder is a str; give an AutoencoderTiny"):
+        panel.preview_decoder = "taesd"
+    assert panel.preview_decoder is None
+
+
+def test_a_tiny_autoencoder_of_the_pipeline_can_be_chosen_at_once(panel: RunPanel) -> None:
+    pipe: Any = panel.session.pipe
+    former, pipe.vae = pipe.vae, tiny_decoder()
+    twin = RunPanel(pipe)
+    assert TINY in twin.preview.options
+    twin.close()
+    pipe.vae = former

@@ -296,16 +296,16 @@ class AttachedPipeline:
         if self._heard is None and self._is_stale():
             self._changes.make("a component has other settings", ignore)
         listeners, parts, roles = tuple(self._listeners), self.parts(), self.roles
-        run = Run.of(self, {**kwargs, "positional": args})
+        run = Run.of(self, listeners, {**kwargs, "positional": args})
         self._traces.note(parts)
         with ExitStack() as around:
-            around.enter_context(notify_run(run, listeners))
+            around.enter_context(notify_run(run))
             leading = find_schedulers(parts)
             call = self._strategies.exclusive_call(leading, caller.leave, caller.asker)
             exclusive = around.enter_context(call)
             around.enter_context(self._strategies.begin_run(run))
             self._is_interrupted = False
-            attached = AttachedRun(self, run, listeners, exclusive, caller.on_step)
+            attached = AttachedRun(self, run, exclusive, caller.on_step)
             attached.begin()
             with hear(parts, roles, attached) as undo, self._heard_by(attached, undo):
                 for name, part in self._exchanged.items():

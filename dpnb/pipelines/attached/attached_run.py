@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from threading import get_ident
@@ -13,7 +13,7 @@ from torch import Tensor
 from dpnb.errors import DpnbError
 from dpnb.pipelines.attached.hearing import latents_of
 from dpnb.pipelines.listeners import Run, call_end_run
-from dpnb.run_listener import RunListener
+from dpnb.run_listener import Foresee
 from dpnb.stages import Stage, Step
 from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.runs import ExclusiveCall
@@ -75,10 +75,10 @@ class RunOwner(Protocol):
 
 
 @contextmanager
-def notify_run(run: Run, listeners: Iterable[RunListener[Run]]) -> Iterator[None]:
-    """A run takes place within: `listeners` hear of its beginning and its end."""
+def notify_run(run: Run) -> Iterator[None]:
+    """A run takes place within: its listeners hear of its beginning and its end."""
     with ExitStack() as endings:
-        for listener in listeners:
+        for listener in run.listeners:
             listener.begin_run(run)
             endings.push(call_end_run(listener, run))
         yield
@@ -94,8 +94,7 @@ class AttachedRun:
 
     Args:
         owner: the pipeline.
-        run: the key that listeners are given.
-        listeners: are called.
+        run: the key that its listeners are given.
         call: what keeps other runs away.
         on_step: is given every step, while the run pauses; `None` where nobody asks for them.
     """
@@ -104,17 +103,16 @@ class AttachedRun:
         self,
         owner: RunOwner,
         run: Run,
-        listeners: Sequence[RunListener[Run]],
         call: ExclusiveCall,
         on_step: Callable[[Step], None] | None,
     ) -> None:
-        self._owner, self._run, self._listeners = owner, run, listeners
+        self._owner, self._run, self._listeners = owner, run, run.listeners
         self._call, self._on_step = call, on_step
         self._stage = Stage.TEXT
         self._done: list[Step] = []
         self._has_read = self._has_denoised = False
         self._index = self._total = self._expected = 0
-        self._is_told = False
+        self._is_told = self._is_foreseen = False
         self._latents: Tensor | None = None
 
     def begin(self) -> None:
@@ -149,11 +147,18 @@ class AttachedRun:
             self._is_told = False
         self._expected = len(_timesteps_of(scheduler))
 
+    def note_prediction(self, foresee: Foresee) -> None:
+        """A scheduler is about to make a step, perhaps by another method of its own."""
+        if self._run.on_prediction and self._has_denoised and not self._is_foreseen:
+            self._is_foreseen = True
+            self._run.on_prediction(self._index, foresee)
+
     def note_scheduler_step(self, scheduler: Any, timestep: Any, output: Any) -> None:
         """A scheduler has made a step, which ends one of the run if its network was called."""
         if not self._has_denoised:
             return
-        self._has_denoised, self._latents = False, latents_of(output)
+        self._has_denoised = self._is_foreseen = False
+        self._latents = latents_of(output)
         if self._total == 0:
             self._total = _count_timesteps(self._owner.pipe, scheduler, timestep)
         self._total = max(self._total, self._index + 1)

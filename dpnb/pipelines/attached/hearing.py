@@ -5,6 +5,7 @@ Networks are heard by hooks, schedulers by two of their methods; both are there 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial, update_wrapper
@@ -13,6 +14,8 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from dpnb.pipelines.attached.roles import Role, step_methods
+from dpnb.run_listener import Foresee
+from dpnb.schedulers.predictions import predict_original
 from dpnb.stages import Stage
 
 
@@ -25,6 +28,10 @@ class Hearer(Protocol):
 
     def note_schedule(self, scheduler: Any) -> None:
         """A scheduler has been given its timesteps."""
+        ...
+
+    def note_prediction(self, foresee: Foresee) -> None:
+        """A scheduler is about to make a step; `foresee` says what that leads to in the end."""
         ...
 
     def note_scheduler_step(self, scheduler: Any, timestep: Any, output: Any) -> None:
@@ -118,6 +125,9 @@ def hear_scheduler(scheduler: Any, hearer: Hearer, undo: ExitStack) -> None:
     """
     own = vars(scheduler)
 
+    def announce_step(name: str, owner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        hearer.note_prediction(partial(_foresee, owner, name, args, kwargs))
+
     def tell_schedule(owner: Any, *_: Any, **__: Any) -> None:
         hearer.note_schedule(owner)
 
@@ -127,11 +137,26 @@ def hear_scheduler(scheduler: Any, hearer: Hearer, undo: ExitStack) -> None:
         )
         hearer.note_scheduler_step(owner, timestep, output)
 
-    told = {"set_timesteps": tell_schedule, **dict.fromkeys(step_methods(scheduler), tell_step)}
-    for name, tell in told.items():
+    def hear_method(name: str, tell: Callable[..., None], announce: Callable[..., None]) -> None:
         if callable(vars_of_class(type(scheduler), name)) and name not in own:
-            own[name] = HeardMethod(scheduler, name, tell)
+            own[name] = HeardMethod(scheduler, name, tell, announce)
             undo.callback(own.pop, name, None)
+
+    hear_method("set_timesteps", tell_schedule, lambda *_: None)
+    for name in step_methods(scheduler):
+        hear_method(name, tell_step, partial(announce_step, name))
+
+
+def _foresee(
+    scheduler: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Tensor | None:
+    """What a call of a scheduler's step leads to in the end, where that is known."""
+    method = inspect.signature(vars_of_class(type(scheduler), name))
+    given = method.bind_partial(scheduler, *args, **kwargs).arguments
+    output, timestep, sample = (given.get(key) for key in ("model_output", "timestep", "sample"))
+    if timestep is None or not isinstance(output, Tensor) or not isinstance(sample, Tensor):
+        return None
+    return predict_original(scheduler, output, timestep, sample)
 
 
 def forget_hearing(scheduler: Any) -> None:
@@ -164,22 +189,29 @@ class HeardMethod:
         owner: whose method it is.
         name: of the method of its class.
         tell: is called after it, with the owner, what it returned, and its arguments.
+        announce: is called before it, with the owner and its arguments.
     """
 
-    def __init__(self, owner: Any, name: str, tell: Callable[..., None]) -> None:
+    def __init__(
+        self, owner: Any, name: str, tell: Callable[..., None], announce: Callable[..., None]
+    ) -> None:
         method = partial(vars_of_class(type(owner), name), owner)
         update_wrapper(self, vars_of_class(type(owner), name).__get__(owner))
-        self._owner, self._name, self._tell, self._method = owner, name, tell, method
+        self._owner, self._name, self._method = owner, name, method
+        self._tell, self._announce = tell, announce
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the method, and tell of it."""
+        self._announce(self._owner, args, kwargs)
         output = self._method(*args, **kwargs)
         self._tell(self._owner, output, args, kwargs)
         return output
 
     def __deepcopy__(self, memo: dict[int, Any]) -> HeardMethod:
         copied = memo.get(id(self._owner))
-        return self if copied is None else HeardMethod(copied, self._name, self._tell)
+        return (
+            self if copied is None else HeardMethod(copied, self._name, self._tell, self._announce)
+        )
 
 
 def vars_of_class(kind: type, name: str) -> Any:

@@ -114,7 +114,7 @@ def colours_of(name_or_path: str | None) -> LatentColours | None:
 
 
 def decode_preview(pipe: Any, latents: Tensor) -> list[Image]:
-    """Pictures of latents `[batch, channels, h, w]`, noisy as they are, by the autoencoder."""
+    """Pictures of latents `[batch, channels, h, w]`, as they are, by the autoencoder."""
     with torch.no_grad():
         images: list[Image] = postprocess(pipe.decode_pictures(latents).nan_to_num(), "pil")
     return images

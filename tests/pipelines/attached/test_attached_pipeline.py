@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import dpnb
 from dpnb import AttachError, ChannelsLast, DeviceMap, ModelOffload, SequentialOffload
 from dpnb.pipelines.listeners import Run
-from dpnb.run_listener import RunListener
+from dpnb.run_listener import Foresee, RunListener
 from dpnb.stages import Stage, Step
 from dpnb.strategies.strategy import Strategy
 from tests.pipelines.attached.foreign import Notes, arguments, draw, everything_of, picture_of
@@ -391,3 +391,49 @@ def test_a_scheduler_that_a_run_replaces_by_a_copy_is_left_plain(pipe: Any) -> N
     assert sum(heard.startswith("end denoising") for heard in notes.heard) == 6
     studio.detach()
     assert {"step", "set_timesteps", "dpnb_attachment"}.isdisjoint(vars(made.scheduler))
+
+
+SCHEDULERS = (
+    "DDIMScheduler",
+    "DPMSolverMultistepScheduler",
+    "EulerDiscreteScheduler",
+    "HeunDiscreteScheduler",
+    "KDPM2DiscreteScheduler",
+    "LCMScheduler",
+    "PNDMScheduler",
+)
+
+
+@pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_what_a_picture_is_going_to_be_is_told_of_every_step(pipe: Any, name: str) -> None:
+    class Seer(RunListener[Run]):
+        def __init__(self) -> None:
+            self.seen: list[tuple[int, Tensor | None]] = []
+            self.latents: list[Tensor | None] = []
+
+        def after_prediction(self, run: Run, index: int, foresee: Foresee) -> None:
+            self.seen.append((index, foresee()))
+
+        def end_step(self, run: Run, step: Step) -> None:
+            if step.stage is Stage.DENOISING:
+                self.latents.append(step.latents)
+
+    kind = getattr(diffusers, name)
+    pipe.scheduler = kind.from_config(
+        pipe.scheduler.config, set_alpha_to_one=True, skip_prk_steps=True
+    )
+    plain, studio, seer = draw(pipe), dpnb.attach(pipe), Seer()
+    unwatch = studio.watch(seer)
+    assert torch.equal(draw(pipe), plain)
+    unwatch()
+    assert [index for index, _ in seer.seen] == list(range(len(seer.latents)))
+    assert len(seer.seen) > 1
+    last, final = seer.seen[-1][1], seer.latents[-1]
+    assert last is not None
+    assert final is not None
+    assert all(seen is not None and seen.shape == final.shape for _, seen in seer.seen)
+    if name not in ("PNDMScheduler", "DPMSolverMultistepScheduler"):
+        torch.testing.assert_close(last, final, rtol=1e-3, atol=1e-2)
+    studio.detach()
+    assert torch.equal(draw(pipe), plain)
