@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dpnb.schedulers.config import BaseSchedulerConfig, Positive
+from dpnb.schedulers.derived import derived_from
 from dpnb.schedulers.scheduler import Scheduler
 from dpnb.schedulers.spacing import Array, shift_sigmas
 
@@ -62,8 +63,12 @@ class FlowMatchScheduler(Scheduler):
         return self.config.shift
 
     def _set_sigmas(self, levels: Array) -> None:
-        self._run_sigmas = levels
         self.sigmas = torch.from_numpy(levels)
+        self._run_sigmas = levels
+
+    @derived_from("sigmas")
+    def _run_sigmas(self, sigmas: Tensor) -> Array:
+        return sigmas.detach().cpu().numpy()
 
     def _space_sigmas(self, count: int) -> Array:
         """`count` noise levels over those of training, float64, before this run's shift."""

@@ -21,8 +21,10 @@ from dpnb.devices import Device
 from dpnb.numbers import parse_number
 from dpnb.schedulers import noise, spacing
 from dpnb.schedulers.config import PREDICTIONS, BetaConfig, Positive, Share, check_choice
+from dpnb.schedulers.derived import derived_from
 from dpnb.schedulers.diffusion import DiffusionScheduler
 from dpnb.schedulers.dpm_weights import Place
+from dpnb.schedulers.mixtures import Mixtures, mix
 from dpnb.schedulers.scheduler import Timestep
 from dpnb.schedulers.spacing import Array
 from dpnb.schedulers.variance_exploding import broadcast_per_sample
@@ -129,7 +131,6 @@ class LogSNRScheduler(DiffusionScheduler):
         super().__init__(*values, **settings)
         if self.config.own("rescale_betas_zero_snr", False):
             self.alphas_cumprod[-1] = noise.TERMINAL_ALPHA_BAR
-        self._train_sigmas = noise.alphas_to_sigmas(self.alphas_cumprod).numpy()
         lambda_min = self.config.own("lambda_min_clipped", -math.inf)
         self._bound = _count_timesteps_above(self.alphas_cumprod, lambda_min)
         self._shift = self.config.flow_shift
@@ -354,16 +355,24 @@ class LogSNRScheduler(DiffusionScheduler):
             levels = np.minimum(levels, NOISIEST)
         table = np.append(levels, final).astype(np.float32)
         self.sigmas = torch.from_numpy(table)
-        sigmas = table.tolist()
-        if self.config.use_flow_sigmas:
-            self._alphas, self._stds = [1 - sigma for sigma in sigmas], sigmas
-            ratios = [sigma / (1 - sigma) for sigma in sigmas]
-        else:
-            ratios = sigmas
-            self._alphas = [1 / math.hypot(sigma, 1) for sigma in sigmas]
-            self._stds = [sigma * alpha for sigma, alpha in zip(sigmas, self._alphas, strict=True)]
-        self._lambdas = [-math.log(ratio) if ratio else math.inf for ratio in ratios]
+        self._mixtures = mix(table.tolist(), is_flow=self.config.use_flow_sigmas)
         self._outputs, self._output_lambdas = [], []
+
+    @derived_from("sigmas")
+    def _mixtures(self, sigmas: Tensor) -> Mixtures:
+        return mix(sigmas.tolist(), is_flow=self.config.use_flow_sigmas)
+
+    @property
+    def _alphas(self) -> list[float]:
+        return self._mixtures.alphas
+
+    @property
+    def _stds(self) -> list[float]:
+        return self._mixtures.stds
+
+    @property
+    def _lambdas(self) -> list[float]:
+        return self._mixtures.lambdas
 
 
 def _count_timesteps_above(alphas_cumprod: Tensor, lambda_min: float) -> int:

@@ -60,8 +60,6 @@ class PNDMScheduler(DiffusionScheduler):
 
     def __init__(self, *values: Any, **settings: Any) -> None:
         super().__init__(*values, **settings)
-        self._alpha_bars: list[float] = self.alphas_cumprod.tolist()
-        self._final_alpha_bar = 1.0 if self.config.set_alpha_to_one else self._alpha_bars[0]
         self._reset_history(0)
 
     @override
