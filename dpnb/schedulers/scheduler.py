@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -14,14 +13,12 @@ from typing_extensions import Self, override
 
 from dpnb.devices import Device
 from dpnb.generators import Generators
-from dpnb.loading.checkpoint_files import explain_settings_errors
-from dpnb.loading.config import Configured
 from dpnb.numbers import parse_int
 from dpnb.output import Output
-from dpnb.schedulers.catalog import load_public_name
 from dpnb.schedulers.config import BaseSchedulerConfig
 from dpnb.schedulers.derived import derived_from
 from dpnb.schedulers.spacing import Array
+from dpnb.schedulers.storage import StoredScheduler
 from dpnb.switchboard import Attachable
 
 Timestep: TypeAlias = Tensor | float
@@ -47,7 +44,7 @@ class SchedulerOutput(Output):
         return self if return_dict else plain
 
 
-class Scheduler(Configured, Attachable, ABC):
+class Scheduler(StoredScheduler, Attachable, ABC):
     """Removes noise from a sample: `set_timesteps`, then one `step` for each entry of `timesteps`.
 
     No step waits for a device: the coefficients are Python numbers, made by `set_timesteps`. The
@@ -64,15 +61,11 @@ class Scheduler(Configured, Attachable, ABC):
     """
 
     config_class: ClassVar[type[BaseSchedulerConfig]] = BaseSchedulerConfig
-    config_name: ClassVar[str] = "scheduler_config.json"
     order: ClassVar[int] = 1
     """Model evaluations, and entries of `timesteps`, for each step of the method."""
 
     needs_set_timesteps: ClassVar[bool] = True
     """Whether a step is refused before `set_timesteps`; else the run is that of training."""
-
-    interchangeable: ClassVar[tuple[str, ...]] = ()
-    """The names of the classes that serve the same models."""
 
     config: BaseSchedulerConfig
     timesteps: Tensor
@@ -85,50 +78,6 @@ class Scheduler(Configured, Attachable, ABC):
     def __init__(self, *values: Any, **settings: Any) -> None:
         super().__init__(*values, **settings)
         self.num_inference_steps: int | None = None
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | Path,
-        subfolder: str | None = None,
-        return_unused_kwargs: bool = False,
-        **changes: Any,
-    ) -> Any:
-        """Build from a `scheduler_config.json`.
-
-        The file may be another scheduler's: settings that this class does not know are kept, and
-        written by `save_config`.
-
-        Args:
-            pretrained_model_name_or_path: a folder, or a hub repository's name.
-            subfolder: inside it.
-            return_unused_kwargs: return the scheduler and the settings that it does not know.
-            changes: settings that override those of the file, and fields of
-                `dpnb.loading.hub.HubOptions`.
-
-        Raises:
-            CheckpointError: there is no such file, or it is damaged.
-            SettingsError: its settings are not ones that this class can have.
-            HubError: the repository cannot be reached.
-        """
-        place = pretrained_model_name_or_path
-        settings, own = cls.load_config(
-            place, subfolder=subfolder, return_unused_kwargs=True, **changes
-        )
-        with explain_settings_errors(Path(place, subfolder or "", cls.config_name)):
-            return cls.from_config(settings, return_unused_kwargs, **own)
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `scheduler_config.json` into `folder`, which is made if need be."""
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        self.save_config(folder)
-
-    @property
-    def compatibles(self) -> list[type[Scheduler]]:
-        """The classes that `from_config` can build from this configuration."""
-        if type(self).__name__ not in self.interchangeable:
-            return [type(self)]
-        return [load_public_name(name) for name in self.interchangeable]
 
     @property
     def init_noise_sigma(self) -> float:
