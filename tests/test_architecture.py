@@ -97,11 +97,11 @@ WINGS = {
     "loading/components": {
         "loading.checkpoint_files",
         "loading.checkpoint_paths",
-        "loading.config",
         "loading.filenames",
         "loading.hub",
         "loading.model_index",
         "loading.quantization",
+        "loading.settings_files",
         "loading.silence",
         "loading.weights",
     },
@@ -114,6 +114,7 @@ WINGS = {
     "pipelines/foreign": {
         "models",
         "schedulers.scheduler",
+        "schedulers.storage",
         "loading",
         "nn",
         "pipelines.denoise",

@@ -94,7 +94,7 @@ def test_settings_may_be_replaced_as_older_pipelines_do_it() -> None:
     scheduler._internal_dict = standins.FrozenDict(settings)
     assert scheduler.config.clip_sample is False
     assert scheduler._internal_dict["clip_sample"] is False
-    assert scheduler.config.given == {"clip_sample"}
+    assert scheduler.config.given_settings == {"clip_sample"}
 
 
 def test_a_network_answers_to_its_settings() -> None:
