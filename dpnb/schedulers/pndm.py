@@ -50,7 +50,8 @@ class PNDMScheduler(DiffusionScheduler):
     """PNDM: a linear multistep method of order four on the transfer function of DDIM.
 
     Timesteps are read as by `DDIMScheduler`; the formula of a step depends on the number of steps
-    since `set_timesteps`.
+    since `set_timesteps`. Runge-Kutta steps begin at the first timesteps of the schedule wherever
+    the run begins, as in diffusers: begin in the middle with `skip_prk_steps`.
     """
 
     config_class: ClassVar[type[SchedulerConfig]] = PNDMConfig
@@ -128,7 +129,8 @@ class PNDMScheduler(DiffusionScheduler):
         """Four evaluations from one sample, at its time, twice halfway, and at the end."""
         stage = self._evaluations % 4
         if stage == 0:
-            self._start, self._start_time, self._stages = sample, t, []
+            self._start, self._stages = sample, []
+            self._start_time = int(self._schedule[self._evaluations])
             self._predictions.append(model_output)
         self._stages.append(model_output)
         to = t if stage % 2 else t - self._stride // 2

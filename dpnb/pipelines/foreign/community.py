@@ -22,6 +22,7 @@ HOMES: Mapping[str, str] = {
     "SchedulerMixin": f"{_DECLARED}:DeclaredScheduler",
     "register_to_config": _DECLARED,
     "KarrasDiffusionSchedulers": "dpnb.schedulers.scheduler:Scheduler",
+    "BaseOutput": "dpnb.output:Output",
     "SchedulerOutput": "dpnb.schedulers.scheduler",
     "Transformer2DModelOutput": "dpnb.models.flux:FluxTransformer2DOutput",
     "UNet2DConditionOutput": "dpnb.models.unet",
@@ -46,7 +47,6 @@ HOMES: Mapping[str, str] = {
     "is_torch_xla_available": f"{_STANDINS}:is_absent",
     **dict.fromkeys(
         (
-            "BaseOutput",
             "FrozenDict",
             "PIL_INTERPOLATION",
             "StableDiffusionMixin",
