@@ -10,6 +10,7 @@ from __future__ import annotations
 TESTED_IN = {
     "schedulers": "schedulers/test_schedulers.py",
     "__init__": "test_names.py",
+    "image_processor": "pipelines/foreign/test_inpaint_processor.py",
     "models": "test_utils.py",
     "pipelines": "test_utils.py",
     "utils": "test_module_paths.py",
