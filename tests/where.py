@@ -186,6 +186,7 @@ PART_OF = {
     "schedulers.noise_level": "schedulers.variance_exploding",
     "schedulers.dpm_weights": "schedulers.dpm_solver",
     "schedulers.log_snr": "schedulers.dpm_solver",
+    "schedulers.log_snr_config": "schedulers.log_snr",
     "schedulers.mixtures": "schedulers.log_snr",
     "schedulers.quadrature": "schedulers.deis",
     "schedulers.variance_exploding": "schedulers.euler",

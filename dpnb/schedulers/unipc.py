@@ -21,7 +21,8 @@ from dpnb.schedulers.config import (
     check_choice,
     check_descending,
 )
-from dpnb.schedulers.log_snr import NOISIEST, FinalSigmaConfig, LogSNRScheduler, ShiftedConfig
+from dpnb.schedulers.log_snr import NOISIEST, LogSNRScheduler
+from dpnb.schedulers.log_snr_config import FinalSigmaConfig, ShiftedConfig
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array
 

@@ -35,8 +35,7 @@ def test_a_step_returns_as_many_entries(name: str) -> None:
 
 def test_latent_consistency_tells_what_is_denoised() -> None:
     step = first_step(dpnb.LCMScheduler(), True)
-    assert list(step) == ["prev_sample", "denoised"]
-    assert step.denoised is step["denoised"] is step[1]
+    assert step.denoised is step["denoised"] is step[1] is step.pred_original_sample
 
 
 @pytest.mark.parametrize("skips", [False, True])
