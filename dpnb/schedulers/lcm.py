@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
-from typing_extensions import Self, override
+from typing_extensions import override
 
 from dpnb.generators import Generators
 from dpnb.schedulers import noise
@@ -31,17 +31,11 @@ class LCMSchedulerOutput(SchedulerOutput):
 
     Args:
         prev_sample: the next sample.
-        pred_original_sample: the predicted sample without noise, after the boundary condition.
-        denoised: the same, by the name that scripts know it by.
+        pred_original_sample: None.
+        denoised: the predicted sample without noise, after the boundary condition.
     """
 
     denoised: Tensor | None = None
-
-    @override
-    def as_asked(self, return_dict: bool) -> Self:
-        """Itself, or with `return_dict=False` a plain tuple of the two."""
-        plain: Any = (self.prev_sample, self.denoised)
-        return self if return_dict else plain
 
 
 class LCMScheduler(DistilledScheduler):
@@ -67,12 +61,12 @@ class LCMScheduler(DistilledScheduler):
         denoised = noise.weighted_sum((out, original), (skip, sample))
         self._step_index = index + 1
         if index + 1 == len(self._schedule):
-            return LCMSchedulerOutput(denoised, denoised, denoised).as_asked(return_dict)
+            return LCMSchedulerOutput(denoised, denoised=denoised).as_asked(return_dict)
 
         alpha, sigma = amplitudes(self._alpha_bars[int(self._schedule[index + 1])])
         fresh = noise.randn_like(model_output, generator, dtype=denoised.dtype)
         prev_sample = noise.weighted_sum((alpha, denoised), (sigma, fresh))
-        return LCMSchedulerOutput(prev_sample, denoised, denoised).as_asked(return_dict)
+        return LCMSchedulerOutput(prev_sample, denoised=denoised).as_asked(return_dict)
 
     def _boundary(self, timestep: int) -> tuple[float, float]:
         """`(c_skip, c_out)`: Song et al. (2023), arXiv:2303.01469, appendix C."""

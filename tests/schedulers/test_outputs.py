@@ -35,7 +35,8 @@ def test_a_step_returns_as_many_entries(name: str) -> None:
 
 def test_latent_consistency_tells_what_is_denoised() -> None:
     step = first_step(dpnb.LCMScheduler(), True)
-    assert step.denoised is step["denoised"] is step[1] is step.pred_original_sample
+    assert list(step) == ["prev_sample", "denoised"]
+    assert step.denoised is step["denoised"] is step[1]
 
 
 @pytest.mark.parametrize("skips", [False, True])

@@ -47,8 +47,8 @@ NOISY = (
     "KDPM2AncestralDiscreteScheduler",
     *DISTILLED,
 )
-BLIND = ("PNDMScheduler", "DEISMultistepScheduler", "TCDScheduler")
-"""Their steps foresee no original."""
+BLIND = ("PNDMScheduler", "DEISMultistepScheduler", "TCDScheduler", "LCMScheduler")
+"""Their steps foresee no original, or by another name."""
 
 WAITING = ("_local_scalar_dense", "nonzero", "equal", "is_nonzero", "item", "_to_copy")
 
