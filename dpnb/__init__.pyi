@@ -67,6 +67,7 @@ from dpnb.pipelines.foreign.bases import ConfigMixin as ConfigMixin
 from dpnb.pipelines.foreign.bases import ModelMixin as ModelMixin
 from dpnb.pipelines.foreign.bases import SchedulerMixin as SchedulerMixin
 from dpnb.pipelines.foreign.image_processor import VaeImageProcessor as VaeImageProcessor
+from dpnb.pipelines.foreign.inpaint_processor import InpaintProcessor as InpaintProcessor
 from dpnb.pipelines.instruct_pix2pix import (
     StableDiffusionInstructPix2PixPipeline as StableDiffusionInstructPix2PixPipeline,
 )

@@ -50,7 +50,7 @@ KINDS: tuple[tuple[str, str], ...] = (
         'call network.set_attention_backend("native") or ("xformers")',
     ),
     (
-        r"\w*(ImageProcessor|VideoProcessor|MaskProcessor|InpaintProcessor)\w*",
+        r"\w*(ImageProcessor|VideoProcessor|MaskProcessor)\w*",
         "pictures go through dpnb.VaeImageProcessor",
     ),
     (

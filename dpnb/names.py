@@ -40,6 +40,7 @@ HOMES: Mapping[str, str] = {
     "HollowError": "dpnb.planning.valueless",
     "HubError": "dpnb.errors",
     "ImagePipelineOutput": "dpnb.pipelines.pictures.images",
+    "InpaintProcessor": "dpnb.pipelines.foreign.inpaint_processor",
     "InterruptedRunError": "dpnb.pipelines.attached.attached_run",
     "LabError": "dpnb.lab",
     "LayerwiseCasting": "dpnb.strategies.storage",

@@ -30,7 +30,7 @@ class Output(dict[str, Any]):
     def __post_init__(self) -> None:
         """Take the entries of a mapping that stands alone: what copies dictionaries gives one."""
         names = [*self.__dataclass_fields__]
-        first = vars(self)[names[0]]
+        first = vars(self)[names[0]] if names else None
         if isinstance(first, Mapping) and len(self) == 1 and first.keys() <= {*names}:
             for name in names:
                 setattr(self, name, first.get(name))

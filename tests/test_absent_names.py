@@ -18,7 +18,7 @@ WAYS = {
     "EMAModel": "torch.optim.swa_utils.AveragedModel",
     "ContextParallelConfig": "dpnb.DeviceMap",
     "SkipLayerGuidance": "guidance belongs to pipelines",
-    "InpaintProcessor": "dpnb.VaeImageProcessor",
+    "IPAdapterMaskProcessor": "dpnb.VaeImageProcessor",
     "OnnxStableDiffusionPipeline": "load the PyTorch form",
     "StableDiffusionXLModularPipeline": "build the modular pipeline with diffusers",
 }

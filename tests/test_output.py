@@ -100,3 +100,12 @@ def test_a_compiled_function_may_return_one() -> None:
     compiled: Any = torch.compile(double, backend="eager", fullgraph=True)
     made = compiled(torch.ones(2))
     assert (type(made), made.images.tolist(), made["notes"].tolist()) == (Drawn, [2, 2], [2, 2])
+
+
+def test_an_output_may_have_no_fields() -> None:
+    @dataclass
+    class Nothing(Output):
+        pass
+
+    assert Nothing() == Nothing()
+    assert dict(Nothing()) == {}

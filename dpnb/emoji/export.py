@@ -6,7 +6,7 @@ from pathlib import Path
 from dpnb.emoji.denoiser import BETA_END, BETA_START, TIMESTEPS
 from dpnb.emoji.tokenizer import save_tokenizer
 from dpnb.loading.checkpoint_files import read_checkpoint_json, write_json
-from dpnb.loading.config import entries
+from dpnb.loading.settings_files import entries
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.schedulers.ddim import DDIMScheduler

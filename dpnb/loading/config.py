@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from functools import cache, partial
+from collections.abc import Iterable, Mapping
+from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
+from functools import cache
+from inspect import Parameter, signature
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NoReturn, TypeAlias, overload
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NoReturn, TypeAlias, overload
 
 from typing_extensions import Self, override
 
-from dpnb.errors import CheckpointError
-from dpnb.loading.checkpoint_files import format_json, read_checkpoint_json, write_json
-from dpnb.loading.hub import HubOptions, fetch
+from dpnb.loading.checkpoint_files import format_json, write_json
+from dpnb.loading.settings_files import entries, load_settings
 from dpnb.validation import Range, hints_of, validate
 
 logger = logging.getLogger(__name__)
-
-FORMAT_VERSION = "0.42.1"
-"""The diffusers release whose files we write; diffusers parses it when it reads them."""
 
 Width: TypeAlias = Annotated[int, Range(1, 1 << 17)]
 """Channels, heads, groups or entries: what makes a layer large."""
@@ -39,14 +36,14 @@ class Config(dict[str, Any]):
     """Settings of one object: attributes, a dictionary, and JSON, all the same keys.
 
     Subclasses declare a field per key. Keys of a file that the class does not know are kept in
-    `extra` and written back, so that another class (or program) still finds them.
+    `unknown_settings` and written back, so that another class (or program) still finds them.
 
     Raises:
         TypeError: an entry is set or removed; settings do not change, see `Configured`.
     """
 
-    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    given: frozenset[str] = field(default=frozenset(), repr=False)
+    unknown_settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    given_settings: frozenset[str] = field(default=frozenset(), repr=False)
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any]) -> Self:
@@ -59,20 +56,26 @@ class Config(dict[str, Any]):
             ValueError: a setting is not of the type that its field declares.
         """
         if isinstance(settings, Config):
-            settings = {name: settings[name] for name in settings.given}
+            settings = {name: settings[name] for name in settings.given_settings}
         key = "_use_default_values"
         defaulted = validate(tuple[str, ...] | None, settings.get(key), key) or ()
         own = {name: v for name, v in settings.items() if not name.startswith("_")}
         own = {name: v for name, v in own.items() if name not in defaulted}
         known = {name: cls._validate(name, own[name]) for name in cls.names() if name in own}
-        extra = {name: _freeze(value) for name, value in own.items() if name not in known}
-        return cls(**known, extra=extra, given=frozenset(known) | frozenset(extra))
+        unknown = {name: cls._keep_value(value) for name, value in own.items() if name not in known}
+        given = frozenset(known) | frozenset(unknown)
+        return cls(**known, unknown_settings=unknown, given_settings=given)
 
     @classmethod
     def _validate(cls, name: str, value: Any) -> Any:
         """`value` as the field `name` declares it; files have null, too, where something is off."""
         kind = hints_of(cls)[name]
         return None if value is None and kind is bool else validate(kind, value, name)
+
+    @classmethod
+    def _keep_value(cls, value: Any) -> Any:
+        """The value of a setting that the class does not know; lists become tuples."""
+        return _freeze(value)
 
     @classmethod
     def positional(cls) -> tuple[str, ...]:
@@ -83,20 +86,54 @@ class Config(dict[str, Any]):
     @cache
     def names(cls) -> tuple[str, ...]:
         """The keys that this class knows, in declaration order."""
-        return tuple(f.name for f in fields(cls) if f.name not in ("extra", "given"))
+        return tuple(
+            f.name for f in fields(cls) if f.name not in ("unknown_settings", "given_settings")
+        )
 
     @property
     def unread(self) -> Mapping[str, Any]:
         """What the class does not know, and nobody reads."""
-        return self.extra
+        return self.unknown_settings
 
     def with_changes(self, **changes: Any) -> Self:
         """A copy with `changes`, which count as given."""
-        return replace(self, **changes, given=self.given | changes.keys())
+        known = {name: value for name, value in changes.items() if name in self.names()}
+        unknown = {name: value for name, value in changes.items() if name not in known}
+        return self.with_unknown(unknown, changes.keys(), **known)
+
+    def with_unknown(self, unknown: Mapping[str, Any], given: Iterable[str], **known: Any) -> Self:
+        """A copy with further settings.
+
+        Args:
+            unknown: those that the class does not know.
+            given: the names of those that count as given.
+            known: those that it knows.
+        """
+        return replace(
+            self,
+            **known,
+            unknown_settings={**self.unknown_settings, **unknown},
+            given_settings=self.given_settings | {*given},
+        )
+
+    def completed(self, declared: Config) -> Self:
+        """A copy with those of `declared` that are not among these."""
+        missing = {name: value for name, value in declared.items() if name not in self}
+        return self.with_unknown(missing, declared.given_settings & missing.keys())
 
     def __post_init__(self) -> None:
         """Make entries of the fields."""
-        super().update({name: getattr(self, name) for name in self.names()} | {**self.extra})
+        _refuse_assignments(type(self))
+        known = {name: getattr(self, name) for name in self.names()}
+        super().update(known | {**self.unknown_settings})
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            unknown = vars(self).get("unknown_settings", {})
+            if name not in unknown:
+                raise AttributeError(f"there is no setting {name}; there are {', '.join(self)}.")
+            return unknown[name]
 
     @override
     def copy(self) -> dict[str, Any]:
@@ -104,10 +141,10 @@ class Config(dict[str, Any]):
         return dict(self)
 
     def _keep(self, *_: Any, **__: Any) -> NoReturn:
-        raise TypeError(
-            f"{type(self).__name__} holds the settings of what was built from them, and they do "
-            "not change; build another: from_config(config, name=value)."
-        )
+        raise TypeError(_FIXED.format(type(self).__name__))
+
+    def _keep_attribute(self, *_: Any) -> NoReturn:
+        raise FrozenInstanceError(_FIXED.format(type(self).__name__))
 
     __setitem__ = __delitem__ = __ior__ = _keep
     update = pop = popitem = clear = setdefault = _keep
@@ -123,6 +160,19 @@ class Config(dict[str, Any]):
     @override
     def __hash__(self) -> int:  # type: ignore[override]
         return hash((type(self), len(self)))
+
+
+_FIXED = (
+    "{} holds the settings of what was built from them, and they do not change; build another: "
+    "from_config(config, name=value)."
+)
+
+
+@cache
+def _refuse_assignments(kind: type[Config]) -> None:
+    """Say so in a sentence, of which a frozen dataclass has its own."""
+    for name in ("__setattr__", "__delattr__"):
+        setattr(kind, name, Config._keep_attribute)
 
 
 def _restore(kind: type[Config], settings: Mapping[str, Any]) -> Config:
@@ -146,12 +196,14 @@ class Configured:
 
     def __init__(self, *values: Any, **settings: Any) -> None:
         config = self.config_class.parse(self._name_values(values, settings))
-        if config.extra:
+        if unknown := sorted(config.unknown_settings):
             raise TypeError(
-                f"{type(self).__name__} has no setting {', '.join(sorted(config.extra))}; "
+                f"{type(self).__name__} has no setting {', '.join(unknown)}; "
                 f"it knows {', '.join(config.names())}."
             )
-        self.config = config
+        # A derived class may have declared settings of its own before this is called.
+        declared: Config | None = vars(self).get("config")
+        self.config = config if declared is None else config.completed(declared)
 
     @classmethod
     def _name_values(cls, values: tuple[Any, ...], settings: dict[str, Any]) -> dict[str, Any]:
@@ -187,23 +239,43 @@ class Configured:
             config: the settings, or where they are; see `load_config`.
             return_unused_kwargs: return what was built and the settings that it does not know.
             changes: override them.
+
+        Raises:
+            ValueError: `config` is none, or a setting is not of its type.
         """
         settings, changes = cls._settings_of(config, changes)
         parsed = cls.config_class.parse(settings)
         if changes:
-            merged = {name: parsed[name] for name in parsed.given} | changes
+            merged = {name: parsed[name] for name in parsed.given_settings} | changes
             parsed = cls.config_class.parse(merged)
-        built = cls(**{name: parsed[name] for name in parsed.given if name not in parsed.extra})
-        built.config = parsed
-        return (built, dict(parsed.extra)) if return_unused_kwargs else built
+        taken = cls._arguments()
+        given = {name: parsed[name] for name in parsed.given_settings}
+        built = cls(**{name: value for name, value in given.items() if name in taken})
+        unused = {name: value for name, value in given.items() if name not in taken}
+        built.config = built.config.with_changes(**unused)
+        return (built, unused) if return_unused_kwargs else built
+
+    @classmethod
+    def _arguments(cls) -> set[str]:
+        """The settings that the constructor takes; a derived class may have one of its own."""
+        parameters = signature(cls.__init__).parameters.values()
+        several = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+        named = {one.name for one in parameters if one.kind not in several}
+        takes_all = any(one.kind is Parameter.VAR_KEYWORD for one in parameters)
+        return named.union(cls.config_class.names()) if takes_all else named
 
     @classmethod
     def _settings_of(
         cls, config: Settings, changes: dict[str, Any]
     ) -> tuple[Mapping[str, Any], dict[str, Any]]:
         """The settings themselves, from a file if need be, and the changes to them."""
-        if not isinstance(config, (str, Path)):
+        if isinstance(config, Mapping):
             return config, changes
+        if not isinstance(config, (str, Path)):
+            raise ValueError(
+                f"from_config was given {type(config).__name__} in place of settings; pass those "
+                f"of another {cls.__name__}, its config, or the folder that holds them."
+            )
         settings, changes = cls.load_config(config, return_unused_kwargs=True, **changes)
         return settings, changes
 
@@ -211,12 +283,35 @@ class Configured:
     def load_config(
         cls, pretrained_model_name_or_path: str | Path, *args: Any, **options: Any
     ) -> Any:
-        """The settings in this class's file, as plain JSON values; see `load_settings`."""
+        """The settings in this class's file, as plain JSON values; see `load_settings`.
+
+        Raises:
+            ValueError: the class has no file.
+        """
+        if "config_name" not in dir(cls):
+            raise ValueError(
+                f"{cls.__name__} has no file of settings; give the class a config_name, or load "
+                "by one that has it."
+            )
         return load_settings(pretrained_model_name_or_path, cls.config_name, *args, **options)
 
-    def save_config(self, folder: str | Path) -> None:
-        """Write this class's file into `folder`, in the form that diffusers reads."""
-        write_json(Path(folder) / self.config_name, entries(type(self).__name__, self.config))
+    def save_config(self, save_directory: str | Path, push_to_hub: bool = False) -> None:
+        """Write this class's file into a folder, in the form that diffusers reads.
+
+        Args:
+            save_directory: the folder.
+            push_to_hub: must be `False`: whole pipelines are uploaded.
+
+        Raises:
+            ValueError: it is to be uploaded.
+        """
+        if push_to_hub:
+            raise ValueError(
+                f"The settings of a {type(self).__name__} by themselves are not uploaded; push its "
+                "pipeline, or the folder with huggingface_hub.upload_folder."
+            )
+        folder = Path(save_directory)
+        write_json(folder / self.config_name, entries(type(self).__name__, self.config))
 
     def to_json_string(self) -> str:
         """What `save_config` writes."""
@@ -241,53 +336,11 @@ class Configured:
         self.register_to_config(**{k: v for k, v in own.items() if self.config[k] != v})
 
 
-def load_settings(
-    place: str | Path,
-    file_name: str,
-    return_unused_kwargs: bool = False,
-    *,
-    subfolder: str | None = None,
-    **options: Any,
-) -> Any:
-    """The settings in a file of a checkpoint, as plain JSON values.
-
-    Args:
-        place: a folder, or a hub repository's name.
-        file_name: of the settings.
-        return_unused_kwargs: return the settings, and those of `options` that are not the hub's.
-        subfolder: inside `place`.
-        options: fields of `dpnb.loading.hub.HubOptions`.
-
-    Raises:
-        CheckpointError: there is no such file, or it is damaged.
-        HubError: the repository cannot be reached.
-        TypeError: there is no such option.
-    """
-    hub, unused = HubOptions.split(options)
-    if unused and not return_unused_kwargs:
-        raise TypeError(f"load_config has no argument {', '.join(unused)}; leave it out.")
-    name = f"{subfolder}/{file_name}" if subfolder else file_name
-    folder = fetch(place, partial(_select_file, name), hub)
-    settings = read_checkpoint_json(folder / name)
-    return (settings, unused) if return_unused_kwargs else settings
-
-
-def entries(class_name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """`settings` as a configuration file holds them, with the name of their class."""
-    return {**settings, "_class_name": class_name, "_diffusers_version": FORMAT_VERSION}
-
-
 def report_unknown(class_name: str, config: Config) -> None:
     """Say in one line which keys of a file nobody here reads."""
     if config.unread:
         names = ", ".join(sorted(config.unread))
         logger.warning("%s does not use these settings and keeps them: %s.", class_name, names)
-
-
-def _select_file(name: str, files: Sequence[str]) -> list[str]:
-    if name not in files:
-        raise CheckpointError(f"The repository has no {name}; name the folder that holds it.")
-    return [name]
 
 
 def _freeze(value: Any) -> Any:

@@ -9,8 +9,8 @@ from typing import Any, ClassVar, TypeAlias
 
 from dpnb.errors import CheckpointError
 from dpnb.loading.checkpoint_files import explain_settings_errors, read_checkpoint_json, write_json
-from dpnb.loading.config import entries
 from dpnb.loading.filenames import PIPELINE_INDEX, is_bare
+from dpnb.loading.settings_files import entries
 from dpnb.validation import validate
 
 ComponentClass: TypeAlias = tuple[str, str]

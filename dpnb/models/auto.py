@@ -7,8 +7,8 @@ from typing import Any
 
 from dpnb.errors import CheckpointError
 from dpnb.loading.components.registry import resolve
-from dpnb.loading.config import load_settings
 from dpnb.loading.hub import HubOptions
+from dpnb.loading.settings_files import load_settings
 
 
 class AutoModel:

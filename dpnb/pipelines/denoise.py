@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dpnb.generators import Generators
 from dpnb.run_listener import Foresee
+from dpnb.schedulers.derived import Known
 from dpnb.schedulers.predictions import predict_original
 from dpnb.stages import Stage, Step
 
@@ -97,11 +98,18 @@ def move_run_to(device: torch.device, tensors: dict[str, Tensor], scheduler: Any
     for name, tensor in tensors.items():
         tensors[name] = tensor.to(device)
 
+    moved: dict[int, Tensor] = {}
+
     def move(value: Any) -> Any:
         if isinstance(value, list):
             return [move(item) for item in value]
-        is_here = isinstance(value, Tensor) and value.device == former
-        return value.to(device) if is_here else value
+        if isinstance(value, Known):
+            return value.moved(move(value.source))
+        if not isinstance(value, Tensor) or value.device != former:
+            return value
+        if id(value) not in moved:
+            moved[id(value)] = value.to(device)
+        return moved[id(value)]
 
     state = vars(scheduler)
     state.update({name: move(value) for name, value in state.items()})

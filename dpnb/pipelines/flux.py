@@ -327,7 +327,10 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[A, FluxPipelineOutput], Ge
     @override
     def default_size(self) -> tuple[int, int]:
         """Height and width that the autoencoder was made for, in pixels."""
-        if self._autoencoder is None or "sample_size" not in self._autoencoder.config.given:
+        if (
+            self._autoencoder is None
+            or "sample_size" not in self._autoencoder.config.given_settings
+        ):
             return LATENTS * self.vae_scale_factor, LATENTS * self.vae_scale_factor
         size = self._autoencoder.config.sample_size
         return (size[0], size[1]) if isinstance(size, tuple) else (size, size)

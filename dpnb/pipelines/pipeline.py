@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import nn
 from typing_extensions import Self, override
 
-from dpnb.loading.config import load_settings
+from dpnb.loading.settings_files import load_settings
 from dpnb.nn.quantized import nbytes_of, quantization_of
 from dpnb.pipelines.adapters import Adapters
 from dpnb.pipelines.copying import Copying
@@ -103,7 +103,7 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
         index = persistence.index_of(self)
         absent = {name: part or (None, None) for name, part in index.components.items()}
         own = {"_class_name": index.class_name, "_name_or_path": self._name_or_path}
-        return DeclaredConfig(extra={**absent, **index.settings, **own})
+        return DeclaredConfig(unknown_settings={**absent, **index.settings, **own})
 
     @classmethod
     def load_config(cls, pretrained_model_name_or_path: str | Path, **options: Any) -> Any:

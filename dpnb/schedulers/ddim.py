@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 from typing_extensions import override
@@ -37,10 +37,6 @@ class DDIMScheduler(VariancePreservingScheduler):
 
     config_class: ClassVar[type[SchedulerConfig]] = DDIMConfig
     config: DDIMConfig
-
-    def __init__(self, *values: Any, **settings: Any) -> None:
-        super().__init__(*values, **settings)
-        self._final_alpha_bar = 1.0 if self.config.set_alpha_to_one else self._alpha_bars[0]
 
     @override
     def step(

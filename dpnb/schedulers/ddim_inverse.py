@@ -44,8 +44,6 @@ class DDIMInverseScheduler(DiffusionScheduler):
 
     def __init__(self, *values: Any, **settings: Any) -> None:
         super().__init__(*values, **settings)
-        self._alpha_bars: list[float] = self.alphas_cumprod.tolist()
-        self._initial_alpha_bar = 1.0 if self.config.set_alpha_to_one else self._alpha_bars[0]
         self._set_schedule(np.arange(len(self)), None)
 
     @override
@@ -99,7 +97,7 @@ class DDIMInverseScheduler(DiffusionScheduler):
     def _alpha_bar_before(self, t: int) -> float:
         """That of the less noisy timestep, from which a step to `t` starts."""
         before = t - len(self) // (self.num_inference_steps or 1)
-        return self._alpha_bars[before] if before >= 0 else self._initial_alpha_bar
+        return self._alpha_bars[before] if before >= 0 else self._final_alpha_bar
 
     @override
     def _plan_timesteps(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:

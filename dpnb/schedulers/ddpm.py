@@ -28,16 +28,21 @@ class DDPMConfig(VariancePreservingConfig):
     """Settings of `DDPMScheduler`.
 
     The fixed variances are the two of Ho et al. (2020), section 3.2; their `_log` forms are the
-    same numbers. `"learned"` ones are the second half of the model's channels: Nichol & Dhariwal
-    (2021), arXiv:2102.09672, eq. 15.
+    same numbers, and None, as files of other classes have it, is the small one. `"learned"` ones
+    are the second half of the model's channels: Nichol & Dhariwal (2021), arXiv:2102.09672, eq. 15.
     """
 
-    variance_type: VarianceType = "fixed_small"
+    variance_type: VarianceType | None = "fixed_small"
 
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_choice("variance_type", self.variance_type, get_args(VarianceType))
+        check_choice("variance_type", self.variance_type, (*get_args(VarianceType), None))
+
+    @property
+    def is_learned(self) -> bool:
+        """Whether the model predicts variances."""
+        return self.variance_type in ("learned", "learned_range")
 
 
 class DDPMScheduler(VariancePreservingScheduler):
@@ -99,7 +104,7 @@ class DDPMScheduler(VariancePreservingScheduler):
         return 1.0 if is_last else self._alpha_bars[int(self._schedule[following])]
 
     def _split_variance(self, model_output: Tensor, sample: Tensor) -> tuple[Tensor, Tensor | None]:
-        if not self.config.variance_type.startswith("learned"):
+        if not self.config.is_learned:
             return model_output, None
         channels = sample.shape[1]
         if model_output.shape[1] != 2 * channels:
@@ -113,8 +118,8 @@ class DDPMScheduler(VariancePreservingScheduler):
     def _std(self, smallest: float, largest: float, learned: Tensor | None) -> float | Tensor:
         """The standard deviation of the noise to add, given the bounds of its variance."""
         if learned is None:
-            is_small = self.config.variance_type.startswith("fixed_small")
-            return math.sqrt(smallest if is_small else largest)
+            is_large = self.config.variance_type in ("fixed_large", "fixed_large_log")
+            return math.sqrt(largest if is_large else smallest)
         if self.config.variance_type == "learned":
             return learned.sqrt()
         share = (learned + 1) / 2

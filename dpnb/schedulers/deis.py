@@ -13,7 +13,8 @@ from dpnb.generators import Generators
 from dpnb.schedulers import noise
 from dpnb.schedulers.config import BetaConfig, SchedulerConfig, check_choice
 from dpnb.schedulers.dpm_solver import FEW_STEPS
-from dpnb.schedulers.log_snr import LogSNRScheduler, ShiftedConfig
+from dpnb.schedulers.log_snr import LogSNRScheduler
+from dpnb.schedulers.log_snr_config import ShiftedConfig
 from dpnb.schedulers.quadrature import integrate_polynomials
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array

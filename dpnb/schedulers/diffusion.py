@@ -16,6 +16,7 @@ from dpnb.numbers import parse_numbers
 from dpnb.schedulers import noise
 from dpnb.schedulers.catalog import INTERCHANGEABLE
 from dpnb.schedulers.config import LARGEST, BetaConfig, check_descending, check_steps
+from dpnb.schedulers.derived import derived_from
 from dpnb.schedulers.scheduler import Scheduler, Timestep
 from dpnb.schedulers.spacing import Array, space_timesteps
 
@@ -25,6 +26,7 @@ class DiffusionScheduler(Scheduler):
 
     Attributes:
         alphas_cumprod: the share of signal variance after each training step, `[T]`, on the CPU.
+        final_alpha_cumprod: that at which a run ends, `[]`, on the CPU.
     """
 
     config_class: ClassVar[type[BetaConfig]] = BetaConfig
@@ -39,7 +41,9 @@ class DiffusionScheduler(Scheduler):
         self.betas = self._make_betas()
         self.alphas = 1.0 - self.betas
         self.alphas_cumprod = torch.cumprod(self.alphas, dim=0)
-        self._alpha_bar_table = self.alphas_cumprod.numpy()
+        is_clean = self.config.get("set_alpha_to_one", True)
+        self.final_alpha_cumprod = torch.tensor(1.0) if is_clean else self.alphas_cumprod[0]
+        self._final_alpha_bar = float(self.final_alpha_cumprod)
         self._set_schedule(np.arange(len(self))[::-1].copy(), None)
 
     @override
@@ -88,11 +92,28 @@ class DiffusionScheduler(Scheduler):
         """Whether a run may visit noise levels between those of training."""
         return False
 
-    @property
-    def final_alpha_cumprod(self) -> Tensor:
-        """The share of signal variance that a run ends at, `[]`, on the CPU."""
-        is_clean = self.config.get("set_alpha_to_one", True)
-        return torch.tensor(1.0) if is_clean else self.alphas_cumprod[0]
+    @derived_from("alphas_cumprod")
+    def _alpha_bar_table(self, alphas_cumprod: Tensor) -> Array:
+        return alphas_cumprod.detach().cpu().numpy()
+
+    @derived_from("alphas_cumprod")
+    def _alpha_bars(self, alphas_cumprod: Tensor) -> list[float]:
+        numbers: list[float] = alphas_cumprod.tolist()
+        return numbers
+
+    @derived_from("alphas_cumprod")
+    def _train_sigmas(self, alphas_cumprod: Tensor) -> Array:
+        return noise.alphas_to_sigmas(alphas_cumprod.detach().cpu()).numpy()
+
+    @derived_from("alphas_cumprod")
+    def _placed_tables(
+        self, alphas_cumprod: Tensor
+    ) -> dict[tuple[torch.device, type[Tensor]], Tensor]:
+        return {}
+
+    @derived_from("final_alpha_cumprod")
+    def _final_alpha_bar(self, final_alpha_cumprod: Tensor) -> float:
+        return float(final_alpha_cumprod)
 
     def previous_timestep(self, timestep: Timestep) -> Tensor:
         """The entry of `timesteps` after `timestep`, which is less noisy; -1 after the last."""
@@ -216,7 +237,7 @@ class DiffusionScheduler(Scheduler):
     @override
     def _set_schedule(self, timesteps: Array, device: Device | None) -> None:
         super()._set_schedule(timesteps, device)
-        self._placed_tables: dict[tuple[torch.device, type[Tensor]], Tensor] = {}
+        self._placed_tables = {}
 
     def _make_betas(self) -> Tensor:
         config = self.config

@@ -14,7 +14,7 @@ from dpnb.schedulers import noise
 from dpnb.schedulers.config import BetaConfig
 from dpnb.schedulers.dpm_solver import DPMSolverConfig, DPMSolverScheduler
 from dpnb.schedulers.dpm_weights import interpolate, weigh
-from dpnb.schedulers.log_snr import FinalSigmaConfig, ShiftedConfig
+from dpnb.schedulers.log_snr_config import FinalSigmaConfig, ShiftedConfig
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array
 

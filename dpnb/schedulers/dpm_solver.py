@@ -15,13 +15,8 @@ from dpnb.generators import Generators
 from dpnb.schedulers import noise, spacing
 from dpnb.schedulers.config import BetaConfig, SchedulerConfig, check_choice
 from dpnb.schedulers.dpm_weights import ALGORITHMS, extrapolate, weigh
-from dpnb.schedulers.log_snr import (
-    FinalSigmaConfig,
-    LambdaMin,
-    LogSNRConfig,
-    LogSNRScheduler,
-    ShiftedConfig,
-)
+from dpnb.schedulers.log_snr import LogSNRScheduler
+from dpnb.schedulers.log_snr_config import FinalSigmaConfig, LambdaMin, LogSNRConfig, ShiftedConfig
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
+from torch import Tensor
 from typing_extensions import override
 
 from dpnb.devices import Device
@@ -135,6 +136,32 @@ class DynamicShiftScheduler(FlowMatchScheduler):
         self.num_inference_steps = count
         self._set_sigmas(np.append(levels, np.float32(config.invert_sigmas)))
         self._set_schedule(model_timesteps, device)
+
+    def time_shift(self, mu: float, sigma: float, t: Tensor) -> Tensor:
+        """The noise levels `t` moved towards the noise: arXiv:2403.03206, section 5.3.2.
+
+        Args:
+            mu: the shift of a run, as for `set_timesteps`.
+            sigma: an exponent of the ratio of original to noise; 1 in the paper.
+            t: in (0, 1], of any shape.
+        """
+        factor = math.exp(mu) if self.config.time_shift_type == "exponential" else mu
+        moved: Tensor = factor / (factor + (1 / t - 1) ** sigma)
+        return moved
+
+    def stretch_shift_to_terminal(self, t: Tensor) -> Tensor:
+        """The noise levels `t` `[n]` stretched so that they end at `shift_terminal`.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if not self.config.shift_terminal:
+            raise ValueError(
+                f"shift_terminal is {self.config.shift_terminal}, so that levels end anywhere; set "
+                "it, or leave them as they are."
+            )
+        stretched: Tensor = spacing.stretch_to_terminal(t, self.config.shift_terminal)
+        return stretched
 
     @override
     def _training_shift(self) -> float:

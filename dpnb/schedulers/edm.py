@@ -18,6 +18,7 @@ from typing_extensions import override
 from dpnb.devices import Device
 from dpnb.schedulers import noise, spacing
 from dpnb.schedulers.config import BaseSchedulerConfig, Positive, check_choice, check_steps
+from dpnb.schedulers.derived import derived_from
 from dpnb.schedulers.scheduler import Scheduler, Timestep
 from dpnb.schedulers.spacing import Array
 from dpnb.schedulers.variance_exploding import broadcast_per_sample
@@ -101,9 +102,8 @@ class EDMScheduler(Scheduler):
         self._lay_out(np.linspace(0, 1, count), device)
         self.num_inference_steps = count
 
-    @property
     @override
-    def init_noise_sigma(self) -> float:
+    def _find_noise_sigma(self) -> float:
         """The standard deviation of the first sample, which holds a signal of variance 1."""
         return math.hypot(self.config.sigma_max, 1)
 
@@ -169,4 +169,9 @@ class EDMScheduler(Scheduler):
             final = 0.0
         table = np.append(levels, np.float32(final))
         self.sigmas = torch.from_numpy(table)
-        self._sigmas: list[float] = table.tolist()
+        self._sigmas = table.tolist()
+
+    @derived_from("sigmas")
+    def _sigmas(self, sigmas: Tensor) -> list[float]:
+        numbers: list[float] = sigmas.tolist()
+        return numbers

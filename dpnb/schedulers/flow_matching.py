@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from dpnb.schedulers import noise
 from dpnb.schedulers.config import BaseSchedulerConfig, Positive
+from dpnb.schedulers.derived import derived_from
 from dpnb.schedulers.scheduler import Scheduler, Timestep
 from dpnb.schedulers.spacing import Array, shift_sigmas
 
@@ -30,7 +31,8 @@ class FlowMatchScheduler(Scheduler):
     `noise - original`. A timestep is the noise level in training steps: `sigma · T`.
 
     Attributes:
-        sigmas: the noise levels of the run and the one it ends at, `[n + 1]`, on the CPU.
+        sigmas: the noise levels of the run and the one it ends at, `[n + 1]`, on the CPU; before a
+            run those of training, `[T]`.
         sigma_min: the least noise level of training.
         sigma_max: the highest.
     """
@@ -45,7 +47,7 @@ class FlowMatchScheduler(Scheduler):
         levels = np.linspace(1, count, count, dtype=np.float32)[::-1] / count
         levels = shift_sigmas(levels, self._training_shift())
         self.sigma_max, self.sigma_min = float(levels[0]), float(levels[-1])
-        self._set_sigmas(np.append(levels, np.float32(0)))
+        self._set_sigmas(levels)
         self._set_schedule(levels * np.float32(count), None)
 
     def scale_noise(self, sample: Tensor, timestep: Tensor, noise: Tensor) -> Tensor:
@@ -73,8 +75,13 @@ class FlowMatchScheduler(Scheduler):
         return self.config.shift
 
     def _set_sigmas(self, levels: Array) -> None:
-        self._run_sigmas = levels
         self.sigmas = torch.from_numpy(levels)
+        self._run_sigmas = levels if self.num_inference_steps else np.append(levels, np.float32(0))
+
+    @derived_from("sigmas")
+    def _run_sigmas(self, sigmas: Tensor) -> Array:
+        levels: Array = sigmas.detach().cpu().numpy()
+        return levels if self.num_inference_steps else np.append(levels, np.float32(0))
 
     def _space_sigmas(self, count: int) -> Array:
         """`count` noise levels over those of training, float64, before this run's shift."""

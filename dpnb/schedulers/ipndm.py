@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
 from typing_extensions import override
 
@@ -17,6 +18,7 @@ from dpnb.devices import Device
 from dpnb.generators import Generators
 from dpnb.schedulers import noise
 from dpnb.schedulers.config import BaseSchedulerConfig, Share, check_steps
+from dpnb.schedulers.derived import derived_from
 from dpnb.schedulers.scheduler import Scheduler, SchedulerOutput, Timestep
 
 ADAMS_BASHFORTH = (
@@ -43,6 +45,10 @@ class IPNDMScheduler(Scheduler):
     """Adams-Bashforth steps of order 1 to 4 in the noise of a v-prediction model.
 
     Timesteps are angles between original and noise, as shares of a right angle.
+
+    Attributes:
+        alphas: the factor of the original at each step and at the end, `[n + 1]`, on the CPU.
+        betas: that of the noise.
     """
 
     config_class: ClassVar[type[BaseSchedulerConfig]] = IPNDMConfig
@@ -71,10 +77,21 @@ class IPNDMScheduler(Scheduler):
         if self.config.trained_betas is not None:
             sigmas = np.array(self.config.trained_betas, dtype=np.float32)
         alphas = np.sqrt(1 - sigmas**2)
+        self.alphas, self.betas = torch.from_numpy(alphas), torch.from_numpy(sigmas)
         self._alphas, self._sigmas = alphas.tolist(), sigmas.tolist()
         self._noises = []
         self.num_inference_steps = count
         self._set_schedule((np.arctan2(sigmas, alphas) / np.float32(np.pi / 2))[:-1], device)
+
+    @derived_from("alphas")
+    def _alphas(self, alphas: Tensor) -> list[float]:
+        numbers: list[float] = alphas.tolist()
+        return numbers
+
+    @derived_from("betas")
+    def _sigmas(self, betas: Tensor) -> list[float]:
+        numbers: list[float] = betas.tolist()
+        return numbers
 
     @override
     def step(

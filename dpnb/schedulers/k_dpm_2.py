@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from typing_extensions import override
 from dpnb.generators import Generators
 from dpnb.schedulers import noise, spacing
 from dpnb.schedulers.config import Beta, SchedulerConfig
+from dpnb.schedulers.derived import derived_from
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array
 from dpnb.schedulers.variance_exploding import VarianceExplodingScheduler
@@ -29,12 +30,25 @@ class KDPM2DiscreteConfig(SchedulerConfig):
     use_beta_sigmas: bool = False
 
 
+class Levels(NamedTuple):
+    """The noise levels of a run, those halfway between among them.
+
+    Args:
+        sigmas: at each entry of `timesteps`.
+        ends: where the slope at each entry leads.
+    """
+
+    sigmas: list[float]
+    ends: list[float]
+
+
 class KDPM2DiscreteScheduler(VarianceExplodingScheduler):
     """The midpoint rule in log sigma: a trial Euler step halfway, then one with the slope there.
 
     It is DPM-Solver-2 of Lu et al. (2022), arXiv:2206.00927, algorithm 1, with r = 1/2. The noise
-    levels halfway are entries of `timesteps`, between those of the run; the last step goes to sigma
-    0 and is an Euler step.
+    levels halfway are entries of `timesteps`, between those of the run, and `add_noise` adds there
+    as much as the model is told (in diffusers as much as for the next whole step); the last step
+    goes to sigma 0 and is an Euler step.
     """
 
     config_class: ClassVar[type[SchedulerConfig]] = KDPM2DiscreteConfig
@@ -42,9 +56,6 @@ class KDPM2DiscreteScheduler(VarianceExplodingScheduler):
     config: KDPM2DiscreteConfig
     _start: Tensor | None
     """The sample that a trial step began with."""
-
-    _ends: list[float]
-    """The noise level to which the slope at each entry leads."""
 
     def __init__(self, *values: Any, **settings: Any) -> None:
         super().__init__(*values, **settings)
@@ -68,7 +79,7 @@ class KDPM2DiscreteScheduler(VarianceExplodingScheduler):
         """The next sample, and the predicted original."""
         original = self._predict_original(model_output, sample, self._sigmas[index])
         start, begun = (sample, index) if self._start is None else (self._start, index - 1)
-        share = (self._ends[index] - self._sigmas[begun]) / self._sigmas[index]
+        share = (self._levels.ends[index] - self._sigmas[begun]) / self._sigmas[index]
         prev_sample = noise.weighted_sum((1.0, start), (share, sample - original))
         self._start = sample if self._start is None else None
         self._step_index = index + 1
@@ -87,12 +98,26 @@ class KDPM2DiscreteScheduler(VarianceExplodingScheduler):
     def _set_sigmas(self, levels: Array, final: float) -> None:
         table = np.append(levels, final).astype(np.float32)
         self.sigmas = torch.from_numpy(np.concatenate([table[:1], table[1:].repeat(2), table[-1:]]))
+        self._levels = self._find_levels(table)
+        self._start = None
+
+    @derived_from("sigmas")
+    def _levels(self, sigmas: Tensor) -> Levels:
+        return self._find_levels(sigmas[::2].cpu().numpy())
+
+    @property
+    @override
+    def _sigmas(self) -> list[float]:
+        return self._levels.sigmas
+
+    def _find_levels(self, table: Array) -> Levels:
+        """The levels between those of the run, `[n + 1]`."""
         whole = table.astype(np.float64)
         ends = self._find_ends(whole)
         halfway = np.sqrt(ends * whole[:-1])
-        self._sigmas = interleave(whole, halfway).tolist()[:-1]
-        self._ends = interleave(halfway, ends[:-1]).tolist()
-        self._start = None
+        return Levels(
+            interleave(whole, halfway).tolist()[:-1], interleave(halfway, ends[:-1]).tolist()
+        )
 
     def _find_ends(self, sigmas: Array) -> Array:
         """The noise level to which each whole step leads, `[n]`, of those of the run `[n + 1]`."""

@@ -25,11 +25,21 @@ class LCMConfig(DistilledConfig):
     """Settings of `LCMScheduler`; `timestep_scaling` sharpens the boundary condition."""
 
 
-class LCMScheduler(DistilledScheduler):
-    """LCM: each step predicts the final sample, and adds fresh noise for the next timestep.
+@dataclass(eq=False)
+class LCMSchedulerOutput(SchedulerOutput):
+    """What `LCMScheduler.step` returns.
 
-    The second entry of a step's output is the denoised sample, after the boundary condition.
+    Args:
+        prev_sample: the next sample.
+        pred_original_sample: None.
+        denoised: the predicted sample without noise, after the boundary condition.
     """
+
+    denoised: Tensor | None = None
+
+
+class LCMScheduler(DistilledScheduler):
+    """LCM: each step predicts the final sample, and adds fresh noise for the next timestep."""
 
     config_class: ClassVar[type[SchedulerConfig]] = LCMConfig
     config: LCMConfig
@@ -51,13 +61,12 @@ class LCMScheduler(DistilledScheduler):
         denoised = noise.weighted_sum((out, original), (skip, sample))
         self._step_index = index + 1
         if index + 1 == len(self._schedule):
-            return SchedulerOutput(denoised, denoised).as_asked(return_dict)
+            return LCMSchedulerOutput(denoised, denoised=denoised).as_asked(return_dict)
 
         alpha, sigma = amplitudes(self._alpha_bars[int(self._schedule[index + 1])])
         fresh = noise.randn_like(model_output, generator, dtype=denoised.dtype)
-        return SchedulerOutput(
-            noise.weighted_sum((alpha, denoised), (sigma, fresh)), denoised
-        ).as_asked(return_dict)
+        prev_sample = noise.weighted_sum((alpha, denoised), (sigma, fresh))
+        return LCMSchedulerOutput(prev_sample, denoised=denoised).as_asked(return_dict)
 
     def _boundary(self, timestep: int) -> tuple[float, float]:
         """`(c_skip, c_out)`: Song et al. (2023), arXiv:2303.01469, appendix C."""

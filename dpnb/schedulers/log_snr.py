@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,98 +19,17 @@ from typing_extensions import override
 from dpnb.devices import Device
 from dpnb.numbers import parse_number
 from dpnb.schedulers import noise, spacing
-from dpnb.schedulers.config import PREDICTIONS, BetaConfig, Positive, Share, check_choice
+from dpnb.schedulers.derived import derived_from
 from dpnb.schedulers.diffusion import DiffusionScheduler
 from dpnb.schedulers.dpm_weights import Place
+from dpnb.schedulers.log_snr_config import LogSNRConfig
+from dpnb.schedulers.mixtures import Mixtures, mix
 from dpnb.schedulers.scheduler import Timestep
 from dpnb.schedulers.spacing import Array
 from dpnb.schedulers.variance_exploding import broadcast_per_sample
-from dpnb.validation import Range
 
 NOISIEST = 1 - 1e-6
 """The highest noise level of a flow: at 1 lambda is infinite."""
-
-LambdaMin: TypeAlias = Annotated[float, Range(-math.inf, 100.0)]
-"""The smallest lambda that a run visits."""
-
-FLOW = "flow_prediction"
-"""What a flow-matching model predicts: noise less original."""
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class LogSNRConfig(BetaConfig):
-    """The settings that solvers in lambda share.
-
-    With `use_flow_sigmas` the model is a flow-matching one, and `flow_shift` moves steps towards
-    the noise.
-
-    Raises:
-        ValueError: a setting is not one of the values that this scheduler knows.
-    """
-
-    prediction_types: ClassVar[tuple[str, ...]] = (*PREDICTIONS, FLOW)
-    flow_spacings: ClassVar[tuple[str, ...]] = ()
-    """The spacings of sigmas that flow-matching models can have, too."""
-
-    thresholding: bool = False
-    dynamic_thresholding_ratio: Share = 0.995
-    sample_max_value: Positive = 1.0
-    lower_order_final: bool = True
-    use_karras_sigmas: bool = False
-    use_exponential_sigmas: bool = False
-    use_beta_sigmas: bool = False
-    use_flow_sigmas: bool = False
-    flow_shift: Positive = 1.0
-
-    @override
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.prediction_type == FLOW and not self.use_flow_sigmas:
-            raise ValueError(
-                'prediction_type "flow_prediction" is that of flow-matching models, whose noise '
-                "levels these are not; set use_flow_sigmas=True."
-            )
-        spacing = self.sigma_spacing
-        if self.use_flow_sigmas and spacing not in (None, *self.flow_spacings):
-            raise ValueError(
-                f"use_flow_sigmas and use_{spacing}_sigmas are both on; sigmas have one spacing. "
-                "Leave one of them on."
-            )
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ShiftedConfig(LogSNRConfig):
-    """The settings of solvers in lambda whose flow may have a shift of its own in each run.
-
-    With `use_dynamic_shifting` it is `exp(mu)`, see `LogSNRScheduler.set_timesteps`.
-
-    Raises:
-        ValueError: a setting is not one of the values that this scheduler knows.
-    """
-
-    use_dynamic_shifting: bool = False
-    time_shift_type: Literal["exponential"] = "exponential"
-
-    @override
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choice("time_shift_type", self.time_shift_type, ("exponential",))
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class FinalSigmaConfig(LogSNRConfig):
-    """The settings of solvers in lambda whose runs may end above sigma 0.
-
-    Raises:
-        ValueError: a setting is not one of the values that this scheduler knows.
-    """
-
-    final_sigmas_type: Literal["zero", "sigma_min"] = "zero"
-
-    @override
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_choice("final_sigmas_type", self.final_sigmas_type, ("zero", "sigma_min"))
 
 
 class LogSNRScheduler(DiffusionScheduler):
@@ -129,7 +47,6 @@ class LogSNRScheduler(DiffusionScheduler):
         super().__init__(*values, **settings)
         if self.config.own("rescale_betas_zero_snr", False):
             self.alphas_cumprod[-1] = noise.TERMINAL_ALPHA_BAR
-        self._train_sigmas = noise.alphas_to_sigmas(self.alphas_cumprod).numpy()
         lambda_min = self.config.own("lambda_min_clipped", -math.inf)
         self._bound = _count_timesteps_above(self.alphas_cumprod, lambda_min)
         self._shift = self.config.flow_shift
@@ -164,6 +81,21 @@ class LogSNRScheduler(DiffusionScheduler):
         """
         self._shift = self._shift_of(mu)
         super().set_timesteps(num_inference_steps, device, timesteps, sigmas)
+
+    @property
+    def alpha_t(self) -> Tensor:
+        """The share of the original after each training step, `[T]`."""
+        return self.alphas_cumprod.sqrt()
+
+    @property
+    def sigma_t(self) -> Tensor:
+        """That of the noise."""
+        return (1 - self.alphas_cumprod).sqrt()
+
+    @property
+    def lambda_t(self) -> Tensor:
+        """The logarithm of their ratio."""
+        return self.alpha_t.log() - self.sigma_t.log()
 
     def _shift_of(self, mu: float | None) -> float:
         if mu is None:
@@ -361,16 +293,24 @@ class LogSNRScheduler(DiffusionScheduler):
             levels = np.minimum(levels, NOISIEST)
         table = np.append(levels, final).astype(np.float32)
         self.sigmas = torch.from_numpy(table)
-        sigmas = table.tolist()
-        if self.config.use_flow_sigmas:
-            self._alphas, self._stds = [1 - sigma for sigma in sigmas], sigmas
-            ratios = [sigma / (1 - sigma) for sigma in sigmas]
-        else:
-            ratios = sigmas
-            self._alphas = [1 / math.hypot(sigma, 1) for sigma in sigmas]
-            self._stds = [sigma * alpha for sigma, alpha in zip(sigmas, self._alphas, strict=True)]
-        self._lambdas = [-math.log(ratio) if ratio else math.inf for ratio in ratios]
+        self._mixtures = mix(table.tolist(), is_flow=self.config.use_flow_sigmas)
         self._outputs, self._output_lambdas = [], []
+
+    @derived_from("sigmas")
+    def _mixtures(self, sigmas: Tensor) -> Mixtures:
+        return mix(sigmas.tolist(), is_flow=self.config.use_flow_sigmas)
+
+    @property
+    def _alphas(self) -> list[float]:
+        return self._mixtures.alphas
+
+    @property
+    def _stds(self) -> list[float]:
+        return self._mixtures.stds
+
+    @property
+    def _lambdas(self) -> list[float]:
+        return self._mixtures.lambdas
 
 
 def _count_timesteps_above(alphas_cumprod: Tensor, lambda_min: float) -> int:

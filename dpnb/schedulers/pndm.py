@@ -50,7 +50,8 @@ class PNDMScheduler(DiffusionScheduler):
     """PNDM: a linear multistep method of order four on the transfer function of DDIM.
 
     Timesteps are read as by `DDIMScheduler`; the formula of a step depends on the number of steps
-    since `set_timesteps`.
+    since `set_timesteps`. Runge-Kutta steps begin at the first timesteps of the schedule wherever
+    the run begins, as in diffusers: begin in the middle with `skip_prk_steps`.
     """
 
     config_class: ClassVar[type[SchedulerConfig]] = PNDMConfig
@@ -60,8 +61,6 @@ class PNDMScheduler(DiffusionScheduler):
 
     def __init__(self, *values: Any, **settings: Any) -> None:
         super().__init__(*values, **settings)
-        self._alpha_bars: list[float] = self.alphas_cumprod.tolist()
-        self._final_alpha_bar = 1.0 if self.config.set_alpha_to_one else self._alpha_bars[0]
         self._reset_history(0)
 
     @override
@@ -139,7 +138,8 @@ class PNDMScheduler(DiffusionScheduler):
         """Four evaluations from one sample, at its time, twice halfway, and at the end."""
         stage = self._evaluations % 4
         if stage == 0:
-            self._start, self._start_time, self._stages = sample, t, []
+            self._start, self._stages = sample, []
+            self._start_time = int(self._schedule[self._evaluations])
             self._predictions.append(model_output)
         self._stages.append(model_output)
         to = t if stage % 2 else t - self._stride // 2

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dpnb.schedulers import noise
 from dpnb.schedulers.config import PREDICTIONS
-from dpnb.schedulers.log_snr import FLOW
+from dpnb.schedulers.log_snr_config import FLOW
 from dpnb.schedulers.scheduler import Scheduler, Timestep
 
 Settings: TypeAlias = Mapping[str, Any]

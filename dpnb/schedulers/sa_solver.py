@@ -16,7 +16,8 @@ from dpnb.schedulers import noise
 from dpnb.schedulers.catalog import INTERCHANGEABLE
 from dpnb.schedulers.config import BetaConfig, SchedulerConfig, check_choice
 from dpnb.schedulers.diffusion import DiffusionScheduler
-from dpnb.schedulers.log_snr import LambdaMin, LogSNRConfig, LogSNRScheduler
+from dpnb.schedulers.log_snr import LogSNRScheduler
+from dpnb.schedulers.log_snr_config import LambdaMin, LogSNRConfig
 from dpnb.schedulers.quadrature import integrate_polynomials
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array

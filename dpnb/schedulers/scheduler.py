@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -14,13 +13,12 @@ from typing_extensions import Self, override
 
 from dpnb.devices import Device
 from dpnb.generators import Generators
-from dpnb.loading.checkpoint_files import explain_settings_errors
-from dpnb.loading.config import Configured
 from dpnb.numbers import parse_int
 from dpnb.output import Output
-from dpnb.schedulers.catalog import load_public_name
 from dpnb.schedulers.config import BaseSchedulerConfig
+from dpnb.schedulers.derived import derived_from
 from dpnb.schedulers.spacing import Array
+from dpnb.schedulers.storage import StoredScheduler
 from dpnb.switchboard import Attachable
 
 Timestep: TypeAlias = Tensor | float
@@ -46,7 +44,7 @@ class SchedulerOutput(Output):
         return self if return_dict else plain
 
 
-class Scheduler(Configured, Attachable, ABC):
+class Scheduler(StoredScheduler, Attachable, ABC):
     """Removes noise from a sample: `set_timesteps`, then one `step` for each entry of `timesteps`.
 
     No step waits for a device: the coefficients are Python numbers, made by `set_timesteps`. The
@@ -54,81 +52,44 @@ class Scheduler(Configured, Attachable, ABC):
     `begin_index` if that was set; from then on steps are counted, and the argument `timestep` is
     not read. Subclasses say where they differ.
 
+    Tables and noise levels, such as `alphas_cumprod` and `sigmas`, and `timesteps` may be changed
+    or replaced; the coefficients are then made anew.
+
     Attributes:
         timesteps: the timesteps of the run, in order, `[n]`; before a run, all those of training.
         num_inference_steps: the length of the run, or None before `set_timesteps`.
     """
 
     config_class: ClassVar[type[BaseSchedulerConfig]] = BaseSchedulerConfig
-    config_name: ClassVar[str] = "scheduler_config.json"
     order: ClassVar[int] = 1
     """Model evaluations, and entries of `timesteps`, for each step of the method."""
 
     needs_set_timesteps: ClassVar[bool] = True
     """Whether a step is refused before `set_timesteps`; else the run is that of training."""
 
-    interchangeable: ClassVar[tuple[str, ...]] = ()
-    """The names of the classes that serve the same models."""
-
     config: BaseSchedulerConfig
     timesteps: Tensor
     set_timesteps: Callable[..., None]
     """Set the timesteps of a run; the number of steps is the first argument."""
-    _schedule: list[float]
     _step_index: int | None
     _begin_index: int | None
+    _given_noise_sigma: float | None = None
 
     def __init__(self, *values: Any, **settings: Any) -> None:
         super().__init__(*values, **settings)
         self.num_inference_steps: int | None = None
 
-    @classmethod
-    def from_pretrained(
-        cls,
-        pretrained_model_name_or_path: str | Path,
-        subfolder: str | None = None,
-        return_unused_kwargs: bool = False,
-        **changes: Any,
-    ) -> Any:
-        """Build from a `scheduler_config.json`.
-
-        The file may be another scheduler's: settings that this class does not know are kept, and
-        written by `save_config`.
-
-        Args:
-            pretrained_model_name_or_path: a folder, or a hub repository's name.
-            subfolder: inside it.
-            return_unused_kwargs: return the scheduler and the settings that it does not know.
-            changes: settings that override those of the file, and fields of
-                `dpnb.loading.hub.HubOptions`.
-
-        Raises:
-            CheckpointError: there is no such file, or it is damaged.
-            SettingsError: its settings are not ones that this class can have.
-            HubError: the repository cannot be reached.
-        """
-        place = pretrained_model_name_or_path
-        settings, own = cls.load_config(
-            place, subfolder=subfolder, return_unused_kwargs=True, **changes
-        )
-        with explain_settings_errors(Path(place, subfolder or "", cls.config_name)):
-            return cls.from_config(settings, return_unused_kwargs, **own)
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write `scheduler_config.json` into `folder`, which is made if need be."""
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        self.save_config(folder)
-
-    @property
-    def compatibles(self) -> list[type[Scheduler]]:
-        """The classes that `from_config` can build from this configuration."""
-        if type(self).__name__ not in self.interchangeable:
-            return [type(self)]
-        return [load_public_name(name) for name in self.interchangeable]
-
     @property
     def init_noise_sigma(self) -> float:
-        """The standard deviation of the noise that a run starts from."""
+        """The standard deviation of the noise that a run starts from; it may be set."""
+        given = self._given_noise_sigma
+        return self._find_noise_sigma() if given is None else given
+
+    @init_noise_sigma.setter
+    def init_noise_sigma(self, sigma: float) -> None:
+        self._given_noise_sigma = sigma
+
+    def _find_noise_sigma(self) -> float:
         return 1.0
 
     def __len__(self) -> int:
@@ -197,8 +158,10 @@ class Scheduler(Configured, Attachable, ABC):
         """Begin at this entry of `timesteps`; the first timestep is then not looked up."""
         self._begin_index = parse_int("begin_index", begin_index, least=0)
 
-    def index_for_timestep(self, timestep: Timestep) -> int:
-        """The index of `timestep` in the schedule.
+    def index_for_timestep(
+        self, timestep: Timestep, schedule_timesteps: Tensor | None = None
+    ) -> int:
+        """The index of `timestep` in the schedule, or in another one.
 
         If it is there twice, the second: there a step begins, and at the first another ends. At
         the beginning of the schedule it is the first.
@@ -206,21 +169,21 @@ class Scheduler(Configured, Attachable, ABC):
         The index of a view into `timesteps`, as iterating gives, is read off its memory offset.
         Other tensors are read, which waits for their device.
 
+        Args:
+            timestep: to be found.
+            schedule_timesteps: the timesteps of another schedule, `[n]`.
+
         Raises:
             ValueError: the schedule has no such entry.
         """
+        if schedule_timesteps is not None and schedule_timesteps is not self.timesteps:
+            return _find(float(timestep), schedule_timesteps.tolist())
         if isinstance(timestep, Tensor):
-            if self._is_entry(timestep):
-                return int(timestep.storage_offset())
+            place = self._place_of(timestep)
+            if place is not None:
+                return place
             timestep = timestep.item()
-        try:
-            first = self._schedule.index(timestep)
-        except ValueError:
-            raise ValueError(
-                f"{timestep} is not a timestep of this run; pass an entry of scheduler.timesteps."
-            ) from None
-        is_twice = self._schedule[first + 1 : first + 2] == [timestep]
-        return first + (first > 0 and is_twice)
+        return _find(timestep, self._schedule)
 
     def _indices_of(self, timesteps: Tensor) -> list[int]:
         """The index of each of `timesteps` `[batch]`: the current step's, once that is known."""
@@ -259,11 +222,10 @@ class Scheduler(Configured, Attachable, ABC):
     def _read_timestep(self, timestep: Timestep) -> tuple[int, int | None]:
         """As `_timestep_value`, and its index where it is not the number that is read."""
         self._check_ready()
-        if isinstance(timestep, Tensor) and self._is_entry(timestep):
-            index = int(timestep.storage_offset())
-        elif isinstance(timestep, Tensor) and timestep.device.type != "cpu":
+        index = self._place_of(timestep) if isinstance(timestep, Tensor) else None
+        if index is None and isinstance(timestep, Tensor) and timestep.device.type != "cpu":
             index = self._find_index(timestep)
-        else:
+        if index is None:
             return int(timestep), None
         return int(self._schedule[index]), index
 
@@ -274,12 +236,34 @@ class Scheduler(Configured, Attachable, ABC):
                 "Call set_timesteps(num_inference_steps) first."
             )
 
-    def _is_entry(self, timestep: Tensor) -> bool:
-        own = self._own_timesteps.untyped_storage()
-        return timestep.untyped_storage()._cdata == own._cdata and timestep.numel() == 1
+    def _place_of(self, timestep: Tensor) -> int | None:
+        """The index in `timesteps` of a view of one of its entries, of which nothing is read."""
+        own = self.timesteps
+        if timestep.untyped_storage()._cdata != own.untyped_storage()._cdata:
+            return None
+        offset = int(timestep.storage_offset() - own.storage_offset())
+        place, rest = divmod(offset, own.stride(0) or 1)
+        is_entry = timestep.numel() == 1 and rest == 0 and 0 <= place < len(own)
+        return place if is_entry else None
+
+    @derived_from("timesteps")
+    def _schedule(self, timesteps: Tensor) -> list[float]:
+        numbers: list[float] = timesteps.tolist()
+        return numbers
 
     def _set_schedule(self, timesteps: Array, device: Device | None) -> None:
-        self.timesteps = self._own_timesteps = torch.from_numpy(timesteps).to(device)
+        self.timesteps = torch.from_numpy(timesteps).to(device)
         self._schedule = timesteps.tolist()
         self._step_index = None
         self._begin_index = None
+
+
+def _find(timestep: float, schedule: list[float]) -> int:
+    try:
+        first = schedule.index(timestep)
+    except ValueError:
+        raise ValueError(
+            f"{timestep} is not a timestep of this run; pass an entry of scheduler.timesteps."
+        ) from None
+    is_twice = schedule[first + 1 : first + 2] == [timestep]
+    return first + (first > 0 and is_twice)

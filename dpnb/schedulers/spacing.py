@@ -109,16 +109,15 @@ def shift_sigmas(levels: Array, shift: float) -> Array:
     return moved
 
 
-def stretch_to_terminal(levels: Array, terminal: float) -> Array:
+def stretch_to_terminal(levels: Any, terminal: float) -> Any:
     """`levels` stretched so that the last is `terminal`; the first stays.
 
-    A single level of 1 stays 1.
+    They are an array or a tensor `[n]`. A single level of 1 stays 1.
     """
     left = 1 - levels[-1]
     if left == 0:
         return levels
-    stretched: Array = 1 - (1 - levels) * ((1 - terminal) / left)
-    return stretched
+    return 1 - (1 - levels) * ((1 - terminal) / left)
 
 
 def sigmas_to_timesteps(sigmas: Array, log_sigmas: Array) -> Array:

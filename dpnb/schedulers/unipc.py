@@ -21,7 +21,8 @@ from dpnb.schedulers.config import (
     check_choice,
     check_descending,
 )
-from dpnb.schedulers.log_snr import NOISIEST, FinalSigmaConfig, LogSNRScheduler, ShiftedConfig
+from dpnb.schedulers.log_snr import NOISIEST, LogSNRScheduler
+from dpnb.schedulers.log_snr_config import FinalSigmaConfig, ShiftedConfig
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array
 
@@ -105,9 +106,8 @@ class UniPCMultistepScheduler(LogSNRScheduler):
         self._last_sample, self._last_order = sample, self._order(index)
         prev_sample = self._advance(sample, index, self._last_order)
         self._step_index = index + 1
-        return SchedulerOutput(prev_sample, output if config.predict_x0 else None).as_asked(
-            return_dict
-        )
+        original = output if return_dict and config.predict_x0 else None
+        return SchedulerOutput(prev_sample, original).as_asked(return_dict)
 
     @override
     def _convert_output(self, model_output: Tensor, sample: Tensor, index: int) -> Tensor:

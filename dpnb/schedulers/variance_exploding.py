@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from dpnb.schedulers import noise, spacing
 from dpnb.schedulers.config import SchedulerConfig
+from dpnb.schedulers.derived import derived_from
 from dpnb.schedulers.diffusion import DiffusionScheduler
 from dpnb.schedulers.noise_level import NoiseLevel
 from dpnb.schedulers.scheduler import Timestep
@@ -37,13 +38,11 @@ class VarianceExplodingScheduler(DiffusionScheduler):
         super().__init__(*values, **settings)
         if self.config.get("rescale_betas_zero_snr", False):
             self.alphas_cumprod[-1] = noise.TERMINAL_ALPHA_BAR
-        self._train_sigmas = noise.alphas_to_sigmas(self.alphas_cumprod).numpy()
         self._set_sigmas(self._train_sigmas[::-1], 0.0)
         self._set_schedule(np.arange(len(self), dtype=np.float32)[::-1].copy(), None)
 
-    @property
     @override
-    def init_noise_sigma(self) -> NoiseLevel:
+    def _find_noise_sigma(self) -> NoiseLevel:
         """The standard deviation of the first sample, which may hold a signal of variance 1."""
         largest, is_pure = max(self._sigmas), self.config.timestep_spacing != "leading"
         return NoiseLevel(largest if is_pure else math.hypot(largest, 1))
@@ -121,7 +120,12 @@ class VarianceExplodingScheduler(DiffusionScheduler):
     def _set_sigmas(self, levels: Array, final: float) -> None:
         table = np.append(levels, final).astype(np.float32)
         self.sigmas = torch.from_numpy(table)
-        self._sigmas: list[float] = table.tolist()
+        self._sigmas = table.tolist()
+
+    @derived_from("sigmas")
+    def _sigmas(self, sigmas: Tensor) -> list[float]:
+        numbers: list[float] = sigmas.tolist()
+        return numbers
 
 
 def broadcast_per_sample(values: list[float], like: Tensor) -> Tensor | float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 from typing_extensions import override
@@ -35,10 +35,6 @@ class VariancePreservingScheduler(DiffusionScheduler):
     config_class: ClassVar[type[SchedulerConfig]] = VariancePreservingConfig
     config: VariancePreservingConfig
 
-    def __init__(self, *values: Any, **settings: Any) -> None:
-        super().__init__(*values, **settings)
-        self._alpha_bars: list[float] = self.alphas_cumprod.tolist()
-
     @override
     def predict_original_sample(
         self, model_output: Tensor, timestep: Timestep, sample: Tensor
@@ -66,8 +62,9 @@ class VariancePreservingScheduler(DiffusionScheduler):
         """`alphas_cumprod` at `timesteps` `[batch]`, shaped for `like`; below 0 where runs end."""
         table = self._alpha_bars_on_device_of(timesteps)
         levels = table.index_select(0, timesteps.long().clamp(min=0))
-        ends = 1.0 if self.config.get("set_alpha_to_one", True) else self._alpha_bars[0]
-        levels = levels.where(timesteps >= 0, ends).to(like.device, non_blocking=True)
+        levels = levels.where(timesteps >= 0, self._final_alpha_bar).to(
+            like.device, non_blocking=True
+        )
         return levels.view(-1, *[1] * (like.ndim - 1))
 
     def _limit(self, original: Tensor) -> Tensor:

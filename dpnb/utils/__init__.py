@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from dpnb.module_paths import find_elsewhere
+from dpnb.output import Output as BaseOutput
 from dpnb.pipelines.foreign.standins import (
     PIL_INTERPOLATION,
-    BaseOutput,
     deprecate,
     get_logger,
     is_torch_version,

@@ -8,6 +8,7 @@ from torch import Tensor
 
 import dpnb
 from dpnb.pipelines.denoise import move_run_to
+from dpnb.schedulers.derived import Known
 from tests.strategies.pipes import build, draw
 
 ELSEWHERE = torch.device("meta")
@@ -32,9 +33,15 @@ def test_a_run_follows_the_networks_to_another_device() -> None:
     moved = [tensor for value in after.values() for tensor in flat(value)]
     assert len(moved) > 3
     assert {tensor.device for tensor in moved} == {ELSEWHERE}
-    assert {name: value for name, value in after.items() if not flat(value)} == {
-        name: value for name, value in before.items() if not flat(value)
-    }
+    assert kept(after) == kept(before)
+    derived = [(known, before[name]) for name, known in after.items() if isinstance(known, Known)]
+    assert all(now.value is former.value and now.is_current for now, former in derived)
+    assert {now.source.device for now, _ in derived} == {ELSEWHERE}
+
+
+def kept(state: dict[str, Any]) -> dict[str, Any]:
+    """What holds no tensor."""
+    return {k: v for k, v in state.items() if not flat(v) and not isinstance(v, Known)}
 
 
 def flat(value: Any) -> list[Tensor]:

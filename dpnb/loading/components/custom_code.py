@@ -20,10 +20,10 @@ from dpnb.errors import CheckpointError, ForeignCodeError, HubError
 from dpnb.loading.checkpoint_paths import check_inside, find_checkpoint
 from dpnb.loading.components.diffusers_shim import Importer
 from dpnb.loading.components.registry import CUSTOM_PACKAGE
-from dpnb.loading.config import FORMAT_VERSION
 from dpnb.loading.filenames import is_bare
 from dpnb.loading.hub import HubOptions, fetch, fetch_file
 from dpnb.loading.model_index import ModelIndex
+from dpnb.loading.settings_files import FORMAT_VERSION
 
 PIPELINE_FILE = "pipeline.py"
 COMMUNITY = "diffusers/community-pipelines-mirror"

@@ -7,6 +7,24 @@ from collections.abc import Mapping
 from dpnb.loading.components.registry import OURS, PIPELINE_PARTS
 
 _STANDINS = "dpnb.pipelines.foreign.standins"
+_WITHOUT_FIELDS_OF_THEIR_OWN = (
+    "DDIMParallel",
+    "DDIM",
+    "DDPMParallel",
+    "DDPM",
+    "EDMEuler",
+    "EulerAncestralDiscrete",
+    "EulerDiscrete",
+    "FlowMatchEulerDiscrete",
+    "FlowMatchHeunDiscrete",
+    "FlowMatchLCM",
+    "HeunDiscrete",
+    "KDPM2AncestralDiscrete",
+    "KDPM2Discrete",
+    "LMSDiscrete",
+)
+"""Schedulers whose outputs are of the one class that serves all of them."""
+
 _DECLARED = "dpnb.pipelines.foreign.declared"
 
 HOMES: Mapping[str, str] = {
@@ -22,7 +40,14 @@ HOMES: Mapping[str, str] = {
     "SchedulerMixin": f"{_DECLARED}:DeclaredScheduler",
     "register_to_config": _DECLARED,
     "KarrasDiffusionSchedulers": "dpnb.schedulers.scheduler:Scheduler",
+    "BaseOutput": "dpnb.output:Output",
     "SchedulerOutput": "dpnb.schedulers.scheduler",
+    **{
+        f"{name}SchedulerOutput": "dpnb.schedulers.scheduler:SchedulerOutput"
+        for name in _WITHOUT_FIELDS_OF_THEIR_OWN
+    },
+    "LCMSchedulerOutput": "dpnb.schedulers.lcm",
+    "TCDSchedulerOutput": "dpnb.schedulers.tcd",
     "Transformer2DModelOutput": "dpnb.models.flux:FluxTransformer2DOutput",
     "UNet2DConditionOutput": "dpnb.models.unet",
     "AutoencoderKLOutput": "dpnb.models.autoencoder",
@@ -46,7 +71,6 @@ HOMES: Mapping[str, str] = {
     "is_torch_xla_available": f"{_STANDINS}:is_absent",
     **dict.fromkeys(
         (
-            "BaseOutput",
             "FrozenDict",
             "PIL_INTERPOLATION",
             "StableDiffusionMixin",

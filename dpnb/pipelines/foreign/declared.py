@@ -5,19 +5,20 @@ Code that comes with a checkpoint declares its classes so; ours declare a `Confi
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import wraps
-from pathlib import Path
+from inspect import Parameter
 from typing import Any, ClassVar
 
 from torch import nn
-from typing_extensions import Self, override
+from typing_extensions import override
 
-from dpnb.loading.checkpoint_files import explain_settings_errors
-from dpnb.loading.config import Config, Configured, Settings
+from dpnb.loading.config import Config, Configured
 from dpnb.models.model import Model
+from dpnb.schedulers.storage import StoredScheduler
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,10 +26,11 @@ class DeclaredConfig(Config):
     """Settings without a list of their names: attributes and a mapping all the same."""
 
     def __getattr__(self, name: str) -> Any:
-        own: Mapping[str, Any] = vars(self).get("extra", {})
-        if name not in own:
-            raise AttributeError(f"there is no setting {name}; there are {', '.join(own)}.")
-        return own[name]
+        return super().__getattr__(name)  # type: ignore[misc]
+
+    @override
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({dict(self)})"
 
     @property
     @override
@@ -36,23 +38,38 @@ class DeclaredConfig(Config):
         """Nothing: which settings there are is not known."""
         return {}
 
+    @classmethod
     @override
-    def with_changes(self, **changes: Any) -> Self:
-        """A copy with `changes`, which count as given."""
-        extra = {**self.extra, **changes}
-        return replace(self, extra=extra, given=self.given | changes.keys())
+    def _keep_value(cls, value: Any) -> Any:
+        return copy.deepcopy(value) if isinstance(value, (list, dict)) else value
 
 
 def register_to_config(init: Callable[..., None]) -> Callable[..., None]:
-    """Make the arguments of the constructor `init` the settings of what it builds."""
+    """Make the arguments of the constructor `init` the settings of what it builds.
+
+    Those that the class lists in `ignore_for_config` are none, nor are further ones by name. The
+    constructor of a base may have settings of its own, which come to these. Names that begin with
+    an underscore are settings alone, and no arguments.
+    """
     signature = inspect.signature(init)
+    names = [
+        one.name
+        for one in list(signature.parameters.values())[1:]
+        if one.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    ]
 
     @wraps(init)
     def constructor(self: Any, *args: Any, **kwargs: Any) -> None:
+        noted = {name: value for name, value in kwargs.items() if name.startswith("_")}
+        kwargs = {name: value for name, value in kwargs.items() if name not in noted}
         bound = signature.bind(self, *args, **kwargs)
+        given = {*bound.arguments, *noted}
         bound.apply_defaults()
-        settings = dict(list(bound.arguments.items())[1:])
-        vars(self)["config"] = DeclaredConfig.parse(settings)
+        ignored = self.ignore_for_config if "ignore_for_config" in dir(type(self)) else ()
+        own = {name: bound.arguments[name] for name in names if name not in ignored}
+        settings = noted | {name: DeclaredConfig._keep_value(one) for name, one in own.items()}
+        outer = vars(self).get("config", DeclaredConfig())
+        vars(self)["config"] = outer.with_unknown(settings, given & settings.keys())
         init(self, *args, **kwargs)
 
     return constructor
@@ -63,21 +80,6 @@ class DeclaredSettings(Configured):
 
     config_class: ClassVar[type[Config]] = DeclaredConfig
 
-    @classmethod
-    @override
-    def from_config(
-        cls, config: Settings, return_unused_kwargs: bool = False, **changes: Any
-    ) -> Any:
-        """Build from settings; see `Configured.from_config`."""
-        settings, changes = cls._settings_of(config, changes)
-        parsed = DeclaredConfig.parse(settings).with_changes(**changes)
-        signature = inspect.signature(cls.__init__).parameters
-        known = {name: value for name, value in parsed.extra.items() if name in signature}
-        built = cls(**known)
-        built.config = built.config.with_changes(**parsed.extra)
-        unused = {name: v for name, v in parsed.extra.items() if name not in known}
-        return (built, unused) if return_unused_kwargs else built
-
 
 class DeclaredModel(DeclaredSettings, Model):
     """A network with `register_to_config` at its constructor."""
@@ -87,27 +89,13 @@ class DeclaredModel(DeclaredSettings, Model):
         vars(self).setdefault("config", DeclaredConfig())
 
 
-class DeclaredScheduler(DeclaredSettings):
+class DeclaredScheduler(DeclaredSettings, StoredScheduler):
     """A scheduler with `register_to_config` at its constructor."""
 
-    config_name: ClassVar[str] = "scheduler_config.json"
     order: ClassVar[int] = 1
 
     def __init__(self) -> None:
         vars(self).setdefault("config", DeclaredConfig())
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> Self:
-        """Build from the settings in `folder`."""
-        settings = cls.load_config(folder)
-        with explain_settings_errors(Path(folder) / cls.config_name):
-            built: Self = cls.from_config(settings)
-        return built
-
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Write the settings into `folder`."""
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        self.save_config(folder)
 
 
 class Declares:

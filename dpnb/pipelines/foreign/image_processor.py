@@ -21,6 +21,9 @@ from dpnb.pipelines.pictures.inputs import Pictures
 MODES = ("default", "fill", "crop")
 """How pictures may be brought to a size."""
 
+FILTERS = {name.lower(): name for name in Resampling.__members__} | {"linear": "BILINEAR"}
+"""PIL's filters, by the names that scripts give them."""
+
 
 class VaeImageProcessor(DeclaredSettings):
     """Turns pictures into tensors `[batch, channels, height, width]` in [-1, 1], and back.
@@ -37,7 +40,7 @@ class VaeImageProcessor(DeclaredSettings):
         do_convert_grayscale: make every picture grey.
 
     Raises:
-        ValueError: pictures are to be both in colour and grey.
+        ValueError: pictures are to be both in colour and grey, or PIL has no such filter.
     """
 
     config_name: ClassVar[str] = "config.json"
@@ -59,6 +62,8 @@ class VaeImageProcessor(DeclaredSettings):
             raise ValueError(
                 "do_convert_rgb and do_convert_grayscale exclude each other; set one of them."
             )
+        if resample not in FILTERS:
+            raise ValueError(f"resample is {resample!r}; PIL has {', '.join(FILTERS)}.")
 
     def preprocess(
         self,
@@ -72,12 +77,15 @@ class VaeImageProcessor(DeclaredSettings):
 
         Args:
             image: one picture or a list of them; see `Pictures.parse`. Latents stay as they are.
+                Transparency is left out, and grey pictures have one channel however they are
+                resized; diffusers makes channels of either.
             height: in pixels; the picture's own by default.
             width: likewise.
             resize_mode: see `resize`.
             crops_coords: the part of PIL's pictures that is taken: left, top, right, bottom.
         """
-        pictures = Pictures.parse("image", image, is_mask=self.do_convert_grayscale)
+        are_masks = self.do_convert_grayscale and not _lists_pictures(image)
+        pictures = Pictures.parse("image", image, is_mask=are_masks)
         holds_latents = pictures.may_be_latents and pictures.channels == self.vae_latent_channels
         if isinstance(pictures.content, Tensor) and holds_latents:
             return pictures.content
@@ -146,9 +154,10 @@ class VaeImageProcessor(DeclaredSettings):
         if isinstance(image, np.ndarray):
             return self.pt_to_numpy(interpolate(self.numpy_to_pt(image), size=(height, width)))
         if resize_mode == "default":
-            filter_ = Resampling[self.resample.upper()]
+            filter_ = Resampling[FILTERS[self.resample]]
             return image.resize((width, height), filter_, reducing_gap=self.reducing_gap)
-        return (resize_and_fill if resize_mode == "fill" else resize_and_crop)(image, height, width)
+        fit = resize_and_fill if resize_mode == "fill" else resize_and_crop
+        return fit(image, height, width, FILTERS[self.resample])
 
     @staticmethod
     def binarize(image: Tensor) -> Tensor:
@@ -204,7 +213,7 @@ class VaeImageProcessor(DeclaredSettings):
 
     def _mode(self, pictures: Pictures) -> str:
         is_drawn = not isinstance(pictures.content, Tensor)
-        is_grey = is_drawn and all(one.mode == "L" for one in pictures.content)
+        is_grey = is_drawn and all(one.mode in ("1", "L") for one in pictures.content)
         if self.do_convert_grayscale or (is_grey and not self.do_convert_rgb):
             return "L"
         return "RGB"
@@ -265,6 +274,13 @@ class VaeImageProcessor(DeclaredSettings):
     def numpy_to_pil(images: np.ndarray[Any, Any]) -> list[Image]:
         """See `dpnb.pipelines.pictures.images.numpy_to_pil`."""
         return numpy_to_pil(images)
+
+
+def _lists_pictures(image: Any) -> bool:
+    """Whether there is a list of tensors `[channels, height, width]`, and not of masks."""
+    return isinstance(image, list) and all(
+        isinstance(one, Tensor) and one.ndim == 3 for one in image
+    )
 
 
 def _as_it_is(picture: Image) -> Image:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging as standard_logging
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields
+import warnings
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -15,6 +15,7 @@ from PIL.Image import Resampling
 from torch import Tensor
 
 from dpnb.generators import randn
+from dpnb.loading.settings_files import FORMAT_VERSION
 from dpnb.nn.weight_changes import NO_SCALE
 from dpnb.pipelines.denoise import set_timesteps
 
@@ -31,25 +32,6 @@ PIL_INTERPOLATION = {
     "linear": Resampling.BILINEAR,
     "nearest": Resampling.NEAREST,
 }
-
-
-class BaseOutput:
-    """The base of a dataclass whose fields are reached by name, by key and by position."""
-
-    def to_tuple(self) -> tuple[Any, ...]:
-        """The values of all fields that are not `None`."""
-        own: Any = self
-        values = (getattr(self, field.name) for field in fields(own))
-        return tuple(value for value in values if value is not None)
-
-    def __getitem__(self, key: str | int | slice) -> Any:
-        return getattr(self, key) if isinstance(key, str) else self.to_tuple()[key]
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self.to_tuple())
-
-    def __len__(self) -> int:
-        return len(self.to_tuple())
 
 
 class FrozenDict(dict[str, Any]):
@@ -119,22 +101,45 @@ def get_logger(name: str) -> standard_logging.Logger:
     return standard_logging.getLogger(name)
 
 
-def deprecate(*notices: Any, take_from: Any = None, **_: Any) -> Any:
-    """Log what a file says about its own former names.
+def deprecate(
+    *notices: Any, take_from: Any = None, standard_warn: bool = True, stacklevel: int = 2
+) -> Any:
+    """Warn of former names that are still used, and take the values by them.
 
     Args:
         notices: name, release and text; or several such triples.
-        take_from: a dictionary that may hold a value by the former name.
+        take_from: a dictionary that may hold a value by the former name, or an object that may have
+            such an attribute.
+        standard_warn: begin the warning with the name and the release.
+        stacklevel: whose line is shown, see `warnings.warn`.
 
     Returns:
         The values by the former names: `None`, one of them, or a tuple.
+
+    Raises:
+        ValueError: the release is out, and the name should be gone.
+        TypeError: the dictionary holds other names as well.
     """
     triples = notices if isinstance(notices[0], tuple) else (notices,)
     values = []
-    for name, _release, text in triples:
-        logger.info("%s: %s", name, text)
-        if isinstance(take_from, dict) and name in take_from:
-            values.append(take_from.pop(name))
+    for name, release, text in triples:
+        if Version(FORMAT_VERSION) >= Version(release):
+            raise ValueError(
+                f"{name} was to go with release {release}, and scripts are read as for "
+                f"{FORMAT_VERSION}; take the call of deprecate out, and what it stands for."
+            )
+        if isinstance(take_from, dict):
+            found = [take_from.pop(name)] if name in take_from else []
+        else:
+            found = [getattr(take_from, name)] if name in dir(take_from) else []
+        values += found
+        if found or take_from is None:
+            begin = f"`{name}` is deprecated and goes with release {release}. "
+            warnings.warn(
+                f"{begin if standard_warn else ''}{text}", FutureWarning, stacklevel=stacklevel
+            )
+    if isinstance(take_from, dict) and take_from:
+        raise TypeError(f"There is no argument {', '.join(map(str, take_from))}; leave it out.")
     return tuple(values) if len(values) > 1 else next(iter(values), None)
 
 

@@ -93,9 +93,16 @@ def _lengthen(start: int, stop: int, extent: float, limit: int) -> tuple[int, in
     return start + before, min(stop + before, limit)
 
 
-def resize_and_fill(picture: Image, height: int, width: int) -> Image:
-    """The whole of `picture`, in the middle; its outermost rows or columns fill the rest."""
-    inner, (left, top) = _resize_centred(picture, height, width, covers=False)
+def resize_and_fill(picture: Image, height: int, width: int, resample: str = "lanczos") -> Image:
+    """The whole of `picture`, in the middle; its outermost rows or columns fill the rest.
+
+    Args:
+        picture: to be scaled.
+        height: in pixels.
+        width: likewise.
+        resample: PIL's name for the filter.
+    """
+    inner, (left, top) = _resize_centred(picture, height, width, resample, covers=False)
     whole = _paste_on_canvas(inner, (left, top), height, width)
     if top > 0:
         for edge, place in ((0, 0), (inner.height, top + inner.height)):
@@ -108,14 +115,14 @@ def resize_and_fill(picture: Image, height: int, width: int) -> Image:
     return whole
 
 
-def resize_and_crop(picture: Image, height: int, width: int) -> Image:
-    """The middle of `picture`, as much as the size has room for."""
-    inner, place = _resize_centred(picture, height, width, covers=True)
+def resize_and_crop(picture: Image, height: int, width: int, resample: str = "lanczos") -> Image:
+    """The middle of `picture`, as much as the size has room for; see `resize_and_fill`."""
+    inner, place = _resize_centred(picture, height, width, resample, covers=True)
     return _paste_on_canvas(inner, place, height, width)
 
 
 def _resize_centred(
-    picture: Image, height: int, width: int, *, covers: bool
+    picture: Image, height: int, width: int, resample: str, *, covers: bool
 ) -> tuple[Image, tuple[int, int]]:
     """`picture` scaled to cover the size or to fit into it, and where it then is."""
     from PIL.Image import Resampling
@@ -126,7 +133,7 @@ def _resize_centred(
         width if by_width else picture.width * height // picture.height,
         picture.height * width // picture.width if by_width else height,
     )
-    scaled = picture.resize(size, Resampling.LANCZOS)
+    scaled = picture.resize(size, Resampling[resample.upper()])
     return scaled, (width // 2 - scaled.width // 2, height // 2 - scaled.height // 2)
 
 

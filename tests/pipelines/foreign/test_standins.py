@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils._pytree import tree_map
 
 import dpnb
 from dpnb.pipelines.foreign import standins
 from dpnb.pipelines.foreign.community import HOMES
 from dpnb.pipelines.foreign.image_processor import VaeImageProcessor
+from dpnb.utils import BaseOutput
 from tests.strategies.pipes import adapter
 
 
@@ -26,14 +29,22 @@ def test_every_name_of_the_table_is_there(name: str) -> None:
 
 def test_an_output_is_reached_by_name_key_and_position() -> None:
     @dataclass
-    class Output(standins.BaseOutput):
+    class Output(BaseOutput):
         images: Any
         flags: Any = None
 
     output = Output(images=[1, 2])
     assert output.images == output["images"] == output[0] == [1, 2]
-    assert output.to_tuple() == tuple(output) == ([1, 2],)
+    assert output.to_tuple() == ([1, 2],)
     assert len(Output(1, 2)) == 2
+    assert list(output) == [*output.keys()] == ["images"]
+    assert "images" in output
+    assert "flags" not in output
+    assert {**output} == dict(output) == {"images": [1, 2]}
+    given: Any = {"images": [3]}
+    assert Output(given).images == [3]
+    doubled: Any = tree_map(lambda leaf: 2 * leaf, output)
+    assert (type(doubled), doubled.images) == (Output, [2, 4])
     with pytest.raises(IndexError):
         _ = output[1]
 
@@ -61,12 +72,31 @@ def test_low_rank_weights_are_loaded_whichever_base_comes_first() -> None:
 
 
 def test_former_names_are_taken_out_of_what_was_given() -> None:
-    given = {"old": 1, "older": 2, "new": 3}
-    assert standins.deprecate("old", "1.0.0", "use new", take_from=given) == 1
-    assert standins.deprecate("nothing", "1.0.0", "say no more") is None
-    pair = (("older", "1.0.0", "x"), ("absent", "1.0.0", "x"))
-    assert standins.deprecate(*pair, take_from=given) == 2
-    assert given == {"new": 3}
+    given = {"old": 1, "older": 2}
+    triples = [(name, "1.0.0", f"not {name}") for name in ("old", "absent", "older")]
+    with pytest.warns(FutureWarning) as warned:
+        assert standins.deprecate(*triples, take_from=given) == (1, 2)
+    assert given == {}
+    assert [str(one.message) for one in warned] == [
+        "`old` is deprecated and goes with release 1.0.0. not old",
+        "`older` is deprecated and goes with release 1.0.0. not older",
+    ]
+    with pytest.warns(FutureWarning, match="^say no more$"):
+        standins.deprecate("nothing", "1.0.0", "say no more", standard_warn=False)
+
+
+def test_former_names_of_attributes_are_read() -> None:
+    holder = SimpleNamespace(old=5)
+    with pytest.warns(FutureWarning, match="`old` is deprecated"):
+        assert standins.deprecate("old", "99.0.0", "x", take_from=holder) == 5
+    assert standins.deprecate("other", "99.0.0", "x", take_from=holder) is None
+
+
+def test_names_that_nobody_knows_and_releases_that_are_out_are_refused() -> None:
+    with pytest.raises(TypeError, match="There is no argument new; leave it out"):
+        standins.deprecate("old", "1.0.0", "use new", take_from={"new": 3})
+    with pytest.raises(ValueError, match=r"old was to go with release 0\.1\.0, and scripts are"):
+        standins.deprecate("old", "0.1.0", "use new", take_from={"old": 3})
 
 
 def test_releases_of_torch_are_compared() -> None:
@@ -94,7 +124,7 @@ def test_settings_may_be_replaced_as_older_pipelines_do_it() -> None:
     scheduler._internal_dict = standins.FrozenDict(settings)
     assert scheduler.config.clip_sample is False
     assert scheduler._internal_dict["clip_sample"] is False
-    assert scheduler.config.given == {"clip_sample"}
+    assert scheduler.config.given_settings == {"clip_sample"}
 
 
 def test_a_network_answers_to_its_settings() -> None:
