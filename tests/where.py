@@ -220,7 +220,7 @@ PART_OF = {
     "widgets.panel": "widgets.run_panel",
     "widgets.plan_chart": "widgets.planner_panel",
     "widgets.run_comparison": "widgets.history_panel",
-    "widgets.snapshot": "widgets.panel",
+    "widgets.snapshot_chart": "widgets.snapshot",
     "widgets.stylesheet": "widgets.panel",
     "widgets.svg": "widgets.charts",
 }

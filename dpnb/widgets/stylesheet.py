@@ -8,5 +8,6 @@ from pathlib import Path
 
 @cache
 def stylesheet() -> str:
-    """The element that holds the rules of `panels.css`."""
-    return f"<style>{Path(__file__).with_name('panels.css').read_text()}</style>"
+    """The element with the rules: how panels look, and that no still picture is beside them."""
+    files = (Path(__file__).with_name(name) for name in ("panels.css", "still.css"))
+    return f"<style>{''.join(file.read_text() for file in files)}</style>"
