@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ipywidgets as w
@@ -104,7 +104,7 @@ class MediaField(w.HBox):  # type: ignore[misc]
     def _read(self, files: Any) -> None:
         if not files:
             return
-        chosen = [(str(file["name"]), bytes(file["content"])) for file in files]
+        chosen = _list_files(files)
         try:
             media = self.media_input.read(chosen)
         except UploadError as error:
@@ -125,6 +125,13 @@ class MediaField(w.HBox):  # type: ignore[misc]
         views = "".join(_view(one, alt) for one in pictures[:MOST])
         words = _describe(self.media) if len(pictures) != 1 else ""
         self.shown.value = views + f" {html.escape(words)}" * bool(words)
+
+
+def _list_files(value: Any) -> list[tuple[str, bytes]]:
+    """Names and contents of chosen files; ipywidgets 7 has a mapping of them."""
+    if isinstance(value, Mapping):
+        return [(str(name), bytes(file["content"])) for name, file in value.items()]
+    return [(str(file["name"]), bytes(file["content"])) for file in value]
 
 
 def _pictures_in(media: Any) -> list[Image.Image]:
