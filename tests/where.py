@@ -106,6 +106,7 @@ TESTED_IN = {
     "strategies.settings": "widgets/test_controls.py",
     "strategies.shared": "strategies/test_interrupts.py",
     "strategies.strategy": "strategies/test_laws.py",
+    "widgets.marimo_dashboard": "widgets/test_anywidget_board.py",
     "widgets.browser_images": "widgets/test_run_panel.py",
     "widgets.job": "widgets/test_session.py",
     "widgets.memory_panel": "widgets/test_charts.py",

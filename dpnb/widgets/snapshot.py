@@ -135,9 +135,11 @@ def _list_numbers(request: Request) -> list[str]:
 
 def _draw_line(words: str) -> Image.Image:
     """A line of words, as wide as the picture."""
+    from matplotlib.font_manager import findfont
+
     scale = DOTS / 100
     image = Image.new("RGB", (round(WIDTH * scale), round(36 * scale)), "white")
-    font = ImageFont.load_default(round(14 * scale))
+    font = ImageFont.truetype(findfont("DejaVu Sans"), round(13 * scale))
     place = (12 * scale, image.height / 2)
     line = shorten(printable(words), 120, placeholder=" …")
     ImageDraw.Draw(image).text(place, line, SOFT, font=font, anchor="lm")
@@ -199,7 +201,7 @@ def _draw_rows(axes: Axes, runs: Sequence[FinishedRun]) -> None:
 
 def _cells(run: FinishedRun) -> tuple[str, ...]:
     done, each = run.trace.runs[0], run.trace.seconds_per_step
-    ending = "" if done.outcome == "finished" else f" ({done.outcome})"
+    ending = "" if done.outcome == "finished" else f" ({name_outcome(done.outcome)})"
     return (
         str(run.number),
         _describe_shortly(run.request),
@@ -208,6 +210,11 @@ def _cells(run: FinishedRun) -> tuple[str, ...]:
         "–" if each is None else format_seconds(each),
         format_bytes(done.peak),
     )
+
+
+def name_outcome(outcome: str) -> str:
+    """How a run has ended, in a word for people."""
+    return {"left": "stopped", "interrupted": "stopped"}.get(outcome, outcome)
 
 
 def _describe_shortly(request: Request | None) -> str:

@@ -5,9 +5,20 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
+FOLDER = Path(__file__).parent
+
 
 @cache
 def stylesheet() -> str:
     """The element with the rules: how panels look, and that no still picture is beside them."""
-    files = (Path(__file__).with_name(name) for name in ("panels.css", "still.css"))
-    return f"<style>{''.join(file.read_text() for file in files)}</style>"
+    return f"<style>{_read('panels.css', 'still.css')}</style>"
+
+
+@cache
+def rules() -> str:
+    """The rules of a board that is one widget."""
+    return _read("panels.css", "anywidget_board.css")
+
+
+def _read(*names: str) -> str:
+    return "".join((FOLDER / name).read_text(encoding="utf-8") for name in names)

@@ -12,7 +12,7 @@ import dpnb
 from dpnb.widgets.run_panel import RunPanel
 from dpnb.widgets.snapshot import ROWS, WIDTH, Shown, draw_snapshot
 from dpnb.widgets.state import Request
-from tests.widgets.conftest import TIMEOUT
+from tests.widgets.conftest import TIMEOUT, Gate
 
 LONG = "a very long prompt of many, many words " * 20
 
@@ -80,3 +80,14 @@ def test_a_run_that_a_cell_began_or_that_was_stopped_is_drawn(panel: RunPanel, p
     shown = Shown.of(panel.session)
     assert "begun from a cell" in shown.describe()
     assert draw_snapshot(replace(shown, picture=b"")).tobytes() != panel.snapshot().tobytes()
+
+
+def test_a_stopped_run_says_so_beside_its_time(panel: RunPanel, gate: Gate) -> None:
+    job = panel.draw()
+    gate.reached()
+    panel.session.stop()
+    gate.open(100)
+    with pytest.raises(dpnb.StoppedError):
+        job.wait(TIMEOUT)
+    assert "Stopped after" in Shown.of(panel.session).describe()
+    assert panel.snapshot().width > WIDTH
