@@ -64,14 +64,14 @@ class AnywidgetBoard(anywidget.AnyWidget):  # type: ignore[misc]
     chart = traitlets.Unicode().tag(sync=True)
     """Memory and time, as HTML."""
 
-    switches = traitlets.List().tag(sync=True)
+    switches: Any = traitlets.List().tag(sync=True)
     """Each strategy: `"name"`, `"label"`, `"badge"`, `"words"`, whether it `"is_on"`,
     `"is_barred"` or `"is_waiting"`."""
 
     said = traitlets.Dict().tag(sync=True)
     """What became of the last switch: `"words"`, and whether it `"is_refused"`."""
 
-    history = traitlets.List().tag(sync=True)
+    history: Any = traitlets.List().tag(sync=True)
     """The runs that are over, the last one first."""
 
     def __init__(self, pipe: Any, request: Request | None = None) -> None:

@@ -77,10 +77,7 @@ class StillOutput:
             if not self._is_stale:
                 return
             self._is_stale = False
-            try:
-                self._publish(is_update=True)
-            except Exception:
-                logger.exception("all goes on, but the still picture is an old one")
+            self._publish(is_update=True)
 
     def _on_change(self, _: Any) -> None:
         with self._changing:
@@ -106,9 +103,15 @@ class StillOutput:
         self.refresh()
 
     def _publish(self, is_update: bool) -> None:
+        """Show the present picture; the panel and its runs go on where that fails."""
+        try:
+            self._display(Shown.of(self._session), is_update)
+        except Exception:
+            logger.exception("the still picture of a panel cannot be drawn")
+
+    def _display(self, shown: Shown, is_update: bool) -> None:
         from IPython.display import display
 
-        shown = Shown.of(self._session)
         words = shown.describe()
         # What the style sheet knows the picture by; of the background, some read one place of two.
         look = {"width": WIDTH, "needs_background": "light"}
