@@ -218,6 +218,8 @@ from dpnb.widgets.grid import Grid as Grid
 from dpnb.widgets.grid import grid as grid
 from dpnb.widgets.history_panel import HistoryPanel as HistoryPanel
 from dpnb.widgets.job import StoppedError as StoppedError
+from dpnb.widgets.marimo_dashboard import AnywidgetError as AnywidgetError
+from dpnb.widgets.marimo_dashboard import marimo_dashboard as marimo_dashboard
 from dpnb.widgets.memory_panel import MemoryPanel as MemoryPanel
 from dpnb.widgets.planner_panel import PlannerPanel as PlannerPanel
 from dpnb.widgets.run_panel import RunPanel as RunPanel

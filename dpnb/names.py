@@ -8,6 +8,7 @@ from dpnb.loading.components.registry import OURS
 
 HOMES: Mapping[str, str] = {
     **OURS,
+    "AnywidgetError": "dpnb.widgets.marimo_dashboard",
     "AttachError": "dpnb.pipelines.attached.attached_run",
     "AttentionSlicing": "dpnb.strategies.attention",
     "AutoModel": "dpnb.models.auto",
@@ -107,6 +108,7 @@ HOMES: Mapping[str, str] = {
     "get_scheduler": "dpnb.optimization",
     "grid": "dpnb.widgets.grid",
     "logging": "dpnb.utils",
+    "marimo_dashboard": "dpnb.widgets.marimo_dashboard",
     "plan": "dpnb.planning.planner",
     "plan_from_json": "dpnb.strategies.plans",
     "plan_to_json": "dpnb.strategies.plans",

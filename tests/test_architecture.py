@@ -162,6 +162,7 @@ HOMES = {
     "huggingface_hub": {"loading"},
     "markdown_it": {"loading"},
     "ipywidgets": {"widgets"},
+    "anywidget": {"widgets"},
     "xformers": {"nn"},
     "peft": {"models"},
     "torchao": {"loading"},

@@ -107,6 +107,7 @@ TESTED_IN = {
     "strategies.settings": "widgets/test_controls.py",
     "strategies.shared": "strategies/test_interrupts.py",
     "strategies.strategy": "strategies/test_laws.py",
+    "widgets.marimo_dashboard": "widgets/test_anywidget_board.py",
     "widgets.browser_images": "widgets/test_run_panel.py",
     "widgets.job": "widgets/test_session.py",
     "widgets.memory_panel": "widgets/test_charts.py",
@@ -232,7 +233,7 @@ PART_OF = {
     "widgets.plan_chart": "widgets.planner_panel",
     "widgets.run_comparison": "widgets.history_panel",
     "widgets.run_words": "widgets.history_panel",
-    "widgets.snapshot": "widgets.panel",
+    "widgets.snapshot_chart": "widgets.snapshot",
     "widgets.stylesheet": "widgets.panel",
     "widgets.svg": "widgets.charts",
 }

@@ -12,8 +12,11 @@ import ipywidgets as w
 from typing_extensions import override
 
 from dpnb.widgets.session import Session
-from dpnb.widgets.snapshot import draw_snapshot
+from dpnb.widgets.snapshot import Shown, draw_snapshot
+from dpnb.widgets.still_output import StillOutput
 from dpnb.widgets.stylesheet import keyboard, stylesheet
+
+VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 class Panel(w.VBox):  # type: ignore[misc]
@@ -30,6 +33,8 @@ class Panel(w.VBox):  # type: ignore[misc]
         self._cleanup = ExitStack()
         self.session = Session.of(pipe)
         self._cleanup.callback(self.session.close)
+        self._still = StillOutput(self.session)
+        self._cleanup.callback(self._still.close)
         super().__init__()
         self.add_class("dpnb")
 
@@ -62,18 +67,31 @@ class Panel(w.VBox):  # type: ignore[misc]
 
     def snapshot(self) -> Any:
         """A still picture of the last run, to end a notebook with: a `PIL.Image`."""
-        return draw_snapshot(self.session.run_state)
+        return draw_snapshot(Shown.of(self.session))
 
     @override
     def __repr__(self) -> str:
         return f"{type(self).__name__} of {self.session.pipe.class_name}"
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        bundle = super()._repr_mimebundle_(**kwargs)
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
-        if data is not None and self.session.run_state.trace is not None:
+    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+        return self._describe_view(with_picture=True)
+
+    def _ipython_display_(self, **kwargs: Any) -> None:
+        from IPython.display import display
+
+        is_beside = self._still.is_possible and self.comm is not None
+        display(self._describe_view(not is_beside), raw=True)  # type: ignore[no-untyped-call]
+        if is_beside:
+            self._still.show()
+
+    def _describe_view(self, with_picture: bool) -> dict[str, Any]:
+        """What tells a front end which widget to show, and what it shows where none is live."""
+        data: dict[str, Any] = {"text/plain": repr(self)}
+        if self.comm is not None:
+            data[VIEW] = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
+        if with_picture and self.session.run_state.trace is not None:
             data["image/png"] = base64.b64encode(self.snapshot()._repr_png_()).decode()
-        return bundle
+        return data
 
 
 def close_all(widget: w.Widget, panel: Any = None) -> None:

@@ -7,14 +7,22 @@ import re
 from functools import cache
 from pathlib import Path
 
+FOLDER = Path(__file__).parent
+
 BLANK = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 """A picture of one transparent pixel: the keyboard's code runs where a page shows it."""
 
 
 @cache
 def stylesheet() -> str:
-    """The element that holds the rules of `panels.css`."""
-    return f"<style>{_read('panels.css')}</style>"
+    """The element with the rules: how panels look, and that no still picture is beside them."""
+    return f"<style>{_read('panels.css', 'still.css')}</style>"
+
+
+@cache
+def rules() -> str:
+    """The rules of a board that is one widget."""
+    return _read("panels.css", "anywidget_board.css")
 
 
 @cache
@@ -27,5 +35,5 @@ def keyboard() -> str:
     return f'<img src="{BLANK}" alt="" style="display:none" onload="{code}"/>'
 
 
-def _read(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
+def _read(*names: str) -> str:
+    return "".join((FOLDER / name).read_text(encoding="utf-8") for name in names)

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -64,6 +65,16 @@ def jupyterlab(notebooks: Path, folder: Path, theme: str = "JupyterLab Light") -
     command = lab_command(notebooks, port, browser=False, options=options)
     with _served(command, folder, f"http://127.0.0.1:{port}/api"):
         yield f"http://127.0.0.1:{port}/lab/"
+
+
+@contextmanager
+def marimo(page: Path, folder: Path) -> Iterator[str]:
+    """The address of a page of marimo; `folder` takes what it writes."""
+    port = free_port()
+    options = ("--headless", "--no-token", "--host=127.0.0.1", f"--port={port}")
+    command = [sys.executable, "-m", "marimo", "run", str(page), *options]
+    with _served(command, folder, address := f"http://127.0.0.1:{port}/"):
+        yield address
 
 
 def free_port() -> int:

@@ -20,6 +20,7 @@ from dpnb.widgets.dashboard import Dashboard
 from dpnb.widgets.job import StoppedError
 from dpnb.widgets.panel_meters import panel_meter
 from dpnb.widgets.state import Request
+from tests.widgets.chosen_files import count_widgets
 from tests.widgets.conftest import TIMEOUT, Gate
 
 CLICKS = 200
@@ -95,12 +96,10 @@ def test_plans_are_made_for_what_the_fields_say(board: Dashboard, pipe: Any) -> 
 
 
 def test_where_nothing_is_live_there_is_a_still_picture(board: Dashboard) -> None:
-    before = board._repr_mimebundle_()
-    assert "image/png" not in (before[0] if isinstance(before, tuple) else before)
+    assert "image/png" not in board._repr_mimebundle_()
     board.strategies.session.enable(dpnb.AttentionSlicing())
     board.draw().wait(TIMEOUT)
-    bundle = board._repr_mimebundle_()
-    data = bundle[0] if isinstance(bundle, tuple) else bundle
+    data = board._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in data
     assert Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).size[0] > 600
     assert repr(board) == "Dashboard of StableDiffusionPipeline"
@@ -110,7 +109,7 @@ def test_where_nothing_is_live_there_is_a_still_picture(board: Dashboard) -> Non
 def test_nothing_lives_on_after_the_end() -> None:
     pipe = dpnb.random_pipeline("tiny-sd")
     pipe.set_progress_bar_config(disable=True)
-    before = len(w.widget._instances)
+    before = count_widgets()
     board = dpnb.dashboard(pipe, Request("a red apple", steps=2))
     board.draw().wait(TIMEOUT)
     board.strategies.session.enable(dpnb.AttentionSlicing())
@@ -120,7 +119,7 @@ def test_nothing_lives_on_after_the_end() -> None:
     board.planner.device.value = None
     board.planner.plan().wait(TIMEOUT)
     board.close()
-    assert len(w.widget._instances) == before
+    assert count_widgets() == before
     memories = [weakref.ref(item) for item in (pipe, board, board.session, board.run)]
     del board, pipe
     gc.collect()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from dpnb.widgets.media_field import MediaField
 from tests.reference.census import all_cases
 from tests.reference.foreign.case import ForeignCase, flatten_output
 from tests.widgets.case_requests import to_request
+from tests.widgets.chosen_files import choose_files
 from tests.widgets.conftest import TIMEOUT
 from tests.widgets.test_foreign_panels import run_code
 
@@ -44,16 +44,7 @@ def open_case() -> Iterator[Callable[[str], tuple[Dashboard, ForeignCase]]]:
 
 def upload(field: MediaField, *files: tuple[str, bytes]) -> None:
     """Do what a browser does once files were chosen."""
-    field.upload.value = tuple(
-        {
-            "name": name,
-            "type": "",
-            "size": len(content),
-            "content": memoryview(content),
-            "last_modified": datetime.now(timezone.utc),
-        }
-        for name, content in files
-    )
+    choose_files(field.upload, *files)
 
 
 def film(count: int, size: tuple[int, int] = (32, 32)) -> bytes:

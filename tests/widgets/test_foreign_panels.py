@@ -24,6 +24,7 @@ from tests.pictures import picture
 from tests.reference.checkpoints import diffusers, pipeline
 from tests.reference.foreign import audio, unconditional, wan
 from tests.reference.foreign.case import ForeignCase
+from tests.widgets.chosen_files import count_widgets
 from tests.widgets.conftest import TIMEOUT, Gate
 from tests.widgets.test_session import wait_for
 
@@ -314,11 +315,11 @@ def test_plans_are_measured_on_what_was_not_written_here(pipe: Any) -> None:
 
 
 def test_nothing_is_written_that_is_not_closed(pipe: Any) -> None:
-    before = len(ipywidgets.widget._instances)
+    before = count_widgets()
     board = dpnb.dashboard(pipe, SHORT)
     board.draw().wait(TIMEOUT)
     board.close()
-    assert len(ipywidgets.widget._instances) == before
+    assert count_widgets() == before
 
 
 def test_what_components_can_do_by_themselves_is_a_switch_there_alone(pipe: Any) -> None:

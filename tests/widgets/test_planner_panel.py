@@ -14,6 +14,7 @@ from dpnb.units import format_bytes
 from dpnb.widgets.planner_panel import HERE, LINK, PlannerPanel
 from dpnb.widgets.state import Request
 from dpnb.widgets.strategy_panel import StrategyPanel
+from tests.widgets.chosen_files import count_widgets
 from tests.widgets.conftest import TIMEOUT, Gate, is_shown
 
 REQUEST = Request("a red apple", steps=2, width=32, height=32)
@@ -200,13 +201,13 @@ def test_every_control_has_a_name(shown: PlannerPanel) -> None:
 
 @pytest.mark.slow
 def test_closing_leaves_nothing_behind(pipe: Any, table: PlanTable) -> None:
-    before = len(w.widget._instances)
+    before = count_widgets()
     panel = PlannerPanel(pipe, REQUEST)
     panel.planner.plan_state.table = table
     panel.plan()
     panel.close()
     panel.planner.wait(TIMEOUT)
-    assert len(w.widget._instances) == before
+    assert count_widgets() == before
     assert pipe.strategies.active == frozenset()
 
 

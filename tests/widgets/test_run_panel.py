@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from dpnb.widgets.media_field import MediaField
 from dpnb.widgets.run_panel import TINY, RunPanel
 from dpnb.widgets.state import TINY_PREVIEW, Request
 from tests.pictures import mask, picture
+from tests.widgets.chosen_files import choose_files
 from tests.widgets.conftest import TIMEOUT, Gate, is_shown
 from tests.widgets.test_preview_decoder import tiny_decoder
 
@@ -198,10 +198,7 @@ def editing(pipe: Any) -> Iterator[RunPanel]:
 
 def upload(field: MediaField, name: str, content: bytes) -> None:
     """Do what a browser does once a file was chosen."""
-    field.upload.value = (
-        {"name": name, "type": "", "size": len(content), "content": memoryview(content),
-         "last_modified": datetime.now(timezone.utc)},
-    )  # fmt: skip
+    choose_files(field.upload, (name, content))
 
 
 def test_a_pipeline_that_draws_from_words_asks_for_no_picture(panel: RunPanel) -> None:
