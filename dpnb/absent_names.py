@@ -57,6 +57,15 @@ KINDS: tuple[tuple[str, str], ...] = (
         r"(is_\w+_(available|version)|requires_backends|DummyObject|Optional\w+)",
         "ask importlib.util.find_spec whether a package is there",
     ),
+    (
+        r"SlicedAttn\w*Processor\w*",
+        "call network.set_attention_slice(...), which computes attention over a few heads at a "
+        "time",
+    ),
+    (
+        r"\w*AttnProcessor\w*|Attention",
+        f"layers of attention have kernels here, network.attn_processors names them; {ATTACH}",
+    ),
     (r"(HookRegistry|ModelHook)", "use a module's register_forward_hook"),
     (r"\w*(Mixin)", "derive from dpnb.DiffusionPipeline, or from a class of dpnb.models"),
     (

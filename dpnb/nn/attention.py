@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from dpnb.nn.attention_kernels import AttentionKernel, sdpa
+from dpnb.nn.attention_kernels import AttentionKernel, SlicedKernel, XFormersKernel, sdpa
+from dpnb.nn.attention_processors import AttentionProcessor, check_processor, processor_of
 from dpnb.nn.attention_projections import SEPARATE, Projection
 from dpnb.nn.inplace import add
 
@@ -52,6 +53,33 @@ class Attention(nn.Module):
     def dtype(self) -> torch.dtype:
         """The dtype that it computes in; weights may be stored in another one."""
         return self.to_out[0].get_parameter("bias").dtype
+
+    @property
+    def processor(self) -> AttentionProcessor:
+        """How it computes: the name of its kernel."""
+        return processor_of(self.kernel)
+
+    def get_processor(self) -> AttentionProcessor:
+        """See `processor`."""
+        return self.processor
+
+    def set_processor(self, processor: AttentionProcessor) -> None:
+        """Choose how this layer computes.
+
+        Args:
+            processor: `AttnProcessor2_0()` or `AttnProcessor()`.
+
+        Raises:
+            TypeError: it is code of one's own, which layers here do not run.
+            ValueError: whole networks are switched to or from it.
+        """
+        kernel = check_processor(processor).kernel
+        if any(isinstance(k, (SlicedKernel, XFormersKernel)) for k in (self.kernel, kernel)):
+            raise ValueError(
+                "slices and xFormers are for whole networks; call the network's "
+                "set_attn_processor(...), and its set_attention_slice(None) to end slices."
+            )
+        self.kernel = kernel
 
     @property
     def fusible_layers(self) -> dict[str, tuple[str, ...]]:

@@ -28,6 +28,8 @@ HOMES: Mapping[str, str] = {
     "AutoencoderKLOutput": "dpnb.models.autoencoder",
     "DecoderOutput": "dpnb.models.autoencoder",
     "DiagonalGaussianDistribution": "dpnb.models.distribution:DiagonalGaussian",
+    "FluxAttnProcessor": "dpnb.nn.attention_processors:AttnProcessor2_0",
+    "FluxAttnProcessor2_0": "dpnb.nn.attention_processors:AttnProcessor2_0",
     "FluxIPAdapterMixin": f"{_STANDINS}:ImagePrompts",
     "FluxLoraLoaderMixin": f"{_STANDINS}:Loras",
     "FromSingleFileMixin": f"{_STANDINS}:SingleFiles",

@@ -151,6 +151,29 @@ from diffusers.models.attention_processor import AttnProcessor2_0
 unet.set_attn_processor(AttnProcessor2_0())
 result = [unet(x, 5, words).sample, len(set(map(type, unet.attn_processors.values())))]
 """,
+    "model: which processors there are": _UNET
+    + """
+from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
+kinds = lambda: sorted({type(p).__name__ for p in unet.attn_processors.values()})
+result = [kinds()]
+unet.set_default_attn_processor()
+result += [kinds(), unet(x, 5, words).sample]
+unet.set_attn_processor(AttnProcessor2_0())
+result += [kinds()]
+unet.set_attn_processor({name: AttnProcessor() for name in unet.attn_processors})
+result += [kinds()]
+unet.set_attention_backend("_native_math")
+result += [unet(x, 5, words).sample]
+""",
+    "model: the processor of a layer": _UNET
+    + """
+from diffusers.models.attention_processor import AttnProcessor
+attention = unet.mid_block.attentions[0].transformer_blocks[0].attn1
+result = [type(attention.processor).__name__]
+attention.set_processor(AttnProcessor())
+result += [type(attention.get_processor()).__name__, unet(x, 5, words).sample,
+           sum(hasattr(module, "set_processor") for module in unet.modules())]
+""",
     "model: processors for each layer": _UNET
     + """
 from diffusers.models.attention_processor import AttnProcessor2_0
