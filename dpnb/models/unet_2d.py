@@ -166,7 +166,7 @@ class UNet2DModel(Model):
 
         Args:
             sample: noisy pictures, `[batch, in_channels, h, w]`.
-            timestep: a number, or one for each entry of the batch.
+            timestep: a number, whose fraction is cut off, or one for each entry of the batch.
             class_labels: a number for each entry of the batch, for networks that embed classes.
             return_dict: `False` returns a plain tuple.
         """
@@ -185,7 +185,7 @@ class UNet2DModel(Model):
     ) -> Tensor:
         """The activated embedding of timestep and class, `[batch, time_dim]`."""
         if not isinstance(timestep, Tensor):
-            timestep = torch.full((1,), float(timestep), device=sample.device)
+            timestep = torch.full((1,), int(timestep), device=sample.device)
         config, width = self.config, self.config.block_out_channels[0]
         features = sinusoids(
             timestep.to(sample.device).reshape(-1).expand(sample.shape[0]),
@@ -202,9 +202,13 @@ class MultiHeadPictureAttention(PictureAttention):
     """Self-attention of a feature map with several heads."""
 
     def __init__(self, level: Level, config: UNet2DConfig) -> None:
-        Attention.__init__(
-            self, level.channels, level.heads, level.channels // level.heads, bias=True
-        )
+        head_dim = config.attention_head_dim or level.channels
+        if head_dim > level.channels:
+            raise ValueError(
+                f"attention_head_dim is {head_dim}, and a level that attends has "
+                f"{level.channels} channels; give at most as many to a head."
+            )
+        Attention.__init__(self, level.channels, level.heads, head_dim, bias=True)
         groups, eps = config.norm_num_groups, config.norm_eps
         self.group_norm = nn.GroupNorm(groups, level.channels, eps=eps)
 

@@ -19,7 +19,28 @@ unet = UNet2DConditionModel(
 x, context = torch.randn(2, 4, 8, 8), torch.randn(2, 5, 16)
 """
 
+_PICTURES = """
+import torch
+from diffusers import UNet2DModel
+torch.manual_seed(0)
+unet = UNet2DModel(
+    block_out_channels=(8, 16), norm_num_groups=4, sample_size=16,
+    down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+    up_block_types=("AttnUpBlock2D", "UpBlock2D"), **{}).eval().requires_grad_(False)
+x = torch.randn(2, 3, 16, 16)
+"""
+
 SCRIPTS = {
+    "UNet without a prompt: heads that do not divide the channels": _PICTURES.replace(
+        "**{}", "attention_head_dim=3"
+    )
+    + """
+result = [unet(x, 10).sample, unet.mid_block.attentions[0].to_q.weight, unet.num_parameters()]
+""",
+    "UNet without a prompt: a fraction of a timestep": _PICTURES.replace("**{}", "")
+    + """
+result = [unet(x, 10.5).sample, unet(x, torch.tensor(10.5)).sample]
+""",
     "UNet: arguments that are left out": UNET
     + """
 with torch.no_grad():
