@@ -12,6 +12,7 @@ from torch import nn
 
 from dpnb.models.coders import Coder, SlicedCoder, TiledCoder
 from dpnb.models.copying import Copying
+from dpnb.models.tiling.blended_tiles import OVERLAP
 from dpnb.nn.attention import Attention
 from dpnb.nn.attention_kernels import op_name
 from dpnb.nn.attention_processors import (
@@ -161,7 +162,13 @@ class AutoencoderSwitches(NetworkSwitches):
     """What can be switched on and off at an autoencoder."""
 
     part_name: ClassVar[str] = "vae"
+    config: Any
     coder: Coder
+
+    @property
+    def scale(self) -> int:
+        """Pixels per latent, along one side."""
+        raise NotImplementedError
 
     def enable_tiling(
         self,
@@ -187,18 +194,74 @@ class AutoencoderSwitches(NetworkSwitches):
 
     @property
     def use_tiling(self) -> bool:
-        """Whether pictures are decoded in strips."""
+        """Whether pictures are decoded in strips; it may be set."""
         return isinstance(self._plain_coder, TiledCoder)
+
+    @use_tiling.setter
+    def use_tiling(self, use_tiling: bool) -> None:
+        if parse_bool("use_tiling", use_tiling) != self.use_tiling:
+            self.enable_tiling(use_tiling)
 
     @property
     def use_slicing(self) -> bool:
-        """Whether the pictures of a batch are decoded one after the other."""
+        """Whether the pictures of a batch are decoded one after the other; it may be set."""
         return isinstance(self.coder, SlicedCoder)
 
-    @property
-    def _plain_coder(self) -> Coder:
-        return self.coder.inner if isinstance(self.coder, SlicedCoder) else self.coder
+    @use_slicing.setter
+    def use_slicing(self, use_slicing: bool) -> None:
+        if parse_bool("use_slicing", use_slicing):
+            self.enable_slicing()
+        else:
+            self.disable_slicing()
 
     def disable_slicing(self) -> None:
         """Decode and encode a batch at once."""
         self._switchboard.disable_slicing()
+
+    # --- how large tiles are, by the names that other packages have for it ---
+
+    @property
+    def tile_sample_min_size(self) -> int:
+        """Pixels of a tile, or of the pictures that it was trained for where none are chosen.
+
+        While it is tiled, setting this is `enable_tiling(tile=...)`.
+        """
+        coder, trained = self._plain_coder, self.config.sample_size
+        chosen = coder.tile if isinstance(coder, TiledCoder) else None
+        return chosen or (trained if isinstance(trained, int) else trained[0])
+
+    @tile_sample_min_size.setter
+    def tile_sample_min_size(self, pixels: int) -> None:
+        coder = self._plain_coder
+        if not isinstance(coder, TiledCoder):
+            raise ValueError(
+                f"tiles are to have {pixels} pixels, and this autoencoder is not tiled; call "
+                f"enable_tiling(tile={pixels}), which is dpnb.VaeTiling({pixels}) of a pipeline."
+            )
+        self.enable_tiling(tile=pixels, spill=coder.spill, blended=coder.blended)
+
+    @property
+    def tile_latent_min_size(self) -> int:
+        """The same, in latents."""
+        return self.tile_sample_min_size // self.scale
+
+    @tile_latent_min_size.setter
+    def tile_latent_min_size(self, latents: int) -> None:
+        self.tile_sample_min_size = latents * self.scale
+
+    @property
+    def tile_overlap_factor(self) -> float:
+        """What blended tiles share with their neighbours, of their side."""
+        return 1 / OVERLAP
+
+    @tile_overlap_factor.setter
+    def tile_overlap_factor(self, factor: float) -> None:
+        if factor != self.tile_overlap_factor:
+            raise ValueError(
+                f"tile_overlap_factor is {factor}; blended tiles overlap by "
+                f"{self.tile_overlap_factor}, and strips, which are exact, need none: leave it out."
+            )
+
+    @property
+    def _plain_coder(self) -> Coder:
+        return self.coder.inner if isinstance(self.coder, SlicedCoder) else self.coder

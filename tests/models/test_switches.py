@@ -59,6 +59,28 @@ def test_a_network_of_its_own_has_them_too() -> None:
     assert repr(vae.coder) == "DirectCoder()"
 
 
+def test_an_autoencoders_switches_are_attributes_too(pipe: Any) -> None:
+    vae = pipe.vae
+    assert (vae.use_tiling, vae.use_slicing, vae.tile_overlap_factor) == (False, False, 0.25)
+    assert vae.tile_sample_min_size == vae.config.sample_size
+    with pytest.raises(ValueError, match=r"is not tiled; call enable_tiling\(tile=8\)"):
+        vae.tile_sample_min_size = 8
+    vae.use_tiling = vae.use_slicing = True
+    vae.tile_sample_min_size = 8
+    assert pipe.strategies.active == {VaeTiling(8), VaeSlicing()}
+    vae.use_tiling = True
+    vae.tile_latent_min_size = 8
+    assert pipe.strategies.active == {VaeTiling(8 * vae.scale), VaeSlicing()}
+    assert (vae.tile_latent_min_size, vae.tile_sample_min_size) == (8, 8 * vae.scale)
+    vae.tile_overlap_factor = 0.25
+    with pytest.raises(ValueError, match=r"tile_overlap_factor is 0\.5"):
+        vae.tile_overlap_factor = 0.5
+    vae.use_tiling = vae.use_slicing = False
+    assert not pipe.strategies.active
+    with pytest.raises(TypeError, match="use_slicing"):
+        vae.use_slicing = "yes"
+
+
 @pytest.mark.parametrize("name", ["vae", "unet"])
 def test_xformers_is_asked_for_one_network(pipe: Any, name: str) -> None:
     network = getattr(pipe, name)
