@@ -31,6 +31,23 @@ x = torch.randn(2, 3, 16, 16)
 """
 
 SCRIPTS = {
+    "FLUX: residuals of a ControlNet": """
+import torch
+from diffusers import FluxTransformer2DModel
+torch.manual_seed(0)
+net = FluxTransformer2DModel(
+    in_channels=4, num_layers=3, num_single_layers=2, attention_head_dim=16, num_attention_heads=2,
+    joint_attention_dim=32, pooled_projection_dim=32, axes_dims_rope=[4, 4, 8],
+).eval().requires_grad_(False)
+given = dict(hidden_states=torch.randn(1, 16, 4), encoder_hidden_states=torch.randn(1, 8, 32),
+             pooled_projections=torch.randn(1, 32), img_ids=torch.randn(16, 3),
+             txt_ids=torch.zeros(8, 3), timestep=torch.tensor([1.0]))
+some, others = [torch.randn(1, 16, 32) for _ in "ab"], [torch.randn(1, 16, 32)]
+result = [
+    net(**given, controlnet_block_samples=some, controlnet_single_block_samples=others).sample,
+    net(**given, controlnet_block_samples=some, controlnet_blocks_repeat=True).sample,
+    net(**given, controlnet_block_samples=None, controlnet_single_block_samples=None).sample]
+""",
     "UNet without a prompt: heads that do not divide the channels": _PICTURES.replace(
         "**{}", "attention_head_dim=3"
     )
