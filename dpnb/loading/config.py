@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, NoReturn, TypeAlias, overload
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NoReturn, TypeAlias, overload
 
 from typing_extensions import Self, override
 
@@ -91,12 +91,24 @@ class Config(dict[str, Any]):
         return self.extra
 
     def with_changes(self, **changes: Any) -> Self:
-        """A copy with `changes`, which count as given."""
-        return replace(self, **changes, given=self.given | changes.keys())
+        """A copy with `changes`, which count as given; those that nobody knows are kept."""
+        known = {name: value for name, value in changes.items() if name in self.names()}
+        extra = {name: value for name, value in changes.items() if name not in known}
+        given = self.given | changes.keys()
+        return replace(self, **known, extra={**self.extra, **extra}, given=given)
 
     def __post_init__(self) -> None:
         """Make entries of the fields."""
         super().update({name: getattr(self, name) for name in self.names()} | {**self.extra})
+
+    if not TYPE_CHECKING:  # which is to know the settings of each class alone
+
+        def __getattr__(self, name: str) -> Any:
+            """A setting that the class does not know."""
+            extra = vars(self).get("extra", {})
+            if name not in extra:
+                raise AttributeError(f"{type(self).__name__} has no setting {name}.")
+            return extra[name]
 
     @override
     def copy(self) -> dict[str, Any]:
