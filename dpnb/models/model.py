@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from typing_extensions import Self, override
 
 from dpnb.devices import Device, best_device, parse_device, parse_dtype
-from dpnb.errors import CheckpointError, QuantizationError
+from dpnb.errors import QuantizationError, SettingsError
 from dpnb.loading.checkpoint_files import explain_settings_errors, read_checkpoint_json
 from dpnb.loading.config import Configured, report_unknown
 from dpnb.loading.file_selection import select_model_files
@@ -58,6 +58,8 @@ class Model(
 
     config_name: ClassVar[str] = "config.json"
     weights_name: ClassVar[str] = "diffusion_pytorch_model"
+    hf_device_map: dict[str, torch.device]
+    """Where it was loaded to, if it was loaded by a device map."""
 
     def __init__(self, *values: Any, **settings: Any) -> None:
         nn.Module.__init__(self)
@@ -172,6 +174,8 @@ class Model(
         )
         if recipe is not None:
             quantize(model, recipe, cls.__name__, target)
+        if device_map is not None:
+            model.hf_device_map = {"": model.device}
         return (model, info) if output_loading_info else model
 
     @classmethod
@@ -235,14 +239,15 @@ class Model(
         """Take `weights` as this model's parameters and buffers, without copying them.
 
         Raises:
-            CheckpointError: a tensor of `source` has another shape than here, or is integer.
+            CheckpointError: a tensor of `source` is integer where here it is not.
+            SettingsError: a tensor of `source` has another shape than here.
         """
         own = self.state_dict()
         info = LoadingInfo.of(own, weights, source)
         mismatched = info.mismatched
         if mismatched and not ignore_mismatched_sizes:
             name = mismatched[0]
-            raise CheckpointError(
+            raise SettingsError(
                 f"{source}: {name} has shape {tuple(weights[name].shape)} where the settings give "
                 f"{tuple(own[name].shape)} ({len(mismatched)} tensors differ); use the config.json "
                 "that belongs to these weights, or pass ignore_mismatched_sizes=True."

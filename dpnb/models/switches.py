@@ -5,7 +5,7 @@ A network that belongs to a pipeline shares what is switched on with it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from torch import nn
@@ -133,9 +133,24 @@ class NetworkSwitches:
 class DenoiserSwitches(NetworkSwitches):
     """What can be switched on and off at a denoising network."""
 
-    def set_attention_slice(self, slice_size: SliceSize | None) -> None:
-        """See `dpnb.AttentionSlicing`, which serves the whole pipeline; `None` switches it off."""
-        self._switchboard.slice_attention(slice_size)
+    def set_attention_slice(self, slice_size: SliceSize | Sequence[int] | None = "auto") -> None:
+        """See `dpnb.AttentionSlicing`, which serves the whole pipeline; `None` switches it off.
+
+        Args:
+            slice_size: the heads that attend at a time, or those of each layer, all alike.
+
+        Raises:
+            ValueError: it is more than there are, or says different numbers for some layers.
+        """
+        if isinstance(slice_size, (list, tuple)):
+            count = len(self._attentions())
+            if len({*slice_size}) != 1 or len(slice_size) != count:
+                raise ValueError(
+                    f"slice_size is {slice_size}; {count} layers attend here, over as many heads "
+                    "at a time in each: give one number."
+                )
+            slice_size = slice_size[0]
+        self._switchboard.slice_attention(cast(SliceSize, slice_size))
 
 
 class TransformerSwitches(DenoiserSwitches):

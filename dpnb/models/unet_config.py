@@ -74,8 +74,8 @@ K_SUPPORTED: dict[str, tuple[Any, ...]] = {
 class UNetConfig(Config):
     """Settings of `UNet2DConditionModel`, by the names that `config.json` has.
 
-    `attention_head_dim` is the number of heads wherever `num_attention_heads` is not given: a
-    misnomer of the first checkpoints that files still have.
+    `attention_head_dim` is the number of heads: a misnomer of the first checkpoints that files
+    still have, for which nothing reads `num_attention_heads`.
     """
 
     sample_size: Side | tuple[Side, Side] | None = None
@@ -137,6 +137,12 @@ class UNetConfig(Config):
                 "norm_num_groups is None, and UNet2DConditionModel normalises groups of channels; "
                 "give their number, such as 32."
             )
+        if self.num_attention_heads is not None:
+            raise ValueError(
+                f"num_attention_heads is {self.num_attention_heads}, which UNet2DConditionModel "
+                "does not read in other packages; give the number of heads as attention_head_dim, "
+                "as checkpoints have it."
+            )
         levels = len(self.block_out_channels)
         known = K_ATTENDS if self.has_k_blocks else ATTENDS
         for name in ("down_block_types", "up_block_types"):
@@ -188,14 +194,13 @@ class UNetConfig(Config):
     def levels(self) -> tuple[Level, ...]:
         """The settings of each level, from the finest to the coarsest."""
         count = len(self.block_out_channels)
-        heads = self.num_attention_heads or self.attention_head_dim
         depths: Any = self.transformer_layers_per_block
         return tuple(
             Level(*values)
             for values in zip(
                 self.block_out_channels,
                 broadcast(self.layers_per_block, count),
-                broadcast(heads, count),
+                broadcast(self.attention_head_dim, count),
                 broadcast(self.cross_attention_dim, count),
                 broadcast(depths, count),
                 broadcast(self.only_cross_attention, count),

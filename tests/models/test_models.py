@@ -128,6 +128,7 @@ def test_settings_round_trip_with_those_that_are_unknown(
         ({"act_fn": "mish"}, "does not support act_fn='mish'; it supports 'silu'"),
         ({"mid_block_type": "Other"}, "does not support mid_block_type='Other'"),
         ({"down_block_types": ("DownBlock2D",)}, "cannot build down_block_types"),
+        ({"num_attention_heads": 2}, "give the number of heads as attention_head_dim"),
         ({"colour": "red"}, "has no setting colour"),
         ({"layers_per_block": (1, 2, 3)}, "has 3 entries; it needs one for each of 2"),
     ],

@@ -37,6 +37,20 @@ def test_a_unets_switches_are_its_pipelines(pipe: Any) -> None:
     assert not pipe.strategies.active
 
 
+def test_slices_of_every_layer_are_alike(pipe: Any) -> None:
+    unet = pipe.unet
+    count = len(unet.attn_processors)
+    unet.set_attention_slice([1] * count)
+    assert pipe.strategies.active == {AttentionSlicing(1)}
+    for sizes in ([1], [1, 2] * (count // 2)):
+        with pytest.raises(ValueError, match=f"{count} layers attend here"):
+            unet.set_attention_slice(sizes)
+    for kind in (StrategyError, ValueError):
+        with pytest.raises(kind, match="no attention here has more than"):
+            unet.set_attention_slice(100)
+    assert pipe.strategies.active == {AttentionSlicing(1)}
+
+
 def test_fusing_one_network_leaves_the_other_as_it_is(pipe: Any) -> None:
     pipe.vae.fuse_qkv_projections()
     assert pipe.strategies.active == {QKVFusion(unet=False)}

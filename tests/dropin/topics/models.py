@@ -56,6 +56,40 @@ other = UNet2DConditionModel.from_config(unet.config)
 other.register_to_config(sample_size=7)
 result = [other.config.sample_size, unet.config.sample_size, other.conv_in.weight]
 """,
+    "model: settings that nobody knows": _UNET
+    + """
+unet.register_to_config(foo=5)
+try:
+    UNet2DConditionModel(num_attention_heads=2)
+    kind = None
+except ValueError as error:
+    kind = type(error)
+result = [unet.config.foo, unet.config["foo"], unet.foo, kind]
+""",
+    "model: weights of another shape": """
+from diffusers import UNet2DConditionModel
+try:
+    UNet2DConditionModel.from_pretrained(SD, subfolder="unet", in_channels=9)
+except ValueError:
+    result = "refused"
+""",
+    "model: a map of devices": """
+from diffusers import AutoencoderKL
+vae = AutoencoderKL.from_pretrained(SD, subfolder="vae", device_map="cpu")
+result = {name: str(place) for name, place in vae.hf_device_map.items()}
+""",
+    "model: slices of each layer": _UNET
+    + """
+unet.set_attention_slice([1] * len(unet.attn_processors))
+result = [unet(x, 5, words).sample]
+unet.set_attention_slice()
+result += [unet(x, 5, words).sample]
+for size in (100, [1]):
+    try:
+        unet.set_attention_slice(size)
+    except ValueError:
+        result += [size]
+""",
     "AutoModel: from the hub": """
 from diffusers import AutoModel
 unet = AutoModel.from_pretrained(HUB_SD, subfolder="unet", torch_dtype="auto")
