@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
@@ -158,13 +158,10 @@ class FluxTransformer2DModel(TransformerSwitches, TimeConditionedModel, Model):
         tokens = [self.x_embedder(hidden_states)]
         time = self.time_embedder(self, tokens[0], timestep, guidance, pooled_projections)
         tokens.append(self.context_embedder(encoder_hidden_states))
-        of_joint, of_single = (
-            [*_share_out(samples or (), len(blocks), in_turn=in_turn)]
-            for samples, blocks, in_turn in (
-                (controlnet_block_samples, self.transformer_blocks, controlnet_blocks_repeat),
-                (controlnet_single_block_samples, self.single_transformer_blocks, False),
-            )
+        of_joint = _share_out(
+            controlnet_block_samples, self.transformer_blocks, in_turn=controlnet_blocks_repeat
         )
+        of_single = _share_out(controlnet_single_block_samples, self.single_transformer_blocks)
         prediction = self._predict(tokens, time, rotary, of_joint, of_single)
         return FluxTransformer2DOutput(prediction).as_asked(return_dict)
 
@@ -237,12 +234,14 @@ class FluxTransformer2DModel(TransformerSwitches, TimeConditionedModel, Model):
         return rotary_table(torch.cat(ids), self.config.axes_dims_rope)
 
 
-def _share_out(samples: Sequence[Tensor], blocks: int, *, in_turn: bool) -> Iterator[Tensor | None]:
-    """The residual of each of so many blocks: as many have the same, or they have them in turn."""
-    at_once = -(-blocks // max(len(samples), 1))
-    for index in range(blocks):
-        at = index % max(len(samples), 1) if in_turn else index // at_once
-        yield samples[at] if samples else None
+def _share_out(
+    samples: Sequence[Tensor] | None, blocks: nn.ModuleList, *, in_turn: bool = False
+) -> list[Tensor | None]:
+    """The residual of each block: several in a row have the same, or they have them in turn."""
+    if not samples:
+        return [None] * len(blocks)
+    at_once = -(-len(blocks) // len(samples))
+    return [samples[at % len(samples) if in_turn else at // at_once] for at in range(len(blocks))]
 
 
 class TimeTextEmbedding(nn.Module):
