@@ -37,6 +37,7 @@ from dpnb.models.block_switches import BlockSwitches
 from dpnb.models.copying import Copying
 from dpnb.models.introspection import Introspection
 from dpnb.models.network_adapters import NetworkAdapters
+from dpnb.models.placing_switches import PlacingSwitches
 from dpnb.models.single_file import FromSingleFile
 from dpnb.models.step_caches import WithoutStepCache
 from dpnb.nn.quantized import nbytes_of, quantization_of
@@ -49,6 +50,7 @@ class Model(
     BlockSwitches,
     Introspection,
     NetworkAdapters,
+    PlacingSwitches,
     WithoutStepCache,
     Copying,
     FromSingleFile,
@@ -82,6 +84,7 @@ class Model(
             raise
 
     @property
+    @override
     def dtype(self) -> torch.dtype:
         """The dtype that it computes in: that of its biases, which are never stored in another."""
         vectors = (p for p in self.parameters() if p.ndim == 1)

@@ -90,6 +90,19 @@ for size in (100, [1]):
     except ValueError:
         result += [size]
 """,
+    "model: stored small": """
+import torch
+from diffusers import UNet2DModel
+torch.manual_seed(0)
+unet = UNet2DModel(
+    block_out_channels=(64, 64), down_block_types=("DownBlock2D",) * 2, norm_num_groups=8,
+    up_block_types=("UpBlock2D",) * 2, attention_head_dim=None).eval().requires_grad_(False)
+x, whole = torch.randn(1, 3, 8, 8), unet.get_memory_footprint()
+plain = unet(x, 5).sample
+unet.enable_layerwise_casting(storage_dtype=torch.bfloat16, compute_dtype=torch.float32)
+result = [unet.get_memory_footprint() < 0.6 * whole, bool((unet(x, 5).sample - plain).abs().max()
+                                                           < 0.05), unet.dtype]
+""",
     "AutoModel: from the hub": """
 from diffusers import AutoModel
 unet = AutoModel.from_pretrained(HUB_SD, subfolder="unet", torch_dtype="auto")
