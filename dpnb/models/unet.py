@@ -20,7 +20,7 @@ from dpnb.models.unet_blocks import DownBlock, MiddleBlock, UpBlock
 from dpnb.models.unet_config import ATTENDS, UNetConfig
 from dpnb.nn.attention import Attention
 from dpnb.nn.class_embedding import embed_classes, make_class_embedding
-from dpnb.nn.embeddings import FourierFeatures, TimestepEmbedding, sinusoids
+from dpnb.nn.embeddings import FourierFeatures, TimestepEmbedding, Timesteps
 from dpnb.nn.inplace import add, silu
 from dpnb.nn.transformer import TransformerBlock
 from dpnb.nn.weight_changes import NO_SCALE
@@ -44,6 +44,7 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
     repeated_blocks: ClassVar[tuple[type[nn.Module], ...]] = (TransformerBlock,)
     config: UNetConfig
     mid_block: Any
+    time_proj: nn.Module
     conv_norm_out: nn.Module | None
 
     def __init__(self, *values: Any, **settings: Any) -> None:
@@ -57,6 +58,7 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
             self.time_proj = FourierFeatures(time_dim, flip_sin_to_cos=flip)
             self.time_embedding = TimestepEmbedding(time_dim, time_dim, guidance_dim, F.gelu)
         else:
+            self.time_proj = self._sinusoids(first)
             self.time_embedding = TimestepEmbedding(first, time_dim, guidance_dim)
         self.class_embedding = make_class_embedding(
             config, first, time_dim, config.projection_class_embeddings_input_dim
@@ -67,6 +69,7 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
                     "addition_embed_type='text_time' needs projection_class_embeddings_input_dim, "
                     "the channels of the added conditions; give it beside."
                 )
+            self.add_time_proj = self._sinusoids(config.addition_time_embed_dim or 256)
             self.add_embedding = TimestepEmbedding(
                 config.projection_class_embeddings_input_dim, time_dim
             )
@@ -246,9 +249,7 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
             timestep = torch.full((1,), float(timestep), device=sample.device)
         timestep = timestep.to(sample.device).reshape(-1).expand(batch)
         width = config.block_out_channels[0]
-        features = (
-            self.time_proj(timestep) if config.has_k_blocks else self._sinusoids(timestep, width)
-        )
+        features = self.time_proj(timestep)
         time = self.time_embedding(features.to(sample.dtype), condition)
         of_class = embed_classes(self.class_embedding, config, width, labels, sample)
         if of_class is not None:
@@ -263,23 +264,24 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
                 f"Diffusion XL has them; it got {sorted(added or ())}."
             )
         text, ids = added["text_embeds"], added["time_ids"]
-        sizes = self._sinusoids(ids.flatten(), config.addition_time_embed_dim or 256)
+        sizes = self.add_time_proj(ids.flatten())
         both = torch.cat((text, sizes.view(batch, -1)), dim=-1).to(sample.dtype)
         return silu(add(time, self.add_embedding(both)))
 
     @property
     @override
     def embedding_layers(self) -> list[nn.Module]:
-        names = ("time_proj", "time_embedding", "class_embedding", "add_embedding")
+        names = (
+            "time_proj",
+            "time_embedding",
+            "class_embedding",
+            "add_time_proj",
+            "add_embedding",
+        )
         return [layer for name, layer in self.named_children() if name in names]
 
-    def _sinusoids(self, values: Tensor, dim: int) -> Tensor:
-        return sinusoids(
-            values,
-            dim,
-            flip_sin_to_cos=self.config.flip_sin_to_cos,
-            freq_shift=self.config.freq_shift,
-        )
+    def _sinusoids(self, dim: int) -> Timesteps:
+        return Timesteps(dim, self.config.flip_sin_to_cos, self.config.freq_shift)
 
 
 def _refuse(**given: object) -> None:

@@ -18,7 +18,7 @@ from dpnb.models.unet_config import Level
 from dpnb.nn.alternation import make_in_turn
 from dpnb.nn.attention import Attention, PictureAttention
 from dpnb.nn.class_embedding import embed_classes, make_class_embedding
-from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
+from dpnb.nn.embeddings import TimestepEmbedding, Timesteps
 from dpnb.nn.inplace import add, silu
 from dpnb.nn.resnet import ResnetBlock
 from dpnb.output import Output
@@ -123,6 +123,7 @@ class UNet2DModel(Model):
         levels = config.levels()
         first = levels[0].channels
         self.conv_in = nn.Conv2d(config.in_channels, first, 3, padding=1)
+        self.time_proj = Timesteps(first, config.flip_sin_to_cos, config.freq_shift)
         self.time_embedding = TimestepEmbedding(first, config.time_dim)
         self.class_embedding = make_class_embedding(config, first, config.time_dim)
         self.down_blocks = nn.ModuleList(
@@ -187,12 +188,7 @@ class UNet2DModel(Model):
         if not isinstance(timestep, Tensor):
             timestep = torch.full((1,), int(timestep), device=sample.device)
         config, width = self.config, self.config.block_out_channels[0]
-        features = sinusoids(
-            timestep.to(sample.device).reshape(-1).expand(sample.shape[0]),
-            width,
-            flip_sin_to_cos=config.flip_sin_to_cos,
-            freq_shift=config.freq_shift,
-        )
+        features = self.time_proj(timestep.to(sample.device).reshape(-1).expand(sample.shape[0]))
         time = self.time_embedding(features.to(sample.dtype))
         of_class = embed_classes(self.class_embedding, config, width, labels, sample)
         return silu(time if of_class is None else add(time, of_class))

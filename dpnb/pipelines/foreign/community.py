@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dpnb.loading.components.registry import OURS, PIPELINE_PARTS
 
 _STANDINS = "dpnb.pipelines.foreign.standins"
+_LORA_NAMES = "dpnb.pipelines.foreign.lora_names"
+_VERSIONS = "dpnb.pipelines.foreign.versions"
 _DECLARED = "dpnb.pipelines.foreign.declared"
 
 HOMES: Mapping[str, str] = {
@@ -25,6 +27,16 @@ HOMES: Mapping[str, str] = {
     "SchedulerOutput": "dpnb.schedulers.scheduler",
     "Transformer2DModelOutput": "dpnb.models.flux:FluxTransformer2DOutput",
     "UNet2DConditionOutput": "dpnb.models.unet",
+    "UNet2DOutput": "dpnb.models.unet_2d",
+    "AutoencoderTinyOutput": "dpnb.models.tiny_autoencoder",
+    "VQEncoderOutput": "dpnb.models.vq",
+    **dict.fromkeys(
+        ("TimestepEmbedding", "Timesteps", "get_timestep_embedding"), "dpnb.nn.embeddings"
+    ),
+    **dict.fromkeys(("check_min_version", "is_compiled_module", "is_peft_available"), _VERSIONS),
+    **dict.fromkeys(
+        ("convert_state_dict_to_diffusers", "convert_unet_state_dict_to_peft"), _LORA_NAMES
+    ),
     "AutoencoderKLOutput": "dpnb.models.autoencoder",
     "DecoderOutput": "dpnb.models.autoencoder",
     "DiagonalGaussianDistribution": "dpnb.models.distribution:DiagonalGaussian",
