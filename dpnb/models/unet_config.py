@@ -11,6 +11,7 @@ from typing_extensions import override
 from dpnb.loading.config import Config, Count, Side, Width
 from dpnb.models.k_unet_blocks import KLevel
 from dpnb.models.supported_settings import check_supported
+from dpnb.nn.activations import ACTIVATIONS, Activation
 from dpnb.nn.class_embedding import KINDS
 from dpnb.validation import Range
 
@@ -34,24 +35,23 @@ K_ATTENDS = {
 """The blocks of `k_unet_blocks`, and whether they attend."""
 
 SUPPORTED: dict[str, tuple[Any, ...]] = {
-    "act_fn": ("silu", "swish"),
+    "act_fn": tuple(ACTIVATIONS),
     "addition_embed_type": (None, "text_time"),
     "attention_type": ("default",),
     "class_embed_type": KINDS,
     "class_embeddings_concat": (False,),
-    "cross_attention_norm": (None,),
+    "cross_attention_norm": (None, "layer_norm", "group_norm"),
     "dual_cross_attention": (False,),
     "encoder_hid_dim": (None,),
     "encoder_hid_dim_type": (None,),
-    "mid_block_scale_factor": (1,),
-    "mid_block_type": ("UNetMidBlock2DCrossAttn",),
-    "resnet_out_scale_factor": (1,),
-    "resnet_skip_time_act": (False,),
-    "resnet_time_scale_shift": ("default",),
-    "time_embedding_act_fn": (None,),
+    "mid_block_type": ("UNetMidBlock2DCrossAttn", None),
+    "resnet_time_scale_shift": ("default", "scale_shift"),
+    "time_embedding_act_fn": (None, *ACTIVATIONS),
     "time_embedding_type": ("positional",),
-    "timestep_post_act": (None,),
+    "timestep_post_act": (None, *ACTIVATIONS),
 }
+"""What others have no such blocks for: `cross_attention_norm`, and scales and skips of time within
+residual blocks, are for blocks that are not built here, and change nothing in these."""
 
 
 K_SUPPORTED: dict[str, tuple[Any, ...]] = {
@@ -59,11 +59,16 @@ K_SUPPORTED: dict[str, tuple[Any, ...]] = {
     "act_fn": ("gelu",),
     "addition_embed_type": (None,),
     "class_embed_type": (None,),
+    "cross_attention_norm": (None,),
+    "mid_block_scale_factor": (1,),
     "mid_block_type": (None,),
     "norm_num_groups": (None,),
     "num_class_embeds": (None,),
     "only_cross_attention": (False,),
+    "resnet_out_scale_factor": (1,),
+    "resnet_skip_time_act": (False,),
     "resnet_time_scale_shift": ("default", "scale_shift", "ada_group"),
+    "time_embedding_act_fn": (None,),
     "time_embedding_type": ("fourier",),
     "timestep_post_act": ("gelu",),
 }
@@ -171,6 +176,16 @@ class UNetConfig(Config):
         return self.norm_num_groups or 32
 
     @property
+    def activation(self) -> Activation:
+        """Before convolutions, and of the time embedding."""
+        return ACTIVATIONS[self.act_fn]
+
+    @property
+    def scales_by_time(self) -> bool:
+        """Whether the time embedding scales and shifts feature maps."""
+        return self.resnet_time_scale_shift == "scale_shift"
+
+    @property
     def time_dim(self) -> int:
         """Channels of the time embedding."""
         return (
@@ -230,7 +245,16 @@ class Level:
     sees_context_alone: bool = False
 
     def depths(self, count: int) -> Iterator[int]:
-        """The depth of each of `count` transformers."""
+        """The depth of each of `count` transformers.
+
+        Raises:
+            ValueError: it has another number of depths.
+        """
+        if isinstance(self.depth, tuple) and len(self.depth) != count:
+            raise ValueError(
+                f"transformer_layers_per_block gives a level of {count} transformers the depths "
+                f"{self.depth}; give it one number, or one for each."
+            )
         return iter(broadcast(self.depth, count))
 
 

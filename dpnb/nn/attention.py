@@ -7,7 +7,7 @@ from typing_extensions import override
 from dpnb.nn.attention_kernels import AttentionKernel, SlicedKernel, XFormersKernel, sdpa
 from dpnb.nn.attention_processors import AttentionProcessor, check_processor, processor_of
 from dpnb.nn.attention_projections import SEPARATE, Projection
-from dpnb.nn.inplace import add
+from dpnb.nn.inplace import add, multiply
 
 
 class Attention(nn.Module):
@@ -127,7 +127,12 @@ class Attention(nn.Module):
 
 
 class PictureAttention(Attention):
-    """Self-attention of all positions of a feature map, with its norm and residual."""
+    """Self-attention of all positions of a feature map, with its norm and residual.
+
+    Its output is divided by `divisor`.
+    """
+
+    divisor: float = 1
 
     def __init__(self, channels: int, *, groups: int, eps: float) -> None:
         super().__init__(channels, heads=1, head_dim=channels, bias=True)
@@ -138,4 +143,5 @@ class PictureAttention(Attention):
         """`x` plus its attention, `[batch, channels, height, width]`."""
         tokens = self.group_norm(x).flatten(2).transpose(1, 2).contiguous()
         attended = super().forward(tokens).transpose(1, 2).reshape(x.shape)
-        return add(attended, x)
+        out = add(attended, x)
+        return out if self.divisor == 1 else multiply(out, 1 / self.divisor)

@@ -1,12 +1,12 @@
 """Embeddings of timesteps and of other numbers that condition a network."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from dpnb.nn.activations import Activation
 from dpnb.nn.inplace import add, silu
 
 PERIOD = 10000
@@ -134,6 +134,7 @@ class TimestepEmbedding(nn.Module):
         time_embed_dim: channels of the embedding.
         condition_dim: channels of the second input; `None` for no such.
         activate: between the layers.
+        finish: after them.
     """
 
     def __init__(
@@ -141,10 +142,11 @@ class TimestepEmbedding(nn.Module):
         in_channels: int,
         time_embed_dim: int,
         condition_dim: int | None = None,
-        activate: Callable[[Tensor], Tensor] = silu,
+        activate: Activation = silu,
+        finish: Activation | None = None,
     ) -> None:
         super().__init__()
-        self.activate = activate
+        self.activate, self.finish = activate, finish
         self.linear_1 = nn.Linear(in_channels, time_embed_dim)
         if condition_dim is not None:
             self.cond_proj = nn.Linear(condition_dim, in_channels, bias=False)
@@ -155,7 +157,8 @@ class TimestepEmbedding(nn.Module):
         """Map `features` `[batch, in_channels]` to `[batch, time_embed_dim]`."""
         if condition is not None:
             features = add(self.cond_proj(condition), features)
-        return self.linear_2(self.activate(self.linear_1(features)))  # type: ignore[no-any-return]
+        embedding: Tensor = self.linear_2(self.activate(self.linear_1(features)))
+        return embedding if self.finish is None else self.finish(embedding)
 
 
 def embed_guidance(guidance: Tensor, dim: int = 512) -> Tensor:

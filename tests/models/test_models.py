@@ -125,10 +125,19 @@ def test_settings_round_trip_with_those_that_are_unknown(
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"act_fn": "mish"}, "does not support act_fn='mish'; it supports 'silu'"),
+        ({"act_fn": "elu"}, "does not support act_fn='elu'; it supports 'silu'"),
         ({"mid_block_type": "Other"}, "does not support mid_block_type='Other'"),
         ({"down_block_types": ("DownBlock2D",)}, "cannot build down_block_types"),
         ({"num_attention_heads": 2}, "give the number of heads as attention_head_dim"),
+        (
+            {
+                "transformer_layers_per_block": ((3, 2, 1), 1),
+                "reverse_transformer_layers_per_block": (1, 1),
+                "down_block_types": ("CrossAttnDownBlock2D",) * 2,
+                "layers_per_block": 1,
+            },
+            r"a level of 1 transformers the depths \(3, 2, 1\)",
+        ),
         ({"colour": "red"}, "has no setting colour"),
         ({"layers_per_block": (1, 2, 3)}, "has 3 entries; it needs one for each of 2"),
     ],

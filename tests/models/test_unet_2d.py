@@ -37,7 +37,8 @@ def test_the_fraction_of_a_timestep_is_cut_off() -> None:
 
 def test_heads_have_as_many_channels_as_is_said() -> None:
     model = UNet2DModel(**{**SMALL, "attention_head_dim": 3}).eval()
-    attention: Any = model.mid_block.attentions[0]
+    middle: Any = model.mid_block
+    attention = middle.attentions[0]
     assert (attention.heads, attention.head_dim) == (16 // 3, 3)
     assert attention.to_q.weight.shape == (15, 16)
     assert model(torch.randn(1, 3, 8, 8), 7).sample.isfinite().all()
@@ -50,7 +51,7 @@ def test_heads_have_as_many_channels_as_is_said() -> None:
         ({"down_block_types": ("DownBlock2D",)}, "cannot build down_block_types"),
         ({"up_block_types": ("UpBlock2D", "Odd")}, "cannot build up_block_types"),
         ({"time_embedding_type": "fourier"}, "does not support time_embedding_type='fourier'"),
-        ({"add_attention": False}, "does not support add_attention=False"),
+        ({"act_fn": "elu"}, "does not support act_fn='elu'"),
     ],
 )
 def test_what_it_cannot_build_is_said(changes: dict[str, Any], sentence: str) -> None:

@@ -54,6 +54,27 @@ result = [
     + """
 result = [unet(x, 10).sample, unet.mid_block.attentions[0].to_q.weight, unet.num_parameters()]
 """,
+    "UNet without a prompt: settings of blocks": _PICTURES.replace(
+        "**{}",
+        'attention_head_dim=4, act_fn="gelu", mid_block_scale_factor=2.0, attn_norm_num_groups=2,'
+        ' resnet_time_scale_shift="scale_shift"',
+    )
+    + """
+result = [unet(x, 10).sample, unet.num_parameters()]
+""",
+    "UNet without a prompt: no middle": _PICTURES.replace(
+        "**{}", "attention_head_dim=4, mid_block_type=None"
+    )
+    + """
+result = [unet(x, 10).sample, unet.mid_block]
+""",
+    "UNet: activations": _SMALL.format(
+        'act_fn="mish", timestep_post_act="gelu", time_embedding_act_fn="silu",'
+        ' resnet_time_scale_shift="scale_shift", mid_block_scale_factor=2.0'
+    )
+    + """
+result = unet(x, 10, context).sample
+""",
     "UNet without a prompt: a fraction of a timestep": _PICTURES.replace("**{}", "")
     + """
 result = [unet(x, 10.5).sample, unet(x, torch.tensor(10.5)).sample]
