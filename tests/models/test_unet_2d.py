@@ -36,11 +36,11 @@ def test_the_fraction_of_a_timestep_is_cut_off() -> None:
 
 
 def test_heads_have_as_many_channels_as_is_said() -> None:
-    model = UNet2DModel(**{**SMALL, "attention_head_dim": 3}).eval()
+    model = UNet2DModel(**{**SMALL, "attention_head_dim": 6}).eval()
     middle: Any = model.mid_block
     attention = middle.attentions[0]
-    assert (attention.heads, attention.head_dim) == (16 // 3, 3)
-    assert attention.to_q.weight.shape == (15, 16)
+    assert (attention.heads, attention.head_dim) == (16 // 6, 6)
+    assert attention.to_q.weight.shape == (12, 16)
     assert model(torch.randn(1, 3, 8, 8), 7).sample.isfinite().all()
 
 
