@@ -14,7 +14,12 @@ PERIOD = 10000
 
 
 def sinusoids(
-    values: Tensor, dim: int, *, flip_sin_to_cos: bool = True, freq_shift: float = 0
+    values: Tensor,
+    dim: int,
+    *,
+    flip_sin_to_cos: bool = True,
+    freq_shift: float = 0,
+    scale: float = 1,
 ) -> Tensor:
     """Sinusoidal features of `values` (Vaswani et al. 2017, arXiv:1706.03762, section 3.5).
 
@@ -23,6 +28,7 @@ def sinusoids(
         dim: number of features.
         flip_sin_to_cos: cosines come first.
         freq_shift: subtracted from the number of frequencies in the exponent's denominator.
+        scale: of the angles.
 
     Returns:
         `[batch, dim]`, float32.
@@ -30,7 +36,7 @@ def sinusoids(
     half = dim // 2
     steps = torch.arange(half, dtype=torch.float32, device=values.device)
     frequencies = torch.exp(steps * (-math.log(PERIOD) / (half - freq_shift)))
-    angles = values.float().unsqueeze(-1) * frequencies
+    angles = scale * (values.float().unsqueeze(-1) * frequencies)
     waves = (angles.cos(), angles.sin()) if flip_sin_to_cos else (angles.sin(), angles.cos())
     features = torch.cat(waves, dim=-1)
     return nn.functional.pad(features, (0, dim % 2)) if dim % 2 else features
@@ -63,10 +69,11 @@ def get_timestep_embedding(
     if max_period != PERIOD:
         raise ValueError(f"max_period is {max_period}; sinusoids have {PERIOD} here: leave it out.")
     return sinusoids(
-        timesteps * scale,
+        timesteps,
         embedding_dim,
         flip_sin_to_cos=flip_sin_to_cos,
         freq_shift=downscale_freq_shift,
+        scale=scale,
     )
 
 

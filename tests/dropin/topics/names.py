@@ -27,7 +27,7 @@ from diffusers.models.unets.unet_2d import UNet2DOutput
 torch.manual_seed(0)
 layer, t = TimestepEmbedding(in_channels=32, time_embed_dim=64), torch.arange(4)
 unet = UNet2DConditionModel.from_pretrained(SD, subfolder="unet")
-result = [get_timestep_embedding(t, 31), get_timestep_embedding(t, 32, True, 0, scale=100),
+result = [get_timestep_embedding(t, 31), get_timestep_embedding(t, 32, True, 0, scale=1000),
           Timesteps(32, True, 0)(t), layer(Timesteps(32, False, 1)(t)), unet.time_proj(t),
           UNet2DOutput(t).sample]
 """,
