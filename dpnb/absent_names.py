@@ -34,6 +34,14 @@ KINDS: tuple[tuple[str, str], ...] = (
         f"dpnb keeps and skips nothing of a network's steps; {ATTACH}, cache and all",
     ),
     (
+        r"\w*(Attention|Attn|GEGLU|GELU|SwiGLU|FeedForward|TransformerBlock|Ada\w*Norm\w*|RMSNorm|"
+        r"ResnetBlock\w*|Upsample\dD|Downsample\dD|MidBlock\w*|VectorQuantizer|"
+        r"GaussianFourierProjection|PatchEmbed|EncoderTiny|DecoderTiny|get_activation)|"
+        r"Encoder|Decoder|PixArt\w+Projection",
+        "networks build their layers themselves; build one that has it from its settings, or take "
+        "layers of one's own from torch or diffusers, beside networks of dpnb",
+    ),
+    (
         r"(Quanto|GGUF|AutoRound|BFL|NVIDIAModelOpt|Nunchaku|SDNQ)\w*|\w*Quantiz\w*",
         'load with quantization_config="int8" or another of dpnb.Quantization, with '
         "dpnb.BitsAndBytesConfig or dpnb.TorchAoConfig, or quantize with diffusers and attach the "
@@ -56,6 +64,24 @@ KINDS: tuple[tuple[str, str], ...] = (
     (
         r"(is_\w+_(available|version)|requires_backends|DummyObject|Optional\w+)",
         "ask importlib.util.find_spec whether a package is there",
+    ),
+    (
+        r"SlicedAttn\w*Processor\w*",
+        "call network.set_attention_slice(...), which computes attention over a few heads at a "
+        "time",
+    ),
+    (
+        r"\w*Attn\w*Processor\w*",
+        f"layers of attention have kernels here, network.attn_processors names them; {ATTACH}",
+    ),
+    (
+        r"apply_(layerwise_casting|group_offloading)",
+        "call network.enable_layerwise_casting(...) or pipe.enable_group_offload(...)",
+    ),
+    (
+        r"convert_\w+",
+        "save_lora_weights of a pipeline's class writes low-rank weights, and load_lora_weights "
+        "reads them, by whichever names",
     ),
     (r"(HookRegistry|ModelHook)", "use a module's register_forward_hook"),
     (r"\w*(Mixin)", "derive from dpnb.DiffusionPipeline, or from a class of dpnb.models"),

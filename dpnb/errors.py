@@ -70,5 +70,5 @@ class ForeignNameError(DpnbError, ImportError):
     """Code that was written for diffusers asks for what dpnb does not have."""
 
 
-class StrategyError(DpnbError, RuntimeError):
+class StrategyError(DpnbError, RuntimeError, ValueError):
     """A strategy cannot be switched on here; the message says why."""

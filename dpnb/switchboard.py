@@ -74,6 +74,10 @@ class Switchboard(Protocol):
         """Join backbone and skips as they are."""
         ...
 
+    def store_small(self, dtype: str) -> None:
+        """Store the weights of this network too in a smaller dtype, by its name."""
+        ...
+
     def enable_tiling(self, tile: int | None, spill: bool, blended: bool) -> None:
         """Decode and encode in strips."""
         ...

@@ -8,9 +8,11 @@ from importlib import import_module
 from importlib.util import find_spec
 
 import pytest
+import torch
 
 import dpnb
 from dpnb import utils
+from dpnb.models.unet_2d import UNet2DOutput
 from dpnb.module_paths import PathFinder, offer_paths
 
 SAME = {
@@ -38,8 +40,27 @@ def test_a_name_is_the_same_by_another_path(path: str, name: str) -> None:
 def test_a_package_has_what_scripts_import_from_it() -> None:
     assert import_module("dpnb.schedulers").KarrasDiffusionSchedulers is dpnb.schedulers.Scheduler
     assert utils.USE_PEFT_BACKEND is False
+    embeddings = import_module("dpnb.models.embeddings")
+    assert embeddings.get_timestep_embedding(torch.zeros(1), 4).tolist() == [[0, 0, 1, 1]]
+    assert import_module("dpnb.models.unets.unet_2d").UNet2DOutput is UNet2DOutput
     assert import_module("dpnb.models").ModelMixin is dpnb.ModelMixin
     assert import_module("dpnb.pipelines").DiffusionPipeline is dpnb.DiffusionPipeline
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("dpnb.models.attention", "GEGLU"),
+        ("dpnb.models.resnet", "ResnetBlock2D"),
+        ("dpnb.models.autoencoders.vae", "Encoder"),
+        ("dpnb.hooks", "apply_group_offloading"),
+        ("dpnb.hooks.hooks", "ModelHook"),
+        ("dpnb.utils.state_dict_utils", "convert_state_dict_to_kohya"),
+    ],
+)
+def test_what_is_absent_at_a_path_is_told(path: str, name: str) -> None:
+    with pytest.raises(ImportError, match=f"dpnb has no {name}: "):
+        getattr(import_module(path), name)
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ TESTED_IN = {
     "metering.clock": "metering/test_recorder.py",
     "metering.machine_memory": "metering/test_host.py",
     "metering.reading": "metering/test_trace.py",
+    "models.attention_processor": "nn/test_attention_processors.py",
     "models.autoencoder": "models/test_models.py",
     "models.ldm_bert": "pipelines/test_latent_diffusion.py",
     "models.unet": "models/test_models.py",

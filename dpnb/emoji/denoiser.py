@@ -12,6 +12,7 @@ from dpnb.emoji.precision import autocast
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.nn.attention import Attention
+from dpnb.nn.attention_kernels import plain_attention
 from dpnb.silence import silence_imports
 
 with silence_imports():
@@ -57,18 +58,6 @@ def build_unet() -> UNet2DConditionModel:
     )
 
 
-def plain_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Attention written out, [batch, heads, tokens, width]: here half again as fast as torch's.
-
-    On a CPU the fused kernel's backward pass took a third of a training step.
-    """
-    shape = query.shape
-    query, key, value = (part.flatten(0, 1) for part in (query, key, value))
-    weights = (query @ key.mT * shape[-1] ** -0.5).softmax(dim=-1).to(value.dtype)
-    attended: Tensor = weights @ value
-    return attended.view(shape)
-
-
 class WordsToPictures(nn.Module):
     """Text encoder and denoising network as one thing to train.
 
@@ -82,7 +71,10 @@ class WordsToPictures(nn.Module):
         self.unet = build_unet()
 
     def use_plain_attention(self) -> None:
-        """Take attention written out, in both networks, for the whole training."""
+        """Take attention written out, in both networks, for the whole training.
+
+        On a CPU the fused kernel's backward pass took a third of a training step.
+        """
         self.text_encoder.set_attn_implementation("eager")
         for module in self.unet.modules():
             if isinstance(module, Attention):

@@ -1,36 +1,19 @@
-"""Names of ways to compute attention, for code that was written for other packages.
-
-There a processor is the code of an attention layer. Here layers have kernels, which strategies
-choose; a processor is the name of one.
-"""
+"""Names of ways to compute attention, by the path that scripts import them from."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from dpnb.module_paths import find_elsewhere
+from dpnb.nn.attention_processors import (
+    AttentionProcessor,
+    AttnProcessor,
+    AttnProcessor2_0,
+    XFormersAttnProcessor,
+)
 
-@dataclass(frozen=True)
-class AttentionProcessor:
-    """The name of a kernel."""
-
-
-@dataclass(frozen=True)
-class AttnProcessor(AttentionProcessor):
-    """Attention as two matrix products; here computed by torch's fused kernel all the same."""
-
-
-@dataclass(frozen=True)
-class AttnProcessor2_0(AttentionProcessor):  # noqa: N801 - its name in scripts
-    """Torch's fused attention, `scaled_dot_product_attention`."""
+__all__ = ["AttentionProcessor", "AttnProcessor", "AttnProcessor2_0", "XFormersAttnProcessor"]
 
 
-@dataclass(frozen=True)
-class XFormersAttnProcessor(AttentionProcessor):
-    """xFormers' memory-efficient attention.
-
-    Args:
-        attention_op: an operator of `xformers.ops`, or its name there.
-    """
-
-    attention_op: Any = None
+def __getattr__(name: str) -> Any:
+    return find_elsewhere(__name__, name)

@@ -101,8 +101,8 @@ class Autoencoder(AutoencoderSwitches, Model):
         self.coder = DirectCoder()
 
     @property
+    @override
     def scale(self) -> int:
-        """Pixels per latent, along one side."""
         return 1 << (len(self.config.block_out_channels) - 1)
 
     def encode_in_strips(self, pictures: Tensor, rows: int, store: StripStore) -> Tensor:

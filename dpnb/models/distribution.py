@@ -14,29 +14,30 @@ class DiagonalGaussian:
     """Independent normal distributions, one per latent.
 
     Args:
-        moments: means and log variances, `[batch, 2 * channels, h, w]`.
+        parameters: means and log variances, `[batch, 2 * channels, h, w]`.
+        deterministic: whether latents are the means, without variance.
     """
 
-    def __init__(self, moments: Tensor) -> None:
-        self.mean, logvar = moments.chunk(2, dim=1)
+    def __init__(self, parameters: Tensor, deterministic: bool = False) -> None:
+        self.parameters, self.deterministic = parameters, deterministic
+        self.mean, logvar = parameters.chunk(2, dim=1)
         self.logvar = logvar.clamp(-30.0, 20.0)
 
     @property
     def var(self) -> Tensor:
         """Variances, `[batch, channels, h, w]`."""
-        return self.logvar.exp()
+        return torch.zeros_like(self.mean) if self.deterministic else self.logvar.exp()
 
     @property
     def std(self) -> Tensor:
         """Standard deviations, `[batch, channels, h, w]`."""
-        return (0.5 * self.logvar).exp()
+        return self.var if self.deterministic else (0.5 * self.logvar).exp()
 
     def repeat(self, copies: int) -> DiagonalGaussian:
         """The batch of distributions `copies` times, one after the other."""
         if copies == 1:
             return self
-        moments = torch.cat((self.mean, self.logvar), dim=1)
-        return DiagonalGaussian(moments.repeat(copies, 1, 1, 1))
+        return DiagonalGaussian(self.parameters.repeat(copies, 1, 1, 1), self.deterministic)
 
     def sample(self, generator: torch.Generator | list[torch.Generator] | None = None) -> Tensor:
         """Latents drawn at random, `[batch, channels, h, w]`."""
@@ -53,11 +54,13 @@ class DiagonalGaussian:
         return self.mean
 
     def kl(self, other: DiagonalGaussian | None = None) -> Tensor:
-        """Kullback-Leibler divergence, summed per picture, `[batch]`.
+        """Kullback-Leibler divergence, summed per picture, `[batch]`; 0, `[1]`, without variance.
 
         Args:
             other: from this; from the standard normal by default.
         """
+        if self.deterministic:
+            return torch.zeros(1)
         mean, var, logvar = (
             (0.0, 1.0, 0.0) if other is None else (other.mean, other.var, other.logvar)
         )
@@ -65,6 +68,8 @@ class DiagonalGaussian:
         return 0.5 * shares.sum(dim=(1, 2, 3))
 
     def nll(self, sample: Tensor, dims: tuple[int, ...] = (1, 2, 3)) -> Tensor:
-        """The negative log-likelihood of latents, summed over `dims`: `[batch]`."""
+        """The negative log-likelihood of latents, summed over `dims`: `[batch]`; see `kl`."""
+        if self.deterministic:
+            return torch.zeros(1)
         deviations = (sample - self.mean).square() / self.var
         return 0.5 * (math.log(2.0 * math.pi) + self.logvar + deviations).sum(dim=dims)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from typing_extensions import override
 
 from dpnb.loading.config import Config, Count, Width
@@ -114,7 +115,10 @@ class FluxTransformer2DModel(TransformerSwitches, TimeConditionedModel, Model):
         txt_ids: Tensor | None = None,
         guidance: Tensor | None = None,
         joint_attention_kwargs: Mapping[str, Any] | None = None,
+        controlnet_block_samples: Sequence[Tensor] | None = None,
+        controlnet_single_block_samples: Sequence[Tensor] | None = None,
         return_dict: bool = True,
+        controlnet_blocks_repeat: bool = False,
         *,
         rotary: Tensor | None = None,
     ) -> Any:
@@ -131,7 +135,11 @@ class FluxTransformer2DModel(TransformerSwitches, TimeConditionedModel, Model):
             guidance: the guidance scale, for all or for each entry of the batch, for networks that
                 were distilled with it.
             joint_attention_kwargs: must be empty; the scale of LoRA is that of `dpnb.LoRA`.
+            controlnet_block_samples: a ControlNet's output, `[batch, tokens, dim]`, each added
+                after as many of the first blocks.
+            controlnet_single_block_samples: likewise, after the second blocks.
             return_dict: `False` returns a plain tuple.
+            controlnet_blocks_repeat: add those of the first blocks in turn.
             rotary: in place of both ids, the `rotary_table` of the text's and then the patches'
                 positions; callers with many steps compute it once.
 
@@ -147,20 +155,41 @@ class FluxTransformer2DModel(TransformerSwitches, TimeConditionedModel, Model):
             )
         if rotary is None:
             rotary = self._rotary(txt_ids, img_ids)
-        x = self.x_embedder(hidden_states)
-        time = self.time_embedder(self, x, timestep, guidance, pooled_projections)
-        context = self.context_embedder(encoder_hidden_states)
-        for block in self.transformer_blocks:
+        tokens = [self.x_embedder(hidden_states)]
+        time = self.time_embedder(self, tokens[0], timestep, guidance, pooled_projections)
+        tokens.append(self.context_embedder(encoder_hidden_states))
+        of_joint = _share_out(
+            controlnet_block_samples, self.transformer_blocks, in_turn=controlnet_blocks_repeat
+        )
+        of_single = _share_out(controlnet_single_block_samples, self.single_transformer_blocks)
+        prediction = self._predict(tokens, time, rotary, of_joint, of_single)
+        return FluxTransformer2DOutput(prediction).as_asked(return_dict)
+
+    def _predict(
+        self,
+        tokens: list[Tensor],
+        time: Tensor,
+        rotary: Tensor,
+        of_joint: Sequence[Tensor | None],
+        of_single: Sequence[Tensor | None],
+    ) -> Tensor:
+        """Through all blocks; after each, its residual is added where there is one.
+
+        `tokens`, those of the picture and of the prompt, are taken out of their list, so that they
+        are freed as soon as they have been used.
+        """
+        context, x = tokens.pop(), tokens.pop()
+        for block, residual in zip(self.transformer_blocks, of_joint, strict=True):
             x, context = block(x, context, time, rotary)
+            x = x if residual is None else add(x, residual)
         length = context.shape[1]
         x = torch.cat((context, x), dim=1)
         del context
-        for block in self.single_transformer_blocks:
+        for block, residual in zip(self.single_transformer_blocks, of_single, strict=True):
             x = block(x, time, rotary)
+            x = x if residual is None else add(x, F.pad(residual, (0, 0, length, 0)))
         scale, shift = self.norm_out(time)
-        prediction = self.proj_out(modulate(x[:, length:], scale, shift))
-        output = FluxTransformer2DOutput(prediction)
-        return output.as_asked(return_dict)
+        return self.proj_out(modulate(x[:, length:], scale, shift))  # type: ignore[no-any-return]
 
     @override
     def embed_time(
@@ -203,6 +232,16 @@ class FluxTransformer2DModel(TransformerSwitches, TimeConditionedModel, Model):
             )
         ids = [ids[0] if ids.ndim == 3 else ids for ids in (txt_ids, img_ids)]
         return rotary_table(torch.cat(ids), self.config.axes_dims_rope)
+
+
+def _share_out(
+    samples: Sequence[Tensor] | None, blocks: nn.ModuleList, *, in_turn: bool = False
+) -> list[Tensor | None]:
+    """The residual of each block: several in a row have the same, or they have them in turn."""
+    if not samples:
+        return [None] * len(blocks)
+    at_once = -(-len(blocks) // len(samples))
+    return [samples[at % len(samples) if in_turn else at // at_once] for at in range(len(blocks))]
 
 
 class TimeTextEmbedding(nn.Module):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from typing_extensions import Self, override
 
 from dpnb.devices import Device, best_device, parse_device, parse_dtype
-from dpnb.errors import CheckpointError, QuantizationError
+from dpnb.errors import QuantizationError, SettingsError
 from dpnb.loading.checkpoint_files import explain_settings_errors, read_checkpoint_json
 from dpnb.loading.config import Configured, report_unknown
 from dpnb.loading.file_selection import select_model_files
@@ -37,6 +37,7 @@ from dpnb.models.block_switches import BlockSwitches
 from dpnb.models.copying import Copying
 from dpnb.models.introspection import Introspection
 from dpnb.models.network_adapters import NetworkAdapters
+from dpnb.models.placing_switches import PlacingSwitches
 from dpnb.models.single_file import FromSingleFile
 from dpnb.models.step_caches import WithoutStepCache
 from dpnb.nn.quantized import nbytes_of, quantization_of
@@ -49,6 +50,7 @@ class Model(
     BlockSwitches,
     Introspection,
     NetworkAdapters,
+    PlacingSwitches,
     WithoutStepCache,
     Copying,
     FromSingleFile,
@@ -58,6 +60,8 @@ class Model(
 
     config_name: ClassVar[str] = "config.json"
     weights_name: ClassVar[str] = "diffusion_pytorch_model"
+    hf_device_map: dict[str, torch.device]
+    """Where it was loaded to, if it was loaded by a device map."""
 
     def __init__(self, *values: Any, **settings: Any) -> None:
         nn.Module.__init__(self)
@@ -80,6 +84,7 @@ class Model(
             raise
 
     @property
+    @override
     def dtype(self) -> torch.dtype:
         """The dtype that it computes in: that of its biases, which are never stored in another."""
         vectors = (p for p in self.parameters() if p.ndim == 1)
@@ -172,6 +177,8 @@ class Model(
         )
         if recipe is not None:
             quantize(model, recipe, cls.__name__, target)
+        if device_map is not None:
+            model.hf_device_map = {"": model.device}
         return (model, info) if output_loading_info else model
 
     @classmethod
@@ -235,14 +242,15 @@ class Model(
         """Take `weights` as this model's parameters and buffers, without copying them.
 
         Raises:
-            CheckpointError: a tensor of `source` has another shape than here, or is integer.
+            CheckpointError: a tensor of `source` is integer where here it is not.
+            SettingsError: a tensor of `source` has another shape than here.
         """
         own = self.state_dict()
         info = LoadingInfo.of(own, weights, source)
         mismatched = info.mismatched
         if mismatched and not ignore_mismatched_sizes:
             name = mismatched[0]
-            raise CheckpointError(
+            raise SettingsError(
                 f"{source}: {name} has shape {tuple(weights[name].shape)} where the settings give "
                 f"{tuple(own[name].shape)} ({len(mismatched)} tensors differ); use the config.json "
                 "that belongs to these weights, or pass ignore_mismatched_sizes=True."

@@ -5,21 +5,32 @@ A network that belongs to a pipeline shares what is switched on with it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from torch import nn
 
-from dpnb.models.attention_processor import (
+from dpnb.models.coders import Coder, SlicedCoder, TiledCoder
+from dpnb.models.copying import Copying
+from dpnb.models.tiling.blended_tiles import OVERLAP
+from dpnb.nn.attention import Attention
+from dpnb.nn.attention_kernels import op_name
+from dpnb.nn.attention_processors import (
     AttentionProcessor,
+    AttnProcessor,
     AttnProcessor2_0,
     XFormersAttnProcessor,
+    check_processor,
 )
-from dpnb.models.coders import Coder, SlicedCoder, TiledCoder
-from dpnb.nn.attention import Attention
-from dpnb.nn.attention_kernels import SlicedKernel, XFormersKernel, op_name
 from dpnb.numbers import parse_bool
 from dpnb.switchboard import SliceSize, Switchboard, Switchboards
+
+BACKENDS: Mapping[str, AttentionProcessor] = {
+    "native": AttnProcessor2_0(),
+    "_native_math": AttnProcessor(),
+    "xformers": XFormersAttnProcessor(),
+}
+"""What computes attention, by the names that other packages have for it."""
 
 
 class NetworkSwitches:
@@ -53,88 +64,93 @@ class NetworkSwitches:
     @property
     def attn_processors(self) -> dict[str, AttentionProcessor]:
         """How each attention layer computes: a name for its kernel, by the layer's."""
-        network = cast(nn.Module, self)
-        return {
-            f"{name}.processor": _processor_of(layer)
-            for name, layer in network.named_modules()
-            if isinstance(layer, Attention)
-        }
+        return {f"{name}.processor": layer.processor for name, layer in self._attentions().items()}
 
     def set_attn_processor(self, processor: Any) -> None:
         """Choose how attention is computed, by the name of a processor.
 
         Args:
-            processor: `AttnProcessor2_0()` or `XFormersAttnProcessor()`, or one for each layer,
-                all alike, as `attn_processors` has them.
+            processor: `AttnProcessor2_0()`, `AttnProcessor()` or `XFormersAttnProcessor()`, or one
+                for each layer, as `attn_processors` has them.
 
         Raises:
             TypeError: it is code of one's own, which layers here do not run.
-            ValueError: layers are to compute differently, or some are not named.
+            ValueError: xFormers is to compute some layers and not others, or some are not named.
         """
         if isinstance(processor, Mapping) and processor.keys() != self.attn_processors.keys():
             raise ValueError(
                 f"processor names {len(processor)} attention layers where this network has "
                 f"{len(self.attn_processors)}; name those of attn_processors, or give one for all."
             )
-        chosen = [*processor.values()] if isinstance(processor, Mapping) else [processor]
-        if foreign := [one for one in chosen if not isinstance(one, AttentionProcessor)]:
-            raise TypeError(
-                f"{type(foreign[0]).__name__} is code for attention layers of another package; "
-                "attach a pipeline that has it, dpnb.attach(pipe), or give AttnProcessor2_0() or "
-                "XFormersAttnProcessor()."
-            )
-        if any(one != chosen[0] for one in chosen):
-            raise ValueError("the layers of a network all compute alike; give one processor.")
-        if chosen and isinstance(chosen[0], XFormersAttnProcessor):
-            self.enable_xformers_memory_efficient_attention(chosen[0].attention_op)
-        else:
-            self.disable_xformers_memory_efficient_attention()
+        if not isinstance(processor, Mapping):
+            processor = dict.fromkeys(self.attn_processors, processor)
+        chosen = {name: check_processor(one) for name, one in processor.items()}
+        first = next(iter(chosen.values()), AttnProcessor2_0())
+        if isinstance(first, XFormersAttnProcessor) and {*chosen.values()} == {first}:
+            self.enable_xformers_memory_efficient_attention(first.attention_op)
+            return
+        if any(isinstance(one, XFormersAttnProcessor) for one in chosen.values()):
+            raise ValueError("xFormers computes all layers of a network alike; give one processor.")
+        self.disable_xformers_memory_efficient_attention()
+        if chosen != self.attn_processors:
+            with cast(Copying, self).suspended():
+                for name, layer in self._attentions().items():
+                    layer.kernel = chosen[f"{name}.processor"].kernel
 
     def set_default_attn_processor(self) -> None:
-        """Compute attention with torch's fused kernel."""
-        self.disable_xformers_memory_efficient_attention()
+        """Compute attention as two matrix products, as `AttnProcessor` does."""
+        self.set_attn_processor(AttnProcessor())
 
     def set_attention_backend(self, backend: str) -> None:
         """Choose how attention is computed, by the name of a backend.
 
         Args:
-            backend: `"native"` or `"xformers"`.
+            backend: `"native"`, `"_native_math"` or `"xformers"`.
 
         Raises:
             ValueError: there is no such backend here.
         """
-        if backend not in ("native", "xformers"):
+        if backend not in BACKENDS:
             raise ValueError(
-                f'backend is {backend!r}; use "native", torch\'s fused attention, or "xformers".'
+                f'backend is {backend!r}; use "native", torch\'s fused attention, "_native_math", '
+                'two matrix products, or "xformers".'
             )
-        if backend == "xformers":
-            self.enable_xformers_memory_efficient_attention()
-        else:
-            self.disable_xformers_memory_efficient_attention()
+        self.set_attn_processor(BACKENDS[backend])
 
     def reset_attention_backend(self) -> None:
         """Compute attention with torch's fused kernel."""
         self.set_attention_backend("native")
+
+    def _attentions(self) -> dict[str, Attention]:
+        modules = cast(nn.Module, self).named_modules()
+        return {name: module for name, module in modules if isinstance(module, Attention)}
 
     @property
     def _switchboard(self) -> Switchboard:
         return Switchboards.make(self, self.part_name)
 
 
-def _processor_of(layer: Attention) -> AttentionProcessor:
-    kernel = layer.kernel
-    inner = kernel.inner if isinstance(kernel, SlicedKernel) else kernel
-    if isinstance(inner, XFormersKernel):
-        return XFormersAttnProcessor(inner.op)
-    return AttnProcessor2_0()
-
-
 class DenoiserSwitches(NetworkSwitches):
     """What can be switched on and off at a denoising network."""
 
-    def set_attention_slice(self, slice_size: SliceSize | None) -> None:
-        """See `dpnb.AttentionSlicing`, which serves the whole pipeline; `None` switches it off."""
-        self._switchboard.slice_attention(slice_size)
+    def set_attention_slice(self, slice_size: SliceSize | Sequence[int] | None = "auto") -> None:
+        """See `dpnb.AttentionSlicing`, which serves the whole pipeline; `None` switches it off.
+
+        Args:
+            slice_size: the heads that attend at a time, or those of each layer, all alike.
+
+        Raises:
+            ValueError: it is more than there are, or says different numbers for some layers.
+        """
+        if isinstance(slice_size, (list, tuple)):
+            count = len(self._attentions())
+            if len({*slice_size}) != 1 or len(slice_size) != count:
+                raise ValueError(
+                    f"slice_size is {slice_size}; {count} layers attend here, over as many heads "
+                    "at a time in each: give one number."
+                )
+            slice_size = slice_size[0]
+        self._switchboard.slice_attention(cast(SliceSize, slice_size))
 
 
 class TransformerSwitches(DenoiserSwitches):
@@ -161,7 +177,13 @@ class AutoencoderSwitches(NetworkSwitches):
     """What can be switched on and off at an autoencoder."""
 
     part_name: ClassVar[str] = "vae"
+    config: Any
     coder: Coder
+
+    @property
+    def scale(self) -> int:
+        """Pixels per latent, along one side."""
+        raise NotImplementedError
 
     def enable_tiling(
         self,
@@ -187,18 +209,74 @@ class AutoencoderSwitches(NetworkSwitches):
 
     @property
     def use_tiling(self) -> bool:
-        """Whether pictures are decoded in strips."""
+        """Whether pictures are decoded in strips; it may be set."""
         return isinstance(self._plain_coder, TiledCoder)
+
+    @use_tiling.setter
+    def use_tiling(self, use_tiling: bool) -> None:
+        if parse_bool("use_tiling", use_tiling) != self.use_tiling:
+            self.enable_tiling(use_tiling)
 
     @property
     def use_slicing(self) -> bool:
-        """Whether the pictures of a batch are decoded one after the other."""
+        """Whether the pictures of a batch are decoded one after the other; it may be set."""
         return isinstance(self.coder, SlicedCoder)
 
-    @property
-    def _plain_coder(self) -> Coder:
-        return self.coder.inner if isinstance(self.coder, SlicedCoder) else self.coder
+    @use_slicing.setter
+    def use_slicing(self, use_slicing: bool) -> None:
+        if parse_bool("use_slicing", use_slicing):
+            self.enable_slicing()
+        else:
+            self.disable_slicing()
 
     def disable_slicing(self) -> None:
         """Decode and encode a batch at once."""
         self._switchboard.disable_slicing()
+
+    # --- how large tiles are, by the names that other packages have for it ---
+
+    @property
+    def tile_sample_min_size(self) -> int:
+        """Pixels of a tile, or of the pictures that it was trained for where none are chosen.
+
+        While it is tiled, setting this is `enable_tiling(tile=...)`.
+        """
+        coder, trained = self._plain_coder, self.config.sample_size
+        chosen = coder.tile if isinstance(coder, TiledCoder) else None
+        return chosen or (trained if isinstance(trained, int) else trained[0])
+
+    @tile_sample_min_size.setter
+    def tile_sample_min_size(self, pixels: int) -> None:
+        coder = self._plain_coder
+        if not isinstance(coder, TiledCoder):
+            raise ValueError(
+                f"tiles are to have {pixels} pixels, and this autoencoder is not tiled; call "
+                f"enable_tiling(tile={pixels}), which is dpnb.VaeTiling({pixels}) of a pipeline."
+            )
+        self.enable_tiling(tile=pixels, spill=coder.spill, blended=coder.blended)
+
+    @property
+    def tile_latent_min_size(self) -> int:
+        """The same, in latents."""
+        return self.tile_sample_min_size // self.scale
+
+    @tile_latent_min_size.setter
+    def tile_latent_min_size(self, latents: int) -> None:
+        self.tile_sample_min_size = latents * self.scale
+
+    @property
+    def tile_overlap_factor(self) -> float:
+        """What blended tiles share with their neighbours, of their side."""
+        return 1 / OVERLAP
+
+    @tile_overlap_factor.setter
+    def tile_overlap_factor(self, factor: float) -> None:
+        if factor != self.tile_overlap_factor:
+            raise ValueError(
+                f"tile_overlap_factor is {factor}; blended tiles overlap by "
+                f"{self.tile_overlap_factor}, and strips, which are exact, need none: leave it out."
+            )
+
+    @property
+    def _plain_coder(self) -> Coder:
+        return self.coder.inner if isinstance(self.coder, SlicedCoder) else self.coder

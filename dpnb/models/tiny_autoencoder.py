@@ -102,6 +102,11 @@ class AutoencoderTiny(Autoencoder):
             self.config.upsampling_scaling_factor ** (len(self.config.num_decoder_blocks) - 1)
         )
 
+    @property
+    def spatial_scale_factor(self) -> int:
+        """See `scale`."""
+        return self.scale
+
     def encode(self, x: Tensor, return_dict: bool = True) -> Any:
         """Encode pictures to latents.
 

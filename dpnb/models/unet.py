@@ -18,10 +18,11 @@ from dpnb.models.switches import UNetSwitches
 from dpnb.models.time_conditioning import TimeConditionedModel
 from dpnb.models.unet_blocks import DownBlock, MiddleBlock, UpBlock
 from dpnb.models.unet_config import ATTENDS, UNetConfig
+from dpnb.nn.activations import ACTIVATIONS
 from dpnb.nn.attention import Attention
 from dpnb.nn.class_embedding import embed_classes, make_class_embedding
-from dpnb.nn.embeddings import FourierFeatures, TimestepEmbedding, sinusoids
-from dpnb.nn.inplace import add, silu
+from dpnb.nn.embeddings import FourierFeatures, TimestepEmbedding, Timesteps
+from dpnb.nn.inplace import add
 from dpnb.nn.transformer import TransformerBlock
 from dpnb.nn.weight_changes import NO_SCALE
 from dpnb.output import Output
@@ -44,6 +45,7 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
     repeated_blocks: ClassVar[tuple[type[nn.Module], ...]] = (TransformerBlock,)
     config: UNetConfig
     mid_block: Any
+    time_proj: nn.Module
     conv_norm_out: nn.Module | None
 
     def __init__(self, *values: Any, **settings: Any) -> None:
@@ -57,9 +59,21 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
             self.time_proj = FourierFeatures(time_dim, flip_sin_to_cos=flip)
             self.time_embedding = TimestepEmbedding(time_dim, time_dim, guidance_dim, F.gelu)
         else:
-            self.time_embedding = TimestepEmbedding(first, time_dim, guidance_dim)
+            self.time_proj = self._sinusoids(first)
+            finish = config.timestep_post_act
+            self.time_embedding = TimestepEmbedding(
+                first,
+                time_dim,
+                guidance_dim,
+                config.activation,
+                None if finish is None else ACTIVATIONS[finish],
+            )
         self.class_embedding = make_class_embedding(
-            config, first, time_dim, config.projection_class_embeddings_input_dim
+            config,
+            first,
+            time_dim,
+            config.projection_class_embeddings_input_dim,
+            config.activation,
         )
         if config.addition_embed_type == "text_time":
             if not config.projection_class_embeddings_input_dim:
@@ -67,6 +81,7 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
                     "addition_embed_type='text_time' needs projection_class_embeddings_input_dim, "
                     "the channels of the added conditions; give it beside."
                 )
+            self.add_time_proj = self._sinusoids(config.addition_time_embed_dim or 256)
             self.add_embedding = TimestepEmbedding(
                 config.projection_class_embeddings_input_dim, time_dim
             )
@@ -76,7 +91,8 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
             self.up_blocks = make_up_blocks(config.k_levels()[::-1])
         else:
             self.down_blocks = nn.ModuleList(self._down_blocks())
-            self.mid_block = MiddleBlock(config.levels()[-1], config)
+            has_middle = config.mid_block_type is not None
+            self.mid_block = MiddleBlock(config.levels()[-1], config) if has_middle else None
             self.up_blocks = nn.ModuleList(self._up_blocks())
             self.conv_norm_out = nn.GroupNorm(config.groups, first, eps=config.norm_eps)
         self.conv_out = _conv(first, config.out_channels, config.conv_out_kernel)
@@ -187,13 +203,15 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
             block(maps, time, words)
         if self.mid_block is None:
             _refuse(down_block_additional_residuals=down, mid_block_additional_residual=middle)
+            if not self.config.has_k_blocks:
+                maps.append(maps[-1].clone())
         else:
             maps = self._across(maps, time, words, down, middle)
         for block in self.up_blocks:
             block(maps, time, words)
         x = maps.pop()
         if self.conv_norm_out is not None:
-            x = silu(self.conv_norm_out(x))
+            x = self.config.activation(self.conv_norm_out(x))
         return self.conv_out(x)  # type: ignore[no-any-return]
 
     def _across(
@@ -246,9 +264,7 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
             timestep = torch.full((1,), float(timestep), device=sample.device)
         timestep = timestep.to(sample.device).reshape(-1).expand(batch)
         width = config.block_out_channels[0]
-        features = (
-            self.time_proj(timestep) if config.has_k_blocks else self._sinusoids(timestep, width)
-        )
+        features = self.time_proj(timestep)
         time = self.time_embedding(features.to(sample.dtype), condition)
         of_class = embed_classes(self.class_embedding, config, width, labels, sample)
         if of_class is not None:
@@ -256,30 +272,36 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
         if config.has_k_blocks:
             return F.gelu(time)
         if config.addition_embed_type is None:
-            return silu(time)
+            return self._activate(time)
         if added is None or not {"text_embeds", "time_ids"} <= added.keys():
             raise ValueError(
                 "this UNet needs added_cond_kwargs with text_embeds and time_ids, as Stable "
                 f"Diffusion XL has them; it got {sorted(added or ())}."
             )
         text, ids = added["text_embeds"], added["time_ids"]
-        sizes = self._sinusoids(ids.flatten(), config.addition_time_embed_dim or 256)
+        sizes = self.add_time_proj(ids.flatten())
         both = torch.cat((text, sizes.view(batch, -1)), dim=-1).to(sample.dtype)
-        return silu(add(time, self.add_embedding(both)))
+        return self._activate(add(time, self.add_embedding(both)))
+
+    def _activate(self, time: Tensor) -> Tensor:
+        """The embedding as blocks take it."""
+        first = self.config.time_embedding_act_fn
+        return self.config.activation(time if first is None else ACTIVATIONS[first](time))
 
     @property
     @override
     def embedding_layers(self) -> list[nn.Module]:
-        names = ("time_proj", "time_embedding", "class_embedding", "add_embedding")
+        names = (
+            "time_proj",
+            "time_embedding",
+            "class_embedding",
+            "add_time_proj",
+            "add_embedding",
+        )
         return [layer for name, layer in self.named_children() if name in names]
 
-    def _sinusoids(self, values: Tensor, dim: int) -> Tensor:
-        return sinusoids(
-            values,
-            dim,
-            flip_sin_to_cos=self.config.flip_sin_to_cos,
-            freq_shift=self.config.freq_shift,
-        )
+    def _sinusoids(self, dim: int) -> Timesteps:
+        return Timesteps(dim, self.config.flip_sin_to_cos, self.config.freq_shift)
 
 
 def _refuse(**given: object) -> None:

@@ -13,28 +13,25 @@ from typing_extensions import override
 from dpnb.loading.config import Config, Count, Side, Width
 from dpnb.models.model import Model
 from dpnb.models.supported_settings import check_supported
-from dpnb.models.unet_blocks import AttendingBlock, DownBlock, UpBlock
+from dpnb.models.unet_blocks import AttendingBlock, DownBlock, UpBlock, make_middle_resnets
 from dpnb.models.unet_config import Level
+from dpnb.nn.activations import ACTIVATIONS, Activation
 from dpnb.nn.alternation import make_in_turn
 from dpnb.nn.attention import Attention, PictureAttention
 from dpnb.nn.class_embedding import embed_classes, make_class_embedding
-from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
+from dpnb.nn.embeddings import TimestepEmbedding, Timesteps
 from dpnb.nn.inplace import add, silu
-from dpnb.nn.resnet import ResnetBlock
 from dpnb.output import Output
 from dpnb.validation import Range
 
 ATTENDS = {"DownBlock2D": False, "AttnDownBlock2D": True, "UpBlock2D": False, "AttnUpBlock2D": True}
 
 SUPPORTED: dict[str, tuple[Any, ...]] = {
-    "act_fn": ("silu", "swish"),
-    "add_attention": (True,),
-    "attn_norm_num_groups": (None,),
+    "act_fn": tuple(ACTIVATIONS),
     "class_embed_type": (None, "timestep", "identity"),
     "downsample_type": ("conv",),
-    "mid_block_scale_factor": (1,),
-    "mid_block_type": ("UNetMidBlock2D",),
-    "resnet_time_scale_shift": ("default",),
+    "mid_block_type": ("UNetMidBlock2D", None),
+    "resnet_time_scale_shift": ("default", "scale_shift"),
     "time_embedding_type": ("positional",),
     "upsample_type": ("conv",),
 }
@@ -53,7 +50,7 @@ class UNet2DConfig(Config):
     freq_shift: Annotated[float, Range(0, 1)] = 0
     flip_sin_to_cos: bool = True
     down_block_types: tuple[str, ...] = ("DownBlock2D", *("AttnDownBlock2D",) * 3)
-    mid_block_type: str = "UNetMidBlock2D"
+    mid_block_type: str | None = "UNetMidBlock2D"
     up_block_types: tuple[str, ...] = (*("AttnUpBlock2D",) * 3, "UpBlock2D")
     block_out_channels: tuple[Width, ...] = (224, 448, 672, 896)
     layers_per_block: Count = 2
@@ -65,7 +62,7 @@ class UNet2DConfig(Config):
     act_fn: str = "silu"
     attention_head_dim: Width | None = 8
     norm_num_groups: Width = 32
-    attn_norm_num_groups: int | None = None
+    attn_norm_num_groups: Width | None = None
     norm_eps: Annotated[float, Range(0, 1)] = 1e-5
     resnet_time_scale_shift: str = "default"
     add_attention: bool = True
@@ -90,6 +87,16 @@ class UNet2DConfig(Config):
     def groups(self) -> int:
         """Of the norms."""
         return self.norm_num_groups
+
+    @property
+    def activation(self) -> Activation:
+        """Before convolutions, and of the time embedding."""
+        return ACTIVATIONS[self.act_fn]
+
+    @property
+    def scales_by_time(self) -> bool:
+        """Whether the time embedding scales and shifts feature maps."""
+        return self.resnet_time_scale_shift == "scale_shift"
 
     @property
     def time_dim(self) -> int:
@@ -123,6 +130,7 @@ class UNet2DModel(Model):
         levels = config.levels()
         first = levels[0].channels
         self.conv_in = nn.Conv2d(config.in_channels, first, 3, padding=1)
+        self.time_proj = Timesteps(first, config.flip_sin_to_cos, config.freq_shift)
         self.time_embedding = TimestepEmbedding(first, config.time_dim)
         self.class_embedding = make_class_embedding(config, first, config.time_dim)
         self.down_blocks = nn.ModuleList(
@@ -135,7 +143,8 @@ class UNet2DModel(Model):
             )
             for i, level in enumerate(levels)
         )
-        self.mid_block = PictureMiddleBlock(levels[-1], config)
+        has_middle = config.mid_block_type is not None
+        self.mid_block = PictureMiddleBlock(levels[-1], config) if has_middle else None
         self.up_blocks = nn.ModuleList(self._up_blocks())
         self.conv_norm_out = nn.GroupNorm(config.norm_num_groups, first, eps=config.norm_eps)
         self.conv_out = nn.Conv2d(first, config.out_channels, 3, padding=1)
@@ -166,7 +175,7 @@ class UNet2DModel(Model):
 
         Args:
             sample: noisy pictures, `[batch, in_channels, h, w]`.
-            timestep: a number, or one for each entry of the batch.
+            timestep: a number, whose fraction is cut off, or one for each entry of the batch.
             class_labels: a number for each entry of the batch, for networks that embed classes.
             return_dict: `False` returns a plain tuple.
         """
@@ -174,7 +183,7 @@ class UNet2DModel(Model):
         maps = [self.conv_in(2 * sample - 1 if self.config.center_input_sample else sample)]
         for block in self.down_blocks:
             block(maps, time, time)
-        maps.append(self.mid_block(maps[-1], time))
+        maps.append(maps[-1].clone() if self.mid_block is None else self.mid_block(maps[-1], time))
         for block in self.up_blocks:
             block(maps, time, time)
         output = UNet2DOutput(self.conv_out(silu(self.conv_norm_out(maps.pop()))))
@@ -185,26 +194,25 @@ class UNet2DModel(Model):
     ) -> Tensor:
         """The activated embedding of timestep and class, `[batch, time_dim]`."""
         if not isinstance(timestep, Tensor):
-            timestep = torch.full((1,), float(timestep), device=sample.device)
+            timestep = torch.full((1,), int(timestep), device=sample.device)
         config, width = self.config, self.config.block_out_channels[0]
-        features = sinusoids(
-            timestep.to(sample.device).reshape(-1).expand(sample.shape[0]),
-            width,
-            flip_sin_to_cos=config.flip_sin_to_cos,
-            freq_shift=config.freq_shift,
-        )
+        features = self.time_proj(timestep.to(sample.device).reshape(-1).expand(sample.shape[0]))
         time = self.time_embedding(features.to(sample.dtype))
         of_class = embed_classes(self.class_embedding, config, width, labels, sample)
-        return silu(time if of_class is None else add(time, of_class))
+        return config.activation(time if of_class is None else add(time, of_class))
 
 
 class MultiHeadPictureAttention(PictureAttention):
     """Self-attention of a feature map with several heads."""
 
     def __init__(self, level: Level, config: UNet2DConfig) -> None:
-        Attention.__init__(
-            self, level.channels, level.heads, level.channels // level.heads, bias=True
-        )
+        head_dim = config.attention_head_dim or level.channels
+        if head_dim > level.channels:
+            raise ValueError(
+                f"attention_head_dim is {head_dim}, and a level that attends has "
+                f"{level.channels} channels; give at most as many to a head."
+            )
+        Attention.__init__(self, level.channels, level.heads, head_dim, bias=True)
         groups, eps = config.norm_num_groups, config.norm_eps
         self.group_norm = nn.GroupNorm(groups, level.channels, eps=eps)
 
@@ -225,24 +233,31 @@ class PictureMiddleBlock(nn.Module):
     def __init__(self, level: Level, config: UNet2DConfig) -> None:
         super().__init__()
         self.resnets, self.attentions = make_in_turn(
-            (
-                ResnetBlock(
-                    level.channels,
-                    level.channels,
-                    groups=config.norm_num_groups,
-                    eps=config.norm_eps,
-                    time_dim=config.time_dim,
-                )
-                for _ in range(2)
-            ),
-            (MultiHeadPictureAttention(level, config) for _ in range(1)),
+            make_middle_resnets(level, config),
+            (MultiHeadPictureAttention(level, config) for _ in range(config.add_attention)),
         )
+        for attention in self.attentions:
+            _fit_to_middle(attention, level, config)
 
     @override
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """Transform `x` `[batch, channels, h, w]`."""
         first, second = self.resnets
-        return second(self.attentions[0](first(x, time)), time)  # type: ignore[no-any-return]
+        x = first(x, time)
+        for attention in self.attentions:
+            x = attention(x)
+        return second(x, time)  # type: ignore[no-any-return]
+
+
+def _fit_to_middle(attention: Any, level: Level, config: UNet2DConfig) -> None:
+    """Give a layer of attention what is said of the middle block alone."""
+    attention.divisor = config.mid_block_scale_factor
+    if config.attn_norm_num_groups is not None:
+        attention.group_norm = nn.GroupNorm(
+            config.attn_norm_num_groups, level.channels, eps=config.norm_eps
+        )
+    elif config.scales_by_time:
+        attention.group_norm = nn.Identity()
 
 
 class PictureUpBlock(_WithPictureAttention, UpBlock):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from dpnb.models.unet_config import Level, UNetConfig, broadcast
+from dpnb.nn.activations import Activation
 from dpnb.nn.alternation import make_in_turn
 from dpnb.nn.resampling import Downsample, Upsample
 from dpnb.nn.resnet import ResnetBlock
@@ -37,6 +38,21 @@ class BlockSettings(Protocol):
     @property
     def time_dim(self) -> int:
         """Channels of the time embedding."""
+        ...
+
+    @property
+    def activation(self) -> Activation:
+        """Before convolutions, and of the time embedding."""
+        ...
+
+    @property
+    def scales_by_time(self) -> bool:
+        """Whether the time embedding scales and shifts feature maps."""
+        ...
+
+    @property
+    def mid_block_scale_factor(self) -> float:
+        """What divides the output of each layer of the middle block."""
         ...
 
     @property
@@ -100,7 +116,7 @@ class MiddleBlock(nn.Module):
         super().__init__()
         depth = level.depth if isinstance(level.depth, int) else level.depth[0]
         self.resnets, self.attentions = make_in_turn(
-            (_resnet(level.channels, level, config) for _ in range(2)),
+            make_middle_resnets(level, config),
             _transformers((depth,), replace(level, sees_context_alone=False), config),
         )
 
@@ -163,13 +179,24 @@ class UpBlock(AttendingBlock):
         maps.append(self.upsamplers[0](x, maps[-1].shape[-2:]) if self.upsamples else x)
 
 
-def _resnet(in_channels: int, level: Level, config: BlockSettings) -> ResnetBlock:
+def make_middle_resnets(level: Level, config: BlockSettings) -> Iterator[ResnetBlock]:
+    """The two residual blocks of a middle block."""
+    divisor = config.mid_block_scale_factor
+    return (_resnet(level.channels, level, config, divisor) for _ in range(2))
+
+
+def _resnet(
+    in_channels: int, level: Level, config: BlockSettings, divisor: float = 1
+) -> ResnetBlock:
     return ResnetBlock(
         in_channels,
         level.channels,
         groups=config.groups,
         eps=config.norm_eps,
         time_dim=config.time_dim,
+        activate=config.activation,
+        scales_by_time=config.scales_by_time,
+        divisor=divisor,
     )
 
 

@@ -11,6 +11,7 @@ from typing_extensions import override
 from dpnb.loading.config import Config, Count, Side, Width
 from dpnb.models.k_unet_blocks import KLevel
 from dpnb.models.supported_settings import check_supported
+from dpnb.nn.activations import ACTIVATIONS, Activation
 from dpnb.nn.class_embedding import KINDS
 from dpnb.validation import Range
 
@@ -34,24 +35,23 @@ K_ATTENDS = {
 """The blocks of `k_unet_blocks`, and whether they attend."""
 
 SUPPORTED: dict[str, tuple[Any, ...]] = {
-    "act_fn": ("silu", "swish"),
+    "act_fn": tuple(ACTIVATIONS),
     "addition_embed_type": (None, "text_time"),
     "attention_type": ("default",),
     "class_embed_type": KINDS,
     "class_embeddings_concat": (False,),
-    "cross_attention_norm": (None,),
+    "cross_attention_norm": (None, "layer_norm", "group_norm"),
     "dual_cross_attention": (False,),
     "encoder_hid_dim": (None,),
     "encoder_hid_dim_type": (None,),
-    "mid_block_scale_factor": (1,),
-    "mid_block_type": ("UNetMidBlock2DCrossAttn",),
-    "resnet_out_scale_factor": (1,),
-    "resnet_skip_time_act": (False,),
-    "resnet_time_scale_shift": ("default",),
-    "time_embedding_act_fn": (None,),
+    "mid_block_type": ("UNetMidBlock2DCrossAttn", None),
+    "resnet_time_scale_shift": ("default", "scale_shift"),
+    "time_embedding_act_fn": (None, *ACTIVATIONS),
     "time_embedding_type": ("positional",),
-    "timestep_post_act": (None,),
+    "timestep_post_act": (None, *ACTIVATIONS),
 }
+"""What others have no such blocks for: `cross_attention_norm`, and scales and skips of time within
+residual blocks, are for blocks that are not built here, and change nothing in these."""
 
 
 K_SUPPORTED: dict[str, tuple[Any, ...]] = {
@@ -59,11 +59,16 @@ K_SUPPORTED: dict[str, tuple[Any, ...]] = {
     "act_fn": ("gelu",),
     "addition_embed_type": (None,),
     "class_embed_type": (None,),
+    "cross_attention_norm": (None,),
+    "mid_block_scale_factor": (1,),
     "mid_block_type": (None,),
     "norm_num_groups": (None,),
     "num_class_embeds": (None,),
     "only_cross_attention": (False,),
+    "resnet_out_scale_factor": (1,),
+    "resnet_skip_time_act": (False,),
     "resnet_time_scale_shift": ("default", "scale_shift", "ada_group"),
+    "time_embedding_act_fn": (None,),
     "time_embedding_type": ("fourier",),
     "timestep_post_act": ("gelu",),
 }
@@ -74,8 +79,8 @@ K_SUPPORTED: dict[str, tuple[Any, ...]] = {
 class UNetConfig(Config):
     """Settings of `UNet2DConditionModel`, by the names that `config.json` has.
 
-    `attention_head_dim` is the number of heads wherever `num_attention_heads` is not given: a
-    misnomer of the first checkpoints that files still have.
+    `attention_head_dim` is the number of heads: a misnomer of the first checkpoints that files
+    still have, for which nothing reads `num_attention_heads`.
     """
 
     sample_size: Side | tuple[Side, Side] | None = None
@@ -137,6 +142,12 @@ class UNetConfig(Config):
                 "norm_num_groups is None, and UNet2DConditionModel normalises groups of channels; "
                 "give their number, such as 32."
             )
+        if self.num_attention_heads is not None:
+            raise ValueError(
+                f"num_attention_heads is {self.num_attention_heads}, which UNet2DConditionModel "
+                "does not read in other packages; give the number of heads as attention_head_dim, "
+                "as checkpoints have it."
+            )
         levels = len(self.block_out_channels)
         known = K_ATTENDS if self.has_k_blocks else ATTENDS
         for name in ("down_block_types", "up_block_types"):
@@ -165,6 +176,16 @@ class UNetConfig(Config):
         return self.norm_num_groups or 32
 
     @property
+    def activation(self) -> Activation:
+        """Before convolutions, and of the time embedding."""
+        return ACTIVATIONS[self.act_fn]
+
+    @property
+    def scales_by_time(self) -> bool:
+        """Whether the time embedding scales and shifts feature maps."""
+        return self.resnet_time_scale_shift == "scale_shift"
+
+    @property
     def time_dim(self) -> int:
         """Channels of the time embedding."""
         return (
@@ -188,14 +209,13 @@ class UNetConfig(Config):
     def levels(self) -> tuple[Level, ...]:
         """The settings of each level, from the finest to the coarsest."""
         count = len(self.block_out_channels)
-        heads = self.num_attention_heads or self.attention_head_dim
         depths: Any = self.transformer_layers_per_block
         return tuple(
             Level(*values)
             for values in zip(
                 self.block_out_channels,
                 broadcast(self.layers_per_block, count),
-                broadcast(heads, count),
+                broadcast(self.attention_head_dim, count),
                 broadcast(self.cross_attention_dim, count),
                 broadcast(depths, count),
                 broadcast(self.only_cross_attention, count),
@@ -225,7 +245,16 @@ class Level:
     sees_context_alone: bool = False
 
     def depths(self, count: int) -> Iterator[int]:
-        """The depth of each of `count` transformers."""
+        """The depth of each of `count` transformers.
+
+        Raises:
+            ValueError: it has another number of depths.
+        """
+        if isinstance(self.depth, tuple) and len(self.depth) != count:
+            raise ValueError(
+                f"transformer_layers_per_block gives a level of {count} transformers the depths "
+                f"{self.depth}; give it one number, or one for each."
+            )
         return iter(broadcast(self.depth, count))
 
 

@@ -124,10 +124,10 @@ class VQModel(Autoencoder):
             shape: of the entries at these indices, `(batch, h, w, channels)`.
         """
         if not force_not_quantize:
-            quantized, loss = self.quantize(h)
+            quantized, loss, _ = self.quantize(h)
         else:
             are_indices = self.config.lookup_from_codebook
-            quantized = self.quantize.entries(h, shape) if are_indices else h
+            quantized = self.quantize.get_codebook_entry(h, shape) if are_indices else h
             loss = torch.zeros(h.shape[0], device=h.device, dtype=h.dtype)
         output = VQDecoderOutput(self.coder.decode(self, quantized), loss)
         return output.as_asked(return_dict)
@@ -153,15 +153,16 @@ class Codebook(nn.Module):
             self.embedding.weight.uniform_(-1 / count, 1 / count)
 
     @override
-    def forward(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, latents: Tensor) -> tuple[Tensor, Tensor, tuple[None, None, Tensor]]:
         """The nearest entry for every latent, and the loss for training.
 
         Args:
             latents: `[batch, channels, h, w]`.
 
         Returns:
-            Entries, of the shape of `latents`, and a number. Gradients pass through the entries as
-            if they were the latents (straight-through estimator).
+            Entries, of the shape of `latents`, the loss, and a tuple of three, of which the last
+            is the entries' indices, `[batch * h * w]`. Gradients pass through the entries as if
+            they were the latents (straight-through estimator).
         """
         vectors = latents.permute(0, 2, 3, 1)
         flat = vectors.reshape(-1, vectors.shape[-1])
@@ -171,13 +172,13 @@ class Codebook(nn.Module):
             found, vectors.detach()
         )
         passed = vectors + (found - vectors).detach()
-        return passed.permute(0, 3, 1, 2).contiguous(), loss
+        return passed.permute(0, 3, 1, 2).contiguous(), loss, (None, None, nearest)
 
     def _nearest(self, vectors: Tensor) -> Tensor:
         """The index of the nearest entry for each of `vectors` `[count, channels]`."""
         return torch.cdist(vectors, self.embedding.weight).argmin(dim=1)
 
-    def entries(self, indices: Tensor, shape: tuple[int, ...] | None) -> Tensor:
+    def get_codebook_entry(self, indices: Tensor, shape: tuple[int, ...] | None) -> Tensor:
         """The entries at `indices`: as `[batch, channels, h, w]`, where their shape is given.
 
         Args:

@@ -4,9 +4,10 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from dpnb.nn.attention_kernels import AttentionKernel, sdpa
+from dpnb.nn.attention_kernels import AttentionKernel, SlicedKernel, XFormersKernel, sdpa
+from dpnb.nn.attention_processors import AttentionProcessor, check_processor, processor_of
 from dpnb.nn.attention_projections import SEPARATE, Projection
-from dpnb.nn.inplace import add
+from dpnb.nn.inplace import add, multiply
 
 
 class Attention(nn.Module):
@@ -54,6 +55,33 @@ class Attention(nn.Module):
         return self.to_out[0].get_parameter("bias").dtype
 
     @property
+    def processor(self) -> AttentionProcessor:
+        """How it computes: the name of its kernel."""
+        return processor_of(self.kernel)
+
+    def get_processor(self) -> AttentionProcessor:
+        """See `processor`."""
+        return self.processor
+
+    def set_processor(self, processor: AttentionProcessor) -> None:
+        """Choose how this layer computes.
+
+        Args:
+            processor: `AttnProcessor2_0()` or `AttnProcessor()`.
+
+        Raises:
+            TypeError: it is code of one's own, which layers here do not run.
+            ValueError: whole networks are switched to or from it.
+        """
+        kernel = check_processor(processor).kernel
+        if any(isinstance(k, (SlicedKernel, XFormersKernel)) for k in (self.kernel, kernel)):
+            raise ValueError(
+                "slices and xFormers are for whole networks; call the network's "
+                "set_attn_processor(...), and its set_attention_slice(None) to end slices."
+            )
+        self.kernel = kernel
+
+    @property
     def fusible_layers(self) -> dict[str, tuple[str, ...]]:
         """The layers that QKV fusion replaces by one, by the name of the fused layer."""
         if self.is_cross_attention:
@@ -99,7 +127,12 @@ class Attention(nn.Module):
 
 
 class PictureAttention(Attention):
-    """Self-attention of all positions of a feature map, with its norm and residual."""
+    """Self-attention of all positions of a feature map, with its norm and residual.
+
+    Its output is divided by `divisor`.
+    """
+
+    divisor: float = 1
 
     def __init__(self, channels: int, *, groups: int, eps: float) -> None:
         super().__init__(channels, heads=1, head_dim=channels, bias=True)
@@ -110,4 +143,5 @@ class PictureAttention(Attention):
         """`x` plus its attention, `[batch, channels, height, width]`."""
         tokens = self.group_norm(x).flatten(2).transpose(1, 2).contiguous()
         attended = super().forward(tokens).transpose(1, 2).reshape(x.shape)
-        return add(attended, x)
+        out = add(attended, x)
+        return out if self.divisor == 1 else multiply(out, 1 / self.divisor)

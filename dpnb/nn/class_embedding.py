@@ -6,7 +6,9 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from dpnb.nn.activations import Activation
 from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
+from dpnb.nn.inplace import silu
 
 KINDS = (None, "timestep", "identity", "projection", "simple_projection")
 """What `class_embed_type` may be."""
@@ -37,7 +39,11 @@ class ClassSettings(Protocol):
 
 
 def make_class_embedding(
-    config: ClassSettings, width: int, time_dim: int, label_dim: int | None = None
+    config: ClassSettings,
+    width: int,
+    time_dim: int,
+    label_dim: int | None = None,
+    activate: Activation = silu,
 ) -> nn.Module | None:
     """The layer that embeds classes; `None` for networks that know none.
 
@@ -46,6 +52,7 @@ def make_class_embedding(
         width: features of a timestep.
         time_dim: channels of the embedding.
         label_dim: channels of labels that are vectors.
+        activate: between layers.
 
     Raises:
         ValueError: labels are vectors, and their channels are not known.
@@ -55,7 +62,7 @@ def make_class_embedding(
         count = config.num_class_embeds
         return None if count is None else nn.Embedding(count, time_dim)
     if kind == "timestep":
-        return TimestepEmbedding(width, time_dim)
+        return TimestepEmbedding(width, time_dim, activate=activate)
     if kind == "identity":
         return nn.Identity()
     if label_dim is None:
@@ -64,7 +71,7 @@ def make_class_embedding(
             "of the labels; give it beside."
         )
     return (
-        TimestepEmbedding(label_dim, time_dim)
+        TimestepEmbedding(label_dim, time_dim, activate=activate)
         if kind == "projection"
         else nn.Linear(label_dim, time_dim)
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor, nn
 from typing_extensions import override
 
+from dpnb.nn.activations import Activation
 from dpnb.nn.checkpointing import Checkpointed
-from dpnb.nn.inplace import add, silu
+from dpnb.nn.inplace import add, multiply, silu
 from dpnb.nn.time_conditioning import TimeConditioned
 
 
@@ -20,6 +21,9 @@ class ResnetBlock(Checkpointed, TimeConditioned):
         groups: groups of the norms.
         eps: added to the norms' variance.
         time_dim: channels of the time embedding; `None` for a block without one.
+        activate: before each convolution.
+        scales_by_time: the time embedding scales and shifts what is normalised in between.
+        divisor: of the output.
     """
 
     def __init__(
@@ -30,12 +34,17 @@ class ResnetBlock(Checkpointed, TimeConditioned):
         groups: int,
         eps: float,
         time_dim: int | None = None,
+        activate: Activation = silu,
+        scales_by_time: bool = False,
+        divisor: float = 1,
     ) -> None:
         super().__init__()
+        self.activate, self.scales_by_time, self.divisor = activate, scales_by_time, divisor
         self.norm1 = nn.GroupNorm(groups, in_channels, eps=eps)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
         if time_dim is not None:
-            self.time_emb_proj = nn.Linear(time_dim, out_channels)
+            width = 2 * out_channels if scales_by_time else out_channels
+            self.time_emb_proj = nn.Linear(time_dim, width)
         self.norm2 = nn.GroupNorm(groups, out_channels, eps=eps)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.has_shortcut = in_channels != out_channels
@@ -58,9 +67,18 @@ class ResnetBlock(Checkpointed, TimeConditioned):
         Returns:
             A new tensor, `[batch, out_channels, height, width]`.
         """
-        h = self.conv1(silu(self.norm1(x)))
-        if time is not None:
-            h = add(h, self.time_projection(self, time)[:, :, None, None])
-        h = self.norm2(h)
-        h = self.conv2(silu(h))
-        return add(h, self.conv_shortcut(x) if self.has_shortcut else x)
+        h = self.conv1(self.activate(self.norm1(x)))
+        if time is None:
+            h = self.norm2(h)
+        elif self.scales_by_time:
+            scale, shift = self._project(time).chunk(2, dim=1)
+            h = add(multiply(self.norm2(h), 1 + scale), shift)
+        else:
+            h = add(h, self._project(time))
+            h = self.norm2(h)
+        h = self.conv2(self.activate(h))
+        h = add(h, self.conv_shortcut(x) if self.has_shortcut else x)
+        return h if self.divisor == 1 else multiply(h, 1 / self.divisor)
+
+    def _project(self, time: Tensor) -> Tensor:
+        return self.time_projection(self, time)[:, :, None, None]

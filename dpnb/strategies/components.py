@@ -8,6 +8,7 @@ from dpnb.nn.attention import Attention
 from dpnb.strategies.attention import XFormers
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.stack import StrategyStack
+from dpnb.strategies.storage import LayerwiseCasting
 
 
 def fuse_components(stack: StrategyStack, *, unet: bool = False, vae: bool = False) -> None:
@@ -42,6 +43,14 @@ def attend_by_xformers(stack: StrategyStack, component: str, op: str | None) -> 
         stack.enable(XFormers(op, names))
     else:
         stack.enable(XFormers(op))
+
+
+def store_small(stack: StrategyStack, component: str, dtype: str) -> None:
+    """Store the weights of one more component in a smaller dtype, which all such then have."""
+    served = stack.find(LayerwiseCasting)
+    names = (component,) if served is None else (*served.components, component)
+    is_for_all = served is not None and not served.components
+    stack.enable(LayerwiseCasting(dtype, () if is_for_all else tuple(dict.fromkeys(names))))
 
 
 def attend_by_torch(stack: StrategyStack, component: str) -> None:

@@ -13,6 +13,7 @@ from dpnb.strategies.components import (
     attend_by_torch,
     attend_by_xformers,
     fuse_components,
+    store_small,
     unfuse_components,
 )
 from dpnb.strategies.freeu import FreeU
@@ -72,6 +73,10 @@ class NetworkSwitchboard(Switchboard):
     @override
     def disable_freeu(self) -> None:
         self.stack.disable(FreeU)
+
+    @override
+    def store_small(self, dtype: str) -> None:
+        store_small(self.stack, self.component, dtype)
 
     @override
     def enable_tiling(self, tile: int | None, spill: bool, blended: bool) -> None:

@@ -104,11 +104,13 @@ class LayerwiseCasting(Strategy):
 
     Args:
         storage_dtype: `"float8_e4m3fn"`, `"float8_e5m2"`, `"bfloat16"` or `"float16"`.
+        components: the components whose weights are stored so; all of them by default.
     """
 
     storage_dtype: str = field(
         default="float8_e4m3fn", metadata=hints(choices=tuple(STORAGE_DTYPES))
     )
+    components: tuple[str, ...] = ()
     slot: ClassVar = Slot.STORAGE
     effect: ClassVar = Effect.APPROXIMATE
     relieves: ClassVar = frozenset(Stage)
@@ -156,7 +158,9 @@ class LayerwiseCasting(Strategy):
     def _layers(self, networks: Networks) -> Iterator[tuple[nn.Module, nn.Module]]:
         """Every network with each of its layers that is stored small."""
         size = STORAGE_DTYPES[self.storage_dtype].itemsize
-        for _, network in _denoisers_and_coders(networks):
+        for name, network in _denoisers_and_coders(networks):
+            if self.components and name not in self.components:
+                continue
             kept = set(plain_network(network).children())
             if is_foreign(network):
                 kept |= find_precise_layers(plain_network(network))

@@ -10,7 +10,6 @@ from dpnb.emoji.denoiser import (
     add_noise,
     compute_alphas_cumprod,
     compute_loss_weights,
-    plain_attention,
     sample_timesteps,
 )
 from dpnb.emoji.muon import Muon, orthogonalise
@@ -140,14 +139,6 @@ def test_weights_are_one_but_for_the_least_noise() -> None:
     assert (weights[200:] == 1).all()
     assert weights[0] < 0.01
     assert (weights.diff() >= 0).all()
-
-
-def test_plain_attention_is_attention() -> None:
-    torch.manual_seed(0)
-    query, key, value = torch.randn(2, 4, 9, 8), torch.randn(2, 4, 5, 8), torch.randn(2, 4, 5, 8)
-    expected = nn.functional.scaled_dot_product_attention(query, key, value)
-
-    torch.testing.assert_close(plain_attention(query, key, value), expected)
 
 
 def test_perfect_pictures_and_standard_latents_cost_nothing() -> None:

@@ -53,6 +53,40 @@ def test_a_call_leaves_its_arguments_alone_and_nothing_behind(batch: int) -> Non
     assert all(torch.equal(given[name], value) for name, value in kept.items())
 
 
+def test_residuals_go_after_blocks() -> None:
+    transformer, given = network(num_layers=3, num_single_layers=2), inputs()
+    dim = transformer.config.inner_dim
+    joint, single = (
+        [torch.randn(2, 12, dim, generator=torch.Generator().manual_seed(seed + i)) for i in (0, 1)]
+        for seed in (5, 7)
+    )
+
+    def predict(joint: list[Tensor], single: list[Tensor], **options: Any) -> Tensor:
+        with torch.no_grad():
+            sample: Tensor = transformer(
+                **given,
+                controlnet_block_samples=joint,
+                controlnet_single_block_samples=single,
+                **options,
+            ).sample
+        return sample
+
+    shared = predict(joint, single)
+    assert torch.equal(shared, predict([joint[0], joint[0], joint[1]], single))
+    in_turn = predict(joint, single, controlnet_blocks_repeat=True)
+    assert torch.equal(in_turn, predict([joint[0], joint[1], joint[0]], single))
+    assert not torch.equal(shared, in_turn)
+    plain = predict([], [])
+    assert not torch.equal(predict(joint, []), plain)
+    assert not torch.equal(predict([], single), plain)
+    torch.testing.assert_close(
+        transformer(
+            **given, controlnet_block_samples=joint, controlnet_single_block_samples=single
+        ).sample,
+        shared,
+    )
+
+
 def test_many_tokens_go_through_the_wide_layers_in_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     transformer, given = network(), inputs()
     with torch.no_grad():

@@ -14,6 +14,7 @@ from dpnb import AutoencoderKL, UNet2DConditionModel
 from dpnb.errors import CheckpointError
 from dpnb.metering.tensors import TensorMeter
 from dpnb.models.coders import DirectCoder
+from dpnb.models.distribution import DiagonalGaussian
 from dpnb.models.unet_blocks import UpBlock
 from dpnb.nn.skip_connections import concatenate
 from dpnb.pipelines.shapes.architectures import ARCHITECTURES, fill
@@ -124,9 +125,19 @@ def test_settings_round_trip_with_those_that_are_unknown(
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"act_fn": "mish"}, "does not support act_fn='mish'; it supports 'silu'"),
+        ({"act_fn": "elu"}, "does not support act_fn='elu'; it supports 'silu'"),
         ({"mid_block_type": "Other"}, "does not support mid_block_type='Other'"),
         ({"down_block_types": ("DownBlock2D",)}, "cannot build down_block_types"),
+        ({"num_attention_heads": 2}, "give the number of heads as attention_head_dim"),
+        (
+            {
+                "transformer_layers_per_block": ((3, 2, 1), 1),
+                "reverse_transformer_layers_per_block": (1, 1),
+                "down_block_types": ("CrossAttnDownBlock2D",) * 2,
+                "layers_per_block": 1,
+            },
+            r"a level of 1 transformers the depths \(3, 2, 1\)",
+        ),
         ({"colour": "red"}, "has no setting colour"),
         ({"layers_per_block": (1, 2, 3)}, "has 3 entries; it needs one for each of 2"),
     ],
@@ -204,6 +215,19 @@ def test_the_autoencoder_samples_around_its_mode() -> None:
     normal = torch.distributions.Normal(dist.mean, dist.std)
     expected = torch.distributions.kl_divergence(normal, torch.distributions.Normal(0.0, 1.0))
     torch.testing.assert_close(dist.kl(), expected.sum((1, 2, 3)))
+
+
+def test_a_distribution_without_variance_is_its_mean() -> None:
+    moments = torch.randn(2, 8, 4, 4)
+    dist = DiagonalGaussian(moments, deterministic=True)
+    assert dist.parameters is moments
+    assert torch.equal(dist.sample(), dist.mean)
+    assert not dist.var.any()
+    assert not dist.std.any()
+    assert not dist.kl()
+    assert not dist.nll(torch.randn(2, 4, 4, 4))
+    assert dist.repeat(2).deterministic
+    assert not DiagonalGaussian(moments).deterministic
 
 
 def test_a_forward_pass_goes_there_and_back() -> None:

@@ -37,6 +37,20 @@ def test_a_unets_switches_are_its_pipelines(pipe: Any) -> None:
     assert not pipe.strategies.active
 
 
+def test_slices_of_every_layer_are_alike(pipe: Any) -> None:
+    unet = pipe.unet
+    count = len(unet.attn_processors)
+    unet.set_attention_slice([1] * count)
+    assert pipe.strategies.active == {AttentionSlicing(1)}
+    for sizes in ([1], [1, 2] * (count // 2)):
+        with pytest.raises(ValueError, match=f"{count} layers attend here"):
+            unet.set_attention_slice(sizes)
+    for kind in (StrategyError, ValueError):
+        with pytest.raises(kind, match="no attention here has more than"):
+            unet.set_attention_slice(100)
+    assert pipe.strategies.active == {AttentionSlicing(1)}
+
+
 def test_fusing_one_network_leaves_the_other_as_it_is(pipe: Any) -> None:
     pipe.vae.fuse_qkv_projections()
     assert pipe.strategies.active == {QKVFusion(unet=False)}
@@ -57,6 +71,28 @@ def test_a_network_of_its_own_has_them_too() -> None:
     vae.disable_slicing()
     vae.disable_tiling()
     assert repr(vae.coder) == "DirectCoder()"
+
+
+def test_an_autoencoders_switches_are_attributes_too(pipe: Any) -> None:
+    vae = pipe.vae
+    assert (vae.use_tiling, vae.use_slicing, vae.tile_overlap_factor) == (False, False, 0.25)
+    assert vae.tile_sample_min_size == vae.config.sample_size
+    with pytest.raises(ValueError, match=r"is not tiled; call enable_tiling\(tile=8\)"):
+        vae.tile_sample_min_size = 8
+    vae.use_tiling = vae.use_slicing = True
+    vae.tile_sample_min_size = 8
+    assert pipe.strategies.active == {VaeTiling(8), VaeSlicing()}
+    vae.use_tiling = True
+    vae.tile_latent_min_size = 8
+    assert pipe.strategies.active == {VaeTiling(8 * vae.scale), VaeSlicing()}
+    assert (vae.tile_latent_min_size, vae.tile_sample_min_size) == (8, 8 * vae.scale)
+    vae.tile_overlap_factor = 0.25
+    with pytest.raises(ValueError, match=r"tile_overlap_factor is 0\.5"):
+        vae.tile_overlap_factor = 0.5
+    vae.use_tiling = vae.use_slicing = False
+    assert not pipe.strategies.active
+    with pytest.raises(TypeError, match="use_slicing"):
+        vae.use_slicing = "yes"
 
 
 @pytest.mark.parametrize("name", ["vae", "unet"])

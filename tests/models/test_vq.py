@@ -32,17 +32,19 @@ def test_every_latent_becomes_the_nearest_entry(
     torch.manual_seed(1)
     book = Codebook(9, 3)
     latents = torch.randn(2, 3, 4, 5)
-    found, loss = book(latents)
+    found, loss, (_, _, indices) = book(latents)
     flat = latents.permute(0, 2, 3, 1).reshape(-1, 1, 3)
     nearest = (flat - book.embedding.weight).square().sum(dim=-1).argmin(dim=1)
     expected = book.embedding.weight[nearest].view(2, 4, 5, 3).permute(0, 3, 1, 2)
     assert torch.allclose(found, expected, atol=1e-6)
+    assert torch.equal(indices, nearest)
+    assert torch.equal(book.get_codebook_entry(indices, (2, 4, 5, 3)), expected)
     assert torch.allclose(loss, 1.25 * (expected - latents).square().mean())
 
 
 def test_gradients_pass_through_the_codebook() -> None:
     latents = torch.randn(1, 3, 2, 2, requires_grad=True)
-    found, _ = Codebook(9, 3)(latents)
+    found, *_ = Codebook(9, 3)(latents)
     found.sum().backward()
     assert latents.grad is not None
     assert torch.equal(latents.grad, torch.ones_like(latents))

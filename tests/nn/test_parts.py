@@ -12,7 +12,7 @@ from dpnb.nn.attention import Attention, PictureAttention
 from dpnb.nn.attention_kernels import sdpa
 from dpnb.nn.attention_projections import SEPARATE
 from dpnb.nn.channel_projection import ToFeatureMap, ToTokens
-from dpnb.nn.embeddings import embed_guidance, sinusoids
+from dpnb.nn.embeddings import Timesteps, embed_guidance, get_timestep_embedding, sinusoids
 from dpnb.nn.resampling import Downsample, Upsample
 from dpnb.nn.transformer import TransformerBlock
 
@@ -129,6 +129,19 @@ def test_sinusoids_of_zero_are_ones_then_zeros() -> None:
     features = sinusoids(torch.zeros(1), 6)
     assert torch.equal(features, torch.tensor([[1.0, 1, 1, 0, 0, 0]]))
     assert sinusoids(torch.zeros(2), 5).shape == (2, 5)
+
+
+def test_sinusoids_have_arguments_of_other_names() -> None:
+    values = torch.arange(4)
+    by_name = get_timestep_embedding(values, 8, True, 0, scale=3)
+    torch.testing.assert_close(by_name, sinusoids(values * 3, 8))
+    assert torch.equal(Timesteps(8, True, 0, 3)(values), by_name)
+    assert torch.equal(
+        get_timestep_embedding(values, 8),
+        sinusoids(values, 8, flip_sin_to_cos=False, freq_shift=1),
+    )
+    with pytest.raises(ValueError, match="sinusoids have 10000 here"):
+        get_timestep_embedding(values, 8, max_period=100)
 
 
 def test_a_guidance_embedding_has_a_row_for_each_scale() -> None:

@@ -160,7 +160,7 @@ def test_text_can_be_a_list_with_commas(networks: Networks) -> None:
 
 def test_a_change_by_a_person_is_heard(networks: Networks) -> None:
     heard: list[Any] = []
-    [control] = controls(LayerwiseCasting, networks).values()
+    control = controls(LayerwiseCasting, networks)["storage_dtype"]
     control.on_change(lambda: heard.append(control.get()))
     control.inputs[0].value = "bfloat16"
     assert heard == ["bfloat16"]

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dpnb.loading.components.registry import OURS, PIPELINE_PARTS
 
 _STANDINS = "dpnb.pipelines.foreign.standins"
+_LORA_NAMES = "dpnb.pipelines.foreign.lora_names"
+_VERSIONS = "dpnb.pipelines.foreign.versions"
 _WITHOUT_FIELDS_OF_THEIR_OWN = (
     "DDIMParallel",
     "DDIM",
@@ -50,9 +52,21 @@ HOMES: Mapping[str, str] = {
     "TCDSchedulerOutput": "dpnb.schedulers.tcd",
     "Transformer2DModelOutput": "dpnb.models.flux:FluxTransformer2DOutput",
     "UNet2DConditionOutput": "dpnb.models.unet",
+    "UNet2DOutput": "dpnb.models.unet_2d",
+    "AutoencoderTinyOutput": "dpnb.models.tiny_autoencoder",
+    "VQEncoderOutput": "dpnb.models.vq",
+    **dict.fromkeys(
+        ("TimestepEmbedding", "Timesteps", "get_timestep_embedding"), "dpnb.nn.embeddings"
+    ),
+    **dict.fromkeys(("check_min_version", "is_compiled_module", "is_peft_available"), _VERSIONS),
+    **dict.fromkeys(
+        ("convert_state_dict_to_diffusers", "convert_unet_state_dict_to_peft"), _LORA_NAMES
+    ),
     "AutoencoderKLOutput": "dpnb.models.autoencoder",
     "DecoderOutput": "dpnb.models.autoencoder",
     "DiagonalGaussianDistribution": "dpnb.models.distribution:DiagonalGaussian",
+    "FluxAttnProcessor": "dpnb.nn.attention_processors:AttnProcessor2_0",
+    "FluxAttnProcessor2_0": "dpnb.nn.attention_processors:AttnProcessor2_0",
     "FluxIPAdapterMixin": f"{_STANDINS}:ImagePrompts",
     "FluxLoraLoaderMixin": f"{_STANDINS}:Loras",
     "FromSingleFileMixin": f"{_STANDINS}:SingleFiles",

@@ -45,6 +45,41 @@ vae.enable_slicing()
 with torch.no_grad():
     result = vae.decode(torch.randn(3, 4, 8, 8, generator=torch.manual_seed(0))).sample
 """,
+    "VAE: what it encodes to": VAE
+    + """
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+with torch.no_grad():
+    dist = vae.encode(x).latent_dist
+sure = DiagonalGaussianDistribution(dist.parameters, deterministic=True)
+result = [dist.parameters, dist.deterministic, sure.sample(), sure.std, sure.kl(), sure.nll(x)]
+""",
+    "VAE: tiles of a size": VAE
+    + """
+vae.enable_tiling()
+vae.tile_sample_min_size, vae.tile_latent_min_size = 16, 8
+vae.use_slicing = True
+result = [vae.tile_sample_min_size, vae.tile_latent_min_size, vae.tile_overlap_factor,
+          vae.use_tiling, vae.use_slicing]
+vae.use_tiling = vae.use_slicing = False
+with torch.no_grad():
+    result += [vae.use_tiling, vae.use_slicing, vae(x).sample]
+""",
+    "VQ: the nearest entries": """
+import torch
+from diffusers import VQModel
+torch.manual_seed(0)
+vae = VQModel(block_out_channels=[8, 16], norm_num_groups=8,
+              down_block_types=["DownEncoderBlock2D"] * 2, up_block_types=["UpDecoderBlock2D"] * 2)
+with torch.no_grad():
+    h = vae.encode(torch.randn(2, 3, 16, 16)).latents
+    entries, loss, (perplexity, encodings, indices) = vae.quantize(h)
+    result = [entries, loss, perplexity, encodings, indices,
+              vae.quantize.get_codebook_entry(indices, (2, 8, 8, 3))]
+""",
+    "tiny VAE: how many pixels a latent has": """
+from diffusers import AutoencoderTiny
+result = AutoencoderTiny().spatial_scale_factor
+""",
     "tiny VAE: there and back": TINY
     + """
 with torch.no_grad():

@@ -56,6 +56,53 @@ other = UNet2DConditionModel.from_config(unet.config)
 other.register_to_config(sample_size=7)
 result = [other.config.sample_size, unet.config.sample_size, other.conv_in.weight]
 """,
+    "model: settings that nobody knows": _UNET
+    + """
+unet.register_to_config(foo=5)
+try:
+    UNet2DConditionModel(num_attention_heads=2)
+    kind = None
+except ValueError as error:
+    kind = type(error)
+result = [unet.config.foo, unet.config["foo"], unet.foo, kind]
+""",
+    "model: weights of another shape": """
+from diffusers import UNet2DConditionModel
+try:
+    UNet2DConditionModel.from_pretrained(SD, subfolder="unet", in_channels=9)
+except ValueError:
+    result = "refused"
+""",
+    "model: a map of devices": """
+from diffusers import AutoencoderKL
+vae = AutoencoderKL.from_pretrained(SD, subfolder="vae", device_map="cpu")
+result = {name: str(place) for name, place in vae.hf_device_map.items()}
+""",
+    "model: slices of each layer": _UNET
+    + """
+unet.set_attention_slice([1] * len(unet.attn_processors))
+result = [unet(x, 5, words).sample]
+unet.set_attention_slice()
+result += [unet(x, 5, words).sample]
+for size in (100, [1]):
+    try:
+        unet.set_attention_slice(size)
+    except ValueError:
+        result += [size]
+""",
+    "model: stored small": """
+import torch
+from diffusers import UNet2DModel
+torch.manual_seed(0)
+unet = UNet2DModel(
+    block_out_channels=(64, 64), down_block_types=("DownBlock2D",) * 2, norm_num_groups=8,
+    up_block_types=("UpBlock2D",) * 2, attention_head_dim=None).eval().requires_grad_(False)
+x, whole = torch.randn(1, 3, 8, 8), unet.get_memory_footprint()
+plain = unet(x, 5).sample
+unet.enable_layerwise_casting(storage_dtype=torch.bfloat16, compute_dtype=torch.float32)
+result = [unet.get_memory_footprint() < 0.6 * whole, bool((unet(x, 5).sample - plain).abs().max()
+                                                           < 0.05), unet.dtype]
+""",
     "AutoModel: from the hub": """
 from diffusers import AutoModel
 unet = AutoModel.from_pretrained(HUB_SD, subfolder="unet", torch_dtype="auto")
@@ -150,6 +197,29 @@ result = [names, before, one, unet(x, 5, words).sample]
 from diffusers.models.attention_processor import AttnProcessor2_0
 unet.set_attn_processor(AttnProcessor2_0())
 result = [unet(x, 5, words).sample, len(set(map(type, unet.attn_processors.values())))]
+""",
+    "model: which processors there are": _UNET
+    + """
+from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
+kinds = lambda: sorted({type(p).__name__ for p in unet.attn_processors.values()})
+result = [kinds()]
+unet.set_default_attn_processor()
+result += [kinds(), unet(x, 5, words).sample]
+unet.set_attn_processor(AttnProcessor2_0())
+result += [kinds()]
+unet.set_attn_processor({name: AttnProcessor() for name in unet.attn_processors})
+result += [kinds()]
+unet.set_attention_backend("_native_math")
+result += [unet(x, 5, words).sample]
+""",
+    "model: the processor of a layer": _UNET
+    + """
+from diffusers.models.attention_processor import AttnProcessor
+attention = unet.mid_block.attentions[0].transformer_blocks[0].attn1
+result = [type(attention.processor).__name__]
+attention.set_processor(AttnProcessor())
+result += [type(attention.get_processor()).__name__, unet(x, 5, words).sample,
+           sum(hasattr(module, "set_processor") for module in unet.modules())]
 """,
     "model: processors for each layer": _UNET
     + """

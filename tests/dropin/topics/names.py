@@ -1,6 +1,36 @@
 """Imports, bases, and what belongs to training."""
 
 SCRIPTS = {
+    "names: what training scripts ask first": """
+import torch
+from diffusers.utils import check_min_version, is_peft_available
+from diffusers.utils.torch_utils import is_compiled_module
+check_min_version("0.30.0.dev0")
+result = [is_peft_available(), is_compiled_module(torch.nn.Linear(1, 1))]
+try:
+    check_min_version("99.0.0")
+except ImportError:
+    result += ["too old"]
+""",
+    "names: low-rank weights": """
+import torch
+from diffusers.utils import convert_state_dict_to_diffusers, convert_unet_state_dict_to_peft
+names = ["a.to_q.lora_A.weight", "a.to_out.0.lora_B.weight", "a.proj_in.lora_A.weight"]
+old = convert_state_dict_to_diffusers({name: torch.zeros(1) for name in names})
+result = [list(old), list(convert_unet_state_dict_to_peft(old))]
+""",
+    "names: embeddings of timesteps": """
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.embeddings import TimestepEmbedding, Timesteps, get_timestep_embedding
+from diffusers.models.unets.unet_2d import UNet2DOutput
+torch.manual_seed(0)
+layer, t = TimestepEmbedding(in_channels=32, time_embed_dim=64), torch.arange(4)
+unet = UNet2DConditionModel.from_pretrained(SD, subfolder="unet")
+result = [get_timestep_embedding(t, 31), get_timestep_embedding(t, 32, True, 0, scale=1000),
+          Timesteps(32, True, 0)(t), layer(Timesteps(32, False, 1)(t)), unet.time_proj(t),
+          UNet2DOutput(t).sample]
+""",
     "names: bases": """
 from diffusers import (ConfigMixin, DDIMScheduler, ModelMixin, SchedulerMixin, UNet2DConditionModel,
                        DiffusionPipeline, StableDiffusionPipeline)

@@ -19,7 +19,66 @@ unet = UNet2DConditionModel(
 x, context = torch.randn(2, 4, 8, 8), torch.randn(2, 5, 16)
 """
 
+_PICTURES = """
+import torch
+from diffusers import UNet2DModel
+torch.manual_seed(0)
+unet = UNet2DModel(
+    block_out_channels=(8, 16), norm_num_groups=4, sample_size=16,
+    down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+    up_block_types=("AttnUpBlock2D", "UpBlock2D"), **{}).eval().requires_grad_(False)
+x = torch.randn(2, 3, 16, 16)
+"""
+
 SCRIPTS = {
+    "FLUX: residuals of a ControlNet": """
+import torch
+from diffusers import FluxTransformer2DModel
+torch.manual_seed(0)
+net = FluxTransformer2DModel(
+    in_channels=4, num_layers=3, num_single_layers=2, attention_head_dim=16, num_attention_heads=2,
+    joint_attention_dim=32, pooled_projection_dim=32, axes_dims_rope=[4, 4, 8],
+).eval().requires_grad_(False)
+given = dict(hidden_states=torch.randn(1, 16, 4), encoder_hidden_states=torch.randn(1, 8, 32),
+             pooled_projections=torch.randn(1, 32), img_ids=torch.randn(16, 3),
+             txt_ids=torch.zeros(8, 3), timestep=torch.tensor([1.0]))
+some, others = [torch.randn(1, 16, 32) for _ in "ab"], [torch.randn(1, 16, 32)]
+result = [
+    net(**given, controlnet_block_samples=some, controlnet_single_block_samples=others).sample,
+    net(**given, controlnet_block_samples=some, controlnet_blocks_repeat=True).sample,
+    net(**given, controlnet_block_samples=None, controlnet_single_block_samples=None).sample]
+""",
+    "UNet without a prompt: heads that do not divide the channels": _PICTURES.replace(
+        "**{}", "attention_head_dim=3"
+    )
+    + """
+result = [unet(x, 10).sample, unet.mid_block.attentions[0].to_q.weight, unet.num_parameters()]
+""",
+    "UNet without a prompt: settings of blocks": _PICTURES.replace(
+        "**{}",
+        'attention_head_dim=4, act_fn="gelu", mid_block_scale_factor=2.0, attn_norm_num_groups=2,'
+        ' resnet_time_scale_shift="scale_shift"',
+    )
+    + """
+result = [unet(x, 10).sample, unet.num_parameters()]
+""",
+    "UNet without a prompt: no middle": _PICTURES.replace(
+        "**{}", "attention_head_dim=4, mid_block_type=None"
+    )
+    + """
+result = [unet(x, 10).sample, unet.mid_block]
+""",
+    "UNet: activations": _SMALL.format(
+        'act_fn="mish", timestep_post_act="gelu", time_embedding_act_fn="silu",'
+        ' resnet_time_scale_shift="scale_shift", mid_block_scale_factor=2.0'
+    )
+    + """
+result = unet(x, 10, context).sample
+""",
+    "UNet without a prompt: a fraction of a timestep": _PICTURES.replace("**{}", "")
+    + """
+result = [unet(x, 10.5).sample, unet(x, torch.tensor(10.5)).sample]
+""",
     "UNet: arguments that are left out": UNET
     + """
 with torch.no_grad():

@@ -1,0 +1,90 @@
+"""Names of ways to compute attention, for code that was written for other packages.
+
+There a processor is the code of an attention layer. Here layers have kernels, which strategies
+choose; a processor is the name of one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from typing_extensions import override
+
+from dpnb.nn.attention_kernels import (
+    AttentionKernel,
+    SlicedKernel,
+    XFormersKernel,
+    op_name,
+    plain_attention,
+    sdpa,
+)
+
+
+@dataclass(frozen=True)
+class AttentionProcessor:
+    """The name of a kernel."""
+
+    @property
+    def kernel(self) -> AttentionKernel:
+        """The kernel."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class AttnProcessor(AttentionProcessor):
+    """Attention as two matrix products, which holds the whole attention matrix."""
+
+    @property
+    @override
+    def kernel(self) -> AttentionKernel:
+        return plain_attention
+
+
+@dataclass(frozen=True)
+class AttnProcessor2_0(AttentionProcessor):  # noqa: N801 - its name in scripts
+    """Torch's fused attention, `scaled_dot_product_attention`."""
+
+    @property
+    @override
+    def kernel(self) -> AttentionKernel:
+        return sdpa
+
+
+@dataclass(frozen=True)
+class XFormersAttnProcessor(AttentionProcessor):
+    """xFormers' memory-efficient attention.
+
+    Args:
+        attention_op: an operator of `xformers.ops`, or its name there.
+    """
+
+    attention_op: Any = None
+
+    @property
+    @override
+    def kernel(self) -> AttentionKernel:
+        return XFormersKernel(op_name(self.attention_op))
+
+
+def processor_of(kernel: AttentionKernel) -> AttentionProcessor:
+    """The name of a kernel; where it runs in slices, of that of one slice."""
+    inner = kernel.inner if isinstance(kernel, SlicedKernel) else kernel
+    if isinstance(inner, XFormersKernel):
+        return XFormersAttnProcessor(inner.op)
+    return AttnProcessor() if inner is plain_attention else AttnProcessor2_0()
+
+
+def check_processor(processor: object) -> AttentionProcessor:
+    """`processor`, if it is the name of a kernel.
+
+    Raises:
+        TypeError: it is code of one's own, which layers here do not run.
+    """
+    if isinstance(processor, AttentionProcessor):
+        return processor
+    raise TypeError(
+        f"{type(processor).__name__} is code for attention layers of another package; attach a "
+        "pipeline that has it, dpnb.attach(pipe), or give AttnProcessor2_0(), AttnProcessor() or "
+        "XFormersAttnProcessor()."
+    )
