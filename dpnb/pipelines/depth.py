@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -143,6 +143,7 @@ class StableDiffusionDepth2ImgPipeline(PictureLoopParts, StableDiffusionPipeline
     """
 
     model_cpu_offload_seq = "text_encoder->depth_estimator->unet->vae"
+    outdated_settings: ClassVar[Mapping[str, Any]] = {}
     _optional_components: ClassVar[list[str]] = []
     _callback_tensor_inputs: ClassVar[list[str]] = [
         *StableDiffusionPipeline._callback_tensor_inputs,

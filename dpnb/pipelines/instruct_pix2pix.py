@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
@@ -259,6 +260,7 @@ class StableDiffusionInstructPix2PixPipeline(
     """A picture, changed as an instruction says (Brooks et al. 2022, arXiv:2211.09800)."""
 
     beginning = BesidePicture()
+    outdated_settings: ClassVar[Mapping[str, Any]] = {}
 
     __call__ = make_call(StableDiffusionInstructPix2PixArguments, StableDiffusionPipelineOutput)
     stream = make_stream(StableDiffusionInstructPix2PixArguments, StableDiffusionPipelineOutput)

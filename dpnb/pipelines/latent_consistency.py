@@ -97,6 +97,7 @@ class _LatentConsistency(StableDiffusionPipeline[A], Generic[A]):
     """What both pipelines have: a schedule of few steps, and no second look without the prompt."""
 
     arguments_class = LatentConsistencyArguments
+    outdated_settings: ClassVar[Mapping[str, Any]] = {}
 
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents", "prompt_embeds"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -108,6 +108,7 @@ class StableDiffusionSAGPipeline(StableDiffusionPipeline[A]):
 
     guidance = SelfAttentionGuidance()
     check_input_names = checked_inputs.SELF_GUIDED
+    outdated_settings: ClassVar[Mapping[str, Any]] = {}
 
     __call__ = make_call(SelfAttentionArguments, StableDiffusionPipelineOutput)
     stream = make_stream(SelfAttentionArguments, StableDiffusionPipelineOutput)

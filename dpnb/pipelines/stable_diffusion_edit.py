@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from dpnb.pipelines import checked_inputs
 from dpnb.pipelines.calls import make_call, make_stream
@@ -70,6 +71,8 @@ class StableDiffusionImg2ImgPipeline(
 
 class StableDiffusionInpaintPipeline(StableDiffusionPipeline[StableDiffusionInpaintArguments]):
     """A part of a picture drawn anew, with Stable Diffusion 1 or 2."""
+
+    outdated_settings: ClassVar[Mapping[str, Any]] = {"steps_offset": 1, "skip_prk_steps": True}
 
     beginning = FromMaskedPicture()
 

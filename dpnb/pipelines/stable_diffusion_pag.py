@@ -7,9 +7,9 @@ of the arguments of a run.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -209,6 +209,8 @@ class StableDiffusionPAGImg2ImgPipeline(PerturbedPipeline, StableDiffusionImg2Im
 
 class StableDiffusionPAGInpaintPipeline(PerturbedPipeline, StableDiffusionInpaintPipeline):
     """`StableDiffusionInpaintPipeline` with perturbed-attention guidance."""
+
+    outdated_settings: ClassVar[Mapping[str, Any]] = StableDiffusionPipeline.outdated_settings
 
     __call__ = make_call(StableDiffusionPAGInpaintArguments, StableDiffusionPipelineOutput)
     stream = make_stream(StableDiffusionPAGInpaintArguments, StableDiffusionPipelineOutput)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -155,6 +155,7 @@ class StableDiffusionUpscalePipeline(StableDiffusionPipeline[UpscaleArguments]):
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents", "prompt_embeds", SMALL]
     may_upcast_vae: ClassVar[bool] = True
     resample: ClassVar[str] = "bicubic"
+    outdated_settings: ClassVar[Mapping[str, Any]] = {}
 
     low_res_scheduler: DiffusionScheduler
 
