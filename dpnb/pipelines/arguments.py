@@ -13,6 +13,7 @@ from typing_extensions import Self
 from dpnb.generators import Generators, check_count, check_device
 from dpnb.numbers import coerce_numbers, parse_int, parse_number
 from dpnb.pipelines.argument_checks import check_batches, check_tensors, check_text
+from dpnb.pipelines.call_order import KEYWORDS
 from dpnb.pipelines.cutoffs import tensors_seen_by
 from dpnb.pipelines.foreign.unsupported import NO_IMAGE_PROMPT
 from dpnb.pipelines.pictures.images import check_output_type
@@ -56,6 +57,11 @@ class Arguments:
     """
 
     positional: ClassVar[tuple[str, ...]] = ("prompt",)
+    """Fields that may be given by position, in order."""
+
+    keywords: ClassVar[tuple[str, ...]] = KEYWORDS
+    """The order of the others."""
+
     absent: ClassVar[frozenset[str]] = frozenset()
     """Fields that this kind of pipeline does not take."""
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from dpnb.pipelines.arguments import Arguments, Prompt
+from dpnb.pipelines.call_order import FLUX_GIVEN
 from dpnb.pipelines.foreign.unsupported import NO_IMAGE_PROMPT
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class FluxArguments(Arguments):
         "num_inference_steps",
         "sigmas",
         "guidance_scale",
+        *FLUX_GIVEN,
     )
     absent: ClassVar[frozenset[str]] = frozenset(
         {

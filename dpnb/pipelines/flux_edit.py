@@ -10,6 +10,7 @@ from torch import Tensor
 from typing_extensions import TypeVar, override
 
 from dpnb.pipelines import checked_inputs
+from dpnb.pipelines.call_order import FLUX_GIVEN
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.flux import FluxPipeline, FluxPipelineOutput
 from dpnb.pipelines.flux_arguments import FluxArguments
@@ -19,7 +20,7 @@ from dpnb.pipelines.pictures.inputs import Pictures, repeat_batch
 from dpnb.pipelines.protocols import LatentPipeline
 
 WORDS = ("prompt", "prompt_2", "negative_prompt", "negative_prompt_2", "true_cfg_scale")
-STEPS = ("strength", "num_inference_steps", "sigmas", "guidance_scale")
+STEPS = ("strength", "num_inference_steps", "sigmas", "guidance_scale", *FLUX_GIVEN)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,14 @@ from dpnb.pipelines import checked_inputs
 from dpnb.pipelines.argument_checks import check_channels
 from dpnb.pipelines.arguments import CountedStepsArguments
 from dpnb.pipelines.beginnings import SeesBeside
+from dpnb.pipelines.call_order import (
+    FORMER_CALLBACK,
+    GIVEN,
+    OUTPUT,
+    SIZES,
+    STEP_CALLBACK,
+    XL_GIVEN,
+)
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import match_deviation
 from dpnb.pipelines.given_pictures import GivenPictureArguments, WithPicture
@@ -44,6 +52,8 @@ if TYPE_CHECKING:
 
 IMAGE_LATENTS = "image_latents"
 
+INSTRUCTED_STEPS = 100
+
 GUIDED = ("prompt_embeds", "add_text_embeds", "add_time_ids")
 """The conditions that differ with and without the instruction."""
 
@@ -57,7 +67,7 @@ class InstructionArguments(GivenPictureArguments, CountedStepsArguments):
         image_guidance_scale: how strongly the picture steers; below 1 nothing does.
     """
 
-    num_inference_steps: int = 100
+    num_inference_steps: int = INSTRUCTED_STEPS
     image_guidance_scale: float = 1.5
 
 
@@ -72,13 +82,11 @@ class StableDiffusionInstructPix2PixArguments(StableDiffusionArguments, Instruct
         "guidance_scale",
         "image_guidance_scale",
         "negative_prompt",
-        "num_images_per_prompt",
-        "eta",
-        "generator",
-        "latents",
-        "prompt_embeds",
-        "negative_prompt_embeds",
+        *GIVEN,
     )
+    keywords: ClassVar[tuple[str, ...]] = (*OUTPUT, *STEP_CALLBACK, "cross_attention_kwargs")
+
+    num_inference_steps: int = INSTRUCTED_STEPS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,12 +105,20 @@ class StableDiffusionXLInstructPix2PixArguments(StableDiffusionXLArguments, Inst
         "image_guidance_scale",
         "negative_prompt",
         "negative_prompt_2",
+        *XL_GIVEN,
+        *OUTPUT,
+        *FORMER_CALLBACK,
+        "cross_attention_kwargs",
+        "guidance_rescale",
+        *SIZES,
     )
     absent: ClassVar[frozenset[str]] = InstructionArguments.absent | {
         "negative_original_size",
         "negative_crops_coords_top_left",
         "negative_target_size",
     }
+
+    num_inference_steps: int = INSTRUCTED_STEPS
 
 
 A = TypeVar("A", bound=InstructionArguments)
@@ -303,9 +319,10 @@ class StableDiffusionXLInstructPix2PixPipeline(
             force_zeros_for_empty_prompt=force_zeros_for_empty_prompt,
             add_watermarker=add_watermarker,
         )
-        self.register_to_config(is_cosxl_edit=bool(is_cosxl_edit))
+        if is_cosxl_edit:
+            self.register_to_config(is_cosxl_edit=True)
 
     @property
     def is_cosxl_edit(self) -> bool:
         """Whether the picture's latents are scaled, as for CosXL."""
-        return bool(self._settings["is_cosxl_edit"])
+        return bool(self._settings.get("is_cosxl_edit"))

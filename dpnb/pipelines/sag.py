@@ -13,6 +13,7 @@ from typing_extensions import TypeVar, override
 
 from dpnb.nn.attention_maps import record_attention
 from dpnb.pipelines import checked_inputs
+from dpnb.pipelines.call_order import GIVEN
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.guidance import ClassifierFreeGuidance, Guidance
@@ -43,6 +44,7 @@ class SelfAttentionArguments(StableDiffusionArguments):
         "guidance_scale",
         "sag_scale",
         "negative_prompt",
+        *GIVEN,
     )
 
     sag_scale: float = 0.75

@@ -16,6 +16,7 @@ from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.output import Output
 from dpnb.pipelines.arguments import Arguments
+from dpnb.pipelines.call_order import GIVEN
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.pictures.images import numpy_to_pil, postprocess
@@ -73,6 +74,7 @@ class StableDiffusionArguments(Arguments):
         "sigmas",
         "guidance_scale",
         "negative_prompt",
+        *GIVEN,
     )
 
 

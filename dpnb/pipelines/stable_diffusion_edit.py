@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from dpnb.pipelines import checked_inputs
+from dpnb.pipelines.call_order import COUNTS
 from dpnb.pipelines.calls import make_call, make_stream
+from dpnb.pipelines.checked_inputs import EMBEDS
 from dpnb.pipelines.image_to_image import FromPicture, PictureArguments
 from dpnb.pipelines.inpainting import FromMaskedPicture, InpaintingArguments
 from dpnb.pipelines.loop_parts import PictureLoopParts
@@ -23,9 +25,7 @@ BESIDE = (
     "sigmas",
     "guidance_scale",
     "negative_prompt",
-    "num_images_per_prompt",
-    "eta",
-    "generator",
+    *COUNTS,
 )
 
 
@@ -33,7 +33,7 @@ BESIDE = (
 class StableDiffusionImg2ImgArguments(StableDiffusionArguments, PictureArguments):
     """The arguments of `StableDiffusionImg2ImgPipeline`; see the bases."""
 
-    positional: ClassVar[tuple[str, ...]] = ("prompt", "image", "strength", *BESIDE)
+    positional: ClassVar[tuple[str, ...]] = ("prompt", "image", "strength", *BESIDE, *EMBEDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,8 @@ class StableDiffusionInpaintArguments(StableDiffusionArguments, InpaintingArgume
         "padding_mask_crop",
         "strength",
         *BESIDE,
+        "latents",
+        *EMBEDS,
     )
 
 

@@ -145,12 +145,12 @@ def _with_layers(constructor: Callable[..., None]) -> Callable[..., None]:
     """A constructor that takes `pag_applied_layers` beside what `constructor` takes, at the end."""
     name, kind = "pag_applied_layers", inspect.Parameter.POSITIONAL_OR_KEYWORD
     own = inspect.signature(constructor)
-    layers = inspect.Parameter(name, kind, default=MIDDLE)
+    layers = inspect.Parameter(name, kind, default=MIDDLE[0])
     full = own.replace(parameters=[*own.parameters.values(), layers])
 
     def construct(self: PerturbedPipeline, *args: Any, **kwargs: Any) -> None:
         given = full.bind(self, *args, **kwargs)
-        chosen = given.arguments.pop(name, MIDDLE)
+        chosen = given.arguments.pop(name, MIDDLE[0])
         constructor(*given.args, **given.kwargs)
         self.set_pag_applied_layers(chosen)
 

@@ -15,6 +15,7 @@ from dpnb.models.unet import UNet2DConditionModel
 from dpnb.output import Output
 from dpnb.pipelines import checked_inputs
 from dpnb.pipelines.arguments import Arguments, Prompt
+from dpnb.pipelines.call_order import XL_GIVEN
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import last_entries, timestep_at
 from dpnb.pipelines.prompts import (
@@ -79,6 +80,7 @@ class StableDiffusionXLArguments(Arguments):
         "guidance_scale",
         "negative_prompt",
         "negative_prompt_2",
+        *XL_GIVEN,
     )
 
     guidance_scale: float = 5.0

@@ -13,6 +13,7 @@ from typing_extensions import TypeVar, override
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines import checked_inputs
+from dpnb.pipelines.call_order import XL_GIVEN
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import timestep_at
 from dpnb.pipelines.image_to_image import FromPicture, PictureArguments, StrengthStart
@@ -44,6 +45,7 @@ BESIDE = (
     "guidance_scale",
     "negative_prompt",
     "negative_prompt_2",
+    *XL_GIVEN,
 )
 
 

@@ -19,6 +19,7 @@ from dpnb.pipelines import checked_inputs
 from dpnb.pipelines.argument_checks import check_channels
 from dpnb.pipelines.arguments import CountedStepsArguments
 from dpnb.pipelines.beginnings import SeesBeside
+from dpnb.pipelines.call_order import FORMER_CALLBACK, GIVEN, OUTPUT
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.given_pictures import GivenPictureArguments, WithPicture
@@ -71,12 +72,11 @@ class UpscaleArguments(StableDiffusionArguments, GivenPictureArguments, CountedS
         "guidance_scale",
         "noise_level",
         "negative_prompt",
-        "num_images_per_prompt",
-        "eta",
-        "generator",
-        "latents",
-        "prompt_embeds",
-        "negative_prompt_embeds",
+        *GIVEN,
+        *OUTPUT,
+        *FORMER_CALLBACK,
+        "cross_attention_kwargs",
+        "clip_skip",
     )
     num_inference_steps: int = 75
     guidance_scale: float = 9.0
