@@ -12,6 +12,9 @@ from torch import Tensor
 from dpnb.generators import Generators
 from dpnb.stages import Stage, Step
 
+DENOISED = "denoised"
+"""The clean latents that the last step has foreseen, where a run has a place for them."""
+
 
 class Denoiser(Protocol):
     """A pipeline, as the denoising loop sees it; all of it may change between two steps."""
@@ -71,6 +74,8 @@ def denoise(
         step = pipe.scheduler.step(noise_pred, t, latents, **settings, return_dict=False)
         following = timesteps[index + 1 : index + 2]
         tensors["latents"] = pipe.after_step(step[0], following, tensors)
+        if DENOISED in tensors:
+            tensors[DENOISED] = step[1]
         del latents, noise_pred, step
         yield Step(Stage.DENOISING, index, len(timesteps), t, tensors["latents"])
 
