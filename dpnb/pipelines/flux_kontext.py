@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from typing_extensions import TypeVar, override
+from typing_extensions import Self, TypeVar, override
 
 from dpnb.numbers import parse_int
 from dpnb.pipelines import checked_inputs
@@ -69,9 +69,9 @@ class FluxKontextArguments(FluxArguments):
     _auto_resize: bool = True
 
     @override
-    def unit(self, scale: int) -> int:
-        """A token's side."""
-        return scale
+    def fit_size(self, scale: int) -> Self:
+        """They are brought to `max_area` as they are."""
+        return self
 
     @override
     def check(self, callback_tensors: Sequence[str], device: torch.device, scale: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,9 @@ class FluxLoopParts(LoopParts):
     """What a loop of one's own calls of a FLUX pipeline."""
 
     told = ("joint_attention_kwargs",)
+
+    default_sample_size: ClassVar[int] = 128
+    """Latents along one side of a picture, where no network says what it was made for."""
 
     @property
     def joint_attention_kwargs(self) -> Mapping[str, Any] | None:

@@ -118,8 +118,9 @@ class LoopParts:
             for name, value in given.items()
             if value is not None and name not in self.checked_in_runs
         }
-        arguments = type(self).arguments_class(**asked)
-        arguments.check(self._callback_tensor_inputs, torch.device("cpu"), self.vae_scale_factor)
+        scale = self.vae_scale_factor
+        arguments = type(self).arguments_class(**asked).fit_size(scale)
+        arguments.check(self._callback_tensor_inputs, torch.device("cpu"), scale)
 
     def prepare_extra_step_kwargs(self, generator: Generators, eta: float) -> dict[str, Any]:
         """Those of `generator` and `eta` that the scheduler's `step` takes."""
