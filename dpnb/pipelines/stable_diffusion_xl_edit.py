@@ -25,6 +25,7 @@ from dpnb.pipelines.stable_diffusion_xl import (
     StableDiffusionXLPipeline,
     StableDiffusionXLPipelineOutput,
 )
+from dpnb.pipelines.xl_loop_parts import XLPictureLoopParts
 from dpnb.schedulers.scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class HandoverStart(StrengthStart[A]):
         return arguments.denoising_start is not None
 
 
-class _BeginsWithPicture(StableDiffusionXLPipeline[A]):
+class _BeginsWithPicture(XLPictureLoopParts, StableDiffusionXLPipeline[A]):
     """The base of both pipelines here."""
 
     def __init__(
