@@ -118,6 +118,7 @@ class XFormers(Strategy):
     components: tuple[str, ...] = ()
     slot: ClassVar = Slot.KERNEL
     label: ClassVar = "xFormers"
+    package: ClassVar = "xformers"
     relieves: ClassVar = frozenset({Stage.DENOISING})
 
     @override

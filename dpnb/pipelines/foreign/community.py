@@ -21,7 +21,6 @@ HOMES: Mapping[str, str] = {
     "ModelMixin": f"{_DECLARED}:DeclaredModel",
     "SchedulerMixin": f"{_DECLARED}:DeclaredScheduler",
     "register_to_config": _DECLARED,
-    "KarrasDiffusionSchedulers": "dpnb.schedulers.scheduler:Scheduler",
     "SchedulerOutput": "dpnb.schedulers.scheduler",
     "Transformer2DModelOutput": "dpnb.models.flux:FluxTransformer2DOutput",
     "UNet2DConditionOutput": "dpnb.models.unet",
@@ -48,6 +47,7 @@ HOMES: Mapping[str, str] = {
         (
             "BaseOutput",
             "FrozenDict",
+            "KarrasDiffusionSchedulers",
             "PIL_INTERPOLATION",
             "StableDiffusionMixin",
             "USE_PEFT_BACKEND",
