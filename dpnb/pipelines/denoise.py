@@ -164,6 +164,15 @@ def timestep_at(scheduler: Any, share: float) -> int:
     return round(trained - share * trained)
 
 
+def steps_after(scheduler: Any, timesteps: Tensor, share: float) -> int:
+    """How many of `timesteps` come after `share` of the schedule, which another model has done.
+
+    A step of two evaluations is not begun with the second.
+    """
+    left = int((timesteps < timestep_at(scheduler, share)).sum())
+    return left + (scheduler.order == 2 and left % 2 == 0)
+
+
 def last_entries(embeds: Tensor, latents: Tensor) -> Tensor:
     """The entries of `embeds` that belong to `latents`, one for each.
 

@@ -24,6 +24,7 @@ from dpnb.pipelines.flux_conditions import (
     ConditionedFlux,
 )
 from dpnb.pipelines.flux_edit import FluxPictureArguments
+from dpnb.pipelines.flux_picture_loop_parts import FluxFillLoopParts
 from dpnb.pipelines.inpainting import FromMaskedPicture, InpaintingArguments
 from dpnb.pipelines.pictures.inputs import repeat_batch
 from dpnb.pipelines.protocols import LatentPipeline
@@ -109,7 +110,7 @@ class FromFilledPicture(SeesBeside[A], FromMaskedPicture[A]):
         return {"latents": latents, KNOWN: known}
 
 
-class FluxFillPipeline(ConditionedFlux[FluxFillArguments]):
+class FluxFillPipeline(FluxFillLoopParts, ConditionedFlux[FluxFillArguments]):
     """A part of a picture drawn anew from words, with FLUX.1 Fill (Black Forest Labs, 2024)."""
 
     beginning = FromFilledPicture()

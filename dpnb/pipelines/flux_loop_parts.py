@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from dpnb.generators import Generators, randn
 from dpnb.pipelines.flux_patches import pack, positions, unpack
+from dpnb.pipelines.image_to_image import begun_steps
 from dpnb.pipelines.loop_parts import LoopParts
 
 
@@ -26,6 +27,10 @@ class FluxLoopParts(LoopParts):
     def joint_attention_kwargs(self) -> Mapping[str, Any] | None:
         """Of the present or last run."""
         return self._told.get("joint_attention_kwargs")
+
+    @override
+    def _count_steps(self, count: int, strength: float) -> int:
+        return begun_steps(count, strength)
 
     @staticmethod
     def _pack_latents(

@@ -28,6 +28,7 @@ from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import match_deviation
 from dpnb.pipelines.given_pictures import GivenPictureArguments, WithPicture
 from dpnb.pipelines.guidance import Guidance, GuidedPipeline
+from dpnb.pipelines.mask_loop_parts import InstructionLoopParts
 from dpnb.pipelines.pictures.inputs import Pictures, repeat_batch
 from dpnb.pipelines.protocols import LatentPipeline
 from dpnb.pipelines.stable_diffusion import (
@@ -218,11 +219,11 @@ class BesideScaledPicture(BesidePicture[A]):
 
     @override
     def encode_beside(self, pipe: Any, arguments: A, device: torch.device, like: Tensor) -> Tensor:
-        beside = super().encode_beside(pipe, arguments, device, like)
-        return beside * pipe.vae.config.scaling_factor if pipe.is_cosxl_edit else beside
+        beside: Tensor = pipe._scale_means(super().encode_beside(pipe, arguments, device, like))
+        return beside
 
 
-class InstructPix2Pix(UNetPipeline[Any, Any]):
+class InstructPix2Pix(InstructionLoopParts, UNetPipeline[Any, Any]):
     """What both pipelines have: three looks at every latent, and a picture beside it."""
 
     guidance = InstructionGuidance()
@@ -326,3 +327,7 @@ class StableDiffusionXLInstructPix2PixPipeline(
     def is_cosxl_edit(self) -> bool:
         """Whether the picture's latents are scaled, as for CosXL."""
         return bool(self._settings.get("is_cosxl_edit"))
+
+    @override
+    def _scale_means(self, means: Tensor) -> Tensor:
+        return means * self.vae.config.scaling_factor if self.is_cosxl_edit else means

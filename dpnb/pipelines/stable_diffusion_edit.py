@@ -13,6 +13,7 @@ from dpnb.pipelines.checked_inputs import EMBEDS
 from dpnb.pipelines.image_to_image import FromPicture, PictureArguments
 from dpnb.pipelines.inpainting import FromMaskedPicture, InpaintingArguments
 from dpnb.pipelines.loop_parts import PictureLoopParts
+from dpnb.pipelines.mask_loop_parts import MaskLoopParts
 from dpnb.pipelines.stable_diffusion import (
     StableDiffusionArguments,
     StableDiffusionPipeline,
@@ -71,7 +72,9 @@ class StableDiffusionImg2ImgPipeline(
     stream = make_stream(StableDiffusionImg2ImgArguments, StableDiffusionPipelineOutput)
 
 
-class StableDiffusionInpaintPipeline(StableDiffusionPipeline[StableDiffusionInpaintArguments]):
+class StableDiffusionInpaintPipeline(
+    MaskLoopParts, StableDiffusionPipeline[StableDiffusionInpaintArguments]
+):
     """A part of a picture drawn anew, with Stable Diffusion 1 or 2."""
 
     outdated_settings: ClassVar[Mapping[str, Any]] = {"steps_offset": 1, "skip_prk_steps": True}

@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
+from dpnb.pipelines.denoise import steps_after
 from dpnb.pipelines.loop_parts import LoopParts
 
 
@@ -79,6 +80,22 @@ class XLPictureLoopParts(XLLoopParts):
     """What a loop of one's own calls of one that is given a picture."""
 
     _settings: dict[str, Any]
+
+    @override
+    def get_timesteps(
+        self,
+        num_inference_steps: int,
+        strength: float,
+        device: torch.device | str | None = None,
+        denoising_start: float | None = None,
+    ) -> tuple[Tensor, int]:
+        """As in the base; with `denoising_start` what another model has left of the schedule."""
+        if denoising_start is None:
+            return super().get_timesteps(num_inference_steps, strength, device)
+        timesteps = self.scheduler.timesteps
+        left = steps_after(self.scheduler, timesteps, denoising_start)
+        self.scheduler.set_begin_index(len(timesteps) - left)
+        return timesteps[len(timesteps) - left :], left
 
     @override
     def _get_add_time_ids(  # type: ignore[override]

@@ -89,3 +89,15 @@ def test_pictures_are_marked_by_what_marks_them() -> None:
     assert draw(pipe).abs().max() == 0
     pipe.watermark = None
     assert draw(pipe).abs().max() > 0
+
+
+def test_a_loop_goes_on_where_another_model_has_stopped() -> None:
+    pipe: Any = dpnb.StableDiffusionXLImg2ImgPipeline.from_pipe(build("tiny-sdxl"))
+    pipe.scheduler.set_timesteps(10)
+    every = pipe.scheduler.timesteps
+    timesteps, left = pipe.get_timesteps(10, 0.3, denoising_start=0.55)
+    done = every[: 10 - left]
+    assert torch.equal(torch.cat((done, timesteps)), every)
+    trained = pipe.scheduler.config.num_train_timesteps
+    assert timesteps[0] < 0.45 * trained <= done[-1]
+    assert pipe.get_timesteps(10, 0.3)[1] == 3
