@@ -9,11 +9,13 @@ from dpnb.errors import ForeignCodeError as ForeignCodeError
 from dpnb.errors import ForeignNameError as ForeignNameError
 from dpnb.errors import HubError as HubError
 from dpnb.errors import MissingFileError as MissingFileError
+from dpnb.errors import MissingPackageError as MissingPackageError
 from dpnb.errors import NonFiniteError as NonFiniteError
 from dpnb.errors import QuantizationError as QuantizationError
 from dpnb.errors import SaveError as SaveError
 from dpnb.errors import SettingsError as SettingsError
 from dpnb.errors import StrategyError as StrategyError
+from dpnb.errors import VariantError as VariantError
 from dpnb.lab import LabError as LabError
 from dpnb.loading.adapters.name_patterns import PatternError as PatternError
 from dpnb.loading.hub.responses import BusyHubError as BusyHubError

@@ -20,6 +20,10 @@ class CheckpointError(DpnbError, OSError):
     """A file of a checkpoint is missing, damaged, or not what its index says."""
 
 
+class VariantError(CheckpointError, ValueError):
+    """A checkpoint has no weights of the variant that was asked for."""
+
+
 class SaveError(DpnbError, OSError):
     """A file could not be written; what stood there before is untouched."""
 
@@ -72,3 +76,7 @@ class ForeignNameError(DpnbError, ImportError):
 
 class StrategyError(DpnbError, RuntimeError, ValueError):
     """A strategy cannot be switched on here; the message says why."""
+
+
+class MissingPackageError(StrategyError, ModuleNotFoundError):
+    """A strategy needs a package that is not installed."""

@@ -38,7 +38,8 @@ def test_a_name_is_the_same_by_another_path(path: str, name: str) -> None:
 
 
 def test_a_package_has_what_scripts_import_from_it() -> None:
-    assert import_module("dpnb.schedulers").KarrasDiffusionSchedulers is dpnb.schedulers.Scheduler
+    for kind in import_module("dpnb.schedulers").KarrasDiffusionSchedulers:
+        assert getattr(dpnb.schedulers, kind.name) is getattr(dpnb, kind.name)
     assert utils.USE_PEFT_BACKEND is False
     embeddings = import_module("dpnb.models.embeddings")
     assert embeddings.get_timestep_embedding(torch.zeros(1), 4).tolist() == [[0, 0, 1, 1]]

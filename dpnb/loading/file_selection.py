@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import PurePosixPath
 
-from dpnb.errors import CheckpointError
+from dpnb.errors import CheckpointError, VariantError
 from dpnb.loading.filenames import Extension, WeightName
 from dpnb.loading.model_index import ModelIndex
 
@@ -43,7 +43,8 @@ def select_pipeline_files(
         with_code: Take all Python files too.
 
     Raises:
-        CheckpointError: no component has the variant, or the weights in the format asked for.
+        VariantError: no component has the variant.
+        CheckpointError: none has the weights in the format asked for.
     """
     wanted = {name for name, part in index.components.items() if part} - set(passed)
     folders: dict[str, list[str]] = {name: [] for name in sorted(wanted)}
@@ -81,7 +82,8 @@ def select_model_files(
     """The files of one model in `subfolder` (`""`: the top) of a repository, sorted.
 
     Raises:
-        CheckpointError: it has no such folder, variant, or weights in the format asked for.
+        VariantError: it has no such variant.
+        CheckpointError: it has no such folder, or weights in the format asked for.
     """
     prefix = f"{subfolder.strip('/')}/" if subfolder else ""
     names = [
@@ -146,7 +148,7 @@ def _check_variant(folders: dict[str, list[str]], variant: str | None) -> None:
     present = {w.variant for names in folders.values() for w in _weights(names).values()}
     if present and variant not in present:
         others = ", ".join(repr(v) for v in sorted(v for v in present if v is not None))
-        raise CheckpointError(
+        raise VariantError(
             f"No weights of variant {variant!r} are here; "
             + (f"the variants are {others}." if others else "leave out variant=.")
         )

@@ -13,6 +13,7 @@ from typing_extensions import Self
 from dpnb.generators import Generators, check_count, check_device
 from dpnb.numbers import coerce_numbers, parse_int, parse_number
 from dpnb.pipelines.argument_checks import check_batches, check_tensors, check_text
+from dpnb.pipelines.call_order import KEYWORDS
 from dpnb.pipelines.cutoffs import tensors_seen_by
 from dpnb.pipelines.foreign.unsupported import NO_IMAGE_PROMPT
 from dpnb.pipelines.pictures.images import check_output_type
@@ -32,7 +33,8 @@ class Arguments:
         prompt: what to draw; a list draws a batch.
         height: of the pictures, in pixels; the model's own size by default.
         width: of the pictures, in pixels.
-        num_inference_steps: denoising steps; more are slower and usually better.
+        num_inference_steps: denoising steps; more are slower and usually better. `None` takes as
+            many as `timesteps` or `sigmas` has.
         timesteps: a schedule of one's own, descending, instead of `num_inference_steps`.
         sigmas: likewise, as noise levels.
         guidance_scale: how strongly the prompt steers; up to 1 it is not applied.
@@ -56,6 +58,11 @@ class Arguments:
     """
 
     positional: ClassVar[tuple[str, ...]] = ("prompt",)
+    """Fields that may be given by position, in order."""
+
+    keywords: ClassVar[tuple[str, ...]] = KEYWORDS
+    """The order of the others."""
+
     absent: ClassVar[frozenset[str]] = frozenset()
     """Fields that this kind of pipeline does not take."""
 
@@ -91,6 +98,9 @@ class Arguments:
     callback_steps: int = 1
 
     def __post_init__(self) -> None:
+        custom = self.sigmas if self.timesteps is None else self.timesteps
+        if vars(self)["num_inference_steps"] is None and custom is not None:
+            object.__setattr__(self, "num_inference_steps", len(custom))
         coerce_numbers(self)
         if (seen := tensors_seen_by(self.callback_on_step_end)) is not None:
             object.__setattr__(self, "callback_on_step_end_tensor_inputs", seen)
@@ -125,6 +135,14 @@ class Arguments:
             height=height if self.height is None else self.height,
             width=width if self.width is None else self.width,
         )
+
+    def fit_size(self, scale: int) -> Self:
+        """The same with a size that can be drawn, where one that cannot is not refused.
+
+        Args:
+            scale: pixels per latent, along one side.
+        """
+        return self
 
     def check(self, callback_tensors: Sequence[str], device: torch.device, scale: int) -> None:
         """Refuse what cannot be drawn.
@@ -169,6 +187,10 @@ class Arguments:
             raise ValueError("prompt is an empty list; give at least one text.")
         check_tensors(vars(self))
         check_batches(vars(self), self.batch_size)
+        self._check_negative()
+
+    def _check_negative(self) -> None:
+        """Refuse embeddings that cannot stand beside one another in a batch."""
         given, negative = self.prompt_embeds, self.negative_prompt_embeds
         if given is not None and negative is not None and given.shape != negative.shape:
             raise ValueError(

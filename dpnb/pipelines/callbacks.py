@@ -35,7 +35,8 @@ def call_back(
         pipe: what runs.
         arguments: of the run.
         step: the one that is over.
-        tensors: of the run; what `callback_on_step_end` returns takes their places.
+        tensors: of the run; what `callback_on_step_end` returns takes their places. It sees `None`
+            for one that the run has not, as negative prompts without guidance.
 
     Returns:
         The latents afterwards.
@@ -44,11 +45,11 @@ def call_back(
         return tensors["latents"]
     if arguments.callback_on_step_end is not None:
         names = arguments.callback_on_step_end_tensor_inputs
-        seen = {name: tensors[name] for name in names if name in tensors}
+        seen: dict[str, Any] = {name: tensors.get(name) for name in names}
         with pipe.strategies.between_steps():
             changed = arguments.callback_on_step_end(pipe, step.index, step.timestep, seen)
         for name in pipe._callback_tensor_inputs:
-            if changed and name in changed:
+            if changed and changed.get(name) is not None:
                 tensors[name] = changed[name]
     order, done = pipe.scheduler.order, step.index + 1
     is_due = step.index % arguments.callback_steps == 0

@@ -72,7 +72,7 @@ def _with_signature(method: Callable[..., Any], name: str, arguments: object) ->
     kind: Any = arguments
     typed: Any = method
     typed.__name__ = typed.__qualname__ = name
-    typed.__signature__ = _signature(kind, kind.positional)
+    typed.__signature__ = _signature(kind)
     return typed
 
 
@@ -112,9 +112,11 @@ def _drop_refused(kind: type[Arguments], kwargs: dict[str, Any]) -> dict[str, An
     return {name: value for name, value in kwargs.items() if name not in kind.refused}
 
 
-def _signature(kind: type[Arguments], names: tuple[str, ...]) -> inspect.Signature:
+def _signature(kind: type[Arguments]) -> inspect.Signature:
     declared = inspect.signature(kind).parameters
-    order = [*names, *(name for name in declared if name not in {*names, *kind.absent})]
+    names, taken = kind.positional, [name for name in declared if name not in kind.absent]
+    listed = [*names, *(name for name in kind.keywords if name in taken and name not in names)]
+    order = [*listed, *(name for name in taken if name not in listed)]
     parameters = [
         declared[name].replace(
             kind=inspect.Parameter.POSITIONAL_OR_KEYWORD

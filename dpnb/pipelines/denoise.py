@@ -16,6 +16,9 @@ from dpnb.schedulers.derived import Known
 from dpnb.schedulers.predictions import predict_original
 from dpnb.stages import Stage, Step
 
+DENOISED = "denoised"
+"""The clean latents that the last step has foreseen, where a run has a place for them."""
+
 
 class Denoiser(Protocol):
     """A pipeline, as the denoising loop sees it; all of it may change between two steps."""
@@ -80,6 +83,8 @@ def denoise(
         step = pipe.scheduler.step(noise_pred, t, latents, **settings, return_dict=False)
         following = timesteps[index + 1 : index + 2]
         tensors["latents"] = pipe.after_step(step[0], following, tensors)
+        if DENOISED in tensors:
+            tensors[DENOISED] = step[1]
         del latents, noise_pred, step
         yield Step(Stage.DENOISING, index, len(timesteps), t, tensors["latents"])
 
@@ -173,6 +178,15 @@ def timestep_at(scheduler: Any, share: float) -> int:
     """The timestep at which `share` of the schedule is done, between 0 and 1."""
     trained: int = scheduler.config.num_train_timesteps
     return round(trained - share * trained)
+
+
+def steps_after(scheduler: Any, timesteps: Tensor, share: float) -> int:
+    """How many of `timesteps` come after `share` of the schedule, which another model has done.
+
+    A step of two evaluations is not begun with the second.
+    """
+    left = int((timesteps < timestep_at(scheduler, share)).sum())
+    return left + (scheduler.order == 2 and left % 2 == 0)
 
 
 def last_entries(embeds: Tensor, latents: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -19,7 +19,9 @@ from dpnb.pipelines import checked_inputs
 from dpnb.pipelines.argument_checks import check_channels
 from dpnb.pipelines.arguments import CountedStepsArguments
 from dpnb.pipelines.beginnings import SeesBeside
+from dpnb.pipelines.call_order import COUNTS, OUTPUT, STEP_CALLBACK
 from dpnb.pipelines.calls import make_call, make_stream
+from dpnb.pipelines.checked_inputs import EMBEDS
 from dpnb.pipelines.image_to_image import FromPicture, PictureArguments
 from dpnb.pipelines.loop_parts import PictureLoopParts
 from dpnb.pipelines.pictures.images import ImagePipelineOutput, postprocess
@@ -61,11 +63,12 @@ class DepthArguments(StableDiffusionArguments, PictureArguments, CountedStepsArg
         "num_inference_steps",
         "guidance_scale",
         "negative_prompt",
-        "num_images_per_prompt",
-        "eta",
-        "generator",
-        "prompt_embeds",
-        "negative_prompt_embeds",
+        *COUNTS,
+        *EMBEDS,
+        *OUTPUT,
+        "cross_attention_kwargs",
+        "clip_skip",
+        *STEP_CALLBACK,
     )
     depth_map: Tensor | None = None
 
@@ -143,6 +146,7 @@ class StableDiffusionDepth2ImgPipeline(PictureLoopParts, StableDiffusionPipeline
     """
 
     model_cpu_offload_seq = "text_encoder->depth_estimator->unet->vae"
+    outdated_settings: ClassVar[Mapping[str, Any]] = {}
     _optional_components: ClassVar[list[str]] = []
     _callback_tensor_inputs: ClassVar[list[str]] = [
         *StableDiffusionPipeline._callback_tensor_inputs,

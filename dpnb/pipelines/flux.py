@@ -42,9 +42,6 @@ if TYPE_CHECKING:
         T5Tokenizer,
     )
 
-LATENTS = 128
-"""Latents along one side of a picture, where the autoencoder does not say what it was made for."""
-
 TIMESTEPS = 1000
 """The timestep of pure noise."""
 
@@ -142,6 +139,16 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[A, FluxPipelineOutput], Ge
     @override
     def _pixels_per_entry(self) -> int:
         return 2 * self.vae_scale_factor
+
+    @property
+    @override
+    def size_unit(self) -> int:
+        return self._pixels_per_entry
+
+    @override
+    def resolve_size(self, arguments: A) -> A:
+        """A size that tokens do not fill is made smaller; for the rest see `Beginning.resolve`."""
+        return super().resolve_size(arguments.fit_size(self.vae_scale_factor))
 
     @property
     def true_cfg_scale(self) -> float:
@@ -327,12 +334,11 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[A, FluxPipelineOutput], Ge
     @override
     def default_size(self) -> tuple[int, int]:
         """Height and width that the autoencoder was made for, in pixels."""
-        if (
-            self._autoencoder is None
-            or "sample_size" not in self._autoencoder.config.given_settings
-        ):
-            return LATENTS * self.vae_scale_factor, LATENTS * self.vae_scale_factor
-        size = self._autoencoder.config.sample_size
+        vae = self._autoencoder
+        if vae is None or "sample_size" not in vae.config.given_settings:
+            side = self.default_sample_size * self.vae_scale_factor
+            return side, side
+        size = vae.config.sample_size
         return (size[0], size[1]) if isinstance(size, tuple) else (size, size)
 
     @override

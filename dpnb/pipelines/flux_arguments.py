@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from typing_extensions import override
+from typing_extensions import Self, override
 
 from dpnb.pipelines.arguments import Arguments, Prompt
+from dpnb.pipelines.call_order import FLUX_GIVEN
 from dpnb.pipelines.foreign.unsupported import NO_IMAGE_PROMPT
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class FluxArguments(Arguments):
         "num_inference_steps",
         "sigmas",
         "guidance_scale",
+        *FLUX_GIVEN,
     )
     absent: ClassVar[frozenset[str]] = frozenset(
         {
@@ -106,6 +108,24 @@ class FluxArguments(Arguments):
         )
 
     @override
+    def _check_negative(self) -> None:
+        """The network sees negative prompts by themselves where they have another length."""
+
+    @override
+    def unit(self, scale: int) -> int:
+        """A token's side."""
+        return scale
+
+    @override
+    def fit_size(self, scale: int) -> Self:
+        """A word is said where height or width becomes less: whole tokens are drawn."""
+        height, width = (
+            _fit(name, side, 2 * scale)
+            for name, side in (("height", self.height), ("width", self.width))
+        )
+        return replace(self, height=height, width=width)
+
+    @override
     def check(self, callback_tensors: Sequence[str], device: torch.device, scale: int) -> None:
         """A token is two latents high and wide."""
         super().check(callback_tensors, device, 2 * scale)
@@ -134,3 +154,14 @@ class FluxArguments(Arguments):
                 "takes twice the time.",
                 self.true_cfg_scale,
             )
+
+
+def _fit(name: str, side: int | None, unit: int) -> int | None:
+    """The multiple of `unit` that is drawn of a side; where there is none it stays as it is."""
+    fitting = (side or 0) // unit * unit
+    if side is None or fitting <= 0 or fitting == side:
+        return side
+    logger.warning(
+        "%s is %d, and FLUX draws multiples of %d pixels: %d are drawn.", name, side, unit, fitting
+    )
+    return fitting

@@ -13,6 +13,7 @@ from typing_extensions import TypeVar, override
 from dpnb.pipelines import checked_inputs
 from dpnb.pipelines.argument_checks import check_channels
 from dpnb.pipelines.beginnings import SeesBeside
+from dpnb.pipelines.call_order import FLUX_GIVEN, OUTPUT, STEP_CALLBACK
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.flux import FluxPipelineOutput
 from dpnb.pipelines.flux_arguments import FluxArguments
@@ -48,6 +49,11 @@ class FluxControlArguments(FluxArguments):
         "num_inference_steps",
         "sigmas",
         "guidance_scale",
+        *FLUX_GIVEN,
+        *OUTPUT,
+        "joint_attention_kwargs",
+        *STEP_CALLBACK,
+        "max_sequence_length",
     )
     absent: ClassVar[frozenset[str]] = FluxArguments.absent | NOT_STEERED
     refused: ClassVar[Mapping[str, str]] = {**FluxArguments.refused, **NO_NEGATIVE}

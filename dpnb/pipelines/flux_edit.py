@@ -10,16 +10,18 @@ from torch import Tensor
 from typing_extensions import TypeVar, override
 
 from dpnb.pipelines import checked_inputs
+from dpnb.pipelines.call_order import FLUX_GIVEN
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.flux import FluxPipeline, FluxPipelineOutput
 from dpnb.pipelines.flux_arguments import FluxArguments
-from dpnb.pipelines.image_to_image import FromPicture, PictureArguments
+from dpnb.pipelines.flux_picture_loop_parts import FluxMaskLoopParts, FluxPictureLoopParts
+from dpnb.pipelines.image_to_image import FromPicture, PictureArguments, begun_steps
 from dpnb.pipelines.inpainting import FromMaskedPicture, InpaintingArguments
 from dpnb.pipelines.pictures.inputs import Pictures, repeat_batch
 from dpnb.pipelines.protocols import LatentPipeline
 
 WORDS = ("prompt", "prompt_2", "negative_prompt", "negative_prompt_2", "true_cfg_scale")
-STEPS = ("strength", "num_inference_steps", "sigmas", "guidance_scale")
+STEPS = ("strength", "num_inference_steps", "sigmas", "guidance_scale", *FLUX_GIVEN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +39,7 @@ class FluxPictureArguments(FluxArguments, PictureArguments):
     @override
     def steps_left(self, count: int) -> int:
         """Steps that a strength leaves in part are taken."""
-        left = count - int(count - min(count * self.strength, count))
-        return left or super().steps_left(count)
+        return begun_steps(count, self.strength)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +107,7 @@ class FromFlowedMaskedPicture(FromMaskedPicture[M]):
         return False
 
 
-class FluxImg2ImgPipeline(FluxPipeline[FluxImg2ImgArguments]):
+class FluxImg2ImgPipeline(FluxPictureLoopParts, FluxPipeline[FluxImg2ImgArguments]):
     """Pictures and words to pictures with FLUX.1."""
 
     beginning = FromFlowedPicture()
@@ -117,7 +118,7 @@ class FluxImg2ImgPipeline(FluxPipeline[FluxImg2ImgArguments]):
     stream = make_stream(FluxImg2ImgArguments, FluxPipelineOutput)
 
 
-class FluxInpaintPipeline(FluxPipeline[FluxInpaintArguments]):
+class FluxInpaintPipeline(FluxMaskLoopParts, FluxPipeline[FluxInpaintArguments]):
     """A part of a picture, drawn anew from words with FLUX.1."""
 
     beginning = FromFlowedMaskedPicture()

@@ -14,6 +14,7 @@ from typing_extensions import TypeVar, override
 from dpnb.pipelines import checked_inputs
 from dpnb.pipelines.argument_checks import check_channels
 from dpnb.pipelines.beginnings import SeesBeside
+from dpnb.pipelines.call_order import FLUX_GIVEN, OUTPUT, STEP_CALLBACK
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.flux import FluxPipelineOutput
 from dpnb.pipelines.flux_arguments import FluxArguments
@@ -23,6 +24,7 @@ from dpnb.pipelines.flux_conditions import (
     ConditionedFlux,
 )
 from dpnb.pipelines.flux_edit import FluxPictureArguments
+from dpnb.pipelines.flux_picture_loop_parts import FluxFillLoopParts
 from dpnb.pipelines.inpainting import FromMaskedPicture, InpaintingArguments
 from dpnb.pipelines.pictures.inputs import repeat_batch
 from dpnb.pipelines.protocols import LatentPipeline
@@ -47,6 +49,11 @@ class FluxFillArguments(FluxPictureArguments, InpaintingArguments):
         "num_inference_steps",
         "sigmas",
         "guidance_scale",
+        *FLUX_GIVEN,
+        *OUTPUT,
+        "joint_attention_kwargs",
+        *STEP_CALLBACK,
+        "max_sequence_length",
     )
     absent: ClassVar[frozenset[str]] = FluxArguments.absent | NOT_STEERED | {"padding_mask_crop"}
     refused: ClassVar[Mapping[str, str]] = {**FluxArguments.refused, **NO_NEGATIVE}
@@ -103,7 +110,7 @@ class FromFilledPicture(SeesBeside[A], FromMaskedPicture[A]):
         return {"latents": latents, KNOWN: known}
 
 
-class FluxFillPipeline(ConditionedFlux[FluxFillArguments]):
+class FluxFillPipeline(FluxFillLoopParts, ConditionedFlux[FluxFillArguments]):
     """A part of a picture drawn anew from words, with FLUX.1 Fill (Black Forest Labs, 2024)."""
 
     beginning = FromFilledPicture()

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from typing_extensions import TypeVar, override
+from typing_extensions import Self, TypeVar, override
 
 from dpnb.numbers import parse_int
 from dpnb.pipelines import checked_inputs
@@ -18,6 +18,7 @@ from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.flux import FluxPipeline, FluxPipelineOutput
 from dpnb.pipelines.flux_arguments import FluxArguments
 from dpnb.pipelines.flux_patches import pack, positions
+from dpnb.pipelines.flux_picture_loop_parts import FluxReferenceLoopParts
 from dpnb.pipelines.given_pictures import parse_picture
 from dpnb.pipelines.latents import normalize_latents
 from dpnb.pipelines.pictures.inputs import PictureInput, Pictures, repeat_batch
@@ -69,9 +70,9 @@ class FluxKontextArguments(FluxArguments):
     _auto_resize: bool = True
 
     @override
-    def unit(self, scale: int) -> int:
-        """A token's side."""
-        return scale
+    def fit_size(self, scale: int) -> Self:
+        """They are brought to `max_area` as they are."""
+        return self
 
     @override
     def check(self, callback_tensors: Sequence[str], device: torch.device, scale: int) -> None:
@@ -156,7 +157,7 @@ def bring_to_area(height: int, width: int, area: int, unit: int) -> tuple[int, i
     return height // unit * unit, width // unit * unit
 
 
-class FluxKontextPipeline(FluxPipeline[FluxKontextArguments]):
+class FluxKontextPipeline(FluxReferenceLoopParts, FluxPipeline[FluxKontextArguments]):
     """Pictures that take up another one, with FLUX.1 Kontext (Labs et al. 2025, arXiv:2506.15742).
 
     Without a picture it draws from words.

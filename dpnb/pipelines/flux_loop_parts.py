@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from dpnb.generators import Generators, randn
 from dpnb.pipelines.flux_patches import pack, positions, unpack
+from dpnb.pipelines.image_to_image import begun_steps
 from dpnb.pipelines.loop_parts import LoopParts
 
 
@@ -19,10 +20,17 @@ class FluxLoopParts(LoopParts):
 
     told = ("joint_attention_kwargs",)
 
+    default_sample_size: ClassVar[int] = 128
+    """Latents along one side of a picture, where no network says what it was made for."""
+
     @property
     def joint_attention_kwargs(self) -> Mapping[str, Any] | None:
         """Of the present or last run."""
         return self._told.get("joint_attention_kwargs")
+
+    @override
+    def _count_steps(self, count: int, strength: float) -> int:
+        return begun_steps(count, strength)
 
     @staticmethod
     def _pack_latents(

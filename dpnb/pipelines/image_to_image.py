@@ -143,6 +143,16 @@ class FromPicture(WithPicture[A]):
         return noisy
 
 
+def begun_steps(count: int, strength: float) -> int:
+    """As `steps_left`, where a step counts that is left in part.
+
+    Raises:
+        ValueError: none is.
+    """
+    left = count - int(count - min(count * strength, count))
+    return left or steps_left(count, strength)
+
+
 def steps_left(count: int, strength: float) -> int:
     """How many of `count` steps are taken at this strength.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
@@ -15,10 +16,19 @@ from dpnb.pipelines import checked_inputs
 from dpnb.pipelines.argument_checks import check_channels
 from dpnb.pipelines.arguments import CountedStepsArguments
 from dpnb.pipelines.beginnings import SeesBeside
+from dpnb.pipelines.call_order import (
+    FORMER_CALLBACK,
+    GIVEN,
+    OUTPUT,
+    SIZES,
+    STEP_CALLBACK,
+    XL_GIVEN,
+)
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import match_deviation
 from dpnb.pipelines.given_pictures import GivenPictureArguments, WithPicture
 from dpnb.pipelines.guidance import Guidance, GuidedPipeline
+from dpnb.pipelines.mask_loop_parts import InstructionLoopParts
 from dpnb.pipelines.pictures.inputs import Pictures, repeat_batch
 from dpnb.pipelines.protocols import LatentPipeline
 from dpnb.pipelines.stable_diffusion import (
@@ -43,6 +53,8 @@ if TYPE_CHECKING:
 
 IMAGE_LATENTS = "image_latents"
 
+INSTRUCTED_STEPS = 100
+
 GUIDED = ("prompt_embeds", "add_text_embeds", "add_time_ids")
 """The conditions that differ with and without the instruction."""
 
@@ -56,7 +68,7 @@ class InstructionArguments(GivenPictureArguments, CountedStepsArguments):
         image_guidance_scale: how strongly the picture steers; below 1 nothing does.
     """
 
-    num_inference_steps: int = 100
+    num_inference_steps: int = INSTRUCTED_STEPS
     image_guidance_scale: float = 1.5
 
 
@@ -71,13 +83,11 @@ class StableDiffusionInstructPix2PixArguments(StableDiffusionArguments, Instruct
         "guidance_scale",
         "image_guidance_scale",
         "negative_prompt",
-        "num_images_per_prompt",
-        "eta",
-        "generator",
-        "latents",
-        "prompt_embeds",
-        "negative_prompt_embeds",
+        *GIVEN,
     )
+    keywords: ClassVar[tuple[str, ...]] = (*OUTPUT, *STEP_CALLBACK, "cross_attention_kwargs")
+
+    num_inference_steps: int = INSTRUCTED_STEPS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,12 +106,20 @@ class StableDiffusionXLInstructPix2PixArguments(StableDiffusionXLArguments, Inst
         "image_guidance_scale",
         "negative_prompt",
         "negative_prompt_2",
+        *XL_GIVEN,
+        *OUTPUT,
+        *FORMER_CALLBACK,
+        "cross_attention_kwargs",
+        "guidance_rescale",
+        *SIZES,
     )
     absent: ClassVar[frozenset[str]] = InstructionArguments.absent | {
         "negative_original_size",
         "negative_crops_coords_top_left",
         "negative_target_size",
     }
+
+    num_inference_steps: int = INSTRUCTED_STEPS
 
 
 A = TypeVar("A", bound=InstructionArguments)
@@ -201,11 +219,11 @@ class BesideScaledPicture(BesidePicture[A]):
 
     @override
     def encode_beside(self, pipe: Any, arguments: A, device: torch.device, like: Tensor) -> Tensor:
-        beside = super().encode_beside(pipe, arguments, device, like)
-        return beside * pipe.vae.config.scaling_factor if pipe.is_cosxl_edit else beside
+        beside: Tensor = pipe._scale_means(super().encode_beside(pipe, arguments, device, like))
+        return beside
 
 
-class InstructPix2Pix(UNetPipeline[Any, Any]):
+class InstructPix2Pix(InstructionLoopParts, UNetPipeline[Any, Any]):
     """What both pipelines have: three looks at every latent, and a picture beside it."""
 
     guidance = InstructionGuidance()
@@ -259,6 +277,7 @@ class StableDiffusionInstructPix2PixPipeline(
     """A picture, changed as an instruction says (Brooks et al. 2022, arXiv:2211.09800)."""
 
     beginning = BesidePicture()
+    outdated_settings: ClassVar[Mapping[str, Any]] = {}
 
     __call__ = make_call(StableDiffusionInstructPix2PixArguments, StableDiffusionPipelineOutput)
     stream = make_stream(StableDiffusionInstructPix2PixArguments, StableDiffusionPipelineOutput)
@@ -301,9 +320,14 @@ class StableDiffusionXLInstructPix2PixPipeline(
             force_zeros_for_empty_prompt=force_zeros_for_empty_prompt,
             add_watermarker=add_watermarker,
         )
-        self.register_to_config(is_cosxl_edit=bool(is_cosxl_edit))
+        if is_cosxl_edit:
+            self.register_to_config(is_cosxl_edit=True)
 
     @property
     def is_cosxl_edit(self) -> bool:
         """Whether the picture's latents are scaled, as for CosXL."""
-        return bool(self._settings["is_cosxl_edit"])
+        return bool(self._settings.get("is_cosxl_edit"))
+
+    @override
+    def _scale_means(self, means: Tensor) -> Tensor:
+        return means * self.vae.config.scaling_factor if self.is_cosxl_edit else means

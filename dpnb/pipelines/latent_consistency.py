@@ -15,6 +15,7 @@ from dpnb.numbers import parse_int
 from dpnb.pipelines import checked_inputs
 from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.calls import make_call, make_stream
+from dpnb.pipelines.denoise import DENOISED
 from dpnb.pipelines.image_to_image import FromPicture, PictureArguments, StrengthStart
 from dpnb.pipelines.loop_parts import PictureLoopParts
 from dpnb.pipelines.protocols import LatentPipeline
@@ -24,6 +25,10 @@ from dpnb.pipelines.stable_diffusion import (
     StableDiffusionPipelineOutput,
 )
 from dpnb.schedulers.distilled import DistilledScheduler
+from dpnb.stages import Step
+
+GUIDANCE = "w_embedding"
+"""What callbacks know the embedded guidance scale by."""
 
 NO_NEGATIVE = "the guidance scale is an input of the network, which sees no negative prompt."
 
@@ -97,8 +102,14 @@ class _LatentConsistency(StableDiffusionPipeline[A], Generic[A]):
     """What both pipelines have: a schedule of few steps, and no second look without the prompt."""
 
     arguments_class = LatentConsistencyArguments
+    outdated_settings: ClassVar[Mapping[str, Any]] = {}
 
-    _callback_tensor_inputs: ClassVar[list[str]] = ["latents", "prompt_embeds"]
+    _callback_tensor_inputs: ClassVar[list[str]] = [
+        "latents",
+        DENOISED,
+        "prompt_embeds",
+        GUIDANCE,
+    ]
 
     @property
     @override
@@ -127,6 +138,28 @@ class _LatentConsistency(StableDiffusionPipeline[A], Generic[A]):
             strength=arguments.schedule_strength,
         )
         return self.scheduler.timesteps, len(self.scheduler.timesteps)
+
+    @override
+    def prepare_conditions(self, arguments: A, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Beside them a place for the clean latents that steps foresee, where they are seen."""
+        conditions = super().prepare_conditions(arguments, tensors)
+        if DENOISED in arguments.callback_on_step_end_tensor_inputs:
+            conditions[DENOISED] = tensors["latents"]
+        return conditions
+
+    @override
+    def call_back(self, arguments: A, step: Step[Any], tensors: dict[str, Tensor]) -> Tensor:
+        """They see the guidance that the network is given; the last clean latents are decoded."""
+        denoised = tensors.get(DENOISED)
+        if "timestep_cond" in tensors:
+            tensors[GUIDANCE] = tensors.pop("timestep_cond")
+        latents = super().call_back(arguments, step, tensors)
+        if GUIDANCE in tensors:
+            tensors["timestep_cond"] = tensors.pop(GUIDANCE)
+        is_last = step.index + 1 == step.total
+        if is_last and denoised is not None and tensors[DENOISED] is not denoised:
+            latents = tensors["latents"] = tensors[DENOISED]
+        return latents
 
 
 class LatentConsistencyModelPipeline(_LatentConsistency[LatentConsistencyArguments]):

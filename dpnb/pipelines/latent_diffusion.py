@@ -53,7 +53,8 @@ class LatentDiffusionArguments(Arguments):
 class LDMTextToImagePipeline(UNetPipeline[LatentDiffusionArguments, ImagePipelineOutput]):
     """Text to pictures with latent diffusion (Rombach et al. 2022, arXiv:2112.10752).
 
-    Guidance is off at a scale of 1, and on at any other.
+    Guidance is off at a scale of 1, and on at any other. Height and width are those of the
+    pictures, whatever the scale of the autoencoder.
     """
 
     model_cpu_offload_seq = "bert->unet->vqvae"

@@ -18,7 +18,9 @@ from dpnb.pipelines import checked_inputs
 from dpnb.pipelines.argument_checks import check_channels, check_width
 from dpnb.pipelines.arguments import CountedStepsArguments
 from dpnb.pipelines.beginnings import SeesBeside
+from dpnb.pipelines.call_order import FORMER_CALLBACK, OUTPUT
 from dpnb.pipelines.calls import make_call, make_stream
+from dpnb.pipelines.checked_inputs import EMBEDS, POOLED_EMBEDS
 from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.given_pictures import GivenPictureArguments, WithPicture
 from dpnb.pipelines.pictures.images import ImagePipelineOutput
@@ -61,10 +63,10 @@ class LatentUpscaleArguments(GivenPictureArguments, CountedStepsArguments):
         "negative_prompt",
         "generator",
         "latents",
-        "prompt_embeds",
-        "negative_prompt_embeds",
-        "pooled_prompt_embeds",
-        "negative_pooled_prompt_embeds",
+        *EMBEDS,
+        *POOLED_EMBEDS,
+        *OUTPUT,
+        *FORMER_CALLBACK,
     )
 
     num_inference_steps: int = 75

@@ -118,8 +118,9 @@ class LoopParts:
             for name, value in given.items()
             if value is not None and name not in self.checked_in_runs
         }
-        arguments = type(self).arguments_class(**asked)
-        arguments.check(self._callback_tensor_inputs, torch.device("cpu"), self.vae_scale_factor)
+        scale = self.vae_scale_factor
+        arguments = type(self).arguments_class(**asked).fit_size(scale)
+        arguments.check(self._callback_tensor_inputs, torch.device("cpu"), scale)
 
     def prepare_extra_step_kwargs(self, generator: Generators, eta: float) -> dict[str, Any]:
         """Those of `generator` and `eta` that the scheduler's `step` takes."""
@@ -141,10 +142,14 @@ class LoopParts:
         Returns:
             The timesteps, and how many steps they are.
         """
-        left = steps_left(num_inference_steps, strength)
+        left = self._count_steps(num_inference_steps, strength)
         begin = (num_inference_steps - left) * self.scheduler.order
         self.scheduler.set_begin_index(begin)
         return self.scheduler.timesteps[begin:], left
+
+    def _count_steps(self, count: int, strength: float) -> int:
+        """How many of `count` steps are gone through at this strength."""
+        return steps_left(count, strength)
 
     def get_guidance_scale_embedding(
         self, w: Tensor, embedding_dim: int = 512, dtype: torch.dtype = torch.float32

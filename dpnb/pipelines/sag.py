@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -13,6 +13,7 @@ from typing_extensions import TypeVar, override
 
 from dpnb.nn.attention_maps import record_attention
 from dpnb.pipelines import checked_inputs
+from dpnb.pipelines.call_order import GIVEN
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.guidance import ClassifierFreeGuidance, Guidance
@@ -43,6 +44,7 @@ class SelfAttentionArguments(StableDiffusionArguments):
         "guidance_scale",
         "sag_scale",
         "negative_prompt",
+        *GIVEN,
     )
 
     sag_scale: float = 0.75
@@ -108,6 +110,7 @@ class StableDiffusionSAGPipeline(StableDiffusionPipeline[A]):
 
     guidance = SelfAttentionGuidance()
     check_input_names = checked_inputs.SELF_GUIDED
+    outdated_settings: ClassVar[Mapping[str, Any]] = {}
 
     __call__ = make_call(SelfAttentionArguments, StableDiffusionPipelineOutput)
     stream = make_stream(SelfAttentionArguments, StableDiffusionPipelineOutput)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,6 +16,7 @@ from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.output import Output
 from dpnb.pipelines.arguments import Arguments
+from dpnb.pipelines.call_order import GIVEN
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.pictures.images import numpy_to_pil, postprocess
@@ -72,6 +74,7 @@ class StableDiffusionArguments(Arguments):
         "sigmas",
         "guidance_scale",
         "negative_prompt",
+        *GIVEN,
     )
 
 
@@ -93,6 +96,8 @@ class StableDiffusionPipeline(UNetPipeline[A, StableDiffusionPipelineOutput]):
         "prompt_embeds",
         "negative_prompt_embeds",
     ]
+    outdated_settings: ClassVar[Mapping[str, Any]] = {"steps_offset": 1, "clip_sample": False}
+    """Settings that are wrong in the schedulers of the first public checkpoints: what is right."""
 
     tokenizer: Any
     text_encoder: Any
@@ -123,7 +128,7 @@ class StableDiffusionPipeline(UNetPipeline[A, StableDiffusionPipelineOutput]):
                 "this model asks for a safety checker and runs without one; pass "
                 "requires_safety_checker=False to say that this is meant."
             )
-        modernise(scheduler)
+        _correct_settings(scheduler, self.outdated_settings)
         self.register_modules(
             vae=vae,
             text_encoder=text_encoder,
@@ -251,11 +256,10 @@ class StableDiffusionPipeline(UNetPipeline[A, StableDiffusionPipelineOutput]):
         return encode_tokens(self.text_encoder, tokenize(self.tokenizer, texts, device), clip_skip)
 
 
-def modernise(scheduler: Any) -> None:
-    """Correct two settings with which the first public checkpoints were written."""
+def _correct_settings(scheduler: Any, settings: Mapping[str, Any]) -> None:
     if scheduler is None:
         return
-    for name, right in (("steps_offset", 1), ("clip_sample", False)):
+    for name, right in settings.items():
         value = scheduler.config.get(name, right)
         if value != right and name in scheduler.config.names():
             logger.info("the scheduler's %s=%r is outdated; %r is used.", name, value, right)

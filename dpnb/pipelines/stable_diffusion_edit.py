@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from dpnb.pipelines import checked_inputs
+from dpnb.pipelines.call_order import COUNTS
 from dpnb.pipelines.calls import make_call, make_stream
+from dpnb.pipelines.checked_inputs import EMBEDS
 from dpnb.pipelines.image_to_image import FromPicture, PictureArguments
 from dpnb.pipelines.inpainting import FromMaskedPicture, InpaintingArguments
 from dpnb.pipelines.loop_parts import PictureLoopParts
+from dpnb.pipelines.mask_loop_parts import MaskLoopParts
 from dpnb.pipelines.stable_diffusion import (
     StableDiffusionArguments,
     StableDiffusionPipeline,
@@ -22,9 +26,7 @@ BESIDE = (
     "sigmas",
     "guidance_scale",
     "negative_prompt",
-    "num_images_per_prompt",
-    "eta",
-    "generator",
+    *COUNTS,
 )
 
 
@@ -32,7 +34,7 @@ BESIDE = (
 class StableDiffusionImg2ImgArguments(StableDiffusionArguments, PictureArguments):
     """The arguments of `StableDiffusionImg2ImgPipeline`; see the bases."""
 
-    positional: ClassVar[tuple[str, ...]] = ("prompt", "image", "strength", *BESIDE)
+    positional: ClassVar[tuple[str, ...]] = ("prompt", "image", "strength", *BESIDE, *EMBEDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,8 @@ class StableDiffusionInpaintArguments(StableDiffusionArguments, InpaintingArgume
         "padding_mask_crop",
         "strength",
         *BESIDE,
+        "latents",
+        *EMBEDS,
     )
 
 
@@ -68,8 +72,12 @@ class StableDiffusionImg2ImgPipeline(
     stream = make_stream(StableDiffusionImg2ImgArguments, StableDiffusionPipelineOutput)
 
 
-class StableDiffusionInpaintPipeline(StableDiffusionPipeline[StableDiffusionInpaintArguments]):
+class StableDiffusionInpaintPipeline(
+    MaskLoopParts, StableDiffusionPipeline[StableDiffusionInpaintArguments]
+):
     """A part of a picture drawn anew, with Stable Diffusion 1 or 2."""
+
+    outdated_settings: ClassVar[Mapping[str, Any]] = {"steps_offset": 1, "skip_prk_steps": True}
 
     beginning = FromMaskedPicture()
 

@@ -7,14 +7,16 @@ of the arguments of a run.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
+from dpnb.models.attention_processor import AttentionProcessor
+from dpnb.nn.compiled import plain_network
 from dpnb.pipelines import checked_inputs
 from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.calls import make_call, make_stream
@@ -43,6 +45,7 @@ from dpnb.pipelines.stable_diffusion_xl_edit import (
     StableDiffusionXLInpaintPipeline,
 )
 from dpnb.pipelines.unet_pipeline import UNetPipeline
+from dpnb.stages import Step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +80,10 @@ class AskedGuidance(Guidance["PerturbedPipeline"]):
             pipe.pag_scale, pipe.pag_adaptive_scale, tuple(pipe.pag_applied_layers)
         )
         return asked.predict(pipe, latents, t, tensors)
+
+
+LOOKED_AT = ("prompt_embeds", "add_text_embeds", "add_time_ids", "mask", "masked_image_latents")
+"""The tensors of a run that have an entry for each look at a latent."""
 
 
 class PerturbedPipeline(UNetPipeline[Any, Any]):
@@ -115,6 +122,16 @@ class PerturbedPipeline(UNetPipeline[Any, Any]):
         self._layers = layers
 
     @property
+    def pag_attn_processors(self) -> dict[str, AttentionProcessor]:
+        """What computes the layers that the present or last run perturbs, by name."""
+        if not self.do_perturbed_attention_guidance:
+            return {}
+        network = plain_network(self.unet)
+        layers = PerturbedAttentionGuidance(layers=self._layers).find_layers(self)
+        names = {f"{name}.processor" for name, one in network.named_modules() if one in layers}
+        return {name: one for name, one in self.unet.attn_processors.items() if name in names}
+
+    @property
     def pag_scale(self) -> float:
         """Of the present or last run."""
         return self._pag_scale
@@ -135,6 +152,22 @@ class PerturbedPipeline(UNetPipeline[Any, Any]):
         return self._pag_adaptive_scale > 0 and self.do_perturbed_attention_guidance
 
     @override
+    def call_back(self, arguments: Any, step: Step[Any], tensors: dict[str, Tensor]) -> Tensor:
+        """They see what each look at a latent is given: without the prompt, with it, perturbed."""
+        asked = {*arguments.callback_on_step_end_tensor_inputs}
+        if arguments.callback_on_step_end is None or not self.do_perturbed_attention_guidance:
+            return super().call_back(arguments, step, tensors)
+        count = len(tensors["latents"])
+        former = {name: tensors[name] for name in LOOKED_AT if name in asked & tensors.keys()}
+        shown = {name: torch.cat((own, own[-count:])) for name, own in former.items()}
+        tensors |= shown
+        latents = super().call_back(arguments, step, tensors)
+        for name, own in former.items():
+            if len(tensors[name]) == len(shown[name]):
+                tensors[name] = own if tensors[name] is shown[name] else tensors[name][:-count]
+        return latents
+
+    @override
     def _begin(self, arguments: Any) -> None:
         super()._begin(arguments)
         self._pag_scale = arguments.pag_scale
@@ -145,12 +178,12 @@ def _with_layers(constructor: Callable[..., None]) -> Callable[..., None]:
     """A constructor that takes `pag_applied_layers` beside what `constructor` takes, at the end."""
     name, kind = "pag_applied_layers", inspect.Parameter.POSITIONAL_OR_KEYWORD
     own = inspect.signature(constructor)
-    layers = inspect.Parameter(name, kind, default=MIDDLE)
+    layers = inspect.Parameter(name, kind, default=MIDDLE[0])
     full = own.replace(parameters=[*own.parameters.values(), layers])
 
     def construct(self: PerturbedPipeline, *args: Any, **kwargs: Any) -> None:
         given = full.bind(self, *args, **kwargs)
-        chosen = given.arguments.pop(name, MIDDLE)
+        chosen = given.arguments.pop(name, MIDDLE[0])
         constructor(*given.args, **given.kwargs)
         self.set_pag_applied_layers(chosen)
 
@@ -191,6 +224,41 @@ class StableDiffusionXLPAGInpaintArguments(StableDiffusionXLInpaintArguments, Pe
     """The arguments of `StableDiffusionXLPAGInpaintPipeline`; see the bases."""
 
 
+class ShowsNegatives(UNetPipeline[Any, Any]):
+    """What those of Stable Diffusion XL have besides: callbacks see negative prompts."""
+
+    negatives: ClassVar[Mapping[str, str]] = {
+        "negative_prompt_embeds": "prompt_embeds",
+        "negative_pooled_prompt_embeds": "add_text_embeds",
+    }
+    """The tensor whose first entries each of them is."""
+
+    negative_sizes: ClassVar[str]
+    """What callbacks know the sizes and crops of negative prompts by."""
+
+    @override
+    def call_back(self, arguments: Any, step: Step[Any], tensors: dict[str, Tensor]) -> Tensor:
+        """They see negative prompts too; what they make of these has no effect."""
+        asked = {*arguments.callback_on_step_end_tensor_inputs}
+        count = len(tensors["latents"])
+        shown = {
+            name: tensors[source][:count]
+            for name, source in self.negatives.items()
+            if name in asked and len(tensors[source]) > count
+        }
+        if self.negative_sizes in asked:
+            shown[self.negative_sizes] = self.find_negative_sizes(tensors["add_time_ids"], count)
+        tensors |= shown
+        latents = super().call_back(arguments, step, tensors)
+        for name in shown:
+            del tensors[name]
+        return latents
+
+    def find_negative_sizes(self, time_ids: Tensor, count: int) -> Tensor:
+        """Those of `count` latents in `time_ids`, which are the same where there are no others."""
+        return time_ids[:count]
+
+
 class StableDiffusionPAGPipeline(PerturbedPipeline, StableDiffusionPipeline):
     """`StableDiffusionPipeline` with perturbed-attention guidance."""
 
@@ -210,26 +278,57 @@ class StableDiffusionPAGImg2ImgPipeline(PerturbedPipeline, StableDiffusionImg2Im
 class StableDiffusionPAGInpaintPipeline(PerturbedPipeline, StableDiffusionInpaintPipeline):
     """`StableDiffusionInpaintPipeline` with perturbed-attention guidance."""
 
+    outdated_settings: ClassVar[Mapping[str, Any]] = StableDiffusionPipeline.outdated_settings
+
     __call__ = make_call(StableDiffusionPAGInpaintArguments, StableDiffusionPipelineOutput)
     stream = make_stream(StableDiffusionPAGInpaintArguments, StableDiffusionPipelineOutput)
 
 
-class StableDiffusionXLPAGPipeline(PerturbedPipeline, StableDiffusionXLPipeline):
+class StableDiffusionXLPAGPipeline(ShowsNegatives, PerturbedPipeline, StableDiffusionXLPipeline):
     """`StableDiffusionXLPipeline` with perturbed-attention guidance."""
 
     __call__ = make_call(StableDiffusionXLPAGArguments, StableDiffusionXLPipelineOutput)
     stream = make_stream(StableDiffusionXLPAGArguments, StableDiffusionXLPipelineOutput)
 
+    negative_sizes: ClassVar[str] = "negative_add_time_ids"
+    _callback_tensor_inputs: ClassVar[list[str]] = [
+        *StableDiffusionXLPipeline._callback_tensor_inputs,
+        *ShowsNegatives.negatives,
+        negative_sizes,
+    ]
 
-class StableDiffusionXLPAGImg2ImgPipeline(PerturbedPipeline, StableDiffusionXLImg2ImgPipeline):
+    @override
+    def find_negative_sizes(self, time_ids: Tensor, count: int) -> Tensor:
+        return time_ids[:: len(time_ids) // count]
+
+
+class StableDiffusionXLPAGImg2ImgPipeline(
+    ShowsNegatives, PerturbedPipeline, StableDiffusionXLImg2ImgPipeline
+):
     """`StableDiffusionXLImg2ImgPipeline` with perturbed-attention guidance."""
 
     __call__ = make_call(StableDiffusionXLPAGImg2ImgArguments, StableDiffusionXLPipelineOutput)
     stream = make_stream(StableDiffusionXLPAGImg2ImgArguments, StableDiffusionXLPipelineOutput)
 
+    negative_sizes: ClassVar[str] = "add_neg_time_ids"
+    _callback_tensor_inputs: ClassVar[list[str]] = [
+        *StableDiffusionXLImg2ImgPipeline._callback_tensor_inputs,
+        *ShowsNegatives.negatives,
+        negative_sizes,
+    ]
 
-class StableDiffusionXLPAGInpaintPipeline(PerturbedPipeline, StableDiffusionXLInpaintPipeline):
+
+class StableDiffusionXLPAGInpaintPipeline(
+    ShowsNegatives, PerturbedPipeline, StableDiffusionXLInpaintPipeline
+):
     """`StableDiffusionXLInpaintPipeline` with perturbed-attention guidance."""
 
     __call__ = make_call(StableDiffusionXLPAGInpaintArguments, StableDiffusionXLPipelineOutput)
     stream = make_stream(StableDiffusionXLPAGInpaintArguments, StableDiffusionXLPipelineOutput)
+
+    negative_sizes: ClassVar[str] = "add_neg_time_ids"
+    _callback_tensor_inputs: ClassVar[list[str]] = [
+        *StableDiffusionXLInpaintPipeline._callback_tensor_inputs,
+        *ShowsNegatives.negatives,
+        negative_sizes,
+    ]

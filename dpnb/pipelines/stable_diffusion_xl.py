@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -15,6 +16,7 @@ from dpnb.models.unet import UNet2DConditionModel
 from dpnb.output import Output
 from dpnb.pipelines import checked_inputs
 from dpnb.pipelines.arguments import Arguments, Prompt
+from dpnb.pipelines.call_order import XL_GIVEN
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import last_entries, timestep_at
 from dpnb.pipelines.prompts import (
@@ -26,6 +28,7 @@ from dpnb.pipelines.prompts import (
     tokenize,
 )
 from dpnb.pipelines.unet_pipeline import UNetPipeline
+from dpnb.pipelines.xl_loop_parts import XLLoopParts
 from dpnb.schedulers.scheduler import Scheduler
 
 __path__: list[str] = []
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
         CLIPTokenizer,
         CLIPVisionModelWithProjection,
     )
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -79,6 +84,7 @@ class StableDiffusionXLArguments(Arguments):
         "guidance_scale",
         "negative_prompt",
         "negative_prompt_2",
+        *XL_GIVEN,
     )
 
     guidance_scale: float = 5.0
@@ -132,7 +138,7 @@ class StableDiffusionXLArguments(Arguments):
 A = TypeVar("A", bound=StableDiffusionXLArguments, default=Any)
 
 
-class StableDiffusionXLPipeline(UNetPipeline[A, StableDiffusionXLPipelineOutput]):
+class StableDiffusionXLPipeline(XLLoopParts, UNetPipeline[A, StableDiffusionXLPipelineOutput]):
     """Text to pictures with Stable Diffusion XL (Podell et al. 2023, arXiv:2307.01952)."""
 
     model_cpu_offload_seq = "text_encoder->text_encoder_2->image_encoder->unet->vae"
@@ -145,7 +151,6 @@ class StableDiffusionXLPipeline(UNetPipeline[A, StableDiffusionXLPipelineOutput]
         "feature_extractor",
     ]
     may_upcast_vae: ClassVar[bool] = True
-    told = ("cross_attention_kwargs", "denoising_start", "denoising_end")
     _callback_tensor_inputs: ClassVar[list[str]] = [
         "latents",
         "prompt_embeds",
@@ -281,33 +286,6 @@ class StableDiffusionXLPipeline(UNetPipeline[A, StableDiffusionXLPipelineOutput]
             "add_time_ids": time_ids,
         }
 
-    @property
-    def denoising_start(self) -> float | None:
-        """Of the present or last run."""
-        return self._told.get("denoising_start")
-
-    @property
-    def denoising_end(self) -> float | None:
-        """Of the present or last run."""
-        return self._told.get("denoising_end")
-
-    def _get_add_time_ids(
-        self,
-        original_size: tuple[int, int],
-        crops_coords_top_left: tuple[int, int],
-        target_size: tuple[int, int],
-        dtype: torch.dtype,
-        text_encoder_projection_dim: int,
-    ) -> Tensor:
-        """Size and crop as the network takes them, `[1, 6]`, for loops of one's own."""
-        numbers = [*original_size, *crops_coords_top_left, *target_size]
-        self._check_added(text_encoder_projection_dim, len(numbers))
-        return torch.tensor([numbers], dtype=dtype)
-
-    def upcast_vae(self) -> None:
-        """Store the autoencoder in float32; runs compute in it anyway where it must be."""
-        self.vae.to(torch.float32)
-
     def time_ids(self, arguments: A, like: Tensor) -> Tensor:
         """The numbers that condition on size and crop, with guidance of both kinds.
 
@@ -354,37 +332,33 @@ class StableDiffusionXLPipeline(UNetPipeline[A, StableDiffusionXLPipelineOutput]
     def decode_latents(self, latents: Tensor, arguments: A) -> StableDiffusionXLPipelineOutput:
         if arguments.output_type == "latent":
             return StableDiffusionXLPipelineOutput(latents)
-        images = self.postprocess(self.decode_finite_pictures(latents), arguments.output_type)
+        pictures = self.decode_finite_pictures(latents)
+        if self.watermark is not None:
+            pictures = self.watermark.apply_watermark(pictures)
+        images = self.postprocess(pictures, arguments.output_type)
         return StableDiffusionXLPipelineOutput(self.beginning.overlay(images, arguments))
 
     def _encode(
         self, texts: list[str], texts_2: str | list[str], device: torch.device, skip: int | None
     ) -> tuple[Tensor, Tensor | None]:
         """Embeddings of all text encoders side by side, and the last one's pooled ones."""
+        encoders = [
+            (tokenizer, encoder)
+            for tokenizer, encoder in (
+                (self.tokenizer, self.text_encoder),
+                (self.tokenizer_2, self.text_encoder_2),
+            )
+            if tokenizer is not None and encoder is not None
+        ]
         embeds, pooled = [], None
-        for tokenizer, encoder, prompts in (
-            (self.tokenizer, self.text_encoder, texts),
-            (self.tokenizer_2, self.text_encoder_2, as_list(texts_2, len(texts))),
-        ):
-            if encoder is None or tokenizer is None:
-                continue
+        both = (texts, as_list(texts_2, len(texts)))
+        if len(encoders) == 1 and both[0] != both[1]:
+            logger.warning(
+                "prompt_2 and negative_prompt_2 are for a second text encoder, and the one of this "
+                "pipeline reads prompt and negative_prompt; give the text there."
+            )
+        for (tokenizer, encoder), prompts in zip(encoders, both, strict=False):
             output = encoder(tokenize(tokenizer, prompts, device), output_hidden_states=True)
             embeds.append(select_hidden_states(output, (skip or 0) + 2))
             pooled = output[0] if output[0].ndim == 2 else pooled
         return torch.cat(embeds, dim=-1), pooled
-
-    def _check_added(self, text_dim: int, count: int) -> None:
-        config = self.unet.config
-        taken = config.projection_class_embeddings_input_dim or 0
-        made = (config.addition_time_embed_dim or 0) * count + text_dim
-        if made != taken:
-            raise ValueError(
-                f"the UNet takes added conditions of {taken} channels, but {count} numbers and "
-                f"pooled embeddings of {text_dim} make {made}; "
-                + (
-                    "a refiner's takes one number less: use StableDiffusionXLImg2ImgPipeline, with "
-                    f"requires_aesthetics_score={made > taken}."
-                    if abs(made - taken) == config.addition_time_embed_dim
-                    else "use the text encoder that belongs to this UNet."
-                )
-            )

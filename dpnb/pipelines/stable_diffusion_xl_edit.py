@@ -13,17 +13,20 @@ from typing_extensions import TypeVar, override
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
 from dpnb.pipelines import checked_inputs
+from dpnb.pipelines.call_order import XL_GIVEN
 from dpnb.pipelines.calls import make_call, make_stream
-from dpnb.pipelines.denoise import timestep_at
+from dpnb.pipelines.denoise import steps_after
 from dpnb.pipelines.image_to_image import FromPicture, PictureArguments, StrengthStart
 from dpnb.pipelines.inpainting import FromMaskedPicture, InpaintingArguments
 from dpnb.pipelines.loop_parts import PictureLoopParts
+from dpnb.pipelines.mask_loop_parts import XLMaskLoopParts
 from dpnb.pipelines.protocols import LatentPipeline
 from dpnb.pipelines.stable_diffusion_xl import (
     StableDiffusionXLArguments,
     StableDiffusionXLPipeline,
     StableDiffusionXLPipelineOutput,
 )
+from dpnb.pipelines.xl_loop_parts import XLPictureLoopParts
 from dpnb.schedulers.scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ BESIDE = (
     "guidance_scale",
     "negative_prompt",
     "negative_prompt_2",
+    *XL_GIVEN,
 )
 
 
@@ -125,11 +129,7 @@ class HandoverStart(StrengthStart[A]):
     ) -> int:
         if arguments.denoising_start is None:
             return super().find_index(pipe, timesteps, count, arguments)
-        cutoff = timestep_at(pipe.scheduler, arguments.denoising_start)
-        left = int((timesteps < cutoff).sum())
-        # A step of two evaluations is not begun with the second.
-        left += pipe.scheduler.order == 2 and left % 2 == 0
-        return len(timesteps) - left
+        return len(timesteps) - steps_after(pipe.scheduler, timesteps, arguments.denoising_start)
 
     @override
     def is_noisy(self, arguments: A) -> bool:
@@ -137,7 +137,7 @@ class HandoverStart(StrengthStart[A]):
         return arguments.denoising_start is not None
 
 
-class _BeginsWithPicture(StableDiffusionXLPipeline[A]):
+class _BeginsWithPicture(XLPictureLoopParts, StableDiffusionXLPipeline[A]):
     """The base of both pipelines here."""
 
     def __init__(
@@ -210,7 +210,9 @@ class StableDiffusionXLImg2ImgPipeline(
     stream = make_stream(StableDiffusionXLImg2ImgArguments, StableDiffusionXLPipelineOutput)
 
 
-class StableDiffusionXLInpaintPipeline(_BeginsWithPicture[StableDiffusionXLInpaintArguments]):
+class StableDiffusionXLInpaintPipeline(
+    XLMaskLoopParts, _BeginsWithPicture[StableDiffusionXLInpaintArguments]
+):
     """A part of a picture drawn anew, with Stable Diffusion XL."""
 
     beginning = FromMaskedPicture(HandoverStart())

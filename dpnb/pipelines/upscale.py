@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -19,6 +19,7 @@ from dpnb.pipelines import checked_inputs
 from dpnb.pipelines.argument_checks import check_channels
 from dpnb.pipelines.arguments import CountedStepsArguments
 from dpnb.pipelines.beginnings import SeesBeside
+from dpnb.pipelines.call_order import FORMER_CALLBACK, GIVEN, OUTPUT
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import last_entries
 from dpnb.pipelines.given_pictures import GivenPictureArguments, WithPicture
@@ -71,12 +72,11 @@ class UpscaleArguments(StableDiffusionArguments, GivenPictureArguments, CountedS
         "guidance_scale",
         "noise_level",
         "negative_prompt",
-        "num_images_per_prompt",
-        "eta",
-        "generator",
-        "latents",
-        "prompt_embeds",
-        "negative_prompt_embeds",
+        *GIVEN,
+        *OUTPUT,
+        *FORMER_CALLBACK,
+        "cross_attention_kwargs",
+        "clip_skip",
     )
     num_inference_steps: int = 75
     guidance_scale: float = 9.0
@@ -155,6 +155,7 @@ class StableDiffusionUpscalePipeline(StableDiffusionPipeline[UpscaleArguments]):
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents", "prompt_embeds", SMALL]
     may_upcast_vae: ClassVar[bool] = True
     resample: ClassVar[str] = "bicubic"
+    outdated_settings: ClassVar[Mapping[str, Any]] = {}
 
     low_res_scheduler: DiffusionScheduler
 

@@ -119,6 +119,7 @@ class XFormers(Strategy):
     components: tuple[str, ...] = ()
     slot: ClassVar = Slot.KERNEL
     label: ClassVar = "xFormers"
+    package: ClassVar = "xformers"
     relieves: ClassVar = frozenset({Stage.DENOISING})
 
     @override

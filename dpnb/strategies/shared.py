@@ -12,7 +12,7 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 
-from dpnb.errors import DpnbError, StrategyError
+from dpnb.errors import DpnbError
 from dpnb.nn.compiled import forget_graphs
 from dpnb.nn.structure import Structure
 from dpnb.run_listener import RunKey, RunListener
@@ -202,7 +202,7 @@ class SharedStrategies:
 
     def _apply(self, strategy: Strategy) -> None:
         if (reason := strategy.obstacle(self.networks)) is not None:
-            raise StrategyError(reason)
+            raise strategy.refusal(reason)
         applied = _Applied(strategy, Undo())
         is_plain_before = all(one.slot is Slot.NETWORK for one in self.applied)
         self._applied.append(applied)

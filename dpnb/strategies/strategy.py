@@ -6,13 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from enum import Enum, IntEnum
+from importlib import import_module
 from itertools import pairwise
 from typing import Any, ClassVar, TypeAlias
 
 import torch
 from typing_extensions import Self, override
 
-from dpnb.errors import StrategyError
+from dpnb.errors import MissingPackageError, StrategyError
 from dpnb.numbers import coerce_numbers, to_builtin
 from dpnb.stages import Stage
 from dpnb.strategies.networks import Networks
@@ -55,6 +56,8 @@ class Strategy(ABC):
     """The stages of a run whose memory it lowers."""
     label: ClassVar[str] = ""
     """What people call it, where that is not the words of its name."""
+    package: ClassVar[str | None] = None
+    """One that dpnb can do without, and this strategy cannot."""
     presets: ClassVar[Mapping[str, str]] = {}
     """Settings that have a name: the method of the class that makes them → what people call it."""
 
@@ -82,6 +85,15 @@ class Strategy(ABC):
     def obstacle(self, networks: Networks) -> str | None:
         """What stops this strategy here, as a sentence that says what to do; else `None`."""
         return None
+
+    def refusal(self, reason: str) -> StrategyError:
+        """What is raised where `reason` stops it."""
+        try:
+            if self.package is not None:
+                import_module(self.package)
+        except ImportError:
+            return MissingPackageError(reason)
+        return StrategyError(reason)
 
     def execution_device(self, networks: Networks) -> torch.device | None:
         """Where it lets the networks compute; `None` leaves that alone."""

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from dpnb.errors import CheckpointError
+from dpnb.errors import CheckpointError, VariantError
 from dpnb.loading.file_selection import select_model_files, select_pipeline_files
 from dpnb.loading.model_index import ModelIndex
 
@@ -83,8 +83,9 @@ def test_a_variant_is_chosen_where_a_component_has_it() -> None:
 def test_a_variant_that_is_nowhere_names_those_that_are_there() -> None:
     with pytest.raises(CheckpointError, match="of variant 'fp' are here; the variants are 'fp16'"):
         select_pipeline_files([*PLAIN, *SAFETENSORS, *FP16], INDEX, variant="fp")
-    with pytest.raises(CheckpointError, match="of variant 'fp16' are here; leave out variant="):
+    with pytest.raises(VariantError, match="of variant 'fp16' are here; leave out variant="):
         select_pipeline_files([*PLAIN, *SAFETENSORS], INDEX, variant="fp16")
+    assert {CheckpointError, ValueError} <= {*VariantError.__mro__}
 
 
 @pytest.mark.parametrize(

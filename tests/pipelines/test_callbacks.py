@@ -53,3 +53,17 @@ def test_what_one_returns_takes_the_places_of_tensors() -> None:
     assert seen == [0.0] * 5
     with pytest.raises(ValueError, match=r"callback_steps is 0; it must be a whole number"):
         draw(pipe, callback_steps=0)
+
+
+def test_one_sees_that_there_is_no_negative_prompt() -> None:
+    seen: list[object] = []
+
+    def look(pipe: Any, index: int, t: Tensor, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        seen.append(tensors["negative_prompt_embeds"])
+        return tensors
+
+    pipe, asked = dpnb.random_pipeline("tiny-sd"), ["latents", "negative_prompt_embeds"]
+    plain = draw(pipe, guidance_scale=1.0)
+    given = {"callback_on_step_end": look, "callback_on_step_end_tensor_inputs": asked}
+    assert torch.equal(draw(pipe, guidance_scale=1.0, **given), plain)
+    assert seen == [None] * 5

@@ -123,7 +123,7 @@ def test_a_plan_can_be_swept(pipe: Any) -> None:
 
 def test_what_it_was_made_for_is_its_size(pipe: Any) -> None:
     assert pipe.default_size() == (32, 32)
-    assert pipe.size_unit == 8
+    assert pipe.size_unit == 2 * pipe.vae_scale_factor == 4
     settings = {key: value for key, value in pipe.vae.config.items() if key != "sample_size"}
     other: Any = dpnb.FluxPipeline.from_pipe(pipe, vae=dpnb.AutoencoderKL(**settings))
     assert other.default_size() == (256, 256)
@@ -132,7 +132,7 @@ def test_what_it_was_made_for_is_its_size(pipe: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"height": 36}, "height is 36; it must be a positive multiple of 8, such as 32"),
+        ({"height": 3}, "height is 3; it must be a positive multiple of 4, such as 4"),
         ({"width": -8}, "width is -8"),
         ({"max_sequence_length": 513}, "max_sequence_length is 513; it is a number of tokens"),
         ({"max_sequence_length": 0}, "from 1 to 512"),
@@ -158,6 +158,39 @@ def test_what_cannot_be_drawn_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         pipe(**{"prompt": "a cat", **STEPS, **arguments})
+
+
+def test_a_size_that_tokens_do_not_fill_is_made_smaller(
+    pipe: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    drawn = pipe("a cat", **{**STEPS, "height": 39, "width": 36, "output_type": "np"}).images
+    assert drawn.shape[1:3] == (36, 36)
+    assert "height is 39, and FLUX draws multiples of 4 pixels: 36 are drawn." in caplog.text
+    assert "width" not in caplog.text
+    pipe.check_inputs("a cat", None, 39, 36)
+
+
+@pytest.mark.parametrize("scale", [1.0, 2.0])
+def test_a_negative_prompt_may_have_another_length(pipe: Any, scale: float) -> None:
+    made = []
+    for length in (4, 7):
+        torch.manual_seed(0)
+        drawn = pipe(
+            prompt_embeds=torch.ones(1, 4, 24),
+            pooled_prompt_embeds=torch.ones(1, 32),
+            negative_prompt_embeds=torch.linspace(0, 1, length)[None, :, None].expand(1, -1, 24),
+            negative_pooled_prompt_embeds=torch.zeros(1, 32),
+            true_cfg_scale=scale,
+            **STEPS,
+        )
+        made.append(drawn.images)
+    assert np.array_equal(*made) == (scale == 1.0)
+
+
+def test_sigmas_say_how_many_steps_there_are(pipe: Any) -> None:
+    given = {**STEPS, "sigmas": [1.0, 0.5], "num_inference_steps": None}
+    pipe("a cat", **given)
+    assert pipe.num_timesteps == 2
 
 
 @pytest.mark.parametrize("name", ["eta", "clip_skip", "guidance_rescale", "timesteps"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
 import dpnb
 from dpnb.errors import ComponentError
@@ -38,3 +40,26 @@ def test_what_it_cannot_do_is_refused() -> None:
     pipe.scheduler = dpnb.DDIMScheduler()
     with pytest.raises(ComponentError, match="DDIMScheduler has none; use LCMScheduler"):
         draw(pipe)
+
+
+@pytest.mark.parametrize("kind", CONSISTENCY)
+def test_callbacks_see_what_is_foreseen_and_the_guidance(kind: Any) -> None:
+    pipe, seen = derive(kind), list[dict[str, Tensor]]()
+
+    def note(pipe: Any, index: int, t: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        seen.append(dict(tensors))
+        return tensors
+
+    asked: dict[str, Any] = {
+        "callback_on_step_end_tensor_inputs": ["latents", "denoised", "w_embedding"],
+        "output_type": "latent",
+    }
+    plain = draw(pipe, output_type="latent")
+    assert torch.equal(draw(pipe, callback_on_step_end=note, **asked), plain)
+    assert [one["latents"].equal(one["denoised"]) for one in seen] == [False, False, False, True]
+    assert {tuple(one["w_embedding"].shape) for one in seen} == {(1, 8)}
+
+    def replace(pipe: Any, index: int, t: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"denoised": tensors["denoised"] / 2}
+
+    assert torch.equal(draw(pipe, callback_on_step_end=replace, **asked), plain / 2)

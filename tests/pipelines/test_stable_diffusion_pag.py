@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
 import dpnb
 from dpnb.loading.components.registry import PIPELINES
@@ -39,3 +41,43 @@ def test_a_scale_below_nothing_is_refused() -> None:
     pipe: Any = dpnb.StableDiffusionPAGPipeline.from_pipe(build("tiny-sd"))
     with pytest.raises(ValueError, match=r"pag_scale is -1.*; it is at least 0"):
         draw(pipe, pag_scale=-1)
+
+
+def test_callbacks_may_end_it() -> None:
+    pipe: Any = dpnb.StableDiffusionPAGPipeline.from_pipe(build("tiny-sd"))
+    seen = list[list[int]]()
+
+    def end(pipe: Any, index: int, t: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        seen.append([len(tensors["prompt_embeds"]), len(pipe.pag_attn_processors)])
+        if index == 0:
+            without, given, perturbed = tensors["prompt_embeds"].chunk(3)
+            assert torch.equal(given, perturbed)
+            pipe._pag_scale = 0.0
+            tensors["prompt_embeds"] = torch.cat((without, given))
+        return tensors
+
+    assert pipe.pag_attn_processors == {}
+    asked = {"callback_on_step_end_tensor_inputs": ["prompt_embeds"]}
+    ended = draw(pipe, num_inference_steps=2, callback_on_step_end=end, **asked)
+    assert seen == [[3, 1], [2, 0]]
+    plain, steered = (draw(pipe, num_inference_steps=2, pag_scale=scale) for scale in (0.0, 3.0))
+    assert min((ended - other).abs().max() for other in (plain, steered)) > 0.001
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_callbacks_return_unchanged_changes_nothing(name: str) -> None:
+    shape = "tiny-sdxl" if "XL" in name else "tiny-sd"
+    pipe: Any = getattr(dpnb, name).from_pipe(build(shape))
+    names, seen = type(pipe)._callback_tensor_inputs, list[dict[str, Any]]()
+
+    def copy(pipe: Any, index: int, t: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        seen.append({n: None if one is None else len(one) for n, one in tensors.items()})
+        return {n: one.clone() for n, one in tensors.items() if one is not None}
+
+    asked = {"callback_on_step_end": copy, "callback_on_step_end_tensor_inputs": names}
+    for scale in (1.0, 5.0):
+        plain = draw(pipe, guidance_scale=scale)
+        assert torch.equal(plain, draw(pipe, guidance_scale=scale, **asked))
+    assert seen[0].keys() == {*names}
+    assert (seen[0]["prompt_embeds"], seen[0]["negative_prompt_embeds"]) == (2, None)
+    assert (seen[-1]["prompt_embeds"], seen[-1]["negative_prompt_embeds"]) == (3, 1)

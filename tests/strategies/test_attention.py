@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 from typing import Any
@@ -185,8 +186,9 @@ def test_a_head_size_that_xformers_cannot_serve_keeps_the_fused_kernel(
 
 def test_where_xformers_serves_nothing_it_says_so(pipe: Any, xformers: Ops) -> None:
     xformers.widest = 0
-    with pytest.raises(StrategyError, match="xFormers cannot compute heads of"):
+    with pytest.raises(StrategyError, match="xFormers cannot compute heads of") as caught:
         pipe.enable_xformers_memory_efficient_attention()
+    assert not isinstance(caught.value, ImportError)
 
 
 def test_without_the_package_it_says_what_to_install(
@@ -196,6 +198,9 @@ def test_without_the_package_it_says_what_to_install(
     sentence = pipe.strategies.obstacle(dpnb.XFormers())
     assert sentence is not None
     assert "dpnb[xformers]" in sentence
+    with pytest.raises(ModuleNotFoundError, match=re.escape(sentence)) as caught:
+        pipe.enable_xformers_memory_efficient_attention()
+    assert isinstance(caught.value, dpnb.StrategyError)
 
 
 def test_an_operator_passes_through(pipe: Any, xformers: Ops) -> None:

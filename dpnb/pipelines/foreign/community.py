@@ -41,7 +41,6 @@ HOMES: Mapping[str, str] = {
     "ModelMixin": f"{_DECLARED}:DeclaredModel",
     "SchedulerMixin": f"{_DECLARED}:DeclaredScheduler",
     "register_to_config": _DECLARED,
-    "KarrasDiffusionSchedulers": "dpnb.schedulers.scheduler:Scheduler",
     "BaseOutput": "dpnb.output:Output",
     "SchedulerOutput": "dpnb.schedulers.scheduler",
     **{
@@ -86,6 +85,7 @@ HOMES: Mapping[str, str] = {
     **dict.fromkeys(
         (
             "FrozenDict",
+            "KarrasDiffusionSchedulers",
             "PIL_INTERPOLATION",
             "StableDiffusionMixin",
             "USE_PEFT_BACKEND",

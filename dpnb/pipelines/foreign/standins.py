@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging as standard_logging
 import warnings
 from collections.abc import Callable, Sequence
+from enum import Enum
 from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any, NoReturn
@@ -41,6 +42,29 @@ class FrozenDict(dict[str, Any]):
         if name not in self:
             raise AttributeError(f"there is no setting {name}; there are {', '.join(self)}.")
         return self[name]
+
+
+KarrasDiffusionSchedulers = Enum(
+    "KarrasDiffusionSchedulers",
+    (
+        "DDIMScheduler",
+        "DDPMScheduler",
+        "PNDMScheduler",
+        "LMSDiscreteScheduler",
+        "EulerDiscreteScheduler",
+        "HeunDiscreteScheduler",
+        "EulerAncestralDiscreteScheduler",
+        "DPMSolverMultistepScheduler",
+        "DPMSolverSinglestepScheduler",
+        "KDPM2DiscreteScheduler",
+        "KDPM2AncestralDiscreteScheduler",
+        "DEISMultistepScheduler",
+        "UniPCMultistepScheduler",
+        "DPMSolverSDEScheduler",
+        "EDMEulerScheduler",
+    ),
+)
+"""The names of schedulers that pipelines of Stable Diffusion may exchange for one another."""
 
 
 class StableDiffusionMixin:

@@ -51,6 +51,7 @@ from dpnb.pipelines.storage.origin import (
     resolve_component_class,
     resolve_pipeline_class,
 )
+from dpnb.pipelines.storage.roles import check_roles
 from dpnb.pipelines.storage.tokenizers import match_tokenizers
 from dpnb.schedulers.scheduler import Scheduler
 
@@ -98,6 +99,7 @@ def load_parts(
         if component not in given and (entry := index.components.get(component))
     }
     schema.check(kind.__name__, [*given, *classes])
+    check_roles(given, index.components)
     networks = [name for name, part in classes.items() if issubclass(part, nn.Module)]
     recipes = plan.recipes(networks)
     for name, recipe in recipes.items():
