@@ -46,7 +46,7 @@ class Measurement:
         peaks: the most bytes on the device in each stage, weights and all else.
         seconds: of a whole run, the median of the repeats.
         seconds_per_step: of a denoising step, the median of all.
-        spread: seconds between the fastest and the slowest run.
+        spread: seconds between the fastest and the slowest run; `None` of one alone.
         difference: the largest difference of a value in [0, 1] from the baseline's picture.
         mean_difference: the mean one.
         predicted: what was predicted for it, if that was asked for.
@@ -154,7 +154,7 @@ class Benchmark:
                 peaks=summary,
                 seconds=median(seconds),
                 seconds_per_step=median(steps),
-                spread=max(seconds) - min(seconds),
+                spread=max(seconds) - min(seconds) if len(seconds) > 1 else None,
                 predicted=predicted,
             ),
             images,

@@ -167,7 +167,7 @@ class Report:
 
     def cells(self, one: Measurement) -> tuple[str, ...]:
         """A row as text, in the order of `HEADINGS`."""
-        if one.seconds is None or one.spread is None or one.seconds_per_step is None:
+        if one.seconds is None or one.seconds_per_step is None:
             return (short_plan_name(one.plan), one.outcome, *("" for _ in HEADINGS[2:]))
         predicted, batch = one.predicted, self.workload.batch
         difference = "" if one.difference is None else f"{one.difference:.1g}"
@@ -177,7 +177,7 @@ class Report:
             "" if predicted is None else format_bytes(predicted.peak),
             format_seconds(one.seconds / batch),
             "" if predicted is None else format_seconds(predicted.seconds_per_picture),
-            format_seconds(one.spread / batch),
+            "" if one.spread is None else format_seconds(one.spread / batch),
             format_seconds(one.seconds_per_step),
             difference,
         )
