@@ -72,3 +72,7 @@ class ForeignNameError(DpnbError, ImportError):
 
 class StrategyError(DpnbError, RuntimeError):
     """A strategy cannot be switched on here; the message says why."""
+
+
+class AdapterError(StrategyError, ValueError):
+    """Adapters cannot be switched or fused so; the message says why."""

@@ -8,6 +8,7 @@ from dpnb.loading.components.registry import OURS
 
 HOMES: Mapping[str, str] = {
     **OURS,
+    "AdapterError": "dpnb.errors",
     "AttachError": "dpnb.pipelines.attached.attached_run",
     "AttentionSlicing": "dpnb.strategies.attention",
     "AutoModel": "dpnb.models.auto",

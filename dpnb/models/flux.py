@@ -17,6 +17,7 @@ from dpnb.models.switches import TransformerSwitches
 from dpnb.models.time_conditioning import TimeConditionedModel
 from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
 from dpnb.nn.inplace import add, silu
+from dpnb.nn.input_width import WidensInput
 from dpnb.nn.modulation import Modulation, modulate
 from dpnb.nn.rotary import rotary_table
 from dpnb.nn.weight_changes import NO_SCALE
@@ -69,7 +70,7 @@ class FluxTransformer2DOutput(Output):
     sample: Tensor
 
 
-class FluxTransformer2DModel(TransformerSwitches, TimeConditionedModel, Model):
+class FluxTransformer2DModel(TransformerSwitches, TimeConditionedModel, WidensInput, Model):
     """The denoiser of FLUX.1 (Black Forest Labs, 2024, https://github.com/black-forest-labs/flux).
 
     It is trained by flow matching as in Esser et al. (2024), arXiv:2403.03206.
@@ -77,6 +78,7 @@ class FluxTransformer2DModel(TransformerSwitches, TimeConditionedModel, Model):
 
     config_class: ClassVar[type[Config]] = FluxTransformer2DConfig
     repeated_blocks: ClassVar[tuple[type[nn.Module], ...]] = (JointBlock, SingleBlock)
+    input_layer: ClassVar[str] = "x_embedder"
     config: FluxTransformer2DConfig
 
     def __init__(self, *values: Any, **settings: Any) -> None:
@@ -195,6 +197,11 @@ class FluxTransformer2DModel(TransformerSwitches, TimeConditionedModel, Model):
     @override
     def embedding_layers(self) -> list[nn.Module]:
         return [self.time_text_embed]
+
+    @override
+    def config_for(self, channels: int) -> FluxTransformer2DConfig:
+        drawn = self.config.out_channels or self.config.in_channels
+        return self.config.with_changes(in_channels=channels, out_channels=drawn)
 
     def _rotary(self, txt_ids: Tensor | None, img_ids: Tensor | None) -> Tensor:
         if txt_ids is None or img_ids is None:
