@@ -20,7 +20,6 @@ from dpnb.nn.inplace import add, silu
 from dpnb.nn.input_width import WidensInput
 from dpnb.nn.modulation import Modulation, modulate
 from dpnb.nn.rotary import rotary_table
-from dpnb.nn.weight_changes import NO_SCALE
 from dpnb.output import Output
 from dpnb.validation import Range
 
@@ -132,7 +131,8 @@ class FluxTransformer2DModel(TransformerSwitches, TimeConditionedModel, WidensIn
             txt_ids: the position of every text token, `[text tokens, 3]`.
             guidance: the guidance scale, for all or for each entry of the batch, for networks that
                 were distilled with it.
-            joint_attention_kwargs: must be empty; the scale of LoRA is that of `dpnb.LoRA`.
+            joint_attention_kwargs: `{"scale": 0.5}` is that of peft's layers in this call; the
+                scale of what was loaded is that of `dpnb.LoRA`. Nothing else may be asked.
             return_dict: `False` returns a plain tuple.
             rotary: in place of both ids, the `rotary_table` of the text's and then the patches'
                 positions; callers with many steps compute it once.
@@ -141,17 +141,22 @@ class FluxTransformer2DModel(TransformerSwitches, TimeConditionedModel, WidensIn
             `FluxTransformer2DOutput`.
 
         Raises:
-            ValueError: positions or guidance are missing, or `joint_attention_kwargs` is not empty.
+            ValueError: positions or guidance are missing, or more is asked for.
         """
-        if joint_attention_kwargs:
-            raise ValueError(
-                f"joint_attention_kwargs asks for {', '.join(joint_attention_kwargs)}: {NO_SCALE}."
-            )
         if rotary is None:
             rotary = self._rotary(txt_ids, img_ids)
-        x = self.x_embedder(hidden_states)
-        time = self.time_embedder(self, x, timestep, guidance, pooled_projections)
-        context = self.context_embedder(encoder_hidden_states)
+        conditions = timestep, guidance, pooled_projections
+        with self.scaled_by("joint_attention_kwargs", joint_attention_kwargs):
+            prediction = self._predict(hidden_states, encoder_hidden_states, conditions, rotary)
+        return FluxTransformer2DOutput(prediction).as_asked(return_dict)
+
+    def _predict(
+        self, latents: Tensor, words: Tensor, conditions: tuple[Any, ...], rotary: Tensor
+    ) -> Tensor:
+        """`[batch, tokens, out_channels]`; see `forward`."""
+        x = self.x_embedder(latents)
+        time = self.time_embedder(self, x, *conditions)
+        context = self.context_embedder(words)
         for block in self.transformer_blocks:
             x, context = block(x, context, time, rotary)
         length = context.shape[1]
@@ -160,9 +165,7 @@ class FluxTransformer2DModel(TransformerSwitches, TimeConditionedModel, WidensIn
         for block in self.single_transformer_blocks:
             x = block(x, time, rotary)
         scale, shift = self.norm_out(time)
-        prediction = self.proj_out(modulate(x[:, length:], scale, shift))
-        output = FluxTransformer2DOutput(prediction)
-        return output.as_asked(return_dict)
+        return self.proj_out(modulate(x[:, length:], scale, shift))  # type: ignore[no-any-return]
 
     @override
     def embed_time(
