@@ -106,7 +106,7 @@ class PeftLayers:
         """What adapters add to the plain weights, by the adapter's name and the parameter's.
 
         Raises:
-            StrategyError: the weights are quantized.
+            StrategyError: the weights are quantized, or a bias is added where there is none.
         """
         found: dict[str, dict[str, Change]] = {}
         for path, layer in self._layers():
@@ -116,6 +116,11 @@ class PeftLayers:
                         raise StrategyError(
                             f"fuse_lora changes full weights, and those of {path} are {stored}; "
                             "load without quantization_config, or leave the adapter beside them."
+                        )
+                    if not _can_merge(layer, name):
+                        raise StrategyError(
+                            f"The adapter {name!r} adds a bias to {path}, which has none to fuse "
+                            "it into; train without lora_bias, or leave the adapter beside it."
                         )
                     changes = _changes(layer, name).items()
                     found.setdefault(name, {}).update({f"{path}.{key}": c for key, c in changes})
@@ -140,6 +145,13 @@ def _scales(layer: Any) -> dict[str, float]:
     """What the adapters of a layer are multiplied by; peft has kinds of layers that lack it."""
     found: dict[str, float] = vars(layer).get("scaling", {})
     return found
+
+
+def _can_merge(layer: Any, name: str) -> bool:
+    """Whether a layer has a bias, where an adapter adds one."""
+    up = layer._modules.get("lora_B", {})
+    added = name in up and up[name].bias is not None
+    return not added or plain_layer(layer)._parameters.get("bias") is not None
 
 
 @torch.no_grad()

@@ -130,6 +130,14 @@ def test_quantized_weights_are_not_changed() -> None:
     assert pipe.num_fused_loras == 0
 
 
+@pytest.mark.filterwarnings("ignore:`lora_bias=True` was passed")
+def test_a_bias_needs_one_to_be_fused_into() -> None:
+    network = nn.Sequential(nn.Linear(2, 3, bias=False))
+    inject_adapter_in_model(KINDS["with a bias"], network, "a")
+    with pytest.raises(StrategyError, match="'a' adds a bias to 0, which has none to fuse it into"):
+        PeftLayers(network).changes(["a"])
+
+
 def test_a_network_without_them_is_left_alone() -> None:
     network = nn.Linear(2, 2)
     layers = PeftLayers(network)
