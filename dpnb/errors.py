@@ -80,3 +80,7 @@ class StrategyError(DpnbError, RuntimeError, ValueError):
 
 class MissingPackageError(StrategyError, ModuleNotFoundError):
     """A strategy needs a package that is not installed."""
+
+
+class AdapterError(StrategyError, ValueError):
+    """Adapters cannot be switched or fused so; the message says why."""

@@ -8,6 +8,7 @@ from dpnb.loading.components.registry import OURS
 
 HOMES: Mapping[str, str] = {
     **OURS,
+    "AdapterError": "dpnb.errors",
     "AnywidgetError": "dpnb.widgets.marimo_dashboard",
     "AttachError": "dpnb.pipelines.attached.attached_run",
     "AttentionSlicing": "dpnb.strategies.attention",

@@ -7,7 +7,7 @@ package says who answers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
@@ -22,7 +22,13 @@ SliceSize: TypeAlias = int | Literal["auto", "max"]
 
 
 class Suspendable(Protocol):
-    """Strategies that are on at a component, and can be off for a while."""
+    """Strategies that are on at a component, and can be off for a while.
+
+    Attributes:
+        adapters: what was loaded to change a network's weights, by name.
+    """
+
+    adapters: dict[str, Mapping[str, Any]]
 
     def suspended(self) -> AbstractContextManager[frozenset[Any]]:
         """Nothing on at the component within; what is given is the plan that comes back."""
@@ -39,8 +45,63 @@ class Attachable:
     dpnb_attachment: Suspendable | None = None
 
 
+class AdapterSwitches(Protocol):
+    """The adapters of one network: those that were loaded, and those of peft's layers."""
+
+    def name_for(self, name: str | None, *, in_place: bool) -> str:
+        """What a new adapter is called; a name that is there may be given only in its place."""
+        ...
+
+    def active(self) -> list[str]:
+        """Those that are on."""
+        ...
+
+    def load(self, name: str, changes: Mapping[str, Any], *, in_place: bool) -> None:
+        """Take in an adapter: what it changes, by the parameter's name.
+
+        Args:
+            name: of the adapter.
+            changes: of parameters.
+            in_place: whether it takes the place of the one of this name.
+        """
+        ...
+
+    def set(self, names: Sequence[str], weights: Any) -> None:
+        """Switch exactly these on, with these weights; see `set_adapters` of pipelines."""
+        ...
+
+    def delete(self, names: Sequence[str]) -> None:
+        """Forget these."""
+        ...
+
+    def unload(self) -> None:
+        """Forget all."""
+        ...
+
+    def switch_off(self) -> None:
+        """Switch all off; they stay loaded."""
+        ...
+
+    def switch_on(self) -> None:
+        """Switch on what `switch_off` has switched off."""
+        ...
+
+    def fuse(self, names: Sequence[str] | None, scale: float, *, safely: bool) -> None:
+        """Make adapters, or those that are on, part of the weights."""
+        ...
+
+    def unfuse(self) -> None:
+        """Bring back the weights before `fuse`."""
+        ...
+
+
 class Switchboard(Protocol):
     """The switches of one network, whether it belongs to a pipeline or not."""
+
+    @property
+    def adapters(self) -> AdapterSwitches:
+        """What changes the network's weights."""
+        ...
 
     def use_xformers(self, attention_op: str | None) -> None:
         """Let xFormers compute the attention of this network too.

@@ -56,6 +56,7 @@ TESTED_IN = {
     "nn.skip_connections": "strategies/test_freeu.py",
     "nn.time_conditioning": "nn/test_rotary.py",
     "nn.transformer": "nn/test_parts.py",
+    "nn.input_width": "strategies/test_wide_input.py",
     "nn.weight_changes": "nn/test_lora_layers.py",
     "pipelines.flux_loop_parts": "pipelines/test_loop_parts.py",
     "pipelines.flux_patches": "pipelines/test_flux.py",

@@ -18,9 +18,9 @@ from dpnb.models.switches import TransformerSwitches
 from dpnb.models.time_conditioning import TimeConditionedModel
 from dpnb.nn.embeddings import TimestepEmbedding, sinusoids
 from dpnb.nn.inplace import add, silu
+from dpnb.nn.input_width import WidensInput
 from dpnb.nn.modulation import Modulation, modulate
 from dpnb.nn.rotary import rotary_table
-from dpnb.nn.weight_changes import NO_SCALE
 from dpnb.output import Output
 from dpnb.validation import Range
 
@@ -70,7 +70,7 @@ class FluxTransformer2DOutput(Output):
     sample: Tensor
 
 
-class FluxTransformer2DModel(TransformerSwitches, TimeConditionedModel, Model):
+class FluxTransformer2DModel(TransformerSwitches, TimeConditionedModel, WidensInput, Model):
     """The denoiser of FLUX.1 (Black Forest Labs, 2024, https://github.com/black-forest-labs/flux).
 
     It is trained by flow matching as in Esser et al. (2024), arXiv:2403.03206.
@@ -78,6 +78,7 @@ class FluxTransformer2DModel(TransformerSwitches, TimeConditionedModel, Model):
 
     config_class: ClassVar[type[Config]] = FluxTransformer2DConfig
     repeated_blocks: ClassVar[tuple[type[nn.Module], ...]] = (JointBlock, SingleBlock)
+    input_layer: ClassVar[str] = "x_embedder"
     config: FluxTransformer2DConfig
 
     def __init__(self, *values: Any, **settings: Any) -> None:
@@ -134,7 +135,8 @@ class FluxTransformer2DModel(TransformerSwitches, TimeConditionedModel, Model):
             txt_ids: the position of every text token, `[text tokens, 3]`.
             guidance: the guidance scale, for all or for each entry of the batch, for networks that
                 were distilled with it.
-            joint_attention_kwargs: must be empty; the scale of LoRA is that of `dpnb.LoRA`.
+            joint_attention_kwargs: `{"scale": 0.5}` is that of peft's layers in this call; the
+                scale of what was loaded is that of `dpnb.LoRA`. Nothing else may be asked.
             controlnet_block_samples: a ControlNet's output, `[batch, tokens, dim]`, each added
                 after as many of the first blocks.
             controlnet_single_block_samples: likewise, after the second blocks.
@@ -147,22 +149,19 @@ class FluxTransformer2DModel(TransformerSwitches, TimeConditionedModel, Model):
             `FluxTransformer2DOutput`.
 
         Raises:
-            ValueError: positions or guidance are missing, or `joint_attention_kwargs` is not empty.
+            ValueError: positions or guidance are missing, or more is asked for.
         """
-        if joint_attention_kwargs:
-            raise ValueError(
-                f"joint_attention_kwargs asks for {', '.join(joint_attention_kwargs)}: {NO_SCALE}."
-            )
         if rotary is None:
             rotary = self._rotary(txt_ids, img_ids)
-        tokens = [self.x_embedder(hidden_states)]
-        time = self.time_embedder(self, tokens[0], timestep, guidance, pooled_projections)
-        tokens.append(self.context_embedder(encoder_hidden_states))
         of_joint = _share_out(
             controlnet_block_samples, self.transformer_blocks, in_turn=controlnet_blocks_repeat
         )
         of_single = _share_out(controlnet_single_block_samples, self.single_transformer_blocks)
-        prediction = self._predict(tokens, time, rotary, of_joint, of_single)
+        with self.scaled_by("joint_attention_kwargs", joint_attention_kwargs):
+            tokens = [self.x_embedder(hidden_states)]
+            time = self.time_embedder(self, tokens[0], timestep, guidance, pooled_projections)
+            tokens.append(self.context_embedder(encoder_hidden_states))
+            prediction = self._predict(tokens, time, rotary, of_joint, of_single)
         return FluxTransformer2DOutput(prediction).as_asked(return_dict)
 
     def _predict(
@@ -224,6 +223,11 @@ class FluxTransformer2DModel(TransformerSwitches, TimeConditionedModel, Model):
     @override
     def embedding_layers(self) -> list[nn.Module]:
         return [self.time_text_embed]
+
+    @override
+    def config_for(self, channels: int) -> FluxTransformer2DConfig:
+        drawn = self.config.out_channels or self.config.in_channels
+        return self.config.with_changes(in_channels=channels, out_channels=drawn)
 
     def _rotary(self, txt_ids: Tensor | None, img_ids: Tensor | None) -> Tensor:
         if txt_ids is None or img_ids is None:

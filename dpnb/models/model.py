@@ -41,6 +41,7 @@ from dpnb.models.placing_switches import PlacingSwitches
 from dpnb.models.single_file import FromSingleFile
 from dpnb.models.step_caches import WithoutStepCache
 from dpnb.nn.quantized import nbytes_of, quantization_of
+from dpnb.nn.wrapped_layers import unwrapped
 from dpnb.switchboard import STANDS_FOR
 
 logger = logging.getLogger(__name__)
@@ -273,7 +274,8 @@ class Model(
     ) -> None:
         """Write settings and weights into a folder; its former files stay until all is written.
 
-        Switched-on strategies do not change what is written.
+        Switched-on strategies do not change what is written, and layers of peft are left out:
+        `save_lora_adapter` writes these.
 
         Args:
             save_directory: the folder.
@@ -295,7 +297,11 @@ class Model(
         self.check_saveable()
         if not is_main_process:
             return
-        with self.suspended(), replace_folder(Path(save_directory)) as folder:
+        with (
+            self.suspended(),
+            unwrapped(self),
+            replace_folder(Path(save_directory)) as folder,
+        ):
             self.save_config(folder)
             write_weights(
                 self.state_dict(),

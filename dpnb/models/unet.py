@@ -24,7 +24,6 @@ from dpnb.nn.class_embedding import embed_classes, make_class_embedding
 from dpnb.nn.embeddings import FourierFeatures, TimestepEmbedding, Timesteps
 from dpnb.nn.inplace import add
 from dpnb.nn.transformer import TransformerBlock
-from dpnb.nn.weight_changes import NO_SCALE
 from dpnb.output import Output
 
 
@@ -155,7 +154,8 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
                 classes, or how much noise a picture beside the latents has.
             timestep_cond: an embedded guidance scale, `[batch, time_cond_proj_dim]`.
             attention_mask: must be `None`: every position sees every other.
-            cross_attention_kwargs: must be empty; the scale of LoRA is that of `dpnb.LoRA`.
+            cross_attention_kwargs: `{"scale": 0.5}` is that of peft's layers in this call; the
+                scale of what was loaded is that of `dpnb.LoRA`. Nothing else may be asked.
             added_cond_kwargs: XL's `text_embeds` `[batch, channels]` and `time_ids` `[batch, 6]`.
             down_block_additional_residuals: added to the skip connections: a ControlNet's output.
             mid_block_additional_residual: added to the output of the middle block.
@@ -176,15 +176,12 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
         )
         if encoder_attention_mask is not None:
             encoder_hidden_states = _select(encoder_hidden_states, encoder_attention_mask)
-        if cross_attention_kwargs:
-            raise ValueError(
-                f"cross_attention_kwargs asks for {', '.join(cross_attention_kwargs)}: {NO_SCALE}."
-            )
-        time = self.time_embedder(
-            self, sample, timestep, timestep_cond, added_cond_kwargs, class_labels
-        )
         residuals = down_block_additional_residuals, mid_block_additional_residual
-        predicted = self._predict(sample, time, encoder_hidden_states, *residuals)
+        with self.scaled_by("cross_attention_kwargs", cross_attention_kwargs):
+            time = self.time_embedder(
+                self, sample, timestep, timestep_cond, added_cond_kwargs, class_labels
+            )
+            predicted = self._predict(sample, time, encoder_hidden_states, *residuals)
         return UNet2DConditionOutput(predicted).as_asked(return_dict)
 
     def _predict(

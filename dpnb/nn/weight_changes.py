@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from typing_extensions import Self, override
 
 NO_SCALE = (
@@ -92,6 +93,11 @@ class LowRank(Change):
         """As `Change` says; all must share `down` and the scale."""
         return replace(self, up=torch.cat([self.up, *(other.up for other in others)]))
 
+    def widen(self, columns: int) -> LowRank:
+        """The change of a matrix of this many columns, of which it changes the first ones."""
+        missing = columns - self.shape[1]
+        return self if missing <= 0 else replace(self, down=functional.pad(self.down, (0, missing)))
+
     @property
     @override
     def size(self) -> str:
@@ -148,3 +154,18 @@ class Replacement(FullChange):
     def delta(self, plain: Tensor) -> Tensor:
         values = self.values.to(plain.device, torch.float32)
         return (values - plain.to(torch.float32)) * self.scale
+
+
+def columns_after(shape: torch.Size, changes: Sequence[Change]) -> int:
+    """How many columns a matrix has once it is changed: a change may be for more than it has."""
+    wanted = [change.shape[1] for change in changes if isinstance(change, LowRank)]
+    return max([shape[1], *wanted]) if len(shape) == 2 else shape[-1]
+
+
+def widen(plain: Tensor, changes: Sequence[Change]) -> tuple[Tensor, list[Change]]:
+    """A parameter and its changes, all as wide as the widest of them; what is new is zero."""
+    if plain.ndim != 2:
+        return plain, list(changes)
+    columns = columns_after(plain.shape, changes)
+    wide = [c.widen(columns) if isinstance(c, LowRank) else c for c in changes]
+    return functional.pad(plain, (0, columns - plain.shape[1])), wide

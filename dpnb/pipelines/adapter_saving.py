@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 
-from dpnb.atomic import write_atomically, write_bytes
 from dpnb.devices import Device, parse_device
-from dpnb.loading.adapters.adapter_files import METADATA, USUAL_NAMES, read_adapter
+from dpnb.loading.adapters.adapter_files import read_adapter, read_metadata, write_adapter
 from dpnb.loading.hub import HubOptions
 
 LAYERS = "_lora_layers"
@@ -21,8 +17,6 @@ LAYERS = "_lora_layers"
 
 SETTINGS = "_lora_adapter_metadata"
 """How those end that hold what a trainer noted of them."""
-
-BIN_NAME = "pytorch_lora_weights.bin"
 
 
 class AdapterSaving:
@@ -67,16 +61,13 @@ class AdapterSaving:
         tensors, noted = cls._join({**dict(zip(names, in_order, strict=False)), **layers})
         if not is_main_process:
             return
-        folder = Path(save_directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        if safe_serialization:
-            metadata = {"format": "pt"}
-            if noted:
-                metadata[METADATA] = json.dumps(noted, indent=2, sort_keys=True)
-            write_bytes(folder / (weight_name or USUAL_NAMES[0]), save(tensors, metadata))
-        else:
-            with write_atomically(folder / (weight_name or BIN_NAME)) as file:
-                torch.save(tensors, file)
+        write_adapter(
+            Path(save_directory),
+            tensors,
+            noted,
+            weight_name=weight_name,
+            safe_serialization=safe_serialization,
+        )
 
     @classmethod
     def _join(
@@ -94,9 +85,9 @@ class AdapterSaving:
             state = given.state_dict() if isinstance(given, nn.Module) else given or {}
             named = {f"{component}.{name}": value for name, value in state.items()}
             if ending == SETTINGS:
-                noted |= {name: _plain(value) for name, value in named.items()}
+                noted |= named
             else:
-                tensors |= {name: value.detach().contiguous() for name, value in named.items()}
+                tensors |= named
         if not tensors:
             known = " or ".join(f"{name}{LAYERS}" for name in cls.lora_components)
             raise ValueError(f"there are no weights to save; give {known}.")
@@ -111,6 +102,7 @@ class AdapterSaving:
         subfolder: str | None = None,
         use_safetensors: bool | None = None,
         return_alphas: bool = False,
+        return_lora_metadata: bool = False,
         **options: Any,
     ) -> Any:
         """The tensors of a file of low-rank weights, by their names there.
@@ -121,19 +113,23 @@ class AdapterSaving:
             subfolder: where that file is.
             use_safetensors: has no effect: the file's name says how it is stored.
             return_alphas: return scales beside them also where the class does not.
+            return_lora_metadata: return what a trainer noted of them too.
             options: how files come from the hub.
 
         Returns:
-            The tensors; with their scales by name, or `None` where the file has none.
+            The tensors; with their scales by name, or `None` where the file has none; with what was
+            noted, or `None`.
         """
         hub = HubOptions.split(options)[0]
         source = pretrained_model_name_or_path_or_dict
         stored = read_adapter(source, weight_name, subfolder, hub).tensors
         tensors = {name: tensor for name, tensor in stored.items() if not name.endswith(".alpha")}
         alphas = {name: float(stored[name]) for name in stored.keys() - tensors.keys()}
-        if cls.lora_state_has_alphas or return_alphas:
-            return tensors, alphas or None
-        return dict(stored)
+        with_alphas = cls.lora_state_has_alphas or return_alphas
+        found: list[Any] = [tensors, alphas or None] if with_alphas else [dict(stored)]
+        if return_lora_metadata:
+            found.append(read_metadata(source, weight_name, subfolder, hub))
+        return tuple(found) if len(found) > 1 else found[0]
 
     def set_lora_device(self, adapter_names: Sequence[str], device: Device) -> None:
         """Nothing but a check of `device`: low-rank weights come to where networks compute.
@@ -143,8 +139,3 @@ class AdapterSaving:
             device: where they would wait.
         """
         parse_device(device)
-
-
-def _plain(value: Any) -> Any:
-    """A setting as JSON holds it."""
-    return sorted(value) if isinstance(value, (set, frozenset)) else value

@@ -17,7 +17,8 @@ from dpnb.models.flux import FluxTransformer2DModel
 from dpnb.nn.rotary import rotary_table
 from dpnb.output import Output
 from dpnb.pipelines import checked_inputs
-from dpnb.pipelines.argument_checks import check_width
+from dpnb.pipelines.argument_checks import check_channels, check_width
+from dpnb.pipelines.beginnings import SeesBeside
 from dpnb.pipelines.calls import make_call, make_stream
 from dpnb.pipelines.denoise import guide
 from dpnb.pipelines.flux_arguments import FluxArguments
@@ -199,6 +200,14 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[A, FluxPipelineOutput], Ge
             raise ComponentError(
                 f"there is no {' and no '.join(missing)} to encode a prompt with; give "
                 "prompt_embeds and pooled_prompt_embeds, or a pipeline with its text encoders."
+            )
+        if not isinstance(self.beginning, SeesBeside):
+            check_channels(
+                "transformer",
+                self.network_channels,
+                self.drawn_channels,
+                "sees the latents alone",
+                "these: use the pipeline that it was made for, such as FluxControlPipeline",
             )
         if not isinstance(self.scheduler, FlowMatchEulerDiscreteScheduler):
             raise ComponentError(

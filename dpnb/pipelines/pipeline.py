@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,6 +12,7 @@ from typing_extensions import Self, override
 
 from dpnb.loading.settings_files import load_settings
 from dpnb.nn.quantized import nbytes_of, quantization_of
+from dpnb.nn.wrapped_layers import unwrapped
 from dpnb.pipelines.adapters import Adapters
 from dpnb.pipelines.copying import Copying
 from dpnb.pipelines.foreign.declared import DeclaredConfig
@@ -274,7 +276,8 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
     ) -> None:
         """Write every component and the index into a folder that diffusers reads as well.
 
-        What stood there stays loadable until everything is written.
+        What stood there stays loadable until everything is written. Neither what is switched on
+        nor layers of peft change what is written.
 
         Args:
             save_directory: the folder; it is made where there is none. A name that ends in `.dduf`
@@ -289,7 +292,7 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
         options = SaveOptions(safe_serialization, variant, max_shard_size, dduf_file)
         if push_to_hub and persistence.is_dduf(Path(save_directory)):
             raise ValueError("A single file cannot be pushed; give its folder, and dduf_file=.")
-        with self.strategies.suspended():
+        with self._as_saved():
             persistence.save_pipeline(self, Path(save_directory), options)
         if push_to_hub:
             persistence.push_folder(self, Path(save_directory), **kwargs)
@@ -318,8 +321,18 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
             The address of the commit.
         """
         options = SaveOptions(safe_serialization, variant, max_shard_size, dduf_file)
-        with self.strategies.suspended():
+        with self._as_saved():
             return persistence.push_pipeline(self, repo_id, options, **kwargs)
+
+    @contextmanager
+    def _as_saved(self) -> Iterator[None]:
+        """Within, nothing is on, and no network has layers of peft."""
+        with ExitStack() as stack:
+            stack.enter_context(self.strategies.suspended())
+            for part in self.components.values():
+                if isinstance(part, nn.Module):
+                    stack.enter_context(unwrapped(part))
+            yield
 
 
 def _size(module: nn.Module) -> str:

@@ -50,6 +50,7 @@ class Attachment:
         counterpart_of: what the component was when that was built, to tell whether it still is.
         adapters: changes of the network's parameters, by the adapter's name and the parameter's.
         fused: what of them has become part of the plain weights.
+        paused: those that the network has switched off by itself, and their factors.
         runs: those that use the component as their scheduler.
         saving: what stands for its method of saving while something is on, once it has.
         fusion_trial: what became of its attention when its projections were joined, once tried.
@@ -67,6 +68,7 @@ class Attachment:
         self.counterpart_of: object = None
         self.adapters: dict[str, Mapping[str, Change]] = dict(adapters or {})
         self.fused = Fused() if fused is None else fused
+        self.paused: dict[str, float | tuple[tuple[str, float], ...]] = {}
         self.runs = ActiveRuns()
         self.fusion_trial: FusionTrial | None = None
         self.saving: Any = None

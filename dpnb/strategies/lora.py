@@ -8,12 +8,15 @@ from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from typing_extensions import override
 
 from dpnb.nn.attention import Attention
+from dpnb.nn.input_width import WidensInput, fit_input
 from dpnb.nn.lora_layers import add_lora, remove_lora, supports_lora
 from dpnb.nn.quantized import quantization_of
-from dpnb.nn.weight_changes import Change, LowRank
+from dpnb.nn.weight_changes import Change, LowRank, columns_after, widen
+from dpnb.nn.wrapped_layers import plain_layer
 from dpnb.numbers import parse_number, to_builtin
 from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.fused import apply_changes
@@ -90,16 +93,18 @@ class LoRA(Strategy):
     @override
     def apply(self, networks: Networks, undo: Undo) -> None:
         """Fold the changes in, or put them beside the weights."""
+        for network, columns in _widths(networks, self).items():
+            _widen_input(networks, network, columns, undo)
         for (layer, name), changes in _places(networks, self).items():
             parameter = layer.get_parameter(name)
             is_wide = parameter.element_size() >= 4
             beside: list[LowRank] = []
             folded: list[tuple[slice, Change]] = []
-            for rows, change in changes:
+            for rows, change in _alike(parameter, changes):
                 if is_wide or not isinstance(change, LowRank) or not supports_lora(layer):
                     folded.append((rows, change))
                 else:
-                    beside.append(_widen(change, rows, parameter.shape[0]))
+                    beside.append(_place_rows(change, rows, parameter.shape[0]))
             if folded:
                 undo.callback(_restore, parameter, _set_aside(networks, parameter.data))
                 parameter.data = _fold(parameter.data, folded)
@@ -117,20 +122,28 @@ class LoRA(Strategy):
         attachment = attachment_of(network)
         found: dict[str, dict[str, Change]] = {}
         for adapter, changes in attachment.adapters.items():
-            is_on = not self.adapters or adapter in self.adapters
-            for name, change in changes.items() if is_on else ():
-                factor = self.scale * self._factor(adapter, f"{component}.{name}")
+            for name, change in changes.items() if self.includes(adapter) else ():
+                factor = self.scale * self.factor(adapter, f"{component}.{name}")
                 if factor and adapter not in attachment.fused.changes:
                     found.setdefault(adapter, {})[name] = change.scale_by(factor)
         return found
 
-    def _factor(self, adapter: str, name: str) -> float:
-        """What an adapter's change of a parameter is multiplied by."""
+    def includes(self, adapter: str) -> bool:
+        """Whether an adapter is on."""
+        return not self.adapters or adapter in self.adapters
+
+    def factor(self, adapter: str, name: str) -> float:
+        """What an adapter that is on is multiplied by, for a part of a pipeline."""
         weight = self.weights[self.adapters.index(adapter)] if self.weights else 1.0
-        if not isinstance(weight, tuple):
-            return weight
-        parts = [(part, factor) for part, factor in weight if f"{name}.".startswith(f"{part}.")]
-        return max(parts, key=lambda pair: len(pair[0]), default=("", 1.0))[1]
+        return factor_of(weight, name)
+
+
+def factor_of(weight: float | Factors, name: str) -> float:
+    """What a part of a pipeline is multiplied by, whose dotted name begins with its component's."""
+    if not isinstance(weight, tuple):
+        return weight
+    parts = [(part, factor) for part, factor in weight if f"{name}.".startswith(f"{part}.")]
+    return max(parts, key=lambda pair: len(pair[0]), default=("", 1.0))[1]
 
 
 def _to_factors(weights: Any) -> tuple[float | Factors, ...]:
@@ -201,10 +214,45 @@ def _layer(network: nn.Module, path: str) -> tuple[nn.Module, slice]:
             layer = attention.get_submodule(joined)
             size, place = layer.get_parameter("weight").shape[0] // len(names), names.index(child)
             return layer, slice(place * size, (place + 1) * size)
-    return network.get_submodule(path), slice(None)
+    return plain_layer(network.get_submodule(path)), slice(None)
 
 
-def _widen(change: LowRank, rows: slice, height: int) -> LowRank:
+def _widths(networks: Networks, lora: LoRA) -> dict[nn.Module, int]:
+    """The networks whose first layer adapters widen that are on, whatever their factors."""
+    found: dict[nn.Module, int] = {}
+    for _, network in networks.items():
+        if isinstance(network, WidensInput):
+            name = f"{network.input_layer}.weight"
+            adapters = attachment_of(network).adapters.items()
+            changes = [c[name] for key, c in adapters if lora.includes(key) and name in c]
+            shape = network.get_parameter(name).shape
+            if (columns := columns_after(shape, changes)) > shape[1]:
+                found[network] = columns
+    return found
+
+
+def _widen_input(networks: Networks, network: nn.Module, columns: int, undo: Undo) -> None:
+    """Let a network's first layer take more channels, which it multiplies by zero."""
+    assert isinstance(network, WidensInput)
+    layer = plain_layer(network.get_submodule(network.input_layer))
+    parameter = layer.get_parameter("weight")
+    undo.callback(_restore, parameter, _set_aside(networks, parameter.data))
+    undo.set(network, "config", network.config)
+    undo.set(layer, "in_features", parameter.shape[1])
+    missing = columns - parameter.shape[1]
+    parameter.data = functional.pad(parameter.data, (0, missing))
+    fit_input(network)
+
+
+def _alike(
+    parameter: Tensor, changes: list[tuple[slice, Change]]
+) -> Iterator[tuple[slice, Change]]:
+    """Changes of a matrix, each for as many columns as that has."""
+    _, wide = widen(parameter, [change for _, change in changes])
+    return zip((rows for rows, _ in changes), wide, strict=True)
+
+
+def _place_rows(change: LowRank, rows: slice, height: int) -> LowRank:
     """The change of a whole matrix that changes these rows of it alone."""
     up = change.up.flatten(1)
     whole = up.new_zeros(height, up.shape[1])

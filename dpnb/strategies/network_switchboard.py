@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 from typing_extensions import Self, override
 
 from dpnb.models.autoencoder import Autoencoder
+from dpnb.strategies.adapter_set import AdapterSet
+from dpnb.strategies.adapter_weights import factors_for
 from dpnb.strategies.attention import AttentionSlicing
 from dpnb.strategies.components import (
     attend_by_torch,
@@ -19,7 +23,69 @@ from dpnb.strategies.components import (
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.stack import StrategyStack, stack_of
 from dpnb.strategies.vae import VaeSlicing, VaeTiling
-from dpnb.switchboard import SliceSize, Switchboard
+from dpnb.switchboard import AdapterSwitches, SliceSize, Switchboard
+
+
+@dataclass(frozen=True)
+class NetworkAdapterSwitches(AdapterSwitches):
+    """What a network's own methods do with adapters.
+
+    Attributes:
+        adapters: those of its component.
+        network: the network.
+    """
+
+    adapters: AdapterSet
+    network: nn.Module
+
+    @override
+    def name_for(self, name: str | None, *, in_place: bool) -> str:
+        return self.adapters.name_for(name, in_place=in_place)
+
+    @override
+    def active(self) -> list[str]:
+        return list(self.adapters.active)
+
+    @override
+    def load(self, name: str, changes: Mapping[str, Any], *, in_place: bool) -> None:
+        take = self.adapters.swap if in_place else self.adapters.add
+        take(name, {self._component: changes})
+
+    @override
+    def set(self, names: Sequence[str], weights: Any) -> None:
+        each = weights if isinstance(weights, (list, tuple)) else [weights] * len(names)
+        named = [{self._component: w} if isinstance(w, Mapping) else w for w in each]
+        factors = factors_for(names, named, {self._component: self.network})
+        self.adapters.set(dict(zip(names, factors, strict=True)))
+
+    @override
+    def delete(self, names: Sequence[str]) -> None:
+        self.adapters.delete(names)
+
+    @override
+    def unload(self) -> None:
+        self.adapters.unload()
+
+    @override
+    def switch_off(self) -> None:
+        self.adapters.switch_off()
+
+    @override
+    def switch_on(self) -> None:
+        self.adapters.switch_on(None)
+
+    @override
+    def fuse(self, names: Sequence[str] | None, scale: float, *, safely: bool) -> None:
+        wanted = self.active() if names is None else names
+        self.adapters.fuse(wanted, (self._component,), scale, safely=safely)
+
+    @override
+    def unfuse(self) -> None:
+        self.adapters.unfuse()
+
+    @property
+    def _component(self) -> str:
+        return self.adapters.only[0]
 
 
 @dataclass(frozen=True)
@@ -42,6 +108,11 @@ class NetworkSwitchboard(Switchboard):
         stack = stack_of(network, component)
         names = (name for name, known in stack.networks.items() if known is network)
         return cls(network, next(names, component), stack)
+
+    @property
+    @override
+    def adapters(self) -> NetworkAdapterSwitches:
+        return NetworkAdapterSwitches(AdapterSet(self.stack, (self.component,)), self.network)
 
     @override
     def use_xformers(self, attention_op: str | None) -> None:

@@ -123,8 +123,10 @@ def test_settings_that_fit_nothing_are_refused() -> None:
         network(axes_dims_rope=(4, 4, 4))
     with pytest.raises(ValueError, match="even numbers"):
         network(axes_dims_rope=(5, 5, 6))
-    with pytest.raises(ValueError, match=r"asks for scale: .* part of the network.* dpnb\.LoRA"):
-        network()(**inputs(), joint_attention_kwargs={"scale": 0.5})
+    with pytest.raises(
+        ValueError, match=r"asks for scale, control: .* part of the network.* dpnb\.LoRA"
+    ):
+        network()(**inputs(), joint_attention_kwargs={"scale": 0.5, "control": 1})
     assert type(network()(**inputs(), return_dict=False)) is tuple
 
 

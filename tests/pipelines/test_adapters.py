@@ -12,6 +12,8 @@ from safetensors.torch import save_file
 
 import dpnb
 from dpnb.errors import CheckpointError, StrategyError
+from dpnb.nn.weight_changes import LowRank
+from dpnb.strategies.adapter_set import AdapterSet
 from tests.hub_server import HubServer
 from tests.strategies.pipes import LINK, adapter, draw, traces, values
 
@@ -179,14 +181,20 @@ def test_it_comes_from_files_folders_and_the_hub(pipe: Any, tmp_path: Path, hub:
 
 def test_requests_that_cannot_be_met_change_nothing(pipe: Any) -> None:
     with pytest.raises(StrategyError, match=r"No LoRA weights are loaded; load some with"):
-        pipe.enable_lora()
+        pipe.strategies.enable(dpnb.LoRA())
     pipe.load_lora_weights(STYLE, "style")
     with pytest.raises(ValueError, match=r"adapter 'style' already"):
         pipe.load_lora_weights(OTHER, "style")
     with pytest.raises(StrategyError, match=r"no adapter 'x'; those that are loaded are style"):
         pipe.set_adapters("x")
     with pytest.raises(ValueError, match=r"no adapter 'x'"):
-        pipe.delete_adapters("x")
+        pipe.set_adapters("x")
+    with pytest.raises(ValueError, match=r"no adapter 'x' of a file to put another in the place"):
+        pipe.load_lora_weights(OTHER, "x", hotswap=True)
+    pipe.fuse_lora()
+    with pytest.raises(ValueError, match=r"'style' is fused .* call unfuse_lora\(\) before"):
+        pipe.load_lora_weights(OTHER, "style", hotswap=True)
+    pipe.unfuse_lora()
     with pytest.raises(ValueError, match="are 2 and adapter_names 1"):
         pipe.set_adapters("style", [1.0, 2.0])
     with pytest.raises(ValueError, match="adapter_names is empty"):
@@ -196,6 +204,46 @@ def test_requests_that_cannot_be_met_change_nothing(pipe: Any) -> None:
     with pytest.raises(ValueError, match="weights are 1 and adapters 2"):
         dpnb.LoRA(1.0, ("a", "b"), (1.0,))
     assert pipe.get_active_adapters() == ["style"]
+
+
+def test_what_asks_for_nothing_changes_nothing(pipe: Any, caplog: pytest.LogCaptureFixture) -> None:
+    for call in (pipe.disable_lora, pipe.enable_lora, pipe.unfuse_lora, pipe.enable_lora_hotswap):
+        call()
+    pipe.unload_lora_weights(reset_to_overwritten_params=True)
+    pipe.delete_adapters("nobody")
+    assert "There is no adapter 'nobody' to delete." in caplog.text
+    assert torch.equal(draw(pipe), PLAIN)
+
+
+def test_an_adapter_takes_the_place_of_another_of_its_name(pipe: Any) -> None:
+    pipe.load_lora_weights(OTHER)
+    other = draw(pipe)
+    pipe.set_adapters("default_0", 0.5)
+    half = draw(pipe)
+    pipe.unload_lora_weights()
+    pipe.load_lora_weights({name: t for name, t in STYLE.items() if "unet" in name}, "a")
+    pipe.set_adapters("a", 0.5)
+    pipe.load_lora_weights(OTHER, "a", hotswap=True)
+    assert torch.equal(draw(pipe), half)
+    pipe.set_adapters("a")
+    assert torch.equal(draw(pipe), other)
+    assert pipe.get_list_adapters() == {"vae": ["a"], "text_encoder": ["a"], "unet": ["a"]}
+
+
+def test_one_that_cannot_take_a_place_leaves_the_other_there(pipe: Any) -> None:
+    pipe.load_lora_weights(STYLE, "a")
+    one, plan = draw(pipe), pipe.strategies.active
+    layer = pipe.unet.mid_block.attentions[0].transformer_blocks[0].attn1.to_q
+    wrong = {DOWN: STYLE[DOWN][:, :1], UP: STYLE[UP]}
+    with pytest.raises(CheckpointError, match="has weights"):
+        pipe.load_lora_weights(wrong, "a", hotswap=True)
+    assert torch.equal(draw(pipe), one)
+    changes: Any = {"unet": {"absent.weight": LowRank(STYLE[DOWN], STYLE[UP])}}
+    with pytest.raises(AttributeError, match="absent"):
+        AdapterSet(pipe.strategies).swap("a", changes)
+    assert pipe.strategies.active == plan
+    assert torch.equal(draw(pipe), one)
+    assert type(layer) is torch.nn.Linear
 
 
 def test_quantized_weights_are_not_changed_and_nothing_stays_loaded() -> None:

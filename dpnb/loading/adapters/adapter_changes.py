@@ -9,22 +9,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from dpnb.errors import CheckpointError
 from dpnb.loading.adapters.adapter_files import StoredAdapter
 from dpnb.loading.adapters.layer_names import Layers, map_kohya_names
 from dpnb.loading.adapters.lora_tensors import LayerTensors, TensorRole, group_by_layer
 from dpnb.loading.adapters.peft_settings import AdapterSettings
+from dpnb.nn.input_width import WidensInput
 from dpnb.nn.weight_changes import Change, Difference, LowRank, Replacement
+from dpnb.nn.wrapped_layers import plain_parameters
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T", bound=Change)
+
+PEFT = "base_model.model."
+"""How names begin that peft writes, whatever the component."""
 
 Changes: TypeAlias = dict[str, Change]
 """The name of a parameter in its network, and what is added to it."""
@@ -59,16 +65,41 @@ class Place:
     Attributes:
         component: the name of the network.
         layers: its layers; `None` where the network is not loaded.
+        is_guessed: whether the file names the layer alone, and not the component.
     """
 
     component: str
     layers: Layers | None
+    is_guessed: bool = False
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What a network has.
+
+    Attributes:
+        shapes: by the parameter's name.
+        input: the name of the weight that may come to take more channels, where there is one.
+    """
+
+    shapes: Mapping[str, torch.Size]
+    input: str | None
+
+    @classmethod
+    def of(cls, network: nn.Module) -> Self:
+        """Those of `network`, without layers that were put around its own."""
+        shapes = {name: parameter.shape for name, parameter in plain_parameters(network)}
+        is_wide = isinstance(network, WidensInput)
+        return cls(shapes, f"{network.input_layer}.weight" if is_wide else None)
 
 
 def parse_adapter(
     adapter: StoredAdapter, components: Mapping[str, nn.Module | None]
 ) -> dict[str, Changes]:
     """The changes that an adapter makes, by component.
+
+    Layers that are named without their component are those of the UNet or the transformer, which
+    is told in the log where their names are not peft's.
 
     Args:
         adapter: as `read_adapter` gives it.
@@ -81,6 +112,7 @@ def parse_adapter(
     networks = _Networks(components)
     found: dict[str, Changes] = {}
     absent: dict[str, None] = {}
+    guessed: dict[str, str] = {}
     layers = group_by_layer(adapter.tensors)
     # Where a file names a layer twice, as the network and as a trainer does, the former counts.
     for key, group in sorted(layers.items(), key=lambda item: "." in item[0]):
@@ -89,8 +121,10 @@ def parse_adapter(
             absent[place.component] = None
             continue
         settings = adapter.settings.get(place.component) or adapter.settings.get("")
-        shapes = networks.shapes[place.component]
-        for name, change in _changes(key, group, place.layers, settings, shapes):
+        if place.is_guessed:
+            guessed.setdefault(place.component, group.names[0])
+        parameters = networks.parameters[place.component]
+        for name, change in _changes(key, group, place.layers, settings, parameters):
             found.setdefault(place.component, {})[name] = change
     if not found:
         missing = (
@@ -102,6 +136,9 @@ def parse_adapter(
         )
     for component in absent:
         logger.warning("The adapter changes %s too, which is not loaded; left out.", component)
+    for component, name in guessed.items():
+        if not name.startswith(PEFT):
+            logger.warning("The adapter names no component in %r; taken as %s's.", name, component)
     return found
 
 
@@ -110,14 +147,11 @@ class _Networks:
 
     def __init__(self, components: Mapping[str, nn.Module | None]) -> None:
         self.absent = {name for name, network in components.items() if network is None}
-        self.shapes = {
-            name: {key: parameter.shape for key, parameter in network.named_parameters()}
-            for name, network in components.items()
-            if network is not None
-        }
+        networks = {name: network for name, network in components.items() if network is not None}
+        self.parameters = {name: Parameters.of(network) for name, network in networks.items()}
         self._names = {
-            name: map_kohya_names(dict.fromkeys(key.rpartition(".")[0] for key in shapes))
-            for name, shapes in self.shapes.items()
+            name: map_kohya_names(dict.fromkeys(key.rpartition(".")[0] for key in own.shapes))
+            for name, own in self.parameters.items()
         }
 
     def find(self, key: str) -> Place:
@@ -126,16 +160,17 @@ class _Networks:
             if key.startswith(prefix):
                 return self._find_in(key, key.removeprefix(prefix), self._first(key, meant))
         component, _, rest = key.partition(".")
-        if component in self.shapes or component in self.absent:
+        if component in self.parameters or component in self.absent:
             return self._find_in(key, rest, component)
         if component.startswith("text_encoder"):
             self._first(key, (component,))
-        denoisers = [name for name in ("unet", "transformer") if name in self.shapes]
-        others = [name for name in self.shapes if name not in denoisers]
+        denoisers = [name for name in ("unet", "transformer") if name in self.parameters]
+        others = [name for name in self.parameters if name not in denoisers]
         for names in (denoisers, others):
             places = [p for name in names if (p := self._place(name, key)) is not None]
             if len(places) == 1:
-                return places[0]
+                own = places[0].layers
+                return replace(places[0], is_guessed=own is not None and key in own.names)
             if places:
                 found = [place.component for place in places]
                 raise CheckpointError(
@@ -160,8 +195,8 @@ class _Networks:
 
     def _first(self, key: str, meant: Iterable[str]) -> str:
         names = list(meant)
-        known = [name for name in names if name in self.shapes or name in self.absent]
-        loaded = [name for name in known if name in self.shapes]
+        known = [name for name in names if name in self.parameters or name in self.absent]
+        loaded = [name for name in known if name in self.parameters]
         if not known:
             raise CheckpointError(
                 f"The adapter changes {key!r}, a layer of {names[0]}, and this pipeline has no "
@@ -170,9 +205,10 @@ class _Networks:
         return (loaded or known)[0]
 
     def _unknown(self, key: str) -> CheckpointError:
+        known = ", ".join(self.parameters)
         return CheckpointError(
-            f"The adapter changes {key!r}, and no component here ({', '.join(self.shapes)}) has "
-            "such a layer; it was made for another model."
+            f"The adapter changes {key!r}, and no component here ({known}) has such a layer; it "
+            "was made for another model."
         )
 
 
@@ -181,7 +217,7 @@ def _changes(
     group: LayerTensors,
     layers: Layers,
     settings: AdapterSettings | None,
-    shapes: Mapping[str, torch.Size],
+    parameters: Parameters,
 ) -> Iterator[tuple[str, Change]]:
     """The changes of one layer of a file, by the names of parameters."""
     tensors = group.tensors
@@ -189,10 +225,10 @@ def _changes(
     if (product := _product(key, group)) is not None:
         names = (*layers.names, key, key.partition(".")[2])
         scale = _scale(names, product.down.shape[0], tensors.get(TensorRole.ALPHA), settings)
-        yield from _split_change(key, "weight", product.scale_by(scale), layers, shapes)
+        yield from _split_change(key, "weight", product.scale_by(scale), layers, parameters)
     for role, parameter, change in _others(tensors, scale):
         if role is not TensorRole.UP_BIAS or product is not None:
-            yield from _split_change(key, parameter, change, layers, shapes)
+            yield from _split_change(key, parameter, change, layers, parameters)
 
 
 def _product(key: str, group: LayerTensors) -> LowRank | None:
@@ -245,18 +281,18 @@ def _scale(
 
 
 def _split_change(
-    key: str, parameter: str, change: T, layers: Layers, shapes: Mapping[str, torch.Size]
+    key: str, parameter: str, change: T, layers: Layers, parameters: Parameters
 ) -> Iterator[tuple[str, T]]:
     """A change as those of the parameters whose rows it is for."""
-    names = [f"{name}.{parameter}" for name in layers.names]
+    names, shapes = [f"{name}.{parameter}" for name in layers.names], parameters.shapes
     if missing := [name for name in names if name not in shapes]:
         raise CheckpointError(
-            f"The adapter changes {missing[0]}, and that layer has no {parameter} here; it was "
-            "made for another model."
+            f"The adapter changes {missing[0]}, and that layer has no {parameter} here, to which "
+            "dpnb adds none; use a file that was trained without it, or for this model."
         )
     rows = [shapes[name][0] for name in names]
     whole = torch.Size([sum(rows), *shapes[names[0]][1:]])
-    if not change.fits(whole):
+    if not (change.fits(whole) or (names == [parameters.input] and _fits_input(change, whole))):
         raise _misfit(key, change, whole)
     pieces = change.split_rows([rows[0] // 2] * 2 if layers.is_swapped else rows)
     if layers.is_swapped:
@@ -265,15 +301,15 @@ def _split_change(
         yield from zip(names, pieces, strict=True)
 
 
+def _fits_input(change: Change, shape: torch.Size) -> bool:
+    """Whether a change is for more or fewer channels than a network's first layer takes.
+
+    Control LoRAs let it see a picture beside the latents, whose channels come after theirs.
+    """
+    return isinstance(change, LowRank) and change.shape[0] == shape[0]
+
+
 def _misfit(key: str, change: Change, shape: torch.Size) -> CheckpointError:
-    if isinstance(change, LowRank) and key.endswith(("x_embedder", "img_in")):
-        channels = change.shape[1]
-        if change.shape[0] == shape[0] and channels > shape[1]:
-            return CheckpointError(
-                f"The adapter's {key!r} is for {channels} channels, and the transformer here takes "
-                f"{shape[1]}: it is a control LoRA, which needs a control picture beside the "
-                "latents, and no pipeline here takes one."
-            )
     return CheckpointError(
         f"The adapter changes {key!r} by {change.size}, and that has weights {list(shape)}; it was "
         "made for another model."

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
+from safetensors.torch import save
 from torch import Tensor
 from typing_extensions import Self
 
+from dpnb.atomic import write_atomically, write_bytes
 from dpnb.errors import CheckpointError
 from dpnb.files import MAX_JSON
 from dpnb.loading.adapters.peft_settings import AdapterSettings, parse_settings
@@ -21,6 +24,8 @@ from dpnb.loading.weights.tensor_files import read_tensors
 
 USUAL_NAMES = ("pytorch_lora_weights.safetensors", "adapter_model.safetensors")
 """What diffusers and peft call the file, in this order where there are several."""
+
+BIN_NAME = "pytorch_lora_weights.bin"
 
 SUFFIXES = (".safetensors", ".bin", ".pt", ".ckpt")
 
@@ -42,6 +47,42 @@ class StoredAdapter:
 
     tensors: Mapping[str, Tensor]
     settings: Mapping[str, AdapterSettings] = field(default_factory=dict)
+
+    def with_scales(
+        self, alphas: Mapping[str, float] | None, metadata: Mapping[str, Any] | None
+    ) -> Self:
+        """The same, with scales that are given beside it.
+
+        Args:
+            alphas: by the layer's name, with or without `.alpha` at its end.
+            metadata: as peft notes settings, by the component's name and theirs.
+
+        Raises:
+            CheckpointError: settings ask for more than plain LoRA.
+        """
+        named = {n if n.endswith(".alpha") else f"{n}.alpha": v for n, v in (alphas or {}).items()}
+        tensors = {**self.tensors, **_check_tensors(named, "network_alphas")}
+        settings = {**self.settings, **_settings_of(metadata or {}, "metadata")}
+        return replace(self, tensors=tensors, settings=settings)
+
+    def of_part(self, component: str, prefix: str | None) -> Self:
+        """What it has for one component, by names that begin with the component's.
+
+        Args:
+            component: the name.
+            prefix: how names begin that are taken; by default all are, or those of the component
+                where it has any.
+
+        Raises:
+            CheckpointError: nothing begins so.
+        """
+        if prefix is None:
+            is_own = any(name.startswith(f"{component}.") for name in self.tensors)
+            return self.restricted_to(component) if is_own else self
+        own = self.restricted_to(prefix)
+        renamed = {component + name.removeprefix(prefix): t for name, t in own.tensors.items()}
+        settings = own.settings.get(prefix) or own.settings.get("")
+        return replace(own, tensors=renamed, settings={component: settings} if settings else {})
 
     def restricted_to(self, component: str) -> Self:
         """What it has for one component alone.
@@ -84,14 +125,24 @@ def read_adapter(
     return StoredAdapter(_check_tensors(tensors, str(file)), _settings(file))
 
 
-def _check_tensors(tensors: Mapping[Any, Any], origin: str) -> dict[str, Tensor]:
+def _check_tensors(given: Mapping[Any, Any], origin: str) -> dict[str, Tensor]:
+    """The tensors; an alpha may be a plain number."""
+    tensors = {
+        name: torch.tensor(value) if _is_number(name, value) else value
+        for name, value in given.items()
+    }
     for name, tensor in tensors.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise CheckpointError(
                 f"{origin} has {type(tensor).__name__} under the name {name!r}; an adapter is "
                 "tensors by names of text."
             )
-    return dict(tensors)
+    return tensors
+
+
+def _is_number(name: Any, value: Any) -> bool:
+    is_plain = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(name, str) and name.endswith(".alpha") and is_plain
 
 
 def _settings(file: Path) -> dict[str, AdapterSettings]:
@@ -105,12 +156,66 @@ def _settings(file: Path) -> dict[str, AdapterSettings]:
     text = _metadata(file).get(METADATA) if file.suffix == ".safetensors" else None
     if text is not None:
         origin = f"The {METADATA} of {file}"
-        values: dict[str, dict[str, Any]] = {}
-        for key, value in parse_settings(text, origin).items():
-            component, _, name = key.partition(".")
-            values.setdefault(component, {})[name] = value
-        found |= {name: AdapterSettings.parse(own, origin) for name, own in values.items()}
+        found |= _settings_of(parse_settings(text, origin), origin)
     return found
+
+
+def _settings_of(noted: Mapping[str, Any], origin: str) -> dict[str, AdapterSettings]:
+    """Settings by component, whose names begin theirs; by the empty name where none do."""
+    values: dict[str, dict[str, Any]] = {}
+    for key, value in noted.items():
+        component, dot, name = key.partition(".")
+        values.setdefault(component if dot else "", {})[name if dot else key] = value
+    return {name: AdapterSettings.parse(own, origin) for name, own in values.items()}
+
+
+def read_metadata(source: str | Path | Mapping[str, Tensor], *where: Any) -> dict[str, Any] | None:
+    """What was noted beside the weights, as it stands there; `None` where nothing was.
+
+    Args:
+        source: as for `read_adapter`.
+        where: likewise.
+    """
+    if isinstance(source, Mapping):
+        return None
+    file = _file(source, *where)
+    text = _metadata(file).get(METADATA) if file.suffix == ".safetensors" else None
+    return None if text is None else dict(parse_settings(text, f"The {METADATA} of {file}"))
+
+
+def write_adapter(
+    folder: Path,
+    tensors: Mapping[str, Tensor],
+    noted: Mapping[str, Any],
+    *,
+    weight_name: str | None = None,
+    safe_serialization: bool = True,
+) -> None:
+    """Write an adapter into a folder, which is made where there is none.
+
+    Args:
+        folder: where to.
+        tensors: by name.
+        noted: settings beside them, which a `.bin` file has no room for.
+        weight_name: of the file; by default what diffusers calls it.
+        safe_serialization: `False` writes a `.bin` file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    own = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    if safe_serialization:
+        metadata = {"format": "pt"}
+        if noted:
+            plain = {name: _plain(value) for name, value in noted.items()}
+            metadata[METADATA] = json.dumps(plain, indent=2, sort_keys=True)
+        write_bytes(folder / (weight_name or USUAL_NAMES[0]), save(own, metadata))
+    else:
+        with write_atomically(folder / (weight_name or BIN_NAME)) as stream:
+            torch.save(own, stream)
+
+
+def _plain(value: Any) -> Any:
+    """A setting as JSON holds it."""
+    return sorted(value) if isinstance(value, (set, frozenset)) else value
 
 
 def _text(file: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +11,8 @@ from enum import Enum
 from torch import Tensor
 
 from dpnb.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
 
 
 class TensorRole(Enum):
@@ -20,7 +23,7 @@ class TensorRole(Enum):
     UP_BIAS = r"(?:lora_B(?:\.[^.]+)?|lora_up)\.bias"
     EMBEDDING_DOWN = r"lora_embedding_A(?:\.[^.]+)?"
     EMBEDDING_UP = r"lora_embedding_B(?:\.[^.]+)?"
-    ALPHA = "alpha"
+    ALPHA = r"(?:(?:lora_A|lora_down|lora\.down|lora_linear_layer\.down)\.weight\.)?alpha"
     WEIGHT_DIFFERENCE = "diff|w_norm"
     BIAS_DIFFERENCE = "diff_b|b_norm"
     WEIGHT = "weight|scale"
@@ -49,6 +52,9 @@ _OTHERS: Mapping[str, str] = {
 }
 """What names of other kinds contain."""
 
+_NORM = re.compile(r".*\b(?:norm_(?:added_)?[qk]|(?:query|key)_norm)")
+"""What the norms of queries and keys are called, whose weights control LoRAs replace."""
+
 _EMBEDDINGS = re.compile(r"bundle_emb\..*|.*string_to_param.*|emb_params|clip_[lg]|t5(?:xxl)?")
 """Names of vectors for new words of the prompt."""
 
@@ -64,18 +70,32 @@ class LayerTensors:
 def group_by_layer(tensors: Mapping[str, Tensor]) -> dict[str, LayerTensors]:
     """The tensors that belong to one layer, by its name in the file.
 
+    Names that say nothing are left out where others are those of a LoRA, and told in the log.
+
     Raises:
         CheckpointError: there is more than plain LoRA, or a tensor that cannot be right.
     """
     found: dict[str, LayerTensors] = {}
+    unknown: list[str] = []
     for name, tensor in tensors.items():
         _refuse(name)
-        layer, role = _split_name(name)
+        if (split := _split_name(name)) is None:
+            unknown.append(name)
+            continue
+        layer, role = split
         _check(name, role, tensor)
         entry = found.setdefault(layer, LayerTensors())
         entry.names.append(name)
         entry.tensors[role] = tensor
     has_any = any(not _LOW_RANK.isdisjoint(group.tensors) for group in found.values())
+    if unknown and not has_any:
+        raise CheckpointError(
+            f"The adapter holds {unknown[0]!r}, which is no part of a LoRA that dpnb knows; use a "
+            "file of LoRA alone."
+        )
+    for name in unknown:
+        logger.warning("The adapter holds %r, which is no part of a LoRA; left out.", name)
+    has_any = has_any or all(map(_NORM.fullmatch, found))
     for group in found.values():
         if not has_any and not {TensorRole.WEIGHT, TensorRole.BIAS}.isdisjoint(group.tensors):
             raise CheckpointError(
@@ -98,8 +118,8 @@ def _refuse(name: str) -> None:
         )
 
 
-def _split_name(name: str) -> tuple[str, TensorRole]:
-    """The layer that a tensor belongs to, and which role it has."""
+def _split_name(name: str) -> tuple[str, TensorRole] | None:
+    """The layer that a tensor belongs to, and which role it has; `None` for a name of neither."""
     if (match := _PROCESSOR.fullmatch(name)) is not None:
         block, layer, word = match.groups()
         is_text = block.startswith("text_encoder")
@@ -111,10 +131,7 @@ def _split_name(name: str) -> tuple[str, TensorRole]:
         if (match := pattern.fullmatch(name)) is not None:
             layer = match[1].removeprefix("base_model.model.").removesuffix(".base_layer")
             return layer, role
-    raise CheckpointError(
-        f"The adapter holds {name!r}, which is no part of a LoRA that dpnb knows; use a file of "
-        "LoRA alone."
-    )
+    return None
 
 
 def _check(name: str, role: TensorRole, tensor: Tensor) -> None:

@@ -21,6 +21,37 @@ def draw(**arguments):
                 **arguments).images
 """
 
+PEFT = (
+    PIPE
+    + """
+from peft import LoraConfig
+plain = draw()
+pipe.unet.add_adapter(LoraConfig(r=2, lora_alpha=3, target_modules=["to_k", "to_out.0"]), "mine")
+for i, (name, p) in enumerate(sorted(pipe.unet.named_parameters())):
+    if "lora_" in name:
+        p.data = torch.randn(p.shape, generator=torch.Generator().manual_seed(i)) / 2
+"""
+)
+
+CONTROL = """
+import torch
+from PIL import Image
+from diffusers import FluxControlPipeline
+picture = Image.open(PICTURE).convert("RGB")
+pipe = FluxControlPipeline.from_pretrained(FLUX)
+def layers(channels):
+    width = pipe.transformer.x_embedder.out_features
+    shapes = {"x_embedder.lora_A": (2, channels), "x_embedder.lora_B": (width, 2),
+              "transformer_blocks.0.attn.to_q.lora_A": (2, width),
+              "transformer_blocks.0.attn.to_q.lora_B": (width, 2)}
+    g = torch.Generator().manual_seed(channels)
+    return {f"transformer.{name}.weight": torch.randn(shape, generator=g) / 2
+            for name, shape in shapes.items()}
+def follow():
+    return pipe("a cat", control_image=picture, height=32, width=32,
+                num_inference_steps=2, generator=torch.manual_seed(0), output_type="np").images
+"""
+
 SECOND = """
 other = make(-0.5, ("to_k.weight",))
 """
@@ -172,5 +203,142 @@ pipe.load_lora_weights(layers, adapter_name="x")
 pipe.fuse_lora(lora_scale=0.5)
 result = pipe("a cat", num_inference_steps=2, generator=torch.manual_seed(0), output_type="np",
               height=32, width=32).images
+""",
+    "lora: trained, and scaled in a call": PEFT
+    + """
+result = [plain, draw(), draw(cross_attention_kwargs={"scale": 0.5}),
+          draw(cross_attention_kwargs={"scale": 0.0}), draw()]
+""",
+    "lora: trained, weighed, off and on": PEFT
+    + """
+names = [pipe.get_list_adapters(), pipe.get_active_adapters()]
+pipe.set_adapters("mine", 0.5)
+half = draw()
+pipe.disable_lora()
+off = draw()
+pipe.enable_lora()
+result = [names, half, off, draw()]
+""",
+    "lora: trained, fused and back": PEFT
+    + """
+pipe.fuse_lora(lora_scale=0.5, components=["unet"])
+fused = [draw(), pipe.num_fused_loras]
+pipe.unfuse_lora(components=["unet"])
+result = [*fused, pipe.num_fused_loras]
+""",
+    "lora: trained, unloaded and loaded": PEFT
+    + """
+from peft.utils import get_peft_model_state_dict
+layers = get_peft_model_state_dict(pipe.unet, adapter_name="mine")
+with_it = draw()
+pipe.unload_lora_weights()
+without = draw()
+StableDiffusionPipeline.save_lora_weights(HERE / "mine", unet_lora_layers=layers)
+pipe.load_lora_weights(HERE / "mine", adapter_name="again")
+result = [with_it, without, draw(), pipe.get_active_adapters()]
+""",
+    "lora: trained, and deleted": PEFT
+    + """
+pipe.delete_adapters("mine")
+result = [draw()]
+""",
+    "lora: a scale in a call of the UNet": PEFT
+    + """
+x, context = torch.ones(1, 4, 8, 8), torch.ones(1, 7, pipe.unet.config.cross_attention_dim)
+with torch.no_grad():
+    result = [pipe.unet(x, 5, context, cross_attention_kwargs=asked).sample
+              for asked in (None, {"scale": 0.5}, {"scale": 0.0})]
+""",
+    "lora: of the UNet by itself": PEFT
+    + """
+whole = draw()
+pipe.unet.save_lora_adapter(HERE / "own", "mine")
+pipe.unet.unload_lora()
+without = draw()
+pipe.unet.load_lora_adapter(HERE / "own", prefix=None, adapter_name="a",
+                            weight_name="pytorch_lora_weights.safetensors")
+again = draw()
+pipe.unet.set_adapters(["a"], [0.5])
+half = draw()
+pipe.unet.disable_lora()
+off = draw()
+pipe.unet.enable_lora()
+pipe.unet.fuse_lora()
+result = [whole, without, again, half, off, draw()]
+""",
+    "lora: into a part": PIPE
+    + """
+tensors, alphas = StableDiffusionPipeline.lora_state_dict(LORA)
+StableDiffusionPipeline.load_lora_into_unet(
+    tensors, alphas, pipe.unet, adapter_name="a", _pipeline=pipe)
+result = [draw(), pipe.get_active_adapters()]
+""",
+    "lora: what was noted": """
+from diffusers import FluxPipeline, StableDiffusionXLPipeline, StableDiffusionPipeline
+import torch
+layers = {"down_blocks.0.a.lora_A.weight": torch.ones(2, 3)}
+noted = {"r": 4, "lora_alpha": 8}
+result = []
+for kind in (StableDiffusionPipeline, StableDiffusionXLPipeline):
+    kind.save_lora_weights(HERE, unet_lora_layers=layers, unet_lora_adapter_metadata=noted)
+    result.append(list(kind.lora_state_dict(str(HERE), return_lora_metadata=True)))
+FluxPipeline.save_lora_weights(HERE, transformer_lora_layers=layers,
+                               transformer_lora_adapter_metadata=noted)
+result.append(list(FluxPipeline.lora_state_dict(str(HERE), return_lora_metadata=True)))
+""",
+    "lora: nothing to switch": PIPE
+    + """
+pipe.disable_lora()
+pipe.enable_lora()
+pipe.unfuse_lora(components=["unet"])
+pipe.unload_lora_weights()
+pipe.load_lora_weights(LORA, adapter_name="a")
+pipe.delete_adapters("nobody")
+pipe.set_adapters("a", {"foo": 1.0})
+try:
+    pipe.set_adapters("nobody")
+except ValueError:
+    result = [draw(), pipe.get_list_adapters()]
+""",
+    "lora: more than it needs": PIPE
+    + """
+given = make()
+more = given | {f"{next(iter(given))}.note": torch.tensor(1.0)}
+pipe.load_lora_weights(more)
+result = draw()
+""",
+    "lora: FLUX with room for a picture": CONTROL
+    + """
+plain = pipe.transformer.config.in_channels
+pipe.load_lora_weights(layers(2 * plain), adapter_name="depth")
+result = [follow(), pipe.transformer.config.in_channels, pipe.transformer.x_embedder.in_features]
+pipe.unload_lora_weights(reset_to_overwritten_params=True)
+result += [pipe.transformer.config.in_channels]
+""",
+    "lora: FLUX with room, beside another": CONTROL
+    + """
+plain = pipe.transformer.config.in_channels
+pipe.load_lora_weights(layers(2 * plain), adapter_name="depth")
+pipe.load_lora_weights(layers(plain), adapter_name="style")
+pipe.set_adapters(["depth", "style"], [0.85, 0.125])
+result = follow()
+""",
+    "lora: FLUX Control, with one of FLUX": CONTROL
+    + """
+from diffusers import FluxTransformer2DModel
+settings = {**pipe.transformer.config, "in_channels": 2 * pipe.transformer.config.in_channels,
+            "out_channels": pipe.transformer.config.in_channels}
+torch.manual_seed(0)
+made = FluxTransformer2DModel.from_config(settings)
+for name, p in sorted(made.named_parameters()):
+    p.data = torch.randn(p.shape, generator=torch.Generator().manual_seed(p.numel())) / 8
+narrow = layers(pipe.transformer.config.in_channels)
+norms = {"transformer.transformer_blocks.0.attn.norm_q.weight": torch.full(
+    made.transformer_blocks[0].attn.norm_q.weight.shape, 0.5)}
+pipe = FluxControlPipeline.from_pipe(pipe, transformer=made)
+pipe.load_lora_weights(narrow | norms)
+changed = follow()
+pipe.unload_lora_weights()
+result = [changed, follow()]
 """,
 }

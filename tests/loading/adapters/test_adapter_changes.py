@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -262,7 +263,7 @@ REFUSED: list[tuple[dict[Any, Any], str]] = [
     (PAIR | {ALPHA: torch.ones(3)}, r"alpha' has the shape \[3\]; an alpha is one finite number"),
     (PAIR | {ALPHA: torch.tensor(float("nan"))}, r"an alpha is one finite number"),
     (PAIR | {3: DOWN}, r"has Tensor under the name 3; an adapter is tensors by names"),
-    (PAIR | {"unet.x.alpha": 2.0}, r"has float under the name 'unet\.x\.alpha'"),
+    (PAIR | {"unet.x.alpha": "2"}, r"has str under the name 'unet\.x\.alpha'"),
     ({"unet.nothing.lora_A.weight": DOWN}, r"'unet\.nothing'.*another model"),
     (
         {f"{TE2}.lora_down.weight": DOWN},
@@ -273,7 +274,7 @@ REFUSED: list[tuple[dict[Any, Any], str]] = [
     (PAIR | {"unet.conv_in.weight": DOWN}, r"'unet\.conv_in' by \[2, \d+\].*another model"),
     (PAIR | {f"unet.{TO_Q}.lora_B.bias": UP[:, 0]}, r"to_q\.bias, and that layer has no bias here"),
     (PAIR | {f"unet.{TO_Q}.diff_b": UP[:, 0]}, r"to_q\.bias, and that layer has no bias here"),
-    (PAIR | {f"unet.{TO_Q}.reshape": UP}, r"no part of a LoRA that dpnb knows"),
+    ({f"unet.{TO_Q}.reshape": UP}, r"no part of a LoRA that dpnb knows"),
     ({f"unet.{TO_Q}.hada_w1_a": DOWN}, r"LoHa; only plain LoRA"),
     ({f"unet.{TO_Q}.dora_scale": DOWN}, r"DoRA; only plain LoRA"),
     ({"lora_controlnet": DOWN}, r"a ControlNet in low-rank form; only plain LoRA"),
@@ -295,11 +296,62 @@ def test_what_is_no_adapter_for_this_is_refused(tensors: dict[Any, Any], message
 
 
 @pytest.mark.parametrize("stem", ["img_in", "transformer.x_embedder"])
-def test_a_control_lora_is_called_so(stem: str) -> None:
-    weight = PIPES["tiny-flux"].transformer.x_embedder.weight
+def test_the_first_layer_of_flux_may_get_more_channels_or_fewer_be_changed(stem: str) -> None:
+    weight = PIPES["tiny-flux"].transformer.x_embedder.weight.data
+    channels, key = weight.shape[1], "transformer.x_embedder.weight"
+    for count in (channels // 2, 2 * channels):
+        down, up = random(2, count), random(weight.shape[0], 2)
+        changed = weights("flux", {f"{stem}.lora_A.weight": down, f"{stem}.lora_B.weight": up})
+        expected = torch.zeros(weight.shape[0], max(count, channels))
+        expected[:, :channels] += weight
+        expected[:, :count] += up @ down
+        assert_equal(changed, {key: expected})
+
+
+def test_other_layers_get_no_more_channels() -> None:
+    weight = PIPES["tiny-flux"].transformer.proj_out.weight
     down, up = pair(torch.cat([weight, weight], dim=1))
-    with pytest.raises(CheckpointError, match=r"it is a control LoRA, which needs a control pict"):
-        weights("flux", {f"{stem}.lora_A.weight": down, f"{stem}.lora_B.weight": up})
+    with pytest.raises(CheckpointError, match=r"'proj_out' by .* and that has weights"):
+        weights("flux", {"proj_out.lora_A.weight": down, "proj_out.lora_B.weight": up})
+
+
+@pytest.mark.parametrize("norm", ["norm_q", "norm_k", "norm_added_q", "norm_added_k"])
+def test_norms_may_be_all_that_is_replaced(norm: str) -> None:
+    name = f"transformer.transformer_blocks.0.attn.{norm}.weight"
+    values = random(*PIPES["tiny-flux"].transformer.get_parameter(name.partition(".")[2]).shape)
+    assert_equal(weights("flux", {name: values}), {name: values})
+
+
+def test_names_that_say_nothing_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    more = {f"{A}.note": torch.tensor(1.0)}
+    assert_equal(weights("sd", PAIR | more), weights("sd", PAIR))
+    assert f"{A}.note', which is no part of a LoRA; left out" in caplog.text
+
+
+def test_names_without_a_component_are_the_denoisers(caplog: pytest.LogCaptureFixture) -> None:
+    bare = {name.removeprefix("unet."): tensor for name, tensor in PAIR.items()}
+    assert_equal(weights("sd", bare), weights("sd", PAIR))
+    assert f"names no component in '{TO_Q}.lora_A.weight'; taken as unet's." in caplog.text
+    caplog.clear()
+    of_peft = {f"base_model.model.{name}": tensor for name, tensor in bare.items()}
+    assert_equal(weights("sd", of_peft), weights("sd", PAIR))
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("end", ["alpha", "lora_A.weight.alpha"])
+def test_an_alpha_may_be_a_plain_number(end: str) -> None:
+    name = f"unet.{TO_Q}.{end}"
+    of_tensor = weights("sd", PAIR | {f"unet.{TO_Q}.alpha": torch.tensor(3.0)})
+    given: Any = PAIR | {name: 3.0}
+    assert_equal(weights("sd", dict(read_adapter(given).tensors)), of_tensor)
+    assert not torch.equal(next(iter(of_tensor.values())), next(iter(weights("sd", PAIR).values())))
+
+
+def test_layers_of_peft_have_the_names_of_those_inside() -> None:
+    pipe: Any = dpnb.random_pipeline("tiny-sd")
+    before = parse_adapter(StoredAdapter(PAIR), {"unet": pipe.unet})
+    pipe.unet.add_adapter(LoraConfig(r=2, target_modules=["to_q"]))
+    assert parse_adapter(StoredAdapter(PAIR), {"unet": pipe.unet}).keys() == before.keys()
 
 
 NOTES = [

@@ -244,9 +244,11 @@ def test_a_setting_that_is_an_attribute_of_the_settings_is_seen(pipe: Any) -> No
 
 def test_what_another_network_cannot_do_is_told_in_a_sentence(pipe: Any) -> None:
     dpnb.attach(pipe).strategies.enable(QKVFusion())
-    with pytest.raises(AttributeError, match=r"stands for another while .* has no load_attn_pro"):
-        operator.attrgetter("load_attn_procs")(pipe.unet)
+    with pytest.raises(AttributeError, match=r"stands for another while .* has no get_time_emb"):
+        operator.attrgetter("get_time_embed")(pipe.unet)
     with pytest.raises(NotImplementedError, match=r"stands for another while .* nothing is on"):
         pipe.unet.add_adapter(None)
+    with pytest.raises(NotImplementedError, match=r"stands for another while .* nothing is on"):
+        pipe.unet.disable_lora()
     with pytest.raises(AttributeError, match="no attribute 'colour'"):
         operator.attrgetter("colour")(pipe.unet)

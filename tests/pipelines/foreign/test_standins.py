@@ -132,8 +132,9 @@ def test_a_network_answers_to_its_settings() -> None:
     assert unet.sample_size == unet.config.sample_size == 16
     with pytest.raises(AttributeError, match="nothing"):
         _ = unet.nothing
-    with pytest.raises(ValueError, match=r"asks for scale: .* part of the network.* dpnb\.LoRA"):
-        unet(torch.zeros(1, 4, 8, 8), 1, torch.zeros(1, 2, 32), cross_attention_kwargs={"scale": 1})
+    given = torch.zeros(1, 4, 8, 8), 1, torch.zeros(1, 2, 32)
+    with pytest.raises(ValueError, match=r"asks for gligen: .* part of the network.* dpnb\.LoRA"):
+        unet(*given, cross_attention_kwargs={"gligen": 1})
 
 
 def picture(width: int, height: int, mode: str = "RGB") -> Image.Image:

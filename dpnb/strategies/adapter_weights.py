@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,6 +12,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from dpnb.strategies.lora import Factors
+
+logger = logging.getLogger(__name__)
 
 Weights: TypeAlias = float | Mapping[str, Any] | None
 
@@ -28,7 +31,8 @@ def factors_for(
         names: of the adapters.
         weights: one for all or one for each: a number, or by component a number or what blocks
             get: `{"unet": {"down": 0.5, "up": {"block_1": [0, 1, 0.5]}}}`, where lists are for the
-            attentions of a block. What is not named gets 1.
+            attentions of a block. What is not named gets 1; a component that is not there is
+            told in the log.
         components: of the pipeline, by name.
 
     Raises:
@@ -51,16 +55,18 @@ def _factors(weight: Any, components: Mapping[str, nn.Module | None]) -> float |
     found: list[tuple[str, float]] = []
     for component, value in weight.items():
         if component not in components:
-            raise ValueError(
-                f"adapter_weights names {component!r}, which is no component here; those are "
-                f"{', '.join(components)}."
+            logger.warning(
+                "adapter_weights names %r, which is no component here; those are %s.",
+                component,
+                ", ".join(components),
             )
+            continue
         network = components[component]
         if not isinstance(value, Mapping):
             found.append((component, _number(value)))
         elif network is not None:
             found += [(f"{component}.{part}", f) for part, f in _blocks(network, value)]
-    return tuple(found)
+    return tuple(found) or 1.0
 
 
 def _number(value: Any) -> float:
