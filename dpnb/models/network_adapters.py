@@ -31,7 +31,7 @@ STANDING_IN = (
 class NetworkAdapters(Copying):
     """A network that takes adapters and layers of peft."""
 
-    part_name: ClassVar[str] = "network"
+    part_name: ClassVar[str] = "unet"
     """The name of the component that the network is in a pipeline: "unet", for example."""
 
     def add_adapter(self, adapter_config: Any, adapter_name: str = "default") -> None:

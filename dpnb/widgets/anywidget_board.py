@@ -25,7 +25,7 @@ from dpnb.widgets.job import Job
 from dpnb.widgets.memory_panel import format_memory, latest_reading
 from dpnb.widgets.run_words import describe_plan
 from dpnb.widgets.session import Session
-from dpnb.widgets.snapshot import describe_request, name_outcome
+from dpnb.widgets.snapshot import describe_in_short, name_outcome
 from dpnb.widgets.state import FinishedRun, Request
 from dpnb.widgets.strategy_panel import BADGES
 from dpnb.widgets.stylesheet import rules
@@ -231,7 +231,7 @@ def _describe_run(run: FinishedRun) -> dict[str, Any]:
     return {
         "number": run.number,
         "address": _address(small),
-        "asked": describe_request(run.request),
+        "asked": describe_in_short(run.request),
         "on": describe_plan(run.used),
         "facts": ", ".join(facts),
     }

@@ -12,7 +12,7 @@
       event.target.dispatchEvent(new Event('change', { bubbles: true }));
       setTimeout(() => go.click(), 60);
     }
-  });
+  }, true);
   root.addEventListener('click', event => {
     const button = event.target.closest('button');
     if (button && button.matches('.dpnb-stop')) setTimeout(() => one('.dpnb-go') && one('.dpnb-go').focus(), 0);

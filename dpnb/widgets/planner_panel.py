@@ -178,7 +178,8 @@ class PlannerPanel(Panel):
         if state.is_busy:
             return status_html(state.message, "wait")
         if table is not None and self._is_stale(table):
-            return status_html(f"These plans are for {_size_of(table)}. {AGAIN}", "wait")
+            words = f"These plans are for {_size_of(table)}. {AGAIN} {describe_plan_chart(table)}"
+            return status_html(words, "wait")
         return status_html("" if table is None else describe_plan_chart(table))
 
     def _show(self, table: PlanTable) -> None:

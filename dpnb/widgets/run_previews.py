@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from PIL import Image
 from torch import Tensor, nn
 
+from dpnb.metering.counting import no_counting
 from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.run_listener import Foresee
 from dpnb.stages import Stage, Step
@@ -41,7 +42,8 @@ class RunPreviews:
         if not current.is_preview_due:
             return
         try:
-            current.foreseen = foresee()
+            with no_counting():
+                current.foreseen = foresee()
         except Exception:
             logger.exception("what a step predicts cannot be told")
 

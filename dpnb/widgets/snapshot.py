@@ -85,7 +85,7 @@ class Shown:
         on = describe_plan(self.plan)
         if self.trace is None or not self.trace.runs:
             return f"{self.name}: nothing has been drawn yet; {on}."
-        asked = describe_request(self.request)
+        asked = describe_in_short(self.request)
         peak = format_bytes(self.trace.runs[-1].peak)
         return f"{self.name}: {asked}. {self.message} Peak {peak} ({self.trace.label}); {on}."
 
@@ -113,7 +113,7 @@ def draw_snapshot(shown: Shown) -> Image.Image:
     return Image.open(file)
 
 
-def describe_request(request: Request | None) -> str:
+def describe_in_short(request: Request | None) -> str:
     """What was asked for, in a line."""
     if request is None:
         return "begun from a cell"
@@ -177,7 +177,7 @@ def _draw_picture(figure: Figure, shown: Shown) -> None:
     below = _add_axes(figure, MARGIN, 3.56, 2.9, 0.94)
     below.set_axis_off()
     request = shown.request
-    prompt = wrap(describe_request(None) if request is None else request.prompt, 40)
+    prompt = wrap(describe_in_short(None) if request is None else request.prompt, 40)
     if len(prompt) > 3:
         prompt = [*prompt[:2], f"{prompt[2]} …"]
     numbers = [] if request is None else wrap(", ".join(_list_numbers(request)), 46)
@@ -219,7 +219,7 @@ def name_outcome(outcome: str) -> str:
 
 def _describe_shortly(request: Request | None) -> str:
     if request is None:
-        return describe_request(None)
+        return describe_in_short(None)
     steps = "" if request.steps is None else f", {_count_steps(request.steps)}"
     prompt = shorten(request.prompt or "no prompt", 26, placeholder=" …")
     return f"{prompt}, seed {request.seed}{steps}"

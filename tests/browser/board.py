@@ -45,6 +45,10 @@ FAINT = """() => {
 }"""
 """How many elements have words, and those whose contrast with what is behind is below 4.5."""
 
-HEIGHTS = """() => [...document.querySelectorAll('.dpnb-grid > *, .dpnb-result, .dpnb-numbers')]
-  .map(e => [Math.round(e.getBoundingClientRect().top), e.className.match(/dpnb-\\w+/g).at(-1)])"""
+HEIGHTS = """() => {
+  const board = document.querySelector('.dpnb-grid'), top = board.getBoundingClientRect().top;
+  const parts = ['.dpnb-memory', '.dpnb-switches', '.dpnb-plans', '.dpnb-history', '.dpnb-result',
+    '.dpnb-numbers'];
+  return parts.map(name => [board.querySelector(name).getBoundingClientRect().top - top, name]);
+}"""
 """Where the cards and their parts begin."""

@@ -46,7 +46,7 @@ def test_what_cannot_serve_is_grey_and_no_other_scheduler_is_offered(board: Dash
     usable = {kind for kind, row in board.strategies.rows.items() if not row.switch.disabled}
     assert {dpnb.QKVFusion, dpnb.VaeTiling, dpnb.AttentionSlicing, dpnb.LayerwiseCasting} <= usable
     assert [name for _, name in board.run.scheduler.options] == ["FlowMatchEulerDiscreteScheduler"]
-    assert board.run.height.step == 8
+    assert board.run.height.step == 4
 
 
 @pytest.mark.slow

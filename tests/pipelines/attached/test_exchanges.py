@@ -167,9 +167,15 @@ def test_pipelines_that_share_components_share_what_stands_for_them(
 CASES = {case.name: case for case in (*FLUX, *STABLE_DIFFUSION)}
 
 
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "name",
-    ["FluxPipeline", "FluxPipeline (true guidance)", "StableDiffusionImg2ImgPipeline"],
+    [
+        "FluxPipeline",
+        "FluxPipeline (true guidance)",
+        "FluxControlNetPipeline",
+        "StableDiffusionImg2ImgPipeline",
+    ],
 )
 def test_caching_keeps_the_picture_in_any_unit_of_time(name: str) -> None:
     case = CASES[name]
@@ -187,7 +193,6 @@ def test_caching_keeps_the_picture_in_any_unit_of_time(name: str) -> None:
     [
         (GUIDED, "StableDiffusionPAGPipeline"),  # puts processors of its own into the attention
         (EDITS, "StableDiffusionPix2PixZeroPipeline"),  # likewise, in a function beside it
-        (FLUX, "FluxControlNetPipeline"),  # gives the network what dpnb's does not take
     ],
 )
 def test_no_network_stands_in_that_lacks_what_the_pipeline_asks(cases: Any, name: str) -> None:
