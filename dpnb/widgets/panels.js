@@ -30,14 +30,21 @@
   });
   name();
   new MutationObserver(name).observe(root, { childList: true, subtree: true });
-  const upload = () => one('.dpnb-settings-file input[type=file]');
-  const isFile = event => upload() && [...event.dataTransfer.types].includes('Files');
+  const taker = () => one('.dpnb-dropped textarea');
+  const isFile = event => taker() && [...event.dataTransfer.types].includes('Files');
   root.addEventListener('dragover', event => { if (isFile(event)) event.preventDefault(); });
   root.addEventListener('drop', event => {
-    if (!isFile(event) || !event.dataTransfer.files.length) return;
+    const [file] = event.dataTransfer.files;
+    if (!isFile(event) || !file) return;
     event.preventDefault();
     event.stopPropagation();
-    upload().files = event.dataTransfer.files;
-    upload().dispatchEvent(new Event('change', { bubbles: true }));
+    const reader = new FileReader();
+    reader.onload = () => {
+      const field = taker();
+      field.value = file.name.split(String.fromCharCode(10)).join(' ') + String.fromCharCode(10) + reader.result;
+      field.dispatchEvent(new Event('input', { bubbles: true }));
+      field.dispatchEvent(new Event('change', { bubbles: true }));
+    };
+    reader.readAsDataURL(file);
   });
 })(this)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import ipywidgets as w
@@ -25,6 +26,7 @@ class SettingsFile(w.VBox):  # type: ignore[misc]
 
     Attributes:
         upload: takes the file.
+        dropped: takes the name and the content of one that was dropped, as a page writes them.
         message: what has become of it.
     """
 
@@ -36,13 +38,27 @@ class SettingsFile(w.VBox):  # type: ignore[misc]
         )  # fmt: skip
         self.upload.add_class("dpnb-settings-file")
         self.upload.tooltip = "Draw again what a picture shows that was saved here or elsewhere"
+        self.dropped = w.Textarea(layout={"display": "none"}, description="Dropped file")
+        self.dropped.add_class("dpnb-dropped")
+        self.dropped.observe(lambda _: self._take_dropped(), "value")
         self.message = status_line()
         self.upload.observe(lambda _: self._take(), "value")
-        super().__init__([self.upload, self.message])
+        super().__init__([self.upload, self.dropped, self.message])
 
     def _take(self) -> None:
         for name, content in list_uploads(self.upload.value)[-1:]:
             self.read(name, content)
+
+    def _take_dropped(self) -> None:
+        name, _, address = self.dropped.value.partition("\n")
+        if not address:
+            return
+        self.dropped.value = ""
+        try:
+            content = base64.b64decode(address.partition(",")[2], validate=True)
+        except ValueError:
+            content = b""
+        self.read(name, content)
 
     def _set_scheduler(self, settings: PictureSettings) -> None:
         """Use the scheduler's own settings too, such as Karras' noise levels."""

@@ -129,7 +129,7 @@ def test_no_budget_is_set_by_itself(page: Any, side: int) -> None:
     plans.get_by_role("button", name="What fits?").click()
     plans.get_by_text(f"{side} × {side}").first.wait_for()
     status = plans.locator(".dpnb-status")
-    status.filter(has_text=re.compile(r"(\d+) of \1 plans fit")).wait_for()
+    status.filter(has_text=re.compile(r"^Predicted: (\d+) of \1 plans fit")).wait_for()
     box = plans.get_by_role("spinbutton", name=re.compile("Budget"))
     words, budget = status.inner_text(), box.input_value()
     assert len(budget.partition(".")[2]) <= 2
@@ -162,6 +162,10 @@ def test_a_picture_is_enlarged_saved_and_brought_back(page: Any) -> None:
     prompt.press("Tab")
     page.evaluate(DROP, {"content": list(content), "name": "apple.png"})
     page.wait_for_function("e => e.value === 'a red apple'", arg=prompt.element_handle())
+    more = board(page).locator(".dpnb-run").get_by_role("button", name="More", exact=True)
+    more.click()
+    board(page).get_by_text("The fields say what apple.png was drawn with.").wait_for()
+    board(page).locator(".dpnb-run").get_by_role("button", name="Less", exact=True).click()
 
 
 DROP = """({ content, name }) => {

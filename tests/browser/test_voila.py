@@ -72,7 +72,7 @@ def test_switches_flipped_during_a_run_land_in_it_and_are_marked(page: Any) -> N
     drawn(page)
     marks = board(page).locator(".dpnb-memory .dpnb-mark:visible text").all_text_contents()
     assert marks == ["Attention slicing on", "VAE tiling on"]
-    row = board(page).locator(".dpnb-row").first
+    row = board(page).locator(".dpnb-history .dpnb-row").first
     assert "Attention slicing, VAE tiling" in row.inner_text()
 
 
@@ -142,7 +142,7 @@ def test_a_budget_shows_what_fits_and_a_click_switches_it_on(page: Any) -> None:
     plans = board(page).locator(".dpnb-plans")
     plans.get_by_role("button", name="What fits?").click()
     plans.locator("svg:visible").wait_for()
-    plans.get_by_text(re.compile(r"(\d+) of \1 plans fit")).first.wait_for()
+    plans.get_by_text(re.compile(r"^Predicted: (\d+) of \1 plans fit")).first.wait_for()
     budget = plans.get_by_role("spinbutton", name="Budget (MiB)")
     budget.fill("15")
     budget.press("Tab")

@@ -130,6 +130,20 @@ def test_a_picture_brings_its_settings_back(panel: RunPanel, pipe: Any) -> None:
     assert "what apple.png was drawn with" in panel.settings_file.message.value
 
 
+def test_a_dropped_picture_brings_its_settings_back(panel: RunPanel) -> None:
+    panel.seed.value = 9
+    panel.draw().wait(TIMEOUT)
+    [file] = saved(panel)
+    panel.seed.value = 1
+    dropped = panel.settings_file.dropped
+    dropped.value = f"apple.png\ndata:image/png;base64,{base64.b64encode(file).decode()}"
+    assert panel.seed.value == 9
+    assert dropped.value == ""
+    dropped.value = "broken.png\ndata:image/png;base64,%%%"
+    assert "broken.png" in panel.settings_file.message.value
+    assert 'role="alert"' in panel.settings_file.message.value
+
+
 def test_settings_of_other_programs_are_read(panel: RunPanel, pipe: Any) -> None:
     info = "a cat\nNegative prompt: fur\nSteps: 3, Sampler: Euler, Schedule type: Karras, Seed: 4"
     content = io.BytesIO()
