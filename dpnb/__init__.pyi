@@ -226,7 +226,7 @@ from dpnb.widgets.marimo_dashboard import marimo_dashboard as marimo_dashboard
 from dpnb.widgets.memory_panel import MemoryPanel as MemoryPanel
 from dpnb.widgets.planner_panel import PlannerPanel as PlannerPanel
 from dpnb.widgets.run_panel import RunPanel as RunPanel
-from dpnb.widgets.session import SessionError as SessionError
+from dpnb.widgets.session_error import SessionError as SessionError
 from dpnb.widgets.state import Request as Request
 from dpnb.widgets.strategy_panel import StrategyPanel as StrategyPanel
 from dpnb.widgets.uploads import UploadError as UploadError

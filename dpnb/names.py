@@ -80,7 +80,7 @@ HOMES: Mapping[str, str] = {
     "SaveError": "dpnb.errors",
     "SchedulerMixin": "dpnb.pipelines.foreign.bases",
     "SequentialOffload": "dpnb.strategies.placement",
-    "SessionError": "dpnb.widgets.session",
+    "SessionError": "dpnb.widgets.session_error",
     "SettingsError": "dpnb.errors",
     "SimulatedRunError": "dpnb.planning.run_failures",
     "Stage": "dpnb.stages",

@@ -64,7 +64,7 @@ MAY_IMPORT = {
         "module_paths",
     },
     "emoji": {"models", "schedulers", "pipelines", "loading", "nn"},
-    "widgets": {"pipelines", "planning", "strategies", "metering"},
+    "widgets": {"pipelines", "planning", "strategies", "metering", "loading"},
     "absent_names": set(),
     "module_paths": {"absent_names"},
     "callbacks": {"pipelines"},

@@ -39,10 +39,10 @@ def test_functions_are_verbs() -> None:
 
 
 def test_no_two_modules_have_public_functions_of_one_name() -> None:
-    homes: defaultdict[str, list[str]] = defaultdict(list)
+    homes: defaultdict[str, set[str]] = defaultdict(set)
     for path in FILES:
         for function in public_functions(path):
-            homes[function.name].append(within(path))
+            homes[function.name].add(within(path))
     shared = {name: files for name, files in homes.items() if len(files) > 1}
     assert {name: files for name, files in shared.items() if name not in SHARED_NAMES} == {}
     assert SHARED_NAMES.keys() <= shared.keys()

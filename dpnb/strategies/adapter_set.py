@@ -189,6 +189,7 @@ class AdapterSet:
                 for name in gone:
                     attachment.adapters.pop(name, None)
                 PeftLayers(network).remove(gone)
+        self.stack.notify()
 
     def unload(self) -> None:
         """Forget all; every weight is what it was, or what fusing has made of it."""

@@ -130,21 +130,24 @@ def status_html(text: str, tone: str = "plain") -> str:
     )
 
 
-def hidden_part(rare: Sequence[w.Widget], summary: str) -> tuple[w.ToggleButton, w.VBox]:
+def hidden_part(
+    rare: Sequence[w.Widget], summary: str, name: str | None = None
+) -> tuple[w.ToggleButton, w.VBox]:
     """What few people need, behind a button; both are to be shown.
 
     Args:
         rare: what is hidden.
         summary: what it is, in a few words.
+        name: on the button; by default that there is more.
     """
     box = w.VBox(rare, layout={"display": "none"})
     box.add_class("dpnb-settings")
-    button = w.ToggleButton(description="More", tooltip=summary, layout={"width": "auto"})
+    button = w.ToggleButton(description=name or "More", tooltip=summary, layout={"width": "auto"})
     button.add_class("dpnb-more")
 
     def reveal(change: Any) -> None:
         box.layout.display = None if change["new"] else "none"
-        button.description = "Less" if change["new"] else "More"
+        button.description = name or ("Less" if change["new"] else "More")
 
     button.observe(reveal, "value")
     return button, box

@@ -17,7 +17,6 @@ from weakref import WeakValueDictionary
 
 from typing_extensions import Self
 
-from dpnb.errors import DpnbError
 from dpnb.metering.trace import Trace
 from dpnb.pipelines.attached.attach import to_explorable
 from dpnb.pipelines.card_numbers import read_card_numbers
@@ -25,11 +24,13 @@ from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.strategies.strategy import Plan, Strategy
 from dpnb.widgets.current_run import ExpectedRun
 from dpnb.widgets.job import Job
+from dpnb.widgets.lora_adapters import LoraAdapters
 from dpnb.widgets.panel_meters import meters_on, panel_meter
 from dpnb.widgets.run_monitor import RunMonitor
 from dpnb.widgets.run_queue import RunQueue
 from dpnb.widgets.run_result import describe_error, predict_memory_saver
 from dpnb.widgets.scheduler_choice import choose_scheduler
+from dpnb.widgets.session_error import SessionError
 from dpnb.widgets.state import EXAMPLE, Request, RunState, StrategyState
 
 logger = logging.getLogger(__name__)
@@ -38,10 +39,6 @@ Change: TypeAlias = Callable[[Plan], Plan]
 
 _sessions: WeakValueDictionary[int, Session] = WeakValueDictionary()
 _opening = threading.RLock()
-
-
-class SessionError(DpnbError, RuntimeError):
-    """What was asked for cannot be done now; the message says when it can."""
 
 
 class Session:
@@ -233,6 +230,11 @@ class Session:
     def _describe_effect(self) -> str:
         place = self._monitor.next_step
         return f"in effect from step {place[0]} of {place[1]}" if place else ""
+
+    @cached_property
+    def loras(self) -> LoraAdapters:
+        """The low-rank weights of the pipeline."""
+        return LoraAdapters(self)
 
     @property
     def is_attached(self) -> bool:

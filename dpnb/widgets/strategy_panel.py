@@ -17,6 +17,7 @@ from dpnb.strategies.presets import PRESETS, Preset
 from dpnb.strategies.settings import describe_strategy, list_presets, list_settings, strategy_label
 from dpnb.strategies.strategy import Effect, Plan, Strategy
 from dpnb.widgets.controls import Control, control_for
+from dpnb.widgets.lora_field import LoraField
 from dpnb.widgets.panel import Panel, heading, hidden_part, status_html, status_line
 from dpnb.widgets.run_code import request_to_python
 from dpnb.widgets.run_panel import RunPanel
@@ -41,7 +42,7 @@ class StrategyPanel(Panel):
         super().__init__(pipe)
         shown = catalog_for(self.session.pipe.strategies.networks) if kinds is None else kinds
         self.rows = {kind: StrategyRow(self.session, kind) for kind in shown}
-        self.message = status_line()
+        self.message, self.loras = status_line(), LoraField(self.session.loras)
         self.presets = [self._preset_button(preset) for preset in PRESETS]
         self.copy = w.ToggleButton(
             description="Copy as Python", tooltip="Code that draws this, to the clipboard and below"
@@ -63,15 +64,21 @@ class StrategyPanel(Panel):
                 _flow_box([*self.presets, self.copy], "dpnb-presets"),
                 self.python,
                 self.message,
+                self.loras,
                 *self._groups(),
             ]
         )
         self.watch(self.session.strategy_state, "revision", lambda _: self.show())
+        loras = self.session.loras.state
+        self.watch(loras, ["loaded", "message", "error", "is_busy"], lambda _: self.loras.show())
+        self.loras.show()
         self.show()
 
     def follow(self, run: RunPanel) -> None:
         """Let the code draw what another panel asks for, where a pipeline was not written here."""
         self._run = run
+        if "prompt" in run.fields.shown:
+            self.loras.follow(run.prompt)
         for field in run.fields.inputs:
             field.observe(self._on_request, "value")
             self._cleanup.callback(field.unobserve, self._on_request, "value")
@@ -103,6 +110,7 @@ class StrategyPanel(Panel):
             words = state.message if state.is_refused else self._describe_waiting(state.message)
             self.message.value = status_html(words or self._left_out or self._summary(), tone)
             self._show_code()
+            self.session.loras.refresh()
 
     def _describe_waiting(self, message: str) -> str:
         state = self.session.strategy_state

@@ -22,7 +22,8 @@ from dpnb.strategies.out_of_memory import OutOfMemoryError
 from dpnb.widgets import run_monitor
 from dpnb.widgets.history_panel import HistoryPanel
 from dpnb.widgets.run_panel import RunPanel
-from dpnb.widgets.session import Session, SessionError
+from dpnb.widgets.session import Session
+from dpnb.widgets.session_error import SessionError
 from dpnb.widgets.state import Request
 from tests.widgets.conftest import TIMEOUT, Gate
 

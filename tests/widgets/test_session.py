@@ -14,7 +14,8 @@ from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.strategy import Plan
 from dpnb.widgets.job import StoppedError
-from dpnb.widgets.session import Session, SessionError
+from dpnb.widgets.session import Session
+from dpnb.widgets.session_error import SessionError
 from dpnb.widgets.state import Request
 from tests.widgets.conftest import TIMEOUT, Gate
 

@@ -120,9 +120,67 @@ def read_adapter(
     """
     if isinstance(source, Mapping):
         return StoredAdapter(_check_tensors(source, "The adapter"))
-    file = _file(source, weight_name, subfolder, options)
+    file = find_adapter_file(source, weight_name, subfolder, options)
     tensors = dict(read_tensors(file, lambda _, stored: stored, torch.device("cpu")))
     return StoredAdapter(_check_tensors(tensors, str(file)), _settings(file))
+
+
+def find_adapter_file(
+    source: str | Path,
+    weight_name: str | None = None,
+    subfolder: str | None = None,
+    options: HubOptions | None = None,
+) -> Path:
+    """The file of weights that `read_adapter` reads; it is fetched where it is on the hub.
+
+    Args:
+        source: a file, a folder, or a repository of the hub.
+        weight_name: of the file in a folder or repository.
+        subfolder: where that file is.
+        options: how files come from the hub.
+
+    Raises:
+        CheckpointError: there is no such file, or several could be meant.
+        HubError: the repository cannot be reached.
+    """
+    path = Path(source).expanduser()
+    if path.is_file():
+        return path
+    if path.suffix in SUFFIXES and not path.is_dir():
+        raise CheckpointError(f"There is no file {path}; check its name.")
+    chosen: list[str] = []
+    prefix = f"{subfolder.strip('/')}/" if subfolder else ""
+
+    def select(files: Sequence[str]) -> list[str]:
+        known = [name.removeprefix(prefix) for name in files if name.startswith(prefix)]
+        name = prefix + _choose(f"{source}/{prefix}" if prefix else source, known, weight_name)
+        chosen.append(name)
+        config = PurePosixPath(name).with_name(CONFIG).as_posix()
+        return [name, *([config] if _is_of_peft(name) and config in files else [])]
+
+    folder = fetch(source, select, options)
+    if not chosen:
+        select(list_files(folder))
+    return check_inside(folder / chosen[0], folder)
+
+
+def read_adapter_metadata(file: Path) -> dict[str, str]:
+    """What a trainer has noted in the file of weights; nothing where its format has no room.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    if file.suffix != ".safetensors":
+        return {}
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="pt") as opened:
+            return dict(opened.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{file} is no readable safetensors file ({error}); fetch it again."
+        ) from error
 
 
 def _check_tensors(given: Mapping[Any, Any], origin: str) -> dict[str, Tensor]:
@@ -153,7 +211,7 @@ def _settings(file: Path) -> dict[str, AdapterSettings]:
         found[""] = AdapterSettings.parse(
             parse_settings(_text(check_inside(config)), origin), origin
         )
-    text = _metadata(file).get(METADATA) if file.suffix == ".safetensors" else None
+    text = read_adapter_metadata(file).get(METADATA)
     if text is not None:
         origin = f"The {METADATA} of {file}"
         found |= _settings_of(parse_settings(text, origin), origin)
@@ -178,8 +236,8 @@ def read_metadata(source: str | Path | Mapping[str, Tensor], *where: Any) -> dic
     """
     if isinstance(source, Mapping):
         return None
-    file = _file(source, *where)
-    text = _metadata(file).get(METADATA) if file.suffix == ".safetensors" else None
+    file = find_adapter_file(source, *where)
+    text = read_adapter_metadata(file).get(METADATA)
     return None if text is None else dict(parse_settings(text, f"The {METADATA} of {file}"))
 
 
@@ -226,39 +284,8 @@ def _text(file: Path) -> str:
         raise CheckpointError(f"{file} is no text in UTF-8; save the adapter again.") from error
 
 
-def _metadata(file: Path) -> dict[str, str]:
-    from safetensors import safe_open
-
-    with safe_open(file, framework="pt") as opened:
-        return dict(opened.metadata() or {})
-
-
 def _is_of_peft(name: str) -> bool:
     return PurePosixPath(name).stem == "adapter_model"
-
-
-def _file(
-    source: str | Path, weight_name: str | None, subfolder: str | None, options: HubOptions | None
-) -> Path:
-    path = Path(source).expanduser()
-    if path.is_file():
-        return path
-    if path.suffix in SUFFIXES and not path.is_dir():
-        raise CheckpointError(f"There is no file {path}; check its name.")
-    chosen: list[str] = []
-    prefix = f"{subfolder.strip('/')}/" if subfolder else ""
-
-    def select(files: Sequence[str]) -> list[str]:
-        known = [name.removeprefix(prefix) for name in files if name.startswith(prefix)]
-        name = prefix + _choose(f"{source}/{prefix}" if prefix else source, known, weight_name)
-        chosen.append(name)
-        config = PurePosixPath(name).with_name(CONFIG).as_posix()
-        return [name, *([config] if _is_of_peft(name) and config in files else [])]
-
-    folder = fetch(source, select, options)
-    if not chosen:
-        select(list_files(folder))
-    return check_inside(folder / chosen[0], folder)
 
 
 def _choose(source: str | Path, files: list[str], weight_name: str | None) -> str:

@@ -1,0 +1,58 @@
+"""Work on a thread of its own, for whose end one can wait."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextvars import copy_context
+
+PAUSE = 0.1
+"""Seconds after which waiting looks whether it was interrupted."""
+
+
+class BackgroundTask:
+    """Begins at once, and goes on beside whatever else is done.
+
+    Args:
+        work: is called once; what it fails with is raised by `wait`.
+    """
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._done = threading.Event()
+        self._error: BaseException | None = None
+        context = copy_context()
+        threading.Thread(target=context.run, args=(self._run, work), daemon=True).start()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it is over."""
+        return self._done.is_set()
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait for the end.
+
+        Args:
+            timeout: the most seconds to wait.
+
+        Raises:
+            TimeoutError: it goes on.
+            BaseException: what it has failed with.
+        """
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        while not self._done.wait(PAUSE):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"this goes on after {timeout} s; wait on.")
+        if self._error is not None:
+            raise self._error
+
+    def _run(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            traceback.clear_frames(error.__traceback__)
+            self._error = error
+        finally:
+            self._done.set()
