@@ -27,7 +27,7 @@ FLAGS = [
     "--disable-sync",
 ]
 TOKEN = "of-a-page-of-the-tests"
-HANGING = 45
+HANGING = 300
 """Seconds after which a server or a page is thought to hang: no time that anything should take."""
 
 ROOT = Path(__file__).parent.parent.parent
