@@ -216,7 +216,7 @@ from dpnb.strategies.storage import LayerwiseCasting as LayerwiseCasting
 from dpnb.strategies.vae import VaeSlicing as VaeSlicing
 from dpnb.strategies.vae import VaeTiling as VaeTiling
 from dpnb.utils import logging as logging
-from dpnb.widgets.dashboard import dashboard as dashboard
+from dpnb.widgets.boards import dashboard as dashboard
 from dpnb.widgets.grid import Grid as Grid
 from dpnb.widgets.grid import grid as grid
 from dpnb.widgets.history_panel import HistoryPanel as HistoryPanel

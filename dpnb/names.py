@@ -101,7 +101,7 @@ HOMES: Mapping[str, str] = {
     "XFormers": "dpnb.strategies.attention",
     "attach": "dpnb.pipelines.attached.attach",
     "contact_sheet": "dpnb.pipelines.pictures.contact_sheet",
-    "dashboard": "dpnb.widgets.dashboard",
+    "dashboard": "dpnb.widgets.boards",
     "get_constant_schedule": "dpnb.optimization",
     "get_constant_schedule_with_warmup": "dpnb.optimization",
     "get_cosine_schedule_with_warmup": "dpnb.optimization",

@@ -110,6 +110,7 @@ TESTED_IN = {
     "strategies.shared": "strategies/test_interrupts.py",
     "strategies.strategy": "strategies/test_laws.py",
     "widgets.marimo_dashboard": "widgets/test_anywidget_board.py",
+    "widgets.boards": "widgets/test_model_board.py",
     "widgets.browser_images": "widgets/test_run_panel.py",
     "widgets.job": "widgets/test_session.py",
     "widgets.memory_panel": "widgets/test_charts.py",

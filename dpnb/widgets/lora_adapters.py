@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from traitlets import Bool, Tuple, Unicode
 
@@ -18,18 +19,38 @@ from dpnb.loading.adapters.adapter_files import (
 )
 from dpnb.loading.adapters.trigger_words import list_trigger_words
 from dpnb.pipelines.attached.attached_pipeline import AttachedPipeline
+from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.strategies.lora import Factors, LoRA, components_by_adapter
 from dpnb.strategies.strategy import Plan
 from dpnb.widgets.background_task import BackgroundTask
 from dpnb.widgets.run_result import describe_error
 from dpnb.widgets.session_error import SessionError
-from dpnb.widgets.state import State
-
-if TYPE_CHECKING:
-    from dpnb.widgets.session import Session
+from dpnb.widgets.state import State, StrategyState
 
 USUAL_STEMS = ("pytorch_lora_weights", "adapter_model")
 """Names of files that say nothing of what is in them."""
+
+
+class LoraSession(Protocol):
+    """What low-rank weights need of the session whose pipeline holds them.
+
+    Attributes:
+        pipe: the pipeline.
+        lock: is held while what is shown changes.
+        strategy_state: what is switched on, and what will be.
+    """
+
+    pipe: ExplorablePipeline
+    lock: threading.RLock
+    strategy_state: StrategyState
+
+    @property
+    def is_drawing(self) -> bool:
+        """Whether a run goes on or is about to begin."""
+        ...
+
+    def change(self, change: Callable[[Plan], Plan]) -> None:
+        """Ask for the plan that `change` makes of the present one."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +124,7 @@ class LoraAdapters:
         task: what loads or has loaded last; `None` before that.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: LoraSession) -> None:
         self._session = session
         self._words: dict[str, tuple[str, ...]] = {}
         pipe: Any = session.pipe
@@ -232,7 +253,7 @@ class OwnStore:
         pipe: the pipeline.
     """
 
-    def __init__(self, session: Session, pipe: Any) -> None:
+    def __init__(self, session: LoraSession, pipe: Any) -> None:
         self._session, self._pipe = session, pipe
 
     def scales(self) -> Scales:
@@ -268,7 +289,7 @@ class ForeignStore:
         pipe: the pipeline.
     """
 
-    def __init__(self, session: Session, pipe: Any) -> None:
+    def __init__(self, session: LoraSession, pipe: Any) -> None:
         self._session, self._pipe = session, pipe
         self._scales: Scales = {}
 
@@ -300,7 +321,7 @@ class ForeignStore:
         self._scales.pop(name, None)
 
 
-def refuse_while_drawing(session: Session) -> None:
+def refuse_while_drawing(session: LoraSession) -> None:
     """Say that weights stay as they are during a run.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from dpnb.planning.plan_names import short_plan_name
@@ -13,6 +14,9 @@ from dpnb.widgets.svg import BLUE, LINE, RED, line, rect, svg, text
 
 HEIGHT = 230
 LEFT, RIGHT, TOP, BOTTOM = 74, 20, 30, 44
+NEAR = 9.0
+"""Pixels between points that can be told apart."""
+
 WORD = 7.2
 """Pixels that a letter takes, at the most."""
 
@@ -37,7 +41,7 @@ def plan_chart(table: PlanTable, active: Plan, width: int = WIDE.width) -> str:
         *_axes(x, y, low, high, slow),
         *_budget(table, x),
         *_front(table.front, x, y),
-        *(point for row in reversed(table.rows) for point in _point(row, table, active, x, y)),
+        *(_spot(rows, table, active, x, y) for rows in reversed(_group(table, x, y))),
     ]
     return svg(width, HEIGHT, describe_plan_chart(table), parts)
 
@@ -95,26 +99,47 @@ def _front(front: Sequence[PlanRow], x: Scale, y: Scale) -> Iterator[str]:
     yield f'<polyline points="{" ".join(corners)}" fill="none" stroke="{BLUE}" opacity=".6"/>'
 
 
-def _point(row: PlanRow, table: PlanTable, active: Plan, x: Scale, y: Scale) -> Iterator[str]:
-    across, up = x(row.peak), y(row.seconds_per_picture)
-    fits = table.fits(row)
-    is_best = fits and row is table.rows[0]
+def _group(table: PlanTable, x: Scale, y: Scale) -> list[list[PlanRow]]:
+    """The plans by spot: those whose points would lie on each other are one, if all of them fit."""
+    spots: list[list[PlanRow]] = []
+    for row in table:
+        near = (rows for rows in spots if table.fits(rows[0]) == table.fits(row))
+        place = _place(row, x, y)
+        spot = next((rows for rows in near if math.dist(place, _place(rows[0], x, y)) < NEAR), None)
+        if spot is None:
+            spots.append([row])
+        else:
+            spot.append(row)
+    return spots
+
+
+def _place(row: PlanRow, x: Scale, y: Scale) -> tuple[float, float]:
+    return x(row.peak), y(row.seconds_per_picture)
+
+
+def _spot(rows: list[PlanRow], table: PlanTable, active: Plan, x: Scale, y: Scale) -> str:
+    """A point for plans that lie on one spot, with their number where there are several."""
+    first = rows[0]
+    (across, up), fits = _place(first, x, y), table.fits(first)
+    is_best = fits and first is table.rows[0]
     fill = BLUE if fits else "var(--dpnb-card, #ffffff)"
     edge = BLUE if fits else "var(--dpnb-soft, #57606a)"
-    tip = (
+    tip = "\n".join(
         f"{short_plan_name(row.plan)}: {format_bytes(row.peak)}, "
         f"{format_seconds(row.seconds_per_picture)} per picture"
+        for row in rows
     )
-    circle = (
+    parts = [
         f'<circle cx="{across}" cy="{up}" r="{7 if is_best else 4.5}" fill="{fill}" '
         f'stroke="{edge}" stroke-width="1.5"/>'
-    )
-    ring = (
-        f'<circle cx="{across}" cy="{up}" r="11" fill="none" stroke="{BLUE}" stroke-width="2"/>'
-        if row.plan == active
-        else ""
-    )
-    yield f"<g><title>{_escaped(tip)}</title>{circle}{ring}</g>"
+    ]
+    if len(rows) > 1:
+        parts.append(text(across, up - 9, f"{len(rows)} plans", "halo", "middle"))
+    if any(row.plan == active for row in rows):
+        parts.append(
+            f'<circle cx="{across}" cy="{up}" r="11" fill="none" stroke="{BLUE}" stroke-width="2"/>'
+        )
+    return f"<g><title>{_escaped(tip)}</title>{''.join(parts)}</g>"
 
 
 def _escaped(words: str) -> str:

@@ -28,6 +28,9 @@ RESULTS = {"video": "Videos", "waveform": "Sounds"}
 
 LAST_SEED = 2**31 - 1
 
+CHOOSE = ""
+"""The entry of a menu that stands for no choice."""
+
 MAIN_PICTURES = frozenset({"image", "mask_image", "control_image", "images", "video", "audio"})
 """Pictures without which few runs are of use, even where a call does not insist on them."""
 
@@ -275,15 +278,15 @@ class RequestFields:
     def _build_shapes(self) -> w.Dropdown:
         """A menu of sizes of the model's own area; without options where it has none."""
         sizes = {} if {"width", "height"} - self.shown else list_shapes(self._pipe)
-        options = [("choose …", None), *sizes.items()] if sizes else []
-        shapes = menu("Shape", options, None)
+        options = [("choose …", CHOOSE), *sizes.items()] if sizes else []
+        shapes = menu("Shape", options, CHOOSE if sizes else None)
         shapes.observe(lambda change: self._take_shape(change["new"]), "value")
         return shapes
 
-    def _take_shape(self, size: tuple[int, int] | None) -> None:
-        if size is not None:
+    def _take_shape(self, size: Any) -> None:
+        if size != CHOOSE:
             self.width.value, self.height.value = size
-            self.shape.value = None
+            self.shape.value = CHOOSE
 
     def _name_results(self) -> str:
         """What a run makes several of."""

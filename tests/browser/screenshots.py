@@ -14,7 +14,7 @@ from dpnb.lab import write_page
 from tests.browser.servers import FLAGS, ROOT, chromium, voila
 
 FOLDER = ROOT / "pictures"
-WIDTH, HEIGHT = 1600, 1240
+WIDTH, HEIGHT = 1600, 1500
 
 
 def act(page: Any) -> None:
@@ -51,6 +51,7 @@ def main(folder: Path) -> None:
                 page.get_by_role("spinbutton", name="Steps").fill("40")
                 page.keyboard.press("Tab")
                 act(page)
+                page.evaluate("document.querySelector('.dpnb-grid').scrollIntoView()")
                 page.screenshot(path=folder / f"dashboard-{theme}.png")
                 page.close()
         browser.close()

@@ -32,7 +32,7 @@ def ask_and_draw(page: Any) -> None:
 def test_picture_chart_and_switches_are_in_one_view(page: Any, width: int, height: int) -> None:
     ask_and_draw(page)
     page.set_viewport_size({"width": width, "height": height})
-    assert page.evaluate(SEEN_AT_ONCE) == [True, True, True]
+    page.wait_for_function(f"() => ({SEEN_AT_ONCE})().every(Boolean)")
     page.set_viewport_size({"width": 1400, "height": 1400})
 
 

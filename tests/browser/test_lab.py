@@ -37,7 +37,7 @@ def test_the_dashboard_lives_in_a_notebook(browser: Any, tmp_path: Path) -> None
         board.get_by_text(re.compile("Drawn in")).wait_for()
         marks = board.locator(".dpnb-memory .dpnb-mark:visible text").all_text_contents()
         assert marks == ["Attention slicing on", "VAE tiling on"]
-        assert page.evaluate(SEEN_AT_ONCE) == [True, True, True]
+        page.wait_for_function(f"() => ({SEEN_AT_ONCE})().every(Boolean)")
         begin(page)
         board.get_by_role("button", name="Stop").click()
         board.get_by_text("Stopping after this step").first.wait_for()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from dpnb.planning.table import PlanTable
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.vae import VaeTiling
 from dpnb.units import format_bytes
+from dpnb.widgets.plan_chart import plan_chart
 from dpnb.widgets.planner_panel import HERE, LINK, PlannerPanel
 from dpnb.widgets.state import Request
 from dpnb.widgets.strategy_panel import StrategyPanel
@@ -213,3 +215,19 @@ def test_closing_leaves_nothing_behind(pipe: Any, table: PlanTable) -> None:
 
 def test_streaming_is_among_the_plans(shown: PlannerPanel) -> None:
     assert any(type(s) is SequentialOffload for entry in shown.rows for s in entry.plan)
+
+
+def test_plans_on_one_spot_are_one_point_with_their_number(table: PlanTable) -> None:
+    chart = plan_chart(table, frozenset())
+    titles = re.findall(r"<title>([^<]*)</title>", chart)[1:]
+    assert sum(len(title.splitlines()) for title in titles) == len(table)
+    spots = [title for title in titles if len(title.splitlines()) > 1]
+    assert [int(n) for n in re.findall(r">(\d+) plans<", chart)] == [
+        len(title.splitlines()) for title in spots
+    ]
+    points = [
+        tuple(map(float, p)) for p in re.findall(r'cx="([\d.]+)" cy="([\d.]+)" r="[47]', chart)
+    ]
+    assert len(points) == len(titles)
+    assert spots
+    assert 'r="11"' in chart

@@ -14,21 +14,10 @@ import dpnb
 from dpnb.pipelines.attached.attach import to_explorable
 from dpnb.widgets.preview_decoder import MOST, decode_small, find_tiny_decoder, is_tiny_decoder
 from tests.reference.checkpoints import pipeline
+from tests.widgets.decoders import tiny_decoder
 
-SETTINGS: dict[str, Any] = {
-    "encoder_block_out_channels": (8, 8),
-    "decoder_block_out_channels": (8, 8),
-    "num_encoder_blocks": (1, 1),
-    "num_decoder_blocks": (1, 1),
-}
 SCALE = 2
 LATENTS = torch.randn(3, 4, 6, 12, generator=torch.Generator().manual_seed(0))
-
-
-def tiny_decoder(library: Any = dpnb, **settings: Any) -> Any:
-    """A random one, whose pictures have two pixels for each latent."""
-    torch.manual_seed(0)
-    return library.AutoencoderTiny(**{**SETTINGS, **settings}).eval()
 
 
 @pytest.mark.parametrize("library", [dpnb, diffusers])

@@ -17,7 +17,7 @@ from dpnb.widgets.state import TINY_PREVIEW, Request
 from tests.pictures import mask, picture
 from tests.widgets.chosen_files import choose_files
 from tests.widgets.conftest import TIMEOUT, Gate, is_shown
-from tests.widgets.test_preview_decoder import tiny_decoder
+from tests.widgets.decoders import tiny_decoder
 
 
 @pytest.fixture

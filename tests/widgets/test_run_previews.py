@@ -30,7 +30,7 @@ from dpnb.widgets.session import Session
 from dpnb.widgets.state import NO_PREVIEW, TINY_PREVIEW, Request
 from tests.reference.checkpoints import pipeline
 from tests.widgets.conftest import TIMEOUT, Gate
-from tests.widgets.test_preview_decoder import tiny_decoder
+from tests.widgets.decoders import tiny_decoder
 from tests.widgets.test_session import wait_for
 
 THREE = Request("a red apple", steps=3)
