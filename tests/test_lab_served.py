@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from urllib.parse import urlsplit
 
 import pytest
@@ -117,10 +118,14 @@ def dpnb_lab(folder: Path, *arguments: str) -> Iterator[Server]:
             assert process.stdout is not None
             shown = (re.search(r"http://127\S+token=[\w-]+", line) for line in process.stdout)
             server = Server(next(match.group() for match in shown if match), folder)
+            # A server waits for ever when nobody reads what it says.
+            reader = Thread(target=process.stdout.read, daemon=True)
+            reader.start()
             assert wait_for_answer(process, urlsplit(server.address).port or 0)
             yield server
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=60)
+            process.wait(60)
+            reader.join(60)
         finally:
             process.kill()
     assert process.returncode == 0
