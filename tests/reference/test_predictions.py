@@ -26,7 +26,7 @@ NO_SAMPLE = {
 }
 """They refuse that prediction."""
 
-NOT_HERE = {"IPNDMScheduler", "DDIMInverseScheduler"}
+NOT_HERE = ["IPNDMScheduler", "DDIMInverseScheduler"]
 """They hold no prediction type, or samples of the timestep before."""
 
 CASES_HERE = [
