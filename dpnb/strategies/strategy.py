@@ -24,19 +24,26 @@ from dpnb.validation import hints_of, validate
 class Slot(IntEnum):
     """Where a strategy acts. Lower slots come first: structure, placement, computation."""
 
-    NETWORK = -1
-    PROJECTION = 0
-    STORAGE = 1
-    LAYOUT = 2
-    WEIGHTS = 3
-    CONDITIONING = 4
-    PLACEMENT = 5
-    KERNEL = 6
-    KERNEL_WRAPPER = 7
-    MERGE_SKIP = 8
-    CODER = 9
-    CODER_WRAPPER = 10
-    GUIDANCE = 11
+    NETWORK = 0
+    PROJECTION = 1
+    PRECISION = 2
+    STORAGE = 3
+    LAYOUT = 4
+    WEIGHTS = 5
+    QUANTIZATION = 6
+    CONDITIONING = 7
+    PLACEMENT = 8
+    KERNEL = 9
+    KERNEL_WRAPPER = 10
+    TOKENS = 11
+    MERGE_SKIP = 12
+    DECODER = 13
+    CODER = 14
+    CODER_WRAPPER = 15
+    GUIDANCE = 16
+    GUIDANCE_SPAN = 17
+    REUSE = 18
+    COMPILATION = 19
 
 
 class Effect(Enum):
