@@ -21,6 +21,9 @@ from dpnb.metering.tensors import TensorMeter
 MOST_FORMS = 64
 """Forms of runs whose counts are kept."""
 
+LOOK_EVERY = 0.1
+"""Seconds between two looks at the whole process, each of which takes as long as some layers."""
+
 
 @dataclass(frozen=True)
 class Count:
@@ -98,7 +101,9 @@ class LiveMeter:
         weigh: the bytes of weights on the device between two steps.
         form: under which the run is alike to others; `None` where nobody knows.
         known: what former runs have needed.
-        machine: reads what the process has, and what there is, beside.
+        machine: reads what the process has, and what there is, beside; not more often than every
+            tenth of a second.
+        weights: what `weigh` says now, where that is known.
     """
 
     name: ClassVar = "live"
@@ -110,9 +115,11 @@ class LiveMeter:
         form: Hashable | None,
         known: KnownCounts,
         machine: Callable[[], Reading] | None = None,
+        weights: int | None = None,
     ) -> None:
         self._weigh, self._form, self._store, self._machine = weigh, form, known, machine
-        self._weights = weigh()
+        self._weights = weigh() if weights is None else weights
+        self._beside: Reading | None = None
         self._known = known.get(form)
         self._tensors = TensorMeter()
         self._counts: list[Count] = []
@@ -139,7 +146,7 @@ class LiveMeter:
     def read(self) -> Reading:
         """Memory now; within a step that is not counted, that of its end."""
         count = self._present()
-        beside = self._machine() if self._machine is not None else None
+        beside = self._look_beside()
         reading = Reading(
             time=time.perf_counter(),
             current=self._weights + count.current,
@@ -155,6 +162,13 @@ class LiveMeter:
             limit=beside.limit,
             others=beside.others,
         )
+
+    def _look_beside(self) -> Reading | None:
+        known = self._beside
+        if self._machine is None or (known and time.perf_counter() < known.time + LOOK_EVERY):
+            return known
+        self._beside = self._machine()
+        return self._beside
 
     def reset_peak(self) -> None:
         """Let the peak of later readings count from now on."""

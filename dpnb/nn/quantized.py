@@ -77,14 +77,13 @@ def check_cast(name: str, network: nn.Module, dtype: torch.dtype | None) -> None
 
 def nbytes_of(network: nn.Module) -> int:
     """Bytes of all parameters and buffers as they are stored, with the scales of quantized ones."""
-    tensors = [
-        plain
-        for tensor in (*network.parameters(), *network.buffers())
-        for plain in plain_tensors(tensor)
-    ]
+    layers = list(network.modules())
+    own = [*(layer._parameters for layer in layers), *(layer._buffers for layer in layers)]
+    held = {id(tensor): tensor for some in own for tensor in some.values() if tensor is not None}
+    tensors = [plain for tensor in held.values() for plain in plain_tensors(tensor)]
     scales = [
         value
-        for layer in network.modules()
+        for layer in layers
         if _is_of_bitsandbytes(layer)
         for name, value in layer.state_dict().items()
         if name not in ("weight", "bias", "weight_format") and "quant_state" not in name

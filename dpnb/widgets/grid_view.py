@@ -17,9 +17,9 @@ from dpnb.widgets.browser_images import encode_png
 from dpnb.widgets.grid import DrawnCell, Grid, take_cell
 from dpnb.widgets.grid_cells import STRATEGIES, GridCell, GridLayout, lay_out_grid
 from dpnb.widgets.literals import parse_literal
+from dpnb.widgets.job import Job
 from dpnb.widgets.panel import status_html, status_line
 from dpnb.widgets.request_fields import RequestFields
-from dpnb.widgets.run_result import fill_in
 from dpnb.widgets.scheduler_choice import find_successors, short_scheduler_name
 from dpnb.widgets.session import Session
 from dpnb.widgets.state import FinishedRun
@@ -52,7 +52,7 @@ class GridView(w.VBox):  # type: ignore[misc]
 
     def __init__(self, session: Session, fields: RequestFields) -> None:
         self._session, self._fields = session, fields
-        self._pending: list[GridCell] = []
+        self._pending: list[tuple[GridCell, Job]] = []
         self._drawn: dict[tuple[int, int], DrawnCell] = {}
         self._layout: GridLayout | None = None
         self._before: Plan | None = None
@@ -89,14 +89,16 @@ class GridView(w.VBox):  # type: ignore[misc]
         except (DpnbError, ValueError, TypeError) as error:
             self.message.value = status_html(str(error), "error")
             return
-        self._layout, self._pending, self._drawn = layout, list(layout), {}
+        self._layout, self._pending, self._drawn = None, [], {}
         self._before = self._session.strategy_state.wanted
         history = self._session.run_state.history
         self._seen = history[-1].number if history else 0
         self.sheet.value = ""
         self.message.value = status_html(f"0 of {len(layout)} pictures are drawn.", "wait")
-        for cell in layout:
-            self._session.queue.add(cell.request, cell.plan)
+        with self._session.lock:
+            for cell in layout:
+                self._pending.append((cell, self._session.queue.add(cell.request, cell.plan)))
+            self._layout = layout
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -154,19 +156,19 @@ class GridView(w.VBox):  # type: ignore[misc]
             return
         for run in [run for run in history if run.number > self._seen]:
             self._seen = run.number
-            cell = next((one for one in self._pending if self._is_of(run, one)), None)
             drawn = take_cell(run)
-            if cell is not None and drawn is not None:
-                self._pending.remove(cell)
-                self._drawn[cell.row, cell.column] = drawn
+            for cell, job in self._pending:
+                if job.request is run.asked and drawn is not None:
+                    self._drawn[cell.row, cell.column] = drawn
+        self._pending = [one for one in self._pending if not self._is_over(*one)]
         if self._drawn:
             self._show(layout)
         if not self._pending:
             self._end(layout)
 
-    def _is_of(self, run: FinishedRun, cell: GridCell) -> bool:
-        asked = fill_in(cell.request, self._session.pipe)
-        return run.request == asked and cell.plan in (None, run.plan)
+    def _is_over(self, cell: GridCell, job: Job) -> bool:
+        """Whether nothing more is drawn of a cell: it is drawn, or was taken out of the queue."""
+        return job.is_done or (cell.row, cell.column) in self._drawn
 
     def _show(self, layout: GridLayout) -> None:
         grid = Grid(layout, [self._drawn.get((cell.row, cell.column)) for cell in layout])

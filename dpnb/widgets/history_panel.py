@@ -11,8 +11,8 @@ import ipywidgets as w
 
 from dpnb.widgets.chart_frames import in_two_sizes
 from dpnb.widgets.charts import comparison_chart
-from dpnb.widgets.history_row import HistoryRow
-from dpnb.widgets.panel import Panel, close_all, heading
+from dpnb.widgets.history_row import HistoryRow, RowLook
+from dpnb.widgets.panel import Panel, heading
 from dpnb.widgets.picture_wipe import PictureWipe
 from dpnb.widgets.run_comparison import REPEATABLE
 from dpnb.widgets.run_export import runs_to_csv, runs_to_json, zip_runs
@@ -35,6 +35,8 @@ class HistoryPanel(Panel):
     def __init__(self, pipe: Any) -> None:
         super().__init__(pipe)
         self.rows: dict[int, HistoryRow] = {}
+        self._look = RowLook()
+        self._cleanup.callback(self._look.close)
         self._compared_with: FinishedRun | None = None
         self.list, self.chart, self.wipe = w.VBox(), w.HTML(), PictureWipe()
         self.list.add_class("dpnb-rows")
@@ -90,7 +92,7 @@ class HistoryPanel(Panel):
         self.empty.layout.display = "none" if runs else None
         self.hint.value = "" if all(run.trace.meter in REPEATABLE for run in runs) else HINT
         for row in gone:
-            close_all(row.widget)
+            row.close()
         if gone or not self.chart.value:
             self._show_selection()
 
@@ -117,7 +119,7 @@ class HistoryPanel(Panel):
         )
 
     def _row(self, run: FinishedRun) -> HistoryRow:
-        row = HistoryRow(run)
+        row = HistoryRow(run, self._look)
         row.select.observe(lambda _: self._show_selection(), "value")
         row.choose.on_click(partial(self._choose, row))
         row.restore.on_click(partial(self._restore, row))

@@ -19,25 +19,69 @@ ENDS = {"left": "stopped", "interrupted": "stopped"}
 """How runs have ended that did not finish, in words."""
 
 
+class RowLook:
+    """What the widgets of all rows have in common: a widget of its own for each would take as long
+    to make as the rows themselves.
+
+    Attributes:
+        tick: the layout of their boxes.
+        button: that of their buttons.
+        rigid: that of what keeps its size.
+        plain: that of all else.
+        words: the style of words.
+        button_style: that of buttons.
+        tick_style: that of boxes.
+    """
+
+    def __init__(self) -> None:
+        self.tick, self.button = w.Layout(width="7.5em"), w.Layout(width="auto")
+        self.rigid, self.plain = w.Layout(flex="0 0 auto"), w.Layout()
+        sample = w.HTML(), w.Button(), w.Checkbox()
+        self.words, self.button_style, self.tick_style = (one.style for one in sample)
+        for one in sample:
+            one.layout.close()
+            one.close()
+
+    def close(self) -> None:
+        """Nobody shows a row any more."""
+        for part in vars(self).values():
+            part.close()
+
+
 class HistoryRow:
     """One run.
 
     Args:
         run: which one.
+        look: what it has in common with the other rows.
     """
 
-    def __init__(self, run: FinishedRun) -> None:
+    def __init__(self, run: FinishedRun, look: RowLook) -> None:
         self.run = run
-        self.select = w.Checkbox(description=run.title, indent=False, layout={"width": "7.5em"})
+        tick = {"layout": look.tick, "style": look.tick_style, "indent": False}
+        self.select = w.Checkbox(description=run.title, **tick)
         self.select.tooltip = "Name, compare, save or delete it"
-        self.choose = w.Button(description="Baseline", layout={"width": "auto"})
-        self.choose.tooltip = f"Compare the others with run {run.number}"
-        self.restore = w.Button(description="Restore", layout={"width": "auto"})
-        self.restore.tooltip = f"Ask for run {run.number} again, with what was switched on then"
-        self._picture, self._words = w.HTML(_picture(run), layout={"flex": "0 0 auto"}), w.HTML()
-        buttons = w.HBox([self.choose, self.restore], layout={"flex": "0 0 auto"})
-        self.widget = w.Box([self.select, self._picture, self._words, buttons])
+        button = {"layout": look.button, "style": look.button_style}
+        self.choose = w.Button(
+            description="Baseline", tooltip=f"Compare the others with run {run.number}", **button
+        )
+        self.restore = w.Button(
+            description="Restore",
+            tooltip=f"Ask for run {run.number} again, with what was switched on then",
+            **button,
+        )
+        self._picture = w.HTML(_picture(run), layout=look.rigid, style=look.words)
+        self._words = w.HTML(layout=look.plain, style=look.words)
+        buttons = w.HBox([self.choose, self.restore], layout=look.rigid)
+        self._parts = [self.select, self._picture, self._words, self.choose, self.restore, buttons]
+        self.widget = w.Box([*self._parts[:3], buttons], layout=look.plain)
         self.widget.add_class("dpnb-row")
+
+    def close(self) -> None:
+        """The run is forgotten."""
+        for part in (*self._parts, self.widget):
+            part.unobserve_all()
+            part.close()
 
     @property
     def words(self) -> str:

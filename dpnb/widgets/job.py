@@ -16,6 +16,7 @@ from dpnb.errors import DpnbError
 from dpnb.pipelines.listeners import Run
 from dpnb.run_listener import RunListener
 from dpnb.stages import Step
+from dpnb.widgets.state import Request
 
 PAUSE = 0.2
 """Seconds after which waiting looks whether it was interrupted."""
@@ -41,6 +42,7 @@ class Job(RunListener[Run]):
         run: the run; it takes place in the thread that calls it.
         on_end: is called when the run is over, with what has stopped it, before that is known to
             whoever waits.
+        request: what it draws, if that is known.
     """
 
     def __init__(
@@ -48,10 +50,12 @@ class Job(RunListener[Run]):
         pipe: WatchedPipeline,
         run: Callable[[], Any],
         on_end: Callable[[BaseException | None], None],
+        request: Request | None = None,
     ) -> None:
+        self.request = request
         self._work: tuple[WatchedPipeline, Callable[[], Any]] | None = pipe, run
         self._on_end = [on_end]
-        self._stop = threading.Event()
+        self._stop, self._beginning = threading.Event(), threading.Lock()
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
         self._run: Run | None = None
@@ -73,13 +77,15 @@ class Job(RunListener[Run]):
     def cancel(self) -> None:
         """Let the run end after the present step; one that has not begun never begins."""
         self._stop.set()
-        if self._is_waiting and not self._done.is_set():
-            self.drop()
+        self.drop()
 
     def drop(self) -> None:
-        """Never begin the run; whoever waits for it hears that it was stopped."""
-        self._work, self._on_end = None, []
-        self._error = StoppedError("The run was taken out of the queue before it began.")
+        """Never begin the run, unless it has begun; whoever waits hears that it was stopped."""
+        with self._beginning:
+            if not self._is_waiting:
+                return
+            self._is_waiting, self._work = False, None
+            self._error = StoppedError("The run was stopped before it began.")
         self._done.set()
 
     def wait(self, timeout: float | None = None) -> Any:
@@ -109,10 +115,15 @@ class Job(RunListener[Run]):
         return self._output
 
     def work(self) -> None:
-        """Run to the end. Called once, on the thread that does it; whatever fails, it ends."""
-        self._is_waiting = False
+        """Run to the end. Called once, on the thread that does it; whatever fails, it ends.
+
+        Where it was dropped meanwhile nothing is drawn, and who has begun it is told the end.
+        """
+        with self._beginning:
+            is_dropped, self._is_waiting = not self._is_waiting, False
         try:
-            self._output = self._draw()
+            if not is_dropped:
+                self._output = self._draw()
         except BaseException as error:
             self._error = error
         self._work = self._run = self._thread = None

@@ -53,8 +53,9 @@ def panel_meter(
     if name != "live":
         meter = meter_for(pipe.execution_device, name)  # type: ignore[arg-type]
         return WeighedMeter(meter, weigh) if name == "cuda" else meter
-    form = None if run is None else _form_here(pipe, run.form, weigh())
-    return LiveMeter(weigh, form, known or KnownCounts(), _machine())
+    weights = weigh()
+    form = None if run is None else _form_here(pipe, run.form, weights)
+    return LiveMeter(weigh, form, known or KnownCounts(), _machine(), weights)
 
 
 def _form_here(pipe: ExplorablePipeline, form: Hashable | None, weights: int) -> Hashable | None:

@@ -27,6 +27,7 @@ from dpnb.strategies.strategy import Plan, Strategy, in_order
 from dpnb.units import format_seconds
 from dpnb.widgets.browser_images import encode_png, lay_out_images
 from dpnb.widgets.current_run import CurrentRun, ExpectedRun
+from dpnb.widgets.job import StoppedError
 from dpnb.widgets.panel_meters import panel_meter
 from dpnb.widgets.run_previews import RunPreviews
 from dpnb.widgets.run_result import RunResult, describe_error, fill_in, finish_run
@@ -134,9 +135,11 @@ class RunMonitor(RunListener[Run]):
             is_unbegun = self._expected is not None and self._expected.request is request
             if is_unbegun:
                 self._expected = None
-                state.error = "" if error is None else describe_error(error)
+                is_stopped = isinstance(error, StoppedError)
+                state.error = "" if error is None or is_stopped else describe_error(error)
                 if self._current is None:
-                    state.phase, state.message = "idle", "The run could not begin."
+                    words = str(error) if is_stopped else "The run could not begin."
+                    state.phase, state.message = "idle", words
             trace, memory_saver = state.trace, state.memory_saver
         self._session.apply_pending()
         if not is_unbegun and error is not None and memory_saver is not None and trace is not None:
@@ -308,6 +311,7 @@ class RunMonitor(RunListener[Run]):
             current.settings,
             tuple(current.plans),
             current.weights,
+            asked=current.request,
         )
 
     def _find(self, run: Run) -> CurrentRun | None:

@@ -25,7 +25,7 @@ def find_sampling_rate(parts: Mapping[str, Any]) -> int | None:
 
 def _settings(part: Any) -> list[Mapping[str, Any]]:
     """The settings of a component, of diffusers or of transformers."""
-    known = vars(part) if "__dict__" in dir(part) else {}
+    known = getattr(part, "__dict__", {})
     config = known.get("config")
     held = known.get("_internal_dict"), config and vars(config)
     return [one for one in held if isinstance(one, Mapping)]

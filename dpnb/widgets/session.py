@@ -300,7 +300,7 @@ class Session:
             run: draws it; by default it is made when the job begins.
         """
         work = run or (lambda: self._prepare(request)())
-        return Job(self.pipe, work, partial(self._end, request))
+        return Job(self.pipe, work, partial(self._end, request), request)
 
     def _prepare(self, request: Request) -> Callable[[], Any]:
         """A run of `request`, with the scheduler that it asks for."""

@@ -209,6 +209,7 @@ class FinishedRun:
             that is not known.
         plans: what was switched on, at the beginning and from each step on where that changed.
         weights: bytes of all networks when it began, where that is known.
+        asked: the very request that a panel gave, without what was left to the pipeline.
     """
 
     number: int
@@ -222,6 +223,7 @@ class FinishedRun:
     plans: tuple[PlanFrom, ...] = field(default=(), repr=False)
     weights: int | None = field(default=None, repr=False)
     name: str = ""
+    asked: Request | None = field(default=None, repr=False)
 
     @property
     def is_finished(self) -> bool:

@@ -187,3 +187,23 @@ def test_runs_are_written_as_files(panel: RunPanel, pipe: Any) -> None:
     history.rows[1].select.value = False
     assert history.files.value == ""
     history.close()
+
+
+def test_a_grid_ends_without_what_is_taken_out_of_the_queue(panel: RunPanel, pipe: Any) -> None:
+    pipe.strategies.use([dpnb.AttentionSlicing()])
+    choose(panel, ("FreeU: s1", "0.5, 0.7, 0.9"))
+    with panel.session.lock:
+        panel.grid.button.click()
+        panel.session.queue.remove(1)
+    while panel.session.is_drawing or panel.session.run_state.queue:
+        assert panel.session.job is not None
+        panel.session.job.wait(TIMEOUT)
+    assert len(panel.session.run_state.history) == 2
+    assert "2 of 3 pictures are drawn" in panel.grid.message.value
+    assert pipe.strategies.active == {dpnb.AttentionSlicing()}
+
+
+def test_cells_that_ask_for_the_same_are_all_drawn(panel: RunPanel) -> None:
+    choose(panel, ("seed", "3, 3"))
+    draw(panel)
+    assert "2 of 2 pictures are drawn" in panel.grid.message.value

@@ -59,7 +59,7 @@ def test_what_waits_can_be_taken_out(session: Session, gate: Gate) -> None:
     jobs = [session.queue.add(ask(seed)) for seed in (1, 2, 3, 4)]
     session.queue.remove(1)
     assert [request.seed for request in session.run_state.queue] == [1, 3, 4]
-    with pytest.raises(StoppedError, match="taken out of the queue before it began"):
+    with pytest.raises(StoppedError, match="stopped before it began"):
         jobs[1].wait(TIMEOUT)
     jobs[2].cancel()
     gate.open(100)
@@ -171,3 +171,19 @@ def test_a_shape_sets_width_and_height(panel: RunPanel) -> None:
         assert shape.label == "choose …"
     area: Any = panel.session.pipe.default_size()
     assert any(0.5 < w * h / (area[0] * area[1]) < 2 for _, (w, h) in shape.options[1:])
+
+
+def test_a_run_that_is_stopped_before_its_thread_begins_ends(session: Session, gate: Gate) -> None:
+    request = ask(0)
+    job = session.make_job(request)
+    job.cancel()
+    session.begin(job, request)
+    with pytest.raises(StoppedError, match="stopped before it began"):
+        job.wait(TIMEOUT)
+    gate.open(100)
+    assert not session.is_drawing
+    assert session.run_state.phase == "idle"
+    assert session.run_state.message == "The run was stopped before it began."
+    assert session.run_state.error == ""
+    session.start(ask(1)).wait(TIMEOUT)
+    assert seeds(session) == [1]

@@ -5,7 +5,7 @@ A block is a residual block, a transformer block, or a layer beside these.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
@@ -72,9 +72,10 @@ def group_tied_tensors(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
 
 def _tensors(module: nn.Module, *, recurse: bool) -> Iterator[Tensor]:
     seen: set[int] = set()
-    sources: tuple[Callable[..., Iterator[Tensor]], ...] = (module.parameters, module.buffers)
-    for source in sources:
-        for tensor in (plain for held in source(recurse=recurse) for plain in plain_tensors(held)):
+    layers = list(module.modules()) if recurse else [module]
+    own = [*(layer._parameters for layer in layers), *(layer._buffers for layer in layers)]
+    for held in (one for some in own for one in some.values() if one is not None):
+        for tensor in plain_tensors(held):
             if tensor.numel() and id(tensor) not in seen:
                 seen.add(id(tensor))
                 yield tensor
