@@ -78,7 +78,8 @@ def check_cast(name: str, network: nn.Module, dtype: torch.dtype | None) -> None
 def nbytes_of(network: nn.Module) -> int:
     """Bytes of all parameters and buffers as they are stored, with the scales of quantized ones."""
     layers = list(network.modules())
-    own = [*(layer._parameters for layer in layers), *(layer._buffers for layer in layers)]
+    own: list[dict[str, Tensor | None]] = [layer._parameters for layer in layers]  # type: ignore[misc]
+    own += [layer._buffers for layer in layers]
     held = {id(tensor): tensor for some in own for tensor in some.values() if tensor is not None}
     tensors = [plain for tensor in held.values() for plain in plain_tensors(tensor)]
     scales = [

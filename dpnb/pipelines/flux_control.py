@@ -37,7 +37,8 @@ class FluxControlArguments(FluxArguments):
 
     Args:
         control_image: the depth, the edges or whatever the network was trained to follow, or one
-            for each prompt, in the forms that pictures have.
+            for each prompt, in the forms that pictures have. A tensor by itself, not in a list, is
+            encoded as it is: it has the size that is drawn, and -1 is black.
     """
 
     positional: ClassVar[tuple[str, ...]] = (
@@ -115,10 +116,21 @@ class FromControlledNoise(SeesBeside[A]):
         copies = arguments.picture_count // len(control)
         if isinstance(control.content, Tensor) and pipe.holds_latents(control):
             return control.content.to(device, like.dtype).repeat_interleave(copies, dim=0)
-        picture = pipe.preprocess(control, *arguments.size).to(device, like.dtype)
+        picture = self._prepare(pipe, control, arguments.size).to(device, like.dtype)
         if len(control) == 1:
             return pipe.encode_pictures(picture, arguments.generator, copies)
         return pipe.encode_pictures(picture.repeat_interleave(copies, dim=0), arguments.generator)
+
+    def _prepare(self, pipe: LatentPipeline[A], control: Pictures, size: tuple[int, int]) -> Tensor:
+        if not isinstance(control.content, Tensor) or not control.is_bare:
+            return pipe.preprocess(control, *size)
+        if control.size != size:
+            raise ValueError(
+                f"control_image is a tensor of {control.size[1]} x {control.size[0]} pixels, and "
+                f"{size[1]} x {size[0]} are drawn; give a PIL picture, which is resized, or a "
+                "tensor of that size."
+            )
+        return control.content
 
 
 class FluxControlPipeline(ConditionedFlux[FluxControlArguments]):

@@ -16,8 +16,8 @@ from dpnb.strategies.strategy import Plan, Strategy
 from dpnb.widgets.browser_images import encode_png
 from dpnb.widgets.grid import DrawnCell, Grid, take_cell
 from dpnb.widgets.grid_cells import STRATEGIES, GridCell, GridLayout, lay_out_grid
-from dpnb.widgets.literals import parse_literal
 from dpnb.widgets.job import Job
+from dpnb.widgets.literals import parse_literal
 from dpnb.widgets.panel import status_html, status_line
 from dpnb.widgets.request_fields import RequestFields
 from dpnb.widgets.scheduler_choice import find_successors, short_scheduler_name

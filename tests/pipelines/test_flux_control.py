@@ -56,6 +56,8 @@ def test_what_it_cannot_do_is_refused() -> None:
         draw(pipe, control_image=None)
     with pytest.raises(ValueError, match="control_image holds 2 pictures for 1 prompts; give one,"):
         draw(pipe, control_image=[PICTURE, PICTURE], num_images_per_prompt=4)
+    with pytest.raises(ValueError, match="a tensor of 24 x 32 pixels, and 32 x 32 are drawn; give"):
+        draw(pipe, control_image=torch.zeros(1, 3, 32, 24))
     with pytest.raises(TypeError, match="true_cfg_scale is not an argument"):
         draw(pipe, true_cfg_scale=2.0)
     other: Any = KIND.from_pipe(build("tiny-flux"))

@@ -59,11 +59,13 @@ class Pictures:
         content: PIL's pictures, or a tensor `[pictures, channels, height, width]` of floating-point
             numbers, in which 8 bits are [0, 1].
         may_be_latents: whether all of it came as tensors of such numbers.
+        is_bare: whether it came as one tensor of such numbers, in no list.
     """
 
     name: str
     content: tuple[Image, ...] | Tensor
     may_be_latents: bool = False
+    is_bare: bool = False
 
     @classmethod
     def parse(cls, name: str, given: Any, *, is_mask: bool = False) -> Pictures:
@@ -101,7 +103,7 @@ class Pictures:
             raise ValueError(f"{name} holds pictures of different shapes, {shapes}; make them one.")
         content = torch.cat(batches) if len(batches) > 1 else batches[0]
         is_plain = all(isinstance(one, Tensor) and one.is_floating_point() for one in entries)
-        return cls(name, content, may_be_latents=is_plain)
+        return cls(name, content, is_plain, is_plain and isinstance(given, Tensor))
 
     def __len__(self) -> int:
         return len(self.content)

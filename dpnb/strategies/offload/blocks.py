@@ -73,7 +73,8 @@ def group_tied_tensors(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
 def _tensors(module: nn.Module, *, recurse: bool) -> Iterator[Tensor]:
     seen: set[int] = set()
     layers = list(module.modules()) if recurse else [module]
-    own = [*(layer._parameters for layer in layers), *(layer._buffers for layer in layers)]
+    own: list[dict[str, Tensor | None]] = [layer._parameters for layer in layers]  # type: ignore[misc]
+    own += [layer._buffers for layer in layers]
     for held in (one for some in own for one in some.values() if one is not None):
         for tensor in plain_tensors(held):
             if tensor.numel() and id(tensor) not in seen:

@@ -60,6 +60,12 @@ except ValueError:
     result = "refused"
 """,
     "flux control: a picture to follow": _CONTROL + "result = draw()",
+    "flux control: a tensor is followed as it is": _CONTROL
+    + """
+follow = torch.rand(1, 3, 32, 32, generator=torch.manual_seed(1))
+result = [draw(control_image=follow), draw(control_image=2 * follow - 1),
+          draw(control_image=[follow[0]])]
+""",
     "flux control: two of one": _CONTROL + "result = draw(num_images_per_prompt=2)",
     "flux control: one for each prompt": _CONTROL
     + """
