@@ -18,6 +18,7 @@ COLOURS = {
     Stage.DENOISING: "#56b4e9",
     Stage.DECODING: "#e69f00",
 }
+WEIGHTS = "#57606a"
 BLUE, RED, SOFT, LINE = "#0072b2", "#d55e00", "#57606a", "#d0d7de"
 UNITS = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("bytes", 1))
 SMALL = 8.5
@@ -43,6 +44,7 @@ def draw_memory(trace: Trace, axes: Axes) -> None:
     points += [(step.start + step.duration, step.current) for step in steps]
     curve = sorted((time - run.start, level / size) for time, level in points)
     axes.plot(*zip(*curve, strict=True), color=BLUE, linewidth=1.6, label="in use")
+    _draw_weights(run, size, axes)
     limit = run.begin.limit
     if limit is not None and limit <= 1.5 * max(levels):
         axes.axhline(limit / size, color=RED, linestyle="--", linewidth=1, label="limit")
@@ -97,6 +99,21 @@ def _draw_bands(run: RunTrace, axes: Axes) -> None:
         colour, label = COLOURS.get(stage, SOFT), f"_{stage}" if stage in named else str(stage)
         axes.axvspan(begin, end, color=colour, alpha=0.3, linewidth=0, label=label)
         named.add(stage)
+
+
+def _draw_weights(run: RunTrace, size: int, axes: Axes) -> None:
+    """The band of the weights, from the axis up; none where the meter does not tell them apart."""
+    readings = [run.begin, *(step.reading for step in run.steps)]
+    if readings[0].weights is None:
+        return
+    bottom = max(axes.get_ylim()[0], 0.0)
+    levels = [(reading.weights or 0) / size for reading in readings]
+    ends = [0.0, *(step.start + step.duration - run.start for step in run.steps)]
+    axes.fill_between(
+        ends, bottom, [*levels[1:], levels[-1]], step="post", color=WEIGHTS, alpha=0.22,
+        linewidth=0, label="weights",
+    )  # fmt: skip
+    axes.set_ylim(bottom=bottom)
 
 
 def _draw_marks(trace: Trace, run: RunTrace, axes: Axes) -> None:
