@@ -15,6 +15,7 @@ from typing_extensions import Self, override
 
 from dpnb.devices import Device, best_device, parse_device, parse_dtype
 from dpnb.errors import QuantizationError, SettingsError
+from dpnb.garbage import pause_garbage_collection
 from dpnb.loading.checkpoint_files import explain_settings_errors, read_checkpoint_json
 from dpnb.loading.config import Configured, report_unknown
 from dpnb.loading.file_selection import select_model_files
@@ -194,6 +195,7 @@ class Model(
         return hub, settings
 
     @classmethod
+    @pause_garbage_collection()
     def load(
         cls,
         folder: Path,

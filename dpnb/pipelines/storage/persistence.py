@@ -16,6 +16,7 @@ from torch import nn
 
 from dpnb.atomic import explain_full_disk, write_text
 from dpnb.errors import CheckpointError, QuantizationError
+from dpnb.garbage import pause_garbage_collection
 from dpnb.loading.checkpoint_files import explain_settings_errors
 from dpnb.loading.components.custom_code import file_of, files_of
 from dpnb.loading.components.registry import PIPELINES, library_of
@@ -82,6 +83,7 @@ def load_pipeline(
     return (pipe, {c: asdict(i) for c, i in infos.items()}) if options.output_loading_info else pipe
 
 
+@pause_garbage_collection()
 def load_parts(
     kind: type[StoredPipeline],
     origin: Origin,
@@ -108,13 +110,10 @@ def load_parts(
     infos: dict[str, LoadingInfo] = {}
     for component in schema.components:
         if component in classes:
-            folder, embedded = (
-                origin.folder / component,
-                origin.embedded.get(component, NO_EMBEDDED_FILES),
-            )
+            embedded = origin.embedded.get(component, NO_EMBEDDED_FILES)
             parts[component], infos[component] = load_component(
                 classes[component],
-                folder,
+                origin.folder / component,
                 component,
                 options,
                 device,

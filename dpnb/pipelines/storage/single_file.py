@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from dpnb.devices import parse_dtype
+from dpnb.garbage import pause_garbage_collection
 from dpnb.loading.components.registry import resolve
 from dpnb.loading.components.transformers_components import make_clip
 from dpnb.loading.hub import HubOptions
@@ -63,6 +64,7 @@ def collect_parts(
     return place_of_settings, {**absent, **given, **parts}
 
 
+@pause_garbage_collection()
 def _convert(
     file: OriginalFile, component: str, library: str, class_name: str, folder: Path
 ) -> Any:
