@@ -7,6 +7,7 @@ from typing_extensions import override
 from dpnb.nn.attention_kernels import AttentionKernel, SlicedKernel, XFormersKernel, sdpa
 from dpnb.nn.attention_processors import AttentionProcessor, check_processor, processor_of
 from dpnb.nn.attention_projections import SEPARATE, Projection
+from dpnb.nn.channel_projection import is_channels_last, see_as_map
 from dpnb.nn.inplace import add, multiply
 
 
@@ -142,6 +143,9 @@ class PictureAttention(Attention):
     def forward(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """`x` plus its attention, `[batch, channels, height, width]`."""
         tokens = self.group_norm(x).flatten(2).transpose(1, 2).contiguous()
-        attended = super().forward(tokens).transpose(1, 2).reshape(x.shape)
-        out = add(attended, x)
+        attended = super().forward(tokens)
+        if is_channels_last(x):
+            out = add(see_as_map(attended, x.shape[2:]), x)
+        else:
+            out = add(attended.transpose(1, 2).reshape(x.shape), x)
         return out if self.divisor == 1 else multiply(out, 1 / self.divisor)

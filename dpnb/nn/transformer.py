@@ -158,4 +158,4 @@ class SpatialTransformer(nn.Module):
         tokens = self.proj_in(self.norm(x))
         for block in self.transformer_blocks:
             tokens = block(tokens, context)
-        return add(self.proj_out(tokens, x.shape[2:]), x)
+        return add(self.proj_out(tokens, x), x)

@@ -101,7 +101,12 @@ def test_positions_are_multiplied_as_a_convolution_would(pointwise: bool) -> Non
     torch.testing.assert_close(inward(x), tokens)
     picture = tokens.transpose(1, 2).unflatten(2, (3, 5))
     expected = F.conv2d(picture, outward.weight.view(6, 4, 1, 1), outward.bias)
-    torch.testing.assert_close(outward(tokens, (3, 5)), expected)
+    torch.testing.assert_close(outward(tokens, x), expected)
+    innermost = x.contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(inward(innermost), tokens)
+    mapped = outward(tokens, innermost)
+    torch.testing.assert_close(mapped, expected)
+    assert mapped.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_a_feed_forward_in_shares_equals_the_whole() -> None:

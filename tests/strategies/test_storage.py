@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
 import dpnb
@@ -214,3 +215,27 @@ def test_a_weight_that_is_computed_anew_in_every_call_is_left_alone() -> None:
     with studio.strategies.using(LayerwiseCasting()):
         stored = {p.dtype for layer in normed for p in layer.parameters()}
     assert stored == {torch.float32}
+
+
+def test_maps_stay_in_one_layout(pipe: Any) -> None:
+    """With channels innermost no layer is given a map, or makes one, in the other layout."""
+    others: list[str] = []
+
+    def look(name: str, is_first: bool, layer: nn.Module, given: Any, made: Any) -> None:
+        maps = [made] if is_first else [*given, made]
+        for x in maps:
+            is_map = isinstance(x, Tensor) and x.dim() == 4 and min(x.shape[1:]) > 1
+            if is_map and not x.is_contiguous(memory_format=torch.channels_last):
+                others.append(name)
+
+    pipe.strategies.enable(ChannelsLast())
+    hooks = [
+        layer.register_forward_hook(partial(look, f"{part}.{name}", name.endswith("conv_in")))
+        for part, network in (("unet", pipe.unet), ("vae.decoder", pipe.vae.decoder))
+        for name, layer in network.named_modules()
+        if name
+    ]
+    pipe("a red fox", num_inference_steps=1, height=64, width=64)
+    for hook in hooks:
+        hook.remove()
+    assert others == []
