@@ -199,6 +199,7 @@ from dpnb.strategies.component_switches import ComponentTiling as ComponentTilin
 from dpnb.strategies.conditioning import ConditioningCache as ConditioningCache
 from dpnb.strategies.device_map import DeviceMap as DeviceMap
 from dpnb.strategies.freeu import FreeU as FreeU
+from dpnb.strategies.guidance_interval import GuidanceInterval as GuidanceInterval
 from dpnb.strategies.lora import LoRA as LoRA
 from dpnb.strategies.out_of_memory import OutOfMemoryError as OutOfMemoryError
 from dpnb.strategies.perturbed_attention import PerturbedAttention as PerturbedAttention

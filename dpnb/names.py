@@ -38,6 +38,7 @@ HOMES: Mapping[str, str] = {
     "ForeignNameError": "dpnb.errors",
     "FreeU": "dpnb.strategies.freeu",
     "Grid": "dpnb.widgets.grid",
+    "GuidanceInterval": "dpnb.strategies.guidance_interval",
     "HistoryPanel": "dpnb.widgets.history_panel",
     "HollowError": "dpnb.planning.valueless",
     "HubError": "dpnb.errors",

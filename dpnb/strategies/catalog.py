@@ -14,6 +14,7 @@ from dpnb.strategies.component_switches import (
 from dpnb.strategies.conditioning import ConditioningCache
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.freeu import FreeU
+from dpnb.strategies.guidance_interval import GuidanceInterval
 from dpnb.strategies.lora import LoRA
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.perturbed_attention import PerturbedAttention
@@ -37,6 +38,7 @@ CATALOG: Kinds = (
     ChannelsLast,
     FreeU,
     PerturbedAttention,
+    GuidanceInterval,
     LoRA,
     VaeTiling,
     VaeSlicing,

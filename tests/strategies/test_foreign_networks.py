@@ -25,6 +25,7 @@ from dpnb.strategies.conditioning import ConditioningCache
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.execution_device import tell_execution_device
 from dpnb.strategies.freeu import FreeU
+from dpnb.strategies.guidance_interval import GuidanceInterval
 from dpnb.strategies.lora import LoRA
 from dpnb.strategies.networks import networks_of
 from dpnb.strategies.offload.calls import public_methods_of
@@ -105,7 +106,11 @@ def test_what_needs_networks_of_dpnb_says_whose_these_are(
 
 
 def test_every_other_switch_is_offered(studio: Studio) -> None:
-    others = {type(strategy) for strategy in NOT_FOR_OTHERS} | {LoRA, PerturbedAttention}
+    others = {type(strategy) for strategy in NOT_FOR_OTHERS} | {
+        LoRA,
+        PerturbedAttention,
+        GuidanceInterval,
+    }
     for kind in set(CATALOG) - others:
         needs_device = kind in (ModelOffload, SequentialOffload)
         strategy = kind(device=LINK) if needs_device else kind()  # type: ignore[call-arg]
