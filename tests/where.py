@@ -55,6 +55,7 @@ TESTED_IN = {
     "nn.resnet": "models/test_coders.py",
     "nn.skip_connections": "strategies/test_freeu.py",
     "nn.time_conditioning": "nn/test_rotary.py",
+    "nn.token_merging": "strategies/test_token_merging.py",
     "nn.transformer": "nn/test_parts.py",
     "nn.input_width": "strategies/test_wide_input.py",
     "nn.weight_changes": "nn/test_lora_layers.py",

@@ -22,6 +22,7 @@ from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
+from dpnb.strategies.token_merging import TokenMerging
 from dpnb.strategies.vae import VaeSlicing, VaeTiling
 
 Kinds: TypeAlias = tuple[type[Strategy], ...]
@@ -34,6 +35,7 @@ CATALOG: Kinds = (
     AttentionSlicing,
     QKVFusion,
     ConditioningCache,
+    TokenMerging,
     LayerwiseCasting,
     ChannelsLast,
     FreeU,

@@ -22,6 +22,7 @@ from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
+from dpnb.strategies.token_merging import TokenMerging
 from dpnb.strategies.vae import VaeTiling
 
 LINK = "simulated:64GiB/s"
@@ -35,6 +36,7 @@ SETTINGS: dict[type[Strategy], list[Strategy]] = {
     LayerwiseCasting: [LayerwiseCasting(), LayerwiseCasting("float16")],
     ModelOffload: [ModelOffload(LINK)],
     QKVFusion: [QKVFusion(), QKVFusion(vae=False)],
+    TokenMerging: [TokenMerging(), TokenMerging(0.75, 2)],
     VaeTiling: [VaeTiling(), VaeTiling(1, spill=True), VaeTiling(blended=True)],
     SequentialOffload: [SequentialOffload(device=LINK), SequentialOffload("3MiB", LINK)],
 }
@@ -49,9 +51,11 @@ SAMPLES: list[Strategy] = [s for kind in CATALOG for s in SETTINGS.get(kind, [ki
 FLUX_SAMPLES: list[Strategy] = [
     sample
     for sample in SAMPLES
-    if not isinstance(sample, FreeU | PerturbedAttention | GuidanceInterval | DeviceMap)
+    if not isinstance(
+        sample, FreeU | TokenMerging | PerturbedAttention | GuidanceInterval | DeviceMap
+    )
 ] + [DeviceMap("disk"), DeviceMap((("transformer.transformer_blocks.0", "disk"),))]
-"""The same for a pipeline without a UNet; two strategies cannot serve there, and one serves a
+"""The same for a pipeline without a UNet; some strategies cannot serve there, and one serves a
 negative prompt, which these tests give to none."""
 
 SAMPLES_OF = {"tiny-sd": SAMPLES, "tiny-sdxl": SAMPLES, "tiny-flux": FLUX_SAMPLES}

@@ -34,6 +34,7 @@ from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
+from dpnb.strategies.token_merging import TokenMerging
 from dpnb.strategies.vae import VaeSlicing, VaeTiling
 from tests.pipelines.attached.foreign import everything_of, freeze
 from tests.reference.foreign.case import ForeignCase
@@ -79,7 +80,7 @@ FUSED: Kinds = (QKVFusion, VaeTiling, VaeSlicing)
 KNOWN: Kinds = (*FUSED, ConditioningCache)
 """Likewise where dpnb has the denoising network as well."""
 CODER: Kinds = (ComponentTiling, ComponentSlicing)
-UNET: Kinds = (FreeU, ComponentFreeU)
+UNET: Kinds = (FreeU, ComponentFreeU, TokenMerging)
 TWICE: Kinds = (GuidanceInterval,)
 """Served where the network sees every latent twice, without the prompt and with it."""
 ALWAYS: Kinds = (

@@ -20,6 +20,7 @@ from dpnb.strategies.placement import SequentialOffload
 from dpnb.strategies.plans import plan_from_json, plan_to_json, plan_to_python
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.strategy import Strategy
+from dpnb.strategies.token_merging import TokenMerging
 from dpnb.strategies.vae import VaeTiling
 from tests.forms import FORMS, NO_NUMBERS
 
@@ -31,6 +32,7 @@ NUMBERS: list[tuple[type[Strategy], dict[str, Any]]] = [
     (PerturbedAttention, {"scale": 2.5, "adaptive_scale": 0.001}),
     (QKVFusion, {"unet": True, "vae": False}),
     (SequentialOffload, {"budget": 1 << 24}),
+    (TokenMerging, {"ratio": 0.25, "levels": 2}),
     (VaeTiling, {"tile": 64, "spill": True, "blended": False}),
 ]
 FURTHER: dict[type[Strategy], dict[str, Any]] = {LoRA: {"adapters": ("a", "b")}}
