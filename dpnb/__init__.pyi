@@ -214,6 +214,7 @@ from dpnb.strategies.runs import RunError as RunError
 from dpnb.strategies.shared import BrokenPipelineError as BrokenPipelineError
 from dpnb.strategies.storage import ChannelsLast as ChannelsLast
 from dpnb.strategies.storage import LayerwiseCasting as LayerwiseCasting
+from dpnb.strategies.tiny_decoder import TinyDecoder as TinyDecoder
 from dpnb.strategies.token_merging import TokenMerging as TokenMerging
 from dpnb.strategies.vae import VaeSlicing as VaeSlicing
 from dpnb.strategies.vae import VaeTiling as VaeTiling

@@ -89,6 +89,7 @@ HOMES: Mapping[str, str] = {
     "StoppedError": "dpnb.widgets.job",
     "StrategyError": "dpnb.errors",
     "StrategyPanel": "dpnb.widgets.strategy_panel",
+    "TinyDecoder": "dpnb.strategies.tiny_decoder",
     "TokenMerging": "dpnb.strategies.token_merging",
     "TorchAoConfig": "dpnb.loading.quantization_configs",
     "Trace": "dpnb.metering.trace",

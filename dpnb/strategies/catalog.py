@@ -22,6 +22,7 @@ from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
+from dpnb.strategies.tiny_decoder import TinyDecoder
 from dpnb.strategies.token_merging import TokenMerging
 from dpnb.strategies.vae import VaeSlicing, VaeTiling
 
@@ -42,6 +43,7 @@ CATALOG: Kinds = (
     PerturbedAttention,
     GuidanceInterval,
     LoRA,
+    TinyDecoder,
     VaeTiling,
     VaeSlicing,
 )

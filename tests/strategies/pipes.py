@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,10 +23,14 @@ from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
+from dpnb.strategies.tiny_decoder import TinyDecoder
 from dpnb.strategies.token_merging import TokenMerging
 from dpnb.strategies.vae import VaeTiling
 
 LINK = "simulated:64GiB/s"
+
+TINY = TinyDecoder(str(Path(__file__).parent / "tiny_vae"))
+"""A tiny autoencoder with random weights, for latents of 4 channels at half the size."""
 
 SETTINGS: dict[type[Strategy], list[Strategy]] = {
     AttentionSlicing: [AttentionSlicing(), AttentionSlicing(1)],
@@ -36,6 +41,7 @@ SETTINGS: dict[type[Strategy], list[Strategy]] = {
     LayerwiseCasting: [LayerwiseCasting(), LayerwiseCasting("float16")],
     ModelOffload: [ModelOffload(LINK)],
     QKVFusion: [QKVFusion(), QKVFusion(vae=False)],
+    TinyDecoder: [TINY],
     TokenMerging: [TokenMerging(), TokenMerging(0.75, 2)],
     VaeTiling: [VaeTiling(), VaeTiling(1, spill=True), VaeTiling(blended=True)],
     SequentialOffload: [SequentialOffload(device=LINK), SequentialOffload("3MiB", LINK)],

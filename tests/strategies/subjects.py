@@ -34,12 +34,13 @@ from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
+from dpnb.strategies.tiny_decoder import TinyDecoder
 from dpnb.strategies.token_merging import TokenMerging
 from dpnb.strategies.vae import VaeSlicing, VaeTiling
 from tests.pipelines.attached.foreign import everything_of, freeze
 from tests.reference.foreign.case import ForeignCase
 from tests.strategies import pipes
-from tests.strategies.pipes import LINK, SAMPLES_OF, adapter
+from tests.strategies.pipes import LINK, SAMPLES_OF, TINY, adapter
 
 Kinds = tuple[type[Strategy], ...]
 
@@ -81,6 +82,8 @@ KNOWN: Kinds = (*FUSED, ConditioningCache)
 """Likewise where dpnb has the denoising network as well."""
 CODER: Kinds = (ComponentTiling, ComponentSlicing)
 UNET: Kinds = (FreeU, ComponentFreeU, TokenMerging)
+HALF: Kinds = (TinyDecoder,)
+"""Served where latents are like those of the tiny autoencoder that the tests have."""
 TWICE: Kinds = (GuidanceInterval,)
 """Served where the network sees every latent twice, without the prompt and with it."""
 ALWAYS: Kinds = (
@@ -100,6 +103,7 @@ SETTINGS: dict[type[Strategy], Strategy] = {
     AttentionSlicing: AttentionSlicing(1),
     GuidanceInterval: GuidanceInterval(0.9, 1),
     LayerwiseCasting: LayerwiseCasting("bfloat16"),
+    TinyDecoder: TINY,
     VaeTiling: VaeTiling(16),
 }
 """Where the default alone will not do."""
@@ -107,7 +111,7 @@ SETTINGS: dict[type[Strategy], Strategy] = {
 SERVED: dict[str, tuple[str, Kinds, int]] = {
     "StableDiffusionPipeline": (
         "stable_diffusion",
-        (*KNOWN, *CODER, *UNET, *TWICE, ComponentFusion, ChannelsLast),
+        (*KNOWN, *CODER, *UNET, *TWICE, *HALF, ComponentFusion, ChannelsLast),
         16,
     ),
     "StableDiffusionControlNetPipeline (two nets)": (
@@ -115,10 +119,10 @@ SERVED: dict[str, tuple[str, Kinds, int]] = {
         (*KNOWN, *CODER, *UNET, *TWICE, ComponentFusion, ChannelsLast),
         16,
     ),
-    "FluxPipeline": ("flux", (*KNOWN, *CODER, ComponentFusion, ChannelsLast), 16),
+    "FluxPipeline": ("flux", (*KNOWN, *CODER, *HALF, ComponentFusion, ChannelsLast), 16),
     "StableDiffusion3Pipeline": (
         "stable_diffusion_3",
-        (*FUSED, *CODER, *TWICE, ComponentFusion, ChannelsLast),
+        (*FUSED, *CODER, *TWICE, *HALF, ComponentFusion, ChannelsLast),
         16,
     ),
     "ZImagePipeline": ("z_image", (*FUSED, *CODER, ComponentFusion, ChannelsLast), 16),

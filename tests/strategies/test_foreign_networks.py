@@ -48,6 +48,7 @@ from tests.strategies.foreign_owner import (
     randomize,
     unet,
 )
+from tests.strategies.pipes import TINY
 
 PLACEMENTS: list[Strategy] = [
     ModelOffload(LINK),
@@ -91,6 +92,7 @@ NOT_FOR_OTHERS: list[Strategy] = [
     VaeTiling(),
     VaeSlicing(),
     ConditioningCache(),
+    TINY,
 ]
 
 
