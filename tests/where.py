@@ -24,6 +24,7 @@ TESTED_IN = {
     "emoji.muon": "emoji/test_training.py",
     "emoji.precision": "emoji/test_training.py",
     "emoji.samples": "emoji/test_pictures.py",
+    "emoji.tiny": "emoji/test_tiny_vae.py",
     "emoji.tokenizer": "emoji/test_export.py",
     "emoji.train": "emoji/test_training.py",
     "emoji.trainer": "emoji/test_training.py",

@@ -5,7 +5,7 @@ Bohan (2023), TAESD, https://github.com/madebyollin/taesd.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from dpnb.loading.config import Config, Count, Width
 from dpnb.loading.hub import local_folder
+from dpnb.loading.weights.meta_init import init_on_meta
 from dpnb.models.autoencoder import Autoencoder, DecoderOutput
 from dpnb.models.supported_settings import check_supported
 from dpnb.models.tiling.sequence_strips import run_local, run_sequence
@@ -274,13 +275,17 @@ def find_tiny_beside(name: str | None) -> Path | None:
     return beside if beside is not None and beside.is_dir() else None
 
 
-def read_tiny_settings(source: str) -> Mapping[str, Any] | None:
-    """The settings of the one in a folder; `None` where `source` is a repository.
+def read_tiny_shape(source: str) -> tuple[int, int] | None:
+    """Channels of the latents, and pixels for each along one side, of the one in a folder.
+
+    Args:
+        source: the folder; of a repository nothing is read, and `None` returned.
 
     Raises:
-        CheckpointError: there are none in it.
+        CheckpointError: there is none in it.
     """
     if local_folder(source) is None:
         return None
-    settings: Mapping[str, Any] = AutoencoderTiny.load_config(source)
-    return settings
+    with init_on_meta():
+        tiny = AutoencoderTiny.from_config(AutoencoderTiny.load_config(source))
+    return tiny.config.latent_channels, tiny.scale

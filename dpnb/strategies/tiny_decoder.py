@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial, wraps
+from functools import cache, partial, wraps
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 from typing_extensions import override
 
 from dpnb.errors import StrategyError
 from dpnb.models.autoencoder import AutoencoderKL, DecoderOutput
-from dpnb.models.tiny_autoencoder import AutoencoderTiny, find_tiny_beside, read_tiny_settings
+from dpnb.models.tiny_autoencoder import AutoencoderTiny, find_tiny_beside, read_tiny_shape
 from dpnb.stages import Stage
 from dpnb.strategies.networks import Networks, Owner, absence_obstacle, networks_of
 from dpnb.strategies.offload.calls import Method, replace_method
@@ -91,8 +93,7 @@ class TinyDecoder(Strategy):
         for vae, source in self._autoencoders(networks):
             if source is None:
                 raise StrategyError(NOTHING_BESIDE)
-            tiny = AutoencoderTiny.from_pretrained(source, dtype=vae.dtype).eval()
-            tiny.requires_grad_(False)
+            tiny = _load(source, vae.dtype)
             replace_method(vae, "decode", partial(_decode_by, tiny, vae), undo)
 
     def _autoencoders(self, networks: Networks) -> Iterator[tuple[AutoencoderKL, str | None]]:
@@ -105,6 +106,34 @@ class TinyDecoder(Strategy):
                     yield network, self.source or _beside(owner)
 
 
+def has_tiny_beside(name: str | None) -> bool:
+    """Whether a tiny autoencoder stands beside the model of this name."""
+    return find_tiny_beside(name) is not None
+
+
+def load_tiny_beside(name: str | None) -> AutoencoderTiny | None:
+    """The one that stands beside a model, in float32, read once; `None` where there is none.
+
+    Args:
+        name: what the model was loaded from.
+
+    Raises:
+        CheckpointError: something else is in its folder.
+    """
+    folder = find_tiny_beside(name)
+    return None if folder is None else _load_once(folder)
+
+
+@cache
+def _load_once(folder: Path) -> AutoencoderTiny:
+    return _load(str(folder), torch.float32)
+
+
+def _load(source: str, dtype: torch.dtype) -> AutoencoderTiny:
+    tiny: AutoencoderTiny = AutoencoderTiny.from_pretrained(source, dtype=dtype)
+    return tiny.eval().requires_grad_(False)
+
+
 def _beside(owner: Owner) -> str | None:
     name = owner.name_or_path if isinstance(owner, NamedOwner) else None
     folder = find_tiny_beside(name)
@@ -113,12 +142,8 @@ def _beside(owner: Owner) -> str | None:
 
 def _mismatch(vae: AutoencoderKL, source: str) -> str | None:
     """Why what is named cannot decode the latents of `vae`, as a sentence, where that is known."""
-    settings = read_tiny_settings(source)
-    if settings is None:
-        return None
-    tiny = AutoencoderTiny.from_config(settings)
-    own, other = (vae.config.latent_channels, vae.scale), (tiny.config.latent_channels, tiny.scale)
-    if own == other:
+    own, other = (vae.config.latent_channels, vae.scale), read_tiny_shape(source)
+    if other is None or own == other:
         return None
     return (
         f"{source} decodes latents of {other[0]} channels to {other[1]} pixels a side, and this "

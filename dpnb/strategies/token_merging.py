@@ -91,9 +91,9 @@ class _Call:
         @wraps(method)
         def call(*args: Any, **kwargs: Any) -> Any:
             sample = args[0] if args else kwargs.get("sample")
-            is_map = isinstance(sample, Tensor) and sample.ndim == 4
             self._counts.clear()
-            self._size = (sample.shape[2], sample.shape[3]) if is_map else None
+            if isinstance(sample, Tensor) and sample.ndim == 4:
+                self._size = sample.shape[2], sample.shape[3]
             try:
                 return method(*args, **kwargs)
             finally:

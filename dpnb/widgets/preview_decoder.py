@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
 from typing import Any, TypeGuard
 
 import torch
@@ -11,9 +9,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dpnb.models.tiny_autoencoder import AutoencoderTiny, find_tiny_beside
 from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.pipelines.pictures.images import postprocess
+from dpnb.strategies.tiny_decoder import has_tiny_beside, load_tiny_beside
 from dpnb.widgets.latent_previews import arrange_latents
 
 MOST = 64
@@ -29,7 +27,7 @@ def is_tiny_decoder(part: object) -> TypeGuard[nn.Module]:
 def has_tiny_decoder(pipe: ExplorablePipeline) -> bool:
     """Whether one is among a pipeline's components, or stands beside the model."""
     is_part = any(map(is_tiny_decoder, pipe.parts().values()))
-    return is_part or find_tiny_beside(pipe.name_or_path) is not None
+    return is_part or has_tiny_beside(pipe.name_or_path)
 
 
 def find_tiny_decoder(pipe: ExplorablePipeline, given: nn.Module | None) -> nn.Module | None:
@@ -43,15 +41,9 @@ def find_tiny_decoder(pipe: ExplorablePipeline, given: nn.Module | None) -> nn.M
     own = list(pipe.parts().values())
     found = next(filter(is_tiny_decoder, own), None) if given is None else given
     if found is None:
-        folder = find_tiny_beside(pipe.name_or_path)
-        return None if folder is None else _load_once(folder)
+        return load_tiny_beside(pipe.name_or_path)
     is_streamed = pipe.strategies.placement_device is not None
     return None if is_streamed and any(part is found for part in own) else found
-
-
-@cache
-def _load_once(folder: Path) -> nn.Module:
-    return AutoencoderTiny.from_pretrained(folder, dtype=torch.float32).eval()
 
 
 @torch.no_grad()

@@ -34,6 +34,7 @@ from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.strategy import Strategy
+from dpnb.strategies.token_merging import TokenMerging
 from dpnb.strategies.undo import Undo
 from dpnb.strategies.vae import VaeSlicing, VaeTiling
 from tests.strategies.foreign_owner import (
@@ -112,6 +113,7 @@ def test_every_other_switch_is_offered(studio: Studio) -> None:
         LoRA,
         PerturbedAttention,
         GuidanceInterval,
+        TokenMerging,
     }
     for kind in set(CATALOG) - others:
         needs_device = kind in (ModelOffload, SequentialOffload)
