@@ -199,6 +199,7 @@ from dpnb.strategies.component_switches import ComponentTiling as ComponentTilin
 from dpnb.strategies.conditioning import ConditioningCache as ConditioningCache
 from dpnb.strategies.device_map import DeviceMap as DeviceMap
 from dpnb.strategies.freeu import FreeU as FreeU
+from dpnb.strategies.guidance_interval import GuidanceInterval as GuidanceInterval
 from dpnb.strategies.lora import LoRA as LoRA
 from dpnb.strategies.out_of_memory import OutOfMemoryError as OutOfMemoryError
 from dpnb.strategies.perturbed_attention import PerturbedAttention as PerturbedAttention
@@ -213,6 +214,8 @@ from dpnb.strategies.runs import RunError as RunError
 from dpnb.strategies.shared import BrokenPipelineError as BrokenPipelineError
 from dpnb.strategies.storage import ChannelsLast as ChannelsLast
 from dpnb.strategies.storage import LayerwiseCasting as LayerwiseCasting
+from dpnb.strategies.tiny_decoder import TinyDecoder as TinyDecoder
+from dpnb.strategies.token_merging import TokenMerging as TokenMerging
 from dpnb.strategies.vae import VaeSlicing as VaeSlicing
 from dpnb.strategies.vae import VaeTiling as VaeTiling
 from dpnb.utils import logging as logging

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from dpnb.loading.config import Config, Count, Width
+from dpnb.loading.hub import local_folder
+from dpnb.loading.weights.meta_init import init_on_meta
 from dpnb.models.autoencoder import Autoencoder, DecoderOutput
 from dpnb.models.supported_settings import check_supported
 from dpnb.models.tiling.sequence_strips import run_local, run_sequence
@@ -30,6 +33,10 @@ TRAINED = 512
 """Pixels on a side of the pictures that it was trained for."""
 
 ACTIVATIONS = {"gelu": nn.GELU, "mish": nn.Mish, "relu": nn.ReLU, "silu": nn.SiLU, "swish": nn.SiLU}
+
+
+BESIDE = "tiny_vae"
+"""The folder in which one stands beside a model that it was made for."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -253,3 +260,32 @@ class TinyBlock(Checkpointed):
 
 def _convolve(in_channels: int, out_channels: int) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, 3, padding=1)
+
+
+def find_tiny_beside(name: str | None) -> Path | None:
+    """The folder of the tiny autoencoder beside a model; `None` where there is none at hand.
+
+    Args:
+        name: what the model was loaded from: a folder, `"dpnb/emoji-64"`, or anything else.
+    """
+    if name is None or Path(name).is_file():
+        return None
+    folder = local_folder(name)
+    beside = None if folder is None else folder / BESIDE
+    return beside if beside is not None and beside.is_dir() else None
+
+
+def read_tiny_shape(source: str) -> tuple[int, int] | None:
+    """Channels of the latents, and pixels for each along one side, of the one in a folder.
+
+    Args:
+        source: the folder; of a repository nothing is read, and `None` returned.
+
+    Raises:
+        CheckpointError: there is none in it.
+    """
+    if local_folder(source) is None:
+        return None
+    with init_on_meta():
+        tiny = AutoencoderTiny.from_config(AutoencoderTiny.load_config(source))
+    return tiny.config.latent_channels, tiny.scale

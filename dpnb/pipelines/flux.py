@@ -20,11 +20,10 @@ from dpnb.pipelines import checked_inputs
 from dpnb.pipelines.argument_checks import check_channels, check_width
 from dpnb.pipelines.beginnings import SeesBeside
 from dpnb.pipelines.calls import make_call, make_stream
-from dpnb.pipelines.denoise import guide
 from dpnb.pipelines.flux_arguments import FluxArguments
+from dpnb.pipelines.flux_guidance import NegativePromptGuidance
 from dpnb.pipelines.flux_loop_parts import FluxLoopParts
 from dpnb.pipelines.flux_patches import pack, positions, unpack
-from dpnb.pipelines.guidance import Guidance
 from dpnb.pipelines.prompts import as_list, prepend_negative, repeat_each, tokenize
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.schedulers.flow_match import FlowMatchEulerDiscreteScheduler
@@ -54,31 +53,6 @@ class FluxPipelineOutput(Output):
     """What a run returns: a list of pictures, an array or a tensor, as `output_type` asked."""
 
     images: Any
-
-
-@dataclass(frozen=True)
-class NegativePromptGuidance(Guidance["FluxPipeline"]):
-    """Away from what the network says with the negative prompt, where a run has one."""
-
-    @override
-    def predict(
-        self, pipe: FluxPipeline, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]
-    ) -> Tensor:
-        negative, given = tensors.get("negative_prompt_embeds"), tensors["prompt_embeds"]
-        if negative is None:
-            return pipe.predict_noise(latents, t, tensors)
-        if negative.shape == given.shape:
-            pair, embeds = torch.cat((latents, latents)), torch.cat((negative, given))
-            both = pipe.predict_noise(pair, t, {**tensors, "prompt_embeds": embeds})
-            return guide(both, pipe.true_cfg_scale)
-        pooled = tensors["pooled_prompt_embeds"].chunk(2)
-        flows = [
-            pipe.predict_noise(
-                latents, t, {**tensors, "prompt_embeds": embeds, "pooled_prompt_embeds": half}
-            )
-            for embeds, half in zip((negative, given), pooled, strict=True)
-        ]
-        return guide(torch.cat(flows), pipe.true_cfg_scale)
 
 
 A = TypeVar("A", bound=FluxArguments, default=Any)

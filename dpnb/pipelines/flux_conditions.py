@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic
 
-from typing_extensions import TypeVar
+from typing_extensions import TypeVar, override
 
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.flux import FluxTransformer2DModel
 from dpnb.pipelines.flux import TEXT_PARTS, FluxPipeline
 from dpnb.pipelines.flux_arguments import FluxArguments
+from dpnb.pipelines.guidance import Span
 from dpnb.schedulers.flow_match import FlowMatchEulerDiscreteScheduler
 
 if TYPE_CHECKING:
@@ -53,3 +54,7 @@ class ConditionedFlux(FluxPipeline[A], Generic[A]):
         super().__init__(
             scheduler, vae, text_encoder, tokenizer, text_encoder_2, tokenizer_2, transformer
         )
+
+    @override
+    def guidance_within(self, span: Span) -> None:
+        """No negative prompt steers it."""

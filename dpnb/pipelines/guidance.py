@@ -62,6 +62,39 @@ class Guidance(ABC, Generic[P]):
             A prediction of the shape of `latents`.
         """
 
+    def predict_unguided(
+        self, pipe: P, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]
+    ) -> Tensor:
+        """What the network says with the prompt; see `predict` for the arguments."""
+        return pipe.predict_noise(pipe.scheduler.scale_model_input(latents, t), t, tensors)
+
+
+class Span(Protocol):
+    """The part of a run in which prompts steer it."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the present step is in it."""
+        ...
+
+
+@dataclass(frozen=True)
+class GuidanceWithin(Guidance[Any]):
+    """Another guidance within a span of the run; outside of it nothing steers.
+
+    Args:
+        inner: the other one.
+        span: follows the run.
+    """
+
+    inner: Guidance[Any]
+    span: Span
+
+    @override
+    def predict(self, pipe: Any, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
+        ask = self.inner.predict if self.span.is_open else self.inner.predict_unguided
+        return ask(pipe, latents, t, tensors)
+
 
 @dataclass(frozen=True)
 class ClassifierFreeGuidance(Guidance[GuidedPipeline]):

@@ -21,13 +21,8 @@ from dpnb.pipelines.callbacks import call_back
 from dpnb.pipelines.denoise import denoise, move_run_to
 from dpnb.pipelines.explored import Explored
 from dpnb.pipelines.finite import Finiteness
-from dpnb.pipelines.guidance import ClassifierFreeGuidance, Guidance
-from dpnb.pipelines.latents import (
-    decode_latents,
-    encode_latents,
-    encode_means,
-    first_generators,
-)
+from dpnb.pipelines.guidance import ClassifierFreeGuidance, Guidance, GuidanceWithin, Span
+from dpnb.pipelines.latents import decode_latents, encode_latents, encode_means, first_generators
 from dpnb.pipelines.listeners import Run, notify_listeners
 from dpnb.pipelines.loop_parts import LoopParts
 from dpnb.pipelines.picture_processing import PictureProcessing
@@ -231,6 +226,10 @@ class TextToImagePipeline(
     def predict_guided(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
         """What the scheduler is given for `latents` `[batch, channels, h, w]` at timestep `t`."""
         return self.guidance.predict(self, latents, t, tensors)
+
+    def guidance_within(self, span: Span) -> Guidance[Any] | None:
+        """Its guidance, while `span` is open; `None` where the network always sees latents once."""
+        return GuidanceWithin(self.guidance, span)
 
     def after_step(self, latents: Tensor, following: Tensor, tensors: dict[str, Tensor]) -> Tensor:
         """The latents to go on with after a step; see `Beginning.after_step`."""

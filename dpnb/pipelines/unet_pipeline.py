@@ -15,7 +15,7 @@ from dpnb.output import Output
 from dpnb.pipelines.argument_checks import check_width
 from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.denoise import set_timesteps
-from dpnb.pipelines.guidance import ClassifierFreeGuidance
+from dpnb.pipelines.guidance import ClassifierFreeGuidance, Guidance, Span
 from dpnb.pipelines.perturbed_guidance import PerturbedAttentionGuidance
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 
@@ -90,6 +90,11 @@ class UNetPipeline(TextToImagePipeline[A, Out], ABC, Generic[A, Out]):
         if type(inner) is not ClassifierFreeGuidance or self.unet is None:
             return None
         return PerturbedAttentionGuidance(scale, adaptive_scale, layers, inner)
+
+    @override
+    def guidance_within(self, span: Span) -> Guidance[Any] | None:
+        is_input = self.unet is None or self.unet.config.time_cond_proj_dim is not None
+        return None if is_input else super().guidance_within(span)
 
     @override
     def prepare_conditions(self, arguments: A, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

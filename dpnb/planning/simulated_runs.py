@@ -101,6 +101,8 @@ class SimulatedRuns:
 
     def _count_steps(self, plan: Plan) -> int:
         """How many denoising steps to simulate."""
+        if any(strategy.varies_by_step for strategy in plan):
+            return max(self._simulation.steps, SIMULATED_STEPS)
         if plan and (self._simulation.pipe.decodes_at_once or self._is_regular):
             return STEPS_PER_PLAN
         return SIMULATED_STEPS

@@ -14,6 +14,7 @@ from dpnb.strategies.component_switches import (
 from dpnb.strategies.conditioning import ConditioningCache
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.freeu import FreeU
+from dpnb.strategies.guidance_interval import GuidanceInterval
 from dpnb.strategies.lora import LoRA
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.perturbed_attention import PerturbedAttention
@@ -21,6 +22,8 @@ from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
+from dpnb.strategies.tiny_decoder import TinyDecoder
+from dpnb.strategies.token_merging import TokenMerging
 from dpnb.strategies.vae import VaeSlicing, VaeTiling
 
 Kinds: TypeAlias = tuple[type[Strategy], ...]
@@ -33,11 +36,14 @@ CATALOG: Kinds = (
     AttentionSlicing,
     QKVFusion,
     ConditioningCache,
+    TokenMerging,
     LayerwiseCasting,
     ChannelsLast,
     FreeU,
     PerturbedAttention,
+    GuidanceInterval,
     LoRA,
+    TinyDecoder,
     VaeTiling,
     VaeSlicing,
 )

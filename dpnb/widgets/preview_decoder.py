@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.pipelines.pictures.images import postprocess
+from dpnb.strategies.tiny_decoder import has_tiny_beside, load_tiny_beside
 from dpnb.widgets.latent_previews import arrange_latents
 
 MOST = 64
@@ -24,8 +25,9 @@ def is_tiny_decoder(part: object) -> TypeGuard[nn.Module]:
 
 
 def has_tiny_decoder(pipe: ExplorablePipeline) -> bool:
-    """Whether one is among a pipeline's components."""
-    return any(map(is_tiny_decoder, pipe.parts().values()))
+    """Whether one is among a pipeline's components, or stands beside the model."""
+    is_part = any(map(is_tiny_decoder, pipe.parts().values()))
+    return is_part or has_tiny_beside(pipe.name_or_path)
 
 
 def find_tiny_decoder(pipe: ExplorablePipeline, given: nn.Module | None) -> nn.Module | None:
@@ -33,10 +35,13 @@ def find_tiny_decoder(pipe: ExplorablePipeline, given: nn.Module | None) -> nn.M
 
     Args:
         pipe: whose latents are shown.
-        given: what somebody wants to be used; else an `AutoencoderTiny` of the pipeline is.
+        given: what somebody wants to be used; else an `AutoencoderTiny` of the pipeline is, or the
+            one that stands beside the model.
     """
     own = list(pipe.parts().values())
     found = next(filter(is_tiny_decoder, own), None) if given is None else given
+    if found is None:
+        return load_tiny_beside(pipe.name_or_path)
     is_streamed = pipe.strategies.placement_device is not None
     return None if is_streamed and any(part is found for part in own) else found
 

@@ -111,6 +111,8 @@ def test_plans_of_a_narrow_stable_diffusion_hold_what_was_predicted(
         ("img2img", "float32", []),
         ("inpaint", "bfloat16", [dpnb.QKVFusion(), dpnb.ConditioningCache(), dpnb.VaeTiling(4)]),
         ("sag", "float32", [dpnb.ConditioningCache()]),
+        ("sag", "bfloat16", [dpnb.TokenMerging(0.6, 2)]),
+        ("img2img", "float32", [dpnb.GuidanceInterval(0.5, 1)]),
         ("tiny-ldm", "bfloat16", [dpnb.QKVFusion(), dpnb.VaeTiling(4)]),
     ],
 )

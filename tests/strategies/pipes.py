@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,24 +16,33 @@ from dpnb.strategies.attention import AttentionSlicing
 from dpnb.strategies.catalog import CATALOG
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.freeu import FreeU
+from dpnb.strategies.guidance_interval import GuidanceInterval
 from dpnb.strategies.lora import LoRA
 from dpnb.strategies.perturbed_attention import PerturbedAttention
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
+from dpnb.strategies.tiny_decoder import TinyDecoder
+from dpnb.strategies.token_merging import TokenMerging
 from dpnb.strategies.vae import VaeTiling
 
 LINK = "simulated:64GiB/s"
+
+TINY = TinyDecoder(str(Path(__file__).parent / "tiny_vae"))
+"""A tiny autoencoder with random weights, for latents of 4 channels at half the size."""
 
 SETTINGS: dict[type[Strategy], list[Strategy]] = {
     AttentionSlicing: [AttentionSlicing(), AttentionSlicing(1)],
     DeviceMap: [DeviceMap("disk"), DeviceMap((("unet.mid_block.resnets.0", "disk"),))],
     FreeU: [FreeU(), FreeU(0, 0.5, 1.2, 0)],
+    GuidanceInterval: [GuidanceInterval(0.5, 1)],
     LoRA: [LoRA(), LoRA(0.5, ("style",), (2.0,))],
     LayerwiseCasting: [LayerwiseCasting(), LayerwiseCasting("float16")],
     ModelOffload: [ModelOffload(LINK)],
     QKVFusion: [QKVFusion(), QKVFusion(vae=False)],
+    TinyDecoder: [TINY],
+    TokenMerging: [TokenMerging(), TokenMerging(0.75, 2)],
     VaeTiling: [VaeTiling(), VaeTiling(1, spill=True), VaeTiling(blended=True)],
     SequentialOffload: [SequentialOffload(device=LINK), SequentialOffload("3MiB", LINK)],
 }
@@ -45,9 +55,14 @@ SAMPLES: list[Strategy] = [s for kind in CATALOG for s in SETTINGS.get(kind, [ki
 """Every strategy of the catalog, with several settings where it has any."""
 
 FLUX_SAMPLES: list[Strategy] = [
-    sample for sample in SAMPLES if not isinstance(sample, FreeU | PerturbedAttention | DeviceMap)
+    sample
+    for sample in SAMPLES
+    if not isinstance(
+        sample, FreeU | TokenMerging | PerturbedAttention | GuidanceInterval | DeviceMap
+    )
 ] + [DeviceMap("disk"), DeviceMap((("transformer.transformer_blocks.0", "disk"),))]
-"""The same for a pipeline without a UNet; two strategies cannot serve there."""
+"""The same for a pipeline without a UNet; some strategies cannot serve there, and one serves a
+negative prompt, which these tests give to none."""
 
 SAMPLES_OF = {"tiny-sd": SAMPLES, "tiny-sdxl": SAMPLES, "tiny-flux": FLUX_SAMPLES}
 

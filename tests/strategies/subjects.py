@@ -28,16 +28,19 @@ from dpnb.strategies.component_switches import (
 from dpnb.strategies.conditioning import ConditioningCache
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.freeu import FreeU
+from dpnb.strategies.guidance_interval import GuidanceInterval
 from dpnb.strategies.lora import LoRA
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
+from dpnb.strategies.tiny_decoder import TinyDecoder
+from dpnb.strategies.token_merging import TokenMerging
 from dpnb.strategies.vae import VaeSlicing, VaeTiling
 from tests.pipelines.attached.foreign import everything_of, freeze
 from tests.reference.foreign.case import ForeignCase
 from tests.strategies import pipes
-from tests.strategies.pipes import LINK, SAMPLES_OF, adapter
+from tests.strategies.pipes import LINK, SAMPLES_OF, TINY, adapter
 
 Kinds = tuple[type[Strategy], ...]
 
@@ -78,7 +81,11 @@ FUSED: Kinds = (QKVFusion, VaeTiling, VaeSlicing)
 KNOWN: Kinds = (*FUSED, ConditioningCache)
 """Likewise where dpnb has the denoising network as well."""
 CODER: Kinds = (ComponentTiling, ComponentSlicing)
-UNET: Kinds = (FreeU, ComponentFreeU)
+UNET: Kinds = (FreeU, ComponentFreeU, TokenMerging)
+HALF: Kinds = (TinyDecoder,)
+"""Served where latents are like those of the tiny autoencoder that the tests have."""
+TWICE: Kinds = (GuidanceInterval,)
+"""Served where the network sees every latent twice, without the prompt and with it."""
 ALWAYS: Kinds = (
     ModelOffload,
     SequentialOffload,
@@ -94,7 +101,9 @@ SETTINGS: dict[type[Strategy], Strategy] = {
     SequentialOffload: SequentialOffload(device=LINK),
     DeviceMap: DeviceMap((("text_encoder", "disk"),)),
     AttentionSlicing: AttentionSlicing(1),
+    GuidanceInterval: GuidanceInterval(0.9, 1),
     LayerwiseCasting: LayerwiseCasting("bfloat16"),
+    TinyDecoder: TINY,
     VaeTiling: VaeTiling(16),
 }
 """Where the default alone will not do."""
@@ -102,18 +111,18 @@ SETTINGS: dict[type[Strategy], Strategy] = {
 SERVED: dict[str, tuple[str, Kinds, int]] = {
     "StableDiffusionPipeline": (
         "stable_diffusion",
-        (*KNOWN, *CODER, *UNET, ComponentFusion, ChannelsLast),
+        (*KNOWN, *CODER, *UNET, *TWICE, *HALF, ComponentFusion, ChannelsLast),
         16,
     ),
     "StableDiffusionControlNetPipeline (two nets)": (
         "conditioned",
-        (*KNOWN, *CODER, *UNET, ComponentFusion, ChannelsLast),
+        (*KNOWN, *CODER, *UNET, *TWICE, ComponentFusion, ChannelsLast),
         16,
     ),
-    "FluxPipeline": ("flux", (*KNOWN, *CODER, ComponentFusion, ChannelsLast), 16),
+    "FluxPipeline": ("flux", (*KNOWN, *CODER, *HALF, ComponentFusion, ChannelsLast), 16),
     "StableDiffusion3Pipeline": (
         "stable_diffusion_3",
-        (*FUSED, *CODER, ComponentFusion, ChannelsLast),
+        (*FUSED, *CODER, *TWICE, *HALF, ComponentFusion, ChannelsLast),
         16,
     ),
     "ZImagePipeline": ("z_image", (*FUSED, *CODER, ComponentFusion, ChannelsLast), 16),
@@ -123,10 +132,10 @@ SERVED: dict[str, tuple[str, Kinds, int]] = {
     "DDPMPipeline": ("unconditional", (ChannelsLast,), 0),
     "AnimateDiffPipeline": (
         "animate",
-        (*FUSED, *CODER, ComponentFusion, ComponentFreeU, ChannelsLast),
+        (*FUSED, *CODER, *TWICE, ComponentFusion, ComponentFreeU, ChannelsLast),
         16,
     ),
-    "LTXPipeline": ("ltx", (*CODER, ChannelsLast), 0),
+    "LTXPipeline": ("ltx", (*CODER, *TWICE, ChannelsLast), 0),
     "StableCascadeCombinedPipeline": ("cascades", (ChannelsLast,), 0),
 }
 """Kind of pipeline → the module of its case, what serves it beside `ALWAYS`, and a tile that its
@@ -136,7 +145,7 @@ IN_FULL = ("FluxPipeline", "ZImagePipeline", "StableAudioPipeline")
 """Kinds that every law holds for with every strategy that serves; with others it takes one, and
 every law another."""
 
-ELSEWHERE = {"StableDiffusionPipeline": UNET}
+ELSEWHERE = {"StableDiffusionPipeline": (*UNET, *TWICE)}
 """Kind → strategies that it takes as well, since they serve none of those."""
 
 

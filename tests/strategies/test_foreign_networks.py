@@ -25,6 +25,7 @@ from dpnb.strategies.conditioning import ConditioningCache
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.execution_device import tell_execution_device
 from dpnb.strategies.freeu import FreeU
+from dpnb.strategies.guidance_interval import GuidanceInterval
 from dpnb.strategies.lora import LoRA
 from dpnb.strategies.networks import networks_of
 from dpnb.strategies.offload.calls import public_methods_of
@@ -33,6 +34,7 @@ from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.strategy import Strategy
+from dpnb.strategies.token_merging import TokenMerging
 from dpnb.strategies.undo import Undo
 from dpnb.strategies.vae import VaeSlicing, VaeTiling
 from tests.strategies.foreign_owner import (
@@ -47,6 +49,7 @@ from tests.strategies.foreign_owner import (
     randomize,
     unet,
 )
+from tests.strategies.pipes import TINY
 
 PLACEMENTS: list[Strategy] = [
     ModelOffload(LINK),
@@ -90,6 +93,7 @@ NOT_FOR_OTHERS: list[Strategy] = [
     VaeTiling(),
     VaeSlicing(),
     ConditioningCache(),
+    TINY,
 ]
 
 
@@ -105,7 +109,12 @@ def test_what_needs_networks_of_dpnb_says_whose_these_are(
 
 
 def test_every_other_switch_is_offered(studio: Studio) -> None:
-    others = {type(strategy) for strategy in NOT_FOR_OTHERS} | {LoRA, PerturbedAttention}
+    others = {type(strategy) for strategy in NOT_FOR_OTHERS} | {
+        LoRA,
+        PerturbedAttention,
+        GuidanceInterval,
+        TokenMerging,
+    }
     for kind in set(CATALOG) - others:
         needs_device = kind in (ModelOffload, SequentialOffload)
         strategy = kind(device=LINK) if needs_device else kind()  # type: ignore[call-arg]

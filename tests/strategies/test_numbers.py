@@ -13,22 +13,26 @@ from dpnb.strategies.attention import AttentionSlicing
 from dpnb.strategies.catalog import CATALOG
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.freeu import FreeU
+from dpnb.strategies.guidance_interval import GuidanceInterval
 from dpnb.strategies.lora import LoRA
 from dpnb.strategies.perturbed_attention import PerturbedAttention
 from dpnb.strategies.placement import SequentialOffload
 from dpnb.strategies.plans import plan_from_json, plan_to_json, plan_to_python
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.strategy import Strategy
+from dpnb.strategies.token_merging import TokenMerging
 from dpnb.strategies.vae import VaeTiling
 from tests.forms import FORMS, NO_NUMBERS
 
 NUMBERS: list[tuple[type[Strategy], dict[str, Any]]] = [
     (AttentionSlicing, {"slice_size": 2}),
     (FreeU, {"s1": 0.9, "s2": 0.2, "b1": 1.3, "b2": 1.4}),
+    (GuidanceInterval, {"start": 0.25, "end": 0.75}),
     (LoRA, {"scale": 0.7, "weights": (0.3, 2.0)}),
     (PerturbedAttention, {"scale": 2.5, "adaptive_scale": 0.001}),
     (QKVFusion, {"unet": True, "vae": False}),
     (SequentialOffload, {"budget": 1 << 24}),
+    (TokenMerging, {"ratio": 0.25, "levels": 2}),
     (VaeTiling, {"tile": 64, "spill": True, "blended": False}),
 ]
 FURTHER: dict[type[Strategy], dict[str, Any]] = {LoRA: {"adapters": ("a", "b")}}

@@ -26,6 +26,7 @@ from dpnb.pipelines.attached.attached_run import (
 from dpnb.pipelines.attached.call_stream import CallStream
 from dpnb.pipelines.attached.component_changes import ComponentChanges
 from dpnb.pipelines.attached.demands import demands_on, paths_behind, takes_gradients
+from dpnb.pipelines.attached.doubling import GuidedCalls
 from dpnb.pipelines.attached.exchanges import KnownNetworks, share_all
 from dpnb.pipelines.attached.heard_class import make_heard_class
 from dpnb.pipelines.attached.hearing import (
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 
-class AttachedPipeline:
+class AttachedPipeline(GuidedCalls):
     """The instrument on a pipeline that somebody else has written. Made by `dpnb.attach(pipe)`.
 
     The pipeline stays the same object, and calls of it are heard. What is switched on here acts on
@@ -340,8 +341,7 @@ class AttachedPipeline:
     def replace_attribute(self, name: str, value: Any, assign: Callable[[], None]) -> None:
         """An attribute of the pipeline is set: a network that replaces another gets what is on."""
         former = vars(self.pipe).get(name)
-        is_component = name in self.parts() and (is_network(value) or is_network(former))
-        if is_component:
+        if name in self.parts() and (is_network(value) or is_network(former)):
             self._changes.make(f"the new {name} is in place", assign)
             return
         assign()

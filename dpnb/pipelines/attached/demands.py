@@ -62,7 +62,7 @@ def demands_on(kind: type, component: str) -> Demands:
     """What the code of a class of pipelines asks of `self.component`."""
     attributes: set[str] = set()
     keywords: set[str] = set()
-    for base, tree in _own_code(kind):
+    for base, tree in own_code(kind):
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and _is_component(node.value, component):
                 attributes.add(node.attr)
@@ -95,7 +95,7 @@ def _attributes_in_call(call: ast.Call, name: str, base: type, component: str) -
 def takes_gradients(kind: type) -> bool:
     """Whether a call of a class of pipelines computes gradients, as far as its own code says."""
     functions: dict[str, ast.FunctionDef] = {}
-    for _, tree in _own_code(kind):
+    for _, tree in own_code(kind):
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
                 functions.setdefault(node.name, node)
@@ -145,7 +145,7 @@ def _own_classes(kind: type) -> Iterator[type]:
             yield base
 
 
-def _own_code(kind: type) -> Iterator[tuple[type, ast.Module]]:
+def own_code(kind: type) -> Iterator[tuple[type, ast.Module]]:
     """These classes with their source, where it is there."""
     pairs = ((base, read_source(base)) for base in _own_classes(kind))
     return ((base, tree) for base, tree in pairs if tree is not None)

@@ -16,6 +16,10 @@ from dpnb.nn.compiled import OutsideGraphs, end_graph, plain_network
 from dpnb.strategies.undo import Undo
 
 Method: TypeAlias = Callable[..., Any]
+
+FORWARD = ("forward", "_compiled_call_impl")
+"""Where a module has what a call of it computes."""
+
 CallContext: TypeAlias = Callable[[str], AbstractContextManager[None]]
 
 
@@ -76,6 +80,19 @@ def replace_methods(network: nn.Module, wrap: Callable[[Method, str], Method], u
     """
     for owner, name in _methods_of(network):
         replace_method(owner, name, partial(_wrap_named, wrap, name), undo)
+
+
+def replace_forward(network: nn.Module, wrap: Callable[[Method], Method], undo: Undo) -> None:
+    """Put something around what a call of `network` computes.
+
+    Args:
+        network: it may be compiled.
+        wrap: the method → what takes its place.
+        undo: takes the inverse.
+    """
+    for owner, name in _methods_of(network):
+        if name in FORWARD:
+            replace_method(owner, name, wrap, undo)
 
 
 def replace_method(

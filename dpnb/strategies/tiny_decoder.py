@@ -1,0 +1,164 @@
+"""Final pictures by a tiny autoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache, partial, wraps
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from dpnb.errors import StrategyError
+from dpnb.models.autoencoder import AutoencoderKL, DecoderOutput
+from dpnb.models.tiny_autoencoder import AutoencoderTiny, find_tiny_beside, read_tiny_shape
+from dpnb.stages import Stage
+from dpnb.strategies.networks import Networks, Owner, absence_obstacle, networks_of
+from dpnb.strategies.offload.calls import Method, replace_method
+from dpnb.strategies.strategy import Effect, Slot, Strategy
+from dpnb.strategies.undo import Undo
+
+NOTHING_BESIDE = (
+    "TinyDecoder finds no tiny autoencoder beside this model; name a folder or a repository that "
+    'has one for its latents, as TinyDecoder("madebyollin/taesd") for Stable Diffusion 1 and 2.'
+)
+
+
+@runtime_checkable
+class NamedOwner(Owner, Protocol):
+    """An owner that knows what it was loaded from."""
+
+    @property
+    def name_or_path(self) -> str | None:
+        """A folder, a file or a repository; `None` where nobody knows."""
+        ...
+
+
+@dataclass(frozen=True, repr=False)
+class TinyDecoder(Strategy):
+    """Decode pictures by a tiny autoencoder: in less time and memory, and with softer details.
+
+    Bohan (2023), TAESD, https://github.com/madebyollin/taesd. Pictures are encoded as before, and
+    tiling and slicing act on what decodes now.
+
+    Args:
+        source: a folder or a repository of an `AutoencoderTiny` for the model's latents; by default
+            the one that stands in a folder `tiny_vae` beside the model.
+    """
+
+    source: str | None = None
+    slot: ClassVar = Slot.DECODER
+    effect: ClassVar = Effect.APPROXIMATE
+    relieves: ClassVar = frozenset({Stage.DECODING})
+
+    @override
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.source is not None and not isinstance(self.source, str):
+            raise TypeError(
+                f"source is {self.source!r}; give the name of a folder or of a repository, or None "
+                "for what stands beside the model."
+            )
+
+    @property
+    @override
+    def needs(self) -> tuple[type[object], ...]:
+        return (AutoencoderKL,)
+
+    @override
+    def obstacle(self, networks: Networks) -> str | None:
+        autoencoders = list(self._autoencoders(networks))
+        if not autoencoders and not networks.can_exchange(*self.needs):
+            none = "there is none here"
+            return absence_obstacle("TinyDecoder", "an AutoencoderKL", networks, none)
+        sources = [source for _, source in autoencoders] or [
+            self.source or _beside(owner) for owner in networks.owners
+        ]
+        if None in sources:
+            return NOTHING_BESIDE
+        pairs = ((vae, source) for vae, source in autoencoders if source is not None)
+        return next(filter(None, (_mismatch(vae, source) for vae, source in pairs)), None)
+
+    @override
+    def apply(self, networks: Networks, undo: Undo) -> None:
+        """Let every autoencoder decode by another one.
+
+        Raises:
+            CheckpointError: what is named is none.
+            HubError: it could not be fetched.
+        """
+        for vae, source in self._autoencoders(networks):
+            if source is None:
+                raise StrategyError(NOTHING_BESIDE)
+            tiny = _load(source, vae.dtype)
+            replace_method(vae, "decode", partial(_decode_by, tiny, vae), undo)
+
+    def _autoencoders(self, networks: Networks) -> Iterator[tuple[AutoencoderKL, str | None]]:
+        """Every autoencoder once, with what is to decode in its place."""
+        seen = set[AutoencoderKL]()
+        for owner in networks.owners:
+            for _, network in networks_of(owner):
+                if isinstance(network, AutoencoderKL) and network not in seen:
+                    seen.add(network)
+                    yield network, self.source or _beside(owner)
+
+
+def has_tiny_beside(name: str | None) -> bool:
+    """Whether a tiny autoencoder stands beside the model of this name."""
+    return find_tiny_beside(name) is not None
+
+
+def load_tiny_beside(name: str | None) -> AutoencoderTiny | None:
+    """The one that stands beside a model, in float32, read once; `None` where there is none.
+
+    Args:
+        name: what the model was loaded from.
+
+    Raises:
+        CheckpointError: something else is in its folder.
+    """
+    folder = find_tiny_beside(name)
+    return None if folder is None else _load_once(folder)
+
+
+@cache
+def _load_once(folder: Path) -> AutoencoderTiny:
+    return _load(str(folder), torch.float32)
+
+
+def _load(source: str, dtype: torch.dtype) -> AutoencoderTiny:
+    tiny: AutoencoderTiny = AutoencoderTiny.from_pretrained(source, dtype=dtype)
+    return tiny.eval().requires_grad_(False)
+
+
+def _beside(owner: Owner) -> str | None:
+    name = owner.name_or_path if isinstance(owner, NamedOwner) else None
+    folder = find_tiny_beside(name)
+    return None if folder is None else str(folder)
+
+
+def _mismatch(vae: AutoencoderKL, source: str) -> str | None:
+    """Why what is named cannot decode the latents of `vae`, as a sentence, where that is known."""
+    own, other = (vae.config.latent_channels, vae.scale), read_tiny_shape(source)
+    if other is None or own == other:
+        return None
+    return (
+        f"{source} decodes latents of {other[0]} channels to {other[1]} pixels a side, and this "
+        f"model's have {own[0]} and {own[1]}; name a tiny autoencoder that was made for them."
+    )
+
+
+def _decode_by(tiny: AutoencoderTiny, vae: AutoencoderKL, method: Method) -> Method:
+    """The method by which `vae` decodes, answered by `tiny`."""
+
+    @wraps(method)
+    def decode(z: Tensor, return_dict: bool = True, generator: Any = None) -> Any:
+        config = vae.config
+        latents = (z - (config.shift_factor or 0.0)) * config.scaling_factor
+        pictures = vae.coder.decode(tiny.to(z.device), latents.to(tiny.dtype))
+        return DecoderOutput(pictures.to(z.dtype)).as_asked(return_dict)
+
+    return decode

@@ -1,0 +1,89 @@
+"""Final pictures by a tiny autoencoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import dpnb
+from dpnb.errors import DpnbError, StrategyError
+from tests.reference.foreign import stable_diffusion
+from tests.strategies.pipes import TINY, build, draw
+
+
+def test_pictures_are_those_of_a_pipeline_that_has_it() -> None:
+    pipe = build()
+    plain = draw(pipe)
+    latents = draw_latents(pipe)
+    with pipe.strategies.using(TINY):
+        by_tiny = draw(pipe)
+        assert torch.equal(draw_latents(pipe), latents)
+    assert "decode" not in vars(pipe.vae)
+    assert torch.equal(draw(pipe), plain)
+    tiny: Any = dpnb.AutoencoderTiny.from_pretrained(str(TINY.source))
+    with torch.no_grad():
+        expected = (tiny.decode(latents).sample / 2 + 0.5).clamp(0, 1).movedim(1, -1)
+    assert (by_tiny - expected).abs().max() < 1e-5
+
+
+def draw_latents(pipe: Any) -> torch.Tensor:
+    seed = torch.Generator().manual_seed(0)
+    asked = {"num_inference_steps": 2, "output_type": "latent", "generator": seed}
+    latents: torch.Tensor = pipe("a red fox", **asked).images
+    return latents
+
+
+def test_what_is_encoded_stays_as_it_is() -> None:
+    pipe = build("img2img")
+    picture = pipe.picture_inputs[0].example(32, 32)
+    asked = {"image": picture, "strength": 0.5, "num_inference_steps": 2, "output_type": "latent"}
+    latents = [pipe("a fox", generator=torch.Generator().manual_seed(0), **asked).images]
+    with pipe.strategies.using(TINY):
+        latents.append(pipe("a fox", generator=torch.Generator().manual_seed(0), **asked).images)
+    assert torch.equal(*latents)
+
+
+def test_strips_and_slices_act_on_what_decodes() -> None:
+    pipe = build()
+    with pipe.strategies.using(TINY):
+        whole = draw(pipe, num_images_per_prompt=2)
+    with pipe.strategies.using(TINY, dpnb.VaeTiling(8), dpnb.VaeSlicing()):
+        assert (draw(pipe, num_images_per_prompt=2) - whole).abs().max() < 1e-5
+
+
+def test_in_the_middle_of_a_run() -> None:
+    pipe = build()
+    with pipe.strategies.using(TINY):
+        by_tiny = draw(pipe)
+
+    def switch(_: Any, index: int, *__: Any) -> dict[str, Any]:
+        pipe.strategies.use([TINY] if index else [])
+        return {}
+
+    assert torch.equal(draw(pipe, callback_on_step_end=switch), by_tiny)
+
+
+def test_a_foreign_pipeline_decodes_by_it_as_well() -> None:
+    case = stable_diffusion.CASES[0]
+    studio = dpnb.attach(case.build())
+    plain = case.draw(studio.pipe)
+    with studio.strategies.using(TINY):
+        assert not torch.equal(case.draw(studio.pipe), plain)
+    assert torch.equal(case.draw(studio.pipe), plain)
+
+
+def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
+    pipe = build()
+    with pytest.raises(StrategyError, match=r"no tiny autoencoder beside this model; name a"):
+        pipe.strategies.enable(dpnb.TinyDecoder())
+    with pytest.raises(DpnbError):
+        pipe.strategies.enable(dpnb.TinyDecoder(str(tmp_path)))
+    emoji: Any = dpnb.DiffusionPipeline.from_pretrained("dpnb/emoji-64")
+    with pytest.raises(StrategyError, match="4 channels to 2 pixels a side, and this model's have"):
+        emoji.strategies.enable(TINY)
+    with pytest.raises(TypeError, match="source is 3"):
+        dpnb.TinyDecoder(3)  # type: ignore[arg-type]
+    assert "decode" not in vars(pipe.vae)
