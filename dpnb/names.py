@@ -11,6 +11,7 @@ HOMES: Mapping[str, str] = {
     "AdapterError": "dpnb.errors",
     "AnywidgetError": "dpnb.widgets.marimo_dashboard",
     "AttachError": "dpnb.pipelines.attached.attached_run",
+    "AttentionKernel": "dpnb.strategies.attention_kernel",
     "AttentionSlicing": "dpnb.strategies.attention",
     "AutoModel": "dpnb.models.auto",
     "AutoPipelineForImage2Image": "dpnb.pipelines.auto",

@@ -8,6 +8,7 @@ from dpnb.strategies.strategy import Plan, in_order
 from dpnb.units import format_bytes, parse_bytes
 
 SHORT = {
+    "AttentionKernel": "kernel",
     "AttentionSlicing": "slicing",
     "ChannelsLast": "channels last",
     "ConditioningCache": "cache",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from dpnb.strategies.attention import AttentionSlicing, XFormers
+from dpnb.strategies.attention_kernel import AttentionKernel
 from dpnb.strategies.component_switches import (
     ComponentFreeU,
     ComponentFusion,
@@ -29,6 +30,7 @@ CATALOG: Kinds = (
     ModelOffload,
     SequentialOffload,
     DeviceMap,
+    AttentionKernel,
     XFormers,
     AttentionSlicing,
     QKVFusion,
