@@ -22,6 +22,7 @@ HOMES: Mapping[str, str] = {
     "BusyHubError": "dpnb.loading.hub.responses",
     "ChannelsLast": "dpnb.strategies.storage",
     "CheckpointError": "dpnb.errors",
+    "Compile": "dpnb.strategies.compilation",
     "ComponentError": "dpnb.errors",
     "ComponentFreeU": "dpnb.strategies.component_switches",
     "ComponentFusion": "dpnb.strategies.component_switches",

@@ -11,6 +11,7 @@ SHORT = {
     "AttentionKernel": "kernel",
     "AttentionSlicing": "slicing",
     "ChannelsLast": "channels last",
+    "Compile": "compiled",
     "ConditioningCache": "cache",
     "FreeU": "FreeU",
     "LayerwiseCasting": "casting",

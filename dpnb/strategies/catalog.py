@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from dpnb.strategies.attention import AttentionSlicing, XFormers
 from dpnb.strategies.attention_kernel import AttentionKernel
+from dpnb.strategies.compilation import Compile
 from dpnb.strategies.component_switches import (
     ComponentFreeU,
     ComponentFusion,
@@ -33,6 +34,7 @@ CATALOG: Kinds = (
     AttentionKernel,
     XFormers,
     AttentionSlicing,
+    Compile,
     QKVFusion,
     ConditioningCache,
     LayerwiseCasting,
