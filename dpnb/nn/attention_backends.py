@@ -188,10 +188,10 @@ def _attend_aligned(
     """
     width = query.shape[-1]
     missing = -width % ALIGNED
-    parts = tuple(map(_with_dense_heads, (query, key, value)))
+    query, key, value = map(_with_dense_heads, (query, key, value))
     if missing:
-        parts = tuple(F.pad(part, (0, missing)) for part in parts)
-    out = attend(*parts, width**-0.5 if scale is None else scale)
+        query, key, value = (F.pad(part, (0, missing)) for part in (query, key, value))
+    out = attend(query, key, value, width**-0.5 if scale is None else scale)
     return out[..., :width] if missing else out
 
 

@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from dpnb.strategies.compile_order import Order, Shape, TensorKind, flatten, unflatten
 
-POLITENESS = 10
+POLITENESS = 5
 """By so much it steps back behind whoever draws."""
 
 

@@ -143,7 +143,7 @@ class CompiledBlock:
 
     def _weights(self) -> list[Tensor]:
         """The block's weights now; what they are like is looked at where they are others."""
-        weights: list[Tensor] = [kept[key] for kept, key in self._slots]  # type: ignore[misc]
+        weights: list[Tensor] = [kept[key] for kept, key in self._slots]
         known = [(weight.data_ptr(), weight.dtype) for weight in weights]
         if known != self._known_weights:
             self._weight_kinds = tuple(map(TensorKind.of, weights))

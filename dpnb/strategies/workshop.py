@@ -150,6 +150,7 @@ class _Process:
     def __exit__(self, *_: object) -> None:
         popen, self._popen = self._popen, None
         if popen is not None:
+            atexit.unregister(popen.kill)
             popen.kill()
             popen.communicate()
 
@@ -168,10 +169,12 @@ class _Process:
 
 def _start() -> subprocess.Popen[bytes]:
     paths = [str(Path(__file__).parents[2]), *filter(None, sys.path)]
-    return subprocess.Popen(
+    popen = subprocess.Popen(
         [sys.executable, "-c", "from dpnb.strategies.compile_worker import main; main()"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
     )
+    atexit.register(popen.kill)  # it would go on with what it is at
+    return popen

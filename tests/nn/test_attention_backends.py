@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from typing import get_args
+from typing import TypeAlias, get_args
 
 import pytest
 import torch
@@ -10,15 +10,21 @@ from torch.nn import functional as F
 from dpnb.nn.attention_backends import APPROXIMATE, KERNELS
 from dpnb.strategies.attention_kernel import KernelName
 
+Parts: TypeAlias = tuple[Tensor, Tensor, Tensor]
+
 ON_CPU = ("flash", "math")
 
 
-def heads(width: int, dtype: torch.dtype = torch.float32, device: str = "cpu") -> list[Tensor]:
+def heads(width: int, dtype: torch.dtype = torch.float32, device: str = "cpu") -> Parts:
     """Queries, keys and values as layers make them: cut from tokens, `[2, 3, tokens, width]`."""
     generator = torch.Generator().manual_seed(0)
-    lengths = (9, 5, 5)
-    tokens = [torch.randn(2, n, 3 * width, generator=generator) for n in lengths]
-    return [t.to(device, dtype).unflatten(-1, (3, width)).transpose(1, 2) for t in tokens]
+
+    def draw(length: int) -> Tensor:
+        tokens = torch.randn(2, length, 3 * width, generator=generator).to(device, dtype)
+        split: Tensor = tokens.unflatten(-1, (3, width)).transpose(1, 2)
+        return split
+
+    return draw(9), draw(5), draw(5)
 
 
 def test_every_name_has_a_kernel() -> None:
@@ -37,18 +43,18 @@ def test_it_attends_as_torch_does(name: str, width: int, scale: float | None) ->
 
 @pytest.mark.parametrize("name", ON_CPU)
 def test_heads_may_lie_in_any_order(name: str) -> None:
-    parts = [part.mT.contiguous().mT for part in heads(8)]
+    query, key, value = (part.mT.contiguous().mT for part in heads(8))
     wanted = F.scaled_dot_product_attention(*heads(8))
-    torch.testing.assert_close(KERNELS[name](*parts), wanted)
+    torch.testing.assert_close(KERNELS[name](query, key, value), wanted)
 
 
 @pytest.mark.parametrize("name", ON_CPU)
 def test_gradients_pass(name: str) -> None:
     found = []
     for attend in (KERNELS[name], F.scaled_dot_product_attention):
-        parts = [part.detach().clone().requires_grad_() for part in heads(8)]
-        attend(*parts).square().sum().backward()  # type: ignore[operator]
-        found.append([part.grad for part in parts])
+        query, key, value = (part.detach().clone().requires_grad_() for part in heads(8))
+        attend(query, key, value).square().sum().backward()
+        found.append([query.grad, key.grad, value.grad])
     torch.testing.assert_close(*found)
 
 

@@ -78,14 +78,14 @@ def test_a_choice_is_of_one_network() -> None:
 
 
 def test_no_global_of_anybody_is_changed() -> None:
-    backends = torch.backends.cuda
-    flags = (
+    backends: Any = torch.backends.cuda
+    flags: tuple[Any, ...] = (
         backends.flash_sdp_enabled,
         backends.math_sdp_enabled,
         backends.mem_efficient_sdp_enabled,
         backends.cudnn_sdp_enabled,
     )
-    registry = attention_dispatch._AttentionBackendRegistry
+    registry: Any = attention_dispatch._AttentionBackendRegistry
     before = [flag() for flag in flags], registry.get_active_backend()[0]
     pipe: Any = dpnb.random_pipeline("tiny-flux")
     pipe.set_progress_bar_config(disable=True)

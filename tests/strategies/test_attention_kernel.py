@@ -32,7 +32,7 @@ class Operations(TorchDispatchMode):
     """Counts what torch computes, by the operator's name."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.counts: Counter[str] = Counter()
 
     @override
