@@ -192,6 +192,8 @@ from dpnb.stages import Stage as Stage
 from dpnb.stages import Step as Step
 from dpnb.strategies.attention import AttentionSlicing as AttentionSlicing
 from dpnb.strategies.attention import XFormers as XFormers
+from dpnb.strategies.attention_kernel import AttentionKernel as AttentionKernel
+from dpnb.strategies.compilation import Compile as Compile
 from dpnb.strategies.component_switches import ComponentFreeU as ComponentFreeU
 from dpnb.strategies.component_switches import ComponentFusion as ComponentFusion
 from dpnb.strategies.component_switches import ComponentSlicing as ComponentSlicing

@@ -55,7 +55,8 @@ KINDS: tuple[tuple[str, str], ...] = (
     (r"EMAModel", "use torch.optim.swa_utils.AveragedModel, which averages weights as well"),
     (
         r"(attention_backend|AttentionBackendName)",
-        'call network.set_attention_backend("native") or ("xformers")',
+        'call network.set_attention_backend("_native_flash"), or compute within '
+        '`with pipe.strategies.using(dpnb.AttentionKernel("flash")):`',
     ),
     (
         r"\w*(ImageProcessor|VideoProcessor|MaskProcessor)\w*",

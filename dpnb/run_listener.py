@@ -34,6 +34,11 @@ class RunListener(Generic[R]):
     parameter is the kind of run that is heard of.
     """
 
+    @property
+    def remark(self) -> str:
+        """What a strategy has to say of its work so far, as a sentence; nothing by default."""
+        return ""
+
     def begin_run(self, run: R) -> None:
         """A run begins; nothing has been computed yet, or nothing is kept of what has been."""
 

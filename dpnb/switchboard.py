@@ -111,8 +111,16 @@ class Switchboard(Protocol):
         """
         ...
 
+    def use_kernel(self, name: str) -> None:
+        """Let a kernel compute the attention of this network too.
+
+        Args:
+            name: that of `dpnb.AttentionKernel`.
+        """
+        ...
+
     def use_torch_attention(self) -> None:
-        """Let torch compute the attention of this network again."""
+        """Let torch compute the attention of this network again, as it chooses."""
         ...
 
     def slice_attention(self, slice_size: SliceSize | None) -> None:

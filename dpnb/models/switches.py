@@ -25,12 +25,23 @@ from dpnb.nn.attention_processors import (
 from dpnb.numbers import parse_bool
 from dpnb.switchboard import SliceSize, Switchboard, Switchboards
 
-BACKENDS: Mapping[str, AttentionProcessor] = {
-    "native": AttnProcessor2_0(),
-    "_native_math": AttnProcessor(),
-    "xformers": XFormersAttnProcessor(),
+NATIVE = "native"
+"""Another package's name for torch's fused attention, which chooses among its kernels."""
+
+XFORMERS = "xformers"
+"""The same of xFormers."""
+
+BACKENDS: Mapping[str, str] = {
+    "_native_math": "math",
+    "_native_flash": "flash",
+    "_native_efficient": "efficient",
+    "_native_cudnn": "cudnn",
+    "flex": "flex",
+    "sage": "sage",
+    "flash": "flash_2",
+    "_flash_3": "flash_3",
 }
-"""What computes attention, by the names that other packages have for it."""
+"""What else computes attention: the name that other packages have for it → that of a kernel."""
 
 
 class NetworkSwitches:
@@ -102,24 +113,32 @@ class NetworkSwitches:
         self.set_attn_processor(AttnProcessor())
 
     def set_attention_backend(self, backend: str) -> None:
-        """Choose how attention is computed, by the name of a backend.
+        """See `dpnb.AttentionKernel`; the pipeline's other networks stay as they are.
 
         Args:
-            backend: `"native"`, `"_native_math"` or `"xformers"`.
+            backend: `"native"` for torch's choice, `"_native_math"`, `"_native_flash"`,
+                `"_native_efficient"`, `"_native_cudnn"`, `"flex"`, `"xformers"`, `"sage"`,
+                `"flash"` or `"_flash_3"`.
 
         Raises:
             ValueError: there is no such backend here.
+            StrategyError: it cannot compute here.
         """
-        if backend not in BACKENDS:
+        if backend == NATIVE:
+            self.set_attn_processor(AttnProcessor2_0())
+        elif backend == XFORMERS:
+            self.enable_xformers_memory_efficient_attention()
+        elif backend in BACKENDS:
+            self._switchboard.use_kernel(BACKENDS[backend])
+        else:
+            known = ", ".join(f'"{name}"' for name in (*BACKENDS, XFORMERS))
             raise ValueError(
-                f'backend is {backend!r}; use "native", torch\'s fused attention, "_native_math", '
-                'two matrix products, or "xformers".'
+                f'backend is {backend!r}; use "native", where torch chooses, or one of {known}.'
             )
-        self.set_attn_processor(BACKENDS[backend])
 
     def reset_attention_backend(self) -> None:
         """Compute attention with torch's fused kernel."""
-        self.set_attention_backend("native")
+        self.set_attention_backend(NATIVE)
 
     def _attentions(self) -> dict[str, Attention]:
         modules = cast(nn.Module, self).named_modules()

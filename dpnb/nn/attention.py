@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from dpnb.nn.attention_kernels import AttentionKernel, SlicedKernel, XFormersKernel, sdpa
+from dpnb.nn.attention_kernels import AttentionKernel, ChosenKernel, SlicedKernel, sdpa
 from dpnb.nn.attention_processors import AttentionProcessor, check_processor, processor_of
 from dpnb.nn.attention_projections import SEPARATE, Projection
 from dpnb.nn.channel_projection import is_channels_last, see_as_map
@@ -75,10 +75,11 @@ class Attention(nn.Module):
             ValueError: whole networks are switched to or from it.
         """
         kernel = check_processor(processor).kernel
-        if any(isinstance(k, (SlicedKernel, XFormersKernel)) for k in (self.kernel, kernel)):
+        if any(isinstance(k, (SlicedKernel, ChosenKernel)) for k in (self.kernel, kernel)):
             raise ValueError(
-                "slices and xFormers are for whole networks; call the network's "
-                "set_attn_processor(...), and its set_attention_slice(None) to end slices."
+                "slices and xFormers are for whole networks, as what AttentionKernel chooses is; "
+                "call the network's set_attn_processor(...), and its set_attention_slice(None) to "
+                "end slices."
             )
         self.kernel = kernel
 

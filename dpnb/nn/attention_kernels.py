@@ -6,13 +6,15 @@ queries, unless gradients are enabled.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from typing_extensions import override
 
 from dpnb.silence import silence_imports
 
@@ -79,7 +81,32 @@ def _own_memory(out: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class XFormersKernel:
+class ChosenKernel(ABC):
+    """A kernel that somebody has chosen in place of torch's own choice.
+
+    It changes nothing outside of itself: no other layer, network or thread computes by it.
+    """
+
+    title: ClassVar[str]
+    """What people call it."""
+    package: ClassVar[str | None] = None
+    """The module that computes it, where torch does not."""
+    remedy: ClassVar[str] = ""
+    """What to install, where its package is missing."""
+    needs_cuda: ClassVar[bool] = False
+    """Whether it is known to compute on CUDA alone."""
+    builds_matrix: ClassVar[bool] = False
+    """Whether it holds the whole attention matrix, so that slices of it need less memory."""
+
+    @abstractmethod
+    def __call__(
+        self, query: Tensor, key: Tensor, value: Tensor, scale: float | None = None
+    ) -> Tensor:
+        """Attend; `scale` of the products is `head_dim ** -0.5` by default."""
+
+
+@dataclass(frozen=True)
+class XFormersKernel(ChosenKernel):
     """xFormers' memory-efficient attention (Lefaudeux et al. 2022).
 
     Args:
@@ -87,11 +114,14 @@ class XFormersKernel:
     """
 
     op: str | None = None
+    title: ClassVar[str] = "xFormers"
+    package: ClassVar[str | None] = "xformers"
+    remedy: ClassVar[str] = "install dpnb[xformers]"
 
+    @override
     def __call__(
         self, query: Tensor, key: Tensor, value: Tensor, scale: float | None = None
     ) -> Tensor:
-        """Attend; `scale` of the products is `head_dim ** -0.5` by default."""
         from xformers import ops  # type: ignore[import-not-found, unused-ignore]
 
         chosen = None if self.op is None else getattr(ops, self.op)

@@ -11,6 +11,7 @@ from typing import Any
 
 from typing_extensions import override
 
+from dpnb.nn.attention_backends import MathKernel
 from dpnb.nn.attention_kernels import (
     AttentionKernel,
     SlicedKernel,
@@ -72,7 +73,8 @@ def processor_of(kernel: AttentionKernel) -> AttentionProcessor:
     inner = kernel.inner if isinstance(kernel, SlicedKernel) else kernel
     if isinstance(inner, XFormersKernel):
         return XFormersAttnProcessor(inner.op)
-    return AttnProcessor() if inner is plain_attention else AttnProcessor2_0()
+    is_written_out = inner is plain_attention or inner == MathKernel()
+    return AttnProcessor() if is_written_out else AttnProcessor2_0()
 
 
 def check_processor(processor: object) -> AttentionProcessor:

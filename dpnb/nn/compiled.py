@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
+from threading import local
 from types import FunctionType
 from typing import Any
 
@@ -44,14 +45,49 @@ def _has_graphs(network: nn.Module) -> bool:
     return is_compiled(network) or any("_torchdynamo_orig_callable" in one for one in own)
 
 
-def compute_uncompiled() -> AbstractContextManager[object]:
+class _Stance(local):
+    """How a thread computes.
+
+    Attributes:
+        uncompiled: how many contexts it is within that want nothing compiled.
+    """
+
+    uncompiled = 0
+
+
+STANCE = _Stance()
+
+
+@contextmanager
+def compute_uncompiled() -> Iterator[None]:
     """Within, what is compiled computes as it was written; the compiler looks at nothing.
 
     It would note of functions that it has seen under a mode of dispatch that they cannot be
     compiled, and keep to that in later calls.
     """
     is_loaded = "torch._dynamo" in sys.modules
-    return torch.compiler.set_stance("force_eager") if is_loaded else nullcontext()
+    STANCE.uncompiled += 1
+    try:
+        with torch.compiler.set_stance("force_eager") if is_loaded else nullcontext():
+            yield
+    finally:
+        STANCE.uncompiled -= 1
+
+
+def computes_as_written() -> bool:
+    """Whether this thread wants code as it was written: for gradients, modes, or somebody else.
+
+    A mode of functions, in which attention is replaced for example, does not reach into compiled
+    code.
+    """
+    return (
+        STANCE.uncompiled > 0
+        or torch.is_grad_enabled()
+        or torch._C._len_torch_function_stack() > 0
+        or torch.is_autocast_enabled("cpu")
+        or torch.is_autocast_enabled("cuda")
+        or torch.compiler.is_compiling()
+    )
 
 
 def call_uncompiled(

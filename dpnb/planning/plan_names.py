@@ -8,8 +8,10 @@ from dpnb.strategies.strategy import Plan, in_order
 from dpnb.units import format_bytes, parse_bytes
 
 SHORT = {
+    "AttentionKernel": "kernel",
     "AttentionSlicing": "slicing",
     "ChannelsLast": "channels last",
+    "Compile": "compiled",
     "ConditioningCache": "cache",
     "FreeU": "FreeU",
     "LayerwiseCasting": "casting",

@@ -258,6 +258,9 @@ class Planner:
     def _obstacle(self, plan: Plan) -> str | None:
         if any(isinstance(strategy, DeviceMap) for strategy in plan):
             return SEVERAL_DEVICES
+        unpredicted = next((one.unpredicted for one in plan if one.unpredicted), None)
+        if unpredicted is not None:
+            return unpredicted
         try:
             self.simulation.use(map(to_simulated_device, plan))
         except StrategyError as error:
@@ -280,8 +283,8 @@ class Planner:
         effects = (Effect.EXACT, Effect.APPROXIMATE) if self.approximate else (Effect.EXACT,)
         if type(strategy) in COMPONENT_SWITCHES:
             self.simulation.use(())  # what is exchanged for others is not a foreign one meanwhile
-        obstacle = self.simulation.obstacle(strategy)
-        if obstacle is not None:
+        obstacle = self.simulation.obstacle(strategy) or strategy.unpredicted
+        if obstacle:
             return obstacle
         better = next((one for one in useful if type(one) is BETTER.get(type(strategy))), None)
         if better is not None:

@@ -10,7 +10,9 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 from typing_extensions import override
 
+from dpnb.nn.attention import Attention
 from dpnb.nn.attention_calls import AttentionCall
+from dpnb.strategies.networks import Networks
 from dpnb.strategies.offload.calls import run_calls_within
 from dpnb.strategies.undo import Undo
 
@@ -79,6 +81,22 @@ def attention_mode_obstacle(name: str, network: nn.Module) -> str | None:
         f"The attention of {name} is computed by {kind}, which never calls torch's own attention; "
         f"give it another one, as {name}.set_attn_processor(AttnProcessor2_0()) does."
     )
+
+
+def no_attention_obstacle(what: str, networks: Networks, *names: str) -> str | None:
+    """Why no attention can be computed otherwise, as a sentence; `None` where some can.
+
+    Args:
+        what: who would compute it.
+        networks: those at hand.
+        names: only components of these names; all of them by default.
+    """
+    if next(networks.modules_of(Attention, *names), None) is not None:
+        return None
+    reasons = [attention_mode_obstacle(*pair) for pair in networks.foreign_items(*names)]
+    if None in reasons:
+        return None
+    return next(iter(reasons), f"{what} needs a network with attention; there is none here.")
 
 
 def _multiplies_by_itself(kind: type) -> bool:

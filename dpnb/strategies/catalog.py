@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from dpnb.strategies.attention import AttentionSlicing, XFormers
+from dpnb.strategies.attention_kernel import AttentionKernel
+from dpnb.strategies.compilation import Compile
 from dpnb.strategies.component_switches import (
     ComponentFreeU,
     ComponentFusion,
@@ -32,8 +34,10 @@ CATALOG: Kinds = (
     ModelOffload,
     SequentialOffload,
     DeviceMap,
+    AttentionKernel,
     XFormers,
     AttentionSlicing,
+    Compile,
     QKVFusion,
     ConditioningCache,
     TokenMerging,

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from dpnb.nn.attention import Attention
 from dpnb.strategies.attention import XFormers
+from dpnb.strategies.attention_kernel import AttentionKernel, KernelStrategy
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.storage import LayerwiseCasting
@@ -27,22 +28,20 @@ def unfuse_components(stack: StrategyStack, *, unet: bool = False, vae: bool = F
         stack.disable(QKVFusion)
 
 
-def attend_by_xformers(stack: StrategyStack, component: str, op: str | None) -> None:
-    """Let xFormers compute the attention of one more component.
+def attend_by(stack: StrategyStack, component: str, wanted: AttentionKernel | XFormers) -> None:
+    """Let a kernel compute the attention of one more component, and of all that one computes now.
 
     Args:
         stack: what is switched on.
         component: its name.
-        op: the name of an operator in `xformers.ops`, for all components that xFormers serves.
+        wanted: the strategy, for whichever components.
     """
-    served = stack.find(XFormers)
+    served = stack.find(KernelStrategy)
     if served is None:
-        stack.enable(XFormers(op, (component,)))
-    elif served.components:
-        names = tuple(dict.fromkeys((*served.components, component)))
-        stack.enable(XFormers(op, names))
+        names: tuple[str, ...] = (component,)
     else:
-        stack.enable(XFormers(op))
+        names = tuple(dict.fromkeys((*served.names, component))) if served.names else ()
+    stack.enable(replace(wanted, components=names))
 
 
 def store_small(stack: StrategyStack, component: str, dtype: str) -> None:
@@ -54,16 +53,16 @@ def store_small(stack: StrategyStack, component: str, dtype: str) -> None:
 
 
 def attend_by_torch(stack: StrategyStack, component: str) -> None:
-    """Let torch compute the attention of one component again."""
-    served = stack.find(XFormers)
-    if served is None:
+    """Let torch choose for one component again what computes its attention."""
+    served = stack.find(KernelStrategy)
+    if not isinstance(served, AttentionKernel | XFormers):
         return
     names = served.components or _attending(stack)
     left = tuple(name for name in names if name != component)
     if left:
         stack.enable(replace(served, components=left))
     else:
-        stack.disable(XFormers)
+        stack.disable(KernelStrategy)
 
 
 def _attending(stack: StrategyStack) -> tuple[str, ...]:

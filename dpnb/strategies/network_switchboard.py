@@ -12,10 +12,11 @@ from typing_extensions import Self, override
 from dpnb.models.autoencoder import Autoencoder
 from dpnb.strategies.adapter_set import AdapterSet
 from dpnb.strategies.adapter_weights import factors_for
-from dpnb.strategies.attention import AttentionSlicing
+from dpnb.strategies.attention import AttentionSlicing, XFormers
+from dpnb.strategies.attention_kernel import AttentionKernel
 from dpnb.strategies.components import (
+    attend_by,
     attend_by_torch,
-    attend_by_xformers,
     fuse_components,
     store_small,
     unfuse_components,
@@ -116,7 +117,12 @@ class NetworkSwitchboard(Switchboard):
 
     @override
     def use_xformers(self, attention_op: str | None) -> None:
-        attend_by_xformers(self.stack, self.component, attention_op)
+        attend_by(self.stack, self.component, XFormers(attention_op))
+
+    @override
+    def use_kernel(self, name: str) -> None:
+        values = {"name": name}
+        attend_by(self.stack, self.component, AttentionKernel.from_json(values))
 
     @override
     def use_torch_attention(self) -> None:

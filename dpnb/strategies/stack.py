@@ -119,6 +119,12 @@ class StrategyStack:
         """Why `strategy` cannot be switched on here, as a sentence; `None` where it can."""
         return strategy.obstacle(self.networks)
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the active strategies have to say of their work so far, as sentences."""
+        said = (watcher.remark for watcher in self._shared.watchers)
+        return tuple(remark for remark in said if remark)
+
     @contextmanager
     def using(self, *plan: Strategy) -> Iterator[None]:
         """Exactly these strategies within, and the former ones after."""

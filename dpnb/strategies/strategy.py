@@ -67,6 +67,8 @@ class Strategy(ABC):
     """What people call it, where that is not the words of its name."""
     package: ClassVar[str | None] = None
     """One that dpnb can do without, and this strategy cannot."""
+    unpredicted: ClassVar[str] = ""
+    """Why a plan with it cannot be predicted, as a sentence, where that is so."""
     presets: ClassVar[Mapping[str, str]] = {}
     """Settings that have a name: the method of the class that makes them → what people call it."""
 

@@ -124,7 +124,8 @@ class StrategyPanel(Panel):
         names = [describe_strategy(strategy) for strategy in self.session.strategy_state.active]
         on = f"On: {', '.join(sorted(names))}." if names else "Nothing is switched on."
         stored = describe_quantization(self.session.pipe.parts())
-        return f"{on} Quantized weights: {stored}." if stored else on
+        weights = [f"Quantized weights: {stored}."] if stored else []
+        return " ".join([on, *weights, *self.session.pipe.strategies.remarks])
 
     def _show_code(self) -> None:
         self.python.layout.display = None if self.copy.value else "none"

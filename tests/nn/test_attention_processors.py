@@ -57,8 +57,8 @@ def test_processors_that_do_not_serve_are_refused(pipe: Any) -> None:
         unet.set_attn_processor({**unet.attn_processors, first: XFormersAttnProcessor()})
     with pytest.raises(ValueError, match="names 0 attention layers where this network has"):
         unet.set_attn_processor({})
-    with pytest.raises(ValueError, match=r'backend is \'flash\'; use "native"'):
-        unet.set_attention_backend("flash")
+    with pytest.raises(ValueError, match=r'backend is \'fast\'; use "native"'):
+        unet.set_attention_backend("fast")
     assert {*unet.attn_processors.values()} == {AttnProcessor2_0()}
 
 

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 import dpnb
 from dpnb.strategies.attention import AttentionSlicing
+from dpnb.strategies.attention_kernel import AttentionKernel
 from dpnb.strategies.catalog import CATALOG
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.freeu import FreeU
@@ -33,6 +34,7 @@ TINY = TinyDecoder(str(Path(__file__).parent / "tiny_vae"))
 """A tiny autoencoder with random weights, for latents of 4 channels at half the size."""
 
 SETTINGS: dict[type[Strategy], list[Strategy]] = {
+    AttentionKernel: [AttentionKernel(), AttentionKernel("math", ("unet", "transformer"))],
     AttentionSlicing: [AttentionSlicing(), AttentionSlicing(1)],
     DeviceMap: [DeviceMap("disk"), DeviceMap((("unet.mid_block.resnets.0", "disk"),))],
     FreeU: [FreeU(), FreeU(0, 0.5, 1.2, 0)],

@@ -18,6 +18,7 @@ import dpnb
 from dpnb.nn.weight_changes import LowRank
 from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.attention import AttentionSlicing, XFormers
+from dpnb.strategies.attention_kernel import AttentionKernel
 from dpnb.strategies.catalog import CATALOG, COMPONENT_SWITCHES
 from dpnb.strategies.component_switches import (
     ComponentFreeU,
@@ -90,6 +91,7 @@ ALWAYS: Kinds = (
     ModelOffload,
     SequentialOffload,
     DeviceMap,
+    AttentionKernel,
     XFormers,
     AttentionSlicing,
     LayerwiseCasting,
@@ -100,6 +102,7 @@ SETTINGS: dict[type[Strategy], Strategy] = {
     ModelOffload: ModelOffload(LINK),
     SequentialOffload: SequentialOffload(device=LINK),
     DeviceMap: DeviceMap((("text_encoder", "disk"),)),
+    AttentionKernel: AttentionKernel("math"),
     AttentionSlicing: AttentionSlicing(1),
     GuidanceInterval: GuidanceInterval(0.9, 1),
     LayerwiseCasting: LayerwiseCasting("bfloat16"),

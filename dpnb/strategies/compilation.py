@@ -1,0 +1,127 @@
+"""Compiling a network's blocks while it draws."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from shutil import which
+from typing import ClassVar, Literal, TypeAlias
+
+import torch
+from torch import nn
+from typing_extensions import override
+
+from dpnb.models.block_switches import BlockSwitches
+from dpnb.nn.compiled import is_compiled
+from dpnb.nn.resnet import ResnetBlock
+from dpnb.strategies.compiled_blocks import Compilation, CompiledBlock
+from dpnb.strategies.networks import Networks
+from dpnb.strategies.settings import hints
+from dpnb.strategies.strategy import Slot, Strategy
+from dpnb.strategies.undo import Undo
+from dpnb.strategies.workshop import shared_workshop
+
+CompileMode: TypeAlias = Literal["default", "max-autotune"]
+
+OPTIONS = {"default": (), "max-autotune": (("max_autotune", True),)}
+"""Of torch's compiler, in each mode."""
+
+COMPILERS = ("g++", "clang++", "cl")
+
+ALSO_REPEATED = frozenset({"ResnetBlock2D"})
+"""Blocks of other packages of which there are many beside those that networks declare."""
+
+
+@dataclass(frozen=True, repr=False)
+class Compile(Strategy):
+    """Compute the denoiser by compiled code, which another process makes meanwhile.
+
+    Nothing waits for it: each block computes as it was written until its code is there, and goes
+    over with its next call. Blocks that are made alike share one piece of code. What is switched on
+    or off later has only those blocks compiled again that it changes, and compiled code takes the
+    weights as they are at each call. A block computes as written where gradients are recorded,
+    where another strategy acts within it, or where a mode has replaced its attention;
+    `pipe.strategies.remarks` and the panel say how many do.
+
+    Args:
+        mode: `"max-autotune"` tries several kernels for every product of matrices, which takes much
+            longer to compile.
+        regional: whether the blocks of which a network has many are compiled one by one, as opposed
+            to the whole network at once, which takes much longer.
+        components: the networks that are compiled; all denoisers by default.
+    """
+
+    mode: CompileMode = "default"
+    regional: bool = field(default=True, metadata=hints("block by block"))
+    components: tuple[str, ...] = ()
+    slot: ClassVar = Slot.COMPILATION
+    unpredicted: ClassVar = (
+        "What compiled code holds is not known before it runs; measure it, with dpnb.record."
+    )
+
+    @override
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.mode not in OPTIONS:
+            known = " or ".join(f'"{mode}"' for mode in OPTIONS)
+            raise ValueError(f"mode is {self.mode!r}; use {known}.")
+
+    @override
+    def obstacle(self, networks: Networks) -> str | None:
+        if not list(self._regions(networks)):
+            return (
+                "Compile needs a denoiser that declares blocks of which it has many; there is none "
+                "here."
+            )
+        for name, network in networks.items(*self.components):
+            if is_compiled(network):
+                return (
+                    f"{name} is compiled already, by torch.compile; leave Compile out, or load the "
+                    "pipeline without compiling it."
+                )
+        return _toolchain_obstacle(networks.device)
+
+    @override
+    def apply(self, networks: Networks, undo: Undo) -> None:
+        """Let compiled blocks stand for those that are as written."""
+        options, workshop = OPTIONS[self.mode], shared_workshop()
+        blocks = [CompiledBlock(one, options, workshop) for one in self._regions(networks)]
+        for block in blocks:
+            block.replace(undo)
+        undo.watch(Compilation(blocks))
+
+    def _regions(self, networks: Networks) -> Iterator[nn.Module]:
+        for _, network in networks.items(*self.components):
+            kinds = _repeated_kinds(network)
+            if kinds and not self.regional:
+                yield network
+            elif kinds:
+                yield from (m for m in network.modules() if type(m).__name__ in kinds)
+
+
+def _repeated_kinds(network: nn.Module) -> frozenset[str]:
+    """The names of the classes of blocks of which a denoiser has many; none of other networks."""
+    if isinstance(network, BlockSwitches):
+        declared = {kind.__name__ for kind in network.repeated_blocks}
+        return frozenset(declared | {ResnetBlock.__name__}) if declared else frozenset()
+    # What diffusers' denoisers declare.
+    named = getattr(type(network), "_repeated_blocks", None)
+    return frozenset(named) | ALSO_REPEATED if named else frozenset()
+
+
+def _toolchain_obstacle(device: torch.device) -> str | None:
+    """What torch's compiler lacks for a device, as a sentence."""
+    if "AOTIModelPackageLoader" not in dir(getattr(torch._C, "_aoti", None)):
+        return f"Compile needs torch 2.7 or newer, and this is {torch.__version__}; update torch."
+    if not any(which(one) for one in (os.environ.get("CXX", ""), *COMPILERS) if one):
+        return (
+            "Compile needs a C++ compiler, and neither g++ nor clang++ is found; install one, as "
+            "`apt install g++` does, or leave Compile out."
+        )
+    if device.type == "cuda" and find_spec("triton") is None:
+        return "Compile needs the package triton on a GPU; install triton, or leave Compile out."
+    if device.type not in ("cpu", "cuda"):
+        return f"Compile is for the CPU and for CUDA, and this pipeline is on {device.type}."
+    return None

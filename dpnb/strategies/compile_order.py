@@ -1,0 +1,181 @@
+"""What a compiler is told of a module: what it is made of, and what it is called with.
+
+There are no values in it. Modules that are made alike and called alike have the same order, so that
+one piece of compiled code serves them all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import pickle
+from collections.abc import Iterator, Mapping
+from copyreg import __newobj__ as make_plainly  # type: ignore[attr-defined]
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from dpnb.switchboard import ATTRIBUTE
+
+Shape: TypeAlias = Any
+"""How values are nested, with those that are no tensors: hashable."""
+
+PLAIN = (bool, int, float, str, type(None), torch.dtype, torch.device)
+"""Kinds of values that code may be compiled for, one by one."""
+
+ALIGNMENT = 16
+"""Compiled code takes for granted that a tensor begins at a multiple of so many bytes."""
+
+
+class UncompilableError(Exception):
+    """Why a module cannot be compiled as it is, as part of a sentence."""
+
+
+@dataclass(frozen=True)
+class TensorKind:
+    """What compiled code takes for granted of a tensor."""
+
+    shape: tuple[int, ...]
+    stride: tuple[int, ...]
+    dtype: torch.dtype
+    device: torch.device
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> TensorKind:
+        """That of a tensor.
+
+        Raises:
+            UncompilableError: it is more than plain numbers in memory.
+        """
+        if type(tensor) not in (Tensor, nn.Parameter) or tensor.layout is not torch.strided:
+            raise UncompilableError(f"it is given a {type(tensor).__name__}")
+        if tensor.device.type == "meta" or tensor.data_ptr() % ALIGNMENT:
+            raise UncompilableError("it is given a tensor that does not lie as memory does")
+        return cls(tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device)
+
+    def make(self) -> Tensor:
+        """Such a tensor, with any values."""
+        return torch.empty_strided(self.shape, self.stride, dtype=self.dtype, device=self.device)
+
+
+@dataclass(frozen=True)
+class Order:
+    """A module and a call of it, without values.
+
+    Attributes:
+        module: pickled, with `TensorKind`s in the place of tensors.
+        names: of its parameters and buffers.
+        weights: these.
+        inputs: the tensors that it is called with.
+        shape: how these are nested in its arguments.
+        threads: that compute on the CPU.
+        options: of torch's compiler.
+    """
+
+    module: bytes
+    names: tuple[str, ...]
+    weights: tuple[TensorKind, ...]
+    inputs: tuple[TensorKind, ...]
+    shape: Shape
+    threads: int
+    options: tuple[tuple[str, bool], ...]
+
+    @property
+    def key(self) -> str:
+        """What tells it from others."""
+        return hashlib.sha256(pickle.dumps(self)).hexdigest()
+
+
+class _Outline(pickle.Pickler):
+    """Writes a module without values, and without what strategies keep of it."""
+
+    def __init__(self, file: io.BytesIO, left_out: str) -> None:
+        super().__init__(file)
+        self._left_out = left_out
+
+    @override
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, Tensor):
+            is_parameter = isinstance(obj, nn.Parameter)
+            return _make_tensor, (_outline_of(obj), is_parameter)
+        if isinstance(obj, nn.Module):
+            state = {k: v for k, v in vars(obj).items() if k not in (ATTRIBUTE, self._left_out)}
+            return make_plainly, (type(obj),), state
+        return NotImplemented
+
+
+def _outline_of(tensor: Tensor) -> TensorKind:
+    if type(tensor) not in (Tensor, nn.Parameter):
+        raise UncompilableError(f"a weight is a {type(tensor).__name__}")
+    return TensorKind(tuple(tensor.shape), tensor.stride(), tensor.dtype, torch.device("meta"))
+
+
+def _make_tensor(kind: TensorKind, is_parameter: bool) -> Tensor:
+    made = kind.make()
+    return nn.Parameter(made, requires_grad=False) if is_parameter else made
+
+
+def outline_module(module: nn.Module, left_out: str) -> bytes:
+    """A module without values, pickled.
+
+    Args:
+        module: the module.
+        left_out: the name of an attribute that is not part of it.
+
+    Raises:
+        UncompilableError: something else than its own code acts within it, or it is made of what
+            another process cannot know.
+    """
+    for part in module.modules():
+        acts = part._forward_hooks or part._forward_pre_hooks
+        if part is not module and (acts or "forward" in vars(part)):
+            raise UncompilableError("another strategy acts within it")
+    file = io.BytesIO()
+    try:
+        _Outline(file, left_out).dump(module)
+    except UncompilableError:
+        raise
+    except Exception as error:  # what others have put into it may refuse in whatever way
+        raise UncompilableError(f"another process cannot be told of it ({error})") from error
+    if b"__main__" in file.getvalue():
+        raise UncompilableError("its code is in a notebook or a script, not in a module")
+    return file.getvalue()
+
+
+def flatten(value: Any, tensors: list[Any]) -> Shape:
+    """Collect what is in `value`, and say how it is nested.
+
+    Args:
+        value: tensors, numbers, text, and tuples, lists, mappings and dataclasses of them.
+        tensors: takes the tensors.
+
+    Raises:
+        UncompilableError: there is something else in it.
+    """
+    if isinstance(value, Tensor):
+        tensors.append(value)
+        return "tensor"
+    if isinstance(value, PLAIN):
+        return "value", type(value), value
+    if type(value) in (tuple, list):
+        return "items", type(value), tuple(flatten(item, tensors) for item in value)
+    if isinstance(value, Mapping):
+        kind: Any = dict if type(value) is dict else type(value)
+        return "entries", kind, tuple((k, flatten(v, tensors)) for k, v in value.items())
+    raise UncompilableError(f"it is given or gives a {type(value).__name__}")
+
+
+def unflatten(shape: Shape, tensors: Iterator[Any]) -> Any:
+    """The value that `flatten` has described, around these tensors."""
+    if shape == "tensor":
+        return next(tensors)
+    what, kind, content = shape
+    if what == "value":
+        return content
+    if what == "items":
+        return kind(unflatten(item, tensors) for item in content)
+    entries = {name: unflatten(item, tensors) for name, item in content}
+    return entries if kind is dict else kind(**entries)
