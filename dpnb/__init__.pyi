@@ -211,6 +211,7 @@ from dpnb.strategies.presets import PRESETS as PRESETS
 from dpnb.strategies.projection import QKVFusion as QKVFusion
 from dpnb.strategies.runs import RunError as RunError
 from dpnb.strategies.shared import BrokenPipelineError as BrokenPipelineError
+from dpnb.strategies.step_cache import StepCache as StepCache
 from dpnb.strategies.storage import ChannelsLast as ChannelsLast
 from dpnb.strategies.storage import LayerwiseCasting as LayerwiseCasting
 from dpnb.strategies.vae import VaeSlicing as VaeSlicing

@@ -84,6 +84,7 @@ HOMES: Mapping[str, str] = {
     "SettingsError": "dpnb.errors",
     "SimulatedRunError": "dpnb.planning.run_failures",
     "Stage": "dpnb.stages",
+    "StepCache": "dpnb.strategies.step_cache",
     "Step": "dpnb.stages",
     "StoppedError": "dpnb.widgets.job",
     "StrategyError": "dpnb.errors",

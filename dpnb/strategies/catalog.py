@@ -19,6 +19,7 @@ from dpnb.strategies.networks import Networks
 from dpnb.strategies.perturbed_attention import PerturbedAttention
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
+from dpnb.strategies.step_cache import StepCache
 from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
 from dpnb.strategies.vae import VaeSlicing, VaeTiling
@@ -33,6 +34,7 @@ CATALOG: Kinds = (
     AttentionSlicing,
     QKVFusion,
     ConditioningCache,
+    StepCache,
     LayerwiseCasting,
     ChannelsLast,
     FreeU,
