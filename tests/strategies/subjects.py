@@ -31,6 +31,7 @@ from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.lora import LoRA
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
+from dpnb.strategies.step_cache import StepCache
 from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
 from dpnb.strategies.vae import VaeSlicing, VaeTiling
@@ -95,6 +96,7 @@ SETTINGS: dict[type[Strategy], Strategy] = {
     DeviceMap: DeviceMap((("text_encoder", "disk"),)),
     AttentionSlicing: AttentionSlicing(1),
     LayerwiseCasting: LayerwiseCasting("bfloat16"),
+    StepCache: StepCache(threshold=10.0, last=0),
     VaeTiling: VaeTiling(16),
 }
 """Where the default alone will not do."""
@@ -102,31 +104,31 @@ SETTINGS: dict[type[Strategy], Strategy] = {
 SERVED: dict[str, tuple[str, Kinds, int]] = {
     "StableDiffusionPipeline": (
         "stable_diffusion",
-        (*KNOWN, *CODER, *UNET, ComponentFusion, ChannelsLast),
+        (*KNOWN, *CODER, *UNET, ComponentFusion, ChannelsLast, StepCache),
         16,
     ),
     "StableDiffusionControlNetPipeline (two nets)": (
         "conditioned",
-        (*KNOWN, *CODER, *UNET, ComponentFusion, ChannelsLast),
+        (*KNOWN, *CODER, *UNET, ComponentFusion, ChannelsLast, StepCache),
         16,
     ),
-    "FluxPipeline": ("flux", (*KNOWN, *CODER, ComponentFusion, ChannelsLast), 16),
+    "FluxPipeline": ("flux", (*KNOWN, *CODER, ComponentFusion, ChannelsLast, StepCache), 16),
     "StableDiffusion3Pipeline": (
         "stable_diffusion_3",
-        (*FUSED, *CODER, ComponentFusion, ChannelsLast),
+        (*FUSED, *CODER, ComponentFusion, ChannelsLast, StepCache),
         16,
     ),
-    "ZImagePipeline": ("z_image", (*FUSED, *CODER, ComponentFusion, ChannelsLast), 16),
+    "ZImagePipeline": ("z_image", (*FUSED, *CODER, ComponentFusion, ChannelsLast, StepCache), 16),
     "Flux2KleinPipeline": ("flux2", (*CODER, ComponentFusion, ChannelsLast), 16),
-    "WanPipeline (two transformers)": ("wan", (*CODER, ComponentFusion, ChannelsLast), 32),
-    "StableAudioPipeline": ("audio", CODER, 0),
+    "WanPipeline (two transformers)": ("wan", (*CODER, ComponentFusion, ChannelsLast, StepCache), 32),
+    "StableAudioPipeline": ("audio", (*CODER, StepCache), 0),
     "DDPMPipeline": ("unconditional", (ChannelsLast,), 0),
     "AnimateDiffPipeline": (
         "animate",
         (*FUSED, *CODER, ComponentFusion, ComponentFreeU, ChannelsLast),
         16,
     ),
-    "LTXPipeline": ("ltx", (*CODER, ChannelsLast), 0),
+    "LTXPipeline": ("ltx", (*CODER, ChannelsLast, StepCache), 0),
     "StableCascadeCombinedPipeline": ("cascades", (ChannelsLast,), 0),
 }
 """Kind of pipeline → the module of its case, what serves it beside `ALWAYS`, and a tile that its
