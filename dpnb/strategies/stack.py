@@ -292,6 +292,11 @@ class StrategyStack:
         for watcher in self._shared.watchers:
             watcher.before_step(self._shared.run, index, total)
 
+    def after_steps(self) -> None:
+        """The last denoising step is done."""
+        for watcher in self._shared.watchers:
+            watcher.after_steps(self._shared.run)
+
     def free_run_memory(self) -> None:
         """Free what strategies keep from step to step; for them, a run that goes on begins anew."""
         self._end_watchers(self._shared.run, None, goes_on=self.is_running)

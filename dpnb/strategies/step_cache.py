@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -18,7 +18,7 @@ from dpnb.numbers import parse_number
 from dpnb.strategies.networks import Networks, is_foreign
 from dpnb.strategies.reuse.block_residuals import find_block_lists, reuse_block_residuals
 from dpnb.strategies.reuse.branches import Branches, Span
-from dpnb.strategies.reuse.deep_features import reuse_deep_features
+from dpnb.strategies.reuse.deep_features import list_step_kinds, reuse_deep_features
 from dpnb.strategies.reuse.reuse_count import ReuseCount
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Effect, Slot, Strategy
@@ -105,6 +105,17 @@ class StepCache(Strategy):
         return None
 
     @override
+    def step_kinds(self, networks: Networks, total: int) -> tuple[Hashable, ...] | None:
+        if self.interval == 1 or not any(_is_unet(network) for _, network in _reusing(networks)):
+            return None
+        return list_step_kinds(Span(self.first, self.last), self.interval, total)
+
+    @override
+    def saves_by_picture(self, networks: Networks) -> bool:
+        reusing = _reusing(networks)
+        return self.threshold > 0 and any(not _is_unet(network) for _, network in reusing)
+
+    @override
     def apply(self, networks: Networks, undo: Undo) -> None:
         """Let every denoising network reuse what it has computed."""
         count = ReuseCount()
@@ -113,7 +124,7 @@ class StepCache(Strategy):
         span = Span(self.first, self.last)
         for _, network in _reusing(networks):
             branches: Branches[Any] = Branches(network, span, count)
-            if isinstance(network, UNETS):
+            if _is_unet(network):
                 if self.interval > 1:
                     reuse_deep_features(network, branches, self.interval, self.levels, undo)
             elif self.threshold > 0:
@@ -130,6 +141,10 @@ def _reusing(networks: Networks) -> Iterator[tuple[str, nn.Module]]:
         elif isinstance(plain, FluxTransformer2DModel) or (is_foreign(plain) and _denoises(plain)):
             if sum(map(len, find_block_lists(plain))) > 1:
                 yield name, network
+
+
+def _is_unet(network: nn.Module) -> bool:
+    return isinstance(network, UNETS)
 
 
 def _denoises(network: nn.Module) -> bool:

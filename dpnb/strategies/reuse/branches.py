@@ -160,6 +160,11 @@ class Branches(RunListener[RunKey], Generic[K]):
             self._known.clear()  # another loop has begun
         self._step, self._calls = (index, total), 0
 
+    @override
+    def after_steps(self, run: RunKey) -> None:
+        """Forget all that is kept: nothing else is to stand beside a picture that is decoded."""
+        self._forget()
+
     def _forget(self) -> None:
         self.present = self._step = None
         self._known.clear()

@@ -7,6 +7,7 @@ from one step to the next, while the finest levels, which see the noise itself, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any, TypeAlias
 
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from dpnb.models.unet_path import UNetPath, follow_path
 from dpnb.nn.attention import Attention
 from dpnb.nn.attention_maps import RecordingKernel
 from dpnb.nn.skip_connections import concatenate
-from dpnb.strategies.reuse.branches import Branches, PresentCall
+from dpnb.strategies.reuse.branches import Branches, PresentCall, Span
 from dpnb.strategies.undo import Undo
 
 UNet: TypeAlias = UNet2DConditionModel | UNet2DModel
@@ -100,6 +101,28 @@ class DeepFeatures:
             for layer in layers
             if isinstance(layer, Attention)
         )
+
+
+class StepKind(Enum):
+    """What the deep blocks do in a step."""
+
+    WHOLE = "are computed"
+    KEPT = "are computed, for the next step too"
+    REUSED = "are left out"
+
+
+def list_step_kinds(span: Span, interval: int, total: int) -> tuple[StepKind, ...]:
+    """What the deep blocks do in each of `total` steps."""
+    kinds: list[StepKind] = []
+    computed = 0
+    for index in range(total):
+        if span.has(index, total) and index - computed < interval:
+            kinds.append(StepKind.REUSED)
+            continue
+        computed = index
+        is_kept = interval > 1 and span.has(index + 1, total)
+        kinds.append(StepKind.KEPT if is_kept else StepKind.WHOLE)
+    return tuple(kinds)
 
 
 def reuse_deep_features(
