@@ -60,6 +60,15 @@ class StrategyStack:
         """Whether a pipeline that shares this state is in the middle of a run."""
         return self._shared.is_running
 
+    @property
+    def reused_share(self) -> float | None:
+        """Of the network's calls in the present step, those that have reused something of a former.
+
+        From 0 to 1; `None` where nothing is on that reuses anything.
+        """
+        count = self.networks.reuse_count
+        return None if count is None else count.share
+
     def structure_of(self, network: nn.Module) -> Structure:
         """What a network is made of when nothing is switched on, whatever is."""
         return self._shared.structure_of(network)
