@@ -34,6 +34,7 @@ HOMES: Mapping[str, str] = {
     "DeviceProfile": "dpnb.planning.device_profile",
     "DpnbError": "dpnb.errors",
     "FileError": "dpnb.errors",
+    "FirstBlockCacheConfig": "dpnb.models.step_caches",
     "ForeignCodeError": "dpnb.errors",
     "ForeignNameError": "dpnb.errors",
     "FreeU": "dpnb.strategies.freeu",
