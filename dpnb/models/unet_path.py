@@ -45,18 +45,14 @@ class UNetPath:
         for block in self.down:
             block(maps, self.time, self.context)
 
-    def go_down_partly(self, maps: list[Tensor], levels: int, count: int) -> None:
-        """As `go_down`, from the finest levels alone, and as `across` changes what is there.
+    def go_down_partly(self, maps: list[Tensor], levels: int) -> None:
+        """As `go_down`, from so many of the finest levels, less than all, and as if gone across.
 
-        Args:
-            maps: the first feature map alone.
-            levels: how many, less than all.
-            count: of skip connections that the last blocks of so many levels take.
+        There are as many skip connections then as the blocks of these levels take on the way up.
         """
         for block in self.down[: levels - 1]:
             block(maps, self.time, self.context)
         self.down[levels - 1](maps, self.time, self.context, stays=True)
-        del maps[count:]
         if self.residuals is not None:
             maps[:] = [a + b for a, b in zip(maps, self.residuals, strict=False)]
 

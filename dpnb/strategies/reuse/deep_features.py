@@ -6,7 +6,6 @@ from one step to the next, while the finest levels, which see the noise itself, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any, TypeAlias
 
@@ -25,21 +24,10 @@ from dpnb.strategies.undo import Undo
 UNet: TypeAlias = UNet2DConditionModel | UNet2DModel
 
 
-@dataclass(frozen=True, eq=False)
-class DeepFeature:
-    """What comes up from the deep blocks.
-
-    Attributes:
-        features: `[batch, channels, height, width]`.
-        skips: how many skip connections are left for the finer levels.
-    """
-
-    features: Tensor
-    skips: int
-
-
 class DeepFeatures:
-    """Fills the slot `follow` of a UNet.
+    """What comes up from the deep blocks, `[batch, channels, height, width]`, is kept by branch.
+
+    This fills the slot `follow` of a UNet.
 
     Args:
         network: the UNet.
@@ -49,7 +37,7 @@ class DeepFeatures:
     """
 
     def __init__(
-        self, network: nn.Module, branches: Branches[DeepFeature], interval: int, levels: int
+        self, network: nn.Module, branches: Branches[Tensor], interval: int, levels: int
     ) -> None:
         self._middle: Any = network.get_submodule("mid_block") if _has_middle(network) else None
         self._branches, self._interval, self._levels = branches, interval, levels
@@ -66,7 +54,7 @@ class DeepFeatures:
         is_fresh = age is not None and age < self._interval
         if kept is not None and is_fresh and call.may_reuse and not self._is_recorded:
             call.is_reusing = True
-            path.go_down_partly(maps, levels, kept.skips)
+            path.go_down_partly(maps, levels)
             self._hand_over(call, kept, path.up[deep], maps)
         else:
             call.branch.kept = kept = None
@@ -74,23 +62,22 @@ class DeepFeatures:
             maps[:] = path.across(maps)
             path.go_up(maps, slice(0, deep))
             call.branch.computed = call.index
-            skips = len(maps) - 1
-            self._hand_over(call, DeepFeature(maps.pop(), skips), path.up[deep], maps)
+            self._hand_over(call, maps.pop(), path.up[deep], maps)
         del kept
         path.go_up(maps, slice(deep, None))
 
     def _hand_over(
         self,
-        call: PresentCall[DeepFeature],
-        feature: DeepFeature,
+        call: PresentCall[Tensor],
+        features: Tensor,
         block: nn.Module,
         maps: list[Tensor],
     ) -> None:
         """Append what the next block takes, and keep it where the next step may reuse it."""
         age = call.age_of(call.branch.computed)
         is_kept = call.serves_next and age is not None and age + 1 < self._interval
-        call.branch.kept = feature if is_kept else None
-        maps.append(_for_block(block, feature.features) if is_kept else feature.features)
+        call.branch.kept = features if is_kept else None
+        maps.append(_for_block(block, features) if is_kept else features)
 
     @property
     def _is_recorded(self) -> bool:
@@ -126,7 +113,7 @@ def list_step_kinds(span: Span, interval: int, total: int) -> tuple[StepKind, ..
 
 
 def reuse_deep_features(
-    network: UNet, branches: Branches[DeepFeature], interval: int, levels: int, undo: Undo
+    network: UNet, branches: Branches[Tensor], interval: int, levels: int, undo: Undo
 ) -> None:
     """Let a UNet compute its deep blocks in every `interval`-th step alone, until this is undone.
 
