@@ -93,13 +93,13 @@ class DeepFeatures:
 class StepKind(Enum):
     """What the deep blocks do in a step."""
 
-    WHOLE = "are computed"
-    KEPT = "are computed, for the next step too"
+    ALONE = "are computed, before anything is kept"
+    KEPT = "are computed, for other steps too"
     REUSED = "are left out"
 
 
 def list_step_kinds(span: Span, interval: int, total: int) -> tuple[StepKind, ...]:
-    """What the deep blocks do in each of `total` steps."""
+    """What the deep blocks do in each of `total` steps, as far as that makes a difference."""
     kinds: list[StepKind] = []
     computed = 0
     for index in range(total):
@@ -107,8 +107,8 @@ def list_step_kinds(span: Span, interval: int, total: int) -> tuple[StepKind, ..
             kinds.append(StepKind.REUSED)
             continue
         computed = index
-        is_kept = interval > 1 and span.has(index + 1, total)
-        kinds.append(StepKind.KEPT if is_kept else StepKind.WHOLE)
+        is_kept = StepKind.KEPT in kinds or (interval > 1 and span.has(index + 1, total))
+        kinds.append(StepKind.KEPT if is_kept else StepKind.ALONE)
     return tuple(kinds)
 
 
