@@ -32,6 +32,7 @@ from dpnb.metering.trace import TraceError as TraceError
 from dpnb.models.auto import AutoModel as AutoModel
 from dpnb.models.autoencoder import AutoencoderKL as AutoencoderKL
 from dpnb.models.flux import FluxTransformer2DModel as FluxTransformer2DModel
+from dpnb.models.step_caches import FirstBlockCacheConfig as FirstBlockCacheConfig
 from dpnb.models.tiny_autoencoder import AutoencoderTiny as AutoencoderTiny
 from dpnb.models.unet import UNet2DConditionModel as UNet2DConditionModel
 from dpnb.models.unet_2d import UNet2DModel as UNet2DModel
@@ -214,6 +215,7 @@ from dpnb.strategies.presets import PRESETS as PRESETS
 from dpnb.strategies.projection import QKVFusion as QKVFusion
 from dpnb.strategies.runs import RunError as RunError
 from dpnb.strategies.shared import BrokenPipelineError as BrokenPipelineError
+from dpnb.strategies.step_cache import StepCache as StepCache
 from dpnb.strategies.storage import ChannelsLast as ChannelsLast
 from dpnb.strategies.storage import LayerwiseCasting as LayerwiseCasting
 from dpnb.strategies.tiny_decoder import TinyDecoder as TinyDecoder

@@ -31,7 +31,9 @@ KINDS: tuple[tuple[str, str], ...] = (
     (
         r"(apply_)?(\w*Cache|\w*cache|PyramidAttentionBroadcast|pyramid_attention_broadcast|"
         r"SmoothedEnergyGuidance|LayerSkip|layer_skip)(Config|Mixin)?",
-        f"dpnb keeps and skips nothing of a network's steps; {ATTACH}, cache and all",
+        "dpnb.StepCache keeps what a network has computed for later steps, and "
+        "network.enable_cache(dpnb.FirstBlockCacheConfig(...)) is a form of it; for others, "
+        f"{ATTACH}, cache and all",
     ),
     (
         r"\w*(Attention|Attn|GEGLU|GELU|SwiGLU|FeedForward|TransformerBlock|Ada\w*Norm\w*|RMSNorm|"

@@ -8,6 +8,10 @@ class DpnbError(Exception):
     """Base of every circumstance that dpnb reports; the message says what to do next."""
 
 
+class UnknownValueError(DpnbError, RuntimeError):
+    """Something decides by a value that nobody knows, since nothing is computed."""
+
+
 class FileError(DpnbError, OSError, ValueError):
     """A file cannot be read: it is no regular file, too large, or does not hold what it should."""
 

@@ -26,9 +26,9 @@ class RunListener(Generic[R]):
     All are called in the thread of the run. An error that is raised in one stops the run, as one of
     the run itself does. A listener whose `begin_run` was called also has its `end_run` called.
 
-    What a strategy lets watch (`Undo.watch`) hears `begin_run`, `set_timesteps`, `before_step` and
-    `end_run`, while nobody else uses the networks: also where it is switched on in the middle of a
-    run, and once more when its memory is freed there. Whom a pipeline lets watch
+    What a strategy lets watch (`Undo.watch`) hears `begin_run`, `set_timesteps`, `before_step`,
+    `after_steps` and `end_run`, while nobody else uses the networks: also where it is switched on
+    in the middle of a run, and once more when its memory is freed there. Whom a pipeline lets watch
     (`DiffusionPipeline.watch`) hears `begin_run`, `begin_step`, `after_prediction`, `end_step`,
     `between_steps` and `end_run`, each but the third outside of what strategies do for it. The type
     parameter is the kind of run that is heard of.
@@ -50,6 +50,9 @@ class RunListener(Generic[R]):
 
     def before_step(self, run: R, index: int, total: int) -> None:
         """Denoising step `index` of `total` comes next: the network is called for it."""
+
+    def after_steps(self, run: R) -> None:
+        """The last denoising step is done, or the run was told to end before it."""
 
     def after_prediction(self, run: R, index: int, foresee: Foresee) -> None:
         """Denoising step `index` knows what its network predicts, and has not used it yet.

@@ -143,6 +143,19 @@ class Switchboard(Protocol):
         """Join backbone and skips as they are."""
         ...
 
+    @property
+    def is_reusing(self) -> bool:
+        """Whether something of former steps is reused."""
+        ...
+
+    def reuse_blocks(self, threshold: float) -> None:
+        """Leave out the blocks of a transformer while its first one says nearly the same."""
+        ...
+
+    def reuse_nothing(self) -> None:
+        """Compute every step whole."""
+        ...
+
     def store_small(self, dtype: str) -> None:
         """Store the weights of this network too in a smaller dtype, by its name."""
         ...

@@ -171,9 +171,14 @@ class RunRecorder:
         self._instruments.meter.reset_peak()
         self._open = _OpenStep(stage, self._instruments.clock.mark(), entered)
 
-    def end_step(self, stage: Stage) -> None:
-        """End the step; `stage` is what it has turned out to be."""
-        self._close_step(stage, is_complete=True)
+    def end_step(self, stage: Stage, reused: float | None = None) -> None:
+        """End the step.
+
+        Args:
+            stage: what it has turned out to be.
+            reused: see `StepTrace`.
+        """
+        self._close_step(stage, is_complete=True, reused=reused)
 
     def end(self, outcome: str, error: str | None = None) -> None:
         """End the run.
@@ -205,13 +210,15 @@ class RunRecorder:
             steps=tuple(self._trace_steps(steps)),
         )
 
-    def _close_step(self, stage: Stage, is_complete: bool) -> None:
+    def _close_step(
+        self, stage: Stage, is_complete: bool, reused: float | None = None
+    ) -> None:
         assert self._open is not None
         begun, self._open = self._open, None
         with begun.entered:
             end = self._instruments.clock.mark()
             reading = self._instruments.read()
-        self._steps.append(_MeasuredStep(stage, begun.start, end, reading, is_complete))
+        self._steps.append(_MeasuredStep(stage, begun.start, end, reading, is_complete, reused))
 
     def _trace_steps(self, steps: list[_MeasuredStep]) -> Iterator[StepTrace]:
         counts: Counter[Stage] = Counter()
@@ -223,6 +230,7 @@ class RunRecorder:
                 duration=self._instruments.clock.seconds(step.start, step.end),
                 reading=step.reading,
                 is_complete=step.is_complete,
+                reused=step.reused,
             )
             counts[step.stage] += 1
 
@@ -260,3 +268,4 @@ class _MeasuredStep:
     end: Any
     reading: Reading
     is_complete: bool
+    reused: float | None

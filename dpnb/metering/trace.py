@@ -42,6 +42,8 @@ class StepTrace:
         duration: seconds, without what the caller does between two steps.
         reading: memory at the step's end; its peak is that of this step.
         is_complete: whether it came to its end; an error has stopped it otherwise.
+        reused: of the calls of its network, those that have reused something of a former step, from
+            0 to 1; `None` where nothing was on that reuses anything.
     """
 
     stage: Stage
@@ -50,6 +52,12 @@ class StepTrace:
     duration: float
     reading: Reading
     is_complete: bool = True
+    reused: float | None = None
+
+    @property
+    def has_reused(self) -> bool:
+        """Whether it has reused something of a former step."""
+        return bool(self.reused)
 
     @property
     def current(self) -> int:
@@ -126,6 +134,16 @@ class RunTrace:
     def growth(self) -> int:
         """By how many bytes the peak lies above what was in use before the run."""
         return self.peak - self.begin.current
+
+    @property
+    def reuse(self) -> str:
+        """In how many steps something was reused, in words; empty where nothing was to be."""
+        able = [step for step in self.steps if step.reused is not None]
+        count = sum(step.has_reused for step in able)
+        steps = sum(step.stage is Stage.DENOISING for step in self.steps)
+        if not able:
+            return ""
+        return f"reused in {count} of {steps} steps" if count else "nothing was reused"
 
     def by_stage(self) -> dict[str, StageSummary]:
         """The stages in the order in which they came."""
@@ -242,10 +260,12 @@ class Trace:
             )
 
     def _remarks(self) -> Iterator[str]:
-        """What happened, each with its time, and how runs ended that did not finish."""
+        """What happened, each with its time, what runs reused, and how they ended early."""
         for event in self.events:
             yield f"{format_seconds(event.time)}: {event.text}"
         for number, run in enumerate(self.runs, start=1):
+            if run.reuse:
+                yield f"run {number}: {run.reuse}"
             if run.outcome != "finished":
                 yield f"run {number} {run.outcome}" + (f": {run.error}" if run.error else "")
 

@@ -133,8 +133,13 @@ class KDownBlock(nn.Module):
             self.downsamplers = nn.ModuleList([BlurredDownsample()])
 
     @override
-    def forward(self, maps: list[Tensor], time: Tensor, context: Tensor) -> None:
-        """Replace the last of `maps` by the output, after the skip connection of this level."""
+    def forward(
+        self, maps: list[Tensor], time: Tensor, context: Tensor, *, stays: bool = False
+    ) -> None:
+        """Replace the last of `maps` by the output, after the skip connection of this level.
+
+        Where it `stays`, that connection alone is there.
+        """
         x = maps.pop()
         for i, resnet in enumerate(self.resnets):
             x = resnet(x, time)
@@ -142,6 +147,8 @@ class KDownBlock(nn.Module):
                 x = self.attentions[i](x, context, time)
         if self.downsamples:
             maps.append(x)
+            if stays:
+                return
             x = self.downsamplers[0](x)
         maps.append(x)
 

@@ -40,7 +40,7 @@ from dpnb.models.introspection import Introspection
 from dpnb.models.network_adapters import NetworkAdapters
 from dpnb.models.placing_switches import PlacingSwitches
 from dpnb.models.single_file import FromSingleFile
-from dpnb.models.step_caches import WithoutStepCache
+from dpnb.models.step_caches import StepCacheSwitches
 from dpnb.nn.quantized import nbytes_of, quantization_of
 from dpnb.nn.wrapped_layers import unwrapped
 from dpnb.switchboard import STANDS_FOR
@@ -53,7 +53,7 @@ class Model(
     Introspection,
     NetworkAdapters,
     PlacingSwitches,
-    WithoutStepCache,
+    StepCacheSwitches,
     Copying,
     FromSingleFile,
     Configured,

@@ -1,30 +1,65 @@
-"""Caches of what a network computes at its steps, of which there are none here."""
+"""Caches of what a network computes at its steps, by the names that other packages have for them."""
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
-NO_CACHE = (
-    "dpnb keeps nothing of a network's steps for later ones; leave the cache out, or attach a "
-    "pipeline of diffusers that has it on, dpnb.attach(pipe)."
+from dpnb.numbers import parse_number
+from dpnb.switchboard import Switchboard, Switchboards
+
+OTHER_CACHE = (
+    "dpnb keeps what a transformer's blocks add, as FirstBlockCacheConfig(threshold=...) says, and "
+    "what a UNet's deep blocks compute, pipe.strategies.enable(dpnb.StepCache(interval=2)); use one "
+    "of these, or attach a pipeline of diffusers that has {name} on, dpnb.attach(pipe)."
 )
 
 
-class WithoutStepCache:
-    """A network that keeps nothing from step to step."""
+@dataclass(frozen=True)
+class FirstBlockCacheConfig:
+    """Leave out the blocks of a transformer while its first one says nearly the same.
 
-    def enable_cache(self, config: Any) -> NoReturn:
-        """Refuse.
+    Args:
+        threshold: how much of what the first block adds may have changed, from 0.
+    """
+
+    threshold: float = 0.05
+
+    def __post_init__(self) -> None:
+        parse_number("threshold", self.threshold, least=0)
+
+
+class StepCacheSwitches:
+    """What can be kept of a network's steps, and no longer kept."""
+
+    part_name: ClassVar[str]
+
+    def enable_cache(self, config: Any) -> None:
+        """Reuse what the network has computed in former steps of a run; see `dpnb.StepCache`.
+
+        Calls outside of a pipeline's run are computed whole.
+
+        Args:
+            config: `FirstBlockCacheConfig`, this package's or that of diffusers.
 
         Raises:
-            NotImplementedError: always.
+            NotImplementedError: it is a cache of another kind.
+            StrategyError: the network has no blocks that may be left out.
         """
-        raise NotImplementedError(NO_CACHE)
+        name = type(config).__name__
+        if name != FirstBlockCacheConfig.__name__:
+            raise NotImplementedError(OTHER_CACHE.format(name=name))
+        self._cache_switchboard.reuse_blocks(FirstBlockCacheConfig(config.threshold).threshold)
 
     def disable_cache(self) -> None:
-        """Nothing: there is none."""
+        """Compute every step whole."""
+        self._cache_switchboard.reuse_nothing()
 
     @property
     def is_cache_enabled(self) -> bool:
-        """No."""
-        return False
+        """Whether something of former steps is reused."""
+        return self._cache_switchboard.is_reusing
+
+    @property
+    def _cache_switchboard(self) -> Switchboard:
+        return Switchboards.make(self, self.part_name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -18,6 +19,7 @@ from dpnb.models.switches import UNetSwitches
 from dpnb.models.time_conditioning import TimeConditionedModel
 from dpnb.models.unet_blocks import DownBlock, MiddleBlock, UpBlock
 from dpnb.models.unet_config import ATTENDS, UNetConfig
+from dpnb.models.unet_path import Follow, UNetPath, follow_path
 from dpnb.nn.activations import ACTIVATIONS
 from dpnb.nn.attention import Attention
 from dpnb.nn.class_embedding import embed_classes, make_class_embedding
@@ -46,6 +48,8 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
     mid_block: Any
     time_proj: nn.Module
     conv_norm_out: nn.Module | None
+    follow: Follow
+    """A slot: the way through the blocks."""
 
     def __init__(self, *values: Any, **settings: Any) -> None:
         super().__init__(*values, **settings)
@@ -96,6 +100,7 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
             self.conv_norm_out = nn.GroupNorm(config.groups, first, eps=config.norm_eps)
         self.conv_out = _conv(first, config.out_channels, config.conv_out_kernel)
         self.time_embedder = UNet2DConditionModel.embed_time
+        self.follow = follow_path
 
     def _down_blocks(self) -> Iterable[DownBlock]:
         config = self.config
@@ -195,17 +200,10 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
         """Down, across and up again; `down` and `middle` are added on the way."""
         if self.config.center_input_sample:
             sample = 2 * sample - 1.0
+        across = partial(self._across, time=time, words=words, down=down, middle=middle)
+        path = UNetPath(self.down_blocks, across, self.up_blocks, time, words, down)
         maps = [self.conv_in(sample)]
-        for block in self.down_blocks:
-            block(maps, time, words)
-        if self.mid_block is None:
-            _refuse(down_block_additional_residuals=down, mid_block_additional_residual=middle)
-            if not self.config.has_k_blocks:
-                maps.append(maps[-1].clone())
-        else:
-            maps = self._across(maps, time, words, down, middle)
-        for block in self.up_blocks:
-            block(maps, time, words)
+        self.follow(path, maps)
         x = maps.pop()
         if self.conv_norm_out is not None:
             x = self.config.activation(self.conv_norm_out(x))
@@ -220,6 +218,9 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
         middle: Tensor | None,
     ) -> list[Tensor]:
         """The skip connections and, last, the output of the middle block."""
+        if self.mid_block is None:
+            _refuse(down_block_additional_residuals=down, mid_block_additional_residual=middle)
+            return maps if self.config.has_k_blocks else [*maps, maps[-1].clone()]
         x = self.mid_block(maps[-1], time, words)
         if down is not None:
             maps = [a + b for a, b in zip(maps, down, strict=True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -15,6 +16,7 @@ from dpnb.models.model import Model
 from dpnb.models.supported_settings import check_supported
 from dpnb.models.unet_blocks import AttendingBlock, DownBlock, UpBlock, make_middle_resnets
 from dpnb.models.unet_config import Level
+from dpnb.models.unet_path import Follow, UNetPath, follow_path
 from dpnb.nn.activations import ACTIVATIONS, Activation
 from dpnb.nn.alternation import make_in_turn
 from dpnb.nn.attention import Attention, PictureAttention
@@ -123,6 +125,8 @@ class UNet2DModel(Model):
 
     config_class: ClassVar[type[Config]] = UNet2DConfig
     config: UNet2DConfig
+    follow: Follow
+    """A slot: the way through the blocks."""
 
     def __init__(self, *values: Any, **settings: Any) -> None:
         super().__init__(*values, **settings)
@@ -148,6 +152,7 @@ class UNet2DModel(Model):
         self.up_blocks = nn.ModuleList(self._up_blocks())
         self.conv_norm_out = nn.GroupNorm(config.norm_num_groups, first, eps=config.norm_eps)
         self.conv_out = nn.Conv2d(first, config.out_channels, 3, padding=1)
+        self.follow = follow_path
 
     def _up_blocks(self) -> Iterable[PictureUpBlock]:
         levels = self.config.levels()
@@ -181,13 +186,14 @@ class UNet2DModel(Model):
         """
         time = self.embed_time(sample, timestep, class_labels)
         maps = [self.conv_in(2 * sample - 1 if self.config.center_input_sample else sample)]
-        for block in self.down_blocks:
-            block(maps, time, time)
-        maps.append(maps[-1].clone() if self.mid_block is None else self.mid_block(maps[-1], time))
-        for block in self.up_blocks:
-            block(maps, time, time)
+        across = partial(self._across, time=time)
+        self.follow(UNetPath(self.down_blocks, across, self.up_blocks, time, time), maps)
         output = UNet2DOutput(self.conv_out(silu(self.conv_norm_out(maps.pop()))))
         return output.as_asked(return_dict)
+
+    def _across(self, maps: list[Tensor], time: Tensor) -> list[Tensor]:
+        x = maps[-1].clone() if self.mid_block is None else self.mid_block(maps[-1], time)
+        return [*maps, x]
 
     def embed_time(
         self, sample: Tensor, timestep: Tensor | float, labels: Tensor | None = None

@@ -97,12 +97,17 @@ class DownBlock(AttendingBlock):
             )
 
     @override
-    def forward(self, maps: list[Tensor], time: Tensor, context: Tensor) -> None:
-        """Take the last of `maps`, and append the output of each layer."""
+    def forward(
+        self, maps: list[Tensor], time: Tensor, context: Tensor, *, stays: bool = False
+    ) -> None:
+        """Take the last of `maps`, and append the output of each layer.
+
+        Where it `stays`, nothing is made smaller.
+        """
         for i, resnet in enumerate(self.resnets):
             x = resnet(maps[-1], time)
             maps.append(self.attentions[i](x, context) if self.attends else x)
-        if self.downsamples:
+        if self.downsamples and not stays:
             maps.append(self.downsamplers[0](maps[-1]))
 
 

@@ -95,11 +95,16 @@ class _RunsInto(RunListener[Run]):
 
     @override
     def end_step(self, run: Run, step: Step) -> None:
-        self._runs[run].end_step(step.stage)
+        self._runs[run].end_step(step.stage, reused_share(run, step))
 
     @override
     def end_run(self, run: Run, error: BaseException | None) -> None:
         self._runs.pop(run).end(*outcome_of(run, error))
+
+
+def reused_share(run: Run, step: Step) -> float | None:
+    """How much of a step was reused; see `StepTrace`."""
+    return run.pipe.strategies.reused_share if step.stage is Stage.DENOISING else None
 
 
 class _SwitchesInto:

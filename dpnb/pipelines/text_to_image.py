@@ -375,6 +375,7 @@ class TextToImagePipeline(
                 if done == step.total or (done > first and done % self.scheduler.order == 0):
                     bar.update()
                 yield Step(step.stage, step.index, step.total, step.timestep, latents)
+        self.strategies.after_steps()
         finiteness.settle()
         move_run_to(self._execution_device, tensors, self.scheduler)
         latents = tensors["latents"]

@@ -27,7 +27,12 @@ from dpnb.planning.plan_names import plan_name
 from dpnb.planning.run_failures import describe_failure
 from dpnb.planning.simulated_runs import SimulatedRun, SimulatedRuns
 from dpnb.planning.simulation import Simulation
-from dpnb.planning.step_prediction import OffloadReplay, StepPrediction, predict_resident
+from dpnb.planning.step_prediction import (
+    OffloadReplay,
+    StepPrediction,
+    find_typical,
+    predict_resident,
+)
 from dpnb.planning.table import PlanRow, PlanTable
 from dpnb.planning.timeline import StepTimeline
 from dpnb.planning.valueless import ValuelessTensors
@@ -58,6 +63,7 @@ REASONS = {
 """Why a strategy with such an effect is in no plan."""
 
 NO_GAIN = "Alone, this saves neither memory nor time here."
+UNSURE_GAIN = "What this saves depends on the picture; give plans with it to see what it needs."
 
 
 def plan(
@@ -303,7 +309,9 @@ class Planner:
         run = self._simulate(alone, runs) if without is not None else None
         if without is None or run is None:
             return self.left_out[plan_name(alone)]
-        return None if self._gains(without, run) else NO_GAIN
+        if self._gains(without, run):
+            return None
+        return UNSURE_GAIN if strategy.saves_by_picture(networks) else NO_GAIN
 
     def _simulate(
         self, plan: Plan, runs: SimulatedRuns, of: Plan | None = None
@@ -330,8 +338,9 @@ class Planner:
         is_smaller = [new.peak < (1 - GAIN) * old.peak for old, new in pairs]
         steps = zip(base.steps, run.steps, strict=False)
         is_lighter = [new.peak < (1 - GAIN) * old.peak for old, new in steps]
-        before, after = (sum(profile.seconds(s.cost) for s in c.steps) for c in (base, run))
-        return any(is_smaller) or any(is_lighter) or after < (1 - GAIN) * before
+        before, after = (c.seconds(profile, self.simulation.steps) for c in (base, run))
+        is_faster = after < (1 - GAIN) * before
+        return is_faster or (not run.is_uneven and (any(is_smaller) or any(is_lighter)))
 
     def _can_use(self, plan: Plan) -> bool:
         try:
@@ -359,11 +368,11 @@ class Planner:
         return [replace(sequential, budget=text) for text in kept]
 
     def _row(self, plan: Plan, run: SimulatedRun, predictions: list[StepPrediction]) -> PlanRow:
-        workload = self.simulation.workload
+        workload, networks = self.simulation.workload, self.simulation.pipe.strategies.networks
         denoising = [
             one for one, step in zip(predictions, run.steps, strict=True) if _denoises(step)
         ]
-        inner = denoising[len(denoising) // 2] if denoising else StepPrediction(0, 0.0)
+        inner = find_typical(denoising, is_uneven=run.is_uneven)
         left = max(self.simulation.steps - len(denoising), 0)
         seconds = sum(one.seconds for one in predictions) + left * inner.seconds
         peaks: dict[str, int] = {}
@@ -377,6 +386,7 @@ class Planner:
             seconds_per_picture=seconds / workload.batch,
             bound_by=self._bound_by(run, inner),
             moved=sum(one.moved for one in predictions) + left * inner.moved,
+            is_slowest=any(strategy.saves_by_picture(networks) for strategy in plan),
         )
 
     def _bound_by(self, run: SimulatedRun, inner: StepPrediction) -> str:

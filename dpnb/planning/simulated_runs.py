@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from statistics import mean
 
+from dpnb.planning.device_profile import DeviceProfile
+from dpnb.planning.run_course import RunCourse
 from dpnb.planning.simulation import SIMULATED_STEPS, Simulation
-from dpnb.planning.timeline import StepTimeline
+from dpnb.planning.timeline import StepTimeline, add_bytes
 from dpnb.planning.weight_sizes import WeightSizes
 from dpnb.stages import Stage
 from dpnb.strategies.strategy import Plan, Strategy
@@ -23,10 +26,12 @@ class SimulatedRun:
     Attributes:
         steps: in order; some denoising steps stand for all of them, and the last one is decoding.
         weights: as the plan stores them.
+        is_uneven: whether denoising steps differ, and all of them, or the first ones, are there.
     """
 
     steps: tuple[StepTimeline, ...]
     weights: WeightSizes
+    is_uneven: bool = False
 
     @property
     def steps_before_decoding(self) -> tuple[StepTimeline, ...]:
@@ -37,6 +42,13 @@ class SimulatedRun:
     def decoding_step(self) -> StepTimeline:
         """The last step."""
         return self.steps[-1]
+
+    def seconds(self, profile: DeviceProfile, count: int) -> float:
+        """What all operations of a run of `count` denoising steps take."""
+        denoising = [s for s in self.steps if s.stage is Stage.DENOISING]
+        others = [s for s in self.steps if s.stage is not Stage.DENOISING]
+        each = mean(profile.seconds(step.cost) for step in denoising) if denoising else 0.0
+        return sum(profile.seconds(step.cost) for step in others) + count * each
 
     @property
     def bytes_left(self) -> int:
@@ -68,10 +80,13 @@ class SimulatedRuns:
                 self._simulation.use(())  # a run may have left weights in another dtype
             self._simulation.use(plan)
             weights = WeightSizes.of(self._simulation.pipe.strategies.networks)
-            steps = self._simulation.run(self._count_steps(plan))
-            if plan:
+            course = RunCourse(plan, self._simulation)
+            steps = self._simulation.run(max(self._count_steps(plan), course.least_steps))
+            if course.is_uneven:
+                steps = course.lay_out(steps, self.base.steps)
+            elif plan:
                 steps = self._extend_denoising(steps)
-            self._runs[plan] = SimulatedRun(tuple(steps), weights)
+            self._runs[plan] = SimulatedRun(tuple(steps), weights, course.is_uneven)
         return self._runs[plan]
 
     def simulate(self, plan: Plan) -> SimulatedRun:
@@ -81,19 +96,19 @@ class SimulatedRuns:
         if early == plan:
             return run
         late = frozenset(s for s in plan if self._is_late(s) or self.changes_decoding(s))
-        decoding_step = _add_bytes(
+        decoding_step = add_bytes(
             self._simulate_decoding(late), run.bytes_left - self.base.bytes_left
         )
         begun = replace(decoding_step.spans[0], peak=run.decoding_step.spans[0].peak)
         decoding_step = replace(decoding_step, spans=(begun, *decoding_step.spans[1:]))
-        return SimulatedRun((*run.steps_before_decoding, decoding_step), run.weights)
+        return replace(run, steps=(*run.steps_before_decoding, decoding_step))
 
     def changes_decoding(self, strategy: Strategy) -> bool:
         """Whether a strategy makes a difference to decoding."""
         if strategy not in self._changes_decoding:
             run = self.simulate_fully(frozenset({strategy}))
             shift = run.bytes_left - self.base.bytes_left
-            expected = _add_bytes(self.base.decoding_step, shift)
+            expected = add_bytes(self.base.decoding_step, shift)
             self._changes_decoding[strategy] = _summarize_step(
                 run.decoding_step
             ) != _summarize_step(expected)
@@ -134,7 +149,7 @@ class SimulatedRuns:
         if not places or len(base) <= len(places):
             return steps
         last, like = places[-1], base[len(places) - 1].peak
-        further = [_add_bytes(steps[last], step.peak - like) for step in base[len(places) :]]
+        further = [add_bytes(steps[last], step.peak - like) for step in base[len(places) :]]
         return [*steps[: last + 1], *further, *steps[last + 1 :]]
 
     def _simulate_decoding(self, plan: Plan) -> StepTimeline:
@@ -146,12 +161,6 @@ class SimulatedRuns:
 
 def _networks_of(step: StepTimeline) -> frozenset[str]:
     return frozenset(span.network for span in step.spans if span.network)
-
-
-def _add_bytes(step: StepTimeline, nbytes: int) -> StepTimeline:
-    """The step beside something that is held all the time."""
-    spans = (replace(span, peak=span.peak + nbytes, end=span.end + nbytes) for span in step.spans)
-    return StepTimeline(step.stage, tuple(spans))
 
 
 def _summarize_step(step: StepTimeline) -> Iterable[tuple[int, int, int, float]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from statistics import mean
 
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.timed_link import TimedLink
@@ -54,6 +55,25 @@ def predict_resident(
             StepPrediction(base + step.peak + (visiting if moved else 0), seconds, waited, moved)
         )
     return predictions
+
+
+def find_typical(predictions: Sequence[StepPrediction], *, is_uneven: bool) -> StepPrediction:
+    """The denoising step that stands for all others of a run.
+
+    Args:
+        predictions: of denoising steps.
+        is_uneven: whether these differ, so that their average does.
+    """
+    if not predictions:
+        return StepPrediction(0, 0.0)
+    if not is_uneven:
+        return predictions[len(predictions) // 2]
+    return StepPrediction(
+        max(one.peak for one in predictions),
+        mean(one.seconds for one in predictions),
+        mean(one.waited for one in predictions),
+        round(mean(one.moved for one in predictions)),
+    )
 
 
 @dataclass

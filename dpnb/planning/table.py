@@ -49,6 +49,7 @@ class PlanRow:
         seconds_per_picture: of it.
         bound_by: what its denoising waits for most: `"arithmetic"`, `"memory"`, `"link"`, `"host"`.
         moved: bytes that come from the host in a run.
+        is_slowest: whether the picture decides how long it takes, and this is the longest.
     """
 
     plan: Annotated[Plan, Parsed(plan_from_json)]
@@ -58,6 +59,7 @@ class PlanRow:
     seconds_per_picture: float
     bound_by: str
     moved: int
+    is_slowest: bool = False
 
     @property
     def peak(self) -> int:
@@ -279,13 +281,14 @@ class PlanTable:
     def cells(self, row: PlanRow) -> tuple[str, ...]:
         """A row as text, in the order of `headings`."""
         stages = (format_bytes(row.peaks[name]) for name in self.stages)
+        most = "at most " if row.is_slowest else ""
         return (
             short_plan_name(row.plan),
             "yes" if self.fits(row) else "no",
             format_bytes(row.peak),
             *stages,
-            format_seconds(row.seconds_per_step),
-            format_seconds(row.seconds_per_picture),
+            most + format_seconds(row.seconds_per_step),
+            most + format_seconds(row.seconds_per_picture),
             row.bound_by,
         )
 

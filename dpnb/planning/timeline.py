@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 
@@ -165,3 +165,9 @@ class TimelineRecorder:
         )
         operations.clear()
         self.meter.reset_peak()
+
+
+def add_bytes(step: StepTimeline, nbytes: int) -> StepTimeline:
+    """The step beside something that is held all the time."""
+    spans = (replace(span, peak=span.peak + nbytes, end=span.end + nbytes) for span in step.spans)
+    return StepTimeline(step.stage, tuple(spans))

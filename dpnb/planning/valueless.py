@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import (
 )
 from typing_extensions import Self, override
 
-from dpnb.errors import DpnbError
+from dpnb.errors import UnknownValueError
 from dpnb.loading.components.transformers_components import find_fp32_modules
 from dpnb.metering.higher_order import unfold
 from dpnb.metering.tensors import TensorMeter
@@ -45,7 +45,7 @@ UNKNOWN = (
 )
 
 
-class ValuelessTensorError(DpnbError, RuntimeError):
+class ValuelessTensorError(UnknownValueError):
     """Something decides by a value that is known only once weights are there."""
 
 

@@ -22,6 +22,7 @@ from dpnb.strategies.networks import Networks
 from dpnb.strategies.perturbed_attention import PerturbedAttention
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
+from dpnb.strategies.step_cache import StepCache
 from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
 from dpnb.strategies.tiny_decoder import TinyDecoder
@@ -40,7 +41,11 @@ CATALOG: Kinds = (
     Compile,
     QKVFusion,
     ConditioningCache,
+<<<<<<< HEAD
     TokenMerging,
+=======
+    StepCache,
+>>>>>>> cache
     LayerwiseCasting,
     ChannelsLast,
     FreeU,

@@ -9,7 +9,9 @@ from typing import Any
 from torch import nn
 from typing_extensions import Self, override
 
+from dpnb.errors import StrategyError
 from dpnb.models.autoencoder import Autoencoder
+from dpnb.nn.compiled import plain_network
 from dpnb.strategies.adapter_set import AdapterSet
 from dpnb.strategies.adapter_weights import factors_for
 from dpnb.strategies.attention import AttentionSlicing, XFormers
@@ -23,6 +25,7 @@ from dpnb.strategies.components import (
 )
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.stack import StrategyStack, stack_of
+from dpnb.strategies.step_cache import UNETS, StepCache
 from dpnb.strategies.vae import VaeSlicing, VaeTiling
 from dpnb.switchboard import AdapterSwitches, SliceSize, Switchboard
 
@@ -150,6 +153,24 @@ class NetworkSwitchboard(Switchboard):
     @override
     def disable_freeu(self) -> None:
         self.stack.disable(FreeU)
+
+    @property
+    @override
+    def is_reusing(self) -> bool:
+        return self.stack.find(StepCache) is not None
+
+    @override
+    def reuse_blocks(self, threshold: float) -> None:
+        if isinstance(plain_network(self.network), UNETS):
+            raise StrategyError(
+                f"{self.component} is a UNet, whose deep blocks are reused: call "
+                "pipe.strategies.enable(dpnb.StepCache(interval=2))."
+            )
+        self.stack.enable(StepCache(threshold=threshold, first=1, last=0))
+
+    @override
+    def reuse_nothing(self) -> None:
+        self.stack.disable(StepCache)
 
     @override
     def store_small(self, dtype: str) -> None:

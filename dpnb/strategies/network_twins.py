@@ -20,7 +20,7 @@ from typing_extensions import override
 from dpnb.nn.compiled import plain_network
 from dpnb.switchboard import ATTRIBUTE
 
-PATCHES = ("forward", "_compiled_call_impl", "_hf_hook", ATTRIBUTE)
+PATCHES = ("forward", "_call_impl", "_compiled_call_impl", "_hf_hook", ATTRIBUTE)
 """What stands in the way of a module's own computation, or belongs to the original alone."""
 
 PERIOD = 4093

@@ -14,6 +14,7 @@ from dpnb.nn.quantized import has_bitsandbytes_layers, quantization_of
 from dpnb.strategies.fair_lock import FairLock
 from dpnb.strategies.offload.hosted_weights import HostedWeights
 from dpnb.strategies.offload.source_paths import SourcePath
+from dpnb.strategies.reuse.reuse_count import ReuseCount
 from dpnb.strategies.set_aside import set_aside
 from dpnb.switchboard import STANDS_FOR
 
@@ -102,6 +103,7 @@ class Networks:
     Attributes:
         hosted: weights that a strategy looks after by itself; placements leave them alone.
         streamed: all others, while a placement brings them in.
+        reuse_count: how much of a step is reused, while a strategy reuses anything.
         meeting_place: where tensors are between two components that a device map has parted.
         link: what brings weights to the device, while a placement keeps them on the host.
         set_aside: keeps values that are needed again, and returns what brings them back, as often
@@ -117,6 +119,7 @@ class Networks:
         self.streamed: tuple[OffloadedWeights, ...] = ()
         self.link: Link | None = None
         self.meeting_place: torch.device | None = None
+        self.reuse_count: ReuseCount | None = None
 
     def is_hosted(self, tensor: Tensor) -> bool:
         """Whether a strategy looks after this parameter by itself."""

@@ -60,6 +60,15 @@ class StrategyStack:
         """Whether a pipeline that shares this state is in the middle of a run."""
         return self._shared.is_running
 
+    @property
+    def reused_share(self) -> float | None:
+        """Of the network's calls in the present step, those that have reused something of a former.
+
+        From 0 to 1; `None` where nothing is on that reuses anything.
+        """
+        count = self.networks.reuse_count
+        return None if count is None else count.share
+
     def structure_of(self, network: nn.Module) -> Structure:
         """What a network is made of when nothing is switched on, whatever is."""
         return self._shared.structure_of(network)
@@ -297,6 +306,11 @@ class StrategyStack:
         """Denoising step `index` of `total` comes next."""
         for watcher in self._shared.watchers:
             watcher.before_step(self._shared.run, index, total)
+
+    def after_steps(self) -> None:
+        """The last denoising step is done."""
+        for watcher in self._shared.watchers:
+            watcher.after_steps(self._shared.run)
 
     def free_run_memory(self) -> None:
         """Free what strategies keep from step to step; for them, a run that goes on begins anew."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from enum import Enum, IntEnum
 from importlib import import_module
@@ -96,6 +96,17 @@ class Strategy(ABC):
     def obstacle(self, networks: Networks) -> str | None:
         """What stops this strategy here, as a sentence that says what to do; else `None`."""
         return None
+
+    def step_kinds(self, networks: Networks, total: int) -> tuple[Hashable, ...] | None:
+        """For each of `total` steps what it is like: steps of one kind cost the same.
+
+        `None` where all do that come after the first.
+        """
+        return None
+
+    def saves_by_picture(self, networks: Networks) -> bool:
+        """Whether it saves time or not as the picture wants, which no prediction knows."""
+        return False
 
     def refusal(self, reason: str) -> StrategyError:
         """What is raised where `reason` stops it."""

@@ -53,7 +53,7 @@ def run_chart(trace: Trace, horizon: float | None = None, frame: Frame = WIDE) -
     parts = [
         *_shades(run.steps, x, frame),
         *_memory(trace, run, x, frame),
-        *_durations(run.steps, x, frame),
+        *_durations(run, x, frame),
         *_time_axis(end, x, frame),
         *_marks(trace, run, x, frame),
     ]
@@ -69,8 +69,10 @@ def describe_run_chart(trace: Trace) -> str:
     ]
     marks = [f"{event.text} at {format_seconds(event.time - run.start)}" for event in trace.events]
     switched = f" Switched: {', '.join(marks)}." if marks else ""
+    reused = f" {run.reuse.capitalize()}." if run.reuse else ""
     return (
-        f"Memory ({trace.label}) and time of a run: {'; '.join(stages) or 'nothing yet'}.{switched}"
+        f"Memory ({trace.label}) and time of a run: {'; '.join(stages) or 'nothing yet'}."
+        f"{reused}{switched}"
     )
 
 
@@ -225,11 +227,13 @@ def _legend_width(entry: tuple[str, str]) -> float:
     return 30 + LETTER * len(entry[0])
 
 
-def _durations(steps: Sequence[StepTrace], x: Scale, frame: Frame) -> Iterator[str]:
-    bottom = frame.bottom
+def _durations(run: RunTrace, x: Scale, frame: Frame) -> Iterator[str]:
+    """A bar for each step; it is light where something was reused."""
+    steps, bottom = run.steps, frame.bottom
     most = max((step.duration for step in steps), default=0.0) or 1.0
     y = Scale(0, most, bottom, frame.middle + GAP + 4)
-    yield text(frame.left, frame.middle + GAP - 6, "Seconds for each step", "soft")
+    light = f"; light: {run.reuse}" if any(step.has_reused for step in steps) else ""
+    yield text(frame.left, frame.middle + GAP - 6, f"Seconds for each step{light}", "soft")
     yield line(frame.left, bottom, frame.edge, bottom, LINE)
     for value, label in time_ticks(most, 2) if steps else []:
         yield line(frame.left, y(value), frame.edge, y(value), LINE)
@@ -239,6 +243,8 @@ def _durations(steps: Sequence[StepTrace], x: Scale, frame: Frame) -> Iterator[s
         tip = f"{step.stage} step {step.index + 1}: {format_seconds(step.duration)}"
         colour = STAGES.get(step.stage, (step.stage, BLUE))[1]
         look = "" if step.is_complete else 'stroke-dasharray="3 2" fill-opacity=".3"'
+        if step.has_reused:
+            tip, look = f"{tip}, reused", f'class="dpnb-reused" fill-opacity=".4" stroke="{colour}"'
         top = y(step.duration)
         bar = rect(left + 0.5, top, max(right - left - 1, 1), bottom - top, colour, look)
         yield f"<g><title>{html.escape(tip)}</title>{bar}</g>"

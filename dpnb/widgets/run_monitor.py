@@ -19,6 +19,7 @@ from dpnb.metering.recorder import Recorder
 from dpnb.metering.trace import Trace
 from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.pipelines.listeners import Run
+from dpnb.pipelines.recording import reused_share
 from dpnb.run_listener import Foresee, RunListener
 from dpnb.stages import Stage, Step
 from dpnb.strategies.out_of_memory import OutOfMemoryError
@@ -226,7 +227,7 @@ class RunMonitor(RunListener[Run]):
     def end_step(self, run: Run, step: Step) -> None:
         if (current := self._find(run)) is None:
             return
-        current.recording.end_step(step.stage)
+        current.recording.end_step(step.stage, reused_share(run, step))
         current.step = step
         if step.stage is Stage.DENOISING:
             current.step_ends.append(time.perf_counter())

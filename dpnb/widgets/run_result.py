@@ -91,12 +91,24 @@ def _message(done: RunTrace) -> str:
     took = format_seconds(done.duration)
     match done.outcome:
         case "finished":
-            return f"Drawn in {took}."
+            return f"Drawn in {took}{_reuse_in_words(done)}"
         case "failed":
             return f"Failed after {took}."
         case _:
             steps = sum(step.stage is Stage.DENOISING for step in done.steps)
             return f"Stopped after {steps} steps, {took}."
+
+
+def _reuse_in_words(done: RunTrace) -> str:
+    """The end of a sentence, and what to do where a cache was of no use."""
+    if not done.reuse:
+        return "."
+    if any(step.has_reused for step in done.steps):
+        return f", {done.reuse}."
+    return (
+        ". The step cache has reused nothing: raise its threshold or its interval, or draw more "
+        "steps."
+    )
 
 
 def _add_error(

@@ -47,6 +47,7 @@ def describe_switches(run: FinishedRun) -> str:
         if event.time >= trace.start
     ]
     began = describe_plan(run.plan)
+    flips += [trace.reuse] if trace.reuse else []
     return "; ".join([began, *flips]) if run.plan or not flips else "; ".join(flips)
 
 

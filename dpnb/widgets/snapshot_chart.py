@@ -71,17 +71,21 @@ def draw_seconds(run: RunTrace, axes: Axes) -> None:
     longest = max((step.duration for step in run.steps), default=1.0)
     unit, size = ("s", 1.0) if longest >= 1 else ("ms", 1e-3)
     begins, ends = _times(run)
-    axes.bar(
+    bars = axes.bar(
         begins,
         [step.duration / size for step in run.steps],
         width=[max(0.92 * (end - begin), 1e-9) for begin, end in zip(begins, ends, strict=True)],
         color=[COLOURS.get(step.stage, SOFT) for step in run.steps],
         align="edge",
     )
+    for bar, step in zip(bars, run.steps, strict=True):
+        if step.has_reused:
+            bar.set_alpha(0.4)
     axes.set_ylim(bottom=0)
     axes.set_xlim(0, max(run.duration, 1e-3))
     _dress(axes, f"{unit} per step")
-    axes.set_xlabel("seconds since the run began", fontsize=SMALL, color=SOFT)
+    light = f"; light: {run.reuse}" if any(step.has_reused for step in run.steps) else ""
+    axes.set_xlabel(f"seconds since the run began{light}", fontsize=SMALL, color=SOFT)
 
 
 def _times(run: RunTrace) -> tuple[list[float], list[float]]:

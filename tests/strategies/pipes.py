@@ -22,6 +22,7 @@ from dpnb.strategies.lora import LoRA
 from dpnb.strategies.perturbed_attention import PerturbedAttention
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
+from dpnb.strategies.step_cache import StepCache
 from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
 from dpnb.strategies.tiny_decoder import TinyDecoder
@@ -46,6 +47,7 @@ SETTINGS: dict[type[Strategy], list[Strategy]] = {
     TinyDecoder: [TINY],
     TokenMerging: [TokenMerging(), TokenMerging(0.75, 2)],
     VaeTiling: [VaeTiling(), VaeTiling(1, spill=True), VaeTiling(blended=True)],
+    StepCache: [StepCache(threshold=10.0, last=0)],
     SequentialOffload: [SequentialOffload(device=LINK), SequentialOffload("3MiB", LINK)],
 }
 """Where the default alone will not do."""

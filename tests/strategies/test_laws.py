@@ -18,6 +18,7 @@ from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.guidance_interval import GuidanceInterval
 from dpnb.strategies.plans import plan_from_json, plan_to_json, plan_to_python
 from dpnb.strategies.stack import StrategyStack
+from dpnb.strategies.step_cache import StepCache
 from dpnb.strategies.strategy import Effect, Strategy, in_order
 from dpnb.strategies.undo import Undo
 from tests.strategies.pipes import SAMPLES, SAMPLES_OF, TINY, build, draw, live_bytes, values
@@ -114,10 +115,17 @@ def test_an_exact_one_keeps_the_picture(strategy: Strategy, name: str, pipe: Any
             assert difference <= 1e-5
         case Effect.APPROXIMATE:
             assert (difference > 0) == (strategy != ComponentTiling()), "smaller than a tile"
+<<<<<<< HEAD
             # tiles of a few latents, which do not know of one another
             assert strategy == TINY or off.mean() <= (
                 0.1 if isinstance(strategy, ComponentTiling) else 0.05
             )
+=======
+            # tiles of a few latents, which do not know of one another; random networks, which say
+            # something else in every step
+            rough = {ComponentTiling: 0.1, StepCache: 0.15}
+            assert off.mean() <= rough.get(type(strategy), 0.05)
+>>>>>>> cache
         case Effect.STYLISTIC:
             assert difference > 1e-3
 

@@ -36,6 +36,9 @@ class Diary(RunListener[RunKey]):
     def before_step(self, run: RunKey, index: int, total: int) -> None:
         self._write(run, f"step {index} of {total}")
 
+    def after_steps(self, run: RunKey) -> None:
+        self._write(run, "after steps")
+
     def end_run(self, run: RunKey, error: BaseException | None) -> None:
         self._write(run, f"end run {type(error).__name__}")
 
@@ -59,7 +62,14 @@ def pipe() -> Any:
     return pipe
 
 
-WHOLE = ["begin run", "2 steps", "step 0 of 2", "step 1 of 2", "end run NoneType"]
+WHOLE = [
+    "begin run",
+    "2 steps",
+    "step 0 of 2",
+    "step 1 of 2",
+    "after steps",
+    "end run NoneType",
+]
 
 
 def test_a_strategy_hears_all_of_one_run(pipe: Any) -> None:
@@ -99,7 +109,7 @@ def test_a_strategy_that_comes_in_mid_run_hears_of_that_run(pipe: Any) -> None:
     for step in steps:
         if step.timestep is not None and step.index == 0:
             pipe.strategies.enable(listening)
-    assert listening.diary.heard == ["begin run", "2 steps", "step 1 of 2", "end run NoneType"]
+    assert listening.diary.heard == [*WHOLE[:2], *WHOLE[3:]]
     assert len(set(listening.diary.runs)) == 1
 
 

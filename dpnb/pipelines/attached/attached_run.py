@@ -167,6 +167,8 @@ class AttachedRun:
         self._index += 1
         is_last = self._index == self._total or (self._owner.interrupt and self._owner.ends_early)
         following = Stage.DECODING if is_last else Stage.DENOISING
+        if is_last:
+            self._owner.strategies.after_steps()
         self._end_step(step, following)
         self._pause(following)
         if following is Stage.DENOISING:

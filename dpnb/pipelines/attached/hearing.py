@@ -72,7 +72,8 @@ def hear_networks(part: Any, role: Role, hearer: Hearer, undo: ExitStack) -> Non
         undo: takes the inverse.
     """
     for module, stage in _heard_modules(part, role):
-        hook = module.register_forward_pre_hook(HeardNetwork(hearer, stage))
+        # Before whatever a strategy does there, which hears of the first step by this.
+        hook = module.register_forward_pre_hook(HeardNetwork(hearer, stage), prepend=True)
         undo.callback(hook.remove)
 
 

@@ -24,8 +24,17 @@ class BlockOrder:
         self.is_known = False
 
     def learn(self, used: list[PackedWeights]) -> bool:
-        """Take the order of a call; whether it differs from what was known."""
-        if not used or (self.is_known and used == self.weights):
+        """Take the order of a call; whether it differs from what was known.
+
+        A call that has left blocks out, and kept to the order else, says nothing new.
+        """
+        if not used or (self.is_known and _is_part(used, self.weights)):
             return False
         self.weights, self.is_known = used, True
         return True
+
+
+def _is_part(used: list[PackedWeights], known: list[PackedWeights]) -> bool:
+    """Whether `used` are some of `known`, in their order."""
+    left = iter(known)
+    return all(any(weights is other for other in left) for weights in used)

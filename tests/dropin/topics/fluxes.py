@@ -154,6 +154,31 @@ latents = latents / pipe.vae.config.scaling_factor + pipe.vae.config.shift_facto
 with torch.no_grad():
     result = pipe.vae.decode(latents, return_dict=False)[0]
 """,
+    "flux: with a cache of what its blocks add": """
+import torch
+from diffusers import FirstBlockCacheConfig, FluxPipeline
+pipe = FluxPipeline.from_pretrained(FLUX)
+found = []
+for threshold in (0.3, 0.9, None):
+    if threshold is not None:
+        pipe.transformer.enable_cache(FirstBlockCacheConfig(threshold=threshold))
+    found.append(pipe.transformer.is_cache_enabled)
+    for prompt in ("a cat", "a dog"):
+        found.append(pipe(prompt, num_inference_steps=6, height=32, width=32, output_type="np",
+                          generator=torch.manual_seed(0)).images)
+    if threshold is not None:
+        pipe.transformer.disable_cache()
+result = found
+""",
+    "flux: with a cache, several pictures": """
+import torch
+from diffusers import FluxPipeline
+from diffusers.hooks import FirstBlockCacheConfig
+pipe = FluxPipeline.from_pretrained(FLUX)
+pipe.transformer.enable_cache(FirstBlockCacheConfig(0.9))
+result = pipe(["a cat", "a dog"], num_inference_steps=6, height=32, width=32, output_type="np",
+              generator=torch.manual_seed(0)).images
+""",
     "flux: no autoencoder": """
 import torch
 from diffusers import FluxPipeline

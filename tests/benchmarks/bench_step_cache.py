@@ -1,0 +1,80 @@
+"""What reuse between steps saves, and what it does to pictures, on the model inside.
+
+Run with `python -m tests.benchmarks.bench_step_cache [seeds] [prompts]`: so many seeds (1) of so
+many prompts (24), one picture at a time, plain and with each setting in turn. FLIP is that of
+`flip-evaluator` at its usual distance; beside it stands PSNR.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import time
+from typing import Any
+
+import flip_evaluator
+import numpy as np
+import torch
+
+import dpnb
+from dpnb.emoji import PROMPTS
+from dpnb.strategies.step_cache import StepCache
+
+SETTINGS: dict[str, StepCache] = {
+    "safe": StepCache.safe(),
+    "default": StepCache(),
+    "fast": StepCache.fast(),
+}
+
+
+def draw(pipe: Any, prompt: str, seed: int, steps: int = 20) -> tuple[np.ndarray, float]:
+    """A picture `[height, width, 3]`, and the processor seconds that it took."""
+    begun = time.process_time()
+    generator = torch.Generator().manual_seed(seed)
+    made = pipe(prompt, num_inference_steps=steps, generator=generator, output_type="np")
+    return made.images[0], time.process_time() - begun
+
+
+def flip(one: np.ndarray, other: np.ndarray) -> float:
+    """The mean FLIP of two pictures, from 0 to 1."""
+    _, mean, _ = flip_evaluator.evaluate(one, other, "LDR", applyMagma=False)
+    return float(mean)
+
+
+def psnr(one: np.ndarray, other: np.ndarray) -> float:
+    """In decibels."""
+    return float(-10 * np.log10(max(float(((one - other) ** 2).mean()), 1e-10)))
+
+
+def main(seeds: int, count: int, settings: dict[str, StepCache]) -> None:
+    """Print the ratio of medians and the mean differences of each setting."""
+    torch.set_num_threads(1)
+    pipe = dpnb.DiffusionPipeline.from_pretrained("dpnb/emoji-64")
+    pipe.set_progress_bar_config(disable=True)
+    draw(pipe, PROMPTS[0], 0)
+    plain: list[float] = []
+    taken: dict[str, list[float]] = {name: [] for name in settings}
+    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in settings}
+    for seed in range(seeds):
+        for prompt in PROMPTS[:count]:
+            expected, seconds = draw(pipe, prompt, seed)
+            plain.append(seconds)
+            for name, strategy in settings.items():
+                with pipe.strategies.using(strategy):
+                    picture, seconds = draw(pipe, prompt, seed)
+                taken[name].append(seconds)
+                seen[name].append((flip(expected, picture), psnr(expected, picture)))
+    print(f"{len(plain)} pictures of 20 steps; plain {statistics.median(plain):.3f} s")
+    for name in settings:
+        ratio = statistics.median(plain) / statistics.median(taken[name])
+        flips, psnrs = zip(*seen[name], strict=True)
+        print(
+            f"{name:30} {ratio:5.2f} x as fast   FLIP {statistics.mean(flips):.4f}, at most "
+            f"{max(flips):.3f}   PSNR {statistics.mean(psnrs):.1f} dB",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    given = [int(argument) for argument in sys.argv[1:]]
+    main(*(given + [1, 24][len(given) :]), SETTINGS)

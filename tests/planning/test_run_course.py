@@ -1,0 +1,105 @@
+"""Runs whose steps are not alike are predicted as they are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import dpnb
+from dpnb.planning.device_profile import DeviceProfile
+from dpnb.planning.planner import plan
+from dpnb.planning.run_course import RunCourse
+from dpnb.planning.simulation import Simulation
+from dpnb.planning.table import PlanTable
+from dpnb.planning.valueless import ValuelessTensors
+from dpnb.planning.valueless_pipeline import build_valueless_pipeline
+from dpnb.planning.workload import Workload
+from dpnb.strategies.step_cache import StepCache
+from tests.planning.test_step_prediction import LINK, errors, load
+
+CPU = DeviceProfile("a CPU", 1 << 34, 2e10, 1e11, 1e11, None, 1e-5, False, "made up for tests")
+
+STREAMED = dpnb.SequentialOffload(device=LINK)
+
+
+@pytest.mark.parametrize(
+    ("name", "workload", "plans"),
+    [
+        (
+            "tiny-sd",
+            Workload(height=32, width=16, steps=6),
+            [{StepCache(3, first=2, last=0), dpnb.ModelOffload(LINK)}],
+        ),
+        ("tiny-sdxl", Workload(height=16, width=32, steps=6, batch=2), [{StepCache(2, 2)}]),
+        (
+            "tiny-flux",
+            Workload(height=32, width=32, steps=5),
+            [{StepCache(threshold=1e9)}, {StepCache(), STREAMED}],
+        ),
+        ("dpnb/emoji-64", Workload(steps=6), [{StepCache(), STREAMED}]),
+    ],
+)
+def test_the_peak_is_predicted_to_the_byte(name: str, workload: Workload, plans: Any) -> None:
+    pipe = load(name, "float32")
+    table = plan(pipe, workload=workload, device=LINK, plans=map(frozenset, plans))
+    assert len(table) == len(plans)
+    assert set(errors(pipe, table).values()) == {0}
+
+
+@pytest.mark.parametrize("cache", [StepCache(), StepCache(3, 2, first=2)])
+def test_bytes_that_are_moved_are_those_that_are_counted(cache: StepCache) -> None:
+    pipe = load("dpnb/emoji-64", "float32")
+    workload = Workload(steps=8)
+    [row] = plan(pipe, workload=workload, device=LINK, plans=[frozenset({STREAMED, cache})])
+    with pipe.strategies.using(*row.plan):
+        link = pipe.strategies.networks.link
+        before = link.moved
+        pipe(**workload.arguments())
+        assert row.moved == link.moved - before
+
+
+def predict(pipe: Any, cache: StepCache, steps: int) -> float:
+    """How much of a run's time is left with a cache, as is predicted."""
+    table = plan(pipe, workload=Workload(steps=steps), device=CPU, plans=[frozenset(), frozenset({cache})])
+    before, after = (table.of(*on).seconds for on in ((), (cache,)))
+    return after / before
+
+
+def test_time_goes_with_the_steps_that_are_computed() -> None:
+    pipe = load("dpnb/emoji-64", "float32")
+    shares = [predict(pipe, StepCache(interval), 20) for interval in (2, 3, 5)]
+    assert shares == sorted(shares, reverse=True)
+    assert 0.5 < shares[0] < 0.8
+    assert predict(pipe, StepCache(), 100) < shares[0]
+    assert predict(pipe, StepCache(first=20), 20) == pytest.approx(1, rel=1e-3)
+
+
+def test_where_the_picture_decides_the_longest_time_is_told() -> None:
+    pipe = load("tiny-flux", "bfloat16")
+    workload = Workload(height=32, width=32, steps=5)
+    table = plan(pipe, workload=workload, device=CPU, plans=[frozenset({StepCache()})])
+    [row] = table
+    assert row.is_slowest
+    assert any(cell.startswith("at most ") for cell in table.cells(row))
+    assert PlanTable.from_json(table.to_json()) == table
+
+
+def test_it_is_among_the_plans_that_change_pictures_where_it_surely_saves_time() -> None:
+    workload = Workload(height=16, width=16, steps=6, guidance_scale=1.0)
+    table = plan(load("tiny-sd", "float32"), workload=workload, device=CPU, approximate=True)
+    assert any(StepCache() in row.plan for row in table)
+    table = plan(load("tiny-flux", "float32"), workload=workload, device=CPU, approximate=True)
+    assert "depends on the picture" in table.left_out["StepCache"]
+
+
+@pytest.mark.parametrize(
+    ("cache", "least"),
+    [(StepCache(), 2), (StepCache(first=4), 5), (StepCache(interval=1), 0), (StepCache(5), 2)],
+)
+def test_all_kinds_of_steps_are_simulated(cache: StepCache, least: int) -> None:
+    pipe, mode = load("tiny-sd", "float32"), ValuelessTensors()
+    simulation = Simulation(build_valueless_pipeline(pipe, mode), mode, Workload(steps=12), CPU)
+    course = RunCourse(frozenset({cache}), simulation)
+    assert course.is_uneven == (cache.interval > 1)
+    assert course.least_steps == least
