@@ -207,6 +207,7 @@ from dpnb.strategies.placement import SequentialOffload as SequentialOffload
 from dpnb.strategies.plans import plan_from_json as plan_from_json
 from dpnb.strategies.plans import plan_to_json as plan_to_json
 from dpnb.strategies.plans import plan_to_python as plan_to_python
+from dpnb.strategies.precision import Precision as Precision
 from dpnb.strategies.presets import PRESETS as PRESETS
 from dpnb.strategies.projection import QKVFusion as QKVFusion
 from dpnb.strategies.runs import RunError as RunError

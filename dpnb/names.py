@@ -67,6 +67,7 @@ HOMES: Mapping[str, str] = {
     "PlanError": "dpnb.planning.table",
     "PlanTable": "dpnb.planning.table",
     "PlannerPanel": "dpnb.widgets.planner_panel",
+    "Precision": "dpnb.strategies.precision",
     "PromptFileError": "dpnb.prompt_file",
     "QKVFusion": "dpnb.strategies.projection",
     "Quantization": "dpnb.loading.quantization",

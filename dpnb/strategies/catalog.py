@@ -18,6 +18,7 @@ from dpnb.strategies.lora import LoRA
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.perturbed_attention import PerturbedAttention
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
+from dpnb.strategies.precision import Precision
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
@@ -33,6 +34,7 @@ CATALOG: Kinds = (
     AttentionSlicing,
     QKVFusion,
     ConditioningCache,
+    Precision,
     LayerwiseCasting,
     ChannelsLast,
     FreeU,

@@ -178,8 +178,8 @@ def find_precise_layers(network: nn.Module) -> set[nn.Module]:
     Its class lists patterns of names that layerwise casting skips, and parts of names that stay in
     float32. Its pipeline takes the dtype of its first other weight for that of the network.
     """
-    patterns = _declared(network, "_skip_layerwise_casting_patterns")
-    islands = _declared(network, "_keep_in_fp32_modules")
+    patterns = read_declared_names(network, "_skip_layerwise_casting_patterns")
+    islands = read_declared_names(network, "_keep_in_fp32_modules")
     named = dict(network.named_modules())
     found = {
         layer
@@ -195,7 +195,7 @@ def find_precise_layers(network: nn.Module) -> set[nn.Module]:
     return found | {named[name] for name in islice(others, 1)}
 
 
-def _declared(network: nn.Module, name: str) -> tuple[str, ...]:
+def read_declared_names(network: nn.Module, name: str) -> tuple[str, ...]:
     """A list of names that the class of a network declares; empty where it does not."""
     said = (vars(kind)[name] for kind in type(network).__mro__ if name in vars(kind))
     found: Any = next(said, None)

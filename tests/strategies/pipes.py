@@ -18,6 +18,7 @@ from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.lora import LoRA
 from dpnb.strategies.perturbed_attention import PerturbedAttention
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
+from dpnb.strategies.precision import Precision
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
@@ -30,8 +31,9 @@ SETTINGS: dict[type[Strategy], list[Strategy]] = {
     DeviceMap: [DeviceMap("disk"), DeviceMap((("unet.mid_block.resnets.0", "disk"),))],
     FreeU: [FreeU(), FreeU(0, 0.5, 1.2, 0)],
     LoRA: [LoRA(), LoRA(0.5, ("style",), (2.0,))],
-    LayerwiseCasting: [LayerwiseCasting(), LayerwiseCasting("float16")],
+    LayerwiseCasting: [LayerwiseCasting(), LayerwiseCasting("float8_e5m2")],
     ModelOffload: [ModelOffload(LINK)],
+    Precision: [Precision(), Precision("float16")],
     QKVFusion: [QKVFusion(), QKVFusion(vae=False)],
     VaeTiling: [VaeTiling(), VaeTiling(1, spill=True), VaeTiling(blended=True)],
     SequentialOffload: [SequentialOffload(device=LINK), SequentialOffload("3MiB", LINK)],

@@ -30,6 +30,7 @@ from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.lora import LoRA
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
+from dpnb.strategies.precision import Precision
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
@@ -85,6 +86,7 @@ ALWAYS: Kinds = (
     DeviceMap,
     XFormers,
     AttentionSlicing,
+    Precision,
     LayerwiseCasting,
     LoRA,
 )
@@ -94,7 +96,7 @@ SETTINGS: dict[type[Strategy], Strategy] = {
     SequentialOffload: SequentialOffload(device=LINK),
     DeviceMap: DeviceMap((("text_encoder", "disk"),)),
     AttentionSlicing: AttentionSlicing(1),
-    LayerwiseCasting: LayerwiseCasting("bfloat16"),
+    LayerwiseCasting: LayerwiseCasting(),
     VaeTiling: VaeTiling(16),
 }
 """Where the default alone will not do."""

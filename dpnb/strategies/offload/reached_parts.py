@@ -80,6 +80,20 @@ def find_read_tensors(network: nn.Module, paths: Iterable[SourcePath]) -> set[in
     return {id(tensor) for tensor in read if tensor is not None}
 
 
+def find_called_parts(network: nn.Module, paths: Iterable[SourcePath]) -> list[nn.Module]:
+    """The parts of a network that the code of a pipeline calls past the network itself.
+
+    Args:
+        network: the network.
+        paths: that the code of the pipeline follows from the network on.
+    """
+    plain = plain_network(network)
+    called = (path for path in paths if path.is_called)
+    ends = (end for path in called for end in _follow(plain, "", path.names))
+    found = (end.module for end in ends if not end.rest)
+    return [module for module in dict.fromkeys(found) if module is not plain]
+
+
 @dataclass(frozen=True)
 class _End:
     """Where a path has left the modules: at one of them, with names left."""

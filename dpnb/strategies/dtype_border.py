@@ -1,0 +1,194 @@
+"""A network that computes in another dtype than it is called in: tensors are cast at its border.
+
+Who calls it, and asks for its dtype, need not know, so that this may change between two steps.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import wraps
+from threading import local
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+from typing_extensions import override
+
+from dpnb.nn.compiled import call_uncompiled, plain_network
+from dpnb.nn.upcast import COMPUTES_IN
+from dpnb.run_listener import RunKey, RunListener
+from dpnb.strategies.conditioning import identity
+from dpnb.strategies.offload.calls import Method, replace_method, replace_methods
+from dpnb.strategies.told_classes import tell
+from dpnb.strategies.undo import Undo
+
+ATTRIBUTE = "dpnb_dtype_border"
+"""Where a network keeps its border, as long as it has one."""
+
+PRECISE = re.compile(r"timesteps?|t|sigmas?|.*_ids|.*rotary.*|.*freqs.*")
+"""The names of arguments that networks take in whatever dtype, and that lose by fewer digits."""
+
+REMEMBERED = 2
+"""So many tensors are kept of an argument: a network may see one prompt and then another."""
+
+Known: TypeAlias = dict[str, list[tuple[tuple[object, ...], Tensor, Tensor]]]
+"""By argument: what tells a tensor from others, the tensor, and what was made of it."""
+
+
+class DtypeBorder(RunListener[RunKey]):
+    """Casts what a network is given to the dtype that it computes in, and its answers back.
+
+    Numbers, vectors, timesteps and positions are given as they are. What does not change from step
+    to step is cast once in a run.
+
+    Args:
+        network: the network.
+        outside: the dtype that it is called in.
+        weight: one of its parameters, whose dtype is the one that it computes in.
+    """
+
+    def __init__(self, network: nn.Module, outside: torch.dtype, weight: Tensor) -> None:
+        self.outside = outside
+        self._network, self._weight = plain_network(network), weight
+        self._thread = _Thread()
+        self._is_running = False
+        self._known: Known = {}
+
+    def open(self, parts: Iterable[nn.Module], undo: Undo) -> None:
+        """Let every call of the network, and of `parts` of it, cross the border."""
+        own = vars(self._network)
+        undo.callback(own.pop, ATTRIBUTE, None)
+        own[ATTRIBUTE] = self
+        tell(self._network, "dtype", _say_dtype, undo)
+        replace_methods(self._network, self._wrap, undo)
+        for part in parts:
+            replace_method(part, "forward", lambda method: self._wrap(method, "forward"), undo)
+        undo.watch(self)
+
+    @override
+    def begin_run(self, run: RunKey) -> None:
+        """Remember what is cast from now on."""
+        self._is_running = True
+        self._known.clear()
+
+    @override
+    def end_run(self, run: RunKey, error: BaseException | None) -> None:
+        """Forget it."""
+        self._is_running = False
+        self._known.clear()
+
+    @property
+    def is_within(self) -> bool:
+        """Whether this thread computes inside of the network."""
+        return self._thread.is_within
+
+    @property
+    def inside(self) -> torch.dtype:
+        """The dtype that the network computes in now."""
+        dtype: torch.dtype = vars(self._network).get(COMPUTES_IN, self._weight.dtype)
+        return dtype
+
+    def _wrap(self, method: Method, name: str) -> Method:
+        names = list(_parameter_names(method))
+
+        @wraps(method)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if self._thread.is_within:
+                return method(*args, **kwargs)
+            given = call_uncompiled(self._narrow_all, (names, args, kwargs), {})
+            self._thread.is_within = True
+            try:
+                answer = method(*given[0], **given[1])
+            finally:
+                self._thread.is_within = False
+            return call_uncompiled(self._widen_all, (answer,), {})
+
+        return call
+
+    def _narrow_all(
+        self, names: list[str], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        named = [*names, *(f"argument {place}" for place in range(len(names), len(args)))]
+        return (
+            [self._narrow(name, value) for name, value in zip(named, args, strict=False)],
+            {name: self._narrow(name, value) for name, value in kwargs.items()},
+        )
+
+    def _narrow(self, name: str, value: Any, path: str = "") -> Any:
+        path = f"{path}.{name}"
+        if isinstance(value, Tensor):
+            return self._narrow_tensor(name, value, path)
+        if type(value) in (tuple, list):
+            pairs = enumerate(value)
+            return type(value)(self._narrow(name, one, f"{path}.{place}") for place, one in pairs)
+        if type(value) is dict:
+            return {key: self._narrow(str(key), one, path) for key, one in value.items()}
+        return value
+
+    def _narrow_tensor(self, name: str, value: Tensor, path: str) -> Tensor:
+        is_kept = value.ndim < 2 or not value.is_floating_point() or PRECISE.fullmatch(name)
+        if is_kept or value.dtype == self.inside:
+            return value
+        if not self._is_running or value.ndim > 3 or torch.is_grad_enabled():
+            return value.to(self.inside)
+        known, key = self._known.setdefault(path, []), (self.inside, *identity(value))
+        for kept, _, cast in known:
+            if kept == key:
+                return cast
+        # The tensor is kept, so that no other can come to its address.
+        made = value.to(self.inside)
+        self._known[path] = [*known[-(REMEMBERED - 1) :], (key, value, made)]
+        return made
+
+    def _widen_all(self, answer: Any) -> Any:
+        made: dict[int, Tensor] = {}
+
+        def widen(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                if value.dtype != self.inside or value.dtype == self.outside:
+                    return value
+                if id(value) not in made:
+                    made[id(value)] = value.to(self.outside)
+                return made[id(value)]
+            return _widen_distribution(value, widen) if _is_distribution(value) else value
+
+        return tree_map(widen, answer)
+
+
+def find_outer_dtype(network: nn.Module) -> torch.dtype | None:
+    """The dtype that a network is called in, where that is not the one that it computes in."""
+    border: DtypeBorder | None = vars(plain_network(network)).get(ATTRIBUTE)
+    return None if border is None else border.outside
+
+
+class _Thread(local):
+    """What a thread is doing."""
+
+    is_within = False
+
+
+def _say_dtype(network: nn.Module, plain: Callable[[nn.Module], Any]) -> Any:
+    """The dtype that a network is called in; to its own code, the one that it computes in."""
+    border = vars(network).get(ATTRIBUTE)
+    return plain(network) if border is None or border.is_within else border.outside
+
+
+def _parameter_names(method: Method) -> Iterator[str]:
+    """The names of the arguments that may be given by their place."""
+    parameters = inspect.signature(method).parameters.values()
+    return (p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
+
+
+def _is_distribution(value: Any) -> bool:
+    """Whether it is what an autoencoder encodes a picture to: dpnb's, or like diffusers'."""
+    return value is not None and {"sample", "mode"} <= {*dir(type(value))}
+
+
+def _widen_distribution(value: Any, widen: Callable[[Any], Any]) -> Any:
+    made = copy.copy(value)
+    vars(made).update({name: widen(held) for name, held in vars(value).items()})
+    return made
