@@ -145,18 +145,31 @@ class DtypeBorder(RunListener[RunKey]):
         return made
 
     def _widen_all(self, answer: Any) -> Any:
-        made: dict[int, Tensor] = {}
+        return tree_map(_Widening(self.inside, self.outside), answer)
 
-        def widen(value: Any) -> Any:
-            if isinstance(value, Tensor):
-                if value.dtype != self.inside or value.dtype == self.outside:
-                    return value
-                if id(value) not in made:
-                    made[id(value)] = value.to(self.outside)
-                return made[id(value)]
-            return _widen_distribution(value, widen) if _is_distribution(value) else value
 
-        return tree_map(widen, answer)
+class _Widening:
+    """Casts what is in one dtype to another; a tensor that comes again is the same again."""
+
+    def __init__(self, inside: torch.dtype, outside: torch.dtype) -> None:
+        self._inside, self._outside = inside, outside
+        self._made: dict[int, Tensor] = {}
+
+    def __call__(self, value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return self._widen(value)
+        if _is_distribution(value):
+            made = copy.copy(value)
+            vars(made).update({name: self(held) for name, held in vars(value).items()})
+            return made
+        return value
+
+    def _widen(self, value: Tensor) -> Tensor:
+        if value.dtype != self._inside or value.dtype == self._outside:
+            return value
+        if id(value) not in self._made:
+            self._made[id(value)] = value.to(self._outside)
+        return self._made[id(value)]
 
 
 def find_outer_dtype(network: nn.Module) -> torch.dtype | None:
@@ -186,9 +199,3 @@ def _parameter_names(method: Method) -> Iterator[str]:
 def _is_distribution(value: Any) -> bool:
     """Whether it is what an autoencoder encodes a picture to: dpnb's, or like diffusers'."""
     return value is not None and {"sample", "mode"} <= {*dir(type(value))}
-
-
-def _widen_distribution(value: Any, widen: Callable[[Any], Any]) -> Any:
-    made = copy.copy(value)
-    vars(made).update({name: widen(held) for name, held in vars(value).items()})
-    return made

@@ -14,7 +14,7 @@ from dpnb.nn.quantized import has_bitsandbytes_layers, quantization_of
 from dpnb.strategies.fair_lock import FairLock
 from dpnb.strategies.offload.hosted_weights import HostedWeights
 from dpnb.strategies.offload.source_paths import SourcePath
-from dpnb.strategies.set_aside import set_aside
+from dpnb.strategies.set_aside import SetAside
 from dpnb.switchboard import STANDS_FOR
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Networks:
     """
 
     def __init__(self) -> None:
-        self.set_aside: Callable[[Tensor], Callable[[], Tensor]] = set_aside
+        self.set_aside: Callable[[Tensor], Callable[[], Tensor]] = SetAside()
         self.lock = FairLock()
         self._owners: list[ref[Any]] = []
         self.hosted: tuple[HostedWeights, ...] = ()
