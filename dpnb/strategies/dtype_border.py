@@ -9,7 +9,7 @@ import copy
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import wraps
+from functools import partial, wraps
 from threading import local
 from typing import Any, TypeAlias
 
@@ -23,13 +23,15 @@ from dpnb.nn.upcast import COMPUTES_IN
 from dpnb.run_listener import RunKey, RunListener
 from dpnb.strategies.conditioning import identity
 from dpnb.strategies.offload.calls import Method, replace_method, replace_methods
+from dpnb.strategies.offload.reached_parts import find_calls_past, find_dtypes_asked
+from dpnb.strategies.offload.source_paths import SourcePath
 from dpnb.strategies.told_classes import tell
 from dpnb.strategies.undo import Undo
 
 ATTRIBUTE = "dpnb_dtype_border"
 """Where a network keeps its border, as long as it has one."""
 
-PRECISE = re.compile(r"timesteps?|t|sigmas?|.*_ids|.*rotary.*|.*freqs.*")
+PRECISE = re.compile(r"timesteps?|timestep_r|t|sigmas?|.*_ids|.*rotary.*|.*freqs.*")
 """The names of arguments that networks take in whatever dtype, and that lose by fewer digits."""
 
 REMEMBERED = 2
@@ -42,7 +44,7 @@ Known: TypeAlias = dict[str, list[tuple[tuple[object, ...], Tensor, Tensor]]]
 class DtypeBorder(RunListener[RunKey]):
     """Casts what a network is given to the dtype that it computes in, and its answers back.
 
-    Numbers, vectors, timesteps and positions are given as they are. What does not change from step
+    Single numbers, timesteps and positions are given as they are. What does not change from step
     to step is cast once in a run.
 
     Args:
@@ -58,15 +60,20 @@ class DtypeBorder(RunListener[RunKey]):
         self._is_running = False
         self._known: Known = {}
 
-    def open(self, parts: Iterable[nn.Module], undo: Undo) -> None:
-        """Let every call of the network, and of `parts` of it, cross the border."""
-        own = vars(self._network)
-        undo.callback(own.pop, ATTRIBUTE, None)
-        own[ATTRIBUTE] = self
-        tell(self._network, "dtype", _say_dtype, undo)
+    def open(self, paths: Iterable[SourcePath], undo: Undo) -> None:
+        """Let every call of the network, or of parts of it, cross the border.
+
+        Args:
+            paths: that the code of its pipeline follows from the network on.
+            undo: takes the inverse.
+        """
+        for module in (self._network, *find_dtypes_asked(self._network, paths)):
+            undo.callback(vars(module).pop, ATTRIBUTE, None)
+            vars(module)[ATTRIBUTE] = self
+            tell(module, "dtype", _say_dtype, undo)
         replace_methods(self._network, self._wrap, undo)
-        for part in parts:
-            replace_method(part, "forward", lambda method: self._wrap(method, "forward"), undo)
+        for part, name in find_calls_past(self._network, paths):
+            replace_method(part, name, partial(self._wrap, name=name), undo)
         undo.watch(self)
 
     @override
@@ -130,7 +137,7 @@ class DtypeBorder(RunListener[RunKey]):
         return value
 
     def _narrow_tensor(self, name: str, value: Tensor, path: str) -> Tensor:
-        is_kept = value.ndim < 2 or not value.is_floating_point() or PRECISE.fullmatch(name)
+        is_kept = value.ndim == 0 or not value.is_floating_point() or PRECISE.fullmatch(name)
         if is_kept or value.dtype == self.inside:
             return value
         if not self._is_running or value.ndim > 3 or torch.is_grad_enabled():

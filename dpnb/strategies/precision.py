@@ -17,7 +17,6 @@ from dpnb.stages import Stage
 from dpnb.strategies.dtype_border import DtypeBorder
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.offload.blocks import group_tied_tensors
-from dpnb.strategies.offload.reached_parts import find_called_parts
 from dpnb.strategies.precise_parts import find_precise_tensors, overflows
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Effect, Slot, Strategy
@@ -108,8 +107,7 @@ class Precision(Strategy):
                 cast = tied[0].data.to(self.torch_dtype)
                 for tensor in tied:
                     tensor.data = cast
-            parts = find_called_parts(network, networks.paths_into(network))
-            DtypeBorder(network, outside, witness).open(parts, undo)
+            DtypeBorder(network, outside, witness).open(networks.paths_into(network), undo)
 
     def _casts(self, networks: Networks) -> Iterator[tuple[nn.Module, list[Tensor]]]:
         """The networks with the parameters and buffers that are cast, if there are any."""
