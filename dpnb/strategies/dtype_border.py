@@ -9,7 +9,7 @@ import copy
 import inspect
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial, wraps
+from functools import cache, partial, wraps
 from threading import local
 from typing import Any, TypeAlias
 
@@ -31,8 +31,12 @@ from dpnb.strategies.undo import Undo
 ATTRIBUTE = "dpnb_dtype_border"
 """Where a network keeps its border, as long as it has one."""
 
-PRECISE = re.compile(r"timesteps?|timestep_r|t|sigmas?|.*_ids|.*rotary.*|.*freqs.*")
+POSITIONS = re.compile(r".*_ids|.*rotary.*|.*freqs.*")
+TIMES = re.compile(r"timesteps?|timestep_r|t|sigmas?")
 """The names of arguments that networks take in whatever dtype, and that lose by fewer digits."""
+
+FOLLOWS_TIMES = re.compile(r"(\.to\(|dtype ?= ?)(timesteps?|t)\.dtype")
+"""How code says that it goes on in the dtype of the timesteps that it is given."""
 
 REMEMBERED = 2
 """So many tensors are kept of an argument: a network may see one prompt and then another."""
@@ -56,6 +60,7 @@ class DtypeBorder(RunListener[RunKey]):
     def __init__(self, network: nn.Module, outside: torch.dtype, weight: Tensor) -> None:
         self.outside = outside
         self._network, self._weight = plain_network(network), weight
+        self._kept = [POSITIONS] if _follows_times(self._network) else [POSITIONS, TIMES]
         self._thread = _Thread()
         self._is_running = False
         self._known: Known = {}
@@ -137,8 +142,10 @@ class DtypeBorder(RunListener[RunKey]):
         return value
 
     def _narrow_tensor(self, name: str, value: Tensor, path: str) -> Tensor:
-        is_kept = value.ndim == 0 or not value.is_floating_point() or PRECISE.fullmatch(name)
-        if is_kept or value.dtype == self.inside:
+        is_kept = any(pattern.fullmatch(name) for pattern in self._kept)
+        if is_kept or value.ndim == 0 or not value.is_floating_point():
+            return value
+        if value.dtype == self.inside:
             return value
         if not self._is_running or value.ndim > 3 or torch.is_grad_enabled():
             return value.to(self.inside)
@@ -189,6 +196,21 @@ class _Thread(local):
     """What a thread is doing."""
 
     is_within = False
+
+
+def _follows_times(network: nn.Module) -> bool:
+    """Whether any code of a network computes in the dtype of the timesteps that it is given."""
+    kinds = {type(module) for module in network.modules()}
+    others = (kind for kind in kinds if kind.__module__.partition(".")[0] not in ("dpnb", "torch"))
+    return any(map(_names_dtype_of_times, others))
+
+
+@cache
+def _names_dtype_of_times(kind: type[nn.Module]) -> bool:
+    try:
+        return FOLLOWS_TIMES.search(inspect.getsource(kind)) is not None
+    except (OSError, TypeError):
+        return False  # it was written at a prompt
 
 
 def _say_dtype(network: nn.Module, plain: Callable[[nn.Module], Any]) -> Any:

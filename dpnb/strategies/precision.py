@@ -15,10 +15,11 @@ from dpnb.nn.compiled import plain_network
 from dpnb.nn.quantized import quantization_of
 from dpnb.stages import Stage
 from dpnb.strategies.dtype_border import DtypeBorder
-from dpnb.strategies.networks import Networks
+from dpnb.strategies.networks import Networks, is_foreign
 from dpnb.strategies.offload.blocks import group_tied_tensors
 from dpnb.strategies.precise_parts import find_precise_tensors, overflows
 from dpnb.strategies.settings import hints
+from dpnb.strategies.storage import Widening
 from dpnb.strategies.strategy import Effect, Slot, Strategy
 from dpnb.strategies.undo import Undo
 
@@ -98,7 +99,9 @@ class Precision(Strategy):
     def apply(self, networks: Networks, undo: Undo) -> None:
         """Cast the weights, and all that enters and leaves the networks."""
         for network, tensors in list(self._casts(networks)):
-            outside = _dtype_of(network, tensors[0])
+            outside, paths = _dtype_of(network, tensors[0]), networks.paths_into(network)
+            if is_foreign(network):
+                tensors = self._leave_first(network, tensors, undo)
             witness = next((tensor for tensor in tensors if tensor.ndim == 1), tensors[0])
             for tied in group_tied_tensors(tensors):
                 values = networks.set_aside(tied[0].data)
@@ -107,7 +110,21 @@ class Precision(Strategy):
                 cast = tied[0].data.to(self.torch_dtype)
                 for tensor in tied:
                     tensor.data = cast
-            DtypeBorder(network, outside, witness).open(networks.paths_into(network), undo)
+            DtypeBorder(network, outside, witness).open(paths, undo)
+
+    def _leave_first(self, network: nn.Module, tensors: list[Tensor], undo: Undo) -> list[Tensor]:
+        """All but the first weight, which is cast while its layer computes.
+
+        The code of pipelines may take its dtype for that of the network.
+        """
+        first = next(network.parameters())
+        layers = [one for one in network.modules() if one._parameters.get("weight") is first]
+        if len(layers) == 1 and len(tensors) > 1:
+            casting = Widening(self.torch_dtype)
+            undo.before(layers[0], casting.widen)
+            undo.after(layers[0], casting.narrow, always_call=True)
+            return [tensor for tensor in tensors if tensor is not first]
+        return tensors
 
     def _casts(self, networks: Networks) -> Iterator[tuple[nn.Module, list[Tensor]]]:
         """The networks with the parameters and buffers that are cast, if there are any."""
