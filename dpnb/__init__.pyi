@@ -20,7 +20,6 @@ from dpnb.errors import VariantError as VariantError
 from dpnb.lab import LabError as LabError
 from dpnb.loading.adapters.name_patterns import PatternError as PatternError
 from dpnb.loading.hub.responses import BusyHubError as BusyHubError
-from dpnb.loading.quantization import Quantization as Quantization
 from dpnb.loading.quantization_configs import BitsAndBytesConfig as BitsAndBytesConfig
 from dpnb.loading.quantization_configs import (
     PipelineQuantizationConfig as PipelineQuantizationConfig,
@@ -210,6 +209,7 @@ from dpnb.strategies.plans import plan_to_python as plan_to_python
 from dpnb.strategies.precision import Precision as Precision
 from dpnb.strategies.presets import PRESETS as PRESETS
 from dpnb.strategies.projection import QKVFusion as QKVFusion
+from dpnb.strategies.quantization import Quantization as Quantization
 from dpnb.strategies.runs import RunError as RunError
 from dpnb.strategies.shared import BrokenPipelineError as BrokenPipelineError
 from dpnb.strategies.storage import ChannelsLast as ChannelsLast

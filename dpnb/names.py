@@ -70,7 +70,7 @@ HOMES: Mapping[str, str] = {
     "Precision": "dpnb.strategies.precision",
     "PromptFileError": "dpnb.prompt_file",
     "QKVFusion": "dpnb.strategies.projection",
-    "Quantization": "dpnb.loading.quantization",
+    "Quantization": "dpnb.strategies.quantization",
     "QuantizationError": "dpnb.errors",
     "Report": "dpnb.bench.report",
     "Request": "dpnb.widgets.state",

@@ -117,8 +117,6 @@ class Placement(PipelineMixin):
                 "float16 is slow or unsupported on the CPU; bfloat16 runs there at full speed."
             )
         networks = self._modules()
-        for name, module in networks.items():
-            check_cast(name, module, kind)
         if (
             kind is None
             and target
@@ -126,6 +124,8 @@ class Placement(PipelineMixin):
         ):
             return self
         with self.strategies.suspended():
+            for name, module in networks.items():
+                check_cast(name, module, kind)
             self._move(target, kind)
         return self
 

@@ -20,6 +20,7 @@ from dpnb.strategies.perturbed_attention import PerturbedAttention
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.precision import Precision
 from dpnb.strategies.projection import QKVFusion
+from dpnb.strategies.quantization import Quantization
 from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
 from dpnb.strategies.vae import VaeSlicing, VaeTiling
@@ -36,6 +37,7 @@ CATALOG: Kinds = (
     ConditioningCache,
     Precision,
     LayerwiseCasting,
+    Quantization,
     ChannelsLast,
     FreeU,
     PerturbedAttention,

@@ -106,6 +106,7 @@ class Networks:
         link: what brings weights to the device, while a placement keeps them on the host.
         set_aside: keeps values that are needed again, and returns what brings them back, as often
             as it is called.
+        stored_small: layers whose weights a strategy keeps in another dtype than they compute in.
         lock: held by whoever computes with the networks, or changes them.
     """
 
@@ -115,6 +116,7 @@ class Networks:
         self._owners: list[ref[Any]] = []
         self.hosted: tuple[HostedWeights, ...] = ()
         self.streamed: tuple[OffloadedWeights, ...] = ()
+        self.stored_small: frozenset[nn.Module] = frozenset()
         self.link: Link | None = None
         self.meeting_place: torch.device | None = None
 

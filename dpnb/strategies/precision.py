@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from dpnb.nn.compiled import plain_network
-from dpnb.nn.quantized import quantization_of
+from dpnb.nn.quantized import lasting_quantization_of
 from dpnb.stages import Stage
 from dpnb.strategies.dtype_border import DtypeBorder
 from dpnb.strategies.networks import Networks, is_foreign
@@ -83,7 +83,7 @@ class Precision(Strategy):
 
     def _objection(self, name: str, network: nn.Module) -> str | None:
         """Why a component that is named cannot compute so."""
-        if (stored := quantization_of(network)) is not None:
+        if (stored := lasting_quantization_of(network)) is not None:
             return (
                 f"{name} holds {stored} weights, which cannot be cast; leave it out of Precision, "
                 "or load it without quantization_config."
@@ -101,7 +101,7 @@ class Precision(Strategy):
         for network, tensors in list(self._casts(networks)):
             outside, paths = _dtype_of(network, tensors[0]), networks.paths_into(network)
             if is_foreign(network):
-                tensors = self._leave_first(network, tensors, undo)
+                tensors = self._leave_first(networks, network, tensors, undo)
             witness = next((tensor for tensor in tensors if tensor.ndim == 1), tensors[0])
             for tied in group_tied_tensors(tensors):
                 values = networks.set_aside(tied[0].data)
@@ -112,7 +112,9 @@ class Precision(Strategy):
                     tensor.data = cast
             DtypeBorder(network, outside, witness).open(paths, undo)
 
-    def _leave_first(self, network: nn.Module, tensors: list[Tensor], undo: Undo) -> list[Tensor]:
+    def _leave_first(
+        self, networks: Networks, network: nn.Module, tensors: list[Tensor], undo: Undo
+    ) -> list[Tensor]:
         """All but the first weight, which is cast while its layer computes.
 
         The code of pipelines may take its dtype for that of the network.
@@ -121,6 +123,7 @@ class Precision(Strategy):
         layers = [one for one in network.modules() if one._parameters.get("weight") is first]
         if len(layers) == 1 and len(tensors) > 1:
             casting = Widening(self.torch_dtype)
+            undo.set(networks, "stored_small", networks.stored_small | {layers[0]})
             undo.before(layers[0], casting.widen)
             undo.after(layers[0], casting.narrow, always_call=True)
             return [tensor for tensor in tensors if tensor is not first]

@@ -143,7 +143,9 @@ class LayerwiseCasting(Strategy):
         """Narrow the weights; hooks widen them around each layer's computation."""
         dtype = STORAGE_DTYPES[self.storage_dtype]
         wide_dtypes: dict[nn.Module, dict[Tensor, torch.dtype]] = {}
-        for network, layer in self._layers(networks):
+        layers = list(self._layers(networks))
+        undo.set(networks, "stored_small", networks.stored_small | {one for _, one in layers})
+        for network, layer in layers:
             weight = layer.get_parameter("weight")
             undo.callback(_restore, weight, networks.set_aside(weight.data))
             widening = Widening(weight.dtype)

@@ -20,6 +20,7 @@ from dpnb.strategies.perturbed_attention import PerturbedAttention
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.precision import Precision
 from dpnb.strategies.projection import QKVFusion
+from dpnb.strategies.quantization import Quantization
 from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
 from dpnb.strategies.vae import VaeTiling
@@ -35,6 +36,7 @@ SETTINGS: dict[type[Strategy], list[Strategy]] = {
     ModelOffload: [ModelOffload(LINK)],
     Precision: [Precision(), Precision("float16")],
     QKVFusion: [QKVFusion(), QKVFusion(vae=False)],
+    Quantization: [Quantization(), Quantization("fp8")],
     VaeTiling: [VaeTiling(), VaeTiling(1, spill=True), VaeTiling(blended=True)],
     SequentialOffload: [SequentialOffload(device=LINK), SequentialOffload("3MiB", LINK)],
 }
