@@ -68,26 +68,30 @@ class Quantization(Strategy, StoredWeights):
     @override
     def obstacle(self, networks: Networks) -> str | None:
         try:
-            chosen = list(self._choose(networks))
+            return self._find_obstacle(networks)
         except QuantizationError as error:
             return str(error)
+
+    def _find_obstacle(self, networks: Networks) -> str | None:
         found = 0
-        for name, network, recipe in chosen:
-            is_named = bool(self.components) or not isinstance(self.kind, str)
-            reason = _objection(name, network, recipe)
-            if reason is not None:
+        for name, network, recipe in self._choose(networks):
+            if (reason := _objection(name, network)) is not None:
                 return reason
             places = list(find_places(networks, name, network, recipe))
             found += len(places)
             if places:
                 reason = _probe(recipe, name, first_device(network), places[0].weight.dtype)
-            elif is_named:
+            elif self.recipes():
                 reason = _missing_layers(networks, name, network, recipe)
             if reason is not None:
                 return reason
-        if not found:
-            return "Quantization needs linear layers inside of networks; there are none here."
-        return None
+        if found:
+            return None
+        kinds = " or ".join(dict.fromkeys(self.kinds))
+        return (
+            f"Quantization needs linear layers inside of networks that {kinds} can hold; there "
+            "are none here."
+        )
 
     @override
     def apply(self, networks: Networks, undo: Undo) -> None:
@@ -118,7 +122,7 @@ class Quantization(Strategy, StoredWeights):
                 yield name, network, recipe
 
 
-def _objection(name: str, network: nn.Module, recipe: Recipe) -> str | None:
+def _objection(name: str, network: nn.Module) -> str | None:
     """Why a network cannot be quantized, whatever its layers are."""
     if (stored := quantization_of(network)) is not None:
         return f"The weights of {name} are {stored} already; leave it out of Quantization."

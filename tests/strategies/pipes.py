@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -61,6 +62,13 @@ def samples_for(name: str) -> list[Strategy]:
     if name == "sag":
         return [sample for sample in SAMPLES if not isinstance(sample, PerturbedAttention)]
     return SAMPLES_OF.get(name, SAMPLES)
+
+
+def is_consistent(plan: Iterable[Strategy]) -> bool:
+    """Whether strategies can be on together, each of which can be on and decides another thing."""
+    on = list(plan)
+    has_parts_elsewhere = any(isinstance(one, DeviceMap) and one != DeviceMap("cpu") for one in on)
+    return not (has_parts_elsewhere and any(isinstance(one, Quantization) for one in on))
 
 
 OVER: dict[str, tuple[str, str]] = {

@@ -32,6 +32,7 @@ from dpnb.strategies.lora import LoRA
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.precision import Precision
 from dpnb.strategies.projection import QKVFusion
+from dpnb.strategies.quantization import Quantization
 from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
 from dpnb.strategies.vae import VaeSlicing, VaeTiling
@@ -88,6 +89,7 @@ ALWAYS: Kinds = (
     AttentionSlicing,
     Precision,
     LayerwiseCasting,
+    Quantization,
     LoRA,
 )
 

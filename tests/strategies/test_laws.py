@@ -19,7 +19,15 @@ from dpnb.strategies.plans import plan_from_json, plan_to_json, plan_to_python
 from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.strategy import Effect, Strategy, in_order
 from dpnb.strategies.undo import Undo
-from tests.strategies.pipes import SAMPLES, SAMPLES_OF, build, draw, live_bytes, values
+from tests.strategies.pipes import (
+    SAMPLES,
+    SAMPLES_OF,
+    build,
+    draw,
+    is_consistent,
+    live_bytes,
+    values,
+)
 from tests.strategies.subjects import (
     ATTACHED_SAMPLES,
     FOREIGN,
@@ -42,7 +50,9 @@ ALL_SAMPLES = list(dict.fromkeys((*SAMPLES, *ATTACHED_SAMPLES)))
 # All weights on the disk are many files, which take long to write; some are enough in pairs, and
 # every other pair tells enough of all.
 PAIRED = [sample for sample in SAMPLES if sample != DeviceMap("disk")]
-PAIRS = [pair for pair in combinations(PAIRED, 2) if pair[0].slot != pair[1].slot][::2]
+PAIRS = [
+    pair for pair in combinations(PAIRED, 2) if pair[0].slot != pair[1].slot and is_consistent(pair)
+][::2]
 
 
 def on_all(law: str, in_full: tuple[str, ...] = IN_FULL) -> pytest.MarkDecorator:
