@@ -8,10 +8,10 @@ from __future__ import annotations
 import copy
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from functools import cache, partial, wraps
 from threading import local
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -150,9 +150,9 @@ class DtypeBorder(RunListener[RunKey]):
         if not self._is_running or value.ndim > 3 or torch.is_grad_enabled():
             return value.to(self.inside)
         known, key = self._known.setdefault(path, []), (self.inside, *identity(value))
-        for kept, _, cast in known:
+        for kept, _, made in known:
             if kept == key:
-                return cast
+                return made
         # The tensor is kept, so that no other can come to its address.
         made = value.to(self.inside)
         self._known[path] = [*known[-(REMEMBERED - 1) :], (key, value, made)]
@@ -202,7 +202,7 @@ def _follows_times(network: nn.Module) -> bool:
     """Whether any code of a network computes in the dtype of the timesteps that it is given."""
     kinds = {type(module) for module in network.modules()}
     others = (kind for kind in kinds if kind.__module__.partition(".")[0] not in ("dpnb", "torch"))
-    return any(map(_names_dtype_of_times, others))
+    return any(_names_dtype_of_times(cast(Hashable, kind)) for kind in others)
 
 
 @cache

@@ -38,7 +38,7 @@ class Place:
     layer: nn.Linear
 
     @property
-    def weight(self) -> nn.Parameter:
+    def weight(self) -> Tensor:
         """The plain weight, while the layer has it."""
         return self.layer.weight
 

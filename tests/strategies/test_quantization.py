@@ -224,7 +224,6 @@ def test_it_comes_and_goes_between_two_steps(way: str, pipe: Any) -> None:
 def test_memory_is_predicted_to_the_byte(pipe: Any) -> None:
     plans: list[Any] = [
         frozenset({Quantization.of({"unet": "nf4", "text_encoder": "int8"}), dpnb.Precision()}),
-        frozenset({Quantization(), dpnb.QKVFusion(), dpnb.ModelOffload(LINK)}),
     ]
     profile = replace(CPU, link=64e9, torch_device=LINK)
     workload = Workload(height=32, width=32, steps=2)

@@ -90,7 +90,8 @@ def find_calls_past(network: nn.Module, paths: Iterable[SourcePath]) -> list[tup
     Returns:
         Parts of it, and which of their methods is called.
     """
-    plain, found = plain_network(network), {}
+    plain = plain_network(network)
+    found: dict[tuple[nn.Module, str], None] = {}
     for path in paths:
         for end in _follow(plain, "", path.names) if path.is_called else ():
             if end.module is not plain and not end.rest:
