@@ -20,7 +20,6 @@ from dpnb.errors import VariantError as VariantError
 from dpnb.lab import LabError as LabError
 from dpnb.loading.adapters.name_patterns import PatternError as PatternError
 from dpnb.loading.hub.responses import BusyHubError as BusyHubError
-from dpnb.loading.quantization import Quantization as Quantization
 from dpnb.loading.quantization_configs import BitsAndBytesConfig as BitsAndBytesConfig
 from dpnb.loading.quantization_configs import (
     PipelineQuantizationConfig as PipelineQuantizationConfig,
@@ -211,8 +210,10 @@ from dpnb.strategies.placement import SequentialOffload as SequentialOffload
 from dpnb.strategies.plans import plan_from_json as plan_from_json
 from dpnb.strategies.plans import plan_to_json as plan_to_json
 from dpnb.strategies.plans import plan_to_python as plan_to_python
+from dpnb.strategies.precision import Precision as Precision
 from dpnb.strategies.presets import PRESETS as PRESETS
 from dpnb.strategies.projection import QKVFusion as QKVFusion
+from dpnb.strategies.quantization import Quantization as Quantization
 from dpnb.strategies.runs import RunError as RunError
 from dpnb.strategies.shared import BrokenPipelineError as BrokenPipelineError
 from dpnb.strategies.step_cache import StepCache as StepCache

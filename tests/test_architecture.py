@@ -55,7 +55,7 @@ MAY_IMPORT = {
     "bench": {"planning", "pipelines", "strategies", "metering"},
     "models": {"nn", "loading", "metering", "module_paths"},
     "schedulers": {"loading", "module_paths"},
-    "strategies": {"models", "nn"},
+    "strategies": {"models", "loading", "nn"},
     "pipelines": {
         "strategies",
         "models",

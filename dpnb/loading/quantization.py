@@ -31,51 +31,82 @@ pictures; what a checker decides should not change.
 
 
 @dataclass(frozen=True)
-class Quantization:
+class StoredWeights:
     """How the matrices of a network are stored: in 8 or 4 bits, with scales that widen them in use.
 
     Linear layers are quantized, but for a network's own first and last ones; convolutions, norms
     and biases stay as they are.
 
     Args:
-        kind: `"int8"`, `"int4"`, `"fp8"`, `"nf4"` or `"fp4"`.
+        kind: `"int8"`, `"int4"`, `"fp8"`, `"nf4"` or `"fp4"`; or pairs of a component and one of
+            these.
         backend: `"torchao"`, or `"bitsandbytes"` for nf4, fp4 and, if asked for, int8.
         group_size: inputs that share a scale, for int4; 128 by default.
         modules_to_not_convert: names of layers that stay as they are, or what a dotted part of
             their names ends in: `"proj"` means `time_emb_proj`, too.
+        components: the components whose weights are stored so; by default all networks but the
+            autoencoder and the safety checker.
     """
 
-    kind: str
+    kind: str | tuple[tuple[str, str], ...]
     backend: str | None = None
     group_size: int | None = None
     modules_to_not_convert: tuple[str, ...] = ()
+    components: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"Weights cannot be stored as {self.kind!r}; use {', '.join(KINDS)}.")
-        if self.backend not in (None, *KINDS[self.kind]):
-            raise ValueError(
-                f"{self.backend!r} does not make {self.kind} weights; leave backend out, or use "
-                f"{' or '.join(KINDS[self.kind])}."
-            )
-        if self.group_size is not None and (self.kind != "int4" or self.group_size < 1):
+        for kind in self.kinds:
+            if kind not in KINDS:
+                raise ValueError(f"Weights cannot be stored as {kind!r}; use {', '.join(KINDS)}.")
+            if self.backend not in (None, *KINDS[kind]):
+                raise ValueError(
+                    f"{self.backend!r} does not make {kind} weights; leave backend out, or use "
+                    f"{' or '.join(KINDS[kind])}."
+                )
+        if self.group_size is not None and ({*self.kinds} != {"int4"} or self.group_size < 1):
             raise ValueError(f"group_size={self.group_size} is for int4, and 1 at the least.")
+        if self.components and not isinstance(self.kind, str):
+            raise ValueError("kind names components already; leave components out.")
         object.__setattr__(self, "modules_to_not_convert", tuple(self.modules_to_not_convert))
 
-    def recipe(self) -> Recipe:
-        """What carries this out.
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What weights are stored as."""
+        return (self.kind,) if isinstance(self.kind, str) else tuple(k for _, k in self.kind)
+
+    def recipes(self) -> dict[str, Recipe]:
+        """Component → what carries this out there; none where no component is named.
 
         Raises:
-            QuantizationError: the package is not installed.
+            QuantizationError: a package is not installed.
         """
-        backend = self.backend or KINDS[self.kind][0]
-        require_package(backend, self.kind)
+        kind = self.kind
+        pairs = [(name, kind) for name in self.components] if isinstance(kind, str) else kind
+        return {name: self.recipe(stored) for name, stored in pairs}
+
+    def recipe(self, kind: str = "") -> Recipe:
+        """What carries this out.
+
+        Args:
+            kind: one of several; the only one by default.
+
+        Raises:
+            QuantizationError: the package is not installed, or there are several kinds.
+        """
+        if not kind and not isinstance(self.kind, str):
+            raise QuantizationError(
+                f"{self!r} names components of a pipeline; give a network one kind, for example "
+                f"'int8'."
+            )
+        kind = kind or self.kinds[0]
+        backend = self.backend or KINDS[kind][0]
+        require_package(backend, kind)
         settings = (
-            _torchao_settings(self.kind, self.group_size or 128)
+            _torchao_settings(kind, self.group_size or 128)
             if backend == TORCHAO
-            else BitsAndBytes(self.kind)
+            else BitsAndBytes(kind)
         )
-        return Recipe(self.kind, backend, settings, self.modules_to_not_convert)
+        return Recipe(kind, backend, settings, self.modules_to_not_convert)
 
 
 @dataclass(frozen=True)
@@ -164,6 +195,8 @@ class QuantizationPlan:
             return cls()
         if isinstance(value, Mapping):
             return cls({name: recipe_of(given) for name, given in value.items()})
+        if isinstance(value, StoredWeights) and (named := value.recipes()):
+            return cls(named)
         own = _fields(value)
         if own.get("quant_mapping"):
             return cls.of(own["quant_mapping"])
@@ -194,10 +227,10 @@ class QuantizationPlan:
 
 def recipe_of(value: Any) -> Recipe:
     """The recipe of one configuration; see `QuantizationPlan.of`."""
-    if isinstance(value, Quantization):
+    if isinstance(value, StoredWeights):
         return value.recipe()
     if isinstance(value, str):
-        return Quantization(value).recipe()
+        return StoredWeights(value).recipe()
     if type(value).__module__.partition(".")[0] == TORCHAO:
         return _of_torchao(value, ())
     own = _fields(value)

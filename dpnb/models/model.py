@@ -296,7 +296,8 @@ class Model(
                 f"A {type(self).__name__} by itself is not uploaded; push its pipeline, or the "
                 "folder with huggingface_hub.upload_folder."
             )
-        self.check_saveable()
+        with self.suspended():
+            self.check_saveable()
         if not is_main_process:
             return
         with (

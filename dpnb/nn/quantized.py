@@ -17,6 +17,9 @@ from dpnb.errors import QuantizationError
 
 _BITSANDBYTES = "bitsandbytes"
 
+SWITCHED = "dpnb_quantized"
+"""Where a layer says that its weights are full ones, once what is switched on is off."""
+
 
 def plain_tensors(tensor: Tensor) -> list[Tensor]:
     """The tensors that hold the memory of `tensor`: itself, or those that it wraps."""
@@ -59,6 +62,12 @@ def quantization_of(network: nn.Module) -> str | None:
     """How the weights of a network are quantized, for example `"int8"`; `None` if none are."""
     found = dict.fromkeys(filter(None, map(_quantization, network.modules())))
     return " and ".join(found) or None
+
+
+def lasting_quantization_of(network: nn.Module) -> str | None:
+    """How the weights of a network were quantized when it was loaded; `None` if none were."""
+    layers = (layer for layer in network.modules() if SWITCHED not in vars(layer))
+    return " and ".join(dict.fromkeys(filter(None, map(_quantization, layers)))) or None
 
 
 def check_cast(name: str, network: nn.Module, dtype: torch.dtype | None) -> None:

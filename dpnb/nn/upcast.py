@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from dpnb.nn.quantized import is_wrapped
 
+COMPUTES_IN = "dpnb_computes_in"
+"""Where a network says in which dtype it computes, while its layers are upcast."""
+
 
 @contextmanager
 def upcast_layers(network: nn.Module, dtype: torch.dtype) -> Iterator[None]:
@@ -19,6 +22,8 @@ def upcast_layers(network: nn.Module, dtype: torch.dtype) -> Iterator[None]:
     The stored weights do not change. The result is that of a network which is cast as a whole.
     """
     with ExitStack() as undo:
+        undo.callback(vars(network).pop, COMPUTES_IN, None)
+        vars(network)[COMPUTES_IN] = dtype
         for module in network.modules():
             if any(p.is_floating_point() for p in module.parameters(recurse=False)):
                 layer = _UpcastLayer(dtype)

@@ -14,6 +14,7 @@ from dpnb.devices import available_device
 from dpnb.nn.quantized import check_cast, quantization_of
 from dpnb.pipelines.mixin import PipelineMixin
 from dpnb.strategies.device_map import DeviceMap
+from dpnb.strategies.dtype_border import find_outer_dtype
 
 logger = logging.getLogger(__name__)
 
@@ -69,9 +70,9 @@ class Placement(PipelineMixin):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype of the first network, by name."""
+        """The dtype that the first network, by name, is called in."""
         floats = (
-            p.dtype
+            find_outer_dtype(module) or p.dtype
             for module in self._modules().values()
             for p in module.parameters()
             if p.is_floating_point()
@@ -116,8 +117,6 @@ class Placement(PipelineMixin):
                 "float16 is slow or unsupported on the CPU; bfloat16 runs there at full speed."
             )
         networks = self._modules()
-        for name, module in networks.items():
-            check_cast(name, module, kind)
         if (
             kind is None
             and target
@@ -125,6 +124,8 @@ class Placement(PipelineMixin):
         ):
             return self
         with self.strategies.suspended():
+            for name, module in networks.items():
+                check_cast(name, module, kind)
             self._move(target, kind)
         return self
 

@@ -60,7 +60,8 @@ def encode_tokens(text_encoder: Any, ids: Tensor, clip_skip: int | None) -> Tens
     if clip_skip is None:
         return text_encoder(ids).last_hidden_state  # type: ignore[no-any-return]
     states = select_hidden_states(text_encoder(ids, output_hidden_states=True), clip_skip + 1)
-    return find_final_norm(text_encoder)(states)  # type: ignore[no-any-return]
+    norm: Any = find_final_norm(text_encoder)
+    return norm(states.to(norm.weight.dtype)).to(states.dtype)  # type: ignore[no-any-return]
 
 
 def select_hidden_states(output: Any, from_end: int) -> Tensor:

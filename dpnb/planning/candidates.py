@@ -14,6 +14,8 @@ from dpnb.strategies.component_switches import ComponentFusion, ComponentSlicing
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
+from dpnb.strategies.quantization import Quantization
+from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Plan, Slot, Strategy, in_order
 from dpnb.strategies.vae import VaeSlicing, VaeTiling
 
@@ -34,6 +36,10 @@ BETTER: Mapping[type[Strategy], type[Strategy]] = {
 """What a component can do by itself → what does it better, with dpnb's own network in its place."""
 
 
+ALTERNATIVES: frozenset[type[Strategy]] = frozenset({LayerwiseCasting, Quantization})
+"""Strategies that lower the same memory in the same way, so that no plan has two of them."""
+
+
 def list_candidates(networks: Networks | None = None) -> Iterator[Strategy]:
     """Every strategy that is no placement, with all settings that are worth trying.
 
@@ -50,6 +56,8 @@ def list_candidates(networks: Networks | None = None) -> Iterator[Strategy]:
 def iterate_plans(strategies: list[Strategy], fits: Callable[[Plan], bool]) -> Iterator[Plan]:
     """Every set of `strategies` in which none contradicts another, the smaller ones first.
 
+    Sets with two `ALTERNATIVES` are left out.
+
     Args:
         strategies: to choose from.
         fits: whether a set can be switched on.
@@ -59,7 +67,7 @@ def iterate_plans(strategies: list[Strategy], fits: Callable[[Plan], bool]) -> I
         slots.setdefault(strategy.slot, [None]).append(strategy)
     plans = {frozenset(s for s in choice if s is not None) for choice in product(*slots.values())}
     for plan in sorted(plans, key=lambda plan: (len(plan), repr(in_order(plan)))):
-        if fits(plan):
+        if sum(type(one) in ALTERNATIVES for one in plan) < 2 and fits(plan):
             yield plan
 
 

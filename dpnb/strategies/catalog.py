@@ -21,7 +21,9 @@ from dpnb.strategies.lora import LoRA
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.perturbed_attention import PerturbedAttention
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
+from dpnb.strategies.precision import Precision
 from dpnb.strategies.projection import QKVFusion
+from dpnb.strategies.quantization import Quantization
 from dpnb.strategies.step_cache import StepCache
 from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
@@ -41,12 +43,11 @@ CATALOG: Kinds = (
     Compile,
     QKVFusion,
     ConditioningCache,
-<<<<<<< HEAD
     TokenMerging,
-=======
     StepCache,
->>>>>>> cache
+    Precision,
     LayerwiseCasting,
+    Quantization,
     ChannelsLast,
     FreeU,
     PerturbedAttention,

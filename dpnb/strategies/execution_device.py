@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
 
+from dpnb.strategies.told_classes import tell
 from dpnb.strategies.undo import Undo
 
 ATTRIBUTE = "_hf_hook"
@@ -45,45 +44,11 @@ def tell_execution_device(networks: Iterable[nn.Module], device: torch.device, u
         if ATTRIBUTE not in own:
             undo.callback(own.pop, ATTRIBUTE, None)
             own[ATTRIBUTE] = ExecutionDevice(device)
-        kind = type(network)
-        if _looks_at_weights(kind):
-            undo.callback(setattr, network, "__class__", kind)
-            network.__class__ = _make_located_class(cast(Hashable, kind))
+        if type(network).__module__.partition(".")[0] != __name__.partition(".")[0]:
+            tell(network, "device", _locate, undo)
 
 
-def _looks_at_weights(kind: type[nn.Module]) -> bool:
-    """Whether a class of another package has a `device` that it computes."""
-    is_ours = kind.__module__.partition(".")[0] == __name__.partition(".")[0]
-    return not is_ours and isinstance(inspect.getattr_static(kind, "device", None), property)
-
-
-@cache
-def _make_located_class(kind: Any) -> Any:
-    """A class like `kind`, derived from it, whose `device` is what its hook says.
-
-    A property of a class stands before any attribute of an object, so the object needs another one.
-    """
-
-    def locate(self: nn.Module) -> torch.device:
-        hook = vars(self).get(ATTRIBUTE)  # none in what has been made of the network's class since
-        found: torch.device = kind.device.fget(self) if hook is None else hook.execution_device
-        return found
-
-    members = {
-        "__module__": kind.__module__,
-        "__qualname__": kind.__qualname__,
-        "__doc__": kind.__doc__,
-        "__reduce_ex__": _reduce_to(kind),
-        "device": property(locate, doc=kind.device.__doc__),
-    }
-    return type(kind)(kind.__name__, (kind,), members)
-
-
-def _reduce_to(kind: Any) -> Callable[[Any, Any], Any]:
-    """Copies and pickles are of the class itself."""
-
-    def reduce(self: Any, protocol: Any) -> Any:
-        make, args, *rest = kind.__reduce_ex__(self, protocol)
-        return make, tuple(kind if one is type(self) else one for one in args), *rest
-
-    return reduce
+def _locate(network: nn.Module, plain: Callable[[nn.Module], Any]) -> Any:
+    """What the hook of a network says; a network that was made of its class since has none."""
+    hook = vars(network).get(ATTRIBUTE)
+    return plain(network) if hook is None else hook.execution_device

@@ -14,7 +14,7 @@ from typing_extensions import override
 from dpnb.nn.attention import Attention
 from dpnb.nn.input_width import WidensInput, fit_input
 from dpnb.nn.lora_layers import add_lora, remove_lora, supports_lora
-from dpnb.nn.quantized import quantization_of
+from dpnb.nn.quantized import lasting_quantization_of
 from dpnb.nn.weight_changes import Change, LowRank, columns_after, widen
 from dpnb.nn.wrapped_layers import plain_layer
 from dpnb.numbers import parse_number, to_builtin
@@ -83,7 +83,7 @@ class LoRA(Strategy):
                 "made of it; leave one of them out."
             )
         for layer, _ in _places(networks, self):
-            if (stored := quantization_of(layer)) is not None:
+            if (stored := lasting_quantization_of(layer)) is not None:
                 return (
                     f"LoRA changes full weights, and those of a layer that it changes are {stored} "
                     "here; load without quantization_config, or leave LoRA out."

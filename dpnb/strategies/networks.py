@@ -15,7 +15,7 @@ from dpnb.strategies.fair_lock import FairLock
 from dpnb.strategies.offload.hosted_weights import HostedWeights
 from dpnb.strategies.offload.source_paths import SourcePath
 from dpnb.strategies.reuse.reuse_count import ReuseCount
-from dpnb.strategies.set_aside import set_aside
+from dpnb.strategies.set_aside import SetAside
 from dpnb.switchboard import STANDS_FOR
 
 if TYPE_CHECKING:
@@ -108,15 +108,17 @@ class Networks:
         link: what brings weights to the device, while a placement keeps them on the host.
         set_aside: keeps values that are needed again, and returns what brings them back, as often
             as it is called.
+        stored_small: layers whose weights a strategy keeps in another dtype than they compute in.
         lock: held by whoever computes with the networks, or changes them.
     """
 
     def __init__(self) -> None:
-        self.set_aside: Callable[[Tensor], Callable[[], Tensor]] = set_aside
+        self.set_aside: Callable[[Tensor], Callable[[], Tensor]] = SetAside()
         self.lock = FairLock()
         self._owners: list[ref[Any]] = []
         self.hosted: tuple[HostedWeights, ...] = ()
         self.streamed: tuple[OffloadedWeights, ...] = ()
+        self.stored_small: frozenset[nn.Module] = frozenset()
         self.link: Link | None = None
         self.meeting_place: torch.device | None = None
         self.reuse_count: ReuseCount | None = None

@@ -13,7 +13,7 @@ from dpnb.models.autoencoder import Autoencoder
 from dpnb.models.time_conditioning import TimeConditionedModel
 from dpnb.nn.attention import Attention
 from dpnb.nn.attention_projections import FUSED, fuse_linears, unfuse_linears
-from dpnb.nn.quantized import quantization_of
+from dpnb.nn.quantized import lasting_quantization_of
 from dpnb.strategies.networks import Networks, absence_obstacle
 from dpnb.strategies.strategy import Slot, Strategy
 from dpnb.strategies.undo import Undo
@@ -49,7 +49,9 @@ class QKVFusion(Strategy):
                 "QKV fusion", "attention layers", networks, "there are none here"
             )
         for attention in self._layers(networks):
-            stored = next(filter(None, map(quantization_of, _layers_to_join(attention))), None)
+            stored = next(
+                filter(None, map(lasting_quantization_of, _layers_to_join(attention))), None
+            )
             if stored is not None:
                 return (
                     f"QKV fusion joins full weights, and those of an attention layer are {stored} "

@@ -2,37 +2,114 @@
 
 from __future__ import annotations
 
-import mmap
+import time
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from tempfile import TemporaryFile
-from weakref import finalize
+from threading import Lock
+from weakref import finalize, ref
 
 import torch
 from torch import Tensor
 
+from dpnb.errors import StrategyError
+from dpnb.strategies.file_mappings import FileMapping, KnownFiles, list_file_mappings
 
-def set_aside(data: Tensor) -> Callable[[], Tensor]:
-    """Put a tensor's values away: on the host, or from there into a file that nobody else sees.
+GLANCE = 1.0
+"""Seconds in which a process is taken to have mapped no other files."""
 
-    Returns:
-        What brings them back, to where they were; it may be called more than once.
+
+class SetAside:
+    """Puts tensors' values away.
+
+    Those of a device wait on the host; from there they go into a file that nobody else sees. What
+    is mapped from a file, and is still what that holds, is mapped again when it is needed.
     """
-    device, dtype, shape = data.device, data.dtype, data.shape
-    if device.type != "cpu":
-        waiting = data.to("cpu")
-        return lambda: waiting.to(device)
-    with ExitStack() as opened:
-        file = opened.enter_context(TemporaryFile())
-        file.truncate(data.nbytes)
 
-        def mapped() -> Tensor:
-            memory = mmap.mmap(file.fileno(), shape.numel() * dtype.itemsize)
-            return torch.frombuffer(memory, dtype=dtype).view(shape)
+    def __init__(self) -> None:
+        self._files = KnownFiles()
+        self._mappings: list[FileMapping] = []
+        self._looked = -GLANCE
+        self._waiting: ref[WaitingRoom] | None = None
 
-        def read() -> Tensor:
-            return mapped().clone()
+    def __call__(self, data: Tensor) -> Callable[[], Tensor]:
+        """What brings the values of `data` back, to where they were; it may be called again."""
+        if data.device.type != "cpu":
+            host, device = data.to("cpu"), data.device
+            return lambda: host.to(device)
+        if not _is_alone(data):
+            return lambda: data
+        mapping = self._find_mapping(data) if data.is_contiguous() and data.numel() else None
+        mapped = None if mapping is None else self._files.find(data, mapping)
+        if mapped is not None:
+            return mapped.map
+        return self._room().take(data)
 
-        mapped().copy_(data)
-        finalize(read, opened.pop_all().close)
-    return read
+    def _find_mapping(self, data: Tensor) -> FileMapping | None:
+        """The mapping of a file that a tensor is in.
+
+        What is known of mappings may be old: whoever is given one looks whether its bytes agree.
+        """
+        if time.monotonic() - self._looked >= GLANCE:
+            self._mappings, self._looked = list(list_file_mappings()), time.monotonic()
+        start, stop = data.data_ptr(), data.data_ptr() + data.nbytes
+        inside = (m for m in self._mappings if m.start <= start and stop <= m.stop)
+        return next(inside, None)
+
+    def _room(self) -> WaitingRoom:
+        room = None if self._waiting is None else self._waiting()
+        if room is None:
+            room = WaitingRoom()
+            self._waiting = ref(room)
+        return room
+
+
+def _is_alone(data: Tensor) -> bool:
+    """Whether a tensor has its memory to itself, and each of its elements is there once.
+
+    Any other would not be freed by itself, or could not be made again as it was.
+    """
+    is_whole = data.untyped_storage().nbytes() == data.nbytes
+    return is_whole and torch.empty_like(data, device="meta").stride() == data.stride()
+
+
+class WaitingRoom:
+    """A file without a name, in which the values of tensors wait; it goes with the last of them."""
+
+    def __init__(self) -> None:
+        self._end = 0
+        self._free: defaultdict[int, list[int]] = defaultdict(list)
+        self._lock = Lock()
+        with ExitStack() as opened:
+            self._file = opened.enter_context(TemporaryFile())
+            finalize(self, opened.pop_all().close)
+
+    def take(self, data: Tensor) -> Callable[[], Tensor]:
+        """Write the values of `data`; what is returned reads them."""
+        content = data.contiguous().reshape(-1).view(torch.uint8)
+        with self._lock:
+            free = self._free[data.nbytes]
+            start = free.pop() if free else self._end
+            self._end = max(self._end, start + data.nbytes)
+            self._file.seek(start)
+            self._file.write(content.numpy().data)
+            self._file.flush()
+        read = partial(self._read, start, data.shape, data.stride(), data.dtype)
+        finalize(read, free.append, start)
+        return read
+
+    def _read(
+        self, start: int, shape: torch.Size, stride: tuple[int, ...], dtype: torch.dtype
+    ) -> Tensor:
+        content = torch.empty(shape.numel() * dtype.itemsize, dtype=torch.uint8)
+        with self._lock:
+            self._file.seek(start)
+            count = self._file.readinto(content.numpy().data)
+        if count != content.numel():
+            raise StrategyError("The file that weights waited in is shorter than it was.")
+        values = content.view(dtype).view(shape)
+        if values.stride() == stride:
+            return values
+        return torch.empty_strided(shape, stride, dtype=dtype).copy_(values)

@@ -27,6 +27,10 @@ S = TypeVar("S", bound=Strategy)
 T = TypeVar("T")
 
 
+WAITING = {Slot.PRECISION, Slot.STORAGE, Slot.WEIGHTS, Slot.QUANTIZATION}
+"""Where strategies act that keep weights, to bring them back to where these were."""
+
+
 class StrategyStack:
     """The strategies of one pipeline.
 
@@ -167,7 +171,7 @@ class StrategyStack:
             networks, slots = shared.networks, {strategy.slot for strategy in shared.plan}
             known = {id(network) for _, network in networks.items()}
             is_whole = known == set(map(id, moved)) and len(networks.streamed) == len(known)
-            others_wait = bool(slots & {Slot.STORAGE, Slot.WEIGHTS})
+            others_wait = bool(slots & WAITING)
             if networks.link is None or not is_whole or others_wait or device.type == "meta":
                 return False
             for weights in (*networks.streamed, *networks.hosted):

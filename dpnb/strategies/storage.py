@@ -143,7 +143,9 @@ class LayerwiseCasting(Strategy):
         """Narrow the weights; hooks widen them around each layer's computation."""
         dtype = STORAGE_DTYPES[self.storage_dtype]
         wide_dtypes: dict[nn.Module, dict[Tensor, torch.dtype]] = {}
-        for network, layer in self._layers(networks):
+        layers = list(self._layers(networks))
+        undo.set(networks, "stored_small", networks.stored_small | {one for _, one in layers})
+        for network, layer in layers:
             weight = layer.get_parameter("weight")
             undo.callback(_restore, weight, networks.set_aside(weight.data))
             widening = Widening(weight.dtype)
@@ -178,8 +180,8 @@ def find_precise_layers(network: nn.Module) -> set[nn.Module]:
     Its class lists patterns of names that layerwise casting skips, and parts of names that stay in
     float32. Its pipeline takes the dtype of its first other weight for that of the network.
     """
-    patterns = _declared(network, "_skip_layerwise_casting_patterns")
-    islands = _declared(network, "_keep_in_fp32_modules")
+    patterns = read_declared_names(network, "_skip_layerwise_casting_patterns")
+    islands = read_declared_names(network, "_keep_in_fp32_modules")
     named = dict(network.named_modules())
     found = {
         layer
@@ -195,7 +197,7 @@ def find_precise_layers(network: nn.Module) -> set[nn.Module]:
     return found | {named[name] for name in islice(others, 1)}
 
 
-def _declared(network: nn.Module, name: str) -> tuple[str, ...]:
+def read_declared_names(network: nn.Module, name: str) -> tuple[str, ...]:
     """A list of names that the class of a network declares; empty where it does not."""
     said = (vars(kind)[name] for kind in type(network).__mro__ if name in vars(kind))
     found: Any = next(said, None)

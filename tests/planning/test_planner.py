@@ -60,7 +60,8 @@ def test_what_changes_the_picture_is_left_out_and_said_so(table: PlanTable) -> N
 
 @pytest.mark.slow
 def test_plans_may_change_the_picture_if_they_are_allowed_to() -> None:
-    table = plan("tiny-sd", height=32, width=32, steps=2, device=CARD, approximate=True)
+    size: dict[str, Any] = {"height": 32, "width": 32, "steps": 2, "dtype": "bfloat16"}
+    table = plan("tiny-sd", device=CARD, approximate=True, **size)
     used = frozenset().union(*(row.plan for row in table))
     assert {strategy.effect for strategy in used} == {Effect.EXACT, Effect.APPROXIMATE}
     assert "FreeU" in table.left_out

@@ -61,7 +61,9 @@ def test_bytes_that_are_moved_are_those_that_are_counted(cache: StepCache) -> No
 
 def predict(pipe: Any, cache: StepCache, steps: int) -> float:
     """How much of a run's time is left with a cache, as is predicted."""
-    table = plan(pipe, workload=Workload(steps=steps), device=CPU, plans=[frozenset(), frozenset({cache})])
+    table = plan(
+        pipe, workload=Workload(steps=steps), device=CPU, plans=[frozenset(), frozenset({cache})]
+    )
     before, after = (table.of(*on).seconds for on in ((), (cache,)))
     return after / before
 

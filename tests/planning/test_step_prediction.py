@@ -109,6 +109,7 @@ def test_plans_of_a_narrow_stable_diffusion_hold_what_was_predicted(
     ("name", "dtype", "strategies"),
     [
         ("img2img", "float32", []),
+        ("img2img", "float32", [dpnb.Precision(), dpnb.LayerwiseCasting(), dpnb.VaeTiling(4)]),
         ("inpaint", "bfloat16", [dpnb.QKVFusion(), dpnb.ConditioningCache(), dpnb.VaeTiling(4)]),
         ("sag", "float32", [dpnb.ConditioningCache()]),
         ("sag", "bfloat16", [dpnb.TokenMerging(0.6, 2)]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from dpnb.strategies.guidance_interval import GuidanceInterval
 from dpnb.strategies.lora import LoRA
 from dpnb.strategies.perturbed_attention import PerturbedAttention
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
+from dpnb.strategies.precision import Precision
 from dpnb.strategies.projection import QKVFusion
+from dpnb.strategies.quantization import Quantization
 from dpnb.strategies.step_cache import StepCache
 from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
@@ -41,11 +44,13 @@ SETTINGS: dict[type[Strategy], list[Strategy]] = {
     FreeU: [FreeU(), FreeU(0, 0.5, 1.2, 0)],
     GuidanceInterval: [GuidanceInterval(0.5, 1)],
     LoRA: [LoRA(), LoRA(0.5, ("style",), (2.0,))],
-    LayerwiseCasting: [LayerwiseCasting(), LayerwiseCasting("float16")],
+    LayerwiseCasting: [LayerwiseCasting(), LayerwiseCasting("float8_e5m2")],
     ModelOffload: [ModelOffload(LINK)],
+    Precision: [Precision(), Precision("float16")],
     QKVFusion: [QKVFusion(), QKVFusion(vae=False)],
     TinyDecoder: [TINY],
     TokenMerging: [TokenMerging(), TokenMerging(0.75, 2)],
+    Quantization: [Quantization(), Quantization("fp8")],
     VaeTiling: [VaeTiling(), VaeTiling(1, spill=True), VaeTiling(blended=True)],
     StepCache: [StepCache(threshold=10.0, last=0)],
     SequentialOffload: [SequentialOffload(device=LINK), SequentialOffload("3MiB", LINK)],
@@ -76,6 +81,13 @@ def samples_for(name: str) -> list[Strategy]:
     if name == "sag":
         return [sample for sample in SAMPLES if not isinstance(sample, PerturbedAttention)]
     return SAMPLES_OF.get(name, SAMPLES)
+
+
+def is_consistent(plan: Iterable[Strategy]) -> bool:
+    """Whether strategies can be on together, each of which can be on and decides another thing."""
+    on = list(plan)
+    has_parts_elsewhere = any(isinstance(one, DeviceMap) and one != DeviceMap("cpu") for one in on)
+    return not (has_parts_elsewhere and any(isinstance(one, Quantization) for one in on))
 
 
 OVER: dict[str, tuple[str, str]] = {

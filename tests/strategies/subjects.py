@@ -32,7 +32,9 @@ from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.guidance_interval import GuidanceInterval
 from dpnb.strategies.lora import LoRA
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
+from dpnb.strategies.precision import Precision
 from dpnb.strategies.projection import QKVFusion
+from dpnb.strategies.quantization import Quantization
 from dpnb.strategies.step_cache import StepCache
 from dpnb.strategies.storage import ChannelsLast, LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
@@ -95,7 +97,9 @@ ALWAYS: Kinds = (
     AttentionKernel,
     XFormers,
     AttentionSlicing,
+    Precision,
     LayerwiseCasting,
+    Quantization,
     LoRA,
 )
 
@@ -106,12 +110,9 @@ SETTINGS: dict[type[Strategy], Strategy] = {
     AttentionKernel: AttentionKernel("math"),
     AttentionSlicing: AttentionSlicing(1),
     GuidanceInterval: GuidanceInterval(0.9, 1),
-    LayerwiseCasting: LayerwiseCasting("bfloat16"),
-<<<<<<< HEAD
     TinyDecoder: TINY,
-=======
     StepCache: StepCache(threshold=10.0, last=0),
->>>>>>> cache
+    LayerwiseCasting: LayerwiseCasting(),
     VaeTiling: VaeTiling(16),
 }
 """Where the default alone will not do."""
@@ -119,37 +120,27 @@ SETTINGS: dict[type[Strategy], Strategy] = {
 SERVED: dict[str, tuple[str, Kinds, int]] = {
     "StableDiffusionPipeline": (
         "stable_diffusion",
-<<<<<<< HEAD
-        (*KNOWN, *CODER, *UNET, *TWICE, *HALF, ComponentFusion, ChannelsLast),
-=======
-        (*KNOWN, *CODER, *UNET, ComponentFusion, ChannelsLast, StepCache),
->>>>>>> cache
+        (*KNOWN, *CODER, *UNET, *TWICE, *HALF, ComponentFusion, ChannelsLast, StepCache),
         16,
     ),
     "StableDiffusionControlNetPipeline (two nets)": (
         "conditioned",
-<<<<<<< HEAD
-        (*KNOWN, *CODER, *UNET, *TWICE, ComponentFusion, ChannelsLast),
+        (*KNOWN, *CODER, *UNET, *TWICE, ComponentFusion, ChannelsLast, StepCache),
         16,
     ),
-    "FluxPipeline": ("flux", (*KNOWN, *CODER, *HALF, ComponentFusion, ChannelsLast), 16),
+    "FluxPipeline": ("flux", (*KNOWN, *CODER, *HALF, ComponentFusion, ChannelsLast, StepCache), 16),
     "StableDiffusion3Pipeline": (
         "stable_diffusion_3",
-        (*FUSED, *CODER, *TWICE, *HALF, ComponentFusion, ChannelsLast),
-=======
-        (*KNOWN, *CODER, *UNET, ComponentFusion, ChannelsLast, StepCache),
-        16,
-    ),
-    "FluxPipeline": ("flux", (*KNOWN, *CODER, ComponentFusion, ChannelsLast, StepCache), 16),
-    "StableDiffusion3Pipeline": (
-        "stable_diffusion_3",
-        (*FUSED, *CODER, ComponentFusion, ChannelsLast, StepCache),
->>>>>>> cache
+        (*FUSED, *CODER, *TWICE, *HALF, ComponentFusion, ChannelsLast, StepCache),
         16,
     ),
     "ZImagePipeline": ("z_image", (*FUSED, *CODER, ComponentFusion, ChannelsLast, StepCache), 16),
     "Flux2KleinPipeline": ("flux2", (*CODER, ComponentFusion, ChannelsLast), 16),
-    "WanPipeline (two transformers)": ("wan", (*CODER, ComponentFusion, ChannelsLast, StepCache), 32),
+    "WanPipeline (two transformers)": (
+        "wan",
+        (*CODER, ComponentFusion, ChannelsLast, StepCache),
+        32,
+    ),
     "StableAudioPipeline": ("audio", (*CODER, StepCache), 0),
     "DDPMPipeline": ("unconditional", (ChannelsLast,), 0),
     "AnimateDiffPipeline": (
@@ -157,11 +148,7 @@ SERVED: dict[str, tuple[str, Kinds, int]] = {
         (*FUSED, *CODER, *TWICE, ComponentFusion, ComponentFreeU, ChannelsLast),
         16,
     ),
-<<<<<<< HEAD
-    "LTXPipeline": ("ltx", (*CODER, *TWICE, ChannelsLast), 0),
-=======
-    "LTXPipeline": ("ltx", (*CODER, ChannelsLast, StepCache), 0),
->>>>>>> cache
+    "LTXPipeline": ("ltx", (*CODER, *TWICE, ChannelsLast, StepCache), 0),
     "StableCascadeCombinedPipeline": ("cascades", (ChannelsLast,), 0),
 }
 """Kind of pipeline → the module of its case, what serves it beside `ALWAYS`, and a tile that its

@@ -18,7 +18,9 @@ from dpnb.strategies.lora import LoRA
 from dpnb.strategies.offload.blocks import tensors_of
 from dpnb.strategies.offload.packing import ALIGNMENT
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
+from dpnb.strategies.precision import Precision
 from dpnb.strategies.projection import QKVFusion
+from dpnb.strategies.quantization import Quantization
 from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Effect, Strategy
 from tests.strategies.pipes import LINK, SAMPLES, build, draw, live_bytes, networks, traces
@@ -31,7 +33,7 @@ WAYS: dict[str, Any] = {
 }
 
 REFUSED = {
-    "torchao": {DeviceMap, QKVFusion, LoRA},
+    "torchao": {DeviceMap, QKVFusion, LoRA, Precision, Quantization},
     "bitsandbytes": {
         DeviceMap,
         QKVFusion,

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 from torch import Tensor
 
+from dpnb.errors import StrategyError
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.strategy import Plan, Strategy
-from tests.strategies.pipes import build, draw, samples_for, traces, values
+from tests.strategies.pipes import build, draw, is_consistent, samples_for, traces, values
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +26,8 @@ class Ground:
         # All weights on the disk are many files; a walk writes few.
         served = [sample for sample in samples_for(name) if sample != DeviceMap("disk")]
         self.samples = st.sampled_from(served)
-        self.plans = st.lists(self.samples, max_size=6, unique_by=lambda strategy: strategy.slot)
+        plans = st.lists(self.samples, max_size=6, unique_by=lambda strategy: strategy.slot)
+        self.plans = plans.filter(is_consistent)
         self.pipe, self._other = build(name), build(name)
         self.first = traces(self.pipe), values(self.pipe), draw(self.pipe)
         self._known: dict[Plan, Tensor] = {}
@@ -62,9 +64,18 @@ class Walk(RuleBasedStateMachine):
 
     def enable(self, strategy: Strategy) -> None:
         """Put one in the place of another."""
+        self.switch(self.pipe, strategy)
+
+    def switch(self, pipe: Any, strategy: Strategy) -> None:
+        """Put one in the place of another; what cannot be with the rest changes nothing."""
         Walk.switches += 1
-        self.pipe.strategies.enable(strategy)
-        self.plan = {s for s in self.plan if s.slot != strategy.slot} | {strategy}
+        plan = {s for s in self.plan if s.slot != strategy.slot} | {strategy}
+        if not is_consistent(plan):
+            with pytest.raises(StrategyError):
+                pipe.strategies.enable(strategy)
+            return
+        pipe.strategies.enable(strategy)
+        self.plan = plan
 
     @rule(data=st.data())
     def enable_at_the_twin(self, data: st.DataObject) -> None:
@@ -73,9 +84,7 @@ class Walk(RuleBasedStateMachine):
         if self.twin is None:
             self.twin = type(self.pipe).from_pipe(self.pipe)
             self.twin.set_progress_bar_config(disable=True)
-        Walk.switches += 1
-        self.twin.strategies.enable(strategy)
-        self.plan = {s for s in self.plan if s.slot != strategy.slot} | {strategy}
+        self.switch(self.twin, strategy)
 
     @precondition(lambda self: self.twin is not None)
     @rule()

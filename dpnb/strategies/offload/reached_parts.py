@@ -80,6 +80,40 @@ def find_read_tensors(network: nn.Module, paths: Iterable[SourcePath]) -> set[in
     return {id(tensor) for tensor in read if tensor is not None}
 
 
+def find_calls_past(network: nn.Module, paths: Iterable[SourcePath]) -> list[tuple[nn.Module, str]]:
+    """What the code of a pipeline calls in a network, past the network itself.
+
+    Args:
+        network: the network.
+        paths: that the code of the pipeline follows from the network on.
+
+    Returns:
+        Parts of it, and which of their methods is called.
+    """
+    plain = plain_network(network)
+    found: dict[tuple[nn.Module, str], None] = {}
+    for path in paths:
+        for end in _follow(plain, "", path.names) if path.is_called else ():
+            if end.module is not plain and not end.rest:
+                found[end.module, "forward"] = None
+            elif end.module is not plain and _is_method(end.module, end.rest):
+                found[end.module, end.rest[0]] = None
+    return list(found)
+
+
+def find_dtypes_asked(network: nn.Module, paths: Iterable[SourcePath]) -> list[nn.Module]:
+    """The parts of a network that the code of a pipeline asks for their dtype.
+
+    Args:
+        network: the network.
+        paths: that the code of the pipeline follows from the network on.
+    """
+    plain = plain_network(network)
+    ends = [end for path in paths for end in _follow(plain, "", path.names)]
+    asked = dict.fromkeys(end.module for end in ends if end.rest == ("dtype",))
+    return [module for module in asked if module is not plain]
+
+
 @dataclass(frozen=True)
 class _End:
     """Where a path has left the modules: at one of them, with names left."""

@@ -1,0 +1,183 @@
+"""Weights that are stored in 8 or 4 bits, as a switch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, ClassVar, TypeAlias
+
+import torch
+from torch import nn
+from typing_extensions import Self, override
+
+from dpnb.errors import QuantizationError
+from dpnb.loading.quantization import KINDS, NEVER_BY_DEFAULT, Recipe, StoredWeights
+from dpnb.loading.quantizer import probe
+from dpnb.nn.compiled import is_compiled
+from dpnb.nn.quantized import quantization_of
+from dpnb.stages import Stage
+from dpnb.strategies.networks import Networks, first_device
+from dpnb.strategies.quantized_layers import find_places, store_quantized
+from dpnb.strategies.settings import hints
+from dpnb.strategies.strategy import Effect, Slot, Strategy
+from dpnb.strategies.undo import Undo
+
+Pairs: TypeAlias = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, repr=False)
+class Quantization(Strategy, StoredWeights):
+    """Store the matrices of networks in 8 or 4 bits, with scales that widen them in use.
+
+    Linear layers are quantized, but for a network's own first and last ones, those of which it says
+    that they stay precise, and small ones; convolutions, norms and biases stay as they are. The
+    plain weights wait outside the device, or in the file that they were mapped from, and come back
+    exactly. `from_pretrained` takes the same as `quantization_config`; then there are no others.
+
+    Args:
+        kind: `"int8"`, `"int4"`, `"fp8"`, `"nf4"` or `"fp4"`; or pairs of a component and one of
+            these.
+        backend: `"torchao"`, or `"bitsandbytes"` for nf4, fp4 and, if asked for, int8.
+        group_size: inputs that share a scale, for int4; 128 by default.
+        modules_to_not_convert: names of layers that stay as they are, or what a dotted part of
+            their names ends in: `"proj"` means `time_emb_proj`, too.
+        components: the components whose weights are stored so; by default all networks but the
+            autoencoder and the safety checker.
+    """
+
+    kind: str | Pairs = field(default="int8", metadata=hints(choices=tuple(KINDS)))
+    slot: ClassVar = Slot.QUANTIZATION
+    effect: ClassVar = Effect.APPROXIMATE
+    relieves: ClassVar = frozenset(Stage)
+
+    @override
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "components", tuple(self.components))
+        StoredWeights.__post_init__(self)
+
+    @classmethod
+    def of(cls, kinds: Mapping[str, str]) -> Self:
+        """The strategy that stores each component in a way of its own.
+
+        Args:
+            kinds: component → kind, for example `{"unet": "int8", "text_encoder": "nf4"}`.
+        """
+        return cls(tuple(kinds.items()))
+
+    @override
+    def obstacle(self, networks: Networks) -> str | None:
+        try:
+            return self._find_obstacle(networks)
+        except QuantizationError as error:
+            return str(error)
+
+    def _find_obstacle(self, networks: Networks) -> str | None:
+        found = 0
+        for name, network, recipe in self._choose(networks):
+            if (reason := _objection(name, network)) is not None:
+                return reason
+            places = list(find_places(networks, name, network, recipe))
+            found += len(places)
+            if places:
+                reason = _probe(recipe, name, first_device(network), places[0].weight.dtype)
+            elif self.recipes():
+                reason = _missing_layers(networks, name, network, recipe)
+            if reason is not None:
+                return reason
+        if found:
+            return None
+        kinds = " or ".join(dict.fromkeys(self.kinds))
+        return (
+            f"Quantization needs linear layers inside of networks that {kinds} can hold; there "
+            "are none here."
+        )
+
+    @override
+    def apply(self, networks: Networks, undo: Undo) -> None:
+        """Store layer by layer; the plain weights go as the small ones come."""
+        for name, network, recipe in self._choose(networks):
+            for place in list(find_places(networks, name, network, recipe)):
+                store_quantized(place, recipe, name, networks.set_aside, undo)
+
+    def _choose(self, networks: Networks) -> Iterator[tuple[str, nn.Module, Recipe]]:
+        """The networks that are quantized, with their names and recipes.
+
+        Raises:
+            QuantizationError: a component is named that is not there, or a package is missing.
+        """
+        by_name = self.recipes()
+        known = dict(networks.items())
+        unknown = [name for name in by_name if not list(networks.items(name))]
+        if unknown:
+            there = f"there are {', '.join(sorted(known))}" if known else "there is none here"
+            raise QuantizationError(f"Quantization names {', '.join(unknown)}, and {there}.")
+        if by_name:
+            for name, recipe in by_name.items():
+                yield from ((one, network, recipe) for one, network in networks.items(name))
+            return
+        recipe = self.recipe()
+        for name, network in known.items():
+            if not name.startswith(NEVER_BY_DEFAULT) and quantization_of(network) is None:
+                yield name, network, recipe
+
+
+def _objection(name: str, network: nn.Module) -> str | None:
+    """Why a network cannot be quantized, whatever its layers are."""
+    if (stored := quantization_of(network)) is not None:
+        return f"The weights of {name} are {stored} already; leave it out of Quantization."
+    if any(parameter.is_meta for parameter in network.parameters()):
+        return f"{name} has tensors without values (on the meta device); load them first."
+    if is_compiled(network):
+        return (
+            f"{name} is compiled, and Quantization would exchange its weights beneath that; leave "
+            "it out, or load the pipeline without compiling it."
+        )
+    return None
+
+
+def _missing_layers(
+    networks: Networks, name: str, network: nn.Module, recipe: Recipe
+) -> str | None:
+    if not networks.stored_small.isdisjoint(network.modules()):
+        return (
+            f"The matrices of {name} are stored small already, by LayerwiseCasting; leave one of "
+            "them out."
+        )
+    return (
+        f"{name} has no linear layers that {recipe.label} could quantize; leave it out of "
+        "Quantization."
+    )
+
+
+def _probe(recipe: Recipe, name: str, device: torch.device, dtype: torch.dtype) -> str | None:
+    settings: Any = recipe.settings
+    key = (recipe.label, recipe.backend, repr(settings))
+    return _tried(key, _Trial(recipe), name, device, dtype)
+
+
+class _Trial:
+    """A recipe, all of which count as one: what tells them apart is beside it."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+
+    @override
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Trial)
+
+    @override
+    def __hash__(self) -> int:
+        return 0
+
+
+@cache
+def _tried(
+    key: tuple[str, ...], trial: _Trial, name: str, device: torch.device, dtype: torch.dtype
+) -> str | None:
+    """Why weights of this dtype do not work so on a device; each is tried once."""
+    try:
+        probe(trial.recipe, name, device, dtype)
+    except QuantizationError as error:
+        return str(error)
+    return None
