@@ -49,6 +49,7 @@ MAY_IMPORT = {
     "nn": set(),
     "loading": {"nn"},
     "metering": set(),
+    "fidelity": set(),
     "planning": {"pipelines", "strategies", "metering", "models", "schedulers", "loading", "nn"},
     "bench": {"planning", "pipelines", "strategies", "metering"},
     "models": {"nn", "loading", "metering", "module_paths"},
@@ -168,6 +169,8 @@ HOMES = {
     "torchao": {"loading"},
     "bitsandbytes": {"loading"},
     "typer": {"cli"},
+    "flip_evaluator": {"fidelity"},
+    "skimage": {"fidelity"},
     "emoji": {"emoji"},
 }
 
