@@ -276,11 +276,18 @@ def sweep_command(
         str | None, typer.Option(help="Offload over a simulated link: simulated:8GiB/s.")
     ] = None,
     approximate: Annotated[bool, typer.Option(help="Plans may change the picture a bit.")] = False,
+    quality: Annotated[
+        bool, typer.Option("--quality", help="Compare the pictures of several prompts and seeds.")
+    ] = False,
+    prompts: Annotated[
+        list[str] | None, typer.Option("--prompt", help="For --quality; may be given again.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="For --quality: how many of each prompt.")] = 2,
     debug: Debug = False,
 ) -> None:
     """Measure every plan beside its prediction; a sweep that was broken off goes on."""
     with errors_as_sentences(debug):
-        from dpnb.bench.sweep import sweep
+        from dpnb.bench.sweep import choose_pictures, sweep
         from dpnb.planning.workload import Workload
 
         width, height = parse_size(size)
@@ -295,6 +302,7 @@ def sweep_command(
             repeats=repeats,
             path=folder / "sweep.json",
             processes=processes,
+            quality=quality and choose_pictures(prompts, seeds),
         )
         if processes.is_main:
             out.print(report)

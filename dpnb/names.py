@@ -61,6 +61,7 @@ HOMES: Mapping[str, str] = {
     "PerturbedAttention": "dpnb.strategies.perturbed_attention",
     "PerturbedAttentionGuidance": "dpnb.pipelines.perturbed_guidance",
     "PictureDifference": "dpnb.fidelity.difference",
+    "PictureSet": "dpnb.fidelity.quality",
     "PictureSettings": "dpnb.pipelines.settings.picture_settings",
     "PictureSettingsError": "dpnb.pipelines.settings.picture_settings",
     "PipelineCallback": "dpnb.pipelines.cutoffs",

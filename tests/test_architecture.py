@@ -51,7 +51,7 @@ MAY_IMPORT = {
     "metering": set(),
     "fidelity": set(),
     "planning": {"pipelines", "strategies", "metering", "models", "schedulers", "loading", "nn"},
-    "bench": {"planning", "pipelines", "strategies", "metering"},
+    "bench": {"planning", "pipelines", "strategies", "metering", "fidelity"},
     "models": {"nn", "loading", "metering", "module_paths"},
     "schedulers": {"loading", "module_paths"},
     "strategies": {"models", "nn"},

@@ -32,7 +32,7 @@ def noise(height: int, width: int, seed: int = 0) -> Values:
 
 
 def with_blot(picture: Values, by: float = 0.5) -> Values:
-    spoilt = picture.copy()
+    spoilt: Values = picture.copy()
     spoilt[8:16, 8:16] = np.abs(spoilt[8:16, 8:16] - by)
     return spoilt
 
