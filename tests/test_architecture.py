@@ -65,7 +65,7 @@ MAY_IMPORT = {
         "module_paths",
     },
     "emoji": {"models", "schedulers", "pipelines", "loading", "nn"},
-    "widgets": {"pipelines", "planning", "strategies", "metering", "loading"},
+    "widgets": {"pipelines", "planning", "strategies", "metering", "loading", "fidelity"},
     "absent_names": set(),
     "module_paths": {"absent_names"},
     "callbacks": {"pipelines"},

@@ -227,6 +227,7 @@ PART_OF = {
     "widgets.background_task": "widgets.model_board",
     "widgets.lora_adapters": "widgets.lora_field",
     "widgets.picture_shapes": "widgets.request_fields",
+    "widgets.picture_judge": "widgets.history_panel",
     "widgets.picture_wipe": "widgets.history_panel",
     "widgets.planner_row": "widgets.planner_panel",
     "widgets.queue_view": "widgets.run_panel",
