@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
-from itertools import count
+from itertools import count, starmap
 
 import ipywidgets as w
 
@@ -40,10 +40,10 @@ class PictureWipe(w.VBox):  # type: ignore[misc]
         self.where = w.Button(description="Where they differ", layout={"width": "auto"})
         self.where.tooltip = "A map of FLIP's error, with its scale"
         self.where.on_click(lambda _: self._show_where())
-        self._map = w.HTML()
+        self._beside, self._note = "", w.HTML()
         self._shown: Pair | None = None
         self._task: BackgroundTask | None = None
-        parts = [self._rule, self._pictures, self.place, self.where, self._map]
+        parts = [self._rule, self._pictures, self.place, self.where, self._note]
         super().__init__(parts, layout={"display": "none"})
 
     def show(self, one: FinishedRun, other: FinishedRun) -> None:
@@ -58,14 +58,10 @@ class PictureWipe(w.VBox):  # type: ignore[misc]
             (right, _title(other)),
             (over, f"{_title(one)} over {_title(other)}"),
         ]
-        self._pictures.value = '<div class="dpnb-beside">{}</div>'.format(
-            "".join(
-                f"<figure>{picture}<figcaption>{title}</figcaption></figure>"
-                for picture, title in figures
-            )
-        )
+        self._beside = "".join(starmap(_figure, figures))
+        self._pictures.value = f'<div class="dpnb-beside">{self._beside}</div>'
         self._cut()
-        self._shown, self._map.value = (one, other), ""
+        self._shown, self._note.value = (one, other), ""
         self.where.disabled = not can_compare(one, other)
         self.layout.display = None
 
@@ -84,23 +80,25 @@ class PictureWipe(w.VBox):  # type: ignore[misc]
     def hide(self) -> None:
         """Show nothing."""
         self.layout.display = "none"
-        self._pictures.value = self._map.value = ""
+        self._pictures.value = self._note.value = ""
         self._shown = None
 
     def _show_where(self) -> None:
         """Find where the two differ, on a thread of its own."""
         shown = self._shown
         if shown is not None:
-            self._map.value = '<div class="dpnb-note">Comparing …</div>'
+            self._note.value = '<div class="dpnb-note">Comparing …</div>'
             self._task = BackgroundTask(lambda: self._compare(shown))
 
     def _compare(self, shown: Pair) -> None:
+        figure = note = ""
         try:
-            drawn = draw_where(*shown)
+            figure = draw_where(*shown)
         except MissingPackageError as error:
-            drawn = f'<div class="dpnb-note dpnb-reason">{html.escape(str(error))}</div>'
+            note = f'<div class="dpnb-note dpnb-reason">{html.escape(str(error))}</div>'
         if self._shown is shown:
-            self._map.value = drawn
+            self._pictures.value = f'<div class="dpnb-beside">{self._beside}{figure}</div>'
+            self._note.value = note
 
     def _cut(self) -> None:
         hidden = 100 - self.place.value
@@ -112,17 +110,23 @@ class PictureWipe(w.VBox):  # type: ignore[misc]
 def draw_where(one: FinishedRun, other: FinishedRun) -> str:
     """Where two runs' pictures differ, and by how much, as HTML.
 
+    Args:
+        one: a run.
+        other: one that has drawn as many pictures of the same sizes.
+
     Raises:
         MissingPackageError: `dpnb[quality]` is not installed.
     """
     found = compare(one.pictures, other.pictures, ["flip"])
-    words = html.escape(found.describe())
     data = base64.b64encode(encode_png(found.heat_map)).decode()
     alt = html.escape(f"Where {one.title} and {other.title} differ. {found.describe()}", quote=True)
-    image = f'<img src="data:image/png;base64,{data}" alt="{alt}"/>'
-    return (
-        f'<div class="dpnb-beside"><figure>{image}<figcaption>{words}</figcaption></figure></div>'
+    return _figure(
+        f'<img src="data:image/png;base64,{data}" alt="{alt}"/>', html.escape(found.describe())
     )
+
+
+def _figure(picture: str, title: str) -> str:
+    return f"<figure>{picture}<figcaption>{title}</figcaption></figure>"
 
 
 def _title(run: FinishedRun) -> str:
