@@ -218,6 +218,8 @@ PART_OF = {
     "strategies.offload.preloader": "strategies.offload.engine",
     "strategies.set_aside": "strategies.networks",
     "bench.output_values": "bench.measurement",
+    "planning.device_choice": "planning.planner",
+    "planning.plan_row": "planning.table",
     "widgets.chart_frames": "widgets.charts",
     "widgets.field_widgets": "widgets.request_fields",
     "widgets.given_values": "widgets.request_fields",

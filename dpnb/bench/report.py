@@ -231,6 +231,12 @@ class Report:
         )
         return cells[: len(self.headings)]
 
+    def _keeps_limits(self, one: Measurement) -> bool:
+        """Whether a plan stays within the budget, and does no more to the picture than allowed."""
+        most, found = self.table.max_difference, one.quality
+        keeps_picture = most is None or found is None or found.size <= most
+        return one.peak <= self.budget and keeps_picture
+
     def _caption(self) -> str:
         measured = f"{self.model}, {self.workload.describe()}, on {self.device}: measured"
         if self.pictures is None:
@@ -241,14 +247,18 @@ class Report:
         yield terminal_table(
             self._caption(),
             self.headings,
-            [(self.cells(one), one.peak > self.budget) for one in self.measurements],
+            [(self.cells(one), not self._keeps_limits(one)) for one in self.measurements],
             width=options.max_width,
             text_columns=("Plan", "Picture"),
             optional_columns=("Spread", "Step"),
         )
 
     def _repr_html_(self) -> str:
-        rows = ((self.cells(one), False) for one in self.measurements)
+        is_limited = self.table.max_difference is not None
+        rows = (
+            (self.cells(one), is_limited and not self._keeps_limits(one))
+            for one in self.measurements
+        )
         table = html_table(self._caption(), self.headings, rows)
         if not self.picture_front:
             return table

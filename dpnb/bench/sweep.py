@@ -13,6 +13,7 @@ from dpnb.bench.measurement import Benchmark, Measurement
 from dpnb.bench.report import Report
 from dpnb.fidelity.quality import PictureSet, Quality
 from dpnb.fidelity.scores import needs_quality_packages
+from dpnb.fidelity.visibility import allows_changes
 from dpnb.numbers import parse_int
 from dpnb.pipelines.attached.attach import to_explorable
 from dpnb.planning.device_profile import DeviceProfile
@@ -45,6 +46,7 @@ def sweep(
     budget: int | str | None = None,
     device: Any = None,
     approximate: bool = False,
+    max_difference: float | str | None = None,
     repeats: int = 3,
     path: str | Path | None = None,
     progress: bool = True,
@@ -53,9 +55,8 @@ def sweep(
 ) -> Report:
     """Measure plans: memory by stage, time, and what they do to the picture.
 
-    Every plan draws the same picture: once with every tensor counted, which also warms up, and then
-    `repeats` times on the clock. One that runs out of memory is recorded as such, and the next one
-    goes on. What is switched on beforehand is on again afterwards.
+    Every plan draws the same picture, once with every tensor counted and `repeats` times on the
+    clock; that one runs out of memory is recorded. What was switched on is on again afterwards.
 
     Args:
         pipe: the pipeline; one that was not written here is attached, and stays so.
@@ -65,9 +66,9 @@ def sweep(
         budget: as for `dpnb.plan`; the figures show it.
         device: as for `dpnb.plan`: where the plans that it finds offload to.
         approximate: whether those may change the picture slightly.
+        max_difference: as for `dpnb.plan`; the report dims what does more to the picture.
         repeats: timed runs of each plan.
-        path: a JSON file that is written after every plan, and from which a sweep that was broken
-            off goes on.
+        path: a JSON file, written after every plan, from which a broken-off sweep goes on.
         progress: whether to show a bar.
         processes: that share the plans, each on a device of its own. All return the whole report.
         quality: whether pictures of several prompts and seeds, or of these, are compared with what
@@ -92,7 +93,7 @@ def sweep(
 
     def begin() -> Report:
         place = device if processes.count == 1 else _without_number(profile_for(device, explored))
-        table = given or _predict(bench, chosen, budget, place, approximate, file)
+        table = given or _predict(bench, chosen, place, (budget, approximate, max_difference), file)
         return Report(table, pictures=pictures) if file is None else file.begin(table, pictures)
 
     run = SweepRun(bench, processes.agree(begin), file, processes)
@@ -111,13 +112,14 @@ def _check(repeats: int, is_told_twice: object) -> None:
 def _predict(
     bench: Benchmark,
     plans: list[Plan] | None,
-    budget: int | str | None,
     device: Any,
-    approximate: bool,
+    limits: tuple[int | str | None, bool, float | str | None],
     file: SweepFile | None,
 ) -> PlanTable:
     """The predictions; those of the file, where it was begun with the same plans."""
     pipe, workload = bench.pipe, bench.workload
+    budget, approximate, max_difference = limits
+    approximate = approximate or allows_changes(max_difference)
     former = None if file is None else file.table
     if former is not None and plans is None:
         profile = profile_for(device, pipe)
@@ -125,11 +127,12 @@ def _predict(
         asked = (workload, approximate, resolve_budget(budget, profile), *place)
         begun = (former.workload, former.approximate, former.budget)
         if asked == (*begun, former.device.name, former.device.torch_device):
-            return former
+            return former.limited(max_difference, None)
     given: Any = "all" if plans is None else [BASELINE, *plans]
     return predict(
-        pipe, budget, workload=workload, device=device, approximate=approximate, plans=given
-    )
+        pipe, budget, workload=workload, device=device, approximate=approximate, plans=given,
+        max_difference=max_difference,
+    )  # fmt: skip
 
 
 def choose_pictures(prompts: Sequence[str] | None, count: int) -> PictureSet:

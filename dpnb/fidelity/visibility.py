@@ -81,3 +81,18 @@ def parse_max_difference(value: float | str) -> float:
                 f"max_difference is {value!r}; give a number from 0 to 1, or one of {known}."
             ) from None
     return float(parse_number("max_difference", value, least=0, most=1))
+
+
+def allows_changes(max_difference: float | str | None) -> bool:
+    """Whether a limit leaves room for what is seen at all.
+
+    Args:
+        max_difference: as `parse_max_difference` takes it; `None` where nobody has asked.
+
+    Raises:
+        ValueError: it is no limit.
+        TypeError: likewise.
+    """
+    if max_difference is None:
+        return False
+    return parse_max_difference(max_difference) > LIMITS[Visibility.SAME]

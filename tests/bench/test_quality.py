@@ -179,6 +179,18 @@ def test_nothing_of_the_figure_of_pictures_lies_outside_of_it(report: Report) ->
     assert drawn.y0 >= box.y0
 
 
+def test_a_sweep_predicts_other_plans_pictures(report: Report) -> None:
+    table = replace(report.table, model=report.model).limited(0.07, report)
+    found = report.of(dpnb.FreeU()).quality
+    assert found is not None
+    assert table.of(dpnb.FreeU()).difference == found.size
+    dimmed = replace(report, table=report.table.limited(0.0, None))._repr_html_()
+    assert dimmed.count("opacity") == sum(
+        1 for one in report if one.quality is not None and one.quality.size > 0
+    )
+    assert "opacity" not in report._repr_html_()
+
+
 def test_without_quality_a_report_has_no_pictures(pipe: Any) -> None:
     report = run(pipe, [])
     assert report.picture_front == ()
