@@ -232,6 +232,7 @@ PART_OF = {
     "widgets.picture_judge": "widgets.history_panel",
     "widgets.picture_wipe": "widgets.history_panel",
     "widgets.named_plans_field": "widgets.strategy_panel",
+    "widgets.history_costs": "widgets.planner_panel",
     "widgets.planner_row": "widgets.planner_panel",
     "widgets.queue_view": "widgets.run_panel",
     "widgets.background_planner": "widgets.planner_panel",
