@@ -17,6 +17,9 @@ from dpnb.errors import SaveError as SaveError
 from dpnb.errors import SettingsError as SettingsError
 from dpnb.errors import StrategyError as StrategyError
 from dpnb.errors import VariantError as VariantError
+from dpnb.fidelity.difference import PictureDifference as PictureDifference
+from dpnb.fidelity.difference import compare as compare
+from dpnb.fidelity.quality import PictureSet as PictureSet
 from dpnb.lab import LabError as LabError
 from dpnb.loading.adapters.name_patterns import PatternError as PatternError
 from dpnb.loading.hub.responses import BusyHubError as BusyHubError

@@ -32,6 +32,9 @@ DEMO_BATCH = 8
 Model = Annotated[str, typer.Option(help="A folder, a hub repository, or dpnb/emoji-64.")]
 Seed = Annotated[int, typer.Option(help="Of the noise: the same seed draws the same picture.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]
+MaxDifference = Annotated[
+    str | None, typer.Option(help='What plans may do to the picture: "not visible side by side".')
+]
 DeviceName = Annotated[
     str | None, typer.Option("--device", help="cpu, cuda, cuda:1 …; the best one by default.")
 ]
@@ -230,6 +233,10 @@ def plan_command(
         str | None, typer.Option(help='"RTX 3060", cuda, cpu, simulated:8GiB/s …; the one here.')
     ] = None,
     approximate: Annotated[bool, typer.Option(help="Plans may change the picture a bit.")] = False,
+    max_difference: MaxDifference = None,
+    measured: Annotated[
+        Path | None, typer.Option(help="sweep.json of a sweep of the same model with --quality.")
+    ] = None,
     shows_all: Annotated[
         bool, typer.Option("--all", help="Show also plans that others beat in memory and time.")
     ] = False,
@@ -254,6 +261,8 @@ def plan_command(
                 dtype=dtype,
                 device=device,
                 approximate=approximate,
+                max_difference=max_difference,
+                measured=None if measured is None else dpnb.Report.load(measured),
             )
         out.print(PlanListing(table, shows_all, "--all"))
         if file is not None:
@@ -276,11 +285,19 @@ def sweep_command(
         str | None, typer.Option(help="Offload over a simulated link: simulated:8GiB/s.")
     ] = None,
     approximate: Annotated[bool, typer.Option(help="Plans may change the picture a bit.")] = False,
+    max_difference: MaxDifference = None,
+    quality: Annotated[
+        bool, typer.Option("--quality", help="Compare the pictures of several prompts and seeds.")
+    ] = False,
+    prompts: Annotated[
+        list[str] | None, typer.Option("--prompt", help="For --quality; may be given again.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="For --quality: how many of each prompt.")] = 2,
     debug: Debug = False,
 ) -> None:
     """Measure every plan beside its prediction; a sweep that was broken off goes on."""
     with errors_as_sentences(debug):
-        from dpnb.bench.sweep import sweep
+        from dpnb.bench.sweep import choose_pictures, sweep
         from dpnb.planning.workload import Workload
 
         width, height = parse_size(size)
@@ -292,9 +309,11 @@ def sweep_command(
             budget=budget,
             device=link,
             approximate=approximate,
+            max_difference=max_difference,
             repeats=repeats,
             path=folder / "sweep.json",
             processes=processes,
+            quality=quality and choose_pictures(prompts, seeds),
         )
         if processes.is_main:
             out.print(report)

@@ -47,13 +47,13 @@ def test_the_readme_promises_what_the_project_does() -> None:
 def test_what_is_tested_is_what_the_extras_promise() -> None:
     project = (ROOT / "pyproject.toml").read_text()
     tested = versions(listed(project, "test"))
-    for extra in ("lab", "quantization"):
+    for extra in ("lab", "quality", "quantization"):
         assert versions(listed(project, extra)).keys() <= tested.keys()
 
 
 def test_every_promise_is_a_lowest_version() -> None:
     project = (ROOT / "pyproject.toml").read_text()
-    for heading in ("dependencies", "lab", "train", "quantization", "xformers"):
+    for heading in ("dependencies", "lab", "train", "quality", "quantization", "xformers"):
         for name, version in versions(listed(project, heading)).items():
             assert re.fullmatch(r">=[\d.]+", version), name
 

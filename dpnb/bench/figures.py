@@ -104,11 +104,11 @@ class SweepFigure(Figure):
 def draw_memory_against_time(report: SweepResult) -> Figure:
     """Every plan as a point; the front of those that none beats, and the budget."""
     figure, axes = _new_figure(7.2, 4.6)
-    unit, name = _choose_unit([one.peak for one in report.finished])
-    clock, unit_of_time = _choose_time_unit([_seconds(one, report) for one in report.finished])
+    unit, name = choose_unit([one.peak for one in report.finished])
+    clock, unit_of_time = choose_time_unit([seconds_of(one, report) for one in report.finished])
 
     def place(one: Measurement) -> Point:
-        return one.peak / unit, _seconds(one, report) / clock
+        return one.peak / unit, seconds_of(one, report) / clock
 
     front = report.front
     points = [place(one) for one in report.finished]
@@ -125,14 +125,14 @@ def draw_memory_against_time(report: SweepResult) -> Figure:
     _draw_budget(axes, report, unit)
     axes.set_xlabel(f"peak memory ({name})")
     axes.set_ylabel(f"{unit_of_time} per picture")
-    axes.set_title(_title(report), fontsize=9, loc="left")
+    axes.set_title(title_of(report), fontsize=9, loc="left")
     _draw_key(figure, axes, report)
-    _draw_letters(figure, axes, list(map(place, front)), points, budget)
+    draw_letters(figure, axes, list(map(place, front)), points, budget)
     return figure
 
 
-def _seconds(one: Measurement, report: SweepResult) -> float:
-    """Of a picture."""
+def seconds_of(one: Measurement, report: SweepResult) -> float:
+    """Seconds for each picture that a plan has drawn."""
     return (one.seconds or 0.0) / report.workload.batch
 
 
@@ -199,7 +199,7 @@ def draw_stages(report: SweepResult) -> Figure:
     """
     shown = _plans_with_bars(report)
     figure, axes = _new_figure(7.2, 1.3 + 0.32 * len(shown))
-    unit, name = _choose_unit([one.peak for one in shown])
+    unit, name = choose_unit([one.peak for one in shown])
     for place, one in enumerate(shown):
         start = 0.0
         for stage, peak in sorted(one.peaks.items(), key=lambda item: item[1]):
@@ -221,7 +221,7 @@ def draw_stages(report: SweepResult) -> Figure:
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")
     axes.set_xlabel(f"memory ({name})")
-    figure.suptitle(_title(report), fontsize=9, x=0.01, ha="left")
+    figure.suptitle(title_of(report), fontsize=9, x=0.01, ha="left")
     figure.legend(
         handles=_stage_key(report), loc="outside lower left", ncols=4, fontsize=8, frameon=False
     )
@@ -244,10 +244,10 @@ def draw_prediction(report: SweepResult) -> Figure:
     """What was predicted against what was measured: memory and time."""
     figure = SweepFigure(figsize=(7.2, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    seconds = [_seconds(one, report) for one in report.finished]
-    clock, unit_of_time = _choose_time_unit(seconds)
+    seconds = [seconds_of(one, report) for one in report.finished]
+    clock, unit_of_time = choose_time_unit(seconds)
     pairs = [(one, one.predicted) for one in report.finished if one.predicted is not None]
-    unit, name = _choose_unit([one.peak for one in report.finished])
+    unit, name = choose_unit([one.peak for one in report.finished])
     _draw_scatter(
         left,
         [row.peak / unit for _, row in pairs],
@@ -257,10 +257,10 @@ def draw_prediction(report: SweepResult) -> Figure:
     _draw_scatter(
         right,
         [row.seconds_per_picture / clock for _, row in pairs],
-        [_seconds(one, report) / clock for one, _ in pairs],
+        [seconds_of(one, report) / clock for one, _ in pairs],
         f"{unit_of_time} per picture",
     )
-    figure.suptitle(_title(report), fontsize=9, x=0.01, ha="left")
+    figure.suptitle(title_of(report), fontsize=9, x=0.01, ha="left")
     return figure
 
 
@@ -284,13 +284,21 @@ def _draw_scatter(
     axes.set_aspect("equal")
     axes.set_xlabel(f"predicted {what}")
     axes.set_ylabel(f"measured {what}")
-    _style_axes(axes)
+    style_axes(axes)
 
 
-def _draw_letters(
+def draw_letters(
     figure: Figure, axes: Axes, front: Sequence[Point], points: Sequence[Point], budget: float
 ) -> None:
-    """A letter beside each plan of the front, where it covers neither a mark nor a letter."""
+    """A letter beside each plan of the front, where it covers neither a mark nor a letter.
+
+    Args:
+        figure: with the axes.
+        axes: whose limits are set.
+        front: where its plans are, in the order of their letters.
+        points: where all marks are.
+        budget: where an upright line is, which no letter covers.
+    """
     figure.draw_without_rendering()
     to_points = 72 / figure.dpi
 
@@ -328,7 +336,7 @@ def _draw_key(figure: Figure, axes: Axes, report: SweepResult) -> None:
     """What the letters mean, below."""
     lines = []
     for letter, one in zip(LETTERS, report.front, strict=False):
-        cost = format_seconds(_seconds(one, report))
+        cost = format_seconds(seconds_of(one, report))
         lines.append(f"{letter}  {short_plan_name(one.plan)}: {format_bytes(one.peak)}, {cost}")
     figure.set_figheight(figure.get_figheight() + 0.17 * len(lines))
     axes.legend(fontsize=8, loc="lower left", edgecolor="none", framealpha=0.9)
@@ -344,23 +352,25 @@ def _plans_with_bars(report: SweepResult) -> list[Measurement]:
 def _new_figure(width: float, height: float) -> tuple[Figure, Axes]:
     figure = SweepFigure(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
-    _style_axes(axes)
+    style_axes(axes)
     return figure, axes
 
 
-def _style_axes(axes: Axes) -> None:
+def style_axes(axes: Axes) -> None:
+    """A light grid, and no frame above and to the right."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#DDDDDD", linewidth=0.6, zorder=0)
     axes.set_axisbelow(True)
     axes.tick_params(labelsize=8)
 
 
-def _choose_unit(sizes: Sequence[int]) -> tuple[int, str]:
+def choose_unit(sizes: Sequence[int]) -> tuple[int, str]:
+    """Bytes of a unit in which all of these are numbers of few digits, and its name."""
     is_large = max(sizes, default=0) >= 2048 * MEBIBYTE
     return (1024 * MEBIBYTE, "GiB") if is_large else (MEBIBYTE, "MiB")
 
 
-def _choose_time_unit(seconds: Sequence[float]) -> tuple[float, str]:
+def choose_time_unit(seconds: Sequence[float]) -> tuple[float, str]:
     """Seconds of a unit in which all of an axis is a number of few digits, and its name."""
     most = max(seconds, default=1.0)
     if most < 1:
@@ -368,5 +378,6 @@ def _choose_time_unit(seconds: Sequence[float]) -> tuple[float, str]:
     return (60.0, "minutes") if most >= 600 else (1.0, "seconds")
 
 
-def _title(report: SweepResult) -> str:
+def title_of(report: SweepResult) -> str:
+    """Whose plans were measured, with what and where."""
     return f"{report.model}, {report.workload.describe()}, on {report.device}"

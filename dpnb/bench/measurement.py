@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from statistics import median
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ import torch
 
 from dpnb.bench.output_values import read_values
 from dpnb.errors import NonFiniteError, StrategyError
+from dpnb.fidelity.quality import PictureSet, Quality, score_picture
 from dpnb.metering.cuda import CudaMeter
 from dpnb.metering.tensors import TensorMeter
 from dpnb.metering.trace import Trace
@@ -28,7 +29,7 @@ from dpnb.stages import Stage
 from dpnb.strategies.out_of_memory import ALLOCATION_ERRORS, is_out_of_memory
 from dpnb.strategies.plans import plan_from_json, plan_to_json
 from dpnb.strategies.strategy import Plan
-from dpnb.validation import Parsed, from_plain
+from dpnb.validation import Parsed, from_plain, to_plain
 
 OUT_OF_MEMORY = "out of memory"
 
@@ -50,6 +51,7 @@ class Measurement:
         difference: the largest difference of a value in [0, 1] from the baseline's picture.
         mean_difference: the mean one.
         predicted: what was predicted for it, if that was asked for.
+        quality: what it does to pictures of several prompts and seeds, if that was asked for.
     """
 
     plan: Annotated[Plan, Parsed(plan_from_json)]
@@ -61,6 +63,7 @@ class Measurement:
     difference: float | None = None
     mean_difference: float | None = None
     predicted: PlanRow | None = None
+    quality: Quality | None = None
 
     @property
     def name(self) -> str:
@@ -82,7 +85,8 @@ class Measurement:
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         predicted = None if self.predicted is None else self.predicted.to_json()
         plan = plan_to_json(self.plan)
-        return {**values, "plan": plan, "peaks": dict(self.peaks), "predicted": predicted}
+        values |= {"plan": plan, "peaks": dict(self.peaks), "predicted": predicted}
+        return {**values, "quality": to_plain(self.quality)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Measurement:
@@ -116,6 +120,50 @@ class Benchmark:
         except FAILURES as error:
             _outcome(error)
             return None
+
+    def draw_set(self, plan: Plan, pictures: PictureSet) -> list[Any] | None:
+        """Draw each prompt from each seed with a plan.
+
+        Args:
+            plan: what is switched on meanwhile.
+            pictures: what is drawn.
+
+        Returns:
+            Arrays `[batch, ..., height, width, 3]`, a prompt's seeds one after the other; `None`
+            where the plan fails.
+        """
+        try:
+            with self.pipe.strategies.using(*plan):
+                return [
+                    self._draw(replace(self.workload, prompt=prompt, seed=seed))
+                    for prompt in pictures.prompts
+                    for seed in pictures.seeds
+                ]
+        except FAILURES as error:
+            _outcome(error)
+            return None
+
+    def judge(self, plan: Plan, pictures: PictureSet, plain: list[Any]) -> Quality | None:
+        """What a plan does to the pictures; `None` where it fails.
+
+        Args:
+            plan: what is switched on meanwhile.
+            pictures: what is drawn; of each prompt the first picture is kept, small.
+            plain: what `draw_set` has drawn of them without it.
+
+        Raises:
+            ValueError: what is drawn are no pictures.
+        """
+        drawn = self.draw_set(plan, pictures)
+        if drawn is None:
+            return None
+        named = [(prompt, seed) for prompt in pictures.prompts for seed in pictures.seeds]
+        return Quality(
+            tuple(
+                score_picture(prompt, seed, one, other, keeps=seed == pictures.seeds[0])
+                for (prompt, seed), one, other in zip(named, plain, drawn, strict=True)
+            )
+        )
 
     def measure(self, plan: Plan, predicted: PlanRow | None = None) -> tuple[Measurement, Any]:
         """A plan's cost, and its pictures `[batch, height, width, 3]`; `None` where it failed.
@@ -160,9 +208,10 @@ class Benchmark:
             images,
         )
 
-    def _draw(self) -> np.ndarray[Any, Any]:
-        pictures = make_needed_pictures(self.pipe, self.workload)
-        arguments = {**pictures, **arguments_for(self.pipe, self.workload)}
+    def _draw(self, workload: Workload | None = None) -> np.ndarray[Any, Any]:
+        asked = workload or self.workload
+        pictures = make_needed_pictures(self.pipe, asked)
+        arguments = {**pictures, **arguments_for(self.pipe, asked)}
         return read_values(self.pipe.make_run(**arguments)())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,32 +12,26 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from dpnb.atomic import write_atomically, write_text
 from dpnb.bench.measurement import Measurement
+from dpnb.bench.quality_rows import find_picture_front, measurements_to_csv
+from dpnb.fidelity.quality import PictureSet
 from dpnb.files import read_json
 from dpnb.planning.plan_names import plan_name, short_plan_name
 from dpnb.planning.table import PlanTable
 from dpnb.planning.ties import find_front
 from dpnb.planning.workload import Workload
-from dpnb.strategies.strategy import Strategy
+from dpnb.strategies.strategy import Plan, Strategy
 from dpnb.tables import html_table, terminal_table
 from dpnb.units import format_bytes, format_seconds
-from dpnb.validation import Parsed, from_plain, validate
+from dpnb.validation import Parsed, from_plain, to_plain, validate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from PIL.Image import Image
     from rich.console import Console, ConsoleOptions, RenderResult
 
 FORMAT = "dpnb sweep 2"
 
-HEADINGS = (
-    "Plan",
-    "Peak",
-    "predicted",
-    "Picture",
-    "predicted",
-    "Spread",
-    "Step",
-    "Difference",
-)
+HEADINGS = ("Plan", "Peak", "predicted", "Time", "predicted", "Spread", "Step", "Difference")
 
 
 @dataclass(frozen=True)
@@ -45,10 +41,12 @@ class Report:
     Attributes:
         table: the plans as they were predicted, what was drawn, the budget and the device.
         measurements: the baseline without strategies first.
+        pictures: that plans were compared by; `None` where that was not asked for.
     """
 
     table: Annotated[PlanTable, Parsed(PlanTable.from_json)]
     measurements: tuple[Measurement, ...] = ()
+    pictures: PictureSet | None = None
 
     @property
     def model(self) -> str:
@@ -90,6 +88,18 @@ class Report:
         few_first = sorted(self.finished, key=lambda one: len(one.plan))
         return tuple(find_front(few_first, lambda one: (one.peak, one.seconds or 0.0)))
 
+    @property
+    def picture_front(self) -> tuple[Measurement, ...]:
+        """The plans that none beats in memory, in time and in the picture, by the picture.
+
+        Pictures that are "the same" are equal; plans that were not compared are not among them.
+        """
+        return find_picture_front(self.finished)
+
+    def picture_costs(self) -> tuple[tuple[Plan, float], ...]:
+        """Each plan that was compared, and the size of what it does to the picture."""
+        return tuple((one.plan, one.quality.size) for one in self if one.quality is not None)
+
     def of(self, *plan: Strategy) -> Measurement:
         """What exactly these strategies have cost.
 
@@ -109,6 +119,7 @@ class Report:
             "format": FORMAT,
             "table": self.table.to_json(),
             "measurements": [one.to_json() for one in self.measurements],
+            "pictures": to_plain(self.pictures),
         }
 
     @classmethod
@@ -144,20 +155,50 @@ class Report:
         return cls.from_json(read_json(Path(path)))
 
     def figures(self) -> dict[str, Figure]:
-        """The figures by name: `memory-against-time`, `stages` and `prediction`."""
-        from dpnb.bench import figures
+        """The figures by name: `memory-against-time`, `stages` and `prediction`.
 
-        return {
+        Where pictures were compared, `picture` too.
+        """
+        from dpnb.bench import figures, quality_figures
+
+        drawn = {
             "memory-against-time": figures.draw_memory_against_time(self),
             "stages": figures.draw_stages(self),
             "prediction": figures.draw_prediction(self),
         }
+        if self.picture_front:
+            drawn["picture"] = quality_figures.draw_picture_against_costs(self, self.picture_front)
+        return drawn
+
+    def sheet(self) -> Image:
+        """What each plan has drawn: a row for each plan, a column for each prompt.
+
+        Raises:
+            ValueError: pictures were not compared.
+        """
+        from dpnb.bench import quality_figures
+
+        if self.pictures is None or not self.picture_front:
+            raise ValueError("no pictures were compared; sweep with quality=True.")
+        return quality_figures.draw_plan_sheet(self.finished, self.pictures)
+
+    def to_csv(self) -> str:
+        """A line for each plan; bytes, seconds, and what it does to the picture."""
+        return measurements_to_csv(self.measurements, self.workload.batch)
 
     def write(self, folder: str | Path) -> list[Path]:
-        """Write everything into a folder: `sweep.json`, and each figure as SVG and PNG."""
+        """Write everything into a folder: `sweep.json`, `sweep.csv`, and figures as SVG and PNG.
+
+        Where pictures were compared, also those of each plan, as `pictures.png`.
+        """
         place = Path(folder)
         self.save(place / "sweep.json")
-        written = [place / "sweep.json"]
+        write_text(place / "sweep.csv", self.to_csv())
+        written = [place / "sweep.json", place / "sweep.csv"]
+        if self.picture_front:
+            written.append(place / "pictures.png")
+            with write_atomically(written[-1]) as file:
+                self.sheet().save(file, "PNG")
         for name, figure in self.figures().items():
             for ending in ("svg", "png"):
                 written.append(place / f"{name}.{ending}")
@@ -165,13 +206,19 @@ class Report:
                     figure.savefig(file, format=ending, dpi=200)
         return written
 
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """Of the table's columns."""
+        return HEADINGS if self.pictures is None else (*HEADINGS, "Picture")
+
     def cells(self, one: Measurement) -> tuple[str, ...]:
-        """A row as text, in the order of `HEADINGS`."""
+        """A row as text, in the order of `headings`."""
         if one.seconds is None or one.seconds_per_step is None:
-            return (short_plan_name(one.plan), one.outcome, *("" for _ in HEADINGS[2:]))
+            return (short_plan_name(one.plan), one.outcome, *("" for _ in self.headings[2:]))
         predicted, batch = one.predicted, self.workload.batch
         difference = "" if one.difference is None else f"{one.difference:.1g}"
-        return (
+        picture = "" if one.quality is None else one.quality.describe()
+        cells = (
             short_plan_name(one.plan),
             format_bytes(one.peak),
             "" if predicted is None else format_bytes(predicted.peak),
@@ -180,21 +227,44 @@ class Report:
             "" if one.spread is None else format_seconds(one.spread / batch),
             format_seconds(one.seconds_per_step),
             difference,
+            picture,
         )
+        return cells[: len(self.headings)]
+
+    def _keeps_limits(self, one: Measurement) -> bool:
+        """Whether a plan stays within the budget, and does no more to the picture than allowed."""
+        most, found = self.table.max_difference, one.quality
+        keeps_picture = most is None or found is None or found.size <= most
+        return one.peak <= self.budget and keeps_picture
 
     def _caption(self) -> str:
-        return f"{self.model}, {self.workload.describe()}, on {self.device}: measured"
+        measured = f"{self.model}, {self.workload.describe()}, on {self.device}: measured"
+        if self.pictures is None:
+            return measured
+        return f"{measured}; pictures: FLIP's mean, {self.pictures.describe()}"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield terminal_table(
             self._caption(),
-            HEADINGS,
-            [(self.cells(one), one.peak > self.budget) for one in self.measurements],
+            self.headings,
+            [(self.cells(one), not self._keeps_limits(one)) for one in self.measurements],
             width=options.max_width,
-            text_columns=("Plan",),
+            text_columns=("Plan", "Picture"),
             optional_columns=("Spread", "Step"),
         )
 
     def _repr_html_(self) -> str:
-        rows = ((self.cells(one), False) for one in self.measurements)
-        return html_table(self._caption(), HEADINGS, rows)
+        is_limited = self.table.max_difference is not None
+        rows = (
+            (self.cells(one), is_limited and not self._keeps_limits(one))
+            for one in self.measurements
+        )
+        table = html_table(self._caption(), self.headings, rows)
+        if not self.picture_front:
+            return table
+        file = io.BytesIO()
+        self.sheet().save(file, "PNG")
+        data = base64.b64encode(file.getvalue()).decode()
+        alt = "What each plan has drawn"
+        look = "max-width:100%"
+        return f'{table}<img src="data:image/png;base64,{data}" alt="{alt}" style="{look}"/>'

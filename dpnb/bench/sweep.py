@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,9 +11,11 @@ import numpy as np
 
 from dpnb.bench.measurement import Benchmark, Measurement
 from dpnb.bench.report import Report
+from dpnb.fidelity.quality import PictureSet, Quality
+from dpnb.fidelity.scores import needs_quality_packages
+from dpnb.fidelity.visibility import allows_changes
 from dpnb.numbers import parse_int
 from dpnb.pipelines.attached.attach import to_explorable
-from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.plan_names import plan_name
 from dpnb.planning.planner import plan as predict
@@ -21,13 +23,19 @@ from dpnb.planning.planner import profile_for, resolve_budget
 from dpnb.planning.table import PlanTable
 from dpnb.planning.workload import Workload
 from dpnb.processes import ALONE, Processes
-from dpnb.strategies.strategy import Plan, Strategy, check
+from dpnb.strategies.strategy import Effect, Plan, Strategy, check
 
 BASELINE: Plan = frozenset()
 
 
 SHORT = Workload(steps=20, guidance_scale=5.0)
 """What is drawn where nothing else is asked for."""
+
+PROMPTS = ("cat face", "rocket", "pizza")
+"""What is drawn beside the workload's prompt to see what plans do to the picture."""
+
+SEEDS = (0, 1)
+"""From each of which each prompt is drawn for that."""
 
 
 def sweep(
@@ -38,16 +46,17 @@ def sweep(
     budget: int | str | None = None,
     device: Any = None,
     approximate: bool = False,
+    max_difference: float | str | None = None,
     repeats: int = 3,
     path: str | Path | None = None,
     progress: bool = True,
     processes: Processes = ALONE,
+    quality: bool | PictureSet = False,
 ) -> Report:
     """Measure plans: memory by stage, time, and what they do to the picture.
 
-    Every plan draws the same picture from the same seed: once with every tensor counted, which also
-    warms up, and then `repeats` times on the clock. One that runs out of memory is recorded as
-    such, and the next one goes on. What is switched on beforehand is on again afterwards.
+    Every plan draws the same picture, once with every tensor counted and `repeats` times on the
+    clock; that one runs out of memory is recorded. What was switched on is on again afterwards.
 
     Args:
         pipe: the pipeline; one that was not written here is attached, and stays so.
@@ -57,12 +66,13 @@ def sweep(
         budget: as for `dpnb.plan`; the figures show it.
         device: as for `dpnb.plan`: where the plans that it finds offload to.
         approximate: whether those may change the picture slightly.
+        max_difference: as for `dpnb.plan`; the report dims what does more to the picture.
         repeats: timed runs of each plan.
-        path: a JSON file that is written after every plan. What it holds already of this model and
-            workload is not measured again, so that a sweep that was broken off goes on.
+        path: a JSON file, written after every plan, from which a broken-off sweep goes on.
         progress: whether to show a bar.
-        processes: that share the plans; each has the pipeline on a device of its own. All of them
-            return the whole report; the main one writes it.
+        processes: that share the plans, each on a device of its own. All return the whole report.
+        quality: whether pictures of several prompts and seeds, or of these, are compared with what
+            is drawn without strategies, or else by the first exact plan that draws.
 
     Returns:
         The report, the baseline without strategies first.
@@ -71,6 +81,7 @@ def sweep(
         AttachError: `pipe` is no pipeline, or one that cannot be attached.
         StrategyError: a plan contradicts itself; nothing has been measured then.
         ValueError: the workload cannot be drawn, or the file is of another sweep.
+        MissingPackageError: quality is asked for without the packages of `dpnb[quality]`.
     """
     explored = to_explorable(pipe)
     _check(repeats, isinstance(plans, PlanTable) and (workload or budget or device))
@@ -78,18 +89,15 @@ def sweep(
     bench = Benchmark(explored, workload or (SHORT if given is None else given.workload), repeats)
     chosen = None if plans == "all" else [_as_plan(entry) for entry in _entries(plans)]
     file = None if path is None else SweepFile(Path(path))
+    pictures = _choose_pictures(bench, quality)
 
     def begin() -> Report:
         place = device if processes.count == 1 else _without_number(profile_for(device, explored))
-        table = given or _predict(
-            explored, bench.workload, chosen, budget, place, approximate, file
-        )
-        return Report(table, () if file is None else file.read_measurements(table))
+        table = given or _predict(bench, chosen, place, (budget, approximate, max_difference), file)
+        return Report(table, pictures=pictures) if file is None else file.begin(table, pictures)
 
-    begun = processes.agree(begin)
-    wanted = [row.plan for row in begun.table] if chosen is None else chosen
-    order = list(dict.fromkeys([BASELINE, *wanted]))
-    return _measure(bench, order, begun, file, processes, progress)
+    run = SweepRun(bench, processes.agree(begin), file, processes)
+    return run.measure(chosen, pictures, progress)
 
 
 def _check(repeats: int, is_told_twice: object) -> None:
@@ -102,15 +110,16 @@ def _check(repeats: int, is_told_twice: object) -> None:
 
 
 def _predict(
-    pipe: ExplorablePipeline,
-    workload: Workload,
+    bench: Benchmark,
     plans: list[Plan] | None,
-    budget: int | str | None,
     device: Any,
-    approximate: bool,
+    limits: tuple[int | str | None, bool, float | str | None],
     file: SweepFile | None,
 ) -> PlanTable:
     """The predictions; those of the file, where it was begun with the same plans."""
+    pipe, workload = bench.pipe, bench.workload
+    budget, approximate, max_difference = limits
+    approximate = approximate or allows_changes(max_difference)
     former = None if file is None else file.table
     if former is not None and plans is None:
         profile = profile_for(device, pipe)
@@ -118,39 +127,113 @@ def _predict(
         asked = (workload, approximate, resolve_budget(budget, profile), *place)
         begun = (former.workload, former.approximate, former.budget)
         if asked == (*begun, former.device.name, former.device.torch_device):
-            return former
+            return former.limited(max_difference, None)
     given: Any = "all" if plans is None else [BASELINE, *plans]
     return predict(
-        pipe, budget, workload=workload, device=device, approximate=approximate, plans=given
-    )
+        pipe, budget, workload=workload, device=device, approximate=approximate, plans=given,
+        max_difference=max_difference,
+    )  # fmt: skip
 
 
-def _measure(
-    bench: Benchmark,
-    order: list[Plan],
-    begun: Report,
-    file: SweepFile | None,
-    processes: Processes,
-    progress: bool,
-) -> Report:
-    rows = {row.plan: row for row in begun.table}
-    done = {one.plan: one for one in begun.measurements}
-    share = processes.share([plan for plan in order if plan not in done])
-    baseline = None if not share or share[0] == BASELINE else bench.draw_with(BASELINE)
-    found: list[Measurement] = []
-    for plan in _with_progress(share, progress and processes.is_main):
-        measurement, images = bench.measure(plan, rows.get(plan))
-        baseline = images if plan == BASELINE else baseline
-        found.append(_with_difference(measurement, images, baseline))
-        if file is not None:
-            file.save_progress(
-                replace(begun, measurements=(*begun.measurements, *found)), processes
-            )
-    done |= {one.plan: one for one in processes.gather(found)}
-    report = replace(begun, measurements=tuple(done[plan] for plan in order))
-    if file is not None and processes.is_main:
-        file.finish(report)
-    return report
+def choose_pictures(prompts: Sequence[str] | None, count: int) -> PictureSet:
+    """What is drawn to see what plans do to the picture.
+
+    Args:
+        prompts: in words; by default some that most models know.
+        count: seeds from which each is drawn, at least one.
+
+    Raises:
+        ValueError: there is nothing to draw.
+    """
+    return PictureSet(tuple(prompts or (Workload().prompt, *PROMPTS)), tuple(range(count)))
+
+
+def _choose_pictures(bench: Benchmark, quality: bool | PictureSet) -> PictureSet | None:
+    """What is drawn to see what plans do to it; a pipeline without words has one prompt."""
+    if quality is False:
+        return None
+    needs_quality_packages()
+    has_words = bench.pipe.call_signature.find("prompt") is not None
+    usual = PictureSet((bench.workload.prompt, *PROMPTS), SEEDS)
+    pictures = quality if isinstance(quality, PictureSet) else usual
+    return pictures if has_words else replace(pictures, prompts=("",))
+
+
+@dataclass(frozen=True)
+class SweepRun:
+    """A sweep that goes on.
+
+    Args:
+        bench: measures the plans.
+        begun: what was measured before.
+        file: where it is kept.
+        processes: that share the plans.
+    """
+
+    bench: Benchmark
+    begun: Report
+    file: SweepFile | None
+    processes: Processes
+
+    def measure(
+        self, chosen: list[Plan] | None, pictures: PictureSet | None, progress: bool
+    ) -> Report:
+        """Measure what was not measured before, the baseline first.
+
+        Args:
+            chosen: the plans; those of the table by default.
+            pictures: that are compared.
+            progress: whether to show a bar.
+
+        Raises:
+            ValueError: what is drawn are no pictures, and they were to be compared.
+        """
+        rows = {row.plan: row for row in self.begun.table}
+        order = list(dict.fromkeys([BASELINE, *(rows if chosen is None else chosen)]))
+        done = {one.plan: one for one in self.begun.measurements if _is_complete(one, pictures)}
+        share = self.processes.share([plan for plan in order if plan not in done])
+        baseline = None
+        if share and share[0] != BASELINE:
+            baseline = self.bench.draw_with(BASELINE)
+        judge = _no_judge if pictures is None else self._judge(order if share else [], pictures)
+        found: list[Measurement] = []
+        for plan in _with_progress(share, progress and self.processes.is_main):
+            one, images = self.bench.measure(plan, rows.get(plan))
+            baseline = images if plan == BASELINE else baseline
+            one = _with_difference(one, images, baseline)
+            found.append(replace(one, quality=judge(plan) if one.is_finished else None))
+            self._save([*done.values(), *found])
+        done |= {one.plan: one for one in self.processes.gather(found)}
+        report = replace(self.begun, measurements=tuple(done[plan] for plan in order))
+        if self.file is not None and self.processes.is_main:
+            self.file.finish(report)
+        return report
+
+    def _judge(self, order: list[Plan], pictures: PictureSet) -> Callable[[Plan], Quality | None]:
+        """What says what a plan does to the pictures.
+
+        They are compared with those that are drawn without strategies, or with exact ones.
+        """
+        exact = (plan for plan in order if all(s.effect is Effect.EXACT for s in plan))
+        drawn = (self.bench.draw_set(plan, pictures) for plan in exact)
+        plain = next((images for images in drawn if images is not None), None)
+        if plain is None:
+            return _no_judge
+        return lambda plan: self.bench.judge(plan, pictures, plain)
+
+    def _save(self, measurements: list[Measurement]) -> None:
+        if self.file is not None:
+            report = replace(self.begun, measurements=tuple(measurements))
+            self.file.save_progress(report, self.processes)
+
+
+def _no_judge(_: Plan) -> Quality | None:
+    return None
+
+
+def _is_complete(one: Measurement, pictures: PictureSet | None) -> bool:
+    """Whether a plan needs no further measuring."""
+    return pictures is None or not one.is_finished or one.quality is not None
 
 
 @dataclass(frozen=True)
@@ -170,13 +253,18 @@ class SweepFile:
         """With which the sweep was begun."""
         return next((report.table for report in self._reports()), None)
 
-    def read_measurements(self, table: PlanTable) -> tuple[Measurement, ...]:
+    def begin(self, table: PlanTable, pictures: PictureSet | None) -> Report:
         """What was measured before of the same sweep.
+
+        Args:
+            table: of its plans.
+            pictures: that are compared, if that was asked for.
 
         Raises:
             ValueError: the file is of another sweep.
         """
         done: dict[Plan, Measurement] = {}
+        compared = pictures
         for former in self._reports():
             if (former.model, former.workload) != (table.model, table.workload):
                 raise ValueError(
@@ -184,8 +272,15 @@ class SweepFile:
                     f"not of {table.model}, {table.workload.describe()}; give another file, or "
                     "remove that one."
                 )
+            if former.pictures is not None:
+                compared = compared or former.pictures
+                if compared != former.pictures:
+                    raise ValueError(
+                        f"{self.path} compares {former.pictures.describe()}, and not these; give "
+                        "another file, or the same prompts and seeds."
+                    )
             done |= {one.plan: one for one in former.measurements}
-        return tuple(done.values())
+        return Report(table, tuple(done.values()), compared)
 
     def save_progress(self, report: Report, processes: Processes) -> None:
         """Write what this process has so far."""

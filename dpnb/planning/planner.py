@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from dpnb.devices import best_device, parse_device, with_index
 from dpnb.errors import StrategyError
+from dpnb.fidelity.visibility import allows_changes
+from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.pipelines.placement import describe_quantization
 from dpnb.planning.candidates import (
     BETTER,
@@ -21,8 +21,11 @@ from dpnb.planning.candidates import (
     list_offloads,
     to_simulated_device,
 )
+from dpnb.planning.device_choice import profile_for as profile_for
+from dpnb.planning.device_choice import resolve_budget as resolve_budget
 from dpnb.planning.device_profile import DeviceProfile
-from dpnb.planning.loaded_pipelines import device_of, name_of, parts_of
+from dpnb.planning.loaded_pipelines import name_of, parts_of
+from dpnb.planning.picture_costs import ComparedPlans
 from dpnb.planning.plan_names import plan_name
 from dpnb.planning.run_failures import describe_failure
 from dpnb.planning.simulated_runs import SimulatedRun, SimulatedRuns
@@ -45,7 +48,6 @@ from dpnb.stages import Stage
 from dpnb.strategies.catalog import COMPONENT_SWITCHES
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.exchange import exchanges_for
-from dpnb.strategies.offload.backends import parse_simulated_rate
 from dpnb.strategies.offload.budget import compute_memory_range
 from dpnb.strategies.placement import SequentialOffload
 from dpnb.strategies.strategy import Effect, Plan, Strategy
@@ -82,30 +84,32 @@ def plan(
     workload: Workload | None = None,
     plans: Literal["all"] | Iterable[Plan] = "all",
     arguments: Mapping[str, Any] | None = None,
+    max_difference: float | str | None = None,
+    measured: ComparedPlans | None = None,
     **options: Any,
 ) -> PlanTable:
     """Predict memory and time of plans, without weights and without the device.
 
     Args:
-        model: a loaded pipeline; a folder or a hub repository, of which only settings and headers
-            of weights are read; or one of `"sd15"`, `"sd21"`, `"sdxl"`, `"flux-schnell"`,
-            `"flux-dev"`. Classes that dpnb lacks are diffusers', as are loaded pipelines of it.
-        budget: bytes of tensors on the device, or text such as `"8GiB"`; by default what it has,
-            and of a GPU never the 640 MiB that its context and libraries take.
-        height: of the pictures, in pixels; the model's own by default, as their width.
-        width: in pixels.
+        model: a loaded pipeline, also of diffusers; a folder or a hub repository, of which only
+            settings and headers are read; or one of `"sd15"`, `"sd21"`, `"sdxl"`, `"flux-dev"` …
+        budget: bytes of tensors on the device, or text such as `"8GiB"`; a GPU keeps 640 MiB.
+        height: of the pictures, in pixels; the model's own by default.
+        width: likewise.
         batch: pictures at once.
         steps: of denoising; as guidance, size and frames, by default a model card's or family's.
         guidance_scale: up to 1 the network sees every latent once instead of twice.
         frames: of a video.
-        dtype: of the weights; `"auto"` keeps that of a checkpoint. By default a pipeline's own, and
-            else float16 on a GPU and float32 on the CPU.
-        device: a card such as `"RTX 3060"`, a profile, `"cuda"`, `"cpu"`, or a simulated link such
-            as `"simulated:8GiB/s"`; by default the one at hand, which is measured once.
+        dtype: of the weights; `"auto"` keeps a checkpoint's. By default a pipeline's own, or else
+            float16 on a GPU and float32 on the CPU.
+        device: a card such as `"RTX 3060"`, a profile, `"cuda"`, `"cpu"`, or a link such as
+            `"simulated:8GiB/s"`; by default the one at hand, which is measured once.
         approximate: whether plans may change the picture slightly.
         workload: what is drawn, in place of `height` to `frames`, and without a model card.
         plans: `"all"` that are worth trying, or these.
         arguments: further ones of the pipeline's call, by name.
+        max_difference: what plans may do to the picture: 0 to 1, or `"not visible side by side"`.
+        measured: the report of a sweep with quality, from which that is predicted.
         options: which files of a checkpoint are meant, as for `from_pretrained`.
 
     Raises:
@@ -115,61 +119,33 @@ def plan(
     """
     limit = None if budget is None else parse_bytes(budget)
     profile = profile_for(device, model)
-    if dtype is None and isinstance(model, (str, Path)):
-        dtype = torch.float16 if profile.is_asynchronous else torch.float32
-    pipe = build_valueless_pipeline(model, mode := ValuelessTensors(), dtype, **options)
-    if workload is None:
-        numbers = find_card_numbers(model, pipe, options)
-        asked = Workload(height=height, width=width, batch=batch, steps=steps, frames=frames)
-        asked = replace(asked, guidance_scale=guidance_scale)
-        workload = with_card(pipe.call_signature, asked, numbers, arguments or ())
-    planner = Planner(Simulation(pipe, mode, workload, profile, arguments), limit, approximate)
-    rows = planner.rows() if plans == "all" else planner.rows_of(plans)
-    return planner.table(model_title(model), rows)
+    mode, dtype = ValuelessTensors(), dtype or _usual_dtype(model, profile)
+    pipe = build_valueless_pipeline(model, mode, dtype, **options)
+    asked = Workload(height=height, width=width, batch=batch, steps=steps, frames=frames)
+    asked = replace(asked, guidance_scale=guidance_scale)
+    workload = workload or _with_numbers(asked, model, pipe, options, arguments)
+    simulation = Simulation(pipe, mode, workload, profile, arguments)
+    planner = Planner(simulation, limit, approximate or allows_changes(max_difference))
+    return planner.plan(model_title(model), plans).limited(max_difference, measured)
 
 
-def profile_for(device: str | torch.device | DeviceProfile | None, model: Any) -> DeviceProfile:
-    """The profile that is meant; one at hand is measured when it is first asked for.
-
-    Raises:
-        ValueError: there is no such device, and no card of that name.
-    """
-    if isinstance(device, DeviceProfile):
-        return device
-    if device is None:
-        is_loaded = not isinstance(model, (str, Path))
-        return _measure_device(str(device_of(model) if is_loaded else best_device()))
-    name = str(device)
-    rate = parse_simulated_rate(name)
-    if rate is not None:
-        return replace(_measure_device("cpu"), link=float(rate), torch_device=name)
-    try:
-        place = parse_device(name)
-    except ValueError:
-        return DeviceProfile.from_name(name)
-    return _measure_device(str(place))
+def _usual_dtype(model: Any, profile: DeviceProfile) -> torch.dtype | None:
+    """Of a checkpoint's weights; `None` keeps those of a loaded pipeline."""
+    if not isinstance(model, (str, Path)):
+        return None
+    return torch.float16 if profile.is_asynchronous else torch.float32
 
 
-def resolve_budget(limit: int | str | None, profile: DeviceProfile) -> int:
-    """Bytes of tensors that a device may hold: as given, and of a GPU never what it reserves.
-
-    Raises:
-        ValueError: `limit` is no size.
-    """
-    most = profile.memory - profile.reserved
-    if limit is None:
-        return most
-    return min(parse_bytes(limit), most) if profile.reserved else parse_bytes(limit)
-
-
-def _measure_device(device: str) -> DeviceProfile:
-    measured = _measure_once(with_index(parse_device(device)))
-    return measured if measured.torch_device is None else replace(measured, torch_device=device)
-
-
-@cache
-def _measure_once(device: torch.device) -> DeviceProfile:
-    return DeviceProfile.measure(device)
+def _with_numbers(
+    asked: Workload,
+    model: Any,
+    pipe: ExplorablePipeline,
+    options: Mapping[str, Any],
+    arguments: Mapping[str, Any] | None,
+) -> Workload:
+    """What is asked for, with the numbers of the model card where none are given."""
+    numbers = find_card_numbers(model, pipe, options)
+    return with_card(pipe.call_signature, asked, numbers, arguments or ())
 
 
 def model_title(model: Any) -> str:
@@ -209,6 +185,15 @@ class Planner:
                 self._offloads.append(placement)
             else:
                 self.left_out[plan_name(frozenset({placement}))] = obstacle
+
+    def plan(self, model: str, plans: Literal["all"] | Iterable[Plan]) -> PlanTable:
+        """The table of all plans that are worth trying, or of these.
+
+        Args:
+            model: what to call it.
+            plans: `"all"`, or which.
+        """
+        return self.table(model, self.rows() if plans == "all" else self.rows_of(plans))
 
     def table(self, model: str, rows: Iterable[PlanRow]) -> PlanTable:
         """Rows of this planner in order."""

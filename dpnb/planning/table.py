@@ -5,25 +5,28 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from dpnb.atomic import write_text
 from dpnb.errors import DpnbError
+from dpnb.fidelity.visibility import Visibility, parse_max_difference, words_for
 from dpnb.files import read_json
 from dpnb.numbers import coerce_numbers
 from dpnb.planning.device_profile import DeviceProfile
+from dpnb.planning.picture_costs import ComparedPlans, PictureCosts, read_picture_costs
 from dpnb.planning.plan_names import plan_name, short_plan_name
+from dpnb.planning.plan_row import PlanRow as PlanRow
 from dpnb.planning.ties import TIE, find_front, group_ties
 from dpnb.planning.workload import Workload
 from dpnb.stages import Stage
-from dpnb.strategies.plans import plan_from_json, plan_to_json, plan_to_python
-from dpnb.strategies.strategy import Effect, Plan, Strategy
+from dpnb.strategies.plans import plan_to_python
+from dpnb.strategies.strategy import Strategy
 from dpnb.tables import html_table, terminal_table
 from dpnb.units import format_bytes, format_seconds
-from dpnb.validation import Parsed, from_plain, validate
+from dpnb.validation import from_plain, validate
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -35,60 +38,6 @@ FORMAT = "dpnb plans 1"
 
 class PlanError(DpnbError, ValueError):
     """No plan does what was asked; the message says what would."""
-
-
-@dataclass(frozen=True)
-class PlanRow:
-    """A plan and its prediction.
-
-    Attributes:
-        plan: what is switched on.
-        peaks: the most bytes on the device in each stage, weights and all else.
-        seconds_per_step: of a denoising step.
-        seconds: of the whole run.
-        seconds_per_picture: of it.
-        bound_by: what its denoising waits for most: `"arithmetic"`, `"memory"`, `"link"`, `"host"`.
-        moved: bytes that come from the host in a run.
-        is_slowest: whether the picture decides how long it takes, and this is the longest.
-    """
-
-    plan: Annotated[Plan, Parsed(plan_from_json)]
-    peaks: Mapping[str, int]
-    seconds_per_step: float
-    seconds: float
-    seconds_per_picture: float
-    bound_by: str
-    moved: int
-    is_slowest: bool = False
-
-    @property
-    def peak(self) -> int:
-        """The most bytes on the device."""
-        return max(self.peaks.values())
-
-    @property
-    def name(self) -> str:
-        """The strategies, in words."""
-        return plan_name(self.plan)
-
-    @property
-    def is_exact(self) -> bool:
-        """Whether the picture stays as it is, up to rounding."""
-        return all(strategy.effect is Effect.EXACT for strategy in self.plan)
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        values = {item.name: getattr(self, item.name) for item in fields(self)}
-        return {**values, "plan": plan_to_json(self.plan), "peaks": dict(self.peaks)}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> PlanRow:
-        """What `to_json` has written.
-
-        Raises:
-            ValueError: this is no such row.
-        """
-        return from_plain(cls, values, "row")
 
 
 @dataclass(frozen=True)
@@ -105,6 +54,8 @@ class PlanTable:
         approximate: whether plans may change the picture slightly.
         left_out: strategies that are in no plan, and why.
         dtype: of the weights.
+        max_difference: the most that a plan may do to the picture, 0 to 1 (see `difference_size`);
+            `None` for whatever it does.
     """
 
     model: str
@@ -115,6 +66,7 @@ class PlanTable:
     approximate: bool = False
     left_out: Mapping[str, str] = field(default_factory=dict)
     dtype: str | None = None
+    max_difference: float | None = None
 
     def __post_init__(self) -> None:
         coerce_numbers(self)
@@ -126,8 +78,14 @@ class PlanTable:
         return len(self.rows)
 
     def fits(self, row: PlanRow) -> bool:
-        """Whether a plan stays within the budget."""
-        return row.peak <= self.budget
+        """Whether a plan stays within the budget, and its picture within what is allowed."""
+        return row.peak <= self.budget and self.keeps_picture(row)
+
+    def keeps_picture(self, row: PlanRow) -> bool:
+        """Whether a plan is known to do no more to the picture than is allowed."""
+        if self.max_difference is None or row.is_exact:
+            return True
+        return row.difference is not None and row.difference <= self.max_difference
 
     @property
     def fitting(self) -> tuple[PlanRow, ...]:
@@ -147,8 +105,9 @@ class PlanTable:
 
     @property
     def least(self) -> PlanRow:
-        """The plan that needs least."""
-        return min(self.rows, key=lambda row: (row.peak, row.seconds))
+        """The plan that needs least, of those whose pictures are within what is allowed."""
+        kept = [row for row in self.rows if self.keeps_picture(row)] or self.rows
+        return min(kept, key=_cost)
 
     def of(self, *plan: Strategy) -> PlanRow:
         """The prediction for exactly these strategies.
@@ -175,10 +134,29 @@ class PlanTable:
         Args:
             budget: bytes of tensors that the device may hold.
         """
+        other = replace(self, budget=budget)
         few_first = sorted(self.rows, key=lambda row: len(row.plan))
-        fitting = group_ties((row for row in few_first if row.peak <= budget), _cost)
-        others = sorted((row for row in few_first if row.peak > budget), key=_cost)
-        return replace(self, budget=budget, rows=(*chain.from_iterable(fitting), *others))
+        fitting = group_ties((row for row in few_first if other.fits(row)), _cost)
+        rest = sorted((row for row in few_first if not other.fits(row)), key=_cost)
+        return replace(other, rows=(*chain.from_iterable(fitting), *rest))
+
+    def limited(
+        self, max_difference: float | str | None, measured: ComparedPlans | PictureCosts | None
+    ) -> PlanTable:
+        """The same plans with what they do to the picture, and how much of that is allowed.
+
+        Args:
+            max_difference: 0 to 1, or a word such as "not visible side by side"; `None` for all.
+            measured: a report of a sweep with quality, of the same model.
+
+        Raises:
+            ValueError: the limit is neither, or the report is of another model.
+            TypeError: likewise.
+        """
+        most = None if max_difference is None else parse_max_difference(max_difference)
+        costs = read_picture_costs(self.model, measured)
+        rows = tuple(replace(row, difference=costs.predict(row.plan)) for row in self.rows)
+        return replace(self, rows=rows, max_difference=most).within(self.budget)
 
     def best(self) -> PlanRow:
         """The fastest plan that stays within the budget; of several, what needs least memory.
@@ -224,6 +202,7 @@ class PlanTable:
             "approximate": self.approximate,
             "left_out": dict(self.left_out),
             "dtype": self.dtype,
+            "max_difference": self.max_difference,
         }
 
     @classmethod
@@ -261,11 +240,25 @@ class PlanTable:
         if not self.rows:
             return "There are no plans in this table; ask for some with dpnb.plan."
         least = self.least
+        kept = "" if self.max_difference is None else f" and a picture within {self.words}"
+        limits = f"{format_bytes(self.budget)}{kept}"
         return (
-            f"Nothing here draws {self.workload.describe()} with {format_bytes(self.budget)}; the "
-            f"least that works is {format_bytes(least.peak)}, with {least.name}. Give that much, "
-            "or draw smaller or fewer pictures at once."
+            f"Nothing here draws {self.workload.describe()} with {limits}; the least that works is "
+            f"{format_bytes(least.peak)}, with {least.name}. Give that much, or draw smaller or "
+            "fewer pictures at once."
         )
+
+    @property
+    def words(self) -> str:
+        """How much plans may do to the picture."""
+        if self.max_difference is None:
+            return str(Visibility.ANOTHER)
+        return f'"{words_for(self.max_difference)}" (FLIP {self.max_difference:g})'
+
+    @property
+    def plain(self) -> PlanRow | None:
+        """The plan without strategies, if it is among these."""
+        return next((row for row in self.rows if not row.plan), None)
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -276,7 +269,7 @@ class PlanTable:
     def headings(self) -> tuple[str, ...]:
         """Of the table's columns."""
         peaks = (name.capitalize() for name in self.stages)
-        return ("Plan", "Fits", "Peak", *peaks, "Step", "Picture", "Bound by")
+        return ("Plan", "Fits", "Peak", *peaks, "Step", "Time", "Picture", "Pays with", "Bound by")
 
     def cells(self, row: PlanRow) -> tuple[str, ...]:
         """A row as text, in the order of `headings`."""
@@ -289,6 +282,8 @@ class PlanTable:
             *stages,
             most + format_seconds(row.seconds_per_step),
             most + format_seconds(row.seconds_per_picture),
+            row.describe_picture(),
+            "" if self.plain is None else row.describe_price(self.plain),
             row.bound_by,
         )
 
@@ -329,9 +324,10 @@ class PlanListing:
         table = self.table
         dtype = "" if table.dtype is None else f" in {table.dtype}"
         fit = f"{len(table.fitting)} of {len(table.rows)} plans fit"
+        kept = "" if table.max_difference is None else f", within {table.words}"
         return (
             f"{table.model}{dtype}, {table.workload.describe()}, on {table.device.describe()}: "
-            f"{fit} in {format_bytes(table.budget)}; predicted"
+            f"{fit} in {format_bytes(table.budget)}{kept}; predicted"
         )
 
     def _remarks(self) -> Iterator[str]:
@@ -342,6 +338,11 @@ class PlanListing:
         if hidden:
             plans = f"{hidden} further plan{'s are' if hidden > 1 else ' is'}"
             yield f"{plans} no better than these in memory or time; {self.remedy} shows all."
+        if any(row.difference is None and not row.is_exact for row in table.rows):
+            yield (
+                "What some plans do to the picture is unknown: dpnb.sweep(…, quality=True) "
+                "measures it, and dpnb.plan(…, measured=…) takes its report."
+            )
         yield from self._remarks_on_reserve()
         for why in dict.fromkeys(table.left_out.values()):
             names = [name for name, reason in table.left_out.items() if reason == why]
@@ -365,8 +366,8 @@ class PlanListing:
             self.table.headings,
             self._cells(),
             width=options.max_width,
-            text_columns=("Plan", "Fits", "Bound by"),
-            optional_columns=tuple(name.capitalize() for name in self.table.stages),
+            text_columns=("Plan", "Fits", "Picture", "Pays with", "Bound by"),
+            optional_columns=(*(name.capitalize() for name in self.table.stages), "Bound by"),
         )
         from rich.text import Text
 

@@ -1,4 +1,7 @@
-"""Plans that have a name, for those who want one end and not the means."""
+"""Plans that have a name, for those who want one end and not the means.
+
+Those that are chosen from what is predicted, such as the fastest, are `NAMED_PLANS` of planning.
+"""
 
 from __future__ import annotations
 
@@ -59,21 +62,6 @@ def _entry(name: str, **fields: Any) -> Mapping[str, Any]:
 
 PRESETS: tuple[Preset, ...] = (
     Preset("Nothing", "Everything off: the plain pipeline.", ()),
-    Preset(
-        "Least memory",
-        "Weights stream in, attention takes one head at a time, pictures are decoded in parts.",
-        (
-            _entry("SequentialOffload"),
-            _entry("AttentionSlicing", slice_size="max"),
-            _entry("VaeSlicing"),
-            _entry("VaeTiling"),
-        ),
-    ),
-    Preset(
-        "Fastest",
-        "Nothing is moved or cut; what can be computed together or once is.",
-        (_entry("XFormers"), _entry("QKVFusion"), _entry("ConditioningCache")),
-    ),
     Preset(
         "High resolution",
         "Room for large pictures: decoding in parts, attention in two steps, one network at a "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from functools import partial
 from typing import Any
@@ -66,7 +66,12 @@ class BackgroundPlanner:
         self._done.set()
 
     def start(
-        self, workload: Workload, device: str | None, arguments: Mapping[str, Any] | None = None
+        self,
+        workload: Workload,
+        device: str | None,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        approximate: bool = False,
     ) -> None:
         """Begin to plan, unless that is going on; returns at once.
 
@@ -74,8 +79,10 @@ class BackgroundPlanner:
             workload: what is drawn.
             device: as for `dpnb.plan`.
             arguments: further ones of the pipeline's call, by name.
+            approximate: whether plans may change the picture slightly.
         """
-        work = partial(copy_context().run, self._work, workload, device, arguments)
+        plan = partial(self._plan, workload, device, arguments, approximate)
+        work = partial(copy_context().run, self._work, plan)
         with self._session.lock, self.plan_state.hold_trait_notifications():
             if self.plan_state.is_busy:
                 return
@@ -110,12 +117,10 @@ class BackgroundPlanner:
         """Plan no further."""
         self._stop.set()
 
-    def _work(
-        self, workload: Workload, device: str | None, arguments: Mapping[str, Any] | None
-    ) -> None:
+    def _work(self, plan: Callable[[], PlanTable | None]) -> None:
         table, error = None, ""
         try:
-            table = self._plan(workload, device, arguments)
+            table = plan()
         except Exception as failure:
             error = describe_error(failure)
         finally:
@@ -132,7 +137,11 @@ class BackgroundPlanner:
             self._done.set()
 
     def _plan(
-        self, workload: Workload, device: str | None, arguments: Mapping[str, Any] | None
+        self,
+        workload: Workload,
+        device: str | None,
+        arguments: Mapping[str, Any] | None,
+        approximate: bool,
     ) -> PlanTable | None:
         valueless_mode = ValuelessTensors()
         pipe = self._session.pipe
@@ -143,7 +152,7 @@ class BackgroundPlanner:
         planner = Planner(
             Simulation(copy, valueless_mode, workload, profile, arguments),
             None,
-            approximate=False,
+            approximate=approximate,
         )
         rows: list[PlanRow] = []
         shown_at = 0.0

@@ -13,6 +13,7 @@ from dpnb.widgets.chart_frames import in_two_sizes
 from dpnb.widgets.charts import comparison_chart
 from dpnb.widgets.history_row import HistoryRow, RowLook
 from dpnb.widgets.panel import Panel, heading
+from dpnb.widgets.picture_judge import PictureJudge
 from dpnb.widgets.picture_wipe import PictureWipe
 from dpnb.widgets.run_comparison import REPEATABLE
 from dpnb.widgets.run_export import runs_to_csv, runs_to_json, zip_runs
@@ -59,7 +60,10 @@ class HistoryPanel(Panel):
         self._bind()
         top = [heading("History"), self.empty, self.hint, self.tools]
         self.fill([*top, self.chart, self.wipe, self.list])
+        self.judge = PictureJudge(self.session)
         self.watch(self.session.run_state, ["history", "baseline"], lambda _: self.show())
+        self.watch(self.session.run_state, "verdicts", lambda _: self._show_verdicts())
+        self.watch(self.session.run_state, "phase", lambda _: self._consider())
         self.show()
 
     @property
@@ -85,9 +89,9 @@ class HistoryPanel(Panel):
         for run in runs:
             if run.number not in self.rows:
                 self.rows[run.number] = self._row(run)
-                self.rows[run.number].show(run, baseline)
+                self._show_row(run, baseline)
             elif is_other or self.rows[run.number].run is not run:
-                self.rows[run.number].show(run, baseline)
+                self._show_row(run, baseline)
         self.list.children = [row.widget for row in reversed(self.rows.values())]
         self.empty.layout.display = "none" if runs else None
         self.hint.value = "" if all(run.trace.meter in REPEATABLE for run in runs) else HINT
@@ -95,6 +99,20 @@ class HistoryPanel(Panel):
             row.close()
         if gone or not self.chart.value:
             self._show_selection()
+        self._consider()
+
+    def _show_row(self, run: FinishedRun, baseline: FinishedRun | None) -> None:
+        named = (run.number, 0 if baseline is None else baseline.number)
+        self.rows[run.number].show(run, baseline, self.session.run_state.verdicts.get(named))
+
+    def _show_verdicts(self) -> None:
+        """Say how far pictures differ where that has been found."""
+        for row in list(self.rows.values()):
+            self._show_row(row.run, self.baseline)
+
+    def _consider(self) -> None:
+        """Let pictures be compared, unless something is drawn."""
+        self.judge.consider(self.session.run_state.history, self.baseline)
 
     def _bind(self) -> None:
         self.name.observe(lambda _: self._rename(), "value")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import html
+from dataclasses import replace
 
 import ipywidgets as w
 
 from dpnb.units import format_bytes, format_seconds
 from dpnb.widgets.browser_images import encode_png, lay_out_images, make_thumbnail
+from dpnb.widgets.picture_judge import Verdict
 from dpnb.widgets.run_comparison import compare_runs
 from dpnb.widgets.run_words import describe_switches, request_in_words
 from dpnb.widgets.state import FinishedRun
@@ -88,15 +90,23 @@ class HistoryRow:
         """What is said of the run, as HTML."""
         return str(self._words.value)
 
-    def show(self, run: FinishedRun, baseline: FinishedRun | None) -> None:
-        """Say what the run took, and how it differs from the baseline."""
+    def show(
+        self, run: FinishedRun, baseline: FinishedRun | None, verdict: Verdict | None = None
+    ) -> None:
+        """Say what the run took, and how it differs from the baseline.
+
+        Args:
+            run: the same run, with its present name.
+            baseline: what it is compared with.
+            verdict: how far its picture is from the baseline's, once that is known.
+        """
         self.run = run
         self.select.description = run.title
         self.choose.disabled = baseline is run or not run.is_finished
         self._words.value = (
             f'<div class="dpnb-fit"><div><b>{html.escape(describe_switches(run))}</b></div>'
             f"<div>{self._describe_cost()}</div>"
-            f"<div>{self._describe_difference(baseline)}</div>"
+            f"<div>{self._describe_difference(baseline, verdict)}</div>"
             f"<div>{html.escape(request_in_words(run.request))}</div></div>"
         )
 
@@ -109,13 +119,15 @@ class HistoryRow:
         peak = f"<b>{format_bytes(trace.peak)}</b> at the peak{of_it}"
         return f"{took}{each} · {peak} <i>({html.escape(trace.label)})</i>"
 
-    def _describe_difference(self, baseline: FinishedRun | None) -> str:
+    def _describe_difference(self, baseline: FinishedRun | None, verdict: Verdict | None) -> str:
         outcome = self.run.trace.runs[0].outcome
         if outcome != "finished":
             return html.escape(ENDS.get(outcome, outcome))
         if baseline is None or baseline is self.run:
             return "the baseline"
         found = compare_runs(self.run, baseline)
+        if verdict is not None:
+            found = replace(found, flip=verdict.flip, words=verdict.words)
         kind = "exact" if found.is_same else "stylistic"
         badge = f' <span class="dpnb-badge dpnb-{kind}">{found.badge}</span>' if found.badge else ""
         return f"{html.escape(str(found))}{badge}"

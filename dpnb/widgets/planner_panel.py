@@ -8,8 +8,11 @@ from typing import Any
 
 import ipywidgets as w
 
+from dpnb.fidelity.visibility import LIMITS, allows_changes
 from dpnb.planning.gpu_specs import GPU_SPECS
+from dpnb.planning.picture_costs import ComparedPlans, PictureCosts, read_picture_costs
 from dpnb.planning.plan_names import short_plan_name
+from dpnb.planning.planner import model_title
 from dpnb.planning.table import PlanRow, PlanTable
 from dpnb.planning.workload import Workload
 from dpnb.planning.workload_arguments import USUAL_STEPS, with_card, with_defaults_of
@@ -17,6 +20,7 @@ from dpnb.strategies.strategy import Plan
 from dpnb.widgets.background_planner import BackgroundPlanner
 from dpnb.widgets.budget_dial import BudgetDial, default_budget, largest_peak
 from dpnb.widgets.chart_frames import in_two_sizes
+from dpnb.widgets.history_costs import find_picture_costs
 from dpnb.widgets.panel import Panel, close_all, heading, status_html, status_line
 from dpnb.widgets.plan_chart import describe_plan_chart, plan_chart
 from dpnb.widgets.planner_row import PlannerRow, compare_prediction
@@ -54,6 +58,9 @@ class PlannerPanel(Panel):
     Args:
         pipe: the pipeline.
         request: whose size, steps and count are planned for at first.
+
+    Attributes:
+        measured: what plans do to the picture; that of the history where nobody says it.
     """
 
     def __init__(self, pipe: Any, request: Request | None = None) -> None:
@@ -65,6 +72,7 @@ class PlannerPanel(Panel):
         self.budget: BudgetDial | None = None
         self._drawn: PlanTable | None = None
         self._run: RunPanel | None = None
+        self.measured: PictureCosts | None = None
         pipe = self.session.pipe
         asked = request or self.session.example
         asked = asked.with_card(pipe.call_signature, self.session.card_numbers)
@@ -79,8 +87,21 @@ class PlannerPanel(Panel):
         except (TypeError, ValueError) as error:
             self.planner.show_refusal(error)
         else:
-            self.planner.start(workload, self.device.value, further)
+            has_changes = allows_changes(self.picture.value)
+            self.planner.start(workload, self.device.value, further, approximate=has_changes)
         return self.planner
+
+    def use_report(self, report: ComparedPlans) -> None:
+        """Predict what plans do to the picture from a sweep of the same model with quality.
+
+        Args:
+            report: of it.
+
+        Raises:
+            ValueError: it is of another model, or compares no pictures.
+        """
+        self.measured = read_picture_costs(model_title(self.session.pipe), report)
+        self.show()
 
     @property
     def workload(self) -> Workload:
@@ -126,11 +147,13 @@ class PlannerPanel(Panel):
 
     @property
     def table(self) -> PlanTable | None:
-        """The plans, within the budget that is shown; `None` before there are any."""
+        """The plans, within the limits that are shown; `None` before there are any."""
         table, budget = self.planner.plan_state.table, self.planner.plan_state.budget
         if table is None:
             return None
-        return table.within(default_budget(table) if budget is None else budget)
+        within = table.within(default_budget(table) if budget is None else budget)
+        measured = self.measured or find_picture_costs(self.session)
+        return within.limited(self.picture.value, measured)
 
     def follow(self, run: RunPanel) -> None:
         """Plan for what another panel draws: its fields are those of both from now on."""
@@ -163,7 +186,8 @@ class PlannerPanel(Panel):
             now = with_defaults_of(self.session.pipe, self.workload)
         except (TypeError, ValueError):
             return True
-        return any(getattr(now, name) != getattr(table.workload, name) for name in SHOWN)
+        is_other = any(getattr(now, name) != getattr(table.workload, name) for name in SHOWN)
+        return is_other or (allows_changes(self.picture.value) and not table.approximate)
 
     def _status(self, table: PlanTable | None) -> str:
         state, strategies = self.planner.plan_state, self.session.strategy_state
@@ -243,6 +267,13 @@ class PlannerPanel(Panel):
             style=LABEL,
             layout={"width": "auto"},
         )
+        self.picture = w.Dropdown(
+            description="Picture",
+            options=[(str(word), most) for word, most in LIMITS.items()],
+            tooltip="What plans may do to the picture, known from compared runs",
+            style=LABEL,
+            layout={"width": "auto"},
+        )
         self.ask = w.Button(description="What fits?", tooltip="Predict memory and time of plans")
         self.ask.add_class("dpnb-go")
         self.message, self.empty = status_line(), w.HTML(EMPTY)
@@ -255,7 +286,7 @@ class PlannerPanel(Panel):
         self._name_card()
         numbers = [self.width, self.height, self.frames, self.count, self.steps]
         shown = [one for one in numbers if one is not None]
-        fields = w.Box([*shown, self.device, self.ask])
+        fields = w.Box([*shown, self.device, self.picture, self.ask])
         fields.add_class("dpnb-ask")
         self.fill(
             [
@@ -275,12 +306,12 @@ class PlannerPanel(Panel):
     def _bind(self) -> None:
         self.ask.on_click(lambda _: self.plan())
         self.more.observe(lambda _: self.show(), "value")
-        for field in (self.width, self.height, self.count, self.steps):
+        for field in (self.width, self.height, self.count, self.steps, self.picture):
             field.observe(lambda _: self.show(), "value")
         state = self.planner.plan_state
         self.watch(state, ["table", "budget", "message", "error"], lambda _: self.show())
         self.watch(self.session.strategy_state, "revision", lambda _: self.show())
-        self.watch(self.session.run_state, "history", lambda _: self.show())
+        self.watch(self.session.run_state, ["history", "verdicts"], lambda _: self.show())
 
     def _set_budget(self, budget: int) -> None:
         self.planner.plan_state.budget = budget

@@ -51,7 +51,9 @@ class PlannerRow:
         is_best = fits and row is table.rows[0]
         self.use.disabled = is_on or self._obstacle is not None
         self.use.description = "In use" if is_on else "Use"
-        mark = ("fastest that fits" if is_best else "fits") if fits else "too large"
+        mark = (
+            ("fastest that fits" if is_best else "fits") if fits else _describe_excess(row, table)
+        )
         badge = f'<span class="dpnb-badge dpnb-{"exact" if fits else "approximate"}">{mark}</span>'
         beside = (
             "" if run is None else f" · {html.escape(run.title)}: {compare_prediction(row, run)}"
@@ -62,8 +64,23 @@ class PlannerRow:
             f"{_bar(row, table, most)}"
             f"<div><b>{format_bytes(row.peak)}</b> at the peak · "
             f"<b>{format_seconds(row.seconds_per_picture)}</b> per picture · "
-            f"bound by {row.bound_by}{beside}</div></div>"
+            f"bound by {row.bound_by}{_describe_price(row, table)}{beside}</div></div>"
         )
+
+
+def _describe_excess(row: PlanRow, table: PlanTable) -> str:
+    """Why a plan does not fit."""
+    if row.peak > table.budget:
+        return "too large"
+    return "picture unknown" if row.difference is None else "changes the picture"
+
+
+def _describe_price(row: PlanRow, table: PlanTable) -> str:
+    """What the plan costs beside none, and what it does to the picture."""
+    if table.plain is None or not row.plan:
+        return ""
+    picture = "" if row.is_exact else f" · picture: {row.describe_picture()}"
+    return f" · pays with {row.describe_price(table.plain)}{picture}"
 
 
 def compare_prediction(row: PlanRow, run: FinishedRun) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 from typing_extensions import override
 
+from dpnb.fidelity.visibility import Visibility
 from dpnb.strategies.strategy import Effect
 from dpnb.units import format_bytes, format_seconds
 from dpnb.widgets.run_words import PICTURE_ALONE, describe_differences, differing_fields
@@ -25,6 +26,14 @@ NEARLY = 2.0
 """Levels of 255, on average, by which pictures may differ that are nearly the same."""
 
 
+PHRASES = {
+    Visibility.SAME: "picture the same to the eye",
+    Visibility.HIDDEN: "difference not visible side by side",
+    Visibility.FLIPPED: "difference visible when flipped",
+    Visibility.ANOTHER: "another picture",
+}
+
+
 @dataclass(frozen=True)
 class RunDifference:
     """By how much a run differs from the baseline.
@@ -39,6 +48,8 @@ class RunDifference:
         must_match: whether the pictures should be the same: the same was asked for, and all
             strategies in which the runs differ are exact.
         note: what else was asked for, in words; empty where the same was.
+        flip: FLIP's mean; `None` where that is not known.
+        words: how far the pictures differ by FLIP; `None` likewise.
     """
 
     peak: int | None
@@ -47,6 +58,8 @@ class RunDifference:
     mean: float
     must_match: bool
     note: str = ""
+    flip: float | None = None
+    words: Visibility | None = None
 
     @property
     def is_same(self) -> bool:
@@ -76,6 +89,8 @@ class RunDifference:
             return "picture identical"
         if self.is_same:
             return f"picture the same up to rounding (at most {self.largest} of 255)"
+        if self.words is not None and self.flip is not None:
+            return f"{PHRASES[self.words]} (FLIP {self.flip:.3f})"
         kind = "nearly the same" if self.mean <= NEARLY else "another"
         return f"{kind} picture (by {self.mean:.1f} of 255 on average)"
 

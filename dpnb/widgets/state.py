@@ -337,6 +337,9 @@ class RunState(State):
     baseline = Int(0)
     """The number of the run that others are compared with; 0 is the first one."""
 
+    verdicts = Instance(dict, args=())
+    """How far pictures differ: the numbers of a run and of its baseline → a `Verdict`."""
+
     preview_every = Int(0)
     """After how many steps a preview is decoded; 0 shows a colour for each latent, -1 nothing.
 

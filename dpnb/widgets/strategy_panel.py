@@ -18,6 +18,7 @@ from dpnb.strategies.settings import describe_strategy, list_presets, list_setti
 from dpnb.strategies.strategy import Effect, Plan, Strategy
 from dpnb.widgets.controls import Control, control_for
 from dpnb.widgets.lora_field import LoraField
+from dpnb.widgets.named_plans_field import NamedPlansField
 from dpnb.widgets.panel import Panel, heading, hidden_part, status_html, status_line
 from dpnb.widgets.run_code import request_to_python
 from dpnb.widgets.run_panel import RunPanel
@@ -43,7 +44,9 @@ class StrategyPanel(Panel):
         shown = catalog_for(self.session.pipe.strategies.networks) if kinds is None else kinds
         self.rows = {kind: StrategyRow(self.session, kind) for kind in shown}
         self.message, self.loras = status_line(), LoraField(self.session.loras)
-        self.presets = [self._preset_button(preset) for preset in PRESETS]
+        self.named = NamedPlansField(self.session, self._say)
+        self._cleanup.callback(self.named.close)
+        self.presets = [*map(self._preset_button, PRESETS), *self.named.buttons]
         self.copy = w.ToggleButton(
             description="Copy as Python", tooltip="Code that draws this, to the clipboard and below"
         )
@@ -77,6 +80,7 @@ class StrategyPanel(Panel):
     def follow(self, run: RunPanel) -> None:
         """Let the code draw what another panel asks for, where a pipeline was not written here."""
         self._run = run
+        self.named.follow(lambda: run.request)
         if "prompt" in run.fields.shown:
             self.loras.follow(run.prompt)
         for field in run.fields.inputs:
@@ -138,6 +142,11 @@ class StrategyPanel(Panel):
         button = w.Button(description=preset.name, tooltip=preset.summary, layout={"width": "auto"})
         button.on_click(partial(self._use_preset, preset))
         return button
+
+    def _say(self, words: str) -> None:
+        """Say what becomes of a named plan."""
+        self._left_out = words
+        self.show()
 
     def _use_preset(self, preset: Preset, _: w.Button) -> None:
         chosen = preset.plan(self.session.pipe.strategies)

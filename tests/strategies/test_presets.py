@@ -7,7 +7,7 @@ import pytest
 from dpnb.strategies.attention import AttentionSlicing
 from dpnb.strategies.presets import PRESETS, Preset
 from dpnb.strategies.strategy import check
-from dpnb.strategies.vae import VaeSlicing, VaeTiling
+from dpnb.strategies.vae import VaeTiling
 from tests.strategies.pipes import build
 
 
@@ -26,10 +26,10 @@ def test_what_a_preset_offers_can_be_switched_on(preset: Preset, pipe: Any) -> N
 
 
 def test_what_cannot_be_had_is_left_out_with_its_reason(pipe: Any) -> None:
-    [least] = [preset for preset in PRESETS if preset.name == "Least memory"]
-    chosen = least.plan(pipe.strategies)
-    assert chosen.plan == {AttentionSlicing("max"), VaeSlicing(), VaeTiling()}
-    assert "no accelerator" in chosen.left_out["Sequential offload"]
+    [large] = [preset for preset in PRESETS if preset.name == "High resolution"]
+    chosen = large.plan(pipe.strategies)
+    assert chosen.plan == {AttentionSlicing("auto"), VaeTiling()}
+    assert "no accelerator" in chosen.left_out["Model offload"]
 
 
 def test_names_and_summaries_are_there_and_different() -> None:

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import html
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+import dpnb
 from dpnb.strategies.attention import AttentionSlicing
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.projection import QKVFusion
 from dpnb.widgets import run_monitor
 from dpnb.widgets.history_panel import HistoryPanel
-from dpnb.widgets.run_comparison import compare_runs
+from dpnb.widgets.run_comparison import PHRASES, compare_runs
 from dpnb.widgets.run_panel import RunPanel
 from dpnb.widgets.state import FinishedRun, Request
 from tests.widgets.conftest import TIMEOUT, Gate, is_shown
@@ -219,6 +222,81 @@ def test_two_runs_are_wiped_over_each_other(panel: HistoryPanel) -> None:
     assert panel.wipe.children[1].value is shown
     panel.rows[3].select.value = True
     assert not is_shown(panel.wipe)
+
+
+def test_a_row_says_how_far_its_picture_is_from_the_baselines(panel: HistoryPanel) -> None:
+    pytest.importorskip("flip_evaluator")
+    plain, other = drawn(panel), drawn(panel, FreeU())
+    drawn(panel, QKVFusion()), drawn(panel, FreeU(), request=Request("a cat", steps=2))
+    panel._consider()
+    panel.judge.wait(TIMEOUT)
+    found = dpnb.compare(plain.pictures, other.pictures)
+    assert found.flip is not None
+    assert list(panel.session.run_state.verdicts) == [(2, 1)]
+    assert f"(FLIP {found.flip.mean:.3f})" in panel.rows[2].words
+    assert PHRASES[found.words] in panel.rows[2].words
+    assert "FLIP" not in panel.rows[1].words + panel.rows[3].words + panel.rows[4].words
+    panel.rows[2].choose.click()
+    assert "FLIP" not in panel.rows[2].words
+    panel.judge.wait(TIMEOUT)
+    panel.rows[1].choose.click()
+    assert "FLIP" in panel.rows[2].words
+
+
+def test_pictures_are_not_compared_while_something_is_drawn(
+    panel: HistoryPanel, gate: Gate
+) -> None:
+    pytest.importorskip("flip_evaluator")
+    gate.open(8)
+    drawn(panel), drawn(panel, FreeU())
+    gate.reached(8)
+    panel._consider()
+    panel.judge.wait(TIMEOUT)
+    before = panel.session.run_state.verdicts
+    panel.session.run_state.verdicts = {}
+    job = panel.session.start(REQUEST)
+    gate.reached(1)
+    panel._consider()
+    panel.judge.wait(TIMEOUT)
+    assert panel.session.run_state.verdicts == {}
+    gate.open(100)
+    job.wait(TIMEOUT)
+    panel._consider()
+    panel.judge.wait(TIMEOUT)
+    assert before
+    assert before.items() <= panel.session.run_state.verdicts.items()
+
+
+def test_a_map_shows_where_two_runs_differ(panel: HistoryPanel) -> None:
+    pytest.importorskip("flip_evaluator")
+    plain, other = drawn(panel), drawn(panel, FreeU())
+    panel.rows[1].select.value = panel.rows[2].select.value = True
+    shown = panel.wipe.children[1]
+    assert shown.value.count("<img") == 4
+    panel.wipe.where.click()
+    panel.wipe.wait(TIMEOUT)
+    assert shown.value.count("<img") == 5
+    assert html.escape(dpnb.compare(plain.pictures, other.pictures).describe()) in shown.value
+    panel.rows[2].select.value = False
+    assert shown.value == ""
+
+
+def test_without_the_packages_a_row_says_levels_and_the_map_says_why(
+    panel: HistoryPanel, monkeypatch: pytest.MonkeyPatch, pipe: Any
+) -> None:
+    monkeypatch.setitem(sys.modules, "flip_evaluator", None)
+    later = HistoryPanel(pipe)
+    try:
+        drawn(later), drawn(later, FreeU())
+        later._consider()
+        later.judge.wait(TIMEOUT)
+        assert "of 255 on average" in later.rows[2].words
+        later.rows[1].select.value = later.rows[2].select.value = True
+        later.wipe.where.click()
+        later.wipe.wait(TIMEOUT)
+        assert "dpnb[quality]" in later.wipe.children[4].value
+    finally:
+        later.close()
 
 
 def test_restoring_brings_back_the_whole_request(panel: HistoryPanel, pipe: Any) -> None:

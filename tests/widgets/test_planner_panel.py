@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ipywidgets as w
 import pytest
 
+from dpnb.fidelity.visibility import LIMITS, Visibility
 from dpnb.planning.table import PlanTable
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
+from dpnb.strategies.storage import LayerwiseCasting
+from dpnb.strategies.strategy import Plan
 from dpnb.strategies.vae import VaeTiling
 from dpnb.units import format_bytes
+from dpnb.widgets.history_panel import HistoryPanel
 from dpnb.widgets.plan_chart import plan_chart
 from dpnb.widgets.planner_panel import HERE, LINK, PlannerPanel
 from dpnb.widgets.state import Request
@@ -80,6 +84,65 @@ def test_the_budget_says_what_fits(shown: PlannerPanel, table: PlanTable) -> Non
     assert sum("fastest that fits" in text for text in words) == 1
     assert any("too large" in text for text in words)
     assert f"{len(small.fitting)} of {len(table)} plans fit" in shown.message.value
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a sweep has measured."""
+
+    model: str
+    size: float
+
+    def picture_costs(self) -> tuple[tuple[Plan, float], ...]:
+        return ((frozenset({LayerwiseCasting()}), self.size),)
+
+
+def with_casting(table: PlanTable) -> PlanTable:
+    """Plans that change the picture, too."""
+    less = {name: peak // 2 for name, peak in table.rows[0].peaks.items()}
+    row = replace(table.rows[0], plan=frozenset({LayerwiseCasting()}), peaks=less)
+    return replace(table, rows=(*table.rows, row), approximate=True)
+
+
+def test_what_the_picture_may_lose_says_what_fits(shown: PlannerPanel, table: PlanTable) -> None:
+    shown.planner.plan_state.table = with_casting(table)
+    shown.more.value = True
+    casting = next(entry for entry in shown.rows if entry.plan == {LayerwiseCasting()})
+    assert "picture unknown" in casting.words
+    shown.use_report(Compared(table.model, 0.05))
+    assert "changes the picture" in casting.words
+    assert "picture: 0.050 not visible side by side" in casting.words
+    shown.picture.value = LIMITS[Visibility.HIDDEN]
+    assert "changes the picture" not in casting.words
+    assert "pays with" in casting.words
+    with pytest.raises(ValueError, match="is of other"):
+        shown.use_report(Compared("other", 0.05))
+
+
+def test_plans_that_change_the_picture_are_made_when_they_are_asked_for(
+    shown: PlannerPanel,
+) -> None:
+    assert "These plans are for" not in shown.message.value
+    shown.picture.value = LIMITS[Visibility.FLIPPED]
+    assert "These plans are for" in shown.message.value
+
+
+def test_the_history_says_what_plans_do_to_the_picture(
+    shown: PlannerPanel, table: PlanTable
+) -> None:
+    pytest.importorskip("flip_evaluator")
+    history = HistoryPanel(shown.session.pipe)
+    for plan in ((), (LayerwiseCasting(),)):
+        shown.session.use(frozenset(plan))
+        shown.session.start(REQUEST).wait(TIMEOUT)
+    history._consider()
+    history.judge.wait(TIMEOUT)
+    shown.session.use(frozenset())
+    shown.planner.plan_state.table = with_casting(table)
+    assert shown.table is not None
+    [verdict] = shown.session.run_state.verdicts.values()
+    assert shown.table.of(LayerwiseCasting()).difference == verdict.size
+    history.close()
 
 
 def test_first_those_that_none_beats_then_all(shown: PlannerPanel, table: PlanTable) -> None:

@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 
 import dpnb
+from dpnb.planning.named_plans import find_best_trade, find_least
 from dpnb.strategies.attention import AttentionSlicing, XFormers
 from dpnb.strategies.catalog import CATALOG
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.plans import plan_to_python
 from dpnb.strategies.projection import QKVFusion
+from dpnb.units import format_bytes
 from dpnb.widgets.state import Request
 from dpnb.widgets.strategy_panel import StrategyPanel
 from tests.widgets.conftest import TIMEOUT, Gate
@@ -165,12 +167,29 @@ def test_a_preset_switches_on_what_it_can_and_says_what_it_left_out(
     panel: StrategyPanel, pipe: Any
 ) -> None:
     buttons = {button.description: button for button in panel.presets}
-    buttons["Least memory"].click()
-    assert AttentionSlicing("max") in pipe.strategies.active
-    assert "Sequential offload left out: There is no accelerator" in panel.message.value
+    buttons["High resolution"].click()
+    assert AttentionSlicing("auto") in pipe.strategies.active
+    assert "Model offload left out: There is no accelerator" in panel.message.value
     buttons["Nothing"].click()
     assert pipe.strategies.active == frozenset()
     assert "left out" not in panel.message.value
+
+
+def test_named_plans_are_chosen_from_what_is_predicted(panel: StrategyPanel, pipe: Any) -> None:
+    buttons = {button.description: button for button in panel.presets}
+    buttons["Least memory"].click()
+    assert "Least memory: " in panel.message.value
+    panel.named.planner.wait(TIMEOUT)
+    found = panel.named.planner.plan_state.table
+    assert found is not None
+    assert pipe.strategies.active == find_least(found).plan
+    assert format_bytes(found.least.peak) in panel.message.value
+    buttons["Fastest"].click()
+    assert pipe.strategies.active == found.best().plan
+    assert "Fastest: " in panel.message.value
+    assert panel.named.planner.plan_state.table is found
+    buttons["Best trade"].click()
+    assert pipe.strategies.active == find_best_trade(found).plan
 
 
 def test_a_closed_panel_hears_nothing(pipe: Any) -> None:

@@ -1,0 +1,1 @@
+"""What a switch costs the picture: how far two pictures differ, and where."""

@@ -1,0 +1,92 @@
+"""A plan, and what it is predicted to cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any
+
+from dpnb.fidelity.visibility import Visibility, words_for
+from dpnb.planning.plan_names import plan_name
+from dpnb.planning.ties import TIE
+from dpnb.strategies.plans import plan_from_json, plan_to_json
+from dpnb.strategies.strategy import Effect, Plan
+from dpnb.validation import Parsed, from_plain
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """A plan and its prediction.
+
+    Attributes:
+        plan: what is switched on.
+        peaks: the most bytes on the device in each stage, weights and all else.
+        seconds_per_step: of a denoising step.
+        seconds: of the whole run.
+        seconds_per_picture: of it.
+        bound_by: what its denoising waits for most: `"arithmetic"`, `"memory"`, `"link"`, `"host"`.
+        moved: bytes that come from the host in a run.
+        difference: the size of what it does to the picture, 0 to 1 (see `difference_size`); `None`
+            where that is not known.
+        is_slowest: whether the picture decides how long it takes, and this is the longest.
+    """
+
+    plan: Annotated[Plan, Parsed(plan_from_json)]
+    peaks: Mapping[str, int]
+    seconds_per_step: float
+    seconds: float
+    seconds_per_picture: float
+    bound_by: str
+    moved: int
+    difference: float | None = None
+    is_slowest: bool = False
+
+    @property
+    def peak(self) -> int:
+        """The most bytes on the device."""
+        return max(self.peaks.values())
+
+    @property
+    def name(self) -> str:
+        """The strategies, in words."""
+        return plan_name(self.plan)
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the picture stays as it is, up to rounding."""
+        return all(strategy.effect is Effect.EXACT for strategy in self.plan)
+
+    def describe_picture(self) -> str:
+        """What it does to the picture, in words."""
+        if self.is_exact:
+            return str(Visibility.SAME)
+        if self.difference is None:
+            return "unknown"
+        return f"{self.difference:.3f} {words_for(self.difference)}"
+
+    def describe_price(self, plain: PlanRow) -> str:
+        """What it costs beside another one: "time", "memory", "picture", or several.
+
+        Args:
+            plain: the plan without strategies.
+        """
+        costs = {
+            "time": self.seconds > (1 + TIE) * plain.seconds,
+            "memory": self.peak > (1 + TIE) * plain.peak,
+            "picture": not self.is_exact,
+        }
+        return ", ".join(name for name, is_paid in costs.items() if is_paid) or "nothing"
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {**values, "plan": plan_to_json(self.plan), "peaks": dict(self.peaks)}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> PlanRow:
+        """What `to_json` has written.
+
+        Raises:
+            ValueError: this is no such row.
+        """
+        return from_plain(cls, values, "row")

@@ -1,0 +1,75 @@
+"""Pictures of whatever form, as numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dpnb.fidelity.picture_values import pair_pictures, to_levels
+
+LEVELS = np.random.default_rng(0).integers(0, 256, (16, 20, 3), np.uint8)
+
+
+def test_all_forms_of_a_picture_have_the_same_values() -> None:
+    unit = LEVELS.astype(np.float32) / 255
+    forms: list[Any] = [
+        Image.fromarray(LEVELS), LEVELS, unit, unit.astype(np.float64), [LEVELS], LEVELS[None],
+        LEVELS[None, None], (Image.fromarray(LEVELS),),
+    ]  # fmt: skip
+    for form in forms:
+        [(one, other)] = pair_pictures(LEVELS, form)
+        assert one.shape == (16, 20, 3)
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_picture_without_colours_has_three_equal_ones() -> None:
+    grey = LEVELS[..., 0]
+    for form in (grey, grey[..., None], Image.fromarray(grey)):
+        [(one, _)] = pair_pictures(form, grey)
+        np.testing.assert_array_equal(one[..., 0], grey.astype(np.float32) / 255)
+        np.testing.assert_array_equal(one[..., 0], one[..., 2])
+
+
+def test_transparency_stands_on_white() -> None:
+    clear = Image.fromarray(np.zeros((16, 16, 4), np.uint8), "RGBA")
+    [(one, _)] = pair_pictures(clear, clear)
+    assert one.min() == 1
+
+
+def test_films_are_as_many_pictures_as_frames() -> None:
+    film = np.zeros((2, 3, 16, 16, 3), np.float32)
+    assert len(pair_pictures(film, film)) == 6
+    assert len(pair_pictures([LEVELS, LEVELS], [LEVELS, LEVELS])) == 2
+
+
+def test_what_is_given_is_not_changed() -> None:
+    given = np.full((16, 16, 3), 1.5, np.float32)
+    [(one, _)] = pair_pictures(given, given)
+    assert (given == 1.5).all()
+    assert (one == 1).all()
+
+
+def test_levels_are_those_that_were_given() -> None:
+    [(one, _)] = pair_pictures(LEVELS, LEVELS)
+    np.testing.assert_array_equal(np.asarray(to_levels(one)), LEVELS)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "words"),
+    [
+        (LEVELS, LEVELS[:15], "20 × 16 and 20 × 15 pixels"),
+        (LEVELS, [LEVELS, LEVELS], "1 and 2 pictures"),
+        ([], [], "0 and 0 pictures"),
+        (LEVELS[:10], LEVELS[:10], "11 at least"),
+        (LEVELS, "apple.png", "str is no picture"),
+        (LEVELS, LEVELS.astype(np.int64), "an array of int64 is no picture"),
+        (LEVELS, LEVELS[..., :2], r"an array \[16, 20, 2\] is no picture"),
+        (LEVELS, np.full((16, 20, 3), np.nan), "NaN or infinity"),
+    ],
+)
+def test_what_cannot_be_compared_says_why(one: Any, other: Any, words: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=words):
+        pair_pictures(one, other)
