@@ -154,6 +154,7 @@ def asked_of(block: nn.Module, calls: Callable[[], object]) -> tuple[list[Order]
         return workshop.orders, compiled.state
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_blocks_go_over_while_they_are_called() -> None:
     torch.manual_seed(0)
