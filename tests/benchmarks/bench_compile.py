@@ -72,7 +72,7 @@ def compare_blocks(pipe: Any, plan: frozenset[Any]) -> None:
                 for name, (block, args, kwargs) in calls.items():
                     for _ in range(8):
                         inputs = [a.clone() if isinstance(a, torch.Tensor) else a for a in args]
-                        took = seconds(lambda b=block, i=inputs, k=kwargs: b(*i, **k))
+                        took = seconds(partial(block, *inputs, **kwargs))
                         best[name, is_on] = min(took, best.get((name, is_on), took))
     for name in calls:
         eager, compiled = best[name, False], best[name, True]
