@@ -43,7 +43,8 @@ class Compile(Strategy):
     or off later has only those blocks compiled again that it changes, and compiled code takes the
     weights as they are at each call. A block computes as written where gradients are recorded,
     where another strategy acts within it, or where a mode has replaced its attention;
-    `pipe.strategies.remarks` and the panel say how many do.
+    `pipe.strategies.remarks` and the panel say how many do. On a CPU convolutions, which are most
+    of a small UNet's time, take as long as before.
 
     Args:
         mode: `"max-autotune"` tries several kernels for every product of matrices, which takes much

@@ -72,6 +72,7 @@ class CompiledBlock:
         self._names = tuple(f"{prefix}.{key}" if prefix else key for prefix, key, _ in slots)
         self._slots = [(kept, key) for _, key, kept in slots]
         self._known_weights: list[Any] = []
+        self._is_in_mode = False
         self._weight_kinds: tuple[TensorKind, ...] = ()
 
     def replace(self, undo: Undo) -> None:
@@ -88,7 +89,9 @@ class CompiledBlock:
     def _wrap(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def forward(*args: Any, **kwargs: Any) -> Any:
             if computes_as_written():
+                self._is_in_mode = torch._C._len_torch_function_stack() > 0
                 return method(*args, **kwargs)
+            self._is_in_mode = False
             inputs: list[Tensor] = []
             try:
                 shape = flatten((args, kwargs), inputs)
@@ -153,6 +156,8 @@ class CompiledBlock:
     @property
     def state(self) -> str:
         """`"compiled"`, `"waiting"`, or why it computes as written."""
+        if self._is_in_mode:
+            return "a mode of torch replaces its attention"
         kinds = list(self._kinds.values())
         failures = [k.failure or (k.piece and k.piece.failure) for k in kinds]
         failure = next((one for one in failures if one), None)

@@ -20,6 +20,7 @@ from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.attention import AttentionSlicing, XFormers
 from dpnb.strategies.attention_kernel import AttentionKernel
 from dpnb.strategies.catalog import CATALOG, COMPONENT_SWITCHES
+from dpnb.strategies.compilation import Compile
 from dpnb.strategies.component_switches import (
     ComponentFreeU,
     ComponentFusion,
@@ -129,6 +130,7 @@ SERVED: dict[str, tuple[str, Kinds, int]] = {
         16,
     ),
     "FluxPipeline": ("flux", (*KNOWN, *CODER, *HALF, ComponentFusion, ChannelsLast, StepCache), 16),
+    "FluxPipeline": ("flux", (*KNOWN, *CODER, ComponentFusion, ChannelsLast, Compile), 16),
     "StableDiffusion3Pipeline": (
         "stable_diffusion_3",
         (*FUSED, *CODER, *TWICE, *HALF, ComponentFusion, ChannelsLast, StepCache),
