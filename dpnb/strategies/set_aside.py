@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -59,6 +60,7 @@ class WaitingRoom:
 
     def __init__(self) -> None:
         self._mappings, self._files = list(list_file_mappings()), KnownFiles()
+        self._starts = [mapping.start for mapping in self._mappings]
         self._end = 0
         self._free: defaultdict[int, list[int]] = defaultdict(list)
         self._lock = Lock()
@@ -73,9 +75,10 @@ class WaitingRoom:
 
     def _find_in_file(self, data: Tensor) -> MappedTensor | None:
         start, stop = data.data_ptr(), data.data_ptr() + data.nbytes
-        inside = (m for m in self._mappings if m.start <= start and stop <= m.stop)
-        mapping = next(inside, None)
-        return None if mapping is None else self._files.find(data, mapping)
+        place = bisect_right(self._starts, start) - 1
+        if place < 0 or self._mappings[place].stop < stop:
+            return None
+        return self._files.find(data, self._mappings[place])
 
     def _map(self, mapped: MappedTensor) -> Tensor:
         return mapped.map()
