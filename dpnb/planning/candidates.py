@@ -13,6 +13,7 @@ from dpnb.strategies.catalog import CATALOG, catalog_for
 from dpnb.strategies.component_switches import ComponentFusion, ComponentSlicing, ComponentTiling
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
+from dpnb.strategies.precision import Precision
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.quantization import Quantization
 from dpnb.strategies.storage import LayerwiseCasting
@@ -36,8 +37,10 @@ BETTER: Mapping[type[Strategy], type[Strategy]] = {
 """What a component can do by itself → what does it better, with dpnb's own network in its place."""
 
 
-ALTERNATIVES: frozenset[type[Strategy]] = frozenset({LayerwiseCasting, Quantization})
-"""Strategies that lower the same memory in the same way, so that no plan has two of them."""
+ALTERNATIVES: frozenset[type[Strategy]] = frozenset({LayerwiseCasting, Precision, Quantization})
+"""Ways of storing weights in fewer bits; no plan that is tried has two of them, which would make
+several times as many.
+"""
 
 
 def list_candidates(networks: Networks | None = None) -> Iterator[Strategy]:

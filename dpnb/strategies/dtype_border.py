@@ -216,7 +216,9 @@ def _names_dtype_of_times(kind: type[nn.Module]) -> bool:
 def _say_dtype(network: nn.Module, plain: Callable[[nn.Module], Any]) -> Any:
     """The dtype that a network is called in; to its own code, the one that it computes in."""
     border = vars(network).get(ATTRIBUTE)
-    return plain(network) if border is None or border.is_within else border.outside
+    if border is None:
+        return plain(network)
+    return border.inside if border.is_within else border.outside
 
 
 def _parameter_names(method: Method) -> Iterator[str]:

@@ -41,7 +41,7 @@ class FileMapping:
 
 
 def list_file_mappings() -> Iterator[FileMapping]:
-    """All of them; none where the system does not say."""
+    """All of them, by their addresses; none where the system does not say."""
     try:
         lines = MAPS.read_text(errors="surrogateescape").splitlines()
     except OSError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,10 +15,7 @@ import torch
 from torch import Tensor
 
 from dpnb.errors import StrategyError
-from dpnb.strategies.file_mappings import FileMapping, KnownFiles, list_file_mappings
-
-GLANCE = 1.0
-"""Seconds in which a process is taken to have mapped no other files."""
+from dpnb.strategies.file_mappings import KnownFiles, MappedTensor, list_file_mappings
 
 
 class SetAside:
@@ -29,10 +26,7 @@ class SetAside:
     """
 
     def __init__(self) -> None:
-        self._files = KnownFiles()
-        self._mappings: list[FileMapping] = []
-        self._looked = -GLANCE
-        self._waiting: ref[WaitingRoom] | None = None
+        self._room: ref[WaitingRoom] | None = None
 
     def __call__(self, data: Tensor) -> Callable[[], Tensor]:
         """What brings the values of `data` back, to where they were; it may be called again."""
@@ -41,29 +35,11 @@ class SetAside:
             return lambda: host.to(device)
         if not _is_alone(data):
             return lambda: data
-        mapping = self._find_mapping(data) if data.is_contiguous() and data.numel() else None
-        mapped = None if mapping is None else self._files.find(data, mapping)
-        if mapped is not None:
-            return mapped.map
-        return self._room().take(data)
-
-    def _find_mapping(self, data: Tensor) -> FileMapping | None:
-        """The mapping of a file that a tensor is in.
-
-        What is known of mappings may be old: whoever is given one looks whether its bytes agree.
-        """
-        if time.monotonic() - self._looked >= GLANCE:
-            self._mappings, self._looked = list(list_file_mappings()), time.monotonic()
-        start, stop = data.data_ptr(), data.data_ptr() + data.nbytes
-        inside = (m for m in self._mappings if m.start <= start and stop <= m.stop)
-        return next(inside, None)
-
-    def _room(self) -> WaitingRoom:
-        room = None if self._waiting is None else self._waiting()
+        room = None if self._room is None else self._room()
         if room is None:
             room = WaitingRoom()
-            self._waiting = ref(room)
-        return room
+            self._room = ref(room)
+        return room.take(data)
 
 
 def _is_alone(data: Tensor) -> bool:
@@ -76,9 +52,15 @@ def _is_alone(data: Tensor) -> bool:
 
 
 class WaitingRoom:
-    """A file without a name, in which the values of tensors wait; it goes with the last of them."""
+    """Where the values of several tensors wait; it goes with the last of them.
+
+    What the process has mapped is looked at once. That may be old for a tensor that comes later:
+    what a file holds is compared with the tensor's bytes.
+    """
 
     def __init__(self) -> None:
+        self._mappings, self._files = list(list_file_mappings()), KnownFiles()
+        self._starts = [mapping.start for mapping in self._mappings]
         self._end = 0
         self._free: defaultdict[int, list[int]] = defaultdict(list)
         self._lock = Lock()
@@ -87,7 +69,21 @@ class WaitingRoom:
             finalize(self, opened.pop_all().close)
 
     def take(self, data: Tensor) -> Callable[[], Tensor]:
-        """Write the values of `data`; what is returned reads them."""
+        """Let a tensor's values wait; what is returned brings them back."""
+        mapped = self._find_in_file(data) if data.is_contiguous() and data.numel() else None
+        return self._write(data) if mapped is None else partial(self._map, mapped)
+
+    def _find_in_file(self, data: Tensor) -> MappedTensor | None:
+        start, stop = data.data_ptr(), data.data_ptr() + data.nbytes
+        place = bisect_right(self._starts, start) - 1
+        if place < 0 or self._mappings[place].stop < stop:
+            return None
+        return self._files.find(data, self._mappings[place])
+
+    def _map(self, mapped: MappedTensor) -> Tensor:
+        return mapped.map()
+
+    def _write(self, data: Tensor) -> Callable[[], Tensor]:
         content = data.contiguous().reshape(-1).view(torch.uint8)
         with self._lock:
             free = self._free[data.nbytes]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from dpnb.errors import StrategyError
+from dpnb.nn.quantized import plain_tensors
 from dpnb.strategies.attention import XFormers
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.lora import LoRA
@@ -60,7 +61,11 @@ def pipe(original: Any) -> Iterator[Any]:
 
 def memory(item: nn.Module) -> set[int]:
     """Where its weights are."""
-    return {tensor.untyped_storage().data_ptr() for tensor in item.state_dict().values()}
+    return {
+        tensor.untyped_storage().data_ptr()
+        for held in item.state_dict().values()
+        for tensor in plain_tensors(held)
+    }
 
 
 def check_independent(one: Any, other: Any, picture: Tensor) -> None:
