@@ -129,8 +129,11 @@ SERVED: dict[str, tuple[str, Kinds, int]] = {
         (*KNOWN, *CODER, *UNET, *TWICE, ComponentFusion, ChannelsLast, StepCache),
         16,
     ),
-    "FluxPipeline": ("flux", (*KNOWN, *CODER, *HALF, ComponentFusion, ChannelsLast, StepCache), 16),
-    "FluxPipeline": ("flux", (*KNOWN, *CODER, ComponentFusion, ChannelsLast, Compile), 16),
+    "FluxPipeline": (
+        "flux",
+        (*KNOWN, *CODER, *HALF, ComponentFusion, ChannelsLast, StepCache, Compile),
+        16,
+    ),
     "StableDiffusion3Pipeline": (
         "stable_diffusion_3",
         (*FUSED, *CODER, *TWICE, *HALF, ComponentFusion, ChannelsLast, StepCache),
