@@ -99,7 +99,8 @@ def test_the_one_beside_the_model_inside_decodes_its_previews() -> None:
     pipe = to_explorable(drawn)
     assert has_tiny_decoder(pipe)
     decoder = find_tiny_decoder(pipe, None)
-    assert decoder is find_tiny_decoder(pipe, None) is not None
+    assert decoder is not None
+    assert decoder is find_tiny_decoder(pipe, None)
     asked = {"num_inference_steps": 4, "generator": torch.Generator().manual_seed(0)}
     latents = drawn("a red apple", output_type="latent", **asked).images
     pictures = decode_small(decoder, latents, (64, 64)), pipe.preview(latents)
