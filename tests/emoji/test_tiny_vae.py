@@ -11,7 +11,9 @@ import dpnb
 from dpnb.emoji import PROMPTS
 from dpnb.emoji.autoencoder import signal_to_noise
 from dpnb.emoji.tiny import TINY, Imitation, build_tiny_autoencoder, decode, draw_latents, vary
+from dpnb.metering.tensors import TensorMeter
 from dpnb.models.tiny_autoencoder import AutoencoderTiny
+from dpnb.planning.weight_sizes import idle_weight_bytes
 from dpnb.strategies.tiny_decoder import load_tiny_beside
 
 NEAR = 24.0
@@ -34,6 +36,17 @@ def test_its_pictures_are_near_those_of_the_full_one(pipe: Any) -> None:
             draws.append(pipe(list(PROMPTS[:4]), generator=seeds, **asked).images)
     error = (draws[0] - draws[1]).square().mean().item()
     assert signal_to_noise(4 * error) > NEAR
+
+
+def test_plans_know_what_it_holds(pipe: Any) -> None:
+    chosen = frozenset({dpnb.TinyDecoder()})
+    for model in (pipe, "dpnb/emoji-64"):
+        (row,) = dpnb.plan(model, plans=[chosen], steps=1, device="RTX 3060", dtype=torch.float32)
+        assert row.plan == chosen
+    with pipe.strategies.using(*chosen), dpnb.record(pipe, TensorMeter()) as trace:
+        pipe("a red apple", num_inference_steps=1, output_type="np")
+    rest = idle_weight_bytes(pipe.strategies.networks)
+    assert row.peaks["decoding"] == trace.by_stage()["decoding"].peak + rest
 
 
 def test_it_is_small_and_stored_in_halves() -> None:
