@@ -57,6 +57,8 @@ def build_valueless_pipeline(
     elif isinstance(model, (str, Path)):
         _check_name(str(model))
         pipe = build_from_headers(str(model), valueless_mode, kind, **options)
+        if isinstance(pipe, DiffusionPipeline):
+            pipe._name_or_path = str(model)
     elif is_loaded_pipeline(model):
         pipe = copy_foreign(model, valueless_mode, kind)
     else:
@@ -107,7 +109,9 @@ def copy_without_values(
         name: _copy_part(pipe, part, valueless_mode, dtype) for name, part in pipe.parts().items()
     }
     settings = {name: pipe.config[name] for name in pipe.schema.settings if name in pipe.config}
-    return type(pipe)(**parts, **settings)
+    copied = type(pipe)(**parts, **settings)
+    copied._name_or_path = pipe.name_or_path  # what stands beside the model serves the copy too
+    return copied
 
 
 def _copy_part(

@@ -63,6 +63,28 @@ def test_with_a_ratio_of_nothing_it_is_the_plain_run_to_the_last_bit() -> None:
     assert torch.equal(draw(pipe), plain)
 
 
+def attending() -> Any:
+    """A small pipeline whose UNet attends at two sizes."""
+    pipe = build()
+    blocks = {
+        "down_block_types": ("CrossAttnDownBlock2D",) * 2,
+        "up_block_types": ("CrossAttnUpBlock2D",) * 2,
+    }
+    pipe.unet = dpnb.UNet2DConditionModel(**{**ARCHITECTURES["tiny-sd"].unet, **blocks})
+    return pipe
+
+
+def test_latents_of_an_odd_size_are_merged_too() -> None:
+    pipe, counts = attending(), list[int]()
+    pipe.strategies.enable(dpnb.TokenMerging(0.5, levels=2))
+    for name, layer in pipe.unet.named_modules():
+        if name.endswith("attn1") and "mid" not in name:
+            layer.to_q.register_forward_pre_hook(lambda _, args: counts.append(args[0].shape[1]))
+    with torch.no_grad():
+        pipe.unet(spaced(1, 4, 7, 5), torch.tensor(1), spaced(1, 3, 32))
+    assert set(counts) == {35 - 17, 12 - 6}
+
+
 def tokens_of(pipe: Any, *strategies: dpnb.TokenMerging, **size: int) -> dict[str, int]:
     """How many tokens attend to themselves in every layer."""
     counts: dict[str, int] = {}
@@ -81,12 +103,7 @@ def tokens_of(pipe: Any, *strategies: dpnb.TokenMerging, **size: int) -> dict[st
 
 @pytest.mark.parametrize("size", [(32, 32), (24, 40)])
 def test_the_largest_maps_alone_are_merged(size: tuple[int, int]) -> None:
-    pipe = build()
-    blocks = {
-        "down_block_types": ("CrossAttnDownBlock2D",) * 2,
-        "up_block_types": ("CrossAttnUpBlock2D",) * 2,
-    }
-    pipe.unet = dpnb.UNet2DConditionModel(**{**ARCHITECTURES["tiny-sd"].unet, **blocks})
+    pipe = attending()
     asked = {"height": size[0], "width": size[1]}
     plain = tokens_of(pipe, **asked)
     most, second = sorted(set(plain.values()), reverse=True)[:2]

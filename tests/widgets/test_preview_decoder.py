@@ -12,7 +12,13 @@ from torch import nn
 
 import dpnb
 from dpnb.pipelines.attached.attach import to_explorable
-from dpnb.widgets.preview_decoder import MOST, decode_small, find_tiny_decoder, is_tiny_decoder
+from dpnb.widgets.preview_decoder import (
+    MOST,
+    decode_small,
+    find_tiny_decoder,
+    has_tiny_decoder,
+    is_tiny_decoder,
+)
 from tests.reference.checkpoints import pipeline
 from tests.widgets.decoders import tiny_decoder
 
@@ -85,3 +91,19 @@ def test_a_pipelines_own_serves_unless_its_weights_are_streamed(is_attached: boo
         assert find_tiny_decoder(pipe, None) is None
         assert find_tiny_decoder(pipe, given) is given
     assert find_tiny_decoder(pipe, None) is own
+
+
+def test_the_one_beside_the_model_inside_decodes_its_previews() -> None:
+    drawn: Any = dpnb.DiffusionPipeline.from_pretrained("dpnb/emoji-64", dtype=torch.float32)
+    drawn.set_progress_bar_config(disable=True)
+    pipe = to_explorable(drawn)
+    assert has_tiny_decoder(pipe)
+    decoder = find_tiny_decoder(pipe, None)
+    assert decoder is not None
+    assert decoder is find_tiny_decoder(pipe, None)
+    asked = {"num_inference_steps": 4, "generator": torch.Generator().manual_seed(0)}
+    latents = drawn("a red apple", output_type="latent", **asked).images
+    pictures = decode_small(decoder, latents, (64, 64)), pipe.preview(latents)
+    small, full = (np.asarray(one[0], dtype=float) for one in pictures if one is not None)
+    assert np.abs(small - full).mean() < 12  # of 255
+    assert not has_tiny_decoder(to_explorable(dpnb.random_pipeline("tiny-sd")))
