@@ -210,9 +210,7 @@ class RunRecorder:
             steps=tuple(self._trace_steps(steps)),
         )
 
-    def _close_step(
-        self, stage: Stage, is_complete: bool, reused: float | None = None
-    ) -> None:
+    def _close_step(self, stage: Stage, is_complete: bool, reused: float | None = None) -> None:
         assert self._open is not None
         begun, self._open = self._open, None
         with begun.entered:

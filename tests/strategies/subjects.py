@@ -120,7 +120,11 @@ SERVED: dict[str, tuple[str, Kinds, int]] = {
     ),
     "ZImagePipeline": ("z_image", (*FUSED, *CODER, ComponentFusion, ChannelsLast, StepCache), 16),
     "Flux2KleinPipeline": ("flux2", (*CODER, ComponentFusion, ChannelsLast), 16),
-    "WanPipeline (two transformers)": ("wan", (*CODER, ComponentFusion, ChannelsLast, StepCache), 32),
+    "WanPipeline (two transformers)": (
+        "wan",
+        (*CODER, ComponentFusion, ChannelsLast, StepCache),
+        32,
+    ),
     "StableAudioPipeline": ("audio", (*CODER, StepCache), 0),
     "DDPMPipeline": ("unconditional", (ChannelsLast,), 0),
     "AnimateDiffPipeline": (

@@ -125,10 +125,13 @@ def test_the_last_step_that_could_reuse_something_keeps_nothing(network: Any) ->
 def test_a_condition_whose_values_nobody_knows_is_another() -> None:
     class Unknown(Tensor):
         @classmethod
-        def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        def __torch_function__(
+            cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
             if func is torch.equal:
                 raise UnknownValueError
-            return super().__torch_function__(func, types, args, kwargs or {})
+            kind: Any = super()
+            return kind.__torch_function__(func, types, args, kwargs or {})
 
     assert not Branch([PROMPT]).is_given([PROMPT.clone().as_subclass(Unknown)])
 
