@@ -125,6 +125,13 @@ WINGS = {
         "strategies.fair_lock",
         "strategies.undo",
     },
+    "strategies/reuse": {
+        "models",
+        "nn",
+        "strategies.conditioning",
+        "strategies.offload.calls",
+        "strategies.undo",
+    },
     "pipelines/foreign": {
         "models",
         "schedulers.scheduler",

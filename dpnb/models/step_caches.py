@@ -1,4 +1,4 @@
-"""Caches of what a network computes at its steps, by the names that other packages have for them."""
+"""Caches of what a network computes at its steps, by the names that others have for them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dpnb.switchboard import Switchboard, Switchboards
 
 OTHER_CACHE = (
     "dpnb keeps what a transformer's blocks add, as FirstBlockCacheConfig(threshold=...) says, and "
-    "what a UNet's deep blocks compute, pipe.strategies.enable(dpnb.StepCache(interval=2)); use one "
-    "of these, or attach a pipeline of diffusers that has {name} on, dpnb.attach(pipe)."
+    "what a UNet's deep blocks compute, pipe.strategies.enable(dpnb.StepCache(interval=2)); use "
+    "one of these, or attach a pipeline of diffusers that has {name} on, dpnb.attach(pipe)."
 )
 
 

@@ -24,6 +24,7 @@ from dpnb.planning.candidates import (
 from dpnb.planning.device_choice import profile_for as profile_for
 from dpnb.planning.device_choice import resolve_budget as resolve_budget
 from dpnb.planning.device_profile import DeviceProfile
+from dpnb.planning.gains import gains
 from dpnb.planning.loaded_pipelines import name_of, parts_of
 from dpnb.planning.picture_costs import ComparedPlans
 from dpnb.planning.plan_names import plan_name
@@ -52,9 +53,6 @@ from dpnb.strategies.offload.budget import compute_memory_range
 from dpnb.strategies.placement import SequentialOffload
 from dpnb.strategies.strategy import Effect, Plan, Strategy
 from dpnb.units import parse_bytes, round_down
-
-GAIN = 0.01
-"""What a strategy has to save of memory or time, alone, to be part of plans."""
 
 SEVERAL_DEVICES = "It puts components on several devices; a plan is for one."
 
@@ -294,7 +292,7 @@ class Planner:
         run = self._simulate(alone, runs) if without is not None else None
         if without is None or run is None:
             return self.left_out[plan_name(alone)]
-        if self._gains(without, run):
+        if gains(without, run, self.simulation.profile, self.simulation.steps):
             return None
         return UNSURE_GAIN if strategy.saves_by_picture(networks) else NO_GAIN
 
@@ -311,21 +309,6 @@ class Planner:
             reason = f"It can be switched on, but a run fails with it here: {what}."
         self.left_out[plan_name(plan if of is None else of)] = reason
         return None
-
-    def _gains(self, base: SimulatedRun, run: SimulatedRun) -> bool:
-        """Whether a stage needs less memory or less time."""
-        profile = self.simulation.profile
-        pairs = zip(
-            predict_resident(base.steps, base.weights, profile),
-            predict_resident(run.steps, run.weights, profile),
-            strict=False,
-        )
-        is_smaller = [new.peak < (1 - GAIN) * old.peak for old, new in pairs]
-        steps = zip(base.steps, run.steps, strict=False)
-        is_lighter = [new.peak < (1 - GAIN) * old.peak for old, new in steps]
-        before, after = (c.seconds(profile, self.simulation.steps) for c in (base, run))
-        is_faster = after < (1 - GAIN) * before
-        return is_faster or (not run.is_uneven and (any(is_smaller) or any(is_lighter)))
 
     def _can_use(self, plan: Plan) -> bool:
         try:

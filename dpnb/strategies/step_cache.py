@@ -59,12 +59,12 @@ class StepCache(Strategy):
     @classmethod
     def safe(cls) -> Self:
         """Little of the picture changes."""
-        return cls(interval=2, levels=2, threshold=0.05, first=3, last=2)
+        return cls(interval=2, threshold=0.05, first=3, last=3)
 
     @classmethod
     def fast(cls) -> Self:
         """As fast as pictures bear."""
-        return cls(interval=3, levels=1, threshold=0.2, first=1, last=1)
+        return cls(interval=3, threshold=0.2, first=1, last=4)
 
     @override
     def __post_init__(self) -> None:
@@ -134,13 +134,17 @@ class StepCache(Strategy):
 def _reusing(networks: Networks) -> Iterator[tuple[str, nn.Module]]:
     """The networks that denoise, and are made of blocks that may be left out."""
     for name, network in networks.items():
-        plain = plain_network(network)
-        if isinstance(plain, UNETS):
-            if len(plain.up_blocks) > 1:
-                yield name, network
-        elif isinstance(plain, FluxTransformer2DModel) or (is_foreign(plain) and _denoises(plain)):
-            if sum(map(len, find_block_lists(plain))) > 1:
-                yield name, network
+        if _count_parts(plain_network(network)) > 1:
+            yield name, network
+
+
+def _count_parts(network: nn.Module) -> int:
+    """Levels of a UNet, or blocks of a transformer that denoises; 0 of anything else."""
+    if isinstance(network, UNETS):
+        return len(network.up_blocks)
+    is_own = isinstance(network, FluxTransformer2DModel)
+    is_able = is_own or (is_foreign(network) and _denoises(network))
+    return sum(map(len, find_block_lists(network))) if is_able else 0
 
 
 def _is_unet(network: nn.Module) -> bool:

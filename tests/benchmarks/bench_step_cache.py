@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any
 
-import flip_evaluator
+import flip_evaluator  # type: ignore[import-untyped]
 import numpy as np
 import torch
 
@@ -46,7 +46,7 @@ def psnr(one: np.ndarray, other: np.ndarray) -> float:
     return float(-10 * np.log10(max(float(((one - other) ** 2).mean()), 1e-10)))
 
 
-def main(seeds: int, count: int, settings: dict[str, StepCache]) -> None:
+def main(settings: dict[str, StepCache], seeds: int = 1, count: int = 24) -> None:
     """Print the ratio of medians and the mean differences of each setting."""
     torch.set_num_threads(1)
     pipe = dpnb.DiffusionPipeline.from_pretrained("dpnb/emoji-64")
@@ -76,5 +76,4 @@ def main(seeds: int, count: int, settings: dict[str, StepCache]) -> None:
 
 
 if __name__ == "__main__":
-    given = [int(argument) for argument in sys.argv[1:]]
-    main(*(given + [1, 24][len(given) :]), SETTINGS)
+    main(SETTINGS, *map(int, sys.argv[1:]))

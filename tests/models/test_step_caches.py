@@ -1,19 +1,58 @@
+"""Caches by the names that other packages have for them."""
+
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import pytest
+import torch
 
-from tests.strategies.pipes import build
+import dpnb
+from dpnb.errors import StrategyError
+from dpnb.models.step_caches import FirstBlockCacheConfig
+from dpnb.strategies.step_cache import StepCache
+from tests.strategies.pipes import build, draw
 
 
-@pytest.fixture
-def pipe() -> Any:
-    return build("tiny-sd")
+def test_a_transformers_cache_is_a_strategy_of_its_pipeline() -> None:
+    pipe = build("tiny-flux")
+    plain = draw(pipe, 4)
+    assert not pipe.transformer.is_cache_enabled
+    pipe.transformer.enable_cache(FirstBlockCacheConfig(threshold=100.0))
+    assert pipe.transformer.is_cache_enabled
+    assert pipe.strategies.active == {StepCache(threshold=100.0, first=1, last=0)}
+    assert not torch.equal(draw(pipe, 4), plain)
+    pipe.transformer.disable_cache()
+    assert not pipe.transformer.is_cache_enabled
+    assert torch.equal(draw(pipe, 4), plain)
 
 
-def test_there_is_no_cache(pipe: Any) -> None:
-    with pytest.raises(NotImplementedError, match="leave the cache out"):
-        pipe.transformer = pipe.unet.enable_cache(None)
-    pipe.unet.disable_cache()
-    assert not pipe.unet.is_cache_enabled
+def test_a_lone_network_may_have_one() -> None:
+    network = build("tiny-flux").transformer
+    network.enable_cache(dpnb.FirstBlockCacheConfig())
+    assert network.is_cache_enabled
+    network.disable_cache()
+    assert not network.is_cache_enabled
+
+
+def test_caches_of_other_kinds_say_what_there_is() -> None:
+    @dataclass
+    class MagCacheConfig:
+        threshold: float = 0.1
+
+    transformer = build("tiny-flux").transformer
+    with pytest.raises(NotImplementedError, match=r"dpnb\.StepCache\(interval=2\).*MagCacheConfig"):
+        transformer.enable_cache(MagCacheConfig())
+    assert not transformer.is_cache_enabled
+
+
+def test_a_unet_says_how_its_deep_blocks_are_reused() -> None:
+    unet = build("tiny-sd").unet
+    with pytest.raises(StrategyError, match="StepCache\\(interval=2\\)"):
+        unet.enable_cache(FirstBlockCacheConfig())
+    assert not unet.is_cache_enabled
+
+
+def test_a_mistake_is_told() -> None:
+    with pytest.raises(ValueError, match="threshold is -1"):
+        FirstBlockCacheConfig(-1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,10 +145,9 @@ def _call(side: Side, given: dict[str, Tensor], count: int) -> Tensor:
     ids = {"img_ids": torch.zeros(count, 3), "txt_ids": torch.zeros(7, 3)}
     context = side.network.cache_context("lone") if side.network.is_cache_enabled else None
     call = {**shown, **ids, "timestep": torch.tensor([0.5]), "guidance": torch.tensor([3.5])}
-    if context is None:
-        return side.network(**call, return_dict=False)[0].clone()
-    with context:
-        return side.network(**call, return_dict=False)[0].clone()
+    with context or nullcontext():
+        said: Tensor = side.network(**call, return_dict=False)[0]
+    return said.clone()
 
 
 REPORTS: tuple[Callable[[Side], bool], ...] = (

@@ -95,7 +95,7 @@ def reuse_by_hand(pipe: Any, reused: str, levels: int = 1, calls: int = 1) -> It
 def test_the_deep_blocks_of_a_former_step_are_reused(
     name: str, cache: StepCache, reused: str
 ) -> None:
-    pipe = dpnb.random_pipeline(name) if name == "tiny-ldm" else build(name)
+    pipe: Any = dpnb.random_pipeline(name) if name == "tiny-ldm" else build(name)
     pipe.set_progress_bar_config(disable=True)
     arguments = {"strength": 1.0} if name == "img2img" else {}
     with pipe.strategies.using(cache):

@@ -44,6 +44,23 @@ def texts(svg: str) -> list[str]:
     return [node.text or "" for node in parsed(svg).iter("text")]
 
 
+def test_steps_that_reused_something_are_light_and_told() -> None:
+    steps = tuple(
+        StepTrace(Stage.DENOISING, at, float(at), 1.0, reading(at + 1.0, 100), reused=float(at % 2))
+        for at in range(5)
+    )
+    run = RunTrace(0.0, 5.0, "finished", None, (), reading(0.0, 50), steps)
+    watched = Trace("live", "weights", "the clock", (run,))
+    chart = run_chart(watched)
+    assert chart.count('class="dpnb-reused"') == 2
+    assert "denoising step 2: 1.0 s, reused" in chart
+    assert "Reused in 2 of 5 steps." in describe_run_chart(watched)
+    assert list(watched._remarks()) == ["run 1: reused in 2 of 5 steps"]
+    idle = replace(run, steps=tuple(replace(step, reused=0.0) for step in steps))
+    assert "Nothing was reused." in describe_run_chart(replace(watched, runs=(idle,)))
+    assert Trace.from_json(watched.to_json()) == watched
+
+
 def test_a_chart_has_a_band_for_each_stage_and_a_bar_for_each_step() -> None:
     titles = [node.text or "" for node in parsed(run_chart(trace())).iter("title")]
     assert {"text", "denoising", "decoding"} <= set(titles)

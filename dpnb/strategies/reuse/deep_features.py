@@ -7,12 +7,10 @@ from one step to the next, while the finest levels, which see the noise itself, 
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import Any
 
 from torch import Tensor, nn
 
-from dpnb.models.unet import UNet2DConditionModel
-from dpnb.models.unet_2d import UNet2DModel
 from dpnb.models.unet_blocks import UpBlock
 from dpnb.models.unet_path import UNetPath, follow_path
 from dpnb.nn.attention import Attention
@@ -20,8 +18,6 @@ from dpnb.nn.attention_maps import RecordingKernel
 from dpnb.nn.skip_connections import concatenate
 from dpnb.strategies.reuse.branches import Branches, PresentCall, Span
 from dpnb.strategies.undo import Undo
-
-UNet: TypeAlias = UNet2DConditionModel | UNet2DModel
 
 
 class DeepFeatures:
@@ -113,7 +109,7 @@ def list_step_kinds(span: Span, interval: int, total: int) -> tuple[StepKind, ..
 
 
 def reuse_deep_features(
-    network: UNet, branches: Branches[Tensor], interval: int, levels: int, undo: Undo
+    network: nn.Module, branches: Branches[Tensor], interval: int, levels: int, undo: Undo
 ) -> None:
     """Let a UNet compute its deep blocks in every `interval`-th step alone, until this is undone.
 

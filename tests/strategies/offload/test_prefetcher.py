@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 import torch
@@ -45,6 +46,17 @@ def test_the_next_block_comes_in_while_one_computes_once_the_order_is_known(
     assert second == [8, 9, 10, 11, 12, 13]
     assert third == [14, 15, 16, 17, 18, 18]
     assert take_copied_names(stack) == list("012345") * 3
+
+
+def test_a_call_that_leaves_blocks_out_teaches_no_other_order(
+    network: Blocks, stack: StrategyStack
+) -> None:
+    """The order is known still: each block of the third call comes in while one computes."""
+    seen = requested_when_entered(stack, network)
+    run_steps(stack, lambda: network(X), lambda: network(X, (0, 1, 5)), lambda: network(X))
+    third = seen[9:]
+    assert [later - earlier for earlier, later in pairwise(third[:5])] == [1] * 4
+    assert third[0] - seen[8] <= 2
 
 
 def test_a_step_ahead_of_the_last_brings_in_the_first_block_again(

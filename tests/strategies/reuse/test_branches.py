@@ -130,7 +130,8 @@ def test_a_condition_whose_values_nobody_knows_is_another() -> None:
         ) -> Any:
             if func is torch.equal:
                 raise UnknownValueError
-            return super().__torch_function__(func, types, args, kwargs or {})
+            kind: Any = super()
+            return kind.__torch_function__(func, types, args, kwargs or {})
 
     assert not Branch([PROMPT]).is_given([PROMPT.clone().as_subclass(Unknown)])
 
