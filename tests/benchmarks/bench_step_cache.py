@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Any
 
-import flip_evaluator  # type: ignore[import-untyped]
+import flip_evaluator
 import numpy as np
 import torch
 
