@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import dpnb
+from dpnb.bench.measurement import Measurement
 from dpnb.cli import app
+from dpnb.fidelity.quality import PictureScore, Quality
 from dpnb.planning.table import PlanTable
 from tests.planning.z_image import SMALL, write_z_image
 
@@ -31,6 +34,23 @@ def test_plans_that_others_beat_are_shown_when_they_are_asked_for() -> None:
     assert "--all" not in every
     assert every.count(" yes ") > few.count(" yes ") > 0
     assert ".rows" not in few + every
+
+
+def test_a_plan_keeps_what_the_picture_may_lose_by_a_sweeps_file(tmp_path: Path) -> None:
+    casting = frozenset({dpnb.LayerwiseCasting()})
+    table = dpnb.plan("tiny-sd", height=32, width=32, device="3060", plans=[frozenset(), casting])
+    score = PictureScore("cat", 0, 0.05, 0.1, 0.9, 0.8, 30.0, 20.0)
+    measured = Measurement(
+        casting, "finished", {"denoising": 1}, 1.0, 0.1, quality=Quality((score,))
+    )
+    dpnb.Report(table, (measured,)).save(tmp_path / "sweep.json")
+    command = ["plan", "tiny-sd", "--size", "32", "--device", "3060", "--all"]
+    limit = ["--max-difference", "not visible side by side"]
+    known = run.invoke(app, [*command, *limit, "--measured", str(tmp_path / "sweep.json")])
+    words = " ".join(known.stdout.split())
+    assert "What some plans do to the picture is unknown" in words
+    assert "0.050" in known.stdout
+    assert 'within "not visible side by side"' in words
 
 
 def test_a_folder_of_a_foreign_pipeline_is_planned_for(tmp_path: Path) -> None:

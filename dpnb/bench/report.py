@@ -209,7 +209,7 @@ class Report:
     @property
     def headings(self) -> tuple[str, ...]:
         """Of the table's columns."""
-        return HEADINGS if self.pictures is None else (*HEADINGS, "Picture")
+        return HEADINGS if self.pictures is None else (*HEADINGS, "FLIP", "Picture")
 
     def cells(self, one: Measurement) -> tuple[str, ...]:
         """A row as text, in the order of `headings`."""
@@ -217,7 +217,8 @@ class Report:
             return (short_plan_name(one.plan), one.outcome, *("" for _ in self.headings[2:]))
         predicted, batch = one.predicted, self.workload.batch
         difference = "" if one.difference is None else f"{one.difference:.1g}"
-        picture = "" if one.quality is None else one.quality.describe()
+        found = one.quality
+        picture = ("", "") if found is None else (f"{found.flip:.3f}", str(found.words))
         cells = (
             short_plan_name(one.plan),
             format_bytes(one.peak),
@@ -227,7 +228,7 @@ class Report:
             "" if one.spread is None else format_seconds(one.spread / batch),
             format_seconds(one.seconds_per_step),
             difference,
-            picture,
+            *picture,
         )
         return cells[: len(self.headings)]
 
@@ -241,7 +242,7 @@ class Report:
         measured = f"{self.model}, {self.workload.describe()}, on {self.device}: measured"
         if self.pictures is None:
             return measured
-        return f"{measured}; pictures: FLIP's mean, {self.pictures.describe()}"
+        return f"{measured}; FLIP's mean over {self.pictures.describe()}"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield terminal_table(
@@ -250,7 +251,7 @@ class Report:
             [(self.cells(one), not self._keeps_limits(one)) for one in self.measurements],
             width=options.max_width,
             text_columns=("Plan", "Picture"),
-            optional_columns=("Spread", "Step"),
+            optional_columns=("Spread", "Step", *(self.headings[-1:] if self.pictures else ())),
         )
 
     def _repr_html_(self) -> str:

@@ -83,8 +83,8 @@ def sweep(
         ValueError: the workload cannot be drawn, or the file is of another sweep.
         MissingPackageError: quality is asked for without the packages of `dpnb[quality]`.
     """
-    explored = to_explorable(pipe)
-    _check(repeats, isinstance(plans, PlanTable) and (workload or budget or device))
+    explored, told = to_explorable(pipe), (workload, budget, device, max_difference is not None)
+    _check(repeats, isinstance(plans, PlanTable) and any(told))
     given = plans if isinstance(plans, PlanTable) else None
     bench = Benchmark(explored, workload or (SHORT if given is None else given.workload), repeats)
     chosen = None if plans == "all" else [_as_plan(entry) for entry in _entries(plans)]
@@ -104,8 +104,8 @@ def _check(repeats: int, is_told_twice: object) -> None:
     parse_int("repeats", repeats, least=1)
     if is_told_twice:
         raise ValueError(
-            "a table of plans says what is drawn, the budget and the device; give these to "
-            "dpnb.plan instead."
+            "a table of plans says what is drawn, the budget, the device and what the picture may "
+            "lose; give these to dpnb.plan instead."
         )
 
 

@@ -56,13 +56,18 @@ class PlanRow:
         """Whether the picture stays as it is, up to rounding."""
         return all(strategy.effect is Effect.EXACT for strategy in self.plan)
 
-    def describe_picture(self) -> str:
-        """What it does to the picture, in words."""
+    def picture_cells(self) -> tuple[str, str]:
+        """What it does to the picture: FLIP's error, and in words."""
         if self.is_exact:
-            return str(Visibility.SAME)
+            return "0", str(Visibility.SAME)
         if self.difference is None:
-            return "unknown"
-        return f"{self.difference:.3f} {words_for(self.difference)}"
+            return "", "unknown"
+        return f"{self.difference:.3f}", str(words_for(self.difference))
+
+    def describe_picture(self) -> str:
+        """What it does to the picture, for people."""
+        number, words = self.picture_cells()
+        return words if self.is_exact or not number else f"{number} {words}"
 
     def describe_price(self, plain: PlanRow) -> str:
         """What it costs beside another one: "time", "memory", "picture", or several.

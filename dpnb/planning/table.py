@@ -269,7 +269,8 @@ class PlanTable:
     def headings(self) -> tuple[str, ...]:
         """Of the table's columns."""
         peaks = (name.capitalize() for name in self.stages)
-        return ("Plan", "Fits", "Peak", *peaks, "Step", "Time", "Picture", "Pays with", "Bound by")
+        costs = ("Step", "Time", "FLIP", "Picture", "Pays with", "Bound by")
+        return ("Plan", "Fits", "Peak", *peaks, *costs)
 
     def cells(self, row: PlanRow) -> tuple[str, ...]:
         """A row as text, in the order of `headings`."""
@@ -282,7 +283,7 @@ class PlanTable:
             *stages,
             most + format_seconds(row.seconds_per_step),
             most + format_seconds(row.seconds_per_picture),
-            row.describe_picture(),
+            *row.picture_cells(),
             "" if self.plain is None else row.describe_price(self.plain),
             row.bound_by,
         )
@@ -367,7 +368,7 @@ class PlanListing:
             self._cells(),
             width=options.max_width,
             text_columns=("Plan", "Fits", "Picture", "Pays with", "Bound by"),
-            optional_columns=(*(name.capitalize() for name in self.table.stages), "Bound by"),
+            optional_columns=(*map(str.capitalize, self.table.stages), "Picture", "Bound by"),
         )
         from rich.text import Text
 

@@ -108,7 +108,9 @@ def test_a_plan_says_what_it_pays_with(table: PlanTable) -> None:
     assert larger.describe_price(plain) == "memory"
     shown = dict(zip(table.headings, table.cells(casting), strict=True))
     assert shown["Pays with"] == casting.describe_price(plain)
-    assert shown["Picture"] == "unknown"
+    assert (shown["FLIP"], shown["Picture"]) == ("", "unknown")
+    plainly = dict(zip(table.headings, table.cells(plain), strict=True))
+    assert (plainly["FLIP"], plainly["Picture"]) == ("0", "the same")
 
 
 def test_mistakes_are_one_sentence(table: PlanTable) -> None:

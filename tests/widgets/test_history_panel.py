@@ -256,8 +256,10 @@ def test_pictures_are_not_compared_while_something_is_drawn(
     panel.session.run_state.verdicts = {}
     job = panel.session.start(REQUEST)
     gate.reached(1)
+    begun = panel.judge._task
     panel._consider()
-    panel.judge.wait(TIMEOUT)
+    assert panel.judge._task is begun
+    panel.judge._judge([(panel.rows[2].run, panel.rows[1].run)])
     assert panel.session.run_state.verdicts == {}
     gate.open(100)
     job.wait(TIMEOUT)
