@@ -174,19 +174,21 @@ class FluxTransformer2DModel(TransformerSwitches, TimeConditionedModel, WidensIn
     ) -> Tensor:
         """Through all blocks; after each, its residual is added where there is one.
 
+        The sum is a new tensor, so that whoever hears blocks knows that something came between.
+
         `tokens`, those of the picture and of the prompt, are taken out of their list, so that they
         are freed as soon as they have been used.
         """
         context, x = tokens.pop(), tokens.pop()
         for block, residual in zip(self.transformer_blocks, of_joint, strict=True):
             x, context = block(x, context, time, rotary)
-            x = x if residual is None else add(x, residual)
+            x = x if residual is None else x + residual
         length = context.shape[1]
         x = torch.cat((context, x), dim=1)
         del context
         for block, residual in zip(self.single_transformer_blocks, of_single, strict=True):
             x = block(x, time, rotary)
-            x = x if residual is None else add(x, F.pad(residual, (0, 0, length, 0)))
+            x = x if residual is None else x + F.pad(residual, (0, 0, length, 0))
         scale, shift = self.norm_out(time)
         return self.proj_out(modulate(x[:, length:], scale, shift))  # type: ignore[no-any-return]
 

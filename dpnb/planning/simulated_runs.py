@@ -13,7 +13,7 @@ from dpnb.planning.simulation import SIMULATED_STEPS, Simulation
 from dpnb.planning.timeline import StepTimeline, add_bytes
 from dpnb.planning.weight_sizes import WeightSizes
 from dpnb.stages import Stage
-from dpnb.strategies.strategy import Plan, Strategy
+from dpnb.strategies.strategy import Plan, Slot, Strategy
 
 STEPS_PER_PLAN = 2
 """The first denoising step and one like all others; what schedulers add later is known already."""
@@ -133,8 +133,11 @@ class SimulatedRuns:
     def _is_late(self, strategy: Strategy) -> bool:
         """Whether it relieves decoding alone, of all stages that a run has.
 
-        Decoding can be simulated by itself where a run decodes at once.
+        Decoding can be simulated by itself where a run decodes at once. What decodes in another's
+        place has weights of its own, which are there from the beginning.
         """
+        if strategy.slot is Slot.DECODER:
+            return False
         stages = {step.stage for step in self.base.steps}
         relieved = strategy.relieves & stages
         return self._simulation.pipe.decodes_at_once and relieved == {Stage.DECODING}

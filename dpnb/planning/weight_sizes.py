@@ -46,12 +46,13 @@ class WeightSizes:
         ]
         for _, network in moved:
             everything.pop(id(network))
+        everything_there = [*(network for _, network in networks.items()), *networks.guests]
         hosted = [p.nbytes for group in networks.hosted for p in group.original_devices]
         return cls(
-            resident=_nbytes(network for _, network in networks.items()),
+            resident=_nbytes(everything_there),
             hosted=sum(hosted),
             largest_hosted=max(hosted, default=0),
-            kept=_nbytes(everything.values()),
+            kept=_nbytes([*everything.values(), *networks.guests]),
             networks=[
                 SizeOnlyNetwork(name, network, networks.is_hosted, networks.paths_into(network))
                 for name, network in moved
@@ -61,10 +62,9 @@ class WeightSizes:
 
 def idle_weight_bytes(networks: Networks) -> int:
     """Bytes of weights on the device between two runs, with what is switched on now."""
-    if networks.link is None:
-        return _nbytes(network for _, network in networks.items())
-    moved = [network for _, network in networks.offload_order()]
-    return _nbytes(network for _, network in networks.items() if network not in moved)
+    moved = [] if networks.link is None else [one for _, one in networks.offload_order()]
+    kept = [network for _, network in networks.items() if network not in moved]
+    return _nbytes([*kept, *networks.guests])
 
 
 def _nbytes(networks: Iterable[nn.Module]) -> int:

@@ -103,6 +103,7 @@ class Networks:
     Attributes:
         hosted: weights that a strategy looks after by itself; placements leave them alone.
         streamed: all others, while a placement brings them in.
+        guests: networks of no owner that a strategy computes with; they stay on the device.
         reuse_count: how much of a step is reused, while a strategy reuses anything.
         meeting_place: where tensors are between two components that a device map has parted.
         link: what brings weights to the device, while a placement keeps them on the host.
@@ -118,6 +119,7 @@ class Networks:
         self._owners: list[ref[Any]] = []
         self.hosted: tuple[HostedWeights, ...] = ()
         self.streamed: tuple[OffloadedWeights, ...] = ()
+        self.guests: tuple[nn.Module, ...] = ()
         self.stored_small: frozenset[nn.Module] = frozenset()
         self.link: Link | None = None
         self.meeting_place: torch.device | None = None

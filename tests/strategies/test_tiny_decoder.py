@@ -10,8 +10,9 @@ import torch
 
 import dpnb
 from dpnb.errors import DpnbError, StrategyError
+from dpnb.planning.weight_sizes import WeightSizes, idle_weight_bytes
 from tests.reference.foreign import stable_diffusion
-from tests.strategies.pipes import TINY, build, draw
+from tests.strategies.pipes import LINK, TINY, build, draw
 
 
 def test_pictures_are_those_of_a_pipeline_that_has_it() -> None:
@@ -52,6 +53,22 @@ def test_strips_and_slices_act_on_what_decodes() -> None:
         whole = draw(pipe, num_images_per_prompt=2)
     with pipe.strategies.using(TINY, dpnb.VaeTiling(8), dpnb.VaeSlicing()):
         assert (draw(pipe, num_images_per_prompt=2) - whole).abs().max() < 1e-5
+
+
+def test_its_weights_count_where_those_of_networks_do() -> None:
+    pipe = build()
+    networks = pipe.strategies.networks
+    tiny: Any = dpnb.AutoencoderTiny.from_pretrained(str(TINY.source))
+    for others in ((), (dpnb.SequentialOffload(device=LINK),)):
+        pipe.strategies.use(others)
+        before = idle_weight_bytes(networks), WeightSizes.of(networks)
+        pipe.strategies.enable(TINY)
+        after = idle_weight_bytes(networks), WeightSizes.of(networks)
+        assert after[0] - before[0] == tiny.nbytes
+        assert after[1].resident - before[1].resident == tiny.nbytes
+        assert after[1].kept - before[1].kept == tiny.nbytes
+    pipe.strategies.use([])
+    assert networks.guests == ()
 
 
 def test_in_the_middle_of_a_run() -> None:
