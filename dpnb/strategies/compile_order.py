@@ -30,7 +30,7 @@ ALIGNMENT = 16
 """Compiled code takes for granted that a tensor begins at a multiple of so many bytes."""
 
 
-class UncompilableError(Exception):
+class Uncompilable(Exception):  # noqa: N818
     """Why a module cannot be compiled as it is, as part of a sentence."""
 
 
@@ -48,12 +48,12 @@ class TensorKind:
         """That of a tensor.
 
         Raises:
-            UncompilableError: it is more than plain numbers in memory.
+            Uncompilable: it is more than plain numbers in memory.
         """
         if type(tensor) not in (Tensor, nn.Parameter) or tensor.layout is not torch.strided:
-            raise UncompilableError(f"it is given a {type(tensor).__name__}")
+            raise Uncompilable(f"it is given a {type(tensor).__name__}")
         if tensor.device.type == "meta" or tensor.data_ptr() % ALIGNMENT:
-            raise UncompilableError("it is given a tensor that does not lie as memory does")
+            raise Uncompilable("it is given a tensor that does not lie as memory does")
         return cls(tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor.device)
 
     def make(self) -> Tensor:
@@ -109,7 +109,7 @@ class _Outline(pickle.Pickler):
 
 def _outline_of(tensor: Tensor) -> TensorKind:
     if type(tensor) not in (Tensor, nn.Parameter):
-        raise UncompilableError(f"a weight is a {type(tensor).__name__}")
+        raise Uncompilable(f"a weight is a {type(tensor).__name__}")
     return TensorKind(tuple(tensor.shape), tensor.stride(), tensor.dtype, torch.device("meta"))
 
 
@@ -126,22 +126,22 @@ def outline_module(module: nn.Module, left_out: str) -> bytes:
         left_out: the name of an attribute that is not part of it.
 
     Raises:
-        UncompilableError: something else than its own code acts within it, or it is made of what
+        Uncompilable: something else than its own code acts within it, or it is made of what
             another process cannot know.
     """
     for part in module.modules():
         acts = part._forward_hooks or part._forward_pre_hooks
         if part is not module and (acts or "forward" in vars(part)):
-            raise UncompilableError("another strategy acts within it")
+            raise Uncompilable("another strategy acts within it")
     file = io.BytesIO()
     try:
         _Outline(file, left_out).dump(module)
-    except UncompilableError:
+    except Uncompilable:
         raise
     except Exception as error:  # what others have put into it may refuse in whatever way
-        raise UncompilableError(f"another process cannot be told of it ({error})") from error
+        raise Uncompilable(f"another process cannot be told of it ({error})") from error
     if b"__main__" in file.getvalue():
-        raise UncompilableError("its code is in a notebook or a script, not in a module")
+        raise Uncompilable("its code is in a notebook or a script, not in a module")
     return file.getvalue()
 
 
@@ -153,7 +153,7 @@ def flatten(value: Any, tensors: list[Any]) -> Shape:
         tensors: takes the tensors.
 
     Raises:
-        UncompilableError: there is something else in it.
+        Uncompilable: there is something else in it.
     """
     if isinstance(value, Tensor):
         tensors.append(value)
@@ -165,7 +165,7 @@ def flatten(value: Any, tensors: list[Any]) -> Shape:
     if isinstance(value, Mapping):
         kind: Any = dict if type(value) is dict else type(value)
         return "entries", kind, tuple((k, flatten(v, tensors)) for k, v in value.items())
-    raise UncompilableError(f"it is given or gives a {type(value).__name__}")
+    raise Uncompilable(f"it is given or gives a {type(value).__name__}")
 
 
 def unflatten(shape: Shape, tensors: Iterator[Any]) -> Any:

@@ -17,7 +17,7 @@ from dpnb.strategies.compile_order import (
     Order,
     Shape,
     TensorKind,
-    UncompilableError,
+    Uncompilable,
     flatten,
     outline_module,
     unflatten,
@@ -101,7 +101,7 @@ class CompiledBlock:
                 weights = self._weights()
                 if self._weight_kinds != piece.order.weights:
                     return method(*args, **kwargs)
-            except UncompilableError:
+            except Uncompilable:
                 return method(*args, **kwargs)
             del args, kwargs
             given = [*weights, *inputs]
@@ -139,7 +139,7 @@ class CompiledBlock:
                 torch.get_num_threads(),
                 self._options,
             )
-        except UncompilableError as error:
+        except Uncompilable as error:
             kind.failure = str(error)
             return
         kind.piece = self._workshop.ask(order, self)

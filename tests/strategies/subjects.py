@@ -89,6 +89,8 @@ CODER: Kinds = (ComponentTiling, ComponentSlicing)
 UNET: Kinds = (FreeU, ComponentFreeU, TokenMerging)
 HALF: Kinds = (TinyDecoder,)
 """Served where latents are like those of the tiny autoencoder that the tests have."""
+BLOCKS: Kinds = (StepCache, Compile)
+"""Served where a network that denoises is made of blocks."""
 TWICE: Kinds = (GuidanceInterval,)
 """Served where the network sees every latent twice, without the prompt and with it."""
 ALWAYS: Kinds = (
@@ -121,39 +123,39 @@ SETTINGS: dict[type[Strategy], Strategy] = {
 SERVED: dict[str, tuple[str, Kinds, int]] = {
     "StableDiffusionPipeline": (
         "stable_diffusion",
-        (*KNOWN, *CODER, *UNET, *TWICE, *HALF, ComponentFusion, ChannelsLast, StepCache),
+        (*KNOWN, *CODER, *UNET, *TWICE, *HALF, *BLOCKS, ComponentFusion, ChannelsLast),
         16,
     ),
     "StableDiffusionControlNetPipeline (two nets)": (
         "conditioned",
-        (*KNOWN, *CODER, *UNET, *TWICE, ComponentFusion, ChannelsLast, StepCache),
+        (*KNOWN, *CODER, *UNET, *TWICE, *HALF, *BLOCKS, ComponentFusion, ChannelsLast),
         16,
     ),
-    "FluxPipeline": (
-        "flux",
-        (*KNOWN, *CODER, *HALF, ComponentFusion, ChannelsLast, StepCache, Compile),
-        16,
-    ),
+    "FluxPipeline": ("flux", (*KNOWN, *CODER, *HALF, *BLOCKS, ComponentFusion, ChannelsLast), 16),
     "StableDiffusion3Pipeline": (
         "stable_diffusion_3",
         (*FUSED, *CODER, *TWICE, *HALF, ComponentFusion, ChannelsLast, StepCache),
         16,
     ),
-    "ZImagePipeline": ("z_image", (*FUSED, *CODER, ComponentFusion, ChannelsLast, StepCache), 16),
-    "Flux2KleinPipeline": ("flux2", (*CODER, ComponentFusion, ChannelsLast), 16),
+    "ZImagePipeline": (
+        "z_image",
+        (*FUSED, *CODER, *HALF, *BLOCKS, ComponentFusion, ChannelsLast),
+        16,
+    ),
+    "Flux2KleinPipeline": ("flux2", (*CODER, *BLOCKS, ComponentFusion, ChannelsLast), 16),
     "WanPipeline (two transformers)": (
         "wan",
-        (*CODER, ComponentFusion, ChannelsLast, StepCache),
+        (*CODER, *BLOCKS, ComponentFusion, ChannelsLast),
         32,
     ),
     "StableAudioPipeline": ("audio", (*CODER, StepCache), 0),
     "DDPMPipeline": ("unconditional", (ChannelsLast,), 0),
     "AnimateDiffPipeline": (
         "animate",
-        (*FUSED, *CODER, *TWICE, ComponentFusion, ComponentFreeU, ChannelsLast),
+        (*FUSED, *CODER, *TWICE, *HALF, ComponentFusion, ComponentFreeU, ChannelsLast),
         16,
     ),
-    "LTXPipeline": ("ltx", (*CODER, *TWICE, ChannelsLast, StepCache), 0),
+    "LTXPipeline": ("ltx", (*CODER, *TWICE, *BLOCKS, ChannelsLast), 0),
     "StableCascadeCombinedPipeline": ("cascades", (ChannelsLast,), 0),
 }
 """Kind of pipeline → the module of its case, what serves it beside `ALWAYS`, and a tile that its

@@ -28,7 +28,7 @@ from dpnb.strategies.compilation import Compile
 from dpnb.strategies.compile_order import (
     Order,
     TensorKind,
-    UncompilableError,
+    Uncompilable,
     flatten,
     outline_module,
     unflatten,
@@ -279,12 +279,12 @@ def test_what_another_process_cannot_know_is_said(network: Denoiser) -> None:
     with stack.using(Compile(), AttentionKernel("math")):
         call(network)
         assert stack.remarks[0].endswith("since a mode of torch replaces its attention.")
-    with pytest.raises(UncompilableError, match="another process cannot be told of it"):
+    with pytest.raises(Uncompilable, match="another process cannot be told of it"):
         outline_module(Local(), "forward")
     network.first.layer.weight = nn.Parameter(torch.zeros(8, 8).to_sparse(), requires_grad=False)
     _, state = asked_of(network.first, lambda: None)
     assert state == "waiting"
-    with pytest.raises(UncompilableError, match="does not lie as memory does"):
+    with pytest.raises(Uncompilable, match="does not lie as memory does"):
         TensorKind.of(torch.zeros(5)[1:])
 
 
@@ -297,7 +297,7 @@ def test_values_go_through_flat() -> None:
     assert len(tensors) == 2
     assert again[0] is again[1]["a"][0] is X
     assert again[1]["b"] == 2
-    with pytest.raises(UncompilableError, match="gives a set"):
+    with pytest.raises(Uncompilable, match="gives a set"):
         flatten({1}, [])
 
 

@@ -33,6 +33,7 @@ from dpnb.strategies.perturbed_attention import PerturbedAttention
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.stack import StrategyStack
+from dpnb.strategies.step_cache import StepCache
 from dpnb.strategies.strategy import Strategy
 from dpnb.strategies.token_merging import TokenMerging
 from dpnb.strategies.undo import Undo
@@ -113,6 +114,7 @@ def test_every_other_switch_is_offered(studio: Studio) -> None:
         LoRA,
         PerturbedAttention,
         GuidanceInterval,
+        StepCache,
         TokenMerging,
     }
     for kind in set(CATALOG) - others:

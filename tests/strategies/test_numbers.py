@@ -11,6 +11,7 @@ import pytest
 
 from dpnb.strategies.attention import AttentionSlicing
 from dpnb.strategies.catalog import CATALOG
+from dpnb.strategies.compilation import Compile
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.guidance_interval import GuidanceInterval
@@ -19,6 +20,8 @@ from dpnb.strategies.perturbed_attention import PerturbedAttention
 from dpnb.strategies.placement import SequentialOffload
 from dpnb.strategies.plans import plan_from_json, plan_to_json, plan_to_python
 from dpnb.strategies.projection import QKVFusion
+from dpnb.strategies.quantization import Quantization
+from dpnb.strategies.step_cache import StepCache
 from dpnb.strategies.strategy import Strategy
 from dpnb.strategies.token_merging import TokenMerging
 from dpnb.strategies.vae import VaeTiling
@@ -26,12 +29,15 @@ from tests.forms import FORMS, NO_NUMBERS
 
 NUMBERS: list[tuple[type[Strategy], dict[str, Any]]] = [
     (AttentionSlicing, {"slice_size": 2}),
+    (Compile, {"regional": False}),
     (FreeU, {"s1": 0.9, "s2": 0.2, "b1": 1.3, "b2": 1.4}),
     (GuidanceInterval, {"start": 0.25, "end": 0.75}),
     (LoRA, {"scale": 0.7, "weights": (0.3, 2.0)}),
     (PerturbedAttention, {"scale": 2.5, "adaptive_scale": 0.001}),
     (QKVFusion, {"unet": True, "vae": False}),
+    (Quantization, {"group_size": 32}),
     (SequentialOffload, {"budget": 1 << 24}),
+    (StepCache, {"interval": 3, "levels": 2, "threshold": 0.25, "first": 2, "last": 0}),
     (TokenMerging, {"ratio": 0.25, "levels": 2}),
     (VaeTiling, {"tile": 64, "spill": True, "blended": False}),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -180,8 +181,11 @@ def test_a_run_that_is_stopped_before_its_thread_begins_ends(session: Session, g
     session.begin(job, request)
     with pytest.raises(StoppedError, match="stopped before it began"):
         job.wait(TIMEOUT)
-    gate.open(100)
+    deadline = time.monotonic() + TIMEOUT
+    while session.is_drawing and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert not session.is_drawing
+    gate.open(100)
     assert session.run_state.phase == "idle"
     assert session.run_state.message == "The run was stopped before it began."
     assert session.run_state.error == ""
