@@ -17,7 +17,7 @@ from dpnb.strategies.precision import Precision
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.quantization import Quantization
 from dpnb.strategies.storage import LayerwiseCasting
-from dpnb.strategies.strategy import Plan, Slot, Strategy, in_order
+from dpnb.strategies.strategy import Effect, Plan, Slot, Strategy, in_order
 from dpnb.strategies.vae import VaeSlicing, VaeTiling
 
 Offload: TypeAlias = ModelOffload | SequentialOffload
@@ -43,6 +43,10 @@ several times as many.
 """
 
 
+MOST_INEXACT = 2
+"""Strategies that change the picture, in a plan that is tried; more would make hundreds."""
+
+
 def list_candidates(networks: Networks | None = None) -> Iterator[Strategy]:
     """Every strategy that is no placement, with all settings that are worth trying.
 
@@ -59,7 +63,7 @@ def list_candidates(networks: Networks | None = None) -> Iterator[Strategy]:
 def iterate_plans(strategies: list[Strategy], fits: Callable[[Plan], bool]) -> Iterator[Plan]:
     """Every set of `strategies` in which none contradicts another, the smaller ones first.
 
-    Sets with two `ALTERNATIVES` are left out.
+    Sets with two `ALTERNATIVES`, or with more than `MOST_INEXACT`, are left out.
 
     Args:
         strategies: to choose from.
@@ -70,7 +74,9 @@ def iterate_plans(strategies: list[Strategy], fits: Callable[[Plan], bool]) -> I
         slots.setdefault(strategy.slot, [None]).append(strategy)
     plans = {frozenset(s for s in choice if s is not None) for choice in product(*slots.values())}
     for plan in sorted(plans, key=lambda plan: (len(plan), repr(in_order(plan)))):
-        if sum(type(one) in ALTERNATIVES for one in plan) < 2 and fits(plan):
+        alternatives = sum(type(one) in ALTERNATIVES for one in plan)
+        inexact = sum(one.effect is not Effect.EXACT for one in plan)
+        if alternatives < 2 and inexact <= MOST_INEXACT and fits(plan):
             yield plan
 
 

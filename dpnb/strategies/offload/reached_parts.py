@@ -40,6 +40,32 @@ class ReachedParts:
     tensors_from_outside: set[int] = field(default_factory=set)
 
 
+@dataclass(frozen=True)
+class _Blocks:
+    """The blocks of a network by their names.
+
+    Args:
+        all: of them.
+        whole: those whose children are no blocks of their own.
+    """
+
+    all: dict[str, nn.Module]
+    whole: dict[str, nn.Module]
+
+    @classmethod
+    def of(cls, network: nn.Module) -> _Blocks:
+        blocks = dict(split_into_blocks(network))
+        return cls(blocks, {name: one for name, one in blocks.items() if not is_divided(one)})
+
+    def find(self, name: str) -> nn.Module | None:
+        """The block that a module of this name is in, or is itself."""
+        if name in self.all:
+            return self.all[name]
+        parents = name.split(".")
+        prefixes = (".".join(parents[:count]) for count in range(len(parents) - 1, 0, -1))
+        return next((self.whole[prefix] for prefix in prefixes if prefix in self.whole), None)
+
+
 def find_reached_parts(network: nn.Module, paths: Iterable[SourcePath]) -> ReachedParts:
     """What is reached for past the blocks of a network.
 
@@ -48,7 +74,7 @@ def find_reached_parts(network: nn.Module, paths: Iterable[SourcePath]) -> Reach
         paths: that the code of the pipeline follows from the network on.
     """
     found = ReachedParts()
-    blocks = dict(split_into_blocks(network))
+    blocks = _Blocks.of(network)
     plain = plain_network(network)
     outer = [(name, module) for name, module in network.named_modules() if is_divided(module)]
     for name, module in outer:
@@ -140,11 +166,11 @@ def _note(
     found: ReachedParts,
     end: _End,
     path: SourcePath,
-    blocks: dict[str, nn.Module],
+    blocks: _Blocks,
     tensors: set[int] | None,
 ) -> None:
     """Note what is at the end of a path, if that is past a block."""
-    block = _block_of(end.name, blocks)
+    block = blocks.find(end.name)
     if not end.rest:
         if path.is_called and block is not None and block is not end.module:
             found.parts[end.module] = block
@@ -154,16 +180,6 @@ def _note(
         tensors.add(id(tensor))
     elif path.is_called and block is not None and _is_method(end.module, end.rest):
         found.methods[end.module, end.rest[0]] = block
-
-
-def _block_of(name: str, blocks: dict[str, nn.Module]) -> nn.Module | None:
-    """The block that a module of this name is in, or is itself."""
-    if name in blocks:
-        return blocks[name]
-    parents = name.split(".")
-    prefixes = (".".join(parents[:count]) for count in range(len(parents) - 1, 0, -1))
-    inner = (blocks[prefix] for prefix in prefixes if prefix in blocks)
-    return next((block for block in inner if not is_divided(block)), None)
 
 
 def _read_tensor(end: _End) -> Tensor | None:
