@@ -125,16 +125,26 @@ class HistoryPanel(Panel):
         """Offer the ticked runs as files."""
         chosen = self.selection
         names = {run.number: run.name for run in chosen if run.name}
+        found = self._differences()
         files = [
-            ("runs.csv", "text/csv", runs_to_csv(chosen, names).encode()),
-            ("runs.json", "application/json", runs_to_json(chosen, names).encode()),
-            ("runs.zip", "application/zip", zip_runs(chosen, names)),
+            ("runs.csv", "text/csv", runs_to_csv(chosen, names, found).encode()),
+            ("runs.json", "application/json", runs_to_json(chosen, names, found).encode()),
+            ("runs.zip", "application/zip", zip_runs(chosen, names, found)),
         ]
         self.files.value = " · ".join(
             f'<a download="{name}" href="data:{kind};base64,{base64.b64encode(data).decode()}">'
             f"Save {name}</a>"
             for name, kind, data in files
         )
+
+    def _differences(self) -> dict[int, tuple[int, float]]:
+        """How far the runs' pictures are from the baseline's, where that has been found."""
+        baseline = self.baseline
+        return {
+            number: (other, verdict.flip)
+            for (number, other), verdict in self.session.run_state.verdicts.items()
+            if baseline is not None and other == baseline.number
+        }
 
     def _row(self, run: FinishedRun) -> HistoryRow:
         row = HistoryRow(run, self._look)

@@ -7,7 +7,7 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from dpnb.pipelines.settings.picture_files import encode_with_settings
 from dpnb.pipelines.settings.picture_settings import PlanFrom
@@ -57,29 +57,44 @@ COLUMNS = (
     "seconds",
     *(f"seconds_{stage}" for stage in Stage),
     "seconds_per_step",
+    "compared_with",
+    "flip",
 )
 
+Differences: TypeAlias = Mapping[int, tuple[int, float]]
+"""The number of a run → that of the run it was compared with, and FLIP's mean between them."""
 
-def runs_to_json(runs: Sequence[FinishedRun], names: Mapping[int, str] | None = None) -> str:
+
+def runs_to_json(
+    runs: Sequence[FinishedRun],
+    names: Mapping[int, str] | None = None,
+    differences: Differences | None = None,
+) -> str:
     """Runs as JSON: what was asked for, switched, measured, and how each ended.
 
     Args:
         runs: in the order in which they are written.
         names: what people call them, by number.
+        differences: how far their pictures are from those of another run, where that is known.
 
     Returns:
         An object whose `runs` are a list; bytes and seconds are plain numbers.
     """
-    records = [_record(run, names or {}) for run in runs]
+    records = [_record(run, names or {}, differences or {}) for run in runs]
     return json.dumps({"format": FORMAT, "runs": records}, indent=2, allow_nan=False) + "\n"
 
 
-def runs_to_csv(runs: Sequence[FinishedRun], names: Mapping[int, str] | None = None) -> str:
+def runs_to_csv(
+    runs: Sequence[FinishedRun],
+    names: Mapping[int, str] | None = None,
+    differences: Differences | None = None,
+) -> str:
     """Runs as a table with a heading, a line for each.
 
     Args:
         runs: in the order in which they are written.
         names: what people call them, by number.
+        differences: how far their pictures are from those of another run, where that is known.
 
     Returns:
         Comma-separated values; what is not known is empty.
@@ -88,16 +103,21 @@ def runs_to_csv(runs: Sequence[FinishedRun], names: Mapping[int, str] | None = N
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     for run in runs:
-        writer.writerow(_row(_record(run, names or {}), run))
+        writer.writerow(_row(_record(run, names or {}, differences or {}), run))
     return text.getvalue()
 
 
-def zip_runs(runs: Sequence[FinishedRun], names: Mapping[int, str] | None = None) -> bytes:
+def zip_runs(
+    runs: Sequence[FinishedRun],
+    names: Mapping[int, str] | None = None,
+    differences: Differences | None = None,
+) -> bytes:
     """A ZIP file of runs: `runs.csv`, `runs.json`, and their pictures with their settings.
 
     Args:
         runs: that are over.
         names: what people call them, by number.
+        differences: how far their pictures are from those of another run, where that is known.
 
     Returns:
         The same bytes for the same runs. Pictures are called `run-001-1.png`: by the number of the
@@ -105,8 +125,8 @@ def zip_runs(runs: Sequence[FinishedRun], names: Mapping[int, str] | None = None
     """
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
-        _add(archive, "runs.csv", runs_to_csv(runs, names).encode())
-        _add(archive, "runs.json", runs_to_json(runs, names).encode())
+        _add(archive, "runs.csv", runs_to_csv(runs, names, differences).encode())
+        _add(archive, "runs.json", runs_to_json(runs, names, differences).encode())
         for run in runs:
             for name, file in list_picture_files(run):
                 _add(archive, name, file)
@@ -128,8 +148,9 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     archive.writestr(info, content)
 
 
-def _record(run: FinishedRun, names: Mapping[int, str]) -> dict[str, Any]:
+def _record(run: FinishedRun, names: Mapping[int, str], differences: Differences) -> dict[str, Any]:
     """A run as plain JSON values."""
+    compared_with, flip = differences.get(run.number, (None, None))
     done, settings = run.trace.runs[0], run.settings
     stages = done.by_stage()
     return {
@@ -153,6 +174,8 @@ def _record(run: FinishedRun, names: Mapping[int, str]) -> dict[str, Any]:
         "seconds": done.duration,
         "seconds_by_stage": {str(name): one.seconds for name, one in stages.items()},
         "seconds_per_step": run.trace.seconds_per_step,
+        "compared_with": compared_with,
+        "flip": flip,
         "steps": [
             {
                 "stage": str(step.stage),

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import base64
+import csv
 import html
+import io
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -236,6 +240,13 @@ def test_a_row_says_how_far_its_picture_is_from_the_baselines(panel: HistoryPane
     assert f"(FLIP {found.flip.mean:.3f})" in panel.rows[2].words
     assert PHRASES[found.words] in panel.rows[2].words
     assert "FLIP" not in panel.rows[1].words + panel.rows[3].words + panel.rows[4].words
+    panel.rows[1].select.value = panel.rows[2].select.value = True
+    panel.export.click()
+    table = re.search(r"text/csv;base64,([^\"]+)", panel.files.value)
+    assert table is not None
+    rows = list(csv.DictReader(io.StringIO(base64.b64decode(table[1]).decode())))
+    assert [row["compared_with"] for row in rows] == ["", "1"]
+    assert float(rows[1]["flip"]) == pytest.approx(found.flip.mean)
     panel.rows[2].choose.click()
     assert "FLIP" not in panel.rows[2].words
     panel.judge.wait(TIMEOUT)

@@ -77,6 +77,12 @@ def test_a_table_has_a_line_for_each_run(runs: tuple[FinishedRun, ...]) -> None:
     assert float(first["seconds"]) == runs[0].trace.runs[0].duration
     assert float(first["seconds_per_step"]) == runs[0].trace.seconds_per_step
     assert (cell["prompt"], cell["seeds"], cell["switched"]) == ("", "", "")
+    assert {row["compared_with"] + row["flip"] for row in rows} == {""}
+    found = list(csv.DictReader(io.StringIO(runs_to_csv(runs, None, {2: (1, 0.25)}))))
+    assert [row["compared_with"] for row in found] == ["", "1", ""]
+    assert [row["flip"] for row in found] == ["", "0.25", ""]
+    records = json.loads(runs_to_json(runs, None, {2: (1, 0.25)}))["runs"]
+    assert [record["flip"] for record in records] == [None, 0.25, None]
     assert (failed["outcome"], failed["seconds_decoding"]) == ("failed", "")
 
 
