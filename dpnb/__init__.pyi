@@ -16,6 +16,7 @@ from dpnb.errors import QuantizationError as QuantizationError
 from dpnb.errors import SaveError as SaveError
 from dpnb.errors import SettingsError as SettingsError
 from dpnb.errors import StrategyError as StrategyError
+from dpnb.errors import UnknownValueError as UnknownValueError
 from dpnb.errors import VariantError as VariantError
 from dpnb.fidelity.difference import PictureDifference as PictureDifference
 from dpnb.fidelity.difference import compare as compare

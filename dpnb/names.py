@@ -107,6 +107,7 @@ HOMES: Mapping[str, str] = {
     "VaeTiling": "dpnb.strategies.vae",
     "ValuelessTensorError": "dpnb.planning.valueless",
     "VariantError": "dpnb.errors",
+    "UnknownValueError": "dpnb.errors",
     "Workload": "dpnb.planning.workload",
     "XFormers": "dpnb.strategies.attention",
     "attach": "dpnb.pipelines.attached.attach",

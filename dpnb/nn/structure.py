@@ -63,10 +63,12 @@ class Structure:
     Attributes:
         network: the network.
         attributes: of every module.
+        kinds: the class of every module.
     """
 
     network: nn.Module
     attributes: Mapping[nn.Module, dict[str, Any]]
+    kinds: Mapping[nn.Module, type[nn.Module]]
 
     @classmethod
     def of(cls, network: nn.Module) -> Self:
@@ -78,7 +80,8 @@ class Structure:
             for tensor in (*module._parameters.values(), *buffers):
                 if tensor is not None and id(tensor) not in known:
                     known[id(tensor)] = TensorSpec.of(tensor)
-        return cls(network, {module: _attributes(module, known) for module in modules})
+        attributes = {module: _attributes(module, known) for module in modules}
+        return cls(network, attributes, {module: type(module) for module in modules})
 
     def parameter_names(self) -> set[str]:
         """The names of the parameters, each once."""
@@ -98,7 +101,7 @@ class Structure:
 
     def copy(self) -> nn.Module:
         """Such a network, whose parameters are on the meta device."""
-        made = {module: type(module).__new__(type(module)) for module in self.attributes}
+        made = {module: kind.__new__(kind) for module, kind in self.kinds.items()}
         memo: dict[int, Any] = {id(module): twin for module, twin in made.items()}
         for attributes in self.attributes.values():
             for held in (*attributes["_parameters"].values(), *attributes["_buffers"].values()):

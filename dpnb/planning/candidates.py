@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.strategies.attention import AttentionSlicing
+from dpnb.strategies.attention_kernel import AttentionKernel
 from dpnb.strategies.catalog import CATALOG, catalog_for
 from dpnb.strategies.component_switches import ComponentFusion, ComponentSlicing, ComponentTiling
 from dpnb.strategies.networks import Networks
@@ -23,6 +24,7 @@ from dpnb.strategies.vae import VaeSlicing, VaeTiling
 Offload: TypeAlias = ModelOffload | SequentialOffload
 
 VARIANTS: Mapping[type[Strategy], tuple[Strategy, ...]] = {
+    AttentionKernel: (),  # torch chooses one by itself, and no better one is known beforehand
     AttentionSlicing: (AttentionSlicing(), AttentionSlicing("max")),
     VaeTiling: (VaeTiling(), VaeTiling(spill=True), VaeTiling(blended=True)),
 }

@@ -46,6 +46,7 @@ from dpnb.planning.workload import Workload
 from dpnb.planning.workload_arguments import with_card
 from dpnb.planning.workload_card import find_card_numbers
 from dpnb.stages import Stage
+from dpnb.strategies.attention_kernel import AttentionKernel
 from dpnb.strategies.catalog import COMPONENT_SWITCHES
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.exchange import exchanges_for
@@ -54,6 +55,7 @@ from dpnb.strategies.placement import SequentialOffload
 from dpnb.strategies.strategy import Effect, Plan, Strategy
 from dpnb.units import parse_bytes, round_down
 
+ONES_CHOICE = "Torch chooses a kernel by itself; which one is faster here only a run can tell."
 SEVERAL_DEVICES = "It puts components on several devices; a plan is for one."
 
 REASONS = {
@@ -259,6 +261,7 @@ class Planner:
     def _list_useful(self, runs: SimulatedRuns) -> list[Strategy]:
         useful: list[Strategy] = []
         self.left_out[DeviceMap.__name__] = SEVERAL_DEVICES
+        self.left_out[AttentionKernel.__name__] = ONES_CHOICE
         for strategy in list_candidates(self.simulation.pipe.strategies.networks):
             reason = self._reason_against(strategy, useful) or self._lack_of_gain(strategy, runs)
             if reason is None:

@@ -79,7 +79,9 @@ class TinyDecoder(Strategy):
         ]
         if None in sources:
             return NOTHING_BESIDE
-        pairs = ((vae, source) for vae, source in autoencoders if source is not None)
+        known = [owner.known_networks()[name] for owner, name in networks.exchangeable(self.needs)]
+        foreign = ((vae, source) for vae in known for source in sources)
+        pairs = ((vae, source) for vae, source in autoencoders or foreign if source is not None)
         return next(filter(None, (_mismatch(vae, source) for vae, source in pairs)), None)
 
     @override
@@ -141,14 +143,14 @@ def _beside(owner: Owner) -> str | None:
     return None if folder is None else str(folder)
 
 
-def _mismatch(vae: AutoencoderKL, source: str) -> str | None:
+def _mismatch(vae: Any, source: str) -> str | None:
     """Why what is named cannot decode the latents of `vae`, as a sentence, where that is known."""
     own, other = (vae.config.latent_channels, vae.scale), read_tiny_shape(source)
     if other is None or own == other:
         return None
     return (
-        f"{source} decodes latents of {other[0]} channels to {other[1]} pixels a side, and this "
-        f"model's have {own[0]} and {own[1]}; name a tiny autoencoder that was made for them."
+        f"TinyDecoder cannot use {source}, whose latents have {other[0]} channels and {other[1]} "
+        f"pixels a side: this model's have {own[0]} and {own[1]}; name one that was made for them."
     )
 
 

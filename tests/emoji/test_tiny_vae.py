@@ -45,7 +45,7 @@ def test_plans_know_what_it_holds(pipe: Any) -> None:
         assert row.plan == chosen
     with pipe.strategies.using(*chosen), dpnb.record(pipe, TensorMeter()) as trace:
         pipe("a red apple", num_inference_steps=1, output_type="np")
-    rest = idle_weight_bytes(pipe.strategies.networks)
+        rest = idle_weight_bytes(pipe.strategies.networks)
     assert row.peaks["decoding"] == trace.by_stage()["decoding"].peak + rest
 
 

@@ -84,9 +84,11 @@ def samples_for(name: str) -> list[Strategy]:
 
 
 def is_consistent(plan: Iterable[Strategy]) -> bool:
-    """Whether strategies can be on together, each of which can be on and decides another thing."""
+    """Whether strategies can surely be on together, each of which can be on and decides another
+    thing: a part that is quantized may have to wait elsewhere as a whole.
+    """
     on = list(plan)
-    has_parts_elsewhere = any(isinstance(one, DeviceMap) and one != DeviceMap("cpu") for one in on)
+    has_parts_elsewhere = any(isinstance(one, DeviceMap) for one in on)
     return not (has_parts_elsewhere and any(isinstance(one, Quantization) for one in on))
 
 

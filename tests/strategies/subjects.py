@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import dpnb
+from dpnb.nn.quantized import plain_tensors
 from dpnb.nn.weight_changes import LowRank
 from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.attention import AttentionSlicing, XFormers
@@ -139,7 +140,7 @@ SERVED: dict[str, tuple[str, Kinds, int]] = {
     ),
     "ZImagePipeline": (
         "z_image",
-        (*FUSED, *CODER, *HALF, *BLOCKS, ComponentFusion, ChannelsLast),
+        (*FUSED, *CODER, *BLOCKS, ComponentFusion, ChannelsLast),
         16,
     ),
     "Flux2KleinPipeline": ("flux2", (*CODER, *BLOCKS, ComponentFusion, ChannelsLast), 16),
@@ -214,7 +215,7 @@ def _layouts(studio: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for component, network in pipes.networks(studio).items():
         for name, t in (*network.named_parameters(), *network.named_buffers()):
-            key, storage = f"layout of {component}.{name}", t.untyped_storage()
+            key, storage = f"layout of {component}.{name}", plain_tensors(t)[0].untyped_storage()
             owner = first.setdefault(storage.data_ptr(), key) if storage.nbytes() else key
             kept = owner, storage.nbytes(), t.storage_offset(), t.stride()
             found[key] = id(t), t.dtype, t.device, tuple(t.shape), t.requires_grad, *kept

@@ -55,7 +55,7 @@ ALL_SAMPLES = list(dict.fromkeys((*SAMPLES, *ATTACHED_SAMPLES)))
 PAIRED = [sample for sample in SAMPLES if sample != DeviceMap("disk")]
 PAIRS = [
     pair for pair in combinations(PAIRED, 2) if pair[0].slot != pair[1].slot and is_consistent(pair)
-][::2]
+][::5]
 
 
 def on_all(law: str, in_full: tuple[str, ...] = IN_FULL) -> pytest.MarkDecorator:
@@ -126,14 +126,10 @@ def test_an_exact_one_keeps_the_picture(strategy: Strategy, name: str, pipe: Any
             assert difference <= 1e-5
         case Effect.APPROXIMATE:
             assert (difference > 0) == (strategy != ComponentTiling()), "smaller than a tile"
-            # tiles of a few latents, which do not know of one another
-            assert strategy == TINY or off.mean() <= (
-                0.1 if isinstance(strategy, ComponentTiling) else 0.05
-            )
             # tiles of a few latents, which do not know of one another; random networks, which say
             # something else in every step
             rough = {ComponentTiling: 0.1, StepCache: 0.15}
-            assert off.mean() <= rough.get(type(strategy), 0.05)
+            assert strategy == TINY or off.mean() <= rough.get(type(strategy), 0.05)
         case Effect.STYLISTIC:
             assert difference > 1e-3
 

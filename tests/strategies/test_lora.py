@@ -21,7 +21,7 @@ CASES = [
     for name, samples in (("tiny-sd", SAMPLES), ("tiny-flux", FLUX_SAMPLES))
     for sample in samples
     # All weights on the disk are many files, and float16 stores no fewer bytes than bfloat16.
-    if not isinstance(sample, dpnb.LoRA)
+    if not isinstance(sample, dpnb.LoRA | dpnb.Precision | dpnb.GuidanceInterval | dpnb.TinyDecoder)
     if sample not in (dpnb.DeviceMap("disk"), dpnb.LayerwiseCasting("float16"))
 ]
 

@@ -41,7 +41,10 @@ NUMBERS: list[tuple[type[Strategy], dict[str, Any]]] = [
     (TokenMerging, {"ratio": 0.25, "levels": 2}),
     (VaeTiling, {"tile": 64, "spill": True, "blended": False}),
 ]
-FURTHER: dict[type[Strategy], dict[str, Any]] = {LoRA: {"adapters": ("a", "b")}}
+FURTHER: dict[type[Strategy], dict[str, Any]] = {
+    LoRA: {"adapters": ("a", "b")},
+    Quantization: {"kind": "int4"},
+}
 
 
 def made(kind: type[Strategy], values: dict[str, Any]) -> Strategy:
