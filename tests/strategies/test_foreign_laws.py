@@ -23,12 +23,14 @@ from dpnb.pipelines.listeners import Run
 from dpnb.run_listener import RunListener
 from dpnb.stages import Stage, Step
 from dpnb.strategies.catalog import CATALOG, COMPONENT_SWITCHES, catalog_for
+from dpnb.strategies.compilation import Compile
 from dpnb.strategies.lora import LoRA
 from dpnb.strategies.plans import plan_from_json, plan_to_json
 from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Effect, Strategy
 from tests.pipelines.attached.foreign import everything_of
 from tests.strategies.subjects import (
+    COMPILED,
     FOREIGN,
     IGNORED,
     case_of,
@@ -127,6 +129,7 @@ def stack(name: str) -> Iterator[Any]:
 @ON_KINDS
 def test_what_has_no_obstacle_serves_and_all_else_says_why(name: str, stack: Any) -> None:
     before, served = traces_of(name), {type(sample) for sample in FOREIGN[name].samples}
+    served |= {Compile} if name in COMPILED else set()
     assert catalog_for(stack.networks) == CATALOG + COMPONENT_SWITCHES
     for kind in CATALOG + COMPONENT_SWITCHES:
         sample = sample_of(kind, name)

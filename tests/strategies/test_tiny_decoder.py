@@ -99,7 +99,7 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DpnbError):
         pipe.strategies.enable(dpnb.TinyDecoder(str(tmp_path)))
     emoji: Any = dpnb.DiffusionPipeline.from_pretrained("dpnb/emoji-64")
-    with pytest.raises(StrategyError, match="4 channels to 2 pixels a side, and this model's have"):
+    with pytest.raises(StrategyError, match="4 channels and 2 pixels a side: this model's have"):
         emoji.strategies.enable(TINY)
     with pytest.raises(TypeError, match="source is 3"):
         dpnb.TinyDecoder(3)  # type: ignore[arg-type]
