@@ -53,6 +53,7 @@ class Quantization(Strategy, StoredWeights):
 
     @override
     def __post_init__(self) -> None:
+        Strategy.__post_init__(self)
         object.__setattr__(self, "components", tuple(self.components))
         StoredWeights.__post_init__(self)
 
