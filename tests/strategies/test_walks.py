@@ -163,7 +163,7 @@ class Walk(RuleBasedStateMachine):
     ("name", "walks", "length", "switches"),
     [
         ("tiny-sd", 7, 100, 400),
-        ("tiny-flux", 2, 50, 40),
+        ("tiny-flux", 2, 50, 30),
         ("tiny-ldm", 2, 40, 20),
         ("sag", 2, 40, 20),
     ],
