@@ -15,7 +15,7 @@ from dpnb.metering.live import LiveMeter, WeighedMeter
 from dpnb.metering.recorder import Recorder, RunRecorder
 from dpnb.pipelines.listeners import Run
 from dpnb.pipelines.settings.picture_settings import PictureSettings, PlanFrom, number_after
-from dpnb.stages import Step
+from dpnb.stages import Stage, Step
 from dpnb.strategies.strategy import Plan
 from dpnb.widgets.state import Request
 
@@ -47,7 +47,8 @@ class CurrentRun:
         cleanup: stops what goes on beside it: sampling, and showing it.
         step: the last one that is done.
         step_ends: when its denoising steps were done.
-        shown_step: the last step that was shown.
+        shown_step: the stage and the index of the last step that was shown; its tensors are the
+            run's to free.
         foreseen: the latents without noise that the present step predicts, where that is shown.
         is_preview_due: whether they are; `None` before the step has predicted anything.
         unshown: the next preview: pictures, or latents that are shown by their colours.
@@ -68,7 +69,7 @@ class CurrentRun:
     cleanup: ExitStack = field(default_factory=ExitStack)
     step: Step | None = None
     step_ends: list[float] = field(default_factory=list)
-    shown_step: Step | None = None
+    shown_step: tuple[Stage, int] | None = None
     foreseen: Tensor | None = None
     is_preview_due: bool | None = None
     unshown: deque[Tensor | list[Image.Image]] = field(default_factory=partial(deque, maxlen=1))

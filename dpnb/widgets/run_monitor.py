@@ -327,10 +327,7 @@ class RunMonitor(RunListener[Run]):
     def _tick(self, current: CurrentRun, count: int) -> None:
         if current is not self._find_ongoing():
             return
-        step = current.step
-        if step is not None and step is not current.shown_step:
-            current.shown_step = step
-            self._show(current, step)
+        self._show_step(current)
         self._show_preview(current)
         if count % TICKS_PER_CHART == 0:
             trace = current.recorder.trace
@@ -338,9 +335,14 @@ class RunMonitor(RunListener[Run]):
                 if current is self._find_ongoing():
                     self._state.trace = trace
 
-    def _show(self, current: CurrentRun, step: Step) -> None:
-        state, left = self._state, _seconds_left(current.step_ends, step)
+    def _show_step(self, current: CurrentRun) -> None:
+        """Say how far the run is, if it is further than what was said last."""
+        state, step = self._state, current.step
+        if step is None or current.shown_step == (place := (step.stage, step.index)):
+            return
+        left = _seconds_left(current.step_ends, step)
         progress = Progress(step.stage, step.index + 1, step.total, left)
+        current.shown_step = place
         with self._session.lock:
             if current is not self._find_ongoing():
                 return
