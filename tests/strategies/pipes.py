@@ -37,6 +37,8 @@ LINK = "simulated:64GiB/s"
 TINY = TinyDecoder(str(Path(__file__).parent / "tiny_vae"))
 """A tiny autoencoder with random weights, for latents of 4 channels at half the size."""
 
+CAST_TO_16 = LayerwiseCasting("float16")
+
 SETTINGS: dict[type[Strategy], list[Strategy]] = {
     AttentionKernel: [AttentionKernel(), AttentionKernel("math", ("unet", "transformer"))],
     AttentionSlicing: [AttentionSlicing(), AttentionSlicing(1)],
@@ -44,7 +46,7 @@ SETTINGS: dict[type[Strategy], list[Strategy]] = {
     FreeU: [FreeU(), FreeU(0, 0.5, 1.2, 0)],
     GuidanceInterval: [GuidanceInterval(0.5, 1)],
     LoRA: [LoRA(), LoRA(0.5, ("style",), (2.0,))],
-    LayerwiseCasting: [LayerwiseCasting(), LayerwiseCasting("float8_e5m2")],
+    LayerwiseCasting: [LayerwiseCasting(), CAST_TO_16],
     ModelOffload: [ModelOffload(LINK)],
     Precision: [Precision(), Precision("float16")],
     QKVFusion: [QKVFusion(), QKVFusion(vae=False)],
@@ -84,12 +86,17 @@ def samples_for(name: str) -> list[Strategy]:
 
 
 def is_consistent(plan: Iterable[Strategy]) -> bool:
-    """Whether strategies can surely be on together, each of which can be on and decides another
-    thing: a part that is quantized may have to wait elsewhere as a whole.
+    """Whether strategies can be on together, each of which can be on and decides another thing.
+
+    No part of a quantized network can wait elsewhere by itself, unless its matrices are cast; and
+    where networks compute in 16 bits, it depends on much else whether anything is smaller in 16.
     """
-    on = list(plan)
-    has_parts_elsewhere = any(isinstance(one, DeviceMap) for one in on)
-    return not (has_parts_elsewhere and any(isinstance(one, Quantization) for one in on))
+    on = set(plan)
+    casts = [one for one in on if isinstance(one, LayerwiseCasting)]
+    elsewhere = [one for one in on if isinstance(one, DeviceMap) and one != DeviceMap("cpu")]
+    if any(isinstance(one, Quantization) for one in on) and elsewhere:
+        return bool(casts) and DeviceMap("disk") not in elsewhere
+    return CAST_TO_16 not in casts or not any(isinstance(one, Precision) for one in on)
 
 
 OVER: dict[str, tuple[str, str]] = {

@@ -125,7 +125,7 @@ SETTINGS: dict[type[Strategy], Strategy] = {
     GuidanceInterval: GuidanceInterval(0.9, 1),
     TinyDecoder: TINY,
     StepCache: StepCache(threshold=10.0, last=0),
-    LayerwiseCasting: LayerwiseCasting(),
+    LayerwiseCasting: LayerwiseCasting("bfloat16"),
     VaeTiling: VaeTiling(16),
 }
 """Where the default alone will not do."""
