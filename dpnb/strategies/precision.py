@@ -28,6 +28,8 @@ PRECISIONS = {
     "float16": torch.float16,
     "float32": torch.float32,
 }
+COMPUTED = (*PRECISIONS.values(), torch.float64)
+"""What weights may be of that are cast: all that networks compute in."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -146,7 +148,7 @@ class Precision(Strategy):
                     saved[id(buffer)] = buffer
         kept = find_precise_tensors(plain_network(network), self.torch_dtype)
         for key, tensor in saved.items():
-            is_other = tensor.dtype in PRECISIONS.values() and tensor.dtype != self.torch_dtype
+            is_other = tensor.dtype in COMPUTED and tensor.dtype != self.torch_dtype
             if is_other and tensor.numel() and key not in kept:
                 yield tensor
 

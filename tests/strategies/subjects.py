@@ -21,6 +21,7 @@ from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.attention import AttentionSlicing, XFormers
 from dpnb.strategies.attention_kernel import AttentionKernel
 from dpnb.strategies.catalog import CATALOG, COMPONENT_SWITCHES
+from dpnb.strategies.compilation import Compile
 from dpnb.strategies.component_switches import (
     ComponentFreeU,
     ComponentFusion,
@@ -89,18 +90,8 @@ CODER: Kinds = (ComponentTiling, ComponentSlicing)
 UNET: Kinds = (FreeU, ComponentFreeU, TokenMerging)
 HALF: Kinds = (TinyDecoder,)
 """Served where latents are like those of the tiny autoencoder that the tests have."""
-BLOCKS: Kinds = (StepCache,)
+BLOCKS: Kinds = (StepCache, Compile)
 """Served where a network that denoises is made of blocks."""
-COMPILED = (
-    "StableDiffusionPipeline",
-    "StableDiffusionControlNetPipeline (two nets)",
-    "FluxPipeline",
-    "ZImagePipeline",
-    "Flux2KleinPipeline",
-    "WanPipeline (two transformers)",
-    "LTXPipeline",
-)
-"""Where `Compile` serves, of which no law holds to the bit: it goes over when it can."""
 TWICE: Kinds = (GuidanceInterval,)
 """Served where the network sees every latent twice, without the prompt and with it."""
 ALWAYS: Kinds = (

@@ -23,14 +23,13 @@ from dpnb.pipelines.listeners import Run
 from dpnb.run_listener import RunListener
 from dpnb.stages import Stage, Step
 from dpnb.strategies.catalog import CATALOG, COMPONENT_SWITCHES, catalog_for
-from dpnb.strategies.compilation import Compile
 from dpnb.strategies.lora import LoRA
 from dpnb.strategies.plans import plan_from_json, plan_to_json
 from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Effect, Strategy
 from tests.pipelines.attached.foreign import everything_of
+from tests.strategies.pipes import is_same
 from tests.strategies.subjects import (
-    COMPILED,
     FOREIGN,
     IGNORED,
     case_of,
@@ -129,7 +128,6 @@ def stack(name: str) -> Iterator[Any]:
 @ON_KINDS
 def test_what_has_no_obstacle_serves_and_all_else_says_why(name: str, stack: Any) -> None:
     before, served = traces_of(name), {type(sample) for sample in FOREIGN[name].samples}
-    served |= {Compile} if name in COMPILED else set()
     assert catalog_for(stack.networks) == CATALOG + COMPONENT_SWITCHES
     for kind in CATALOG + COMPONENT_SWITCHES:
         sample = sample_of(kind, name)
@@ -163,7 +161,7 @@ def test_order_does_not_matter(name: str, one: Strategy, other: Strategy, stack:
         assert not differences(traces_of(name), before)
     assert len(refused) in (0, 2)
     if pictures:
-        assert torch.equal(*pictures)
+        assert is_same(*pictures, one, other)
         if {one.effect, other.effect} == {Effect.EXACT}:
             assert (pictures[0] - picture_of(name)).abs().max() <= 1e-5
 
@@ -178,7 +176,7 @@ def test_a_plan_replaces_the_former_and_survives_json(name: str, stack: Any) -> 
     draw_of(name)
     stack.use(plan_from_json(json.loads(json.dumps(plan_to_json(one)))))
     assert stack.active == frozenset(one)
-    assert torch.equal(draw_of(name), expected)
+    assert is_same(draw_of(name), expected, *one)
     for strategy in Random(1).sample(one, len(one)):
         stack.disable(type(strategy))
     assert not differences(traces_of(name), before)
@@ -196,7 +194,7 @@ def test_what_is_on_for_a_while_gives_way_again(name: str, stack: Any) -> None:
     with pytest.raises(ZeroDivisionError):
         raise_within(stack.suspended(), lambda: not differences(traces_of(name), before))
     assert stack.active == frozenset(one)
-    assert torch.equal(draw_of(name), expected)
+    assert is_same(draw_of(name), expected, *one)
 
 
 def raise_within(context: AbstractContextManager[object], is_well: Callable[[], bool]) -> None:
@@ -221,7 +219,7 @@ def test_a_run_that_fails_with_it_on_leaves_no_trace(
     fail_within(name)
     assert not stack.is_running
     assert stack.active == {strategy}
-    assert torch.equal(draw_of(name), expected)
+    assert is_same(draw_of(name), expected, strategy)
     stack.disable(type(strategy))
     assert not differences(traces_of(name), before)
     assert torch.equal(draw_of(name), picture_of(name))
@@ -254,7 +252,7 @@ def test_an_interrupted_run_leaves_all_well(name: str, stack: Any) -> None:
         listen(name, BetweenSteps(pipe.interrupt_run))
     except dpnb.InterruptedRunError:
         assert not pipe.ends_early
-    assert torch.equal(draw_of(name), expected)
+    assert is_same(draw_of(name), expected, *plan)
     stack.use([])
     assert not differences(traces_of(name), before)
     assert torch.equal(draw_of(name), picture_of(name))
@@ -305,7 +303,7 @@ def test_two_that_share_networks_agree(name: str, stack: Any) -> None:
         twin.strategies.enable(strategy)
         assert stack.active == twin.strategies.active
     assert stack.active == frozenset(plan)
-    assert torch.equal(FOREIGN[name].draw(twin), draw_of(name))
+    assert is_same(FOREIGN[name].draw(twin), draw_of(name), *plan)
     stack.disable(type(plan[0]))
     assert twin.strategies.active == frozenset(plan[1:])
     twin.detach()

@@ -20,10 +20,13 @@ CASES = [
     (name, sample)
     for name, samples in (("tiny-sd", SAMPLES), ("tiny-flux", FLUX_SAMPLES))
     for sample in samples
-    # All weights on the disk are many files, and float16 stores no fewer bytes than bfloat16.
-    if not isinstance(sample, dpnb.LoRA | dpnb.Precision | dpnb.GuidanceInterval | dpnb.TinyDecoder)
-    if sample not in (dpnb.DeviceMap("disk"), dpnb.LayerwiseCasting("float16"))
+    # All weights on the disk are many files, float16 stores no fewer bytes than bfloat16, and in
+    # that everything is already.
+    if not isinstance(sample, dpnb.LoRA)
+    if sample not in (dpnb.DeviceMap("disk"), dpnb.LayerwiseCasting("float16"), dpnb.Precision())
 ]
+MILDER = (dpnb.GuidanceInterval, dpnb.TinyDecoder)
+"""Less guidance makes less of a style, and another decoder shows it in another way."""
 
 
 @pytest.mark.parametrize("name", PIPES)
@@ -53,7 +56,8 @@ def test_it_is_the_same_style_whatever_else_is_on(name: str, other: Strategy) ->
     style = pictures[LORA,] - pictures[()]
     assert torch.equal(pictures[LORA, other], pictures[other, LORA])
     beside = pictures[LORA, other] - pictures[other,]
-    assert beside.norm() == pytest.approx(style.norm().item(), rel=0.5)
+    least = 0.1 if isinstance(other, MILDER) else 0.5
+    assert least * style.norm() <= beside.norm() <= 1.5 * style.norm()
     if other.effect is Effect.EXACT:
         assert (pictures[LORA, other] - pictures[LORA,]).norm() < 0.2 * style.norm()
     assert traces(pipe) == before

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import dpnb
-from dpnb.errors import DpnbError, StrategyError
+from dpnb.errors import DpnbError, NonFiniteError, StrategyError
 from dpnb.planning.weight_sizes import WeightSizes, idle_weight_bytes
 from tests.reference.foreign import stable_diffusion
 from tests.strategies.pipes import LINK, TINY, build, draw
@@ -69,6 +69,17 @@ def test_its_weights_count_where_those_of_networks_do() -> None:
         assert after[1].kept - before[1].kept == tiny.nbytes
     pipe.strategies.use([])
     assert networks.guests == ()
+
+
+def test_what_it_decodes_to_no_numbers_is_no_picture(tmp_path: Path) -> None:
+    tiny: Any = dpnb.AutoencoderTiny.from_pretrained(str(TINY.source))
+    next(tiny.decoder.parameters()).data.fill_(torch.nan)
+    tiny.save_pretrained(tmp_path)
+    pipe = build()
+    pipe.strategies.enable(dpnb.TinyDecoder(str(tmp_path)))
+    with pytest.raises(NonFiniteError) as caught:
+        draw(pipe)
+    assert caught.value.stage == "decoding"
 
 
 def test_in_the_middle_of_a_run() -> None:
