@@ -23,15 +23,15 @@ from dpnb.strategies.strategy import Slot, Strategy
 from dpnb.strategies.undo import Undo
 from dpnb.strategies.workshop import shared_workshop
 
-CompileMode: TypeAlias = Literal["default", "max-autotune"]
+CompileMode: TypeAlias = Literal["default", "reduce-overhead", "max-autotune"]
 
-OPTIONS = {"default": (), "max-autotune": (("max_autotune", True),)}
+OPTIONS = {"default": (), "reduce-overhead": (), "max-autotune": (("max_autotune", True),)}
 """Of torch's compiler, in each mode."""
 
 COMPILERS = ("g++", "clang++", "cl")
 
-ALSO_REPEATED = frozenset({"ResnetBlock2D"})
-"""Blocks of other packages of which there are many beside those that networks declare."""
+RESNETS = frozenset({ResnetBlock.__name__, "ResnetBlock2D"})
+"""Blocks of convolutions, ours and those of other packages, which networks do not declare."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -43,12 +43,13 @@ class Compile(Strategy):
     or off later has only those blocks compiled again that it changes, and compiled code takes the
     weights as they are at each call. A block computes as written where gradients are recorded,
     where another strategy acts within it, or where a mode has replaced its attention;
-    `pipe.strategies.remarks` and the panel say how many do. On a CPU convolutions, which are most
-    of a small UNet's time, take as long as before.
+    `pipe.strategies.remarks` and the panel say how many do. Convolutions take as long as before on
+    a CPU, so that blocks of these are compiled for GPUs alone.
 
     Args:
-        mode: `"max-autotune"` tries several kernels for every product of matrices, which takes much
-            longer to compile.
+        mode: `"reduce-overhead"` records what a GPU is asked for in a block, and asks for all of
+            it at once (CUDA graphs), where weights stay in its memory; `"max-autotune"` tries
+            several kernels for every product of matrices, which takes much longer to compile.
         regional: whether the blocks of which a network has many are compiled one by one, as opposed
             to the whole network at once, which takes much longer.
         components: the networks that are compiled; all denoisers by default.
@@ -66,7 +67,8 @@ class Compile(Strategy):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.mode not in OPTIONS:
-            known = " or ".join(f'"{mode}"' for mode in OPTIONS)
+            *others, last = (f'"{mode}"' for mode in OPTIONS)
+            known = f"{', '.join(others)} or {last}"
             raise ValueError(f"mode is {self.mode!r}; use {known}.")
 
     @override
@@ -82,13 +84,20 @@ class Compile(Strategy):
                     f"{name} is compiled already, by torch.compile; leave Compile out, or load the "
                     "pipeline without compiling it."
                 )
+        if self.mode == "reduce-overhead" and networks.device.type != "cuda":
+            return (
+                "reduce-overhead records what a GPU is asked for, and this pipeline is on "
+                f'{networks.device.type}; leave mode at "default".'
+            )
         return _toolchain_obstacle(networks.device)
 
     @override
     def apply(self, networks: Networks, undo: Undo) -> None:
         """Let compiled blocks stand for those that are as written."""
         options, workshop = OPTIONS[self.mode], shared_workshop()
-        blocks = [CompiledBlock(one, options, workshop) for one in self._regions(networks)]
+        is_recorded = self.mode == "reduce-overhead"
+        regions = self._regions(networks)
+        blocks = [CompiledBlock(one, options, workshop, is_recorded=is_recorded) for one in regions]
         for block in blocks:
             block.replace(undo)
         undo.watch(Compilation(blocks))
@@ -96,6 +105,8 @@ class Compile(Strategy):
     def _regions(self, networks: Networks) -> Iterator[nn.Module]:
         for _, network in networks.items(*self.components):
             kinds = _repeated_kinds(network)
+            if kinds and networks.device.type != "cpu":
+                kinds |= RESNETS
             if kinds and not self.regional:
                 yield network
             elif kinds:
@@ -105,11 +116,9 @@ class Compile(Strategy):
 def _repeated_kinds(network: nn.Module) -> frozenset[str]:
     """The names of the classes of blocks of which a denoiser has many; none of other networks."""
     if isinstance(network, BlockSwitches):
-        declared = {kind.__name__ for kind in network.repeated_blocks}
-        return frozenset(declared | {ResnetBlock.__name__}) if declared else frozenset()
+        return frozenset(kind.__name__ for kind in network.repeated_blocks)
     # What diffusers' denoisers declare.
-    named = getattr(type(network), "_repeated_blocks", None)
-    return frozenset(named) | ALSO_REPEATED if named else frozenset()
+    return frozenset(getattr(type(network), "_repeated_blocks", None) or ())
 
 
 def _toolchain_obstacle(device: torch.device) -> str | None:

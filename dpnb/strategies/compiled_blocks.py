@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -22,9 +22,10 @@ from dpnb.strategies.compile_order import (
     outline_module,
     unflatten,
 )
+from dpnb.strategies.cuda_graphs import RecordedCode
 from dpnb.strategies.offload.calls import replace_method
 from dpnb.strategies.undo import Undo
-from dpnb.strategies.workshop import Piece, Workshop
+from dpnb.strategies.workshop import Piece, Workshop, load_code
 
 Options: TypeAlias = tuple[tuple[str, bool], ...]
 
@@ -40,13 +41,15 @@ class _Kind:
     """Calls of a block with inputs of the same shapes.
 
     Attributes:
-        calls: how many there were before code was asked for.
+        calls: how many there were.
         piece: the code.
+        recorded: the same, recorded, where that is wanted.
         failure: why there is none.
     """
 
     calls: int = 0
     piece: Piece | None = None
+    recorded: RecordedCode | None = None
     failure: str | None = None
 
 
@@ -57,10 +60,14 @@ class CompiledBlock:
         block: the block.
         options: of torch's compiler.
         workshop: where it is compiled.
+        is_recorded: whether a GPU is asked for all of it at once.
     """
 
-    def __init__(self, block: nn.Module, options: Options, workshop: Workshop) -> None:
+    def __init__(
+        self, block: nn.Module, options: Options, workshop: Workshop, *, is_recorded: bool = False
+    ) -> None:
         self._block, self._options, self._workshop = block, options, workshop
+        self._is_recorded = is_recorded
         self._kinds: dict[Any, _Kind] = {}
         slots = [
             (prefix, key, kept)
@@ -95,8 +102,9 @@ class CompiledBlock:
             inputs: list[Tensor] = []
             try:
                 shape = flatten((args, kwargs), inputs)
-                piece = self._piece_for(shape, inputs)
-                if piece is None:
+                kind = self._kind_for(shape, inputs)
+                piece = kind.piece if kind is not None else None
+                if kind is None or piece is None:
                     return method(*args, **kwargs)
                 weights = self._weights()
                 if self._weight_kinds != piece.order.weights:
@@ -104,14 +112,26 @@ class CompiledBlock:
             except Uncompilable:
                 return method(*args, **kwargs)
             del args, kwargs
-            given = [*weights, *inputs]
-            inputs.clear()
-            return unflatten(piece.shape, map(_show, piece.run(given)))
+            return unflatten(piece.shape, map(_show, self._compute(kind, piece, weights, inputs)))
 
         return forward
 
-    def _piece_for(self, shape: Shape, inputs: list[Tensor]) -> Piece | None:
-        """The code for such a call, once it is there; it is asked for when calls recur."""
+    def _compute(
+        self, kind: _Kind, piece: Piece, weights: list[Tensor], inputs: list[Tensor]
+    ) -> Iterable[Tensor]:
+        """What compiled code makes of these; `inputs` may be empty after it."""
+        if self._is_recorded and piece.path is not None:
+            if kind.recorded is None:
+                code = load_code(piece.path, piece.order, is_shared=False)
+                kind.recorded = RecordedCode(code)
+            return kind.recorded(weights, inputs)
+        given = [*weights, *inputs]
+        inputs.clear()
+        outputs: Iterable[Tensor] = piece.run(given)
+        return outputs
+
+    def _kind_for(self, shape: Shape, inputs: list[Tensor]) -> _Kind | None:
+        """Such calls, once there is code for them; it is asked for when they recur."""
         key = shape, *[(t.shape, t.stride(), t.dtype, t.device) for t in inputs]
         kind = self._kinds.get(key)
         if kind is None:
@@ -124,7 +144,7 @@ class CompiledBlock:
         piece = kind.piece
         if piece is None or piece.run is None:
             return None
-        return piece if all(map(_is_as_told, inputs)) else None
+        return kind if all(map(_is_as_told, inputs)) else None
 
     def _ask(self, kind: _Kind, shape: Shape, inputs: list[Tensor]) -> None:
         try:

@@ -34,6 +34,7 @@ class Piece:
     Attributes:
         order: what it is compiled from.
         run: the code, once it is there: it takes weights and inputs, and gives tensors.
+        path: of the file that it was loaded from.
         shape: how these are nested.
         failure: why it never will be.
         askers: who wants it.
@@ -41,6 +42,7 @@ class Piece:
 
     order: Order
     run: Any = None
+    path: Path | None = None
     shape: Shape = None
     failure: str | None = None
     askers: WeakSet[Any] = field(default_factory=WeakSet)
@@ -105,7 +107,7 @@ class Workshop:
             path = self._make_folder() / f"{piece.order.key}.pt2"
             answer = process.ask(Job(piece.order, str(path)))
             if answer.failure is None:
-                piece.shape = answer.shape
+                piece.shape, piece.path = answer.shape, path
                 piece.run = load_code(path, piece.order)
                 self.compiled += 1
             else:
@@ -121,15 +123,23 @@ class Workshop:
         return self._folder
 
 
-def load_code(path: Path, order: Order) -> Any:
+def load_code(path: Path, order: Order, *, is_shared: bool = True) -> Any:
     """The code of a file, for the device that it was compiled for.
+
+    Args:
+        path: of the file.
+        order: what it was compiled from.
+        is_shared: whether several threads may call it at once. What is not shared asks a GPU for
+            kernels and nothing else, so that these can be recorded.
 
     Torch's own loader, of which its Python API is a wrapper that imports the compiler first, and
     that takes as long as many pictures.
     """
     device = order.inputs[0].device
     index = -1 if device.type == "cpu" else device.index or 0
-    return torch._C._aoti.AOTIModelPackageLoader(str(path), "model", False, 1, index).boxed_run
+    return torch._C._aoti.AOTIModelPackageLoader(
+        str(path), "model", not is_shared, 1, index
+    ).boxed_run
 
 
 @cache

@@ -161,7 +161,7 @@ def test_order_does_not_matter(name: str, one: Strategy, other: Strategy, stack:
         assert not differences(traces_of(name), before)
     assert len(refused) in (0, 2)
     if pictures:
-        assert is_same(*pictures, one, other)
+        assert is_same(pictures[0], pictures[1], one, other)
         if {one.effect, other.effect} == {Effect.EXACT}:
             assert (pictures[0] - picture_of(name)).abs().max() <= 1e-5
 
