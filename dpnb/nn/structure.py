@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -127,13 +128,18 @@ def _lone_tensors(attributes: Mapping[str, Any]) -> list[Tensor]:
 def _attributes(module: nn.Module, known: Mapping[int, TensorSpec]) -> dict[str, Any]:
     """What a module has now, with specs in the place of tensors."""
     now: dict[str, Any] = {
-        name: copy.copy(value) if isinstance(value, (dict, list, set)) else value
-        for name, value in vars(module).items()
-        if name != ATTRIBUTE
+        name: _copy_container(value) for name, value in vars(module).items() if name != ATTRIBUTE
     }
     for name in ("_parameters", "_buffers"):
         now[name] = {key: known.get(id(tensor), tensor) for key, tensor in now[name].items()}
     return now
+
+
+def _copy_container(value: Any) -> Any:
+    """Another one with the same content, of containers; anything else is that itself."""
+    if type(value) in (dict, OrderedDict, list, set):
+        return value.copy()  # by itself `copy.copy` takes fifteen times as long
+    return copy.copy(value) if isinstance(value, (dict, list, set)) else value
 
 
 def _is_large(buffer: Tensor) -> bool:

@@ -1,7 +1,13 @@
-"""Interrupts at any line that a piece of code executes."""
+"""Interrupts at any line that a piece of code executes.
+
+But for those with which a lock is taken and let go: Python looks for interrupts between calls, and
+a lock is let go by the instruction after the last of what it guards.
+"""
 
 from __future__ import annotations
 
+import linecache
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -14,6 +20,7 @@ import dpnb
 Line: TypeAlias = tuple[str, int]
 """A file and the number of a line."""
 
+LOCKED = re.compile(r"\s*with (.*, )?[\w.]*lock(, .*)?:\s*$")
 PACKAGE = str(Path(dpnb.__file__).parent)
 
 
@@ -46,8 +53,8 @@ class Injection:
         return self._at_line if is_ours and not self.has_hit else None
 
     def _at_line(self, frame: FrameType, event: str, _: Any) -> Callable[..., Any]:
-        if event == "line" and not self.has_hit:
-            line = frame.f_code.co_filename, frame.f_lineno
+        line = frame.f_code.co_filename, frame.f_lineno
+        if event == "line" and not self.has_hit and not LOCKED.match(linecache.getline(*line)):
             self.lines[line] += 1
             if self._place == (line, self.lines[line]):
                 self.has_hit = True

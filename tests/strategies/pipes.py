@@ -179,7 +179,7 @@ def _attributes(module: nn.Module) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for key, value in vars(module).items():
         if isinstance(value, dict):
-            found.append((key, [(name, id(item)) for name, item in value.items()]))
+            found.append((key, (*value, *map(id, value.values()))))
         else:
             found.append((key, id(value)))
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -36,22 +35,31 @@ def picture_of(step: Step) -> Tensor:
     return images
 
 
-@dataclass(frozen=True, eq=False)
 class Same:
-    """An object, which equals itself alone, and what it holds, where it is a dictionary."""
+    """An object, which equals itself alone, and what it holds, where it is a dictionary.
 
-    value: Any
-    held: tuple[tuple[Any, Any], ...] = ()
+    Args:
+        value: the object.
+    """
+
+    __slots__ = ("_held", "_ids", "_keys", "_value")
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+        self._keys = tuple(value) if isinstance(value, dict) else ()
+        self._held = tuple(value.values()) if isinstance(value, dict) else ()
+        self._ids = tuple(map(id, self._held))
 
     def __eq__(self, other: object) -> bool:
-        is_same = isinstance(other, Same) and self.value is other.value
-        return is_same and [(k, id(v)) for k, v in self.held] == [
-            (k, id(v))
-            for k, v in other.held  # type: ignore[attr-defined]
-        ]
+        return (
+            isinstance(other, Same)
+            and self._value is other._value
+            and self._ids == other._ids
+            and self._keys == other._keys
+        )
 
     def __hash__(self) -> int:
-        return id(self.value)
+        return id(self._value)
 
 
 def everything_of(pipe: Any) -> dict[str, Any]:
@@ -78,7 +86,7 @@ def freeze(value: Any) -> Any:
     """What tells whether a value is the same object, and holds the same objects."""
     if isinstance(value, (str, int, float, bool, type(None))):
         return value
-    return Same(value, tuple(value.items()) if isinstance(value, dict) else ())
+    return Same(value)
 
 
 class Notes(RunListener[Run]):
