@@ -71,9 +71,15 @@ def test_it_has_to_be_asked_for_because_it_changes_the_picture(film: Any) -> Non
     assert table.left_out["ComponentTiling"].endswith("ask for such plans with approximate.")
 
 
+@pytest.fixture(scope="module")
+def exchangeable() -> PlanTable:
+    """Plans of a foreign pipeline whose networks dpnb has as well."""
+    return plan(pipeline("sd1"), height=32, width=32, steps=2, device=LINK, approximate=True)
+
+
 @pytest.mark.slow
-def test_where_dpnb_s_own_network_does_it_better_that_is_taken() -> None:
-    table = plan(pipeline("sd1"), height=32, width=32, steps=2, device=LINK, approximate=True)
+def test_where_dpnb_s_own_network_does_it_better_that_is_taken(exchangeable: PlanTable) -> None:
+    table = exchangeable
     assert dpnb.VaeTiling in used(table)
     assert not {ComponentTiling, ComponentFusion} & used(table)
     assert table.left_out["ComponentTiling"] == (
@@ -113,7 +119,9 @@ def test_what_cannot_be_switched_on_says_so(film: Any) -> None:
     assert "no tiles of mine" in given.left_out["ComponentTiling"]
 
 
-def test_what_is_exchanged_for_another_strategy_is_foreign_all_the_same() -> None:
-    table = plan(pipeline("sd1"), height=32, width=32, steps=2, device=LINK, approximate=True)
-    reason = table.left_out["ComponentSlicing"]
+@pytest.mark.slow
+def test_what_is_exchanged_for_another_strategy_is_foreign_all_the_same(
+    exchangeable: PlanTable,
+) -> None:
+    reason = exchangeable.left_out["ComponentSlicing"]
     assert reason == "Alone, this saves neither memory nor time here."

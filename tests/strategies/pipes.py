@@ -76,7 +76,15 @@ FLUX_SAMPLES: list[Strategy] = [
 """The same for a pipeline without a UNet; some strategies cannot serve there, and one serves a
 negative prompt, which these tests give to none."""
 
-SAMPLES_OF = {"tiny-sd": SAMPLES, "tiny-sdxl": SAMPLES, "tiny-flux": FLUX_SAMPLES}
+ONE_EACH: list[Strategy] = list({type(sample): sample for sample in SAMPLES}.values())
+"""Every strategy with one setting."""
+
+SAMPLES_OF = {
+    "tiny-sd": SAMPLES,
+    "tiny-sdxl": ONE_EACH,
+    "tiny-flux": list({type(sample): sample for sample in FLUX_SAMPLES}.values()),
+}
+"""One pipeline takes all; others are made of the same networks, or nearly."""
 
 
 def samples_for(name: str) -> list[Strategy]:

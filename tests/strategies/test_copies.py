@@ -23,7 +23,7 @@ from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
-from tests.strategies.pipes import LINK, SAMPLES, build, draw, is_same, networks, traces, values
+from tests.strategies.pipes import LINK, ONE_EACH, build, draw, is_same, networks, traces, values
 
 pytestmark = pytest.mark.exhaustive
 
@@ -85,7 +85,7 @@ def check_independent(one: Any, other: Any, picture: Tensor) -> None:
     assert is_same(draw(other), picture, *plan)
 
 
-@pytest.mark.parametrize("strategy", [s for s in SAMPLES if s != XFormers()], ids=repr)
+@pytest.mark.parametrize("strategy", [s for s in ONE_EACH if s != XFormers()], ids=repr)
 def test_a_deep_copy_is_independent(pipe: Any, strategy: Strategy) -> None:
     plain, first = draw(pipe), traces(pipe)
     pipe.strategies.use([strategy])
