@@ -1,12 +1,22 @@
-"""Which tests are left out by `pytest -m "not slow"`, beside those marked so where they stand."""
+"""Which tests are left out by `pytest -m "not slow"`, beside those marked so where they stand.
+
+And which are left out always, but with `EVERY_CASE=1`: of the slow cases of an exhaustive test, all
+but one in `SHARE`.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from zlib import crc32
 
 import pytest
+
+SHARE = 2
+"""One in so many slow cases of an exhaustive test is enough, where there are more than `ENOUGH`."""
+
+ENOUGH = 12
 
 ROOMS = ("notebooks", "tests/browser", "tests/hostile", "tests/reference")
 """Folders of which all is slow: whole notebooks, pages in a browser, thousands of broken files,
@@ -22,6 +32,28 @@ def mark_slow(items: Iterable[pytest.Item], root: Path) -> None:
         is_repetition = exhaustive and cases[_test(item)] > exhaustive.kwargs.get("fast", 1)
         if is_repetition or item.get_closest_marker("gpu") or _is_in_slow_room(item, root):
             item.add_marker("slow")
+
+
+def spread_cases(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Leave out some of the cases of which there are many, the same ones each time.
+
+    Returns:
+        Those that are left out.
+    """
+    cases: Counter[str] = Counter()
+    left_out: list[pytest.Item] = []
+    for item in items:
+        exhaustive = item.get_closest_marker("exhaustive")
+        if exhaustive is None or item.get_closest_marker("gpu"):
+            continue
+        cases[_test(item)] += 1
+        past = cases[_test(item)] - max(ENOUGH, exhaustive.kwargs.get("fast", 1))
+        # By its name, as there is a rhythm in the order of cases.
+        if past > 0 and crc32(item.nodeid.encode()) % SHARE:
+            left_out.append(item)
+    known = set(left_out)
+    items[:] = [item for item in items if item not in known]
+    return left_out
 
 
 def _test(item: pytest.Item) -> str:
