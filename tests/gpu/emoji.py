@@ -1,0 +1,128 @@
+"""The model inside on the device: its picture, how long it takes, and the same by other ways."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+import dpnb
+from dpnb.strategies.placement import ModelOffload, SequentialOffload
+from dpnb.strategies.strategy import Effect
+from tests.gpu.pictures import ALLOWED, Picture, difference, draw_emoji
+from tests.gpu.plans import ALL_PLANS, PLACEMENTS
+from tests.gpu.rows import Rows
+from tests.gpu.setting import Setting, full_precision
+
+PICTURES, KINDS, WAYS = (
+    "Pictures of the model inside, 20 steps",
+    "Pipelines over the model inside, against the CPU, 6 steps",
+    "Exact switches of which the picture differs by more than rounding, 6 steps",
+)
+
+BUDGET = "8MiB"
+"""Of the model inside, which is 23 MiB."""
+
+
+def measure(setting: Setting, rows: Rows) -> None:
+    """The part."""
+    full_precision()
+    pipe = setting.emoji()
+    count = 2 if setting.is_dry else 10
+    for batch in (1, 8):
+        with rows.attempt(PICTURES, f"batch {batch}"):
+            _time_pictures(pipe, batch, count, setting, rows)
+    with rows.attempt(PICTURES, "emoji.png"):
+        names = ("red apple", "castle on a yellow background", "an orange elephant")
+        drawn = [draw_emoji(pipe, prompt=name) for name in names]
+        Image.fromarray((np.hstack(drawn) * 255).round().astype(np.uint8)).save(
+            setting.folder / "emoji.png"
+        )
+    with rows.attempt(KINDS, "pipelines"):
+        _compare_kinds(pipe, setting, rows)
+    with rows.attempt(WAYS, "switches"):
+        _compare_ways(pipe, setting, rows)
+
+
+def _time_pictures(pipe: Any, batch: int, count: int, setting: Setting, rows: Rows) -> None:
+    """Seconds of a picture, the median of some."""
+    seconds = []
+    for number in range(count + 1):
+        began = time.perf_counter()
+        draw_emoji(pipe, steps=4 if setting.is_dry else 20, num_images_per_prompt=batch)
+        setting.synchronize()
+        if number:
+            seconds.append(time.perf_counter() - began)
+    rows.add(
+        PICTURES,
+        what=f"{batch} at once" if batch > 1 else "one",
+        median_seconds=statistics.median(seconds),
+        least_seconds=min(seconds),
+    )
+
+
+def _given() -> dict[str, dict[str, Any]]:
+    """Pipelines over the same networks, with what they are given beside words."""
+    noise = (np.random.default_rng(0).random((64, 64, 3)) * 255).astype(np.uint8)
+    stripes = (np.arange(64 * 64).reshape(64, 64) % 64 // 32 * 255).astype(np.uint8)
+    picture = {"image": Image.fromarray(noise), "strength": 0.7}
+    return {
+        "StableDiffusionPipeline": {},
+        "StableDiffusionImg2ImgPipeline": picture,
+        "StableDiffusionInpaintPipeline": {**picture, "mask_image": Image.fromarray(stripes)},
+        "StableDiffusionSAGPipeline": {},
+    }
+
+
+def _draw_kinds(pipe: Any) -> dict[str, Picture]:
+    found = {}
+    for name, arguments in _given().items():
+        kind: Any = getattr(dpnb, name).from_pipe(pipe)
+        kind.set_progress_bar_config(disable=True)
+        found[name] = draw_emoji(kind, 6, **arguments)
+    return found
+
+
+def _compare_kinds(pipe: Any, setting: Setting, rows: Rows) -> None:
+    here = _draw_kinds(pipe)
+    cpu = _draw_kinds(pipe.to("cpu"))
+    pipe.to(setting.device)
+    for name, picture in here.items():
+        off = difference(picture, cpu[name])
+        rows.add(KINDS, pipeline=name, difference=off, **_verdict(off))
+
+
+def _compare_ways(pipe: Any, setting: Setting, rows: Rows) -> None:
+    """Every exact plan by itself and with every placement, for all pipelines over the model."""
+    plain, tried = _draw_kinds(pipe), 0
+    places = (
+        None,
+        ModelOffload(setting.link),
+        *(SequentialOffload(budget, setting.link) for budget in (None, BUDGET)),
+    )
+    for name, plan in ALL_PLANS.items():
+        if any(one.effect is not Effect.EXACT or one in PLACEMENTS for one in plan):
+            continue
+        for place in places:
+            whole = [*plan, *([place] if place is not None else [])]
+            if any(pipe.strategies.obstacle(one) for one in whole):
+                continue
+            if setting.left < 0:
+                rows.leave_out(f"{name} and further switches of the model inside", "no time left")
+                break
+            with rows.attempt(WAYS, repr(whole)):
+                with pipe.strategies.using(*whole):
+                    drawn = _draw_kinds(pipe)
+                off = max(difference(plain[kind], drawn[kind]) for kind in plain)
+                tried += 1
+                if off > ALLOWED:
+                    rows.add(WAYS, what=repr(whole), difference=off, **_verdict(off))
+    rows.add(WAYS, what=f"{tried} tried, each with {len(plain)} pipelines")
+
+
+def _verdict(off: float) -> dict[str, str]:
+    """A remark where a picture is another one than rounding makes."""
+    return {} if off <= ALLOWED else {"failed": f"more than {ALLOWED:g}"}
