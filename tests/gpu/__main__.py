@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import torch
+
 from tests.gpu.parts import PARTS, choose_parts
 from tests.gpu.results import DONE, JSON_FILE, LOG_FILE, MARKDOWN_FILE, Results
 from tests.gpu.runner import Runner
@@ -36,6 +38,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--parts", default="", help="names, with commas between them; all of them")
     parser.add_argument("--minutes", type=float, default=9.0, help="for all parts (%(default)s)")
     parser.add_argument("--resume", action="store_true", help="leave out what --out says is done")
+    parser.add_argument("--rows", action="store_true", help="print all that is found")
     parser.add_argument("--dry-run", action="store_true", help="on the CPU, with tiny models")
     parser.add_argument(
         "--gpu-tests",
@@ -52,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if not given.minutes > 0:
         parser.error(f"--minutes is {given.minutes:g}; give a number above 0, such as 9.")
+    if not (given.dry_run or torch.cuda.is_available()):
+        parser.error("torch finds no CUDA device here; --dry-run tries all of it on the CPU.")
     try:
         parts = choose_parts([name.strip() for name in given.parts.split(",") if name.strip()])
         is_known = given.resume and (given.out / JSON_FILE).exists()
@@ -64,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.minutes,
         given.dry_run,
         {"all_tests": "yes"} if given.gpu_tests == "all" else {},
+        given.rows,
         say=lambda line: print(line, flush=True),
         results=results,
     )

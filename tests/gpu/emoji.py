@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,9 @@ from PIL import Image
 
 import dpnb
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
-from dpnb.strategies.strategy import Effect
+from dpnb.strategies.strategy import Effect, Strategy
 from tests.gpu.pictures import ALLOWED, Picture, difference, draw_emoji
-from tests.gpu.plans import ALL_PLANS, PLACEMENTS
+from tests.gpu.plans import PLACEMENTS, plans_for
 from tests.gpu.rows import Rows
 from tests.gpu.setting import Setting, full_precision
 
@@ -31,7 +32,7 @@ def measure(setting: Setting, rows: Rows) -> None:
     """The part."""
     full_precision()
     pipe = setting.emoji()
-    count = 2 if setting.is_dry else 10
+    count = 1 if setting.is_dry else 10
     for batch in (1, 8):
         with rows.attempt(PICTURES, f"batch {batch}"):
             _time_pictures(pipe, batch, count, setting, rows)
@@ -98,29 +99,31 @@ def _compare_kinds(pipe: Any, setting: Setting, rows: Rows) -> None:
 def _compare_ways(pipe: Any, setting: Setting, rows: Rows) -> None:
     """Every exact plan by itself and with every placement, for all pipelines over the model."""
     plain, tried = _draw_kinds(pipe), 0
-    places = (
-        None,
-        ModelOffload(setting.link),
-        *(SequentialOffload(budget, setting.link) for budget in (None, BUDGET)),
-    )
-    for name, plan in ALL_PLANS.items():
+    for plan, place in product(plans_for(setting).values(), _list_places(setting)):
+        whole = [*plan, *place]
         if any(one.effect is not Effect.EXACT or one in PLACEMENTS for one in plan):
             continue
-        for place in places:
-            whole = [*plan, *([place] if place is not None else [])]
-            if any(pipe.strategies.obstacle(one) for one in whole):
-                continue
-            if setting.left < 0:
-                rows.leave_out(f"{name} and further switches of the model inside", "no time left")
-                break
-            with rows.attempt(WAYS, repr(whole)):
-                with pipe.strategies.using(*whole):
-                    drawn = _draw_kinds(pipe)
-                off = max(difference(plain[kind], drawn[kind]) for kind in plain)
-                tried += 1
-                if off > ALLOWED:
-                    rows.add(WAYS, what=repr(whole), difference=off, **_verdict(off))
+        if any(pipe.strategies.obstacle(one) for one in whole):
+            continue
+        if setting.left < 0:
+            rows.leave_out(f"{whole} and further switches of the model inside", "no time left")
+            break
+        with rows.attempt(WAYS, repr(whole)):
+            with pipe.strategies.using(*whole):
+                drawn = _draw_kinds(pipe)
+            off = max(difference(plain[kind], drawn[kind]) for kind in plain)
+            tried += 1
+            if off > ALLOWED:
+                rows.add(WAYS, what=repr(whole), difference=off, **_verdict(off))
     rows.add(WAYS, what=f"{tried} tried, each with {len(plain)} pipelines")
+
+
+def _list_places(setting: Setting) -> list[tuple[Strategy, ...]]:
+    """Where weights may be: on the device, or streamed to it in some way."""
+    streams = [SequentialOffload(budget, setting.link) for budget in (None, BUDGET)]
+    if setting.is_dry:
+        return [(streams[0],)]
+    return [(), (ModelOffload(setting.link),), *((stream,) for stream in streams)]
 
 
 def _verdict(off: float) -> dict[str, str]:

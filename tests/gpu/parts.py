@@ -73,7 +73,7 @@ PARTS = (
     ),
     Part("speed", "Eager and compiled, precision, reuse", 70, 25, "tests.gpu.speed:measure"),
     Part("panel", "What a dashboard costs", 30, 15, "tests.gpu.panel:measure"),
-    Part("emoji", "The model inside", 30, 15, "tests.gpu.emoji:measure"),
+    Part("emoji", "The model inside", 45, 15, "tests.gpu.emoji:measure"),
     Part(
         "hazards", "Waiting, races, and memory that runs out", 45, 15, "tests.gpu.hazards:measure"
     ),

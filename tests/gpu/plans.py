@@ -16,6 +16,7 @@ from dpnb.strategies.presets import PRESETS
 from dpnb.strategies.step_cache import StepCache
 from dpnb.strategies.strategy import Plan, Strategy
 from dpnb.strategies.vae import VaeTiling
+from tests.gpu.setting import Setting
 
 PLACEMENTS: tuple[Strategy, ...] = (
     ModelOffload(),
@@ -29,6 +30,13 @@ COMBINED: tuple[Plan, ...] = (
     frozenset({SequentialOffload(), VaeTiling(spill=True), ConditioningCache()}),
     frozenset({ModelOffload(), VaeTiling()}),
     frozenset({ConditioningCache(), StepCache()}),
+)
+
+DRY: tuple[frozenset[Strategy], ...] = (
+    frozenset(),
+    frozenset({PLACEMENTS[1]}),
+    frozenset({ConditioningCache()}),
+    frozenset({VaeTiling()}),
 )
 
 
@@ -47,6 +55,12 @@ def on_device(strategy: Strategy, device: str | None) -> Strategy:
     if isinstance(strategy, (ModelOffload, SequentialOffload)):
         return replace(strategy, device=device)
     return strategy
+
+
+def plans_for(setting: Setting) -> Mapping[str, Plan]:
+    """The plans by their names; few in a dry run."""
+    few = [plan_key(frozenset(plan)) for plan in DRY]
+    return {name: ALL_PLANS[name] for name in (few if setting.is_dry else ALL_PLANS)}
 
 
 def _list_plans() -> Mapping[str, Plan]:

@@ -8,7 +8,7 @@ from dpnb.planning.planner import Planner
 from dpnb.planning.simulation import Simulation
 from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.valueless_pipeline import build_valueless_pipeline
-from tests.gpu.plans import ALL_PLANS, plan_key
+from tests.gpu.plans import plan_key, plans_for
 from tests.gpu.rows import Rows
 from tests.gpu.setting import Setting, Shape
 
@@ -31,7 +31,7 @@ def _predict(shape: Shape, profile: DeviceProfile, setting: Setting, rows: Rows)
     pipe = build_valueless_pipeline(shape.architecture, mode, shape.dtype)
     simulation = Simulation(pipe, mode, shape.workload, profile)
     planner = Planner(simulation, None, approximate=True)
-    for row in planner.rows_of(ALL_PLANS.values()):
+    for row in planner.rows_of(plans_for(setting).values()):
         peaks = {f"predicted_{stage}_bytes": peak for stage, peak in row.peaks.items()}
         rows.add(
             shape.title,

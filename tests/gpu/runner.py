@@ -28,6 +28,7 @@ class Runner:
         minutes: for all of them.
         is_dry: whether all runs on the CPU, with the smallest models.
         options: further words for every part.
+        shows_rows: whether all rows are for people, or only what failed.
         say: what is done with each line for people.
     """
 
@@ -35,6 +36,7 @@ class Runner:
     minutes: float
     is_dry: bool = False
     options: dict[str, str] = field(default_factory=dict)
+    shows_rows: bool = False
     say: Callable[[str], object] = print
     results: Results = field(default_factory=Results)
 
@@ -110,6 +112,8 @@ class Runner:
                 self._read_beside(other)
             rows = self.results.parts[name].rows
             for row in rows[shown:]:
+                if not ("failed" in row or self.shows_rows):
+                    continue
                 cells = (f"{k} {format_cell(k, v)}" for k, v in row.items() if k != "table")
                 self.say(f"  {row['table']}: {', '.join(cells)}")
             shown = len(rows)

@@ -29,7 +29,7 @@ def measure(setting: Setting, rows: Rows) -> None:
     shape = replace(setting.shapes["sd15"], steps=4 if setting.is_dry else STEPS)
     table = f"{shape.title}, {shape.steps} steps"
     pipe = setting.build(shape)
-    plain = _add(table, "float16 as it is", pipe, shape, (), None, rows)
+    plain = _add(table, f"{shape.dtype} as it is", pipe, shape, (), None, rows)
     for strategy in (ChannelsLast(), StepCache.safe(), StepCache(), StepCache.fast()):
         with rows.attempt(table, repr(strategy)):
             _add(table, repr(strategy), pipe, shape, (strategy,), plain, rows)
@@ -58,7 +58,7 @@ def _measure_precision(setting: Setting, shape: Shape, rows: Rows) -> None:
     wide = replace(shape, dtype="float32")
     table = f"{wide.title}, {wide.steps} steps"
     pipe = setting.build(wide)
-    plain = _add(table, "float32", pipe, wide, (), None, rows)
+    plain = _add(table, "float32 as it is", pipe, wide, (), None, rows)
     for dtype in ("bfloat16", "float16"):
         _add(table, f'Precision("{dtype}")', pipe, wide, (Precision(dtype),), plain, rows)
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True

@@ -12,7 +12,7 @@ from dpnb.metering.tensors import TensorMeter
 from dpnb.planning.weight_sizes import idle_weight_bytes
 from dpnb.stages import Stage
 from dpnb.strategies.strategy import Plan
-from tests.gpu.plans import ALL_PLANS, on_device
+from tests.gpu.plans import on_device, plans_for
 from tests.gpu.rows import Row, Rows
 from tests.gpu.setting import Setting, Shape
 from tests.strategies.pipes import adapter
@@ -25,9 +25,10 @@ def measure(setting: Setting, rows: Rows) -> None:
     pipe.load_lora_weights(adapter(pipe), "style")
     pipe.disable_lora()
     pipe(**{**shape.workload.arguments(), "num_inference_steps": 1})  # libraries are loaded now
-    for number, (name, plan) in enumerate(ALL_PLANS.items()):
+    plans = plans_for(setting)
+    for number, (name, plan) in enumerate(plans.items()):
         if setting.left < 0:
-            names = list(ALL_PLANS)[number:]
+            names = list(plans)[number:]
             rows.leave_out(f"{shape.title}: {len(names)} plans, from {name} on", "no time left")
             return
         with rows.attempt(shape.title, name):

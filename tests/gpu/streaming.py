@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import product
 from typing import Any
 
 import torch
 
 from dpnb.strategies.offload.backends import open_link
 from dpnb.strategies.offload.packing import allocate_host_memory
-from dpnb.strategies.placement import ModelOffload, SequentialOffload
+from dpnb.strategies.placement import ModelOffload, SequentialOffload, compute_budget_limits
 from dpnb.strategies.strategy import Strategy
 from dpnb.units import format_bytes
 from tests.gpu.rows import Row, Rows
@@ -22,26 +23,27 @@ LINK = "The link from the host"
 STEPS = 8
 
 SHARES = (0.25, 0.5)
-"""Of a UNet's bytes, for budgets."""
-
-Way = Callable[[Any], object]
-"""Places a pipeline."""
+"""Of the way from the least budget to that which holds all."""
 
 
 def measure(setting: Setting, rows: Rows) -> None:
-    """The part: first both models with dpnb alone, then what diffusers does with their tensors."""
+    """The part: both models with dpnb, then with diffusers."""
     full_precision()
     rate = 0.0
     with rows.attempt(LINK, "bytes in a second"):
         rate = measure_rate(setting)
-        rows.add(LINK, what="from pinned memory, in a second", size_bytes=int(rate))
+        rows.add(LINK, what="from pinned memory, in a second", amount_bytes=int(rate))
     for shape in setting.shapes.values():
-        if setting.left < 10:
-            rows.leave_out(f"{shape.title}: streaming", "no time left")
-            continue
-        with rows.attempt(title_of(shape), "all ways"):
-            _measure_shape(shape, rate, setting, rows)
+        with rows.attempt(title_of(shape), "dpnb"):
+            _measure_ours(shape, rate, setting, rows)
         setting.empty()
+    if absent := list(missing("diffusers", "accelerate")):
+        rows.leave_out("diffusers' ways", f"{', '.join(absent)}: not installed")
+    elif setting.is_dry:
+        rows.leave_out("diffusers' ways", "they need a CUDA device")
+    else:
+        for name, shape in product(THEIR_WAYS, setting.shapes.values()):
+            _measure_theirs(name, shape, setting, rows)
 
 
 def title_of(shape: Shape) -> str:
@@ -67,30 +69,20 @@ def measure_rate(setting: Setting) -> float:
     return statistics.median(rates)
 
 
-def _measure_shape(shape: Shape, rate: float, setting: Setting, rows: Rows) -> None:
-    ours = setting.build(shape)
-    weights: int = ours.unet.nbytes
-    resident = _run(ours, setting)
+def _measure_ours(shape: Shape, rate: float, setting: Setting, rows: Rows) -> None:
+    pipe = setting.build(shape)
+    resident = _run(pipe, setting)
     rows.add(title_of(shape), library="dpnb", way="all on the device", **resident)
     seconds = float(str(resident["run_seconds"]))
-    budgets = [None, *(int(weights * share) for share in SHARES)]
-    for strategy in (
-        ModelOffload(setting.link),
-        *(SequentialOffload(b, setting.link) for b in budgets),
-    ):
+    least, most = compute_budget_limits(pipe.strategies.networks)
+    budgets = [int(least + share * (most - least)) for share in SHARES]
+    streams = [SequentialOffload(budget, setting.link) for budget in (None, *budgets)]
+    for strategy in (*streams, ModelOffload(setting.link)):
         if setting.left < 0:
             rows.leave_out(f"{title_of(shape)}: {strategy!r}", "no time left")
             continue
         with rows.attempt(title_of(shape), repr(strategy)):
-            rows.add(title_of(shape), **_run_strategy(ours, strategy, seconds, rate, setting))
-    del ours
-    setting.empty()
-    if absent := list(missing("diffusers", "accelerate")):
-        rows.leave_out(f"{title_of(shape)}: diffusers' ways", f"{', '.join(absent)}: not installed")
-    elif setting.is_dry:
-        rows.leave_out(f"{title_of(shape)}: diffusers' ways", "they need a CUDA device")
-    else:
-        _measure_theirs(shape, setting, rows)
+            rows.add(title_of(shape), **_run_strategy(pipe, strategy, seconds, rate, setting))
 
 
 def _run_strategy(
@@ -108,39 +100,40 @@ def _run_strategy(
     return {"library": "dpnb", "way": way, **found, "floor_seconds": floor, "of_floor_ratio": share}
 
 
-def _measure_theirs(shape: Shape, setting: Setting, rows: Rows) -> None:
+def _measure_theirs(name: str, shape: Shape, setting: Setting, rows: Rows) -> None:
+    """A way of diffusers', with a pipeline of its own, as not all of them can be switched off."""
     from tests.benchmarks.bench_offload import twin
 
-    def way_of(switch: str) -> Way:
-        return lambda pipe: getattr(pipe, switch)()
+    if setting.left < 10:
+        rows.leave_out(f"{title_of(shape)}: diffusers, {name}", "no time left")
+        return
+    with rows.attempt(title_of(shape), f"diffusers, {name}"):
+        theirs = twin(setting.build(shape), shape.architecture)
+        theirs.set_progress_bar_config(disable=True)
+        THEIR_WAYS[name](theirs)
+        rows.add(title_of(shape), library="diffusers", way=name, **_run(theirs, setting))
+    theirs = None
+    setting.empty()
 
-    def group(pipe: Any) -> None:
-        pipe.enable_group_offload(
-            torch.device("cuda"), offload_type="leaf_level", use_stream=True, record_stream=True
-        )
 
-    ways: dict[str, Way] = {
-        "all on the device": lambda pipe: pipe.to("cuda"),
-        "model offload": way_of("enable_model_cpu_offload"),
-        "group offload by leaves, with a stream": group,
-        "sequential offload": way_of("enable_sequential_cpu_offload"),
-    }
-    for name, place in ways.items():
-        if setting.left < 5:
-            rows.leave_out(f"{title_of(shape)}: diffusers, {name}", "no time left")
-            continue
-        with rows.attempt(title_of(shape), f"diffusers, {name}"):
-            theirs = twin(setting.build(shape), shape.architecture)
-            theirs.set_progress_bar_config(disable=True)
-            place(theirs)
-            rows.add(title_of(shape), library="diffusers", way=name, **_run(theirs, setting))
-        theirs = None
-        setting.empty()
+def _group(pipe: Any) -> None:
+    pipe.enable_group_offload(
+        torch.device("cuda"), offload_type="leaf_level", use_stream=True, record_stream=True
+    )
+
+
+THEIR_WAYS: Mapping[str, Callable[[Any], object]] = {
+    "all on the device": lambda pipe: pipe.to("cuda"),
+    "group offload by leaves, with a stream": _group,
+    "model offload": lambda pipe: pipe.enable_model_cpu_offload(),
+    "sequential offload": lambda pipe: pipe.enable_sequential_cpu_offload(),
+}
+"""What places a pipeline of diffusers', the quickest first."""
 
 
 def _run(pipe: Any, setting: Setting) -> Row:
-    """Seconds and bytes of the best of two runs, after one in which orders are learnt."""
-    steps = 2 if setting.is_dry else STEPS
+    """Seconds and bytes of the best of some runs, after one in which orders are learnt."""
+    steps, runs = (2, 1) if setting.is_dry else (STEPS, 2)
 
     def draw() -> None:
         generator = torch.Generator().manual_seed(0)
@@ -152,7 +145,7 @@ def _run(pipe: Any, setting: Setting) -> Row:
     if not setting.is_dry:
         torch.cuda.reset_peak_memory_stats()
     seconds = []
-    for _ in range(2):
+    for _ in range(runs):
         began = time.perf_counter()
         draw()
         seconds.append(time.perf_counter() - began)

@@ -112,5 +112,7 @@ class _Reporting:
         """How many tests have had each outcome."""
         return {
             "run": sum(self._outcomes.values()),
-            **{outcome: self._outcomes[outcome] for outcome in ("passed", "failed", "skipped")},
+            "passed": self._outcomes["passed"],
+            "not_passed": self._outcomes["failed"],
+            "skipped": self._outcomes["skipped"],
         }
