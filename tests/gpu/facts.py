@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -17,9 +18,10 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import dpnb
+from tests.gpu.models import full_precision
 from tests.gpu.pictures import difference, draw_emoji
 from tests.gpu.rows import Rows
-from tests.gpu.setting import Setting, full_precision
+from tests.gpu.setting import Setting
 
 FACTS, TAKEN, ATTENTION, CONVOLUTIONS = (
     "Facts",
@@ -44,6 +46,7 @@ def measure(setting: Setting, rows: Rows) -> None:
     driver = ask_driver()
     rows.add(FACTS, fact="card", value=torch.cuda.get_device_name() if not setting.is_dry else "")
     for fact, value in {
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "driver": driver.get("driver_version", "unknown"),
         "torch": torch.__version__,
         "CUDA": torch.version.cuda,

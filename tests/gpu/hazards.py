@@ -15,6 +15,7 @@ from dpnb.strategies.conditioning import ConditioningCache
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.strategy import Strategy
 from dpnb.strategies.vae import VaeTiling
+from tests.gpu.models import build_emoji, empty
 from tests.gpu.pictures import draw_emoji
 from tests.gpu.rows import Rows
 from tests.gpu.setting import Setting
@@ -48,7 +49,7 @@ def measure(setting: Setting, rows: Rows) -> None:
     """The part."""
     if setting.is_dry:
         with rows.attempt(MEMORY, "a dry run"):
-            draw_emoji(setting.emoji(), steps=2)
+            draw_emoji(build_emoji(setting), steps=2)
         rows.leave_out("waits, races and memory that runs out", "they need a CUDA device")
         return
     with rows.attempt(WAITS, "runs"):
@@ -65,7 +66,7 @@ def measure(setting: Setting, rows: Rows) -> None:
 
 def _count_waits(setting: Setting, rows: Rows) -> None:
     """Waits in a step: of a long run above those of a short one, by the place that waits."""
-    pipe = setting.emoji()
+    pipe = build_emoji(setting)
     plans: tuple[tuple[Strategy, ...], ...] = (
         (),
         (ConditioningCache(),),
@@ -120,9 +121,9 @@ def _sanitize(strategy: str, setting: Setting, rows: Rows) -> None:
 
 def _run_out_of_memory(setting: Setting, rows: Rows) -> None:
     """What is said, what is left over, and whether the next picture is as the first."""
-    pipe = setting.emoji()
+    pipe = build_emoji(setting)
     picture = draw_emoji(pipe, 2)
-    setting.empty()
+    empty(setting)
     before = torch.cuda.memory_allocated()
     torch.cuda.set_per_process_memory_fraction(FRACTION)
     said = "no error"
@@ -132,7 +133,7 @@ def _run_out_of_memory(setting: Setting, rows: Rows) -> None:
         said = str(error)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    setting.empty()
+    empty(setting)
     left = torch.cuda.memory_allocated() - before
     is_same = bool((draw_emoji(pipe, 2) == picture).all())
     rows.add(MEMORY, said=said, left_over_bytes=left, next_picture_is_the_same=is_same)

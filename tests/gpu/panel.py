@@ -6,6 +6,7 @@ import time
 from functools import partial
 
 import dpnb
+from tests.gpu.models import build_emoji
 from tests.gpu.pictures import draw_emoji
 from tests.gpu.rows import Rows
 from tests.gpu.setting import Setting, missing
@@ -17,7 +18,7 @@ ROUNDS, DRY_ROUNDS = 9, 1
 
 def measure(setting: Setting, rows: Rows) -> None:
     """The part."""
-    if absent := list(missing("ipywidgets", "comm", "jupyter_client")):
+    if absent := missing("ipywidgets", "comm", "jupyter_client"):
         rows.leave_out("dashboards", f"{', '.join(absent)}: not installed")
         return
     import comm
@@ -26,7 +27,7 @@ def measure(setting: Setting, rows: Rows) -> None:
     from tests.benchmarks.compare import compare
 
     comm.create_comm = Packed
-    watched, recorded, plain = (setting.emoji() for _ in range(3))
+    watched, recorded, plain = (build_emoji(setting) for _ in range(3))
     board = dpnb.dashboard(watched)
     recording = dpnb.record(recorded)
     rounds = DRY_ROUNDS if setting.is_dry else ROUNDS

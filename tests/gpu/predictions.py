@@ -8,6 +8,7 @@ from dpnb.planning.planner import Planner
 from dpnb.planning.simulation import Simulation
 from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.valueless_pipeline import build_valueless_pipeline
+from tests.gpu.models import workload_of
 from tests.gpu.plans import plan_key, plans_for
 from tests.gpu.rows import Rows
 from tests.gpu.setting import Setting, Shape
@@ -29,10 +30,10 @@ def measure(setting: Setting, rows: Rows) -> None:
 def _predict(shape: Shape, profile: DeviceProfile, setting: Setting, rows: Rows) -> None:
     mode = ValuelessTensors()
     pipe = build_valueless_pipeline(shape.architecture, mode, shape.dtype)
-    simulation = Simulation(pipe, mode, shape.workload, profile)
+    simulation = Simulation(pipe, mode, workload_of(shape), profile)
     planner = Planner(simulation, None, approximate=True)
     for row in planner.rows_of(plans_for(setting).values()):
-        peaks = {f"predicted_{stage}_bytes": peak for stage, peak in row.peaks.items()}
+        peaks = {f"predicted_{stage}_peak_bytes": peak for stage, peak in row.peaks.items()}
         rows.add(
             shape.title,
             plan=plan_key(row.plan),
@@ -50,9 +51,9 @@ def _predict(shape: Shape, profile: DeviceProfile, setting: Setting, rows: Rows)
 def find_card(name: str) -> str:
     """The card of the data sheets that a driver's name means."""
     words = name.upper().replace("-", " ").split()
-    for known in GPU_SPECS:
-        if set(known.upper().split()) <= set(words):
-            return known
+    named = [known for known in GPU_SPECS if set(known.upper().split()) <= set(words)]
+    if named:
+        return max(named, key=len)
     if "H100" in words:
         return "H100 PCIe" if "PCIE" in words else "H100 SXM"
     if "A100" in words:

@@ -10,7 +10,7 @@ from typing import Any
 
 from dpnb.atomic import write_text
 from tests.gpu.rows import Row
-from tests.gpu.tables import render_tables
+from tests.gpu.tables import render_tables, without_unit
 
 DONE = "done"
 
@@ -115,5 +115,6 @@ def _compared(row: Row, predicted: Row) -> Row:
         foretold = predicted.get(f"predicted_{key}")
         if isinstance(value, (int, float)) and isinstance(foretold, (int, float)):
             found[f"predicted_{key}"] = foretold
-            found[f"{key}_off_percent"] = 100 * (foretold / value - 1) if value else None
+            off = f"{without_unit(key)}_off_percent"
+            found[off] = 100 * (foretold / value - 1) if value else None
     return found

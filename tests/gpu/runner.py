@@ -16,7 +16,7 @@ from tests.gpu.setting import Setting
 from tests.gpu.tables import format_cell
 
 POLL_S = 0.1
-SAVE_EVERY_S = 5.0
+SAVE_EVERY_S = 2.0
 
 
 @dataclass

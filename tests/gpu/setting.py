@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-
-import torch
-
-import dpnb
-from dpnb.pipelines.shapes.architectures import assemble, fill
-from dpnb.planning.workload import Workload
 
 MARGIN_S = 4.0
 """Before its time is up, a part begins nothing more."""
@@ -42,11 +33,6 @@ class Shape:
     def title(self) -> str:
         """In a few words."""
         return f"{self.architecture}, {self.side} × {self.side}, {self.dtype}"
-
-    @property
-    def workload(self) -> Workload:
-        """What is drawn."""
-        return Workload(height=self.side, width=self.side, steps=self.steps)
 
 
 SHAPES = {"sd15": Shape("sd15", 512), "sdxl": Shape("sdxl", 1024)}
@@ -109,53 +95,7 @@ class Setting:
         """What `to_text` has written."""
         return cls(**json.loads(text))
 
-    def build(self, shape: Shape) -> Any:
-        """A pipeline of a shape, whose random weights are made on the device."""
-        import_all()
-        kind = getattr(torch, shape.dtype)
-        generator = torch.Generator(self.device).manual_seed(0)
 
-        def complete(module: torch.nn.Module) -> None:
-            with torch.device(self.device):
-                fill(module, kind, generator)
-
-        pipe: Any = assemble(shape.architecture, complete)
-        pipe.to(self.device)
-        pipe.set_progress_bar_config(disable=True)
-        return pipe
-
-    def emoji(self) -> Any:
-        """The model inside, on the device, in float32."""
-        import_all()
-        pipe: Any = dpnb.StableDiffusionPipeline.from_pretrained("dpnb/emoji-64")
-        pipe.set_progress_bar_config(disable=True)
-        return pipe.to(self.device)
-
-    def synchronize(self) -> None:
-        """Wait until the device has done all that it was asked for."""
-        if not self.is_dry:
-            torch.cuda.synchronize()
-
-    def empty(self) -> None:
-        """Give back what nothing refers to."""
-        gc.collect()
-        if not self.is_dry:
-            torch.cuda.empty_cache()
-
-
-@cache
-def import_all() -> None:
-    """Import what pipelines import, and look for no garbage among modules from then on."""
-    dpnb.random_pipeline("tiny-sdxl")
-    gc.collect()
-    gc.freeze()
-
-
-def missing(*packages: str) -> Iterator[str]:
+def missing(*packages: str) -> list[str]:
     """Those of these packages that are not installed."""
-    return (name for name in packages if find_spec(name) is None)
-
-
-def full_precision() -> None:
-    """Compute float32 as such; elsewhere TF32 would be taken for a difference of ours."""
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    return [name for name in packages if find_spec(name) is None]

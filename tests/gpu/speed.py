@@ -14,8 +14,9 @@ from dpnb.strategies.precision import Precision
 from dpnb.strategies.step_cache import StepCache
 from dpnb.strategies.storage import ChannelsLast
 from dpnb.strategies.strategy import Strategy
+from tests.gpu.models import build, draw, full_precision
 from tests.gpu.rows import Rows
-from tests.gpu.setting import Setting, Shape, full_precision
+from tests.gpu.setting import Setting, Shape
 
 STEPS = 20
 
@@ -28,7 +29,7 @@ def measure(setting: Setting, rows: Rows) -> None:
     full_precision()
     shape = replace(setting.shapes["sd15"], steps=4 if setting.is_dry else STEPS)
     table = f"{shape.title}, {shape.steps} steps"
-    pipe = setting.build(shape)
+    pipe = build(shape, setting)
     plain = _add(table, f"{shape.dtype} as it is", pipe, shape, (), None, rows)
     for strategy in (ChannelsLast(), StepCache.safe(), StepCache(), StepCache.fast()):
         with rows.attempt(table, repr(strategy)):
@@ -46,7 +47,7 @@ def measure(setting: Setting, rows: Rows) -> None:
     with rows.attempt(table, "torch.compile of the whole UNet"):
         began = time.perf_counter()
         pipe.unet.forward = torch.compile(pipe.unet.forward)
-        pipe(**shape.workload.arguments())
+        draw(pipe, shape)
         rows.add(
             table, what="torch.compile: the first picture", run_seconds=time.perf_counter() - began
         )
@@ -57,7 +58,7 @@ def _measure_precision(setting: Setting, shape: Shape, rows: Rows) -> None:
     """Float32 with and without TF32, and networks that are float32 and compute in 16 bits."""
     wide = replace(shape, dtype="float32")
     table = f"{wide.title}, {wide.steps} steps"
-    pipe = setting.build(wide)
+    pipe = build(wide, setting)
     plain = _add(table, "float32 as it is", pipe, wide, (), None, rows)
     for dtype in ("bfloat16", "float16"):
         _add(table, f'Precision("{dtype}")', pipe, wide, (Precision(dtype),), plain, rows)
@@ -76,13 +77,13 @@ def _measure_compiled(
         return
     began = time.perf_counter()
     with pipe.strategies.using(strategy):
-        pipe(**shape.workload.arguments())
+        draw(pipe, shape)
         first = time.perf_counter() - began
         rows.add(table, what="Compile: the first picture", run_seconds=first)
         while ", " in pipe.strategies.remarks[0] and setting.left > 8:
             if time.perf_counter() - began > COMPILE_S:
                 break
-            pipe(**shape.workload.arguments())
+            draw(pipe, shape)
             time.sleep(0.5)
         waited = time.perf_counter() - began
         rows.add(table, what=f"Compile: {pipe.strategies.remarks[0]}", run_seconds=waited)
@@ -100,10 +101,10 @@ def _add(
 ) -> float:
     """A row with the mean seconds of a step, which are returned; `plain` are those of another."""
     with pipe.strategies.using(*plan):
-        pipe(**shape.workload.arguments())
+        draw(pipe, shape)
         began = time.perf_counter()
         with dpnb.record(pipe) as trace:
-            pipe(**shape.workload.arguments())
+            draw(pipe, shape)
         took = time.perf_counter() - began
     # The mean, as steps that reuse others take less than those others.
     steps = trace.by_stage()["denoising"]

@@ -15,8 +15,9 @@ from dpnb.strategies.offload.packing import allocate_host_memory
 from dpnb.strategies.placement import ModelOffload, SequentialOffload, compute_budget_limits
 from dpnb.strategies.strategy import Strategy
 from dpnb.units import format_bytes
+from tests.gpu.models import build, empty, full_precision, synchronize
 from tests.gpu.rows import Row, Rows
-from tests.gpu.setting import Setting, Shape, full_precision, missing
+from tests.gpu.setting import Setting, Shape, missing
 
 LINK = "The link from the host"
 
@@ -36,8 +37,8 @@ def measure(setting: Setting, rows: Rows) -> None:
     for shape in setting.shapes.values():
         with rows.attempt(title_of(shape), "dpnb"):
             _measure_ours(shape, rate, setting, rows)
-        setting.empty()
-    if absent := list(missing("diffusers", "accelerate")):
+        empty(setting)
+    if absent := missing("diffusers", "accelerate"):
         rows.leave_out("diffusers' ways", f"{', '.join(absent)}: not installed")
     elif setting.is_dry:
         rows.leave_out("diffusers' ways", "they need a CUDA device")
@@ -59,10 +60,10 @@ def measure_rate(setting: Setting) -> float:
     link.pin(source)
     rates = []
     for _ in range(3):
-        setting.synchronize()
+        synchronize(setting)
         began = time.perf_counter()
         link.copy(target, source, link.mark(), "probe").wait()
-        setting.synchronize()
+        synchronize(setting)
         rates.append(nbytes / (time.perf_counter() - began))
     link.unpin(source)
     link.close()
@@ -70,7 +71,7 @@ def measure_rate(setting: Setting) -> float:
 
 
 def _measure_ours(shape: Shape, rate: float, setting: Setting, rows: Rows) -> None:
-    pipe = setting.build(shape)
+    pipe = build(shape, setting)
     resident = _run(pipe, setting)
     rows.add(title_of(shape), library="dpnb", way="all on the device", **resident)
     seconds = float(str(resident["run_seconds"]))
@@ -108,12 +109,12 @@ def _measure_theirs(name: str, shape: Shape, setting: Setting, rows: Rows) -> No
         rows.leave_out(f"{title_of(shape)}: diffusers, {name}", "no time left")
         return
     with rows.attempt(title_of(shape), f"diffusers, {name}"):
-        theirs = twin(setting.build(shape), shape.architecture)
+        theirs = twin(build(shape, setting), shape.architecture)
         theirs.set_progress_bar_config(disable=True)
         THEIR_WAYS[name](theirs)
         rows.add(title_of(shape), library="diffusers", way=name, **_run(theirs, setting))
     theirs = None
-    setting.empty()
+    empty(setting)
 
 
 def _group(pipe: Any) -> None:
@@ -138,10 +139,10 @@ def _run(pipe: Any, setting: Setting) -> Row:
     def draw() -> None:
         generator = torch.Generator().manual_seed(0)
         pipe("a cat", num_inference_steps=steps, generator=generator, output_type="pt")
-        setting.synchronize()
+        synchronize(setting)
 
     draw()
-    setting.empty()
+    empty(setting)
     if not setting.is_dry:
         torch.cuda.reset_peak_memory_stats()
     seconds = []

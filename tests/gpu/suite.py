@@ -79,9 +79,9 @@ def _start(
     command += ["-o", "addopts=", "-o", "filterwarnings=", "-p", "no:cacheprovider"]
     command += ["-p", "tests.gpu.pytest_rows", "--continue-on-collection-errors", "--durations=10"]
     workers = 1 if setting.is_dry else min(MOST_WORKERS, (os.cpu_count() or 2) // 2)
-    if workers > 1 and not list(missing("xdist")):
+    if workers > 1 and not missing("xdist"):
         command += ["-n", str(workers)]
-    if not list(missing("pytest_timeout")):
+    if not missing("pytest_timeout"):
         command += ["--timeout", "60"]
     return subprocess.Popen(
         [*command, *files],

@@ -10,21 +10,29 @@ from tests.gpu.rows import Cell, Row
 UNITS = ("_bytes", "_seconds", "_percent", "_ratio")
 
 
-def render_tables(rows: Iterable[Row], level: int) -> str:
-    """Every table with its name as a heading of this level."""
+def render_tables(rows: Iterable[Row], level: int, columns: tuple[str, ...] = ()) -> str:
+    """Every table with its name as a heading of this level.
+
+    Args:
+        rows: of all tables.
+        level: of their headings.
+        columns: the only ones that are shown, of a table that has any of them.
+    """
     tables: dict[str, list[Row]] = {}
     for row in rows:
         tables.setdefault(str(row["table"]), []).append(row)
     return "".join(
-        f"{'#' * level} {name}\n\n{render_table(found)}\n" for name, found in tables.items()
+        f"{'#' * level} {name}\n\n{render_table(found, columns)}\n"
+        for name, found in tables.items()
     )
 
 
-def render_table(rows: list[Row]) -> str:
+def render_table(rows: list[Row], only: tuple[str, ...] = ()) -> str:
     """One table; its columns are those of all its rows, in the order in which they first come."""
-    columns = list(dict.fromkeys(key for row in rows for key in row if key != "table"))
+    every = list(dict.fromkeys(key for row in rows for key in row if key != "table"))
+    columns = [column for column in only if column in every] or every
     lines = [
-        "| " + " | ".join(_heading(column) for column in columns) + " |",
+        "| " + " | ".join(without_unit(column).replace("_", " ") for column in columns) + " |",
         "|" + "---|" * len(columns),
     ]
     for row in rows:
@@ -50,7 +58,6 @@ def format_cell(column: str, value: Cell) -> str:
     return str(value) if isinstance(value, int) else f"{value:.3g}"
 
 
-def _heading(column: str) -> str:
-    for unit in UNITS:
-        column = column.removesuffix(unit)
-    return column.replace("_", " ")
+def without_unit(column: str) -> str:
+    """The name of a column without its unit."""
+    return next((column.removesuffix(unit) for unit in UNITS if column.endswith(unit)), column)
