@@ -21,9 +21,11 @@ from tests.gpu.setting import Setting
 
 PICTURES, KINDS, WAYS = (
     "Pictures of the model inside, 20 steps",
-    "Pipelines over the model inside, against the CPU, 6 steps",
-    "Exact switches of which the picture differs by more than rounding, 6 steps",
+    "Pipelines over the model inside, against the CPU",
+    "Exact switches of which the picture differs by more than rounding",
 )
+
+STEPS, DRY_STEPS = 6, 2
 
 BUDGET = "8MiB"
 """Of the model inside, which is 23 MiB."""
@@ -79,18 +81,19 @@ def _given() -> dict[str, dict[str, Any]]:
     }
 
 
-def _draw_kinds(pipe: Any) -> dict[str, Picture]:
+def _draw_kinds(pipe: Any, steps: int) -> dict[str, Picture]:
     found = {}
     for name, arguments in _given().items():
         kind: Any = getattr(dpnb, name).from_pipe(pipe)
         kind.set_progress_bar_config(disable=True)
-        found[name] = draw_emoji(kind, 6, **arguments)
+        found[name] = draw_emoji(kind, steps, **arguments)
     return found
 
 
 def _compare_kinds(pipe: Any, setting: Setting, rows: Rows) -> None:
-    here = _draw_kinds(pipe)
-    cpu = _draw_kinds(pipe.to("cpu"))
+    steps = DRY_STEPS if setting.is_dry else STEPS
+    here = _draw_kinds(pipe, steps)
+    cpu = _draw_kinds(pipe.to("cpu"), steps)
     pipe.to(setting.device)
     for name, picture in here.items():
         off = difference(picture, cpu[name])
@@ -99,7 +102,8 @@ def _compare_kinds(pipe: Any, setting: Setting, rows: Rows) -> None:
 
 def _compare_ways(pipe: Any, setting: Setting, rows: Rows) -> None:
     """Every exact plan by itself and with every placement, for all pipelines over the model."""
-    plain, tried = _draw_kinds(pipe), 0
+    steps = DRY_STEPS if setting.is_dry else STEPS
+    plain, tried = _draw_kinds(pipe, steps), 0
     for plan, place in product(plans_for(setting).values(), _list_places(setting)):
         whole = [*plan, *place]
         if any(one.effect is not Effect.EXACT or one in PLACEMENTS for one in plan):
@@ -111,7 +115,7 @@ def _compare_ways(pipe: Any, setting: Setting, rows: Rows) -> None:
             break
         with rows.attempt(WAYS, repr(whole)):
             with pipe.strategies.using(*whole):
-                drawn = _draw_kinds(pipe)
+                drawn = _draw_kinds(pipe, steps)
             off = max(difference(plain[kind], drawn[kind]) for kind in plain)
             tried += 1
             if off > ALLOWED:

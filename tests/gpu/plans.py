@@ -10,6 +10,7 @@ from dpnb.planning.plan_names import plan_name
 from dpnb.strategies.attention_kernel import AttentionKernel
 from dpnb.strategies.compilation import Compile
 from dpnb.strategies.conditioning import ConditioningCache
+from dpnb.strategies.lora import LoRA
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.plans import plan_from_json
 from dpnb.strategies.presets import PRESETS
@@ -31,6 +32,9 @@ COMBINED: tuple[Plan, ...] = (
     frozenset({ModelOffload(), VaeTiling()}),
     frozenset({ConditioningCache(), StepCache()}),
 )
+
+ELSEWHERE = (Compile, LoRA)
+"""The one has a part of its own, and the other needs weights, which are loaded last."""
 
 DRY: tuple[frozenset[Strategy], ...] = (
     frozenset(),
@@ -65,7 +69,7 @@ def plans_for(setting: Setting) -> Mapping[str, Plan]:
 
 def _list_plans() -> Mapping[str, Plan]:
     """Nothing, each strategy alone, and what is told apart by being together."""
-    alone = [s for s in list_candidates() if not isinstance(s, Compile)]  # it has a part of its own
+    alone = [s for s in list_candidates() if not isinstance(s, ELSEWHERE)]
     presets = [plan_from_json(preset.entries) for preset in PRESETS]
     plans = [
         frozenset[Strategy](),

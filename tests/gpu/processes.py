@@ -84,7 +84,8 @@ class PartProcess:
                 self._process.wait(LAST_WORDS_S)
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        with suppress(subprocess.TimeoutExpired):  # a driver may keep it for longer
+            self._process.wait(LAST_WORDS_S)
 
     def _last_line(self) -> str:
         lines = self._log.read_text(errors="replace").strip().splitlines()

@@ -44,13 +44,13 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_collectreport(report: pytest.CollectReport) -> None:
-    """A file that cannot be collected is a failure as well."""
+    """A file that cannot be collected is a failure too, unless a package is not there."""
     path = os.environ.get("DPNB_TEST_ROWS")
     if path is None or "PYTEST_XDIST_WORKER" in os.environ or not report.failed:
         return
-    Rows(Path(path)).add(
-        "tests", test=report.nodeid, outcome="failed", why=str(report.longrepr)[-160:]
-    )
+    why = report.longreprtext.strip().splitlines()[-1].removeprefix("E").strip()[:200]
+    outcome = "left out" if why.startswith("ModuleNotFoundError") else "failed"
+    Rows(Path(path)).add("tests", test=report.nodeid, outcome=outcome, why=why)
 
 
 def _last_line(report: pytest.TestReport) -> str:

@@ -11,6 +11,7 @@ from dpnb.metering.cuda import CudaMeter
 from dpnb.metering.tensors import TensorMeter
 from dpnb.planning.weight_sizes import idle_weight_bytes
 from dpnb.stages import Stage
+from dpnb.strategies.lora import LoRA
 from dpnb.strategies.strategy import Plan
 from tests.gpu.models import build, draw, empty, workload_of
 from tests.gpu.plans import on_device, plans_for
@@ -23,8 +24,6 @@ def measure(setting: Setting, rows: Rows) -> None:
     """The part."""
     shape = setting.shapes[setting.options["shape"]]
     pipe = build(shape, setting)
-    pipe.load_lora_weights(adapter(pipe), "style")
-    pipe.disable_lora()
     pipe(**{**workload_of(shape).arguments(), "num_inference_steps": 1})  # libraries are loaded now
     plans = plans_for(setting)
     for number, (name, plan) in enumerate(plans.items()):
@@ -34,6 +33,10 @@ def measure(setting: Setting, rows: Rows) -> None:
             return
         with rows.attempt(shape.title, name):
             _measure_plan(pipe, shape, name, plan, setting, rows)
+    with rows.attempt(shape.title, "LoRA"):
+        pipe.load_lora_weights(adapter(pipe), "style")
+        pipe.disable_lora()
+        _measure_plan(pipe, shape, "LoRA", frozenset({LoRA()}), setting, rows)
 
 
 def _measure_plan(

@@ -106,6 +106,8 @@ class _Reporting:
             self._outcomes[str(row["outcome"])] += 1
             if row["outcome"] == "failed":
                 self._rows.add(FAILED, test=row["test"], failed=row["why"])
+            elif row["outcome"] == "left out":
+                self._rows.leave_out(f"tests of {row['test']}", str(row["why"]))
         self._known = len(every)
 
     def counts(self) -> dict[str, int]:
