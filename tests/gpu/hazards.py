@@ -114,7 +114,7 @@ def _sanitize(strategy: str, setting: Setting, rows: Rows) -> None:
         check=False,
     )
     lines = (done.stdout + done.stderr).strip().splitlines()
-    races = sum("race" in line for line in lines)
+    races = sum("data race" in line for line in lines)
     trouble = {"failed": lines[-1][:160]} if done.returncode and lines else {}
     rows.add(RACES, plan=strategy, races=races, exit_status=done.returncode, **trouble)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from functools import partial
 
@@ -13,7 +14,17 @@ from tests.gpu.setting import Setting, missing
 
 TABLE = "A dashboard, beside the same without one"
 
-ROUNDS, DRY_ROUNDS = 9, 1
+NOTHING, RECORDING = "nothing", "a recording"
+
+COMPARISONS = (
+    (NOTHING, "seconds", time.perf_counter),
+    (RECORDING, "seconds", time.perf_counter),
+    (NOTHING, "the processor's seconds", time.process_time),
+)
+
+ROUNDS, STEPS = 7, 20
+
+DRY_ROUNDS, DRY_STEPS = 1, 2
 
 
 def measure(setting: Setting, rows: Rows) -> None:
@@ -27,32 +38,24 @@ def measure(setting: Setting, rows: Rows) -> None:
     from tests.benchmarks.compare import compare
 
     comm.create_comm = Packed
-    watched, recorded, plain = (build_emoji(setting) for _ in range(3))
+    rounds, steps = (DRY_ROUNDS, DRY_STEPS) if setting.is_dry else (ROUNDS, STEPS)
+    watched = build_emoji(setting)
+    others = {name: build_emoji(setting) for name in (NOTHING, RECORDING)}
     board = dpnb.dashboard(watched)
-    recording = dpnb.record(recorded)
-    rounds = DRY_ROUNDS if setting.is_dry else ROUNDS
-    with recording:
-        for title, clock in (
-            ("seconds", time.perf_counter),
-            ("processor's seconds", time.process_time),
-        ):
-            for name, other in (("nothing", plain), ("a recording", recorded)):
-                if setting.left < 2:
-                    rows.leave_out(f"a dashboard beside {name}: {title}", "no time left")
-                    continue
-                steps = 2 if setting.is_dry else 20
-                found = compare(
-                    partial(draw_emoji, watched, steps),
-                    partial(draw_emoji, other, steps),
-                    rounds=rounds,
-                    clock=clock,
-                )
-                rows.add(
-                    TABLE,
-                    beside=name,
-                    clock=title,
-                    median_seconds=sorted(found.ours)[rounds // 2],
-                    other_seconds=sorted(found.theirs)[rounds // 2],
-                    dashboard_ratio=found.ratio,
-                )
+    with dpnb.record(others[RECORDING]):
+        for name, counted, clock in COMPARISONS:
+            if setting.left < 3:
+                rows.leave_out(f"a dashboard beside {name}: {counted}", "no time left")
+                continue
+            ours = partial(draw_emoji, watched, steps)
+            theirs = partial(draw_emoji, others[name], steps)
+            found = compare(ours, theirs, rounds=rounds, clock=clock)
+            rows.add(
+                TABLE,
+                beside=name,
+                clock=counted,
+                median_seconds=statistics.median(found.ours),
+                other_seconds=statistics.median(found.theirs),
+                dashboard_ratio=found.ratio,
+            )
     board.close()

@@ -71,12 +71,14 @@ PARTS = (
         35,
         "tests.gpu.streaming:measure",
     ),
-    Part("speed", "Eager and compiled, precision, reuse", 70, 25, "tests.gpu.speed:measure"),
-    Part("panel", "What a dashboard costs", 30, 15, "tests.gpu.panel:measure"),
+    Part("speed", "Precision, and steps that reuse others", 45, 20, "tests.gpu.speed:measure"),
+    Part("compiled", "Blocks that are compiled", 80, 35, "tests.gpu.speed:measure_blocks"),
+    Part("panel", "What a dashboard costs", 40, 15, "tests.gpu.panel:measure"),
     Part("emoji", "The model inside", 45, 15, "tests.gpu.emoji:measure"),
     Part(
         "hazards", "Waiting, races, and memory that runs out", 45, 15, "tests.gpu.hazards:measure"
     ),
+    Part("whole", "torch.compile of a whole UNet", 100, 45, "tests.gpu.speed:measure_whole"),
     Part(
         "pairs",
         "Tests that need a GPU: pairs of strategies, as many as time allows",

@@ -35,6 +35,8 @@ SHOWN: Mapping[str, tuple[str, ...]] = {
     "sdxl": STRATEGY,
     "streaming": (),
     "speed": (),
+    "compiled": (),
+    "whole": (),
     "panel": (),
     "emoji": (),
     "hazards": (),

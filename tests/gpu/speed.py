@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 import dpnb
+from dpnb.stages import Stage
 from dpnb.strategies.compilation import Compile
 from dpnb.strategies.precision import Precision
 from dpnb.strategies.step_cache import StepCache
@@ -18,17 +19,16 @@ from tests.gpu.models import build, draw, full_precision
 from tests.gpu.rows import Rows
 from tests.gpu.setting import Setting, Shape
 
-STEPS = 20
+STEPS, DRY_STEPS = 20, 4
 
-COMPILE_S = 40.0
-"""For dpnb's blocks, in another process."""
+LAST_S = 8.0
+"""What is left for a measurement, once blocks have had their time to be compiled."""
 
 
 def measure(setting: Setting, rows: Rows) -> None:
-    """The part."""
+    """The part without compiled code."""
     full_precision()
-    shape = replace(setting.shapes["sd15"], steps=4 if setting.is_dry else STEPS)
-    table = f"{shape.title}, {shape.steps} steps"
+    shape, table = _shape_of(setting)
     pipe = build(shape, setting)
     plain = _add(table, f"{shape.dtype} as it is", pipe, shape, (), None, rows)
     for strategy in (ChannelsLast(), StepCache.safe(), StepCache(), StepCache.fast()):
@@ -36,22 +36,55 @@ def measure(setting: Setting, rows: Rows) -> None:
             _add(table, repr(strategy), pipe, shape, (strategy,), plain, rows)
     with rows.attempt(table, "Precision"):
         _measure_precision(setting, shape, rows)
-    if setting.is_dry:
-        rows.leave_out("compiled blocks", "on a CPU they take longer than a dry run")
+
+
+def measure_blocks(setting: Setting, rows: Rows) -> None:
+    """The part of dpnb's compiled blocks, which go over while pictures are drawn."""
+    full_precision()
+    shape, table = _shape_of(setting)
+    pipe = build(shape, setting)
+    plain = _add(table, "as it is", pipe, shape, (), None, rows)
+    if (reason := pipe.strategies.obstacle(Compile())) is not None:
+        rows.leave_out("Compile", reason)
         return
-    with rows.attempt(table, "Compile"):
-        _measure_compiled(table, pipe, shape, plain, setting, rows)
-    if setting.left < 5:
-        rows.leave_out("torch.compile of the whole UNet", "no time left")
-        return
-    with rows.attempt(table, "torch.compile of the whole UNet"):
-        began = time.perf_counter()
-        pipe.unet.forward = torch.compile(pipe.unet.forward)
+    began = time.perf_counter()
+    with pipe.strategies.using(Compile()):
         draw(pipe, shape)
-        rows.add(
-            table, what="torch.compile: the first picture", run_seconds=time.perf_counter() - began
-        )
-        _add(table, "torch.compile of the whole UNet", pipe, shape, (), plain, rows)
+        first = time.perf_counter() - began
+        rows.add(table, what="Compile: the first picture", run_seconds=first)
+        while ", " in pipe.strategies.remarks[0] and setting.left > LAST_S:
+            time.sleep(0.5)
+            draw(pipe, shape)
+            if setting.is_dry:
+                break
+        waited = time.perf_counter() - began
+        rows.add(table, what=f"Compile: {pipe.strategies.remarks[0]}", run_seconds=waited)
+        _add(table, "Compile", pipe, shape, (), plain, rows)
+
+
+def measure_whole(setting: Setting, rows: Rows) -> None:
+    """The part of torch's own compiler around a whole UNet."""
+    full_precision()
+    shape, table = _shape_of(setting)
+    pipe = build(shape, setting)
+    plain = _add(table, "as it is", pipe, shape, (), None, rows)
+    if setting.is_dry:
+        rows.leave_out("torch.compile", "it takes longer than a dry run")
+        return
+    rows.add(table, what="torch.compile: begun")
+    began = time.perf_counter()
+    pipe.unet.forward = torch.compile(pipe.unet.forward)
+    draw(pipe, shape)
+    first = time.perf_counter() - began
+    rows.add(table, what="torch.compile: the first picture", run_seconds=first)
+    _add(table, "torch.compile", pipe, shape, (), plain, rows)
+
+
+def _shape_of(setting: Setting) -> tuple[Shape, str]:
+    """The smaller model with more steps, and the name of its table."""
+    steps = DRY_STEPS if setting.is_dry else STEPS
+    shape = replace(setting.shapes["sd15"], steps=steps)
+    return shape, f"{shape.title}, {steps} steps"
 
 
 def _measure_precision(setting: Setting, shape: Shape, rows: Rows) -> None:
@@ -65,29 +98,6 @@ def _measure_precision(setting: Setting, shape: Shape, rows: Rows) -> None:
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = True
     _add(table, "float32 with TF32", pipe, wide, (), plain, rows)
     full_precision()
-
-
-def _measure_compiled(
-    table: str, pipe: Any, shape: Shape, plain: float, setting: Setting, rows: Rows
-) -> None:
-    """dpnb's blocks, which go over while pictures are drawn."""
-    strategy = Compile()
-    if (reason := pipe.strategies.obstacle(strategy)) is not None:
-        rows.leave_out("Compile", reason)
-        return
-    began = time.perf_counter()
-    with pipe.strategies.using(strategy):
-        draw(pipe, shape)
-        first = time.perf_counter() - began
-        rows.add(table, what="Compile: the first picture", run_seconds=first)
-        while ", " in pipe.strategies.remarks[0] and setting.left > 8:
-            if time.perf_counter() - began > COMPILE_S:
-                break
-            draw(pipe, shape)
-            time.sleep(0.5)
-        waited = time.perf_counter() - began
-        rows.add(table, what=f"Compile: {pipe.strategies.remarks[0]}", run_seconds=waited)
-        _add(table, "Compile", pipe, shape, (), plain, rows)
 
 
 def _add(
@@ -107,7 +117,7 @@ def _add(
             draw(pipe, shape)
         took = time.perf_counter() - began
     # The mean, as steps that reuse others take less than those others.
-    steps = trace.by_stage()["denoising"]
+    steps = trace.by_stage()[Stage.DENOISING]
     step = steps.seconds / steps.steps
     rows.add(
         table,
