@@ -48,8 +48,6 @@ FRACTION = 0.006
 def measure(setting: Setting, rows: Rows) -> None:
     """The part."""
     if setting.is_dry:
-        with rows.attempt(MEMORY, "a dry run"):
-            draw_emoji(build_emoji(setting), steps=2)
         rows.leave_out("waits, races and memory that runs out", "they need a CUDA device")
         return
     with rows.attempt(WAITS, "runs"):

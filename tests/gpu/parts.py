@@ -25,7 +25,7 @@ class Part:
     limit: float
     least: float
     call: str
-    dry: float = 30
+    dry: float = 60
     is_beside: bool = False
     options: tuple[tuple[str, str], ...] = ()
 
@@ -75,9 +75,7 @@ PARTS = (
     Part("compiled", "Blocks that are compiled", 80, 35, "tests.gpu.speed:measure_blocks"),
     Part("panel", "What a dashboard costs", 40, 15, "tests.gpu.panel:measure"),
     Part("emoji", "The model inside", 45, 15, "tests.gpu.emoji:measure"),
-    Part(
-        "hazards", "Waiting, races, and memory that runs out", 45, 15, "tests.gpu.hazards:measure"
-    ),
+    Part("hazards", "Waits, races, and memory that runs out", 45, 15, "tests.gpu.hazards:measure"),
     Part("whole", "torch.compile of a whole UNet", 100, 45, "tests.gpu.speed:measure_whole"),
     Part(
         "pairs",
