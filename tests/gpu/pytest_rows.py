@@ -23,13 +23,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     pairs = [item for item in items if item.get_closest_marker("pairs")]
     by_pipeline: dict[str, list[pytest.Item]] = {}
     for item in pairs:
-        by_pipeline.setdefault(item.name.partition("[")[2].partition("-")[0], []).append(item)
+        by_pipeline.setdefault(_pipeline_of(item), []).append(item)
     mixed: list[tuple[int, pytest.Item]] = []
     for found in by_pipeline.values():
         random.Random(0).shuffle(found)
         mixed += [(place // AT_A_TIME, item) for place, item in enumerate(found)]
     mixed.sort(key=lambda one: one[0])
-    items[:] = [item for item in items if item not in set(pairs)] + [item for _, item in mixed]
+    others = [item for item in items if not item.get_closest_marker("pairs")]
+    items[:] = [*others, *(item for _, item in mixed)]
+
+
+def _pipeline_of(item: pytest.Item) -> str:
+    """Which pipeline a test asks for, by the parameter of that fixture."""
+    return str(item.callspec.params["resident"]) if isinstance(item, pytest.Function) else ""
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

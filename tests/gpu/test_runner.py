@@ -21,7 +21,6 @@ from tests.gpu.processes import PartProcess
 from tests.gpu.results import DONE, JSON_FILE, LOG_FILE, MARKDOWN_FILE, PartResult, Results
 from tests.gpu.runner import Runner
 from tests.gpu.setting import Setting
-from tests.gpu.suite import find_files
 
 FAULTY = "tests.gpu.faulty"
 
@@ -151,7 +150,3 @@ def test_a_bad_word_is_answered_by_a_sentence(
     with pytest.raises(SystemExit):
         main(["--dry-run", "--out", str(tmp_path), *arguments])
     assert sentence in capsys.readouterr().err
-
-
-def test_tests_that_need_a_gpu_are_found() -> None:
-    assert {"tests/strategies/test_cuda.py", "tests/metering/test_cuda.py"} < set(find_files())
