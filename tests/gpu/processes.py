@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,9 @@ from tests.gpu.setting import Setting
 
 LAST_WORDS_S = 2.0
 """A process that is stopped has so long to say where it was."""
+
+ERROR = re.compile(r"[\w.]+(Error|Exception|Exit)\b")
+"""How the last line of a traceback begins."""
 
 
 class PartProcess:
@@ -43,6 +47,7 @@ class PartProcess:
         with log.open("a") as output:
             output.write(f"\n==== {call}\n")
             output.flush()
+            self._log_begins = output.tell()
             self._process = subprocess.Popen(
                 command,
                 env=environment,
@@ -74,7 +79,7 @@ class PartProcess:
             return DONE
         if code < 0:
             return f"crashed ({signal.Signals(-code).name})"
-        return f"failed: {self._last_line()}"
+        return f"failed: {self._last_words()}"
 
     def stop(self) -> None:
         """End it and what it has started; it may say first where it is."""
@@ -87,6 +92,9 @@ class PartProcess:
         with suppress(subprocess.TimeoutExpired):  # a driver may keep it for longer
             self._process.wait(LAST_WORDS_S)
 
-    def _last_line(self) -> str:
-        lines = self._log.read_text(errors="replace").strip().splitlines()
-        return lines[-1][:200] if lines else "it said nothing"
+    def _last_words(self) -> str:
+        """The error that it ended with, or else the last line that it has said."""
+        said = self._log.read_bytes()[self._log_begins :].decode(errors="replace")
+        lines = said.strip().splitlines() or ["it said nothing"]
+        errors = [line for line in lines if ERROR.match(line)]
+        return (errors or lines)[-1][:200]
