@@ -14,7 +14,7 @@ import dpnb
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.strategy import Effect, Strategy
 from tests.gpu.models import build_emoji, full_precision, synchronize
-from tests.gpu.pictures import ALLOWED, Picture, difference, draw_emoji
+from tests.gpu.pictures import ALLOWED, Picture, difference, draw_emoji, verdict
 from tests.gpu.plans import PLACEMENTS, plans_for
 from tests.gpu.rows import Rows
 from tests.gpu.setting import Setting
@@ -45,7 +45,7 @@ def measure(setting: Setting, rows: Rows) -> None:
         Image.fromarray((np.hstack(drawn) * 255).round().astype(np.uint8)).save(
             setting.folder / "emoji.png"
         )
-    with rows.attempt(KINDS, "pipelines"):
+    with rows.attempt(KINDS, "all of them", "pipeline"):
         _compare_kinds(pipe, setting, rows)
     with rows.attempt(WAYS, "switches"):
         _compare_ways(pipe, setting, rows)
@@ -97,7 +97,7 @@ def _compare_kinds(pipe: Any, setting: Setting, rows: Rows) -> None:
     pipe.to(setting.device)
     for name, picture in here.items():
         off = difference(picture, cpu[name])
-        rows.add(KINDS, pipeline=name, difference=off, **_verdict(off))
+        rows.add(KINDS, pipeline=name, difference=off, **verdict(off))
 
 
 def _compare_ways(pipe: Any, setting: Setting, rows: Rows) -> None:
@@ -119,7 +119,7 @@ def _compare_ways(pipe: Any, setting: Setting, rows: Rows) -> None:
             off = max(difference(plain[kind], drawn[kind]) for kind in plain)
             tried += 1
             if off > ALLOWED:
-                rows.add(WAYS, what=repr(whole), difference=off, **_verdict(off))
+                rows.add(WAYS, what=repr(whole), difference=off, **verdict(off))
     rows.add(WAYS, what=f"{tried} tried, each with {len(plain)} pipelines")
 
 
@@ -129,8 +129,3 @@ def _list_places(setting: Setting) -> list[tuple[Strategy, ...]]:
     if setting.is_dry:
         return [(streams[0],)]
     return [(), (ModelOffload(setting.link),), *((stream,) for stream in streams)]
-
-
-def _verdict(off: float) -> dict[str, str]:
-    """A remark where a picture is another one than rounding makes."""
-    return {} if off <= ALLOWED else {"failed": f"more than {ALLOWED:g}"}

@@ -19,7 +19,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import dpnb
 from tests.gpu.models import full_precision
-from tests.gpu.pictures import difference, draw_emoji
+from tests.gpu.pictures import difference, draw_emoji, verdict
 from tests.gpu.rows import Rows
 from tests.gpu.setting import Setting
 
@@ -66,7 +66,8 @@ def measure(setting: Setting, rows: Rows) -> None:
         here = draw_emoji(pipe, steps=6)
         there = draw_emoji(pipe.to(setting.device), steps=6)
         off = difference(here, there)
-        rows.add(FACTS, fact="emoji model, 6 steps, the largest difference from CPU", value=off)
+        fact = "emoji model, 6 steps, the largest difference from CPU"
+        rows.add(FACTS, fact=fact, value=off, **verdict(off))
     if not setting.is_dry:
         with rows.attempt(ATTENTION, "attention"):
             _measure_attention(rows)

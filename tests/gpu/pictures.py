@@ -30,3 +30,8 @@ def draw_emoji(pipe: Any, steps: int = 20, prompt: str = "red apple", **argument
 def difference(one: Picture, other: Picture) -> float:
     """The largest one of a value."""
     return float(np.abs(one - other).max())
+
+
+def verdict(off: float) -> dict[str, str]:
+    """A remark for a row where a picture is another one than rounding makes."""
+    return {} if off <= ALLOWED else {"failed": f"more than {ALLOWED:g}"}

@@ -73,9 +73,10 @@ def _list_plans() -> Mapping[str, Plan]:
     presets = [plan_from_json(preset.entries) for preset in PRESETS]
     plans = [
         frozenset[Strategy](),
-        *(frozenset({strategy}) for strategy in (*PLACEMENTS, *alone, *KERNELS)),
-        *COMBINED,
+        *(frozenset({strategy}) for strategy in PLACEMENTS),
         *presets,
+        *COMBINED,
+        *(frozenset({strategy}) for strategy in (*alone, *KERNELS)),
     ]
     return {plan_key(plan): plan for plan in plans}
 

@@ -45,12 +45,18 @@ class Rows:
         self.add(LEFT_OUT, what=what, why=why)
 
     @contextmanager
-    def attempt(self, table: str, what: str) -> Iterator[None]:
-        """Within, an error is a row of the table and not the end."""
+    def attempt(self, table: str, what: str, column: str = "what") -> Iterator[None]:
+        """Within, an error is a row of the table and not the end.
+
+        Args:
+            table: its name.
+            what: is tried.
+            column: where the table says so.
+        """
         try:
             yield
         except Exception as error:
-            self.add(table, what=what, failed=describe_error(error))
+            self.add(table, **{column: what, "failed": describe_error(error)})
 
 
 def describe_error(error: Exception) -> str:

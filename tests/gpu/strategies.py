@@ -31,9 +31,9 @@ def measure(setting: Setting, rows: Rows) -> None:
             names = list(plans)[number:]
             rows.leave_out(f"{shape.title}: {len(names)} plans, from {name} on", "no time left")
             return
-        with rows.attempt(shape.title, name):
+        with rows.attempt(shape.title, name, "plan"):
             _measure_plan(pipe, shape, name, plan, setting, rows)
-    with rows.attempt(shape.title, "LoRA"):
+    with rows.attempt(shape.title, "LoRA", "plan"):
         pipe.load_lora_weights(adapter(pipe), "style")
         pipe.disable_lora()
         _measure_plan(pipe, shape, "LoRA", frozenset({LoRA()}), setting, rows)

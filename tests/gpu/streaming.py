@@ -35,7 +35,7 @@ def measure(setting: Setting, rows: Rows) -> None:
         rate = measure_rate(setting)
         rows.add(LINK, what="from pinned memory, in a second", amount_bytes=int(rate))
     for shape in setting.shapes.values():
-        with rows.attempt(title_of(shape), "dpnb"):
+        with rows.attempt(title_of(shape), "dpnb", "way"):
             _measure_ours(shape, rate, setting, rows)
         empty(setting)
     if absent := missing("diffusers", "accelerate"):
@@ -82,7 +82,7 @@ def _measure_ours(shape: Shape, rate: float, setting: Setting, rows: Rows) -> No
         if setting.left < 0:
             rows.leave_out(f"{title_of(shape)}: {strategy!r}", "no time left")
             continue
-        with rows.attempt(title_of(shape), repr(strategy)):
+        with rows.attempt(title_of(shape), repr(strategy), "way"):
             rows.add(title_of(shape), **_run_strategy(pipe, strategy, seconds, rate, setting))
 
 
@@ -108,7 +108,7 @@ def _measure_theirs(name: str, shape: Shape, setting: Setting, rows: Rows) -> No
     if setting.left < 10:
         rows.leave_out(f"{title_of(shape)}: diffusers, {name}", "no time left")
         return
-    with rows.attempt(title_of(shape), f"diffusers, {name}"):
+    with rows.attempt(title_of(shape), f"diffusers, {name}", "way"):
         theirs = twin(build(shape, setting), shape.architecture)
         theirs.set_progress_bar_config(disable=True)
         THEIR_WAYS[name](theirs)
