@@ -54,7 +54,7 @@ class PartProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,
+                preexec_fn=os.setpgrp,  # in the session of who may be killed, and ends with it
             )
 
     @property

@@ -19,7 +19,7 @@ from tests.gpu.models import build, draw, full_precision
 from tests.gpu.rows import Rows
 from tests.gpu.setting import Setting, Shape
 
-STEPS, DRY_STEPS = 20, 4
+STEPS, DRY_STEPS = 20, 2
 
 LAST_S = 8.0
 """What is left for a measurement, once blocks have had their time to be compiled."""
