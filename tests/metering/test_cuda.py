@@ -42,14 +42,16 @@ def test_other_devices_have_the_clock_of_the_host() -> None:
     assert isinstance(clock_for("cpu"), HostClock)
 
 
-@pytest.fixture
-def emptied() -> None:
-    """No block is cached, of which less than a MiB would be left over and counted as used."""
-    torch.cuda.empty_cache()
+UNSPLIT = MIB
+"""The allocator hands out a larger block than asked for, and counts it, where less is left over."""
+
+
+def is_about(found: int, wanted: int) -> bool:
+    """Whether blocks of the allocator hold tensors of so many bytes: two of them, at most."""
+    return wanted <= found <= wanted + 2 * UNSPLIT
 
 
 @pytest.mark.gpu
-@pytest.mark.usefixtures("emptied")
 def test_allocations_are_read_without_waiting() -> None:
     meter = CudaMeter("cuda")
     meter.reset_peak()
@@ -57,21 +59,20 @@ def test_allocations_are_read_without_waiting() -> None:
     kept = torch.empty(8 * MIB, dtype=torch.uint8, device="cuda")
     torch.empty(16 * MIB, dtype=torch.uint8, device="cuda")
     after = meter.read()
-    assert after.current - before.current == kept.nbytes
-    assert after.peak - before.current == 24 * MIB
+    assert is_about(after.current - before.current, kept.nbytes)
+    assert is_about(after.peak - before.current, 24 * MIB)
     assert after.reserved is not None
     assert after.reserved >= after.peak
 
 
 @pytest.mark.gpu
-@pytest.mark.usefixtures("emptied")
 def test_one_meter_does_not_take_the_peak_of_another() -> None:
     first, second = CudaMeter("cuda"), CudaMeter("cuda:0")
     first.reset_peak()
     start = first.read().current
     torch.empty(16 * MIB, dtype=torch.uint8, device="cuda")
     second.reset_peak()
-    assert first.read().peak == start + 16 * MIB
+    assert is_about(first.read().peak - start, 16 * MIB)
     assert second.read().peak == start
 
 

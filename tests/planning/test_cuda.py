@@ -15,7 +15,7 @@ from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.presets import PRESETS
 from dpnb.strategies.strategy import Plan
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.full_size]
 
 TOLERANCE = 0.1
 

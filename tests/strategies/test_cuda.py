@@ -26,11 +26,12 @@ def on_cuda(strategy: Strategy) -> Strategy:
     return strategy
 
 
-PLANS = [
-    frozenset(plan)
-    for count in (1, 2)
-    for plan in combinations([on_cuda(s) for s in SAMPLES], count)
-    if len({strategy.slot for strategy in plan}) == count
+ALONE = [frozenset({on_cuda(strategy)}) for strategy in SAMPLES]
+
+PAIRS = [
+    pytest.param(frozenset(pair), marks=pytest.mark.pairs)
+    for pair in combinations([on_cuda(s) for s in SAMPLES], 2)
+    if len({strategy.slot for strategy in pair}) == 2
 ]
 
 
@@ -47,7 +48,9 @@ def xformers() -> None:
     """The real package, if it is installed."""
 
 
-@pytest.mark.parametrize("plan", PLANS, ids=lambda plan: " ".join(sorted(map(repr, plan))))
+@pytest.mark.parametrize(
+    "plan", [*ALONE, *PAIRS], ids=lambda plan: " ".join(sorted(map(repr, plan)))
+)
 def test_the_picture_is_that_of_the_resident_pipeline(
     resident: tuple[Any, torch.Tensor], plan: frozenset[Strategy]
 ) -> None:
