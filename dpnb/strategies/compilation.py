@@ -16,12 +16,14 @@ from typing_extensions import override
 from dpnb.models.block_switches import BlockSwitches
 from dpnb.nn.compiled import is_compiled
 from dpnb.nn.resnet import ResnetBlock
-from dpnb.strategies.compiled_blocks import Compilation, CompiledBlock
+from dpnb.nn.torch_internals import package_loader
+from dpnb.strategies.compile_queue import shared_queue
+from dpnb.strategies.compiled_blocks import CompiledBlock, CompileProgress
+from dpnb.strategies.cuda_graphs import CudaGraphRecorder
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Slot, Strategy
 from dpnb.strategies.undo import Undo
-from dpnb.strategies.workshop import shared_workshop
 
 CompileMode: TypeAlias = Literal["default", "reduce-overhead", "max-autotune"]
 
@@ -94,13 +96,13 @@ class Compile(Strategy):
     @override
     def apply(self, networks: Networks, undo: Undo) -> None:
         """Let compiled blocks stand for those that are as written."""
-        options, workshop = OPTIONS[self.mode], shared_workshop()
-        is_recorded = self.mode == "reduce-overhead"
+        options, queue = OPTIONS[self.mode], shared_queue()
+        record = CudaGraphRecorder() if self.mode == "reduce-overhead" else None
         regions = self._regions(networks)
-        blocks = [CompiledBlock(one, options, workshop, is_recorded=is_recorded) for one in regions]
+        blocks = [CompiledBlock(block, options, queue, record) for block in regions]
         for block in blocks:
             block.replace(undo)
-        undo.watch(Compilation(blocks))
+        undo.watch(CompileProgress(blocks))
 
     def _regions(self, networks: Networks) -> Iterator[nn.Module]:
         for _, network in networks.items(*self.components):
@@ -123,7 +125,7 @@ def _repeated_kinds(network: nn.Module) -> frozenset[str]:
 
 def _toolchain_obstacle(device: torch.device) -> str | None:
     """What torch's compiler lacks for a device, as a sentence."""
-    if "AOTIModelPackageLoader" not in dir(getattr(torch._C, "_aoti", None)):
+    if package_loader() is None:
         return f"Compile needs torch 2.7 or newer, and this is {torch.__version__}; update torch."
     if not any(which(one) for one in (os.environ.get("CXX", ""), *COMPILERS) if one):
         return (

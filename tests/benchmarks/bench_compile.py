@@ -17,7 +17,7 @@ from torch import nn
 
 import dpnb
 from dpnb.emoji import FOLDER
-from dpnb.strategies.workshop import shared_workshop
+from dpnb.strategies.compile_queue import shared_queue
 from tests.benchmarks.compare import compare
 
 
@@ -92,7 +92,7 @@ if __name__ == "__main__":
     compiled.strategies.enable(dpnb.Compile(regional="whole" not in sys.argv))
     first = seconds(lambda: draw(compiled))
     print(f"first picture {first:.3f} s, an eager one {plain:.3f} s: {first / plain:.2f} ×")
-    took, count = wait(compiled), shared_workshop().compiled
+    took, count = wait(compiled), shared_queue().compiled
     print(f"{compiled.strategies.remarks[0]} {count} pieces of code, {took:.0f} s.", flush=True)
     print("picture:", compare(lambda: draw(compiled), lambda: draw(eager), rounds=8), flush=True)
     if "whole" not in sys.argv:

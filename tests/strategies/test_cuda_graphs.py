@@ -10,7 +10,8 @@ from torch import Tensor
 
 import dpnb
 from dpnb.strategies.compilation import Compile
-from dpnb.strategies.cuda_graphs import WORTH_IT, Code, RecordedCode, record_cuda_graph
+from dpnb.strategies.cuda_graphs import CALLS_UNTIL_RECORDED as ENOUGH
+from dpnb.strategies.cuda_graphs import Code, RecordedCode, record_cuda_graph
 from tests.strategies.pipes import build
 
 
@@ -39,22 +40,22 @@ class Recorder:
 def test_it_is_recorded_once_weights_stay() -> None:
     recorder, weight = Recorder(), torch.full((3,), 2.0)
     code = RecordedCode(scale, recorder)
-    for count in range(1, 2 * WORTH_IT):
+    for count in range(1, 2 * ENOUGH):
         (drawn,) = code([weight], [torch.full((3,), float(count))])
         assert torch.equal(drawn, torch.full((3,), 2.0 * count))
-        assert recorder.made == (count >= WORTH_IT)
-    assert recorder.replayed == WORTH_IT
+        assert recorder.made == (count >= ENOUGH)
+    assert recorder.replayed == ENOUGH
 
 
 def test_weights_that_are_elsewhere_are_read_where_they_are() -> None:
     recorder, x = Recorder(), torch.ones(3)
     code = RecordedCode(scale, recorder)
-    weights = [torch.full((3,), float(k)) for k in range(3 * WORTH_IT)]
+    weights = [torch.full((3,), float(k)) for k in range(3 * ENOUGH)]
     for weight in weights:
         assert torch.equal(code([weight], [x])[0], weight)
     assert recorder.made == 0, "they come and go"
     for weight in weights[:2]:
-        for _ in range(WORTH_IT):
+        for _ in range(ENOUGH):
             assert torch.equal(code([weight], [x])[0], weight)
     assert recorder.made == 2
 
