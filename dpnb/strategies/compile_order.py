@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from copyreg import __newobj__ as make_plainly  # type: ignore[attr-defined]
 from dataclasses import dataclass
 from itertools import chain
+from types import FunctionType
 from typing import Any, TypeAlias
 
 import torch
@@ -113,7 +114,6 @@ class _Outline(pickle.Pickler):
 
     def __init__(self, file: io.BytesIO, module: nn.Module) -> None:
         super().__init__(file)
-        self._module = module
         self._weights = {id(w) for w in chain(module.parameters(), module.buffers())}
 
     @override
@@ -123,7 +123,7 @@ class _Outline(pickle.Pickler):
                 raise Uncompilable("it keeps tensors beside its weights")
             return _make_tensor, (_outline_of(obj), isinstance(obj, nn.Parameter))
         if isinstance(obj, nn.Module):
-            left_out = (ATTRIBUTE, *COMPUTING) if obj is self._module else (ATTRIBUTE,)
+            left_out = {ATTRIBUTE, *COMPUTING, *_replaced_methods(obj)}
             state = {k: _sorted(v) for k, v in vars(obj).items() if k not in left_out}
             return make_plainly, (type(obj),), {**state, **without_hooks()}
         return NotImplemented
@@ -165,10 +165,8 @@ def outline_module(module: nn.Module) -> bytes:
         Uncompilable: something else than its own code acts within it, or it is made of what
             another process cannot know.
     """
-    for part in module.modules():
-        acts = part._forward_hooks or part._forward_pre_hooks
-        if part is not module and (acts or not vars(part).keys().isdisjoint(COMPUTING)):
-            raise Uncompilable("another strategy acts within it")
+    if any(_is_changed(part) for part in module.modules() if part is not module):
+        raise Uncompilable("another strategy acts within it")
     file = io.BytesIO()
     try:
         _Outline(file, module).dump(module)
@@ -179,6 +177,20 @@ def outline_module(module: nn.Module) -> bytes:
     if b"__main__" in file.getvalue():
         raise Uncompilable("its code is in a notebook or a script, not in a module")
     return file.getvalue()
+
+
+def _is_changed(part: nn.Module) -> bool:
+    """Whether something stands around what a part of a module computes."""
+    if type(part).forward is nn.Module.forward:
+        return False  # a list, which computes nothing
+    own = {*COMPUTING, *_replaced_methods(part)} & vars(part).keys()
+    return bool(own or part._forward_hooks or part._forward_pre_hooks)
+
+
+def _replaced_methods(part: nn.Module) -> set[str]:
+    """The methods of its class in whose place a module has functions of its own."""
+    names = {name for name, value in vars(part).items() if isinstance(value, FunctionType)}
+    return {name for name in names if any(name in vars(kind) for kind in type(part).__mro__)}
 
 
 def packages_of(module: nn.Module) -> tuple[str, ...]:

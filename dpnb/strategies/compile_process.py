@@ -44,13 +44,19 @@ class CompileProcess:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def close(self) -> None:
-        """End it, whatever it is at."""
+    def close(self) -> str:
+        """End it, whatever it is at.
+
+        Returns:
+            The last line that it has complained in.
+        """
         popen, self._popen = self._popen, None
         if popen is not None and self._end is not None:
             atexit.unregister(self._end)
             self._end()
             popen.communicate()
+        complaints, self._complaints = self._complaints, None
+        return _last_line(complaints) if complaints is not None else ""
 
     def ask(self, job: Job) -> Answer:
         """Its answer to a job, for which this waits.
@@ -66,8 +72,7 @@ class CompileProcess:
             popen.stdin.flush()
             answer: Answer = pickle.load(popen.stdout)
         except (OSError, EOFError, pickle.UnpicklingError) as error:
-            self.close()
-            raise ProcessFailedError(self._last_words() or str(error)) from error
+            raise ProcessFailedError(self.close() or str(error)) from error
         except BaseException:
             self.close()
             raise
@@ -90,15 +95,13 @@ class CompileProcess:
         atexit.register(self._end)  # it would go on with what it is at
         return popen
 
-    def _last_words(self) -> str:
-        """The last line that it has complained in."""
-        complaints, self._complaints = self._complaints, None
-        if complaints is None:
-            return ""
-        with complaints:
-            complaints.seek(0)
-            lines = complaints.read().decode(errors="replace").strip().splitlines()
-        return lines[-1][:200] if lines else ""
+
+def _last_line(file: IO[bytes]) -> str:
+    """Of a file, which is closed then."""
+    with file:
+        file.seek(0)
+        lines = file.read().decode(errors="replace").strip().splitlines()
+    return lines[-1][:200] if lines else ""
 
 
 def _end(popen: subprocess.Popen[bytes], owner: int) -> None:

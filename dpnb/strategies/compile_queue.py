@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -61,13 +62,17 @@ class CompiledCode:
 class CompileQueue:
     """Compiles each order once.
 
+    Args:
+        start: gives the process that compiles.
+
     Attributes:
         compiled: how many it has compiled.
         found: how many another process had compiled before.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, start: Callable[[], CompileProcess] = CompileProcess) -> None:
         self.compiled = self.found = 0
+        self._start = start
         self._codes: dict[Order, CompiledCode] = {}
         self._begin()
 
@@ -104,7 +109,7 @@ class CompileQueue:
         return code
 
     def _work(self) -> None:
-        with CompileProcess() as process:
+        with self._start() as process:
             while (code := self._next()) is not None:
                 if code.wanted_by and code.is_waiting:
                     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -204,6 +205,28 @@ def test_blocks_go_over_while_they_are_called() -> None:
     assert queue.compiled == count + 2
     stack.use([])
     assert torch.equal(call(network), plain)
+    assert ask_elsewhere() == "0 compiled, 2 found"
+
+
+def ask_elsewhere() -> str:
+    """What another process compiles of the same, and what it finds."""
+    command = "from tests.strategies.test_compilation import main; main()"
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)
+    return done.stdout.strip() or done.stderr
+
+
+def main() -> None:
+    """Have two kinds of blocks compiled, and say how that went."""
+    network, queue = Pair().requires_grad_(False), shared_queue()
+    network.second.factor = 2
+    with Undo() as undo, torch.no_grad():
+        for block in (network.first, network.second):
+            CompiledBlock(block, (), queue).replace(undo)
+        for _ in range(ENOUGH):
+            network(X)
+        while queue.compiled + queue.found < 2:
+            time.sleep(0.01)
+    print(f"{queue.compiled} compiled, {queue.found} found")
 
 
 def test_nothing_is_compiled_for_a_few_calls(network: Denoiser) -> None:
