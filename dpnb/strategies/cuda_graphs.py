@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -67,7 +67,7 @@ class CudaGraphRecorder:
     """
 
     def __init__(self) -> None:
-        self._pool: tuple[int, int] | None = None
+        self._pool: Any = None
 
     def __call__(self, code: Code, weights: list[Tensor], inputs: list[Tensor]) -> Code:
         """Record a call; see `record_cuda_graph`."""
@@ -80,7 +80,7 @@ def record_cuda_graph(
     code: Code,
     weights: list[Tensor],
     inputs: list[Tensor],
-    pool: tuple[int, int] | None = None,
+    pool: Any = None,
 ) -> Code:
     """Record the kernels of a call.
 

@@ -105,13 +105,9 @@ def test_a_lack_of_room_passes() -> None:
     assert _is_passing(MemoryError())
     assert _is_passing(OSError(28, "No space left on device"))
     assert not _is_passing(RuntimeError("no such operation"))
-    try:
-        try:
-            raise MemoryError
-        except MemoryError:
-            raise RuntimeError("it was not compiled") from None
-    except RuntimeError as error:
-        assert _is_passing(error)
+    with pytest.raises(RuntimeError) as caught:
+        raise RuntimeError("it was not compiled") from MemoryError()
+    assert _is_passing(caught.value)
 
 
 def test_what_nobody_wants_is_forgotten() -> None:
