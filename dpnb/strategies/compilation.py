@@ -20,6 +20,7 @@ from dpnb.nn.torch_internals import package_loader
 from dpnb.strategies.compile_queue import shared_queue
 from dpnb.strategies.compiled_blocks import CompiledBlock, CompileProgress
 from dpnb.strategies.cuda_graphs import CudaGraphRecorder
+from dpnb.strategies.named_components import absent_components_obstacle, parse_components
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Slot, Strategy
@@ -41,12 +42,18 @@ class Compile(Strategy):
     """Compute the denoiser by compiled code, which another process makes meanwhile.
 
     Nothing waits for it: each block computes as it was written until its code is there, and goes
-    over with its next call. Blocks that are made alike share one piece of code. What is switched on
-    or off later has only those blocks compiled again that it changes, and compiled code takes the
-    weights as they are at each call. A block computes as written where gradients are recorded,
-    where another strategy acts within it, or where a mode has replaced its attention;
+    over with its next call. Blocks that are made alike share one piece of code, and so do processes
+    of one user: it is kept in `$DPNB_CACHE`, by default `~/.cache/dpnb`. What is switched on or off
+    later has only those blocks compiled again that it changes, and compiled code takes the weights
+    as they are at each call. A block computes as written where gradients are recorded, where
+    another strategy acts within it, or where a mode has replaced its attention;
     `pipe.strategies.remarks` and the panel say how many do. Convolutions take as long as before on
     a CPU, so that blocks of these are compiled for GPUs alone.
+
+    Compiled code adds in another order, and in 16 bits it rounds less often: pictures are the same
+    up to that rounding, as with another kernel for attention. For a GPU, the process that compiles
+    has a context of its own there, and tries kernels out with `"max-autotune"`; this memory is not
+    counted with the pipeline's.
 
     Args:
         mode: `"reduce-overhead"` records what a GPU is asked for in a block, and asks for all of
@@ -68,6 +75,8 @@ class Compile(Strategy):
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
+        names = parse_components("components", self.components)
+        object.__setattr__(self, "components", names)
         if self.mode not in OPTIONS:
             *others, last = (f'"{mode}"' for mode in OPTIONS)
             known = f"{', '.join(others)} or {last}"
@@ -75,6 +84,9 @@ class Compile(Strategy):
 
     @override
     def obstacle(self, networks: Networks) -> str | None:
+        absent = absent_components_obstacle("Compile names", self.components, networks)
+        if absent is not None:
+            return absent
         if not list(self._regions(networks)):
             return (
                 "Compile needs a denoiser that declares blocks of which it has many; there is none "

@@ -21,7 +21,7 @@ from typing_extensions import override
 from dpnb.atomic import OUT_OF_SPACE
 from dpnb.strategies.compile_order import Nesting, Order, TensorKind, flatten, unflatten
 
-POLITENESS = 5
+POLITENESS = 10
 """By so much it steps back behind whoever draws."""
 
 

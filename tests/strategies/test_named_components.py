@@ -8,16 +8,13 @@ from typing import Any
 import pytest
 
 from dpnb.strategies.catalog import CATALOG
-from dpnb.strategies.compilation import Compile
 from dpnb.strategies.named_components import parse_components
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.strategy import Strategy
 from tests.strategies.pipes import build
 
 KINDS: list[Any] = [
-    kind
-    for kind in CATALOG
-    if "components" in {field.name for field in fields(kind)} and kind is not Compile
+    kind for kind in CATALOG if "components" in {field.name for field in fields(kind)}
 ]
 
 
