@@ -50,7 +50,6 @@ TESTED_IN = {
     "strategies.compile_order": "strategies/test_compilation.py",
     "strategies.compile_worker": "strategies/test_compilation.py",
     "strategies.block_contents": "strategies/test_compiled_blocks.py",
-    "strategies.torch_settings": "strategies/test_compiled_blocks.py",
     "strategies.compile_process": "strategies/test_compile_queue.py",
     "nn.attention": "nn/test_parts.py",
     "nn.attention_kernels": "strategies/test_attention.py",

@@ -47,8 +47,10 @@ class BlockContents:
             [value for key, value in vars(part).items() if key not in usual] for part in parts
         ):
             self._look_into(value)
-        self._present = self._list_present()
-        self._known = self._list_contents()
+        weights = chain.from_iterable(map(dict.values, self._weights))
+        self._present = [weight is not None for weight in weights]
+        self._is_full = all(self._present)
+        self._known = list(self._contents())
 
     def _look_into(self, value: object) -> None:
         """What an attribute holds may change while the attribute stays the same object."""
@@ -67,19 +69,14 @@ class BlockContents:
 
         Weights of other shapes and dtypes are weights all the same.
         """
-        contents = self._list_contents()
-        if len(contents) != len(self._known) or not all(map(is_, contents, self._known)):
+        count = sum(map(len, self._mappings)) + sum(map(len, self._lists))
+        if count != len(self._known) or not all(map(is_, self._contents(), self._known)):
             return None
-        if self._list_present() != self._present:
+        weights = list(chain.from_iterable(map(dict.values, self._weights)))
+        if [weight is not None for weight in weights] != self._present:
             return None
-        return [weight for weight in self._all_weights() if weight is not None]
+        return weights if self._is_full else [one for one in weights if one is not None]
 
-    def _list_contents(self) -> list[Any]:
+    def _contents(self) -> Iterator[Any]:
         held = chain.from_iterable(map(dict.values, self._mappings))
-        return [*held, *chain.from_iterable(self._lists)]
-
-    def _list_present(self) -> list[bool]:
-        return [weight is not None for weight in self._all_weights()]
-
-    def _all_weights(self) -> Iterator[Tensor | None]:
-        return chain.from_iterable(map(dict.values, self._weights))
+        return chain(held, chain.from_iterable(self._lists))
