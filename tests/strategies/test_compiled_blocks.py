@@ -118,6 +118,10 @@ def remove_bias(block: Any) -> None:
     block.layer.bias = None
 
 
+def add_bias(block: Any) -> None:
+    block.layer.bias = nn.Parameter(torch.ones(8), requires_grad=False)
+
+
 def hook_layer(block: Any) -> None:
     block.layer.register_forward_hook(lambda module, args, output: 2 * output)
 
@@ -152,7 +156,7 @@ def test_what_is_changed_later_is_computed(
 
 def test_what_stays_is_compiled_again(compiled: Compiled) -> None:
     compiled.warm(X)
-    for change in (set_divisor, set_part, set_item, remove_bias, replace_layer):
+    for change in (set_divisor, set_part, set_item, remove_bias, add_bias, replace_layer):
         change(compiled.block)
         compiled.warm(X)
         assert compiled.compiled.state == "compiled"
@@ -163,6 +167,10 @@ def test_weights_of_another_kind_are_compiled_again(compiled: Compiled) -> None:
     compiled.block.double()
     compiled.warm(X.double())
     assert len(compiled.queue.codes) == 2
+    weight = compiled.block.get_submodule("layer").get_parameter("weight")
+    weight.data = weight.mT.contiguous().mT
+    compiled.warm(X.double())
+    assert len(compiled.queue.codes) == 3, "it lies otherwise in memory"
 
 
 def test_a_kernel_of_one_pass_is_used_in_it(compiled: Compiled) -> None:
@@ -199,7 +207,7 @@ def test_tensors_that_are_no_weights_are_not_taken_for_constants(compiled: Compi
     assert compiled.compiled.state == "it keeps tensors beside its weights"
 
 
-def test_looking_at_a_block_takes_no_time_to_speak_of(compiled: Compiled) -> None:
+def test_every_weight_has_a_name(compiled: Compiled) -> None:
     contents = BlockContents(compiled.block)
     weights = contents.find_weights()
     assert weights is not None
@@ -225,6 +233,7 @@ def test_numbers_that_change_with_each_call_push_no_code_out(compiled: Compiled)
     compiled(X)
     assert compiled.queue.calls == before + 1
     assert len(compiled.queue.codes) == 1
+    assert len(compiled.compiled._seen) == MOST_SEEN
 
 
 def test_settings_of_torch_are_part_of_what_is_compiled(compiled: Compiled) -> None:
