@@ -5,13 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import nn, overrides
 from torch.nn.modules import module as modules
-from torch.overrides import _get_current_function_mode_stack
-from torch.utils._device import DeviceContext
 
 COMPUTING = ("forward", "_call_impl", "_compiled_call_impl")
 """Attributes by which a module may compute otherwise than its class does."""
+
+
+DEVICE_MODE = "DeviceContext"
+"""The class of the mode of `torch.set_default_device`."""
+
+NAMES = (
+    (torch._C, "_len_torch_function_stack"),
+    (torch._C, "_len_torch_dispatch_stack"),
+    (torch._C, "_aoti"),
+    (overrides, "_get_current_function_mode_stack"),
+    (modules, "_global_forward_hooks"),
+    (modules, "_global_forward_pre_hooks"),
+)
+
+
+def missing_names() -> list[str]:
+    """What this release of torch lacks of what is used here."""
+    missing = [name for owner, name in NAMES if name not in vars(owner)]
+    return missing or ([] if package_loader() is not None else ["AOTIModelPackageLoader"])
 
 
 def function_modes() -> list[Any]:
@@ -19,17 +36,19 @@ def function_modes() -> list[Any]:
 
     That says where new tensors are made, and replaces nothing.
     """
-    if torch._C._len_torch_function_stack() == 0:
-        return []
-    return [mode for mode in _get_current_function_mode_stack() if type(mode) is not DeviceContext]
+    return [mode for mode in _all_function_modes() if type(mode).__name__ != DEVICE_MODE]
 
 
 def default_device() -> str:
     """Where this thread makes new tensors, if `torch.set_default_device` or a context says so."""
-    if torch._C._len_torch_function_stack() == 0:
-        return ""
-    contexts = [m for m in _get_current_function_mode_stack() if type(m) is DeviceContext]
+    contexts = [mode for mode in _all_function_modes() if type(mode).__name__ == DEVICE_MODE]
     return str(contexts[-1].device) if contexts else ""
+
+
+def _all_function_modes() -> list[Any]:
+    if torch._C._len_torch_function_stack() == 0:
+        return []
+    return overrides._get_current_function_mode_stack()
 
 
 def has_dispatch_modes() -> bool:

@@ -16,7 +16,7 @@ from typing_extensions import override
 from dpnb.models.block_switches import BlockSwitches
 from dpnb.nn.compiled import is_compiled
 from dpnb.nn.resnet import ResnetBlock
-from dpnb.nn.torch_internals import package_loader
+from dpnb.nn.torch_internals import missing_names
 from dpnb.strategies.compile_queue import shared_queue
 from dpnb.strategies.compiled_blocks import CompiledBlock, CompileProgress
 from dpnb.strategies.cuda_graphs import CudaGraphRecorder
@@ -137,8 +137,11 @@ def _repeated_kinds(network: nn.Module) -> frozenset[str]:
 
 def _toolchain_obstacle(device: torch.device) -> str | None:
     """What torch's compiler lacks for a device, as a sentence."""
-    if package_loader() is None:
-        return f"Compile needs torch 2.7 or newer, and this is {torch.__version__}; update torch."
+    if missing := missing_names():
+        return (
+            f"Compile is made for torch 2.7 to 2.13, and {torch.__version__} has no {missing[0]}; "
+            "install one of these, or leave Compile out."
+        )
     if not any(which(one) for one in (os.environ.get("CXX", ""), *COMPILERS) if one):
         return (
             "Compile needs a C++ compiler, and neither g++ nor clang++ is found; install one, as "

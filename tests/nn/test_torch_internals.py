@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook
 
 from dpnb.metering.tensors import TensorMeter
+from dpnb.nn import torch_internals
 from dpnb.nn.compiled import computes_as_written
 from dpnb.nn.torch_internals import (
     COMPUTING,
@@ -15,6 +16,7 @@ from dpnb.nn.torch_internals import (
     function_modes,
     has_dispatch_modes,
     has_global_hooks,
+    missing_names,
     package_loader,
     without_hooks,
 )
@@ -24,6 +26,14 @@ from dpnb.strategies.attention_mode import AttentionMode
 class Doubling(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return 2 * x
+
+
+def test_names_that_are_gone_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert missing_names() == []
+    monkeypatch.setattr(torch_internals, "package_loader", lambda: None)
+    assert missing_names() == ["AOTIModelPackageLoader"]
+    monkeypatch.delattr(torch._C, "_aoti")
+    assert missing_names() == ["_aoti"]
 
 
 def test_modes_are_those_that_replace_something() -> None:

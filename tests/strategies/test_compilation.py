@@ -348,6 +348,15 @@ def test_without_a_compiler_it_says_what_to_install(
     assert reason.startswith("Compile needs a C++ compiler, and neither g++ nor clang++ is found;")
 
 
+def test_a_torch_that_is_made_otherwise_is_refused(
+    network: Denoiser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(torch._C, "_aoti")
+    reason = PartsStack(unet=network).obstacle(Compile())
+    assert reason is not None
+    assert reason.endswith("has no _aoti; install one of these, or leave Compile out.")
+
+
 def test_what_torch_compiles_already_is_left_alone(network: Denoiser) -> None:
     network.compile(backend="eager")
     reason = PartsStack(unet=network).obstacle(Compile())
