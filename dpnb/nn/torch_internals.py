@@ -48,7 +48,7 @@ def default_device() -> str:
 def _all_function_modes() -> list[Any]:
     if torch._C._len_torch_function_stack() == 0:
         return []
-    return overrides._get_current_function_mode_stack()
+    return list(overrides._get_current_function_mode_stack())
 
 
 def has_dispatch_modes() -> bool:

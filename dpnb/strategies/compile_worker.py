@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import sys
 import warnings
 from collections.abc import Iterable
@@ -140,6 +141,7 @@ def main() -> None:
     answers: Any = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what others print is no answer
     warnings.simplefilter("ignore")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever draws is interrupted, and goes on
     if sys.platform != "win32":
         os.nice(POLITENESS)
     serve(sys.stdin.buffer, answers)

@@ -6,6 +6,7 @@ gone over, and prints the first picture with `Compile` on, the wait, pictures th
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -82,6 +83,7 @@ def compare_blocks(pipe: Any, plan: frozenset[Any]) -> None:
 
 
 if __name__ == "__main__":
+    os.environ["DPNB_CACHE"] = ""  # nothing is there before
     torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
     pipes: list[Any] = [dpnb.StableDiffusionPipeline.from_pretrained(FOLDER) for _ in range(2)]
     for pipe in pipes:
