@@ -41,7 +41,7 @@ class BlockContents:
         self._mappings += [part._modules for part in parts]
         self._mappings += [part._forward_hooks for part in parts[1:]]
         self._mappings += [part._forward_pre_hooks for part in parts[1:]]
-        self._lists: list[list[Any]] = []
+        self._collections: list[list[Any] | set[Any]] = []
         usual = vars(nn.Module())
         for value in chain.from_iterable(
             [value for key, value in vars(part).items() if key not in usual] for part in parts
@@ -56,8 +56,8 @@ class BlockContents:
         """What an attribute holds may change while the attribute stays the same object."""
         if isinstance(value, dict):
             self._mappings.append(value)
-        elif isinstance(value, list):
-            self._lists.append(value)
+        elif isinstance(value, list | set):
+            self._collections.append(value)
         elif not isinstance(value, type | ModuleType | Tensor | nn.Module):
             try:
                 self._mappings.append(vars(value))
@@ -69,7 +69,7 @@ class BlockContents:
 
         Weights of other shapes and dtypes are weights all the same.
         """
-        count = sum(map(len, self._mappings)) + sum(map(len, self._lists))
+        count = sum(map(len, self._mappings)) + sum(map(len, self._collections))
         if count != len(self._known) or not all(map(is_, self._contents(), self._known)):
             return None
         weights = list(chain.from_iterable(map(dict.values, self._weights)))
@@ -79,4 +79,4 @@ class BlockContents:
 
     def _contents(self) -> Iterator[Any]:
         held = chain.from_iterable(map(dict.values, self._mappings))
-        return chain(held, chain.from_iterable(self._lists))
+        return chain(held, chain.from_iterable(self._collections))

@@ -57,7 +57,7 @@ class Wide(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Linear(8, 8)
-        self.factor = 1
+        self.factor, self.words = 1, {"every", "process", "has", "another", "order"}
 
     def forward(self, x: Tensor, times: int = 1) -> tuple[Tensor, None]:
         """`[..., 8]`."""

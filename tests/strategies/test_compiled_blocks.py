@@ -50,12 +50,12 @@ class Block(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layer, self.attention = nn.Linear(8, 8), Attention(8, 2, 4)
-        self.divisor, self.scale, self.shifts = 1.0, Scale(), [0.0]
+        self.divisor, self.scale, self.shifts, self.marks = 1.0, Scale(), [0.0], {""}
 
     def forward(self, x: Tensor, times: float = 1.0) -> Tensor:
         """`[batch, tokens, 8]`."""
         x = x + self.attention(F.silu(self.layer(x)) * times)
-        return x * self.scale.by / self.divisor + self.shifts[0]
+        return x * self.scale.by / self.divisor + self.shifts[0] + len(self.marks)
 
 
 class Compiled:
@@ -106,6 +106,10 @@ def set_item(block: Any) -> None:
     block.shifts[0] = 1.0
 
 
+def add_item(block: Any) -> None:
+    block.marks.add("more")
+
+
 def set_kernel(block: Any) -> None:
     block.attention.kernel = lambda query, key, value: 2 * value
 
@@ -136,6 +140,7 @@ def replace_method(block: Any) -> None:
         set_divisor,
         set_part,
         set_item,
+        add_item,
         set_kernel,
         replace_layer,
         remove_bias,
