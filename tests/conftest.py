@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="dpnb-tests-")
 atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
+os.environ["DPNB_CACHE"] = os.path.join(os.environ["HF_HOME"], "dpnb")
 os.environ["HF_ENDPOINT"] = "http://127.0.0.1:9"
 os.environ["HF_HUB_DISABLE_XET"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"

@@ -122,7 +122,7 @@ class NetworkSwitches:
 
         Raises:
             ValueError: there is no such backend here.
-            StrategyError: it cannot compute here.
+            StrategyError: it cannot compute here, or another computes for other networks.
         """
         if backend == NATIVE:
             self.set_attn_processor(AttnProcessor2_0())

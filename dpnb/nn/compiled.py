@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from typing_extensions import override
 
+from dpnb.nn.torch_internals import function_modes, has_global_hooks
+
 
 def plain_network(network: nn.Module) -> nn.Module:
     """The network that `torch.compile` has wrapped; any other is that itself."""
@@ -78,12 +80,13 @@ def computes_as_written() -> bool:
     """Whether this thread wants code as it was written: for gradients, modes, or somebody else.
 
     A mode of functions, in which attention is replaced for example, does not reach into compiled
-    code.
+    code, and neither do hooks for all modules.
     """
     return (
         STANCE.uncompiled > 0
         or torch.is_grad_enabled()
-        or torch._C._len_torch_function_stack() > 0
+        or bool(function_modes())
+        or has_global_hooks()
         or torch.is_autocast_enabled("cpu")
         or torch.is_autocast_enabled("cuda")
         or torch.compiler.is_compiling()

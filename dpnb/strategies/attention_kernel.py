@@ -20,6 +20,7 @@ from dpnb.nn.attention_kernels import ChosenKernel
 from dpnb.silence import silence_imports
 from dpnb.stages import Stage
 from dpnb.strategies.attention_mode import no_attention_obstacle, replace_attention
+from dpnb.strategies.named_components import absent_components_obstacle, parse_components
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.strategy import Effect, Slot, Strategy
 from dpnb.strategies.undo import Undo
@@ -59,6 +60,9 @@ class KernelStrategy(Strategy):
 
     @override
     def obstacle(self, networks: Networks) -> str | None:
+        absent = absent_components_obstacle(f"{self.title} names", self.names, networks)
+        if absent is not None:
+            return absent
         layers = self._heads(networks)
         if not layers:
             if (reason := no_attention_obstacle(self._who, networks, *self.names)) is not None:
@@ -160,6 +164,8 @@ class AttentionKernel(KernelStrategy):
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
+        names = parse_components("components", self.components)
+        object.__setattr__(self, "components", names)
         if self.name not in KERNELS:
             known = ", ".join(f'"{name}"' for name in get_args(KernelName))
             raise ValueError(f"name is {self.name!r}; a kernel is one of {known}.")

@@ -16,12 +16,15 @@ from typing_extensions import override
 from dpnb.models.block_switches import BlockSwitches
 from dpnb.nn.compiled import is_compiled
 from dpnb.nn.resnet import ResnetBlock
-from dpnb.strategies.compiled_blocks import Compilation, CompiledBlock
+from dpnb.nn.torch_internals import missing_names
+from dpnb.strategies.compile_queue import shared_queue
+from dpnb.strategies.compiled_blocks import CompiledBlock, CompileProgress
+from dpnb.strategies.cuda_graphs import CudaGraphRecorder
+from dpnb.strategies.named_components import absent_components_obstacle, parse_components
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Slot, Strategy
 from dpnb.strategies.undo import Undo
-from dpnb.strategies.workshop import shared_workshop
 
 CompileMode: TypeAlias = Literal["default", "reduce-overhead", "max-autotune"]
 
@@ -39,12 +42,18 @@ class Compile(Strategy):
     """Compute the denoiser by compiled code, which another process makes meanwhile.
 
     Nothing waits for it: each block computes as it was written until its code is there, and goes
-    over with its next call. Blocks that are made alike share one piece of code. What is switched on
-    or off later has only those blocks compiled again that it changes, and compiled code takes the
-    weights as they are at each call. A block computes as written where gradients are recorded,
-    where another strategy acts within it, or where a mode has replaced its attention;
+    over with its next call. Blocks that are made alike share one piece of code, and so do processes
+    of one user: it is kept in `$DPNB_CACHE`, by default `~/.cache/dpnb`. What is switched on or off
+    later has only those blocks compiled again that it changes, and compiled code takes the weights
+    as they are at each call. A block computes as written where gradients are recorded, where
+    another strategy acts within it, or where a mode has replaced its attention;
     `pipe.strategies.remarks` and the panel say how many do. Convolutions take as long as before on
     a CPU, so that blocks of these are compiled for GPUs alone.
+
+    Compiled code adds in another order, and in 16 bits it rounds less often: pictures are the same
+    up to that rounding, as with another kernel for attention. For a GPU, the process that compiles
+    has a context of its own there, and tries kernels out with `"max-autotune"`; this memory is not
+    counted with the pipeline's.
 
     Args:
         mode: `"reduce-overhead"` records what a GPU is asked for in a block, and asks for all of
@@ -66,6 +75,8 @@ class Compile(Strategy):
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
+        names = parse_components("components", self.components)
+        object.__setattr__(self, "components", names)
         if self.mode not in OPTIONS:
             *others, last = (f'"{mode}"' for mode in OPTIONS)
             known = f"{', '.join(others)} or {last}"
@@ -73,6 +84,9 @@ class Compile(Strategy):
 
     @override
     def obstacle(self, networks: Networks) -> str | None:
+        absent = absent_components_obstacle("Compile names", self.components, networks)
+        if absent is not None:
+            return absent
         if not list(self._regions(networks)):
             return (
                 "Compile needs a denoiser that declares blocks of which it has many; there is none "
@@ -94,13 +108,13 @@ class Compile(Strategy):
     @override
     def apply(self, networks: Networks, undo: Undo) -> None:
         """Let compiled blocks stand for those that are as written."""
-        options, workshop = OPTIONS[self.mode], shared_workshop()
-        is_recorded = self.mode == "reduce-overhead"
+        options, queue = OPTIONS[self.mode], shared_queue()
+        record = CudaGraphRecorder() if self.mode == "reduce-overhead" else None
         regions = self._regions(networks)
-        blocks = [CompiledBlock(one, options, workshop, is_recorded=is_recorded) for one in regions]
+        blocks = [CompiledBlock(block, options, queue, record) for block in regions]
         for block in blocks:
             block.replace(undo)
-        undo.watch(Compilation(blocks))
+        undo.watch(CompileProgress(blocks))
 
     def _regions(self, networks: Networks) -> Iterator[nn.Module]:
         for _, network in networks.items(*self.components):
@@ -123,8 +137,11 @@ def _repeated_kinds(network: nn.Module) -> frozenset[str]:
 
 def _toolchain_obstacle(device: torch.device) -> str | None:
     """What torch's compiler lacks for a device, as a sentence."""
-    if "AOTIModelPackageLoader" not in dir(getattr(torch._C, "_aoti", None)):
-        return f"Compile needs torch 2.7 or newer, and this is {torch.__version__}; update torch."
+    if missing := missing_names():
+        return (
+            f"Compile is made for torch 2.7 to 2.13, and {torch.__version__} has no {missing[0]}; "
+            "install one of these, or leave Compile out."
+        )
     if not any(which(one) for one in (os.environ.get("CXX", ""), *COMPILERS) if one):
         return (
             "Compile needs a C++ compiler, and neither g++ nor clang++ is found; install one, as "

@@ -12,15 +12,19 @@ import pickle
 from collections.abc import Iterator, Mapping
 from copyreg import __newobj__ as make_plainly  # type: ignore[attr-defined]
 from dataclasses import dataclass
+from itertools import chain
+from types import FunctionType
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from dpnb.nn.torch_internals import COMPUTING, without_hooks
+from dpnb.strategies.torch_settings import TorchSettings
 from dpnb.switchboard import ATTRIBUTE
 
-Shape: TypeAlias = Any
+Nesting: TypeAlias = Any
 """How values are nested, with those that are no tensors: hashable."""
 
 PLAIN = (bool, int, float, str, type(None), torch.dtype, torch.device)
@@ -70,41 +74,74 @@ class Order:
         names: of its parameters and buffers.
         weights: these.
         inputs: the tensors that it is called with.
-        shape: how these are nested in its arguments.
-        threads: that compute on the CPU.
+        nesting: how these are nested in its arguments.
+        settings: of torch.
         options: of torch's compiler.
+        packages: those that its code is from.
     """
 
     module: bytes
     names: tuple[str, ...]
     weights: tuple[TensorKind, ...]
     inputs: tuple[TensorKind, ...]
-    shape: Shape
-    threads: int
+    nesting: Nesting
+    settings: TorchSettings
     options: tuple[tuple[str, bool], ...]
+    packages: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
-        """What tells it from others."""
-        return hashlib.sha256(pickle.dumps(self)).hexdigest()
+        """What tells it from others, in every process."""
+        told = self.names, self.weights, self.inputs, self.nesting, self.settings, self.options
+        return hashlib.sha256(repr(told).encode() + self.module).hexdigest()
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is computed.
+
+        Raises:
+            Uncompilable: it is more than one GPU.
+        """
+        devices = {kind.device for kind in (*self.weights, *self.inputs)}
+        away = {device for device in devices if device.type != "cpu"}
+        if len(away) > 1:
+            raise Uncompilable("its tensors are on several devices")
+        return next(iter(away), torch.device("cpu"))
 
 
 class _Outline(pickle.Pickler):
-    """Writes a module without values, and without what strategies keep of it."""
+    """Writes a module without values, without hooks, and without what stands around it."""
 
-    def __init__(self, file: io.BytesIO, left_out: str) -> None:
+    def __init__(self, file: io.BytesIO, module: nn.Module) -> None:
         super().__init__(file)
-        self._left_out = left_out
+        self._weights = {id(w) for w in chain(module.parameters(), module.buffers())}
 
     @override
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, Tensor):
-            is_parameter = isinstance(obj, nn.Parameter)
-            return _make_tensor, (_outline_of(obj), is_parameter)
+            if id(obj) not in self._weights:
+                raise Uncompilable("it keeps tensors beside its weights")
+            return _make_tensor, (_outline_of(obj), isinstance(obj, nn.Parameter))
         if isinstance(obj, nn.Module):
-            state = {k: v for k, v in vars(obj).items() if k not in (ATTRIBUTE, self._left_out)}
-            return make_plainly, (type(obj),), state
+            left_out = {ATTRIBUTE, *COMPUTING, *_replaced_methods(obj)}
+            state = {k: _sorted(v) for k, v in vars(obj).items() if k not in left_out}
+            return make_plainly, (type(obj),), {**state, **without_hooks()}
         return NotImplemented
+
+
+@dataclass(frozen=True)
+class _Sorted:
+    """A set whose items are written in the same order by all processes."""
+
+    items: set[Any]
+
+    @override
+    def __reduce__(self) -> tuple[Any, ...]:
+        return set, (sorted(self.items, key=repr),)
+
+
+def _sorted(value: Any) -> Any:
+    return _Sorted(value) if type(value) is set else value
 
 
 def _outline_of(tensor: Tensor) -> TensorKind:
@@ -118,38 +155,56 @@ def _make_tensor(kind: TensorKind, is_parameter: bool) -> Tensor:
     return nn.Parameter(made, requires_grad=False) if is_parameter else made
 
 
-def outline_module(module: nn.Module, left_out: str) -> bytes:
-    """A module without values, pickled.
+def outline_module(module: nn.Module) -> bytes:
+    """A module without values, pickled, as its class computes it.
 
     Args:
-        module: the module.
-        left_out: the name of an attribute that is not part of it.
+        module: the module; what stands around it, in its attributes or as hooks, is left out.
 
     Raises:
         Uncompilable: something else than its own code acts within it, or it is made of what
             another process cannot know.
     """
-    for part in module.modules():
-        acts = part._forward_hooks or part._forward_pre_hooks
-        if part is not module and (acts or "forward" in vars(part)):
-            raise Uncompilable("another strategy acts within it")
+    if any(_is_changed(part) for part in module.modules() if part is not module):
+        raise Uncompilable("another strategy acts within it")
     file = io.BytesIO()
     try:
-        _Outline(file, left_out).dump(module)
+        _Outline(file, module).dump(module)
     except Uncompilable:
         raise
     except Exception as error:  # what others have put into it may refuse in whatever way
-        raise Uncompilable(f"another process cannot be told of it ({error})") from error
+        raise Uncompilable("it is made of what another process cannot be told of") from error
     if b"__main__" in file.getvalue():
         raise Uncompilable("its code is in a notebook or a script, not in a module")
     return file.getvalue()
 
 
-def flatten(value: Any, tensors: list[Any]) -> Shape:
+def _is_changed(part: nn.Module) -> bool:
+    """Whether something stands around what a part of a module computes."""
+    if type(part).forward is nn.Module.forward:
+        return False  # a list, which computes nothing
+    own = {*COMPUTING, *_replaced_methods(part)} & vars(part).keys()
+    return bool(own or part._forward_hooks or part._forward_pre_hooks)
+
+
+def _replaced_methods(part: nn.Module) -> set[str]:
+    """The methods of its class in whose place a module has functions of its own."""
+    names = {name for name, value in vars(part).items() if isinstance(value, FunctionType)}
+    return {name for name in names if any(name in vars(kind) for kind in type(part).__mro__)}
+
+
+def packages_of(module: nn.Module) -> tuple[str, ...]:
+    """The packages that the code of a module is from, but for torch itself."""
+    kinds = {kind for part in module.modules() for kind in type(part).__mro__}
+    names = {kind.__module__.partition(".")[0] for kind in kinds}
+    return tuple(sorted(names - {"torch", "builtins", "typing", "abc"}))
+
+
+def flatten(value: Any, tensors: list[Any]) -> Nesting:
     """Collect what is in `value`, and say how it is nested.
 
     Args:
-        value: tensors, numbers, text, and tuples, lists, mappings and dataclasses of them.
+        value: tensors, numbers, text, and tuples, lists and mappings of them.
         tensors: takes the tensors.
 
     Raises:
@@ -168,11 +223,11 @@ def flatten(value: Any, tensors: list[Any]) -> Shape:
     raise Uncompilable(f"it is given or gives a {type(value).__name__}")
 
 
-def unflatten(shape: Shape, tensors: Iterator[Any]) -> Any:
+def unflatten(nesting: Nesting, tensors: Iterator[Any]) -> Any:
     """The value that `flatten` has described, around these tensors."""
-    if shape == "tensor":
+    if nesting == "tensor":
         return next(tensors)
-    what, kind, content = shape
+    what, kind, content = nesting
     if what == "value":
         return content
     if what == "items":

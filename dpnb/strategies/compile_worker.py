@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import signal
 import sys
 import warnings
 from collections.abc import Iterable
@@ -18,9 +19,10 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from dpnb.strategies.compile_order import Order, Shape, TensorKind, flatten, unflatten
+from dpnb.atomic import OUT_OF_SPACE
+from dpnb.strategies.compile_order import Nesting, Order, TensorKind, flatten, unflatten
 
-POLITENESS = 5
+POLITENESS = 10
 """By so much it steps back behind whoever draws."""
 
 
@@ -42,40 +44,42 @@ class Answer:
     """What became of it.
 
     Attributes:
-        shape: how what is computed is nested.
+        nesting: of what is computed.
         failure: why there is nothing.
+        may_try_again: whether that may be otherwise another time.
     """
 
-    shape: Shape = None
+    nesting: Nesting = None
     failure: str | None = None
+    may_try_again: bool = False
 
 
-class _Call(nn.Module):
+class OrderCall(nn.Module):
     """A call of a module: its weights and its inputs → the tensors that it gives.
 
     Args:
         order: the module, and how it is called.
-        shapes: takes how what it gives is nested; what is set of a module is set back when it is
+        nestings: takes that of what it gives; what is set of a module is set back when it is
             exported.
     """
 
-    def __init__(self, order: Order, shapes: list[Shape]) -> None:
+    def __init__(self, order: Order, nestings: list[Nesting]) -> None:
         super().__init__()
         # A module that is no part of this one, so that its weights are not taken for constants.
         self._inner = (pickle.loads(order.module),)
-        self._order, self._shapes = order, shapes
+        self._order, self._nestings = order, nestings
 
     @override
     def forward(self, weights: list[Tensor], inputs: list[Tensor]) -> list[Tensor]:
-        args, kwargs = unflatten(self._order.shape, iter(inputs))
+        args, kwargs = unflatten(self._order.nesting, iter(inputs))
         given = dict(zip(self._order.names, weights, strict=True))
         result = torch.func.functional_call(self._inner[0], given, args, kwargs)
         outputs: list[Tensor] = []
-        self._shapes.append(flatten(result, outputs))
+        self._nestings.append(flatten(result, outputs))
         return outputs
 
 
-def compile_order(order: Order, path: str) -> Shape:
+def compile_order(order: Order, path: str) -> Nesting:
     """Compile.
 
     Args:
@@ -88,15 +92,15 @@ def compile_order(order: Order, path: str) -> Shape:
     import torch._inductor
     from torch._subclasses.fake_tensor import FakeTensorMode
 
-    torch.set_num_threads(order.threads)
-    shapes: list[Shape] = []
-    call = _Call(order, shapes)
+    order.settings.use()
+    nestings: list[Nesting] = []
+    call = OrderCall(order, nestings)
     with torch.no_grad(), FakeTensorMode():
         inputs = _make_all(order.weights), _make_all(order.inputs)
         exported = torch.export.export(call, inputs, strict=False)
     options = dict(order.options)
     torch._inductor.aoti_compile_and_package(exported, package_path=path, inductor_configs=options)
-    return shapes[-1]
+    return nestings[-1]
 
 
 def _make_all(kinds: Iterable[TensorKind]) -> list[Tensor]:
@@ -119,7 +123,17 @@ def _answer(job: Job) -> Answer:
         return Answer(compile_order(job.order, job.path))
     except Exception as error:  # the compiler fails in whatever way
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        return Answer(failure=lines[0][:200])
+        return Answer(failure=lines[0][:200], may_try_again=_is_passing(error))
+
+
+def _is_passing(error: BaseException | None) -> bool:
+    """Whether an error is of a lack of memory or of room on a disk, which may be over one day."""
+    while error is not None:
+        lacks = isinstance(error, MemoryError) or "No space left" in str(error)
+        if lacks or (isinstance(error, OSError) and error.errno in OUT_OF_SPACE):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def main() -> None:
@@ -127,6 +141,7 @@ def main() -> None:
     answers: Any = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what others print is no answer
     warnings.simplefilter("ignore")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever draws is interrupted, and goes on
     if sys.platform != "win32":
         os.nice(POLITENESS)
     serve(sys.stdin.buffer, answers)

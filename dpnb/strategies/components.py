@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from dpnb.errors import StrategyError
 from dpnb.nn.attention import Attention
 from dpnb.strategies.attention import XFormers
 from dpnb.strategies.attention_kernel import AttentionKernel, KernelStrategy
@@ -29,24 +30,48 @@ def unfuse_components(stack: StrategyStack, *, unet: bool = False, vae: bool = F
 
 
 def attend_by(stack: StrategyStack, component: str, wanted: AttentionKernel | XFormers) -> None:
-    """Let a kernel compute the attention of one more component, and of all that one computes now.
+    """Let a kernel compute the attention of one more component.
 
     Args:
         stack: what is switched on.
         component: its name.
         wanted: the strategy, for whichever components.
+
+    Raises:
+        StrategyError: another kernel computes that of other components.
     """
     served = stack.find(KernelStrategy)
-    if served is None:
-        names: tuple[str, ...] = (component,)
-    else:
-        names = tuple(dict.fromkeys((*served.names, component))) if served.names else ()
-    stack.enable(replace(wanted, components=names))
+    names = () if served is None else served.names or _attending(stack)
+    if served is not None and served.kernel != wanted.kernel and {*names} - {component}:
+        raise StrategyError(
+            f"{served} computes the attention of other components than {component}, and one "
+            f"kernel serves all; call pipe.strategies.enable(dpnb.{replace(wanted, components=())})"
+            ", or switch that one off first."
+        )
+    is_for_all = served is not None and not served.names and served.kernel == wanted.kernel
+    every = () if is_for_all else tuple(dict.fromkeys((*names, component)))
+    stack.enable(replace(wanted, components=every))
 
 
 def store_small(stack: StrategyStack, component: str, dtype: str) -> None:
-    """Store the weights of one more component in a smaller dtype, which all such then have."""
+    """Store the weights of one more component in a smaller dtype.
+
+    Args:
+        stack: what is switched on.
+        component: its name.
+        dtype: see `LayerwiseCasting`.
+
+    Raises:
+        StrategyError: weights of other components are stored in another one.
+    """
     served = stack.find(LayerwiseCasting)
+    wanted = LayerwiseCasting(dtype)
+    is_other = served is not None and served.storage_dtype != wanted.storage_dtype
+    if served is not None and is_other and served.components != (component,):
+        raise StrategyError(
+            f"{served} stores the weights of other components than {component}, and one dtype "
+            f"serves all; call pipe.strategies.enable(dpnb.{wanted}), or switch that one off first."
+        )
     names = (component,) if served is None else (*served.components, component)
     is_for_all = served is not None and not served.components
     stack.enable(LayerwiseCasting(dtype, () if is_for_all else tuple(dict.fromkeys(names))))

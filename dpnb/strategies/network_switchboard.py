@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -157,7 +157,8 @@ class NetworkSwitchboard(Switchboard):
     @property
     @override
     def is_reusing(self) -> bool:
-        return self.stack.find(StepCache) is not None
+        found = self.stack.find(StepCache)
+        return found is not None and found.acts_on(self.network)
 
     @override
     def reuse_blocks(self, threshold: float) -> None:
@@ -166,11 +167,18 @@ class NetworkSwitchboard(Switchboard):
                 f"{self.component} is a UNet, whose deep blocks are reused: call "
                 "pipe.strategies.enable(dpnb.StepCache(interval=2))."
             )
-        self.stack.enable(StepCache(threshold=threshold, first=1, last=0))
+        found = self.stack.find(StepCache) or StepCache(first=1, last=0)
+        if not self._has_steps_to_reuse:
+            raise StrategyError(
+                f"{self.component} has no lists of blocks that its steps could leave out; call "
+                "enable_cache of the transformer that denoises."
+            )
+        self.stack.enable(replace(found, threshold=threshold))
 
     @override
     def reuse_nothing(self) -> None:
-        self.stack.disable(StepCache)
+        if self._has_steps_to_reuse:
+            self.stack.disable(StepCache)
 
     @override
     def store_small(self, dtype: str) -> None:
@@ -191,6 +199,10 @@ class NetworkSwitchboard(Switchboard):
     @override
     def disable_slicing(self) -> None:
         self.stack.disable(VaeSlicing)
+
+    @property
+    def _has_steps_to_reuse(self) -> bool:
+        return StepCache().acts_on(self.network)
 
     @property
     def _is_autoencoder(self) -> bool:

@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from dpnb.stages import Stage
 from dpnb.strategies.execution_device import tell_execution_device
+from dpnb.strategies.named_components import parse_components
 from dpnb.strategies.networks import Networks, quantization_obstacle
 from dpnb.strategies.offload.backends import link_obstacle, open_link, target_device
 from dpnb.strategies.offload.blocks import group_tied_tensors, tensors_of
@@ -42,6 +43,7 @@ class OffloadStrategy(Strategy):
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "exclude", parse_components("exclude", self.exclude))
         target_device(self.device)
 
     @override

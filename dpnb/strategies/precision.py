@@ -15,6 +15,7 @@ from dpnb.nn.compiled import plain_network
 from dpnb.nn.quantized import lasting_quantization_of
 from dpnb.stages import Stage
 from dpnb.strategies.dtype_border import DtypeBorder
+from dpnb.strategies.named_components import absent_components_obstacle, parse_components
 from dpnb.strategies.networks import Networks, is_foreign
 from dpnb.strategies.offload.blocks import group_tied_tensors
 from dpnb.strategies.precise_parts import find_precise_tensors, overflows
@@ -56,7 +57,8 @@ class Precision(Strategy):
     @override
     def __post_init__(self) -> None:
         object.__setattr__(self, "dtype", str(self.dtype).removeprefix("torch."))
-        object.__setattr__(self, "components", tuple(self.components))
+        names = parse_components("components", self.components)
+        object.__setattr__(self, "components", names)
         if self.dtype not in PRECISIONS:
             raise ValueError(f"dtype is {self.dtype!r}; use one of {', '.join(PRECISIONS)}.")
 
@@ -67,10 +69,9 @@ class Precision(Strategy):
 
     @override
     def obstacle(self, networks: Networks) -> str | None:
-        known = [name for name, _ in networks.items()]
-        if unknown := [name for name in self.components if not list(networks.items(name))]:
-            there = f"there are {', '.join(sorted(known))}" if known else "there is none here"
-            return f"Precision names {', '.join(unknown)}, and {there}."
+        absent = absent_components_obstacle("Precision names", self.components, networks)
+        if absent is not None:
+            return absent
         for name, network in networks.items(*self.components):
             if any(tensor.is_meta for tensor in network.parameters()):
                 return f"{name} has tensors without values (on the meta device); load them first."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, ClassVar, TypeAlias
@@ -17,6 +17,7 @@ from dpnb.loading.quantizer import probe
 from dpnb.nn.compiled import is_compiled
 from dpnb.nn.quantized import quantization_of
 from dpnb.stages import Stage
+from dpnb.strategies.named_components import absent_components_obstacle, parse_components
 from dpnb.strategies.networks import Networks, first_device
 from dpnb.strategies.quantized_layers import find_places, store_quantized
 from dpnb.strategies.settings import hints
@@ -37,7 +38,7 @@ class Quantization(Strategy, StoredWeights):
 
     Args:
         kind: `"int8"`, `"int4"`, `"fp8"`, `"nf4"` or `"fp4"`; or pairs of a component and one of
-            these.
+            these, also as a mapping.
         backend: `"torchao"`, or `"bitsandbytes"` for nf4, fp4 and, if asked for, int8.
         group_size: inputs that share a scale, for int4; 128 by default.
         modules_to_not_convert: names of layers that stay as they are, or what a dotted part of
@@ -54,7 +55,9 @@ class Quantization(Strategy, StoredWeights):
     @override
     def __post_init__(self) -> None:
         Strategy.__post_init__(self)
-        object.__setattr__(self, "components", tuple(self.components))
+        names = parse_components("components", self.components)
+        object.__setattr__(self, "components", names)
+        object.__setattr__(self, "kind", _parse_kind(self.kind))
         StoredWeights.__post_init__(self)
 
     @classmethod
@@ -109,10 +112,9 @@ class Quantization(Strategy, StoredWeights):
         """
         by_name = self.recipes()
         known = dict(networks.items())
-        unknown = [name for name in by_name if not list(networks.items(name))]
-        if unknown:
-            there = f"there are {', '.join(sorted(known))}" if known else "there is none here"
-            raise QuantizationError(f"Quantization names {', '.join(unknown)}, and {there}.")
+        absent = absent_components_obstacle("Quantization names", by_name, networks)
+        if absent is not None:
+            raise QuantizationError(absent)
         if by_name:
             for name, recipe in by_name.items():
                 yield from ((one, network, recipe) for one, network in networks.items(name))
@@ -121,6 +123,25 @@ class Quantization(Strategy, StoredWeights):
         for name, network in known.items():
             if not name.startswith(NEVER_BY_DEFAULT) and quantization_of(network) is None:
                 yield name, network, recipe
+
+
+def _parse_kind(kind: Any) -> str | Pairs:
+    """What weights are stored as: text, or pairs, also those of a mapping."""
+    if isinstance(kind, str):
+        return kind
+    pairs = kind.items() if isinstance(kind, Mapping) else kind
+    own = tuple(pairs) if isinstance(pairs, Iterable) else (pairs,)
+    if not own or not all(map(_is_pair, own)):
+        raise TypeError(
+            f"kind is {kind!r}; give one of {', '.join(KINDS)}, or what each component is stored "
+            'as, such as {"unet": "int8"}.'
+        )
+    return tuple((component, stored) for component, stored in own)
+
+
+def _is_pair(item: Any) -> bool:
+    is_pair = isinstance(item, (tuple, list)) and len(item) == 2
+    return is_pair and all(isinstance(one, str) for one in item)
 
 
 def _objection(name: str, network: nn.Module) -> str | None:

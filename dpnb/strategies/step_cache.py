@@ -123,12 +123,19 @@ class StepCache(Strategy):
         undo.set(networks, "reuse_count", count)
         span = Span(self.first, self.last)
         for _, network in _reusing(networks):
+            if not self.acts_on(network):
+                continue
             branches: Branches[Any] = Branches(network, span, count)
             if _is_unet(network):
-                if self.interval > 1:
-                    reuse_deep_features(network, branches, self.interval, self.levels, undo)
-            elif self.threshold > 0:
+                reuse_deep_features(network, branches, self.interval, self.levels, undo)
+            else:
                 reuse_block_residuals(network, branches, self.threshold, undo)
+
+    def acts_on(self, network: nn.Module) -> bool:
+        """Whether steps of this network may be left out in part."""
+        plain = plain_network(network)
+        is_idle = self.interval == 1 if _is_unet(plain) else self.threshold == 0
+        return not is_idle and _count_parts(plain) > 1
 
 
 def _reusing(networks: Networks) -> Iterator[tuple[str, nn.Module]]:

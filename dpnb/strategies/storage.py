@@ -17,6 +17,7 @@ from dpnb.nn.channel_projection import ChannelProjection
 from dpnb.nn.compiled import is_compiled, plain_network
 from dpnb.nn.quantized import is_quantized
 from dpnb.stages import Stage
+from dpnb.strategies.named_components import absent_components_obstacle, parse_components
 from dpnb.strategies.networks import Networks, is_foreign
 from dpnb.strategies.offload.calls import run_calls_within
 from dpnb.strategies.settings import hints
@@ -117,6 +118,8 @@ class LayerwiseCasting(Strategy):
 
     @override
     def __post_init__(self) -> None:
+        names = parse_components("components", self.components)
+        object.__setattr__(self, "components", names)
         if self.storage_dtype not in STORAGE_DTYPES:
             raise ValueError(
                 f"storage_dtype is {self.storage_dtype!r}; use one of {', '.join(STORAGE_DTYPES)}."
@@ -124,6 +127,9 @@ class LayerwiseCasting(Strategy):
 
     @override
     def obstacle(self, networks: Networks) -> str | None:
+        absent = absent_components_obstacle("LayerwiseCasting names", self.components, networks)
+        if absent is not None:
+            return absent
         if next(self._layers(networks), None) is None:
             return (
                 f"No layer here would be smaller in {self.storage_dtype}; choose a smaller dtype, "

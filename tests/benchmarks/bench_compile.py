@@ -6,6 +6,7 @@ gone over, and prints the first picture with `Compile` on, the wait, pictures th
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from torch import nn
 
 import dpnb
 from dpnb.emoji import FOLDER
-from dpnb.strategies.workshop import shared_workshop
+from dpnb.strategies.compile_queue import shared_queue
 from tests.benchmarks.compare import compare
 
 
@@ -82,6 +83,7 @@ def compare_blocks(pipe: Any, plan: frozenset[Any]) -> None:
 
 
 if __name__ == "__main__":
+    os.environ["DPNB_CACHE"] = ""  # nothing is there before
     torch.set_num_threads(int(sys.argv[1]) if len(sys.argv) > 1 else 1)
     pipes: list[Any] = [dpnb.StableDiffusionPipeline.from_pretrained(FOLDER) for _ in range(2)]
     for pipe in pipes:
@@ -92,7 +94,7 @@ if __name__ == "__main__":
     compiled.strategies.enable(dpnb.Compile(regional="whole" not in sys.argv))
     first = seconds(lambda: draw(compiled))
     print(f"first picture {first:.3f} s, an eager one {plain:.3f} s: {first / plain:.2f} ×")
-    took, count = wait(compiled), shared_workshop().compiled
+    took, count = wait(compiled), shared_queue().compiled
     print(f"{compiled.strategies.remarks[0]} {count} pieces of code, {took:.0f} s.", flush=True)
     print("picture:", compare(lambda: draw(compiled), lambda: draw(eager), rounds=8), flush=True)
     if "whole" not in sys.argv:

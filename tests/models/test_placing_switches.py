@@ -9,6 +9,7 @@ import torch
 
 import dpnb
 from dpnb import LayerwiseCasting
+from dpnb.errors import StrategyError
 from tests.strategies.pipes import build
 
 
@@ -27,8 +28,10 @@ def test_the_weights_of_one_network_are_stored_small(pipe: Any) -> None:
     assert pipe.strategies.active == {LayerwiseCasting("bfloat16", ("unet", "vae"))}
     assert pipe.vae.nbytes < whole[1]
     pipe.enable_layerwise_casting("bfloat16")
-    pipe.vae.enable_layerwise_casting("float16")
-    assert pipe.strategies.active == {LayerwiseCasting("float16")}
+    with pytest.raises(StrategyError, match="other components than vae, and one dtype serves all"):
+        pipe.vae.enable_layerwise_casting("float16")
+    pipe.vae.enable_layerwise_casting("bfloat16")
+    assert pipe.strategies.active == {LayerwiseCasting("bfloat16")}
     pipe.disable_layerwise_casting()
     assert (pipe.unet.nbytes, pipe.vae.nbytes) == whole
 

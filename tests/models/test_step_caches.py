@@ -56,3 +56,24 @@ def test_a_unet_says_how_its_deep_blocks_are_reused() -> None:
 def test_a_mistake_is_told() -> None:
     with pytest.raises(ValueError, match="threshold is -1"):
         FirstBlockCacheConfig(-1)
+
+
+def test_a_network_that_cannot_be_cut_leaves_the_settings_of_others_alone() -> None:
+    for name in ("tiny-sd", "tiny-flux"):
+        pipe = build(name)
+        own = StepCache(interval=3, threshold=0.4, first=2, last=2)
+        pipe.strategies.enable(own)
+        with pytest.raises(StrategyError, match="vae has no lists of blocks"):
+            pipe.vae.enable_cache(FirstBlockCacheConfig(0.1))
+        pipe.vae.disable_cache()
+        assert pipe.strategies.active == {own}
+        assert not pipe.vae.is_cache_enabled
+
+
+def test_a_networks_cache_keeps_what_its_pipeline_says_of_steps() -> None:
+    pipe = build("tiny-flux")
+    pipe.strategies.enable(StepCache(threshold=0.4, first=2, last=2))
+    pipe.transformer.enable_cache(FirstBlockCacheConfig(0.1))
+    assert pipe.strategies.active == {StepCache(threshold=0.1, first=2, last=2)}
+    pipe.transformer.enable_cache(FirstBlockCacheConfig(0.0))
+    assert not pipe.transformer.is_cache_enabled

@@ -41,7 +41,7 @@ TINY = TinyDecoder(str(Path(__file__).parent / "tiny_vae"))
 CAST_TO_16 = LayerwiseCasting("float16")
 
 SETTINGS: dict[type[Strategy], list[Strategy]] = {
-    AttentionKernel: [AttentionKernel(), AttentionKernel("math", ("unet", "transformer"))],
+    AttentionKernel: [AttentionKernel(), AttentionKernel("math", ("vae",))],
     AttentionSlicing: [AttentionSlicing(), AttentionSlicing(1)],
     DeviceMap: [DeviceMap("disk"), DeviceMap((("unet.mid_block.resnets.0", "disk"),))],
     FreeU: [FreeU(), FreeU(0, 0.5, 1.2, 0)],

@@ -78,7 +78,7 @@ def test_every_layer_computes_by_the_one_that_is_named(pipe: Any) -> None:
 def test_components_choose(pipe: Any) -> None:
     pipe.strategies.enable(AttentionKernel("math", ("vae",)))
     assert (kernels(pipe.unet), kernels(pipe.vae)) == ({sdpa}, {MathKernel()})
-    sentence = pipe.strategies.obstacle(AttentionKernel("math", ("scheduler",)))
+    sentence = pipe.strategies.obstacle(AttentionKernel("math", ("text_encoder",)))
     assert sentence.endswith("needs a network with attention; there is none here.")
 
 
@@ -228,6 +228,8 @@ def test_a_network_chooses_by_names_of_elsewhere(pipe: Any) -> None:
     unet.set_attention_backend("_native_math")
     assert strategies.active == {AttentionKernel("math", ("unet",))}
     assert {type(p).__name__ for p in unet.attn_processors.values()} == {"AttnProcessor"}
+    unet.set_attention_backend("_native_flash")
+    assert strategies.active == {AttentionKernel("flash", ("unet",))}
     pipe.vae.set_attention_backend("_native_flash")
     assert strategies.active == {AttentionKernel("flash", ("unet", "vae"))}
     unet.reset_attention_backend()
@@ -238,5 +240,14 @@ def test_a_network_chooses_by_names_of_elsewhere(pipe: Any) -> None:
     with pytest.raises(StrategyError, match="needs a CUDA device"):
         unet.set_attention_backend("_native_cudnn")
     pipe.strategies.enable(dpnb.AttentionKernel("math"))
-    unet.set_attention_backend("_native_flash")
-    assert strategies.active == {AttentionKernel("flash")}
+    unet.set_attention_backend("_native_math")
+    assert strategies.active == {AttentionKernel("math")}
+
+
+def test_no_network_decides_by_what_another_attends(pipe: Any) -> None:
+    for names in (), ("vae",), ("unet", "vae"):
+        before = AttentionKernel("math", names)
+        pipe.strategies.enable(before)
+        with pytest.raises(StrategyError, match=r"enable\(dpnb\.AttentionKernel\(\)\)"):
+            pipe.unet.set_attention_backend("_native_flash")
+        assert pipe.strategies.active == {before}

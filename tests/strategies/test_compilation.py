@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -33,13 +34,15 @@ from dpnb.strategies.compile_order import (
     outline_module,
     unflatten,
 )
+from dpnb.strategies.compile_queue import CompiledCode, CompileQueue, shared_queue
 from dpnb.strategies.compile_worker import Answer, Job, serve
-from dpnb.strategies.compiled_blocks import MOST_KINDS, WORTH_IT, CompiledBlock
+from dpnb.strategies.compiled_blocks import CALLS_UNTIL_COMPILED as ENOUGH
+from dpnb.strategies.compiled_blocks import MOST_KINDS, CompiledBlock
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.strategy import Slot, Strategy
+from dpnb.strategies.torch_settings import TorchSettings
 from dpnb.strategies.undo import Undo
-from dpnb.strategies.workshop import Piece, Workshop, shared_workshop
 from tests.strategies.foreign_owner import PartsStack, noise
 from tests.strategies.pipes import build, draw, traces
 
@@ -54,7 +57,7 @@ class Wide(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Linear(8, 8)
-        self.factor = 1
+        self.factor, self.words = 1, {"every", "process", "has", "another", "order"}
 
     def forward(self, x: Tensor, times: int = 1) -> tuple[Tensor, None]:
         """`[..., 8]`."""
@@ -118,16 +121,16 @@ class Doubled(Strategy):
             undo.set(network.second, "factor", 2)
 
 
-class Asked(Workshop):
+class Asked(CompileQueue):
     """Compiles nothing, and keeps what it is asked."""
 
     def __init__(self) -> None:
         super().__init__()
         self.orders: list[Order] = []
 
-    def ask(self, order: Order, asker: object) -> Piece:
+    def ask(self, order: Order, asker: object) -> CompiledCode:
         self.orders.append(order)
-        return Piece(order)
+        return CompiledCode(order)
 
 
 @pytest.fixture
@@ -146,12 +149,12 @@ def call(network: Any, x: Tensor = X) -> Any:
 
 def asked_of(block: nn.Module, calls: Callable[[], object]) -> tuple[list[Order], str]:
     """What a block has compiled while there are these calls, and what it says then."""
-    workshop = Asked()
+    queue = Asked()
     with Undo() as undo, torch.no_grad():
-        compiled = CompiledBlock(block, (), workshop)
+        compiled = CompiledBlock(block, (), queue)
         compiled.replace(undo)
         calls()
-        return workshop.orders, compiled.state
+        return queue.orders, compiled.state
 
 
 @pytest.mark.slow
@@ -159,8 +162,8 @@ def asked_of(block: nn.Module, calls: Callable[[], object]) -> tuple[list[Order]
 def test_blocks_go_over_while_they_are_called() -> None:
     torch.manual_seed(0)
     network = Pair().requires_grad_(False)
-    plain, workshop = call(network), shared_workshop()
-    before, count = vars(network.first).copy(), workshop.compiled
+    plain, queue = call(network), shared_queue()
+    before, count = vars(network.first).copy(), queue.compiled
     stack = PartsStack(unet=network)
 
     def go_over() -> Tensor:
@@ -173,7 +176,7 @@ def test_blocks_go_over_while_they_are_called() -> None:
 
     stack.enable(Compile())
     torch.testing.assert_close(go_over(), plain)
-    assert workshop.compiled == count + 1, "they share one piece of code"
+    assert queue.compiled == count + 1, "they share one piece of code"
     with torch.autograd.profiler.profile() as profile:
         torch.testing.assert_close(call(network), plain)
     assert "aten::silu" not in {event.name for event in profile.function_events}
@@ -196,12 +199,34 @@ def test_blocks_go_over_while_they_are_called() -> None:
     for _ in range(2):
         stack.use([Compile(), Doubled()])
         assert not torch.allclose(go_over(), plain)
-        assert workshop.compiled == count + 2
+        assert queue.compiled == count + 2
         stack.use([Compile()])
         torch.testing.assert_close(go_over(), plain)
-    assert workshop.compiled == count + 2
+    assert queue.compiled == count + 2
     stack.use([])
     assert torch.equal(call(network), plain)
+    assert ask_elsewhere() == "0 compiled, 2 found"
+
+
+def ask_elsewhere() -> str:
+    """What another process compiles of the same, and what it finds."""
+    command = "from tests.strategies.test_compilation import main; main()"
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)
+    return done.stdout.strip() or done.stderr
+
+
+def main() -> None:
+    """Have two kinds of blocks compiled, and say how that went."""
+    network, queue = Pair().requires_grad_(False), shared_queue()
+    network.second.factor = 2
+    with Undo() as undo, torch.no_grad():
+        for block in (network.first, network.second):
+            CompiledBlock(block, (), queue).replace(undo)
+        for _ in range(ENOUGH):
+            network(X)
+        while queue.compiled + queue.found < 2:
+            time.sleep(0.01)
+    print(f"{queue.compiled} compiled, {queue.found} found")
 
 
 def test_nothing_is_compiled_for_a_few_calls(network: Denoiser) -> None:
@@ -210,24 +235,24 @@ def test_nothing_is_compiled_for_a_few_calls(network: Denoiser) -> None:
     def count_orders(times: int) -> int:
         return len(asked_of(block, lambda: [block(X) for _ in range(times)])[0])
 
-    assert [count_orders(n) for n in (WORTH_IT - 1, WORTH_IT, 3 * WORTH_IT)] == [0, 1, 1]
+    assert [count_orders(n) for n in (ENOUGH - 1, ENOUGH, 3 * ENOUGH)] == [0, 1, 1]
 
 
 def test_every_kind_of_call_is_another_piece(network: Denoiser) -> None:
     block = network.first
 
     def call_in_many_ways() -> None:
-        for _ in range(WORTH_IT):
+        for _ in range(ENOUGH):
             for times in range(2 * MOST_KINDS):
                 block(X, times=times)
 
     orders, _ = asked_of(block, call_in_many_ways)
-    assert len({order.key for order in orders}) == len(orders) == MOST_KINDS
+    assert len({order.key for order in orders}) == len(orders) == 2 * MOST_KINDS
 
 
 def test_what_is_alike_is_one_order(network: Denoiser) -> None:
     def order_of(block: nn.Module) -> Order:
-        orders, _ = asked_of(block, lambda: [block(X) for _ in range(WORTH_IT)])
+        orders, _ = asked_of(block, lambda: [block(X) for _ in range(ENOUGH)])
         return orders[0]
 
     first, attending = order_of(network.first), order_of(network.attending)
@@ -246,7 +271,7 @@ def test_it_computes_as_written_where_it_must(network: Denoiser) -> None:
 
     def call_in_the_hollow_run() -> None:
         with compute_uncompiled():
-            for _ in range(WORTH_IT):
+            for _ in range(ENOUGH):
                 block(X)
 
     assert asked_of(block, call_in_the_hollow_run)[0] == []
@@ -254,7 +279,7 @@ def test_it_computes_as_written_where_it_must(network: Denoiser) -> None:
 
 def _with_gradients(block: nn.Module) -> None:
     with torch.enable_grad():
-        for _ in range(WORTH_IT):
+        for _ in range(ENOUGH):
             block(X)
 
 
@@ -263,7 +288,7 @@ def test_what_acts_within_a_block_is_said(network: Denoiser) -> None:
     stack.enable(Compile())
     with Undo() as undo:
         undo.before(network.first.layer, lambda *_: None)
-        for _ in range(WORTH_IT):
+        for _ in range(ENOUGH):
             call(network, noise(1, 7, 8))
         (remark,) = stack.remarks
     assert "1 as written, since another strategy acts within it" in remark
@@ -279,8 +304,8 @@ def test_what_another_process_cannot_know_is_said(network: Denoiser) -> None:
     with stack.using(Compile(), AttentionKernel("math")):
         call(network)
         assert stack.remarks[0].endswith("since a mode of torch replaces its attention.")
-    with pytest.raises(Uncompilable, match="another process cannot be told of it"):
-        outline_module(Local(), "forward")
+    with pytest.raises(Uncompilable, match="what another process cannot be told of"):
+        outline_module(Local())
     network.first.layer.weight = nn.Parameter(torch.zeros(8, 8).to_sparse(), requires_grad=False)
     _, state = asked_of(network.first, lambda: None)
     assert state == "waiting"
@@ -302,7 +327,8 @@ def test_values_go_through_flat() -> None:
 
 
 def test_whatever_fails_is_an_answer() -> None:
-    order = Order(pickle.dumps("no module"), (), (), (), ("value", int, 1), 1, ())
+    told = ("value", int, 1), TorchSettings.now(), ()
+    order = Order(pickle.dumps("no module"), (), (), (), *told)
     asked, answers = io.BytesIO(pickle.dumps(Job(order, "nowhere"))), io.BytesIO()
     serve(asked, answers)
     answer: Answer = pickle.loads(answers.getvalue())
@@ -320,6 +346,15 @@ def test_without_a_compiler_it_says_what_to_install(
     reason = PartsStack(unet=network).obstacle(Compile())
     assert reason is not None
     assert reason.startswith("Compile needs a C++ compiler, and neither g++ nor clang++ is found;")
+
+
+def test_a_torch_that_is_made_otherwise_is_refused(
+    network: Denoiser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(torch._C, "_aoti")
+    reason = PartsStack(unet=network).obstacle(Compile())
+    assert reason is not None
+    assert reason.endswith("has no _aoti; install one of these, or leave Compile out.")
 
 
 def test_what_torch_compiles_already_is_left_alone(network: Denoiser) -> None:
@@ -367,5 +402,5 @@ def test_no_plan_claims_to_know_what_it_holds() -> None:
 
 def test_the_compiler_is_not_loaded_where_one_draws() -> None:
     assert "dpnb.strategies.compilation" in sys.modules
-    source = vars(sys.modules["dpnb.strategies.workshop"])
+    source = vars(sys.modules["dpnb.strategies.compile_queue"])
     assert not any("inductor" in name or "dynamo" in name for name in source)

@@ -290,3 +290,12 @@ def test_a_missing_package_is_named(pipe: Any, monkeypatch: pytest.MonkeyPatch) 
 def test_values_that_make_no_sense_are_refused(arguments: Any, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         Quantization(**arguments)
+
+
+def test_what_each_component_is_stored_as_may_be_a_mapping() -> None:
+    wanted = Quantization((("unet", "int8"), ("text_encoder", "fp8")))
+    assert Quantization({"unet": "int8", "text_encoder": "fp8"}) == wanted
+    assert Quantization([["unet", "int8"], ["text_encoder", "fp8"]]) == wanted
+    for wrong in (("unet", "int8"), 5, (), {"unet": 8}, None):
+        with pytest.raises(TypeError, match=r'kind is .*such as \{"unet": "int8"\}'):
+            Quantization(wrong)
