@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 
 os.environ["HF_HOME"] = tempfile.mkdtemp(prefix="dpnb-tests-")
 atexit.register(shutil.rmtree, os.environ["HF_HOME"], ignore_errors=True)
@@ -21,6 +22,8 @@ os.environ["OMP_NUM_THREADS"] = "1"  # tiny networks: threads would only wait fo
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
+from dpnb.strategies import compilation  # noqa: E402
+from dpnb.strategies.compile_queue import CompileQueue  # noqa: E402
 from tests.hub_server import HubServer, serve  # noqa: E402
 from tests.slow import mark_slow, spread_cases  # noqa: E402
 
@@ -45,6 +48,21 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     with serve() as server:
         monkeypatch.setenv("HF_ENDPOINT", server.url)
         yield server
+
+
+@pytest.fixture(autouse=True)
+def code_at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks are not compiled meanwhile by a process that tests would wait for, but at once."""
+    if request.node.get_closest_marker("compiles") is None:
+        monkeypatch.setattr(compilation, "shared_queue", forgetful_queue)
+
+
+@cache
+def forgetful_queue() -> CompileQueue:
+    """The one that all tests ask."""
+    from tests.strategies.eager_code import ForgetfulQueue
+
+    return ForgetfulQueue()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -49,3 +49,13 @@ class EagerQueue(CompileQueue):
         code.wanted_by.add(asker)
         self.codes.append((asker, code))
         return code
+
+
+class ForgetfulQueue(EagerQueue):
+    """The same, which keeps nothing of whoever asks."""
+
+    @override
+    def ask(self, order: Order, asker: object) -> CompiledCode:
+        code = super().ask(order, asker)
+        self.codes.clear()
+        return code

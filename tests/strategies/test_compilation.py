@@ -46,6 +46,8 @@ from dpnb.strategies.undo import Undo
 from tests.strategies.foreign_owner import PartsStack, noise
 from tests.strategies.pipes import build, draw, traces
 
+pytestmark = pytest.mark.compiles
+
 needs_compiler = pytest.mark.skipif(
     not (which("g++") or which("clang++")), reason="there is no C++ compiler here"
 )

@@ -25,6 +25,8 @@ pickle.dump(os.getpgid(0), sys.stdout.buffer)
 sys.stdout.flush()
 """
 
+pytestmark = pytest.mark.compiles
+
 
 def order(name: str = "a") -> Order:
     """Of nothing that can be compiled."""
