@@ -125,9 +125,7 @@ class GuidanceInterval(Strategy):
         span = GuidedSpan(self)
         undo.watch(span)
         for owner, guidance in _guidances(networks, span):
-            own = vars(owner)
-            undo.callback(_restore, own, own.get("guidance"))
-            owner.guidance = guidance
+            undo.set_own(owner, "guidance", guidance)
         for doubling, network in _doubled(networks):
             halve_calls(network, partial(span.closes, doubling, network), undo)
 
@@ -210,13 +208,6 @@ def _doubled(networks: Networks) -> Iterator[tuple[DoublingOwner, nn.Module]]:
         if isinstance(owner, DoublingOwner):
             for network in owner.doubled_networks():
                 yield owner, network
-
-
-def _restore(own: dict[str, Any], guidance: Any | None) -> None:
-    """Give a pipeline back the guidance that it held itself, or that of its class."""
-    own.pop("guidance", None)
-    if guidance is not None:
-        own["guidance"] = guidance
 
 
 def _range_of(levels: list[float]) -> str:

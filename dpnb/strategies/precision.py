@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -107,9 +107,7 @@ class Precision(Strategy):
                 tensors = self._leave_first(networks, network, tensors, undo)
             witness = next((tensor for tensor in tensors if tensor.ndim == 1), tensors[0])
             for tied in group_tied_tensors(tensors):
-                values = networks.set_aside(tied[0].data)
-                for tensor in tied:
-                    undo.callback(_restore, tensor, values)
+                undo.keep_data(tied, networks.set_aside(tied[0].data))
                 cast = tied[0].data.to(self.torch_dtype)
                 for tensor in tied:
                     tensor.data = cast
@@ -152,10 +150,6 @@ class Precision(Strategy):
             is_other = tensor.dtype in COMPUTED and tensor.dtype != self.torch_dtype
             if is_other and tensor.numel() and key not in kept:
                 yield tensor
-
-
-def _restore(tensor: Tensor, values: Callable[[], Tensor]) -> None:
-    tensor.data = values()
 
 
 def _dtype_of(network: nn.Module, tensor: Tensor) -> torch.dtype:

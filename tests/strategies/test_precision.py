@@ -16,10 +16,13 @@ import dpnb
 from dpnb.errors import StrategyError
 from dpnb.planning.planner import plan
 from dpnb.planning.workload import Workload
+from dpnb.run_listener import RunKey
 from dpnb.stages import Stage
+from dpnb.strategies.dtype_border import DtypeBorder
 from dpnb.strategies.precise_parts import find_precise_tensors
 from dpnb.strategies.precision import Precision
 from dpnb.strategies.strategy import Strategy
+from dpnb.strategies.undo import Undo
 from tests.planning.test_step_prediction import CPU, errors
 from tests.strategies.foreign_owner import STUDIOS, PartsStack
 from tests.strategies.pipes import LINK, adapter, build, draw, networks, values
@@ -288,6 +291,33 @@ def test_memory_is_predicted_to_the_byte(name: str) -> None:
     table = plan(pipe, workload=workload, device=profile, plans=plans)
     assert len(table) == len(plans)
     assert max(errors(pipe, table).values()) == 0
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_what_is_changed_in_place_is_cast_again(mode: Any) -> None:
+    network = nn.Linear(4, 4).bfloat16()
+    border: DtypeBorder = DtypeBorder(network, torch.float32, network.weight)
+    with Undo() as undo, mode():
+        border.open([], undo)
+        border.begin_run(RunKey())
+        words = torch.ones(2, 4)
+        first = network(words)
+        assert torch.equal(network(words), first)
+        words.mul_(5)
+        assert not torch.equal(network(words), first)
+
+
+@pytest.mark.parametrize(
+    "strategy", [Precision(), dpnb.LayerwiseCasting("float16"), dpnb.ChannelsLast()], ids=repr
+)
+def test_weights_of_one_memory_have_one_again(strategy: Strategy) -> None:
+    pipe: Any = build("tiny-sd")
+    own = pipe.unet.mid_block.resnets
+    own[1].conv1.weight.data = own[0].conv1.weight.data
+    for _ in range(2):
+        with pipe.strategies.using(strategy):
+            assert own[0].conv1.weight.data_ptr() == own[1].conv1.weight.data_ptr()
+        assert own[0].conv1.weight.data_ptr() == own[1].conv1.weight.data_ptr()
 
 
 # --- what cannot be ---

@@ -299,3 +299,15 @@ def test_what_each_component_is_stored_as_may_be_a_mapping() -> None:
     for wrong in (("unet", "int8"), 5, (), {"unet": 8}, None):
         with pytest.raises(TypeError, match=r'kind is .*such as \{"unet": "int8"\}'):
             Quantization(wrong)
+
+
+def test_layers_with_one_memory_stay_as_they_are(pipe: Any) -> None:
+    with pipe.strategies.using(Quantization(components="unet")):
+        layers = [one for one in pipe.unet.modules() if SWITCHED in vars(one)]
+    shape = layers[-1].weight.shape
+    one, other, *_ = (layer for layer in layers if layer.weight.shape == shape)
+    other.weight.data = one.weight.data
+    with pipe.strategies.using(Quantization(components="unet")):
+        assert not {SWITCHED} & (vars(one).keys() | vars(other).keys())
+        assert SWITCHED in vars(layers[0])
+    assert one.weight.data_ptr() == other.weight.data_ptr()

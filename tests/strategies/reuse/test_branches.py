@@ -151,3 +151,15 @@ def test_a_span_leaves_out_the_first_and_the_last(
     assert [index for index in range(total) if span.has(index, total)] == reusing
     for index in range(total):
         assert span.has_later(index, total) == any(later > index for later in reusing)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_prompt_that_is_changed_in_place_is_another(network: Any, mode: Any) -> None:
+    with mode():
+        words = torch.ones(1, 3)
+        assert steps(network, [(X, words)], [(X, words)]) == [None, 0]
+        words.mul_(5)
+        assert steps(network, [(X, words)], begin=2) == [None]
+        kept = words.clone()
+        words.mul_(5)
+        assert steps(network, [(X, kept)], [(X, words)], begin=3) == [None, None]
