@@ -93,7 +93,7 @@ class StoredWeights:
         Raises:
             QuantizationError: the package is not installed, or there are several kinds.
         """
-        if not kind and not isinstance(self.kind, str):
+        if not kind and (self.components or not isinstance(self.kind, str)):
             raise QuantizationError(
                 f"{self!r} names components of a pipeline; give a network one kind, for example "
                 f"'int8'."

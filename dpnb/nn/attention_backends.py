@@ -6,6 +6,7 @@ of the process as long as it is entered.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -116,8 +117,7 @@ class SageKernel(ChosenKernel):
     def __call__(
         self, query: Tensor, key: Tensor, value: Tensor, scale: float | None = None
     ) -> Tensor:
-        with silence_imports():
-            attend: Any = import_module("sageattention").sageattn
+        attend = _import_quietly("sageattention").sageattn
         parts = map(_with_dense_heads, (query, key, value))
         out: Tensor = attend(*parts, tensor_layout="HND", is_causal=False, sm_scale=scale)
         return out
@@ -136,8 +136,7 @@ class FlashTwoKernel(ChosenKernel):
     def __call__(
         self, query: Tensor, key: Tensor, value: Tensor, scale: float | None = None
     ) -> Tensor:
-        with silence_imports():
-            attend: Any = import_module(str(self.package)).flash_attn_func
+        attend = _import_quietly(str(self.package)).flash_attn_func
         parts = (part.transpose(1, 2) for part in map(_with_dense_heads, (query, key, value)))
         found = attend(*parts, softmax_scale=scale)
         out: Tensor = found[0] if isinstance(found, tuple) else found  # some give more besides
@@ -219,6 +218,14 @@ def _cudnn(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         query, key, value, None, keeps_sums, scale=scale
     )[0]
     return out
+
+
+def _import_quietly(name: str) -> Any:
+    """A package; what it says is kept back when it is imported, not at each call of attention."""
+    if name in sys.modules:
+        return import_module(name)
+    with silence_imports():
+        return import_module(name)
 
 
 @cache

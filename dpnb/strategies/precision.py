@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar
 
 import torch
@@ -165,13 +166,19 @@ def _device_obstacle(device: torch.device, dtype: torch.dtype) -> str | None:
     """Why a device cannot compute in a dtype, as a sentence."""
     name = str(dtype).removeprefix("torch.")
     if device.type == "cuda" and dtype == torch.bfloat16:
-        if not torch.cuda.is_bf16_supported(including_emulation=False):
-            return f"{device} has no {name}; use float16, or leave Precision out."
-        return None
+        with torch.cuda.device(device):
+            is_able = torch.cuda.is_bf16_supported(including_emulation=False)
+        return None if is_able else f"{device} has no {name}; use float16, or leave Precision out."
     try:
-        one = torch.ones(1, 4, 4, 4, device=device, dtype=dtype)
-        F.group_norm(F.conv2d(one, one[..., :1, :1]), 1).softmax(dim=1) @ one
+        _try_dtype(device, dtype)
     except (RuntimeError, TypeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         return f"{device} does not compute in {name} ({reason}); use another dtype."
     return None
+
+
+@cache
+def _try_dtype(device: torch.device, dtype: torch.dtype) -> None:
+    """Compute what networks do; where that succeeds, it is not tried again."""
+    one = torch.ones(1, 4, 4, 4, device=device, dtype=dtype)
+    F.group_norm(F.conv2d(one, one[..., :1, :1]), 1).softmax(dim=1) @ one

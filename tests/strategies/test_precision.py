@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 import dpnb
 from dpnb.errors import StrategyError
@@ -318,6 +319,22 @@ def test_weights_of_one_memory_have_one_again(strategy: Strategy) -> None:
         with pipe.strategies.using(strategy):
             assert own[0].conv1.weight.data_ptr() == own[1].conv1.weight.data_ptr()
         assert own[0].conv1.weight.data_ptr() == own[1].conv1.weight.data_ptr()
+
+
+def test_a_device_is_tried_once(pipe: Any) -> None:
+    class Convolutions(TorchFunctionMode):
+        count = 0
+
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            self.count += func is F.conv2d
+            return func(*args, **(kwargs or {}))
+
+    assert pipe.strategies.obstacle(Precision()) is None
+    with Convolutions() as mode:
+        assert pipe.strategies.obstacle(Precision()) is None
+    assert mode.count == 0
 
 
 # --- what cannot be ---

@@ -8,6 +8,7 @@ from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 
 import dpnb
 from dpnb.errors import StrategyError
-from dpnb.nn.quantized import nbytes_of, quantization_of
+from dpnb.nn.quantized import SWITCHED, nbytes_of, quantization_of
 from dpnb.planning.planner import plan
 from dpnb.planning.workload import Workload
 from dpnb.stages import Stage
@@ -311,3 +312,15 @@ def test_layers_with_one_memory_stay_as_they_are(pipe: Any) -> None:
         assert not {SWITCHED} & (vars(one).keys() | vars(other).keys())
         assert SWITCHED in vars(layers[0])
     assert one.weight.data_ptr() == other.weight.data_ptr()
+
+
+def test_memory_that_ran_out_once_is_no_lasting_failure(
+    pipe: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = Quantization("fp8", components="text_encoder")
+    pipe.text_encoder.to(torch.float64)  # which nobody else has tried
+    with monkeypatch.context() as patched:
+        error = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
+        patched.setattr("torchao.quantization.quantize_", Mock(side_effect=error))
+        assert "can't allocate memory" in str(pipe.strategies.obstacle(wanted))
+    assert "can't allocate memory" not in str(pipe.strategies.obstacle(wanted))
