@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 def normalize_latents(config: LatentConfig, latents: Tensor) -> Tensor:
     """An autoencoder's latents, scaled as a denoising network is trained on them."""
-    if config.shift_factor is not None:
-        latents = latents - config.shift_factor
     if (known := _statistics(config, latents)) is not None:
         mean, std = known
         latents = (latents - mean) / std
+    if config.shift_factor is not None:
+        latents = latents - config.shift_factor
     return latents * float(config.scaling_factor)
 
 

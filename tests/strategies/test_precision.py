@@ -19,6 +19,7 @@ from dpnb.planning.planner import plan
 from dpnb.planning.workload import Workload
 from dpnb.run_listener import RunKey
 from dpnb.stages import Stage
+from dpnb.strategies import precision
 from dpnb.strategies.dtype_border import DtypeBorder
 from dpnb.strategies.precise_parts import find_precise_tensors
 from dpnb.strategies.precision import Precision
@@ -372,6 +373,7 @@ def test_a_device_without_the_dtype_says_so(pipe: Any, monkeypatch: pytest.Monke
     def refuse(*_: Any) -> Tensor:
         raise RuntimeError("\"slow_conv2d_cpu\" not implemented for 'Half'")
 
+    precision._try_dtype.cache_clear()
     monkeypatch.setattr(F, "conv2d", refuse)
     reason = pipe.strategies.obstacle(Precision("float16"))
     assert reason == (
