@@ -32,7 +32,8 @@ ATTRIBUTE = "dpnb_dtype_border"
 """Where a network keeps its border, as long as it has one."""
 
 POSITIONS = re.compile(r".*_ids|.*rotary.*|.*freqs.*")
-TIMES = re.compile(r"timesteps?|timestep_r|t|sigmas?")
+TIME_NAMES = ("timestep", "timesteps", "timestep_r", "t", "sigma", "sigmas")
+TIMES = re.compile("|".join(TIME_NAMES))
 """The names of arguments that networks take in whatever dtype, and that lose by fewer digits."""
 
 FOLLOWS_TIMES = re.compile(r"(\.to\(|dtype ?= ?)(timesteps?|t)\.dtype")
@@ -202,15 +203,38 @@ def _follows_times(network: nn.Module) -> bool:
     """Whether any code of a network computes in the dtype of the timesteps that it is given."""
     kinds = {type(module) for module in network.modules()}
     others = (kind for kind in kinds if kind.__module__.partition(".")[0] not in ("dpnb", "torch"))
-    return any(_names_dtype_of_times(cast(Hashable, kind)) for kind in others)
+    if any(FOLLOWS_TIMES.search(_source_of(cast(Hashable, kind))) for kind in others):
+        return True
+    return any(_hands_dtype_on(network, name) for name in TIME_NAMES)
+
+
+def _hands_dtype_on(network: nn.Module, name: str) -> bool:
+    """Whether a layer asks for the dtype of an argument of a network, by whatever name it has it.
+
+    Args:
+        network: a module, in whose code the argument is looked for.
+        name: what the network calls it.
+    """
+    source = _source_of(cast(Hashable, type(network)))
+    for child in set(re.findall(rf"self\.(\w+)\({name}[,)]", source)):
+        layer = network._modules.get(child)
+        if layer is None or type(layer).__module__.partition(".")[0] in ("dpnb", "torch"):
+            continue
+        own = next(_parameter_names(layer.forward), None)
+        if own is None:
+            continue
+        code = _source_of(cast(Hashable, type(layer)))
+        if re.search(rf"\b{own}\.dtype\b", code) or _hands_dtype_on(layer, own):
+            return True
+    return False
 
 
 @cache
-def _names_dtype_of_times(kind: type[nn.Module]) -> bool:
+def _source_of(kind: type[nn.Module]) -> str:
     try:
-        return FOLLOWS_TIMES.search(inspect.getsource(kind)) is not None
+        return inspect.getsource(kind)
     except (OSError, TypeError):
-        return False  # it was written at a prompt
+        return ""  # it was written at a prompt
 
 
 def _say_dtype(network: nn.Module, plain: Callable[[nn.Module], Any]) -> Any:

@@ -29,6 +29,9 @@ UNETS = (UNet2DConditionModel, UNet2DModel)
 MOMENTS = frozenset({"timestep", "timesteps", "t", "sigma", "timestep_ratio"})
 """What networks that denoise call the moment that they are given."""
 
+STEERING = frozenset({"controlnet_cond", "control_context", "controls_latents"})
+"""What is given to networks that steer another one, by what each of their blocks returns."""
+
 
 @dataclass(frozen=True, repr=False)
 class StepCache(Strategy):
@@ -160,7 +163,7 @@ def _is_unet(network: nn.Module) -> bool:
 
 def _denoises(network: nn.Module) -> bool:
     parameters = inspect.signature(type(network).forward).parameters
-    return not MOMENTS.isdisjoint(parameters)
+    return not MOMENTS.isdisjoint(parameters) and STEERING.isdisjoint(parameters)
 
 
 def _missing(networks: Networks) -> str:
