@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from dpnb.nn.quantized import list_scales
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.offload.blocks import tensors_of
 from dpnb.strategies.offload.link import Link
@@ -70,7 +71,7 @@ def idle_weight_bytes(networks: Networks) -> int:
 def _nbytes(networks: Iterable[nn.Module]) -> int:
     storages: dict[int, int] = {}
     for network in networks:
-        for tensor in tensors_of(network):
+        for tensor in (*tensors_of(network), *list_scales(network)):
             storage = tensor.untyped_storage()
             storages[storage.data_ptr()] = storage.nbytes()
     return sum(storages.values())

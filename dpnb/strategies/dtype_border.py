@@ -209,7 +209,7 @@ def _follows_times(network: nn.Module) -> bool:
 
 
 def _hands_dtype_on(network: nn.Module, name: str) -> bool:
-    """Whether a layer asks for the dtype of an argument of a network, by whatever name it has it.
+    """Whether a layer keeps the dtype of an argument of a network, by whatever name it has it.
 
     Args:
         network: a module, in whose code the argument is looked for.
@@ -223,8 +223,9 @@ def _hands_dtype_on(network: nn.Module, name: str) -> bool:
         own = next(_parameter_names(layer.forward), None)
         if own is None:
             continue
+        keeps = re.compile(rf"((?<![=!<>])=|\.to\() ?{own}\.dtype\b")
         code = _source_of(cast(Hashable, type(layer)))
-        if re.search(rf"\b{own}\.dtype\b", code) or _hands_dtype_on(layer, own):
+        if keeps.search(code) or _hands_dtype_on(layer, own):
             return True
     return False
 

@@ -322,6 +322,52 @@ def test_weights_of_one_memory_have_one_again(strategy: Strategy) -> None:
         assert own[0].conv1.weight.data_ptr() == own[1].conv1.weight.data_ptr()
 
 
+class Moment(nn.Module):
+    """Answers in the dtype of what it is given, whatever it computes it in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(1, 4)
+        self.seen: list[torch.dtype] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        own_dtype = x.dtype
+        self.seen.append(own_dtype)
+        made: Tensor = self.linear(x.float()[:, None].sin().to(own_dtype))
+        return made
+
+
+class Careful(Moment):
+    """Casts what it is given to what it computes in."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append(x.dtype)
+        if self.linear.weight.dtype != x.dtype:
+            return super().forward(x.to(self.linear.weight.dtype))
+        return super().forward(x)
+
+
+class Denoiser(nn.Module):
+    """Hands the moment on to a layer that calls it otherwise."""
+
+    def __init__(self, moment: Moment) -> None:
+        super().__init__()
+        self.matrix, self.embed = nn.Linear(4, 4), moment
+
+    def forward(self, hidden_states: Tensor, timestep: Tensor) -> Tensor:
+        made: Tensor = self.matrix(hidden_states) + self.embed(timestep)
+        return made
+
+
+@pytest.mark.parametrize("moment", [Moment, Careful])
+def test_moments_are_cast_for_layers_that_go_on_in_their_dtype_alone(moment: Any) -> None:
+    network = Denoiser(moment())
+    with PartsStack(transformer=network).using(Precision()), torch.no_grad():
+        assert network(torch.ones(2, 4), torch.tensor([0.5, 0.7])).dtype == torch.float32
+    wanted = torch.bfloat16 if moment is Moment else torch.float32
+    assert network.embed.seen[0] == wanted
+
+
 def test_a_device_is_tried_once(pipe: Any) -> None:
     class Convolutions(TorchFunctionMode):
         count = 0

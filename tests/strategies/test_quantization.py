@@ -19,6 +19,7 @@ import dpnb
 from dpnb.errors import StrategyError
 from dpnb.nn.quantized import SWITCHED, nbytes_of, quantization_of
 from dpnb.planning.planner import plan
+from dpnb.planning.weight_sizes import idle_weight_bytes
 from dpnb.planning.workload import Workload
 from dpnb.stages import Stage
 from dpnb.strategies.device_map import DeviceMap
@@ -324,3 +325,12 @@ def test_memory_that_ran_out_once_is_no_lasting_failure(
         patched.setattr("torchao.quantization.quantize_", Mock(side_effect=error))
         assert "can't allocate memory" in str(pipe.strategies.obstacle(wanted))
     assert "can't allocate memory" not in str(pipe.strategies.obstacle(wanted))
+
+
+@pytest.mark.parametrize("way", ["nf4", "int8 of bitsandbytes", "int8"])
+def test_scales_are_weighed_where_weights_are(way: str, pipe: Any) -> None:
+    parts = networks(pipe).values()
+    before = sum(map(nbytes_of, parts)), idle_weight_bytes(pipe.strategies.networks)
+    with pipe.strategies.using(WAYS[way]):
+        after = sum(map(nbytes_of, parts)), idle_weight_bytes(pipe.strategies.networks)
+    assert before[0] - after[0] == before[1] - after[1] > 0
