@@ -102,8 +102,8 @@ class AutoencoderTiny(Autoencoder):
 
     def __init__(self, *values: Any, **settings: Any) -> None:
         super().__init__(*values, **settings)
-        self.encoder = TinyEncoder(self.config)
-        self.decoder = TinyDecoder(self.config)
+        self.encoder = EncoderTiny(self.config)
+        self.decoder = DecoderTiny(self.config)
 
     @property
     @override
@@ -168,7 +168,7 @@ class AutoencoderTiny(Autoencoder):
         return run_local(decoder.finish, run_sequence(decoder.layers, x)).to_tensor()
 
 
-class TinyEncoder(nn.Module):
+class EncoderTiny(nn.Module):
     """Pictures to latents."""
 
     def __init__(self, config: AutoencoderTinyConfig) -> None:
@@ -198,7 +198,7 @@ class TinyEncoder(nn.Module):
         return (x + 1) / 2
 
 
-class TinyDecoder(nn.Module):
+class DecoderTiny(nn.Module):
     """Latents to pictures."""
 
     def __init__(self, config: AutoencoderTinyConfig) -> None:

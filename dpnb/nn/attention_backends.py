@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -70,7 +70,8 @@ class EfficientKernel(ChosenKernel):
     def __call__(
         self, query: Tensor, key: Tensor, value: Tensor, scale: float | None = None
     ) -> Tensor:
-        return _attend_aligned(_efficient, query, key, value, scale)
+        attend = partial(_keep_sums, aten._scaled_dot_product_efficient_attention)
+        return _attend_aligned(attend, query, key, value, scale)
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,8 @@ class CudnnKernel(ChosenKernel):
     def __call__(
         self, query: Tensor, key: Tensor, value: Tensor, scale: float | None = None
     ) -> Tensor:
-        return _attend_aligned(_cudnn, query, key, value, scale)
+        attend = partial(_keep_sums, aten._scaled_dot_product_cudnn_attention)
+        return _attend_aligned(attend, query, key, value, scale)
 
 
 @dataclass(frozen=True)
@@ -204,19 +206,9 @@ def _flash(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
     return out
 
 
-def _efficient(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-    keeps_sums = torch.is_grad_enabled()
-    out: Tensor = aten._scaled_dot_product_efficient_attention(
-        query, key, value, None, keeps_sums, scale=scale
-    )[0]
-    return out
-
-
-def _cudnn(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-    keeps_sums = torch.is_grad_enabled()
-    out: Tensor = aten._scaled_dot_product_cudnn_attention(
-        query, key, value, None, keeps_sums, scale=scale
-    )[0]
+def _keep_sums(operator: Any, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    """Attend by an operator that keeps what gradients need, where they are recorded."""
+    out: Tensor = operator(query, key, value, None, torch.is_grad_enabled(), scale=scale)[0]
     return out
 
 

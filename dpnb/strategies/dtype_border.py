@@ -25,7 +25,7 @@ from dpnb.strategies.conditioning import identity
 from dpnb.strategies.offload.calls import Method, replace_method, replace_methods
 from dpnb.strategies.offload.reached_parts import find_calls_past, find_dtypes_asked
 from dpnb.strategies.offload.source_paths import SourcePath
-from dpnb.strategies.told_classes import tell
+from dpnb.strategies.told_classes import answer_by
 from dpnb.strategies.undo import Undo
 
 ATTRIBUTE = "dpnb_dtype_border"
@@ -76,7 +76,7 @@ class DtypeBorder(RunListener[RunKey]):
         for module in (self._network, *find_dtypes_asked(self._network, paths)):
             undo.callback(vars(module).pop, ATTRIBUTE, None)
             vars(module)[ATTRIBUTE] = self
-            tell(module, "dtype", _say_dtype, undo)
+            answer_by(module, "dtype", _say_dtype, undo)
         replace_methods(self._network, self._wrap, undo)
         for part, name in find_calls_past(self._network, paths):
             replace_method(part, name, partial(self._wrap, name=name), undo)

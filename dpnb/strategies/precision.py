@@ -17,7 +17,7 @@ from dpnb.nn.quantized import lasting_quantization_of
 from dpnb.stages import Stage
 from dpnb.strategies.dtype_border import DtypeBorder
 from dpnb.strategies.named_components import absent_components_obstacle, parse_components
-from dpnb.strategies.networks import Networks, is_foreign
+from dpnb.strategies.networks import Networks, is_foreign, valueless_obstacle
 from dpnb.strategies.offload.blocks import group_tied_tensors
 from dpnb.strategies.precise_parts import find_precise_tensors, overflows
 from dpnb.strategies.settings import hints
@@ -74,8 +74,8 @@ class Precision(Strategy):
         if absent is not None:
             return absent
         for name, network in networks.items(*self.components):
-            if any(tensor.is_meta for tensor in network.parameters()):
-                return f"{name} has tensors without values (on the meta device); load them first."
+            if (reason := valueless_obstacle(name, network)) is not None:
+                return reason
             if self.components and (reason := self._objection(name, network)) is not None:
                 return reason
         if next(self._casts(networks), None) is None:
@@ -156,7 +156,7 @@ class Precision(Strategy):
 def _dtype_of(network: nn.Module, tensor: Tensor) -> torch.dtype:
     """What a network says, where it says which dtype it has; else that of one of its tensors."""
     said: Any = plain_network(network)
-    if isinstance(vars(type(said)).get("dtype"), property) or "dtype" in dir(said):
+    if "dtype" in dir(said):
         found: torch.dtype = said.dtype
         return found
     return tensor.dtype

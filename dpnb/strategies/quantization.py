@@ -18,7 +18,7 @@ from dpnb.nn.compiled import is_compiled
 from dpnb.nn.quantized import quantization_of
 from dpnb.stages import Stage
 from dpnb.strategies.named_components import absent_components_obstacle, parse_components
-from dpnb.strategies.networks import Networks, first_device
+from dpnb.strategies.networks import Networks, first_device, valueless_obstacle
 from dpnb.strategies.out_of_memory import is_out_of_memory
 from dpnb.strategies.quantized_layers import Place, find_places, store_quantized
 from dpnb.strategies.settings import hints
@@ -153,8 +153,8 @@ def _objection(name: str, network: nn.Module) -> str | None:
     """Why a network cannot be quantized, whatever its layers are."""
     if (stored := quantization_of(network)) is not None:
         return f"The weights of {name} are {stored} already; leave it out of Quantization."
-    if any(parameter.is_meta for parameter in network.parameters()):
-        return f"{name} has tensors without values (on the meta device); load them first."
+    if (reason := valueless_obstacle(name, network)) is not None:
+        return reason
     if is_compiled(network):
         return (
             f"{name} is compiled, and Quantization would exchange its weights beneath that; leave "

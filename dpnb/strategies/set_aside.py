@@ -87,6 +87,7 @@ class WaitingRoom:
         return self._files.find(data, self._mappings[place])
 
     def _map(self, mapped: MappedTensor) -> Tensor:
+        """Map a tensor anew; a method, so that the room stays as long as anything waits."""
         return mapped.map()
 
     def _write(self, data: Tensor) -> Callable[[], Tensor]:

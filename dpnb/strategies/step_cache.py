@@ -17,7 +17,7 @@ from dpnb.nn.compiled import plain_network
 from dpnb.numbers import parse_number
 from dpnb.strategies.networks import Networks, is_foreign
 from dpnb.strategies.reuse.block_residuals import find_block_lists, reuse_block_residuals
-from dpnb.strategies.reuse.branches import Branches, Span
+from dpnb.strategies.reuse.branches import Branches, ReuseSpan
 from dpnb.strategies.reuse.deep_features import list_step_kinds, reuse_deep_features
 from dpnb.strategies.reuse.reuse_count import ReuseCount
 from dpnb.strategies.settings import hints
@@ -111,7 +111,7 @@ class StepCache(Strategy):
     def step_kinds(self, networks: Networks, total: int) -> tuple[Hashable, ...] | None:
         if self.interval == 1 or not any(_is_unet(network) for _, network in _reusing(networks)):
             return None
-        return list_step_kinds(Span(self.first, self.last), self.interval, total)
+        return list_step_kinds(ReuseSpan(self.first, self.last), self.interval, total)
 
     @override
     def saves_by_picture(self, networks: Networks) -> bool:
@@ -124,7 +124,7 @@ class StepCache(Strategy):
         count = ReuseCount()
         undo.watch(count)
         undo.set(networks, "reuse_count", count)
-        span = Span(self.first, self.last)
+        span = ReuseSpan(self.first, self.last)
         for _, network in _reusing(networks):
             if not self.acts_on(network):
                 continue

@@ -101,7 +101,7 @@ class TinyDecoder(Strategy):
             if source is None:
                 raise StrategyError(NOTHING_BESIDE)
             tiny = _load(source, vae.dtype)
-            undo.set(networks, "guests", (*networks.guests, tiny))
+            undo.set(networks, "extra_networks", (*networks.extra_networks, tiny))
             replace_method(vae, "decode", partial(_decode_by, tiny, vae), undo)
 
     def _autoencoders(self, networks: Networks) -> Iterator[tuple[AutoencoderKL, str | None]]:

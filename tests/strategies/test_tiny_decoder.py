@@ -72,7 +72,7 @@ def test_its_weights_count_where_those_of_networks_do() -> None:
         assert after[1].resident - before[1].resident == tiny.nbytes
         assert after[1].kept - before[1].kept == tiny.nbytes
     pipe.strategies.use([])
-    assert networks.guests == ()
+    assert networks.extra_networks == ()
 
 
 def test_what_it_decodes_to_no_numbers_is_no_picture(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ CONTROL = ("residual", "controlnet")
 
 
 @dataclass(frozen=True)
-class Span:
+class ReuseSpan:
     """The steps of a run in which something may be reused.
 
     Args:
@@ -128,7 +128,7 @@ class Branches(RunListener[RunKey], Generic[K]):
         present: the call that goes on.
     """
 
-    def __init__(self, network: nn.Module, span: Span, count: ReuseCount) -> None:
+    def __init__(self, network: nn.Module, span: ReuseSpan, count: ReuseCount) -> None:
         self.present: PresentCall[K] | None = None
         self._signature = inspect.signature(type(plain_network(network)).forward)
         self._span, self._count = span, count

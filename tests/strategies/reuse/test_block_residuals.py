@@ -15,7 +15,7 @@ from dpnb.strategies.reuse.block_residuals import (
     reuse_block_residuals,
 )
 from dpnb.strategies.reuse.block_ties import BlockArguments, Ties, ties_by_size, ties_by_use
-from dpnb.strategies.reuse.branches import Branches, Span
+from dpnb.strategies.reuse.branches import Branches, ReuseSpan
 from dpnb.strategies.reuse.reuse_count import ReuseCount
 from dpnb.strategies.undo import Undo
 
@@ -79,7 +79,7 @@ class Network(nn.Module):
 
 def run(network: Network, tokens: int = 6, texts: int = 3, steps: int = 4) -> list[Tensor]:
     """What each step says while all but the first reuse what they can."""
-    branches: Branches[Residuals] = Branches(network, Span(1, 0), ReuseCount())
+    branches: Branches[Residuals] = Branches(network, ReuseSpan(1, 0), ReuseCount())
     undo = Undo()
     reuse_block_residuals(network, branches, 1e9, undo)
     generator = torch.Generator().manual_seed(0)
@@ -223,7 +223,7 @@ def test_states_between_blocks_that_somebody_collects_are_computed(
     tokens = torch.randn(1, 3, WIDTH)
     with torch.no_grad():
         plain = network(tokens, 1.0)
-        branches: Branches[Residuals] = Branches(network, Span(1, 0), count)
+        branches: Branches[Residuals] = Branches(network, ReuseSpan(1, 0), count)
         reuse_block_residuals(network, branches, 0.1, undo)
         branches.begin_run(RunKey())
         calls = list[int]()
