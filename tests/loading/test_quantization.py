@@ -259,7 +259,8 @@ def test_components_of_a_pipeline_are_no_way_for_one_network(tmp_path: Path) -> 
     vae_alone = dpnb.Quantization("int8", components=("vae",))
     with pytest.raises(QuantizationError, match="names components of a pipeline; give a network"):
         QuantizationPlan.of({"unet": vae_alone})
-    dpnb.random_pipeline("tiny-sd").unet.save_pretrained(tmp_path)
+    pipe: Any = dpnb.random_pipeline("tiny-sd")
+    pipe.unet.save_pretrained(tmp_path)
     with pytest.raises(QuantizationError, match="names components of a pipeline; give a network"):
         dpnb.UNet2DConditionModel.from_pretrained(tmp_path, quantization_config=vae_alone)
 

@@ -295,21 +295,22 @@ def test_values_that_make_no_sense_are_refused(arguments: Any, sentence: str) ->
 
 
 def test_what_each_component_is_stored_as_may_be_a_mapping() -> None:
-    wanted = Quantization((("unet", "int8"), ("text_encoder", "fp8")))
-    assert Quantization({"unet": "int8", "text_encoder": "fp8"}) == wanted
-    assert Quantization([["unet", "int8"], ["text_encoder", "fp8"]]) == wanted
+    make: Any = Quantization
+    wanted = make((("unet", "int8"), ("text_encoder", "fp8")))
+    assert make({"unet": "int8", "text_encoder": "fp8"}) == wanted
+    assert make([["unet", "int8"], ["text_encoder", "fp8"]]) == wanted
     for wrong in (("unet", "int8"), 5, (), {"unet": 8}, None):
         with pytest.raises(TypeError, match=r'kind is .*such as \{"unet": "int8"\}'):
-            Quantization(wrong)
+            make(wrong)
 
 
 def test_layers_with_one_memory_stay_as_they_are(pipe: Any) -> None:
-    with pipe.strategies.using(Quantization(components="unet")):
+    with pipe.strategies.using(Quantization(components=("unet",))):
         layers = [one for one in pipe.unet.modules() if SWITCHED in vars(one)]
     shape = layers[-1].weight.shape
     one, other, *_ = (layer for layer in layers if layer.weight.shape == shape)
     other.weight.data = one.weight.data
-    with pipe.strategies.using(Quantization(components="unet")):
+    with pipe.strategies.using(Quantization(components=("unet",))):
         assert not {SWITCHED} & (vars(one).keys() | vars(other).keys())
         assert SWITCHED in vars(layers[0])
     assert one.weight.data_ptr() == other.weight.data_ptr()
@@ -318,7 +319,7 @@ def test_layers_with_one_memory_stay_as_they_are(pipe: Any) -> None:
 def test_memory_that_ran_out_once_is_no_lasting_failure(
     pipe: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wanted = Quantization("fp8", components="text_encoder")
+    wanted = Quantization("fp8", components=("text_encoder",))
     pipe.text_encoder.to(torch.float64)  # which nobody else has tried
     with monkeypatch.context() as patched:
         error = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
