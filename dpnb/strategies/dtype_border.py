@@ -10,7 +10,6 @@ import inspect
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from functools import cache, partial, wraps
-from threading import local
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -22,7 +21,7 @@ from dpnb.nn.compiled import call_uncompiled, plain_network
 from dpnb.nn.upcast import COMPUTES_IN
 from dpnb.run_listener import RunKey, RunListener
 from dpnb.strategies.conditioning import identity
-from dpnb.strategies.offload.calls import Method, replace_method, replace_methods
+from dpnb.strategies.offload.calls import Method, Within, replace_method, replace_methods
 from dpnb.strategies.offload.reached_parts import find_calls_past, find_dtypes_asked
 from dpnb.strategies.offload.source_paths import SourcePath
 from dpnb.strategies.told_classes import answer_by
@@ -62,7 +61,7 @@ class DtypeBorder(RunListener[RunKey]):
         self.outside = outside
         self._network, self._weight = plain_network(network), weight
         self._kept = [POSITIONS] if _follows_times(self._network) else [POSITIONS, TIMES]
-        self._thread = _Thread()
+        self._thread = Within()
         self._is_running = False
         self._known: Known = {}
 
@@ -191,12 +190,6 @@ def find_outer_dtype(network: nn.Module) -> torch.dtype | None:
     """The dtype that a network is called in, where that is not the one that it computes in."""
     border: DtypeBorder | None = vars(plain_network(network)).get(ATTRIBUTE)
     return None if border is None else border.outside
-
-
-class _Thread(local):
-    """What a thread is doing."""
-
-    is_within = False
 
 
 def _follows_times(network: nn.Module) -> bool:
