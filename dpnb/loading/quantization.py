@@ -34,18 +34,7 @@ pictures; what a checker decides should not change.
 class StoredWeights:
     """How the matrices of a network are stored: in 8 or 4 bits, with scales that widen them in use.
 
-    Linear layers are quantized, but for a network's own first and last ones; convolutions, norms
-    and biases stay as they are.
-
-    Args:
-        kind: `"int8"`, `"int4"`, `"fp8"`, `"nf4"` or `"fp4"`; or pairs of a component and one of
-            these.
-        backend: `"torchao"`, or `"bitsandbytes"` for nf4, fp4 and, if asked for, int8.
-        group_size: inputs that share a scale, for int4; 128 by default.
-        modules_to_not_convert: names of layers that stay as they are, or what a dotted part of
-            their names ends in: `"proj"` means `time_emb_proj`, too.
-        components: the components whose weights are stored so; by default all networks but the
-            autoencoder and the safety checker.
+    `dpnb.Quantization` has the same fields, and says what they mean.
     """
 
     kind: str | tuple[tuple[str, str], ...]
@@ -93,7 +82,7 @@ class StoredWeights:
         Raises:
             QuantizationError: the package is not installed, or there are several kinds.
         """
-        if not kind and not isinstance(self.kind, str):
+        if not kind and (self.components or not isinstance(self.kind, str)):
             raise QuantizationError(
                 f"{self!r} names components of a pipeline; give a network one kind, for example "
                 f"'int8'."

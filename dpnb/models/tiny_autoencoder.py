@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -34,6 +35,8 @@ TRAINED = 512
 
 ACTIVATIONS = {"gelu": nn.GELU, "mish": nn.Mish, "relu": nn.ReLU, "silu": nn.SiLU, "swish": nn.SiLU}
 
+
+CONFIG = "config.json"
 
 BESIDE = "tiny_vae"
 """The folder in which one stands beside a model that it was made for."""
@@ -99,8 +102,8 @@ class AutoencoderTiny(Autoencoder):
 
     def __init__(self, *values: Any, **settings: Any) -> None:
         super().__init__(*values, **settings)
-        self.encoder = TinyEncoder(self.config)
-        self.decoder = TinyDecoder(self.config)
+        self.encoder = EncoderTiny(self.config)
+        self.decoder = DecoderTiny(self.config)
 
     @property
     @override
@@ -165,7 +168,7 @@ class AutoencoderTiny(Autoencoder):
         return run_local(decoder.finish, run_sequence(decoder.layers, x)).to_tensor()
 
 
-class TinyEncoder(nn.Module):
+class EncoderTiny(nn.Module):
     """Pictures to latents."""
 
     def __init__(self, config: AutoencoderTinyConfig) -> None:
@@ -195,7 +198,7 @@ class TinyEncoder(nn.Module):
         return (x + 1) / 2
 
 
-class TinyDecoder(nn.Module):
+class DecoderTiny(nn.Module):
     """Latents to pictures."""
 
     def __init__(self, config: AutoencoderTinyConfig) -> None:
@@ -284,8 +287,17 @@ def read_tiny_shape(source: str) -> tuple[int, int] | None:
     Raises:
         CheckpointError: there is none in it.
     """
-    if local_folder(source) is None:
+    folder = local_folder(source)
+    if folder is None:
         return None
+    settings = folder / CONFIG
+    state = settings.stat() if settings.is_file() else None
+    return _read_shape(source, None if state is None else (state.st_mtime_ns, state.st_size))
+
+
+@lru_cache(16)
+def _read_shape(source: str, state: tuple[int, int] | None) -> tuple[int, int]:
+    """The same of a folder whose settings were written at a time, and are so many bytes."""
     with init_on_meta():
         tiny = AutoencoderTiny.from_config(AutoencoderTiny.load_config(source))
     return tiny.config.latent_channels, tiny.scale

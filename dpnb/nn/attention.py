@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
-from dpnb.nn.attention_kernels import AttentionKernel, ChosenKernel, SlicedKernel, sdpa
+from dpnb.nn.attention_kernels import ChosenKernel, Kernel, SlicedKernel, sdpa
 from dpnb.nn.attention_processors import AttentionProcessor, check_processor, processor_of
 from dpnb.nn.attention_projections import SEPARATE, Projection
 from dpnb.nn.channel_projection import is_channels_last, see_as_map
@@ -24,7 +24,7 @@ class Attention(nn.Module):
     """
 
     projection: Projection
-    kernel: AttentionKernel
+    kernel: Kernel
 
     def __init__(
         self,

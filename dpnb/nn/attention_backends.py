@@ -6,9 +6,10 @@ of the process as long as it is entered.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -69,7 +70,8 @@ class EfficientKernel(ChosenKernel):
     def __call__(
         self, query: Tensor, key: Tensor, value: Tensor, scale: float | None = None
     ) -> Tensor:
-        return _attend_aligned(_efficient, query, key, value, scale)
+        attend = partial(_keep_sums, aten._scaled_dot_product_efficient_attention)
+        return _attend_aligned(attend, query, key, value, scale)
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ class CudnnKernel(ChosenKernel):
     def __call__(
         self, query: Tensor, key: Tensor, value: Tensor, scale: float | None = None
     ) -> Tensor:
-        return _attend_aligned(_cudnn, query, key, value, scale)
+        attend = partial(_keep_sums, aten._scaled_dot_product_cudnn_attention)
+        return _attend_aligned(attend, query, key, value, scale)
 
 
 @dataclass(frozen=True)
@@ -116,8 +119,7 @@ class SageKernel(ChosenKernel):
     def __call__(
         self, query: Tensor, key: Tensor, value: Tensor, scale: float | None = None
     ) -> Tensor:
-        with silence_imports():
-            attend: Any = import_module("sageattention").sageattn
+        attend = _import_quietly("sageattention").sageattn
         parts = map(_with_dense_heads, (query, key, value))
         out: Tensor = attend(*parts, tensor_layout="HND", is_causal=False, sm_scale=scale)
         return out
@@ -136,8 +138,7 @@ class FlashTwoKernel(ChosenKernel):
     def __call__(
         self, query: Tensor, key: Tensor, value: Tensor, scale: float | None = None
     ) -> Tensor:
-        with silence_imports():
-            attend: Any = import_module(str(self.package)).flash_attn_func
+        attend = _import_quietly(str(self.package)).flash_attn_func
         parts = (part.transpose(1, 2) for part in map(_with_dense_heads, (query, key, value)))
         found = attend(*parts, softmax_scale=scale)
         out: Tensor = found[0] if isinstance(found, tuple) else found  # some give more besides
@@ -205,20 +206,18 @@ def _flash(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
     return out
 
 
-def _efficient(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-    keeps_sums = torch.is_grad_enabled()
-    out: Tensor = aten._scaled_dot_product_efficient_attention(
-        query, key, value, None, keeps_sums, scale=scale
-    )[0]
+def _keep_sums(operator: Any, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    """Attend by an operator that keeps what gradients need, where they are recorded."""
+    out: Tensor = operator(query, key, value, None, torch.is_grad_enabled(), scale=scale)[0]
     return out
 
 
-def _cudnn(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-    keeps_sums = torch.is_grad_enabled()
-    out: Tensor = aten._scaled_dot_product_cudnn_attention(
-        query, key, value, None, keeps_sums, scale=scale
-    )[0]
-    return out
+def _import_quietly(name: str) -> Any:
+    """A package; what it says is kept back when it is imported, not at each call of attention."""
+    if name in sys.modules:
+        return import_module(name)
+    with silence_imports():
+        return import_module(name)
 
 
 @cache

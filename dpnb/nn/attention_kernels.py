@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from dpnb.silence import silence_imports
 
-AttentionKernel: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
+Kernel: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 LARGEST_FUSED_HEAD = 256
 """The widest head that has a fused kernel on CUDA; beyond, torch builds the attention matrix."""
@@ -56,7 +56,7 @@ class SlicedKernel:
         heads: heads in a slice.
     """
 
-    inner: AttentionKernel
+    inner: Kernel
     heads: int
 
     def __call__(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dpnb.nn.attention import Attention
-from dpnb.nn.attention_kernels import QUERIES_AT_ONCE, AttentionKernel
+from dpnb.nn.attention_kernels import QUERIES_AT_ONCE, Kernel
 
 
 @dataclass
@@ -26,7 +26,7 @@ class RecordingKernel:
         received: of the last call, see `attention_received`; `None` before the first.
     """
 
-    inner: AttentionKernel
+    inner: Kernel
     entries: int
     received: Tensor | None = None
 

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from dpnb.nn.attention_backends import MathKernel
 from dpnb.nn.attention_kernels import (
-    AttentionKernel,
+    Kernel,
     SlicedKernel,
     XFormersKernel,
     op_name,
@@ -27,7 +27,7 @@ class AttentionProcessor:
     """The name of a kernel."""
 
     @property
-    def kernel(self) -> AttentionKernel:
+    def kernel(self) -> Kernel:
         """The kernel."""
         raise NotImplementedError
 
@@ -38,7 +38,7 @@ class AttnProcessor(AttentionProcessor):
 
     @property
     @override
-    def kernel(self) -> AttentionKernel:
+    def kernel(self) -> Kernel:
         return plain_attention
 
 
@@ -48,7 +48,7 @@ class AttnProcessor2_0(AttentionProcessor):  # noqa: N801 - its name in scripts
 
     @property
     @override
-    def kernel(self) -> AttentionKernel:
+    def kernel(self) -> Kernel:
         return sdpa
 
 
@@ -64,11 +64,11 @@ class XFormersAttnProcessor(AttentionProcessor):
 
     @property
     @override
-    def kernel(self) -> AttentionKernel:
+    def kernel(self) -> Kernel:
         return XFormersKernel(op_name(self.attention_op))
 
 
-def processor_of(kernel: AttentionKernel) -> AttentionProcessor:
+def processor_of(kernel: Kernel) -> AttentionProcessor:
     """The name of a kernel; where it runs in slices, of that of one slice."""
     inner = kernel.inner if isinstance(kernel, SlicedKernel) else kernel
     if isinstance(inner, XFormersKernel):

@@ -6,7 +6,7 @@ torchao keeps such a weight in a tensor that wraps plain ones, bitsandbytes in a
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -91,14 +91,36 @@ def nbytes_of(network: nn.Module) -> int:
     own += [layer._buffers for layer in layers]
     held = {id(tensor): tensor for some in own for tensor in some.values() if tensor is not None}
     tensors = [plain for tensor in held.values() for plain in plain_tensors(tensor)]
-    scales = [
-        value
-        for layer in layers
-        if _is_of_bitsandbytes(layer)
-        for name, value in layer.state_dict().items()
-        if name not in ("weight", "bias", "weight_format") and "quant_state" not in name
-    ]
-    return sum(tensor.numel() * tensor.element_size() for tensor in (*tensors, *scales))
+    tensors += list_scales(network)
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+
+def list_scales(network: nn.Module) -> list[Tensor]:
+    """What layers of bitsandbytes hold beside their parameters: scales, and tables of levels.
+
+    Of a memory that several have in common, the first.
+    """
+    found: dict[object, Tensor] = {}
+    for layer in filter(_is_of_bitsandbytes, network.modules()):
+        seen = {_memory_of(one) for one in layer._parameters.values() if one is not None}
+        for tensor in _reach_tensors((layer._parameters.get("weight"), vars(layer).get("state"))):
+            if _memory_of(tensor) not in seen:
+                found.setdefault(_memory_of(tensor), tensor)
+    return list(found.values())
+
+
+def _memory_of(tensor: Tensor) -> object:
+    return id(tensor) if tensor.is_meta else tensor.untyped_storage().data_ptr()
+
+
+def _reach_tensors(holders: Iterable[Any]) -> Iterator[Tensor]:
+    """The tensors in the attributes of bitsandbytes' own objects, and of what these hold."""
+    for holder in holders:
+        if type(holder).__module__.partition(".")[0] != _BITSANDBYTES:
+            continue
+        values = list(vars(holder).values())
+        yield from (value for value in values if type(value) is Tensor and value.numel())
+        yield from _reach_tensors(one for one in values if not isinstance(one, nn.Module))
 
 
 def _quantization(layer: nn.Module) -> str | None:

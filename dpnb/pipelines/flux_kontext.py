@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self, TypeVar, override
 
+from dpnb.models.latent_scales import normalize_latents
 from dpnb.numbers import parse_int
 from dpnb.pipelines import checked_inputs
 from dpnb.pipelines.beginnings import Beginning
@@ -20,7 +21,6 @@ from dpnb.pipelines.flux_arguments import FluxArguments
 from dpnb.pipelines.flux_patches import pack, positions
 from dpnb.pipelines.flux_picture_loop_parts import FluxReferenceLoopParts
 from dpnb.pipelines.given_pictures import parse_picture
-from dpnb.pipelines.latents import normalize_latents
 from dpnb.pipelines.pictures.inputs import PictureInput, Pictures, repeat_batch
 from dpnb.pipelines.protocols import LatentPipeline
 

@@ -14,9 +14,9 @@ from torch.nn import functional as F
 from typing_extensions import override
 
 from dpnb.generators import Generators, randn
+from dpnb.models.latent_scales import normalize_latents
 from dpnb.pipelines.flux_loop_parts import FluxLoopParts
 from dpnb.pipelines.flux_patches import pack
-from dpnb.pipelines.latents import normalize_latents
 from dpnb.pipelines.mask_loop_parts import EncodingLoopParts, fill_batch
 
 

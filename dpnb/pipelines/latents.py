@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from dpnb.generators import Generators
 from dpnb.models.autoencoder import AutoencoderKL
+from dpnb.models.latent_scales import denormalize_latents, normalize_latents
 from dpnb.nn.upcast import upcast_layers
 from dpnb.output import Output
 
 if TYPE_CHECKING:
-    from dpnb.models.autoencoder import AutoencoderKLConfig
     from dpnb.models.model import Model
-    from dpnb.models.vq import VQConfig, VQModel
-
-    LatentConfig: TypeAlias = AutoencoderKLConfig | VQConfig
+    from dpnb.models.vq import VQModel
 
 
 def encode_latents(
@@ -84,37 +82,6 @@ def decode_latents(vae: AutoencoderKL | VQModel, latents: Tensor, *, upcast: boo
 def compute_in(vae: Model, dtype: torch.dtype) -> AbstractContextManager[None]:
     """Within it the autoencoder computes in `dtype`; its weights are stored as before."""
     return nullcontext() if vae.dtype == dtype else upcast_layers(vae, dtype)
-
-
-def normalize_latents(config: LatentConfig, latents: Tensor) -> Tensor:
-    """An autoencoder's latents, scaled as a denoising network is trained on them."""
-    if config.shift_factor is not None:
-        latents = latents - config.shift_factor
-    if (known := _statistics(config, latents)) is not None:
-        mean, std = known
-        latents = (latents - mean) / std
-    return latents * float(config.scaling_factor)
-
-
-def denormalize_latents(config: LatentConfig, latents: Tensor) -> Tensor:
-    """A denoising network's latents, scaled as the autoencoder decodes them."""
-    latents = latents / config.scaling_factor
-    if config.shift_factor is not None:
-        latents = latents + config.shift_factor
-    if (known := _statistics(config, latents)) is not None:
-        mean, std = known
-        return latents * std + mean
-    return latents
-
-
-def _statistics(config: LatentConfig, like: Tensor) -> list[Tensor] | None:
-    """The mean and the standard deviation of each channel, `[channels, 1, 1]`, where known."""
-    if config.latents_mean is None or config.latents_std is None:
-        return None
-    return [
-        torch.tensor(values, device=like.device, dtype=like.dtype)[:, None, None]
-        for values in (config.latents_mean, config.latents_std)
-    ]
 
 
 def first_generators(generator: Generators, count: int) -> Generators:

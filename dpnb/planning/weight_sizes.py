@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from dpnb.nn.quantized import list_scales
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.offload.blocks import tensors_of
 from dpnb.strategies.offload.link import Link
@@ -46,13 +47,13 @@ class WeightSizes:
         ]
         for _, network in moved:
             everything.pop(id(network))
-        everything_there = [*(network for _, network in networks.items()), *networks.guests]
+        everything_there = [*(network for _, network in networks.items()), *networks.extra_networks]
         hosted = [p.nbytes for group in networks.hosted for p in group.original_devices]
         return cls(
             resident=_nbytes(everything_there),
             hosted=sum(hosted),
             largest_hosted=max(hosted, default=0),
-            kept=_nbytes([*everything.values(), *networks.guests]),
+            kept=_nbytes([*everything.values(), *networks.extra_networks]),
             networks=[
                 SizeOnlyNetwork(name, network, networks.is_hosted, networks.paths_into(network))
                 for name, network in moved
@@ -64,13 +65,13 @@ def idle_weight_bytes(networks: Networks) -> int:
     """Bytes of weights on the device between two runs, with what is switched on now."""
     moved = [] if networks.link is None else [one for _, one in networks.offload_order()]
     kept = [network for _, network in networks.items() if network not in moved]
-    return _nbytes([*kept, *networks.guests])
+    return _nbytes([*kept, *networks.extra_networks])
 
 
 def _nbytes(networks: Iterable[nn.Module]) -> int:
     storages: dict[int, int] = {}
     for network in networks:
-        for tensor in tensors_of(network):
+        for tensor in (*tensors_of(network), *list_scales(network)):
             storage = tensor.untyped_storage()
             storages[storage.data_ptr()] = storage.nbytes()
     return sum(storages.values())

@@ -10,8 +10,7 @@ from typing_extensions import override
 
 from dpnb.nn.attention import Attention
 from dpnb.nn.attention_calls import AttentionCall, attend_in_slices
-from dpnb.nn.attention_kernels import AttentionKernel as Kernel
-from dpnb.nn.attention_kernels import ChosenKernel, SlicedKernel, XFormersKernel
+from dpnb.nn.attention_kernels import ChosenKernel, Kernel, SlicedKernel, XFormersKernel
 from dpnb.numbers import to_builtin
 from dpnb.stages import Stage
 from dpnb.strategies.attention_kernel import KernelStrategy

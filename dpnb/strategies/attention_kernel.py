@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -44,19 +45,19 @@ class KernelStrategy(Strategy):
     relieves: ClassVar = frozenset({Stage.DENOISING})
 
     @property
+    @abstractmethod
     def kernel(self) -> ChosenKernel:
         """The kernel."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def names(self) -> tuple[str, ...]:
         """The components whose attention is computed so; all of them where there are none."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def title(self) -> str:
         """What sentences call the strategy."""
-        raise NotImplementedError
 
     @override
     def obstacle(self, networks: Networks) -> str | None:

@@ -40,7 +40,7 @@ def attend_by(stack: StrategyStack, component: str, wanted: AttentionKernel | XF
     Raises:
         StrategyError: another kernel computes that of other components.
     """
-    served = stack.find(KernelStrategy)
+    served = _find_kernel(stack)
     names = () if served is None else served.names or _attending(stack)
     if served is not None and served.kernel != wanted.kernel and {*names} - {component}:
         raise StrategyError(
@@ -79,7 +79,7 @@ def store_small(stack: StrategyStack, component: str, dtype: str) -> None:
 
 def attend_by_torch(stack: StrategyStack, component: str) -> None:
     """Let torch choose for one component again what computes its attention."""
-    served = stack.find(KernelStrategy)
+    served = _find_kernel(stack)
     if not isinstance(served, AttentionKernel | XFormers):
         return
     names = served.components or _attending(stack)
@@ -87,7 +87,11 @@ def attend_by_torch(stack: StrategyStack, component: str) -> None:
     if left:
         stack.enable(replace(served, components=left))
     else:
-        stack.disable(KernelStrategy)
+        stack.disable(type(served))
+
+
+def _find_kernel(stack: StrategyStack) -> KernelStrategy | None:
+    return next((one for one in stack.active if isinstance(one, KernelStrategy)), None)
 
 
 def _attending(stack: StrategyStack) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 from typing_extensions import override
 
+from dpnb.errors import UnknownValueError
 from dpnb.models.time_conditioning import TimeConditionedModel
 from dpnb.nn.attention import Attention
 from dpnb.nn.attention_projections import Projection
@@ -238,9 +239,27 @@ def _denoising(networks: Networks) -> Iterator[tuple[str, nn.Module]]:
     return (pair for pair in networks.items() if isinstance(pair[1], TimeConditionedModel))
 
 
+class _Values:
+    """The values of a tensor at a time, for one that does not count its changes."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._values = tensor.clone()
+
+    @override
+    def __eq__(self, other: object) -> bool:
+        try:
+            return isinstance(other, _Values) and torch.equal(self._values, other._values)
+        except UnknownValueError:
+            return True  # what is not computed is told apart by its address
+
+    @override
+    def __hash__(self) -> int:
+        return 0
+
+
 def identity(tensor: Tensor) -> Key:
     """What tells a tensor from another, as long as it lives, and from itself once changed."""
-    version = 0 if tensor.is_inference() else tensor._version
+    version = _Values(tensor) if tensor.is_inference() else tensor._version
     return tensor.data_ptr(), tensor.device, *tensor.shape, *tensor.stride(), version
 
 

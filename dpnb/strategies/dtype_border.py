@@ -10,7 +10,6 @@ import inspect
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from functools import cache, partial, wraps
-from threading import local
 from typing import Any, TypeAlias, cast
 
 import torch
@@ -22,17 +21,18 @@ from dpnb.nn.compiled import call_uncompiled, plain_network
 from dpnb.nn.upcast import COMPUTES_IN
 from dpnb.run_listener import RunKey, RunListener
 from dpnb.strategies.conditioning import identity
-from dpnb.strategies.offload.calls import Method, replace_method, replace_methods
+from dpnb.strategies.offload.calls import Method, Within, replace_method, replace_methods
 from dpnb.strategies.offload.reached_parts import find_calls_past, find_dtypes_asked
 from dpnb.strategies.offload.source_paths import SourcePath
-from dpnb.strategies.told_classes import tell
+from dpnb.strategies.told_classes import answer_by
 from dpnb.strategies.undo import Undo
 
 ATTRIBUTE = "dpnb_dtype_border"
 """Where a network keeps its border, as long as it has one."""
 
 POSITIONS = re.compile(r".*_ids|.*rotary.*|.*freqs.*")
-TIMES = re.compile(r"timesteps?|timestep_r|t|sigmas?")
+TIME_NAMES = ("timestep", "timesteps", "timestep_r", "t", "sigma", "sigmas")
+TIMES = re.compile("|".join(TIME_NAMES))
 """The names of arguments that networks take in whatever dtype, and that lose by fewer digits."""
 
 FOLLOWS_TIMES = re.compile(r"(\.to\(|dtype ?= ?)(timesteps?|t)\.dtype")
@@ -61,7 +61,7 @@ class DtypeBorder(RunListener[RunKey]):
         self.outside = outside
         self._network, self._weight = plain_network(network), weight
         self._kept = [POSITIONS] if _follows_times(self._network) else [POSITIONS, TIMES]
-        self._thread = _Thread()
+        self._thread = Within()
         self._is_running = False
         self._known: Known = {}
 
@@ -75,7 +75,7 @@ class DtypeBorder(RunListener[RunKey]):
         for module in (self._network, *find_dtypes_asked(self._network, paths)):
             undo.callback(vars(module).pop, ATTRIBUTE, None)
             vars(module)[ATTRIBUTE] = self
-            tell(module, "dtype", _say_dtype, undo)
+            answer_by(module, "dtype", _say_dtype, undo)
         replace_methods(self._network, self._wrap, undo)
         for part, name in find_calls_past(self._network, paths):
             replace_method(part, name, partial(self._wrap, name=name), undo)
@@ -192,25 +192,43 @@ def find_outer_dtype(network: nn.Module) -> torch.dtype | None:
     return None if border is None else border.outside
 
 
-class _Thread(local):
-    """What a thread is doing."""
-
-    is_within = False
-
-
 def _follows_times(network: nn.Module) -> bool:
     """Whether any code of a network computes in the dtype of the timesteps that it is given."""
     kinds = {type(module) for module in network.modules()}
     others = (kind for kind in kinds if kind.__module__.partition(".")[0] not in ("dpnb", "torch"))
-    return any(_names_dtype_of_times(cast(Hashable, kind)) for kind in others)
+    if any(FOLLOWS_TIMES.search(_source_of(cast(Hashable, kind))) for kind in others):
+        return True
+    return any(_hands_dtype_on(network, name) for name in TIME_NAMES)
+
+
+def _hands_dtype_on(network: nn.Module, name: str) -> bool:
+    """Whether a layer keeps the dtype of an argument of a network, by whatever name it has it.
+
+    Args:
+        network: a module, in whose code the argument is looked for.
+        name: what the network calls it.
+    """
+    source = _source_of(cast(Hashable, type(network)))
+    for child in set(re.findall(rf"self\.(\w+)\({name}[,)]", source)):
+        layer = network._modules.get(child)
+        if layer is None or type(layer).__module__.partition(".")[0] in ("dpnb", "torch"):
+            continue
+        own = next(_parameter_names(layer.forward), None)
+        if own is None:
+            continue
+        keeps = re.compile(rf"((?<![=!<>])=|\.to\() ?{own}\.dtype\b")
+        code = _source_of(cast(Hashable, type(layer)))
+        if keeps.search(code) or _hands_dtype_on(layer, own):
+            return True
+    return False
 
 
 @cache
-def _names_dtype_of_times(kind: type[nn.Module]) -> bool:
+def _source_of(kind: type[nn.Module]) -> str:
     try:
-        return FOLLOWS_TIMES.search(inspect.getsource(kind)) is not None
+        return inspect.getsource(kind)
     except (OSError, TypeError):
-        return False  # it was written at a prompt
+        return ""  # it was written at a prompt
 
 
 def _say_dtype(network: nn.Module, plain: Callable[[nn.Module], Any]) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from dpnb.strategies.told_classes import tell
+from dpnb.strategies.told_classes import answer_by
 from dpnb.strategies.undo import Undo
 
 ATTRIBUTE = "_hf_hook"
@@ -45,7 +45,7 @@ def tell_execution_device(networks: Iterable[nn.Module], device: torch.device, u
             undo.callback(own.pop, ATTRIBUTE, None)
             own[ATTRIBUTE] = ExecutionDevice(device)
         if type(network).__module__.partition(".")[0] != __name__.partition(".")[0]:
-            tell(network, "device", _locate, undo)
+            answer_by(network, "device", _locate, undo)
 
 
 def _locate(network: nn.Module, plain: Callable[[nn.Module], Any]) -> Any:

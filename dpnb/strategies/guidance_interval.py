@@ -56,7 +56,10 @@ class GuidanceInterval(Strategy):
     Kynkäänniemi et al. (2024), Applying Guidance in a Limited Interval Improves Sample and
     Distribution Quality in Diffusion Models, arXiv:2404.07724. Its authors name noise levels; here
     the bounds are shares of the run's steps, which every scheduler has, and `between_sigmas`
-    converts. Outside of it the network sees every latent with the prompt alone.
+    converts. Outside of it the network sees every latent with the prompt alone. A
+    step is in it where its middle is; where a run has so few steps that none is, `remarks` of the
+    pipeline's strategies say so. Of a picture that is changed with a strength below 1, the run is
+    the part of the schedule that is left.
 
     Args:
         start: of the interval: the share of the run's steps that is done when guidance begins.
@@ -125,9 +128,7 @@ class GuidanceInterval(Strategy):
         span = GuidedSpan(self)
         undo.watch(span)
         for owner, guidance in _guidances(networks, span):
-            own = vars(owner)
-            undo.callback(_restore, own, own.get("guidance"))
-            owner.guidance = guidance
+            undo.set_own(owner, "guidance", guidance)
         for doubling, network in _doubled(networks):
             halve_calls(network, partial(span.closes, doubling, network), undo)
 
@@ -152,6 +153,8 @@ class GuidedSpan(RunListener[RunKey]):
     def __init__(self, interval: GuidanceInterval) -> None:
         self._interval = interval
         self._index = self._total = 0
+        self._steps = self._unsteered = 0
+        self._is_steered = False
         self._owner: object | None = None
         self._entries: dict[nn.Module, int] = {}
 
@@ -162,6 +165,19 @@ class GuidedSpan(RunListener[RunKey]):
             return True
         share = (self._index + 0.5) / self._total
         return self._interval.start <= share < self._interval.end
+
+    @property
+    @override
+    def remark(self) -> str:
+        """What there is to say where no step of the last run was steered."""
+        if not self._unsteered:
+            return ""
+        start, end = self._interval.start, self._interval.end
+        return (
+            f"The prompt has steered none of the {self._unsteered} steps of the last run: the "
+            f"middle of none is from {start:g} to {end:g} of it; widen the interval, or draw in "
+            "more steps."
+        )
 
     def closes(self, owner: DoublingOwner, network: nn.Module, entries: int) -> bool:
         """Whether the first half of what a network is shown now is of no use.
@@ -181,6 +197,8 @@ class GuidedSpan(RunListener[RunKey]):
     def begin_run(self, run: RunKey) -> None:
         """Nothing is known of it yet."""
         self._index = self._total = 0
+        self._steps = self._unsteered = 0
+        self._is_steered = False
         self._owner = run.pipe if isinstance(run, OwnersRun) else None
         self._entries.clear()
 
@@ -188,10 +206,14 @@ class GuidedSpan(RunListener[RunKey]):
     def before_step(self, run: RunKey, index: int, total: int) -> None:
         """The next call of the network belongs to step `index`."""
         self._index, self._total = index, total
+        self._is_steered = self._is_steered or self.is_open
+        self._steps += 1
 
     @override
     def end_run(self, run: RunKey, error: BaseException | None) -> None:
-        """Forget it."""
+        """Forget it, but for whether any step of it was steered."""
+        if error is None and not self._is_steered:
+            self._unsteered = self._steps
         self._index = self._total = 0
         self._owner = None
         self._entries.clear()
@@ -210,13 +232,6 @@ def _doubled(networks: Networks) -> Iterator[tuple[DoublingOwner, nn.Module]]:
         if isinstance(owner, DoublingOwner):
             for network in owner.doubled_networks():
                 yield owner, network
-
-
-def _restore(own: dict[str, Any], guidance: Any | None) -> None:
-    """Give a pipeline back the guidance that it held itself, or that of its class."""
-    own.pop("guidance", None)
-    if guidance is not None:
-        own["guidance"] = guidance
 
 
 def _range_of(levels: list[float]) -> str:

@@ -106,7 +106,7 @@ class LoRA(Strategy):
                 else:
                     beside.append(_place_rows(change, rows, parameter.shape[0]))
             if folded:
-                undo.callback(_restore, parameter, _set_aside(networks, parameter.data))
+                undo.keep_data([parameter], _set_aside(networks, parameter.data))
                 parameter.data = _fold(parameter.data, folded)
             if beside:
                 undo.callback(remove_lora, layer)
@@ -236,7 +236,7 @@ def _widen_input(networks: Networks, network: nn.Module, columns: int, undo: Und
     assert isinstance(network, WidensInput)
     layer = plain_layer(network.get_submodule(network.input_layer))
     parameter = layer.get_parameter("weight")
-    undo.callback(_restore, parameter, _set_aside(networks, parameter.data))
+    undo.keep_data([parameter], _set_aside(networks, parameter.data))
     undo.set(network, "config", network.config)
     undo.set(layer, "in_features", parameter.shape[1])
     missing = columns - parameter.shape[1]
@@ -263,10 +263,6 @@ def _place_rows(change: LowRank, rows: slice, height: int) -> LowRank:
 def _set_aside(networks: Networks, plain: Tensor) -> Callable[[], Tensor]:
     """Keep weights, out of the way of a device; those of a mapped file need no memory."""
     return networks.set_aside(plain) if plain.device.type != "cpu" else lambda: plain
-
-
-def _restore(parameter: nn.Parameter, values: Callable[[], Tensor]) -> None:
-    parameter.data = values()
 
 
 @torch.no_grad()

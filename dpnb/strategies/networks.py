@@ -103,7 +103,7 @@ class Networks:
     Attributes:
         hosted: weights that a strategy looks after by itself; placements leave them alone.
         streamed: all others, while a placement brings them in.
-        guests: networks of no owner that a strategy computes with; they stay on the device.
+        extra_networks: networks of no owner that a strategy computes with; they stay on the device.
         reuse_count: how much of a step is reused, while a strategy reuses anything.
         meeting_place: where tensors are between two components that a device map has parted.
         link: what brings weights to the device, while a placement keeps them on the host.
@@ -119,7 +119,7 @@ class Networks:
         self._owners: list[ref[Any]] = []
         self.hosted: tuple[HostedWeights, ...] = ()
         self.streamed: tuple[OffloadedWeights, ...] = ()
-        self.guests: tuple[nn.Module, ...] = ()
+        self.extra_networks: tuple[nn.Module, ...] = ()
         self.stored_small: frozenset[nn.Module] = frozenset()
         self.link: Link | None = None
         self.meeting_place: torch.device | None = None
@@ -290,6 +290,23 @@ def quantization_obstacle(
                 f"leave {kind.__name__} out."
             )
     return None
+
+
+def valueless_obstacle(name: str, network: nn.Module) -> str | None:
+    """Why nothing can be done with the weights of a network that have no values, as a sentence.
+
+    Args:
+        name: what its pipeline calls it.
+        network: the network.
+    """
+    if any(tensor.is_meta and tensor.numel() for tensor in _parameters_and_buffers(network)):
+        return f"{name} has tensors without values (on the meta device); load them first."
+    return None
+
+
+def _parameters_and_buffers(network: nn.Module) -> Iterator[Tensor]:
+    yield from network.parameters()
+    yield from network.buffers()
 
 
 def first_device(network: nn.Module) -> torch.device:

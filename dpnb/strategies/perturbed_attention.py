@@ -78,9 +78,7 @@ class PerturbedAttention(Strategy):
     def apply(self, networks: Networks, undo: Undo) -> None:
         """Let every pipeline hold the guidance beside the one that it has."""
         for owner, guidance in self._guidances(networks):
-            own = vars(owner)
-            undo.callback(_restore, own, own.get("guidance"))
-            owner.guidance = guidance
+            undo.set_own(owner, "guidance", guidance)
 
     def _guidances(self, networks: Networks) -> Iterator[tuple[GuidedOwner, Any]]:
         for owner in networks.owners:
@@ -89,10 +87,3 @@ class PerturbedAttention(Strategy):
                 guidance = owner.perturbed_guidance(*asked)
                 if guidance is not None:
                     yield owner, guidance
-
-
-def _restore(own: dict[str, Any], guidance: Any | None) -> None:
-    """Give a pipeline back the guidance that it held itself, or that of its class."""
-    own.pop("guidance", None)
-    if guidance is not None:
-        own["guidance"] = guidance

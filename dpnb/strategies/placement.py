@@ -13,7 +13,7 @@ from typing_extensions import override
 from dpnb.stages import Stage
 from dpnb.strategies.execution_device import tell_execution_device
 from dpnb.strategies.named_components import parse_components
-from dpnb.strategies.networks import Networks, quantization_obstacle
+from dpnb.strategies.networks import Networks, quantization_obstacle, valueless_obstacle
 from dpnb.strategies.offload.backends import link_obstacle, open_link, target_device
 from dpnb.strategies.offload.blocks import group_tied_tensors, tensors_of
 from dpnb.strategies.offload.budget import compute_memory_range
@@ -209,6 +209,6 @@ def _networks_obstacle(
             "the networks that these pass through, or leave it out."
         )
     for name, network in moved:
-        if any(tensor.is_meta for tensor in tensors_of(network)):
-            return f"{name} has tensors without values (on the meta device); load them first."
+        if (reason := valueless_obstacle(name, network)) is not None:
+            return reason
     return quantization_obstacle(type(strategy), networks.items())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar
 
 import torch
@@ -16,7 +17,7 @@ from dpnb.nn.quantized import lasting_quantization_of
 from dpnb.stages import Stage
 from dpnb.strategies.dtype_border import DtypeBorder
 from dpnb.strategies.named_components import absent_components_obstacle, parse_components
-from dpnb.strategies.networks import Networks, is_foreign
+from dpnb.strategies.networks import Networks, is_foreign, valueless_obstacle
 from dpnb.strategies.offload.blocks import group_tied_tensors
 from dpnb.strategies.precise_parts import find_precise_tensors, overflows
 from dpnb.strategies.settings import hints
@@ -73,8 +74,8 @@ class Precision(Strategy):
         if absent is not None:
             return absent
         for name, network in networks.items(*self.components):
-            if any(tensor.is_meta for tensor in network.parameters()):
-                return f"{name} has tensors without values (on the meta device); load them first."
+            if (reason := valueless_obstacle(name, network)) is not None:
+                return reason
             if self.components and (reason := self._objection(name, network)) is not None:
                 return reason
         if next(self._casts(networks), None) is None:
@@ -107,9 +108,7 @@ class Precision(Strategy):
                 tensors = self._leave_first(networks, network, tensors, undo)
             witness = next((tensor for tensor in tensors if tensor.ndim == 1), tensors[0])
             for tied in group_tied_tensors(tensors):
-                values = networks.set_aside(tied[0].data)
-                for tensor in tied:
-                    undo.callback(_restore, tensor, values)
+                undo.keep_data(tied, networks.set_aside(tied[0].data))
                 cast = tied[0].data.to(self.torch_dtype)
                 for tensor in tied:
                     tensor.data = cast
@@ -154,14 +153,10 @@ class Precision(Strategy):
                 yield tensor
 
 
-def _restore(tensor: Tensor, values: Callable[[], Tensor]) -> None:
-    tensor.data = values()
-
-
 def _dtype_of(network: nn.Module, tensor: Tensor) -> torch.dtype:
     """What a network says, where it says which dtype it has; else that of one of its tensors."""
     said: Any = plain_network(network)
-    if isinstance(vars(type(said)).get("dtype"), property) or "dtype" in dir(said):
+    if "dtype" in dir(said):
         found: torch.dtype = said.dtype
         return found
     return tensor.dtype
@@ -171,13 +166,19 @@ def _device_obstacle(device: torch.device, dtype: torch.dtype) -> str | None:
     """Why a device cannot compute in a dtype, as a sentence."""
     name = str(dtype).removeprefix("torch.")
     if device.type == "cuda" and dtype == torch.bfloat16:
-        if not torch.cuda.is_bf16_supported(including_emulation=False):
-            return f"{device} has no {name}; use float16, or leave Precision out."
-        return None
+        with torch.cuda.device(device):
+            is_able = torch.cuda.is_bf16_supported(including_emulation=False)
+        return None if is_able else f"{device} has no {name}; use float16, or leave Precision out."
     try:
-        one = torch.ones(1, 4, 4, 4, device=device, dtype=dtype)
-        F.group_norm(F.conv2d(one, one[..., :1, :1]), 1).softmax(dim=1) @ one
+        _try_dtype(device, dtype)
     except (RuntimeError, TypeError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
         return f"{device} does not compute in {name} ({reason}); use another dtype."
     return None
+
+
+@cache
+def _try_dtype(device: torch.device, dtype: torch.dtype) -> None:
+    """Compute what networks do; where that succeeds, it is not tried again."""
+    one = torch.ones(1, 4, 4, 4, device=device, dtype=dtype)
+    F.group_norm(F.conv2d(one, one[..., :1, :1]), 1).softmax(dim=1) @ one

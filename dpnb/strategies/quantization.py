@@ -18,8 +18,9 @@ from dpnb.nn.compiled import is_compiled
 from dpnb.nn.quantized import quantization_of
 from dpnb.stages import Stage
 from dpnb.strategies.named_components import absent_components_obstacle, parse_components
-from dpnb.strategies.networks import Networks, first_device
-from dpnb.strategies.quantized_layers import find_places, store_quantized
+from dpnb.strategies.networks import Networks, first_device, valueless_obstacle
+from dpnb.strategies.out_of_memory import is_out_of_memory
+from dpnb.strategies.quantized_layers import Place, find_places, store_quantized
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Effect, Slot, Strategy
 from dpnb.strategies.undo import Undo
@@ -84,7 +85,7 @@ class Quantization(Strategy, StoredWeights):
             places = list(find_places(networks, name, network, recipe))
             found += len(places)
             if places:
-                reason = _probe(recipe, name, first_device(network), places[0].weight.dtype)
+                reason = self._try(recipe, name, network, places[0])
             elif self.recipes():
                 reason = _missing_layers(networks, name, network, recipe)
             if reason is not None:
@@ -96,6 +97,10 @@ class Quantization(Strategy, StoredWeights):
             f"Quantization needs linear layers inside of networks that {kinds} can hold; there "
             "are none here."
         )
+
+    def _try(self, recipe: Recipe, name: str, network: nn.Module, place: Place) -> str | None:
+        stored = StoredWeights(recipe.label, self.backend, self.group_size)
+        return _try_weights(stored, name, first_device(network), place.weight.dtype)
 
     @override
     def apply(self, networks: Networks, undo: Undo) -> None:
@@ -148,8 +153,8 @@ def _objection(name: str, network: nn.Module) -> str | None:
     """Why a network cannot be quantized, whatever its layers are."""
     if (stored := quantization_of(network)) is not None:
         return f"The weights of {name} are {stored} already; leave it out of Quantization."
-    if any(parameter.is_meta for parameter in network.parameters()):
-        return f"{name} has tensors without values (on the meta device); load them first."
+    if (reason := valueless_obstacle(name, network)) is not None:
+        return reason
     if is_compiled(network):
         return (
             f"{name} is compiled, and Quantization would exchange its weights beneath that; leave "
@@ -172,34 +177,19 @@ def _missing_layers(
     )
 
 
-def _probe(recipe: Recipe, name: str, device: torch.device, dtype: torch.dtype) -> str | None:
-    settings: Any = recipe.settings
-    key = (recipe.label, recipe.backend, repr(settings))
-    return _tried(key, _Trial(recipe), name, device, dtype)
-
-
-class _Trial:
-    """A recipe, all of which count as one: what tells them apart is beside it."""
-
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe = recipe
-
-    @override
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Trial)
-
-    @override
-    def __hash__(self) -> int:
-        return 0
-
-
 @cache
-def _tried(
-    key: tuple[str, ...], trial: _Trial, name: str, device: torch.device, dtype: torch.dtype
+def _try_weights(
+    stored: StoredWeights, name: str, device: torch.device, dtype: torch.dtype
 ) -> str | None:
-    """Why weights of this dtype do not work so on a device; each is tried once."""
+    """Why weights of this dtype do not work so on a device; each is tried once.
+
+    Raises:
+        QuantizationError: memory ran out, which says nothing of another time.
+    """
     try:
-        probe(trial.recipe, name, device, dtype)
+        probe(stored.recipe(), name, device, dtype)
     except QuantizationError as error:
+        if error.__cause__ is not None and is_out_of_memory(error.__cause__):
+            raise
         return str(error)
     return None

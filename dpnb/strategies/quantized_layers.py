@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dpnb.loading.quantization import TORCHAO, Recipe
 from dpnb.loading.quantizer import choose_layers, quantize
 from dpnb.nn.compiled import plain_network
-from dpnb.nn.quantized import SWITCHED
+from dpnb.nn.quantized import SWITCHED, is_wrapped
 from dpnb.strategies.networks import Networks, is_foreign
 from dpnb.strategies.offload.reached_parts import find_read_tensors
 from dpnb.strategies.precise_parts import find_precise_tensors
@@ -56,10 +56,11 @@ def find_places(
     kept |= find_read_tensors(network, networks.paths_into(network))
     precise = find_precise_layers(plain) if is_foreign(network) else set()
     uses = Counter(
-        id(parameter)
+        _memory_of(parameter)
         for _, one in networks.items()
         for module in one.modules()
         for parameter in module._parameters.values()
+        if parameter is not None
     )
     for path in choose_layers(plain, recipe, name):
         layer = plain.get_submodule(path)
@@ -67,9 +68,15 @@ def find_places(
         weight = layer.weight
         is_full = weight.is_floating_point() and weight.element_size() >= 2
         is_other = layer in precise or layer in networks.stored_small or id(weight) in kept
-        if is_full and not is_other and weight.nbytes >= SMALLEST and uses[id(weight)] == 1:
+        if is_full and not is_other and weight.nbytes >= SMALLEST and uses[_memory_of(weight)] == 1:
             parent, _, own = path.rpartition(".")
             yield Place(plain.get_submodule(parent), own, layer)
+
+
+def _memory_of(weight: Tensor) -> object:
+    """What tells the memory of a weight from that of others."""
+    is_plain = not is_wrapped(weight) and weight.numel() and not weight.is_meta
+    return (weight.device, weight.data_ptr()) if is_plain else id(weight)
 
 
 def store_quantized(
@@ -102,7 +109,7 @@ def store_quantized(
         vars(made)[SWITCHED] = True
         undo.callback(place.parent._modules.__setitem__, place.name, layer)
         place.parent._modules[place.name] = made
-    undo.callback(_restore, weight, values)
+    undo.keep_data([weight], values)
     weight.data = weight.new_empty(0)
 
 
@@ -121,7 +128,3 @@ def _quantize_copy(layer: nn.Linear, recipe: Recipe, name: str) -> nn.Module:
 
 def _take_weight(layer: nn.Linear, weight: nn.Parameter) -> None:
     layer._parameters["weight"] = weight
-
-
-def _restore(weight: nn.Parameter, values: Callable[[], Tensor]) -> None:
-    weight.data = values()

@@ -7,8 +7,9 @@ from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from tempfile import TemporaryFile
+from tempfile import TemporaryFile, gettempdir
 from threading import Lock
+from typing import Any
 from weakref import finalize, ref
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from dpnb.errors import StrategyError
 from dpnb.strategies.file_mappings import KnownFiles, MappedTensor, list_file_mappings
+from dpnb.units import format_bytes
 
 
 class SetAside:
@@ -65,7 +67,11 @@ class WaitingRoom:
         self._free: defaultdict[int, list[int]] = defaultdict(list)
         self._lock = Lock()
         with ExitStack() as opened:
-            self._file = opened.enter_context(TemporaryFile())
+            try:
+                # Without a buffer, which would go on failing once a disk is full.
+                self._file = opened.enter_context(TemporaryFile(buffering=0))
+            except OSError as error:
+                raise _no_room(0, error) from error
             finalize(self, opened.pop_all().close)
 
     def take(self, data: Tensor) -> Callable[[], Tensor]:
@@ -81,17 +87,22 @@ class WaitingRoom:
         return self._files.find(data, self._mappings[place])
 
     def _map(self, mapped: MappedTensor) -> Tensor:
+        """Map a tensor anew; a method, so that the room stays as long as anything waits."""
         return mapped.map()
 
     def _write(self, data: Tensor) -> Callable[[], Tensor]:
         content = data.contiguous().reshape(-1).view(torch.uint8)
         with self._lock:
             free = self._free[data.nbytes]
-            start = free.pop() if free else self._end
+            start = free[-1] if free else self._end
+            try:
+                self._file.seek(start)
+                _move_all(self._file.write, content)
+            except OSError as error:
+                raise _no_room(data.nbytes, error) from error
             self._end = max(self._end, start + data.nbytes)
-            self._file.seek(start)
-            self._file.write(content.numpy().data)
-            self._file.flush()
+            if free:
+                free.pop()
         read = partial(self._read, start, data.shape, data.stride(), data.dtype)
         finalize(read, free.append, start)
         return read
@@ -102,10 +113,30 @@ class WaitingRoom:
         content = torch.empty(shape.numel() * dtype.itemsize, dtype=torch.uint8)
         with self._lock:
             self._file.seek(start)
-            count = self._file.readinto(content.numpy().data)
-        if count != content.numel():
+            is_whole = _move_all(self._file.readinto, content)
+        if not is_whole:
             raise StrategyError("The file that weights waited in is shorter than it was.")
         values = content.view(dtype).view(shape)
         if values.stride() == stride:
             return values
         return torch.empty_strided(shape, stride, dtype=dtype).copy_(values)
+
+
+def _move_all(move: Callable[[Any], int | None], content: Tensor) -> bool:
+    """Let a file take or give all bytes, which it does in parts; whether it has had so many."""
+    view, done = memoryview(content.numpy().data), 0
+    while done < len(view):
+        count = move(view[done:])
+        if not count:
+            return False
+        done += count
+    return True
+
+
+def _no_room(nbytes: int, error: OSError) -> StrategyError:
+    waiting = f"{format_bytes(nbytes)} of plain weights have" if nbytes else "Plain weights have"
+    return StrategyError(
+        f"{waiting} to wait in a file, and there is no room for it in {gettempdir()} "
+        f"({error.strerror or type(error).__name__}); make room there, or let the environment "
+        "variable TMPDIR name a folder that has some before Python starts."
+    )

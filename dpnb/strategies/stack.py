@@ -27,7 +27,7 @@ S = TypeVar("S", bound=Strategy)
 T = TypeVar("T")
 
 
-WAITING = {Slot.PRECISION, Slot.STORAGE, Slot.WEIGHTS, Slot.QUANTIZATION}
+WAITING = frozenset({Slot.PRECISION, Slot.STORAGE, Slot.WEIGHTS, Slot.QUANTIZATION})
 """Where strategies act that keep weights, to bring them back to where these were."""
 
 

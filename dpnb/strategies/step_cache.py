@@ -17,7 +17,7 @@ from dpnb.nn.compiled import plain_network
 from dpnb.numbers import parse_number
 from dpnb.strategies.networks import Networks, is_foreign
 from dpnb.strategies.reuse.block_residuals import find_block_lists, reuse_block_residuals
-from dpnb.strategies.reuse.branches import Branches, Span
+from dpnb.strategies.reuse.branches import Branches, ReuseSpan
 from dpnb.strategies.reuse.deep_features import list_step_kinds, reuse_deep_features
 from dpnb.strategies.reuse.reuse_count import ReuseCount
 from dpnb.strategies.settings import hints
@@ -28,6 +28,9 @@ UNETS = (UNet2DConditionModel, UNet2DModel)
 
 MOMENTS = frozenset({"timestep", "timesteps", "t", "sigma", "timestep_ratio"})
 """What networks that denoise call the moment that they are given."""
+
+STEERING = frozenset({"controlnet_cond", "control_context", "controls_latents"})
+"""What is given to networks that steer another one, by what each of their blocks returns."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -108,7 +111,7 @@ class StepCache(Strategy):
     def step_kinds(self, networks: Networks, total: int) -> tuple[Hashable, ...] | None:
         if self.interval == 1 or not any(_is_unet(network) for _, network in _reusing(networks)):
             return None
-        return list_step_kinds(Span(self.first, self.last), self.interval, total)
+        return list_step_kinds(ReuseSpan(self.first, self.last), self.interval, total)
 
     @override
     def saves_by_picture(self, networks: Networks) -> bool:
@@ -121,7 +124,7 @@ class StepCache(Strategy):
         count = ReuseCount()
         undo.watch(count)
         undo.set(networks, "reuse_count", count)
-        span = Span(self.first, self.last)
+        span = ReuseSpan(self.first, self.last)
         for _, network in _reusing(networks):
             if not self.acts_on(network):
                 continue
@@ -160,7 +163,7 @@ def _is_unet(network: nn.Module) -> bool:
 
 def _denoises(network: nn.Module) -> bool:
     parameters = inspect.signature(type(network).forward).parameters
-    return not MOMENTS.isdisjoint(parameters)
+    return not MOMENTS.isdisjoint(parameters) and STEERING.isdisjoint(parameters)
 
 
 def _missing(networks: Networks) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from threading import Lock
@@ -19,6 +19,7 @@ from dpnb.nn.quantized import is_quantized
 from dpnb.stages import Stage
 from dpnb.strategies.named_components import absent_components_obstacle, parse_components
 from dpnb.strategies.networks import Networks, is_foreign
+from dpnb.strategies.offload.blocks import group_tied_tensors
 from dpnb.strategies.offload.calls import run_calls_within
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Effect, Slot, Strategy
@@ -47,9 +48,12 @@ class ChannelsLast(Strategy):
     @override
     def apply(self, networks: Networks, undo: Undo) -> None:
         """Reorder the weights of every convolution."""
-        for weight, layout in self._convolutions(networks):
-            undo.callback(_lay_out, weight, weight.stride())
-            weight.data = weight.data.contiguous(memory_format=layout)
+        layouts = dict(self._convolutions(networks))
+        for tied in group_tied_tensors(list(layouts)):
+            undo.callback(_lay_out, tied, tied[0].stride())
+            data = tied[0].data.contiguous(memory_format=layouts[tied[0]])
+            for weight in tied:
+                weight.data = data
 
     def _convolutions(self, networks: Networks) -> Iterator[tuple[Tensor, torch.memory_format]]:
         """The weights of the convolutions, and how to lay them out."""
@@ -72,12 +76,14 @@ def _denoisers_and_coders(networks: Networks) -> Iterator[tuple[str, nn.Module]]
             yield name, network
 
 
-def _lay_out(weight: Tensor, stride: tuple[int, ...]) -> None:
-    """Give the elements of a weight their former places in memory."""
-    if weight.stride() != stride:
-        weight.data = torch.empty_strided(
-            weight.shape, stride, dtype=weight.dtype, device=weight.device
-        ).copy_(weight.data)
+def _lay_out(tied: Sequence[Tensor], stride: tuple[int, ...]) -> None:
+    """Give the elements of weights of one memory their former places in it."""
+    data = tied[0].data
+    if data.stride() != stride:
+        data = torch.empty_strided(data.shape, stride, dtype=data.dtype, device=data.device)
+        data.copy_(tied[0].data)
+    for weight in tied:
+        weight.data = data
 
 
 COMPONENTS = ("unet", "transformer", "vae", "vqvae")
@@ -151,12 +157,16 @@ class LayerwiseCasting(Strategy):
         wide_dtypes: dict[nn.Module, dict[Tensor, torch.dtype]] = {}
         layers = list(self._layers(networks))
         undo.set(networks, "stored_small", networks.stored_small | {one for _, one in layers})
+        weights = dict.fromkeys(layer.get_parameter("weight") for _, layer in layers)
+        widenings = {weight: Widening(weight.dtype) for weight in weights}
+        for tied in group_tied_tensors(list(weights)):
+            undo.keep_data(tied, networks.set_aside(tied[0].data))
+            small = tied[0].data.to(dtype)
+            for weight in tied:
+                weight.data = small
         for network, layer in layers:
-            weight = layer.get_parameter("weight")
-            undo.callback(_restore, weight, networks.set_aside(weight.data))
-            widening = Widening(weight.dtype)
-            wide_dtypes.setdefault(network, {})[weight] = weight.dtype
-            weight.data = weight.data.to(dtype)
+            widening = widenings[layer.get_parameter("weight")]
+            wide_dtypes.setdefault(network, {})[layer.get_parameter("weight")] = widening.dtype
             undo.before(layer, widening.widen)
             undo.after(layer, widening.narrow, always_call=True)
         for network, dtypes in wide_dtypes.items():
@@ -238,7 +248,3 @@ class Widening:
             if self._users <= 0 and self._stored is not None:
                 layer.get_parameter("weight").data, self._stored = self._stored, None
                 self._users = 0
-
-
-def _restore(weight: nn.Parameter, values: Callable[[], Tensor]) -> None:
-    weight.data = values()

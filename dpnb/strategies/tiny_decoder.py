@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, partial, wraps
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
-from dpnb.errors import StrategyError
+from dpnb.errors import DpnbError, StrategyError
 from dpnb.models.autoencoder import AutoencoderKL, DecoderOutput
+from dpnb.models.latent_scales import normalize_latents
 from dpnb.models.tiny_autoencoder import AutoencoderTiny, find_tiny_beside, read_tiny_shape
 from dpnb.stages import Stage
 from dpnb.strategies.networks import Networks, Owner, absence_obstacle, networks_of
@@ -25,6 +27,9 @@ NOTHING_BESIDE = (
     "TinyDecoder finds no tiny autoencoder beside this model; name a folder or a repository that "
     'has one for its latents, as TinyDecoder("madebyollin/taesd") for Stable Diffusion 1 and 2.'
 )
+
+LOADED: WeakValueDictionary[Path, AutoencoderTiny] = WeakValueDictionary()
+"""Those that stand beside models, and that somebody has."""
 
 
 @runtime_checkable
@@ -89,14 +94,14 @@ class TinyDecoder(Strategy):
         """Let every autoencoder decode by another one.
 
         Raises:
-            CheckpointError: what is named is none.
+            CheckpointError: what a repository has is none.
             HubError: it could not be fetched.
         """
         for vae, source in self._autoencoders(networks):
             if source is None:
                 raise StrategyError(NOTHING_BESIDE)
             tiny = _load(source, vae.dtype)
-            undo.set(networks, "guests", (*networks.guests, tiny))
+            undo.set(networks, "extra_networks", (*networks.extra_networks, tiny))
             replace_method(vae, "decode", partial(_decode_by, tiny, vae), undo)
 
     def _autoencoders(self, networks: Networks) -> Iterator[tuple[AutoencoderKL, str | None]]:
@@ -115,7 +120,9 @@ def has_tiny_beside(name: str | None) -> bool:
 
 
 def load_tiny_beside(name: str | None) -> AutoencoderTiny | None:
-    """The one that stands beside a model, in float32, read once; `None` where there is none.
+    """The one that stands beside a model, in float32; `None` where there is none.
+
+    It is read once, as long as anybody has it.
 
     Args:
         name: what the model was loaded from.
@@ -124,12 +131,12 @@ def load_tiny_beside(name: str | None) -> AutoencoderTiny | None:
         CheckpointError: something else is in its folder.
     """
     folder = find_tiny_beside(name)
-    return None if folder is None else _load_once(folder)
-
-
-@cache
-def _load_once(folder: Path) -> AutoencoderTiny:
-    return _load(str(folder), torch.float32)
+    if folder is None:
+        return None
+    found = LOADED.get(folder)
+    if found is None:
+        found = LOADED[folder] = _load(str(folder), torch.float32)
+    return found
 
 
 def _load(source: str, dtype: torch.dtype) -> AutoencoderTiny:
@@ -145,7 +152,14 @@ def _beside(owner: Owner) -> str | None:
 
 def _mismatch(vae: Any, source: str) -> str | None:
     """Why what is named cannot decode the latents of `vae`, as a sentence, where that is known."""
-    own, other = (vae.config.latent_channels, vae.scale), read_tiny_shape(source)
+    try:
+        own, other = (vae.config.latent_channels, vae.scale), read_tiny_shape(source)
+    except DpnbError as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        return (
+            f"TinyDecoder finds no AutoencoderTiny in {source} ({reason}); name a folder or a "
+            "repository that has one for this model's latents."
+        )
     if other is None or own == other:
         return None
     return (
@@ -159,8 +173,7 @@ def _decode_by(tiny: AutoencoderTiny, vae: AutoencoderKL, method: Method) -> Met
 
     @wraps(method)
     def decode(z: Tensor, return_dict: bool = True, generator: Any = None) -> Any:
-        config = vae.config
-        latents = (z - (config.shift_factor or 0.0)) * config.scaling_factor
+        latents = normalize_latents(vae.config, z)
         pictures = vae.coder.decode(tiny.to(z.device), latents.to(tiny.dtype))
         return DecoderOutput(pictures.to(z.dtype)).as_asked(return_dict)
 

@@ -15,7 +15,7 @@ Answer: TypeAlias = Callable[[nn.Module, Callable[[nn.Module], Any]], Any]
 """A network and how its class answers → what is answered."""
 
 
-def tell(network: nn.Module, name: str, answer: Answer, undo: Undo) -> None:
+def answer_by(network: nn.Module, name: str, answer: Answer, undo: Undo) -> None:
     """Let a network answer by `answer` who asks for its attribute `name`.
 
     A property of a class stands before any attribute of an object, so the object gets another

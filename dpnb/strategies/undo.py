@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from threading import local
 from typing import Any, ClassVar, NoReturn, TypeAlias
 
-from torch import nn
+from torch import Tensor, nn
 from typing_extensions import Self, override
 
 from dpnb.errors import StrategyError
@@ -48,6 +48,22 @@ class Undo:
         """Set an attribute, to be set back."""
         self.callback(setattr, target, name, getattr(target, name))
         setattr(target, name, value)
+
+    def set_own(self, target: object, name: str, value: object) -> None:
+        """Set an attribute that an object may have from its class alone, as it has again then."""
+        own = vars(target)
+        former = {name: own[name]} if name in own else {}
+        self.callback(_set_back, own, name, former)
+        setattr(target, name, value)
+
+    def keep_data(self, tensors: Sequence[Tensor], values: Callable[[], Tensor]) -> None:
+        """Announce that tensors get other data.
+
+        Args:
+            tensors: all that have one memory; they have it in common again then.
+            values: makes the data that they have now.
+        """
+        self.callback(_give_data, tensors, values)
 
     def before(self, module: nn.Module, hook: Hook, **options: Any) -> None:
         """Let `hook` run before `module` computes, until this is undone.
@@ -113,6 +129,18 @@ class Undo:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _set_back(own: dict[str, Any], name: str, former: Mapping[str, Any]) -> None:
+    own.pop(name, None)
+    if name in former:
+        own[name] = former[name]
+
+
+def _give_data(tensors: Sequence[Tensor], values: Callable[[], Tensor]) -> None:
+    data = values()
+    for tensor in tensors:
+        tensor.data = data
 
 
 def is_hook_running() -> bool:

@@ -35,6 +35,7 @@ class RunPreviews:
     def __init__(self, pipe: ExplorablePipeline, state: RunState) -> None:
         self._pipe, self._state = pipe, state
         self._colours = LatentPreviews(pipe.name_or_path)
+        self._held: nn.Module | None = None
 
     def note_prediction(self, current: CurrentRun, index: int, foresee: Foresee) -> None:
         """Step `index` of a run has a prediction; called in the thread of the run."""
@@ -98,7 +99,8 @@ class RunPreviews:
 
     @property
     def _tiny_decoder(self) -> nn.Module | None:
-        return find_tiny_decoder(self._pipe, self._state.preview_decoder)
+        self._held = find_tiny_decoder(self._pipe, self._state.preview_decoder)
+        return self._held
 
     def _find_shape(self, request: Request | None) -> tuple[int, int]:
         """Height and width of what is drawn; as of a square where nobody knows."""

@@ -255,6 +255,16 @@ def test_a_model_alone_is_quantized_too(tmp_path: Path) -> None:
     assert not (tmp_path / "saved").exists()
 
 
+def test_components_of_a_pipeline_are_no_way_for_one_network(tmp_path: Path) -> None:
+    vae_alone = dpnb.Quantization("int8", components=("vae",))
+    with pytest.raises(QuantizationError, match="names components of a pipeline; give a network"):
+        QuantizationPlan.of({"unet": vae_alone})
+    pipe: Any = dpnb.random_pipeline("tiny-sd")
+    pipe.unet.save_pretrained(tmp_path)
+    with pytest.raises(QuantizationError, match="names components of a pipeline; give a network"):
+        dpnb.UNet2DConditionModel.from_pretrained(tmp_path, quantization_config=vae_alone)
+
+
 def test_a_checkpoint_that_is_quantized_already_is_refused(tmp_path: Path) -> None:
     unet = dpnb.random_pipeline("tiny-sd").components["unet"]
     unet.save_pretrained(tmp_path)

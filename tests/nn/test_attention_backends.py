@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from typing import TypeAlias, get_args
+import logging
+import sys
+from types import ModuleType
+from typing import Any, TypeAlias, get_args
 
 import pytest
 import torch
@@ -73,3 +76,24 @@ def test_it_attends_as_torch_does_on_a_card(name: str, width: int) -> None:
     wanted = F.scaled_dot_product_attention(*parts)
     loose = 5e-2 if name in APPROXIMATE else 5e-3
     torch.testing.assert_close(kernel(*parts), wanted, rtol=loose, atol=loose)
+
+
+@pytest.mark.parametrize(
+    ("name", "package"), [("sage", "sageattention"), ("flash_2", "flash_attn")]
+)
+def test_a_package_is_silenced_when_it_is_imported_and_not_in_each_call(
+    name: str, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    levels = list[int]()
+
+    class Package(ModuleType):
+        def __getattr__(self, asked: str) -> Any:
+            if asked.startswith("__"):
+                raise AttributeError(asked)
+            levels.append(logging.getLogger("triton").level)
+            return lambda query, *_, **__: query
+
+    monkeypatch.setitem(sys.modules, package, Package(package))
+    query, _, _ = heads(8)
+    KERNELS[name](query, query, query)
+    assert levels == [logging.NOTSET]

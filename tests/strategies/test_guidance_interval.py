@@ -217,3 +217,20 @@ def test_code_that_parts_answers_otherwise_is_not_understood() -> None:
         diffusers.FluxPipeline,
     ):
         assert not find_doubled(kind)
+
+
+def test_a_run_that_the_prompt_has_not_steered_says_so() -> None:
+    pipe = build()
+    pipe.strategies.enable(dpnb.GuidanceInterval(0.5, 0.55))
+    asked = list[tuple[str, ...]]()
+
+    def ask(_: Any, *__: Any) -> dict[str, Any]:
+        asked.append(pipe.strategies.remarks)
+        return {}
+
+    draw(pipe, steps=2, callback_on_step_end=ask)
+    assert asked == [(), ()]
+    (remark,) = pipe.strategies.remarks
+    assert "none of the 2 steps of the last run: the middle of none is from 0.5 to 0.55" in remark
+    draw(pipe, steps=1)
+    assert pipe.strategies.remarks == ()

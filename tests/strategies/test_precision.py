@@ -11,15 +11,20 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 import dpnb
 from dpnb.errors import StrategyError
 from dpnb.planning.planner import plan
 from dpnb.planning.workload import Workload
+from dpnb.run_listener import RunKey
 from dpnb.stages import Stage
+from dpnb.strategies import precision
+from dpnb.strategies.dtype_border import DtypeBorder
 from dpnb.strategies.precise_parts import find_precise_tensors
 from dpnb.strategies.precision import Precision
 from dpnb.strategies.strategy import Strategy
+from dpnb.strategies.undo import Undo
 from tests.planning.test_step_prediction import CPU, errors
 from tests.strategies.foreign_owner import STUDIOS, PartsStack
 from tests.strategies.pipes import LINK, adapter, build, draw, networks, values
@@ -290,6 +295,95 @@ def test_memory_is_predicted_to_the_byte(name: str) -> None:
     assert max(errors(pipe, table).values()) == 0
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_what_is_changed_in_place_is_cast_again(mode: Any) -> None:
+    network = nn.Linear(4, 4).bfloat16()
+    border: DtypeBorder = DtypeBorder(network, torch.float32, network.weight)
+    with Undo() as undo, mode():
+        border.open([], undo)
+        border.begin_run(RunKey())
+        words = torch.ones(2, 4)
+        first = network(words)
+        assert torch.equal(network(words), first)
+        words.mul_(5)
+        assert not torch.equal(network(words), first)
+
+
+@pytest.mark.parametrize(
+    "strategy", [Precision(), dpnb.LayerwiseCasting("float16"), dpnb.ChannelsLast()], ids=repr
+)
+def test_weights_of_one_memory_have_one_again(strategy: Strategy) -> None:
+    pipe: Any = build("tiny-sd")
+    own = pipe.unet.mid_block.resnets
+    own[1].conv1.weight.data = own[0].conv1.weight.data
+    for _ in range(2):
+        with pipe.strategies.using(strategy):
+            assert own[0].conv1.weight.data_ptr() == own[1].conv1.weight.data_ptr()
+        assert own[0].conv1.weight.data_ptr() == own[1].conv1.weight.data_ptr()
+
+
+class Moment(nn.Module):
+    """Answers in the dtype of what it is given, whatever it computes it in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(1, 4)
+        self.seen: list[torch.dtype] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        own_dtype = x.dtype
+        self.seen.append(own_dtype)
+        made: Tensor = self.linear(x.float()[:, None].sin().to(own_dtype))
+        return made
+
+
+class Careful(Moment):
+    """Casts what it is given to what it computes in."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append(x.dtype)
+        if self.linear.weight.dtype != x.dtype:
+            return super().forward(x.to(self.linear.weight.dtype))
+        return super().forward(x)
+
+
+class Denoiser(nn.Module):
+    """Hands the moment on to a layer that calls it otherwise."""
+
+    def __init__(self, moment: Moment) -> None:
+        super().__init__()
+        self.matrix, self.embed = nn.Linear(4, 4), moment
+
+    def forward(self, hidden_states: Tensor, timestep: Tensor) -> Tensor:
+        made: Tensor = self.matrix(hidden_states) + self.embed(timestep)
+        return made
+
+
+@pytest.mark.parametrize("moment", [Moment, Careful])
+def test_moments_are_cast_for_layers_that_go_on_in_their_dtype_alone(moment: Any) -> None:
+    network = Denoiser(moment())
+    with PartsStack(transformer=network).using(Precision()), torch.no_grad():
+        assert network(torch.ones(2, 4), torch.tensor([0.5, 0.7])).dtype == torch.float32
+    wanted = torch.bfloat16 if moment is Moment else torch.float32
+    assert network.embed.seen[0] == wanted
+
+
+def test_a_device_is_tried_once(pipe: Any) -> None:
+    class Convolutions(TorchFunctionMode):
+        count = 0
+
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            self.count += func is F.conv2d
+            return func(*args, **(kwargs or {}))
+
+    assert pipe.strategies.obstacle(Precision()) is None
+    with Convolutions() as mode:
+        assert pipe.strategies.obstacle(Precision()) is None
+    assert mode.count == 0
+
+
 # --- what cannot be ---
 
 
@@ -325,6 +419,7 @@ def test_a_device_without_the_dtype_says_so(pipe: Any, monkeypatch: pytest.Monke
     def refuse(*_: Any) -> Tensor:
         raise RuntimeError("\"slow_conv2d_cpu\" not implemented for 'Half'")
 
+    precision._try_dtype.cache_clear()
     monkeypatch.setattr(F, "conv2d", refuse)
     reason = pipe.strategies.obstacle(Precision("float16"))
     assert reason == (

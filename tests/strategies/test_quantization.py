@@ -8,6 +8,7 @@ from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -16,8 +17,9 @@ from torch import Tensor, nn
 
 import dpnb
 from dpnb.errors import StrategyError
-from dpnb.nn.quantized import nbytes_of, quantization_of
+from dpnb.nn.quantized import SWITCHED, nbytes_of, quantization_of
 from dpnb.planning.planner import plan
+from dpnb.planning.weight_sizes import idle_weight_bytes
 from dpnb.planning.workload import Workload
 from dpnb.stages import Stage
 from dpnb.strategies.device_map import DeviceMap
@@ -293,9 +295,43 @@ def test_values_that_make_no_sense_are_refused(arguments: Any, sentence: str) ->
 
 
 def test_what_each_component_is_stored_as_may_be_a_mapping() -> None:
-    wanted = Quantization((("unet", "int8"), ("text_encoder", "fp8")))
-    assert Quantization({"unet": "int8", "text_encoder": "fp8"}) == wanted
-    assert Quantization([["unet", "int8"], ["text_encoder", "fp8"]]) == wanted
+    make: Any = Quantization
+    wanted = make((("unet", "int8"), ("text_encoder", "fp8")))
+    assert make({"unet": "int8", "text_encoder": "fp8"}) == wanted
+    assert make([["unet", "int8"], ["text_encoder", "fp8"]]) == wanted
     for wrong in (("unet", "int8"), 5, (), {"unet": 8}, None):
         with pytest.raises(TypeError, match=r'kind is .*such as \{"unet": "int8"\}'):
-            Quantization(wrong)
+            make(wrong)
+
+
+def test_layers_with_one_memory_stay_as_they_are(pipe: Any) -> None:
+    with pipe.strategies.using(Quantization(components=("unet",))):
+        layers = [one for one in pipe.unet.modules() if SWITCHED in vars(one)]
+    shape = layers[-1].weight.shape
+    one, other, *_ = (layer for layer in layers if layer.weight.shape == shape)
+    other.weight.data = one.weight.data
+    with pipe.strategies.using(Quantization(components=("unet",))):
+        assert not {SWITCHED} & (vars(one).keys() | vars(other).keys())
+        assert SWITCHED in vars(layers[0])
+    assert one.weight.data_ptr() == other.weight.data_ptr()
+
+
+def test_memory_that_ran_out_once_is_no_lasting_failure(
+    pipe: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = Quantization("fp8", components=("text_encoder",))
+    pipe.text_encoder.to(torch.float64)  # which nobody else has tried
+    with monkeypatch.context() as patched:
+        error = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9")
+        patched.setattr("torchao.quantization.quantize_", Mock(side_effect=error))
+        assert "can't allocate memory" in str(pipe.strategies.obstacle(wanted))
+    assert "can't allocate memory" not in str(pipe.strategies.obstacle(wanted))
+
+
+@pytest.mark.parametrize("way", ["nf4", "int8 of bitsandbytes", "int8"])
+def test_scales_are_weighed_where_weights_are(way: str, pipe: Any) -> None:
+    parts = networks(pipe).values()
+    before = sum(map(nbytes_of, parts)), idle_weight_bytes(pipe.strategies.networks)
+    with pipe.strategies.using(WAYS[way]):
+        after = sum(map(nbytes_of, parts)), idle_weight_bytes(pipe.strategies.networks)
+    assert before[0] - after[0] == before[1] - after[1] > 0

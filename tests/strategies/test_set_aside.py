@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -124,3 +126,24 @@ def test_a_file_that_was_written_to_is_told(file: Path) -> None:
     os.utime(file, ns=(0, 0))
     with pytest.raises(StrategyError, match="was written to while weights"):
         values()
+
+
+def test_a_full_disk_is_told_and_forgotten() -> None:
+    keep, plain = SetAside(), torch.randn(1 << 16)
+    kept = keep(torch.ones(4))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 12, limits[1]))
+    try:
+        with pytest.raises(StrategyError, match=r"256 KiB of plain weights .*TMPDIR") as caught:
+            keep(plain)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert tempfile.gettempdir() in str(caught.value)
+    assert torch.equal(keep(plain)(), plain)
+    assert torch.equal(kept(), torch.ones(4))
+
+
+def test_a_folder_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere/at/all")
+    with pytest.raises(StrategyError, match=r"no room for it in /nowhere/at/all \(No such file"):
+        SetAside()(torch.ones(4))

@@ -16,6 +16,7 @@ from dpnb.nn.attention_maps import RecordingKernel
 from dpnb.strategies.reuse.branches import Branches
 from dpnb.strategies.step_cache import StepCache
 from dpnb.strategies.strategy import Effect
+from tests.reference.foreign import flux
 from tests.strategies.pipes import build, draw
 
 STEPS = 6
@@ -296,3 +297,11 @@ def test_a_network_that_is_compiled_as_a_whole_is_refused() -> None:
     pipe.unet.compile(backend="eager")
     with pytest.raises(StrategyError, match="compiled as a whole"):
         pipe.strategies.enable(StepCache())
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_network_that_steers_another_is_computed_whole() -> None:
+    studio = dpnb.attach(next(c for c in flux.CASES if "ControlNet" in c.name).build())
+    own = StepCache()
+    assert own.acts_on(studio.pipe.transformer)
+    assert not own.acts_on(studio.pipe.controlnet)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gc
+import shutil
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import pytest
 import torch
 
 import dpnb
-from dpnb.errors import DpnbError, NonFiniteError, StrategyError
+from dpnb.errors import NonFiniteError, StrategyError
 from dpnb.planning.weight_sizes import WeightSizes, idle_weight_bytes
+from dpnb.strategies.tiny_decoder import load_tiny_beside
 from tests.reference.foreign import stable_diffusion
 from tests.strategies.pipes import LINK, TINY, build, draw
 
@@ -68,7 +72,7 @@ def test_its_weights_count_where_those_of_networks_do() -> None:
         assert after[1].resident - before[1].resident == tiny.nbytes
         assert after[1].kept - before[1].kept == tiny.nbytes
     pipe.strategies.use([])
-    assert networks.guests == ()
+    assert networks.extra_networks == ()
 
 
 def test_what_it_decodes_to_no_numbers_is_no_picture(tmp_path: Path) -> None:
@@ -107,11 +111,42 @@ def test_what_cannot_be_is_refused(tmp_path: Path) -> None:
     pipe = build()
     with pytest.raises(StrategyError, match=r"no tiny autoencoder beside this model; name a"):
         pipe.strategies.enable(dpnb.TinyDecoder())
-    with pytest.raises(DpnbError):
-        pipe.strategies.enable(dpnb.TinyDecoder(str(tmp_path)))
+    named = dpnb.TinyDecoder(str(tmp_path))
+    sentence = str(pipe.strategies.obstacle(named))
+    assert sentence.startswith(f"TinyDecoder finds no AutoencoderTiny in {tmp_path} (")
+    assert sentence.endswith("name a folder or a repository that has one for this model's latents.")
+    with pytest.raises(StrategyError, match="finds no AutoencoderTiny"):
+        pipe.strategies.enable(named)
+    for name in ("config.json", "diffusion_pytorch_model.safetensors"):
+        shutil.copy(Path(str(TINY.source)) / name, tmp_path)
+    assert pipe.strategies.obstacle(named) is None
     emoji: Any = dpnb.DiffusionPipeline.from_pretrained("dpnb/emoji-64")
     with pytest.raises(StrategyError, match="4 channels and 2 pixels a side: this model's have"):
         emoji.strategies.enable(TINY)
     with pytest.raises(TypeError, match="source is 3"):
         dpnb.TinyDecoder(3)  # type: ignore[arg-type]
     assert "decode" not in vars(pipe.vae)
+
+
+def test_latents_are_scaled_as_the_model_scales_them() -> None:
+    plain = build()
+    scales = {"latents_mean": [0.1, -0.2, 0.3, 0.0], "latents_std": [1.5, 0.5, 2.0, 1.0]}
+    vae = dpnb.AutoencoderKL(**{**plain.vae.config, **scales, "shift_factor": 0.2}).eval()
+    vae.load_state_dict(plain.vae.state_dict())
+    pipe = type(plain)(**{**plain.components, "vae": vae})
+    latents = draw_latents(pipe)
+    with pipe.strategies.using(TINY):
+        by_tiny = draw(pipe)
+    tiny: Any = dpnb.AutoencoderTiny.from_pretrained(str(TINY.source))
+    with torch.no_grad():
+        expected = (tiny.decode(latents).sample / 2 + 0.5).clamp(0, 1).movedim(1, -1)
+    assert (by_tiny - expected).abs().max() < 1e-4
+
+
+def test_what_stands_beside_a_model_is_kept_by_those_who_show_it() -> None:
+    first = load_tiny_beside("dpnb/emoji-64")
+    assert first is load_tiny_beside("dpnb/emoji-64")
+    held = ref(first)
+    del first
+    gc.collect()
+    assert held() is None

@@ -98,3 +98,28 @@ def test_an_edit_that_was_announced_and_not_made_is_undone_too() -> None:
         undo.before(layer, lambda *_: None, nonsense=True)
     undo.close()
     assert not layer._forward_pre_hooks
+
+
+def test_an_attribute_of_the_class_alone_is_so_again() -> None:
+    class Named:
+        name = "of all"
+
+    named, undo = Named(), Undo()
+    undo.set_own(named, "name", "one")
+    undo.set_own(named, "name", "two")
+    undo._inverses[-1]()
+    assert vars(named) == {"name": "one"}
+    undo.close()
+    assert vars(named) == {}
+    assert named.name == "of all"
+
+
+def test_tensors_of_one_memory_have_one_again() -> None:
+    plain, undo = torch.ones(3), Undo()
+    tied = [nn.Parameter(plain), nn.Parameter(plain)]
+    undo.keep_data(tied, plain.clone)
+    for one in tied:
+        one.data = torch.zeros(3)
+    undo.close()
+    assert tied[0].data_ptr() == tied[1].data_ptr()
+    assert torch.equal(tied[0], plain)

@@ -45,7 +45,7 @@ def run_calls_within(
             thread does not enter it again.
         undo: takes the inverse.
     """
-    thread = _Thread()
+    thread = Within()
 
     def wrap(method: Method, _: str) -> Method:
         @wraps(method)
@@ -64,8 +64,12 @@ def run_calls_within(
     replace_methods(network, wrap, undo)
 
 
-class _Thread(local):
-    """What a thread is doing."""
+class Within(local):
+    """Whether a thread is within something.
+
+    Attributes:
+        is_within: that, of the thread that asks.
+    """
 
     is_within = False
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial, wraps
 from typing import Any
+from weakref import ref
 
 from torch import Tensor, nn
 
@@ -88,6 +89,7 @@ class BlockResiduals:
         self._lengths = [len(blocks) for blocks in lists]
         self._arguments = [BlockArguments(type(plain_network(blocks[0]))) for blocks in lists]
         self._previous: Any = None
+        self._between: list[ref[Tensor]] = []
 
     def surround(self, method: Method, at: int, place: int) -> Method:
         """Put this around the method of a block.
@@ -181,7 +183,9 @@ class BlockResiduals:
             return compute()
         own, previous = kept.lists[at], self._previous
         self._previous = None
+        given = {id(tensor) for tensor in flows.values()}
         if place == 0:
+            self._between.clear()
             own.added = {name: tensor.clone() for name, tensor in flows.items()}
         else:
             own.ties = None if previous is None else ties_by_use(flows, previous)
@@ -194,11 +198,26 @@ class BlockResiduals:
             used = own.added if own.ties is None else own.ties.flows
             own.added = {name: one for name, one in own.added.items() if name in used}
         is_last = place == self._lengths[at] - 1
+        made = [one for one in _tensors_of(output) if id(one) not in given]
         if is_last and own.ties is not None:
-            self._finish(own, own.ties, output)
-        elif not is_last and (place == 0 or own.ties is not None):
+            if self._is_collected(given | set(map(id, made))):
+                own.added.clear()
+            else:
+                self._finish(own, own.ties, output)
+        if not is_last:
+            self._between += map(ref, made)
+        if not is_last and (place == 0 or own.ties is not None):
             self._previous = output
         return output
+
+    def _is_collected(self, present: set[int]) -> bool:
+        """Whether anybody holds what a block between the first and the last has returned.
+
+        Then it is of use by itself, as to who steers another network by it, and has to be right.
+        """
+        held = [one for look in self._between if (one := look()) is not None]
+        self._between.clear()
+        return any(id(one) not in present for one in held)
 
     @staticmethod
     def _finish(own: ListResidual, ties: Ties, output: Any) -> None:
@@ -220,6 +239,11 @@ class BlockResiduals:
         if place < self._lengths[at] - 1:
             return ties.give(flows)
         return ties.give({name: flows[name] + added for name, added in own.added.items()})
+
+
+def _tensors_of(output: Any) -> list[Tensor]:
+    outputs = output if isinstance(output, tuple) else (output,)
+    return [one for one in outputs if isinstance(one, Tensor)]
 
 
 def find_block_lists(network: nn.Module) -> list[list[nn.Module]]:

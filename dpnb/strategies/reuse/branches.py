@@ -36,7 +36,7 @@ CONTROL = ("residual", "controlnet")
 
 
 @dataclass(frozen=True)
-class Span:
+class ReuseSpan:
     """The steps of a run in which something may be reused.
 
     Args:
@@ -85,7 +85,7 @@ class Branch(Generic[K]):
     def _is_same(key: Key, own: Tensor, other: Tensor) -> bool:
         if identity(other) == key:
             return True
-        return own.data_ptr() != other.data_ptr() and torch.equal(own, other)
+        return identity(own) == key and torch.equal(own, other)
 
 
 @dataclass(eq=False)
@@ -128,7 +128,7 @@ class Branches(RunListener[RunKey], Generic[K]):
         present: the call that goes on.
     """
 
-    def __init__(self, network: nn.Module, span: Span, count: ReuseCount) -> None:
+    def __init__(self, network: nn.Module, span: ReuseSpan, count: ReuseCount) -> None:
         self.present: PresentCall[K] | None = None
         self._signature = inspect.signature(type(plain_network(network)).forward)
         self._span, self._count = span, count

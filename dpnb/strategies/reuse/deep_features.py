@@ -16,7 +16,7 @@ from dpnb.models.unet_path import UNetPath, follow_path
 from dpnb.nn.attention import Attention
 from dpnb.nn.attention_maps import RecordingKernel
 from dpnb.nn.skip_connections import concatenate
-from dpnb.strategies.reuse.branches import Branches, PresentCall, Span
+from dpnb.strategies.reuse.branches import Branches, PresentCall, ReuseSpan
 from dpnb.strategies.undo import Undo
 
 
@@ -94,7 +94,7 @@ class StepKind(Enum):
     REUSED = "are left out"
 
 
-def list_step_kinds(span: Span, interval: int, total: int) -> tuple[StepKind, ...]:
+def list_step_kinds(span: ReuseSpan, interval: int, total: int) -> tuple[StepKind, ...]:
     """What the deep blocks do in each of `total` steps, as far as that makes a difference."""
     kinds: list[StepKind] = []
     computed = 0

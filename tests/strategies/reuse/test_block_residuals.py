@@ -15,7 +15,7 @@ from dpnb.strategies.reuse.block_residuals import (
     reuse_block_residuals,
 )
 from dpnb.strategies.reuse.block_ties import BlockArguments, Ties, ties_by_size, ties_by_use
-from dpnb.strategies.reuse.branches import Branches, Span
+from dpnb.strategies.reuse.branches import Branches, ReuseSpan
 from dpnb.strategies.reuse.reuse_count import ReuseCount
 from dpnb.strategies.undo import Undo
 
@@ -79,7 +79,7 @@ class Network(nn.Module):
 
 def run(network: Network, tokens: int = 6, texts: int = 3, steps: int = 4) -> list[Tensor]:
     """What each step says while all but the first reuse what they can."""
-    branches: Branches[Residuals] = Branches(network, Span(1, 0), ReuseCount())
+    branches: Branches[Residuals] = Branches(network, ReuseSpan(1, 0), ReuseCount())
     undo = Undo()
     reuse_block_residuals(network, branches, 1e9, undo)
     generator = torch.Generator().manual_seed(0)
@@ -185,3 +185,52 @@ def test_arguments_are_known_by_place_and_by_name() -> None:
         "encoder_hidden_states": B,
     }
     assert not BlockArguments(nn.Linear).has_flows
+
+
+class Collecting(nn.Module):
+    """Answers with what all its blocks together have made of the tokens."""
+
+    def __init__(self, kept: int | None) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.blocks = nn.ModuleList(Plain() for _ in range(4))
+        self.kept = kept
+
+    def forward(self, hidden_states: Tensor, timestep: float) -> Tensor:
+        states = []
+        for place, block in enumerate(self.blocks):
+            hidden_states = block(hidden_states)
+            if place == self.kept:
+                states.append(hidden_states)
+        return hidden_states + sum(states)
+
+
+class Plain(nn.Linear):
+    """One matrix, and a sum."""
+
+    def __init__(self) -> None:
+        super().__init__(WIDTH, WIDTH)
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        return hidden_states + super().forward(hidden_states)
+
+
+@pytest.mark.parametrize(("kept", "reuses"), [(None, True), (0, True), (1, False), (3, True)])
+def test_states_between_blocks_that_somebody_collects_are_computed(
+    kept: int | None, reuses: bool
+) -> None:
+    network, undo, count = Collecting(kept), Undo(), ReuseCount()
+    tokens = torch.randn(1, 3, WIDTH)
+    with torch.no_grad():
+        plain = network(tokens, 1.0)
+        branches: Branches[Residuals] = Branches(network, ReuseSpan(1, 0), count)
+        reuse_block_residuals(network, branches, 0.1, undo)
+        branches.begin_run(RunKey())
+        calls = list[int]()
+        heard = network.blocks[2].register_forward_hook(lambda *_: calls.append(1))
+        for index in range(3):
+            branches.before_step(RunKey(), index, 3)
+            torch.testing.assert_close(network(tokens, 1.0), plain)
+        heard.remove()
+    assert len(calls) == (1 if reuses else 3)
+    undo.close()

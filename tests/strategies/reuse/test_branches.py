@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dpnb.errors import UnknownValueError
 from dpnb.run_listener import RunKey
-from dpnb.strategies.reuse.branches import Branch, Branches, Span
+from dpnb.strategies.reuse.branches import Branch, Branches, ReuseSpan
 from dpnb.strategies.reuse.reuse_count import ReuseCount
 from dpnb.strategies.undo import Undo
 
@@ -23,7 +23,7 @@ class Network(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.count = ReuseCount()
-        self.branches: Branches[int] = Branches(self, Span(1, 0), self.count)
+        self.branches: Branches[int] = Branches(self, ReuseSpan(1, 0), self.count)
         self.known: int | None = None
 
     def forward(self, sample: Tensor, timestep: float, words: Tensor) -> Tensor:
@@ -139,15 +139,27 @@ def test_a_condition_whose_values_nobody_knows_is_another() -> None:
 @pytest.mark.parametrize(
     ("span", "total", "reusing"),
     [
-        (Span(0, 0), 4, [1, 2, 3]),
-        (Span(1, 1), 4, [1, 2]),
-        (Span(3, 2), 6, [3]),
-        (Span(3, 3), 6, []),
+        (ReuseSpan(0, 0), 4, [1, 2, 3]),
+        (ReuseSpan(1, 1), 4, [1, 2]),
+        (ReuseSpan(3, 2), 6, [3]),
+        (ReuseSpan(3, 3), 6, []),
     ],
 )
 def test_a_span_leaves_out_the_first_and_the_last(
-    span: Span, total: int, reusing: list[int]
+    span: ReuseSpan, total: int, reusing: list[int]
 ) -> None:
     assert [index for index in range(total) if span.has(index, total)] == reusing
     for index in range(total):
         assert span.has_later(index, total) == any(later > index for later in reusing)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_a_prompt_that_is_changed_in_place_is_another(network: Any, mode: Any) -> None:
+    with mode():
+        words = torch.ones(1, 3)
+        assert steps(network, [(X, words)], [(X, words)]) == [None, 0]
+        words.mul_(5)
+        assert steps(network, [(X, words)], begin=2) == [None]
+        kept = words.clone()
+        words.mul_(5)
+        assert steps(network, [(X, kept)], [(X, words)], begin=3) == [None, None]
