@@ -106,9 +106,11 @@ class PictureDifference:
 
     def describe(self) -> str:
         """The size and the words, for example "FLIP 0.048: not visible side by side"."""
-        if self.flip is None:
-            return "" if self.psnr is None else f"PSNR {_number(self.psnr.mean, 1)} dB"
-        return f"FLIP {_number(self.flip.mean, 3)}: {self.words}"
+        if self.flip is not None:
+            return f"FLIP {_number(self.flip.mean, 3)}: {self.words}"
+        ssim = [] if self.ssim is None else [f"SSIM {_number(self.ssim.mean, 4)}"]
+        psnr = [] if self.psnr is None else [f"PSNR {_number(self.psnr.mean, 1)} dB"]
+        return ", ".join([*psnr, *ssim]) or f"{self.largest:.0f} of 255 at the most"
 
     def _heat_maps(self) -> list[Image.Image]:
         if self.flip is None:
@@ -150,13 +152,15 @@ def compare(first: Any, second: Any, scores: Collection[str] = SCORES) -> Pictur
 
     Args:
         first: the reference: a PIL picture; an array `[height, width]` or
-            `[..., height, width, 3]` of values in [0, 1] or of bytes; or a list of such.
+            `[..., height, width, 3]`, or a tensor `[..., 3, height, width]`, of values in [0, 1] or
+            of bytes; or a list of such. A fourth channel is opacity, on white.
         second: as many, of the same sizes.
         scores: which of `"flip"`, `"ssim"` and `"psnr"` are computed.
 
     Raises:
         TypeError: these are no pictures.
-        ValueError: they differ in number or size, or there is no such score.
+        ValueError: they differ in number or size, have values of another range, or there is no such
+            score.
         MissingPackageError: FLIP or SSIM is asked for, and `dpnb[quality]` is not installed.
     """
     unknown = [name for name in scores if name not in SCORES]
