@@ -245,6 +245,7 @@ PART_OF = {
     "widgets.settings_file": "widgets.run_panel",
     "widgets.session_error": "widgets.session",
     "widgets.background_task": "widgets.model_board",
+    "widgets.waiting": "widgets.model_board",
     "widgets.lora_adapters": "widgets.lora_field",
     "widgets.picture_shapes": "widgets.request_fields",
     "widgets.picture_judge": "widgets.history_panel",

@@ -65,7 +65,7 @@ def sweep(
         workload: what is drawn.
         budget: as for `dpnb.plan`; the figures show it.
         device: as for `dpnb.plan`: where the plans that it finds offload to.
-        approximate: whether those may change the picture slightly.
+        approximate: whether those may change the picture.
         max_difference: as for `dpnb.plan`; the report dims what does more to the picture.
         repeats: timed runs of each plan.
         path: a JSON file, written after every plan, from which a broken-off sweep goes on.

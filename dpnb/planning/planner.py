@@ -59,7 +59,7 @@ ONES_CHOICE = "Torch chooses a kernel by itself; which one is faster here only a
 SEVERAL_DEVICES = "It puts components on several devices; a plan is for one."
 
 REASONS = {
-    Effect.APPROXIMATE: "It changes the picture slightly; ask for such plans with approximate.",
+    Effect.APPROXIMATE: "It may change the picture; ask for such plans with approximate.",
     Effect.STYLISTIC: "It draws another picture and costs next to nothing: choose it for its look.",
 }
 """Why a strategy with such an effect is in no plan."""
@@ -104,7 +104,7 @@ def plan(
             float16 on a GPU and float32 on the CPU.
         device: a card such as `"RTX 3060"`, a profile, `"cuda"`, `"cpu"`, or a link such as
             `"simulated:8GiB/s"`; by default the one at hand, which is measured once.
-        approximate: whether plans may change the picture slightly.
+        approximate: whether plans may change the picture.
         workload: what is drawn, in place of `height` to `frames`, and without a model card.
         plans: `"all"` that are worth trying, or these.
         arguments: further ones of the pipeline's call, by name.
@@ -164,7 +164,7 @@ class Planner:
     Attributes:
         simulation: runs the valueless pipeline.
         limit: bytes of tensors; `None` for what the device has.
-        approximate: whether plans may change the picture slightly.
+        approximate: whether plans may change the picture.
         left_out: strategies that are in no plan, and why.
     """
 

@@ -51,7 +51,7 @@ class PlanTable:
         budget: bytes of tensors that the device may hold.
         rows: those that fit by time, and by their peaks where times differ by less than a
             hundredth; then the others by their peaks.
-        approximate: whether plans may change the picture slightly.
+        approximate: whether plans may change the picture.
         left_out: strategies that are in no plan, and why.
         dtype: of the weights.
         max_difference: the most that a plan may do to the picture, 0 to 1 (see `difference_size`);
@@ -105,7 +105,10 @@ class PlanTable:
 
     @property
     def least(self) -> PlanRow:
-        """The plan that needs least, of those whose pictures are within what is allowed."""
+        """The plan that needs least, of those whose pictures are within what is allowed.
+
+        Where that is none, of all.
+        """
         kept = [row for row in self.rows if self.keeps_picture(row)] or self.rows
         return min(kept, key=_cost)
 
@@ -165,7 +168,7 @@ class PlanTable:
             PlanError: none does; the message says what would work.
         """
         if not self.fitting:
-            raise PlanError(self._refusal())
+            raise PlanError(self.refusal)
         return self.fitting[0]
 
     def apply(self, pipe: ExplorablePipeline, row: PlanRow | None = None) -> PlanRow:
@@ -236,16 +239,25 @@ class PlanTable:
         """
         return cls.from_json(read_json(Path(path)))
 
-    def _refusal(self) -> str:
+    @property
+    def refusal(self) -> str:
+        """Why none does what is asked for, where that is so, and what would."""
         if not self.rows:
             return "There are no plans in this table; ask for some with dpnb.plan."
+        if not any(map(self.keeps_picture, self.rows)):
+            return (
+                f"No plan here is known to keep the picture within {self.words}; let plans do more "
+                "to it, or measure what they do with dpnb.sweep(…, quality=True)."
+            )
         least = self.least
+        is_barred = any(row.peak <= self.budget for row in self.rows)
+        other = " let plans do more to the picture," if is_barred else ""
         kept = "" if self.max_difference is None else f" and a picture within {self.words}"
         limits = f"{format_bytes(self.budget)}{kept}"
         return (
             f"Nothing here draws {self.workload.describe()} with {limits}; the least that works is "
-            f"{format_bytes(least.peak)}, with {least.name}. Give that much, or draw smaller or "
-            "fewer pictures at once."
+            f"{format_bytes(least.peak)}, with {least.name}. Give that much,{other} or draw "
+            "smaller or fewer pictures at once."
         )
 
     @property
@@ -275,14 +287,14 @@ class PlanTable:
     def cells(self, row: PlanRow) -> tuple[str, ...]:
         """A row as text, in the order of `headings`."""
         stages = (format_bytes(row.peaks[name]) for name in self.stages)
-        most = "at most " if row.is_slowest else ""
+        step = format_seconds(row.seconds_per_step)
         return (
             short_plan_name(row.plan),
             "yes" if self.fits(row) else "no",
             format_bytes(row.peak),
             *stages,
-            most + format_seconds(row.seconds_per_step),
-            most + format_seconds(row.seconds_per_picture),
+            f"at most {step}" if row.is_slowest else step,
+            row.describe_time(),
             *row.picture_cells(),
             "" if self.plain is None else row.describe_price(self.plain),
             row.bound_by,
@@ -334,11 +346,15 @@ class PlanListing:
     def _remarks(self) -> Iterator[str]:
         table = self.table
         if not table.fitting:
-            yield table._refusal()
-        hidden = len(table.rows) - len(self.rows)
-        if hidden:
-            plans = f"{hidden} further plan{'s are' if hidden > 1 else ' is'}"
-            yield f"{plans} no better than these in memory or time; {self.remedy} shows all."
+            yield table.refusal
+        shown = {row.plan for row in self.rows}
+        hidden = [table.keeps_picture(row) for row in table.rows if row.plan not in shown]
+        for count, why in (
+            (sum(hidden), "no better than these in memory or time"),
+            (len(hidden) - sum(hidden), "not known to keep the picture as it may be"),
+        ):
+            plans = f"{count} further plan{'s are' if count > 1 else ' is'}"
+            yield from [f"{plans} {why}; {self.remedy} shows all."] if count else []
         if any(row.difference is None and not row.is_exact for row in table.rows):
             yield (
                 "What some plans do to the picture is unknown: dpnb.sweep(…, quality=True) "

@@ -87,6 +87,19 @@ def test_a_refusal_says_what_the_picture_may_be(table: PlanTable) -> None:
     with pytest.raises(PlanError, match=r'and a picture within "the same" \(FLIP 0\); the least'):
         limited.best()
     assert limited.least.is_exact
+    with pytest.raises(PlanError, match="Give that much, let plans do more to the picture, or"):
+        limited.best()
+
+
+def test_plans_that_are_hidden_for_their_picture_are_not_called_worse(table: PlanTable) -> None:
+    larger = replace(table.of(), plan=plan_of(EXACT), peaks={"decoding": 2 * table.of().peak})
+    limited = replace(table, rows=(*table.rows, larger)).limited("the same", None)
+    slow = tuple(
+        replace(row, seconds=9 * row.seconds) if not row.is_exact else row for row in limited
+    )
+    shown = replace(limited, rows=slow).within(1 << 40)._repr_html_()
+    assert "1 further plan is no better than these in memory or time" in shown
+    assert "3 further plans are not known to keep the picture as it may be" in shown
 
 
 def test_a_table_keeps_its_limit_and_differences_in_json(table: PlanTable) -> None:
@@ -106,6 +119,9 @@ def test_a_plan_says_what_it_pays_with(table: PlanTable) -> None:
     assert slower.describe_price(plain) == "time, picture"
     larger = replace(plain, plan=plan_of(EXACT), peaks={"decoding": 2 * plain.peak})
     assert larger.describe_price(plain) == "memory"
+    bounded = replace(slower, is_slowest=True)
+    assert bounded.describe_price(plain) == "perhaps time, picture"
+    assert bounded.describe_time() == f"at most {casting.describe_time()}"
     shown = dict(zip(table.headings, table.cells(casting), strict=True))
     assert shown["Pays with"] == casting.describe_price(plain)
     assert (shown["FLIP"], shown["Picture"]) == ("", "unknown")

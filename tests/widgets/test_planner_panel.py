@@ -109,6 +109,7 @@ def test_what_the_picture_may_lose_says_what_fits(shown: PlannerPanel, table: Pl
     shown.more.value = True
     casting = next(entry for entry in shown.rows if entry.plan == {LayerwiseCasting()})
     assert "picture unknown" in casting.words
+    assert "beside 1 that may change the picture too much" in shown.message.value
     shown.use_report(Compared(table.model, 0.05))
     assert "changes the picture" in casting.words
     assert "picture: 0.050 not visible side by side" in casting.words
