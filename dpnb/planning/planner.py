@@ -343,9 +343,10 @@ class Planner:
         denoising = [
             one for one, step in zip(predictions, run.steps, strict=True) if _denoises(step)
         ]
-        inner = find_typical(denoising, is_uneven=run.is_uneven)
+        inner = find_typical(denoising, run.shares)
         left = max(self.simulation.steps - len(denoising), 0)
-        seconds = sum(one.seconds for one in predictions) + left * inner.seconds
+        further = find_typical(denoising, [share - 1 for share in run.shares])
+        seconds = sum(one.seconds for one in predictions) + left * further.seconds
         peaks: dict[str, int] = {}
         for one, step in zip(predictions, run.steps, strict=True):
             peaks[step.stage] = max(peaks.get(step.stage, 0), one.peak)
@@ -356,7 +357,7 @@ class Planner:
             seconds=seconds,
             seconds_per_picture=seconds / workload.batch,
             bound_by=self._bound_by(run, inner),
-            moved=sum(one.moved for one in predictions) + left * inner.moved,
+            moved=sum(one.moved for one in predictions) + left * further.moved,
             is_slowest=any(strategy.saves_by_picture(networks) for strategy in plan),
         )
 
