@@ -248,7 +248,6 @@ PART_OF = {
     "widgets.waiting": "widgets.model_board",
     "widgets.lora_adapters": "widgets.lora_field",
     "widgets.picture_shapes": "widgets.request_fields",
-    "widgets.picture_judge": "widgets.history_panel",
     "widgets.picture_wipe": "widgets.history_panel",
     "widgets.named_plans_field": "widgets.strategy_panel",
     "widgets.history_costs": "widgets.planner_panel",

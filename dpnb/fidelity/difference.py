@@ -86,7 +86,19 @@ class PictureDifference:
         Raises:
             ValueError: FLIP was not asked for.
         """
-        return _stack(self._heat_maps())
+        return _stack(self.heat_maps)
+
+    @property
+    def heat_maps(self) -> list[Image.Image]:
+        """Where the pictures differ, of each pair, all with one scale.
+
+        Raises:
+            ValueError: FLIP was not asked for.
+        """
+        if self.flip is None:
+            raise ValueError('FLIP was not asked for; compare with "flip" among the scores.')
+        top = choose_top(self.maps)
+        return [draw_heat_map(one, top) for one in self.maps]
 
     def sheet(self) -> Image.Image:
         """One picture, the other, and where they differ, side by side; a row for each pair.
@@ -95,7 +107,7 @@ class PictureDifference:
             ValueError: FLIP was not asked for.
         """
         rows = []
-        for (one, other), heat in zip(self.pairs, self._heat_maps(), strict=True):
+        for (one, other), heat in zip(self.pairs, self.heat_maps, strict=True):
             times = heat.width // one.shape[1]
             shown = [_enlarge(to_levels(picture), times) for picture in (one, other)]
             row = Image.new("RGB", (3 * heat.width + 2 * GAP, heat.height), "white")
@@ -112,12 +124,6 @@ class PictureDifference:
         psnr = [] if self.psnr is None else [f"PSNR {_number(self.psnr.mean, 1)} dB"]
         return ", ".join([*psnr, *ssim]) or f"{self.largest:.0f} of 255 at the most"
 
-    def _heat_maps(self) -> list[Image.Image]:
-        if self.flip is None:
-            raise ValueError('FLIP was not asked for; compare with "flip" among the scores.')
-        top = choose_top(self.maps)
-        return [draw_heat_map(one, top) for one in self.maps]
-
     def _repr_html_(self) -> str:
         rows = "".join(self._html_rows())
         more = len(self.pairs) - SHOWN
@@ -125,7 +131,7 @@ class PictureDifference:
         return f"<div><div><b>{escape(self.describe())}</b></div>{rows}{rest}{self._table()}</div>"
 
     def _html_rows(self) -> Iterator[str]:
-        heats = self._heat_maps()[:SHOWN] if self.flip is not None else [None] * SHOWN
+        heats = self.heat_maps[:SHOWN] if self.flip is not None else [None] * SHOWN
         for (one, other), heat in zip(self.pairs, heats, strict=False):
             named = [("one", to_levels(one)), ("the other", to_levels(other))]
             shown = named if heat is None else [*named, ("where they differ", heat)]
