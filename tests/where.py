@@ -238,6 +238,7 @@ PART_OF = {
     "bench.output_values": "bench.measurement",
     "planning.device_choice": "planning.planner",
     "planning.plan_row": "planning.table",
+    "planning.table_words": "planning.table",
     "widgets.chart_frames": "widgets.charts",
     "widgets.field_widgets": "widgets.request_fields",
     "widgets.given_values": "widgets.request_fields",

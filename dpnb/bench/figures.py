@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from matplotlib.figure import Figure
@@ -52,7 +53,10 @@ BEYOND = 1.6
 
 MEBIBYTE = 1 << 20
 
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
+ALPHABET = "abcdefghijklmnopqrstuvwxyz"
+
+LETTERS = (*ALPHABET, *map("".join, product(ALPHABET, repeat=2)))
+"""What names the plans of a front: "a" to "z", "aa" …"""
 
 BARS = 14
 """So many plans at most have bars."""

@@ -18,9 +18,10 @@ from dpnb.numbers import parse_int
 from dpnb.pipelines.attached.attach import to_explorable
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.plan_names import plan_name
+from dpnb.planning.planner import model_title, profile_for, resolve_budget
 from dpnb.planning.planner import plan as predict
-from dpnb.planning.planner import profile_for, resolve_budget
 from dpnb.planning.table import PlanTable
+from dpnb.planning.weight_sizes import describe_dtypes
 from dpnb.planning.workload import Workload
 from dpnb.processes import ALONE, Processes
 from dpnb.strategies.strategy import Effect, Plan, Strategy, check
@@ -83,8 +84,14 @@ def sweep(
         ValueError: the workload cannot be drawn, or the file is of another sweep.
         MissingPackageError: quality is asked for without the packages of `dpnb[quality]`.
     """
-    explored, told = to_explorable(pipe), (workload, budget, device, max_difference is not None)
+    explored = to_explorable(pipe)
+    told = (workload, budget, device, approximate, max_difference is not None)
     _check(repeats, isinstance(plans, PlanTable) and any(told))
+    if max_difference is not None and quality is False:
+        raise ValueError(
+            "max_difference says how far pictures may differ, and none are compared; give "
+            "quality=True, too."
+        )
     given = plans if isinstance(plans, PlanTable) else None
     bench = Benchmark(explored, workload or (SHORT if given is None else given.workload), repeats)
     chosen = None if plans == "all" else [_as_plan(entry) for entry in _entries(plans)]
@@ -93,7 +100,8 @@ def sweep(
 
     def begin() -> Report:
         place = device if processes.count == 1 else _without_number(profile_for(device, explored))
-        table = given or _predict(bench, chosen, place, (budget, approximate, max_difference), file)
+        limits = Limits(budget, approximate, max_difference)
+        table = given or _predict(bench, chosen, place, limits, file)
         return Report(table, pictures=pictures) if file is None else file.begin(table, pictures)
 
     run = SweepRun(bench, processes.agree(begin), file, processes)
@@ -109,24 +117,43 @@ def _check(repeats: int, is_told_twice: object) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What plans may need, and may do to the picture.
+
+    Args:
+        budget: as for `dpnb.plan`.
+        approximate: whether plans may change the picture.
+        max_difference: as for `dpnb.plan`.
+    """
+
+    budget: int | str | None
+    approximate: bool
+    max_difference: float | str | None
+
+
 def _predict(
     bench: Benchmark,
     plans: list[Plan] | None,
     device: Any,
-    limits: tuple[int | str | None, bool, float | str | None],
+    limits: Limits,
     file: SweepFile | None,
 ) -> PlanTable:
     """The predictions; those of the file, where it was begun with the same plans."""
     pipe, workload = bench.pipe, bench.workload
-    budget, approximate, max_difference = limits
-    approximate = approximate or allows_changes(max_difference)
+    budget, max_difference = limits.budget, limits.max_difference
+    approximate = limits.approximate or allows_changes(max_difference)
     former = None if file is None else file.table
     if former is not None and plans is None:
         profile = profile_for(device, pipe)
-        place = (profile.name, profile.torch_device)
-        asked = (workload, approximate, resolve_budget(budget, profile), *place)
-        begun = (former.workload, former.approximate, former.budget)
-        if asked == (*begun, former.device.name, former.device.torch_device):
+        with pipe.strategies.using():
+            dtype = describe_dtypes(pipe.parts().values())
+        now = replace(
+            former, model=model_title(pipe), dtype=dtype, workload=workload, device=profile,
+            approximate=approximate, budget=resolve_budget(budget, profile),
+        )  # fmt: skip
+        is_alike = _identity(now) == _identity(former)
+        if is_alike and (now.approximate, now.budget) == (former.approximate, former.budget):
             return former.limited(max_difference, None)
     given: Any = "all" if plans is None else [BASELINE, *plans]
     return predict(
@@ -266,11 +293,10 @@ class SweepFile:
         done: dict[Plan, Measurement] = {}
         compared = pictures
         for former in self._reports():
-            if (former.model, former.workload) != (table.model, table.workload):
+            if _identity(former.table) != _identity(table):
                 raise ValueError(
-                    f"{self.path} is a sweep of {former.model}, {former.workload.describe()}, and "
-                    f"not of {table.model}, {table.workload.describe()}; give another file, or "
-                    "remove that one."
+                    f"{self.path} is a sweep of {_describe(former.table)}, and not of "
+                    f"{_describe(table)}; give another file, or remove that one."
                 )
             if former.pictures is not None:
                 compared = compared or former.pictures
@@ -303,6 +329,19 @@ class SweepFile:
         for file in (self.path, *self._parts()):
             if file.is_file():
                 yield Report.load(file)
+
+
+def _identity(table: PlanTable) -> tuple[object, ...]:
+    """What all measurements of one sweep have in common."""
+    device = _without_number(table.device)
+    return table.model, table.dtype, table.workload, device.name, device.torch_device
+
+
+def _describe(table: PlanTable) -> str:
+    dtype = "" if table.dtype is None else f" in {table.dtype}"
+    place = table.device.torch_device
+    device = table.device.name if place is None else f"{table.device.name} ({place})"
+    return f"{table.model}{dtype}, {table.workload.describe()}, on {device}"
 
 
 def _without_number(profile: DeviceProfile) -> DeviceProfile:

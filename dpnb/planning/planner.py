@@ -26,7 +26,7 @@ from dpnb.planning.device_choice import resolve_budget as resolve_budget
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.gains import gains
 from dpnb.planning.loaded_pipelines import name_of, parts_of
-from dpnb.planning.picture_costs import ComparedPlans
+from dpnb.planning.picture_costs import ComparedPlans, read_picture_costs
 from dpnb.planning.plan_names import plan_name
 from dpnb.planning.run_failures import describe_failure
 from dpnb.planning.simulated_runs import SimulatedRun, SimulatedRuns
@@ -108,7 +108,8 @@ def plan(
         workload: what is drawn, in place of `height` to `frames`, and without a model card.
         plans: `"all"` that are worth trying, or these.
         arguments: further ones of the pipeline's call, by name.
-        max_difference: what plans may do to the picture: 0 to 1, or `"not visible side by side"`.
+        max_difference: what plans may do to the picture: 0 to 1, or `"not visible side by side"`;
+            without `measured` that is known of exact ones alone, and others are not tried.
         measured: the report of a sweep with quality, from which that is predicted.
         options: which files of a checkpoint are meant, as for `from_pretrained`.
 
@@ -118,6 +119,8 @@ def plan(
         HubError: the repository cannot be reached.
     """
     limit = None if budget is None else parse_bytes(budget)
+    costs = None if measured is None else read_picture_costs(model_title(model), measured)
+    may_change = allows_changes(max_difference) and costs is not None
     profile = profile_for(device, model)
     mode, dtype = ValuelessTensors(), dtype or _usual_dtype(model, profile)
     pipe = build_valueless_pipeline(model, mode, dtype, **options)
@@ -125,8 +128,8 @@ def plan(
     asked = replace(asked, guidance_scale=guidance_scale)
     workload = workload or _with_numbers(asked, model, pipe, options, arguments)
     simulation = Simulation(pipe, mode, workload, profile, arguments)
-    planner = Planner(simulation, limit, approximate or allows_changes(max_difference))
-    return planner.plan(model_title(model), plans).limited(max_difference, measured)
+    planner = Planner(simulation, limit, approximate or may_change)
+    return planner.plan(model_title(model), plans).limited(max_difference, costs)
 
 
 def _usual_dtype(model: Any, profile: DeviceProfile) -> torch.dtype | None:

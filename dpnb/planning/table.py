@@ -19,6 +19,7 @@ from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.picture_costs import ComparedPlans, PictureCosts, read_picture_costs
 from dpnb.planning.plan_names import plan_name, short_plan_name
 from dpnb.planning.plan_row import PlanRow as PlanRow
+from dpnb.planning.table_words import explain_hidden, explain_refusal
 from dpnb.planning.ties import TIE, find_front, group_ties
 from dpnb.planning.workload import Workload
 from dpnb.stages import Stage
@@ -56,6 +57,7 @@ class PlanTable:
         dtype: of the weights.
         max_difference: the most that a plan may do to the picture, 0 to 1 (see `difference_size`);
             `None` for whatever it does.
+        measured_with: what was drawn where that was measured, if it was something else.
     """
 
     model: str
@@ -67,6 +69,7 @@ class PlanTable:
     left_out: Mapping[str, str] = field(default_factory=dict)
     dtype: str | None = None
     max_difference: float | None = None
+    measured_with: str | None = None
 
     def __post_init__(self) -> None:
         coerce_numbers(self)
@@ -159,7 +162,9 @@ class PlanTable:
         most = None if max_difference is None else parse_max_difference(max_difference)
         costs = read_picture_costs(self.model, measured)
         rows = tuple(replace(row, difference=costs.predict(row.plan)) for row in self.rows)
-        return replace(self, rows=rows, max_difference=most).within(self.budget)
+        other = costs.describe_other(self.workload, self.dtype)
+        limited = replace(self, rows=rows, max_difference=most, measured_with=other)
+        return limited.within(self.budget)
 
     def best(self) -> PlanRow:
         """The fastest plan that stays within the budget; of several, what needs least memory.
@@ -206,6 +211,7 @@ class PlanTable:
             "left_out": dict(self.left_out),
             "dtype": self.dtype,
             "max_difference": self.max_difference,
+            "measured_with": self.measured_with,
         }
 
     @classmethod
@@ -242,23 +248,10 @@ class PlanTable:
     @property
     def refusal(self) -> str:
         """Why none does what is asked for, where that is so, and what would."""
-        if not self.rows:
-            return "There are no plans in this table; ask for some with dpnb.plan."
-        if not any(map(self.keeps_picture, self.rows)):
-            return (
-                f"No plan here is known to keep the picture within {self.words}; let plans do more "
-                "to it, or measure what they do with dpnb.sweep(…, quality=True)."
-            )
-        least = self.least
-        is_barred = any(row.peak <= self.budget for row in self.rows)
-        other = " let plans do more to the picture," if is_barred else ""
-        kept = "" if self.max_difference is None else f" and a picture within {self.words}"
-        limits = f"{format_bytes(self.budget)}{kept}"
-        return (
-            f"Nothing here draws {self.workload.describe()} with {limits}; the least that works is "
-            f"{format_bytes(least.peak)}, with {least.name}. Give that much,{other} or draw "
-            "smaller or fewer pictures at once."
-        )
+        is_kept = any(map(self.keeps_picture, self.rows))
+        picture = None if self.max_difference is None else self.words
+        least, drawn = self.least if is_kept else None, self.workload.describe()
+        return explain_refusal(self.rows, least, self.budget, drawn, picture)
 
     @property
     def words(self) -> str:
@@ -349,17 +342,14 @@ class PlanListing:
             yield table.refusal
         shown = {row.plan for row in self.rows}
         hidden = [table.keeps_picture(row) for row in table.rows if row.plan not in shown]
-        for count, why in (
-            (sum(hidden), "no better than these in memory or time"),
-            (len(hidden) - sum(hidden), "not known to keep the picture as it may be"),
-        ):
-            plans = f"{count} further plan{'s are' if count > 1 else ' is'}"
-            yield from [f"{plans} {why}; {self.remedy} shows all."] if count else []
+        yield from explain_hidden(hidden, self.remedy)
         if any(row.difference is None and not row.is_exact for row in table.rows):
             yield (
                 "What some plans do to the picture is unknown: dpnb.sweep(…, quality=True) "
                 "measures it, and dpnb.plan(…, measured=…) takes its report."
             )
+        if table.measured_with is not None:
+            yield f"What plans do to the picture was measured with {table.measured_with}."
         yield from self._remarks_on_reserve()
         for why in dict.fromkeys(table.left_out.values()):
             names = [name for name, reason in table.left_out.items() if reason == why]

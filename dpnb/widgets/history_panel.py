@@ -124,7 +124,7 @@ class HistoryPanel(Panel):
         """Keep what was found of two runs because somebody has asked, if both drew the same."""
         if found.flip is None or compare_runs(one, other).largest is None:
             return
-        verdict, state = Verdict(found.flip.mean, found.size), self.session.run_state
+        verdict, state = Verdict(found.flip.mean, found.flip.worst), self.session.run_state
         with self.session.lock:
             state.note_verdict(other, one, verdict)
             state.note_verdict(one, other, verdict)
@@ -156,11 +156,11 @@ class HistoryPanel(Panel):
             for name, kind, data in files
         )
 
-    def _differences(self) -> dict[int, tuple[int, float]]:
+    def _differences(self) -> dict[int, tuple[int, Verdict]]:
         """How far the runs' pictures are from the baseline's, where that has been found."""
         baseline = self.baseline
         return {
-            number: (other, verdict.flip)
+            number: (other, verdict)
             for (number, other), verdict in self.session.run_state.verdicts.items()
             if baseline is not None and other == baseline.number
         }

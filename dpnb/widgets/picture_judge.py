@@ -12,7 +12,7 @@ from dpnb.errors import MissingPackageError
 from dpnb.fidelity.difference import compare
 from dpnb.fidelity.picture_values import LEAST
 from dpnb.fidelity.scores import needs_quality_packages
-from dpnb.fidelity.visibility import Visibility, words_for
+from dpnb.fidelity.visibility import Visibility, difference_size, words_for
 from dpnb.widgets.background_task import BackgroundTask
 from dpnb.widgets.run_comparison import compare_runs
 from dpnb.widgets.session import Session
@@ -30,11 +30,16 @@ class Verdict:
 
     Args:
         flip: FLIP's mean.
-        size: FLIP's mean, or a third of its worst tile where that is more.
+        flip_worst: of the worst tile.
     """
 
     flip: float
-    size: float
+    flip_worst: float
+
+    @property
+    def size(self) -> float:
+        """FLIP's mean, or a third of its worst tile where that is more."""
+        return difference_size(self.flip, self.flip_worst)
 
     @property
     def words(self) -> Visibility:
@@ -52,7 +57,7 @@ class Verdict:
             return cls(0.0, 0.0)
         found = compare(baseline.pictures, run.pictures, ["flip"])
         assert found.flip is not None
-        return cls(found.flip.mean, found.size)
+        return cls(found.flip.mean, found.flip.worst)
 
 
 class PictureJudge:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import ipywidgets as w
@@ -12,7 +12,6 @@ from dpnb.fidelity.visibility import LIMITS, Visibility
 from dpnb.planning.table import PlanTable
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.storage import LayerwiseCasting
-from dpnb.strategies.strategy import Plan
 from dpnb.strategies.vae import VaeTiling
 from dpnb.units import format_bytes
 from dpnb.widgets.history_panel import HistoryPanel
@@ -20,6 +19,7 @@ from dpnb.widgets.plan_chart import plan_chart
 from dpnb.widgets.planner_panel import HERE, LINK, PlannerPanel
 from dpnb.widgets.state import Request
 from dpnb.widgets.strategy_panel import StrategyPanel
+from tests.planning.compared import Compared
 from tests.widgets.chosen_files import count_widgets
 from tests.widgets.conftest import TIMEOUT, Gate, is_shown
 
@@ -86,15 +86,8 @@ def test_the_budget_says_what_fits(shown: PlannerPanel, table: PlanTable) -> Non
     assert f"{len(small.fitting)} of {len(table)} plans fit" in shown.message.value
 
 
-@dataclass(frozen=True)
-class Compared:
-    """What a sweep has measured."""
-
-    model: str
-    size: float
-
-    def picture_costs(self) -> tuple[tuple[Plan, float], ...]:
-        return ((frozenset({LayerwiseCasting()}), self.size),)
+def compared(model: str) -> Compared:
+    return Compared(model, ((frozenset({LayerwiseCasting()}), 0.05),), dtype=None)
 
 
 def with_casting(table: PlanTable) -> PlanTable:
@@ -110,14 +103,14 @@ def test_what_the_picture_may_lose_says_what_fits(shown: PlannerPanel, table: Pl
     casting = next(entry for entry in shown.rows if entry.plan == {LayerwiseCasting()})
     assert "picture unknown" in casting.words
     assert "beside 1 that may change the picture too much" in shown.message.value
-    shown.use_report(Compared(table.model, 0.05))
+    shown.use_report(compared(table.model))
     assert "changes the picture" in casting.words
     assert "picture: 0.050 not visible side by side" in casting.words
     shown.picture.value = LIMITS[Visibility.HIDDEN]
     assert "changes the picture" not in casting.words
     assert "pays with" in casting.words
     with pytest.raises(ValueError, match="is of other"):
-        shown.use_report(Compared("other", 0.05))
+        shown.use_report(compared("other"))
 
 
 def test_plans_that_change_the_picture_are_made_when_they_are_asked_for(
