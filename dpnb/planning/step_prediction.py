@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from operator import mul
 from statistics import mean
 
 from dpnb.planning.device_profile import DeviceProfile
@@ -67,7 +66,7 @@ def weighted_mean(values: Sequence[float], weights: Sequence[float]) -> float:
     """
     if not weights:
         return mean(values)
-    return sum(map(mul, values, weights)) / sum(weights)
+    return sum(value * weight for value, weight in zip(values, weights, strict=True)) / sum(weights)
 
 
 def find_typical(

@@ -107,7 +107,7 @@ class PictureWipe(w.VBox):  # type: ignore[misc]
     def _compare(self, shown: Pair) -> None:
         figure = note = ""
         try:
-            found = compare(*(run.pictures for run in shown), ["flip"])
+            found = compare(shown[0].pictures, shown[1].pictures, ["flip"])
             figure = draw_where(*shown, found)
         except Exception as error:
             words = html.escape(describe_error(error))

@@ -123,9 +123,9 @@ def test_only_rows_of_which_something_was_found_are_written_anew(
 def test_several_maps_lie_as_their_pictures_do(panel: HistoryPanel) -> None:
     pytest.importorskip("flip_evaluator")
     request = replace(REQUEST, count=4)
-    runs = drawn(panel, request=request), drawn(panel, FreeU(), request=request)
-    found = dpnb.compare(*(run.pictures for run in runs), ["flip"])
-    data = re.search(r"base64,([^\"]+)", draw_where(*runs, found))
+    plain, other = drawn(panel, request=request), drawn(panel, FreeU(), request=request)
+    found = dpnb.compare(plain.pictures, other.pictures, ["flip"])
+    data = re.search(r"base64,([^\"]+)", draw_where(plain, other, found))
     assert data is not None
     map_ = Image.open(io.BytesIO(base64.b64decode(data[1])))
     one = found.heat_maps[0]
