@@ -232,7 +232,7 @@ def plan_command(
     device: Annotated[
         str | None, typer.Option(help='"RTX 3060", cuda, cpu, simulated:8GiB/s …; the one here.')
     ] = None,
-    approximate: Annotated[bool, typer.Option(help="Plans may change the picture a bit.")] = False,
+    approximate: Annotated[bool, typer.Option(help="Plans may change the picture.")] = False,
     max_difference: MaxDifference = None,
     measured: Annotated[
         Path | None, typer.Option(help="sweep.json of a sweep of the same model with --quality.")
@@ -284,7 +284,7 @@ def sweep_command(
     link: Annotated[
         str | None, typer.Option(help="Offload over a simulated link: simulated:8GiB/s.")
     ] = None,
-    approximate: Annotated[bool, typer.Option(help="Plans may change the picture a bit.")] = False,
+    approximate: Annotated[bool, typer.Option(help="Plans may change the picture.")] = False,
     max_difference: MaxDifference = None,
     quality: Annotated[
         bool, typer.Option("--quality", help="Compare the pictures of several prompts and seeds.")
