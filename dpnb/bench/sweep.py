@@ -57,12 +57,11 @@ def sweep(
     """Measure plans: memory by stage, time, and what they do to the picture.
 
     Every plan draws the same picture, once with every tensor counted and `repeats` times on the
-    clock; that one runs out of memory is recorded. What was switched on is on again afterwards.
+    clock; that one runs out of memory is recorded. What was switched on is on again then.
 
     Args:
         pipe: the pipeline; one that was not written here is attached, and stays so.
-        plans: `"all"` that `dpnb.plan` finds; a table of it, which says what is drawn, the budget
-            and the device too; or plans: strategies, or sets of them.
+        plans: `"all"` that `dpnb.plan` finds; its table, which says all else; or sets of strategies.
         workload: what is drawn.
         budget: as for `dpnb.plan`; the figures show it.
         device: as for `dpnb.plan`: where the plans that it finds offload to.
@@ -72,8 +71,8 @@ def sweep(
         path: a JSON file, written after every plan, from which a broken-off sweep goes on.
         progress: whether to show a bar.
         processes: that share the plans, each on a device of its own. All return the whole report.
-        quality: whether pictures of several prompts and seeds, or of these, are compared with what
-            is drawn without strategies, or else by the first exact plan that draws.
+        quality: whether pictures of several prompts and seeds, or of these, are compared with those
+            of no strategies, or else of the first exact plan that draws.
 
     Returns:
         The report, the baseline without strategies first.
@@ -84,32 +83,31 @@ def sweep(
         ValueError: the workload cannot be drawn, or the file is of another sweep.
         MissingPackageError: quality is asked for without the packages of `dpnb[quality]`.
     """
-    explored = to_explorable(pipe)
-    told = (workload, budget, device, approximate, max_difference is not None)
-    _check(repeats, isinstance(plans, PlanTable) and any(told))
-    if max_difference is not None and quality is False:
-        raise ValueError(
-            "max_difference says how far pictures may differ, and none are compared; give "
-            "quality=True, too."
-        )
+    explored, limits = to_explorable(pipe), Limits(budget, approximate, max_difference)
     given = plans if isinstance(plans, PlanTable) else None
+    is_told = workload is not None or device is not None or limits != Limits()
+    _check(repeats, limits, is_told_twice=given is not None and is_told, compares=bool(quality))
     bench = Benchmark(explored, workload or (SHORT if given is None else given.workload), repeats)
-    chosen = None if plans == "all" else [_as_plan(entry) for entry in _entries(plans)]
+    chosen = None if plans == "all" else list(map(_as_plan, _entries(plans)))
     file = None if path is None else SweepFile(Path(path))
     pictures = _choose_pictures(bench, quality)
 
     def begin() -> Report:
         place = device if processes.count == 1 else _without_number(profile_for(device, explored))
-        limits = Limits(budget, approximate, max_difference)
         table = given or _predict(bench, chosen, place, limits, file)
         return Report(table, pictures=pictures) if file is None else file.begin(table, pictures)
 
-    run = SweepRun(bench, processes.agree(begin), file, processes)
-    return run.measure(chosen, pictures, progress)
+    begun = processes.agree(begin)
+    return SweepRun(bench, begun, file, processes).measure(chosen, pictures, progress)
 
 
-def _check(repeats: int, is_told_twice: object) -> None:
+def _check(repeats: int, limits: Limits, *, is_told_twice: bool, compares: bool) -> None:
     parse_int("repeats", repeats, least=1)
+    if limits.max_difference is not None and not compares:
+        raise ValueError(
+            "max_difference says how far pictures may differ, and none are compared; give "
+            "quality=True, too."
+        )
     if is_told_twice:
         raise ValueError(
             "a table of plans says what is drawn, the budget, the device and what the picture may "
@@ -127,9 +125,9 @@ class Limits:
         max_difference: as for `dpnb.plan`.
     """
 
-    budget: int | str | None
-    approximate: bool
-    max_difference: float | str | None
+    budget: int | str | None = None
+    approximate: bool = False
+    max_difference: float | str | None = None
 
 
 def _predict(
