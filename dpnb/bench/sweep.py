@@ -61,7 +61,7 @@ def sweep(
 
     Args:
         pipe: the pipeline; one that was not written here is attached, and stays so.
-        plans: `"all"` that `dpnb.plan` finds; its table, which says all else; or sets of strategies.
+        plans: `"all"` that `dpnb.plan` finds; a table of it; or strategies, or sets of them.
         workload: what is drawn.
         budget: as for `dpnb.plan`; the figures show it.
         device: as for `dpnb.plan`: where the plans that it finds offload to.

@@ -108,9 +108,8 @@ def plan(
         workload: what is drawn, in place of `height` to `frames`, and without a model card.
         plans: `"all"` that are worth trying, or these.
         arguments: further ones of the pipeline's call, by name.
-        max_difference: what plans may do to the picture: 0 to 1, or `"not visible side by side"`;
-            without `measured` that is known of exact ones alone, and others are not tried.
-        measured: the report of a sweep with quality, from which that is predicted.
+        max_difference: what plans may do to the picture: 0 to 1, or `"not visible side by side"`.
+        measured: a sweep with quality, from which that is predicted; else exact plans are tried.
         options: which files of a checkpoint are meant, as for `from_pretrained`.
 
     Raises:
@@ -120,15 +119,14 @@ def plan(
     """
     limit = None if budget is None else parse_bytes(budget)
     costs = None if measured is None else read_picture_costs(model_title(model), measured)
-    may_change = allows_changes(max_difference) and costs is not None
-    profile = profile_for(device, model)
-    mode, dtype = ValuelessTensors(), dtype or _usual_dtype(model, profile)
-    pipe = build_valueless_pipeline(model, mode, dtype, **options)
+    approximate |= allows_changes(max_difference) and costs is not None
+    profile, mode = profile_for(device, model), ValuelessTensors()
+    pipe = build_valueless_pipeline(model, mode, dtype or _usual_dtype(model, profile), **options)
     asked = Workload(height=height, width=width, batch=batch, steps=steps, frames=frames)
     asked = replace(asked, guidance_scale=guidance_scale)
     workload = workload or _with_numbers(asked, model, pipe, options, arguments)
     simulation = Simulation(pipe, mode, workload, profile, arguments)
-    planner = Planner(simulation, limit, approximate or may_change)
+    planner = Planner(simulation, limit, approximate)
     return planner.plan(model_title(model), plans).limited(max_difference, costs)
 
 
