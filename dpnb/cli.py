@@ -232,7 +232,7 @@ def plan_command(
     device: Annotated[
         str | None, typer.Option(help='"RTX 3060", cuda, cpu, simulated:8GiB/s …; the one here.')
     ] = None,
-    approximate: Annotated[bool, typer.Option(help="Plans may change the picture a bit.")] = False,
+    approximate: Annotated[bool, typer.Option(help="Plans may change the picture.")] = False,
     max_difference: MaxDifference = None,
     measured: Annotated[
         Path | None, typer.Option(help="sweep.json of a sweep of the same model with --quality.")
@@ -284,7 +284,7 @@ def sweep_command(
     link: Annotated[
         str | None, typer.Option(help="Offload over a simulated link: simulated:8GiB/s.")
     ] = None,
-    approximate: Annotated[bool, typer.Option(help="Plans may change the picture a bit.")] = False,
+    approximate: Annotated[bool, typer.Option(help="Plans may change the picture.")] = False,
     max_difference: MaxDifference = None,
     quality: Annotated[
         bool, typer.Option("--quality", help="Compare the pictures of several prompts and seeds.")
@@ -292,7 +292,9 @@ def sweep_command(
     prompts: Annotated[
         list[str] | None, typer.Option("--prompt", help="For --quality; may be given again.")
     ] = None,
-    seeds: Annotated[int, typer.Option(help="For --quality: how many of each prompt.")] = 2,
+    seeds: Annotated[
+        int | None, typer.Option(help="For --quality: how many of each prompt; 2.")
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Measure every plan beside its prediction; a sweep that was broken off goes on."""
@@ -300,6 +302,10 @@ def sweep_command(
         from dpnb.bench.sweep import choose_pictures, sweep
         from dpnb.planning.workload import Workload
 
+        told = {"--prompt": prompts, "--seeds": seeds, "--max-difference": max_difference}
+        named = [name for name, value in told.items() if value is not None]
+        if named and not quality:
+            raise ValueError(f"{' and '.join(named)} is about comparing pictures; add --quality.")
         width, height = parse_size(size)
         processes = init_processes(device)
         pipe = open_pipeline(model, device or processes.device, dtype)
@@ -313,7 +319,7 @@ def sweep_command(
             repeats=repeats,
             path=folder / "sweep.json",
             processes=processes,
-            quality=quality and choose_pictures(prompts, seeds),
+            quality=quality and choose_pictures(prompts, 2 if seeds is None else seeds),
         )
         if processes.is_main:
             out.print(report)

@@ -53,6 +53,14 @@ def test_a_plan_keeps_what_the_picture_may_lose_by_a_sweeps_file(tmp_path: Path)
     assert 'within "not visible side by side"' in words
 
 
+def test_what_is_about_pictures_needs_pictures() -> None:
+    given = ["--prompt", "cat", "--seeds", "5", "--max-difference", "0.1"]
+    for place, named in ((0, "--prompt"), (2, "--seeds"), (4, "--max-difference")):
+        result = run.invoke(app, ["sweep", "dpnb/emoji-64", *given[place : place + 2]])
+        assert result.exit_code == 1
+        assert f"{named} is about comparing pictures; add --quality." in result.stderr
+
+
 def test_a_folder_of_a_foreign_pipeline_is_planned_for(tmp_path: Path) -> None:
     write_z_image(tmp_path, SMALL)
     settings = ["--size", "64", "--device", "3060", "--dtype", "bfloat16"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from matplotlib.figure import Figure
@@ -52,7 +53,10 @@ BEYOND = 1.6
 
 MEBIBYTE = 1 << 20
 
-LETTERS = "abcdefghijklmnopqrstuvwxyz"
+ALPHABET = "abcdefghijklmnopqrstuvwxyz"
+
+LETTERS = (*ALPHABET, *map("".join, product(ALPHABET, repeat=2)))
+"""What names the plans of a front: "a" to "z", "aa" …"""
 
 BARS = 14
 """So many plans at most have bars."""
@@ -288,7 +292,11 @@ def _draw_scatter(
 
 
 def draw_letters(
-    figure: Figure, axes: Axes, front: Sequence[Point], points: Sequence[Point], budget: float
+    figure: Figure,
+    axes: Axes,
+    front: Sequence[Point],
+    points: Sequence[Point],
+    budget: float | None,
 ) -> None:
     """A letter beside each plan of the front, where it covers neither a mark nor a letter.
 
@@ -297,7 +305,7 @@ def draw_letters(
         axes: whose limits are set.
         front: where its plans are, in the order of their letters.
         points: where all marks are.
-        budget: where an upright line is, which no letter covers.
+        budget: where an upright line is, which no letter covers; `None` without one.
     """
     figure.draw_without_rendering()
     to_points = 72 / figure.dpi
@@ -306,7 +314,7 @@ def draw_letters(
         x, y = axes.transData.transform(point)
         return x * to_points, y * to_points
 
-    line, _ = on_paper((budget, 0.0))
+    line = None if budget is None else on_paper((budget, 0.0))[0]
     taken = list(map(on_paper, points))
     for letter, point in zip(LETTERS, front, strict=False):
         x, y = on_paper(point)
@@ -326,10 +334,12 @@ ENOUGH = 11.0
 """Points between a letter and what is next to it."""
 
 
-def _free_distance(x: float, y: float, taken: Sequence[tuple[float, float]], line: float) -> float:
+def _free_distance(
+    x: float, y: float, taken: Sequence[tuple[float, float]], line: float | None
+) -> float:
     """Points to the nearest mark or the line; from `ENOUGH` on that makes no difference."""
     nearest = min(math.dist((x, y), other) for other in taken)
-    return min(ENOUGH, nearest, 1.5 * abs(x - line))
+    return min(ENOUGH, nearest, math.inf if line is None else 1.5 * abs(x - line))
 
 
 def _draw_key(figure: Figure, axes: Axes, report: SweepResult) -> None:

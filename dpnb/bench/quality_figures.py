@@ -80,7 +80,7 @@ def draw_picture_against_costs(report: SweepResult, front: Sequence[Measurement]
         axes.set_xlabel("difference of the picture (FLIP)", fontsize=9)
         axes.set_ylabel(f"{label} per picture" if axes is left else label, fontsize=9)
         style_axes(axes)
-        draw_letters(figure, axes, chosen, list(points.values()), -1.0)
+        draw_letters(figure, axes, chosen, list(points.values()), None)
     return figure
 
 

@@ -5,25 +5,46 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Sequence
+from typing import Any
 
 from dpnb.bench.measurement import Measurement
+from dpnb.fidelity.quality import Quality
 from dpnb.fidelity.visibility import LIMITS, Visibility
 from dpnb.planning.plan_names import short_plan_name
+from dpnb.planning.table import PlanTable
 from dpnb.planning.ties import TIE
+from dpnb.stages import Stage
 from dpnb.strategies.plans import plan_to_json
 
 COLUMNS = (
     "plan",
     "outcome",
     "peak_bytes",
+    *(f"peak_{stage}_bytes" for stage in Stage),
     "seconds_per_picture",
     "seconds_per_step",
+    "spread_seconds",
+    "predicted_peak_bytes",
+    "predicted_seconds_per_picture",
+    "largest_difference",
+    "mean_difference",
     "flip",
     "flip_worst_tile",
+    "flip_size",
     "ssim",
+    "ssim_worst_tile",
     "psnr_db",
+    "psnr_worst_tile_db",
     "picture",
+    "model",
+    "dtype",
+    "device",
+    "batch",
+    "steps",
+    "width",
+    "height",
     "strategies",
 )
 
@@ -51,28 +72,61 @@ def find_picture_front(rows: Sequence[Measurement]) -> tuple[Measurement, ...]:
     return tuple(sorted(front, key=_costs))
 
 
-def measurements_to_csv(rows: Sequence[Measurement], batch: int) -> str:
-    """A line for each plan, below one of the columns' names.
+def measurements_to_csv(rows: Sequence[Measurement], table: PlanTable) -> str:
+    """A line for each plan, below one of the columns' names; what is not known is empty.
 
     Args:
         rows: of a sweep.
-        batch: pictures at once, among which time is shared out.
+        table: says what was drawn, of which model and where.
     """
     file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    drawn = table.workload
+    place = {
+        "model": table.model,
+        "dtype": table.dtype,
+        "device": table.device.name,
+        **{name: getattr(drawn, name) for name in ("batch", "steps", "width", "height")},
+    }
     for one in rows:
-        found = one.quality
-        picture = (
-            ("",) * 5
-            if found is None
-            else (found.flip, found.flip_worst, found.ssim, found.psnr, found.words)
-        )
-        seconds = None if one.seconds is None else one.seconds / batch
-        costs = (one.peak if one.is_finished else None, seconds, one.seconds_per_step)
         strategies = json.dumps(plan_to_json(one.plan))
-        writer.writerow([short_plan_name(one.plan), one.outcome, *costs, *picture, strategies])
+        named = {"plan": short_plan_name(one.plan), "outcome": one.outcome}
+        costs = _write_costs(one, drawn.batch) if one.is_finished else {}
+        writer.writerow({**named, **costs, **place, "strategies": strategies})
     return file.getvalue()
+
+
+def _write_costs(one: Measurement, batch: int) -> dict[str, Any]:
+    predicted, found = one.predicted, one.quality
+    cells: dict[str, Any] = {
+        "peak_bytes": one.peak,
+        **{f"peak_{name}_bytes": peak for name, peak in one.peaks.items()},
+        "seconds_per_picture": None if one.seconds is None else one.seconds / batch,
+        "seconds_per_step": one.seconds_per_step,
+        "spread_seconds": one.spread,
+        "largest_difference": one.difference,
+        "mean_difference": one.mean_difference,
+    }
+    if predicted is not None:
+        cells["predicted_peak_bytes"] = predicted.peak
+        cells["predicted_seconds_per_picture"] = predicted.seconds_per_picture
+    return cells | ({} if found is None else _write_quality(found))
+
+
+def _write_quality(found: Quality) -> dict[str, Any]:
+    """What a plan does to the picture; of pictures that do not differ PSNR is infinite."""
+    psnr, worst = (math.inf if value is None else value for value in (found.psnr, found.psnr_worst))
+    return {
+        "flip": found.flip,
+        "flip_worst_tile": found.flip_worst,
+        "flip_size": found.size,
+        "ssim": found.ssim,
+        "ssim_worst_tile": found.ssim_worst,
+        "psnr_db": psnr,
+        "psnr_worst_tile_db": worst,
+        "picture": str(found.words),
+    }
 
 
 def _costs(one: Measurement) -> tuple[float, int, float]:

@@ -19,7 +19,7 @@ from dpnb.planning.plan_names import plan_name, short_plan_name
 from dpnb.planning.table import PlanTable
 from dpnb.planning.ties import find_front
 from dpnb.planning.workload import Workload
-from dpnb.strategies.strategy import Plan, Strategy
+from dpnb.strategies.strategy import Effect, Plan, Strategy
 from dpnb.tables import html_table, terminal_table
 from dpnb.units import format_bytes, format_seconds
 from dpnb.validation import Parsed, from_plain, to_plain, validate
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
 FORMAT = "dpnb sweep 2"
+
+SHOWN = 12
+"""So many plans at most are shown by their pictures as a cell's value."""
 
 HEADINGS = ("Plan", "Peak", "predicted", "Time", "predicted", "Spread", "Step", "Difference")
 
@@ -57,6 +60,11 @@ class Report:
     def workload(self) -> Workload:
         """What was drawn."""
         return self.table.workload
+
+    @property
+    def dtype(self) -> str | None:
+        """Of the weights; `None` where that is not known."""
+        return self.table.dtype
 
     @property
     def budget(self) -> int:
@@ -184,7 +192,7 @@ class Report:
 
     def to_csv(self) -> str:
         """A line for each plan; bytes, seconds, and what it does to the picture."""
-        return measurements_to_csv(self.measurements, self.workload.batch)
+        return measurements_to_csv(self.measurements, self.table)
 
     def write(self, folder: str | Path) -> list[Path]:
         """Write everything into a folder: `sweep.json`, `sweep.csv`, and figures as SVG and PNG.
@@ -233,10 +241,15 @@ class Report:
         return cells[: len(self.headings)]
 
     def _keeps_limits(self, one: Measurement) -> bool:
-        """Whether a plan stays within the budget, and does no more to the picture than allowed."""
+        """Whether a plan stays within the budget, and is known to keep the picture as it may be."""
         most, found = self.table.max_difference, one.quality
-        keeps_picture = most is None or found is None or found.size <= most
-        return one.peak <= self.budget and keeps_picture
+        is_exact = all(strategy.effect is Effect.EXACT for strategy in one.plan)
+        known = is_exact if found is None or most is None else found.size <= most
+        return one.peak <= self.budget and (most is None or known)
+
+    def _rows(self) -> list[tuple[tuple[str, ...], bool]]:
+        """The cells of each plan, and whether it is dimmed."""
+        return [(self.cells(one), not self._keeps_limits(one)) for one in self.measurements]
 
     def _caption(self) -> str:
         measured = f"{self.model}, {self.workload.describe()}, on {self.device}: measured"
@@ -248,24 +261,22 @@ class Report:
         yield terminal_table(
             self._caption(),
             self.headings,
-            [(self.cells(one), not self._keeps_limits(one)) for one in self.measurements],
+            self._rows(),
             width=options.max_width,
             text_columns=("Plan", "Picture"),
             optional_columns=("Spread", "Step", *(self.headings[-1:] if self.pictures else ())),
         )
 
     def _repr_html_(self) -> str:
-        is_limited = self.table.max_difference is not None
-        rows = (
-            (self.cells(one), is_limited and not self._keeps_limits(one))
-            for one in self.measurements
-        )
-        table = html_table(self._caption(), self.headings, rows)
-        if not self.picture_front:
+        from dpnb.bench import quality_figures
+
+        table = html_table(self._caption(), self.headings, self._rows())
+        front, pictures = self.picture_front, self.pictures
+        if not front or pictures is None:
             return table
         file = io.BytesIO()
-        self.sheet().save(file, "PNG")
+        quality_figures.draw_plan_sheet(front[:SHOWN], pictures).save(file, "JPEG", quality=90)
         data = base64.b64encode(file.getvalue()).decode()
-        alt = "What each plan has drawn"
+        alt = "What the plans have drawn that none beats in memory, in time and in the picture"
         look = "max-width:100%"
-        return f'{table}<img src="data:image/png;base64,{data}" alt="{alt}" style="{look}"/>'
+        return f'{table}<img src="data:image/jpeg;base64,{data}" alt="{alt}" style="{look}"/>'

@@ -18,9 +18,10 @@ from dpnb.numbers import parse_int
 from dpnb.pipelines.attached.attach import to_explorable
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.plan_names import plan_name
+from dpnb.planning.planner import model_title, profile_for, resolve_budget
 from dpnb.planning.planner import plan as predict
-from dpnb.planning.planner import profile_for, resolve_budget
 from dpnb.planning.table import PlanTable
+from dpnb.planning.weight_sizes import describe_dtypes
 from dpnb.planning.workload import Workload
 from dpnb.processes import ALONE, Processes
 from dpnb.strategies.strategy import Effect, Plan, Strategy, check
@@ -56,23 +57,22 @@ def sweep(
     """Measure plans: memory by stage, time, and what they do to the picture.
 
     Every plan draws the same picture, once with every tensor counted and `repeats` times on the
-    clock; that one runs out of memory is recorded. What was switched on is on again afterwards.
+    clock; that one runs out of memory is recorded. What was switched on is on again then.
 
     Args:
         pipe: the pipeline; one that was not written here is attached, and stays so.
-        plans: `"all"` that `dpnb.plan` finds; a table of it, which says what is drawn, the budget
-            and the device too; or plans: strategies, or sets of them.
+        plans: `"all"` that `dpnb.plan` finds; a table of it; or strategies, or sets of them.
         workload: what is drawn.
         budget: as for `dpnb.plan`; the figures show it.
         device: as for `dpnb.plan`: where the plans that it finds offload to.
-        approximate: whether those may change the picture slightly.
+        approximate: whether those may change the picture.
         max_difference: as for `dpnb.plan`; the report dims what does more to the picture.
         repeats: timed runs of each plan.
         path: a JSON file, written after every plan, from which a broken-off sweep goes on.
         progress: whether to show a bar.
         processes: that share the plans, each on a device of its own. All return the whole report.
-        quality: whether pictures of several prompts and seeds, or of these, are compared with what
-            is drawn without strategies, or else by the first exact plan that draws.
+        quality: whether pictures of several prompts and seeds, or of these, are compared with those
+            of no strategies, or else of the first exact plan that draws.
 
     Returns:
         The report, the baseline without strategies first.
@@ -83,25 +83,31 @@ def sweep(
         ValueError: the workload cannot be drawn, or the file is of another sweep.
         MissingPackageError: quality is asked for without the packages of `dpnb[quality]`.
     """
-    explored, told = to_explorable(pipe), (workload, budget, device, max_difference is not None)
-    _check(repeats, isinstance(plans, PlanTable) and any(told))
+    explored, limits = to_explorable(pipe), Limits(budget, approximate, max_difference)
     given = plans if isinstance(plans, PlanTable) else None
+    is_told = workload is not None or device is not None or limits != Limits()
+    _check(repeats, limits, is_told_twice=given is not None and is_told, compares=bool(quality))
     bench = Benchmark(explored, workload or (SHORT if given is None else given.workload), repeats)
-    chosen = None if plans == "all" else [_as_plan(entry) for entry in _entries(plans)]
+    chosen = None if plans == "all" else list(map(_as_plan, _entries(plans)))
     file = None if path is None else SweepFile(Path(path))
     pictures = _choose_pictures(bench, quality)
 
     def begin() -> Report:
         place = device if processes.count == 1 else _without_number(profile_for(device, explored))
-        table = given or _predict(bench, chosen, place, (budget, approximate, max_difference), file)
+        table = given or _predict(bench, chosen, place, limits, file)
         return Report(table, pictures=pictures) if file is None else file.begin(table, pictures)
 
-    run = SweepRun(bench, processes.agree(begin), file, processes)
-    return run.measure(chosen, pictures, progress)
+    begun = processes.agree(begin)
+    return SweepRun(bench, begun, file, processes).measure(chosen, pictures, progress)
 
 
-def _check(repeats: int, is_told_twice: object) -> None:
+def _check(repeats: int, limits: Limits, *, is_told_twice: bool, compares: bool) -> None:
     parse_int("repeats", repeats, least=1)
+    if limits.max_difference is not None and not compares:
+        raise ValueError(
+            "max_difference says how far pictures may differ, and none are compared; give "
+            "quality=True, too."
+        )
     if is_told_twice:
         raise ValueError(
             "a table of plans says what is drawn, the budget, the device and what the picture may "
@@ -109,24 +115,43 @@ def _check(repeats: int, is_told_twice: object) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What plans may need, and may do to the picture.
+
+    Args:
+        budget: as for `dpnb.plan`.
+        approximate: whether plans may change the picture.
+        max_difference: as for `dpnb.plan`.
+    """
+
+    budget: int | str | None = None
+    approximate: bool = False
+    max_difference: float | str | None = None
+
+
 def _predict(
     bench: Benchmark,
     plans: list[Plan] | None,
     device: Any,
-    limits: tuple[int | str | None, bool, float | str | None],
+    limits: Limits,
     file: SweepFile | None,
 ) -> PlanTable:
     """The predictions; those of the file, where it was begun with the same plans."""
     pipe, workload = bench.pipe, bench.workload
-    budget, approximate, max_difference = limits
-    approximate = approximate or allows_changes(max_difference)
+    budget, max_difference = limits.budget, limits.max_difference
+    approximate = limits.approximate or allows_changes(max_difference)
     former = None if file is None else file.table
     if former is not None and plans is None:
         profile = profile_for(device, pipe)
-        place = (profile.name, profile.torch_device)
-        asked = (workload, approximate, resolve_budget(budget, profile), *place)
-        begun = (former.workload, former.approximate, former.budget)
-        if asked == (*begun, former.device.name, former.device.torch_device):
+        with pipe.strategies.using():
+            dtype = describe_dtypes(pipe.parts().values())
+        now = replace(
+            former, model=model_title(pipe), dtype=dtype, workload=workload, device=profile,
+            approximate=approximate, budget=resolve_budget(budget, profile),
+        )  # fmt: skip
+        is_alike = _identity(now) == _identity(former)
+        if is_alike and (now.approximate, now.budget) == (former.approximate, former.budget):
             return former.limited(max_difference, None)
     given: Any = "all" if plans is None else [BASELINE, *plans]
     return predict(
@@ -266,11 +291,10 @@ class SweepFile:
         done: dict[Plan, Measurement] = {}
         compared = pictures
         for former in self._reports():
-            if (former.model, former.workload) != (table.model, table.workload):
+            if _identity(former.table) != _identity(table):
                 raise ValueError(
-                    f"{self.path} is a sweep of {former.model}, {former.workload.describe()}, and "
-                    f"not of {table.model}, {table.workload.describe()}; give another file, or "
-                    "remove that one."
+                    f"{self.path} is a sweep of {_describe(former.table)}, and not of "
+                    f"{_describe(table)}; give another file, or remove that one."
                 )
             if former.pictures is not None:
                 compared = compared or former.pictures
@@ -303,6 +327,19 @@ class SweepFile:
         for file in (self.path, *self._parts()):
             if file.is_file():
                 yield Report.load(file)
+
+
+def _identity(table: PlanTable) -> tuple[object, ...]:
+    """What all measurements of one sweep have in common."""
+    device = _without_number(table.device)
+    return table.model, table.dtype, table.workload, device.name, device.torch_device
+
+
+def _describe(table: PlanTable) -> str:
+    dtype = "" if table.dtype is None else f" in {table.dtype}"
+    place = table.device.torch_device
+    device = table.device.name if place is None else f"{table.device.name} ({place})"
+    return f"{table.model}{dtype}, {table.workload.describe()}, on {device}"
 
 
 def _without_number(profile: DeviceProfile) -> DeviceProfile:

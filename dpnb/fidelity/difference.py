@@ -86,7 +86,19 @@ class PictureDifference:
         Raises:
             ValueError: FLIP was not asked for.
         """
-        return _stack(self._heat_maps())
+        return _stack(self.heat_maps)
+
+    @property
+    def heat_maps(self) -> list[Image.Image]:
+        """Where the pictures differ, of each pair, all with one scale.
+
+        Raises:
+            ValueError: FLIP was not asked for.
+        """
+        if self.flip is None:
+            raise ValueError('FLIP was not asked for; compare with "flip" among the scores.')
+        top = choose_top(self.maps)
+        return [draw_heat_map(one, top) for one in self.maps]
 
     def sheet(self) -> Image.Image:
         """One picture, the other, and where they differ, side by side; a row for each pair.
@@ -95,7 +107,7 @@ class PictureDifference:
             ValueError: FLIP was not asked for.
         """
         rows = []
-        for (one, other), heat in zip(self.pairs, self._heat_maps(), strict=True):
+        for (one, other), heat in zip(self.pairs, self.heat_maps, strict=True):
             times = heat.width // one.shape[1]
             shown = [_enlarge(to_levels(picture), times) for picture in (one, other)]
             row = Image.new("RGB", (3 * heat.width + 2 * GAP, heat.height), "white")
@@ -106,15 +118,11 @@ class PictureDifference:
 
     def describe(self) -> str:
         """The size and the words, for example "FLIP 0.048: not visible side by side"."""
-        if self.flip is None:
-            return "" if self.psnr is None else f"PSNR {_number(self.psnr.mean, 1)} dB"
-        return f"FLIP {_number(self.flip.mean, 3)}: {self.words}"
-
-    def _heat_maps(self) -> list[Image.Image]:
-        if self.flip is None:
-            raise ValueError('FLIP was not asked for; compare with "flip" among the scores.')
-        top = choose_top(self.maps)
-        return [draw_heat_map(one, top) for one in self.maps]
+        if self.flip is not None:
+            return f"FLIP {_number(self.flip.mean, 3)}: {self.words}"
+        ssim = [] if self.ssim is None else [f"SSIM {_number(self.ssim.mean, 4)}"]
+        psnr = [] if self.psnr is None else [f"PSNR {_number(self.psnr.mean, 1)} dB"]
+        return ", ".join([*psnr, *ssim]) or f"{self.largest:.0f} of 255 at the most"
 
     def _repr_html_(self) -> str:
         rows = "".join(self._html_rows())
@@ -123,7 +131,7 @@ class PictureDifference:
         return f"<div><div><b>{escape(self.describe())}</b></div>{rows}{rest}{self._table()}</div>"
 
     def _html_rows(self) -> Iterator[str]:
-        heats = self._heat_maps()[:SHOWN] if self.flip is not None else [None] * SHOWN
+        heats = self.heat_maps[:SHOWN] if self.flip is not None else [None] * SHOWN
         for (one, other), heat in zip(self.pairs, heats, strict=False):
             named = [("one", to_levels(one)), ("the other", to_levels(other))]
             shown = named if heat is None else [*named, ("where they differ", heat)]
@@ -150,13 +158,15 @@ def compare(first: Any, second: Any, scores: Collection[str] = SCORES) -> Pictur
 
     Args:
         first: the reference: a PIL picture; an array `[height, width]` or
-            `[..., height, width, 3]` of values in [0, 1] or of bytes; or a list of such.
+            `[..., height, width, 3]`, or a tensor `[..., 3, height, width]`, of values in [0, 1] or
+            of bytes; or a list of such. A fourth channel is opacity, on white.
         second: as many, of the same sizes.
         scores: which of `"flip"`, `"ssim"` and `"psnr"` are computed.
 
     Raises:
         TypeError: these are no pictures.
-        ValueError: they differ in number or size, or there is no such score.
+        ValueError: they differ in number or size, have values of another range, or there is no such
+            score.
         MissingPackageError: FLIP or SSIM is asked for, and `dpnb[quality]` is not installed.
     """
     unknown = [name for name in scores if name not in SCORES]

@@ -119,6 +119,17 @@ class Quality:
         return fmean(one.ssim for one in self.scores)
 
     @property
+    def ssim_worst(self) -> float:
+        """Structural similarity of the worst tile of any picture."""
+        return min(one.ssim_worst for one in self.scores)
+
+    @property
+    def psnr_worst(self) -> float | None:
+        """In decibels, of the worst tile of any picture; `None` where none differs."""
+        found = [one.psnr_worst for one in self.scores if one.psnr_worst is not None]
+        return min(found, default=None)
+
+    @property
     def psnr(self) -> float | None:
         """The mean in decibels, of the pictures that differ; `None` where none does."""
         found = [one.psnr for one in self.scores if one.psnr is not None]
@@ -131,12 +142,14 @@ class Quality:
 
     @property
     def words(self) -> Visibility:
-        """What holds of every picture."""
+        """What holds of the picture that differs most, and so of every one at the most."""
         return words_for(self.size)
 
     def describe(self) -> str:
-        """FLIP's mean and the words, for tables."""
-        return f"{self.flip:.3f} {self.words}"
+        """FLIP's mean and the words, for tables; where one picture differs by more, that too."""
+        most = self.size
+        beside = "" if words_for(self.flip) is self.words else f", at most {most:.3f}:"
+        return f"{self.flip:.3f}{beside} {self.words}"
 
 
 def score_picture(

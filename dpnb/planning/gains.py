@@ -20,8 +20,9 @@ def gains(base: SimulatedRun, run: SimulatedRun, profile: DeviceProfile, steps: 
         steps: of denoising in a whole run.
     """
     before, after = (one.seconds(profile, steps) for one in (base, run))
-    if run.is_uneven or after < (1 - GAIN) * before:
-        return after < (1 - GAIN) * before
+    is_faster = after < (1 - GAIN) * before
+    if is_faster or run.is_uneven:
+        return is_faster
     pairs = zip(
         predict_resident(base.steps, base.weights, profile),
         predict_resident(run.steps, run.weights, profile),

@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dpnb.nn.structure import Structure
+from dpnb.nn.structure import Structure, TensorSpec
 from dpnb.pipelines.attached.attached_pipeline import AttachedPipeline
 from dpnb.pipelines.attached.heard_class import original_class, studio_of
 from dpnb.pipelines.attached.parts import find_name, find_parts
+from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.pipelines.pipeline import DiffusionPipeline
 from dpnb.planning.valueless import ValuelessTensors
 from dpnb.strategies.networks import first_device
@@ -67,6 +68,28 @@ def device_of(model: Any) -> torch.device:
         return instrument.execution_device  # type: ignore[no-any-return]
     places = [first_device(p) for p in parts_of(model).values() if isinstance(p, nn.Module)]
     return next((place for place in places if place.type != "cpu"), torch.device("cpu"))
+
+
+def list_weights(pipe: ExplorablePipeline) -> tuple[tuple[str, int, Mapping[str, int]], ...]:
+    """What each component is, as it is when nothing is switched on, to be compared.
+
+    Args:
+        pipe: a pipeline.
+
+    Returns:
+        Its name, the number of the object, and how many weights it has of each dtype.
+    """
+    found = []
+    for name, part in pipe.parts().items():
+        sizes: dict[str, int] = {}
+        modules = pipe.strategies.structure_of(part) if isinstance(part, nn.Module) else None
+        for attributes in () if modules is None else modules.attributes.values():
+            for held in attributes["_parameters"].values():
+                if isinstance(held, TensorSpec):
+                    dtype = str(held.dtype)
+                    sizes[dtype] = sizes.get(dtype, 0) + held.shape.numel()
+        found.append((name, id(part), sizes))
+    return tuple(found)
 
 
 SMALL = 64

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from dpnb.planning.table import PlanError, PlanRow, PlanTable
+from dpnb.planning.ties import TIE, group_ties
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ def find_best_trade(table: PlanTable) -> PlanRow:
 
     Of the plans that none beats and that fit, the one farthest from the line between the fastest
     and the smallest, on logarithmic axes; the fastest where none is nearer to the corner than both.
+    Of two alone, the smaller one where it saves a larger part of memory than it takes more time.
 
     Args:
         table: the plans, within a budget and what the picture may lose.
@@ -42,7 +44,7 @@ def find_best_trade(table: PlanTable) -> PlanRow:
     times = [math.log(row.seconds) for row in front]
     wide, high = max(peaks) - min(peaks), max(times) - min(times)
     if len(front) < 3 or not wide or not high:
-        return fastest
+        return min(reversed(front), key=lambda row: row.peak * row.seconds, default=fastest)
     sums = [
         (peak - min(peaks)) / wide + (time - min(times)) / high
         for peak, time in zip(peaks, times, strict=True)
@@ -54,15 +56,20 @@ def find_best_trade(table: PlanTable) -> PlanRow:
 def find_least(table: PlanTable) -> PlanRow:
     """The plan that needs the least memory, of those whose pictures are within what is allowed.
 
+    Of those that need as little, but for a hundredth, the fastest.
+
     Args:
         table: the plans.
 
     Raises:
         PlanError: there are none.
     """
-    if not table.rows:
-        raise PlanError("There are no plans in this table; ask for some with dpnb.plan.")
-    return table.least
+    kept = [row for row in table.rows if table.keeps_picture(row)]
+    least = min((row.peak for row in kept), default=0)
+    if not kept:
+        raise PlanError(table.refusal)
+    near = [row for row in kept if row.peak <= (1 + TIE) * least]
+    return group_ties(near, lambda row: (row.peak, row.seconds))[0][0]
 
 
 NAMED_PLANS: tuple[NamedPlan, ...] = (

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
+from dpnb.planning.workload import Workload
 from dpnb.strategies.strategy import Effect, Plan
 
 
@@ -16,6 +17,16 @@ class ComparedPlans(Protocol):
     @property
     def model(self) -> str:
         """Whose plans they are."""
+        ...
+
+    @property
+    def workload(self) -> Workload:
+        """What was drawn."""
+        ...
+
+    @property
+    def dtype(self) -> str | None:
+        """Of the weights, where that is known."""
         ...
 
     def picture_costs(self) -> tuple[tuple[Plan, float], ...]:
@@ -31,9 +42,13 @@ class PictureCosts:
 
     Args:
         by_change: those of a plan that are not exact → the size of the difference.
+        workload: what was drawn where all of it is of one sweep; `None` otherwise.
+        dtype: of the weights then.
     """
 
     by_change: Mapping[Plan, float]
+    workload: Workload | None = None
+    dtype: str | None = None
 
     @classmethod
     def of(cls, costs: Iterable[tuple[Plan, float]]) -> PictureCosts:
@@ -47,6 +62,21 @@ class PictureCosts:
             change = list_changes(plan)
             found[change] = max(size, found.get(change, 0.0))
         return cls(found)
+
+    def describe_other(self, workload: Workload, dtype: str | None) -> str | None:
+        """What was drawn where that is another size, or with other steps or weights; else `None`.
+
+        Args:
+            workload: what differences are predicted for.
+            dtype: of its weights.
+        """
+        drawn = self.workload
+        if drawn is None:
+            return None
+        sizes = [(one.height, one.width, one.steps) for one in (drawn, workload)]
+        if sizes[0] == sizes[1] and self.dtype in (dtype, None):
+            return None
+        return drawn.describe() if self.dtype is None else f"{drawn.describe()} in {self.dtype}"
 
     def predict(self, plan: Plan) -> float | None:
         """The size of the difference, 0 to 1; `None` where nothing is known of it.
@@ -99,4 +129,4 @@ def read_picture_costs(model: str, measured: ComparedPlans | PictureCosts | None
             f"that sweep is of {measured.model}, and not of {model}; what a plan does to the "
             "picture is known of the same model alone."
         )
-    return PictureCosts.of(costs)
+    return replace(PictureCosts.of(costs), workload=measured.workload, dtype=measured.dtype)

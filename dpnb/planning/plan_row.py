@@ -11,6 +11,7 @@ from dpnb.planning.plan_names import plan_name
 from dpnb.planning.ties import TIE
 from dpnb.strategies.plans import plan_from_json, plan_to_json
 from dpnb.strategies.strategy import Effect, Plan
+from dpnb.units import format_seconds
 from dpnb.validation import Parsed, from_plain
 
 
@@ -69,14 +70,22 @@ class PlanRow:
         number, words = self.picture_cells()
         return words if self.is_exact or not number else f"{number} {words}"
 
+    def describe_time(self) -> str:
+        """How long a picture takes, for people; the most where the picture decides."""
+        most = "at most " if self.is_slowest else ""
+        return f"{most}{format_seconds(self.seconds_per_picture)}"
+
     def describe_price(self, plain: PlanRow) -> str:
         """What it costs beside another one: "time", "memory", "picture", or several.
+
+        It is "perhaps time" where the picture decides how long it takes, and the longest is longer.
 
         Args:
             plain: the plan without strategies.
         """
+        time = "perhaps time" if self.is_slowest else "time"
         costs = {
-            "time": self.seconds > (1 + TIE) * plain.seconds,
+            time: self.seconds > (1 + TIE) * plain.seconds,
             "memory": self.peak > (1 + TIE) * plain.peak,
             "picture": not self.is_exact,
         }

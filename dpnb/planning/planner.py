@@ -26,7 +26,7 @@ from dpnb.planning.device_choice import resolve_budget as resolve_budget
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.gains import gains
 from dpnb.planning.loaded_pipelines import name_of, parts_of
-from dpnb.planning.picture_costs import ComparedPlans
+from dpnb.planning.picture_costs import ComparedPlans, read_picture_costs
 from dpnb.planning.plan_names import plan_name
 from dpnb.planning.run_failures import describe_failure
 from dpnb.planning.simulated_runs import SimulatedRun, SimulatedRuns
@@ -59,7 +59,7 @@ ONES_CHOICE = "Torch chooses a kernel by itself; which one is faster here only a
 SEVERAL_DEVICES = "It puts components on several devices; a plan is for one."
 
 REASONS = {
-    Effect.APPROXIMATE: "It changes the picture slightly; ask for such plans with approximate.",
+    Effect.APPROXIMATE: "It may change the picture; ask for such plans with approximate.",
     Effect.STYLISTIC: "It draws another picture and costs next to nothing: choose it for its look.",
 }
 """Why a strategy with such an effect is in no plan."""
@@ -104,12 +104,12 @@ def plan(
             float16 on a GPU and float32 on the CPU.
         device: a card such as `"RTX 3060"`, a profile, `"cuda"`, `"cpu"`, or a link such as
             `"simulated:8GiB/s"`; by default the one at hand, which is measured once.
-        approximate: whether plans may change the picture slightly.
+        approximate: whether plans may change the picture.
         workload: what is drawn, in place of `height` to `frames`, and without a model card.
         plans: `"all"` that are worth trying, or these.
         arguments: further ones of the pipeline's call, by name.
         max_difference: what plans may do to the picture: 0 to 1, or `"not visible side by side"`.
-        measured: the report of a sweep with quality, from which that is predicted.
+        measured: a sweep with quality, from which that is predicted; else exact plans are tried.
         options: which files of a checkpoint are meant, as for `from_pretrained`.
 
     Raises:
@@ -118,15 +118,16 @@ def plan(
         HubError: the repository cannot be reached.
     """
     limit = None if budget is None else parse_bytes(budget)
-    profile = profile_for(device, model)
-    mode, dtype = ValuelessTensors(), dtype or _usual_dtype(model, profile)
-    pipe = build_valueless_pipeline(model, mode, dtype, **options)
+    costs = None if measured is None else read_picture_costs(model_title(model), measured)
+    approximate |= allows_changes(max_difference) and costs is not None
+    profile, mode = profile_for(device, model), ValuelessTensors()
+    pipe = build_valueless_pipeline(model, mode, dtype or _usual_dtype(model, profile), **options)
     asked = Workload(height=height, width=width, batch=batch, steps=steps, frames=frames)
     asked = replace(asked, guidance_scale=guidance_scale)
     workload = workload or _with_numbers(asked, model, pipe, options, arguments)
     simulation = Simulation(pipe, mode, workload, profile, arguments)
-    planner = Planner(simulation, limit, approximate or allows_changes(max_difference))
-    return planner.plan(model_title(model), plans).limited(max_difference, measured)
+    planner = Planner(simulation, limit, approximate)
+    return planner.plan(model_title(model), plans).limited(max_difference, costs)
 
 
 def _usual_dtype(model: Any, profile: DeviceProfile) -> torch.dtype | None:
@@ -164,7 +165,7 @@ class Planner:
     Attributes:
         simulation: runs the valueless pipeline.
         limit: bytes of tensors; `None` for what the device has.
-        approximate: whether plans may change the picture slightly.
+        approximate: whether plans may change the picture.
         left_out: strategies that are in no plan, and why.
     """
 
@@ -343,9 +344,10 @@ class Planner:
         denoising = [
             one for one, step in zip(predictions, run.steps, strict=True) if _denoises(step)
         ]
-        inner = find_typical(denoising, is_uneven=run.is_uneven)
+        inner = find_typical(denoising, run.shares)
         left = max(self.simulation.steps - len(denoising), 0)
-        seconds = sum(one.seconds for one in predictions) + left * inner.seconds
+        further = find_typical(denoising, [share - 1 for share in run.shares])
+        seconds = sum(one.seconds for one in predictions) + left * further.seconds
         peaks: dict[str, int] = {}
         for one, step in zip(predictions, run.steps, strict=True):
             peaks[step.stage] = max(peaks.get(step.stage, 0), one.peak)
@@ -356,7 +358,7 @@ class Planner:
             seconds=seconds,
             seconds_per_picture=seconds / workload.batch,
             bound_by=self._bound_by(run, inner),
-            moved=sum(one.moved for one in predictions) + left * inner.moved,
+            moved=sum(one.moved for one in predictions) + left * further.moved,
             is_slowest=any(strategy.saves_by_picture(networks) for strategy in plan),
         )
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from statistics import mean
 
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.run_course import RunCourse
 from dpnb.planning.simulation import SIMULATED_STEPS, Simulation
+from dpnb.planning.step_prediction import weighted_mean
 from dpnb.planning.timeline import StepTimeline, add_bytes
 from dpnb.planning.weight_sizes import WeightSizes
 from dpnb.stages import Stage
@@ -26,12 +26,17 @@ class SimulatedRun:
     Attributes:
         steps: in order; some denoising steps stand for all of them, and the last one is decoding.
         weights: as the plan stores them.
-        is_uneven: whether denoising steps differ, and all of them, or the first ones, are there.
+        shares: for how many steps of the run each denoising one stands, where these differ.
     """
 
     steps: tuple[StepTimeline, ...]
     weights: WeightSizes
-    is_uneven: bool = False
+    shares: tuple[float, ...] = ()
+
+    @property
+    def is_uneven(self) -> bool:
+        """Whether denoising steps differ."""
+        return bool(self.shares)
 
     @property
     def steps_before_decoding(self) -> tuple[StepTimeline, ...]:
@@ -45,9 +50,9 @@ class SimulatedRun:
 
     def seconds(self, profile: DeviceProfile, count: int) -> float:
         """What all operations of a run of `count` denoising steps take."""
-        denoising = [s for s in self.steps if s.stage is Stage.DENOISING]
+        denoising = [profile.seconds(s.cost) for s in self.steps if s.stage is Stage.DENOISING]
         others = [s for s in self.steps if s.stage is not Stage.DENOISING]
-        each = mean(profile.seconds(step.cost) for step in denoising) if denoising else 0.0
+        each = weighted_mean(denoising, self.shares) if denoising else 0.0
         return sum(profile.seconds(step.cost) for step in others) + count * each
 
     @property
@@ -86,7 +91,7 @@ class SimulatedRuns:
                 steps = course.lay_out(steps, self.base.steps)
             elif plan:
                 steps = self._extend_denoising(steps)
-            self._runs[plan] = SimulatedRun(tuple(steps), weights, course.is_uneven)
+            self._runs[plan] = SimulatedRun(tuple(steps), weights, course.shares)
         return self._runs[plan]
 
     def simulate(self, plan: Plan) -> SimulatedRun:
@@ -116,8 +121,6 @@ class SimulatedRuns:
 
     def _count_steps(self, plan: Plan) -> int:
         """How many denoising steps to simulate."""
-        if any(strategy.varies_by_step for strategy in plan):
-            return max(self._simulation.steps, SIMULATED_STEPS)
         if plan and (self._simulation.pipe.decodes_at_once or self._is_regular):
             return STEPS_PER_PLAN
         return SIMULATED_STEPS

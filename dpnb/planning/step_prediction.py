@@ -57,22 +57,36 @@ def predict_resident(
     return predictions
 
 
-def find_typical(predictions: Sequence[StepPrediction], *, is_uneven: bool) -> StepPrediction:
+def weighted_mean(values: Sequence[float], weights: Sequence[float]) -> float:
+    """The mean of numbers of which each counts as often as its weight says; without any, once.
+
+    Args:
+        values: at least one.
+        weights: as many, or none.
+    """
+    if not weights:
+        return mean(values)
+    return sum(value * weight for value, weight in zip(values, weights, strict=True)) / sum(weights)
+
+
+def find_typical(
+    predictions: Sequence[StepPrediction], shares: Sequence[float] = ()
+) -> StepPrediction:
     """The denoising step that stands for all others of a run.
 
     Args:
         predictions: of denoising steps.
-        is_uneven: whether these differ, so that their average does.
+        shares: where these differ, for how many others each of them stands; their average counts.
     """
     if not predictions:
         return StepPrediction(0, 0.0)
-    if not is_uneven:
+    if not any(shares):
         return predictions[len(predictions) // 2]
     return StepPrediction(
         max(one.peak for one in predictions),
-        mean(one.seconds for one in predictions),
-        mean(one.waited for one in predictions),
-        round(mean(one.moved for one in predictions)),
+        weighted_mean([one.seconds for one in predictions], shares),
+        weighted_mean([one.waited for one in predictions], shares),
+        round(weighted_mean([one.moved for one in predictions], shares)),
     )
 
 

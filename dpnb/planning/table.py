@@ -19,6 +19,7 @@ from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.picture_costs import ComparedPlans, PictureCosts, read_picture_costs
 from dpnb.planning.plan_names import plan_name, short_plan_name
 from dpnb.planning.plan_row import PlanRow as PlanRow
+from dpnb.planning.table_words import explain_hidden, explain_refusal
 from dpnb.planning.ties import TIE, find_front, group_ties
 from dpnb.planning.workload import Workload
 from dpnb.stages import Stage
@@ -51,11 +52,12 @@ class PlanTable:
         budget: bytes of tensors that the device may hold.
         rows: those that fit by time, and by their peaks where times differ by less than a
             hundredth; then the others by their peaks.
-        approximate: whether plans may change the picture slightly.
+        approximate: whether plans may change the picture.
         left_out: strategies that are in no plan, and why.
         dtype: of the weights.
         max_difference: the most that a plan may do to the picture, 0 to 1 (see `difference_size`);
             `None` for whatever it does.
+        measured_with: what was drawn where that was measured, if it was something else.
     """
 
     model: str
@@ -67,6 +69,7 @@ class PlanTable:
     left_out: Mapping[str, str] = field(default_factory=dict)
     dtype: str | None = None
     max_difference: float | None = None
+    measured_with: str | None = None
 
     def __post_init__(self) -> None:
         coerce_numbers(self)
@@ -105,7 +108,10 @@ class PlanTable:
 
     @property
     def least(self) -> PlanRow:
-        """The plan that needs least, of those whose pictures are within what is allowed."""
+        """The plan that needs least, of those whose pictures are within what is allowed.
+
+        Where that is none, of all.
+        """
         kept = [row for row in self.rows if self.keeps_picture(row)] or self.rows
         return min(kept, key=_cost)
 
@@ -156,7 +162,9 @@ class PlanTable:
         most = None if max_difference is None else parse_max_difference(max_difference)
         costs = read_picture_costs(self.model, measured)
         rows = tuple(replace(row, difference=costs.predict(row.plan)) for row in self.rows)
-        return replace(self, rows=rows, max_difference=most).within(self.budget)
+        other = costs.describe_other(self.workload, self.dtype)
+        limited = replace(self, rows=rows, max_difference=most, measured_with=other)
+        return limited.within(self.budget)
 
     def best(self) -> PlanRow:
         """The fastest plan that stays within the budget; of several, what needs least memory.
@@ -165,7 +173,7 @@ class PlanTable:
             PlanError: none does; the message says what would work.
         """
         if not self.fitting:
-            raise PlanError(self._refusal())
+            raise PlanError(self.refusal)
         return self.fitting[0]
 
     def apply(self, pipe: ExplorablePipeline, row: PlanRow | None = None) -> PlanRow:
@@ -203,6 +211,7 @@ class PlanTable:
             "left_out": dict(self.left_out),
             "dtype": self.dtype,
             "max_difference": self.max_difference,
+            "measured_with": self.measured_with,
         }
 
     @classmethod
@@ -236,17 +245,13 @@ class PlanTable:
         """
         return cls.from_json(read_json(Path(path)))
 
-    def _refusal(self) -> str:
-        if not self.rows:
-            return "There are no plans in this table; ask for some with dpnb.plan."
-        least = self.least
-        kept = "" if self.max_difference is None else f" and a picture within {self.words}"
-        limits = f"{format_bytes(self.budget)}{kept}"
-        return (
-            f"Nothing here draws {self.workload.describe()} with {limits}; the least that works is "
-            f"{format_bytes(least.peak)}, with {least.name}. Give that much, or draw smaller or "
-            "fewer pictures at once."
-        )
+    @property
+    def refusal(self) -> str:
+        """Why none does what is asked for, where that is so, and what would."""
+        is_kept = any(map(self.keeps_picture, self.rows))
+        picture = None if self.max_difference is None else self.words
+        least, drawn = self.least if is_kept else None, self.workload.describe()
+        return explain_refusal(self.rows, least, self.budget, drawn, picture)
 
     @property
     def words(self) -> str:
@@ -275,14 +280,14 @@ class PlanTable:
     def cells(self, row: PlanRow) -> tuple[str, ...]:
         """A row as text, in the order of `headings`."""
         stages = (format_bytes(row.peaks[name]) for name in self.stages)
-        most = "at most " if row.is_slowest else ""
+        step = format_seconds(row.seconds_per_step)
         return (
             short_plan_name(row.plan),
             "yes" if self.fits(row) else "no",
             format_bytes(row.peak),
             *stages,
-            most + format_seconds(row.seconds_per_step),
-            most + format_seconds(row.seconds_per_picture),
+            f"at most {step}" if row.is_slowest else step,
+            row.describe_time(),
             *row.picture_cells(),
             "" if self.plain is None else row.describe_price(self.plain),
             row.bound_by,
@@ -334,16 +339,17 @@ class PlanListing:
     def _remarks(self) -> Iterator[str]:
         table = self.table
         if not table.fitting:
-            yield table._refusal()
-        hidden = len(table.rows) - len(self.rows)
-        if hidden:
-            plans = f"{hidden} further plan{'s are' if hidden > 1 else ' is'}"
-            yield f"{plans} no better than these in memory or time; {self.remedy} shows all."
+            yield table.refusal
+        shown = {row.plan for row in self.rows}
+        hidden = [table.keeps_picture(row) for row in table.rows if row.plan not in shown]
+        yield from explain_hidden(hidden, self.remedy)
         if any(row.difference is None and not row.is_exact for row in table.rows):
             yield (
                 "What some plans do to the picture is unknown: dpnb.sweep(…, quality=True) "
                 "measures it, and dpnb.plan(…, measured=…) takes its report."
             )
+        if table.measured_with is not None:
+            yield f"What plans do to the picture was measured with {table.measured_with}."
         yield from self._remarks_on_reserve()
         for why in dict.fromkeys(table.left_out.values()):
             names = [name for name, reason in table.left_out.items() if reason == why]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -69,7 +69,6 @@ class GuidanceInterval(Strategy):
     start: float = field(default=0.3, metadata=hints("from", low=0, high=1, step=0.05))
     end: float = field(default=0.7, metadata=hints("to", low=0, high=1, step=0.05))
     slot: ClassVar = Slot.GUIDANCE_SPAN
-    varies_by_step: ClassVar = True
     presets: ClassVar = {"sdxl": "Stable Diffusion XL"}
 
     @override
@@ -123,6 +122,14 @@ class GuidanceInterval(Strategy):
         return None if is_steered or is_doubled else NOTHING_TO_HALVE
 
     @override
+    def step_kinds(self, networks: Networks, total: int) -> tuple[Hashable, ...] | None:
+        return tuple(self.guides(index, total) for index in range(total))
+
+    def guides(self, index: int, total: int) -> bool:
+        """Whether the middle of step `index` of `total`, from 0, is in the interval."""
+        return self.start <= (index + 0.5) / total < self.end
+
+    @override
     def apply(self, networks: Networks, undo: Undo) -> None:
         """Follow every run, and let its network see one half outside of the interval."""
         span = GuidedSpan(self)
@@ -161,10 +168,7 @@ class GuidedSpan(RunListener[RunKey]):
     @property
     def is_open(self) -> bool:
         """Whether the middle of the present step is in the interval; outside of runs always."""
-        if not self._total:
-            return True
-        share = (self._index + 0.5) / self._total
-        return self._interval.start <= share < self._interval.end
+        return not self._total or self._interval.guides(self._index, self._total)
 
     @property
     @override

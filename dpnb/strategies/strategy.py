@@ -61,8 +61,6 @@ class Strategy(ABC):
     slot: ClassVar[Slot]
     relieves: ClassVar[frozenset[Stage]] = frozenset()
     """The stages of a run whose memory it lowers."""
-    varies_by_step: ClassVar[bool] = False
-    """Whether it lets steps of one run do different work, none of which stands for all."""
     label: ClassVar[str] = ""
     """What people call it, where that is not the words of its name."""
     package: ClassVar[str | None] = None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from dpnb.planning.workload import Workload
 from dpnb.widgets.run_result import describe_error
 from dpnb.widgets.session import Session
 from dpnb.widgets.state import State
+from dpnb.widgets.waiting import wait_for_end
 
 PAUSE = 0.1
 """Seconds after which it is seen whether a run is over."""
@@ -53,13 +53,15 @@ class BackgroundPlanner:
 
     Args:
         session: whose pipeline is planned for.
+        on_end: is called once planning is over, without the session's lock, and before that is
+            known to whoever waits; it may begin to plan again.
 
     Attributes:
         plan_state: to be observed; it is written from the thread that plans.
     """
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: Session, on_end: Callable[[], None] | None = None) -> None:
+        self._session, self._on_end = session, on_end
         self.plan_state = PlanState()
         self._stop = threading.Event()
         self._done = threading.Event()
@@ -72,20 +74,23 @@ class BackgroundPlanner:
         arguments: Mapping[str, Any] | None = None,
         *,
         approximate: bool = False,
-    ) -> None:
+    ) -> bool:
         """Begin to plan, unless that is going on; returns at once.
 
         Args:
             workload: what is drawn.
             device: as for `dpnb.plan`.
             arguments: further ones of the pipeline's call, by name.
-            approximate: whether plans may change the picture slightly.
+            approximate: whether plans may change the picture.
+
+        Returns:
+            Whether it begins.
         """
         plan = partial(self._plan, workload, device, arguments, approximate)
         work = partial(copy_context().run, self._work, plan)
         with self._session.lock, self.plan_state.hold_trait_notifications():
             if self.plan_state.is_busy:
-                return
+                return False
             self._done.clear()
             self.plan_state.is_busy, self.plan_state.error = True, ""
             self.plan_state.message = "Waiting for the run to end …"
@@ -93,6 +98,7 @@ class BackgroundPlanner:
             threading.Thread(target=work, daemon=True).start()
         except RuntimeError as failure:
             self._end(None, describe_error(failure))
+        return True
 
     def wait(self, timeout: float | None = None) -> PlanTable:
         """Wait for the plans.
@@ -101,10 +107,7 @@ class BackgroundPlanner:
             TimeoutError: they are still being made.
             ValueError: there are none; the message says why.
         """
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
-        while not self._done.wait(PAUSE):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"plans are still being made after {timeout} s; wait on.")
+        wait_for_end(self._done, timeout, "plans are still being made")
         if self.plan_state.table is None or self.plan_state.error:
             raise ValueError(self.plan_state.error or "No plans have been asked for; start first.")
         return self.plan_state.table
@@ -133,8 +136,12 @@ class BackgroundPlanner:
                 state.is_busy, state.message, state.error = False, "", error
                 if table is not None:
                     state.table = table
+            if self._on_end is not None:
+                self._on_end()
         finally:
-            self._done.set()
+            with self._session.lock:
+                if not state.is_busy:
+                    self._done.set()
 
     def _plan(
         self,

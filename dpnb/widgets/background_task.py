@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import threading
-import time
 import traceback
 from collections.abc import Callable
 from contextvars import copy_context
 
-PAUSE = 0.1
-"""Seconds after which waiting looks whether it was interrupted."""
+from dpnb.widgets.waiting import wait_for_end
 
 
 class BackgroundTask:
@@ -41,10 +38,7 @@ class BackgroundTask:
             TimeoutError: it goes on.
             BaseException: what it has failed with.
         """
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
-        while not self._done.wait(PAUSE):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"this goes on after {timeout} s; wait on.")
+        wait_for_end(self._done, timeout, "this goes on")
         if self._error is not None:
             raise self._error
 

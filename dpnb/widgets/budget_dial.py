@@ -38,10 +38,11 @@ class BudgetDial(w.HBox):  # type: ignore[misc]
     def __init__(self, table: PlanTable, budget: int, choose: Callable[[int], None]) -> None:
         self._budget, self._choose = budget, choose
         self._step = budget_step(table)
-        most, least = -(-largest_peak(table) // self._step), table.least.peak // self._step
+        smallest = min(row.peak for row in table)
+        most, least = -(-largest_peak(table) // self._step), smallest // self._step
         room = max((most - least) // 8, 1)
         self._first = max(least - room, 0)
-        is_large = table.least.peak >= GIBIBYTE
+        is_large = smallest >= GIBIBYTE
         self.unit, name = (GIBIBYTE, "GiB") if is_large else (MEBIBYTE, "MiB")
         self.box = w.BoundedFloatText(
             value=self._shown(budget), min=0.0, max=MOST / self.unit, step=self._step / self.unit,

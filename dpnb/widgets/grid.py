@@ -14,6 +14,8 @@ from typing import Any
 from PIL import Image
 
 from dpnb.atomic import write_bytes
+from dpnb.fidelity.difference import PictureDifference, compare
+from dpnb.fidelity.picture_values import LEAST
 from dpnb.pipelines.attached.attach import to_explorable
 from dpnb.pipelines.attached.attached_pipeline import AttachedPipeline
 from dpnb.pipelines.explorable import ExplorablePipeline
@@ -121,6 +123,35 @@ class Grid:
         return tuple(
             tuple(None if one is None else one.peak for one in row) for row in self._by_row()
         )
+
+    @cached_property
+    def differences(self) -> tuple[tuple[PictureDifference | None, ...], ...]:
+        """How far each picture is from the first one by FLIP, by row and column.
+
+        `None` where nothing was drawn, or where prompt, seed or size are not those of the first.
+
+        Raises:
+            MissingPackageError: `dpnb[quality]` is not installed.
+        """
+        alike = self._drawn_alike()
+        found = {place: compare(alike[0, 0], one, ["flip"]) for place, one in alike.items()}
+        height, width = self.shape
+        return tuple(
+            tuple(found.get((row, column)) for column in range(width)) for row in range(height)
+        )
+
+    def _drawn_alike(self) -> dict[tuple[int, int], Image.Image]:
+        """The first picture, and those with its prompt, seed and size; none without the first."""
+        first, start = self._drawn[0, 0], self.layout.cells[0].request
+        if first is None or min(first.picture.size) < LEAST:
+            return {}
+        return {
+            (cell.row, cell.column): one.picture
+            for cell in self.layout
+            if (one := self._drawn[cell.row, cell.column]) is not None
+            and (cell.request.prompt, cell.request.seed) == (start.prompt, start.seed)
+            and one.picture.size == first.picture.size
+        }
 
     @cached_property
     def sheet(self) -> Image.Image:

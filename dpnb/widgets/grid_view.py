@@ -54,6 +54,7 @@ class GridView(w.VBox):  # type: ignore[misc]
         self._session, self._fields = session, fields
         self._pending: list[tuple[GridCell, Job]] = []
         self._drawn: dict[tuple[int, int], DrawnCell] = {}
+        self._ended: set[tuple[int, int]] = set()
         self._layout: GridLayout | None = None
         self._before: Plan | None = None
         self._seen = 0
@@ -89,7 +90,7 @@ class GridView(w.VBox):  # type: ignore[misc]
         except (DpnbError, ValueError, TypeError) as error:
             self.message.value = status_html(str(error), "error")
             return
-        self._layout, self._pending, self._drawn = None, [], {}
+        self._layout, self._pending, self._drawn, self._ended = None, [], {}, set()
         self._before = self._session.strategy_state.wanted
         history = self._session.run_state.history
         self._seen = history[-1].number if history else 0
@@ -158,19 +159,26 @@ class GridView(w.VBox):  # type: ignore[misc]
             self._seen = run.number
             drawn = take_cell(run)
             for cell, job in self._pending:
-                if job.request is run.asked and drawn is not None:
+                if job.request is not run.asked:
+                    continue
+                self._ended.add((cell.row, cell.column))
+                if drawn is not None:
                     self._drawn[cell.row, cell.column] = drawn
         self._pending = [one for one in self._pending if not self._is_over(*one)]
-        if self._drawn:
-            self._show(layout)
+        self._show(layout)
         if not self._pending:
             self._end(layout)
 
     def _is_over(self, cell: GridCell, job: Job) -> bool:
-        """Whether nothing more is drawn of a cell: it is drawn, or was taken out of the queue."""
-        return job.is_done or (cell.row, cell.column) in self._drawn
+        """Whether nothing more is drawn of a cell: its run is over, or never begins."""
+        has_failed = job.is_done or job.exception is not None
+        return has_failed or (cell.row, cell.column) in self._ended
 
     def _show(self, layout: GridLayout) -> None:
+        words = f"{len(self._drawn)} of {len(layout)} pictures are drawn."
+        self.message.value = status_html(words, "wait" if self._pending else "plain")
+        if not self._drawn:
+            return
         grid = Grid(layout, [self._drawn.get((cell.row, cell.column)) for cell in layout])
         data = base64.b64encode(encode_png(grid.sheet, quick=True)).decode()
         alt = html.escape(grid.alt, quote=True)
@@ -179,11 +187,9 @@ class GridView(w.VBox):  # type: ignore[misc]
             f'<img class="dpnb-sheet" src="{address}" alt="{alt}"/>'
             f'<div><a href="{address}" download="grid.png">Save the sheet</a></div>'
         )
-        words = f"{len(self._drawn)} of {len(layout)} pictures are drawn."
-        self.message.value = status_html(words, "wait" if self._pending else "plain")
 
     def _end(self, layout: GridLayout) -> None:
-        """All is drawn: what was on before is on again."""
+        """All runs are over: what was on before is on again."""
         self._layout = None
         if self._before is not None and any(cell.plan is not None for cell in layout):
             self._session.use(self._before)

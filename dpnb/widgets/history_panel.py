@@ -9,13 +9,14 @@ from typing import Any
 
 import ipywidgets as w
 
+from dpnb.fidelity.difference import PictureDifference
 from dpnb.widgets.chart_frames import in_two_sizes
 from dpnb.widgets.charts import comparison_chart
 from dpnb.widgets.history_row import HistoryRow, RowLook
 from dpnb.widgets.panel import Panel, heading
-from dpnb.widgets.picture_judge import PictureJudge
+from dpnb.widgets.picture_judge import PictureJudge, Verdict
 from dpnb.widgets.picture_wipe import PictureWipe
-from dpnb.widgets.run_comparison import REPEATABLE
+from dpnb.widgets.run_comparison import REPEATABLE, compare_runs
 from dpnb.widgets.run_export import runs_to_csv, runs_to_json, zip_runs
 from dpnb.widgets.run_words import describe_plan
 from dpnb.widgets.state import FinishedRun
@@ -39,7 +40,8 @@ class HistoryPanel(Panel):
         self._look = RowLook()
         self._cleanup.callback(self._look.close)
         self._compared_with: FinishedRun | None = None
-        self.list, self.chart, self.wipe = w.VBox(), w.HTML(), PictureWipe()
+        self._verdicts: dict[tuple[int, int], Verdict] = {}
+        self.list, self.chart, self.wipe = w.VBox(), w.HTML(), PictureWipe(self._note_verdict)
         self.list.add_class("dpnb-rows")
         self.name = w.Text(
             description="Name", continuous_update=False, style={"description_width": "auto"},
@@ -102,17 +104,34 @@ class HistoryPanel(Panel):
         self._consider()
 
     def _show_row(self, run: FinishedRun, baseline: FinishedRun | None) -> None:
+        self.rows[run.number].show(run, baseline, self._verdict_of(run, baseline))
+
+    def _verdict_of(self, run: FinishedRun, baseline: FinishedRun | None) -> Verdict | None:
         named = (run.number, 0 if baseline is None else baseline.number)
-        self.rows[run.number].show(run, baseline, self.session.run_state.verdicts.get(named))
+        found: Verdict | None = self.session.run_state.verdicts.get(named)
+        return found
 
     def _show_verdicts(self) -> None:
-        """Say how far pictures differ where that has been found."""
+        """Say how far pictures differ where that has been found since."""
+        baseline, before = self.baseline, self._verdicts
+        self._verdicts = self.session.run_state.verdicts
         for row in list(self.rows.values()):
-            self._show_row(row.run, self.baseline)
+            found = self._verdict_of(row.run, baseline)
+            if baseline is not None and found != before.get((row.run.number, baseline.number)):
+                self._show_row(row.run, baseline)
+
+    def _note_verdict(self, one: FinishedRun, other: FinishedRun, found: PictureDifference) -> None:
+        """Keep what was found of two runs because somebody has asked, if both drew the same."""
+        if found.flip is None or compare_runs(one, other).largest is None:
+            return
+        verdict, state = Verdict(found.flip.mean, found.flip.worst), self.session.run_state
+        with self.session.lock:
+            state.note_verdict(other, one, verdict)
+            state.note_verdict(one, other, verdict)
 
     def _consider(self) -> None:
         """Let pictures be compared, unless something is drawn."""
-        self.judge.consider(self.session.run_state.history, self.baseline)
+        self.judge.consider(self.baseline)
 
     def _bind(self) -> None:
         self.name.observe(lambda _: self._rename(), "value")
@@ -137,11 +156,11 @@ class HistoryPanel(Panel):
             for name, kind, data in files
         )
 
-    def _differences(self) -> dict[int, tuple[int, float]]:
+    def _differences(self) -> dict[int, tuple[int, Verdict]]:
         """How far the runs' pictures are from the baseline's, where that has been found."""
         baseline = self.baseline
         return {
-            number: (other, verdict.flip)
+            number: (other, verdict)
             for (number, other), verdict in self.session.run_state.verdicts.items()
             if baseline is not None and other == baseline.number
         }

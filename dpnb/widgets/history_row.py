@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import html
 from dataclasses import replace
+from operator import is_not
 
 import ipywidgets as w
 
 from dpnb.units import format_bytes, format_seconds
 from dpnb.widgets.browser_images import encode_png, lay_out_images, make_thumbnail
 from dpnb.widgets.picture_judge import Verdict
-from dpnb.widgets.run_comparison import compare_runs
+from dpnb.widgets.run_comparison import RunDifference, compare_runs
 from dpnb.widgets.run_words import describe_switches, request_in_words
 from dpnb.widgets.state import FinishedRun
 
@@ -60,6 +61,7 @@ class HistoryRow:
 
     def __init__(self, run: FinishedRun, look: RowLook) -> None:
         self.run = run
+        self._compared: tuple[tuple[object, object], RunDifference] | None = None
         tick = {"layout": look.tick, "style": look.tick_style, "indent": False}
         self.select = w.Checkbox(description=run.title, **tick)
         self.select.tooltip = "Name, compare, save or delete it"
@@ -110,6 +112,13 @@ class HistoryRow:
             f"<div>{html.escape(request_in_words(run.request))}</div></div>"
         )
 
+    def _compare(self, baseline: FinishedRun) -> RunDifference:
+        """How the run differs from this one; pictures are compared once for each baseline."""
+        traces = self.run.trace, baseline.trace
+        if self._compared is None or any(map(is_not, self._compared[0], traces)):
+            self._compared = traces, compare_runs(self.run, baseline)
+        return self._compared[1]
+
     def _describe_cost(self) -> str:
         trace, seconds = self.run.trace, self.run.trace.seconds_per_step
         took = f"<b>{format_seconds(trace.runs[0].duration)}</b>"
@@ -125,7 +134,7 @@ class HistoryRow:
             return html.escape(ENDS.get(outcome, outcome))
         if baseline is None or baseline is self.run:
             return "the baseline"
-        found = compare_runs(self.run, baseline)
+        found = self._compare(baseline)
         if verdict is not None:
             found = replace(found, flip=verdict.flip, words=verdict.words)
         kind = "exact" if found.is_same else "stylistic"

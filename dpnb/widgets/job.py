@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import threading
-import time
 import traceback
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -17,9 +15,7 @@ from dpnb.pipelines.listeners import Run
 from dpnb.run_listener import RunListener
 from dpnb.stages import Step
 from dpnb.widgets.state import Request
-
-PAUSE = 0.2
-"""Seconds after which waiting looks whether it was interrupted."""
+from dpnb.widgets.waiting import wait_for_end
 
 
 class StoppedError(DpnbError, RuntimeError):
@@ -102,11 +98,8 @@ class Job(RunListener[Run]):
             StoppedError: it was stopped.
             BaseException: what the run has failed with.
         """
-        deadline = math.inf if timeout is None else time.monotonic() + timeout
         try:
-            while not self._done.wait(PAUSE):
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"the run goes on after {timeout} s; wait on, or cancel it.")
+            wait_for_end(self._done, timeout, "the run, which can be cancelled, goes on")
         except KeyboardInterrupt:
             self.cancel()
             self._done.wait()

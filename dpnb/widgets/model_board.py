@@ -12,13 +12,14 @@ from typing_extensions import override
 
 from dpnb.loading.hub import list_cached_pipelines
 from dpnb.pipelines.opening import open_any_pipeline
-from dpnb.widgets.background_task import PAUSE, BackgroundTask
+from dpnb.widgets.background_task import BackgroundTask
 from dpnb.widgets.dashboard import Dashboard
 from dpnb.widgets.panel import close_all, status_html, status_line
 from dpnb.widgets.run_result import describe_error
 from dpnb.widgets.session_error import SessionError
 from dpnb.widgets.state import Request
 from dpnb.widgets.stylesheet import stylesheet
+from dpnb.widgets.waiting import PAUSE
 
 INVITATION = "Choose a model, and press Load."
 

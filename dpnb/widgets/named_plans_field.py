@@ -9,14 +9,11 @@ import ipywidgets as w
 from dpnb.planning.named_plans import NAMED_PLANS, NamedPlan
 from dpnb.planning.plan_names import short_plan_name
 from dpnb.planning.table import PlanError, PlanRow, PlanTable
-from dpnb.planning.workload import Workload
-from dpnb.planning.workload_arguments import with_card
-from dpnb.units import format_bytes, format_seconds
+from dpnb.units import format_bytes
 from dpnb.widgets.background_planner import BackgroundPlanner
+from dpnb.widgets.planned_request import PlannedRequest
 from dpnb.widgets.session import Session
 from dpnb.widgets.state import Request
-
-FRAMES = "num_frames"
 
 
 class NamedPlansField:
@@ -35,9 +32,10 @@ class NamedPlansField:
         self._session, self._say = session, say
         self._request = self._example
         self._wanted: NamedPlan | None = None
-        self._table: tuple[Workload, PlanTable] | None = None
-        self.planner = BackgroundPlanner(session)
-        self.planner.plan_state.observe(lambda _: self._on_plans(), "is_busy")
+        self._asked: tuple[PlannedRequest, object] | None = None
+        self._planned: object = None
+        self._table: PlanTable | None = None
+        self.planner = BackgroundPlanner(session, self._on_plans)
         self.buttons = [self._make_button(named) for named in NAMED_PLANS]
 
     def follow(self, request: Callable[[], Request]) -> None:
@@ -55,28 +53,41 @@ class NamedPlansField:
 
     def use(self, named: NamedPlan) -> None:
         """Switch a named plan on, at once where plans are known for what is asked for now."""
+        session = self._session
         try:
-            workload = self._workload()
+            asked = PlannedRequest.of(session, self._request())
         except (TypeError, ValueError) as error:
             self._say(f"{named.name}: {error}")
             return
-        if self._table is not None and self._table[0] == workload:
-            self._switch(named, self._table[1])
+        key = asked.fingerprint(session.pipe)
+        if self._table is not None and self._planned == key:
+            self._switch(named, self._table)
             return
-        self._wanted, self._table = named, None
-        self._planned = workload
+        self._wanted, self._asked = named, (asked, key)
         self._say(f"{named.name}: predicting what each plan costs …")
-        self.planner.start(workload, None)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Predict for what is asked for, unless plans are being made: then once these are."""
+        with self._session.lock:
+            assert self._asked is not None
+            asked, key = self._asked
+            if self.planner.start(asked.workload, None, asked.arguments):
+                self._planned, self._table = key, None
 
     def _on_plans(self) -> None:
+        """Plans have been made, or cannot be; others may have been asked for meanwhile."""
         state, named = self.planner.plan_state, self._wanted
-        if state.is_busy or named is None:
+        if named is None or self._asked is None or state.is_busy:
+            return
+        if self._planned != self._asked[1]:
+            self._begin()
             return
         self._wanted = None
         if state.error or state.table is None:
             self._say(f"{named.name}: {state.error}")
             return
-        self._table = self._planned, state.table
+        self._table = state.table
         self._switch(named, state.table)
 
     def _switch(self, named: NamedPlan, table: PlanTable) -> None:
@@ -86,12 +97,14 @@ class NamedPlansField:
         except PlanError as error:
             self._say(f"{named.name}: {error}")
             return
+        self._session.use(row.plan)
+        if self._session.strategy_state.is_refused:
+            return
         paid = "" if table.plain is None else f"; pays with {row.describe_price(table.plain)}"
         self._say(
             f"{named.name}: {short_plan_name(row.plan)}, predicted {format_bytes(row.peak)} and "
-            f"{format_seconds(row.seconds_per_picture)} per picture{paid}."
+            f"{row.describe_time()} per picture{paid}."
         )
-        self._session.use(row.plan)
 
     def _is_possible(self, row: PlanRow) -> bool:
         return all(self._session.obstacle(strategy) is None for strategy in row.plan)
@@ -103,16 +116,3 @@ class NamedPlansField:
 
     def _example(self) -> Request:
         return self._session.example.with_defaults(self._session.pipe)
-
-    def _workload(self) -> Workload:
-        asked, session = self._request(), self._session
-        signature = session.pipe.call_signature
-        frames = dict(asked.more).get(FRAMES, signature.default(FRAMES))
-        workload = Workload(
-            height=asked.height,
-            width=asked.width,
-            batch=asked.count,
-            steps=asked.steps,
-            frames=frames if isinstance(frames, int) else None,
-        )
-        return with_card(signature, workload, session.card_numbers, dict(asked.more))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias
+from weakref import WeakKeyDictionary, ref
+
+from typing_extensions import Self
 
 from dpnb.errors import MissingPackageError
 from dpnb.fidelity.difference import compare
 from dpnb.fidelity.picture_values import LEAST
 from dpnb.fidelity.scores import needs_quality_packages
-from dpnb.fidelity.visibility import Visibility, words_for
+from dpnb.fidelity.visibility import Visibility, difference_size, words_for
 from dpnb.widgets.background_task import BackgroundTask
-from dpnb.widgets.run_comparison import ROUNDING, compare_runs
+from dpnb.widgets.run_comparison import compare_runs
 from dpnb.widgets.session import Session
 from dpnb.widgets.state import FinishedRun
 
@@ -28,16 +30,34 @@ class Verdict:
 
     Args:
         flip: FLIP's mean.
-        size: FLIP's mean, or a third of its worst tile where that is more.
+        flip_worst: of the worst tile.
     """
 
     flip: float
-    size: float
+    flip_worst: float
+
+    @property
+    def size(self) -> float:
+        """FLIP's mean, or a third of its worst tile where that is more."""
+        return difference_size(self.flip, self.flip_worst)
 
     @property
     def words(self) -> Visibility:
         """What the size means."""
         return words_for(self.size)
+
+    @classmethod
+    def of(cls, run: FinishedRun, baseline: FinishedRun) -> Self:
+        """That of two runs which have drawn as many pictures of the same sizes.
+
+        Raises:
+            MissingPackageError: `dpnb[quality]` is not installed, and they differ.
+        """
+        if compare_runs(run, baseline).largest == 0:
+            return cls(0.0, 0.0)
+        found = compare(baseline.pictures, run.pictures, ["flip"])
+        assert found.flip is not None
+        return cls(found.flip.mean, found.flip.worst)
 
 
 class PictureJudge:
@@ -52,17 +72,24 @@ class PictureJudge:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._task: BackgroundTask | None = None
+        self._baseline: FinishedRun | None = None
+        self._is_judging = False
+        self._passed: WeakKeyDictionary[FinishedRun, ref[FinishedRun]] = WeakKeyDictionary()
         self._can_judge = has_quality_packages()
 
-    def consider(self, runs: Iterable[FinishedRun], baseline: FinishedRun | None) -> None:
-        """Compare what has not been compared, unless something is drawn now."""
-        state = self._session.run_state
-        is_busy = self._task is not None and not self._task.is_done
-        if baseline is None or is_busy or state.phase != "idle" or not self._can_judge:
-            return
-        open_pairs = [(run, baseline) for run in runs if self._is_open(run, baseline)]
-        if open_pairs:
-            self._task = BackgroundTask(lambda: self._judge(open_pairs))
+    def consider(self, baseline: FinishedRun | None) -> None:
+        """Compare what has not been compared with this run, unless something is drawn now.
+
+        What comes while pictures are compared is compared after them.
+
+        Args:
+            baseline: the run; `None` for nothing.
+        """
+        with self._session.lock:
+            self._baseline = baseline
+            if not self._is_judging and (pairs := self._find_pairs()):
+                self._is_judging = True
+                self._task = BackgroundTask(lambda: self._work(pairs))
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until what was begun is over.
@@ -76,24 +103,47 @@ class PictureJudge:
         if self._task is not None:
             self._task.wait(timeout)
 
+    def _work(self, pairs: list[Pair]) -> None:
+        """Judge these, and what has come meanwhile."""
+        try:
+            while pairs:
+                self._judge(pairs)
+                with self._session.lock:  # so that nothing comes between looking and ending
+                    pairs = self._find_pairs()
+                    self._is_judging = bool(pairs)
+        except BaseException:
+            self._is_judging = False
+            raise
+
+    def _find_pairs(self) -> list[Pair]:
+        """What is to be compared now."""
+        state, baseline = self._session.run_state, self._baseline
+        if baseline is None or state.phase != "idle" or not self._can_judge:
+            return []
+        return [(run, baseline) for run in state.history if self._is_open(run, baseline)]
+
     def _is_open(self, run: FinishedRun, baseline: FinishedRun) -> bool:
-        if run is baseline or (run.number, baseline.number) in self._session.run_state.verdicts:
+        passed = self._passed.get(run)
+        if run is baseline or (passed is not None and passed() is baseline):
             return False
-        if not can_compare(run, baseline) or _count_pixels(run) > PIXELS:
+        if (run.number, baseline.number) in self._session.run_state.verdicts:
             return False
-        largest = compare_runs(run, baseline).largest
-        return largest is not None and largest > ROUNDING
+        found = compare_runs(run, baseline)
+        is_open = found.largest is not None and not (found.is_same and found.must_match)
+        if is_open and found.largest:
+            is_open = can_compare(run, baseline) and _count_pixels(run) <= PIXELS
+        if not is_open:
+            self._passed[run] = ref(baseline)
+        return is_open
 
     def _judge(self, pairs: list[Pair]) -> None:
         state = self._session.run_state
         for run, baseline in pairs:
             if state.phase != "idle":
                 return
-            found = compare(baseline.pictures, run.pictures, ["flip"])
-            assert found.flip is not None
-            verdict = Verdict(found.flip.mean, found.size)
+            verdict = Verdict.of(run, baseline)
             with self._session.lock:
-                state.verdicts = {**state.verdicts, (run.number, baseline.number): verdict}
+                state.note_verdict(run, baseline, verdict)
 
 
 def has_quality_packages() -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dpnb.planning.plan_names import short_plan_name
 from dpnb.planning.table import PlanRow, PlanTable
 from dpnb.strategies.strategy import Plan
-from dpnb.units import format_bytes, format_seconds
+from dpnb.units import format_bytes
 from dpnb.widgets.chart_frames import WIDE, Scale, ticks, time_ticks
 from dpnb.widgets.svg import BLUE, LINE, RED, line, rect, svg, text
 
@@ -50,12 +50,15 @@ def describe_plan_chart(table: PlanTable) -> str:
     """What the chart shows, in a sentence for those who do not see it."""
     count = len(table.fitting)
     head = f"Predicted: {count} of {len(table)} plans fit in {format_bytes(table.budget)}"
+    barred = sum(row.peak <= table.budget and not table.keeps_picture(row) for row in table)
+    if barred:
+        head += f", beside {barred} that may change the picture too much"
     if not table.fitting:
         return f"{head}; the least needs {format_bytes(table.least.peak)}."
     best = table.best()
     return (
         f"{head}; the fastest of them is {short_plan_name(best.plan)}, with a peak of "
-        f"{format_bytes(best.peak)} and {format_seconds(best.seconds_per_picture)} per picture."
+        f"{format_bytes(best.peak)} and {best.describe_time()} per picture."
     )
 
 
@@ -125,8 +128,7 @@ def _spot(rows: list[PlanRow], table: PlanTable, active: Plan, x: Scale, y: Scal
     fill = BLUE if fits else "var(--dpnb-card, #ffffff)"
     edge = BLUE if fits else "var(--dpnb-soft, #57606a)"
     tip = "\n".join(
-        f"{short_plan_name(row.plan)}: {format_bytes(row.peak)}, "
-        f"{format_seconds(row.seconds_per_picture)} per picture"
+        f"{short_plan_name(row.plan)}: {format_bytes(row.peak)}, {row.describe_time()} per picture"
         for row in rows
     )
     parts = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from dpnb.planning.plan_names import short_plan_name
 from dpnb.planning.planner import model_title
 from dpnb.planning.table import PlanRow, PlanTable
 from dpnb.planning.workload import Workload
-from dpnb.planning.workload_arguments import USUAL_STEPS, with_card, with_defaults_of
+from dpnb.planning.workload_arguments import USUAL_STEPS
 from dpnb.strategies.strategy import Plan
 from dpnb.widgets.background_planner import BackgroundPlanner
 from dpnb.widgets.budget_dial import BudgetDial, default_budget, largest_peak
@@ -23,6 +24,7 @@ from dpnb.widgets.chart_frames import in_two_sizes
 from dpnb.widgets.history_costs import find_picture_costs
 from dpnb.widgets.panel import Panel, close_all, heading, status_html, status_line
 from dpnb.widgets.plan_chart import describe_plan_chart, plan_chart
+from dpnb.widgets.planned_request import FRAMES, PlannedRequest, costs_the_same, frames_of
 from dpnb.widgets.planner_row import PlannerRow, compare_prediction
 from dpnb.widgets.request_fields import describe_card_number
 from dpnb.widgets.run_panel import RunPanel
@@ -33,16 +35,10 @@ LABEL = {"description_width": "5.5em"}
 SIDE = 512
 """Pixels along a side of what is planned for where the pipeline's own size is not known."""
 
-FRAMES = "num_frames"
-"""What calls take the length of a video by."""
-
 HERE = "this one"
 
 LINK = "simulated:8GiB/s"
 """To which offloading is shown on a machine without an accelerator."""
-
-SHOWN = ("height", "width", "batch", "steps", "frames")
-"""What fields say of what is planned for."""
 
 AGAIN = "Press What fits? for what the fields say now."
 
@@ -76,19 +72,22 @@ class PlannerPanel(Panel):
         pipe = self.session.pipe
         asked = request or self.session.example
         asked = asked.with_card(pipe.call_signature, self.session.card_numbers)
-        self._build(asked.with_defaults(pipe))
+        self._asked = asked.with_defaults(pipe)
+        self._build(self._asked)
         self._bind()
         self.show()
 
     def plan(self) -> BackgroundPlanner:
         """Begin to plan for what the fields say; wait with the `wait` of what is returned."""
         try:
-            workload, further = self.workload, self._further()
+            asked = PlannedRequest.of(self.session, self.request)
         except (TypeError, ValueError) as error:
             self.planner.show_refusal(error)
         else:
             has_changes = allows_changes(self.picture.value)
-            self.planner.start(workload, self.device.value, further, approximate=has_changes)
+            self.planner.start(
+                asked.workload, self.device.value, asked.arguments, approximate=has_changes
+            )
         return self.planner
 
     def use_report(self, report: ComparedPlans) -> None:
@@ -104,46 +103,35 @@ class PlannerPanel(Panel):
         self.show()
 
     @property
-    def workload(self) -> Workload:
-        """What is planned for."""
-        asked = Workload(
+    def request(self) -> Request:
+        """What is planned for: what the panel says that is followed, or else the fields here.
+
+        Raises:
+            TypeError: something was written that the pipeline does not take.
+            ValueError: likewise.
+        """
+        if self._run is not None:
+            return self._run.request
+        frames = [] if self.frames is None else [(FRAMES, int(self.frames.value))]
+        more = [(name, value) for name, value in self._asked.more if name != FRAMES]
+        return replace(
+            self._asked,
             height=self.height.value,
             width=self.width.value,
-            batch=self.count.value,
+            count=self.count.value,
             steps=self.steps.value,
-            frames=self._frames,
-            guidance_scale=self._guidance,
+            more=(*more, *frames),
         )
-        shown = () if self._run is None else self._run.fields.more.keys()
-        signature, numbers = self.session.pipe.call_signature, self.session.card_numbers
-        return with_card(signature, asked, numbers, shown)
 
     @property
-    def _guidance(self) -> float | None:
-        """That of the panel that is followed, where the model card says another by default."""
-        guidance = self.session.pipe.call_signature.guidance
-        if self._run is None or guidance is None:
-            return None
-        shown = self.session.card_numbers.get(guidance.name)
-        value: float = self._run.guidance.value
-        return None if shown is None or shown == value else value
+    def workload(self) -> Workload:
+        """What is planned for.
 
-    @property
-    def _frames(self) -> int | None:
-        """Of a video; `None` where the pipeline draws none."""
-        if self._run is None:
-            return None if self.frames is None else int(self.frames.value)
-        return self._frames_of(self._run.request)
-
-    def _frames_of(self, request: Request) -> int | None:
-        own = self.session.pipe.call_signature.default(FRAMES)
-        found: int | None = dict(request.more).get(FRAMES, own)
-        return found
-
-    def _further(self) -> dict[str, Any]:
-        """What the fields of the panel that is followed say beyond the workload."""
-        more = () if self._run is None else self._run.request.more
-        return {name: value for name, value in more if name != FRAMES}
+        Raises:
+            TypeError: something was written that the pipeline does not take.
+            ValueError: likewise.
+        """
+        return PlannedRequest.of(self.session, self.request).workload
 
     @property
     def table(self) -> PlanTable | None:
@@ -181,13 +169,12 @@ class PlannerPanel(Panel):
                 self._show(table)
 
     def _is_stale(self, table: PlanTable) -> bool:
-        """Whether the fields say another size, count or number of steps than was planned for."""
+        """Whether the fields ask for what costs something else than what was planned for."""
         try:
-            now = with_defaults_of(self.session.pipe, self.workload)
+            is_same = costs_the_same(self.session.pipe, self.workload, table.workload)
         except (TypeError, ValueError):
             return True
-        is_other = any(getattr(now, name) != getattr(table.workload, name) for name in SHOWN)
-        return is_other or (allows_changes(self.picture.value) and not table.approximate)
+        return not is_same or (allows_changes(self.picture.value) and not table.approximate)
 
     def _status(self, table: PlanTable | None) -> str:
         state, strategies = self.planner.plan_state, self.session.strategy_state
@@ -254,8 +241,8 @@ class PlannerPanel(Panel):
         self.height = _number("Height", request.height or SIDE, unit, 1 << 14, unit)
         self.count = _number("Pictures", request.count, 1, 64)
         self.steps = _number("Steps", request.steps or USUAL_STEPS, 1, 1000)
-        frames = self._frames_of(request)
-        self.frames = _number("Frames", frames, 1, 1 << 14) if isinstance(frames, int) else None
+        frames = frames_of(self.session.pipe, request)
+        self.frames = _number("Frames", frames, 1, 1 << 14) if frames is not None else None
         is_cpu = self.session.pipe.execution_device.type == "cpu"
         beside: list[tuple[str, str | None]] = [(HERE, None)]
         if is_cpu:
@@ -325,13 +312,14 @@ class PlannerPanel(Panel):
 
     def _measured(self, table: PlanTable) -> dict[Plan, FinishedRun]:
         """The last run of each plan that has drawn what is planned for."""
-        drawn, found = table.workload, {}
+        pipe, found = self.session.pipe, {}
         for run in self.session.run_state.history:
             asked = run.request
             if asked is None or not run.is_finished or run.used != run.plan:
                 continue
-            size = (asked.width, asked.height, asked.count, asked.steps, self._frames_of(asked))
-            if size == (drawn.width, drawn.height, drawn.batch, drawn.steps, drawn.frames):
+            if costs_the_same(
+                pipe, PlannedRequest.of(self.session, asked).workload, table.workload
+            ):
                 found[run.plan] = run
         return found
 
@@ -350,7 +338,8 @@ class PlannerPanel(Panel):
 def _size_of(table: PlanTable) -> str:
     drawn = table.workload
     several = f", {drawn.batch} pictures" if drawn.batch > 1 else ""
-    return f"{drawn.width} × {drawn.height}, {drawn.steps} steps{several}"
+    guidance = "" if drawn.guidance_scale is None else f", guidance {drawn.guidance_scale:g}"
+    return f"{drawn.width} × {drawn.height}, {drawn.steps} steps{several}{guidance}"
 
 
 def _caption(table: PlanTable) -> str:

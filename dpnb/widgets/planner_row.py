@@ -63,7 +63,7 @@ class PlannerRow:
             f"<div><b>{html.escape(short_plan_name(row.plan))}</b> {badge}</div>"
             f"{_bar(row, table, most)}"
             f"<div><b>{format_bytes(row.peak)}</b> at the peak · "
-            f"<b>{format_seconds(row.seconds_per_picture)}</b> per picture · "
+            f"<b>{row.describe_time()}</b> per picture · "
             f"bound by {row.bound_by}{_describe_price(row, table)}{beside}</div></div>"
         )
 
@@ -86,10 +86,7 @@ def _describe_price(row: PlanRow, table: PlanTable) -> str:
 def compare_prediction(row: PlanRow, run: FinishedRun) -> str:
     """What was predicted, and what a run has taken."""
     seconds = run.trace.runs[0].duration / (1 if run.request is None else run.request.count)
-    time = (
-        f"predicted {format_seconds(row.seconds_per_picture)} per picture, "
-        f"took {format_seconds(seconds)}"
-    )
+    time = f"predicted {row.describe_time()} per picture, took {format_seconds(seconds)}"
     if run.trace.meter not in WITH_WEIGHTS:
         return time
     return f"predicted {format_bytes(row.peak)}, took {format_bytes(run.trace.peak)}; {time}"

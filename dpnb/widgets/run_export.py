@@ -15,6 +15,7 @@ from dpnb.pipelines.settings.plain_values import split_plain
 from dpnb.stages import Stage
 from dpnb.strategies.catalog import KINDS
 from dpnb.strategies.settings import describe_strategy
+from dpnb.widgets.picture_judge import Verdict
 from dpnb.widgets.run_settings import list_picture_settings, list_seeds
 from dpnb.widgets.state import FinishedRun, Request
 
@@ -35,6 +36,9 @@ REQUEST = (
     "strength",
 )
 """Fields of a request that are plain values."""
+
+DIFFERENCE = ("flip", "flip_worst_tile", "flip_size", "picture")
+"""How far a run's picture is from another's: the mean, the worst tile, and what both come to."""
 
 COLUMNS = (
     "number",
@@ -58,11 +62,11 @@ COLUMNS = (
     *(f"seconds_{stage}" for stage in Stage),
     "seconds_per_step",
     "compared_with",
-    "flip",
+    *DIFFERENCE,
 )
 
-Differences: TypeAlias = Mapping[int, tuple[int, float]]
-"""The number of a run → that of the run it was compared with, and FLIP's mean between them."""
+Differences: TypeAlias = Mapping[int, tuple[int, Verdict]]
+"""The number of a run → that of the run it was compared with, and how far it is from it."""
 
 
 def runs_to_json(
@@ -150,7 +154,8 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
 
 def _record(run: FinishedRun, names: Mapping[int, str], differences: Differences) -> dict[str, Any]:
     """A run as plain JSON values."""
-    compared_with, flip = differences.get(run.number, (None, None))
+    compared_with, found = differences.get(run.number, (None, None))
+    values = found and (found.flip, found.flip_worst, found.size, str(found.words))
     done, settings = run.trace.runs[0], run.settings
     stages = done.by_stage()
     return {
@@ -175,7 +180,7 @@ def _record(run: FinishedRun, names: Mapping[int, str], differences: Differences
         "seconds_by_stage": {str(name): one.seconds for name, one in stages.items()},
         "seconds_per_step": run.trace.seconds_per_step,
         "compared_with": compared_with,
-        "flip": flip,
+        **dict(zip(DIFFERENCE, values or (None,) * len(DIFFERENCE), strict=True)),
         "steps": [
             {
                 "stage": str(step.stage),

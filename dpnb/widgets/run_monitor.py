@@ -295,7 +295,7 @@ class RunMonitor(RunListener[Run]):
             state.baseline = run.number
         while len(runs) > KEPT:
             runs.remove(next(one for one in runs if one.number != state.baseline))
-        state.history = tuple(runs)
+        state.keep_runs(runs)
 
     def _finished_run(self, current: CurrentRun, result: RunResult) -> FinishedRun:
         history = self._state.history

@@ -152,7 +152,7 @@ class RunPanel(Panel):
         self.watch(state, ["queue", "phase"], lambda _: self.waiting.show(state))
         shown = ["picture", "pictured", "is_preview", "output"]
         self.watch(state, shown, lambda _: self.result.show(state))
-        self.watch(state, ["history", "queue"], lambda _: self.grid.take(state.history))
+        self.watch(state, ["history", "queue", "phase"], lambda _: self.grid.take(state.history))
         self.watch(state, "restored", lambda _: self._restore())
         self.watch(state, ["progress", "message"], lambda _: self._show_progress())
         previews = ["preview_every", "preview_decoder", "phase"]

@@ -338,7 +338,7 @@ class Session:
         """Take runs that are over out of the history."""
         with self.lock, self.run_state.hold_trait_notifications():
             state = self.run_state
-            state.history = tuple(run for run in state.history if run.number not in numbers)
+            state.keep_runs(run for run in state.history if run.number not in numbers)
             if state.baseline in numbers:
                 first = (run.number for run in state.history if run.is_finished)
                 state.baseline = next(first, 0)

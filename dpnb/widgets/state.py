@@ -6,7 +6,7 @@ Traits are replaced, never mutated.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -351,3 +351,28 @@ class RunState(State):
 
     meter = Unicode()
     """The name of the meter that runs are measured with."""
+
+    def keep_runs(self, runs: Iterable[FinishedRun]) -> None:
+        """Make these the runs that are over; how others differed is forgotten with them.
+
+        Args:
+            runs: in the order in which they ended.
+        """
+        with self.hold_trait_notifications():
+            self.history = tuple(runs)
+            numbers = {run.number for run in self.history}
+            known = self.verdicts
+            kept = {pair: verdict for pair, verdict in known.items() if numbers.issuperset(pair)}
+            self.verdicts = known if len(kept) == len(known) else kept
+
+    def note_verdict(self, run: FinishedRun, baseline: FinishedRun, verdict: Any) -> None:
+        """Keep how far the pictures of two runs differ, unless one is forgotten already.
+
+        Args:
+            run: a run.
+            baseline: what it was compared with.
+            verdict: what was found.
+        """
+        known = {id(one.pictures) for one in self.history}
+        if {id(run.pictures), id(baseline.pictures)} <= known:
+            self.verdicts = {**self.verdicts, (run.number, baseline.number): verdict}

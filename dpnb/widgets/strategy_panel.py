@@ -59,7 +59,7 @@ class StrategyPanel(Panel):
         )
         self.python.add_class("dpnb-code")
         self.copy.observe(lambda _: self._show_code(), "value")
-        self._left_out = ""
+        self._said, self._said_of = "", frozenset[Strategy]()
         self._run: RunPanel | None = None
         self.fill(
             [
@@ -112,7 +112,7 @@ class StrategyPanel(Panel):
                 "error" if state.is_refused else "wait" if state.wanted != state.active else "plain"
             )
             words = state.message if state.is_refused else self._describe_waiting(state.message)
-            self.message.value = status_html(words or self._left_out or self._summary(), tone)
+            self.message.value = status_html(words or self._remark() or self._summary(), tone)
             self._show_code()
             self.session.loras.refresh()
 
@@ -144,17 +144,21 @@ class StrategyPanel(Panel):
         return button
 
     def _say(self, words: str) -> None:
-        """Say what becomes of a named plan."""
-        self._left_out = words
+        """Say what becomes of a preset or of a named plan, until something else is switched."""
+        self._said, self._said_of = words, self.session.strategy_state.wanted
         self.show()
+
+    def _remark(self) -> str:
+        """What was said of what is on now."""
+        is_planning = self.named.planner.plan_state.is_busy
+        is_valid = is_planning or self._said_of == self.session.strategy_state.wanted
+        return self._said if is_valid else ""
 
     def _use_preset(self, preset: Preset, _: w.Button) -> None:
         chosen = preset.plan(self.session.pipe.strategies)
-        self._left_out = ""
-        left = [f"{name} left out: {reason}" for name, reason in chosen.left_out.items()]
-        self._left_out = f"{preset.name}. {' '.join(left)}" if left else ""
         self.session.use(chosen.plan)
-        self.show()
+        left = [f"{name} left out: {reason}" for name, reason in chosen.left_out.items()]
+        self._say(f"{preset.name}. {' '.join(left)}" if left else "")
 
     def _groups(self) -> list[w.Widget]:
         """The rows, those that can all be switched on here first.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ import pytest
 from rich.console import Console
 
 import dpnb
+from dpnb.bench.figures import LETTERS
 from dpnb.bench.quality_figures import draw_plan_sheet
 from dpnb.bench.quality_rows import find_picture_front, measurements_to_csv
 from dpnb.bench.report import Report
 from dpnb.bench.sweep import sweep
-from dpnb.fidelity.quality import PictureSet
+from dpnb.fidelity.quality import PictureSet, Quality
 from dpnb.fidelity.visibility import Visibility
 from dpnb.planning.workload import Workload
 
@@ -156,18 +158,54 @@ def test_a_report_shows_tables_figures_and_pictures(report: Report, tmp_path: Pa
     assert report._repr_html_().count("<img") == 1
     written = {file.name for file in report.write(tmp_path)}
     assert {"pictures.png", "picture.svg", "picture.png", "sweep.csv"} <= written
-    lines = list(csv.DictReader(io.StringIO(measurements_to_csv(report.measurements, 1))))
-    assert measurements_to_csv(report.measurements, 1) == report.to_csv()
+    lines = list(csv.DictReader(io.StringIO(report.to_csv())))
+    assert measurements_to_csv(report.measurements, report.table) == report.to_csv()
     assert [line["picture"] for line in lines][:2] == ["the same", "the same"]
     found = report.of(dpnb.FreeU()).quality
     assert found is not None
     assert float(lines[2]["flip"]) == pytest.approx(found.flip)
+    assert float(lines[2]["ssim_worst_tile"]) == found.ssim_worst < found.ssim
+    assert float(lines[2]["psnr_worst_tile_db"]) == found.psnr_worst
+    assert lines[0]["psnr_db"] == lines[0]["psnr_worst_tile_db"] == "inf"
+    assert float(lines[2]["flip_size"]) == found.size
+    assert {(line["model"], line["dtype"], line["batch"]) for line in lines} == {
+        (report.model, "float32", "1")
+    }
+    tiled = report.of(dpnb.VaeTiling())
+    assert int(lines[1]["peak_decoding_bytes"]) == tiled.peaks["decoding"]
+    assert tiled.predicted is not None
+    assert int(lines[1]["predicted_peak_bytes"]) == tiled.predicted.peak
+    assert float(lines[1]["largest_difference"]) == tiled.difference
     assert dpnb.plan_from_json(json.loads(lines[2]["strategies"])) == {dpnb.FreeU()}
     sheet = report.sheet()
     assert sheet.height > 3 * 160
     assert sheet.width > 2 * 160
     alone = draw_plan_sheet(report.measurements[:1], PictureSet(("red apple",), (3,)))
     assert alone.height < sheet.height / 2
+
+
+def test_a_cell_shows_the_pictures_of_few_plans(report: Report) -> None:
+    html = report._repr_html_()
+    found = re.search(r"data:image/jpeg;base64,([^\"]+)", html)
+    assert found is not None
+    plain = report.measurements[0]
+    alike = [replace(plain, plan=frozenset({dpnb.FreeU(b1=1 + n / 100)})) for n in range(40)]
+    many = replace(report, measurements=(plain, *alike))
+    assert len(many._repr_html_()) < 2 * len(html)
+
+
+def test_a_figure_has_letters_for_plans_beyond_the_alphabet() -> None:
+    assert LETTERS[:2] == ("a", "b")
+    assert LETTERS[25:28] == ("z", "aa", "ab")
+
+
+def test_a_score_says_what_the_worst_picture_is(report: Report) -> None:
+    quality = report.of(dpnb.FreeU()).quality
+    assert quality is not None
+    one = replace(quality.scores[0], flip=0.01, flip_worst=0.01)
+    other = replace(one, flip=0.2, flip_worst=0.3)
+    assert Quality((one,)).describe() == "0.010 the same"
+    assert Quality((one, one, one, other)).describe() == "0.058, at most 0.200: another picture"
 
 
 def test_nothing_of_the_figure_of_pictures_lies_outside_of_it(report: Report) -> None:
@@ -189,6 +227,11 @@ def test_a_sweep_predicts_other_plans_pictures(report: Report) -> None:
         1 for one in report if one.quality is not None and one.quality.size > 0
     )
     assert "opacity" not in report._repr_html_()
+    unknown = tuple(replace(one, quality=None) for one in report.measurements)
+    limited = replace(report, measurements=unknown, table=report.table.limited(0.07, None))
+    assert [dimmed for _, dimmed in limited._rows()] == [False, False, True]
+    small = replace(report, table=report.table.within(1))
+    assert small._repr_html_().count("opacity") == len(report)
 
 
 def test_without_quality_a_report_has_no_pictures(pipe: Any) -> None:

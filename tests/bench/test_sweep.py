@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from rich.console import Console
 from torch import nn
@@ -121,6 +122,23 @@ def test_the_file_of_another_sweep_is_left_alone(pipe: Any, tmp_path: Path) -> N
     assert file.read_bytes() == before
 
 
+def test_what_was_measured_with_other_weights_or_elsewhere_is_not_mixed(
+    pipe: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "sweep.json"
+    run(pipe, [], path=file)
+    before = file.read_bytes()
+    with pytest.raises(ValueError, match=r" \(simulated:8GiB/s\), and not of .* \(simulated:4GiB"):
+        run(pipe, [], path=file, device="simulated:4GiB/s")
+    pipe.to(torch.bfloat16)
+    try:
+        with pytest.raises(ValueError, match=r"in float32, .*, and not of .* in bfloat16, "):
+            run(pipe, [], path=file)
+    finally:
+        pipe.to(torch.float32)
+    assert file.read_bytes() == before
+
+
 @pytest.mark.slow
 def test_a_plan_that_runs_out_of_memory_is_recorded_and_the_next_one_goes_on(pipe: Any) -> None:
     def exhaust(module: Any, given: Any) -> None:
@@ -196,6 +214,11 @@ def test_mistakes_are_one_sentence(pipe: Any) -> None:
         run(pipe, [[dpnb.AttentionSlicing(1), dpnb.AttentionSlicing(2)]])
     with pytest.raises(ValueError, match="repeats is 0"):
         run(pipe, repeats=0)
+    with pytest.raises(ValueError, match="none are compared; give quality=True, too"):
+        run(pipe, max_difference=0.1)
+    table = dpnb.plan(pipe, workload=WORKLOAD, plans=[frozenset()])
+    with pytest.raises(ValueError, match=r"give these to dpnb\.plan instead"):
+        sweep(pipe, table, approximate=True)
     with pytest.raises(dpnb.AttachError, match="Linear is no pipeline"):
         run(nn.Linear(1, 1))
 

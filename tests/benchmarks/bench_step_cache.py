@@ -12,7 +12,6 @@ import sys
 import time
 from typing import Any
 
-import flip_evaluator
 import numpy as np
 import torch
 
@@ -35,17 +34,6 @@ def draw(pipe: Any, prompt: str, seed: int, steps: int = 20) -> tuple[np.ndarray
     return made.images[0], time.process_time() - begun
 
 
-def flip(one: np.ndarray, other: np.ndarray) -> float:
-    """The mean FLIP of two pictures, from 0 to 1."""
-    _, mean, _ = flip_evaluator.evaluate(one, other, "LDR", applyMagma=False)
-    return float(mean)
-
-
-def psnr(one: np.ndarray, other: np.ndarray) -> float:
-    """In decibels."""
-    return float(-10 * np.log10(max(float(((one - other) ** 2).mean()), 1e-10)))
-
-
 def main(settings: dict[str, StepCache], seeds: int = 1, count: int = 24) -> None:
     """Print the ratio of medians and the mean differences of each setting."""
     torch.set_num_threads(1)
@@ -63,7 +51,10 @@ def main(settings: dict[str, StepCache], seeds: int = 1, count: int = 24) -> Non
                 with pipe.strategies.using(strategy):
                     picture, seconds = draw(pipe, prompt, seed)
                 taken[name].append(seconds)
-                seen[name].append((flip(expected, picture), psnr(expected, picture)))
+                found = dpnb.compare(expected, picture, ["flip", "psnr"])
+                assert found.flip is not None
+                assert found.psnr is not None
+                seen[name].append((found.flip.mean, found.psnr.mean))
     print(f"{len(plain)} pictures of 20 steps; plain {statistics.median(plain):.3f} s")
     for name in settings:
         ratio = statistics.median(plain) / statistics.median(taken[name])

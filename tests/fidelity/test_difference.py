@@ -93,6 +93,14 @@ def test_without_the_extra_psnr_works_alone(monkeypatch: pytest.MonkeyPatch) -> 
             ask()
 
 
+def test_scores_without_flip_have_words_too() -> None:
+    found = dpnb.compare(picture(), picture(1), ["ssim"])
+    assert found.describe().startswith("SSIM 0.")
+    assert str(found.describe()) in found._repr_html_()
+    assert dpnb.compare(picture(), picture(1), ["ssim", "psnr"]).describe().startswith("PSNR ")
+    assert dpnb.compare(picture(), picture(), []).describe() == "0 of 255 at the most"
+
+
 @pytest.mark.parametrize("scores", [["lpips"], "flip", ["flip", "mse"]])
 def test_there_are_three_scores(scores: Any) -> None:
     with pytest.raises(ValueError, match="give a list of some of 'flip', 'ssim', 'psnr'"):

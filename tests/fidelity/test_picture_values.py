@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from dpnb.fidelity.picture_values import pair_pictures, to_levels
@@ -17,7 +18,9 @@ def test_all_forms_of_a_picture_have_the_same_values() -> None:
     unit = LEVELS.astype(np.float32) / 255
     forms: list[Any] = [
         Image.fromarray(LEVELS), LEVELS, unit, unit.astype(np.float64), [LEVELS], LEVELS[None],
-        LEVELS[None, None], (Image.fromarray(LEVELS),),
+        LEVELS[None, None], (Image.fromarray(LEVELS),), LEVELS.astype(np.int64),
+        torch.from_numpy(unit).movedim(-1, 0)[None], torch.from_numpy(LEVELS).movedim(-1, 0),
+        torch.from_numpy(LEVELS), np.dstack([LEVELS, np.full_like(LEVELS[..., 0], 255)]),
     ]  # fmt: skip
     for form in forms:
         [(one, other)] = pair_pictures(LEVELS, form)
@@ -33,10 +36,18 @@ def test_a_picture_without_colours_has_three_equal_ones() -> None:
         np.testing.assert_array_equal(one[..., 0], one[..., 2])
 
 
+def test_levels_of_16_bits_keep_their_place_between_black_and_white() -> None:
+    grey = LEVELS[..., 0].astype(np.uint16) * 257
+    for form in (grey, Image.fromarray(grey)):
+        [(one, other)] = pair_pictures(form, LEVELS[..., 0])
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
 def test_transparency_stands_on_white() -> None:
-    clear = Image.fromarray(np.zeros((16, 16, 4), np.uint8), "RGBA")
-    [(one, _)] = pair_pictures(clear, clear)
-    assert one.min() == 1
+    clear = np.zeros((16, 16, 4), np.uint8)
+    for form in (clear, Image.fromarray(clear, "RGBA"), torch.zeros(4, 16, 16)):
+        [(one, _)] = pair_pictures(form, form)
+        assert one.min() == 1
 
 
 def test_films_are_as_many_pictures_as_frames() -> None:
@@ -46,9 +57,9 @@ def test_films_are_as_many_pictures_as_frames() -> None:
 
 
 def test_what_is_given_is_not_changed() -> None:
-    given = np.full((16, 16, 3), 1.5, np.float32)
+    given = np.full((16, 16, 3), 1.001, np.float32)
     [(one, _)] = pair_pictures(given, given)
-    assert (given == 1.5).all()
+    assert (given == np.float32(1.001)).all()
     assert (one == 1).all()
 
 
@@ -65,7 +76,17 @@ def test_levels_are_those_that_were_given() -> None:
         ([], [], "0 and 0 pictures"),
         (LEVELS[:10], LEVELS[:10], "11 at least"),
         (LEVELS, "apple.png", "str is no picture"),
-        (LEVELS, LEVELS.astype(np.int64), "an array of int64 is no picture"),
+        (LEVELS, LEVELS > 3, "an array of bool is no picture"),
+        (LEVELS, LEVELS.astype(np.int64) * 300, "give bytes, or values in"),
+        (
+            LEVELS.astype(np.float32),
+            LEVELS,
+            r"should be \[0, 1\]; divide by 255",
+        ),
+        (LEVELS.astype(np.float64) / 127.5 - 1, LEVELS, "from -1 to 1, .*; add 1 and divide by 2"),
+        (np.full((16, 20, 3), 1.2), LEVELS, "from 0 to 1.2, .*; clip them"),
+        (Image.fromarray(LEVELS[..., 0].astype(np.int32)), LEVELS, "a picture of mode I does not"),
+        (Image.fromarray(LEVELS[..., 0].astype(np.float32)), LEVELS, "a picture of mode F does"),
         (LEVELS, LEVELS[..., :2], r"an array \[16, 20, 2\] is no picture"),
         (LEVELS, np.full((16, 20, 3), np.nan), "NaN or infinity"),
     ],

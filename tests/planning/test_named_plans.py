@@ -50,6 +50,29 @@ def test_where_nothing_bends_the_fastest_is_the_best_trade(table: PlanTable) -> 
         assert find_best_trade(found) == found.best()
 
 
+def test_of_two_the_smaller_one_is_the_best_trade_where_it_saves_more_than_it_costs(
+    table: PlanTable,
+) -> None:
+    assert find_best_trade(with_costs(table, (100, 1.1), (1000, 1.0))).peak == 100
+    assert find_best_trade(with_costs(table, (900, 5.0), (1000, 1.0))).peak == 1000
+
+
+def test_as_little_memory_but_for_a_hundredth_is_the_faster_plan(table: PlanTable) -> None:
+    assert find_least(with_costs(table, (1000, 10.0), (1009, 5.0), (1100, 1.0))).peak == 1009
+    assert find_least(with_costs(table, (1000, 10.0), (1009, 10.0))).peak == 1000
+
+
+def test_where_no_picture_is_kept_every_name_says_so(table: PlanTable) -> None:
+    rows = with_costs(table, (100, 10.0)).rows
+    changing = tuple(
+        replace(row, plan=frozenset({dpnb.LayerwiseCasting()}), difference=0.3) for row in rows
+    )
+    limited = replace(table, rows=changing, max_difference=0.02)
+    for named in NAMED_PLANS:
+        with pytest.raises(PlanError, match=r'within "the same" \(FLIP 0.02\); let plans do more'):
+            named.choose(limited)
+
+
 def test_each_name_chooses_its_end(table: PlanTable) -> None:
     bent = with_costs(table, (100, 10.0), (120, 2.0), (1000, 1.0), (1100, 5.0))
     chosen = {named.name: named.choose(bent).peak for named in NAMED_PLANS}

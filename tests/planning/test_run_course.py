@@ -29,7 +29,10 @@ STREAMED = dpnb.SequentialOffload(device=LINK)
         (
             "tiny-sd",
             Workload(height=32, width=16, steps=6),
-            [{StepCache(3, first=2, last=0), dpnb.ModelOffload(LINK)}],
+            [
+                {StepCache(3, first=2, last=0), dpnb.ModelOffload(LINK)},
+                {StepCache(2), dpnb.GuidanceInterval(0.3, 0.7)},
+            ],
         ),
         (
             "tiny-flux",
@@ -57,11 +60,11 @@ def test_bytes_that_are_moved_are_those_that_are_counted(cache: StepCache) -> No
         assert row.moved == link.moved - before
 
 
-def predict(pipe: Any, steps: int, *caches: StepCache) -> list[float]:
-    """How much of a run's time is left with each cache, as is predicted."""
-    plans = [frozenset(), *(frozenset({cache}) for cache in caches)]
-    table = plan(pipe, workload=Workload(steps=steps), device=CPU, plans=plans)
-    return [table.of(cache).seconds / table.of().seconds for cache in caches]
+def predict(pipe: Any, steps: int, *plans: Any) -> list[float]:
+    """How much of a run's time is left with each strategy, or with several, as is predicted."""
+    sets = [frozenset(one if isinstance(one, set) else {one}) for one in plans]
+    table = plan(pipe, workload=Workload(steps=steps), device=CPU, plans=[frozenset(), *sets])
+    return [table.of(*one).seconds / table.of().seconds for one in sets]
 
 
 def test_time_goes_with_the_steps_that_are_computed() -> None:
@@ -71,6 +74,21 @@ def test_time_goes_with_the_steps_that_are_computed() -> None:
     assert shares == sorted(shares, reverse=True)
     assert 0.5 < shares[0] < 0.8
     assert predict(pipe, 100, StepCache())[0] < shares[0]
+
+
+def test_what_is_told_of_a_plan_is_what_all_of_its_steps_take() -> None:
+    pipe, cache = load("dpnb/emoji-64", "float32"), StepCache(2)
+    never, half = dpnb.GuidanceInterval(0.99, 1.0), dpnb.GuidanceInterval(0.5, 1.0)
+    whole, without, part, both = predict(pipe, 20, cache, never, half, {cache, half})
+    assert part == pytest.approx((1 + without) / 2, rel=0.02)
+    assert part * whole < both < min(part, whole)
+
+
+def test_the_steps_of_a_long_run_count_as_often_as_there_are_such() -> None:
+    pipe = load("dpnb/emoji-64", "float32")
+    early, late = dpnb.GuidanceInterval(0.0, 0.1), dpnb.GuidanceInterval(0.45, 0.55)
+    half, share, other = predict(pipe, 80, dpnb.GuidanceInterval(0.999, 1.0), early, late)
+    assert share == pytest.approx(other) == pytest.approx(half + 0.1 * (1 - half), rel=1e-3)
 
 
 def test_where_the_picture_decides_the_longest_time_is_told() -> None:
@@ -85,7 +103,12 @@ def test_where_the_picture_decides_the_longest_time_is_told() -> None:
 
 @pytest.mark.parametrize(
     ("cache", "least"),
-    [(StepCache(), 2), (StepCache(first=4), 5), (StepCache(interval=1), 0)],
+    [
+        (StepCache(), 2),
+        (StepCache(first=4), 5),
+        (StepCache(first=11, last=0), 12),
+        (StepCache(interval=1), 0),
+    ],
 )
 def test_all_kinds_of_steps_are_simulated(cache: StepCache, least: int) -> None:
     pipe, mode = load("tiny-sd", "float32"), ValuelessTensors()

@@ -146,6 +146,21 @@ def test_a_grid_shows_itself_and_says_what_it_shows(pipe: Any) -> None:
         made[2, 0]
 
 
+def test_a_grid_says_how_far_pictures_are_from_the_first(pipe: Any) -> None:
+    pytest.importorskip("flip_evaluator")
+    drawn = grid(
+        pipe, "a red apple", strategies=[[], [FreeU()]], seed=[0, 1], steps=2, progress=False
+    )
+    (first, other), (changed, last) = drawn.differences
+    assert first is not None
+    assert first.size == 0
+    assert changed is not None
+    assert changed.flip == dpnb.compare(drawn[0, 0], drawn[1, 0]).flip
+    assert other is last is None, "another seed draws another picture anyway"
+    half = Grid(drawn.layout, [None, drawn.cell(0, 1), drawn.cell(1, 0), None])
+    assert half.differences == ((None, None), (None, None))
+
+
 def test_a_grid_is_saved_as_a_picture_or_as_a_folder(pipe: Any, tmp_path: Path) -> None:
     made = grid(pipe, "a fox", seed=[0, 1], guidance_scale=[1, 2], **SMALL)
     assert made.save(tmp_path / "sheet.png") == (tmp_path / "sheet.png",)

@@ -14,10 +14,11 @@ import pytest
 from PIL import Image
 
 import dpnb
+from dpnb.stages import Stage
 from dpnb.widgets.history_panel import HistoryPanel
 from dpnb.widgets.run_panel import RunPanel
 from dpnb.widgets.state import Request
-from tests.widgets.conftest import TIMEOUT
+from tests.widgets.conftest import TIMEOUT, Gate
 
 REQUEST = Request("a red apple", steps=1, width=32, height=32)
 
@@ -69,6 +70,36 @@ def test_a_switch_varies_and_what_was_on_comes_back(panel: RunPanel, pipe: Any) 
         {slicing, dpnb.FreeU(s1=0.9)},
     ]
     assert pipe.strategies.active == {slicing}
+
+
+def test_stopping_the_last_cell_ends_the_grid(panel: RunPanel, pipe: Any, gate: Gate) -> None:
+    pipe.strategies.use([dpnb.AttentionSlicing()])
+    choose(panel, ("FreeU", "off, on"))
+    gate.open(3)
+    panel.grid.button.click()
+    gate.reached(4)
+    assert {dpnb.AttentionSlicing(), dpnb.FreeU()} == pipe.strategies.active
+    panel.session.stop()
+    gate.open(100)
+    assert panel.session.job is not None
+    with pytest.raises(RuntimeError):
+        panel.session.job.wait(TIMEOUT)
+    assert pipe.strategies.active == {dpnb.AttentionSlicing()}
+    assert "1 of 2 pictures are drawn" in panel.grid.message.value
+    assert "dpnb-wait" not in panel.grid.message.value
+
+
+def test_a_grid_of_which_nothing_is_drawn_ends_too(panel: RunPanel, pipe: Any, gate: Gate) -> None:
+    choose(panel, ("FreeU", "on"))
+    gate.fails_at = Stage.TEXT, MemoryError("no room")
+    gate.open(100)
+    panel.grid.button.click()
+    assert panel.session.job is not None
+    with pytest.raises(MemoryError):
+        panel.session.job.wait(TIMEOUT)
+    assert pipe.strategies.active == frozenset()
+    assert "0 of 1 pictures are drawn" in panel.grid.message.value
+    assert "dpnb-wait" not in panel.grid.message.value
 
 
 def test_values_to_begin_with_can_be_drawn(panel: RunPanel) -> None:

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import ipywidgets as w
@@ -10,16 +11,19 @@ import pytest
 
 from dpnb.fidelity.visibility import LIMITS, Visibility
 from dpnb.planning.table import PlanTable
+from dpnb.planning.workload import Workload
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.storage import LayerwiseCasting
-from dpnb.strategies.strategy import Plan
 from dpnb.strategies.vae import VaeTiling
-from dpnb.units import format_bytes
+from dpnb.units import format_bytes, format_seconds
+from dpnb.widgets.background_planner import BackgroundPlanner
 from dpnb.widgets.history_panel import HistoryPanel
 from dpnb.widgets.plan_chart import plan_chart
 from dpnb.widgets.planner_panel import HERE, LINK, PlannerPanel
+from dpnb.widgets.session import Session
 from dpnb.widgets.state import Request
 from dpnb.widgets.strategy_panel import StrategyPanel
+from tests.planning.compared import Compared
 from tests.widgets.chosen_files import count_widgets
 from tests.widgets.conftest import TIMEOUT, Gate, is_shown
 
@@ -86,15 +90,8 @@ def test_the_budget_says_what_fits(shown: PlannerPanel, table: PlanTable) -> Non
     assert f"{len(small.fitting)} of {len(table)} plans fit" in shown.message.value
 
 
-@dataclass(frozen=True)
-class Compared:
-    """What a sweep has measured."""
-
-    model: str
-    size: float
-
-    def picture_costs(self) -> tuple[tuple[Plan, float], ...]:
-        return ((frozenset({LayerwiseCasting()}), self.size),)
+def compared(model: str) -> Compared:
+    return Compared(model, ((frozenset({LayerwiseCasting()}), 0.05),), dtype=None)
 
 
 def with_casting(table: PlanTable) -> PlanTable:
@@ -109,14 +106,15 @@ def test_what_the_picture_may_lose_says_what_fits(shown: PlannerPanel, table: Pl
     shown.more.value = True
     casting = next(entry for entry in shown.rows if entry.plan == {LayerwiseCasting()})
     assert "picture unknown" in casting.words
-    shown.use_report(Compared(table.model, 0.05))
+    assert "beside 1 that may change the picture too much" in shown.message.value
+    shown.use_report(compared(table.model))
     assert "changes the picture" in casting.words
     assert "picture: 0.050 not visible side by side" in casting.words
     shown.picture.value = LIMITS[Visibility.HIDDEN]
     assert "changes the picture" not in casting.words
     assert "pays with" in casting.words
     with pytest.raises(ValueError, match="is of other"):
-        shown.use_report(Compared("other", 0.05))
+        shown.use_report(compared("other"))
 
 
 def test_plans_that_change_the_picture_are_made_when_they_are_asked_for(
@@ -229,6 +227,49 @@ def test_what_was_measured_is_beside_what_was_predicted(shown: PlannerPanel) -> 
     words = f"predicted {format_bytes(predicted)}, took {format_bytes(run.trace.peak)}"
     assert words in entry.words
     assert f"Run 1, nothing switched on: {words}" in shown.caption.value
+
+
+def test_the_most_that_a_plan_may_take_is_not_said_to_be_what_it_takes(
+    shown: PlannerPanel, table: PlanTable
+) -> None:
+    rows = tuple(replace(row, is_slowest=True) for row in table)
+    shown.planner.plan_state.table = slowest = replace(table, rows=rows)
+    words = f"at most {format_seconds(slowest.best().seconds_per_picture)}"
+    assert f"<b>{words}</b> per picture" in listed(shown)[0].words
+    assert f"{words} per picture" in shown.message.value
+    assert f"{words} per picture" in plan_chart(slowest, frozenset())
+    shown.session.start(REQUEST).wait(TIMEOUT)
+    assert f"predicted {words[:8]}" in shown.caption.value
+
+
+def test_plans_for_what_is_guided_are_no_plans_for_what_is_not(
+    shown: PlannerPanel, table: PlanTable
+) -> None:
+    assert (table.workload.guidance_scale or 0) > 1
+    shown._asked = replace(shown._asked, guidance_scale=1.0)
+    shown.show()
+    assert "These plans are for 32 × 32, 2 steps, guidance 7.5" in shown.message.value
+    assert shown.workload.guidance_scale == 1.0
+
+
+def test_who_hears_that_plans_are_made_holds_nobody_up(session: Session) -> None:
+    free: list[bool] = []
+
+    def try_lock() -> None:
+        free.append(session.lock.acquire(timeout=0.5))
+        if free[-1]:
+            session.lock.release()
+
+    def hear() -> None:
+        other = threading.Thread(target=try_lock)
+        other.start()
+        other.join()
+
+    planner = BackgroundPlanner(session, hear)
+    assert planner.start(Workload(width=33), None)
+    with pytest.raises(ValueError, match="width is 33"):
+        planner.wait(TIMEOUT)
+    assert free == [True]
 
 
 def test_plans_for_another_size_say_so(shown: PlannerPanel) -> None:

@@ -12,6 +12,7 @@ import pytest
 from dpnb.pipelines.settings.picture_files import read_settings
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.vae import VaeSlicing
+from dpnb.widgets.picture_judge import Verdict
 from dpnb.widgets.run_export import COLUMNS, runs_to_csv, runs_to_json, zip_runs
 from dpnb.widgets.run_settings import list_picture_settings
 from dpnb.widgets.session import Session
@@ -78,10 +79,10 @@ def test_a_table_has_a_line_for_each_run(runs: tuple[FinishedRun, ...]) -> None:
     assert float(first["seconds_per_step"]) == runs[0].trace.seconds_per_step
     assert (cell["prompt"], cell["seeds"], cell["switched"]) == ("", "", "")
     assert {row["compared_with"] + row["flip"] for row in rows} == {""}
-    found = list(csv.DictReader(io.StringIO(runs_to_csv(runs, None, {2: (1, 0.25)}))))
+    found = list(csv.DictReader(io.StringIO(runs_to_csv(runs, None, {2: (1, Verdict(0.25, 0.9))}))))
     assert [row["compared_with"] for row in found] == ["", "1", ""]
     assert [row["flip"] for row in found] == ["", "0.25", ""]
-    records = json.loads(runs_to_json(runs, None, {2: (1, 0.25)}))["runs"]
+    records = json.loads(runs_to_json(runs, None, {2: (1, Verdict(0.25, 0.9))}))["runs"]
     assert [record["flip"] for record in records] == [None, 0.25, None]
     assert (failed["outcome"], failed["seconds_decoding"]) == ("failed", "")
 

@@ -6,7 +6,10 @@ from typing import Any
 import pytest
 
 import dpnb
+from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.named_plans import find_best_trade, find_least
+from dpnb.planning.table import PlanRow, PlanTable
+from dpnb.planning.workload import Workload
 from dpnb.strategies.attention import AttentionSlicing, XFormers
 from dpnb.strategies.catalog import CATALOG
 from dpnb.strategies.freeu import FreeU
@@ -14,11 +17,14 @@ from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.plans import plan_to_python
 from dpnb.strategies.projection import QKVFusion
 from dpnb.units import format_bytes
+from dpnb.widgets.planned_request import PlannedRequest
 from dpnb.widgets.state import Request
 from dpnb.widgets.strategy_panel import StrategyPanel
 from tests.widgets.conftest import TIMEOUT, Gate
 
 LINK = "simulated:64GiB/s"
+
+CPU = DeviceProfile("a CPU", 1 << 34, 2e10, 1e11, 1e11, None, 1e-5, False, "made up for tests")
 
 
 @pytest.fixture
@@ -183,13 +189,67 @@ def test_named_plans_are_chosen_from_what_is_predicted(panel: StrategyPanel, pip
     found = panel.named.planner.plan_state.table
     assert found is not None
     assert pipe.strategies.active == find_least(found).plan
-    assert format_bytes(found.least.peak) in panel.message.value
+    assert format_bytes(find_least(found).peak) in panel.message.value
     buttons["Fastest"].click()
     assert pipe.strategies.active == found.best().plan
     assert "Fastest: " in panel.message.value
     assert panel.named.planner.plan_state.table is found
     buttons["Best trade"].click()
     assert pipe.strategies.active == find_best_trade(found).plan
+
+
+def test_what_is_asked_for_while_plans_are_made_is_planned_for_next(
+    panel: StrategyPanel, gate: Gate
+) -> None:
+    asked = [Request("a red apple", steps=1, width=33)]
+    panel.named.follow(lambda: asked[-1])
+    buttons = {button.description: button for button in panel.presets}
+    job = panel.session.start(Request("a red apple", steps=1))
+    gate.reached()
+    buttons["Fastest"].click()
+    asked.append(Request("a red apple", steps=1, height=35))
+    buttons["Least memory"].click()
+    gate.open(100)
+    job.wait(TIMEOUT)
+    with pytest.raises(ValueError, match="height is 35"):
+        panel.named.planner.wait(TIMEOUT)
+    assert "Least memory: height is 35" in panel.message.value
+
+
+def with_plan(panel: StrategyPanel, strategy: Any) -> None:
+    """Let plans be known for what is asked for now: this one alone."""
+    row = PlanRow(frozenset({strategy}), {"denoising": 1 << 20}, 1.0, 1.0, 1.0, "host", 0)
+    state, session = panel.named.planner.plan_state, panel.session
+    state.table = PlanTable("tiny-sd", Workload(), CPU, 1 << 30, (row,))
+    planned = PlannedRequest.of(session, panel.named._request())
+    panel.named._table, panel.named._planned = state.table, planned.fingerprint(session.pipe)
+
+
+def test_what_was_chosen_is_said_until_something_else_is_switched(
+    panel: StrategyPanel, pipe: Any
+) -> None:
+    with_plan(panel, QKVFusion())
+    buttons = {button.description: button for button in panel.presets}
+    buttons["Fastest"].click()
+    assert pipe.strategies.active == {QKVFusion()}
+    assert "Fastest: fused QKV, predicted 1.00 MiB and 1.0 s per picture" in panel.message.value
+    panel.rows[AttentionSlicing].switch.value = True
+    assert "Fastest" not in panel.message.value
+    assert "On: " in panel.message.value
+
+
+def test_a_named_plan_that_is_refused_is_not_said_to_be_on(
+    panel: StrategyPanel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise MemoryError("no room for that")
+
+    with_plan(panel, QKVFusion())
+    monkeypatch.setattr(QKVFusion, "apply", refuse)
+    {button.description: button for button in panel.presets}["Fastest"].click()
+    assert "no room for that" in panel.message.value
+    assert panel.session.strategy_state.is_refused
+    assert "Fastest" not in panel._said
 
 
 def test_a_closed_panel_hears_nothing(pipe: Any) -> None:
