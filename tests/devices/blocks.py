@@ -149,7 +149,8 @@ class Block:
         typed = self._typed.get(tensor.dtype)
         if typed is None:
             typed = self._typed[tensor.dtype] = self.bytes.view(tensor.dtype)
-        return typed.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
+        first = typed.storage_offset() + tensor.storage_offset()
+        return typed.as_strided(tensor.shape, tensor.stride(), first)
 
 
 def extent(shape: Sequence[int], stride: Sequence[int]) -> int:

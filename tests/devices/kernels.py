@@ -94,7 +94,8 @@ def _launch(
     changed = _changed(op, args, kwargs)
     key = None if changed else (op, _key(args), _key(tuple(sorted(kwargs.items()))))
     made: Any = None
-    if not changed:
+    makes = not changed
+    if makes:
         if key not in _layouts:
             cards.schedule.finish_all()
             with by_itself():
@@ -105,8 +106,8 @@ def _launch(
 
     def compute() -> None:
         out = op(*cpu_args, **cpu_kwargs)
-        if not changed:
-            values = [t for t in _tensors((out,))]
+        if makes:  # nothing else: what is changed may be gone by then
+            values = list(_tensors((out,)))
             for target, value in zip(targets, values, strict=True):
                 target.copy_(value)
 
