@@ -23,7 +23,7 @@ from tests.devices.streams import by_itself
 
 aten = torch.ops.aten
 
-WHOLE = ("convolution", "scaled_dot_product_attention", "_to_copy")
+WHOLE = ("convolution", "group_norm", "scaled_dot_product_attention", "_to_copy")
 """What torch would take apart in another way for a card than for the CPU."""
 
 INDEXED = {aten.index.Tensor, aten.index_put_.default, aten._index_put_impl_.default}

@@ -34,12 +34,16 @@ def cards(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
         yield cards
 
 
-def run(pipe: Any, strategy: Any) -> torch.Tensor:
-    """The picture of a run, whatever is planted; it may be full of NaN."""
-    pipe.computes_values = False  # so that none is looked for
+def run(pipe: Any, strategy: Any) -> torch.Tensor | None:
+    """The picture of a run; `None` where a kernel has failed with what it has read."""
+    pipe.computes_values = False  # so that no NaN is looked for
     try:
         with pipe.strategies.using(strategy):
             return draw(pipe)
+    except torch.AcceleratorError as error:
+        if "index out of range" not in str(error):
+            raise
+        return None
     finally:
         del pipe.computes_values
 
@@ -49,7 +53,9 @@ def test_nothing_is_reported_where_nothing_is_planted(
     pipe: Any, strategy: Any, cards: LateCards
 ) -> None:
     plain = draw(pipe)
-    assert torch.equal(run(pipe, strategy), plain)
+    drawn = run(pipe, strategy)
+    assert drawn is not None
+    assert torch.equal(drawn, plain)
     assert cards.reports == []
 
 
@@ -135,7 +141,9 @@ def test_an_error_that_nobody_reads(
 ) -> None:
     cards.most_pinned = 4096
     if is_read:
-        assert torch.equal(run(pipe, PLACEMENTS[0]), draw(pipe))
+        drawn = run(pipe, PLACEMENTS[0])
+        assert drawn is not None
+        assert torch.equal(drawn, draw(pipe))
         assert "could not be pinned (CUDA error 2)" in caplog.text
         return
     monkeypatch.setattr(cuda_link, "_clear_error", lambda device: None)
