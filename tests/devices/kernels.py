@@ -72,7 +72,7 @@ def run(op: OpOverload, *args: Any, **kwargs: Any) -> Any:
         if op is aten.empty.memory_format or op is aten.empty_strided.default:
             return _make_empty(cards, op, args, kwargs)
         given = list(_tensors((args, tuple(kwargs.values()))))
-        card = _card_of(op, given, cards)
+        card = _card_of(op, given, kwargs.get("device"), cards)
         stream = cards.stream_of(card)
         cards.bury()
         cards.launch()
@@ -140,7 +140,9 @@ def _check_read(cards: LateCards, stream: Any, op: OpOverload, given: Sequence[T
             cards.check(stream, work, cards.access(tensor, writes=False))
 
 
-def _card_of(op: OpOverload, given: Sequence[Tensor], cards: LateCards) -> int:
+def _card_of(
+    op: OpOverload, given: Sequence[Tensor], device: torch.device | None, cards: LateCards
+) -> int:
     """On which card it is computed.
 
     Raises:
@@ -155,6 +157,8 @@ def _card_of(op: OpOverload, given: Sequence[Tensor], cards: LateCards) -> int:
     if len(places) > 1:
         names = ", ".join(sorted(map(str, places)))
         raise RuntimeError(f"Expected all tensors to be on the same device, but {op} got {names}.")
+    if not places and device is not None and device.index is not None:
+        return device.index
     return next(iter(places)).index if places else cards.present.card
 
 
