@@ -75,7 +75,7 @@ _new_capsule.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
 MOST_DIMS = 8
 
 _FORM = _Managed()
-"""Is filled in for every birth, and lives for ever: torch looks for a deleter in it, and finds none."""
+"""Is filled in for every birth, and lives for ever: torch looks for a deleter in it."""
 
 _DIMS = (ctypes.c_int64 * (2 * MOST_DIMS))()
 
@@ -101,7 +101,12 @@ class Block:
             memory = torch.full((nbytes + PAGE,), POISON, dtype=torch.uint8)
             skipped = -memory.data_ptr() % PAGE
             self.bytes = memory[skipped : skipped + nbytes]
-        self.start, self.nbytes, self.card, self.stream = self.bytes.data_ptr(), nbytes, card, stream
+        self.start, self.nbytes, self.card, self.stream = (
+            self.bytes.data_ptr(),
+            nbytes,
+            card,
+            stream,
+        )
         self.uses: dict[LateStream, dict[tuple[int, int, bool], tuple[int, str]]] = {}
         self._typed: dict[torch.dtype, Tensor] = {torch.uint8: self.bytes}
         self._alive: ref[torch.UntypedStorage] | None = None

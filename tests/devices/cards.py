@@ -82,6 +82,7 @@ class LateCards:
         reports: what was done that a card would not forgive, in the order of asking.
         waits: when the host has waited.
         launches: kernels that were asked for.
+        most_reserved: the most bytes that a card has given.
         present: what is kept by thread.
     """
 
@@ -96,7 +97,7 @@ class LateCards:
         self.count, self.capacity, self.most_pinned = count, capacity, most_pinned
         self.reports: list[str] = []
         self.waits: list[Wait] = []
-        self.launches = 0
+        self.launches = self.most_reserved = 0
         self.present = OfThread()
         self.books = [Books() for _ in range(count)]
         self.pinned: dict[int, Registered] = {}
@@ -139,6 +140,7 @@ class LateCards:
             block = Block(size, card, stream)
             self._blocks[block.start] = block
             books.reserved += size
+            self.most_reserved = max(self.most_reserved, books.reserved)
         books.current += size
         books.peak = max(books.peak, books.current)
         return block.birth(shape, stride, dtype, nbytes, self._dead.append)
@@ -175,9 +177,11 @@ class LateCards:
     def alias(self, tensor: Tensor) -> Tensor:
         """The same bytes on the CPU."""
         block = self.block_of(tensor)
-        return torch.empty_strided(
-            tensor.shape, tensor.stride(), dtype=tensor.dtype
-        ) if block is None else block.alias(tensor)
+        return (
+            torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)
+            if block is None
+            else block.alias(tensor)
+        )
 
     def access(self, tensor: Tensor, *, writes: bool) -> list[Access]:
         """What work does that reads or writes a tensor of a card."""
@@ -188,9 +192,7 @@ class LateCards:
         length = extent(tensor.shape, tensor.stride()) * tensor.itemsize
         return [Access(block, start, start + length, writes)]
 
-    def check(
-        self, stream: LateStream, work: Work, accesses: list[Access], how: str = ""
-    ) -> None:
+    def check(self, stream: LateStream, work: Work, accesses: list[Access], how: str = "") -> None:
         """Report what this work meets that may happen before or after it, and note the work."""
         for access in accesses:
             for other, uses in access.block.uses.items():

