@@ -141,7 +141,7 @@ class Block:
         managed.shape = ctypes.addressof(dims)
         managed.strides = managed.shape + MOST_DIMS * ctypes.sizeof(ctypes.c_int64)
         capsule = _new_capsule(ctypes.addressof(managed), b"dltensor", None)
-        tensor: Tensor = torch._C._from_dlpack(capsule)  # type: ignore[attr-defined]
+        tensor: Tensor = torch._C._from_dlpack(capsule)
         if code is None:
             tensor = torch.ops.aten.as_strided.default.redispatch(
                 CPU_KEYS, tensor.view(dtype), list(shape), list(stride)

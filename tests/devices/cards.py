@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections import defaultdict, deque
 from dataclasses import dataclass
+from functools import partial
 from threading import local
 from weakref import finalize
 
@@ -152,7 +153,7 @@ class LateCards:
             memory = block.bytes
             self.books[block.card].current -= block.nbytes
             everything = Access(block, 0, block.nbytes, writes=True)
-            work = block.stream.ask(lambda memory=memory: memory.fill_(POISON), "the allocator")
+            work = block.stream.ask(partial(_poison, memory), "the allocator")
             self.check(block.stream, work, [everything], "memory is given back to which")
             block.uses = {block.stream: {(0, block.nbytes, True): (work.number, work.what)}}
             self._unused[block.stream, block.nbytes].append(block)
@@ -171,7 +172,7 @@ class LateCards:
         """The block that holds a tensor of a card; `None` where it has no elements."""
         if not tensor.numel():
             return None
-        first = tensor.data_ptr() - tensor.storage_offset() * tensor.itemsize
+        first = tensor.data_ptr() - int(tensor.storage_offset()) * tensor.itemsize
         return self._blocks[first]
 
     def alias(self, tensor: Tensor) -> Tensor:
@@ -188,7 +189,7 @@ class LateCards:
         block = self.block_of(tensor)
         if block is None:
             return []
-        start = tensor.storage_offset() * tensor.itemsize
+        start = int(tensor.storage_offset()) * tensor.itemsize
         length = extent(tensor.shape, tensor.stride()) * tensor.itemsize
         return [Access(block, start, start + length, writes)]
 
@@ -273,6 +274,10 @@ class LateCards:
         frames = [f for f in traceback.extract_stack() if not any(o in f.filename for o in OWN)]
         where = tuple(f"{f.filename.rpartition('dpnb/')[2]}:{f.lineno}" for f in frames[-FRAMES:])
         self.waits.append(Wait(why, nbytes, where))
+
+
+def _poison(memory: Tensor) -> None:
+    memory.fill_(POISON)
 
 
 @dataclass

@@ -6,7 +6,7 @@ made for them at once, and what is computed comes into it when the schedule says
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from typing import Any
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.library import Library
 
-from tests.devices.blocks import CPU_KEYS
+from tests.devices.blocks import CPU_KEYS, extent
 from tests.devices.cards import PRESENT, Access, LateCards
 from tests.devices.copies import copy_, to_copy
 from tests.devices.streams import by_itself
@@ -97,9 +97,8 @@ def _launch(
     makes = not changed
     if makes:
         if key not in _layouts:
-            cards.schedule.finish_all()
             with by_itself():
-                _layouts[key] = _layouts_of(op(*cpu_args, **cpu_kwargs))
+                _layouts[key] = _layouts_of(op(*_blank(cpu_args), **_blank(cpu_kwargs)))
         made = _make(cards, _layouts[key], card)
     results = [t for t in _tensors((made,)) if t.is_cuda]
     targets = [cards.alias(t) for t in results]
@@ -112,7 +111,8 @@ def _launch(
                 target.copy_(value)
 
     stream = cards.stream_of(card)
-    work = stream.learn(cards.schedule.host) or stream.ask(compute, str(op))
+    stream.learn(cards.schedule.host)
+    work = stream.ask(compute, str(op))
     accesses: list[Access] = []
     for tensor in _tensors((args, tuple(kwargs.values()))):
         if tensor.is_cuda:
@@ -190,7 +190,8 @@ def _make_empty(cards: LateCards, op: OpOverload, args: Any, kwargs: Any) -> Ten
         raise NotImplementedError("late cards know no symbolic sizes.")
     like = _meta(op, tuple(args[0]), args[1:], kwargs)
     index = cards.present.card if place is None or place.index is None else place.index
-    return cards.allocate(*like, index)
+    shape, stride, dtype = like
+    return cards.allocate(shape, stride, dtype, index)
 
 
 def _meta(op: OpOverload, size: tuple[int, ...], rest: Any, kwargs: Any) -> Any:
@@ -225,7 +226,7 @@ def _key(value: Any) -> Any:
         return value.shape, value.stride(), value.dtype
     if isinstance(value, (tuple, list)):
         return tuple([_key(item) for item in value])
-    return type(value), value if not isinstance(value, float) else 0.0
+    return type(value), value
 
 
 def _layouts_of(out: Any) -> Any:
@@ -236,10 +237,25 @@ def _layouts_of(out: Any) -> Any:
     return out
 
 
+def _blank(value: Any) -> Any:
+    """Arguments that are laid out alike, without the numbers that may not have come yet."""
+    if isinstance(value, Tensor):
+        length = extent(value.shape, value.stride())
+        return torch.zeros(length, dtype=value.dtype).as_strided(value.shape, value.stride())
+    if isinstance(value, (tuple, list)):
+        return type(value)([_blank(item) for item in value])
+    return (
+        {name: _blank(item) for name, item in value.items()} if isinstance(value, dict) else value
+    )
+
+
 def _make(cards: LateCards, layout: Any, card: int) -> Any:
     if isinstance(layout, list):
         return tuple(_make(cards, item, card) for item in layout)
-    return cards.allocate(*layout, card) if isinstance(layout, tuple) else layout
+    if not isinstance(layout, tuple):
+        return layout
+    shape, stride, dtype = layout
+    return cards.allocate(shape, stride, dtype, card)
 
 
 def _to_cards(cards: LateCards, out: Any, card: int) -> Any:
@@ -269,6 +285,3 @@ def _tensors(values: Sequence[Any]) -> Iterator[Tensor]:
             yield value
         elif isinstance(value, (list, tuple)):
             yield from _tensors(value)
-
-
-Kernel = Callable[..., Any]
