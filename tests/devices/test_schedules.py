@@ -59,12 +59,13 @@ BESIDE: tuple[Strategy | None, ...] = (
     TINY,
     GuidanceInterval(0.5, 1),
     ConditioningCache(),
-    LoRA(0.5),
     VaeTiling(4, spill=True),
+    LoRA(0.5),
     QKVFusion(),
     LayerwiseCasting(),
     Quantization("fp8"),
 )
+"""What is on beside a placement; the first eight are always tried."""
 
 WORDS = Request("a red apple", steps=2, seed=3)
 
@@ -109,7 +110,7 @@ def on_cards(pipe: Any, seed: int, *plan: Strategy | None) -> Iterator[LateCards
                 pipe.to("cpu")
 
 
-@pytest.mark.parametrize("seed", schedules(len(BESIDE)))
+@pytest.mark.parametrize("seed", schedules(8))
 def test_a_run_draws_what_the_cpu_draws(seed: int) -> None:
     turn, place = divmod(seed, len(BESIDE))
     other, placement = BESIDE[place], PLACEMENTS[(place + turn) % len(PLACEMENTS)]
@@ -122,7 +123,7 @@ def test_a_run_draws_what_the_cpu_draws(seed: int) -> None:
     assert cards.books[0].reserved == 0
 
 
-@pytest.mark.parametrize("name", ["tiny-flux", "inpaint"])
+@pytest.mark.parametrize("name", ["tiny-flux", "inpaint"] if SCHEDULES else ["tiny-flux"])
 @pytest.mark.parametrize("seed", schedules())
 def test_so_do_other_pipelines(name: str, seed: int) -> None:
     expected = plain(name, None)
@@ -194,7 +195,7 @@ def foreign() -> Any:
 
 
 @pytest.mark.parametrize("seed", schedules())
-@pytest.mark.parametrize("is_foreign", [False, True])
+@pytest.mark.parametrize("is_foreign", [False, True] if SCHEDULES else [False])
 def test_a_run_that_is_handed_from_thread_to_thread(is_foreign: bool, seed: int) -> None:
     pipe = foreign() if is_foreign else pipeline("tiny-sd")
     *_, last = pipe.stream(**arguments())

@@ -19,13 +19,16 @@ from typing_extensions import override
 
 import dpnb
 import dpnb.schedulers
+from dpnb.errors import ComponentError
 from dpnb.loading.components.registry import PIPELINES
 from dpnb.pipelines.listeners import Run
 from dpnb.run_listener import RunListener
 from dpnb.stages import Stage, Step
 from dpnb.strategies.offload import streamed_network
+from dpnb.strategies.perturbed_attention import PerturbedAttention
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.stack import StrategyStack
+from dpnb.strategies.step_cache import StepCache
 from dpnb.strategies.strategy import Slot, Strategy
 from tests.devices.cards import LateCards, Wait
 from tests.devices.cuda_names import late_cards
@@ -95,11 +98,13 @@ def choices() -> Iterator[Choice]:
 
 SAMPLE: list[Choice] = [
     ("StableDiffusionPipeline", None, None),
-    *(("StableDiffusionPipeline", name, None) for name in SCHEDULERS[1::2]),
-    *(("StableDiffusionPipeline", None, strategy) for strategy in STRATEGIES[::4]),
+    *(("StableDiffusionPipeline", name, None) for name in SCHEDULERS[1::4]),
+    *(("StableDiffusionPipeline", None, strategy) for strategy in STRATEGIES[::8]),
     ("StableDiffusionInpaintPipeline", None, SequentialOffload(device="cuda")),
     ("StableDiffusionSAGPipeline", None, None),
-    ("FluxPipeline", None, SequentialOffload(device="cuda")),
+    ("FluxInpaintPipeline", None, None),
+    ("StableDiffusionPipeline", None, StepCache(threshold=10.0, last=0)),
+    ("StableDiffusionPipeline", None, PerturbedAttention(adaptive_scale=0.01)),
 ]
 
 CHOICES = list(choices()) if WHICH else SAMPLE
@@ -150,8 +155,8 @@ def is_known(wait: Wait) -> bool:
 def draw(pipe: Any, name: str) -> Any:
     if name in WITHOUT_WORDS:
         generator = torch.Generator().manual_seed(0)
-        return pipe(num_inference_steps=3, generator=generator, output_type="pt")
-    return derived.draw(pipe, num_inference_steps=3)
+        return pipe(num_inference_steps=4, generator=generator, output_type="pt")
+    return derived.draw(pipe, num_inference_steps=4)
 
 
 @pytest.mark.parametrize(("name", "scheduler", "strategy"), CHOICES, ids=repr)
@@ -182,8 +187,12 @@ def test_no_step_waits(
                     pytest.skip(reason)
                 pipe.strategies.use([strategy])
             unwatch = pipe.watch(heard)
-            draw(pipe, name)
-            unwatch()
+            try:
+                draw(pipe, name)
+            except ComponentError as refusal:
+                pytest.skip(str(refusal))
+            finally:
+                unwatch()
         finally:
             pipe.strategies.use([])
             pipe.scheduler = own
