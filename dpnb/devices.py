@@ -3,6 +3,7 @@
 from typing import TypeAlias
 
 import torch
+from torch import Tensor
 
 from dpnb.errors import DeviceError
 
@@ -96,6 +97,19 @@ def _count(kind: str) -> int | None:
         return int(torch.get_device_module(kind).device_count())
     except RuntimeError:
         return 0
+
+
+def upload(tensor: Tensor, device: Device | None) -> Tensor:
+    """A tensor of the host on `device`; nothing waits for it on its way to a GPU.
+
+    Args:
+        tensor: whoever changes it afterwards does not change what comes.
+        device: where it is wanted; where it is by default.
+    """
+    place = tensor.device if device is None else torch.device(device)
+    if place.type == "cuda" and tensor.device.type == "cpu" and torch.cuda.is_available():
+        return tensor.pin_memory().to(place, non_blocking=True)
+    return tensor.to(place)
 
 
 def parse_dtype(dtype: torch.dtype | str) -> torch.dtype:

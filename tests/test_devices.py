@@ -14,7 +14,10 @@ from dpnb.devices import (
     is_present,
     parse_device,
     parse_dtype,
+    upload,
 )
+from tests.devices.cards import LateCards
+from tests.devices.cuda_names import late_cards
 
 pytestmark = pytest.mark.exhaustive
 
@@ -108,3 +111,13 @@ def test_the_accelerator_is_asked_for_in_one_place() -> None:
 def test_pictures_are_compared_at_full_precision() -> None:
     assert not torch.backends.cudnn.allow_tf32
     assert not torch.backends.cuda.matmul.allow_tf32
+
+
+def test_nothing_waits_for_what_comes_to_a_gpu() -> None:
+    values = torch.arange(3.0)
+    assert torch.equal(upload(values, None), values)
+    with late_cards(LateCards(0)) as cards:
+        there = upload(values, "cuda")
+        values.zero_()
+        assert (there.device, cards.waits) == (torch.device("cuda", 0), [])
+        assert torch.equal(there.cpu(), torch.arange(3.0))

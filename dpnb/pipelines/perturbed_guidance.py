@@ -12,6 +12,7 @@ from dpnb.nn.compiled import plain_network
 from dpnb.nn.perturbed_attention import find_self_attentions, perturb_attention
 from dpnb.pipelines.denoise import match_deviation
 from dpnb.pipelines.guidance import ClassifierFreeGuidance, Guidance, GuidedPipeline
+from dpnb.schedulers.scheduler import Scheduler
 
 if TYPE_CHECKING:
     from dpnb.nn.attention import Attention
@@ -53,7 +54,7 @@ class PerturbedAttentionGuidance(Guidance[Any]):
 
     @override
     def predict(self, pipe: Any, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
-        scale = self.scale_at(float(t))
+        scale = self.scale_at(_read(pipe.scheduler, t)) if self.adaptive_scale else self.scale
         if scale == 0:
             return self.inner.predict(pipe, latents, t, tensors)
         noise_pred = self.inner.ask(pipe, latents, t, tensors)
@@ -78,3 +79,8 @@ class PerturbedAttentionGuidance(Guidance[Any]):
             ValueError: a name finds none.
         """
         return find_self_attentions(plain_network(pipe.unet), self.layers)
+
+
+def _read(scheduler: Any, t: Tensor) -> float:
+    """A timestep as a number, which dpnb's own schedulers know without waiting for its device."""
+    return scheduler.number_of_timestep(t) if isinstance(scheduler, Scheduler) else float(t)

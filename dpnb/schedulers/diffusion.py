@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from dpnb.devices import Device
+from dpnb.devices import Device, upload
 from dpnb.numbers import parse_numbers
 from dpnb.schedulers import noise
 from dpnb.schedulers.catalog import INTERCHANGEABLE
@@ -231,7 +231,7 @@ class DiffusionScheduler(Scheduler):
         place = timesteps.device, type(timesteps)
         if place not in self._placed_tables:
             table = torch.from_numpy(self._alpha_bar_table)
-            self._placed_tables[place] = table.to(timesteps.device)
+            self._placed_tables[place] = upload(table, timesteps.device)
         return self._placed_tables[place]
 
     @override

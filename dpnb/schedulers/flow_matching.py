@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from dpnb.devices import upload
 from dpnb.schedulers import noise
 from dpnb.schedulers.config import BaseSchedulerConfig, Positive
 from dpnb.schedulers.derived import derived_from
@@ -53,7 +54,8 @@ class FlowMatchScheduler(Scheduler):
     def scale_noise(self, sample: Tensor, timestep: Tensor, noise: Tensor) -> Tensor:
         """`sample` `[batch, ...]` with as much of `noise` as it has at `timestep` `[batch]`."""
         indices = self._indices_of(timestep)
-        sigmas = torch.from_numpy(self._run_sigmas)[indices].to(sample.device, sample.dtype)
+        levels = torch.from_numpy(self._run_sigmas)[indices].to(sample.dtype)
+        sigmas = upload(levels, sample.device)
         sigmas = sigmas.view(-1, *[1] * (sample.ndim - 1))
         return sigmas * noise + (1.0 - sigmas) * sample
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self, override
 
-from dpnb.devices import Device
+from dpnb.devices import Device, upload
 from dpnb.generators import Generators
 from dpnb.numbers import parse_int
 from dpnb.output import Output
@@ -185,6 +185,11 @@ class Scheduler(StoredScheduler, Attachable, ABC):
             timestep = timestep.item()
         return _find(timestep, self._schedule)
 
+    def number_of_timestep(self, timestep: Timestep) -> float:
+        """`timestep` as a number; that of a view into `timesteps` is known, and others are read."""
+        place = self._place_of(timestep) if isinstance(timestep, Tensor) else None
+        return float(timestep) if place is None else self._schedule[place]
+
     def _indices_of(self, timesteps: Tensor) -> list[int]:
         """The index of each of `timesteps` `[batch]`: the current step's, once that is known."""
         if self._begin_index is None:
@@ -252,7 +257,7 @@ class Scheduler(StoredScheduler, Attachable, ABC):
         return numbers
 
     def _set_schedule(self, timesteps: Array, device: Device | None) -> None:
-        self.timesteps = torch.from_numpy(timesteps).to(device)
+        self.timesteps = upload(torch.from_numpy(timesteps), device)
         self._schedule = timesteps.tolist()
         self._step_index = None
         self._begin_index = None

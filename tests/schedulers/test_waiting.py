@@ -153,6 +153,17 @@ def test_a_table_is_brought_once_in_a_run_and_is_the_same_afterwards() -> None:
     assert torch.equal(scheduler.add_noise(sample, noise, timesteps), expected)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_an_entry_of_the_schedule_is_known_without_reading_it(name: str) -> None:
+    scheduler, like = build(name), build(name)
+    like.set_timesteps(STEPS)
+    with FakeTensorMode():
+        begun(scheduler)
+        known = [scheduler.number_of_timestep(t) for t in scheduler.timesteps]
+    assert known == like.timesteps.tolist()
+    assert scheduler.number_of_timestep(torch.tensor(7)) == scheduler.number_of_timestep(7) == 7.0
+
+
 def test_the_numbers_stay_those_that_were_drawn_on_the_cpu() -> None:
     drawn = randn((2, 3), generator=torch.Generator().manual_seed(3), device="cpu")
     assert torch.equal(drawn, torch.randn(2, 3, generator=torch.Generator().manual_seed(3)))

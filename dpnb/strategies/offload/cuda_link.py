@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from weakref import finalize
 
@@ -92,7 +93,8 @@ class CudaLink(Link):
 
 
 def _unpin(device: torch.device, stream: torch.cuda.Stream, *addresses: int) -> None:
-    stream.synchronize()
+    with suppress(RuntimeError):  # a device that has failed copies nothing any more
+        stream.synchronize()
     with torch.cuda.device(device):
         for address in addresses:
             torch.cuda.cudart().cudaHostUnregister(address)
