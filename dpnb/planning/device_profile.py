@@ -13,6 +13,7 @@ from dpnb.numbers import coerce_numbers
 from dpnb.planning.device_benchmark import DeviceBenchmark
 from dpnb.planning.gpu_specs import GPU_SPECS, GpuSpecs
 from dpnb.planning.operations import Operation
+from dpnb.planning.workspaces import AMPERE, CardLibraries
 from dpnb.units import format_bytes
 
 HALF = (torch.float16, torch.bfloat16)
@@ -74,6 +75,7 @@ class DeviceProfile:
         transfer: seconds of computing that each copy from the host costs, where the device that
             computes has to ask for it itself.
         sheet: its maker's figures, where those above are made of them.
+        capability: of a card's architecture; that of an A100 where it is not known.
     """
 
     name: str
@@ -88,6 +90,7 @@ class DeviceProfile:
     torch_device: str | None = None
     transfer: float = 0.0
     sheet: GpuSpecs | None = None
+    capability: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         coerce_numbers(self)
@@ -145,6 +148,7 @@ class DeviceProfile:
             ),
             torch_device=str(place) if is_gpu else None,
             transfer=found.transfer,
+            capability=torch.cuda.get_device_capability(place) if place.type == "cuda" else None,
         )
 
     def rate(self, dtype: torch.dtype) -> float:
@@ -169,6 +173,11 @@ class DeviceProfile:
         """How long that lasts."""
         busy = cost.arithmetic + cost.memory
         return max(busy, cost.calls) if self.is_asynchronous else busy + cost.calls
+
+    @property
+    def libraries(self) -> CardLibraries | None:
+        """What a card's libraries take beside tensors; `None` for the CPU."""
+        return CardLibraries(self.capability or AMPERE) if self.is_asynchronous else None
 
     @property
     def reserved(self) -> int:
@@ -216,4 +225,5 @@ def _from_specs(name: str, card: GpuSpecs) -> DeviceProfile:
         source=card.source,
         torch_device="cuda",
         sheet=card,
+        capability=card.capability,
     )

@@ -21,6 +21,8 @@ from dpnb.planning.candidates import (
     list_offloads,
     to_simulated_device,
 )
+from dpnb.planning.card_memory import CardMemory
+from dpnb.planning.card_replay import replay_resident
 from dpnb.planning.device_choice import profile_for as profile_for
 from dpnb.planning.device_choice import resolve_budget as resolve_budget
 from dpnb.planning.device_profile import DeviceProfile
@@ -238,13 +240,16 @@ class Planner:
                 yield self._predict_resident(chosen, run)
 
     def _predict_resident(self, plan: Plan, run: SimulatedRun) -> PlanRow:
-        predictions = predict_resident(run.steps, run.weights, self.simulation.profile)
-        return self._row(plan, run, predictions)
+        profile = self.simulation.profile
+        predictions = predict_resident(run.steps, run.weights, profile)
+        memory = replay_resident(run.steps, run.weights, profile)
+        return self._row(plan, run, predictions, memory)
 
     def _predict_offloaded(self, plan: Plan, placement: Offload, run: SimulatedRun) -> PlanRow:
         limit = placement.compute_limit(list(run.weights.networks))
         replay = OffloadReplay(run.weights, limit, self.simulation.profile)
-        return self._row(plan | {placement}, run, replay.run(run.steps))
+        predictions = replay.run(run.steps)
+        return self._row(plan | {placement}, run, predictions, replay.memory)
 
     def _obstacle(self, plan: Plan) -> str | None:
         if any(isinstance(strategy, DeviceMap) for strategy in plan):
@@ -338,7 +343,13 @@ class Planner:
         kept = sorted((text for text in rounded if parse_bytes(text) > least), key=parse_bytes)
         return [replace(sequential, budget=text) for text in kept]
 
-    def _row(self, plan: Plan, run: SimulatedRun, predictions: list[StepPrediction]) -> PlanRow:
+    def _row(
+        self,
+        plan: Plan,
+        run: SimulatedRun,
+        predictions: list[StepPrediction],
+        memory: CardMemory | None,
+    ) -> PlanRow:
         workload, networks = self.simulation.workload, self.simulation.pipe.strategies.networks
         denoising = [
             one for one, step in zip(predictions, run.steps, strict=True) if _denoises(step)
@@ -358,6 +369,7 @@ class Planner:
             bound_by=self._bound_by(run, inner),
             moved=sum(one.moved for one in predictions) + left * inner.moved,
             is_slowest=any(strategy.saves_by_picture(networks) for strategy in plan),
+            memory=memory,
         )
 
     def _bound_by(self, run: SimulatedRun, inner: StepPrediction) -> str:

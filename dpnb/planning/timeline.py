@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
 
@@ -47,6 +48,7 @@ class Span:
         network: whose boundary that is.
         module: the block that is entered or left.
         method: that is called.
+        events: what the run's tensors did meanwhile, as `TensorMeter.events` has them.
     """
 
     peak: int
@@ -58,6 +60,7 @@ class Span:
     network: str = ""
     module: nn.Module | None = None
     method: str = ""
+    events: array[int] = field(default_factory=lambda: array("q"), compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,12 @@ class StepTimeline:
     Attributes:
         stage: which.
         spans: in order.
+        recording: of the run in which it was seen; storages have numbers of their own in each.
     """
 
     stage: Stage
     spans: tuple[Span, ...]
+    recording: object = field(default=None, compare=False, repr=False)
 
     @property
     def peak(self) -> int:
@@ -103,6 +108,8 @@ class TimelineRecorder:
 
     def __init__(self, valueless_mode: ValuelessTensors, profile: DeviceProfile) -> None:
         self.meter = TensorMeter()
+        if profile.is_asynchronous:
+            self.meter.events = array("q")
         self._valueless_mode, self._profile = valueless_mode, profile
         self._spans: list[Span] = []
 
@@ -122,7 +129,7 @@ class TimelineRecorder:
         """The timeline of the step that is over now."""
         self._cut(Boundary.STEP)
         spans, self._spans = self._spans, []
-        return StepTimeline(stage, tuple(spans))
+        return StepTimeline(stage, tuple(spans), self)
 
     def _hook(
         self, name: str, network: nn.Module, paths: frozenset[SourcePath], undo: Undo
@@ -150,6 +157,9 @@ class TimelineRecorder:
         method: str = "",
     ) -> None:
         operations = self._valueless_mode.operations
+        events = array("q")
+        if self.meter.events is not None:
+            events, self.meter.events = self.meter.events, events
         self._spans.append(
             Span(
                 peak=self.meter.peak,
@@ -161,6 +171,7 @@ class TimelineRecorder:
                 network=network,
                 module=module,
                 method=method,
+                events=events,
             )
         )
         operations.clear()
@@ -170,4 +181,4 @@ class TimelineRecorder:
 def add_bytes(step: StepTimeline, nbytes: int) -> StepTimeline:
     """The step beside something that is held all the time."""
     spans = (replace(span, peak=span.peak + nbytes, end=span.end + nbytes) for span in step.spans)
-    return StepTimeline(step.stage, tuple(spans))
+    return replace(step, spans=tuple(spans))

@@ -27,6 +27,8 @@ class WeightSizes:
         largest_hosted: of one of them.
         kept: bytes of the networks that no offloading moves.
         networks: those that it moves.
+        tensors: bytes of each tensor that stays on a device which has all of them, in order.
+        kept_tensors: likewise of the networks that no offloading moves.
     """
 
     resident: int
@@ -34,6 +36,8 @@ class WeightSizes:
     largest_hosted: int
     kept: int
     networks: list[SizeOnlyNetwork]
+    tensors: tuple[int, ...] = ()
+    kept_tensors: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, networks: Networks) -> WeightSizes:
@@ -47,12 +51,18 @@ class WeightSizes:
         for _, network in moved:
             everything.pop(id(network))
         everything_there = [*(network for _, network in networks.items()), *networks.guests]
-        hosted = [p.nbytes for group in networks.hosted for p in group.original_devices]
+        waiting = [p for group in networks.hosted for p in group.original_devices]
+        hosted = [p.nbytes for p in waiting]
+        elsewhere = {p.untyped_storage().data_ptr() for p in waiting}
+        there = _storages(everything_there)
+        kept = _storages([*everything.values(), *networks.guests])
         return cls(
-            resident=_nbytes(everything_there),
+            resident=sum(there.values()),
             hosted=sum(hosted),
             largest_hosted=max(hosted, default=0),
-            kept=_nbytes([*everything.values(), *networks.guests]),
+            kept=sum(kept.values()),
+            tensors=tuple(size for at, size in there.items() if at not in elsewhere),
+            kept_tensors=tuple(kept.values()),
             networks=[
                 SizeOnlyNetwork(name, network, networks.is_hosted, networks.paths_into(network))
                 for name, network in moved
@@ -68,12 +78,17 @@ def idle_weight_bytes(networks: Networks) -> int:
 
 
 def _nbytes(networks: Iterable[nn.Module]) -> int:
+    return sum(_storages(networks).values())
+
+
+def _storages(networks: Iterable[nn.Module]) -> dict[int, int]:
+    """The bytes of every storage of weights, by its address, in order."""
     storages: dict[int, int] = {}
     for network in networks:
         for tensor in tensors_of(network):
             storage = tensor.untyped_storage()
             storages[storage.data_ptr()] = storage.nbytes()
-    return sum(storages.values())
+    return storages
 
 
 class SizeOnlyWeights(PackedWeights):
