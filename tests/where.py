@@ -82,6 +82,8 @@ TESTED_IN = {
     "pipelines.stable_diffusion_xl_edit": "pipelines/test_image_to_image.py",
     "run_listener": "strategies/test_run_listeners.py",
     "stages": "pipelines/test_listeners.py",
+    "planning.card_memory": "planning/test_card_replay.py",
+    "planning.card_slices": "planning/test_device_profile.py",
     "planning.device_benchmark": "planning/test_device_profile.py",
     "planning.gpu_specs": "planning/test_device_profile.py",
     "planning.operations": "planning/test_device_profile.py",

@@ -236,7 +236,7 @@ class Report:
         """Whether a plan stays within the budget, and does no more to the picture than allowed."""
         most, found = self.table.max_difference, one.quality
         keeps_picture = most is None or found is None or found.size <= most
-        return one.peak <= self.budget and keeps_picture
+        return one.peak <= self.budget - self.table.device.reserved and keeps_picture
 
     def _caption(self) -> str:
         measured = f"{self.model}, {self.workload.describe()}, on {self.device}: measured"

@@ -124,7 +124,8 @@ def _predict(
     if former is not None and plans is None:
         profile = profile_for(device, pipe)
         place = (profile.name, profile.torch_device)
-        asked = (workload, approximate, resolve_budget(budget, profile), *place)
+        limit = former.budget if budget is None else resolve_budget(budget, profile)
+        asked = (workload, approximate, limit, *place)
         begun = (former.workload, former.approximate, former.budget)
         if asked == (*begun, former.device.name, former.device.torch_device):
             return former.limited(max_difference, None)

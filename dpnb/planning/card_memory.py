@@ -6,6 +6,14 @@ from dataclasses import dataclass
 
 from dpnb.units import format_bytes
 
+CARD_HEADINGS = ("Allocated", "Reserved", "At least", "On card")
+
+NEEDED = (
+    "Peak is of tensors. Torch's allocator will say allocated, with libraries' workspaces, and "
+    "reserved, with what it keeps unused; on the card stands the context with its kernels beside "
+    "these. A plan fits if all of that does, and perhaps if it does with nothing kept unused."
+)
+
 
 @dataclass(frozen=True)
 class CardMemory:
@@ -33,6 +41,10 @@ class CardMemory:
     def most(self) -> int:
         """Needed on the card, if nothing makes the allocator give back what is unused."""
         return self.reserved + self.context_most
+
+    def cells(self) -> tuple[str, ...]:
+        """Allocated, reserved, and what is needed on the card at least and at most, for a table."""
+        return tuple(map(format_bytes, (self.allocated, self.reserved, self.least, self.most)))
 
     def describe(self) -> str:
         """In words, for people."""

@@ -69,6 +69,12 @@ def device_of(model: Any) -> torch.device:
     return next((place for place in places if place.type != "cpu"), torch.device("cpu"))
 
 
+def weight_bytes_of(model: Any) -> int:
+    """Bytes of its networks' parameters."""
+    networks = [part for part in parts_of(model).values() if isinstance(part, nn.Module)]
+    return sum(parameter.nbytes for network in networks for parameter in network.parameters())
+
+
 SMALL = 64
 """So many numbers, at the most, are kept of a parameter: thresholds and scales are such."""
 

@@ -38,7 +38,7 @@ def find_best_trade(table: PlanTable) -> PlanRow:
     """
     fastest = table.best()
     front = [row for row in table.front if table.fits(row)]
-    peaks = [math.log(row.peak) for row in front]
+    peaks = [math.log(row.needed) for row in front]
     times = [math.log(row.seconds) for row in front]
     wide, high = max(peaks) - min(peaks), max(times) - min(times)
     if len(front) < 3 or not wide or not high:

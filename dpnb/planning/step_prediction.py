@@ -78,6 +78,29 @@ def find_typical(predictions: Sequence[StepPrediction], *, is_uneven: bool) -> S
     )
 
 
+def find_bound(
+    steps: Sequence[StepTimeline], typical: StepPrediction, profile: DeviceProfile
+) -> str:
+    """What denoising waits for most: `"arithmetic"`, `"memory"`, `"link"` or `"host"`.
+
+    Args:
+        steps: of a run.
+        typical: the denoising step that stands for all.
+        profile: of the device.
+    """
+    denoising = [step for step in steps if step.stage is Stage.DENOISING] or steps
+    cost = denoising[len(denoising) // 2].cost
+    parts = {
+        "arithmetic": cost.arithmetic,
+        "memory": cost.memory,
+        "host": cost.calls,
+        "link": typical.waited,
+    }
+    if profile.is_asynchronous and cost.calls < cost.arithmetic + cost.memory:
+        del parts["host"]
+    return max(parts, key=lambda name: parts[name])
+
+
 @dataclass
 class OffloadReplay:
     """A simulated run whose weights the offload engine brings to the device.

@@ -136,11 +136,11 @@ def _without_bytes(weights: PackedWeights) -> SizeOnlyWeights:
     return SizeOnlyWeights(weights.name, [item.holders for item in weights.items])
 
 
-def describe_dtypes(parts: Iterable[object]) -> str | None:
-    """The dtypes of networks' floating-point weights, that of most first; `None` without any."""
+def list_dtypes(parts: Iterable[object]) -> list[torch.dtype]:
+    """The dtypes of networks' floating-point weights, that of most first."""
     sizes: Counter[torch.dtype] = Counter()
     for part in parts:
         for weight in part.parameters() if isinstance(part, nn.Module) else ():
             if weight.is_floating_point():
                 sizes[weight.dtype] += weight.numel()
-    return " and ".join(str(dtype)[6:] for dtype, _ in sizes.most_common()) or None
+    return [dtype for dtype, _ in sizes.most_common()]

@@ -111,12 +111,8 @@ class CardLibraries:
         return blas, int(light) << 10 if light.isdecimal() else MIB
 
     def lacks(self, dtype: torch.dtype) -> bool:
-        """Whether its matrix units, or any of its units, cannot compute in `dtype`."""
-        if dtype is torch.bfloat16:
-            return self.capability < AMPERE
-        if dtype in (torch.float8_e4m3fn, torch.float8_e5m2):
-            return self.capability < ADA
-        return False
+        """Whether its libraries have no kernels for networks in `dtype`."""
+        return dtype is torch.bfloat16 and self.capability < AMPERE
 
     def attention(self, dtype: torch.dtype, head: int, *, has_mask: bool) -> AttentionKind:
         """The kernel that torch chooses by itself.

@@ -38,10 +38,10 @@ class BudgetDial(w.HBox):  # type: ignore[misc]
     def __init__(self, table: PlanTable, budget: int, choose: Callable[[int], None]) -> None:
         self._budget, self._choose = budget, choose
         self._step = budget_step(table)
-        most, least = -(-largest_peak(table) // self._step), table.least.peak // self._step
+        most, least = -(-largest_peak(table) // self._step), table.least.needed // self._step
         room = max((most - least) // 8, 1)
         self._first = max(least - room, 0)
-        is_large = table.least.peak >= GIBIBYTE
+        is_large = table.least.needed >= GIBIBYTE
         self.unit, name = (GIBIBYTE, "GiB") if is_large else (MEBIBYTE, "MiB")
         self.box = w.BoundedFloatText(
             value=self._shown(budget), min=0.0, max=MOST / self.unit, step=self._step / self.unit,
@@ -81,7 +81,7 @@ class BudgetDial(w.HBox):  # type: ignore[misc]
 
 def largest_peak(table: PlanTable) -> int:
     """Bytes that the largest plan needs."""
-    return max(row.peak for row in table)
+    return max(row.needed for row in table)
 
 
 def budget_step(table: PlanTable) -> int:
