@@ -142,6 +142,11 @@ class TensorMeter(TorchDispatchMode):
                 self.events.extend((key, 0))
 
 
+def storage_number(tensor: Tensor) -> int:
+    """What a meter's events call the memory of `tensor`, as long as it is there."""
+    return int(tensor.untyped_storage()._cdata)
+
+
 class Outcome(Enum):
     """What an operation returns."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 from dpnb.planning.allocator_blocks import Block
 from dpnb.planning.allocator_settings import AllocatorSettings
@@ -34,14 +34,14 @@ class CardReplay:
         self._played: set[int] = set()
         self._ready = False
 
-    def load(self, tensors: Iterable[int]) -> None:
-        """Weights that stay, each by itself, in their order.
+    def load(self, tensors: Mapping[int, int]) -> None:
+        """Weights, each by itself, in their order.
 
         Args:
-            tensors: their bytes.
+            tensors: their bytes, by the numbers that events call them.
         """
-        for nbytes in tensors:
-            self.allocator.allocate(nbytes)
+        for number, nbytes in tensors.items():
+            self._live[number] = self.allocator.allocate(nbytes)
 
     def is_new(self, step: StepTimeline) -> bool:
         """Whether such a step was not played yet; one that stands for several is played once."""
@@ -49,16 +49,18 @@ class CardReplay:
         if mark in self._played:
             return False
         self._played.add(mark)
-        if step.recording is not self._recording:
+        if self._recording not in (None, step.recording):
             # Storages have other numbers in another recording; what is left of the former stays.
-            self._recording, self._live = step.recording, {}
+            self._live = {}
+        self._recording = step.recording
         return True
 
     def play(self, events: Sequence[int]) -> None:
         """What tensors do: pairs of a number and bytes, as `TensorMeter.events` has them."""
         if not self._ready:
             self._ready = True
-            self.load(self._libraries.workspaces())
+            for nbytes in self._libraries.workspaces():
+                self.allocator.allocate(nbytes)
         allocate, free, live = self.allocator.allocate, self.allocator.free, self._live
         pairs = iter(events)
         for key, nbytes in zip(pairs, pairs, strict=True):

@@ -8,16 +8,17 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
+from weakref import ref
 
-from torch import nn
+from torch import UntypedStorage, nn
 
-from dpnb.metering.tensors import TensorMeter
+from dpnb.metering.tensors import TensorMeter, storage_number
 from dpnb.planning.device_profile import Cost, DeviceProfile
 from dpnb.planning.valueless import ValuelessTensors
 from dpnb.stages import Stage
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.offload.block_hooks import hook_blocks
-from dpnb.strategies.offload.blocks import split_into_blocks
+from dpnb.strategies.offload.blocks import split_into_blocks, tensors_of
 from dpnb.strategies.offload.calls import intercept
 from dpnb.strategies.offload.reached_parts import find_reached_parts
 from dpnb.strategies.offload.source_paths import SourcePath
@@ -120,16 +121,29 @@ class TimelineRecorder:
             for name, network in networks.items():
                 if next(network.parameters(), None) is not None:
                     self._hook(name, network, networks.paths_into(network), undo)
+            freed = [] if self.meter.events is None else list(self._watch_weights(networks))
             with self._valueless_mode.count_with(self.meter):
                 self.meter.reset_peak()
                 self._valueless_mode.operations.clear()
                 yield
+            del freed
 
     def end_step(self, stage: Stage) -> StepTimeline:
         """The timeline of the step that is over now."""
         self._cut(Boundary.STEP)
         spans, self._spans = self._spans, []
         return StepTimeline(stage, tuple(spans), self)
+
+    def _watch_weights(self, networks: Networks) -> Iterator[ref[UntypedStorage]]:
+        """Note among events which weights a run lets go, as one does that casts a network."""
+        for network in (*(network for _, network in networks.items()), *networks.guests):
+            for tensor in tensors_of(network):
+                number = storage_number(tensor)
+                yield ref(tensor.untyped_storage(), partial(self._free_weight, number))
+
+    def _free_weight(self, number: int, _: ref[UntypedStorage]) -> None:
+        if self.meter.events is not None:
+            self.meter.events.extend((number, 0))
 
     def _hook(
         self, name: str, network: nn.Module, paths: frozenset[SourcePath], undo: Undo

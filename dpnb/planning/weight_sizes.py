@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from dpnb.metering.tensors import storage_number
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.offload.blocks import tensors_of
 from dpnb.strategies.offload.link import Link
@@ -27,7 +28,8 @@ class WeightSizes:
         largest_hosted: of one of them.
         kept: bytes of the networks that no offloading moves.
         networks: those that it moves.
-        tensors: bytes of each tensor that stays on a device which has all of them, in order.
+        tensors: bytes of each storage that stays on a device which has all of them, by a number of
+            it, in order.
         kept_tensors: likewise of the networks that no offloading moves.
     """
 
@@ -36,8 +38,8 @@ class WeightSizes:
     largest_hosted: int
     kept: int
     networks: list[SizeOnlyNetwork]
-    tensors: tuple[int, ...] = ()
-    kept_tensors: tuple[int, ...] = ()
+    tensors: Mapping[int, int] = field(default_factory=dict)
+    kept_tensors: Mapping[int, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, networks: Networks) -> WeightSizes:
@@ -53,7 +55,7 @@ class WeightSizes:
         everything_there = [*(network for _, network in networks.items()), *networks.guests]
         waiting = [p for group in networks.hosted for p in group.original_devices]
         hosted = [p.nbytes for p in waiting]
-        elsewhere = {p.untyped_storage().data_ptr() for p in waiting}
+        elsewhere = {storage_number(p) for p in waiting}
         there = _storages(everything_there)
         kept = _storages([*everything.values(), *networks.guests])
         return cls(
@@ -61,8 +63,8 @@ class WeightSizes:
             hosted=sum(hosted),
             largest_hosted=max(hosted, default=0),
             kept=sum(kept.values()),
-            tensors=tuple(size for at, size in there.items() if at not in elsewhere),
-            kept_tensors=tuple(kept.values()),
+            tensors={number: size for number, size in there.items() if number not in elsewhere},
+            kept_tensors=kept,
             networks=[
                 SizeOnlyNetwork(name, network, networks.is_hosted, networks.paths_into(network))
                 for name, network in moved
@@ -82,12 +84,12 @@ def _nbytes(networks: Iterable[nn.Module]) -> int:
 
 
 def _storages(networks: Iterable[nn.Module]) -> dict[int, int]:
-    """The bytes of every storage of weights, by its address, in order."""
+    """The bytes of every storage of weights, by its number, in order."""
     storages: dict[int, int] = {}
     for network in networks:
         for tensor in tensors_of(network):
             storage = tensor.untyped_storage()
-            storages[storage.data_ptr()] = storage.nbytes()
+            storages[storage_number(tensor)] = storage.nbytes()
     return storages
 
 

@@ -10,9 +10,10 @@ Sources, read in 2026:
   converts it in its workspace (NVIDIA, Deep Learning Performance, "Tensor Layouts In Memory"). In
   16 bits, input and output are; in TF32, the input: that is the difference between float16 and
   float32 in InvokeAI's measurements of decoding and encoding on an RTX 4090
-  (vae_benchmarks/VAE_BENCHMARK_REPORT.md), and holds on an A100 (diffusion-fast). Where weights
-  have channels first, tensors are taken to have them first: a group norm on a card gives such,
-  whatever it is given (ATen/native/group_norm.cpp), though on the CPU it does not.
+  (vae_benchmarks/VAE_BENCHMARK_REPORT.md), and holds on an A100 (diffusion-fast). Pascal, without
+  matrix units, converts 16 bits to float32 (gperdrizet's runs on a P100 and a GTX 1070). Where
+  weights have channels first, tensors are taken to have them first: a group norm on a card gives
+  such, whatever it is given (ATen/native/group_norm.cpp), though on the CPU it does not.
 - Attention: torch's choice among its kernels is that of sdp_utils.cpp: flash for 16 bits, a head of
   at most 256 and no mask from Ampere on; else the memory-efficient one, which adds up in float32
   beside a 16-bit output where a head is wider than 128; the plain one for float64.
@@ -160,10 +161,12 @@ class CardLibraries:
         has_channels_last = weight.dim() == 4 and weight.stride(1) == 1 and weight.shape[1] > 1
         if is_depthwise or has_channels_last:
             return 0
-        if given.dtype in HALF and self.capability >= VOLTA:
-            return given.numel() * given.element_size() + made + weight.nbytes
+        taken = given.numel() * given.element_size()
+        if given.dtype in HALF:
+            # Without matrix units it computes in float32.
+            return (taken + made + weight.nbytes) * (1 if self.capability >= VOLTA else 2)
         if given.dtype is torch.float32 and self.capability >= AMPERE:
-            return given.numel() * given.element_size() + weight.nbytes
+            return taken + weight.nbytes
         return 0
 
     def scratch(

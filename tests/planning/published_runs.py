@@ -106,7 +106,7 @@ def predict_pipeline(
     simulation = Simulation(pipe, mode, workload, profile, arguments)
     simulation.use(())
     weights = WeightSizes.of(pipe.strategies.networks)
-    weights.tensors = (*weights.tensors, *([more] if more else []))
+    weights.tensors = {**weights.tensors, -1: more}
     steps = simulation.run()
     memory = replay_resident(steps, weights, profile)
     assert memory is not None
@@ -137,7 +137,7 @@ def predict_call(
     mode.card, meter = libraries, TensorMeter()
     replay = CardReplay(libraries, AllocatorSettings())
     sizes = [p.nbytes for p in network.parameters()]
-    replay.load(sizes)
+    replay.load({-n: size for n, size in enumerate(sizes, 1)})
     before = (0, 0)
     for _ in range(2):
         replay.allocator.empty_cache()
@@ -172,3 +172,19 @@ def predict_vae(
     given: Tensor = mode.empty(shape, dtype)
     call = partial(vae.decode if decodes else vae.encode, given, return_dict=False)
     return predict_call(vae, mode, card, call, is_growth=True)
+
+
+def predict_loading(architecture: str, card: str, dtype: torch.dtype) -> Prediction:
+    """All weights on a card, before anything is computed.
+
+    Args:
+        architecture: one of `ARCHITECTURES`.
+        card: one of `GPU_SPECS`.
+        dtype: of the weights.
+    """
+    mode, profile = ValuelessTensors(), DeviceProfile.from_name(card)
+    pipe = build_valueless_pipeline(as_diffusers(architecture, mode, dtype), mode, dtype)
+    assert profile.libraries is not None
+    weights, replay = WeightSizes.of(pipe.strategies.networks), CardReplay(profile.libraries)
+    replay.load(weights.tensors)
+    return Prediction(weights.resident, replay.result(), weights.resident)

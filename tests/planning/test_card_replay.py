@@ -14,8 +14,9 @@ from dpnb.metering.tensors import TensorMeter
 from dpnb.planning.allocator_settings import AllocatorSettings
 from dpnb.planning.card_memory import CardMemory
 from dpnb.planning.card_replay import CardReplay
+from dpnb.planning.device_profile import Cost
 from dpnb.planning.planner import plan
-from dpnb.planning.timeline import Boundary, Cost, Span, StepTimeline
+from dpnb.planning.timeline import Boundary, Span, StepTimeline
 from dpnb.planning.valueless import SCRATCH, ValuelessTensors
 from dpnb.planning.workspaces import CardLibraries
 from dpnb.stages import Stage
@@ -66,6 +67,13 @@ def test_numbers_of_another_recording_are_other_storages() -> None:
     assert replay.allocator.allocated == WORKSPACES + 30 * MIB
 
 
+def test_weights_that_a_run_casts_are_not_there_twice() -> None:
+    replay = CardReplay(AMPERE, AllocatorSettings())
+    replay.load({1: 30 * MIB, 2: 40 * MIB})
+    replay.play((3, 60 * MIB, 1, 0, 4, 30 * MIB))
+    assert replay.result().allocated == WORKSPACES + (60 + 40 + 30) * MIB
+
+
 def test_a_meter_tells_what_storages_do_in_order() -> None:
     meter = TensorMeter()
     meter.events = array("q")
@@ -98,6 +106,7 @@ def made_in(mode: ValuelessTensors, capability: tuple[int, int], compute: Any) -
         ((7, 5), torch.float16, 2 * (8 + 4) * 256 + 2 * 4 * 8 * 9),
         ((8, 6), torch.float32, 4 * 8 * 256 + 4 * 4 * 8 * 9),
         ((7, 5), torch.float32, 0),
+        ((6, 0), torch.float16, 4 * (8 + 4) * 256 + 4 * 4 * 8 * 9),
     ],
 )
 def test_convolutions_convert_what_has_channels_first(
