@@ -164,7 +164,7 @@ def test_plans_heed_the_allocators_settings_of_the_environment(
 def test_streamed_weights_come_from_the_same_allocator() -> None:
     """Offloads reserve less than all weights do, and more than their tensors' peak."""
     plans = [frozenset(), frozenset({dpnb.ModelOffload()}), frozenset({dpnb.SequentialOffload()})]
-    table = plan("sd15", device="RTX 3060", height=64, width=64, steps=2, plans=plans)
+    table = plan("dpnb/emoji-64", device="RTX 3060", steps=2, plans=plans)
     plain, model, streamed = (table.of(*one) for one in plans)
     assert plain.memory is not None
     assert model.memory is not None
@@ -173,4 +173,4 @@ def test_streamed_weights_come_from_the_same_allocator() -> None:
     for row in table:
         assert row.memory is not None
         slack = row.memory.allocated - row.peak
-        assert WORKSPACES <= slack < WORKSPACES + 128 * MIB
+        assert WORKSPACES <= slack < WORKSPACES + 8 * MIB

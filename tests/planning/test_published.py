@@ -53,11 +53,12 @@ MODELS = {
     "black-forest-labs/FLUX.1-dev": "flux-dev",
 }
 
-UNEXPLAINED = {
-    "hf-sdxl-blog-vae-slicing-mem": "as if the UNet that the row before has compiled, 4.78 GiB, were "
-    "still there: so it is with that page's next rows, 20.21 and 19.91 GiB with offloads"
-}
-"""Points that nothing here accounts for; they are in the table and in the median."""
+UNEXPLAINED = {"hf-sdxl-blog-vae-slicing-mem"}
+"""Points that nothing here accounts for; they are in the table and in the median.
+
+It is as if the UNet that an earlier row of that page compiles, 4.78 GiB, were still there: so it is
+with the next rows, 20.21 and 19.91 GiB with offloads.
+"""
 
 ENCODING = 0.84
 """Of what encoding in float16 had reserved, so much is predicted, at the least."""
