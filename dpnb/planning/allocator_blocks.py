@@ -11,6 +11,9 @@ SMALL_SEGMENT = 2 << 20
 LARGE_SEGMENT = 20 << 20
 """Likewise for large ones."""
 
+ADDRESS_BITS = 64
+"""A free block is found by one number: its size, and in so many lower bits its address."""
+
 
 class Block:
     """A piece of a segment.
@@ -60,8 +63,8 @@ class Pool:
         self.page = SMALL_SEGMENT if is_small else LARGE_SEGMENT
         self.asked = 0
         self.holes: list[tuple[int, Block]] = []
-        self._keys: list[tuple[int, int]] = []
-        self._blocks: dict[tuple[int, int], Block] = {}
+        self._keys: list[int] = []
+        self._blocks: dict[int, Block] = {}
 
     def __iter__(self) -> Iterator[Block]:
         return iter([self._blocks[key] for key in self._keys])
@@ -69,19 +72,19 @@ class Pool:
     def add(self, block: Block) -> None:
         """Let a block be free here."""
         block.freed = self.asked
-        key = (block.size, block.address)
+        key = block.size << ADDRESS_BITS | block.address
         insort(self._keys, key)
         self._blocks[key] = block
 
     def remove(self, block: Block) -> None:
         """Take a free block out."""
-        key = (block.size, block.address)
+        key = block.size << ADDRESS_BITS | block.address
         del self._keys[bisect_left(self._keys, key)]
         del self._blocks[key]
 
     def find(self, size: int) -> Block | None:
         """The smallest free block of at least `size`; of several, that at the lowest address."""
-        at = bisect_left(self._keys, (size, 0))
+        at = bisect_left(self._keys, size << ADDRESS_BITS)
         return self._blocks[self._keys[at]] if at < len(self._keys) else None
 
     def largest(self) -> Block | None:

@@ -87,14 +87,17 @@ class CachingAllocator:
         if nbytes <= 0:
             return None
         size = self._round(nbytes)
-        pool = self._pool(stream, is_small=size <= SMALL)
+        pool = self._pools.get((size <= SMALL, stream))
+        if pool is None:
+            pool = self._pools[size <= SMALL, stream] = Pool(is_small=size <= SMALL)
         block = self._take_free(pool, size) or self._take_new(pool, size)
         rest = block.size - size
         if rest and self._splits(block, size, rest):
             self._split(block, size)
         block.is_used = True
         self.allocated += block.size
-        self.peak_allocated = max(self.peak_allocated, self.allocated)
+        if self.allocated > self.peak_allocated:
+            self.peak_allocated = self.allocated
         return block
 
     def free(self, block: Block | None) -> None:
@@ -116,18 +119,13 @@ class CachingAllocator:
         self.peak_allocated, self.peak_reserved = self.allocated, self.reserved
 
     def _round(self, nbytes: int) -> int:
+        if not self.settings.power_divisions:
+            return -(-nbytes // SMALLEST) * SMALLEST
         divisions = self.settings.divisions_of(nbytes)
         if divisions > 1 and nbytes > SMALLEST * divisions:
             step = (1 << (nbytes.bit_length() - 1)) // divisions
             return -(-nbytes // step) * step
         return -(-nbytes // SMALLEST) * SMALLEST
-
-    def _pool(self, stream: int, *, is_small: bool) -> Pool:
-        key = (is_small, stream)
-        pool = self._pools.get(key)
-        if pool is None:
-            pool = self._pools[key] = Pool(is_small=is_small)
-        return pool
 
     def _take_free(self, pool: Pool, size: int) -> Block | None:
         pool.asked += 1
@@ -156,14 +154,19 @@ class CachingAllocator:
 
     def _join_neighbours(self, block: Block) -> None:
         """Let `block`, in no pool, be one with the free neighbours that are as it is."""
-        for other in (block.before, block.after):
-            if other is None or other.is_used or other.is_mapped is not block.is_mapped:
-                continue
-            if other.is_mapped:
-                other.pool.remove(other)
-            else:
-                other.pool.holes.remove((other.address, other))
-            absorb(block, other)
+        if (before := block.before) is not None and not before.is_used:
+            self._join(block, before)
+        if (after := block.after) is not None and not after.is_used:
+            self._join(block, after)
+
+    def _join(self, block: Block, other: Block) -> None:
+        if other.is_mapped is not block.is_mapped:
+            return
+        if other.is_mapped:
+            other.pool.remove(other)
+        else:
+            other.pool.holes.remove((other.address, other))
+        absorb(block, other)
 
     # --- new memory from the card ---
 

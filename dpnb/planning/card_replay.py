@@ -67,10 +67,14 @@ class CardReplay:
             if key == SCRATCH:
                 free(allocate(nbytes))
                 continue
-            former = live.pop(key, None)
-            if nbytes:
-                live[key] = allocate(nbytes)
-            free(former)
+            if not nbytes:
+                if key in live:
+                    free(live.pop(key))
+                continue
+            made = allocate(nbytes)
+            if key in live:
+                free(live[key])
+            live[key] = made
 
     def result(self) -> CardMemory:
         """The most that was taken."""

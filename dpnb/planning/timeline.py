@@ -109,7 +109,7 @@ class TimelineRecorder:
 
     def __init__(self, valueless_mode: ValuelessTensors, profile: DeviceProfile) -> None:
         self.meter = TensorMeter()
-        if profile.is_asynchronous:
+        if profile.libraries is not None:
             self.meter.events = array("q")
         self._valueless_mode, self._profile = valueless_mode, profile
         self._spans: list[Span] = []
