@@ -29,6 +29,8 @@ app = typer.Typer(
 DEMO_STEPS = 20
 DEMO_BATCH = 8
 
+BUDGET = "8GiB: of a card, with its context; of the CPU, for tensors."
+
 Model = Annotated[str, typer.Option(help="A folder, a hub repository, or dpnb/emoji-64.")]
 Seed = Annotated[int, typer.Option(help="Of the noise: the same seed draws the same picture.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show where an error came from.")]
@@ -223,7 +225,7 @@ def lab(
 @app.command("plan")
 def plan_command(
     model: Annotated[str, typer.Argument(help="sd15, sdxl, flux-dev, a folder or a repository.")],
-    budget: Annotated[str | None, typer.Option(help="Of the device's memory: 8GiB.")] = None,
+    budget: Annotated[str | None, typer.Option(help=BUDGET)] = None,
     size: Annotated[str | None, typer.Option(help="1024, or width x height: 768x512.")] = None,
     batch: Annotated[int, typer.Option(help="Pictures at once.")] = 1,
     steps: Annotated[int | None, typer.Option(help="Denoising steps; the model's own.")] = None,
@@ -274,7 +276,7 @@ def plan_command(
 def sweep_command(
     model: Annotated[str, typer.Argument(help="A folder, a repository, or dpnb/emoji-64.")],
     folder: Annotated[Path, typer.Option("--out", help="Where the report goes.")] = Path("report"),
-    budget: Annotated[str | None, typer.Option(help="Of the device's memory: 8GiB.")] = None,
+    budget: Annotated[str | None, typer.Option(help=BUDGET)] = None,
     size: Annotated[str | None, typer.Option(help="1024, or width x height: 768x512.")] = None,
     batch: Annotated[int, typer.Option(help="Pictures at once.")] = 1,
     steps: Annotated[int | None, typer.Option(help="Denoising steps; the model's own.")] = None,

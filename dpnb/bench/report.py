@@ -245,7 +245,8 @@ class Report:
         most, found = self.table.max_difference, one.quality
         is_exact = all(strategy.effect is Effect.EXACT for strategy in one.plan)
         known = is_exact if found is None or most is None else found.size <= most
-        return one.peak <= self.budget and (most is None or known)
+        keeps_picture = most is None or known
+        return one.peak <= self.budget - self.table.device.reserved and keeps_picture
 
     def _rows(self) -> list[tuple[tuple[str, ...], bool]]:
         """The cells of each plan, and whether it is dimmed."""

@@ -21,7 +21,7 @@ from dpnb.planning.plan_names import plan_name
 from dpnb.planning.planner import model_title, profile_for, resolve_budget
 from dpnb.planning.planner import plan as predict
 from dpnb.planning.table import PlanTable
-from dpnb.planning.weight_sizes import describe_dtypes
+from dpnb.planning.weight_sizes import describe_dtypes, list_dtypes
 from dpnb.planning.workload import Workload
 from dpnb.processes import ALONE, Processes
 from dpnb.strategies.strategy import Effect, Plan, Strategy, check
@@ -145,10 +145,11 @@ def _predict(
     if former is not None and plans is None:
         profile = profile_for(device, pipe)
         with pipe.strategies.using():
-            dtype = describe_dtypes(pipe.parts().values())
+            dtype = describe_dtypes(list_dtypes(pipe.parts().values()))
         now = replace(
             former, model=model_title(pipe), dtype=dtype, workload=workload, device=profile,
-            approximate=approximate, budget=resolve_budget(budget, profile),
+            approximate=approximate,
+            budget=former.budget if budget is None else resolve_budget(budget, profile),
         )  # fmt: skip
         is_alike = _identity(now) == _identity(former)
         if is_alike and (now.approximate, now.budget) == (former.approximate, former.budget):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from functools import cache
@@ -36,6 +37,8 @@ class TensorMeter(TorchDispatchMode):
     Attributes:
         current: bytes alive.
         peak: the most since `reset_peak`.
+        events: pairs of a number for a storage and the bytes that it has from then on, 0 once it is
+            freed, as they happen; `None`, as at first, where nobody wants to know.
     """
 
     supports_higher_order_operators = True
@@ -46,6 +49,7 @@ class TensorMeter(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.current = 0
         self.peak = 0
+        self.events: array[int] | None = None
         self._lock = RLock()
         self._live: dict[int, tuple[ref[torch.UntypedStorage], int]] = {}
 
@@ -128,10 +132,19 @@ class TensorMeter(TorchDispatchMode):
             self._live[key] = watched, nbytes
             self.current += nbytes - (0 if known is None else known[1])
             self.peak = max(self.peak, self.current)
+            if self.events is not None:
+                self.events.extend((key, nbytes))
 
     def _release(self, key: int) -> None:
         with self._lock:
             self.current -= self._live.pop(key)[1]
+            if self.events is not None:
+                self.events.extend((key, 0))
+
+
+def storage_number(tensor: Tensor) -> int:
+    """What a meter's events call the memory of `tensor`, as long as it is there."""
+    return int(tensor.untyped_storage()._cdata)
 
 
 class Outcome(Enum):

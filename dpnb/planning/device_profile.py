@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import torch
 
 from dpnb.devices import Device, available_device, best_device
 from dpnb.numbers import coerce_numbers
+from dpnb.planning.card_slices import PARTS, CardSlice, split_slice
 from dpnb.planning.device_benchmark import DeviceBenchmark
 from dpnb.planning.gpu_specs import GPU_SPECS, GpuSpecs
 from dpnb.planning.operations import Operation
+from dpnb.planning.workspaces import AMPERE, CardLibraries
 from dpnb.units import format_bytes
 
 HALF = (torch.float16, torch.bfloat16)
@@ -28,9 +30,6 @@ ACHIEVED_LINK = 0.8
 
 GPU_CALL = 9e-6
 """Seconds that the host takes to ask a GPU for one operation, a network's own code included."""
-
-RESERVED = 640 << 20
-"""Bytes of a GPU that its context, and the workspaces of its libraries, take for themselves."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +73,9 @@ class DeviceProfile:
         transfer: seconds of computing that each copy from the host costs, where the device that
             computes has to ask for it itself.
         sheet: its maker's figures, where those above are made of them.
+        capability: of a card's architecture; that of an A100 where it is not known.
+        others: bytes that other programs hold of it now.
+        process: bytes that this process holds of it now beside tensors, where it is the CPU.
     """
 
     name: str
@@ -88,17 +90,26 @@ class DeviceProfile:
     torch_device: str | None = None
     transfer: float = 0.0
     sheet: GpuSpecs | None = None
+    capability: tuple[int, int] | None = None
+    others: int = 0
+    process: int = 0
 
     def __post_init__(self) -> None:
         coerce_numbers(self)
 
     @classmethod
     def from_name(cls, name: str) -> DeviceProfile:
-        """The profile of a GPU, from its maker's data.
+        """The profile of a GPU, or of a slice of one, from its maker's data.
+
+        Args:
+            name: such as `"RTX 3060"`, or `"H100 PCIe 1g.10gb"` for a slice (MIG).
 
         Raises:
             ValueError: no such card is known; the message names those that are nearest.
         """
+        card_name, part = split_slice(name)
+        if part is not None:
+            return _slice_of(cls.from_name(card_name), part)
         known = {_normalize(card): card for card in GPU_SPECS}
         card = known.get(_normalize(name)) or known.get("rtx" + _normalize(name))
         if card is None:
@@ -145,6 +156,7 @@ class DeviceProfile:
             ),
             torch_device=str(place) if is_gpu else None,
             transfer=found.transfer,
+            capability=torch.cuda.get_device_capability(place) if place.type == "cuda" else None,
         )
 
     def rate(self, dtype: torch.dtype) -> float:
@@ -171,9 +183,30 @@ class DeviceProfile:
         return max(busy, cost.calls) if self.is_asynchronous else busy + cost.calls
 
     @property
+    def libraries(self) -> CardLibraries | None:
+        """What a card's libraries take beside tensors; `None` for the CPU."""
+        return CardLibraries(self.capability or AMPERE) if self.is_asynchronous else None
+
+    @property
     def reserved(self) -> int:
-        """Bytes that the device's context and libraries need beside tensors."""
-        return RESERVED if self.is_asynchronous else 0
+        """Bytes that a card's context and libraries need beside tensors, at the most."""
+        libraries = self.libraries
+        return 0 if libraries is None else libraries.context[1] + sum(libraries.workspaces())
+
+    @property
+    def available(self) -> int:
+        """Bytes that nobody else holds: all that a run may take."""
+        return max(self.memory - self.others - self.process, 0)
+
+    def describe_holders(self) -> Iterator[str]:
+        """Who holds some of its memory now, as sentences."""
+        if self.process:
+            yield (
+                f"Beside tensors this process holds {format_bytes(self.process)}, which no budget "
+                "counts."
+            )
+        if self.others:
+            yield f"Other programs hold {format_bytes(self.others)} of its memory now."
 
     def describe(self) -> str:
         """In a few words: a card by its maker's figures, and what of them is reckoned with."""
@@ -198,6 +231,28 @@ def _rates(figures: DeviceProfile | GpuSpecs) -> str:
     )
 
 
+def _slice_of(card: DeviceProfile, part: CardSlice) -> DeviceProfile:
+    """What a slice of a card can do: its share of the arithmetic, and of the memory and its rate.
+
+    Raises:
+        ValueError: the card has not so much memory.
+    """
+    if part.memory > card.memory:
+        raise ValueError(
+            f"{card.name} has {format_bytes(card.memory)}, and no slice {part.name}; give one that "
+            "its maker lists."
+        )
+    share, of_memory = part.parts / PARTS, part.memory / card.memory
+    return replace(
+        card,
+        name=f"{card.name} {part.name}",
+        memory=part.memory,
+        bandwidth=card.bandwidth * of_memory,
+        float32=card.float32 * share,
+        float16=card.float16 * share,
+    )
+
+
 def _normalize(name: str) -> str:
     words = "".join(c if c.isalnum() else " " for c in name.lower()).split()
     return "".join(w for w in words if w not in ("nvidia", "geforce", "tesla"))
@@ -216,4 +271,5 @@ def _from_specs(name: str, card: GpuSpecs) -> DeviceProfile:
         source=card.source,
         torch_device="cuda",
         sheet=card,
+        capability=card.capability,
     )

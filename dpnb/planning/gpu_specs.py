@@ -27,6 +27,9 @@ GEFORCE = "NVIDIA, Compare GeForce Graphics Cards, nvidia.com/geforce/graphics-c
 MATRIX_UNITS = {"20": 4, "30": 2, "40": 2, "50": 2}
 """How much more matrix units do than cores, by the series of a GeForce card."""
 
+CAPABILITIES = {"20": (7, 5), "30": (8, 6), "40": (8, 9), "50": (12, 0)}
+"""Likewise the capability of its architecture."""
+
 
 @dataclass(frozen=True)
 class GpuSpecs:
@@ -39,6 +42,7 @@ class GpuSpecs:
         float16: likewise.
         link: bytes in a second from the host.
         source: where these are from.
+        capability: of its architecture (docs.nvidia.com/cuda, "Compute Capabilities").
     """
 
     memory: int
@@ -47,12 +51,20 @@ class GpuSpecs:
     float16: float
     link: float
     source: str
+    capability: tuple[int, int] | None = None
 
 
 def _specs(
-    gibibytes: int, bandwidth: float, float32: float, float16: float, link: float, source: str
+    gibibytes: int,
+    bandwidth: float,
+    float32: float,
+    float16: float,
+    link: float,
+    source: str,
+    capability: tuple[int, int],
 ) -> GpuSpecs:
-    return GpuSpecs(gibibytes << 30, bandwidth * GB, float32 * TERA, float16 * TERA, link, source)
+    rates = (bandwidth * GB, float32 * TERA, float16 * TERA)
+    return GpuSpecs(gibibytes << 30, *rates, link, source, capability)
 
 
 def _geforce(
@@ -66,7 +78,7 @@ def _geforce(
 ) -> GpuSpecs:
     float32 = 2 * cores * megahertz / 1e6
     float16 = MATRIX_UNITS[series] * float32
-    return _specs(gibibytes, bandwidth, float32, float16, link, source)
+    return _specs(gibibytes, bandwidth, float32, float16, link, source, CAPABILITIES[series])
 
 
 GEFORCES = {
@@ -91,17 +103,17 @@ GEFORCES = {
 
 GPU_SPECS: Mapping[str, GpuSpecs] = {
     **GEFORCES,
-    "P100": _specs(16, 732, 9.3, 18.7, PCIE_3, "NVIDIA Tesla P100 PCIe datasheet, 2016"),
-    "V100": _specs(16, 900, 14.0, 112.0, PCIE_3, "NVIDIA V100 PCIe datasheet, 2020"),
-    "T4": _specs(16, 320, 8.1, 65.0, PCIE_3, "NVIDIA T4 datasheet, 2019"),
-    "A10": _specs(24, 600, 31.2, 125.0, PCIE_4, "NVIDIA A10 datasheet, 2021"),
-    "L4": _specs(24, 300, 30.3, 121.0, PCIE_4, "NVIDIA L4 datasheet, 2023"),
-    "L40S": _specs(48, 864, 91.6, 362.0, PCIE_4, "NVIDIA L40S datasheet, 2023"),
-    "RTX A6000": _specs(48, 768, 38.7, 154.8, PCIE_4, "NVIDIA RTX A6000 datasheet, 2021"),
-    "A100 40GB": _specs(40, 1555, 19.5, 312.0, PCIE_4, "NVIDIA A100 datasheet, 2021"),
-    "A100 80GB": _specs(80, 1935, 19.5, 312.0, PCIE_4, "NVIDIA A100 datasheet, 2021"),
-    "H100 PCIe": _specs(80, 2000, 51.0, 756.0, PCIE_5, "NVIDIA H100 datasheet, 2022"),
-    "H100 SXM": _specs(80, 3350, 67.0, 989.0, PCIE_5, "NVIDIA H100 datasheet, 2023"),
-    "H200": _specs(141, 4800, 67.0, 989.0, PCIE_5, "NVIDIA H200 datasheet, 2024"),
+    "P100": _specs(16, 732, 9.3, 18.7, PCIE_3, "NVIDIA Tesla P100 PCIe datasheet, 2016", (6, 0)),
+    "V100": _specs(16, 900, 14.0, 112.0, PCIE_3, "NVIDIA V100 PCIe datasheet, 2020", (7, 0)),
+    "T4": _specs(16, 320, 8.1, 65.0, PCIE_3, "NVIDIA T4 datasheet, 2019", (7, 5)),
+    "A10": _specs(24, 600, 31.2, 125.0, PCIE_4, "NVIDIA A10 datasheet, 2021", (8, 6)),
+    "L4": _specs(24, 300, 30.3, 121.0, PCIE_4, "NVIDIA L4 datasheet, 2023", (8, 9)),
+    "L40S": _specs(48, 864, 91.6, 362.0, PCIE_4, "NVIDIA L40S datasheet, 2023", (8, 9)),
+    "RTX A6000": _specs(48, 768, 38.7, 154.8, PCIE_4, "NVIDIA RTX A6000 datasheet, 2021", (8, 6)),
+    "A100 40GB": _specs(40, 1555, 19.5, 312.0, PCIE_4, "NVIDIA A100 datasheet, 2021", (8, 0)),
+    "A100 80GB": _specs(80, 1935, 19.5, 312.0, PCIE_4, "NVIDIA A100 datasheet, 2021", (8, 0)),
+    "H100 PCIe": _specs(80, 2000, 51.0, 756.0, PCIE_5, "NVIDIA H100 datasheet, 2022", (9, 0)),
+    "H100 SXM": _specs(80, 3350, 67.0, 989.0, PCIE_5, "NVIDIA H100 datasheet, 2023", (9, 0)),
+    "H200": _specs(141, 4800, 67.0, 989.0, PCIE_5, "NVIDIA H200 datasheet, 2024", (9, 0)),
 }
 """By the name that people use."""

@@ -36,11 +36,13 @@ class Result:
         operation: what a device has to do for it.
         layouts: of the tensors that it returns; other values as they are.
         is_one: whether it returns one value instead of several.
+        scratch: bytes that a device needs beside these while it computes.
     """
 
     operation: Operation
     layouts: tuple[Any, ...]
     is_one: bool
+    scratch: int = 0
 
     def make(self, lay_out: Callable[[Layout], Tensor]) -> Any:
         """The values that are returned, with tensors by `lay_out`."""

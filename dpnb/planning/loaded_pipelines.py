@@ -92,6 +92,12 @@ def list_weights(pipe: ExplorablePipeline) -> tuple[tuple[str, int, Mapping[str,
     return tuple(found)
 
 
+def weight_bytes_of(model: Any) -> int:
+    """Bytes of its networks' parameters."""
+    networks = [part for part in parts_of(model).values() if isinstance(part, nn.Module)]
+    return sum(parameter.nbytes for network in networks for parameter in network.parameters())
+
+
 SMALL = 64
 """So many numbers, at the most, are kept of a parameter: thresholds and scales are such."""
 

@@ -40,11 +40,11 @@ def find_best_trade(table: PlanTable) -> PlanRow:
     """
     fastest = table.best()
     front = [row for row in table.front if table.fits(row)]
-    peaks = [math.log(row.peak) for row in front]
+    peaks = [math.log(row.needed) for row in front]
     times = [math.log(row.seconds) for row in front]
     wide, high = max(peaks) - min(peaks), max(times) - min(times)
     if len(front) < 3 or not wide or not high:
-        return min(reversed(front), key=lambda row: row.peak * row.seconds, default=fastest)
+        return min(reversed(front), key=lambda row: row.needed * row.seconds, default=fastest)
     sums = [
         (peak - min(peaks)) / wide + (time - min(times)) / high
         for peak, time in zip(peaks, times, strict=True)
@@ -65,11 +65,11 @@ def find_least(table: PlanTable) -> PlanRow:
         PlanError: there are none.
     """
     kept = [row for row in table.rows if table.keeps_picture(row)]
-    least = min((row.peak for row in kept), default=0)
+    least = min((row.needed for row in kept), default=0)
     if not kept:
         raise PlanError(table.refusal)
-    near = [row for row in kept if row.peak <= (1 + TIE) * least]
-    return group_ties(near, lambda row: (row.peak, row.seconds))[0][0]
+    near = [row for row in kept if row.needed <= (1 + TIE) * least]
+    return group_ties(near, lambda row: (row.needed, row.seconds))[0][0]
 
 
 NAMED_PLANS: tuple[NamedPlan, ...] = (

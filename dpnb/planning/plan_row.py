@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any
 
 from dpnb.fidelity.visibility import Visibility, words_for
+from dpnb.planning.card_memory import CardMemory
 from dpnb.planning.plan_names import plan_name
 from dpnb.planning.ties import TIE
 from dpnb.strategies.plans import plan_from_json, plan_to_json
@@ -30,6 +31,7 @@ class PlanRow:
         difference: the size of what it does to the picture, 0 to 1 (see `difference_size`); `None`
             where that is not known.
         is_slowest: whether the picture decides how long it takes, and this is the longest.
+        memory: what a card's allocator, libraries and context make of that; `None` on the CPU.
     """
 
     plan: Annotated[Plan, Parsed(plan_from_json)]
@@ -41,11 +43,22 @@ class PlanRow:
     moved: int
     difference: float | None = None
     is_slowest: bool = False
+    memory: CardMemory | None = None
 
     @property
     def peak(self) -> int:
-        """The most bytes on the device."""
+        """The most bytes of tensors on the device."""
         return max(self.peaks.values())
+
+    @property
+    def needed(self) -> int:
+        """The most bytes that a budget has to hold: all on a card, or tensors on the CPU."""
+        return self.peak if self.memory is None else self.memory.most
+
+    @property
+    def least_needed(self) -> int:
+        """Likewise, if a card's allocator keeps nothing that is unused."""
+        return self.peak if self.memory is None else self.memory.least
 
     @property
     def name(self) -> str:
@@ -94,7 +107,13 @@ class PlanRow:
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
-        return {**values, "plan": plan_to_json(self.plan), "peaks": dict(self.peaks)}
+        memory = None if self.memory is None else asdict(self.memory)
+        return {
+            **values,
+            "plan": plan_to_json(self.plan),
+            "peaks": dict(self.peaks),
+            "memory": memory,
+        }
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> PlanRow:

@@ -21,6 +21,9 @@ from dpnb.planning.candidates import (
     list_offloads,
     to_simulated_device,
 )
+from dpnb.planning.card_memory import CardMemory
+from dpnb.planning.card_replay import replay_resident
+from dpnb.planning.device_choice import check_budget, check_dtypes
 from dpnb.planning.device_choice import profile_for as profile_for
 from dpnb.planning.device_choice import resolve_budget as resolve_budget
 from dpnb.planning.device_profile import DeviceProfile
@@ -34,6 +37,7 @@ from dpnb.planning.simulation import Simulation
 from dpnb.planning.step_prediction import (
     OffloadReplay,
     StepPrediction,
+    find_bound,
     find_typical,
     predict_resident,
 )
@@ -41,7 +45,7 @@ from dpnb.planning.table import PlanRow, PlanTable
 from dpnb.planning.timeline import StepTimeline
 from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.valueless_pipeline import build_valueless_pipeline
-from dpnb.planning.weight_sizes import describe_dtypes
+from dpnb.planning.weight_sizes import describe_dtypes, list_dtypes
 from dpnb.planning.workload import Workload
 from dpnb.planning.workload_arguments import with_card
 from dpnb.planning.workload_card import find_card_numbers
@@ -57,6 +61,9 @@ from dpnb.units import parse_bytes, round_down
 
 ONES_CHOICE = "Torch chooses a kernel by itself; which one is faster here only a run can tell."
 SEVERAL_DEVICES = "It puts components on several devices; a plan is for one."
+
+CACHED = 8
+"""One part in so many of a card's allocator is unused, with blocks that come and go."""
 
 REASONS = {
     Effect.APPROXIMATE: "It may change the picture; ask for such plans with approximate.",
@@ -93,7 +100,8 @@ def plan(
     Args:
         model: a loaded pipeline, also of diffusers; a folder or a hub repository, of which only
             settings and headers are read; or one of `"sd15"`, `"sd21"`, `"sdxl"`, `"flux-dev"` …
-        budget: bytes of tensors on the device, or text such as `"8GiB"`; a GPU keeps 640 MiB.
+        budget: bytes, or text such as `"8GiB"`: of a card, all that is needed there, its context
+            included; on the CPU, of tensors, beside what the process holds anyway.
         height: of the pictures, in pixels; the model's own by default.
         width: likewise.
         batch: pictures at once.
@@ -102,8 +110,9 @@ def plan(
         frames: of a video.
         dtype: of the weights; `"auto"` keeps a checkpoint's. By default a pipeline's own, or else
             float16 on a GPU and float32 on the CPU.
-        device: a card such as `"RTX 3060"`, a profile, `"cuda"`, `"cpu"`, or a link such as
-            `"simulated:8GiB/s"`; by default the one at hand, which is measured once.
+        device: a card such as `"RTX 3060"` or a slice of it, `"H100 PCIe 1g.10gb"`, a profile,
+            `"cuda"`, `"cpu"`, or a link such as `"simulated:8GiB/s"`; by default the one at hand,
+            which is measured once.
         approximate: whether plans may change the picture.
         workload: what is drawn, in place of `height` to `frames`, and without a model card.
         plans: `"all"` that are worth trying, or these.
@@ -113,15 +122,18 @@ def plan(
         options: which files of a checkpoint are meant, as for `from_pretrained`.
 
     Raises:
-        ValueError: the budget is no size, there is no such card, or the model cannot draw this.
+        ValueError: the budget is no size or less than a card's context, there is no such card, or
+            it does not compute in this dtype, or the model cannot draw this.
         CheckpointError: a checkpoint's headers are not what its settings say.
         HubError: the repository cannot be reached.
     """
     limit = None if budget is None else parse_bytes(budget)
     costs = None if measured is None else read_picture_costs(model_title(model), measured)
     approximate |= allows_changes(max_difference) and costs is not None
-    profile, mode = profile_for(device, model), ValuelessTensors()
-    pipe = build_valueless_pipeline(model, mode, dtype or _usual_dtype(model, profile), **options)
+    profile = profile_for(device, model)
+    check_budget(limit, profile)
+    mode, dtype = ValuelessTensors(), dtype or _usual_dtype(model, profile)
+    pipe = build_valueless_pipeline(model, mode, dtype, **options)
     asked = Workload(height=height, width=width, batch=batch, steps=steps, frames=frames)
     asked = replace(asked, guidance_scale=guidance_scale)
     workload = workload or _with_numbers(asked, model, pipe, options, arguments)
@@ -164,7 +176,7 @@ class Planner:
 
     Attributes:
         simulation: runs the valueless pipeline.
-        limit: bytes of tensors; `None` for what the device has.
+        limit: bytes of the device; `None` for what it has and nobody else holds.
         approximate: whether plans may change the picture.
         left_out: strategies that are in no plan, and why.
     """
@@ -176,7 +188,9 @@ class Planner:
     def __post_init__(self) -> None:
         profile = self.simulation.profile
         self.simulation.use(())
-        self.dtype = describe_dtypes(self.simulation.pipe.parts().values())
+        dtypes = list_dtypes(self.simulation.pipe.parts().values())
+        check_dtypes(dtypes, profile)
+        self.dtype = describe_dtypes(dtypes)
         self.budget = resolve_budget(self.limit, profile)
         self.left_out: dict[str, str] = {}
         self._offloads: list[Offload] = []
@@ -239,13 +253,16 @@ class Planner:
                 yield self._predict_resident(chosen, run)
 
     def _predict_resident(self, plan: Plan, run: SimulatedRun) -> PlanRow:
-        predictions = predict_resident(run.steps, run.weights, self.simulation.profile)
-        return self._row(plan, run, predictions)
+        profile = self.simulation.profile
+        predictions = predict_resident(run.steps, run.weights, profile)
+        memory = replay_resident(run.steps, run.weights, profile)
+        return self._row(plan, run, predictions, memory)
 
     def _predict_offloaded(self, plan: Plan, placement: Offload, run: SimulatedRun) -> PlanRow:
         limit = placement.compute_limit(list(run.weights.networks))
         replay = OffloadReplay(run.weights, limit, self.simulation.profile)
-        return self._row(plan | {placement}, run, replay.run(run.steps))
+        predictions = replay.run(run.steps)
+        return self._row(plan | {placement}, run, predictions, replay.memory)
 
     def _obstacle(self, plan: Plan) -> str | None:
         if any(isinstance(strategy, DeviceMap) for strategy in plan):
@@ -334,12 +351,22 @@ class Planner:
         weights = run.weights
         least, most = compute_memory_range(list(weights.networks))
         beside = max(step.peak for step in run.steps_before_decoding) + weights.kept
-        wanted = {least + (most - least) * part // 3 for part in (1, 2)} | {self.budget - beside}
+        profile = self.simulation.profile
+        left = self.budget - profile.reserved
+        if profile.is_asynchronous:
+            left -= left // CACHED
+        wanted = {least + (most - least) * part // 3 for part in (1, 2)} | {left - beside}
         rounded = {round_down(size) for size in wanted if least < size < most}
         kept = sorted((text for text in rounded if parse_bytes(text) > least), key=parse_bytes)
         return [replace(sequential, budget=text) for text in kept]
 
-    def _row(self, plan: Plan, run: SimulatedRun, predictions: list[StepPrediction]) -> PlanRow:
+    def _row(
+        self,
+        plan: Plan,
+        run: SimulatedRun,
+        predictions: list[StepPrediction],
+        memory: CardMemory | None,
+    ) -> PlanRow:
         workload, networks = self.simulation.workload, self.simulation.pipe.strategies.networks
         denoising = [
             one for one, step in zip(predictions, run.steps, strict=True) if _denoises(step)
@@ -357,23 +384,11 @@ class Planner:
             seconds_per_step=inner.seconds,
             seconds=seconds,
             seconds_per_picture=seconds / workload.batch,
-            bound_by=self._bound_by(run, inner),
+            bound_by=find_bound(run.steps, inner, self.simulation.profile),
             moved=sum(one.moved for one in predictions) + left * further.moved,
             is_slowest=any(strategy.saves_by_picture(networks) for strategy in plan),
+            memory=memory,
         )
-
-    def _bound_by(self, run: SimulatedRun, inner: StepPrediction) -> str:
-        steps = [step for step in run.steps if _denoises(step)] or run.steps
-        cost = steps[len(steps) // 2].cost
-        parts = {
-            "arithmetic": cost.arithmetic,
-            "memory": cost.memory,
-            "host": cost.calls,
-            "link": inner.waited,
-        }
-        if self.simulation.profile.is_asynchronous and cost.calls < cost.arithmetic + cost.memory:
-            del parts["host"]
-        return max(parts, key=lambda name: parts[name])
 
 
 def _denoises(step: StepTimeline) -> bool:

@@ -60,6 +60,7 @@ class Simulation:
         self.pipe, self.valueless_mode = pipe, valueless_mode
         self.workload = with_defaults_of(pipe, workload)
         self.profile = profile
+        valueless_mode.card = profile.libraries
         self.steps = self.workload.steps or 0
         self._given = dict(arguments or {})
         self._longest = 0

@@ -11,6 +11,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from statistics import mean
 
+from dpnb.planning.card_memory import CardMemory
+from dpnb.planning.card_replay import CardReplay
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.timed_link import TimedLink
 from dpnb.planning.timeline import Boundary, Span, StepTimeline
@@ -90,6 +92,29 @@ def find_typical(
     )
 
 
+def find_bound(
+    steps: Sequence[StepTimeline], typical: StepPrediction, profile: DeviceProfile
+) -> str:
+    """What denoising waits for most: `"arithmetic"`, `"memory"`, `"link"` or `"host"`.
+
+    Args:
+        steps: of a run.
+        typical: the denoising step that stands for all.
+        profile: of the device.
+    """
+    denoising = [step for step in steps if step.stage is Stage.DENOISING] or steps
+    cost = denoising[len(denoising) // 2].cost
+    parts = {
+        "arithmetic": cost.arithmetic,
+        "memory": cost.memory,
+        "host": cost.calls,
+        "link": typical.waited,
+    }
+    if profile.is_asynchronous and cost.calls < cost.arithmetic + cost.memory:
+        del parts["host"]
+    return max(parts, key=lambda name: parts[name])
+
+
 @dataclass
 class OffloadReplay:
     """A simulated run whose weights the offload engine brings to the device.
@@ -98,12 +123,16 @@ class OffloadReplay:
         weights: that it brings.
         limit: bytes of them on the device.
         profile: of the device.
+
+    Attributes:
+        link: that brings them, and keeps the time.
     """
 
     weights: WeightSizes
     limit: int
     profile: DeviceProfile
     link: TimedLink = field(init=False)
+    _card: CardReplay | None = field(init=False)
     _engine: OffloadEngine = field(init=False)
     _networks: Mapping[str, SizeOnlyNetwork] = field(init=False)
     _calls: list[ExitStack] = field(init=False, default_factory=list)
@@ -111,7 +140,11 @@ class OffloadReplay:
     def __post_init__(self) -> None:
         for network in self.weights.networks:
             network.forget()
-        self.link = TimedLink(self.profile)
+        libraries = self.profile.libraries
+        self._card = None if libraries is None else CardReplay(libraries)
+        if self._card is not None:
+            self._card.load(self.weights.kept_tensors)
+        self.link = TimedLink(self.profile, self._card)
         self._engine = OffloadEngine(self.link, list(self.weights.networks), self.limit, FairLock())
         self._networks = {network.name: network for network in self.weights.networks}
 
@@ -129,11 +162,19 @@ class OffloadReplay:
         self._engine.end_run(run, None)
         return predictions
 
+    @property
+    def memory(self) -> CardMemory | None:
+        """The most that the run has taken of a card; `None` on the CPU."""
+        return None if self._card is None else self._card.result()
+
     def _predict_step(self, step: StepTimeline) -> StepPrediction:
         link, engine = self.link, self._engine
         started, waited, moved = link.now, link.waited, link.moved
         peak = 0
+        card = self._card if self._card is not None and self._card.is_new(step) else None
         for span in step.spans:
+            if card is not None:
+                card.play(span.events)
             link.now += self.profile.seconds(span.cost)
             peak = max(peak, link.held + span.peak)
             link.peak = link.held

@@ -15,11 +15,12 @@ from dpnb.errors import DpnbError
 from dpnb.fidelity.visibility import Visibility, parse_max_difference, words_for
 from dpnb.files import read_json
 from dpnb.numbers import coerce_numbers
+from dpnb.planning.card_memory import CARD_HEADINGS, NEEDED
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.picture_costs import ComparedPlans, PictureCosts, read_picture_costs
 from dpnb.planning.plan_names import plan_name, short_plan_name
 from dpnb.planning.plan_row import PlanRow as PlanRow
-from dpnb.planning.table_words import explain_hidden, explain_refusal
+from dpnb.planning.table_words import UNKNOWN_PICTURES, explain_hidden, explain_refusal
 from dpnb.planning.ties import TIE, find_front, group_ties
 from dpnb.planning.workload import Workload
 from dpnb.stages import Stage
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 FORMAT = "dpnb plans 1"
 
+CARD_WIDTH = 168
+"""Characters of a line that has room for all columns of a card's plans."""
+
 
 class PlanError(DpnbError, ValueError):
     """No plan does what was asked; the message says what would."""
@@ -49,9 +53,9 @@ class PlanTable:
         model: what was planned for.
         workload: what is drawn.
         device: that would compute.
-        budget: bytes of tensors that the device may hold.
-        rows: those that fit by time, and by their peaks where times differ by less than a
-            hundredth; then the others by their peaks.
+        budget: bytes: of a card, all that a run needs there; on the CPU, of its tensors.
+        rows: those that fit by time, and by what they need where times differ by less
+            than a hundredth; then the others by what they need.
         approximate: whether plans may change the picture.
         left_out: strategies that are in no plan, and why.
         dtype: of the weights.
@@ -82,7 +86,11 @@ class PlanTable:
 
     def fits(self, row: PlanRow) -> bool:
         """Whether a plan stays within the budget, and its picture within what is allowed."""
-        return row.peak <= self.budget and self.keeps_picture(row)
+        return row.needed <= self.budget and self.keeps_picture(row)
+
+    def may_fit(self, row: PlanRow) -> bool:
+        """Whether a plan fits, or would if a card's allocator kept nothing that is unused."""
+        return row.least_needed <= self.budget and self.keeps_picture(row)
 
     def keeps_picture(self, row: PlanRow) -> bool:
         """Whether a plan is known to do no more to the picture than is allowed."""
@@ -138,7 +146,7 @@ class PlanTable:
         """The same plans in the order that suits another budget.
 
         Args:
-            budget: bytes of tensors that the device may hold.
+            budget: bytes: of a card, all that a run needs there; on the CPU, of its tensors.
         """
         other = replace(self, budget=budget)
         few_first = sorted(self.rows, key=lambda row: len(row.plan))
@@ -275,7 +283,13 @@ class PlanTable:
         """Of the table's columns."""
         peaks = (name.capitalize() for name in self.stages)
         costs = ("Step", "Time", "FLIP", "Picture", "Pays with", "Bound by")
-        return ("Plan", "Fits", "Peak", *peaks, *costs)
+        card = CARD_HEADINGS if self.is_for_card else ()
+        return ("Plan", "Fits", "Peak", *card, *peaks, *costs)
+
+    @property
+    def is_for_card(self) -> bool:
+        """Whether every plan says what it takes of a card."""
+        return bool(self.rows) and all(row.memory is not None for row in self.rows)
 
     def cells(self, row: PlanRow) -> tuple[str, ...]:
         """A row as text, in the order of `headings`."""
@@ -283,8 +297,9 @@ class PlanTable:
         step = format_seconds(row.seconds_per_step)
         return (
             short_plan_name(row.plan),
-            "yes" if self.fits(row) else "no",
+            "yes" if self.fits(row) else "perhaps" if self.may_fit(row) else "no",
             format_bytes(row.peak),
+            *(row.memory.cells() if self.is_for_card and row.memory is not None else ()),
             *stages,
             f"at most {step}" if row.is_slowest else step,
             row.describe_time(),
@@ -344,37 +359,34 @@ class PlanListing:
         hidden = [table.keeps_picture(row) for row in table.rows if row.plan not in shown]
         yield from explain_hidden(hidden, self.remedy)
         if any(row.difference is None and not row.is_exact for row in table.rows):
-            yield (
-                "What some plans do to the picture is unknown: dpnb.sweep(…, quality=True) "
-                "measures it, and dpnb.plan(…, measured=…) takes its report."
-            )
+            yield UNKNOWN_PICTURES
         if table.measured_with is not None:
             yield f"What plans do to the picture was measured with {table.measured_with}."
-        yield from self._remarks_on_reserve()
+        if table.is_for_card:
+            yield NEEDED
+        yield from table.device.describe_holders()
         for why in dict.fromkeys(table.left_out.values()):
             names = [name for name, reason in table.left_out.items() if reason == why]
             yield f"Left out: {', '.join(names)}. {why}"
-
-    def _remarks_on_reserve(self) -> Iterator[str]:
-        device, budget = self.table.device, self.table.budget
-        if device.reserved:
-            reserve, memory = format_bytes(device.reserved), format_bytes(device.memory)
-            is_whole = budget >= device.memory - device.reserved
-            kept = f"kept of the {memory} for" if is_whole else "needed beside that budget by"
-            yield f"{reserve} are {kept} the card's context and libraries."
 
     def _cells(self) -> list[tuple[tuple[str, ...], bool]]:
         """The cells of the rows that are shown, and whether a row does not fit."""
         return [(self.table.cells(row), not self.table.fits(row)) for row in self.rows]
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        is_narrow = self.table.is_for_card and options.max_width < CARD_WIDTH
         yield terminal_table(
             self.caption,
             self.table.headings,
             self._cells(),
-            width=options.max_width,
+            width=0 if is_narrow else options.max_width,
             text_columns=("Plan", "Fits", "Picture", "Pays with", "Bound by"),
-            optional_columns=(*map(str.capitalize, self.table.stages), "Picture", "Bound by"),
+            optional_columns=(
+                *map(str.capitalize, self.table.stages),
+                "Picture",
+                "Bound by",
+                *(("Peak", *CARD_HEADINGS[:-1]) if self.table.is_for_card else ()),
+            ),
         )
         from rich.text import Text
 
@@ -385,4 +397,4 @@ class PlanListing:
 
 
 def _cost(row: PlanRow) -> tuple[int, float]:
-    return row.peak, row.seconds
+    return row.needed, row.seconds

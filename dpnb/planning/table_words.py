@@ -7,6 +7,11 @@ from collections.abc import Iterator, Sequence
 from dpnb.planning.plan_row import PlanRow
 from dpnb.units import format_bytes
 
+UNKNOWN_PICTURES = (
+    "What some plans do to the picture is unknown: dpnb.sweep(…, quality=True) measures it, and "
+    "dpnb.plan(…, measured=…) takes its report."
+)
+
 
 def explain_refusal(
     rows: Sequence[PlanRow], least: PlanRow | None, budget: int, drawn: str, picture: str | None
@@ -28,12 +33,12 @@ def explain_refusal(
             "or measure what they do with dpnb.sweep(…, quality=True)."
         )
     kept = "" if picture is None else f" and a picture within {picture}"
-    is_barred = any(row.peak <= budget for row in rows)
+    is_barred = any(row.needed <= budget for row in rows)
     other = " let plans do more to the picture," if is_barred else ""
     return (
         f"Nothing here draws {drawn} with {format_bytes(budget)}{kept}; the least that works is "
-        f"{format_bytes(least.peak)}, with {least.name}. Give that much,{other} or draw smaller or "
-        "fewer pictures at once."
+        f"{format_bytes(least.needed)}, with {least.name}. Give that much,{other} or draw smaller "
+        "or fewer pictures at once."
     )
 
 

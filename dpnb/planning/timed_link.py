@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from weakref import finalize
 
 import torch
 from torch import Tensor
 from typing_extensions import override
 
+from dpnb.planning.card_replay import CardReplay
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.strategies.offload.link import Link, Mark
 
@@ -17,19 +19,29 @@ class TimedLink(Link):
 
     Args:
         profile: of the device.
+        card: where a card's memory is reckoned, if it is.
 
     Attributes:
         now: seconds that the device has worked and waited.
         waited: seconds of these in which it waited for copies.
     """
 
-    def __init__(self, profile: DeviceProfile) -> None:
+    def __init__(self, profile: DeviceProfile, card: CardReplay | None = None) -> None:
         super().__init__(torch.device("cpu"))
         self.now = self.waited = 0.0
         self._rate = profile.link or float("inf")
         self._is_asynchronous = profile.is_asynchronous
         self._transfer = profile.transfer
         self._busy_until = 0.0
+        self._card = card
+
+    @override
+    def allocate(self, nbytes: int) -> Tensor:
+        memory = super().allocate(nbytes)
+        if self._card is not None:
+            block = self._card.allocator.allocate(nbytes)
+            finalize(memory.untyped_storage(), self._card.allocator.free, block)
+        return memory
 
     @override
     def _copy(self, target: Tensor, source: Tensor, after: Mark, what: str) -> Mark:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import partial
+from weakref import ref
 
-from torch import nn
+from torch import UntypedStorage, nn
 
-from dpnb.metering.tensors import TensorMeter
+from dpnb.metering.tensors import TensorMeter, storage_number
 from dpnb.planning.device_profile import Cost, DeviceProfile
 from dpnb.planning.valueless import ValuelessTensors
 from dpnb.stages import Stage
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.offload.block_hooks import hook_blocks
-from dpnb.strategies.offload.blocks import split_into_blocks
+from dpnb.strategies.offload.blocks import split_into_blocks, tensors_of
 from dpnb.strategies.offload.calls import intercept
 from dpnb.strategies.offload.reached_parts import find_reached_parts
 from dpnb.strategies.offload.source_paths import SourcePath
@@ -47,6 +49,7 @@ class Span:
         network: whose boundary that is.
         module: the block that is entered or left.
         method: that is called.
+        events: what the run's tensors did meanwhile, as `TensorMeter.events` has them.
     """
 
     peak: int
@@ -58,6 +61,7 @@ class Span:
     network: str = ""
     module: nn.Module | None = None
     method: str = ""
+    events: array[int] = field(default_factory=lambda: array("q"), compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -67,10 +71,12 @@ class StepTimeline:
     Attributes:
         stage: which.
         spans: in order.
+        recording: of the run in which it was seen; storages have numbers of their own in each.
     """
 
     stage: Stage
     spans: tuple[Span, ...]
+    recording: object = field(default=None, compare=False, repr=False)
 
     @property
     def peak(self) -> int:
@@ -103,6 +109,8 @@ class TimelineRecorder:
 
     def __init__(self, valueless_mode: ValuelessTensors, profile: DeviceProfile) -> None:
         self.meter = TensorMeter()
+        if profile.libraries is not None:
+            self.meter.events = array("q")
         self._valueless_mode, self._profile = valueless_mode, profile
         self._spans: list[Span] = []
 
@@ -113,16 +121,29 @@ class TimelineRecorder:
             for name, network in networks.items():
                 if next(network.parameters(), None) is not None:
                     self._hook(name, network, networks.paths_into(network), undo)
+            freed = [] if self.meter.events is None else list(self._watch_weights(networks))
             with self._valueless_mode.count_with(self.meter):
                 self.meter.reset_peak()
                 self._valueless_mode.operations.clear()
                 yield
+            del freed
 
     def end_step(self, stage: Stage) -> StepTimeline:
         """The timeline of the step that is over now."""
         self._cut(Boundary.STEP)
         spans, self._spans = self._spans, []
-        return StepTimeline(stage, tuple(spans))
+        return StepTimeline(stage, tuple(spans), self)
+
+    def _watch_weights(self, networks: Networks) -> Iterator[ref[UntypedStorage]]:
+        """Note among events which weights a run lets go, as one does that casts a network."""
+        for network in (*(network for _, network in networks.items()), *networks.extra_networks):
+            for tensor in tensors_of(network):
+                number = storage_number(tensor)
+                yield ref(tensor.untyped_storage(), partial(self._free_weight, number))
+
+    def _free_weight(self, number: int, _: ref[UntypedStorage]) -> None:
+        if self.meter.events is not None:
+            self.meter.events.extend((number, 0))
 
     def _hook(
         self, name: str, network: nn.Module, paths: frozenset[SourcePath], undo: Undo
@@ -150,6 +171,9 @@ class TimelineRecorder:
         method: str = "",
     ) -> None:
         operations = self._valueless_mode.operations
+        events = array("q")
+        if self.meter.events is not None:
+            events, self.meter.events = self.meter.events, events
         self._spans.append(
             Span(
                 peak=self.meter.peak,
@@ -161,6 +185,7 @@ class TimelineRecorder:
                 network=network,
                 module=module,
                 method=method,
+                events=events,
             )
         )
         operations.clear()
@@ -170,4 +195,4 @@ class TimelineRecorder:
 def add_bytes(step: StepTimeline, nbytes: int) -> StepTimeline:
     """The step beside something that is held all the time."""
     spans = (replace(span, peak=span.peak + nbytes, end=span.end + nbytes) for span in step.spans)
-    return StepTimeline(step.stage, tuple(spans))
+    return replace(step, spans=tuple(spans))

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from weakref import ref
@@ -29,6 +30,7 @@ from dpnb.planning.masks import index_by_masks, masks_of
 from dpnb.planning.operation_kinds import Kind, kind_of
 from dpnb.planning.operations import Operation, operation_of
 from dpnb.planning.value_reads import ValueReads
+from dpnb.planning.workspaces import CardLibraries
 
 aten = torch.ops.aten
 
@@ -38,6 +40,9 @@ SMALL = 1 << 20
 SMALL_MASK = 1 << 26
 """Other tensors, by whose values code is apt to decide, keep them up to so many bytes."""
 
+
+SCRATCH = 0
+"""Stands among a meter's events for what a kernel takes beside tensors, while it computes."""
 
 UNKNOWN = (
     "This pipeline decides by values that its networks compute, so that its course cannot be known "
@@ -63,6 +68,7 @@ class ValuelessTensors(TorchDispatchMode):
 
     Attributes:
         operations: what a device would compute since this was last cleared, and how often.
+        card: that would compute; its kernels' scratch is noted among the events of a meter.
     """
 
     supports_higher_order_operators = True
@@ -70,6 +76,8 @@ class ValuelessTensors(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.operations: Counter[Operation] = Counter()
+        self.card: CardLibraries | None = None
+        self._scratch = 0
         self._valueless_storages: dict[int, ref[torch.UntypedStorage]] = {}
         self._equalities: dict[int, ref[torch.UntypedStorage]] = {}
         self._known: dict[Any, Result] = {}
@@ -174,6 +182,9 @@ class ValuelessTensors(TorchDispatchMode):
         out = self._do(func, args, kwargs)
         if self._meter is not None:
             self._meter.note(func, (args, kwargs), out)
+            if self._scratch and self._meter.events is not None:
+                self._meter.events.extend((SCRATCH, self._scratch))
+        self._scratch = 0
         return out
 
     def _do(self, func: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -229,8 +240,11 @@ class ValuelessTensors(TorchDispatchMode):
             result = find_layouts(func, args, kwargs, inputs)
             if result is None:
                 raise ValuelessTensorError(UNKNOWN)
+            if self.card is not None:
+                result = replace(result, scratch=self.card.scratch(func, args, kwargs, result))
             self._known[key] = result
         self.operations[result.operation] += 1
+        self._scratch = result.scratch
         out = result.make(self._lay_out)
         if func is aten.eq.Scalar and args[0].is_floating_point():
             _note(out, self._equalities)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
 
+from dpnb.metering.tensors import storage_number
 from dpnb.nn.quantized import list_scales
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.offload.blocks import tensors_of
@@ -28,6 +29,9 @@ class WeightSizes:
         largest_hosted: of one of them.
         kept: bytes of the networks that no offloading moves.
         networks: those that it moves.
+        tensors: bytes of each storage that stays on a device which has all of them, by a number of
+            it, in order.
+        kept_tensors: likewise of the networks that no offloading moves.
     """
 
     resident: int
@@ -35,6 +39,8 @@ class WeightSizes:
     largest_hosted: int
     kept: int
     networks: list[SizeOnlyNetwork]
+    tensors: Mapping[int, int] = field(default_factory=dict)
+    kept_tensors: Mapping[int, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, networks: Networks) -> WeightSizes:
@@ -48,12 +54,18 @@ class WeightSizes:
         for _, network in moved:
             everything.pop(id(network))
         everything_there = [*(network for _, network in networks.items()), *networks.extra_networks]
-        hosted = [p.nbytes for group in networks.hosted for p in group.original_devices]
+        waiting = [p for group in networks.hosted for p in group.original_devices]
+        hosted = [p.nbytes for p in waiting]
+        elsewhere = {storage_number(p) for p in waiting}
+        there = _storages(everything_there)
+        kept = _storages([*everything.values(), *networks.extra_networks])
         return cls(
-            resident=_nbytes(everything_there),
+            resident=sum(there.values()),
             hosted=sum(hosted),
             largest_hosted=max(hosted, default=0),
-            kept=_nbytes([*everything.values(), *networks.extra_networks]),
+            kept=sum(kept.values()),
+            tensors={number: size for number, size in there.items() if number not in elsewhere},
+            kept_tensors=kept,
             networks=[
                 SizeOnlyNetwork(name, network, networks.is_hosted, networks.paths_into(network))
                 for name, network in moved
@@ -69,12 +81,17 @@ def idle_weight_bytes(networks: Networks) -> int:
 
 
 def _nbytes(networks: Iterable[nn.Module]) -> int:
+    return sum(_storages(networks).values())
+
+
+def _storages(networks: Iterable[nn.Module]) -> dict[int, int]:
+    """The bytes of every storage of weights, by its number, in order."""
     storages: dict[int, int] = {}
     for network in networks:
         for tensor in (*tensors_of(network), *list_scales(network)):
             storage = tensor.untyped_storage()
-            storages[storage.data_ptr()] = storage.nbytes()
-    return sum(storages.values())
+            storages[storage_number(tensor)] = storage.nbytes()
+    return storages
 
 
 class SizeOnlyWeights(PackedWeights):
@@ -122,11 +139,16 @@ def _without_bytes(weights: PackedWeights) -> SizeOnlyWeights:
     return SizeOnlyWeights(weights.name, [item.holders for item in weights.items])
 
 
-def describe_dtypes(parts: Iterable[object]) -> str | None:
-    """The dtypes of networks' floating-point weights, that of most first; `None` without any."""
+def list_dtypes(parts: Iterable[object]) -> list[torch.dtype]:
+    """The dtypes of networks' floating-point weights, that of most first."""
     sizes: Counter[torch.dtype] = Counter()
     for part in parts:
         for weight in part.parameters() if isinstance(part, nn.Module) else ():
             if weight.is_floating_point():
                 sizes[weight.dtype] += weight.numel()
-    return " and ".join(str(dtype)[6:] for dtype, _ in sizes.most_common()) or None
+    return [dtype for dtype, _ in sizes.most_common()]
+
+
+def describe_dtypes(dtypes: Iterable[torch.dtype]) -> str | None:
+    """These in words; `None` for none."""
+    return " and ".join(str(dtype).removeprefix("torch.") for dtype in dtypes) or None

@@ -38,7 +38,7 @@ class BudgetDial(w.HBox):  # type: ignore[misc]
     def __init__(self, table: PlanTable, budget: int, choose: Callable[[int], None]) -> None:
         self._budget, self._choose = budget, choose
         self._step = budget_step(table)
-        smallest = min(row.peak for row in table)
+        smallest = min(row.needed for row in table)
         most, least = -(-largest_peak(table) // self._step), smallest // self._step
         room = max((most - least) // 8, 1)
         self._first = max(least - room, 0)
@@ -82,7 +82,7 @@ class BudgetDial(w.HBox):  # type: ignore[misc]
 
 def largest_peak(table: PlanTable) -> int:
     """Bytes that the largest plan needs."""
-    return max(row.peak for row in table)
+    return max(row.needed for row in table)
 
 
 def budget_step(table: PlanTable) -> int:

@@ -32,7 +32,7 @@ def plan_chart(table: PlanTable, active: Plan, width: int = WIDE.width) -> str:
     Returns:
         An SVG element, whose label says the numbers.
     """
-    peaks = [row.peak for row in table]
+    peaks = [row.needed for row in table]
     low, high = _around(min(peaks), max(peaks))
     slow = max(row.seconds_per_picture for row in table)
     x = Scale(low, high, LEFT, width - RIGHT)
@@ -50,11 +50,11 @@ def describe_plan_chart(table: PlanTable) -> str:
     """What the chart shows, in a sentence for those who do not see it."""
     count = len(table.fitting)
     head = f"Predicted: {count} of {len(table)} plans fit in {format_bytes(table.budget)}"
-    barred = sum(row.peak <= table.budget and not table.keeps_picture(row) for row in table)
+    barred = sum(row.needed <= table.budget and not table.keeps_picture(row) for row in table)
     if barred:
         head += f", beside {barred} that may change the picture too much"
     if not table.fitting:
-        return f"{head}; the least needs {format_bytes(table.least.peak)}."
+        return f"{head}; the least needs {format_bytes(table.least.needed)}."
     best = table.best()
     return (
         f"{head}; the fastest of them is {short_plan_name(best.plan)}, with a peak of "
@@ -95,7 +95,7 @@ def _budget(table: PlanTable, x: Scale) -> Iterator[str]:
 def _front(front: Sequence[PlanRow], x: Scale, y: Scale) -> Iterator[str]:
     corners: list[str] = []
     for row in front:
-        across, up = x(row.peak), y(row.seconds_per_picture)
+        across, up = x(row.needed), y(row.seconds_per_picture)
         if corners:
             corners.append(f"{across},{corners[-1].partition(',')[2]}")
         corners.append(f"{across},{up}")
@@ -117,7 +117,7 @@ def _group(table: PlanTable, x: Scale, y: Scale) -> list[list[PlanRow]]:
 
 
 def _place(row: PlanRow, x: Scale, y: Scale) -> tuple[float, float]:
-    return x(row.peak), y(row.seconds_per_picture)
+    return x(row.needed), y(row.seconds_per_picture)
 
 
 def _spot(rows: list[PlanRow], table: PlanTable, active: Plan, x: Scale, y: Scale) -> str:

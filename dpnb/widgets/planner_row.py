@@ -62,7 +62,7 @@ class PlannerRow:
             f'<div class="dpnb-fit{"" if fits else " dpnb-unfit"}">'
             f"<div><b>{html.escape(short_plan_name(row.plan))}</b> {badge}</div>"
             f"{_bar(row, table, most)}"
-            f"<div><b>{format_bytes(row.peak)}</b> at the peak · "
+            f"<div><b>{format_bytes(row.peak)}</b> at the peak{_describe_card(row)} · "
             f"<b>{row.describe_time()}</b> per picture · "
             f"bound by {row.bound_by}{_describe_price(row, table)}{beside}</div></div>"
         )
@@ -70,9 +70,14 @@ class PlannerRow:
 
 def _describe_excess(row: PlanRow, table: PlanTable) -> str:
     """Why a plan does not fit."""
-    if row.peak > table.budget:
-        return "too large"
+    if row.needed > table.budget:
+        return "perhaps" if table.may_fit(row) else "too large"
     return "picture unknown" if row.difference is None else "changes the picture"
+
+
+def _describe_card(row: PlanRow) -> str:
+    """What a card gives for that peak."""
+    return "" if row.memory is None else f" of tensors ({row.memory.describe()})"
 
 
 def _describe_price(row: PlanRow, table: PlanTable) -> str:
@@ -100,6 +105,6 @@ def _bar(row: PlanRow, table: PlanTable, most: int) -> str:
     colour = "var(--dpnb-blue)" if table.fits(row) else "var(--dpnb-soft)"
     return (
         f'<div class="dpnb-peak" role="img" aria-label="{words}" title="{words}">'
-        f'<div style="width:{scale * row.peak:.1f}%;background:{colour}"></div>'
+        f'<div style="width:{scale * row.needed:.1f}%;background:{colour}"></div>'
         f'<i style="left:{min(scale * table.budget, 100):.1f}%"></i></div>'
     )

@@ -105,3 +105,27 @@ def test_a_gpu_is_measured() -> None:
     assert profile.link is not None
     assert profile.link < profile.bandwidth
     assert profile.float16 > profile.float32
+
+
+@pytest.mark.parametrize("name", ["A100 40GB 1g.5gb", "a100 40gb MIG 1g.5gb"])
+def test_a_slice_of_a_card_has_its_share(name: str) -> None:
+    whole, part = DeviceProfile.from_name("A100 40GB"), DeviceProfile.from_name(name)
+    assert part.memory == 4.75 * (1 << 30)
+    assert part.float16 == pytest.approx(whole.float16 / 7)
+    assert part.bandwidth == pytest.approx(whole.bandwidth * 4.75 / 40)
+    assert part.capability == (8, 0)
+    assert part.name == "A100 40GB 1g.5gb"
+
+
+def test_a_slice_that_no_card_has_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"RTX 3060 has 12\.0 GiB, and no slice 1g.20gb"):
+        DeviceProfile.from_name("RTX 3060 1g.20gb")
+    with pytest.raises(ValueError, match="is no slice of a card; one has 1, 2, 3, 4, 7 parts"):
+        DeviceProfile.from_name("A100 40GB 5g.20gb")
+
+
+def test_every_card_says_its_architecture() -> None:
+    for name in GPU_SPECS:
+        assert DeviceProfile.from_name(name).capability in {
+            (6, 0), (7, 0), (7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (12, 0)
+        }  # fmt: skip

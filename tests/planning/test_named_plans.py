@@ -28,6 +28,7 @@ def with_costs(table: PlanTable, *costs: tuple[int, float]) -> PlanTable:
             peaks={"denoising": peak},
             seconds=seconds,
             difference=0.0,
+            memory=None,
         )
         for kind, (peak, seconds) in zip(KINDS, costs, strict=False)
     ]

@@ -77,12 +77,12 @@ def test_a_plan_of_numbers_in_every_form_survives_json(tmp_path: Path) -> None:
         "guidance_scale": 2.3,
     }
     pipe = dpnb.random_pipeline("tiny-sd")
-    expected = plan(pipe, 1 << 24, device=CARD, plans=[frozenset()], approximate=True, **numbers)
+    expected = plan(pipe, 1 << 29, device=CARD, plans=[frozenset()], approximate=True, **numbers)
     for label, form in FORMS.items():
         given = {name: form(number) for name, number in numbers.items()}
         table = plan(
             pipe,
-            form(1 << 24),
+            form(1 << 29),
             device=CARD,
             plans=[frozenset()],
             approximate=form(True),

@@ -27,10 +27,17 @@ from dpnb.strategies.strategy import Effect, Slot
 
 CARD = "RTX 3060"
 
+LINKED = replace(
+    DeviceProfile.from_name(CARD), is_asynchronous=False, torch_device="simulated:1GiB/s"
+)
+"""Computes and streams like the card, but has no context: budgets may be as small as pictures."""
+
+SMALL: dict[str, Any] = {"height": 32, "width": 32, "steps": 4, "dtype": "float16"}
+
 
 @pytest.fixture(scope="module")
 def table() -> PlanTable:
-    return plan("tiny-sd", "1.05MiB", height=32, width=32, steps=4, device=CARD)
+    return plan("tiny-sd", "1.05MiB", device=LINKED, **SMALL)
 
 
 def test_the_fastest_that_fits_comes_first(table: PlanTable) -> None:
@@ -71,7 +78,7 @@ def test_given_plans_alone_are_predicted(table: PlanTable) -> None:
     rows = {row.plan: row for row in table}
     freeu = frozenset({dpnb.FreeU()})
     wanted = [*list(rows)[:3], freeu, frozenset({dpnb.DeviceMap()}), frozenset({dpnb.XFormers()})]
-    given = plan("tiny-sd", height=32, width=32, steps=4, device=CARD, plans=wanted)
+    given = plan("tiny-sd", device=LINKED, plans=wanted, **SMALL)
     assert {row.plan for row in given} == set(wanted[:4])
     assert all(row == rows[row.plan] for row in given if row.plan != freeu)
     assert len(given.left_out) == 2
@@ -164,6 +171,12 @@ def test_the_python_of_the_best_plan_switches_it_on(table: PlanTable) -> None:
     ("arguments", "sentence"),
     [
         ({"budget": "plenty"}, "'plenty' is not a size"),
+        ({"budget": "8MiB"}, "8.00 MiB is less than a CUDA context takes by itself, some 256 MiB"),
+        (
+            {"device": "T4", "dtype": "bfloat16"},
+            'T4 does not compute in bfloat16: its architecture is older; plan with dtype="float16"',
+        ),
+        ({"device": "H100 PCIe 9g.10gb"}, "'H100 PCIe 9g.10gb' is no slice of a card"),
         ({"device": "RTX 3061"}, "the nearest are RTX 3060"),
         ({"height": 65}, "height is 65; it must be a positive multiple of 8, such as 64"),
         ({"batch": 0}, "batch is 0; it must be a whole number of at least 1"),
@@ -224,18 +237,49 @@ def test_whatever_the_budget_the_best_plan_is_on_the_front(table: PlanTable, see
     assert within.best() is within.rows[0]
 
 
-@pytest.mark.parametrize(
-    ("budget", "kept", "said"),
-    [
-        (None, (12 << 30) - (640 << 20), "640 MiB are kept of the 12.0 GiB for the card"),
-        ("12GiB", (12 << 30) - (640 << 20), "640 MiB are kept of the 12.0 GiB for the card"),
-        ("8GiB", 8 << 30, "640 MiB are needed beside that budget by the card"),
-    ],
-)
-def test_a_card_keeps_a_reserve(budget: str | None, kept: int, said: str) -> None:
-    table = plan("tiny-sd", budget, height=32, width=32, steps=2, device=CARD, plans=[frozenset()])
-    assert table.budget == kept
-    assert said in table._repr_html_()
+def test_a_card_holds_all_that_is_needed_there() -> None:
+    table = plan("tiny-sd", device=CARD, plans=[frozenset()], **SMALL)
+    (row,) = table
+    assert table.budget == 12 << 30
+    assert row.memory is not None
+    assert row.peak < row.memory.allocated < row.memory.reserved < row.least_needed < row.needed
+    assert table.within(row.needed).fits(row)
+    between = table.within(row.needed - 1)
+    assert (between.fits(row), between.may_fit(row)) == (False, True)
+    assert ">perhaps<" in between.in_full()._repr_html_()
+    assert not table.within(row.least_needed - 1).may_fit(row)
+    shown = table._repr_html_()
+    assert all(f">{name}<" in shown for name in ("Peak", "Allocated", "Reserved", "On card"))
+    assert "on the card stands the context with its kernels beside" in shown
+    with pytest.raises(PlanError, match=r"the least that works is 53\d MiB"):
+        table.within(300 << 20).best()
+    assert PlanTable.from_json(table.to_json()) == table
+
+
+def test_other_programs_take_their_part_of_a_card() -> None:
+    busy = replace(DeviceProfile.from_name(CARD), others=3 << 30)
+    for budget, left in ((None, 9), ("12GiB", 9), ("4GiB", 4)):
+        table = plan("tiny-sd", budget, device=busy, plans=[frozenset()], **SMALL)
+        assert table.budget == left << 30
+        assert "Other programs hold 3.00 GiB of its memory now." in table._repr_html_()
+
+
+def test_what_the_process_holds_on_the_cpu_is_said_and_not_planned_with() -> None:
+    table = plan("tiny-sd", device="cpu", plans=[frozenset()], **{**SMALL, "dtype": "float32"})
+    held = table.device
+    assert held.process > 50 << 20, "the interpreter and torch's libraries"
+    assert table.budget == max(held.memory - held.others - held.process, 0) > 0
+    assert "Beside tensors this process holds" in table._repr_html_()
+    assert table.rows[0].memory is None
+
+
+def test_weights_that_are_loaded_are_no_part_of_what_the_process_holds_beside_tensors() -> None:
+    weights = torch.nn.Linear(4096, 8192)  # 128 MiB
+    pipe: Any = dpnb.random_pipeline("tiny-sd")
+    before = plan(pipe, device="cpu", plans=[frozenset()], height=32, width=32).device.process
+    pipe.unet.register_module("more", weights)
+    after = plan(pipe, device="cpu", plans=[frozenset()], height=32, width=32).device.process
+    assert before - after > 100 << 20
 
 
 def test_the_cpu_keeps_none() -> None:
