@@ -108,3 +108,10 @@ def test_the_accelerator_is_asked_for_in_one_place() -> None:
 def test_pictures_are_compared_at_full_precision() -> None:
     assert not torch.backends.cudnn.allow_tf32
     assert not torch.backends.cuda.matmul.allow_tf32
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_it_is_said_what_hides_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")
+    with pytest.raises(dpnb.DeviceError, match="CUDA_VISIBLE_DEVICES is '2', and hides all others"):
+        dpnb.plan("tiny-sd", device="cuda")
