@@ -1,5 +1,6 @@
 """Parse, choose and describe devices and dtypes."""
 
+import os
 from typing import TypeAlias
 
 import torch
@@ -80,13 +81,22 @@ def available_device(device: Device) -> torch.device:
     if count == 0:
         raise DeviceError(
             f'There is no {place.type} device here that this torch can use; use "cpu", or install '
-            "the torch and the driver that belong to it."
+            f"the torch and the driver that belong to it.{_describe_hidden(place.type)}"
         )
     if count is not None and (place.index or 0) >= count:
         raise DeviceError(
             f"{place} is not here: the {place.type} devices are numbered from 0 to {count - 1}."
+            f"{_describe_hidden(place.type)}"
         )
     return place
+
+
+def _describe_hidden(kind: str) -> str:
+    """What hides cards from this process, as a further sentence."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if kind != "cuda" or visible is None:
+        return ""
+    return f" CUDA_VISIBLE_DEVICES is {visible!r}, and hides all others."
 
 
 def _count(kind: str) -> int | None:

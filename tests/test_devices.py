@@ -121,3 +121,10 @@ def test_nothing_waits_for_what_comes_to_a_gpu() -> None:
         values.zero_()
         assert (there.device, cards.waits) == (torch.device("cuda", 0), [])
         assert torch.equal(there.cpu(), torch.arange(3.0))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_it_is_said_what_hides_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2")
+    with pytest.raises(dpnb.DeviceError, match="CUDA_VISIBLE_DEVICES is '2', and hides all others"):
+        dpnb.plan("tiny-sd", device="cuda")

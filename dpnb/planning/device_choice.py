@@ -55,20 +55,24 @@ def resolve_budget(limit: int | str | None, profile: DeviceProfile) -> int:
     return min(given, profile.available) if profile.is_asynchronous and profile.memory else given
 
 
-def check_budget(limit: int | None, profile: DeviceProfile) -> None:
-    """Refuse a budget of a card in which not even a process finds room.
+def parse_budget(budget: int | str | None, profile: DeviceProfile) -> int | None:
+    """Bytes of a budget; `None` for none.
 
     Raises:
-        ValueError: it is less than a context.
+        ValueError: it is no size, or that of a card, in which not even a process finds room.
     """
-    if limit is None or profile.libraries is None:
-        return
+    if budget is None:
+        return None
+    limit = parse_bytes(budget)
+    if profile.libraries is None:
+        return limit
     context, _ = profile.libraries.context
     if limit < context:
         raise ValueError(
             f"{format_bytes(limit)} is less than a CUDA context takes by itself, some "
             f"{format_bytes(context)} on {profile.name}; a budget of a card holds that, too."
         )
+    return limit
 
 
 def check_dtypes(dtypes: Iterable[torch.dtype], profile: DeviceProfile) -> None:

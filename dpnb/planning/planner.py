@@ -23,7 +23,7 @@ from dpnb.planning.candidates import (
 )
 from dpnb.planning.card_memory import CardMemory
 from dpnb.planning.card_replay import replay_resident
-from dpnb.planning.device_choice import check_budget, check_dtypes
+from dpnb.planning.device_choice import check_dtypes, parse_budget
 from dpnb.planning.device_choice import profile_for as profile_for
 from dpnb.planning.device_choice import resolve_budget as resolve_budget
 from dpnb.planning.device_profile import DeviceProfile
@@ -108,11 +108,9 @@ def plan(
         steps: of denoising; as guidance, size and frames, by default a model card's or family's.
         guidance_scale: up to 1 the network sees every latent once instead of twice.
         frames: of a video.
-        dtype: of the weights; `"auto"` keeps a checkpoint's. By default a pipeline's own, or else
-            float16 on a GPU and float32 on the CPU.
-        device: a card such as `"RTX 3060"` or a slice of it, `"H100 PCIe 1g.10gb"`, a profile,
-            `"cuda"`, `"cpu"`, or a link such as `"simulated:8GiB/s"`; by default the one at hand,
-            which is measured once.
+        dtype: of weights; a pipeline's own, or float16 on a GPU; `"auto"` for a checkpoint's.
+        device: a card such as `"RTX 3060"`, a slice such as `"H100 PCIe 1g.10gb"`, a profile,
+            `"cuda"`, `"cpu"`, or a link such as `"simulated:8GiB/s"`; by default the one at hand.
         approximate: whether plans may change the picture.
         workload: what is drawn, in place of `height` to `frames`, and without a model card.
         plans: `"all"` that are worth trying, or these.
@@ -127,18 +125,15 @@ def plan(
         CheckpointError: a checkpoint's headers are not what its settings say.
         HubError: the repository cannot be reached.
     """
-    limit = None if budget is None else parse_bytes(budget)
     costs = None if measured is None else read_picture_costs(model_title(model), measured)
     approximate |= allows_changes(max_difference) and costs is not None
-    profile = profile_for(device, model)
-    check_budget(limit, profile)
-    mode, dtype = ValuelessTensors(), dtype or _usual_dtype(model, profile)
-    pipe = build_valueless_pipeline(model, mode, dtype, **options)
+    profile, mode = profile_for(device, model), ValuelessTensors()
+    limit = parse_budget(budget, profile)
+    pipe = build_valueless_pipeline(model, mode, dtype or _usual_dtype(model, profile), **options)
     asked = Workload(height=height, width=width, batch=batch, steps=steps, frames=frames)
     asked = replace(asked, guidance_scale=guidance_scale)
     workload = workload or _with_numbers(asked, model, pipe, options, arguments)
-    simulation = Simulation(pipe, mode, workload, profile, arguments)
-    planner = Planner(simulation, limit, approximate)
+    planner = Planner(Simulation(pipe, mode, workload, profile, arguments), limit, approximate)
     return planner.plan(model_title(model), plans).limited(max_difference, costs)
 
 

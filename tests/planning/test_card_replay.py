@@ -10,14 +10,16 @@ import torch
 from torch.nn import functional as F
 
 import dpnb
-from dpnb.metering.tensors import TensorMeter
+from dpnb.metering.tensors import TensorMeter, storage_number
 from dpnb.planning.allocator_settings import AllocatorSettings
 from dpnb.planning.card_memory import CardMemory
 from dpnb.planning.card_replay import CardReplay
-from dpnb.planning.device_profile import Cost
+from dpnb.planning.device_profile import Cost, DeviceProfile
 from dpnb.planning.planner import plan
-from dpnb.planning.timeline import Boundary, Span, StepTimeline
+from dpnb.planning.timeline import Boundary, Span, StepTimeline, TimelineRecorder
 from dpnb.planning.valueless import SCRATCH, ValuelessTensors
+from dpnb.planning.valueless_pipeline import build_valueless_pipeline
+from dpnb.planning.weight_sizes import WeightSizes
 from dpnb.planning.workspaces import CardLibraries
 from dpnb.stages import Stage
 
@@ -51,7 +53,10 @@ def test_scratch_is_gone_at_once() -> None:
 
 
 def test_a_storage_that_grows_is_there_twice_for_a_moment() -> None:
-    assert replayed(7, 30 * MIB, 7, 40 * MIB).allocated == WORKSPACES + 70 * MIB
+    replay = CardReplay(AMPERE, AllocatorSettings())
+    replay.play((7, 30 * MIB, 7, 40 * MIB))
+    assert replay.result().allocated == WORKSPACES + 70 * MIB
+    assert replay.allocator.allocated == WORKSPACES + 40 * MIB
 
 
 def test_a_step_that_stands_for_others_is_played_once() -> None:
@@ -72,6 +77,22 @@ def test_weights_that_a_run_casts_are_not_there_twice() -> None:
     replay.load({1: 30 * MIB, 2: 40 * MIB})
     replay.play((3, 60 * MIB, 1, 0, 4, 30 * MIB))
     assert replay.result().allocated == WORKSPACES + (60 + 40 + 30) * MIB
+
+
+def test_weights_that_are_cast_are_among_a_runs_events() -> None:
+    mode = ValuelessTensors()
+    pipe = build_valueless_pipeline("tiny-sd", mode, torch.float16)
+    weights = WeightSizes.of(pipe.strategies.networks)
+    recorder = TimelineRecorder(mode, DeviceProfile.from_name("RTX 3060"))
+    former = {storage_number(parameter) for parameter in pipe.vae.parameters()}
+    with recorder.watch(pipe.strategies.networks), torch.no_grad():
+        pipe.vae.to(torch.float32)
+    (span,) = recorder.end_step(Stage.DECODING).spans
+    pairs = list(zip(span.events[::2], span.events[1::2], strict=True))
+    assert former <= {number for number, nbytes in pairs if nbytes == 0}
+    assert former <= set(weights.tensors)
+    made = sum(nbytes for _, nbytes in pairs)
+    assert made == 2 * sum(weights.tensors[number] for number in former)
 
 
 def test_a_meter_tells_what_storages_do_in_order() -> None:

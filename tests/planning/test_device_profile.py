@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from dpnb.planning import device_benchmark
+from dpnb.planning.card_slices import split_slice
 from dpnb.planning.device_profile import (
     ACHIEVED_ARITHMETIC,
     ACHIEVED_BANDWIDTH,
@@ -122,6 +123,7 @@ def test_a_slice_that_no_card_has_is_refused() -> None:
         DeviceProfile.from_name("RTX 3060 1g.20gb")
     with pytest.raises(ValueError, match="is no slice of a card; one has 1, 2, 3, 4, 7 parts"):
         DeviceProfile.from_name("A100 40GB 5g.20gb")
+    assert split_slice("RTX 3060") == ("RTX 3060", None)
 
 
 def test_every_card_says_its_architecture() -> None:

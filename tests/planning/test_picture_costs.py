@@ -102,8 +102,8 @@ def test_a_limit_leaves_only_plans_that_are_known_to_keep_it(table: PlanTable) -
 
 
 def test_a_refusal_says_what_the_picture_may_be(table: PlanTable) -> None:
-    least = min(row.peak for row in table)
-    assert table.of(CASTING).peak < table.of().peak
+    least = min(row.needed for row in table)
+    assert table.of(CASTING).needed < table.of().needed
     limited = replace(table.limited(0, None), budget=least).within(least)
     assert not limited.fitting
     with pytest.raises(PlanError, match=r'and a picture within "the same" \(FLIP 0\); the least'):
