@@ -100,8 +100,7 @@ def plan(
     Args:
         model: a loaded pipeline, also of diffusers; a folder or a hub repository, of which only
             settings and headers are read; or one of `"sd15"`, `"sd21"`, `"sdxl"`, `"flux-dev"` …
-        budget: bytes, or text such as `"8GiB"`: of a card, all that is needed there, its context
-            included; on the CPU, of tensors, beside what the process holds anyway.
+        budget: bytes or `"8GiB"`: of a card, context included; on the CPU, of tensors alone.
         height: of the pictures, in pixels; the model's own by default.
         width: likewise.
         batch: pictures at once.
@@ -110,9 +109,8 @@ def plan(
         frames: of a video.
         dtype: of the weights; `"auto"` keeps a checkpoint's. By default a pipeline's own, or else
             float16 on a GPU and float32 on the CPU.
-        device: a card such as `"RTX 3060"` or a slice of it, `"H100 PCIe 1g.10gb"`, a profile,
-            `"cuda"`, `"cpu"`, or a link such as `"simulated:8GiB/s"`; by default the one at hand,
-            which is measured once.
+        device: a card such as `"RTX 3060"`, a slice such as `"H100 PCIe 1g.10gb"`, a profile,
+            `"cuda"`, `"cpu"`, a link as `"simulated:8GiB/s"`; by default what is here, measured.
         approximate: whether plans may change the picture slightly.
         workload: what is drawn, in place of `height` to `frames`, and without a model card.
         plans: `"all"` that are worth trying, or these.
@@ -122,8 +120,8 @@ def plan(
         options: which files of a checkpoint are meant, as for `from_pretrained`.
 
     Raises:
-        ValueError: the budget is no size or less than a card's context, there is no such card, or
-            it does not compute in this dtype, or the model cannot draw this.
+        ValueError: the budget is no size or less than a card's context, there is no such card, it
+            lacks the dtype, or the model cannot draw this.
         CheckpointError: a checkpoint's headers are not what its settings say.
         HubError: the repository cannot be reached.
     """
