@@ -120,14 +120,12 @@ def plan(
         options: which files of a checkpoint are meant, as for `from_pretrained`.
 
     Raises:
-        ValueError: the budget is no size or less than a card's context, there is no such card, it
-            lacks the dtype, or the model cannot draw this.
+        ValueError: the budget, card, dtype or what is drawn is not possible; the message says why.
         CheckpointError: a checkpoint's headers are not what its settings say.
         HubError: the repository cannot be reached.
     """
     limit = None if budget is None else parse_bytes(budget)
-    profile = profile_for(device, model)
-    check_budget(limit, profile)
+    check_budget(limit, profile := profile_for(device, model))
     mode, dtype = ValuelessTensors(), dtype or _usual_dtype(model, profile)
     pipe = build_valueless_pipeline(model, mode, dtype, **options)
     asked = Workload(height=height, width=width, batch=batch, steps=steps, frames=frames)
