@@ -117,7 +117,8 @@ def upload(tensor: Tensor, device: Device | None) -> Tensor:
         device: where it is wanted; where it is by default.
     """
     place = tensor.device if device is None else torch.device(device)
-    if place.type == "cuda" and tensor.device.type == "cpu" and torch.cuda.is_available():
+    travels = place.type == "cuda" and tensor.device.type == "cpu" and torch.cuda.is_available()
+    if travels and type(tensor) is Tensor:  # torch's fake tensors cannot be pinned
         return tensor.pin_memory().to(place, non_blocking=True)
     return tensor.to(place)
 

@@ -94,11 +94,10 @@ def _draw(
     check_device(generator, target)
     source = target if generator is None else generator.device
     travels = source.type == "cpu" and target.type == "cuda"
-    drawn = torch.randn(
-        tuple(shape),
-        generator=generator,
-        device=source,
-        dtype=dtype,
-        pin_memory=travels and torch.cuda.is_available(),
-    )
+    if travels and torch.cuda.is_available():
+        # Torch's fake tensors can be made in pinned memory, but not drawn there.
+        room = torch.empty(tuple(shape), dtype=dtype, pin_memory=True)
+        drawn = room.normal_(generator=generator)
+    else:
+        drawn = torch.randn(tuple(shape), generator=generator, device=source, dtype=dtype)
     return drawn.to(target, non_blocking=travels)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import dpnb
 from dpnb.devices import (
@@ -121,6 +122,8 @@ def test_nothing_waits_for_what_comes_to_a_gpu() -> None:
         values.zero_()
         assert (there.device, cards.waits) == (torch.device("cuda", 0), [])
         assert torch.equal(there.cpu(), torch.arange(3.0))
+        with FakeTensorMode():
+            assert upload(torch.zeros(3), "cuda:0").device == torch.device("cuda", 0)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

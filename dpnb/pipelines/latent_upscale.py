@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from typing_extensions import override
 
+from dpnb.devices import upload
 from dpnb.errors import ComponentError
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
@@ -292,7 +293,7 @@ class StableDiffusionLatentUpscalePipeline(
         """The standard deviation of the noise at each of `timesteps`, in their shape."""
         known = self.scheduler.timesteps.to(timesteps.device)
         places = (known == timesteps.reshape(-1, 1)).to(torch.uint8).argmax(dim=1)
-        levels: Tensor = self.scheduler.sigmas.to(timesteps.device)[places]
+        levels: Tensor = upload(self.scheduler.sigmas, timesteps.device)[places]
         return levels.reshape(timesteps.shape)
 
     @override

@@ -164,6 +164,14 @@ def test_an_entry_of_the_schedule_is_known_without_reading_it(name: str) -> None
     assert scheduler.number_of_timestep(torch.tensor(7)) == scheduler.number_of_timestep(7) == 7.0
 
 
+def test_fake_noise_is_drawn_where_there_is_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    with FakeTensorMode(), Uploads() as uploads:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        drawn = randn((2, 3), generator=torch.Generator(), device=GPU)
+    assert drawn.device == GPU
+    assert (uploads.count, uploads.waiting) == (1, 0)
+
+
 def test_the_numbers_stay_those_that_were_drawn_on_the_cpu() -> None:
     drawn = randn((2, 3), generator=torch.Generator().manual_seed(3), device="cpu")
     assert torch.equal(drawn, torch.randn(2, 3, generator=torch.Generator().manual_seed(3)))
