@@ -34,10 +34,15 @@ def _predict(shape: Shape, profile: DeviceProfile, setting: Setting, rows: Rows)
     planner = Planner(simulation, None, approximate=True)
     for row in planner.rows_of(plans_for(setting).values()):
         peaks = {f"predicted_{stage}_peak_bytes": peak for stage, peak in row.peaks.items()}
+        memory = row.memory
+        if memory is not None:
+            peaks["predicted_reserved_bytes"] = memory.reserved
+            peaks["predicted_card_bytes"] = memory.most
         rows.add(
             shape.title,
             plan=plan_key(row.plan),
-            predicted_allocated_bytes=row.peak,
+            predicted_tensor_bytes=row.peak,
+            predicted_allocated_bytes=row.peak if memory is None else memory.allocated,
             predicted_step_seconds=row.seconds_per_step,
             **peaks,
         )
