@@ -20,10 +20,9 @@ from dpnb.widgets import run_monitor
 from dpnb.widgets.history_panel import HistoryPanel
 from dpnb.widgets.run_comparison import PHRASES, compare_runs
 from dpnb.widgets.run_panel import RunPanel
-from dpnb.widgets.state import FinishedRun, Request
+from dpnb.widgets.state import Request
 from tests.widgets.conftest import TIMEOUT, Gate, is_shown
-
-REQUEST = Request("a red apple", steps=2)
+from tests.widgets.histories import REQUEST, drawn
 
 
 @pytest.fixture
@@ -31,13 +30,6 @@ def panel(pipe: Any) -> Iterator[HistoryPanel]:
     panel = HistoryPanel(pipe)
     yield panel
     panel.close()
-
-
-def drawn(panel: HistoryPanel, *plan: Any, request: Request = REQUEST) -> FinishedRun:
-    panel.session.use(frozenset(plan))
-    panel.session.start(request).wait(TIMEOUT)
-    run: FinishedRun = panel.session.run_state.history[-1]
-    return run
 
 
 def test_an_exact_switch_keeps_the_picture_and_says_what_it_saved(panel: HistoryPanel) -> None:

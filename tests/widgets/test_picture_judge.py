@@ -22,10 +22,9 @@ from dpnb.widgets.history_panel import HistoryPanel
 from dpnb.widgets.picture_judge import Verdict
 from dpnb.widgets.picture_wipe import draw_where
 from dpnb.widgets.run_comparison import compare_runs
-from dpnb.widgets.state import FinishedRun, Request
+from dpnb.widgets.state import FinishedRun
 from tests.widgets.conftest import TIMEOUT
-
-REQUEST = Request("a red apple", steps=2)
+from tests.widgets.histories import REQUEST, drawn
 
 
 @pytest.fixture
@@ -33,13 +32,6 @@ def panel(pipe: Any) -> Iterator[HistoryPanel]:
     panel = HistoryPanel(pipe)
     yield panel
     panel.close()
-
-
-def drawn(panel: HistoryPanel, *plan: Any, request: Request = REQUEST) -> FinishedRun:
-    panel.session.use(frozenset(plan))
-    panel.session.start(request).wait(TIMEOUT)
-    run: FinishedRun = panel.session.run_state.history[-1]
-    return run
 
 
 def test_a_change_that_leaves_the_picture_as_it_is_is_known_to_do_so(panel: HistoryPanel) -> None:
