@@ -38,9 +38,9 @@ from tests.metering.test_trace import TRACE
 
 PACKAGE = Path(dpnb.__file__).parent
 
-WRITERS = {"atomic.py", "loading/saving/dduf.py"}
-"""Who writes files as they are: the one that all others use, and what unpacks into a temporary
-folder."""
+WRITERS = {"atomic.py", "loading/saving/dduf.py", "strategies/code_folder.py"}
+"""Who writes files as they are: the one that all others use, what unpacks into a temporary folder,
+and what keeps a compiler's files, in pairs."""
 
 KILLED = """
 import os, signal, sys

@@ -101,10 +101,12 @@ def _start(
         command += ["-n", str(workers)]
     if not missing("pytest_timeout"):
         command += ["--timeout", "60"]
+    # Another pytest may have started this one, and have told it of itself.
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     return subprocess.Popen(
         [*command, *files],
         cwd=ROOT,
-        env={**os.environ, "DPNB_TEST_ROWS": str(found)},
+        env={**own, "DPNB_TEST_ROWS": str(found)},
         stdin=subprocess.DEVNULL,
     )
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 import dpnb
-from dpnb.strategies import projection, storage
+from dpnb.strategies import projection, undo
 from dpnb.strategies.attention import XFormers
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.offload import dispatch
@@ -171,7 +171,7 @@ def test_saving_may_be_interrupted(ground: Ground, tmp_path: Path) -> None:
 
 INVERSES = [
     (projection, "unfuse_linears", QKVFusion()),
-    (storage, "_restore", LayerwiseCasting()),
+    (undo, "_give_data", LayerwiseCasting()),
     (dispatch, "_restore_layer", DeviceMap((("unet.mid_block", "disk"),))),
     (PackedWeights, "unpack", SequentialOffload(device=LINK)),
 ]
