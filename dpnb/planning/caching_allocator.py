@@ -37,7 +37,7 @@ ENDLESS = 1 << 48
 """Addresses that an expandable segment keeps for itself; more than any card has."""
 
 
-class CardFullError(Exception):
+class CardFull(Exception):  # noqa: N818
     """The card has no room left, although all that is unused was given back."""
 
 
@@ -82,7 +82,7 @@ class CachingAllocator:
             stream: on which it is made; one never takes what is free on another.
 
         Raises:
-            CardFullError: the card has not so much left.
+            CardFull: the card has not so much left.
         """
         if nbytes <= 0:
             return None
@@ -183,7 +183,7 @@ class CachingAllocator:
             self.empty_cache()
             block = self._ask_card(pool, wanted)
         if block is None:
-            raise CardFullError
+            raise CardFull
         return block
 
     def _ask_card(self, pool: Pool, size: int) -> Block | None:

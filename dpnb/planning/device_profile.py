@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -91,8 +91,8 @@ class DeviceProfile:
     transfer: float = 0.0
     sheet: GpuSpecs | None = None
     capability: tuple[int, int] | None = None
-    others: int = 0
-    process: int = 0
+    others: int = field(default=0, compare=False)
+    process: int = field(default=0, compare=False)
 
     def __post_init__(self) -> None:
         coerce_numbers(self)

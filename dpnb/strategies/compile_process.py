@@ -22,7 +22,7 @@ from dpnb.strategies.compile_worker import Answer, Job
 MAIN = "from dpnb.strategies.compile_worker import main; main()"
 
 
-class ProcessFailedError(Exception):
+class ProcessFailed(Exception):  # noqa: N818
     """The process has ended, or could not be started: nothing is known of what it was asked."""
 
 
@@ -62,7 +62,7 @@ class CompileProcess:
         """Its answer to a job, for which this waits.
 
         Raises:
-            ProcessFailedError: it has ended, or could not be started.
+            ProcessFailed: it has ended, or could not be started.
         """
         try:
             popen = self._popen = self._popen or self._start()
@@ -72,7 +72,7 @@ class CompileProcess:
             popen.stdin.flush()
             answer: Answer = pickle.load(popen.stdout)
         except (OSError, EOFError, pickle.UnpicklingError) as error:
-            raise ProcessFailedError(self.close() or str(error)) from error
+            raise ProcessFailed(self.close() or str(error)) from error
         except BaseException:
             self.close()
             raise

@@ -16,7 +16,7 @@ from weakref import WeakSet
 from dpnb.nn.torch_internals import package_loader
 from dpnb.strategies.code_folder import CodeFolder, lasting_key, open_code_folder
 from dpnb.strategies.compile_order import Nesting, Order
-from dpnb.strategies.compile_process import CompileProcess, ProcessFailedError
+from dpnb.strategies.compile_process import CompileProcess, ProcessFailed
 from dpnb.strategies.compile_worker import Job
 
 IDLE = 20.0
@@ -153,7 +153,7 @@ class CompileQueue:
                 return
             self._load(code, folder.keep(key, made, answer.nesting), answer.nesting)
             self.compiled += 1
-        except ProcessFailedError as error:
+        except ProcessFailed as error:
             code.fail(f"the process that compiles has ended ({error})", may_try_again=True)
         finally:
             made.unlink(missing_ok=True)
@@ -167,7 +167,7 @@ def _ask(process: CompileProcess, job: Job) -> Any:
     for _ in range(TRIES - 1):
         try:
             return process.ask(job)
-        except ProcessFailedError:
+        except ProcessFailed:
             continue
     return process.ask(job)
 

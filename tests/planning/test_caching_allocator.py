@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dpnb.planning.allocator_blocks import Block
 from dpnb.planning.allocator_settings import AllocatorSettings
-from dpnb.planning.caching_allocator import CachingAllocator, CardFullError
+from dpnb.planning.caching_allocator import CachingAllocator, CardFull
 
 KIB, MIB = 1 << 10, 1 << 20
 
@@ -120,7 +120,7 @@ def test_at_the_limit_what_is_unused_goes_back_before_the_card_is_full() -> None
     allocator.free(first)
     fill(allocator, 70 * MIB)
     assert allocator.reserved == 70 * MIB
-    with pytest.raises(CardFullError):
+    with pytest.raises(CardFull):
         allocator.allocate(40 * MIB)
     assert (allocator.allocated, allocator.reserved) == (70 * MIB, 70 * MIB)
 
@@ -128,7 +128,7 @@ def test_at_the_limit_what_is_unused_goes_back_before_the_card_is_full() -> None
 def test_a_fraction_of_the_card_is_a_limit() -> None:
     allocator = parsed("per_process_memory_fraction:0.5", 100 * MIB)
     fill(allocator, 40 * MIB)
-    with pytest.raises(CardFullError):
+    with pytest.raises(CardFull):
         allocator.allocate(20 * MIB)
 
 
@@ -236,11 +236,11 @@ def test_whole_pages_of_expandable_segments_go_back() -> None:
 def test_the_end_of_the_card_ends_an_expandable_segment() -> None:
     allocator = parsed("expandable_segments:True", 100 * MIB)
     blocks = fill(allocator, 40 * MIB, 20 * MIB, 40 * MIB)
-    with pytest.raises(CardFullError):
+    with pytest.raises(CardFull):
         allocator.allocate(5 * MIB)
     allocator.free(blocks[0])
     allocator.free(blocks[2])
-    with pytest.raises(CardFullError):
+    with pytest.raises(CardFull):
         allocator.allocate(100 * MIB)
     fill(allocator, 80 * MIB)
     assert allocator.reserved == 100 * MIB

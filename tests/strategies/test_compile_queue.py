@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from dpnb.strategies import compile_queue
 from dpnb.strategies.compile_order import Order
-from dpnb.strategies.compile_process import CompileProcess, ProcessFailedError
+from dpnb.strategies.compile_process import CompileProcess, ProcessFailed
 from dpnb.strategies.compile_queue import TRIES, CompiledCode, CompileQueue, shared_queue
 from dpnb.strategies.compile_worker import Answer, Job, _is_passing
 from dpnb.strategies.torch_settings import TorchSettings
@@ -73,7 +73,7 @@ def test_nobody_interrupts_it_with_this_process() -> None:
     with CompileProcess(ANSWER_BY_GROUP) as process:
         group: Any = process.ask(Job(order(), "nowhere"))
         assert group != os.getpgid(0)
-        with pytest.raises(ProcessFailedError):
+        with pytest.raises(ProcessFailed):
             process.ask(Job(order(), "nowhere"))
         assert process.ask(Job(order(), "nowhere")) != group, "it is started anew"
 
@@ -81,13 +81,13 @@ def test_nobody_interrupts_it_with_this_process() -> None:
 def test_a_process_that_ends_says_why() -> None:
     with (
         CompileProcess("raise SystemExit('there is no room')") as process,
-        pytest.raises(ProcessFailedError, match="there is no room"),
+        pytest.raises(ProcessFailed, match="there is no room"),
     ):
         process.ask(Job(order(), "nowhere"))
 
 
 def test_what_a_process_has_ended_over_is_asked_again() -> None:
-    ended = [ProcessFailedError("killed") for _ in range(TRIES)]
+    ended = [ProcessFailed("killed") for _ in range(TRIES)]
     process = Scripted([*ended, Answer(failure="it cannot be compiled")])
     queue = CompileQueue(lambda: process)
     asker, other = Asker(), Asker()
