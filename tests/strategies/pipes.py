@@ -91,6 +91,8 @@ def samples_for(name: str) -> list[Strategy]:
     """The samples that serve at a pipeline of `build`; one guidance serves beside no other."""
     if name == "sag":
         return [sample for sample in SAMPLES if not isinstance(sample, PerturbedAttention)]
+    if name == "tiny-ldm":  # its autoencoder has another name
+        return [sample for sample in SAMPLES if sample != AttentionKernel("math", ("vae",))]
     return SAMPLES_OF.get(name, SAMPLES)
 
 
