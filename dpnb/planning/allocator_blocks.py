@@ -108,8 +108,9 @@ def absorb(block: Block, other: Block) -> None:
 def find_start(hole: Block, size: int) -> Block | None:
     """Where room for `size` could begin at a hole, or at what is free before it."""
     start = hole.before if hole.before is not None and not hole.before.is_used else hole
-    room, piece = 0, start
+    room = 0
+    piece: Block | None = start
     while piece is not None and not piece.is_used and room < size:
         room += piece.size
-        piece = piece.after  # type: ignore[assignment]
+        piece = piece.after
     return start if room >= size else None

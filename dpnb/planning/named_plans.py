@@ -65,9 +65,9 @@ def find_least(table: PlanTable) -> PlanRow:
         PlanError: there are none.
     """
     kept = [row for row in table.rows if table.keeps_picture(row)]
-    least = min((row.needed for row in kept), default=0)
     if not kept:
         raise PlanError(table.refusal)
+    least = min(row.needed for row in kept)
     near = [row for row in kept if row.needed <= (1 + TIE) * least]
     return group_ties(near, lambda row: (row.needed, row.seconds))[0][0]
 

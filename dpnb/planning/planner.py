@@ -59,7 +59,7 @@ from dpnb.strategies.placement import SequentialOffload
 from dpnb.strategies.strategy import Effect, Plan, Strategy
 from dpnb.units import parse_bytes, round_down
 
-ONES_CHOICE = "Torch chooses a kernel by itself; which one is faster here only a run can tell."
+TORCH_CHOOSES = "Torch chooses a kernel by itself; which one is faster here only a run can tell."
 SEVERAL_DEVICES = "It puts components on several devices; a plan is for one."
 
 CACHED = 8
@@ -272,7 +272,7 @@ class Planner:
     def _list_useful(self, runs: SimulatedRuns) -> list[Strategy]:
         useful: list[Strategy] = []
         self.left_out[DeviceMap.__name__] = SEVERAL_DEVICES
-        self.left_out[AttentionKernel.__name__] = ONES_CHOICE
+        self.left_out[AttentionKernel.__name__] = TORCH_CHOOSES
         for strategy in list_candidates(self.simulation.pipe.strategies.networks):
             reason = self._reason_against(strategy, useful) or self._lack_of_gain(strategy, runs)
             if reason is None:

@@ -15,7 +15,7 @@ from dpnb.numbers import to_builtin
 from dpnb.stages import Stage
 from dpnb.strategies.attention_kernel import KernelStrategy
 from dpnb.strategies.attention_mode import count_heads, no_attention_obstacle, replace_attention
-from dpnb.strategies.named_components import parse_components
+from dpnb.strategies.named_components import read_components
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Slot, Strategy
@@ -112,8 +112,7 @@ class XFormers(KernelStrategy):
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
-        names = parse_components("components", self.components)
-        object.__setattr__(self, "components", names)
+        read_components(self)
 
     @property
     @override

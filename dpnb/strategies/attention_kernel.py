@@ -21,7 +21,7 @@ from dpnb.nn.attention_kernels import ChosenKernel
 from dpnb.silence import silence_imports
 from dpnb.stages import Stage
 from dpnb.strategies.attention_mode import no_attention_obstacle, replace_attention
-from dpnb.strategies.named_components import absent_components_obstacle, parse_components
+from dpnb.strategies.named_components import absent_components_obstacle, read_components
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.strategy import Effect, Slot, Strategy
 from dpnb.strategies.undo import Undo
@@ -165,8 +165,7 @@ class AttentionKernel(KernelStrategy):
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
-        names = parse_components("components", self.components)
-        object.__setattr__(self, "components", names)
+        read_components(self)
         if self.name not in KERNELS:
             known = ", ".join(f'"{name}"' for name in get_args(KernelName))
             raise ValueError(f"name is {self.name!r}; a kernel is one of {known}.")

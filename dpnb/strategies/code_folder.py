@@ -141,8 +141,9 @@ def lasting_key(order: Order) -> str:
         platform.machine(),
     ]
     told += [_processor(), *map(_stamp, order.packages)]
-    if order.device.type == "cuda":
-        properties = torch.cuda.get_device_properties(order.device)
+    device = order.find_device()
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
         told += [properties.name, f"{properties.major}.{properties.minor}", str(torch.version.cuda)]
     return hashlib.sha256("\n".join(told).encode()).hexdigest()
 

@@ -20,7 +20,7 @@ from dpnb.nn.torch_internals import missing_names
 from dpnb.strategies.compile_queue import shared_queue
 from dpnb.strategies.compiled_blocks import CompiledBlock, CompileProgress
 from dpnb.strategies.cuda_graphs import CudaGraphRecorder
-from dpnb.strategies.named_components import absent_components_obstacle, parse_components
+from dpnb.strategies.named_components import absent_components_obstacle, read_components
 from dpnb.strategies.networks import Networks
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Slot, Strategy
@@ -75,8 +75,7 @@ class Compile(Strategy):
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
-        names = parse_components("components", self.components)
-        object.__setattr__(self, "components", names)
+        read_components(self)
         if self.mode not in OPTIONS:
             *others, last = (f'"{mode}"' for mode in OPTIONS)
             known = f"{', '.join(others)} or {last}"

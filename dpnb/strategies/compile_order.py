@@ -95,8 +95,7 @@ class Order:
         told = self.names, self.weights, self.inputs, self.nesting, self.settings, self.options
         return hashlib.sha256(repr(told).encode() + self.module).hexdigest()
 
-    @property
-    def device(self) -> torch.device:
+    def find_device(self) -> torch.device:
         """Where it is computed.
 
         Raises:

@@ -184,7 +184,7 @@ def load_code(path: Path, order: Order, *, is_shared: bool = True) -> Any:
     Raises:
         RuntimeError: it is not there, or is no such code.
     """
-    device = order.device
+    device = order.find_device()
     index = -1 if device.type == "cpu" else device.index or 0
     return package_loader()(str(path), "model", not is_shared, 1, index).boxed_run
 

@@ -220,7 +220,7 @@ class CompiledBlock:
                 self._options,
                 packages_of(self._block),
             )
-            order.device  # noqa: B018
+            order.find_device()
         except Uncompilable as error:
             kind.failure = str(error)
             return

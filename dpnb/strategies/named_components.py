@@ -28,6 +28,16 @@ def parse_components(name: str, value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(sorted(names) if isinstance(value, Set) else names))
 
 
+def read_components(strategy: Any) -> None:
+    """Let the `components` of a new strategy be names, in whatever form they were given.
+
+    Raises:
+        TypeError: these are no names.
+    """
+    names = parse_components("components", strategy.components)
+    object.__setattr__(strategy, "components", names)  # strategies are frozen
+
+
 def absent_components_obstacle(what: str, names: Iterable[str], networks: Networks) -> str | None:
     """Why components cannot be acted on that are not there, as a sentence; else `None`.
 

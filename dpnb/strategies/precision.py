@@ -16,7 +16,7 @@ from dpnb.nn.compiled import plain_network
 from dpnb.nn.quantized import lasting_quantization_of
 from dpnb.stages import Stage
 from dpnb.strategies.dtype_border import DtypeBorder
-from dpnb.strategies.named_components import absent_components_obstacle, parse_components
+from dpnb.strategies.named_components import absent_components_obstacle, read_components
 from dpnb.strategies.networks import Networks, is_foreign, valueless_obstacle
 from dpnb.strategies.offload.blocks import group_tied_tensors
 from dpnb.strategies.precise_parts import find_precise_tensors, overflows
@@ -58,8 +58,7 @@ class Precision(Strategy):
     @override
     def __post_init__(self) -> None:
         object.__setattr__(self, "dtype", str(self.dtype).removeprefix("torch."))
-        names = parse_components("components", self.components)
-        object.__setattr__(self, "components", names)
+        read_components(self)
         if self.dtype not in PRECISIONS:
             raise ValueError(f"dtype is {self.dtype!r}; use one of {', '.join(PRECISIONS)}.")
 

@@ -17,7 +17,7 @@ from dpnb.loading.quantizer import probe
 from dpnb.nn.compiled import is_compiled
 from dpnb.nn.quantized import quantization_of
 from dpnb.stages import Stage
-from dpnb.strategies.named_components import absent_components_obstacle, parse_components
+from dpnb.strategies.named_components import absent_components_obstacle, read_components
 from dpnb.strategies.networks import Networks, first_device, valueless_obstacle
 from dpnb.strategies.out_of_memory import is_out_of_memory
 from dpnb.strategies.quantized_layers import Place, find_places, store_quantized
@@ -56,8 +56,7 @@ class Quantization(Strategy, StoredWeights):
     @override
     def __post_init__(self) -> None:
         Strategy.__post_init__(self)
-        names = parse_components("components", self.components)
-        object.__setattr__(self, "components", names)
+        read_components(self)
         object.__setattr__(self, "kind", _parse_kind(self.kind))
         StoredWeights.__post_init__(self)
 

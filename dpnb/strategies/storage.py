@@ -17,7 +17,7 @@ from dpnb.nn.channel_projection import ChannelProjection
 from dpnb.nn.compiled import is_compiled, plain_network
 from dpnb.nn.quantized import is_quantized
 from dpnb.stages import Stage
-from dpnb.strategies.named_components import absent_components_obstacle, parse_components
+from dpnb.strategies.named_components import absent_components_obstacle, read_components
 from dpnb.strategies.networks import Networks, is_foreign
 from dpnb.strategies.offload.blocks import group_tied_tensors
 from dpnb.strategies.offload.calls import run_calls_within
@@ -124,8 +124,7 @@ class LayerwiseCasting(Strategy):
 
     @override
     def __post_init__(self) -> None:
-        names = parse_components("components", self.components)
-        object.__setattr__(self, "components", names)
+        read_components(self)
         if self.storage_dtype not in STORAGE_DTYPES:
             raise ValueError(
                 f"storage_dtype is {self.storage_dtype!r}; use one of {', '.join(STORAGE_DTYPES)}."

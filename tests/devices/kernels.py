@@ -71,7 +71,7 @@ def run(op: OpOverload, *args: Any, **kwargs: Any) -> Any:
             return op.redispatch(CPU_KEYS, *args, **kwargs)
         if op is aten.empty.memory_format or op is aten.empty_strided.default:
             return _make_empty(cards, op, args, kwargs)
-        given = list(_tensors((args, tuple(kwargs.values()))))
+        given = list(tensors_in((args, tuple(kwargs.values()))))
         card = _card_of(op, given, kwargs.get("device"), cards)
         stream = cards.stream_of(card)
         cards.bury()
@@ -100,13 +100,13 @@ def _launch(
             with by_itself():
                 _layouts[key] = _layouts_of(op(*_blank(cpu_args), **_blank(cpu_kwargs)))
         made = _make(cards, _layouts[key], card)
-    results = [t for t in _tensors((made,)) if t.is_cuda]
+    results = [t for t in tensors_in((made,)) if t.is_cuda]
     targets = [cards.alias(t) for t in results]
 
     def compute() -> None:
         out = op(*cpu_args, **cpu_kwargs)
         if makes:  # nothing else: what is changed may be gone by then
-            values = list(_tensors((out,)))
+            values = list(tensors_in((out,)))
             for target, value in zip(targets, values, strict=True):
                 target.copy_(value)
 
@@ -114,7 +114,7 @@ def _launch(
     stream.learn(cards.schedule.host)
     work = stream.ask(compute, str(op))
     accesses: list[Access] = []
-    for tensor in _tensors((args, tuple(kwargs.values()))):
+    for tensor in tensors_in((args, tuple(kwargs.values()))):
         if tensor.is_cuda:
             writes = any(tensor is c for c in changed)
             accesses += cards.access(tensor, writes=writes)
@@ -208,7 +208,7 @@ def _changed(op: OpOverload, args: Sequence[Any], kwargs: Any) -> list[Tensor]:
     found = []
     for place, name in _written(op):
         given = args[place] if place < len(args) else kwargs.get(name)
-        found += list(_tensors((given,)))
+        found += list(tensors_in((given,)))
     return found
 
 
@@ -279,9 +279,10 @@ def _on_cpu(cards: LateCards, value: Any) -> Any:
     return torch.device("cpu") if isinstance(value, torch.device) else value
 
 
-def _tensors(values: Sequence[Any]) -> Iterator[Tensor]:
+def tensors_in(values: Sequence[Any]) -> Iterator[Tensor]:
+    """The tensors among values, and in lists and tuples among them."""
     for value in values:
         if isinstance(value, Tensor):
             yield value
         elif isinstance(value, (list, tuple)):
-            yield from _tensors(value)
+            yield from tensors_in(value)

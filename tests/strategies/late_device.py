@@ -27,6 +27,7 @@ from dpnb.strategies.networks import Networks
 from dpnb.strategies.offload.link import Link, Mark
 from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.strategy import Strategy
+from tests.devices.kernels import tensors_in
 
 POISON = 0xFF
 """Fills memory without values: every floating-point number is NaN then."""
@@ -237,7 +238,7 @@ class Kernels(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         if not func.is_view and func not in LOOKS_AT_NO_VALUE:
-            self._link.compute(func, list(_tensors((*args, *kwargs.values()))))
+            self._link.compute(func, list(tensors_in((*args, *kwargs.values()))))
         return func(*args, **kwargs)
 
 
@@ -260,14 +261,6 @@ class Transfers(TorchFunctionMode):
             return func(*args, **(kwargs or {}))
         with _disable_current_modes(), torch.inference_mode(False):
             return args[0].clone()
-
-
-def _tensors(values: Sequence[Any]) -> Iterator[Tensor]:
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, (list, tuple)):
-            yield from _tensors(value)
 
 
 class LateDevice:

@@ -16,7 +16,6 @@ import dpnb
 from dpnb.strategies.attention import AttentionSlicing
 from dpnb.strategies.attention_kernel import AttentionKernel
 from dpnb.strategies.catalog import CATALOG
-from dpnb.strategies.compilation import Compile
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.guidance_interval import GuidanceInterval
@@ -150,16 +149,6 @@ def draw(pipe: Any, steps: int = 2, **arguments: Any) -> Tensor:
     settings = {"num_inference_steps": steps, "output_type": "np", **pictures} | arguments
     generator = torch.Generator().manual_seed(0)
     return torch.from_numpy(pipe("a red fox", generator=generator, **settings).images.copy())
-
-
-def is_same(one: Tensor, other: Tensor, *strategies: Strategy | None) -> bool:
-    """Whether two pictures are the same to the bit, or nearly where blocks are compiled meanwhile.
-
-    These go over as soon as there is code, so that two pictures in a row may differ by rounding.
-    """
-    if any(isinstance(strategy, Compile) for strategy in strategies):
-        return torch.allclose(one, other, rtol=0, atol=1e-5)
-    return torch.equal(one, other)
 
 
 def networks(pipe: Any) -> dict[str, nn.Module]:

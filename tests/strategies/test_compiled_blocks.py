@@ -264,13 +264,13 @@ def test_a_default_device_changes_nothing_but_where_tensors_are_made(compiled: C
 
 def test_one_order_is_for_one_device() -> None:
     order = orders_of(Block())[0]
-    assert order.device == torch.device("cpu")
+    assert order.find_device() == torch.device("cpu")
     kinds = [TensorKind((1,), (1,), torch.float32, torch.device("cuda", k)) for k in range(2)]
     away = type(order)(b"", (), (), (order.inputs[0], kinds[0]), None, order.settings, ())
-    assert away.device == torch.device("cuda", 0)
+    assert away.find_device() == torch.device("cuda", 0)
     nowhere = type(order)(b"", (), (), tuple(kinds), None, order.settings, ())
     with pytest.raises(Uncompilable, match="on several devices"):
-        assert nowhere.device
+        nowhere.find_device()
 
 
 def orders_of(block: nn.Module) -> list[Any]:

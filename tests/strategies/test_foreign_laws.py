@@ -28,7 +28,6 @@ from dpnb.strategies.plans import plan_from_json, plan_to_json
 from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Effect, Strategy
 from tests.pipelines.attached.foreign import everything_of
-from tests.strategies.pipes import is_same
 from tests.strategies.subjects import (
     FOREIGN,
     IGNORED,
@@ -161,7 +160,7 @@ def test_order_does_not_matter(name: str, one: Strategy, other: Strategy, stack:
         assert not differences(traces_of(name), before)
     assert len(refused) in (0, 2)
     if pictures:
-        assert is_same(pictures[0], pictures[1], one, other)
+        assert torch.equal(*pictures)
         if {one.effect, other.effect} == {Effect.EXACT}:
             assert (pictures[0] - picture_of(name)).abs().max() <= 1e-5
 
@@ -176,7 +175,7 @@ def test_a_plan_replaces_the_former_and_survives_json(name: str, stack: Any) -> 
     draw_of(name)
     stack.use(plan_from_json(json.loads(json.dumps(plan_to_json(one)))))
     assert stack.active == frozenset(one)
-    assert is_same(draw_of(name), expected, *one)
+    assert torch.equal(draw_of(name), expected)
     for strategy in Random(1).sample(one, len(one)):
         stack.disable(type(strategy))
     assert not differences(traces_of(name), before)
@@ -194,7 +193,7 @@ def test_what_is_on_for_a_while_gives_way_again(name: str, stack: Any) -> None:
     with pytest.raises(ZeroDivisionError):
         raise_within(stack.suspended(), lambda: not differences(traces_of(name), before))
     assert stack.active == frozenset(one)
-    assert is_same(draw_of(name), expected, *one)
+    assert torch.equal(draw_of(name), expected)
 
 
 def raise_within(context: AbstractContextManager[object], is_well: Callable[[], bool]) -> None:
@@ -219,7 +218,7 @@ def test_a_run_that_fails_with_it_on_leaves_no_trace(
     fail_within(name)
     assert not stack.is_running
     assert stack.active == {strategy}
-    assert is_same(draw_of(name), expected, strategy)
+    assert torch.equal(draw_of(name), expected)
     stack.disable(type(strategy))
     assert not differences(traces_of(name), before)
     assert torch.equal(draw_of(name), picture_of(name))
@@ -252,7 +251,7 @@ def test_an_interrupted_run_leaves_all_well(name: str, stack: Any) -> None:
         listen(name, BetweenSteps(pipe.interrupt_run))
     except dpnb.InterruptedRunError:
         assert not pipe.ends_early
-    assert is_same(draw_of(name), expected, *plan)
+    assert torch.equal(draw_of(name), expected)
     stack.use([])
     assert not differences(traces_of(name), before)
     assert torch.equal(draw_of(name), picture_of(name))
@@ -303,7 +302,7 @@ def test_two_that_share_networks_agree(name: str, stack: Any) -> None:
         twin.strategies.enable(strategy)
         assert stack.active == twin.strategies.active
     assert stack.active == frozenset(plan)
-    assert is_same(FOREIGN[name].draw(twin), draw_of(name), *plan)
+    assert torch.equal(FOREIGN[name].draw(twin), draw_of(name))
     stack.disable(type(plan[0]))
     assert twin.strategies.active == frozenset(plan[1:])
     twin.detach()

@@ -30,7 +30,6 @@ from tests.strategies.pipes import (
     build,
     draw,
     is_consistent,
-    is_same,
     live_bytes,
     values,
 )
@@ -135,7 +134,7 @@ def test_an_exact_one_keeps_the_picture(strategy: Strategy, name: str, pipe: Any
         case Effect.APPROXIMATE:
             assert (difference > 0) == (strategy != ComponentTiling()), "smaller than a tile"
             # tiles of a few latents, which do not know of one another; random networks, which say
-            # something else in every step
+            # something else in every step; a random autoencoder, held by its own tests alone
             rough = {ComponentTiling: 0.1, StepCache: 0.15}
             assert strategy == TINY or off.mean() <= rough.get(type(strategy), 0.05)
         case Effect.STYLISTIC:
@@ -153,7 +152,7 @@ def test_order_does_not_matter(pair: tuple[Strategy, Strategy]) -> None:
         pictures.append(draw_of("tiny-sdxl"))
         for strategy in order:
             pipe.strategies.disable(type(strategy))
-    assert is_same(pictures[0], pictures[1], *pair)
+    assert torch.equal(*pictures)
     if all(strategy.effect is Effect.EXACT for strategy in pair):
         assert (pictures[0] - picture_of("tiny-sdxl")).abs().max() <= 1e-5
 

@@ -25,8 +25,9 @@ CASES = [
     if not isinstance(sample, dpnb.LoRA)
     if sample not in (dpnb.DeviceMap("disk"), dpnb.LayerwiseCasting("float16"), dpnb.Precision())
 ]
-MILDER = (dpnb.GuidanceInterval, dpnb.TinyDecoder)
-"""Less guidance makes less of a style, and another decoder shows it in another way."""
+LEAST: dict[type[Strategy], float] = {dpnb.GuidanceInterval: 0.25, dpnb.TinyDecoder: 0.2}
+"""How much of a style is left at the least, where that is not half of it: less guidance makes less
+of it, and another decoder shows it in another way."""
 
 
 @pytest.mark.parametrize("name", PIPES)
@@ -56,8 +57,7 @@ def test_it_is_the_same_style_whatever_else_is_on(name: str, other: Strategy) ->
     style = pictures[LORA,] - pictures[()]
     assert torch.equal(pictures[LORA, other], pictures[other, LORA])
     beside = pictures[LORA, other] - pictures[other,]
-    least = 0.1 if isinstance(other, MILDER) else 0.5
-    assert least * style.norm() <= beside.norm() <= 1.5 * style.norm()
+    assert LEAST.get(type(other), 0.5) * style.norm() <= beside.norm() <= 1.5 * style.norm()
     if other.effect is Effect.EXACT:
         assert (pictures[LORA, other] - pictures[LORA,]).norm() < 0.2 * style.norm()
     assert traces(pipe) == before

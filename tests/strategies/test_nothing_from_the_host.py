@@ -24,7 +24,7 @@ from dpnb.strategies.offload import streamed_network
 from dpnb.strategies.strategy import Slot, Strategy
 from tests.strategies.late_device import LateDevice
 from tests.strategies.pictures import emoji
-from tests.strategies.pipes import LINK, build, draw, is_same, samples_for
+from tests.strategies.pipes import LINK, build, draw, samples_for
 
 pytestmark = pytest.mark.exhaustive
 
@@ -93,7 +93,7 @@ def test_a_run_computes_with_what_has_come_to_the_device(
         drawn = draw(pipe, steps)
     assert link.reports == []
     assert link.moved > 0
-    assert is_same(drawn, expected, other)
+    assert torch.equal(drawn, expected)
 
 
 @pytest.mark.parametrize("offload", [SequentialOffload(device=LINK), ModelOffload(LINK)], ids=repr)
