@@ -25,7 +25,7 @@ from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.shared import BrokenPipelineError
 from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Plan, Strategy
-from tests.strategies.interrupts import Injection, Line, lines_of
+from tests.strategies.interrupts import LOCKED, Injection, Line, lines_of
 from tests.strategies.pipes import LINK, SAMPLES_OF, build, draw, traces, values
 
 pytestmark = pytest.mark.exhaustive
@@ -273,3 +273,10 @@ def test_a_run_may_be_interrupted_at_any_line(ground: Ground, strategy: Strategy
         assert not pipe.strategies.is_running
         ground.check()
         pipe.strategies.use([strategy])
+
+
+def test_a_lock_alone_is_left_alone() -> None:
+    for line in ("with self._lock:", "    with self._session.lock, state.hold():", "with _lock:\n"):
+        assert LOCKED.match(line)
+    for line in ("with self.lock.hold():", "with self._blocks:", "with lock_of(self):", "lock:"):
+        assert not LOCKED.match(line)
