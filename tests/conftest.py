@@ -51,10 +51,13 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
 
 
 @pytest.fixture(autouse=True)
-def code_at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def code_at_once(request: pytest.FixtureRequest) -> Iterator[None]:
     """Blocks are not compiled meanwhile by a process that tests would wait for, but at once."""
-    if request.node.get_closest_marker("compiles") is None:
-        monkeypatch.setattr(compilation, "shared_queue", forgetful_queue)
+    # Not by the fixture `monkeypatch`, which would be the last then to set things back.
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.get_closest_marker("compiles") is None:
+            patch.setattr(compilation, "shared_queue", forgetful_queue)
+        yield
 
 
 @cache

@@ -231,6 +231,17 @@ def test_the_median_error_of_what_is_reserved_is_below_a_tenth(
     assert median(errors) <= 0.10
 
 
+@pytest.mark.skipif(not ALL, reason="README tells of all points: DPNB_PUBLISHED=1")
+def test_readme_tells_what_is_found(rows: list[tuple[Point, Prediction]]) -> None:
+    told = " ".join((Path(__file__).parents[2] / "README.md").read_text().split())
+    assert f"{len(rows)} measurements that other people have published" in told
+    for is_reserved, word in ((False, "allocated"), (True, "reserved")):
+        errors = [abs(error(p, p.chosen(f))) for p, f in rows if p.is_reserved is is_reserved]
+        assert f"of {len(errors)} points *{word}*" in told
+        digits = 1 if is_reserved else 2
+        assert f"median error {100 * median(errors):.{digits}f} %" in told
+
+
 def test_nothing_fits_that_did_not(rows: list[tuple[Point, Prediction]]) -> None:
     """What is reserved, the upper end of what is needed, is not below what was measured."""
     for point, found in rows:
