@@ -15,12 +15,20 @@ from dpnb.planning.device_benchmark import DeviceBenchmark
 from dpnb.planning.gpu_specs import GPU_SPECS, GpuSpecs
 from dpnb.planning.operations import Operation
 from dpnb.planning.workspaces import AMPERE, CardLibraries
+from dpnb.strategies.torch_settings import convolves_in_tf32, matmul_precision
 from dpnb.units import format_bytes
 
 HALF = (torch.float16, torch.bfloat16)
 
+CONVOLUTIONS = ("aten::convolution",)
+
+PRODUCTS = ("aten::mm", "aten::addmm", "aten::bmm", "aten::baddbmm")
+
 ACHIEVED_ARITHMETIC = 0.55
-"""What matrix products and convolutions reach of a data sheet's rate, large and small mixed."""
+"""What matrix units reach of a data sheet's rate, in products and convolutions of all sizes."""
+
+ACHIEVED_BY_CORES = 0.75
+"""Likewise, what cores reach without them."""
 
 ACHIEVED_BANDWIDTH = 0.8
 """What simple kernels reach of a data sheet's memory bandwidth."""
@@ -159,16 +167,33 @@ class DeviceProfile:
             capability=torch.cuda.get_device_capability(place) if place.type == "cuda" else None,
         )
 
-    def rate(self, dtype: torch.dtype) -> float:
-        """Floating-point operations in a second."""
-        return self.float16 if dtype in HALF else self.float32
+    def rate(self, operation: Operation) -> float:
+        """Floating-point operations in a second.
+
+        Matrix units from Ampere on multiply float32 as TF32, half as fast as 16 bits, where torch
+        lets them: in convolutions, if nobody forbids it, and in products of matrices, if somebody
+        asks for it (PyTorch, "CUDA semantics").
+        """
+        if operation.dtype in HALF:
+            return self.float16
+        is_rounded = (
+            operation.dtype == torch.float32
+            and self.sheet is not None
+            and (self.capability or AMPERE) >= AMPERE
+            and (
+                convolves_in_tf32()
+                if operation.kind in CONVOLUTIONS
+                else operation.kind in PRODUCTS and matmul_precision() != "highest"
+            )
+        )
+        return self.float16 / 2 if is_rounded else self.float32
 
     def cost(self, operations: Mapping[Operation, int]) -> Cost:
         """What these operations take, each so many times."""
         arithmetic = memory = 0.0
         calls = 0
         for operation, count in operations.items():
-            computing = operation.flops / self.rate(operation.dtype)
+            computing = operation.flops / self.rate(operation)
             moving = operation.nbytes / self.bandwidth
             if computing > moving:
                 arithmetic += count * computing
@@ -216,7 +241,8 @@ class DeviceProfile:
         return (
             f"{self.name} ({memory}, by the sheet {_rates(self.sheet)}: {self.source}; reckoned "
             f"with {self.bandwidth / self.sheet.bandwidth:.2g} of the memory's rate, "
-            f"{self.float16 / self.sheet.float16:.2g} of the arithmetic"
+            f"{self.float16 / self.sheet.float16:.2g} of the arithmetic in 16 bits, "
+            f"{self.float32 / self.sheet.float32:.2g} in 32"
             + ("" if self.link is None else f", {self.link / self.sheet.link:.2g} of the link")
             + ")"
         )
@@ -259,12 +285,13 @@ def _normalize(name: str) -> str:
 
 
 def _from_specs(name: str, card: GpuSpecs) -> DeviceProfile:
+    has_units = card.float16 > card.float32
     return DeviceProfile(
         name=name,
         memory=card.memory,
         bandwidth=card.bandwidth * ACHIEVED_BANDWIDTH,
-        float32=card.float32 * ACHIEVED_ARITHMETIC,
-        float16=card.float16 * ACHIEVED_ARITHMETIC,
+        float32=card.float32 * ACHIEVED_BY_CORES,
+        float16=card.float16 * (ACHIEVED_ARITHMETIC if has_units else ACHIEVED_BY_CORES),
         link=card.link * ACHIEVED_LINK,
         call=GPU_CALL,
         is_asynchronous=True,

@@ -3,7 +3,8 @@
 Rates of 16-bit arithmetic are those of matrix units on dense matrices that add up in 32 bits, as
 torch does it. GeForce cards are sold by cores and clock: a core does two operations in a cycle, and
 matrix units that add up in 32 bits do four times as much from Turing on, twice as much from Ampere
-on (tables of the architectures' whitepapers). A link is the sum of its lanes in one direction.
+on (tables of the architectures' whitepapers); cards without them do as much as in float32. A link
+is the sum of its lanes in one direction.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ GEFORCES = {
 
 GPU_SPECS: Mapping[str, GpuSpecs] = {
     **GEFORCES,
-    "P100": _specs(16, 732, 9.3, 18.7, PCIE_3, "NVIDIA Tesla P100 PCIe datasheet, 2016", (6, 0)),
+    "P100": _specs(16, 732, 9.3, 9.3, PCIE_3, "NVIDIA Tesla P100 PCIe datasheet, 2016", (6, 0)),
     "V100": _specs(16, 900, 14.0, 112.0, PCIE_3, "NVIDIA V100 PCIe datasheet, 2020", (7, 0)),
     "T4": _specs(16, 320, 8.1, 65.0, PCIE_3, "NVIDIA T4 datasheet, 2019", (7, 5)),
     "A10": _specs(24, 600, 31.2, 125.0, PCIE_4, "NVIDIA A10 datasheet, 2021", (8, 6)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from typing_extensions import Self
@@ -34,7 +35,7 @@ class TorchSettings:
         """Those of this process, and of this thread."""
         return cls(
             torch.get_num_threads(),
-            _matmul_precision(),
+            matmul_precision(),
             torch.are_deterministic_algorithms_enabled(),
             torch.get_default_dtype(),
             default_device(),
@@ -49,8 +50,18 @@ class TorchSettings:
         torch.set_default_device(self.device or None)
 
 
-def _matmul_precision() -> str:
+def matmul_precision() -> str:
+    """Of products of matrices in float32; see `torch.set_float32_matmul_precision`."""
     try:
         return torch.get_float32_matmul_precision()
     except RuntimeError:  # it was set in the newer way, which the older one refuses to read
         return "high" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "highest"
+
+
+def convolves_in_tf32() -> bool:
+    """Whether convolutions of float32 may round what they multiply, on cards that gain by it."""
+    try:
+        return torch.backends.cudnn.allow_tf32
+    except RuntimeError:  # likewise
+        cudnn: Any = torch.backends.cudnn
+        return bool(cudnn.conv.fp32_precision == "tf32")

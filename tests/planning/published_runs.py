@@ -28,6 +28,7 @@ from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.valueless_pipeline import build_valueless_pipeline
 from dpnb.planning.weight_sizes import WeightSizes
 from dpnb.planning.workload import Workload
+from dpnb.stages import Stage
 
 Change = Callable[[Any], object]
 
@@ -68,11 +69,15 @@ class Prediction:
         tensors: the most that are alive, exactly as they count.
         memory: what a card makes of that.
         weights: of these.
+        step: seconds of a denoising step.
+        others: seconds of all else.
     """
 
     tensors: int
     memory: CardMemory
     weights: int
+    step: float = 0.0
+    others: float = 0.0
 
 
 def predict_pipeline(
@@ -110,8 +115,16 @@ def predict_pipeline(
     steps = simulation.run()
     memory = replay_resident(steps, weights, profile)
     assert memory is not None
-    peak = max(one.peak for one in predict_resident(steps, weights, profile))
-    return Prediction(peak + more, memory, weights.resident + more)
+    found = predict_resident(steps, weights, profile)
+    seconds = [(step.stage, one.seconds) for step, one in zip(steps, found, strict=True)]
+    *_, each = (one for stage, one in seconds if stage is Stage.DENOISING)
+    return Prediction(
+        max(one.peak for one in found) + more,
+        memory,
+        weights.resident + more,
+        each,
+        sum(one for stage, one in seconds if stage is not Stage.DENOISING),
+    )
 
 
 def predict_call(
@@ -145,13 +158,15 @@ def predict_call(
         before = (replay.allocator.allocated, replay.allocator.reserved)
         meter.events = array("q")
         meter.reset_peak()
+        mode.operations.clear()
         with torch.no_grad(), mode.count_with(meter):
             call()
         replay.play(meter.events)
     made, weights = replay.result(), 0 if is_growth else sum(sizes)
     if is_growth:
         made = CardMemory(made.allocated - before[0], made.reserved - before[1], 0, 0)
-    return Prediction(meter.peak + weights, made, weights)
+    seconds = profile.seconds(profile.cost(mode.operations))
+    return Prediction(meter.peak + weights, made, weights, others=seconds)
 
 
 def make_vae(mode: ValuelessTensors, dtype: torch.dtype, channels: int = 4) -> Any:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, cast
 
 import pytest
 import torch
@@ -14,11 +15,13 @@ from dpnb.planning.card_slices import split_slice
 from dpnb.planning.device_profile import (
     ACHIEVED_ARITHMETIC,
     ACHIEVED_BANDWIDTH,
+    ACHIEVED_BY_CORES,
     Cost,
     DeviceProfile,
 )
 from dpnb.planning.gpu_specs import GPU_SPECS
 from dpnb.planning.operations import Operation
+from dpnb.strategies.torch_settings import convolves_in_tf32
 
 
 @pytest.mark.parametrize("name", GPU_SPECS)
@@ -26,7 +29,7 @@ def test_cards_have_plausible_rates_and_a_source(name: str) -> None:
     card = GPU_SPECS[name]
     assert 6 << 30 <= card.memory <= 192 << 30
     assert card.link < card.bandwidth / 3
-    assert 1 < card.float16 / card.float32 <= 17
+    assert 1 <= card.float16 / card.float32 <= 17
     assert "NVIDIA" in card.source
 
 
@@ -85,7 +88,8 @@ def test_the_best_trial_counts_and_the_spread_is_said(monkeypatch: pytest.Monkey
 def test_a_card_is_described_by_its_sheet_and_our_own_factors() -> None:
     shown = DeviceProfile.from_name("RTX 3060").describe()
     assert "by the sheet 360 GB/s, 25.5 TFLOP/s in 16 bits, 12.7 in 32, link 31.5 GB/s: NV" in shown
-    assert "reckoned with 0.8 of the memory's rate, 0.55 of the arithmetic, 0.8 of the l" in shown
+    assert "reckoned with 0.8 of the memory's rate, 0.55 of the arithmetic in 16 bits" in shown
+    assert "0.75 in 32, 0.8 of the link)" in shown
     assert "288" not in shown
     measured = DeviceProfile("x", 1 << 30, 1e11, 1e12, 1e12, None, 0.5, False, "measured now")
     assert "reckoned" not in measured.describe()
@@ -97,7 +101,62 @@ def test_what_is_reckoned_with_is_the_sheet_by_our_factors(name: str) -> None:
     profile = DeviceProfile.from_name(name)
     assert profile.sheet == GPU_SPECS[name]
     assert profile.bandwidth == ACHIEVED_BANDWIDTH * GPU_SPECS[name].bandwidth
-    assert profile.float16 == ACHIEVED_ARITHMETIC * GPU_SPECS[name].float16
+    assert profile.float32 == ACHIEVED_BY_CORES * GPU_SPECS[name].float32
+    has_units = name != "P100"
+    achieved = ACHIEVED_ARITHMETIC if has_units else ACHIEVED_BY_CORES
+    assert profile.float16 == achieved * GPU_SPECS[name].float16
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "convolves", "precision", "is_rounded"),
+    [
+        ("A100 40GB", "aten::convolution", True, "highest", True),
+        ("A100 40GB", "aten::convolution", False, "high", False),
+        ("A100 40GB", "aten::addmm", True, "highest", False),
+        ("A100 40GB", "aten::addmm", False, "high", True),
+        ("A100 40GB 1g.5gb", "aten::bmm", False, "medium", True),
+        ("RTX 3060", "aten::convolution", True, "highest", True),
+        ("A100 40GB", "aten::add", True, "high", False),
+        ("T4", "aten::convolution", True, "high", False),
+        ("P100", "aten::convolution", True, "high", False),
+    ],
+)
+def test_float32_is_reckoned_as_torch_is_set(
+    name: str, kind: str, convolves: bool, precision: str, is_rounded: bool, torch_as_it_was: None
+) -> None:
+    torch.backends.cudnn.allow_tf32 = convolves
+    torch.set_float32_matmul_precision(precision)
+    profile = DeviceProfile.from_name(name)
+    expected = profile.float16 / 2 if is_rounded else profile.float32
+    assert profile.rate(Operation(kind, torch.float32, 1, 1)) == expected
+    assert profile.rate(Operation(kind, torch.float64, 1, 1)) == profile.float32
+    assert profile.rate(Operation(kind, torch.bfloat16, 1, 1)) == profile.float16
+
+
+def test_a_card_that_was_measured_keeps_its_rate_of_float32(torch_as_it_was: None) -> None:
+    torch.backends.cudnn.allow_tf32 = True
+    measured = DeviceProfile("x", 1 << 30, 1e11, 1e12, 4e12, 1e9, 1e-5, True, "measured now")
+    assert measured.rate(Operation("aten::convolution", torch.float32, 1, 1)) == 1e12
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="torch has no newer way")
+@pytest.mark.parametrize(("word", "may_round"), [("ieee", False), ("tf32", True)])
+def test_the_newer_way_to_say_so_counts(word: str, may_round: bool) -> None:
+    convolutions = cast(Any, torch.backends.cudnn).conv
+    before = convolutions.fp32_precision
+    try:
+        convolutions.fp32_precision = word
+        assert convolves_in_tf32() is may_round
+    finally:
+        convolutions.fp32_precision = before
+
+
+@pytest.fixture
+def torch_as_it_was() -> Iterator[None]:
+    before = torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    yield
+    torch.backends.cudnn.allow_tf32 = before[0]
+    torch.set_float32_matmul_precision(before[1])
 
 
 @pytest.mark.gpu

