@@ -6,8 +6,8 @@ import os
 import warnings
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -42,6 +42,7 @@ class Run:
         more: bytes of weights that are there beside.
         precision: of products of matrices; see `torch.set_float32_matmul_precision`.
         guidance_scale: the pipeline's own one if `None`.
+        is_ours: whether dpnb's own pipeline runs in its place.
     """
 
     architecture: str
@@ -53,13 +54,34 @@ class Run:
     more: int
     precision: str
     guidance_scale: float | None
+    is_ours: bool = False
 
 
 Predict = Callable[[], Prediction]
 
 
-def list_cases(quantities: Collection[str], unit: str) -> Iterator[tuple[Point, Predict, bool]]:
-    """What can be predicted, how, and whether that takes next to no time.
+@dataclass(frozen=True)
+class Case:
+    """A point that is predicted.
+
+    Attributes:
+        point: which.
+        predict: does so.
+        own: likewise for dpnb's own pipeline in place of diffusers', of whole runs without changes.
+    """
+
+    point: Point
+    predict: Predict
+    own: Predict | None = None
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether it takes next to no time."""
+        return bool(self.point.values["pipeline"].startswith("AutoencoderKL."))
+
+
+def list_cases(quantities: Collection[str], unit: str) -> Iterator[Case]:
+    """What can be predicted.
 
     Args:
         quantities: that are asked for.
@@ -70,22 +92,22 @@ def list_cases(quantities: Collection[str], unit: str) -> Iterator[tuple[Point, 
         is_asked = values["quantity"] in quantities and values["unit"] == unit
         if not is_asked or values["card"] not in CARDS:
             continue
-        predict = _vae_case(point) or _pipeline_case(point)
-        if predict is not None:
-            yield point, predict, values["pipeline"].startswith("AutoencoderKL.")
+        case = _vae_case(point) or _pipeline_case(point)
+        if case is not None:
+            yield case
 
 
-def _vae_case(point: Point) -> Predict | None:
+def _vae_case(point: Point) -> Case | None:
     values = point.values
     if not point.name.startswith(("invoke-report-sd15", "invoke-report-sdxl")):
         return None
     if values["switches"] not in (["decode alone"], ["encode alone"]):
         return None
     decodes, card = values["switches"] == ["decode alone"], CARDS[values["card"]]
-    return lambda: vae(card, point.dtype, point.size, decodes)
+    return Case(point, partial(vae, card, point.dtype, point.size, decodes))
 
 
-def _pipeline_case(point: Point) -> Predict | None:
+def _pipeline_case(point: Point) -> Case | None:
     values = point.values
     switches = tuple(values["switches"])
     changes = {
@@ -110,7 +132,8 @@ def _pipeline_case(point: Point) -> Predict | None:
         precision="high" if point.name.startswith(ROUNDED) else "highest",
         guidance_scale=0.0 if values["guidance"] == "cfg off" else None,
     )
-    return lambda: whole(run)
+    own = None if run.changes else partial(whole, replace(run, is_ours=True))
+    return Case(point, partial(whole, run), own)
 
 
 @contextmanager
@@ -154,5 +177,11 @@ def whole(run: Run) -> Prediction:
     with as_torch_is(run.precision), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # diffusers' own code warns of itself
         return predict_pipeline(
-            run.architecture, run.card, run.dtype, workload, change=change, more=run.more
+            run.architecture,
+            run.card,
+            run.dtype,
+            workload,
+            is_ours=run.is_ours,
+            change=change if run.changes else None,
+            more=run.more,
         )

@@ -50,12 +50,12 @@ def format_table(rows: list[Row]) -> str:
 @pytest.fixture(scope="module")
 def rows() -> list[Row]:
     cases = [*list_cases(WHOLE, "s"), *list_cases(["it/s"], "it/s")]
-    chosen = [
-        (point, run)
-        for point, run, is_quick in cases
-        if (is_quick or ALL) and point.values["card"] not in UNKNOWN
+    chosen = [case for case in cases if case.is_quick or ALL]
+    found = [
+        (one.point, predicted(one.point, one.predict()))
+        for one in chosen
+        if one.point.values["card"] not in UNKNOWN
     ]
-    found = [(point, predicted(point, run())) for point, run in chosen]
     print("\n" + format_table(found))
     return found
 
