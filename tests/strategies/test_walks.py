@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -25,6 +26,9 @@ from tests.strategies.pipes import (
 )
 
 pytestmark = pytest.mark.slow
+
+TIMES = 2 if os.environ.get("EVERY_CASE") else 1
+"""How many times as many walks."""
 
 
 class Ground:
@@ -183,7 +187,7 @@ def test_many_switches_leave_no_trace(name: str, walks: int, length: int, switch
     run_state_machine_as_test(
         Walk,
         settings=settings(
-            max_examples=walks,
+            max_examples=walks * TIMES,
             stateful_step_count=length,
             derandomize=True,
             database=None,
@@ -191,4 +195,4 @@ def test_many_switches_leave_no_trace(name: str, walks: int, length: int, switch
             suppress_health_check=list(HealthCheck),
         ),
     )
-    assert Walk.switches >= switches
+    assert Walk.switches >= switches * TIMES
