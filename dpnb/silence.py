@@ -10,10 +10,10 @@ import logging
 import re
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
-from threading import Lock
-from types import TracebackType
-from typing import Any, cast
+from contextlib import contextmanager, suppress
+from threading import RLock
+from typing import Any, Generic, TypeVar, cast
+from weakref import ref
 
 LOGGERS = ("torchao", "torch.utils._pytree", "xformers", "bitsandbytes", "triton")
 
@@ -24,69 +24,106 @@ WARNERS = re.compile(
 
 Warner = tuple[str, re.Pattern[str] | None, type[Warning], re.Pattern[str] | None, int]
 
+IGNORED: Warner = ("ignore", None, Warning, WARNERS, 0)
 
-class Shared:
+State = TypeVar("State")
+
+
+class Holder:
+    """Keeps something switched on, for as long as it lives at the most."""
+
+    __slots__ = ("__weakref__",)
+
+
+class Shared(Generic[State]):
     """Something that is switched on while at least one thread is within it.
 
     Threads leave in any order. What each would put back by itself might be what another had
-    switched on.
+    switched on. An interrupt may hit any line here: who was cut off while leaving is known by that
+    nobody knows its holder any more.
+
+    Args:
+        look: at how it is.
+        switch_on: does so.
+        set_back: makes it as it was, however much of that is done already.
     """
 
-    def __init__(self, make: Callable[[], AbstractContextManager[None]]) -> None:
-        self._make = make
-        self._lock = Lock()
-        self._present = 0
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._present:
-                self._entered = self._make()
-                self._entered.__enter__()
-            self._present += 1
-
-    def __exit__(
+    def __init__(
         self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
+        look: Callable[[], State],
+        switch_on: Callable[[], None],
+        set_back: Callable[[State], None],
     ) -> None:
+        self._look, self._switch_on, self._set_back = look, switch_on, set_back
+        self._lock = RLock()
+        self._held: list[ref[Holder]] = []
+        self._before: State | None = None
+
+    @contextmanager
+    def on(self) -> Iterator[None]:
+        """Within, it is switched on."""
+        holder = Holder()
+        held = ref(holder, self._let_go)
+        try:
+            with self._lock:
+                self._held.append(held)
+                if self._before is None:
+                    self._before = self._look()
+                self._switch_on()
+            yield
+        finally:
+            self._let_go(held)
+            del held  # before the holder, whose end would call it again
+
+    def _let_go(self, held: ref[Holder]) -> None:
         with self._lock:
-            self._present -= 1
-            if not self._present:
-                self._entered.__exit__(None, None, None)
+            is_last = all(other is held or other() is None for other in self._held)
+            if is_last and self._before is not None:
+                self._set_back(self._before)
+                self._before = None
+            with suppress(ValueError):
+                self._held.remove(held)
 
 
-@contextmanager
-def _quiet_imports() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in LOGGERS]
-    levels = [logger.level for logger in loggers]
-    ignored: Warner = ("ignore", None, Warning, WARNERS, 0)
-    for logger in loggers:
+def _levels() -> dict[str, int]:
+    return {name: logging.getLogger(name).level for name in LOGGERS}
+
+
+def _quieten_imports() -> None:
+    for name in LOGGERS:
+        logger = logging.getLogger(name)
         logger.setLevel(max(logger.level, logging.ERROR))
-    _warning_filters().insert(0, ignored)
-    try:
-        yield
-    finally:
-        with suppress(ValueError):
-            _warning_filters().remove(ignored)
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+    if IGNORED not in _warning_filters():
+        _warning_filters().insert(0, IGNORED)
 
 
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
+def _set_levels_back(levels: dict[str, int]) -> None:
+    with suppress(ValueError):
+        _warning_filters().remove(IGNORED)
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def _look_at_transformers() -> tuple[int, bool]:
     from transformers.utils import logging as transformers_logging
 
-    verbosity = transformers_logging.get_verbosity()
-    had_bars = transformers_logging.is_progress_bar_enabled()
+    return transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+
+
+def _quieten_transformers() -> None:
+    from transformers.utils import logging as transformers_logging
+
     transformers_logging.set_verbosity(logging.ERROR)
     transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)
-        if had_bars:
-            transformers_logging.enable_progress_bar()
+
+
+def _set_transformers_back(before: tuple[int, bool]) -> None:
+    from transformers.utils import logging as transformers_logging
+
+    verbosity, had_bars = before
+    transformers_logging.set_verbosity(verbosity)
+    if had_bars:
+        transformers_logging.enable_progress_bar()
 
 
 def _warning_filters() -> list[Any]:
@@ -94,13 +131,14 @@ def _warning_filters() -> list[Any]:
     return cast("list[Any]", warnings.filters)
 
 
-_IMPORTS, _TRANSFORMERS = Shared(_quiet_imports), Shared(_quiet_transformers)
+_IMPORTS = Shared(_levels, _quieten_imports, _set_levels_back)
+_TRANSFORMERS = Shared(_look_at_transformers, _quieten_transformers, _set_transformers_back)
 
 
 @contextmanager
 def silence_imports() -> Iterator[None]:
     """Within it packages are imported without what they log and warn of, short of errors."""
-    with _IMPORTS:
+    with _IMPORTS.on():
         yield
 
 
@@ -110,5 +148,5 @@ def silence_transformers() -> Iterator[None]:
 
     It imports optional packages when it first needs them: those are silent as well.
     """
-    with _IMPORTS, _TRANSFORMERS:
+    with _IMPORTS.on(), _TRANSFORMERS.on():
         yield

@@ -9,7 +9,8 @@ import re
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -21,6 +22,7 @@ from dpnb.lab import make_page
 from dpnb.silence import silence_imports, silence_transformers
 from tests.planning.z_image import SMALL, write_z_image
 from tests.source import FILES, ROOT, syntax_tree, within
+from tests.strategies.interrupts import Injection, lines_of
 
 LOUD = {"transformers", "torchao", "bitsandbytes", "xformers", "diffusers"}
 """Packages that say something when they, or what they need, are imported."""
@@ -76,17 +78,24 @@ for kind in ("int8", "nf4"):
 """
 
 
+def loudness() -> object:
+    """What loggers and warnings are let say."""
+    from transformers.utils import logging as transformers_logging
+
+    return (
+        {name: logging.getLogger(name).level for name in silence.LOGGERS},
+        list(warnings.filters),
+        transformers_logging.get_verbosity(),
+        transformers_logging.is_progress_bar_enabled(),
+    )
+
+
 @pytest.fixture
 def levels() -> Iterator[None]:
     """What this test finds of loggers and warnings, it has to leave."""
-
-    def found() -> object:
-        loggers = {name: logging.getLogger(name).level for name in silence.LOGGERS}
-        return loggers, list(warnings.filters)
-
-    before = found()
+    before = loudness()
     yield
-    assert found() == before
+    assert loudness() == before
 
 
 @pytest.mark.usefixtures("levels")
@@ -142,6 +151,24 @@ def test_threads_leave_in_any_order(first_to_leave: int) -> None:
     assert logging.getLogger("torchao").level == logging.ERROR
     leave[1 - first_to_leave].set()
     threads[1 - first_to_leave].join()
+
+
+@pytest.mark.parametrize("silence_them", [silence_imports, silence_transformers])
+def test_an_interrupt_at_any_line_leaves_nothing_behind(
+    silence_them: Callable[[], AbstractContextManager[None]],
+) -> None:
+    def be_silent() -> None:
+        with silence_them():
+            pass
+
+    before, lines = loudness(), lines_of(be_silent)
+    assert len(lines) > 25
+    for line, count in lines.items():
+        for number in range(1, count + 1):
+            with suppress(KeyboardInterrupt), Injection((line, number)) as injection:
+                be_silent()
+            assert injection.has_hit
+            assert loudness() == before, line
 
 
 @pytest.mark.usefixtures("levels")
