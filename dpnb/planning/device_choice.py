@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +93,30 @@ def _measure_device(device: str) -> DeviceProfile:
     return measured if measured.torch_device is None else replace(measured, torch_device=device)
 
 
-@cache
 def _measure_once(device: torch.device) -> DeviceProfile:
-    return DeviceProfile.measure(device)
+    if device not in _measured:
+        _measured[device] = DeviceProfile.measure(device)
+    return _measured[device]
+
+
+_measured: dict[torch.device, DeviceProfile] = {}
+
+
+def device_now(profile: DeviceProfile, model: Any) -> DeviceProfile | None:
+    """A device that this process has measured, with what is held of it at this moment.
+
+    Args:
+        profile: as it was.
+        model: the pipeline whose weights are no burden beside it.
+
+    Returns:
+        `None` where the profile is of another device.
+    """
+    name = profile.torch_device or "cpu"
+    is_simulated = parse_simulated_rate(name) is not None
+    found = _measured.get(with_index(parse_device("cpu" if is_simulated else name)))
+    same = found and replace(found, link=profile.link, torch_device=profile.torch_device)
+    return _now(profile, model) if same == profile else None
 
 
 def _now(profile: DeviceProfile, model: Any) -> DeviceProfile:

@@ -20,8 +20,9 @@ from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.picture_costs import ComparedPlans, PictureCosts, read_picture_costs
 from dpnb.planning.plan_names import plan_name, short_plan_name
 from dpnb.planning.plan_row import PlanRow as PlanRow
+from dpnb.planning.room_left import describe_shortage
 from dpnb.planning.table_words import UNKNOWN_PICTURES, explain_hidden, explain_refusal
-from dpnb.planning.ties import TIE, find_front, group_ties
+from dpnb.planning.ties import COST, TIE, find_front, group_ties
 from dpnb.planning.workload import Workload
 from dpnb.stages import Stage
 from dpnb.strategies.plans import plan_to_python
@@ -109,9 +110,9 @@ class PlanTable:
 
         Of those that are as fast as each other only the least is among them.
         """
-        found = find_front(self.fitting, _cost)
+        found = find_front(self.fitting, COST)
         fastest = min((row.seconds for row in found), default=math.inf)
-        larger = find_front((row for row in self.rows if not self.fits(row)), _cost)
+        larger = find_front((row for row in self.rows if not self.fits(row)), COST)
         return (*found, *(row for row in larger if (1 + TIE) * row.seconds < fastest))
 
     @property
@@ -121,7 +122,7 @@ class PlanTable:
         Where that is none, of all.
         """
         kept = [row for row in self.rows if self.keeps_picture(row)] or self.rows
-        return min(kept, key=_cost)
+        return min(kept, key=COST)
 
     def of(self, *plan: Strategy) -> PlanRow:
         """The prediction for exactly these strategies.
@@ -150,8 +151,8 @@ class PlanTable:
         """
         other = replace(self, budget=budget)
         few_first = sorted(self.rows, key=lambda row: len(row.plan))
-        fitting = group_ties((row for row in few_first if other.fits(row)), _cost)
-        rest = sorted((row for row in few_first if not other.fits(row)), key=_cost)
+        fitting = group_ties((row for row in few_first if other.fits(row)), COST)
+        rest = sorted((row for row in few_first if not other.fits(row)), key=COST)
         return replace(other, rows=(*chain.from_iterable(fitting), *rest))
 
     def limited(
@@ -195,10 +196,12 @@ class PlanTable:
             It.
 
         Raises:
-            PlanError: none stays within the budget.
+            PlanError: none stays within the budget, or others have taken its memory since.
             StrategyError: it cannot be switched on here; nothing has changed then.
         """
         chosen = self.best() if row is None else row
+        if shortage := describe_shortage(self.device, chosen, pipe):
+            raise PlanError(shortage)
         pipe.strategies.use(chosen.plan)
         return chosen
 
@@ -394,7 +397,3 @@ class PlanListing:
 
     def _repr_html_(self) -> str:
         return html_table(self.caption, self.table.headings, self._cells(), self._remarks())
-
-
-def _cost(row: PlanRow) -> tuple[int, float]:
-    return row.needed, row.seconds

@@ -8,6 +8,7 @@ import ipywidgets as w
 
 from dpnb.planning.named_plans import NAMED_PLANS, NamedPlan
 from dpnb.planning.plan_names import short_plan_name
+from dpnb.planning.room_left import describe_shortage
 from dpnb.planning.table import PlanError, PlanRow, PlanTable
 from dpnb.units import format_bytes
 from dpnb.widgets.background_planner import BackgroundPlanner
@@ -96,6 +97,9 @@ class NamedPlansField:
             row = named.choose(able)
         except PlanError as error:
             self._say(f"{named.name}: {error}")
+            return
+        if shortage := describe_shortage(table.device, row, self._session.pipe):
+            self._say(f"{named.name}: {shortage}")
             return
         self._session.use(row.plan)
         if self._session.strategy_state.is_refused:

@@ -14,6 +14,7 @@ from dpnb.planning.gpu_specs import GPU_SPECS
 from dpnb.planning.picture_costs import ComparedPlans, PictureCosts, read_picture_costs
 from dpnb.planning.plan_names import short_plan_name
 from dpnb.planning.planner import model_title
+from dpnb.planning.room_left import describe_shortage
 from dpnb.planning.table import PlanRow, PlanTable
 from dpnb.planning.workload import Workload
 from dpnb.planning.workload_arguments import USUAL_STEPS
@@ -308,7 +309,12 @@ class PlannerPanel(Panel):
         return next((reason for reason in found if reason is not None), None)
 
     def _use(self, entry: PlannerRow, _: w.Button) -> None:
-        self.session.use(entry.plan)
+        table, pipe = self.planner.plan_state.table, self.session.pipe
+        row = next((row for row in table or () if row.plan == entry.plan), None)
+        if table and row and (reason := describe_shortage(table.device, row, pipe)):
+            self.session.show_refusal(reason)
+        else:
+            self.session.use(entry.plan)
 
     def _measured(self, table: PlanTable) -> dict[Plan, FinishedRun]:
         """The last run of each plan that has drawn what is planned for."""

@@ -24,6 +24,7 @@ from dpnb.widgets.session import Session
 from dpnb.widgets.state import Request
 from dpnb.widgets.strategy_panel import StrategyPanel
 from tests.planning.compared import Compared
+from tests.planning.test_room_left import take_memory
 from tests.widgets.chosen_files import count_widgets
 from tests.widgets.conftest import TIMEOUT, Gate, is_shown
 
@@ -161,6 +162,20 @@ def test_a_click_switches_a_plan_on_and_all_panels_follow(shown: PlannerPanel, p
     switches.rows[VaeTiling].switch.value = False
     assert (chosen.use.description, chosen.use.disabled) == ("Use", False)
     switches.close()
+
+
+def test_a_plan_for_which_others_left_no_room_is_not_used(
+    shown: PlannerPanel, pipe: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = next(e for e in shown.rows if e.plan == {VaeTiling()})
+    with monkeypatch.context() as patch:
+        take_memory(1 << 50, patch)
+        chosen.use.click()
+        assert not pipe.strategies.active
+        assert "Other programs hold 1024 TiB" in shown.message.value
+        assert chosen.use.description == "Use"
+    chosen.use.click()
+    assert pipe.strategies.active == {VaeTiling()}
 
 
 def test_a_plan_that_was_set_during_a_run_lands_between_two_steps(

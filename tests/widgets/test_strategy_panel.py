@@ -20,6 +20,7 @@ from dpnb.units import format_bytes
 from dpnb.widgets.planned_request import PlannedRequest
 from dpnb.widgets.state import Request
 from dpnb.widgets.strategy_panel import StrategyPanel
+from tests.planning.test_room_left import take_memory
 from tests.widgets.conftest import TIMEOUT, Gate
 
 LINK = "simulated:64GiB/s"
@@ -181,7 +182,9 @@ def test_a_preset_switches_on_what_it_can_and_says_what_it_left_out(
     assert "left out" not in panel.message.value
 
 
-def test_named_plans_are_chosen_from_what_is_predicted(panel: StrategyPanel, pipe: Any) -> None:
+def test_named_plans_are_chosen_from_what_is_predicted(
+    panel: StrategyPanel, pipe: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     buttons = {button.description: button for button in panel.presets}
     buttons["Least memory"].click()
     assert "Least memory: " in panel.message.value
@@ -195,6 +198,11 @@ def test_named_plans_are_chosen_from_what_is_predicted(panel: StrategyPanel, pip
     assert "Fastest: " in panel.message.value
     assert panel.named.planner.plan_state.table is found
     buttons["Best trade"].click()
+    assert pipe.strategies.active == find_best_trade(found).plan
+    with monkeypatch.context() as patch:
+        take_memory(1 << 50, patch)
+        buttons["Fastest"].click()
+    assert "Fastest: Other programs hold 1024 TiB" in panel.message.value
     assert pipe.strategies.active == find_best_trade(found).plan
 
 
