@@ -92,7 +92,8 @@ def _levels() -> dict[str, int]:
 def _quieten_imports() -> None:
     for name in LOGGERS:
         logger = logging.getLogger(name)
-        logger.setLevel(max(logger.level, logging.ERROR))
+        if logger.level < logging.ERROR:  # to set a level clears the caches of all loggers
+            logger.setLevel(logging.ERROR)
     if IGNORED not in _warning_filters():
         _warning_filters().insert(0, IGNORED)
 

@@ -13,7 +13,7 @@ from zlib import crc32
 
 import pytest
 
-SHARE = 2
+SHARE = 3
 """One in so many slow cases of an exhaustive test is enough, where there are more than `ENOUGH`."""
 
 ENOUGH = 12

@@ -258,6 +258,7 @@ def test_commands_write_nothing_but_progress(tmp_path: Path, command: tuple[str,
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("packages", ["with xformers"], indirect=True)
 def test_planning_writes_nothing_in_red(packages: dict[str, str], tmp_path: Path) -> None:
     command = ("-m", "dpnb", "plan", "tiny-sd", "--device", "3060", "--size", "64")
     assert red_lines(packages, tmp_path, *command) == ""

@@ -16,6 +16,7 @@ from dpnb.loading.quantization import KINDS, NEVER_BY_DEFAULT, Recipe, StoredWei
 from dpnb.loading.quantizer import probe
 from dpnb.nn.compiled import is_compiled
 from dpnb.nn.quantized import quantization_of
+from dpnb.silence import silence_imports
 from dpnb.stages import Stage
 from dpnb.strategies.named_components import absent_components_obstacle, read_components
 from dpnb.strategies.networks import Networks, first_device, valueless_obstacle
@@ -104,9 +105,10 @@ class Quantization(Strategy, StoredWeights):
     @override
     def apply(self, networks: Networks, undo: Undo) -> None:
         """Store layer by layer; the plain weights go as the small ones come."""
-        for name, network, recipe in self._choose(networks):
-            for place in list(find_places(networks, name, network, recipe)):
-                store_quantized(place, recipe, name, networks.set_aside, undo)
+        with silence_imports():  # once for all layers
+            for name, network, recipe in self._choose(networks):
+                for place in list(find_places(networks, name, network, recipe)):
+                    store_quantized(place, recipe, name, networks.set_aside, undo)
 
     def _choose(self, networks: Networks) -> Iterator[tuple[str, nn.Module, Recipe]]:
         """The networks that are quantized, with their names and recipes.

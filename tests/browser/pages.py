@@ -105,7 +105,7 @@ def set_held(change):
 
 def draw_many(_):
     def work():
-        asked = dpnb.Request("a red apple", steps=1)
+        asked = dpnb.Request("a red apple", steps=1, height=32, width=32)
         for _ in range({MANY}):
             board.session.start(asked).wait()
         many.description = "Many are drawn"

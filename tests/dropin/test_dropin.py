@@ -32,6 +32,7 @@ def what_is_said() -> Iterator[None]:
         logger.setLevel(level)
 
 
+@pytest.mark.exhaustive(fast=60)
 @pytest.mark.parametrize(
     "script", [s for s in SCRIPTS if s.name not in REASONS], ids=lambda script: script.name
 )

@@ -27,7 +27,7 @@ from tests.strategies.pipes import (
 
 pytestmark = pytest.mark.slow
 
-TIMES = 2 if os.environ.get("EVERY_CASE") else 1
+TIMES = 6 if os.environ.get("EVERY_CASE") else 1
 """How many times as many walks."""
 
 
@@ -176,7 +176,7 @@ class Walk(RuleBasedStateMachine):
 @pytest.mark.parametrize(
     ("name", "walks", "length", "switches"),
     [
-        ("tiny-sd", 16, 100, 1000),
+        ("tiny-sd", 6, 100, 350),
         ("tiny-flux", 3, 50, 40),
         ("tiny-ldm", 2, 40, 20),
         ("sag", 2, 40, 20),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from types import FunctionType, MethodType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from torch import nn
 
@@ -45,16 +47,31 @@ def find_alteration(part: nn.Module) -> str | None:
     Returns:
         In words, such as "a forward hook at mid_block"; `None` where it does not.
     """
-    kind: Any = type(part)
-    with init_on_meta():
-        fresh: nn.Module = kind.from_config(present_settings(part))
-    plain = dict(fresh.named_modules())
+    plain = _made_anew(part)
     found = (
         words
         for path, module in part.named_modules()
         for words in _list_alterations(path, module, plain.get(path))
     )
     return next(found, None)
+
+
+def _made_anew(part: nn.Module) -> dict[str, nn.Module]:
+    """The modules that the class of a component makes of its settings, by name."""
+    kind: Any = type(part)
+    settings = {**present_settings(part)}
+    known, modules = _ANEW.get(part, (None, {}))
+    if known != settings:
+        with init_on_meta():
+            fresh: nn.Module = kind.from_config(settings)
+        modules = dict(fresh.named_modules())
+        _ANEW[part] = deepcopy(settings), modules
+    return modules
+
+
+_ANEW: WeakKeyDictionary[nn.Module, tuple[dict[str, Any], dict[str, nn.Module]]] = (
+    WeakKeyDictionary()
+)
 
 
 def _list_alterations(path: str, module: nn.Module, fresh: nn.Module | None) -> Iterator[str]:
