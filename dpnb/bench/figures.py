@@ -318,17 +318,24 @@ def draw_letters(
     taken = list(map(on_paper, points))
     for letter, point in zip(LETTERS, front, strict=False):
         x, y = on_paper(point)
-        free = {side: _free_distance(x + side[0], y + side[1], taken, line) for side in SIDES}
+        places = [(far * side[0], far * side[1]) for far in RINGS for side in SIDES]
+        free = {one: _free_distance(x + one[0], y + one[1], taken, line) for one in places}
         offset = max(free, key=free.__getitem__)
         taken.append((x + offset[0], y + offset[1]))
+        is_near = offset in SIDES
         axes.annotate(
             letter, point, xytext=offset, textcoords="offset points", ha="center", va="center",
-            fontsize=9, fontweight="bold", color=BLUE,
+            fontsize=9, fontweight="bold", color=BLUE, arrowprops=None if is_near else LEADER,
         )  # fmt: skip
 
 
 SIDES = ((0, -12), (-11, 0), (11, 0), (0, 12), (-9, -9), (9, 9), (-9, 9), (9, -9))
 """Where a letter may stand beside its point, in points; the first ones are preferred."""
+
+RINGS = (1, 1.75, 2.5, 3.5)
+"""How many times as far away it may stand, where there is no room nearer; a line leads to it."""
+
+LEADER = {"arrowstyle": "-", "linewidth": 0.6, "color": BLUE, "shrinkA": 4, "shrinkB": 3}
 
 ENOUGH = 11.0
 """Points between a letter and what is next to it."""

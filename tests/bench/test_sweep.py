@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from rich.console import Console
 from torch import nn
 
 import dpnb
-from dpnb.bench.figures import group_near
+from dpnb.bench.figures import draw_letters, group_near
 from dpnb.bench.measurement import OUT_OF_MEMORY, Benchmark
 from dpnb.bench.report import Report
 from dpnb.bench.sweep import _without_number, sweep
@@ -277,6 +279,22 @@ def test_letters_cover_neither_points_nor_one_another(report: Report) -> None:
     for number, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[number + 1 :])
     assert b"PNG" in figure._repr_png_()[:8]  # type: ignore[attr-defined]
+
+
+def test_letters_of_a_crowd_stand_apart_and_lines_lead_to_them() -> None:
+    figure = Figure(figsize=(4, 3))
+    axes = figure.subplots()
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    crowd = [(0.5 + 0.01 * number, 0.5 - 0.01 * number) for number in range(12)]
+    draw_letters(figure, axes, crowd, crowd, None)
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+    letters: Any = list(axes.texts)
+    boxes = [Text.get_window_extent(text, canvas.get_renderer()) for text in letters]
+    for number, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[number + 1 :])
+    assert any(text.arrow_patch for text in letters)
+    assert not all(text.arrow_patch for text in letters)
 
 
 def axis_words(figure: Any) -> str:
