@@ -81,25 +81,32 @@ class HistoryPanel(Panel):
         return [row.run for row in self.rows.values() if row.select.value]
 
     def show(self) -> None:
-        """Bring the rows to the runs that are over."""
+        """Bring the rows to the runs that are over.
+
+        A browser draws anew all that follows a widget that came or went: so a row of a run that is
+        forgotten is that of the next one, new ones come last, and the page puts them in order.
+        """
         runs: Sequence[FinishedRun] = self.session.run_state.history
         kept = {run.number for run in runs}
         gone = [self.rows.pop(number) for number in list(self.rows) if number not in kept]
+        has_lost = bool(gone)
         baseline = self.baseline
         is_other = baseline is not self._compared_with
         self._compared_with = baseline
         for run in runs:
             if run.number not in self.rows:
-                self.rows[run.number] = self._row(run)
+                self.rows[run.number] = gone.pop() if gone else self._row(run)
                 self._show_row(run, baseline)
             elif is_other or self.rows[run.number].run is not run:
                 self._show_row(run, baseline)
-        self.list.children = [row.widget for row in reversed(self.rows.values())]
+        widgets = [row.widget for row in self.rows.values()]
+        there = [one for one in self.list.children if one in widgets]
+        self.list.children = [*there, *(one for one in widgets if one not in there)]
         self.empty.layout.display = "none" if runs else None
         self.hint.value = "" if all(run.trace.meter in REPEATABLE for run in runs) else HINT
         for row in gone:
             row.close()
-        if gone or not self.chart.value:
+        if has_lost or not self.chart.value:
             self._show_selection()
         self._consider()
 

@@ -66,14 +66,8 @@ class HistoryRow:
         self.select = w.Checkbox(description=run.title, **tick)
         self.select.tooltip = "Name, compare, save or delete it"
         button = {"layout": look.button, "style": look.button_style}
-        self.choose = w.Button(
-            description="Baseline", tooltip=f"Compare the others with run {run.number}", **button
-        )
-        self.restore = w.Button(
-            description="Restore",
-            tooltip=f"Ask for run {run.number} again, with what was switched on then",
-            **button,
-        )
+        self.choose = w.Button(description="Baseline", **button)
+        self.restore = w.Button(description="Restore", **button)
         self._picture = w.HTML(_picture(run), layout=look.rigid, style=look.words)
         self._words = w.HTML(layout=look.plain, style=look.words)
         buttons = w.HBox([self.choose, self.restore], layout=look.rigid)
@@ -95,18 +89,23 @@ class HistoryRow:
     def show(
         self, run: FinishedRun, baseline: FinishedRun | None, verdict: Verdict | None = None
     ) -> None:
-        """Say what the run took, and how it differs from the baseline.
+        """Say what a run took, and how it differs from the baseline.
 
         Args:
-            run: the same run, with its present name.
+            run: the same run, with its present name, or another one in its place.
             baseline: what it is compared with.
             verdict: how far its picture is from the baseline's, once that is known.
         """
+        if run.number != self.run.number:
+            self.select.value, self._compared, self._picture.value = False, None, _picture(run)
         self.run = run
         self.select.description = run.title
+        self.choose.tooltip = f"Compare the others with run {run.number}"
+        self.restore.tooltip = f"Ask for run {run.number} again, with what was switched on then"
         self.choose.disabled = baseline is run or not run.is_finished
         self._words.value = (
-            f'<div class="dpnb-fit"><div><b>{html.escape(describe_switches(run))}</b></div>'
+            f'<div class="dpnb-fit" data-run="{run.number}">'
+            f"<div><b>{html.escape(describe_switches(run))}</b></div>"
             f"<div>{self._describe_cost()}</div>"
             f"<div>{self._describe_difference(baseline, verdict)}</div>"
             f"<div>{html.escape(request_in_words(run.request))}</div></div>"

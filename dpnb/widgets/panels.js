@@ -28,8 +28,16 @@
     const words = given || (box && box.textContent.trim());
     slider.querySelectorAll('.noUi-handle').forEach(handle => { if (words) handle.setAttribute('aria-label', words); });
   });
-  name();
-  new MutationObserver(name).observe(root, { childList: true, subtree: true });
+  const latestFirst = () => new Set([...root.querySelectorAll('[data-run]')].map(words => words.closest('.dpnb-rows'))).forEach(list => {
+    const number = row => Number(row.querySelector('[data-run]').dataset.run);
+    const rows = [...list.children].filter(row => row.querySelector('[data-run]'));
+    rows.sort((one, other) => number(other) - number(one)).forEach((row, place) => {
+      if (list.children[place] !== row) list.insertBefore(row, list.children[place]);
+    });
+  });
+  const tidy = () => { name(); latestFirst(); };
+  tidy();
+  new MutationObserver(tidy).observe(root, { childList: true, subtree: true });
   const taker = () => one('.dpnb-dropped textarea');
   const isFile = event => taker() && [...event.dataTransfer.types].includes('Files');
   root.addEventListener('dragover', event => { if (isFile(event)) event.preventDefault(); });

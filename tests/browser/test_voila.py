@@ -217,7 +217,12 @@ def test_long_lists_scroll_inside_their_cards(page: Any) -> None:
     every = plans.get_by_role("button", name=re.compile(r"^All \d+ plans$"))
     every.click()
     plans.get_by_role("button", name="Only plans that none beats").wait_for()
-    assert board(page).locator(".dpnb-history .dpnb-row").count() == KEPT
+    rows = board(page).locator(".dpnb-history .dpnb-row")
+    assert rows.count() == KEPT
+    numbers = rows.evaluate_all(
+        "rows => rows.map(row => Number(row.querySelector('[data-run]').dataset.run))"
+    )
+    assert numbers == sorted(numbers, reverse=True), "the latest one comes first"
     for width in (500, 700, 900, 1300, 1600):
         page.set_viewport_size({"width": width, "height": 1400})
         for name in ("plans", "history"):

@@ -22,7 +22,7 @@ from tests.reference.scheduler_cases import (
     run,
 )
 
-pytestmark = [QUIET, pytest.mark.exhaustive]
+pytestmark = [*QUIET, pytest.mark.exhaustive]
 
 
 @pytest.mark.parametrize("name", NAMES)

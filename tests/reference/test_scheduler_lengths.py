@@ -28,7 +28,7 @@ from tests.reference.scheduler_cases import (
 
 TRAINED = 12
 
-pytestmark = [QUIET, pytest.mark.exhaustive]
+pytestmark = [*QUIET, pytest.mark.exhaustive]
 
 LENGTHS = (1, 2, TRAINED - 1, TRAINED, TRAINED + 1)
 

@@ -30,7 +30,7 @@ from tests.reference.scheduler_cases import (
 
 SPACINGS = ("leading", "linspace", "trailing")
 
-pytestmark = [QUIET, pytest.mark.exhaustive]
+pytestmark = [*QUIET, pytest.mark.exhaustive]
 
 SINGLE_PRECISION = {
     "LCMScheduler": 1e-7,

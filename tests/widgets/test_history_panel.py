@@ -18,6 +18,7 @@ from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.projection import QKVFusion
 from dpnb.widgets import run_monitor
 from dpnb.widgets.history_panel import HistoryPanel
+from dpnb.widgets.history_row import _picture
 from dpnb.widgets.run_comparison import PHRASES, compare_runs
 from dpnb.widgets.run_panel import RunPanel
 from dpnb.widgets.state import Request
@@ -90,14 +91,13 @@ def test_peaks_of_a_process_are_not_compared(panel: HistoryPanel) -> None:
     assert "measure weights and what runs make" in panel.hint.value
 
 
-def test_every_run_is_a_row_the_last_one_first(panel: HistoryPanel) -> None:
+def test_every_run_is_a_row_and_new_ones_come_behind_those_that_stay(panel: HistoryPanel) -> None:
     assert is_shown(panel.empty)
     drawn(panel), drawn(panel, AttentionSlicing())
     assert not is_shown(panel.empty)
     assert [row.run.number for row in panel.rows.values()] == [1, 2]
-    first, last = panel.list.children[1], panel.list.children[0]
-    assert first is panel.rows[1].widget
-    assert last is panel.rows[2].widget
+    assert list(panel.list.children) == [panel.rows[1].widget, panel.rows[2].widget]
+    assert 'data-run="2"' in panel.rows[2].words, "by which a page puts them in order"
     assert "the baseline" in panel.rows[1].words
     assert "Attention slicing" in panel.rows[2].words
     assert "✓ exact" in panel.rows[2].words
@@ -186,6 +186,27 @@ def test_the_baseline_stays_when_old_runs_are_forgotten(
         drawn(panel)
     assert list(panel.rows) == [1, 4, 5]
     assert panel.baseline is panel.rows[1].run
+
+
+def test_a_row_of_a_forgotten_run_is_that_of_the_next(
+    panel: HistoryPanel, pipe: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_monitor, "KEPT", 3)
+    for _ in range(3):
+        drawn(panel)
+    panel.rows[2].select.value = True
+    before = list(panel.list.children)
+    drawn(panel, FreeU())
+    assert list(panel.list.children) == before
+    row = panel.rows[4]
+    assert row.widget is before[1]
+    assert (row.run.number, row.select.value, row.select.description) == (4, False, "Run 4")
+    assert "run 4" in str(row.restore.tooltip)
+    assert "run 4" in str(row.choose.tooltip)
+    assert "FreeU" in row.words
+    assert row._picture.value == _picture(row.run)
+    row.restore.click()
+    assert pipe.strategies.active == {FreeU()}
 
 
 def test_runs_are_named_and_deleted(panel: HistoryPanel) -> None:
