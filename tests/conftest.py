@@ -25,14 +25,14 @@ import torch  # noqa: E402
 from dpnb.strategies import compilation  # noqa: E402
 from dpnb.strategies.compile_queue import CompileQueue  # noqa: E402
 from tests.hub_server import HubServer, serve  # noqa: E402
-from tests.slow import mark_slow, spread_cases  # noqa: E402
+from tests.slow import EVERY_CASE, mark_slow, spread_cases  # noqa: E402
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what is slow before some of it is chosen."""
     mark_slow(items, config.rootpath)
-    if not os.environ.get("EVERY_CASE") and (left_out := spread_cases(items)):
+    if not EVERY_CASE and (left_out := spread_cases(items)):
         config.hook.pytest_deselected(items=left_out)
 
 

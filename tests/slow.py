@@ -6,9 +6,11 @@ but one in `SHARE`.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 from zlib import crc32
 
 import pytest
@@ -16,11 +18,25 @@ import pytest
 SHARE = 3
 """One in so many slow cases of an exhaustive test is enough, where there are more than `ENOUGH`."""
 
-ENOUGH = 12
+ENOUGH = 6
 
 ROOMS = ("notebooks", "tests/browser", "tests/hostile", "tests/reference")
 """Folders of which all is slow: whole notebooks, pages in a browser, thousands of broken files,
 and diffusers beside it."""
+
+
+EVERY_CASE = bool(os.environ.get("EVERY_CASE"))
+"""Whether nothing is left out."""
+
+long_test = pytest.mark.skipif(not EVERY_CASE, reason="it takes long: EVERY_CASE=1")
+"""Marks what others try as well, in less time."""
+
+Item = TypeVar("Item")
+
+
+def share_of(cases: Sequence[Item]) -> Sequence[Item]:
+    """As many of the cases of one test as are tried; the first is among them."""
+    return cases if EVERY_CASE else cases[::SHARE]
 
 
 def mark_slow(items: Iterable[pytest.Item], root: Path) -> None:

@@ -32,12 +32,12 @@ def cases(test: str, count: int, *marks: pytest.Mark) -> list[Any]:
 EXHAUSTIVE = pytest.mark.exhaustive.mark
 
 
-def test_about_half_of_very_many_cases_run_and_always_the_same_ones() -> None:
+def test_about_a_third_of_very_many_cases_run_and_always_the_same_ones() -> None:
     items = cases("test_law", 400, EXHAUSTIVE)
     first, left_out = list(items), spread_cases(items)
     assert [*sorted(map(id, items + left_out))] == sorted(map(id, first))
     assert items[:ENOUGH] == first[:ENOUGH]
-    assert 140 < len(left_out) < 250
+    assert 220 < len(left_out) < 310
     again = cases("test_law", 400, EXHAUSTIVE)
     assert [one.nodeid for one in spread_cases(again)] == [one.nodeid for one in left_out]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import diffusers
@@ -32,6 +31,7 @@ from dpnb.strategies.strategy import Plan
 from tests.pipelines.attached.foreign import draw, everything_of
 from tests.reference.checkpoints import pipeline, safety_checker
 from tests.reference.foreign import stable_diffusion_xl
+from tests.slow import long_test, share_of
 
 LINK = "simulated:64GiB/s"
 
@@ -67,7 +67,7 @@ def test_a_run_holds_byte_for_byte_what_was_predicted(pipe: Any, strategies: Any
 def test_every_plan_is_one_that_can_be_switched_on(pipe: Any) -> None:
     table = plan(pipe, **SIZE)
     assert len(table) >= 3
-    for row in table if os.environ.get("EVERY_CASE") else table.rows[::3]:
+    for row in share_of(table.rows):
         assert row.peaks == measured(pipe, *row.plan), row.name
 
 
@@ -140,6 +140,7 @@ def test_thresholds_of_a_checker_may_be_looked_at() -> None:
     assert table.of().peak == trace.growth + sum(map(nbytes_of, networks))
 
 
+@long_test
 @pytest.mark.slow
 def test_what_an_exchange_alone_gains_is_no_gain_of_a_switch(pipe: Any) -> None:
     one, two = (dpnb.plan(pipe, batch=batch, **SIZE) for batch in (1, 2))

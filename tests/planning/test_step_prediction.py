@@ -24,6 +24,7 @@ from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.valueless_pipeline import build_valueless_pipeline
 from dpnb.planning.weight_sizes import idle_weight_bytes
 from dpnb.planning.workload import Workload
+from tests.slow import share_of
 from tests.strategies.pipes import build
 
 LINK = "simulated:64GiB/s"
@@ -73,7 +74,7 @@ def test_every_plan_holds_what_was_predicted(
     pipe = load(name, dtype)
     table = plan(pipe, workload=workload, device=LINK, approximate=approximate)
     assert len(table) >= 15
-    found = errors(pipe, table)
+    found = errors(pipe, replace(table, rows=tuple(share_of(table.rows))))
     assert max(found.values()) == 0, {name: error for name, error in found.items() if error}
 
 

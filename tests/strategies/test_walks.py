@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from torch import Tensor
 from dpnb.errors import StrategyError
 from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.strategy import Plan, Strategy
+from tests.slow import EVERY_CASE
 from tests.strategies.pipes import (
     CAST_TO_16,
     build,
@@ -27,7 +27,7 @@ from tests.strategies.pipes import (
 
 pytestmark = pytest.mark.slow
 
-TIMES = 6 if os.environ.get("EVERY_CASE") else 1
+TIMES = 9 if EVERY_CASE else 1
 """How many times as many walks."""
 
 
@@ -176,7 +176,7 @@ class Walk(RuleBasedStateMachine):
 @pytest.mark.parametrize(
     ("name", "walks", "length", "switches"),
     [
-        ("tiny-sd", 6, 100, 350),
+        ("tiny-sd", 4, 100, 230),
         ("tiny-flux", 3, 50, 40),
         ("tiny-ldm", 2, 40, 20),
         ("sag", 2, 40, 20),

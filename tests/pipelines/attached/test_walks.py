@@ -46,6 +46,7 @@ from tests.reference.foreign import (
     z_image,
 )
 from tests.reference.foreign.case import ForeignCase
+from tests.slow import share_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
@@ -318,7 +319,7 @@ def test_a_short_walk_leaves_no_trace(case: ForeignCase) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", share_of(CASES), ids=lambda case: case.name)
 def test_a_long_walk_leaves_no_trace(case: ForeignCase) -> None:
     walk = Walk(case, seed=2)
     for _ in range(6):
