@@ -265,6 +265,7 @@ def test_planning_writes_nothing_in_red(packages: dict[str, str], tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("packages", ["with xformers", "with none of them"], indirect=True)
 def test_a_script_writes_nothing_in_red(packages: dict[str, str], tmp_path: Path) -> None:
     assert red_lines(packages, tmp_path, "-c", SCRIPT) == ""
 
