@@ -48,7 +48,7 @@ def main(folder: Path) -> None:
                 page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT})
                 page.goto(f"{address}&theme={theme}")
                 page.get_by_role("button", name="Generate").wait_for(timeout=90_000)
-                page.get_by_role("spinbutton", name="Steps").fill("40")
+                page.get_by_role("spinbutton", name="Steps", exact=True).fill("40")
                 page.keyboard.press("Tab")
                 act(page)
                 page.evaluate("document.querySelector('.dpnb-grid').scrollIntoView()")
