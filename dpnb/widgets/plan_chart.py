@@ -20,6 +20,11 @@ NEAR = 9.0
 WORD = 7.2
 """Pixels that a letter takes, at the most."""
 
+LINE_HEIGHT = 13.0
+
+SHIFTS = (-9.0, 21.0, -23.0, 35.0, -37.0, 49.0)
+"""How far below a point the words may stand that belong to it, the best first."""
+
 
 def plan_chart(table: PlanTable, active: Plan, width: int = WIDE.width) -> str:
     """Every plan as a point: filled where it fits, with the front of those that none beats.
@@ -37,11 +42,13 @@ def plan_chart(table: PlanTable, active: Plan, width: int = WIDE.width) -> str:
     slow = max(row.seconds_per_picture for row in table)
     x = Scale(low, high, LEFT, width - RIGHT)
     y = Scale(0, 1.12 * slow, HEIGHT - BOTTOM, TOP)
+    spots = _group(table, x, y)
     parts = [
         *_axes(x, y, low, high, slow),
         *_budget(table, x),
         *_front(table.front, x, y),
-        *(_spot(rows, table, active, x, y) for rows in reversed(_group(table, x, y))),
+        *(_spot(rows, table, active, x, y) for rows in reversed(spots)),
+        *_counts(spots, x, y),
     ]
     return svg(width, HEIGHT, describe_plan_chart(table), parts)
 
@@ -121,7 +128,7 @@ def _place(row: PlanRow, x: Scale, y: Scale) -> tuple[float, float]:
 
 
 def _spot(rows: list[PlanRow], table: PlanTable, active: Plan, x: Scale, y: Scale) -> str:
-    """A point for plans that lie on one spot, with their number where there are several."""
+    """A point for plans that lie on one spot."""
     first = rows[0]
     (across, up), fits = _place(first, x, y), table.fits(first)
     is_best = fits and first is table.rows[0]
@@ -135,13 +142,33 @@ def _spot(rows: list[PlanRow], table: PlanTable, active: Plan, x: Scale, y: Scal
         f'<circle cx="{across}" cy="{up}" r="{7 if is_best else 4.5}" fill="{fill}" '
         f'stroke="{edge}" stroke-width="1.5"/>'
     ]
-    if len(rows) > 1:
-        parts.append(text(across, up - 9, f"{len(rows)} plans", "halo", "middle"))
     if any(row.plan == active for row in rows):
         parts.append(
             f'<circle cx="{across}" cy="{up}" r="11" fill="none" stroke="{BLUE}" stroke-width="2"/>'
         )
     return f"<g><title>{_escaped(tip)}</title>{''.join(parts)}</g>"
+
+
+def _counts(spots: list[list[PlanRow]], x: Scale, y: Scale) -> Iterator[str]:
+    """How many plans lie on a spot, where there are several: above it, or where room is left."""
+    points = [_place(rows[0], x, y) for rows in spots]
+    taken: list[tuple[float, float]] = []
+    for (across, up), rows in sorted(zip(points, spots, strict=True), key=lambda one: one[0]):
+        if len(rows) == 1:
+            continue
+        words = f"{len(rows)} plans"
+        half = WORD * len(words) / 2
+
+        def is_free(at: float, across: float = across, half: float = half) -> bool:
+            on_words = any(
+                abs(across - i) < 2 * half and abs(at - j) < LINE_HEIGHT for i, j in taken
+            )
+            on_points = any(abs(across - i) < half and -3 < at - j < LINE_HEIGHT for i, j in points)
+            return not on_words and not on_points
+
+        at = next((up + shift for shift in SHIFTS if is_free(up + shift)), up + SHIFTS[0])
+        taken.append((across, at))
+        yield text(across, at, words, "halo", "middle")
 
 
 def _escaped(words: str) -> str:
