@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dpnb.planning.device_choice import device_now
@@ -24,7 +25,11 @@ def describe_shortage(device: DeviceProfile, row: PlanRow, pipe: Any) -> str | N
         A sentence; `None` where there is room, was none before, or the device is not at hand.
     """
     now = device_now(device, pipe)
-    if now is None or row.needed > device.available or row.needed <= now.available:
+    if now is None:
+        return None
+    # What this process itself has kept since, it can use again.
+    now = replace(now, process=device.process)
+    if row.needed > device.available or row.needed <= now.available:
         return None
     return (
         f"Other programs hold {format_bytes(now.others)} of {now.name} now, and held "

@@ -56,6 +56,19 @@ def test_what_still_has_room_is_switched_on(
     assert pipe.strategies.active == chosen.plan
 
 
+def test_what_the_process_itself_has_kept_is_no_matter_of_others(
+    pipe: Any, table: PlanTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = HostMeter.read
+
+    def read_more(meter: HostMeter) -> Any:
+        reading = read(meter)
+        return replace(reading, current=reading.current + table.device.memory)
+
+    monkeypatch.setattr(HostMeter, "read", read_more)
+    assert describe_shortage(table.device, table.best(), pipe) is None
+
+
 def test_a_plan_that_never_had_room_is_no_matter_of_others(
     pipe: Any, table: PlanTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
