@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dpnb.planning.plan_row import cost_of
 from dpnb.planning.table import PlanError, PlanRow, PlanTable
-from dpnb.planning.ties import COST, TIE, group_ties
+from dpnb.planning.ties import TIE, group_ties
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def find_least(table: PlanTable) -> PlanRow:
         raise PlanError(table.refusal)
     least = min(row.needed for row in kept)
     near = [row for row in kept if row.needed <= (1 + TIE) * least]
-    return group_ties(near, COST)[0][0]
+    return group_ties(near, cost_of)[0][0]
 
 
 NAMED_PLANS: tuple[NamedPlan, ...] = (

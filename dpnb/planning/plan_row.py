@@ -61,11 +61,6 @@ class PlanRow:
         return self.peak if self.memory is None else self.memory.least
 
     @property
-    def cost(self) -> tuple[int, float]:
-        """By which plans are compared: the bytes that are needed, and the seconds of the run."""
-        return self.needed, self.seconds
-
-    @property
     def name(self) -> str:
         """The strategies, in words."""
         return plan_name(self.plan)
@@ -128,3 +123,8 @@ class PlanRow:
             ValueError: this is no such row.
         """
         return from_plain(cls, values, "row")
+
+
+def cost_of(row: PlanRow) -> tuple[int, float]:
+    """By which plans are compared: the bytes that are needed, and the seconds of the run."""
+    return row.needed, row.seconds

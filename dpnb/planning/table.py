@@ -20,9 +20,10 @@ from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.picture_costs import ComparedPlans, PictureCosts, read_picture_costs
 from dpnb.planning.plan_names import plan_name, short_plan_name
 from dpnb.planning.plan_row import PlanRow as PlanRow
+from dpnb.planning.plan_row import cost_of
 from dpnb.planning.room_left import describe_shortage
 from dpnb.planning.table_words import UNKNOWN_PICTURES, explain_hidden, explain_refusal
-from dpnb.planning.ties import COST, TIE, find_front, group_ties
+from dpnb.planning.ties import TIE, find_front, group_ties
 from dpnb.planning.workload import Workload
 from dpnb.stages import Stage
 from dpnb.strategies.plans import plan_to_python
@@ -110,9 +111,9 @@ class PlanTable:
 
         Of those that are as fast as each other only the least is among them.
         """
-        found = find_front(self.fitting, COST)
+        found = find_front(self.fitting, cost_of)
         fastest = min((row.seconds for row in found), default=math.inf)
-        larger = find_front((row for row in self.rows if not self.fits(row)), COST)
+        larger = find_front((row for row in self.rows if not self.fits(row)), cost_of)
         return (*found, *(row for row in larger if (1 + TIE) * row.seconds < fastest))
 
     @property
@@ -122,7 +123,7 @@ class PlanTable:
         Where that is none, of all.
         """
         kept = [row for row in self.rows if self.keeps_picture(row)] or self.rows
-        return min(kept, key=COST)
+        return min(kept, key=cost_of)
 
     def of(self, *plan: Strategy) -> PlanRow:
         """The prediction for exactly these strategies.
@@ -151,8 +152,8 @@ class PlanTable:
         """
         other = replace(self, budget=budget)
         few_first = sorted(self.rows, key=lambda row: len(row.plan))
-        fitting = group_ties((row for row in few_first if other.fits(row)), COST)
-        rest = sorted((row for row in few_first if not other.fits(row)), key=COST)
+        fitting = group_ties((row for row in few_first if other.fits(row)), cost_of)
+        rest = sorted((row for row in few_first if not other.fits(row)), key=cost_of)
         return replace(other, rows=(*chain.from_iterable(fitting), *rest))
 
     def limited(

@@ -7,11 +7,7 @@ needs less memory is better.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from operator import attrgetter
 from typing import TypeVar
-
-COST = attrgetter("cost")
-"""By which plans are compared."""
 
 TIE = 0.01
 """Times that differ by less than this part are equal."""
