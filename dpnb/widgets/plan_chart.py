@@ -158,17 +158,21 @@ def _counts(spots: list[list[PlanRow]], x: Scale, y: Scale) -> Iterator[str]:
             continue
         words = f"{len(rows)} plans"
         half = WORD * len(words) / 2
-
-        def is_free(at: float, across: float = across, half: float = half) -> bool:
-            on_words = any(
-                abs(across - i) < 2 * half and abs(at - j) < LINE_HEIGHT for i, j in taken
-            )
-            on_points = any(abs(across - i) < half and -3 < at - j < LINE_HEIGHT for i, j in points)
-            return not on_words and not on_points
-
-        at = next((up + shift for shift in SHIFTS if is_free(up + shift)), up + SHIFTS[0])
+        others = [at for place, at in taken if abs(across - place) < 2 * half]
+        marks = [at for place, at in points if abs(across - place) < half]
+        baselines = (up + shift for shift in SHIFTS)
+        at = next((one for one in baselines if _is_free(one, others, marks)), up + SHIFTS[0])
         taken.append((across, at))
         yield text(across, at, words, "halo", "middle")
+
+
+def _is_free(baseline: float, words: list[float], marks: list[float]) -> bool:
+    """Whether a line of words fits in the chart there, beside other words and points."""
+    return (
+        LINE_HEIGHT < baseline < HEIGHT - BOTTOM
+        and all(abs(baseline - other) >= LINE_HEIGHT for other in words)
+        and not any(-3 < baseline - mark < LINE_HEIGHT for mark in marks)
+    )
 
 
 def _escaped(words: str) -> str:
