@@ -59,7 +59,7 @@ def find_alteration(part: nn.Module) -> str | None:
 def _made_anew(part: nn.Module) -> dict[str, nn.Module]:
     """The modules that the class of a component makes of its settings, by name."""
     kind: Any = type(part)
-    settings = {**present_settings(part)}
+    settings = present_settings(part)
     known, modules = _ANEW.get(part, (None, {}))
     if known != settings:
         with init_on_meta():
