@@ -28,9 +28,6 @@ and diffusers beside it."""
 EVERY_CASE = bool(os.environ.get("EVERY_CASE"))
 """Whether nothing is left out."""
 
-long_test = pytest.mark.skipif(not EVERY_CASE, reason="it takes long: EVERY_CASE=1")
-"""Marks what others try as well, in less time."""
-
 Item = TypeVar("Item")
 
 

@@ -18,7 +18,6 @@ from dpnb.strategies.component_switches import ComponentFusion, ComponentSlicing
 from dpnb.strategies.strategy import Strategy
 from tests.reference.checkpoints import pipeline
 from tests.reference.foreign import wan
-from tests.slow import long_test
 
 LINK = "simulated:64GiB/s"
 
@@ -81,7 +80,6 @@ def exchangeable() -> PlanTable:
     return plan(pipeline("sd1"), height=32, width=32, steps=2, device=LINK, approximate=True)
 
 
-@long_test
 @pytest.mark.slow
 def test_where_dpnb_s_own_network_does_it_better_that_is_taken(exchangeable: PlanTable) -> None:
     table = exchangeable
@@ -124,7 +122,6 @@ def test_what_cannot_be_switched_on_says_so(film: Any) -> None:
     assert "no tiles of mine" in given.left_out["ComponentTiling"]
 
 
-@long_test
 @pytest.mark.slow
 def test_what_is_exchanged_for_another_strategy_is_foreign_all_the_same(
     exchangeable: PlanTable,

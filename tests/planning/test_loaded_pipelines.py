@@ -31,7 +31,7 @@ from dpnb.strategies.strategy import Plan
 from tests.pipelines.attached.foreign import draw, everything_of
 from tests.reference.checkpoints import pipeline, safety_checker
 from tests.reference.foreign import stable_diffusion_xl
-from tests.slow import long_test, share_of
+from tests.slow import share_of
 
 LINK = "simulated:64GiB/s"
 
@@ -140,7 +140,6 @@ def test_thresholds_of_a_checker_may_be_looked_at() -> None:
     assert table.of().peak == trace.growth + sum(map(nbytes_of, networks))
 
 
-@long_test
 @pytest.mark.slow
 def test_what_an_exchange_alone_gains_is_no_gain_of_a_switch(pipe: Any) -> None:
     one, two = (dpnb.plan(pipe, batch=batch, **SIZE) for batch in (1, 2))
