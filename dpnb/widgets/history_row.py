@@ -97,7 +97,7 @@ class HistoryRow:
             verdict: how far its picture is from the baseline's, once that is known.
         """
         if run.number != self.run.number:
-            self.select.value, self._compared, self._picture.value = False, None, _picture(run)
+            self.select.value, self._picture.value = False, _picture(run)
         self.run = run
         self.select.description = run.title
         self.choose.tooltip = f"Compare the others with run {run.number}"

@@ -141,7 +141,8 @@ def test_a_card_that_was_measured_keeps_its_rate_of_float32(torch_as_it_was: Non
 
 @pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="torch has no newer way")
 @pytest.mark.parametrize(("word", "may_round"), [("ieee", False), ("tf32", True)])
-def test_the_newer_way_to_say_so_counts(word: str, may_round: bool) -> None:
+def test_the_newer_way_to_say_so_counts(word: str, may_round: bool, torch_as_it_was: None) -> None:
+    torch.backends.cudnn.allow_tf32 = not may_round  # what is said in both ways cannot be asked for
     convolutions = cast(Any, torch.backends.cudnn).conv
     before = convolutions.fp32_precision
     try:

@@ -18,7 +18,7 @@ from dpnb.strategies.vae import VaeTiling
 from dpnb.units import format_bytes, format_seconds
 from dpnb.widgets.background_planner import BackgroundPlanner
 from dpnb.widgets.history_panel import HistoryPanel
-from dpnb.widgets.plan_chart import plan_chart
+from dpnb.widgets.plan_chart import BOTTOM, HEIGHT, plan_chart
 from dpnb.widgets.planner_panel import HERE, LINK, PlannerPanel
 from dpnb.widgets.session import Session
 from dpnb.widgets.state import Request
@@ -364,3 +364,19 @@ def test_the_numbers_of_plans_do_not_cover_one_another(table: PlanTable) -> None
     for number, (across, up) in enumerate(places):
         for other, at in places[number + 1 :]:
             assert abs(across - other) >= 45 or abs(up - at) >= 12
+
+
+def test_the_numbers_of_plans_stay_in_the_chart(table: PlanTable) -> None:
+    row = max(table.rows, key=lambda row: row.seconds)
+    crowd = []
+    for number in range(12):
+        peaks = {name: peak + 900 * number for name, peak in row.peaks.items()}
+        crowd += [
+            replace(row, plan=frozenset({VaeTiling(size)}), peaks=peaks)
+            for size in (16 + 16 * number, 24 + 16 * number)
+        ]
+    wide = replace(row, peaks={name: 60000 + peak for name, peak in row.peaks.items()})
+    chart = plan_chart(replace(table, rows=(*crowd, wide), budget=1 << 40), frozenset())
+    heights = [float(up) for up in re.findall(r'y="(-?[\d.]+)"[^>]*>\d+ plans', chart)]
+    assert len(heights) >= 3
+    assert all(10 < up < HEIGHT - BOTTOM for up in heights)

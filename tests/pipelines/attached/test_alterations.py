@@ -102,3 +102,11 @@ def test_networks_of_all_kinds_are_as_their_classes_make_them(pipe: Any) -> None
     draw(pipe)
     assert find_alteration(pipe.unet) is None
     assert find_alteration(pipe.vae) is None
+
+
+def test_settings_that_change_are_looked_up_anew(pipe: Any) -> None:
+    assert find_alteration(pipe.vae) is None
+    pipe.vae.register_to_config(act_fn="relu")
+    assert find_alteration(pipe.vae) == "SiLU as encoder.down_blocks.0.resnets.0.nonlinearity"
+    pipe.vae.register_to_config(act_fn="silu")
+    assert find_alteration(pipe.vae) is None
