@@ -9,13 +9,13 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Sequence
-from itertools import product
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from dpnb.bench.letters import LETTERS, Point, draw_letters
 from dpnb.bench.measurement import Measurement
 from dpnb.planning.plan_names import short_plan_name
 from dpnb.planning.workload import Workload
@@ -43,8 +43,6 @@ STAGE_LOOKS: dict[str, tuple[str, str]] = {
 }
 """Colour and hatching: they are told apart in black and white too."""
 
-Point: TypeAlias = tuple[float, float]
-
 NEAR = 8.0
 """Points of print within which marks would cover each other."""
 
@@ -52,11 +50,6 @@ BEYOND = 1.6
 """A budget so many times as large as any peak is not shown."""
 
 MEBIBYTE = 1 << 20
-
-ALPHABET = "abcdefghijklmnopqrstuvwxyz"
-
-LETTERS = (*ALPHABET, *map("".join, product(ALPHABET, repeat=2)))
-"""What names the plans of a front: "a" to "z", "aa" …"""
 
 BARS = 14
 """So many plans at most have bars."""
@@ -131,7 +124,7 @@ def draw_memory_against_time(report: SweepResult) -> Figure:
     axes.set_ylabel(f"{unit_of_time} per picture")
     axes.set_title(title_of(report), fontsize=9, loc="left")
     _draw_key(figure, axes, report)
-    draw_letters(figure, axes, list(map(place, front)), points, budget)
+    draw_letters(figure, axes, list(map(place, front)), points, budget, BLUE)
     return figure
 
 
@@ -289,64 +282,6 @@ def _draw_scatter(
     axes.set_xlabel(f"predicted {what}")
     axes.set_ylabel(f"measured {what}")
     style_axes(axes)
-
-
-def draw_letters(
-    figure: Figure,
-    axes: Axes,
-    front: Sequence[Point],
-    points: Sequence[Point],
-    budget: float | None,
-) -> None:
-    """A letter beside each plan of the front, where it covers neither a mark nor a letter.
-
-    Args:
-        figure: with the axes.
-        axes: whose limits are set.
-        front: where its plans are, in the order of their letters.
-        points: where all marks are.
-        budget: where an upright line is, which no letter covers; `None` without one.
-    """
-    figure.draw_without_rendering()
-    to_points = 72 / figure.dpi
-
-    def on_paper(point: Point) -> Point:
-        x, y = axes.transData.transform(point)
-        return x * to_points, y * to_points
-
-    line = None if budget is None else on_paper((budget, 0.0))[0]
-    taken = list(map(on_paper, points))
-    for letter, point in zip(LETTERS, front, strict=False):
-        x, y = on_paper(point)
-        places = [(far * side[0], far * side[1]) for far in RINGS for side in SIDES]
-        free = {one: _free_distance(x + one[0], y + one[1], taken, line) for one in places}
-        offset = max(free, key=free.__getitem__)
-        taken.append((x + offset[0], y + offset[1]))
-        is_near = offset in SIDES
-        axes.annotate(
-            letter, point, xytext=offset, textcoords="offset points", ha="center", va="center",
-            fontsize=9, fontweight="bold", color=BLUE, arrowprops=None if is_near else LEADER,
-        )  # fmt: skip
-
-
-SIDES = ((0, -12), (-11, 0), (11, 0), (0, 12), (-9, -9), (9, 9), (-9, 9), (9, -9))
-"""Where a letter may stand beside its point, in points; the first ones are preferred."""
-
-RINGS = (1, 1.75, 2.5, 3.5)
-"""How many times as far away it may stand, where there is no room nearer; a line leads to it."""
-
-LEADER = {"arrowstyle": "-", "linewidth": 0.6, "color": BLUE, "shrinkA": 4, "shrinkB": 3}
-
-ENOUGH = 11.0
-"""Points between a letter and what is next to it."""
-
-
-def _free_distance(
-    x: float, y: float, taken: Sequence[tuple[float, float]], line: float | None
-) -> float:
-    """Points to the nearest mark or the line; from `ENOUGH` on that makes no difference."""
-    nearest = min(math.dist((x, y), other) for other in taken)
-    return min(ENOUGH, nearest, math.inf if line is None else 1.5 * abs(x - line))
 
 
 def _draw_key(figure: Figure, axes: Axes, report: SweepResult) -> None:

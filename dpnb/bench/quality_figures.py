@@ -10,16 +10,15 @@ from PIL.Image import Image
 from dpnb.bench.figures import (
     BLUE,
     GREY,
-    LETTERS,
     SweepFigure,
     SweepResult,
     choose_time_unit,
     choose_unit,
-    draw_letters,
     seconds_of,
     style_axes,
     title_of,
 )
+from dpnb.bench.letters import LETTERS, draw_letters
 from dpnb.bench.measurement import Measurement
 from dpnb.fidelity.quality import PictureSet, Quality
 from dpnb.fidelity.visibility import LIMITS, Visibility
@@ -63,6 +62,7 @@ def draw_picture_against_costs(report: SweepResult, front: Sequence[Measurement]
     figure.set_figheight(figure.get_figheight() + 0.17 * len(lines))
     figure.suptitle(title_of(report), fontsize=9, x=0.01, ha="left")
     figure.supxlabel("\n".join(lines), fontsize=8, x=0.02, ha="left", linespacing=1.4)
+    placed = []
     for axes, heights, label in (
         (left, {o.plan: seconds_of(o, report) / clock for o, _ in compared}, unit_of_time),
         (right, {o.plan: o.peak / unit for o, _ in compared}, f"peak memory ({name})"),
@@ -80,7 +80,9 @@ def draw_picture_against_costs(report: SweepResult, front: Sequence[Measurement]
         axes.set_xlabel("difference of the picture (FLIP)", fontsize=9)
         axes.set_ylabel(f"{label} per picture" if axes is left else label, fontsize=9)
         style_axes(axes)
-        draw_letters(figure, axes, chosen, list(points.values()), None)
+        placed.append((axes, chosen, list(points.values())))
+    for axes, chosen, marks in placed:
+        draw_letters(figure, axes, chosen, marks, None, BLUE)
     return figure
 
 

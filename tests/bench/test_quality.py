@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 import dpnb
-from dpnb.bench.figures import LETTERS
+from dpnb.bench.letters import LETTERS
 from dpnb.bench.quality_figures import draw_plan_sheet
 from dpnb.bench.quality_rows import find_picture_front, measurements_to_csv
 from dpnb.bench.report import Report

@@ -11,13 +11,11 @@ from typing import Any
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.text import Text
 from rich.console import Console
 from torch import nn
 
 import dpnb
-from dpnb.bench.figures import draw_letters, group_near
+from dpnb.bench.figures import group_near
 from dpnb.bench.measurement import OUT_OF_MEMORY, Benchmark
 from dpnb.bench.report import Report
 from dpnb.bench.sweep import _without_number, sweep
@@ -26,6 +24,7 @@ from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.ties import TIE
 from dpnb.planning.workload import Workload
 from dpnb.strategies.vae import VaeTiling
+from tests.bench.test_letters import assert_apart, letters_of
 
 WORKLOAD = Workload(height=32, width=32, steps=2)
 
@@ -265,36 +264,10 @@ def test_the_key_names_the_stages_that_there_were_and_no_others(report: Report) 
 
 def test_letters_cover_neither_points_nor_one_another(report: Report) -> None:
     figure = report.figures()["memory-against-time"]
-    canvas: Any = FigureCanvasAgg(figure)
-    canvas.draw()
-    axes = figure.axes[0]
-    words = [text.get_text() for text in axes.texts]
-    letters = [
-        text
-        for text, word in zip(axes.texts, words, strict=True)
-        if len(word) == 1 and word.isalpha()
-    ]
+    letters = letters_of(figure.axes[0])
     assert len(letters) == len(report.front)
-    boxes = [text.get_window_extent(canvas.get_renderer()) for text in letters]
-    for number, box in enumerate(boxes):
-        assert not any(box.overlaps(other) for other in boxes[number + 1 :])
+    assert_apart(figure, letters)
     assert b"PNG" in figure._repr_png_()[:8]  # type: ignore[attr-defined]
-
-
-def test_letters_of_a_crowd_stand_apart_and_lines_lead_to_them() -> None:
-    figure = Figure(figsize=(4, 3))
-    axes = figure.subplots()
-    axes.set(xlim=(0, 1), ylim=(0, 1))
-    crowd = [(0.5 + 0.01 * number, 0.5 - 0.01 * number) for number in range(12)]
-    draw_letters(figure, axes, crowd, crowd, None)
-    canvas: Any = FigureCanvasAgg(figure)
-    canvas.draw()
-    letters: Any = list(axes.texts)
-    boxes = [Text.get_window_extent(text, canvas.get_renderer()) for text in letters]
-    for number, box in enumerate(boxes):
-        assert not any(box.overlaps(other) for other in boxes[number + 1 :])
-    assert any(text.arrow_patch for text in letters)
-    assert not all(text.arrow_patch for text in letters)
 
 
 def axis_words(figure: Any) -> str:
