@@ -25,7 +25,7 @@ def lay_out_images(images: Sequence[Image.Image]) -> Image.Image:
 def encode_png(image: Image.Image, quick: bool = False) -> bytes:
     """A PNG file; `quick` compresses it less."""
     file = io.BytesIO()
-    image.save(file, "PNG", compress_level=1 if quick else 6)
+    image.save(file, "PNG", compress_level=1 if quick else 4)
     return file.getvalue()
 
 

@@ -1,7 +1,8 @@
 """No denoising step waits for a card, mixes devices, or reads what may not have come.
 
 `LATE_WAITS=pairs` tries all pipelines with all schedulers, and all pipelines with all strategies;
-`LATE_WAITS=all` every pipeline with every scheduler and every strategy, which takes hours.
+`LATE_WAITS=all` every pipeline with every scheduler and every strategy: a run for the first two,
+in which strategies come and go.
 """
 
 from __future__ import annotations
@@ -74,6 +75,9 @@ KNOWN = {
 MOST_LOOKS = 1
 """So often StepCache may look in a step."""
 
+FEWEST = 3
+"""Strategies that every pipeline can have."""
+
 STRATEGIES: list[Strategy] = [
     replace(one, device="cuda") if isinstance(one, (ModelOffload, SequentialOffload)) else one
     for one in SAMPLES
@@ -90,10 +94,6 @@ def schedulers_of(name: str) -> tuple[str, ...]:
 
 def choices() -> Iterator[Choice]:
     """Those that are tried."""
-    if WHICH == "all":
-        for name in NAMES:
-            yield from product([name], (None, *schedulers_of(name)), (None, *STRATEGIES))
-        return
     for name in NAMES:
         yield from product([name], (None, *schedulers_of(name)), [None])
         yield from product([name], [None], STRATEGIES)
@@ -112,6 +112,14 @@ SAMPLE: list[Choice] = [
 ]
 
 CHOICES = list(choices()) if WHICH else SAMPLE
+
+RUNS = [
+    (name, scheduler)
+    for name in NAMES
+    for scheduler in (None, *schedulers_of(name))
+    if WHICH == "all" or (name, scheduler) == ("StableDiffusionPipeline", "DDIMScheduler")
+]
+"""Those in which all strategies come and go."""
 
 
 @cache
@@ -151,6 +159,34 @@ class StepWaits(RunListener[Run]):
             self.waits.append(self._cards.waits[self._first :])
 
 
+class SwitchedSteps(StepWaits):
+    """Notes waits while each strategy is on for two steps; then the next one takes its place.
+
+    Attributes:
+        tried: what was on.
+        left: what is still to come.
+    """
+
+    def __init__(self, cards: LateCards) -> None:
+        super().__init__(cards)
+        self.left, self.tried = list(STRATEGIES), list[Strategy]()
+        self._between = 0
+
+    @override
+    def between_steps(self, run: Run) -> None:
+        self._between += 1
+        stack = run.pipe.strategies
+        if self._between % 2 == 0:
+            return
+        while self.left:
+            strategy = self.left.pop(0)
+            if stack.obstacle(strategy) is None:
+                stack.use([strategy])
+                self.tried.append(strategy)
+                return
+        stack.use([])
+
+
 def make_scheduler(name: str, config: Any) -> Any:
     """One of this class, unless it takes no such settings."""
     try:
@@ -164,11 +200,32 @@ def is_known(wait: Wait) -> bool:
     return wait.where[-1].rpartition(":")[0] in KNOWN
 
 
-def draw(pipe: Any, name: str) -> Any:
+def draw(pipe: Any, name: str, steps: int = 4) -> Any:
     if name in WITHOUT_WORDS:
         generator = torch.Generator().manual_seed(0)
-        return pipe(num_inference_steps=4, generator=generator, output_type="pt")
-    return derived.draw(pipe, num_inference_steps=4)
+        return pipe(num_inference_steps=steps, generator=generator, output_type="pt")
+    return derived.draw(pipe, num_inference_steps=steps)
+
+
+def watch_steps(heard: StepWaits, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `heard` know when a step begins, after all that strategies do between two of them."""
+    before_step = StrategyStack.before_step
+
+    def note(stack: StrategyStack, index: int, total: int) -> None:
+        heard.begin()
+        before_step(stack, index, total)
+
+    monkeypatch.setattr(StrategyStack, "before_step", note)
+
+
+def assert_no_waits(heard: StepWaits, cards: LateCards) -> None:
+    """No step has waited, but for what is known to; and nothing was mixed or read too early."""
+    assert heard.waits
+    unknown = [[wait for wait in step if not is_known(wait)] for step in heard.waits]
+    assert unknown == [[]] * len(heard.waits)
+    looks = [sum(LOOKS_ONCE in wait.where[-1] for wait in step) for step in heard.waits]
+    assert max(looks) <= MOST_LOOKS
+    assert cards.reports == []
 
 
 @pytest.mark.parametrize(("name", "scheduler", "strategy"), CHOICES, ids=repr)
@@ -181,13 +238,7 @@ def test_no_step_waits(
     is_placed = isinstance(strategy, (ModelOffload, SequentialOffload))
     with late_cards(LateCards(0)) as cards:
         heard = StepWaits(cards)
-        before_step = StrategyStack.before_step
-
-        def note(stack: StrategyStack, index: int, total: int) -> None:
-            heard.begin()
-            before_step(stack, index, total)
-
-        monkeypatch.setattr(StrategyStack, "before_step", note)
+        watch_steps(heard, monkeypatch)
         if not is_placed:
             pipe.to("cuda")
         try:
@@ -212,9 +263,38 @@ def test_no_step_waits(
             pipe.scheduler = own
             if not is_placed:
                 pipe.to("cpu")
-    assert heard.waits
-    unknown = [[wait for wait in step if not is_known(wait)] for step in heard.waits]
-    assert unknown == [[]] * len(heard.waits)
-    looks = [sum(LOOKS_ONCE in wait.where[-1] for wait in step) for step in heard.waits]
-    assert max(looks) <= MOST_LOOKS
-    assert cards.reports == []
+    assert_no_waits(heard, cards)
+
+
+@pytest.mark.parametrize(("name", "scheduler"), RUNS)
+def test_no_step_waits_while_strategies_come_and_go(
+    name: str, scheduler: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streamed_network, "SMALL_TENSOR", 256)
+    pipe = pipeline.__wrapped__(name) if name in KEEPING else pipeline(name)
+    own = pipe.scheduler
+    with late_cards(LateCards(0)) as cards:
+        heard = SwitchedSteps(cards)
+        watch_steps(heard, monkeypatch)
+        pipe.to("cuda")
+        try:
+            if scheduler is not None:
+                pipe.scheduler = make_scheduler(scheduler, own.config)
+            unwatch = pipe.watch(heard)
+            try:
+                while heard.left:
+                    before = len(heard.left)
+                    draw(pipe, name, steps=12)
+                    assert len(heard.left) < before
+            except (ComponentError, ValueError) as refusal:
+                if scheduler is None:
+                    raise
+                pytest.skip(str(refusal))
+            finally:
+                unwatch()
+        finally:
+            pipe.strategies.use([])
+            pipe.scheduler = own
+            pipe.to("cpu")
+    assert len(heard.tried) >= FEWEST
+    assert_no_waits(heard, cards)
