@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from dpnb.widgets.media_input import Media
 
 PREVIEWS = (
-    ("a colour for each latent (cheap)", 0),
+    ("coloured latents (cheap)", 0),
     ("decoded every 5 steps", 5),
     ("decoded every step", 1),
     ("none", NO_PREVIEW),
 )
 
-TINY = ("tiny decoder, every step", TINY_PREVIEW)
+TINY = ("tiny decoder every step", TINY_PREVIEW)
 """A further preview, where there is such a decoder."""
 
 

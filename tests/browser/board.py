@@ -52,3 +52,20 @@ HEIGHTS = """() => {
   return parts.map(name => [board.querySelector(name).getBoundingClientRect().top - top, name]);
 }"""
 """Where the cards and their parts begin."""
+
+CUT_OFF = """() => {
+  const pen = document.createElement('canvas').getContext('2d');
+  const words = e => e.value || e.textContent.trim();
+  const isCut = e => {
+    if (e.tagName !== 'SELECT') return e.scrollWidth > e.clientWidth + 1;
+    const look = getComputedStyle(e), arrow = 16;
+    pen.font = look.font;
+    const inside = e.clientWidth - parseFloat(look.paddingLeft) - arrow;
+    return pen.measureText(e.selectedOptions[0]?.textContent ?? '').width > inside + 1;
+  };
+  return [...document.querySelectorAll(`.dpnb-grid :is(.widget-label, .widget-checkbox label,
+    .widget-checkbox span, .jupyter-button, select, input[type=number], .dpnb-settings input)`)]
+    .filter(e => e.offsetParent && words(e) && !e.closest('.dpnb-queue, .dpnb-chip') && isCut(e))
+    .map(e => `${words(e)}: ${e.scrollWidth} in ${e.clientWidth}`);
+}"""
+"""Labels, buttons, choices and numbers whose words are wider than their places."""

@@ -12,7 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 
 import dpnb
-from tests.browser.board import FAINT, HEIGHTS, SEEN_AT_ONCE
+from tests.browser.board import CUT_OFF, FAINT, HEIGHTS, SEEN_AT_ONCE
 from tests.browser.conftest import begin, drawn, held, hold, let_go
 from tests.browser.servers import HANGING
 from tests.browser.test_voila import board, button, switch
@@ -33,6 +33,16 @@ def test_picture_chart_and_switches_are_in_one_view(page: Any, width: int, heigh
     ask_and_draw(page)
     page.set_viewport_size({"width": width, "height": height})
     page.wait_for_function(f"() => ({SEEN_AT_ONCE})().every(Boolean)")
+    page.set_viewport_size({"width": 1400, "height": 1400})
+
+
+@pytest.mark.parametrize("width", [760, 900, 1280, 1920])
+def test_no_words_are_cut_off(page: Any, width: int) -> None:
+    page.set_viewport_size({"width": width, "height": 1400})
+    begin(page)
+    button(page, "Add to queue").first.wait_for()
+    assert page.evaluate(CUT_OFF) == []
+    drawn(page)
     page.set_viewport_size({"width": 1400, "height": 1400})
 
 
