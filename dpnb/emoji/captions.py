@@ -22,6 +22,7 @@ COLOURS = {
     "grey": 1,
 }
 BACKGROUNDS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "grey", "black")
+SIZE_WORDS = {"small": ("small", "tiny", "little"), "big": ("big", "large", "giant", "huge")}
 OPENINGS = ("a picture of", "a drawing of", "an icon of", "an emoji of", "a photo of")
 PLURALS = frozenset({"grapes", "glasses", "sunglasses", "jeans", "gloves", "socks", "scissors"})
 WORDS = Path(__file__).parent / "words.txt"

@@ -20,6 +20,8 @@ FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
 FONT_SIZE = 109
 CANVAS = 136
 SIZE = 64
+UNASSIGNED = "\U0010fffd"
+"""A sign that no font draws."""
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 PAINTS: dict[str, Colour] = {
@@ -84,12 +86,7 @@ def render(names: Iterable[str], font: Path = FONT) -> dict[str, Image.Image]:
         FileNotFoundError: the font is not installed.
         ValueError: a name is unknown.
     """
-    if not font.exists():
-        raise FileNotFoundError(
-            f"{font} is missing; install the Debian package fonts-noto-color-emoji, or name "
-            "another colour font."
-        )
-    typeface = ImageFont.truetype(str(font), FONT_SIZE, layout_engine=ImageFont.Layout.RAQM)
+    typeface = _load_typeface(font)
     known = characters()
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -97,10 +94,37 @@ def render(names: Iterable[str], font: Path = FONT) -> dict[str, Image.Image]:
     return {name: _draw(known[name], typeface) for name in names}
 
 
-def _draw(character: str, typeface: ImageFont.FreeTypeFont) -> Image.Image:
-    sheet = Image.new("RGBA", (2 * CANVAS, 2 * CANVAS))
+def find_drawn(names: Iterable[str], font: Path = FONT) -> list[str]:
+    """Those of `names` that `font` draws, each as one picture and unlike those before it."""
+    typeface = _load_typeface(font)
+    known = characters()
+    seen = {_draw_tight(UNASSIGNED, typeface).tobytes()}
+    found = []
+    for name in names:
+        drawn = _draw_tight(known[name], typeface)
+        if drawn.tobytes() not in seen and drawn.width <= CANVAS:
+            seen.add(drawn.tobytes())
+            found.append(name)
+    return found
+
+
+def _load_typeface(font: Path) -> ImageFont.FreeTypeFont:
+    if not font.exists():
+        raise FileNotFoundError(
+            f"{font} is missing; install the Debian package fonts-noto-color-emoji, or name "
+            "another colour font."
+        )
+    return ImageFont.truetype(str(font), FONT_SIZE, layout_engine=ImageFont.Layout.RAQM)
+
+
+def _draw_tight(character: str, typeface: ImageFont.FreeTypeFont) -> Image.Image:
+    sheet = Image.new("RGBA", (4 * CANVAS, 2 * CANVAS))
     ImageDraw.Draw(sheet).text((20, 20), character, font=typeface, embedded_color=True)
-    drawn = sheet.crop(sheet.getbbox())
+    return sheet.crop(sheet.getbbox())
+
+
+def _draw(character: str, typeface: ImageFont.FreeTypeFont) -> Image.Image:
+    drawn = _draw_tight(character, typeface)
     canvas = Image.new("RGBA", (CANVAS, CANVAS))
     canvas.paste(drawn, ((CANVAS - drawn.width) // 2, (CANVAS - drawn.height) // 2))
     return canvas.convert("RGBa")
