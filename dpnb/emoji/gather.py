@@ -12,9 +12,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from dpnb.atomic import write_text
-from dpnb.emoji.captions import COLOURS, OPENINGS, SIZE_WORDS, word_list
+from dpnb.emoji.captions import OPENINGS, SIZE_WORDS
 from dpnb.emoji.concepts import FILE, Concept, parse_concepts
+from dpnb.emoji.grammar import word_list
 from dpnb.emoji.pictures import FONT, characters, find_drawn
+from dpnb.emoji.scenes import COLOURS
 
 RARE = "[1]"
 MOST_WORDS = 3
