@@ -109,8 +109,8 @@ def parse_options(arguments: list[str] | None = None) -> Options:
     defaults = {
         "loaders": 0 if on_cpu else 8,
         "pictures": 8 if on_cpu else 256,
-        "captions": 12 if on_cpu else 256,
-        "draws": 4 if on_cpu else 8,
+        "captions": 16 if on_cpu else 256,
+        "draws": 3 if on_cpu else 8,
     }
     for name, value in defaults.items():
         given[name] = value if given[name] is None else given[name]
