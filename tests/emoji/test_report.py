@@ -23,11 +23,11 @@ from dpnb.emoji.report import (
     Group,
     Judge,
     Report,
-    pick_concepts,
     choose_pairs,
     divide,
     measure_autoencoder,
     name_thing,
+    pick_concepts,
     print_report,
 )
 from tests.emoji.test_pictures import needs_font
