@@ -9,7 +9,7 @@ PREPOSITIONS = (
     *(" showing ", " tilted ", " facing ", " wearing ", " but "),
 )
 PLURALS = frozenset(
-    {"people", "feet", "teeth", "children", "mice", "geese", "jeans", "men", "women"}
+    {"people", "palms", "feet", "teeth", "children", "mice", "geese", "jeans", "men", "women"}
 )
 PROPER = (
     "Santa ",
