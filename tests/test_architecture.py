@@ -75,7 +75,7 @@ MAY_IMPORT = {
         "metering",
         "module_paths",
     },
-    "emoji": {"models", "schedulers", "pipelines", "loading", "nn"},
+    "emoji": {"models", "schedulers", "pipelines", "loading", "nn", "fidelity", "terminal"},
     "widgets": {"pipelines", "planning", "strategies", "metering", "loading", "fidelity"},
     "absent_names": set(),
     "module_paths": {"absent_names"},

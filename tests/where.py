@@ -22,6 +22,7 @@ TESTED_IN = {
     "bench.quality_rows": "bench/test_quality.py",
     "fidelity.quality": "bench/test_quality.py",
     "emoji.autoencoder": "emoji/test_training.py",
+    "emoji.classifier": "emoji/test_report.py",
     "emoji.concepts": "emoji/test_captions.py",
     "emoji.denoiser": "emoji/test_training.py",
     "emoji.muon": "emoji/test_training.py",

@@ -1,158 +1,131 @@
-"""What a picture shows, and the words people would use for it."""
+"""The words that people would use for a scene."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
-import numpy as np
+from dpnb.emoji.grammar import make_plural, may_be_counted, with_article
+from dpnb.emoji.scenes import Generator, Place, Scene, Size, Thing
 
-from dpnb.emoji.concepts import Concept
-
-COLOURS = {
-    "red": 3,
-    "orange": 2,
-    "yellow": 3,
-    "green": 3,
-    "blue": 3,
-    "purple": 2,
-    "pink": 2,
-    "brown": 1,
-    "black": 2,
-    "grey": 1,
-}
-BACKGROUNDS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "grey", "black")
 OPENINGS = ("a picture of", "a drawing of", "an icon of", "an emoji of", "a photo of")
-PLURALS = frozenset({"grapes", "glasses", "sunglasses", "jeans", "gloves", "socks", "scissors"})
-WORDS = Path(__file__).parent / "words.txt"
-SILENT_H = ("hour", "honest", "honour")
-CONSONANT_SOUNDS = ("uni", "uku", "euro", "one", "ufo", "use")
+SIZE_WORDS = {
+    Size.ANY: ("",),
+    Size.SMALL: ("small", "small", "tiny", "little"),
+    Size.BIG: ("big", "big", "large", "huge", "giant"),
+}
+LINKS = ("and", "and", "and", "next to", "beside", "left of", "to the left of")
+PLACE_WORDS = {
+    Place.LEFT: "on the left",
+    Place.RIGHT: "on the right",
+    Place.TOP: "at the top",
+    Place.BOTTOM: "at the bottom",
+}
+NUMBERS = {2: "two", 3: "three"}
 
 
 @dataclass(frozen=True)
-class Look:
-    """How a concept is shown.
+class Wording:
+    """How often a caption departs from the plain name.
 
     Attributes:
-        colour: the paint it is tinted with; none keeps its own colours.
-        background: what it lies on; white is not mentioned as a rule.
-        size: "small", "big", or nothing.
-    """
-
-    colour: str | None = None
-    background: str = "white"
-    size: str = ""
-
-
-@dataclass(frozen=True)
-class Habits:
-    """How often a picture departs from the plain icon, and its caption from the plain name.
-
-    Attributes:
-        colour: tinted; shapes and hearts are tinted twice as often.
-        background: on a coloured background.
-        size: small or big.
         other_name: called by another word.
         filler: an adjective that changes nothing.
         stranger: of these adjectives, how many are words that name no concept at all, so that no
             word stays untrained.
         opening: "a picture of" and the like.
-        article: "a" or "an" in front.
+        article: "a" or "an" in front of a single thing; of two, twice as often.
+        digit: "2" for "two".
+        white: a white background is mentioned.
         empty: no caption at all, for classifier-free guidance.
     """
 
-    colour: float = 0.22
-    background: float = 0.2
-    size: float = 0.0
-    other_name: float = 0.3
+    other_name: float = 0.35
     filler: float = 0.1
-    stranger: float = 0.35
+    stranger: float = 0.3
     opening: float = 0.04
-    article: float = 0.35
-    empty: float = 0.08
+    article: float = 0.45
+    digit: float = 0.15
+    white: float = 0.05
+    empty: float = 0.09
 
 
-def choose_look(concept: Concept, habits: Habits, rng: np.random.Generator) -> Look:
-    """A look for `concept`; paint and background differ."""
-    colour = None
-    likelihood = habits.colour * (2 if is_shape(concept) else 1)
-    if rng.random() < likelihood:
-        shares = np.array(list(COLOURS.values()), dtype=float)
-        colour = str(rng.choice(list(COLOURS), p=shares / shares.sum()))
-    background = "white"
-    if rng.random() < habits.background:
-        background = str(rng.choice([name for name in BACKGROUNDS if name != colour]))
-    size = str(rng.choice(["small", "big"])) if rng.random() < habits.size else ""
-    return Look(colour, background, size)
+@dataclass(frozen=True)
+class Writer:
+    """Writes captions.
 
+    Attributes:
+        wording: how often more than the plain name.
+        fillers: words that may stand before a name and change nothing.
+        names: what a filler must not make of a name: "old" of "key".
+    """
 
-@cache
-def word_list(section: str) -> tuple[str, ...]:
-    """The words in a section of `words.txt`: "fillers" or "uncountable"."""
-    parts = WORDS.read_text(encoding="utf-8").split(f"[{section}]\n")[1].split("\n\n")
-    return tuple(parts[0].split())
+    wording: Wording
+    fillers: Sequence[str] = ()
+    strangers: Sequence[str] = ()
+    names: frozenset[str] = frozenset()
+
+    def write(self, scene: Scene, rng: Generator) -> str:
+        """A caption for `scene`, or an empty one."""
+        if rng.random() < self.wording.empty:
+            return ""
+        if len(scene.things) > 1:
+            phrase = self._write_pair(scene, rng)
+        elif scene.count > 1:
+            phrase = self._write_several(scene, rng)
+        else:
+            phrase = self._write_single(scene, rng)
+        is_plain = scene.background == "white" and rng.random() >= self.wording.white
+        if is_plain:
+            return phrase
+        joint = "of" if scene.place is not Place.ANYWHERE else "on"
+        return f"{phrase} {joint} {with_article(scene.background + ' background')}"
+
+    def _write_single(self, scene: Scene, rng: Generator) -> str:
+        size = str(rng.choice(SIZE_WORDS[scene.size]))
+        name = self._choose_name(scene.things[0], rng)
+        if size:
+            name = name.removeprefix("large ")
+        phrase = self._describe(scene.things[0], name, size, rng)
+        if rng.random() < self.wording.opening:
+            phrase = f"{rng.choice(OPENINGS)} {with_article(phrase)}"
+        elif scene.place is not Place.ANYWHERE or rng.random() < self.wording.article:
+            phrase = with_article(phrase)
+        return " ".join(word for word in (phrase, PLACE_WORDS.get(scene.place)) if word)
+
+    def _write_pair(self, scene: Scene, rng: Generator) -> str:
+        first, second = (
+            self._describe(thing, self._choose_name(thing, rng), "", rng) for thing in scene.things
+        )
+        if rng.random() < 2 * self.wording.article:
+            first, second = with_article(first), with_article(second)
+        return f"{first} {rng.choice(LINKS)} {second}"
+
+    def _write_several(self, scene: Scene, rng: Generator) -> str:
+        thing = scene.things[0]
+        name = make_plural(self._choose_name(thing, rng, counted=True))
+        is_digit = rng.random() < self.wording.digit
+        number = str(scene.count) if is_digit else NUMBERS[scene.count]
+        return f"{number} {self._describe(thing, name, '', rng)}"
+
+    def _choose_name(self, thing: Thing, rng: Generator, *, counted: bool = False) -> str:
+        """A name of `thing`; without its natural look, where a colour is asked for."""
+        concept = thing.concept
+        names = (concept.name, *concept.others) if thing.colour is None else concept.bare_names
+        others = [name for name in names[1:] if may_be_counted(name) or not counted]
+        is_other = bool(others) and rng.random() < self.wording.other_name
+        return (str(rng.choice(others)) if is_other else names[0]).replace("’", "'")
+
+    def _describe(self, thing: Thing, name: str, size: str, rng: Generator) -> str:
+        """Size, an idle adjective, colour and name, as far as they are there."""
+        filler = ""
+        if rng.random() < self.wording.filler:
+            is_strange = rng.random() < self.wording.stranger and bool(self.strangers)
+            filler = str(rng.choice(self.strangers if is_strange else self.fillers))
+        if f"{filler} {name}" in self.names:
+            filler = ""
+        return " ".join(word for word in (size, filler, thing.colour, name) if word)
 
 
 def words_of(texts: Iterable[str]) -> set[str]:
     """The words of `texts` in small letters; hyphens stay, other signs and digits do not count."""
     words = {word.lower().strip(".,:!’'") for text in texts for word in text.split()}
     return {word for word in words if word.replace("-", "").isalpha() and len(word) > 2}
-
-
-def is_shape(concept: Concept) -> bool:
-    """Whether its colour is nearly all there is to see of it."""
-    shapes = {"heart", "circle", "square", "triangle", "diamond", "star", "balloon", "book"}
-    return not shapes.isdisjoint(concept.bare_names)
-
-
-def write_caption(
-    concept: Concept,
-    look: Look,
-    habits: Habits,
-    rng: np.random.Generator,
-    fillers: Sequence[str],
-) -> str:
-    """A caption for `concept` as `look` shows it, or an empty one.
-
-    Args:
-        concept: what is shown.
-        look: how.
-        habits: how often the caption is more than the plain name.
-        rng: decides.
-        fillers: words that may stand before the name and change nothing.
-    """
-    if rng.random() < habits.empty:
-        return ""
-    names = (concept.name, *concept.others) if look.colour is None else concept.bare_names
-    use_other = len(names) > 1 and rng.random() < habits.other_name
-    name = str(rng.choice(names[1:])) if use_other else names[0]
-    filler = str(rng.choice(fillers)) if rng.random() < habits.filler else ""
-    phrase = " ".join(word for word in (look.size, filler, look.colour, name) if word)
-    if rng.random() < habits.opening:
-        phrase = f"{rng.choice(OPENINGS)} {with_article(phrase)}"
-    elif rng.random() < habits.article:
-        phrase = with_article(phrase)
-    is_plain = look.background == "white"
-    if is_plain and rng.random() > 0.05:
-        return phrase
-    return f"{phrase} on {with_article(look.background + ' background')}"
-
-
-def with_article(phrase: str) -> str:
-    """`phrase` with "a" or "an", or unchanged where English puts neither.
-
-    Decided by rules and short lists: the last word of the part before "of", "with" or "on" is the
-    noun.
-    """
-    noun = phrase
-    for preposition in (" of ", " with ", " on ", " behind "):
-        noun = noun.split(preposition)[0]
-    head = noun.split()[-1].lower()
-    is_plural = head in PLURALS or (head.endswith("s") and not head.endswith(("ss", "us", "is")))
-    if is_plural or head in word_list("uncountable") or phrase[0].isupper():
-        return phrase
-    first = phrase.lower()
-    is_vowel = first.startswith(SILENT_H) or (
-        first[0] in "aeiou" and not first.startswith(CONSONANT_SOUNDS)
-    )
-    return f"{'an' if is_vowel else 'a'} {phrase}"

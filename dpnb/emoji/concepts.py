@@ -6,7 +6,10 @@ from pathlib import Path
 
 FILE = Path(__file__).parent / "concepts.txt"
 
-HEADS = frozenset({"red", "golden", "yellow", "green", "pink", "blue", "orange", "large", "white"})
+HEADS = frozenset(
+    {"red", "golden", "yellow", "green", "pink", "blue", "orange", "purple", "brown", "black"}
+    | {"grey", "white", "large"}
+)
 """Words that describe a name's natural look: left out when another colour is asked for."""
 
 

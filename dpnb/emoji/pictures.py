@@ -5,7 +5,7 @@ A picture is a float array (height, width, 4) in [0, 1] whose colours are premul
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import cos, radians, sin
+from math import cos, radians, sin, sqrt
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,7 +19,10 @@ Colour: TypeAlias = tuple[int, int, int]
 FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
 FONT_SIZE = 109
 CANVAS = 136
+LEVELS = (136, 100, 76, 56, 42, 32)
 SIZE = 64
+UNASSIGNED = "\U0010fffd"
+"""A sign that no font draws."""
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 PAINTS: dict[str, Colour] = {
@@ -66,6 +69,44 @@ class Placement:
     is_mirrored: bool = False
 
 
+@dataclass(frozen=True)
+class Shade:
+    """A slight change of all colours of a picture.
+
+    Attributes:
+        hue: degrees on the circle of colours.
+        light: share of whitening; below zero of darkening.
+    """
+
+    hue: float = 0.0
+    light: float = 0.0
+
+
+@dataclass(frozen=True)
+class Icon:
+    """A picture of the font, ready to be placed.
+
+    Attributes:
+        levels: square canvases in mode `RGBa`, each smaller than the one before.
+        extent: width and height of what is drawn on them, in canvas widths.
+    """
+
+    levels: tuple[Image.Image, ...]
+    extent: tuple[float, float]
+
+    @classmethod
+    def of(cls, canvas: Image.Image) -> "Icon":
+        """An icon whose canvas is shrunk several times, so that placing it costs little."""
+        left, top, right, bottom = canvas.getbbox() or (0, 0, 1, 1)
+        levels = tuple(
+            canvas
+            if width == canvas.width
+            else canvas.resize((width, width), Image.Resampling.LANCZOS)
+            for width in LEVELS
+        )
+        return cls(levels, ((right - left) / canvas.width, (bottom - top) / canvas.width))
+
+
 def characters() -> dict[str, str]:
     """CLDR short name → the emoji itself, for every fully-qualified emoji. Needs `emoji`."""
     from emoji import EMOJI_DATA, STATUS
@@ -84,12 +125,7 @@ def render(names: Iterable[str], font: Path = FONT) -> dict[str, Image.Image]:
         FileNotFoundError: the font is not installed.
         ValueError: a name is unknown.
     """
-    if not font.exists():
-        raise FileNotFoundError(
-            f"{font} is missing; install the Debian package fonts-noto-color-emoji, or name "
-            "another colour font."
-        )
-    typeface = ImageFont.truetype(str(font), FONT_SIZE, layout_engine=ImageFont.Layout.RAQM)
+    typeface = _load_typeface(font)
     known = characters()
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -97,29 +133,61 @@ def render(names: Iterable[str], font: Path = FONT) -> dict[str, Image.Image]:
     return {name: _draw(known[name], typeface) for name in names}
 
 
-def _draw(character: str, typeface: ImageFont.FreeTypeFont) -> Image.Image:
-    sheet = Image.new("RGBA", (2 * CANVAS, 2 * CANVAS))
+def find_drawn(names: Iterable[str], font: Path = FONT) -> list[str]:
+    """Those of `names` that `font` draws, each as one picture and unlike those before it."""
+    typeface = _load_typeface(font)
+    known = characters()
+    seen = {_draw_tight(UNASSIGNED, typeface).tobytes()}
+    found = []
+    for name in names:
+        drawn = _draw_tight(known[name], typeface)
+        if drawn.tobytes() not in seen and drawn.width <= CANVAS:
+            seen.add(drawn.tobytes())
+            found.append(name)
+    return found
+
+
+def _load_typeface(font: Path) -> ImageFont.FreeTypeFont:
+    if not font.exists():
+        raise FileNotFoundError(
+            f"{font} is missing; install the Debian package fonts-noto-color-emoji, or name "
+            "another colour font."
+        )
+    return ImageFont.truetype(str(font), FONT_SIZE, layout_engine=ImageFont.Layout.RAQM)
+
+
+def _draw_tight(character: str, typeface: ImageFont.FreeTypeFont) -> Image.Image:
+    sheet = Image.new("RGBA", (4 * CANVAS, 2 * CANVAS))
     ImageDraw.Draw(sheet).text((20, 20), character, font=typeface, embedded_color=True)
-    drawn = sheet.crop(sheet.getbbox())
+    return sheet.crop(sheet.getbbox())
+
+
+def _draw(character: str, typeface: ImageFont.FreeTypeFont) -> Image.Image:
+    drawn = _draw_tight(character, typeface)
     canvas = Image.new("RGBA", (CANVAS, CANVAS))
     canvas.paste(drawn, ((CANVAS - drawn.width) // 2, (CANVAS - drawn.height) // 2))
     return canvas.convert("RGBa")
 
 
-def place(canvas: Image.Image, placement: Placement, size: int = SIZE) -> Picture:
-    """`canvas` (mode `RGBa`), moved by `placement` and brought to `size` pixels."""
-    middle = canvas.width / 2
-    cosine = cos(radians(placement.degrees)) / placement.scale
-    sine = sin(radians(placement.degrees)) / placement.scale
+def place(icon: Icon, placement: Placement, size: int = SIZE) -> Picture:
+    """`icon`, moved by `placement`, in a picture of `size` pixels.
+
+    It starts from the smallest canvas that has a pixel for each of the picture's.
+    """
+    wanted = placement.scale * size
+    canvas = next((c for c in reversed(icon.levels) if c.width >= wanted), icon.levels[0])
+    ratio = canvas.width / wanted
+    cosine, sine = (ratio * f(radians(placement.degrees)) for f in (cos, sin))
     mirror = -1 if placement.is_mirrored else 1
     rows = ((mirror * cosine, -mirror * sine), (sine, cosine))
-    target = [middle + shift * canvas.width for shift in placement.shift]
+    target = [size * (0.5 + shift) for shift in placement.shift]
     affine = [
-        value for row in rows for value in (*row, middle - row[0] * target[0] - row[1] * target[1])
+        value
+        for row in rows
+        for value in (*row, canvas.width / 2 - row[0] * target[0] - row[1] * target[1])
     ]
-    moved = canvas.transform(canvas.size, Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC)
-    small = moved.resize((size, size), Image.Resampling.LANCZOS)
-    picture: Picture = np.asarray(small, dtype=np.float32) / np.float32(255)
+    moved = canvas.transform((size, size), Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC)
+    picture: Picture = np.asarray(moved, dtype=np.float32) / np.float32(255)
     return picture
 
 
@@ -140,8 +208,28 @@ def tint(picture: Picture, colour: Colour) -> Picture:
     return np.concatenate([shades * alpha, alpha], axis=-1).astype(np.float32)
 
 
-def composite(picture: Picture, background: Colour) -> NDArray[np.float32]:
-    """`picture` on a plain `background`: (3, height, width) in [-1, 1]."""
-    behind = np.array(background, dtype=np.float32) / 255
-    flat = picture[..., :3] + (1 - picture[..., 3:]) * behind
+def shade(picture: Picture, change: Shade) -> Picture:
+    """`picture` in slightly other colours; greys keep their hue."""
+    alpha = picture[..., 3:]
+    colours = picture[..., :3] @ turn_hue(change.hue)
+    if change.light > 0:
+        colours = colours + (alpha - colours) * change.light
+    else:
+        colours = colours * (1 + change.light)
+    return np.concatenate([colours.clip(0, alpha), alpha], axis=-1).astype(np.float32)
+
+
+def turn_hue(degrees: float) -> NDArray[np.float32]:
+    """The matrix (3, 3) that turns colours about the axis of greys."""
+    angle = radians(degrees)
+    axis = np.full((3, 3), (1 - cos(angle)) / 3)
+    cross = np.array([[0, 1, -1], [-1, 0, 1], [1, -1, 0]]) * sin(angle) / sqrt(3)
+    return (axis + cross + np.eye(3) * cos(angle)).astype(np.float32)
+
+
+def composite(pictures: Iterable[Picture], background: Colour) -> NDArray[np.float32]:
+    """`pictures`, each over the one before, on a `background`: (3, height, width) in [-1, 1]."""
+    flat: NDArray[np.float32] = np.array(background, dtype=np.float32) / np.float32(255)
+    for picture in pictures:
+        flat = picture[..., :3] + (1 - picture[..., 3:]) * flat
     return np.ascontiguousarray(flat.clip(0, 1).transpose(2, 0, 1) * 2 - 1)

@@ -1,52 +1,45 @@
 """Endless pairs of picture and caption, each drawn from the seed and its own number."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from typing_extensions import override
 
-from dpnb.emoji.captions import Habits, Look, choose_look, word_list, words_of, write_caption
+from dpnb.emoji.captions import Wording, Writer, words_of
 from dpnb.emoji.concepts import Concept
+from dpnb.emoji.grammar import word_list
+from dpnb.emoji.layout import Variety, arrange, choose_shade
 from dpnb.emoji.pictures import (
     BACKGROUNDS,
     PAINTS,
-    Placement,
+    Icon,
     characters,
     composite,
     place,
     render,
+    shade,
     tint,
 )
-
-UNMIRRORED = frozenset(
-    {"hundred points", "keycap 7", "musical note", "red question mark", "alarm clock", "yin yang"}
-)
-SIZES = {"": 0.97, "small": 0.55, "big": 1.06}
+from dpnb.emoji.scenes import Generator, Scene, Shares, choose_scene
 
 
 @dataclass(frozen=True)
-class Variety:
-    """How far placements differ; by default not at all.
+class Habits:
+    """How often scenes, their wording and their look depart from the plain.
 
     Attributes:
-        shift: at most, in canvas widths.
-        shrink: at most, of the size.
-        degrees: at most, either way.
-        mirrored: how often left and right change places, for pictures that allow it.
-        mirrored_from: only for concepts of at least this weight: the rarer ones are seen too
-            seldom to be learnt twice.
+        shares: of the kinds of scenes.
+        wording: of captions.
+        variety: of placements and shades.
     """
 
-    shift: float = 0.0
-    shrink: float = 0.0
-    degrees: float = 0.0
-    mirrored: float = 0.0
-    mirrored_from: float = 2.0
+    shares: Shares = field(default_factory=Shares)
+    wording: Wording = field(default_factory=Wording)
+    variety: Variety = field(default_factory=Variety)
 
 
 class Samples(IterableDataset[tuple[Tensor, str]]):
@@ -54,8 +47,7 @@ class Samples(IterableDataset[tuple[Tensor, str]]):
 
     Args:
         concepts: what may be drawn.
-        habits: looks and wordings.
-        variety: placements.
+        habits: scenes, wordings, placements.
         seed: with the sample's number it decides everything.
         start: the first sample's number.
         stride: distance between numbers; `stride` data sets with starts 0, 1, ... share a stream.
@@ -65,20 +57,21 @@ class Samples(IterableDataset[tuple[Tensor, str]]):
         self,
         concepts: tuple[Concept, ...],
         habits: Habits,
-        variety: Variety,
         seed: int,
         start: int = 0,
         stride: int = 1,
     ) -> None:
-        self.concepts, self.habits, self.variety = concepts, habits, variety
+        self.concepts, self.habits = concepts, habits
         self.seed, self.start, self.stride = seed, start, stride
-        self.icons: dict[str, Image.Image] = render([concept.name for concept in concepts])
+        canvases = render([concept.name for concept in concepts])
+        self.icons = {name: Icon.of(canvas) for name, canvas in canvases.items()}
         weights = np.array([concept.weight for concept in concepts])
-        self.shares = weights / weights.sum()
-        strangers = words_of(characters()) - words_of(
-            name for concept in concepts for name in (concept.name, *concept.others)
+        self.odds = weights / weights.sum()
+        names = [name for concept in concepts for name in (concept.name, *concept.others)]
+        strangers = words_of(characters()) - words_of(names) - set(word_list("fillers"))
+        self.writer = Writer(
+            habits.wording, word_list("fillers"), tuple(sorted(strangers)), frozenset(names)
         )
-        self.strangers = tuple(sorted(strangers))
 
     @override
     def __iter__(self) -> Iterator[tuple[Tensor, str]]:
@@ -89,40 +82,32 @@ class Samples(IterableDataset[tuple[Tensor, str]]):
             yield self.draw(np.random.default_rng((self.seed, number)))
             number += self.stride * count
 
-    def draw(self, rng: np.random.Generator) -> tuple[Tensor, str]:
+    def draw(self, rng: Generator) -> tuple[Tensor, str]:
         """One pair."""
-        concept, look, caption = self.draw_caption(rng)
-        picture = place(self.icons[concept.name], self.choose_placement(concept, look.size, rng))
-        if look.colour is not None:
-            picture = tint(picture, PAINTS[look.colour])
-        flat = composite(picture, BACKGROUNDS[look.background])
-        return torch.from_numpy(flat), caption
+        scene, caption = self.draw_caption(rng)
+        return self.picture(scene, rng), caption
 
-    def draw_caption(self, rng: np.random.Generator) -> tuple[Concept, Look, str]:
-        """What to show, how, and the words for it."""
-        concept = self.concepts[rng.choice(len(self.concepts), p=self.shares)]
-        look = choose_look(concept, self.habits, rng)
-        is_strange = rng.random() < self.habits.stranger
-        fillers = self.strangers if is_strange else word_list("fillers")
-        return concept, look, write_caption(concept, look, self.habits, rng, fillers)
+    def draw_caption(self, rng: Generator) -> tuple[Scene, str]:
+        """What to show, and the words for it."""
+        scene = choose_scene(self.concepts, self.odds, self.habits.shares, rng)
+        return scene, self.writer.write(scene, rng)
+
+    def picture(self, scene: Scene, rng: Generator) -> Tensor:
+        """A picture (3, 64, 64) of `scene`; things that are there several times share a shade."""
+        variety = self.habits.variety
+        icons = [self.icons[thing.concept.name] for thing in scene.things]
+        shades = [choose_shade(variety, rng) for _ in icons]
+        layers = []
+        for number, placement in enumerate(arrange(scene, [i.extent for i in icons], variety, rng)):
+            which = number % len(icons)
+            layer, colour = place(icons[which], placement), scene.things[which].colour
+            layers.append(shade(tint(layer, PAINTS[colour]) if colour else layer, shades[which]))
+        return torch.from_numpy(composite(layers, BACKGROUNDS[scene.background]))
 
     def draw_captions(self, count: int) -> list[str]:
         """The first `count` captions of the stream, without their pictures."""
         numbers = range(self.start, self.start + count * self.stride, self.stride)
-        draws = (self.draw_caption(np.random.default_rng((self.seed, n))) for n in numbers)
-        return [caption for _, _, caption in draws]
-
-    def choose_placement(self, concept: Concept, size: str, rng: np.random.Generator) -> Placement:
-        """Near the middle and nearly upright, as far as the variety goes."""
-        variety = self.variety
-        may_mirror = concept.weight >= variety.mirrored_from and concept.name not in UNMIRRORED
-        right, down = rng.uniform(-variety.shift, variety.shift, 2)
-        return Placement(
-            scale=SIZES[size] * (1 - float(rng.uniform(0, variety.shrink))),
-            shift=(float(right), float(down)),
-            degrees=float(rng.uniform(-variety.degrees, variety.degrees)),
-            is_mirrored=may_mirror and bool(rng.random() < variety.mirrored),
-        )
+        return [self.draw_caption(np.random.default_rng((self.seed, n)))[1] for n in numbers]
 
 
 def load_batches(

@@ -18,14 +18,14 @@ from dpnb.emoji.autoencoder import (
     signal_to_noise,
     standardise_latents,
 )
-from dpnb.emoji.captions import Habits
 from dpnb.emoji.concepts import load_concepts
 from dpnb.emoji.denoiser import Denoising, WordsToPictures
 from dpnb.emoji.export import write_pipeline
-from dpnb.emoji.pictures import characters
-from dpnb.emoji.samples import Samples, Variety, load_batches
+from dpnb.emoji.layout import ALL_VARIETY
+from dpnb.emoji.samples import Habits, Samples, load_batches
+from dpnb.emoji.scenes import Shares
 from dpnb.emoji.tokenizer import build_tokenizer, save_tokenizer
-from dpnb.emoji.trainer import StepReport, Trainer, TrainingPlan
+from dpnb.emoji.trainer import StepReport, Trainer, TrainingPlan, steps_taken
 from dpnb.emoji.workers import Workers, launch
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.silence import silence_imports
@@ -34,10 +34,10 @@ with silence_imports():
     from transformers import CLIPTokenizer
 
 VAE_FILE, DENOISER_FILE, TOKENIZER_FOLDER = "vae.pt", "denoiser.pt", "tokenizer"
-CAPTIONS_TO_LEARN = 8_000
+CAPTIONS_TO_LEARN = 40_000
 PICTURES_TO_MEASURE = 512
-PICTURE_HABITS = Habits(colour=0.2, background=0.4, size=0.08)
-PICTURE_VARIETY = Variety(shift=0.06, shrink=0.15, degrees=10.0, mirrored=0.5, mirrored_from=0.0)
+MORE_PAINT = Shares(colour=0.35, background=0.45)
+"""Of the first stage's scenes, which must show it all paints."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class Options:
         pictures: autoencoder batch, in each process.
         captions: denoiser batch, in each process.
         draws: noise levels for each caption of it.
-        variety: from 0 to 1, how far the denoiser's placements and sizes differ. Seeds then change
-            the picture more, but many more samples are needed.
+        variety: from 0 to 1, how far pictures of one caption differ. Seeds then change the picture
+            more, but more samples are needed.
         seed: decides samples, first weights and noise.
     """
 
@@ -98,7 +98,7 @@ def parse_options(arguments: list[str] | None = None) -> Options:
     parser.add_argument("--pictures", type=int)
     parser.add_argument("--captions", type=int)
     parser.add_argument("--draws", type=int)
-    parser.add_argument("--variety", type=float)
+    parser.add_argument("--variety", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=0)
     given = vars(parser.parse_args(arguments))
     if given["device"] == "auto":
@@ -109,9 +109,8 @@ def parse_options(arguments: list[str] | None = None) -> Options:
     defaults = {
         "loaders": 0 if on_cpu else 8,
         "pictures": 8 if on_cpu else 256,
-        "captions": 12 if on_cpu else 256,
-        "draws": 4 if on_cpu else 8,
-        "variety": 0.0 if on_cpu else 1.0,
+        "captions": 16 if on_cpu else 256,
+        "draws": 3 if on_cpu else 8,
     }
     for name, value in defaults.items():
         given[name] = value if given[name] is None else given[name]
@@ -123,14 +122,14 @@ def train_autoencoder(workers: Workers, options: Options) -> None:
     device = torch.device(options.device)
     torch.manual_seed(options.seed)
     vae = build_autoencoder().to(device)
-    torch.manual_seed(options.seed + 1 + workers.rank)
-    samples = Samples(
-        load_concepts(), PICTURE_HABITS, PICTURE_VARIETY, options.seed, workers.rank, workers.count
-    )
+    checkpoint = options.work / VAE_FILE
+    steps = steps_taken(checkpoint)
+    torch.manual_seed(options.seed + 1 + workers.rank + workers.count * steps)
+    samples = draw_samples(options, workers, MORE_PAINT, steps * options.pictures)
     pictures = (batch for batch, _ in load_batches(samples, options.pictures, options.loaders))
     task = Reconstruction(vae, pictures, options.pictures, device)
     plan = TrainingPlan(options.minutes_vae, muon_lr=0.015, adam_lr=2e-3, averaging=0.995)
-    trainer = Trainer(task, plan, workers, options.work / VAE_FILE)
+    trainer = Trainer(task, plan, workers, checkpoint)
     for report in trainer.run():
         if report.step % 50 == 0 or report.is_saved:
             print_progress(workers, "vae", report, f"{signal_to_noise(report.metric):.2f} dB")
@@ -145,12 +144,14 @@ def train_denoiser(workers: Workers, options: Options) -> None:
     module = WordsToPictures(tokenizer).to(device)
     if device.type == "cpu":
         module.use_plain_attention()
-    torch.manual_seed(options.seed + 1 + workers.rank)
-    samples = draw_samples(options, workers)
+    checkpoint = options.work / DENOISER_FILE
+    steps = steps_taken(checkpoint)
+    torch.manual_seed(options.seed + 1 + workers.rank + workers.count * steps)
+    samples = draw_samples(options, workers, Shares(), steps * options.captions)
     batches = load_batches(samples, options.captions, options.loaders)
     task = Denoising(module, vae, tokenizer, batches, options.captions, options.draws, device)
-    plan = TrainingPlan(options.minutes_unet, muon_lr=0.012, adam_lr=1.5e-3, averaging=0.995)
-    trainer = Trainer(task, plan, workers, options.work / DENOISER_FILE)
+    plan = TrainingPlan(options.minutes_unet, muon_lr=0.012, adam_lr=1.5e-3, averaging=0.998)
+    trainer = Trainer(task, plan, workers, checkpoint)
     metric = 1.0
     for report in trainer.run():
         metric += 0.02 * (report.metric - metric)
@@ -158,12 +159,11 @@ def train_denoiser(workers: Workers, options: Options) -> None:
             print_progress(workers, "denoiser", report, f"error {metric:.4f}")
 
 
-def draw_samples(options: Options, workers: Workers) -> Samples:
-    """The second stage's samples for one of `workers`."""
-    amount = options.variety
-    habits = Habits(size=0.08 * amount)
-    variety = Variety(0.045 * amount, 0.15 * amount, 6.0 * amount, 0.5 * amount)
-    return Samples(load_concepts(), habits, variety, options.seed, workers.rank, workers.count)
+def draw_samples(options: Options, workers: Workers, shares: Shares, skipped: int = 0) -> Samples:
+    """Samples for one of `workers`, each of which has had `skipped` of them before."""
+    habits = Habits(shares, variety=ALL_VARIETY.times(options.variety))
+    start = workers.rank + workers.count * skipped
+    return Samples(load_concepts(), habits, options.seed, start, workers.count)
 
 
 def export(options: Options) -> None:
@@ -176,15 +176,12 @@ def export(options: Options) -> None:
 
 
 def prepare_tokenizer(options: Options) -> None:
-    """Learn the vocabulary, unless the checkpoints have theirs already.
-
-    It is learnt from captions as they will be drawn, and more rarely from all names of emoji.
-    """
+    """Learn the vocabulary from captions as drawn, unless the checkpoints have theirs."""
     folder = options.work / TOKENIZER_FOLDER
     if not folder.exists():
-        samples = draw_samples(options, Workers())
-        texts = [*samples.draw_captions(CAPTIONS_TO_LEARN), *characters()]
-        save_tokenizer(build_tokenizer(texts), folder)
+        samples = draw_samples(options, Workers(), Shares())
+        captions = samples.draw_captions(CAPTIONS_TO_LEARN)
+        save_tokenizer(build_tokenizer(captions), folder)
 
 
 def read_tokenizer(options: Options) -> CLIPTokenizer:
@@ -197,7 +194,7 @@ def load_autoencoder(options: Options) -> AutoencoderKL:
     """The first stage's averaged autoencoder, its latents standardised."""
     vae = build_autoencoder().eval().requires_grad_(False)
     vae.load_state_dict(read_averaged(options.work / VAE_FILE))
-    samples = draw_samples(options, Workers())
+    samples = draw_samples(options, Workers(), Shares())
     pictures, _ = next(load_batches(samples, PICTURES_TO_MEASURE))
     standardise_latents(vae, pictures)
     return vae
@@ -216,7 +213,7 @@ def print_progress(workers: Workers, stage: str, report: StepReport, metric: str
         clock = time.strftime("%H:%M:%S")
         print(
             f"{clock} {stage} step {report.step} at {report.elapsed:.0f} s, "
-            f"{report.samples} samples: {metric}",
+            f"{report.samples} samples, {report.rate:.1f} a second: {metric}",
             flush=True,
         )
 

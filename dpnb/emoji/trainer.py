@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from math import cos, pi
 from pathlib import Path
 from typing import Protocol
 
@@ -44,11 +43,13 @@ class TrainingPlan:
     """How long and how fast.
 
     Attributes:
-        minutes: wall-clock length; the learning rate follows a cosine over it.
+        minutes: length, in time spent on training. It can be made longer afterwards: but for its
+            beginning and its end, the learning rate does not depend on it.
         muon_lr: Muon's peak learning rate.
         adam_lr: AdamW's.
         averaging: share of the averaged weights that one step keeps.
         warm_up: fraction of the time in which the rates rise.
+        cool_down: fraction of the time, at the end, in which they fall.
         save_every: seconds between checkpoints.
     """
 
@@ -57,7 +58,8 @@ class TrainingPlan:
     adam_lr: float
     averaging: float
     warm_up: float = 0.03
-    save_every: float = 120.0
+    cool_down: float = 0.25
+    save_every: float = 90.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class StepReport:
         step: its number, from one.
         elapsed: seconds of training, pauses between runs left out.
         samples: samples seen so far, by all workers.
+        rate: samples a second, of all workers, over the last steps.
         metric: this worker's number to watch.
         is_saved: a checkpoint was written after it.
     """
@@ -75,6 +78,7 @@ class StepReport:
     step: int
     elapsed: float
     samples: int
+    rate: float
     metric: float
     is_saved: bool
 
@@ -104,21 +108,25 @@ class Trainer:
 
     def run(self) -> Iterator[StepReport]:
         """Train until the plan's minutes are over; the last step saves."""
-        began = time.monotonic() - self.elapsed
-        saved = self.elapsed
+        saved, pace = self.elapsed, 0.0
         while self.elapsed < self.plan.minutes * 60:
+            began = time.monotonic()
             metric = self.train_step()
-            self.elapsed = self.workers.agree(time.monotonic() - began)
+            taken = self.workers.agree(time.monotonic() - began)
+            self.elapsed += taken
+            pace = taken if pace == 0 else pace + 0.05 * (taken - pace)
             is_over = self.elapsed >= self.plan.minutes * 60
             is_due = is_over or self.elapsed - saved > self.plan.save_every
             if is_due:
                 saved = self.elapsed
                 self.save()
-            yield StepReport(self.step, self.elapsed, self.samples, metric, is_due)
+            rate = self.task.samples * self.workers.count / pace
+            yield StepReport(self.step, self.elapsed, self.samples, rate, metric, is_due)
 
     def train_step(self) -> float:
         """One batch, one move of every weight; returns the number to watch."""
-        factor = learning_rate_factor(self.elapsed / (self.plan.minutes * 60), self.plan.warm_up)
+        progress = self.elapsed / (self.plan.minutes * 60)
+        factor = learning_rate_factor(progress, self.plan.warm_up, self.plan.cool_down)
         peaks = (self.plan.muon_lr, self.plan.adam_lr)
         for optimizer, peak in zip(self.optimizers, peaks, strict=True):
             optimizer.zero_grad()
@@ -165,10 +173,22 @@ class Trainer:
         self.step, self.elapsed, self.samples = state["progress"]
 
 
-def learning_rate_factor(progress: float, warm_up: float) -> float:
-    """The learning rate's factor at `progress` in [0, 1]: a short rise, then a cosine to 1 %."""
+def learning_rate_factor(progress: float, warm_up: float, cool_down: float) -> float:
+    """The learning rate's factor at `progress` in [0, 1]: it rises, stays, and falls to 1 %.
+
+    Both slopes are straight. Hägele et al. (2024), arXiv:2405.18392, found this as good as a
+    cosine, and a run can go on from any moment before the fall.
+    """
     rise = min(1.0, progress / warm_up + 0.01)
-    return rise * (0.01 + 0.99 * (0.5 + 0.5 * cos(pi * min(progress, 1.0))))
+    fall = min(1.0, max(0.0, (1 - progress) / cool_down))
+    return rise * (0.01 + 0.99 * fall)
+
+
+def steps_taken(checkpoint: Path) -> int:
+    """Steps behind a checkpoint; none where there is no such file."""
+    if not checkpoint.exists():
+        return 0
+    return int(torch.load(checkpoint, map_location="cpu", weights_only=True)["progress"][0])
 
 
 def split_parameters(

@@ -4,19 +4,23 @@ import numpy as np
 import pytest
 import torch
 
-from dpnb.emoji.captions import Habits
 from dpnb.emoji.concepts import load_concepts
+from dpnb.emoji.layout import ALL_VARIETY
 from dpnb.emoji.pictures import (
     BACKGROUNDS,
     FONT,
     PAINTS,
+    Icon,
     Picture,
     Placement,
+    Shade,
     composite,
     place,
+    shade,
     tint,
+    turn_hue,
 )
-from dpnb.emoji.samples import Samples, Variety, load_batches
+from dpnb.emoji.samples import Habits, Samples, load_batches
 
 needs_font = pytest.mark.skipif(
     not FONT.exists() and "CI" not in os.environ,
@@ -39,11 +43,34 @@ def test_a_tint_gives_the_middle_tone_the_colour_and_keeps_the_shape() -> None:
 
 
 def test_a_background_shows_where_the_picture_is_clear() -> None:
-    flat = composite(grey_disc(), BACKGROUNDS["red"])
+    flat = composite([grey_disc()], BACKGROUNDS["red"])
 
     assert flat.shape == (3, 64, 64)
     np.testing.assert_allclose((flat[:, 0, 0] + 1) * 127.5, BACKGROUNDS["red"], atol=0.01)
     np.testing.assert_allclose(flat[:, 32, 32], 0, atol=1e-6)
+
+
+def test_the_last_picture_covers_those_before_it() -> None:
+    black = grey_disc() * np.array([0, 0, 0, 1], dtype=np.float32)
+
+    np.testing.assert_array_equal(
+        composite([grey_disc(), black], (9, 9, 9)), composite([black], (9, 9, 9))
+    )
+
+
+def test_a_shade_changes_little_and_no_grey_by_hue() -> None:
+    disc = grey_disc()
+
+    np.testing.assert_allclose(shade(disc, Shade(hue=30)), disc, atol=1e-6)
+    assert shade(disc, Shade(light=0.2))[32, 32, 0] == pytest.approx(0.6)
+    assert shade(disc, Shade(light=-0.2))[32, 32, 0] == pytest.approx(0.4)
+
+
+def test_hues_turn_from_red_to_green() -> None:
+    red = np.array([1, 0, 0], dtype=np.float32)
+
+    np.testing.assert_allclose(red @ turn_hue(120), [0, 1, 0], atol=1e-6)
+    np.testing.assert_allclose(turn_hue(20) @ turn_hue(-20), np.eye(3), atol=1e-6)
 
 
 def test_an_unknown_font_is_named_with_its_package(tmp_path: object) -> None:
@@ -69,7 +96,7 @@ def test_every_concept_has_a_picture_of_its_own() -> None:
 def test_placements_shift_and_mirror() -> None:
     from dpnb.emoji.pictures import render
 
-    icon = render(["rocket"])["rocket"]
+    icon = Icon.of(render(["rocket"])["rocket"])
     plain = place(icon, Placement(scale=0.5))
     mirrored = place(icon, Placement(scale=0.5, is_mirrored=True))
     shifted = place(icon, Placement(scale=0.5, shift=(0.125, 0)))
@@ -83,7 +110,7 @@ def test_samples_depend_on_the_seed_and_the_number_alone() -> None:
     concepts = load_concepts()[:8]
 
     def first(start: int, stride: int, count: int) -> tuple[torch.Tensor, list[str]]:
-        samples = Samples(concepts, Habits(), Variety(), 3, start, stride)
+        samples = Samples(concepts, Habits(variety=ALL_VARIETY), 3, start, stride)
         return next(load_batches(samples, count))
 
     pictures, captions = first(0, 1, 4)

@@ -1,4 +1,5 @@
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,17 @@ from dpnb.emoji.denoiser import (
 )
 from dpnb.emoji.muon import Muon, orthogonalise
 from dpnb.emoji.precision import autocast, autocast_dtype
-from dpnb.emoji.train import parse_options
-from dpnb.emoji.trainer import Trainer, TrainingPlan, learning_rate_factor, split_parameters
+from dpnb.emoji.scenes import Shares
+from dpnb.emoji.train import draw_samples, parse_options
+from dpnb.emoji.trainer import (
+    Trainer,
+    TrainingPlan,
+    learning_rate_factor,
+    split_parameters,
+    steps_taken,
+)
 from dpnb.emoji.workers import Workers
+from tests.emoji.test_pictures import needs_font
 
 
 @dataclass
@@ -100,10 +109,44 @@ def test_only_matrices_that_are_not_named_go_to_muon() -> None:
     assert len(others) == 3
 
 
-def test_the_rate_rises_then_falls() -> None:
-    rates = [learning_rate_factor(progress, 0.05) for progress in (0.0, 0.02, 0.06, 0.5, 1.0)]
+def test_the_rate_rises_stays_and_falls() -> None:
+    progress = (0.0, 0.02, 0.06, 0.5, 0.75, 0.9, 1.0)
+    rates = [learning_rate_factor(part, 0.05, 0.25) for part in progress]
 
-    assert rates[0] < rates[1] < rates[2] > rates[3] > rates[4] > 0
+    assert rates[0] < rates[1] < rates[2] == rates[3] == rates[4] == 1 > rates[5] > rates[6]
+    assert rates[6] == pytest.approx(0.01)
+
+
+def test_a_longer_plan_goes_on_where_the_rate_was_high(tmp_path: Path) -> None:
+    checkpoint = tmp_path / "line.pt"
+    first = Trainer(line(), replace(PLAN, minutes=0.001), Workers(), checkpoint)
+    *_, last = first.run()
+    longer = Trainer(line(), replace(PLAN, minutes=0.01), Workers(), checkpoint)
+    longer.train_step()
+
+    assert longer.optimizers[0].param_groups[0]["lr"] == pytest.approx(PLAN.muon_lr)
+    assert steps_taken(checkpoint) == last.step
+    assert steps_taken(tmp_path / "none.pt") == 0
+
+
+def test_time_between_the_steps_is_no_training(tmp_path: Path) -> None:
+    trainer = Trainer(line(), PLAN, Workers(), tmp_path / "line.pt")
+    run = trainer.run()
+    next(run)
+    time.sleep(0.5)
+    report = next(run)
+
+    assert report.elapsed < 0.5
+    assert report.rate > 0
+
+
+@needs_font
+def test_a_resumed_run_draws_what_it_has_not_seen(tmp_path: Path) -> None:
+    options = parse_options(["--out", str(tmp_path), "--device", "cpu", "--processes", "2"])
+    first = draw_samples(options, Workers(1, 2), Shares())
+    later = draw_samples(options, Workers(1, 2), Shares(), skipped=5)
+
+    assert first.draw_captions(8)[5:] == later.draw_captions(3)
 
 
 def test_velocity_and_noisy_latents_give_the_picture_back() -> None:
