@@ -7,7 +7,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
+from types import FunctionType
 from typing import Any, Literal, get_args, get_origin
+from weakref import WeakKeyDictionary
 
 from dpnb.pipelines.call_documentation import (
     UNDOCUMENTED,
@@ -135,7 +137,15 @@ class CallSignature:
 
     @classmethod
     def of(cls, call: Callable[..., Any]) -> CallSignature:
-        """Those of `call`, a pipeline's `__call__`, bound or not."""
+        """Those of `call`, a pipeline's `__call__`, bound or not; a function's are read once."""
+        if not isinstance(call, FunctionType):
+            return cls._read(call)
+        if call not in _KNOWN:
+            _KNOWN[call] = cls._read(call)
+        return _KNOWN[call]
+
+    @classmethod
+    def _read(cls, call: Callable[..., Any]) -> CallSignature:
         parameters = inspect.signature(call).parameters.values()
         named = (p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD))
         documented = read_documentation(call.__doc__)
@@ -204,6 +214,8 @@ class CallSignature:
         """Those of `values` that the call takes, and that are not `None`."""
         return {name: v for name, v in values.items() if v is not None and name in self}
 
+
+_KNOWN: WeakKeyDictionary[Callable[..., Any], CallSignature] = WeakKeyDictionary()
 
 _WORDS = frozenset({"prompt", "negative_prompt", "system_prompt", "lyrics", "instruction"})
 
