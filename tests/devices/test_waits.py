@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from itertools import product
@@ -228,41 +229,56 @@ def assert_no_waits(heard: StepWaits, cards: LateCards) -> None:
     assert cards.reports == []
 
 
+@contextmanager
+def watched(
+    pipe: Any, scheduler: str | None, heard: StepWaits, *, is_moved: bool = True
+) -> Iterator[None]:
+    """Let `heard` watch runs of `pipe` with a scheduler; then all is as before.
+
+    A pipeline that refuses the scheduler, as it begins, is skipped.
+    """
+    own = pipe.scheduler
+    if is_moved:
+        pipe.to("cuda")
+    unwatch = pipe.watch(heard)
+    try:
+        if scheduler is not None:
+            pipe.scheduler = make_scheduler(scheduler, own.config)
+        yield
+    except (ComponentError, ValueError) as refusal:
+        if scheduler is None:
+            raise
+        pytest.skip(str(refusal))
+    finally:
+        unwatch()
+        pipe.strategies.use([])
+        pipe.scheduler = own
+        if is_moved:
+            pipe.to("cpu")
+
+
+def a_pipeline(name: str) -> Any:
+    """One of that class, which former tests may have used."""
+    return pipeline.__wrapped__(name) if name in KEEPING else pipeline(name)
+
+
 @pytest.mark.parametrize(("name", "scheduler", "strategy"), CHOICES, ids=repr)
 def test_no_step_waits(
     name: str, scheduler: str | None, strategy: Strategy | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streamed_network, "SMALL_TENSOR", 256)
-    pipe = pipeline.__wrapped__(name) if name in KEEPING else pipeline(name)
-    own = pipe.scheduler
-    is_placed = isinstance(strategy, (ModelOffload, SequentialOffload))
+    pipe = a_pipeline(name)
+    is_moved = not isinstance(strategy, (ModelOffload, SequentialOffload))
     with late_cards(LateCards(0)) as cards:
         heard = StepWaits(cards)
         watch_steps(heard, monkeypatch)
-        if not is_placed:
-            pipe.to("cuda")
-        try:
-            if scheduler is not None:
-                pipe.scheduler = make_scheduler(scheduler, own.config)
+        with watched(pipe, scheduler, heard, is_moved=is_moved):
             if strategy is not None:
                 reason = pipe.strategies.obstacle(strategy)
                 if reason is not None:
                     pytest.skip(reason)
                 pipe.strategies.use([strategy])
-            unwatch = pipe.watch(heard)
-            try:
-                draw(pipe, name)
-            except (ComponentError, ValueError) as refusal:
-                if scheduler is None:
-                    raise
-                pytest.skip(str(refusal))
-            finally:
-                unwatch()
-        finally:
-            pipe.strategies.use([])
-            pipe.scheduler = own
-            if not is_placed:
-                pipe.to("cpu")
+            draw(pipe, name)
     assert_no_waits(heard, cards)
 
 
@@ -271,30 +287,14 @@ def test_no_step_waits_while_strategies_come_and_go(
     name: str, scheduler: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(streamed_network, "SMALL_TENSOR", 256)
-    pipe = pipeline.__wrapped__(name) if name in KEEPING else pipeline(name)
-    own = pipe.scheduler
+    pipe = a_pipeline(name)
     with late_cards(LateCards(0)) as cards:
         heard = SwitchedSteps(cards)
         watch_steps(heard, monkeypatch)
-        pipe.to("cuda")
-        try:
-            if scheduler is not None:
-                pipe.scheduler = make_scheduler(scheduler, own.config)
-            unwatch = pipe.watch(heard)
-            try:
-                while heard.left:
-                    before = len(heard.left)
-                    draw(pipe, name, steps=12)
-                    assert len(heard.left) < before
-            except (ComponentError, ValueError) as refusal:
-                if scheduler is None:
-                    raise
-                pytest.skip(str(refusal))
-            finally:
-                unwatch()
-        finally:
-            pipe.strategies.use([])
-            pipe.scheduler = own
-            pipe.to("cpu")
+        with watched(pipe, scheduler, heard):
+            while heard.left:
+                before = len(heard.left)
+                draw(pipe, name, steps=12)
+                assert len(heard.left) < before
     assert len(heard.tried) >= FEWEST
     assert_no_waits(heard, cards)
