@@ -1,11 +1,12 @@
 """Networks against diffusers: host time, processor time, and live activation bytes.
 
-Run with `python -m tests.benchmarks.bench_networks [host] [unet] [vae] [flux]`.
+Run with `python -m tests.benchmarks.bench_networks [host] [compiled] [unet] [vae] [flux]`.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import diffusers
 import torch
 
+import dpnb
 from dpnb import AutoencoderKL, FluxTransformer2DModel, UNet2DConditionModel
 from dpnb.metering.tensors import TensorMeter
 from dpnb.nn.rotary import rotary_table
@@ -61,6 +63,27 @@ def bench_host() -> None:
         calls=5,
         warm_up=2,
     )
+
+
+def bench_compiled() -> None:
+    """The same UNet call by compiled blocks, beside diffusers as written and compiled."""
+    torch.set_num_threads(1)
+    settings = {**ARCHITECTURES["sd15"].unet, **NARROW}
+    ours, theirs = pair(UNet2DConditionModel, diffusers.UNet2DConditionModel, settings)
+    pipe: Any = dpnb.random_pipeline("tiny-sd")
+    pipe.register_modules(unet=ours)
+    x, context = torch.randn(2, 4, 8, 8), torch.randn(2, 77, 64)
+    given = (x, torch.tensor(500), context)
+    pipe.strategies.enable(dpnb.Compile())
+    ours(*given)
+    while ", " in pipe.strategies.remarks[0]:
+        time.sleep(2)
+        ours(*given)
+    print(pipe.strategies.remarks[0])
+    how = {"rounds": 15, "calls": 5, "warm_up": 2}
+    report("… compiled beside theirs eager", partial(ours, *given), partial(theirs, *given), **how)
+    theirs.compile_repeated_blocks()
+    report("… beside theirs compiled", partial(ours, *given), partial(theirs, *given), **how)
 
 
 def bench_unet() -> None:
@@ -135,7 +158,13 @@ def _report_bytes(name: str, ours: Any, theirs: Any, arguments: tuple[Any, ...])
 
 
 if __name__ == "__main__":
-    parts = {"host": bench_host, "unet": bench_unet, "vae": bench_vae, "flux": bench_flux}
+    parts = {
+        "host": bench_host,
+        "compiled": bench_compiled,
+        "unet": bench_unet,
+        "vae": bench_vae,
+        "flux": bench_flux,
+    }
     with torch.no_grad():
         for part in sys.argv[1:] or parts:
             parts[part]()
