@@ -1,6 +1,6 @@
 """The text-to-image model that ships with the package: emoji, 64 x 64 pixels, 11 MB.
 
-`FOLDER` is a Stable Diffusion folder; `python -m dpnb.emoji.train` is how it came to be.
+`FOLDER` is a Stable Diffusion folder. An earlier form of `python -m dpnb.emoji.train` trained it.
 """
 
 from pathlib import Path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -45,6 +46,17 @@ class Ground:
         self.pipe, self._other = build(name), build(name)
         self.first = traces(self.pipe), values(self.pipe), draw(self.pipe)
         self._known: dict[Plan, Tensor] = {}
+        self._accepted: dict[Plan, bool] = {}
+
+    def accepts(self, plan: Plan) -> bool:
+        """Whether another pipeline takes a plan, put there straight from nothing."""
+        if plan not in self._accepted:
+            try:
+                with self._other.strategies.using(*plan):
+                    self._accepted[plan] = True
+            except StrategyError:
+                self._accepted[plan] = False
+        return self._accepted[plan]
 
     def expected(self, plan: Plan) -> Tensor:
         """What another pipeline draws under a plan, put there straight from nothing."""
@@ -82,13 +94,17 @@ class Walk(RuleBasedStateMachine):
 
     def switch(self, pipe: Any, strategy: Strategy) -> None:
         """Put one in the place of another; what cannot be with the rest changes nothing."""
-        Walk.switches += 1
         plan = {s for s in self.plan if s.slot != strategy.slot} | {strategy}
-        if not is_consistent(plan):
+        self.change(plan, lambda: pipe.strategies.enable(strategy))
+
+    def change(self, plan: set[Strategy], switch: Callable[[], object]) -> None:
+        """Switch, where a fresh pipeline takes the plan; else it is refused and nothing changes."""
+        Walk.switches += 1
+        if not self.ground.accepts(frozenset(plan)):
             with pytest.raises(StrategyError):
-                pipe.strategies.enable(strategy)
+                switch()
             return
-        pipe.strategies.enable(strategy)
+        switch()
         self.plan = plan
 
     @rule(data=st.data())
@@ -109,19 +125,16 @@ class Walk(RuleBasedStateMachine):
     @rule(data=st.data())
     def disable(self, data: st.DataObject) -> None:
         """Off with one."""
-        Walk.switches += 1
         on = sorted(self.plan, key=repr)
         strategy = data.draw(st.sampled_from(on)) if on else self.pick(data)
-        self.pipe.strategies.disable(type(strategy))
-        self.plan = {s for s in self.plan if type(s) is not type(strategy)}
+        rest = {s for s in self.plan if type(s) is not type(strategy)}
+        self.change(rest, lambda: self.pipe.strategies.disable(type(strategy)))
 
     @rule(data=st.data())
     def use(self, data: st.DataObject) -> None:
         """Everything at once."""
         plan = data.draw(self.ground.plans)
-        Walk.switches += 1
-        self.pipe.strategies.use(plan)
-        self.plan = set(plan)
+        self.change(set(plan), lambda: self.pipe.strategies.use(plan))
 
     @rule()
     def run(self) -> None:
