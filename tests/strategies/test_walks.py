@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -14,6 +14,9 @@ from torch import Tensor
 
 from dpnb.errors import StrategyError
 from dpnb.strategies.device_map import DeviceMap
+from dpnb.strategies.precision import Precision
+from dpnb.strategies.quantization import Quantization
+from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Plan, Strategy
 from tests.slow import EVERY_CASE
 from tests.strategies.pipes import (
@@ -27,6 +30,9 @@ from tests.strategies.pipes import (
 )
 
 pytestmark = pytest.mark.slow
+
+ALL_MATRICES = frozenset({Quantization, LayerwiseCasting, Precision})
+"""In a small latent-diffusion model the latter two take every matrix that the first could hold."""
 
 TIMES = 9 if EVERY_CASE else 1
 """How many times as many walks."""
@@ -42,21 +48,16 @@ class Ground:
         served = [sample for sample in samples_for(name) if sample not in left_out]
         self.samples = st.sampled_from(served)
         plans = st.lists(self.samples, max_size=6, unique_by=lambda strategy: strategy.slot)
-        self.plans = plans.filter(is_consistent)
+        self.leaves_no_matrix = name == "tiny-ldm"
+        self.plans = plans.filter(self.allows)
         self.pipe, self._other = build(name), build(name)
         self.first = traces(self.pipe), values(self.pipe), draw(self.pipe)
         self._known: dict[Plan, Tensor] = {}
-        self._accepted: dict[Plan, bool] = {}
 
-    def accepts(self, plan: Plan) -> bool:
-        """Whether another pipeline takes a plan, put there straight from nothing."""
-        if plan not in self._accepted:
-            try:
-                with self._other.strategies.using(*plan):
-                    self._accepted[plan] = True
-            except StrategyError:
-                self._accepted[plan] = False
-        return self._accepted[plan]
+    def allows(self, plan: Iterable[Strategy]) -> bool:
+        """Whether strategies can be on together here."""
+        kinds = {type(strategy) for strategy in plan}
+        return is_consistent(plan) and not (self.leaves_no_matrix and kinds >= ALL_MATRICES)
 
     def expected(self, plan: Plan) -> Tensor:
         """What another pipeline draws under a plan, put there straight from nothing."""
@@ -93,14 +94,14 @@ class Walk(RuleBasedStateMachine):
         self.switch(self.pipe, strategy)
 
     def switch(self, pipe: Any, strategy: Strategy) -> None:
-        """Put one in the place of another; what cannot be with the rest changes nothing."""
+        """Put one in the place of another."""
         plan = {s for s in self.plan if s.slot != strategy.slot} | {strategy}
         self.change(plan, lambda: pipe.strategies.enable(strategy))
 
     def change(self, plan: set[Strategy], switch: Callable[[], object]) -> None:
-        """Switch, where a fresh pipeline takes the plan; else it is refused and nothing changes."""
+        """Switch; what cannot be on together is refused, and nothing changes."""
         Walk.switches += 1
-        if not self.ground.accepts(frozenset(plan)):
+        if not self.ground.allows(plan):
             with pytest.raises(StrategyError):
                 switch()
             return
