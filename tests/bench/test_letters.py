@@ -64,9 +64,13 @@ def test_letters_of_any_front_stand_apart(seed: int, narrow: float) -> None:
     points = [
         (middle[0] + narrow * a, middle[1] + narrow * b) for a, b in zip(across, up, strict=True)
     ]
-    figure, axes = drawing_of(points, budget=float(rng.random()))
+    budget = float(rng.random())
+    figure, axes = drawing_of(points, budget)
     assert len(letters_of(axes)) == len(front_of(points))
     assert_apart(figure, letters_of(axes), points)
+    line = axes.transData.transform((budget, 0))[0]
+    boxes = [Text.get_window_extent(text) for text in letters_of(axes)]
+    assert not any(box.x0 < line < box.x1 for box in boxes)
 
 
 def test_letters_of_a_crowd_stand_apart_and_lines_lead_to_them() -> None:

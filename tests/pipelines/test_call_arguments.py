@@ -86,3 +86,7 @@ def test_pipelines_of_our_own_say_what_they_take(kind: type) -> None:
     assert signature.guidance is not None
     assert signature.guidance.name == "guidance_scale"
     assert ("image" in signature) == (kind is StableDiffusionImg2ImgPipeline)
+
+
+def test_a_function_is_read_once() -> None:
+    assert CallSignature.of(call) is SIGNATURE
