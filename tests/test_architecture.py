@@ -183,7 +183,7 @@ HOMES = {
     "ipywidgets": {"widgets"},
     "anywidget": {"widgets"},
     "xformers": {"nn"},
-    "peft": {"models"},
+    "peft": {"models", "emoji"},
     "torchao": {"loading"},
     "bitsandbytes": {"loading"},
     "typer": {"cli"},

@@ -1,7 +1,9 @@
 """Endless pairs of picture and caption, each drawn from the seed and its own number."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 import numpy as np
 import torch
@@ -106,8 +108,12 @@ class Samples(IterableDataset[tuple[Tensor, str]]):
 
     def draw_captions(self, count: int) -> list[str]:
         """The first `count` captions of the stream, without their pictures."""
-        numbers = range(self.start, self.start + count * self.stride, self.stride)
-        return [self.draw_caption(np.random.default_rng((self.seed, n)))[1] for n in numbers]
+        return list(islice(self.captions(), count))
+
+    def captions(self) -> Iterator[str]:
+        """Those of the stream, without their pictures."""
+        for number in itertools.count(self.start, self.stride):
+            yield self.draw_caption(np.random.default_rng((self.seed, number)))[1]
 
 
 def load_batches(
