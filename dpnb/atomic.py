@@ -93,6 +93,24 @@ def explain_full_disk(target: Path, failure: type[OSError] = SaveError) -> Itera
         raise explained from error
 
 
+def find_place(folder: Path) -> Path:
+    """`folder`, or that part of its path which is there already."""
+    return next(place for place in (folder, *folder.absolute().parents) if place.exists())
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder into which nothing could be written, before work has been done for it.
+
+    Raises:
+        SaveError: it is a file or in one, or nobody may write there.
+    """
+    place = find_place(folder)
+    if not place.is_dir():
+        raise SaveError(f"{place} is a file; choose another folder than {folder}.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise SaveError(f"{place} is not a folder that you may write to; choose another one.")
+
+
 def sync(path: Path) -> None:
     """Wait until the file or directory `path` is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -183,7 +201,12 @@ def _explain_refusal(target: Path, failure: type[OSError]) -> Iterator[None]:
     except OSError as error:
         if error.errno in OUT_OF_SPACE:
             raise
-        raise failure(
-            f"{target} cannot be written ({error.strerror}); save elsewhere, or see to it that "
-            "its folder is one that you may write to."
-        ) from error
+        place = find_place(target.parent)
+        if place.is_dir():
+            reason = (
+                f"{target} cannot be written ({error.strerror}); save elsewhere, or see to it that "
+                "its folder is one that you may write to."
+            )
+        else:
+            reason = f"{target} cannot be written: {place} is a file; choose another folder."
+        raise failure(reason) from error

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import dpnb
-from dpnb.atomic import write_bytes
+from dpnb.atomic import check_folder, write_bytes
 from dpnb.processes import init_processes
 from dpnb.prompt_file import Drawing, draw_prompts, read_prompts
 from dpnb.terminal import err, errors_as_sentences, out, watch
@@ -124,8 +124,7 @@ def draw_file(
 ) -> None:
     """Draw what a file asks for and is not there yet; launched several times, each its share."""
     drawings = read_prompts(file, usual)
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file; give a folder for the pictures.")
+    check_folder(folder)
     processes = init_processes(device)
     pipe = open_pipeline(model, device or processes.device, dtype)
     started = time.perf_counter()
@@ -151,6 +150,7 @@ def demo(
         from dpnb.emoji import PROMPTS
         from dpnb.pipelines.pictures.contact_sheet import contact_sheet
 
+        check_folder(folder)
         started = time.perf_counter()
         pipe = open_pipeline("dpnb/emoji-64", device, "float32")
         loaded = time.perf_counter()
@@ -250,6 +250,8 @@ def plan_command(
         from dpnb.planning.planner import plan
         from dpnb.planning.table import PlanListing
 
+        if file is not None:
+            check_folder(file.parent)
         width, height = parse_size(size)
         with err.status(f"Planning {model} …"):
             table = plan(
@@ -308,6 +310,7 @@ def sweep_command(
         named = [name for name, value in told.items() if value is not None]
         if named and not quality:
             raise ValueError(f"{' and '.join(named)} is about comparing pictures; add --quality.")
+        check_folder(folder)
         width, height = parse_size(size)
         processes = init_processes(device)
         pipe = open_pipeline(model, device or processes.device, dtype)
@@ -365,14 +368,15 @@ def check_picture_file(file: Path) -> None:
     """Refuse a file that could not be written, before anything is drawn."""
     from PIL import Image
 
-    known = Image.registered_extensions()
-    if file.suffix.lower() not in known:
-        raise ValueError(
-            f"{file} has no ending that names a kind of picture; use for example "
-            f"{file.with_suffix('.png')}."
-        )
-    if file.parent.exists() and not file.parent.is_dir():
-        raise ValueError(f"{file.parent} is a file; give another folder for {file.name}.")
+    kind = Image.registered_extensions().get(file.suffix.lower())
+    example = f"use for example {file.with_suffix('.png')}."
+    if kind is None:
+        raise ValueError(f"{file} has no ending that names a kind of picture; {example}")
+    try:
+        Image.new("RGB", (1, 1)).save(io.BytesIO(), format=kind)
+    except Exception as error:  # each format has its own way of saying that it is only read
+        raise ValueError(f"Pictures cannot be written as {file.suffix}; {example}") from error
+    check_folder(file.parent)
 
 
 def number_files(file: Path, count: int) -> list[Path]:

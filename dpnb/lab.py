@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import webbrowser
+import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.machinery import all_suffixes
@@ -139,14 +140,21 @@ def prepare_notebooks(folder: Path, model: str | None = None, package: Path = PA
             if not target.exists():
                 write_text(target, notebook.read_text(encoding="utf-8"))
         if model is not None:
-            words = re.sub(r"[^\w.-]+", "-", Path(model).name if "\\" in model else model)
-            return write_page(folder, model, f"dashboard-{words.strip('-.')}.ipynb")
+            return write_page(folder, model, _name_page(model))
         return folder / notebooks[0].name if notebooks else write_page(folder, INSIDE)
     except OSError as error:
         why = "it is a file" if folder.is_file() else f"{error.strerror or error}".lower()
         raise LabError(
             f"Notebooks cannot be copied into {folder} ({why}); choose another folder with --out."
         ) from error
+
+
+def _name_page(model: str) -> str:
+    """A name for a model's notebook that no other model's has."""
+    if REPOSITORY.fullmatch(model) and "--" not in model:
+        return f"dashboard-{model.replace('/', '--')}.ipynb"
+    words = re.sub(r"[^\w.-]+", "-", Path(model).name).strip("-.")
+    return f"dashboard-{words}-{zlib.crc32(model.encode()):08x}.ipynb"
 
 
 def lab_command(

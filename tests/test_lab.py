@@ -115,6 +115,12 @@ def test_without_any_notebook_there_is_one_with_the_dashboard(tmp_path: Path) ->
     assert json.loads(file.read_text()) == make_page("dpnb/emoji-64")
 
 
+def test_no_two_models_share_a_notebook(tmp_path: Path, package: Path) -> None:
+    models = ("acme/my-model", "acme-my/model", "/m/a-b", "/m-a/b", "/n/a-b", "a/b--c", "a--b/c")
+    files = {prepare_notebooks(tmp_path / "mine", model, package) for model in models}
+    assert len(files) == len(models)
+
+
 @pytest.mark.parametrize("model", ["owner/my model", "/folder/of/some", "../mine"])
 def test_another_model_has_a_notebook_of_its_own(tmp_path: Path, package: Path, model: str) -> None:
     file = prepare_notebooks(tmp_path / "mine", model, package)

@@ -1,3 +1,6 @@
+import math
+
+import numpy as np
 import pytest
 
 from dpnb.units import format_bytes, format_seconds, parse_bytes, parse_size, round_down
@@ -12,6 +15,7 @@ from dpnb.units import format_bytes, format_seconds, parse_bytes, parse_size, ro
         (6 * 1024**3, "6.00 GiB"),
         (-2048, "-2.00 KiB"),
         (100 * 1024**2, "100 MiB"),
+        (1024**2 - 1, "1.00 MiB"),
     ],
 )
 def test_bytes_are_shown_in_the_largest_unit_that_fits(count: int, text: str) -> None:
@@ -27,13 +31,17 @@ def test_bytes_are_shown_in_the_largest_unit_that_fits(count: int, text: str) ->
         ("12", 12),
         (7, 7),
         ("2G", 2_000_000_000),
+        (2e9, 2_000_000_000),
+        (np.float64(3e9), 3_000_000_000),
     ],
 )
-def test_sizes_are_read_with_their_units(text: int | str, count: int) -> None:
+def test_sizes_are_read_with_their_units(text: float | str, count: int) -> None:
     assert parse_bytes(text) == count
 
 
-@pytest.mark.parametrize("text", ["", "six", "-1", "6GiBs", "1e3"])
+@pytest.mark.parametrize(
+    "text", ["", "six", "-1", "6GiBs", "1e3", f"{'9' * 400}GiB", 1.5, math.nan, math.inf, 1 << 80]
+)
 def test_what_is_no_size_is_refused_in_a_sentence(text: str) -> None:
     with pytest.raises(ValueError, match="is not a size; write a number of bytes"):
         parse_bytes(text)
@@ -41,7 +49,16 @@ def test_what_is_no_size_is_refused_in_a_sentence(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(2e-5, "20 µs"), (0.0051, "5.1 ms"), (0.34, "340 ms"), (2.14, "2.1 s"), (185, "3 min 05 s")],
+    [
+        (2e-5, "20 µs"),
+        (0.0051, "5.1 ms"),
+        (0.34, "340 ms"),
+        (0.9996, "1.0 s"),
+        (2.14, "2.1 s"),
+        (185, "3 min 05 s"),
+        (3599.7, "1 h 00 min"),
+        (36000, "10 h 00 min"),
+    ],
 )
 def test_durations_are_shown_as_a_person_would(seconds: float, text: str) -> None:
     assert format_seconds(seconds) == text

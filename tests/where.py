@@ -85,6 +85,7 @@ TESTED_IN = {
     "stages": "pipelines/test_listeners.py",
     "planning.card_memory": "planning/test_card_replay.py",
     "planning.card_slices": "planning/test_device_profile.py",
+    "planning.unreserved": "planning/test_valueless.py",
     "planning.device_benchmark": "planning/test_device_profile.py",
     "planning.gpu_specs": "planning/test_device_profile.py",
     "planning.operations": "planning/test_device_profile.py",

@@ -23,8 +23,11 @@ from dpnb.planning.planner import plan as predict
 from dpnb.planning.table import PlanTable
 from dpnb.planning.weight_sizes import describe_dtypes, list_dtypes
 from dpnb.planning.workload import Workload
+from dpnb.planning.workload_arguments import check_workload
 from dpnb.processes import ALONE, Processes
-from dpnb.strategies.strategy import Effect, Plan, Strategy, check
+from dpnb.strategies.offload.backends import target_device
+from dpnb.strategies.plans import parse_plans
+from dpnb.strategies.strategy import Effect, Plan, Strategy
 
 BASELINE: Plan = frozenset()
 
@@ -64,7 +67,7 @@ def sweep(
         plans: `"all"` that `dpnb.plan` finds; a table of it; or strategies, or sets of them.
         workload: what is drawn.
         budget: as for `dpnb.plan`; the figures show it.
-        device: as for `dpnb.plan`: where the plans that it finds offload to.
+        device: where the plans that it finds offload to: one at hand, or a simulated link.
         approximate: whether those may change the picture.
         max_difference: as for `dpnb.plan`; the report dims what does more to the picture.
         repeats: timed runs of each plan.
@@ -85,12 +88,12 @@ def sweep(
     """
     explored, limits = to_explorable(pipe), Limits(budget, approximate, max_difference)
     given = plans if isinstance(plans, PlanTable) else None
-    is_told = workload is not None or device is not None or limits != Limits()
+    is_told = (workload, device, limits) != (None, None, Limits())
     _check(repeats, limits, is_told_twice=given is not None and is_told, compares=bool(quality))
+    _check_asked(explored, workload, device)
     bench = Benchmark(explored, workload or (SHORT if given is None else given.workload), repeats)
-    chosen = None if plans == "all" else list(map(_as_plan, _entries(plans)))
+    chosen, pictures = parse_plans(plans), _choose_pictures(bench, quality)
     file = None if path is None else SweepFile(Path(path))
-    pictures = _choose_pictures(bench, quality)
 
     def begin() -> Report:
         place = device if processes.count == 1 else _without_number(profile_for(device, explored))
@@ -99,6 +102,13 @@ def sweep(
 
     begun = processes.agree(begin)
     return SweepRun(bench, begun, file, processes).measure(chosen, pictures, progress)
+
+
+def _check_asked(pipe: Any, workload: Workload | None, device: Any) -> None:
+    if isinstance(device, str):
+        target_device(device)
+    if workload is not None:
+        check_workload(pipe, workload)
 
 
 def _check(repeats: int, limits: Limits, *, is_told_twice: bool, compares: bool) -> None:
@@ -347,16 +357,6 @@ def _without_number(profile: DeviceProfile) -> DeviceProfile:
     """The profile of a device that each process has one of: without the number of one."""
     kind, _, number = (profile.torch_device or "").partition(":")
     return replace(profile, torch_device=kind) if number.isdecimal() else profile
-
-
-def _entries(plans: Any) -> Iterable[Strategy | Iterable[Strategy]]:
-    return [row.plan for row in plans] if isinstance(plans, PlanTable) else plans
-
-
-def _as_plan(entry: Strategy | Iterable[Strategy]) -> Plan:
-    plan = frozenset({entry}) if isinstance(entry, Strategy) else frozenset(entry)
-    check(plan)
-    return plan
 
 
 def _with_difference(measurement: Measurement, images: Any, baseline: Any) -> Measurement:

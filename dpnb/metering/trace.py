@@ -206,6 +206,8 @@ class Trace:
         Raises:
             TraceError: `values` describe something else.
         """
+        if not isinstance(values, Mapping):
+            raise TraceError(f"{values!r:.80} is no trace; give what to_json made.")
         rest = dict(values)
         if (format_ := rest.pop("format", None)) != FORMAT:
             raise TraceError(f"the format is {format_!r}; what can be read is {FORMAT!r}.")

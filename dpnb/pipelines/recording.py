@@ -11,6 +11,7 @@ from typing_extensions import override
 from dpnb.metering.clock import clock_for
 from dpnb.metering.meter import Meter, MeterName, meter_for
 from dpnb.metering.recorder import Recorder, RunRecorder
+from dpnb.numbers import parse_number
 from dpnb.pipelines.attached.attach import to_explorable
 from dpnb.pipelines.attached.attached_run import InterruptedRunError
 from dpnb.pipelines.explorable import ExplorablePipeline
@@ -52,13 +53,15 @@ def record(
 
     Raises:
         AttachError: `pipe` is no pipeline, or one that cannot be attached.
-        TypeError: `meter` is no meter.
+        TypeError: `meter` is no meter, or `every` no number.
         ValueError: there is no meter of that name, or `every` is not above 0.
         MeterError: the meter cannot read anything here.
     """
     explored = to_explorable(pipe)
-    if every is not None and not every > 0:
-        raise ValueError(f"every is {every}; use seconds above 0, for example 0.1.")
+    if every is not None:
+        every = parse_number("every", every)
+        if not every > 0:
+            raise ValueError(f"every is {every}; use seconds above 0, for example 0.1.")
     device = explored.execution_device
     return _recording(explored, Recorder(meter_for(device, meter), clock_for(device)), every)
 

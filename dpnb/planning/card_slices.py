@@ -10,6 +10,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+DIVIDED = ("A100 40GB", "A100 80GB", "H100 PCIe", "H100 SXM", "H200")
+"""The cards whose maker lists slices, of those that are known here."""
+
 PARTS = 7
 
 USABLE = 0.95

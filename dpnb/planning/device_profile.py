@@ -10,7 +10,7 @@ import torch
 
 from dpnb.devices import Device, available_device, best_device
 from dpnb.numbers import coerce_numbers
-from dpnb.planning.card_slices import PARTS, CardSlice, split_slice
+from dpnb.planning.card_slices import DIVIDED, PARTS, CardSlice, split_slice
 from dpnb.planning.device_benchmark import DeviceBenchmark
 from dpnb.planning.gpu_specs import GPU_SPECS, GpuSpecs
 from dpnb.planning.operations import Operation
@@ -261,8 +261,13 @@ def _slice_of(card: DeviceProfile, part: CardSlice) -> DeviceProfile:
     """What a slice of a card can do: its share of the arithmetic, and of the memory and its rate.
 
     Raises:
-        ValueError: the card has not so much memory.
+        ValueError: the card cannot be divided, or has not so much memory.
     """
+    if card.name not in DIVIDED:
+        raise ValueError(
+            f"{card.name} cannot be divided into slices; of the cards that are known here "
+            f"{', '.join(DIVIDED)} can."
+        )
     if part.memory > card.memory:
         raise ValueError(
             f"{card.name} has {format_bytes(card.memory)}, and no slice {part.name}; give one that "

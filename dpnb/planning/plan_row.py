@@ -13,7 +13,9 @@ from dpnb.planning.ties import TIE
 from dpnb.strategies.plans import plan_from_json, plan_to_json
 from dpnb.strategies.strategy import Effect, Plan
 from dpnb.units import format_seconds
-from dpnb.validation import Parsed, from_plain
+from dpnb.validation import USUAL, Parsed, Range, from_plain
+
+NOT_NEGATIVE = Range(0, USUAL.high)
 
 
 @dataclass(frozen=True)
@@ -35,15 +37,19 @@ class PlanRow:
     """
 
     plan: Annotated[Plan, Parsed(plan_from_json)]
-    peaks: Mapping[str, int]
-    seconds_per_step: float
-    seconds: float
-    seconds_per_picture: float
+    peaks: Mapping[str, Annotated[int, NOT_NEGATIVE]]
+    seconds_per_step: Annotated[float, NOT_NEGATIVE]
+    seconds: Annotated[float, NOT_NEGATIVE]
+    seconds_per_picture: Annotated[float, NOT_NEGATIVE]
     bound_by: str
-    moved: int
+    moved: Annotated[int, NOT_NEGATIVE]
     difference: float | None = None
     is_slowest: bool = False
     memory: CardMemory | None = None
+
+    def __post_init__(self) -> None:
+        if not self.peaks:
+            raise ValueError("peaks is {}; it must hold the bytes of one stage at least.")
 
     @property
     def peak(self) -> int:

@@ -47,7 +47,7 @@ from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.valueless_pipeline import build_valueless_pipeline
 from dpnb.planning.weight_sizes import describe_dtypes, list_dtypes
 from dpnb.planning.workload import Workload
-from dpnb.planning.workload_arguments import with_card
+from dpnb.planning.workload_arguments import check_workload, with_card
 from dpnb.planning.workload_card import find_card_numbers
 from dpnb.stages import Stage
 from dpnb.strategies.attention_kernel import AttentionKernel
@@ -56,6 +56,7 @@ from dpnb.strategies.device_map import DeviceMap
 from dpnb.strategies.exchange import exchanges_for
 from dpnb.strategies.offload.budget import compute_memory_range
 from dpnb.strategies.placement import SequentialOffload
+from dpnb.strategies.plans import parse_plans
 from dpnb.strategies.strategy import Effect, Plan, Strategy
 from dpnb.units import parse_bytes, round_down
 
@@ -89,7 +90,7 @@ def plan(
     device: str | torch.device | DeviceProfile | None = None,
     approximate: bool = False,
     workload: Workload | None = None,
-    plans: Literal["all"] | Iterable[Plan] = "all",
+    plans: Literal["all"] | PlanTable | Iterable[Strategy | Iterable[Strategy]] = "all",
     arguments: Mapping[str, Any] | None = None,
     max_difference: float | str | None = None,
     measured: ComparedPlans | None = None,
@@ -112,7 +113,7 @@ def plan(
             `"cuda"`, `"cpu"`, or a link such as `"simulated:8GiB/s"`; by default the one at hand.
         approximate: whether plans may change the picture.
         workload: what is drawn, in place of `height` to `frames`, and without a model card.
-        plans: `"all"` that are worth trying, or these.
+        plans: `"all"` that are worth trying, or these: strategies, or sets of them.
         arguments: further ones of the pipeline's call, by name.
         max_difference: what plans may do to the picture: 0 to 1, or `"not visible side by side"`.
         measured: a sweep with quality, from which that is predicted; else exact plans are tried.
@@ -120,19 +121,21 @@ def plan(
 
     Raises:
         ValueError: the budget, card, dtype or what is drawn is not possible; the message says why.
+        StrategyError: a plan contradicts itself.
         CheckpointError: a checkpoint's headers are not what its settings say.
         HubError: the repository cannot be reached.
     """
     costs = None if measured is None else read_picture_costs(model_title(model), measured)
     approximate |= allows_changes(max_difference) and costs is not None
     profile, mode = profile_for(device, model), ValuelessTensors()
-    limit = parse_budget(budget, profile)
+    limit, chosen = parse_budget(budget, profile), parse_plans(plans)
     pipe = build_valueless_pipeline(model, mode, dtype or _usual_dtype(model, profile), **options)
     asked = Workload(height=height, width=width, batch=batch, steps=steps, frames=frames)
     asked = replace(asked, guidance_scale=guidance_scale)
+    check_workload(pipe, asked if workload is None else workload)
     workload = workload or _with_numbers(asked, model, pipe, options, arguments)
     planner = Planner(Simulation(pipe, mode, workload, profile, arguments), limit, approximate)
-    return planner.plan(model_title(model), plans).limited(max_difference, costs)
+    return planner.plan(model_title(model), chosen).limited(max_difference, costs)
 
 
 def _usual_dtype(model: Any, profile: DeviceProfile) -> torch.dtype | None:
@@ -194,14 +197,14 @@ class Planner:
             else:
                 self.left_out[plan_name(frozenset({placement}))] = obstacle
 
-    def plan(self, model: str, plans: Literal["all"] | Iterable[Plan]) -> PlanTable:
+    def plan(self, model: str, plans: Iterable[Plan] | None = None) -> PlanTable:
         """The table of all plans that are worth trying, or of these.
 
         Args:
             model: what to call it.
-            plans: `"all"`, or which.
+            plans: which; all by default.
         """
-        return self.table(model, self.rows() if plans == "all" else self.rows_of(plans))
+        return self.table(model, self.rows() if plans is None else self.rows_of(plans))
 
     def table(self, model: str, rows: Iterable[PlanRow]) -> PlanTable:
         """Rows of this planner in order."""

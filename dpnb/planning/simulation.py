@@ -18,13 +18,14 @@ from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.pipelines.listeners import Run
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.needed_pictures import make_needed_pictures
-from dpnb.planning.run_failures import describe_failure, explain_failure
+from dpnb.planning.run_failures import SimulatedRunError, describe_failure, explain_failure
 from dpnb.planning.timeline import StepTimeline, TimelineRecorder
 from dpnb.planning.valueless import ValuelessTensors
 from dpnb.planning.workload import Workload
 from dpnb.planning.workload_arguments import arguments_for, limit_steps, with_defaults_of
 from dpnb.run_listener import RunListener
 from dpnb.stages import Stage, Step
+from dpnb.strategies.out_of_memory import ALLOCATION_ERRORS, OutOfMemoryError, is_out_of_memory
 from dpnb.strategies.strategy import Strategy
 
 SIMULATED_STEPS = 4
@@ -105,6 +106,17 @@ class Simulation:
             SimulatedRunError: the code of a pipeline that is not dpnb's fails with what is drawn.
             ValuelessTensorError: it decides by what its networks compute.
         """
+        try:
+            return self._try(denoising)
+        except ALLOCATION_ERRORS as error:
+            if not (isinstance(error, OutOfMemoryError) or is_out_of_memory(error)):
+                raise
+            raise SimulatedRunError(
+                f"{self.workload.describe()} cannot be simulated: there is no room in the address "
+                "space for one of its tensors; plan something smaller."
+            ) from error
+
+    def _try(self, denoising: int) -> list[StepTimeline]:
         if self.pipe.decodes_at_once:
             return self._run(self._arguments(), denoising)
         try:

@@ -14,7 +14,7 @@ from dpnb.atomic import write_text
 from dpnb.errors import DpnbError
 from dpnb.fidelity.visibility import Visibility, parse_max_difference, words_for
 from dpnb.files import read_json
-from dpnb.numbers import coerce_numbers
+from dpnb.numbers import coerce_numbers, parse_int
 from dpnb.planning.card_memory import CARD_HEADINGS, NEEDED
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.picture_costs import ComparedPlans, PictureCosts, read_picture_costs
@@ -61,8 +61,7 @@ class PlanTable:
         approximate: whether plans may change the picture.
         left_out: strategies that are in no plan, and why.
         dtype: of the weights.
-        max_difference: the most that a plan may do to the picture, 0 to 1 (see `difference_size`);
-            `None` for whatever it does.
+        max_difference: the most that a plan may do to the picture (`difference_size`), if anything.
         measured_with: what was drawn where that was measured, if it was something else.
     """
 
@@ -79,6 +78,7 @@ class PlanTable:
 
     def __post_init__(self) -> None:
         coerce_numbers(self)
+        parse_int("budget", self.budget, least=0)
 
     def __iter__(self) -> Iterator[PlanRow]:
         return iter(self.rows)

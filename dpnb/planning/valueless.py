@@ -14,6 +14,7 @@ from weakref import ref
 import torch
 from torch import Tensor, nn
 from torch._ops import HigherOrderOperator, OpOverload
+from torch._prims_common import make_contiguous_strides_for
 from torch.utils._python_dispatch import (
     TorchDispatchMode,
     is_traceable_wrapper_subclass_type,
@@ -29,6 +30,7 @@ from dpnb.planning.layouts import Layout, Result, find_layouts, layout_key, list
 from dpnb.planning.masks import index_by_masks, masks_of
 from dpnb.planning.operation_kinds import Kind, kind_of
 from dpnb.planning.operations import Operation, operation_of
+from dpnb.planning.unreserved import empty_strided
 from dpnb.planning.value_reads import ValueReads
 from dpnb.planning.workspaces import CardLibraries
 
@@ -40,6 +42,9 @@ SMALL = 1 << 20
 SMALL_MASK = 1 << 26
 """Other tensors, by whose values code is apt to decide, keep them up to so many bytes."""
 
+NOISE = (aten.randn.default, aten.randn.generator, aten.rand.default, aten.rand.generator)
+LARGE = 1 << 28
+"""Bytes of noise beyond which it is not even drawn."""
 
 SCRATCH = 0
 """Stands among a meter's events for what a kernel takes beside tensors, while it computes."""
@@ -193,6 +198,8 @@ class ValuelessTensors(TorchDispatchMode):
             return func(*args, **kwargs)
         inputs = list_tensors((args, kwargs))
         if not self._has_valueless(inputs):
+            if func in NOISE and math.prod(args[0]) * _dtype(kwargs).itemsize > LARGE:
+                return self._lay_out_noise(func, args, kwargs)
             return self._compute_values(func, args, kwargs, inputs)
         match kind:
             case Kind.LOOK:
@@ -267,9 +274,18 @@ class ValuelessTensors(TorchDispatchMode):
             return None
         return out[0] if len(out) == 1 else tuple(out)
 
+    def _lay_out_noise(
+        self, func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> Tensor:
+        noise = self._lay_out(
+            (tuple(args[0]), make_contiguous_strides_for(args[0]), _dtype(kwargs))
+        )
+        self.operations[operation_of(func, args, kwargs, [], noise)] += 1
+        return noise
+
     def _lay_out(self, layout: Layout) -> Tensor:
         shape, stride, dtype = layout
-        return self._mark(torch.empty_strided(shape, stride, dtype=dtype))
+        return self._mark(empty_strided(shape, stride, dtype))
 
     def _is_equality(self, tensor: Tensor) -> bool:
         """Whether a tensor says where what a network gives is one number."""
@@ -306,3 +322,9 @@ def _is_small_like(func: OpOverload, args: Sequence[Any], kwargs: Mapping[str, A
 def _is_small(numel: int, dtype: torch.dtype) -> bool:
     is_number = dtype.is_floating_point or dtype.is_complex
     return numel * dtype.itemsize <= (SMALL if is_number else SMALL_MASK)
+
+
+def _dtype(kwargs: Mapping[str, Any]) -> torch.dtype:
+    """Of what a function makes of nothing."""
+    given: torch.dtype | None = kwargs.get("dtype")
+    return given or torch.get_default_dtype()

@@ -18,6 +18,15 @@ USUAL_STEPS = 20
 ADDITIONAL = ("ip_adapter", "negative", "original", "last")
 """Pictures whose names begin so are given by those alone who want them."""
 
+SHOWN = (ArgumentKind.PICTURE, ArgumentKind.PICTURES, ArgumentKind.VIDEO)
+
+SAMPLE = 'prompt="red apple", steps=20'
+
+PLAIN = Workload()
+
+MOST_PIXELS = 1 << 14
+"""Along a side: a larger picture has so many tiles that nobody would wait for the plan."""
+
 DISTILLED_STEPS = 4
 """Of FLUX.1 that was distilled for so many, without an input for guidance (schnell)."""
 
@@ -29,6 +38,44 @@ def with_defaults_of(pipe: ExplorablePipeline, workload: Workload) -> Workload:
     if guidance is None and not is_distilled(pipe):
         guidance = _default_guidance(pipe)
     return replace(workload.with_size(pipe.default_size()), steps=steps, guidance_scale=guidance)
+
+
+def check_workload(pipe: ExplorablePipeline, workload: Workload) -> None:
+    """Refuse numbers that a pipeline's call would not be told of, and those beyond reason.
+
+    Raises:
+        TypeError: it is no workload.
+        ValueError: the call takes nothing of the kind, or the picture is too large.
+    """
+    if not isinstance(workload, Workload):
+        raise TypeError(
+            f"workload is {workload!r}; give a Workload, such as dpnb.Workload({SAMPLE})."
+        )
+    for name in ("height", "width"):
+        if (getattr(workload, name) or 0) > MOST_PIXELS:
+            raise ValueError(
+                f"{name} is {getattr(workload, name)}; plans go up to {MOST_PIXELS} pixels a side."
+            )
+    signature = pipe.call_signature
+    if signature.is_open:
+        return
+    kinds = {one.kind for one in signature}
+    has_pictures = bool(pipe.picture_inputs) or not kinds.isdisjoint(SHOWN)
+    takes = {
+        "height": "height" in signature or has_pictures,
+        "width": "width" in signature or has_pictures,
+        "batch": "prompt" in signature or signature.count is not None,
+        "steps": signature.steps is not None,
+        "guidance_scale": signature.guidance is not None,
+        "frames": "num_frames" in signature or ArgumentKind.VIDEO in kinds,
+    }
+    for name, is_taken in takes.items():
+        value = getattr(workload, name)
+        if not is_taken and value not in (None, getattr(PLAIN, name)):
+            raise ValueError(
+                f"{name} is {value}, and a call of {pipe.class_name} takes nothing of the kind; "
+                "leave it out."
+            )
 
 
 def with_card(

@@ -177,6 +177,12 @@ def test_what_is_no_trace_is_refused(values: dict[str, Any], message: str) -> No
     assert isinstance(caught.value, ValueError)
 
 
+@pytest.mark.parametrize("values", [[1], None, "a"])
+def test_what_is_no_mapping_is_no_trace(values: Any) -> None:
+    with pytest.raises(TraceError, match="is no trace; give what to_json made"):
+        Trace.from_json(values)
+
+
 def test_a_reading_may_lack_what_a_meter_does_not_know_but_nothing_else() -> None:
     values = TRACE.to_json()
     values["runs"][0]["begin"]["free"] = "much"

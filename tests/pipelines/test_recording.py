@@ -216,6 +216,8 @@ def test_a_curve_within_steps_may_be_asked_for(pipe: Any) -> None:
     assert max(sample.peak for sample in trace.samples) <= trace.peak
     with pytest.raises(ValueError, match=r"every is 0; use seconds above 0, for example 0.1"):
         dpnb.record(pipe, every=0)
+    with pytest.raises(TypeError, match=r"every is '0.1'; it must be a finite number"):
+        dpnb.record(pipe, every="0.1")  # type: ignore[arg-type]
 
 
 def samplers() -> set[threading.Thread]:

@@ -179,8 +179,10 @@ def test_a_slice_of_a_card_has_its_share(name: str) -> None:
 
 
 def test_a_slice_that_no_card_has_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"RTX 3060 has 12\.0 GiB, and no slice 1g.20gb"):
-        DeviceProfile.from_name("RTX 3060 1g.20gb")
+    with pytest.raises(ValueError, match=r"A100 40GB has 40\.0 GiB, and no slice 1g.80gb"):
+        DeviceProfile.from_name("A100 40GB 1g.80gb")
+    with pytest.raises(ValueError, match=r"RTX 3060 cannot be divided into slices; .*A100 40GB"):
+        DeviceProfile.from_name("RTX 3060 1g.5gb")
     with pytest.raises(ValueError, match="is no slice of a card; one has 1, 2, 3, 4, 7 parts"):
         DeviceProfile.from_name("A100 40GB 5g.20gb")
     assert split_slice("RTX 3060") == ("RTX 3060", None)

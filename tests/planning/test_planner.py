@@ -19,11 +19,13 @@ from dpnb.planning.candidates import list_candidates
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.plan_names import short_plan_name
 from dpnb.planning.planner import plan
+from dpnb.planning.run_failures import SimulatedRunError
 from dpnb.planning.table import PlanError, PlanTable
 from dpnb.planning.ties import TIE, group_ties
 from dpnb.strategies.placement import SequentialOffload
 from dpnb.strategies.plans import plan_to_python
 from dpnb.strategies.strategy import Effect, Slot
+from tests.pipelines.test_unconditional import make as make_without_words
 
 CARD = "RTX 3060"
 
@@ -123,7 +125,10 @@ SLICING = {"strategy": "AttentionSlicing", "slice_size": {}}
         (("workload", "steps"), 0, "steps is 0; it must be a whole number of at least 1."),
         (("budget",), float("inf"), "plans.budget is inf; it must be int."),
         (("rows", 0, "peaks"), [], "plans.rows[0].peaks is []; it must be dict."),
-        (("rows", 0, "peaks", "text"), [], "plans.rows[0].peaks.text is []; it must be int."),
+        (("rows", 0, "peaks"), {}, "peaks is {}; it must hold the bytes of one stage at least."),
+        (("rows", 0, "seconds"), -1, "plans.rows[0].seconds is -1; it must be float from 0"),
+        (("budget",), -5, "budget is -5; it must be a whole number of at least 0."),
+        (("rows", 0, "peaks", "text"), [], "plans.rows[0].peaks.text is []; it must be int from 0"),
         (("rows", 0, "plan"), 5, "plan is 5; it must be list."),
         (("rows", 0, "plan"), [5], "plan[0] is 5; it must be dict."),
         (("rows", 0, "plan"), [{"strategy": {}}], "{} is no strategy; there are"),
@@ -181,6 +186,9 @@ def test_the_python_of_the_best_plan_switches_it_on(table: PlanTable) -> None:
         ({"height": 65}, "height is 65; it must be a positive multiple of 8, such as 64"),
         ({"batch": 0}, "batch is 0; it must be a whole number of at least 1"),
         ({"steps": 1.5}, "steps is 1.5"),
+        ({"frames": 16}, "frames is 16, and a call of StableDiffusionPipeline takes nothing of"),
+        ({"width": 100_000}, "width is 100000; plans go up to 16384 pixels a side"),
+        ({"device": "simulated:"}, "'simulated:' is no simulated link; write one as"),
         ({"model": "sd16"}, "'sd16' is neither an existing folder nor|sd16"),
     ],
 )
@@ -188,6 +196,39 @@ def test_mistakes_are_one_sentence(arguments: dict[str, Any], sentence: str) -> 
     given = {"model": "tiny-sd", "device": CARD, **arguments}
     with pytest.raises((ValueError, OSError), match=sentence):
         plan(given.pop("model"), **given)
+
+
+@pytest.mark.parametrize("plans", ["fast", 5, [None], ["VaeTiling"], [[5]]])
+def test_what_are_no_plans_is_refused(plans: Any) -> None:
+    with pytest.raises(TypeError, match=r'give "all", or a list of plans|is not a strategy'):
+        plan("tiny-sd", device=CARD, plans=plans)
+    with pytest.raises(TypeError, match=r"workload is .*; give a Workload, such as dpnb.Workload"):
+        plan("tiny-sd", device=CARD, workload=plans)
+
+
+def test_a_strategy_is_a_plan_and_so_are_several() -> None:
+    one, other = dpnb.VaeTiling(), dpnb.VaeSlicing()
+    for plans in (one, [one], [[one]], iter([{one}])):
+        table = plan("tiny-sd", device=CARD, steps=1, plans=plans)  # type: ignore[arg-type]
+        assert [row.plan for row in table] == [frozenset({one})]
+    both = plan("tiny-sd", device=CARD, steps=1, plans=[one, [one, other]])
+    assert {row.plan for row in both} == {frozenset({one}), frozenset({one, other})}
+    assert len(plan("tiny-sd", device=CARD, steps=1, plans=both)) == 2
+
+
+def test_what_a_call_has_no_word_for_is_refused() -> None:
+    pipe = make_without_words(dpnb.DDPMPipeline)
+    assert plan(pipe, device=CARD, batch=2, steps=2, plans=[[]]).workload.batch == 2
+    for given in ({"guidance_scale": 3.0}, {"frames": 2}):
+        with pytest.raises(ValueError, match=r"and a call of DDPMPipeline takes nothing"):
+            plan(pipe, device=CARD, **given)
+
+
+def test_one_tensor_may_be_larger_than_this_machine() -> None:
+    row = plan("tiny-sd", device=CARD, height=16384, width=16384, batch=512, plans=[[]]).rows[0]
+    assert row.peaks["denoising"] > 1 << 40
+    with pytest.raises(SimulatedRunError, match=r"cannot be simulated: there is no room"):
+        plan("tiny-sd", device=CARD, height=16384, width=16384, batch=1 << 28, plans=[[]])
 
 
 def test_a_network_cannot_be_planned_for() -> None:

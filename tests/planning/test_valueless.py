@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import dpnb
 from dpnb.metering.tensors import TensorMeter
+from dpnb.planning.unreserved import empty_strided
 from dpnb.planning.valueless import ValuelessTensorError, ValuelessTensors
 from dpnb.planning.valueless_pipeline import build_valueless_pipeline
 from dpnb.planning.workload import Workload
@@ -35,6 +36,22 @@ def test_a_run_holds_byte_for_byte_what_a_real_one_holds(name: str, size: int, d
     expected = traced(real, workload)
     with valueless_mode:
         assert traced(empty, workload) == expected
+
+
+def test_much_noise_is_not_drawn() -> None:
+    with ValuelessTensors() as mode:
+        few, many = torch.randn(4), torch.randn(1 << 40, generator=torch.Generator())
+    assert (mode.is_valueless(few), mode.is_valueless(many)) == (False, True)
+    assert (many.shape, many.dtype) == ((1 << 40,), torch.float32)
+
+
+def test_nobody_reserves_what_is_larger_than_the_machine() -> None:
+    large = empty_strided((1 << 20, 1 << 20), (1 << 20, 1), torch.bfloat16)
+    assert (large.shape, large.stride()) == ((1 << 20, 1 << 20), (1 << 20, 1))
+    assert large.untyped_storage().nbytes() == 1 << 41
+    few = empty_strided((2, 3), (1, 2), torch.int8)
+    assert (few.shape, few.stride(), few.dtype) == ((2, 3), (1, 2), torch.int8)
+    assert empty_strided((0, 1 << 40), (1 << 40, 1), torch.float32).numel() == 0
 
 
 def test_layouts_are_those_of_real_operations() -> None:

@@ -71,9 +71,11 @@ def parse_simulated_rate(device: str | None) -> int | None:
     Raises:
         ValueError: the rate is none.
     """
-    match = None if device is None else SIMULATED.fullmatch(device)
-    if match is None:
+    if device is None or not device.startswith("simulated"):
         return None
+    match = SIMULATED.fullmatch(device)
+    if match is None:
+        raise ValueError(f"{device!r} is no simulated link; write one as 'simulated:8GiB/s'.")
     rate = SIMULATED_RATE if match["rate"] is None else parse_bytes(match["rate"])
     if rate == 0:
         raise ValueError(f"{device!r} moves nothing; give a rate, as in 'simulated:8GiB/s'.")
