@@ -270,6 +270,7 @@ PART_OF = {
     "widgets.panel": "widgets.run_panel",
     "widgets.plan_chart": "widgets.planner_panel",
     "widgets.run_comparison": "widgets.history_panel",
+    "widgets.run_progress": "widgets.run_monitor",
     "widgets.run_words": "widgets.history_panel",
     "widgets.snapshot_chart": "widgets.snapshot",
     "widgets.stylesheet": "widgets.panel",
