@@ -266,6 +266,7 @@ PART_OF = {
     "widgets.run_code": "widgets.strategy_panel",
     "widgets.sampling_rate": "widgets.run_result",
     "widgets.scheduler_choice": "widgets.session",
+    "widgets.scheduler_menu": "widgets.request_fields",
     "widgets.current_run": "widgets.session",
     "widgets.panel": "widgets.run_panel",
     "widgets.plan_chart": "widgets.planner_panel",

@@ -160,7 +160,7 @@ class AnywidgetBoard(anywidget.AnyWidget):  # type: ignore[misc]
         for run in self.session.run_state.history:
             if run.number == number:
                 self.session.use(run.plan)
-                self.session.restore(run.request)
+                self.session.restore(run.wanted)
 
     def _show_run(self) -> None:
         state, progress = self.session.run_state, self.session.run_state.progress

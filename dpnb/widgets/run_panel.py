@@ -138,9 +138,11 @@ class RunPanel(Panel):
             raise ValueError(missing)
         if self.fields.is_seed_fresh.value:
             self.fields.choose_seed()
-        if self.session.is_drawing or self.session.run_state.queue:
-            return self.session.queue.add(self.request)
-        return self.session.start(self.request)
+        is_busy = self.session.is_drawing or self.session.run_state.queue
+        start = self.session.queue.add if is_busy else self.session.start
+        job = start(self.request)
+        self.fields.schedulers.note_use()
+        return job
 
     def _bind(self) -> None:
         self.generate.on_click(lambda _: self._start_or_show_error(self.draw))
@@ -153,6 +155,7 @@ class RunPanel(Panel):
         shown = ["picture", "pictured", "is_preview", "output"]
         self.watch(state, shown, lambda _: self.result.show(state))
         self.watch(state, ["history", "queue", "phase"], lambda _: self.grid.take(state.history))
+        self.watch(state, "phase", lambda _: self.fields.schedulers.follow())
         self.watch(state, "restored", lambda _: self._restore())
         self.watch(state, ["progress", "message"], lambda _: self._show_progress())
         previews = ["preview_every", "preview_decoder", "phase"]

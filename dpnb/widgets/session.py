@@ -304,7 +304,9 @@ class Session:
 
     def _prepare(self, request: Request) -> Callable[[], Any]:
         """A run of `request`, with the scheduler that it asks for."""
-        chosen = choose_scheduler(self.pipe.scheduler, request.scheduler)
+        chosen = choose_scheduler(
+            self.pipe.scheduler, request.scheduler, request.scheduler_settings
+        )
         if chosen is not self.pipe.scheduler:
             self.pipe.scheduler = chosen
         return self.pipe.make_run(**request.arguments(self.pipe.call_signature))

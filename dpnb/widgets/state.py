@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dpnb.pipelines.call_arguments import CallSignature
     from dpnb.pipelines.explorable import ExplorablePipeline
     from dpnb.pipelines.settings.picture_settings import PictureSettings, PlanFrom
+    from dpnb.pipelines.settings.plain_values import Pairs
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,8 @@ class Request:
         seed: of the first picture's noise; every further picture has the next number.
         count: how many pictures.
         scheduler: the class that leads through the steps; `None` for the one that is there.
+        scheduler_settings: all that is set there and not the class's own default; `None` for what
+            is set now.
         strength: how much of the schedule is gone through from a picture on; `None` for the
             pipeline's own.
         pictures: pairs of an argument and the picture, the pictures or the sound that it is given.
@@ -65,6 +68,7 @@ class Request:
     count: int = 1
     scheduler: str | None = None
     strength: float | None = None
+    scheduler_settings: Pairs | None = field(default=None, hash=False, repr=False)
     pictures: tuple[tuple[str, Any], ...] = field(default=(), hash=False, repr=False)
     more: tuple[tuple[str, Any], ...] = field(default=(), hash=False)
     loads: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
@@ -229,6 +233,14 @@ class FinishedRun:
     def is_finished(self) -> bool:
         """Whether it came to its end and has drawn something."""
         return self.trace.runs[0].outcome == "finished" and bool(self.pictures)
+
+    @property
+    def wanted(self) -> Request | None:
+        """What asks for it again, also for what its scheduler was set to."""
+        if self.request is None or self.settings is None or self.settings.scheduler is None:
+            return self.request
+        settings = tuple(self.settings.scheduler_settings.items())
+        return replace(self.request, scheduler=self.settings.scheduler, scheduler_settings=settings)
 
     @property
     def title(self) -> str:
