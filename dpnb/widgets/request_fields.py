@@ -123,7 +123,7 @@ class RequestFields:
             (self.strength, own.strength),
         ):
             if field is not None and value is not None:
-                field.max = max(field.max, value)
+                field.min, field.max = min(field.min, value), max(field.max, value)
                 field.value = value
         self.schedulers.follow()
         self.schedulers.choose(request.scheduler, request.scheduler_settings)

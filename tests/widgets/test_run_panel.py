@@ -72,6 +72,13 @@ def test_all_menus_follow_what_is_drawn_with(panel: RunPanel, pipe: Any) -> None
     other.close()
 
 
+def test_numbers_are_shown_as_they_were_asked_for(pipe: Any) -> None:
+    panel = RunPanel(pipe, Request("a", steps=2, guidance_scale=-2.0, seed=-5))
+    assert (panel.guidance.value, panel.seed.value) == (-2.0, -5)
+    assert (panel.request.guidance_scale, panel.request.seed) == (-2.0, -5)
+    panel.close()
+
+
 def test_a_click_draws_and_shows_the_picture(panel: RunPanel) -> None:
     assert "Press <b>Generate</b>" in panel.picture.value
     panel.generate.click()
