@@ -10,6 +10,7 @@ from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.strategies.strategy import Plan
 from dpnb.widgets.current_run import ExpectedRun
 from dpnb.widgets.job import Job
+from dpnb.widgets.scheduler_choice import choose_scheduler
 from dpnb.widgets.state import Request, RunState
 
 
@@ -94,7 +95,9 @@ class RunQueue:
             ValueError: something about the request is impossible.
         """
         session = self._session
-        session.pipe.make_run(**request.arguments(session.pipe.call_signature))
+        pipe = session.pipe
+        choose_scheduler(pipe.scheduler, request.scheduler, request.scheduler_settings)
+        pipe.make_run(**request.arguments(pipe.call_signature))
         request = replace(request, scheduler=request.scheduler or session.scheduler_name)
         entry = WaitingRun(request, plan, session.make_job(request))
         with session.lock:

@@ -98,6 +98,8 @@ def test_what_cannot_be_drawn_is_refused_at_once(session: Session, gate: Gate) -
     job = session.queue.add(ask(0))
     with pytest.raises(ValueError, match="60"):
         session.queue.add(Request("a cat", width=60, steps=1))
+    with pytest.raises(ValueError, match="can take over"):
+        session.queue.add(Request("a cat", scheduler="FlowMatchEulerDiscreteScheduler"))
     assert session.run_state.queue == ()
     gate.open(100)
     job.wait(TIMEOUT)
