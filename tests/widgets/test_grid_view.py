@@ -8,12 +8,16 @@ import json
 import re
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from PIL import Image
 
 import dpnb
+from dpnb.pipelines.settings.picture_files import encode_with_settings
+from dpnb.pipelines.settings.picture_settings import PictureSettings
+from dpnb.pipelines.settings.scheduler_settings import describe_scheduler
 from dpnb.stages import Stage
 from dpnb.widgets.history_panel import HistoryPanel
 from dpnb.widgets.run_panel import RunPanel
@@ -185,8 +189,44 @@ def test_settings_of_other_programs_are_read(panel: RunPanel, pipe: Any) -> None
     Image.new("RGB", (8, 8)).save(content, "PNG", pnginfo=texts)
     panel.settings_file.read("cat.png", content.getvalue())
     assert (panel.prompt.value, panel.negative.value, panel.steps.value) == ("a cat", "fur", 3)
+    panel.draw().wait(TIMEOUT)
     assert type(pipe.scheduler).__name__ == "EulerDiscreteScheduler"
     assert pipe.scheduler.config.use_karras_sigmas
+
+
+def test_what_a_picture_says_in_vain_is_said(panel: RunPanel, pipe: Any) -> None:
+    settings = PictureSettings(
+        "cat", steps=2, guidance_scale=-2.0, seed=-5, scheduler="FlowMatchHeunDiscreteScheduler",
+        missing=("image",), model="other/model", more={"foo_scale": 3},
+    )  # fmt: skip
+    panel.settings_file.read("cat.png", encode_with_settings(Image.new("RGB", (64, 32)), settings))
+    asked = panel.request
+    assert (asked.guidance_scale, asked.seed, asked.steps) == (-2.0, -5, 2)
+    assert panel.settings_file.message.value.partition(">")[2].removesuffix("</div>") == (
+        "The fields say what cat.png was drawn with, but not all of it. Its "
+        "FlowMatchHeunDiscreteScheduler cannot take over here; DDIMScheduler stays. foo_scale: "
+        "this pipeline does not take that. image: no file keeps that; give it anew. It was drawn "
+        "with other/model; here is a model without a name."
+    )
+
+
+def test_a_picture_says_what_its_scheduler_was_set_to(
+    panel: RunPanel, pipe: Any, gate: Gate
+) -> None:
+    plain, kind = PictureSettings("a", steps=2, seed=1), dpnb.EulerDiscreteScheduler
+    pipe.scheduler = kind(use_karras_sigmas=True)
+    panel.draw()
+    whole = replace(plain, scheduler=kind.__name__, is_scheduler_whole=True)
+    for given in ({}, {"timestep_spacing": "trailing"}):
+        content = Image.new("RGB", (32, 32))
+        settings = replace(whole, scheduler_settings=given)
+        panel.settings_file.read("a.png", encode_with_settings(content, settings))
+        assert pipe.scheduler.config.use_karras_sigmas
+        job = panel.draw()
+        gate.open(100)
+        job.wait(TIMEOUT)
+        assert describe_scheduler(pipe.scheduler) == (kind.__name__, given)
+        pipe.scheduler = kind(use_karras_sigmas=True)
 
 
 def test_a_picture_without_settings_is_refused(panel: RunPanel) -> None:
