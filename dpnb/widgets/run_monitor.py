@@ -205,7 +205,8 @@ class RunMonitor(RunListener[Run]):
         recorder = Recorder(meter, clock_for(device))
         names = [describe_strategy(strategy) for strategy in in_order(plan)]
         current = CurrentRun(run, recorder, recorder.begin_run(names), plan, plan, request)
-        current.settings, current.weights = try_to_describe_run(self._session.pipe, request)
+        known = try_to_describe_run(self._session.pipe, request)
+        current.settings, current.weights, current.makeup = known
         with ExitStack() as endings:
             if isinstance(meter, (LiveMeter, WeighedMeter)):
                 current.counting = meter
@@ -315,6 +316,7 @@ class RunMonitor(RunListener[Run]):
             tuple(current.plans),
             current.weights,
             asked=current.request,
+            makeup=current.makeup,
         )
 
     def _find(self, run: Run) -> CurrentRun | None:

@@ -15,6 +15,7 @@ from dpnb.pipelines.settings.picture_settings import PROGRAM, PictureSettings
 from dpnb.pipelines.settings.plain_values import split_plain
 from dpnb.pipelines.settings.scheduler_settings import describe_scheduler
 from dpnb.stages import Stage
+from dpnb.widgets.run_makeup import RunMakeup
 from dpnb.widgets.run_output import STILLS
 from dpnb.widgets.state import FinishedRun, Request
 
@@ -62,18 +63,18 @@ def describe_request(pipe: ExplorablePipeline, request: Request) -> PictureSetti
 
 def try_to_describe_run(
     pipe: ExplorablePipeline, request: Request | None
-) -> tuple[PictureSettings | None, int | None]:
-    """What a run that begins is drawn with, and how many bytes its weights have.
+) -> tuple[PictureSettings | None, int | None, RunMakeup | None]:
+    """What a run that begins is drawn with, how many bytes its weights have, and what they are.
 
     A run must not fail over what is only said of it: where it cannot be told it is `None`, as are
     the settings of what a cell asked for.
     """
     try:
-        weights = count_weight_bytes(pipe)
-        return None if request is None else describe_request(pipe, request), weights
+        weights, makeup = count_weight_bytes(pipe), RunMakeup.of(pipe)
+        return None if request is None else describe_request(pipe, request), weights, makeup
     except Exception:
         logger.exception("a run begins, but what it is drawn with cannot be told")
-        return None, None
+        return None, None, None
 
 
 def list_picture_settings(run: FinishedRun) -> tuple[PictureSettings | None, ...]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dpnb.pipelines.explorable import ExplorablePipeline
     from dpnb.pipelines.settings.picture_settings import PictureSettings, PlanFrom
     from dpnb.pipelines.settings.plain_values import Pairs
+    from dpnb.widgets.run_makeup import RunMakeup
 
 logger = logging.getLogger(__name__)
 
@@ -213,6 +214,7 @@ class FinishedRun:
             that is not known.
         plans: what was switched on, at the beginning and from each step on where that changed.
         weights: bytes of all networks when it began, where that is known.
+        makeup: what else has decided it, where that is known.
         asked: the very request that a panel gave, without what was left to the pipeline.
     """
 
@@ -228,6 +230,7 @@ class FinishedRun:
     weights: int | None = field(default=None, repr=False)
     name: str = ""
     asked: Request | None = field(default=None, repr=False)
+    makeup: RunMakeup | None = field(default=None, repr=False)
 
     @property
     def is_finished(self) -> bool:

@@ -157,7 +157,7 @@ def test_a_run_does_not_fail_over_what_is_said_of_it(
     pipe: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     pipe.scheduler = Unreadable()
-    assert try_to_describe_run(pipe, Request("a")) == (None, None)
+    assert try_to_describe_run(pipe, Request("a")) == (None, None, None)
     assert "what it is drawn with cannot be told" in caplog.text
 
 
