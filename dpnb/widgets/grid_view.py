@@ -57,7 +57,6 @@ class GridView(w.VBox):  # type: ignore[misc]
         self._ended: set[tuple[int, int]] = set()
         self._layout: GridLayout | None = None
         self._before: Plan | None = None
-        self._seen = 0
         self._switches = _list_switches(session)
         options = [("nothing", ""), *((name.replace("_", " "), name) for name in COMMON)]
         options += [(name, name) for name in self._switches]
@@ -92,8 +91,6 @@ class GridView(w.VBox):  # type: ignore[misc]
             return
         self._layout, self._pending, self._drawn, self._ended = None, [], {}, set()
         self._before = self._session.strategy_state.wanted
-        history = self._session.run_state.history
-        self._seen = history[-1].number if history else 0
         self.sheet.value = ""
         self.message.value = status_html(f"0 of {len(layout)} pictures are drawn.", "wait")
         with self._session.lock:
@@ -155,14 +152,11 @@ class GridView(w.VBox):  # type: ignore[misc]
         layout = self._layout
         if layout is None:
             return
-        for run in [run for run in history if run.number > self._seen]:
-            self._seen = run.number
-            drawn = take_cell(run)
-            for cell, job in self._pending:
-                if job.request is not run.asked:
-                    continue
+        for cell, job in self._pending:
+            run = next((one for one in history if one.asked is job.request), None)
+            if run is not None:
                 self._ended.add((cell.row, cell.column))
-                if drawn is not None:
+                if (drawn := take_cell(run)) is not None:
                     self._drawn[cell.row, cell.column] = drawn
         self._pending = [one for one in self._pending if not self._is_over(*one)]
         self._show(layout)

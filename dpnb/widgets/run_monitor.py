@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -81,6 +82,7 @@ class RunMonitor(RunListener[Run]):
         self._current: CurrentRun | None = None
         self._previews = RunPreviews(session.pipe, session.run_state)
         self._counts = KnownCounts()
+        self._numbers = itertools.count(1)
 
     @property
     def is_running(self) -> bool:
@@ -301,11 +303,9 @@ class RunMonitor(RunListener[Run]):
         state.keep_runs(runs)
 
     def _finished_run(self, current: CurrentRun, result: RunResult) -> FinishedRun:
-        history = self._state.history
-        number = history[-1].number + 1 if history else 1
         assert result.trace is not None
         return FinishedRun(
-            number,
+            next(self._numbers),
             None if current.request is None else fill_in(current.request, self._session.pipe),
             current.plan,
             current.used,

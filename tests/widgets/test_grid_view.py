@@ -23,6 +23,7 @@ from dpnb.widgets.history_panel import HistoryPanel
 from dpnb.widgets.run_panel import RunPanel
 from dpnb.widgets.state import Request
 from tests.widgets.conftest import TIMEOUT, Gate
+from tests.widgets.test_session import wait_for
 
 REQUEST = Request("a red apple", steps=1, width=32, height=32)
 
@@ -272,6 +273,19 @@ def test_a_grid_ends_without_what_is_taken_out_of_the_queue(panel: RunPanel, pip
     assert len(panel.session.run_state.history) == 2
     assert "2 of 3 pictures are drawn" in panel.grid.message.value
     assert pipe.strategies.active == {dpnb.AttentionSlicing()}
+
+
+def test_rows_that_are_deleted_meanwhile_take_no_picture(panel: RunPanel, gate: Gate) -> None:
+    gate.open(100)
+    for _ in range(2):
+        panel.draw().wait(TIMEOUT)
+    choose(panel, ("seed", "0, 1, 2"))
+    panel.grid.button.click()
+    panel.session.forget_runs({1, 2})
+    wait_for(lambda: "3 of 3 pictures" in panel.grid.message.value)
+    panel.session.forget_runs({3, 4, 5})
+    panel.draw().wait(TIMEOUT)
+    assert [run.number for run in panel.session.run_state.history] == [6]
 
 
 def test_cells_that_ask_for_the_same_are_all_drawn(panel: RunPanel) -> None:
