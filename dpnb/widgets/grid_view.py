@@ -56,7 +56,8 @@ class GridView(w.VBox):  # type: ignore[misc]
         self._drawn: dict[tuple[int, int], DrawnCell] = {}
         self._ended: set[tuple[int, int]] = set()
         self._layout: GridLayout | None = None
-        self._before: Plan | None = None
+        self._before: Plan = frozenset()
+        self._scheduler: Any = None
         self._switches = _list_switches(session)
         options = [("nothing", ""), *((name.replace("_", " "), name) for name in COMMON)]
         options += [(name, name) for name in self._switches]
@@ -91,6 +92,7 @@ class GridView(w.VBox):  # type: ignore[misc]
             return
         self._layout, self._pending, self._drawn, self._ended = None, [], {}, set()
         self._before = self._session.strategy_state.wanted
+        self._scheduler = self._session.pipe.scheduler
         self.sheet.value = ""
         self.message.value = status_html(f"0 of {len(layout)} pictures are drawn.", "wait")
         with self._session.lock:
@@ -182,11 +184,25 @@ class GridView(w.VBox):  # type: ignore[misc]
             f'<div><a href="{address}" download="grid.png">Save the sheet</a></div>'
         )
 
+    def note_switch(self, before: Plan, after: Plan) -> None:
+        """What is switched on has changed: what no cell asks for stays when the grid is drawn."""
+        layout = self._layout
+        if layout is None or after in [cell.plan for cell in layout]:
+            return
+        added, removed = after - before, before - after
+        slots = {strategy.slot for strategy in added}
+        kept = {one for one in self._before - removed if one.slot not in slots}
+        self._before = frozenset(kept | added)
+
     def _end(self, layout: GridLayout) -> None:
-        """All runs are over: what was on before is on again."""
+        """All runs are over: what was on before is on again, with the former scheduler."""
         self._layout = None
-        if self._before is not None and any(cell.plan is not None for cell in layout):
+        if any(cell.plan is not None for cell in layout):
             self._session.use(self._before)
+        names, session = {cell.request.scheduler for cell in layout}, self._session
+        is_theirs = len(names) > 1 and session.scheduler_name in names
+        if is_theirs and session.run_state.phase == "idle":
+            session.pipe.scheduler = self._scheduler
 
 
 def _list_switches(session: Session) -> Mapping[str, tuple[type[Strategy], str]]:

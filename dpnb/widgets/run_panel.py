@@ -155,6 +155,11 @@ class RunPanel(Panel):
         shown = ["picture", "pictured", "is_preview", "output"]
         self.watch(state, shown, lambda _: self.result.show(state))
         self.watch(state, ["history", "queue", "phase"], lambda _: self.grid.take(state.history))
+        self.watch(
+            self.session.strategy_state,
+            "active",
+            lambda change: self.grid.note_switch(change["old"], change["new"]),
+        )
         self.watch(state, "phase", lambda _: self.fields.schedulers.follow())
         self.watch(state, "restored", lambda _: self._restore())
         self.watch(state, ["progress", "message"], lambda _: self._show_progress())

@@ -44,6 +44,11 @@ def choose(panel: RunPanel, *axes: tuple[str, str]) -> None:
 def draw(panel: RunPanel) -> None:
     """Draw the grid, to its end."""
     panel.grid.button.click()
+    wait_for_grid(panel)
+
+
+def wait_for_grid(panel: RunPanel) -> None:
+    """Return when nothing is drawn any more."""
     while panel.session.is_drawing or panel.session.run_state.queue:
         assert panel.session.job is not None
         panel.session.job.wait(TIMEOUT)
@@ -75,6 +80,28 @@ def test_a_switch_varies_and_what_was_on_comes_back(panel: RunPanel, pipe: Any) 
         {slicing, dpnb.FreeU(s1=0.9)},
     ]
     assert pipe.strategies.active == {slicing}
+
+
+def test_the_scheduler_is_the_former_one_after_a_grid_of_them(panel: RunPanel, pipe: Any) -> None:
+    before = pipe.scheduler
+    choose(panel, ("scheduler", "DDIM, Euler"))
+    draw(panel)
+    assert pipe.scheduler is before
+    assert panel.request.scheduler == type(before).__name__
+
+
+def test_what_is_switched_while_a_grid_is_drawn_stays(
+    panel: RunPanel, pipe: Any, gate: Gate
+) -> None:
+    choose(panel, ("FreeU", "off, on"))
+    panel.grid.button.click()
+    gate.reached()
+    panel.session.enable(dpnb.AttentionSlicing())
+    gate.open(100)
+    wait_for_grid(panel)
+    plans = [run.plan for run in panel.session.run_state.history]
+    assert plans == [frozenset(), {dpnb.FreeU()}]
+    assert pipe.strategies.active == {dpnb.AttentionSlicing()}
 
 
 def test_stopping_the_last_cell_ends_the_grid(panel: RunPanel, pipe: Any, gate: Gate) -> None:
