@@ -273,15 +273,16 @@ class RunMonitor(RunListener[Run]):
         """
         state = self._state
         with self._session.lock, state.hold_trait_notifications():
-            if result.trace is not None:
-                self._remember(self._finished_run(current, result))
+            over = None if result.trace is None else self._finished_run(current, result)
+            if over is not None:
+                self._remember(over)
             if result.output:
                 state.pictures = result.output.pictures
             if self._current is not current:
                 return
             self._current = None
-            if result.trace is not None:
-                state.trace = result.trace
+            if over is not None:
+                state.trace, state.failed = over.trace, over.wanted
             if result.output:
                 state.output = result.output
                 state.picture, state.pictured = result.picture, current.request

@@ -202,10 +202,10 @@ class RunPanel(Panel):
 
     def _retry_with_memory_saver(self) -> None:
         """Draw what has failed once more, with what makes it fit."""
-        memory_saver, history = self.session.run_state.memory_saver, self.session.run_state.history
+        state = self.session.run_state
+        memory_saver, failed = state.memory_saver, state.failed
         if memory_saver is None:
             return
-        failed = history[-1].request if history else None
         self.session.enable(memory_saver)
         self._start_or_show_error(
             self.draw if failed is None else partial(self.session.start, failed)

@@ -319,6 +319,9 @@ class RunState(State):
     memory_saver = Instance("dpnb.strategies.strategy.Strategy", allow_none=True)
     """What to switch on against the error, where that is known."""
 
+    failed = Instance(Request, allow_none=True)
+    """What has failed; `None` where a cell asked for it."""
+
     progress = Instance(Progress, args=())
     """How far the run has come."""
 
