@@ -14,7 +14,14 @@ from dpnb.strategies.settings import describe_strategy
 from dpnb.widgets.field_widgets import menu
 from dpnb.widgets.grid_view import GridView
 from dpnb.widgets.job import Job
-from dpnb.widgets.panel import Panel, heading, hidden_part, status_html, status_line
+from dpnb.widgets.panel import (
+    Panel,
+    check_request,
+    heading,
+    hidden_part,
+    status_html,
+    status_line,
+)
 from dpnb.widgets.preview_decoder import has_tiny_decoder, is_tiny_decoder
 from dpnb.widgets.queue_view import QueueView
 from dpnb.widgets.request_fields import RequestFields
@@ -46,6 +53,7 @@ class RunPanel(Panel):
 
     def __init__(self, pipe: Any, request: Request | None = None) -> None:
         super().__init__(pipe)
+        check_request(request)
         session = self.session
         self.fields = fields = RequestFields(
             session.pipe, request or session.example, session.card_numbers
@@ -131,8 +139,10 @@ class RunPanel(Panel):
             What waits for the end with its `wait`.
 
         Raises:
+            SessionError: the panel was closed.
             ValueError: a picture is missing, or something about the request is impossible.
         """
+        self.refuse_when_closed()
         missing = self.fields.find_missing()
         if missing is not None:
             raise ValueError(missing)

@@ -10,6 +10,7 @@ import pytest
 import dpnb
 from dpnb.widgets.anywidget_board import AnywidgetBoard
 from dpnb.widgets.marimo_dashboard import AnywidgetError
+from dpnb.widgets.session_error import SessionError
 from dpnb.widgets.state import Request
 from tests.widgets.conftest import TIMEOUT, Gate
 
@@ -117,6 +118,16 @@ def test_a_run_is_asked_for_again_with_what_was_on(board: AnywidgetBoard, pipe: 
     ask(board, "restore", number=1)
     assert pipe.strategies.active == {dpnb.VaeTiling()}
     assert (board.fields["prompt"], board.fields["seed"]) == ("a fox", 7)
+
+
+def test_nothing_is_drawn_from_a_closed_board(pipe: Any) -> None:
+    board = AnywidgetBoard(pipe)
+    board.close()
+    with pytest.raises(SessionError, match=r"another with dpnb\.marimo_dashboard"):
+        board.draw()
+    with pytest.raises(TypeError, match="request is 'a cat'"):
+        AnywidgetBoard(pipe, "a cat")  # type: ignore[arg-type]
+    assert list(pipe.listeners) == []
 
 
 @pytest.mark.parametrize(
