@@ -107,7 +107,9 @@ class AnywidgetBoard(anywidget.AnyWidget, metaclass=ClosedOnError):  # type: ign
             raise SessionError(
                 "This board was closed; make another with dpnb.marimo_dashboard(pipe)."
             )
-        return self.session.start(self._read(self.fields))
+        job = self.session.start(self._read(self.fields))
+        self._request = replace(self._request, scheduler=None, scheduler_settings=None)
+        return job
 
     @override
     def close(self) -> None:
@@ -199,6 +201,7 @@ class AnywidgetBoard(anywidget.AnyWidget, metaclass=ClosedOnError):  # type: ign
 
     def _show_restored(self) -> None:
         if (wanted := self.session.run_state.restored) is not None:
+            self._request = wanted.with_defaults(self.session.pipe)
             self.fields = self._list_fields(wanted)
 
     def _show_switches(self) -> None:
