@@ -112,6 +112,22 @@ def test_the_menu_of_schedulers_follows_the_pipeline(board: Dashboard, pipe: Any
     assert board.run.scheduler.value == board.session.run_state.history[-1].request.scheduler
 
 
+def test_after_detaching_a_board_says_so(board: Dashboard, pipe: Any) -> None:
+    board.session.enable(dpnb.ChannelsLast())
+    dpnb.attach(pipe).detach()
+    said = "This StableDiffusionPipeline was detached; attach it again with dpnb.attach."
+    for strategy in (dpnb.ChannelsLast(), dpnb.ModelOffload()):
+        board.session.enable(strategy)
+        assert board.session.strategy_state.message == said
+        assert board.session.obstacle(strategy) == said
+        assert said in board.strategies.message.value
+    board.session.disable(dpnb.ChannelsLast)
+    assert not board.session.strategy_state.is_refused
+    board.run.generate.click()
+    assert said in board.run.failure.value
+    assert not dpnb.attach(pipe).strategies.obstacle(dpnb.ChannelsLast())
+
+
 def test_fields_show_the_pipelines_own(pipe: Any) -> None:
     panel = RunPanel(pipe)
     fields = panel.fields
