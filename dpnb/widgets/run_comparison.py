@@ -100,7 +100,7 @@ def compare_runs(run: FinishedRun, baseline: FinishedRun) -> RunDifference:
     one, other = run.request, baseline.request
     names = [] if one is None or other is None else differing_fields(one, other)
     is_known = one is not None and other is not None
-    others = _list_others(run, baseline)
+    others = list_other_conditions(run, baseline)
     is_same_work = is_known and not others and not {*names} - PICTURE_ALONE
     largest, mean = _pictures(run, baseline) if is_known and not names else (None, 0.0)
     changed = run.used ^ baseline.used
@@ -116,7 +116,7 @@ def compare_runs(run: FinishedRun, baseline: FinishedRun) -> RunDifference:
     )
 
 
-def _list_others(run: FinishedRun, baseline: FinishedRun) -> list[str]:
+def list_other_conditions(run: FinishedRun, baseline: FinishedRun) -> list[str]:
     """What else has decided the runs and was not the same, in words."""
     ours, theirs = run.settings, baseline.settings
     words = []

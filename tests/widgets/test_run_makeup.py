@@ -9,10 +9,13 @@ import pytest
 import torch
 
 import dpnb
+from dpnb.planning.picture_costs import PictureCosts
 from dpnb.strategies.catalog import CATALOG
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.strategy import Strategy
+from dpnb.widgets.history_costs import find_picture_costs
 from dpnb.widgets.history_panel import HistoryPanel
+from dpnb.widgets.picture_judge import Verdict
 from dpnb.widgets.run_comparison import compare_runs
 from dpnb.widgets.run_makeup import RunMakeup
 from tests.widgets.histories import drawn
@@ -53,6 +56,9 @@ def test_what_a_cell_has_changed_between_two_runs_is_said(change: Any, words: st
     found = compare_runs(drawn(panel, QKVFusion()), first)
     assert (found.must_match, found.badge, found.peak, found.seconds) == (False, "", None, None)
     assert str(found).endswith(words)
+    first, last = panel.session.run_state.history
+    panel.session.run_state.note_verdict(last, first, Verdict(0.5, 0.5))
+    assert find_picture_costs(panel.session) == PictureCosts.of([])
     panel.close()
 
 
