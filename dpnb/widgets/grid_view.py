@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import ipywidgets as w
@@ -86,6 +87,7 @@ class GridView(w.VBox):  # type: ignore[misc]
 
     def _begin(self) -> None:
         try:
+            common = self._fields.request
             layout = lay_out_grid(self._session.pipe, self.arguments)
         except (DpnbError, ValueError, TypeError) as error:
             self.message.value = status_html(str(error), "error")
@@ -97,7 +99,10 @@ class GridView(w.VBox):  # type: ignore[misc]
         self.message.value = status_html(f"0 of {len(layout)} pictures are drawn.", "wait")
         with self._session.lock:
             for cell in layout:
-                self._pending.append((cell, self._session.queue.add(cell.request, cell.plan)))
+                request = cell.request
+                if request.scheduler == common.scheduler:
+                    request = replace(request, scheduler_settings=common.scheduler_settings)
+                self._pending.append((cell, self._session.queue.add(request, cell.plan)))
             self._layout = layout
 
     @property

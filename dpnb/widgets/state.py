@@ -202,7 +202,7 @@ class FinishedRun:
     """A run that is over.
 
     Args:
-        number: counts from 1.
+        number: counts from 1; none is given twice.
         request: what was asked for; `None` where the run was not started by a panel.
         plan: what was switched on when it began.
         used: what was switched on at any time of it.

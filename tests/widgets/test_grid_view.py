@@ -257,6 +257,17 @@ def test_a_picture_says_what_its_scheduler_was_set_to(
         pipe.scheduler = kind(use_karras_sigmas=True)
 
 
+def test_a_grid_is_drawn_with_what_a_scheduler_is_to_be_set_to(panel: RunPanel, pipe: Any) -> None:
+    settings = (("beta_schedule", "scaled_linear"), ("timestep_spacing", "trailing"))
+    name = type(pipe.scheduler).__name__
+    panel.session.restore(replace(REQUEST, scheduler=name, scheduler_settings=settings))
+    choose(panel, ("seed", "0, 1"))
+    draw(panel)
+    for run in panel.session.run_state.history:
+        assert run.settings is not None
+        assert run.settings.scheduler_settings == dict(settings)
+
+
 def test_a_picture_without_settings_is_refused(panel: RunPanel) -> None:
     content = io.BytesIO()
     Image.new("RGB", (8, 8)).save(content, "PNG")
