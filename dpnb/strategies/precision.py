@@ -120,7 +120,9 @@ class Precision(Strategy):
 
         The code of pipelines may take its dtype for that of the network.
         """
-        first = next(network.parameters())
+        first = next(network.parameters(), None)
+        if first is None:
+            return tensors
         layers = [one for one in network.modules() if one._parameters.get("weight") is first]
         if len(layers) == 1 and len(tensors) > 1:
             casting = Widening(self.torch_dtype)

@@ -14,6 +14,7 @@ from typing import TypeAlias, TypeVar
 import torch
 from torch import Tensor, nn
 
+from dpnb.errors import StrategyError
 from dpnb.nn.structure import Structure
 from dpnb.run_listener import RunKey
 from dpnb.strategies.attachment import attachment_of
@@ -44,6 +45,7 @@ class StrategyStack:
 
     def __init__(self, owner: Owner) -> None:
         self._listeners: list[Listener] = []
+        self._end: str | None = None
         # Owners are held weakly, and nobody else holds this kind.
         self._lone = owner if isinstance(owner, LoneNetwork) else None
         self._shared = SharedStrategies()
@@ -107,7 +109,10 @@ class StrategyStack:
             with self._turn() as shared:
                 before = shared.plan
                 try:
-                    shared.use(frozenset(change(before)))
+                    wanted = frozenset(change(before))
+                    if wanted and self._end is not None:
+                        raise StrategyError(self._end)
+                    shared.use(wanted)
                 finally:
                     stacks = list(shared.stacks) if shared.plan != before else []
         finally:
@@ -130,7 +135,15 @@ class StrategyStack:
 
     def obstacle(self, strategy: Strategy) -> str | None:
         """Why `strategy` cannot be switched on here, as a sentence; `None` where it can."""
-        return strategy.obstacle(self.networks)
+        return self._end or strategy.obstacle(self.networks)
+
+    def retire(self, reason: str) -> None:
+        """Let nothing be switched on here from now on.
+
+        Args:
+            reason: why not, as a sentence.
+        """
+        self._end = reason
 
     @property
     def remarks(self) -> tuple[str, ...]:

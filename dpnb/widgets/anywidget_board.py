@@ -23,8 +23,10 @@ from dpnb.widgets.charts import run_chart
 from dpnb.widgets.history_row import SIDE
 from dpnb.widgets.job import Job
 from dpnb.widgets.memory_panel import format_memory, latest_reading
+from dpnb.widgets.panel import ClosedOnError, check_request
 from dpnb.widgets.run_words import describe_plan
 from dpnb.widgets.session import Session
+from dpnb.widgets.session_error import SessionError
 from dpnb.widgets.snapshot import describe_in_short, name_outcome
 from dpnb.widgets.state import FinishedRun, Request
 from dpnb.widgets.strategy_panel import BADGES
@@ -36,7 +38,7 @@ FIELDS = ("prompt", "negative_prompt", "steps", "guidance_scale", "width", "heig
 """Of a request, those that a person sets here."""
 
 
-class AnywidgetBoard(anywidget.AnyWidget):  # type: ignore[misc]
+class AnywidgetBoard(anywidget.AnyWidget, metaclass=ClosedOnError):  # type: ignore[misc]
     """What `dpnb.marimo_dashboard` makes.
 
     What people do comes in as `command`; everything else goes out, and is replaced as a whole.
@@ -76,8 +78,10 @@ class AnywidgetBoard(anywidget.AnyWidget):  # type: ignore[misc]
 
     def __init__(self, pipe: Any, request: Request | None = None) -> None:
         self._cleanup = ExitStack()
+        self._is_closed = False
         self.session = session = Session.of(pipe)
         self._cleanup.callback(session.close)
+        check_request(request)
         self._request = (request or session.example).with_defaults(session.pipe)
         networks = session.pipe.strategies.networks
         self._kinds = {kind.__name__: kind for kind in catalog_for(networks)}
@@ -95,15 +99,22 @@ class AnywidgetBoard(anywidget.AnyWidget):  # type: ignore[misc]
         """Begin to draw what the fields say; wait for it with the `wait` of what is returned.
 
         Raises:
-            SessionError: a run is going on.
+            SessionError: a run is going on, or this was closed.
             ValueError: something about the request is impossible.
             TypeError: likewise.
         """
-        return self.session.start(self._read(self.fields))
+        if self._is_closed:
+            raise SessionError(
+                "This board was closed; make another with dpnb.marimo_dashboard(pipe)."
+            )
+        job = self.session.start(self._read(self.fields))
+        self._request = replace(self._request, scheduler=None, scheduler_settings=None)
+        return job
 
     @override
     def close(self) -> None:
         """Take it away; with a pipeline's last panel, a run that one of them began ends."""
+        self._is_closed = True
         self._cleanup.close()
         self.unobserve_all()
         super().close()
@@ -160,7 +171,7 @@ class AnywidgetBoard(anywidget.AnyWidget):  # type: ignore[misc]
         for run in self.session.run_state.history:
             if run.number == number:
                 self.session.use(run.plan)
-                self.session.restore(run.request)
+                self.session.restore(run.wanted)
 
     def _show_run(self) -> None:
         state, progress = self.session.run_state, self.session.run_state.progress
@@ -190,6 +201,7 @@ class AnywidgetBoard(anywidget.AnyWidget):  # type: ignore[misc]
 
     def _show_restored(self) -> None:
         if (wanted := self.session.run_state.restored) is not None:
+            self._request = wanted.with_defaults(self.session.pipe)
             self.fields = self._list_fields(wanted)
 
     def _show_switches(self) -> None:

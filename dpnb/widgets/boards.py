@@ -38,6 +38,7 @@ def dashboard(pipe: Any = None, request: Request | None = None) -> Dashboard | M
 
     Raises:
         AttachError: it is no pipeline, or one that cannot be attached.
+        TypeError: `request` is none.
         ValueError: the name is empty.
     """
     if pipe is None or isinstance(pipe, (str, Path)):

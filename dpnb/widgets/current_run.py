@@ -17,6 +17,7 @@ from dpnb.pipelines.listeners import Run
 from dpnb.pipelines.settings.picture_settings import PictureSettings, PlanFrom, number_after
 from dpnb.stages import Stage, Step
 from dpnb.strategies.strategy import Plan
+from dpnb.widgets.run_makeup import RunMakeup
 from dpnb.widgets.state import Request
 
 
@@ -55,6 +56,7 @@ class CurrentRun:
         latents: of the last denoising step.
         settings: what its first picture is drawn with, where that is known.
         weights: bytes of the networks when it began, where that is known.
+        makeup: what else decides it, where that is known.
         plans: what was switched on, at the beginning and from each step on where that changed.
         is_over: whether nothing more will be computed.
         counting: the meter, where it knows the weights.
@@ -76,6 +78,7 @@ class CurrentRun:
     latents: Tensor | None = None
     settings: PictureSettings | None = None
     weights: int | None = None
+    makeup: RunMakeup | None = None
     plans: list[PlanFrom] = field(default_factory=list)
     is_over: bool = False
     counting: LiveMeter | WeighedMeter | None = None

@@ -27,12 +27,12 @@ class Dashboard(Panel):
 
     def __init__(self, pipe: Any, request: Request | None = None) -> None:
         super().__init__(pipe)
-        self.run = RunPanel(pipe, request)
-        self.strategies = StrategyPanel(pipe)
-        self.memory = MemoryPanel(pipe)
-        self.active = ActiveSwitches(pipe)
-        self.history = HistoryPanel(pipe)
-        self.planner = PlannerPanel(pipe, request)
+        self.run = self.own(RunPanel(pipe, request))
+        self.strategies = self.own(StrategyPanel(pipe))
+        self.memory = self.own(MemoryPanel(pipe))
+        self.active = self.own(ActiveSwitches(pipe))
+        self.history = self.own(HistoryPanel(pipe))
+        self.planner = self.own(PlannerPanel(pipe, request))
         self.planner.follow(self.run)
         self.strategies.follow(self.run)
         names = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import ipywidgets as w
@@ -56,8 +57,8 @@ class GridView(w.VBox):  # type: ignore[misc]
         self._drawn: dict[tuple[int, int], DrawnCell] = {}
         self._ended: set[tuple[int, int]] = set()
         self._layout: GridLayout | None = None
-        self._before: Plan | None = None
-        self._seen = 0
+        self._before: Plan = frozenset()
+        self._scheduler: Any = None
         self._switches = _list_switches(session)
         options = [("nothing", ""), *((name.replace("_", " "), name) for name in COMMON)]
         options += [(name, name) for name in self._switches]
@@ -86,19 +87,22 @@ class GridView(w.VBox):  # type: ignore[misc]
 
     def _begin(self) -> None:
         try:
+            common = self._fields.request
             layout = lay_out_grid(self._session.pipe, self.arguments)
         except (DpnbError, ValueError, TypeError) as error:
             self.message.value = status_html(str(error), "error")
             return
         self._layout, self._pending, self._drawn, self._ended = None, [], {}, set()
         self._before = self._session.strategy_state.wanted
-        history = self._session.run_state.history
-        self._seen = history[-1].number if history else 0
+        self._scheduler = self._session.pipe.scheduler
         self.sheet.value = ""
         self.message.value = status_html(f"0 of {len(layout)} pictures are drawn.", "wait")
         with self._session.lock:
             for cell in layout:
-                self._pending.append((cell, self._session.queue.add(cell.request, cell.plan)))
+                request = cell.request
+                if request.scheduler == common.scheduler:
+                    request = replace(request, scheduler_settings=common.scheduler_settings)
+                self._pending.append((cell, self._session.queue.add(request, cell.plan)))
             self._layout = layout
 
     @property
@@ -155,14 +159,11 @@ class GridView(w.VBox):  # type: ignore[misc]
         layout = self._layout
         if layout is None:
             return
-        for run in [run for run in history if run.number > self._seen]:
-            self._seen = run.number
-            drawn = take_cell(run)
-            for cell, job in self._pending:
-                if job.request is not run.asked:
-                    continue
+        for cell, job in self._pending:
+            run = next((one for one in history if one.asked is job.request), None)
+            if run is not None:
                 self._ended.add((cell.row, cell.column))
-                if drawn is not None:
+                if (drawn := take_cell(run)) is not None:
                     self._drawn[cell.row, cell.column] = drawn
         self._pending = [one for one in self._pending if not self._is_over(*one)]
         self._show(layout)
@@ -188,11 +189,25 @@ class GridView(w.VBox):  # type: ignore[misc]
             f'<div><a href="{address}" download="grid.png">Save the sheet</a></div>'
         )
 
+    def note_switch(self, before: Plan, after: Plan) -> None:
+        """What is switched on has changed: what no cell asks for stays when the grid is drawn."""
+        layout = self._layout
+        if layout is None or after in [cell.plan for cell in layout]:
+            return
+        added, removed = after - before, before - after
+        slots = {strategy.slot for strategy in added}
+        kept = {one for one in self._before - removed if one.slot not in slots}
+        self._before = frozenset(kept | added)
+
     def _end(self, layout: GridLayout) -> None:
-        """All runs are over: what was on before is on again."""
+        """All runs are over: what was on before is on again, with the former scheduler."""
         self._layout = None
-        if self._before is not None and any(cell.plan is not None for cell in layout):
+        if any(cell.plan is not None for cell in layout):
             self._session.use(self._before)
+        names, session = {cell.request.scheduler for cell in layout}, self._session
+        is_theirs = len(names) > 1 and session.scheduler_name in names
+        if is_theirs and session.run_state.phase == "idle":
+            session.pipe.scheduler = self._scheduler
 
 
 def _list_switches(session: Session) -> Mapping[str, tuple[type[Strategy], str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dpnb.planning.picture_costs import PictureCosts, list_changes
 from dpnb.strategies.strategy import Plan
+from dpnb.widgets.run_comparison import list_other_conditions
 from dpnb.widgets.session import Session
 from dpnb.widgets.state import FinishedRun
 
@@ -19,7 +20,8 @@ def find_picture_costs(session: Session) -> PictureCosts:
     known: list[tuple[Plan, float]] = []
     for (number, baseline), verdict in state.verdicts.items():
         one, other = runs.get(number), runs.get(baseline)
-        is_steady = one is not None and one.used == one.plan
-        if one is not None and is_steady and other is not None and not list_changes(other.used):
+        if one is None or other is None or one.used != one.plan or list_changes(other.used):
+            continue
+        if not list_other_conditions(one, other):
             known.append((one.plan, verdict.size))
     return PictureCosts.of(known)

@@ -184,7 +184,7 @@ class HistoryPanel(Panel):
 
     def _restore(self, row: HistoryRow, _: w.Button) -> None:
         self.session.use(row.run.plan)
-        self.session.restore(row.run.request)
+        self.session.restore(row.run.wanted)
 
     def _rename(self) -> None:
         chosen = self.selection

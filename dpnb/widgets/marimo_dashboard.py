@@ -37,6 +37,7 @@ def marimo_dashboard(pipe: Any, request: Request | None = None) -> AnywidgetBoar
     Raises:
         AnywidgetError: anywidget is not installed.
         AttachError: it is no pipeline, or one that cannot be attached.
+        TypeError: `request` is none.
     """
     try:
         from dpnb.widgets.anywidget_board import AnywidgetBoard

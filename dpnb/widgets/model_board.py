@@ -14,7 +14,7 @@ from dpnb.loading.hub import list_cached_pipelines
 from dpnb.pipelines.opening import open_any_pipeline
 from dpnb.widgets.background_task import BackgroundTask
 from dpnb.widgets.dashboard import Dashboard
-from dpnb.widgets.panel import close_all, status_html, status_line
+from dpnb.widgets.panel import check_request, close_all, status_html, status_line
 from dpnb.widgets.run_result import describe_error
 from dpnb.widgets.session_error import SessionError
 from dpnb.widgets.state import Request
@@ -36,10 +36,12 @@ class ModelBoard(w.VBox):  # type: ignore[misc]
         offering: the look for models that are here already; it goes on in the background.
 
     Raises:
+        TypeError: `request` is none.
         ValueError: `place` is empty.
     """
 
     def __init__(self, place: str | Path | None = None, request: Request | None = None) -> None:
+        check_request(request)
         self._request = request
         self._lock = threading.RLock()
         self._is_loading = self._is_closed = False

@@ -6,20 +6,42 @@ import base64
 import html
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any
+from types import NoneType
+from typing import Any, TypeVar
 
 import ipywidgets as w
+from traitlets import MetaHasTraits
 from typing_extensions import override
 
 from dpnb.widgets.session import Session
+from dpnb.widgets.session_error import SessionError
 from dpnb.widgets.snapshot import Shown, draw_snapshot
+from dpnb.widgets.state import Request
 from dpnb.widgets.still_output import StillOutput
 from dpnb.widgets.stylesheet import keyboard, stylesheet
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
 
-class Panel(w.VBox):  # type: ignore[misc]
+P = TypeVar("P", bound="Panel")
+
+
+class ClosedOnError(MetaHasTraits):
+    """The class of panels: one that cannot be made is closed, with all that it has begun."""
+
+    @override
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        kind: Any = self
+        panel = kind.__new__(kind, *args, **kwargs)
+        try:
+            panel.__init__(*args, **kwargs)
+        except BaseException:
+            panel.close()
+            raise
+        return panel
+
+
+class Panel(w.VBox, metaclass=ClosedOnError):  # type: ignore[misc]
     """A part of the dashboard that can stand alone.
 
     It shows itself as a cell's value and may be put into any other box. `close` takes it away and
@@ -31,6 +53,7 @@ class Panel(w.VBox):  # type: ignore[misc]
 
     def __init__(self, pipe: Any) -> None:
         self._cleanup = ExitStack()
+        self._is_closed = False
         self.session = Session.of(pipe)
         self._cleanup.callback(self.session.close)
         self._still = StillOutput(self.session)
@@ -43,6 +66,20 @@ class Panel(w.VBox):  # type: ignore[misc]
         hidden = {"display": "none"}
         looks = w.HTML(stylesheet(), layout=hidden), w.HTML(keyboard(), layout=hidden)
         self.children = (*looks, *children)
+
+    def own(self, panel: P) -> P:
+        """A panel that is closed with this one."""
+        self._cleanup.callback(panel.close)
+        return panel
+
+    def refuse_when_closed(self) -> None:
+        """Say that nobody would see what is drawn from here.
+
+        Raises:
+            SessionError: this was closed.
+        """
+        if self._is_closed:
+            raise SessionError("This panel was closed; make another with dpnb.dashboard(pipe).")
 
     def watch(self, state: Any, names: str | list[str], handler: Callable[[Any], None]) -> None:
         """Call `handler` when a trait of `state` changes, until this is closed.
@@ -60,6 +97,7 @@ class Panel(w.VBox):  # type: ignore[misc]
 
     def close(self) -> None:
         """Take the panel away; with a pipeline's last panel, a run that one of them began ends."""
+        self._is_closed = True
         self._cleanup.close()
         for child in self.children:
             close_all(child)
@@ -92,6 +130,19 @@ class Panel(w.VBox):  # type: ignore[misc]
         if with_picture and self.session.run_state.trace is not None:
             data["image/png"] = base64.b64encode(self.snapshot()._repr_png_()).decode()
         return data
+
+
+def check_request(request: Any) -> None:
+    """Refuse what is no request.
+
+    Raises:
+        TypeError: it is neither one nor `None`.
+    """
+    if not isinstance(request, (Request, NoneType)):
+        words = request if isinstance(request, str) else "a red apple"
+        raise TypeError(
+            f"request is {request!r}; give a request, such as dpnb.Request({words!r}), or none."
+        )
 
 
 def close_all(widget: w.Widget, panel: Any = None) -> None:

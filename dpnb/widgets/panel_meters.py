@@ -62,8 +62,9 @@ def _form_here(pipe: ExplorablePipeline, form: Hashable | None, weights: int) ->
     """The form of a run with these networks, the scheduler, and what is switched on."""
     if form is None:
         return None
-    parts = tuple((name, id(network)) for name, network in pipe.strategies.networks.items())
-    dtypes = tuple(str(next(n.parameters()).dtype) for _, n in pipe.strategies.networks.items())
+    networks = dict(pipe.strategies.networks.items())
+    parts = tuple((name, id(network)) for name, network in networks.items())
+    dtypes = tuple(next((p.dtype for p in one.parameters()), None) for one in networks.values())
     scheduler = type(pipe.scheduler).__name__
     return form, pipe.strategies.active, parts, dtypes, weights, scheduler
 

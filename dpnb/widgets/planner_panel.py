@@ -23,7 +23,7 @@ from dpnb.widgets.background_planner import BackgroundPlanner
 from dpnb.widgets.budget_dial import BudgetDial, default_budget, largest_peak
 from dpnb.widgets.chart_frames import in_two_sizes
 from dpnb.widgets.history_costs import find_picture_costs
-from dpnb.widgets.panel import Panel, close_all, heading, status_html, status_line
+from dpnb.widgets.panel import Panel, check_request, close_all, heading, status_html, status_line
 from dpnb.widgets.plan_chart import describe_plan_chart, plan_chart
 from dpnb.widgets.planned_request import FRAMES, PlannedRequest, costs_the_same, frames_of
 from dpnb.widgets.planner_row import PlannerRow, compare_prediction
@@ -62,6 +62,7 @@ class PlannerPanel(Panel):
 
     def __init__(self, pipe: Any, request: Request | None = None) -> None:
         super().__init__(pipe)
+        check_request(request)
         self.planner = BackgroundPlanner(self.session)
         self._cleanup.callback(self._forget_rows)
         self._cleanup.callback(self.planner.close)

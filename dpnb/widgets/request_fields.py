@@ -17,7 +17,7 @@ from dpnb.widgets.media_field import MediaField
 from dpnb.widgets.media_input import KINDS, MediaInput, is_media
 from dpnb.widgets.picture_shapes import list_shapes
 from dpnb.widgets.sampling_rate import find_sampling_rate
-from dpnb.widgets.scheduler_choice import find_successors, short_scheduler_name
+from dpnb.widgets.scheduler_menu import SchedulerMenu
 from dpnb.widgets.state import Request
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ class RequestFields:
             ValueError: likewise.
         """
         written = {name: field.get() for name, field in self.more.items()}
+        self.schedulers.follow()
+        scheduler, scheduler_settings = self.schedulers.chosen
         return Request(
             prompt=self.prompt.value if "prompt" in self.shown else "",
             negative_prompt=self.negative.value if "negative_prompt" in self.shown else "",
@@ -85,7 +87,8 @@ class RequestFields:
             height=self._get("height", self.height),
             seed=self.seed.value,
             count=self._get("count", self.count) or 1,
-            scheduler=self.scheduler.value,
+            scheduler=scheduler,
+            scheduler_settings=scheduler_settings,
             strength=None if self.strength is None else self.strength.value,
             pictures=tuple(
                 (name, field.media)
@@ -120,10 +123,10 @@ class RequestFields:
             (self.strength, own.strength),
         ):
             if field is not None and value is not None:
-                field.max = max(field.max, value)
+                field.min, field.max = min(field.min, value), max(field.max, value)
                 field.value = value
-        if request.scheduler in [name for _, name in self.scheduler.options]:
-            self.scheduler.value = request.scheduler
+        self.schedulers.follow()
+        self.schedulers.choose(request.scheduler, request.scheduler_settings)
         given |= {name: value for name, value in request.more if name not in self.pictures}
         for name, value in self._name_numbers(request).items():
             if name in self.more and name not in given:
@@ -262,14 +265,8 @@ class RequestFields:
         )
         self.is_seed_fresh.tooltip = "Draw every picture from another seed"
         self.shape = self._build_shapes()
-        scheduler = self._pipe.scheduler
-        present = [] if scheduler is None else [type(scheduler).__name__]
-        names = sorted({*present, *find_successors(scheduler)})
-        self.scheduler = menu(
-            "Scheduler",
-            [(short_scheduler_name(name), name) for name in names],
-            next(iter(present), None),
-        )
+        self.schedulers = SchedulerMenu(self._pipe)
+        self.scheduler = self.schedulers.menu
 
     def choose_seed(self) -> None:
         """Another seed, by chance."""

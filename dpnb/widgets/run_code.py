@@ -9,7 +9,7 @@ from PIL import Image
 
 from dpnb.pipelines.call_arguments import CallSignature
 from dpnb.widgets.literals import is_literal
-from dpnb.widgets.scheduler_choice import find_successors
+from dpnb.widgets.scheduler_choice import choose_scheduler, find_successors
 from dpnb.widgets.state import Request
 
 READERS: Mapping[str, tuple[str, ...]] = {
@@ -79,11 +79,14 @@ def _write_generators(seed: int, count: int | None) -> str:
 
 def _choose(request: Request, scheduler: Any, pipeline: str) -> tuple[list[str], list[str]]:
     """Imports and lines that exchange the scheduler, where another one is asked for."""
-    name = request.scheduler
-    successors: Mapping[str, Any] = find_successors(scheduler)
-    if name is None or name == type(scheduler).__name__ or name not in successors:
+    name, settings = request.scheduler, request.scheduler_settings
+    if name not in {type(scheduler).__name__, *find_successors(scheduler)}:
         return [], []
-    module = type(successors[name]()).__module__
+    chosen = choose_scheduler(scheduler, name, settings)
+    if chosen is scheduler:
+        return [], []
+    module = type(chosen).__module__
     module = "dpnb" if module.startswith("dpnb.") else module
-    change = f"{pipeline}.scheduler = {name}.from_config({pipeline}.scheduler.config)"
+    config = f"{pipeline}.scheduler.config" if settings is None else repr(dict(settings))
+    change = f"{pipeline}.scheduler = {name}.from_config({config})"
     return [f"from {module} import {name}"], [change]

@@ -45,9 +45,9 @@ class RunDifference:
         largest: the largest difference of a colour, of 255; `None` where the pictures cannot be
             compared.
         mean: of all colours.
-        must_match: whether the pictures should be the same: the same was asked for, and all
-            strategies in which the runs differ are exact.
-        note: what else was asked for, in words; empty where the same was.
+        must_match: whether the pictures should be the same: the same was asked for of the same
+            networks and scheduler, and all strategies in which the runs differ are exact.
+        note: in what else they differ, in words; empty where in nothing.
         flip: FLIP's mean; `None` where that is not known.
         words: how far the pictures differ by FLIP; `None` likewise.
     """
@@ -100,7 +100,8 @@ def compare_runs(run: FinishedRun, baseline: FinishedRun) -> RunDifference:
     one, other = run.request, baseline.request
     names = [] if one is None or other is None else differing_fields(one, other)
     is_known = one is not None and other is not None
-    is_same_work = is_known and not {*names} - PICTURE_ALONE
+    others = list_other_conditions(run, baseline)
+    is_same_work = is_known and not others and not {*names} - PICTURE_ALONE
     largest, mean = _pictures(run, baseline) if is_known and not names else (None, 0.0)
     changed = run.used ^ baseline.used
     is_comparable = is_same_work and run.trace.meter == baseline.trace.meter in REPEATABLE
@@ -110,15 +111,30 @@ def compare_runs(run: FinishedRun, baseline: FinishedRun) -> RunDifference:
         seconds=seconds if is_same_work else None,
         largest=largest,
         mean=mean,
-        must_match=all(strategy.effect is Effect.EXACT for strategy in changed),
-        note=_describe_note(one, other, names),
+        must_match=not others and all(one.effect is Effect.EXACT for one in changed),
+        note=_describe_note(one, other, names, others),
     )
 
 
-def _describe_note(one: Request | None, other: Request | None, names: list[str]) -> str:
+def list_other_conditions(run: FinishedRun, baseline: FinishedRun) -> list[str]:
+    """What else has decided the runs and was not the same, in words."""
+    ours, theirs = run.settings, baseline.settings
+    words = []
+    if ours is not None and theirs is not None and ours.scheduler == theirs.scheduler:
+        is_set_alike = ours.scheduler_settings == theirs.scheduler_settings
+        words += [] if is_set_alike else ["other scheduler settings"]
+    if run.makeup is not None and baseline.makeup is not None:
+        words += run.makeup.list_differences(baseline.makeup)
+    return words
+
+
+def _describe_note(
+    one: Request | None, other: Request | None, names: list[str], others: list[str]
+) -> str:
     if one is None or other is None:
         return "not compared: a cell has asked for one of them"
-    return f"asked for {describe_differences(one, other, names)}" if names else ""
+    asked = [f"asked for {describe_differences(one, other, names)}"] if names else []
+    return ", ".join([*asked, *others])
 
 
 def _pictures(one: FinishedRun, other: FinishedRun) -> tuple[int | None, float]:

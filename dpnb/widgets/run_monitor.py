@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, contextmanager
-from contextvars import copy_context
+from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from typing_extensions import override
 
@@ -25,23 +24,19 @@ from dpnb.stages import Stage, Step
 from dpnb.strategies.out_of_memory import OutOfMemoryError
 from dpnb.strategies.settings import describe_strategy, strategy_label
 from dpnb.strategies.strategy import Plan, Strategy, in_order
-from dpnb.units import format_seconds
 from dpnb.widgets.browser_images import encode_png, lay_out_images
 from dpnb.widgets.current_run import CurrentRun, ExpectedRun
 from dpnb.widgets.job import StoppedError
 from dpnb.widgets.panel_meters import panel_meter
 from dpnb.widgets.run_previews import RunPreviews
+from dpnb.widgets.run_progress import call_regularly, describe_progress, seconds_left
 from dpnb.widgets.run_result import RunResult, describe_error, fill_in, finish_run
 from dpnb.widgets.run_settings import try_to_describe_run
 from dpnb.widgets.state import FinishedRun, Progress, Request, RunState
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
 logger = logging.getLogger(__name__)
 
 SAMPLE_EVERY = 0.1
-TICK = 0.2
 TICKS_PER_CHART = 2
 KEPT = 50
 """Runs whose pictures and traces are kept."""
@@ -87,6 +82,7 @@ class RunMonitor(RunListener[Run]):
         self._current: CurrentRun | None = None
         self._previews = RunPreviews(session.pipe, session.run_state)
         self._counts = KnownCounts()
+        self._numbers = itertools.count(1)
 
     @property
     def is_running(self) -> bool:
@@ -185,7 +181,7 @@ class RunMonitor(RunListener[Run]):
         with self._session.lock:
             if self._find_ongoing() is not None:
                 return
-            self._current = self._start_recording(run)
+            self._current = self._try_to_record(run)
             if self._current.request is not None:
                 self._expected = None
             state = self._state
@@ -194,22 +190,31 @@ class RunMonitor(RunListener[Run]):
             if state.phase == "idle":
                 state.phase = "running"
 
-    def _start_recording(self, run: Run) -> CurrentRun:
+    def _try_to_record(self, run: Run) -> CurrentRun:
+        """What records a run: with the chosen meter or, as no run must end by it, another one."""
+        try:
+            return self._start_recording(run, self._state.meter)
+        except Exception:
+            logger.exception("the meter %r fails here; tensors are counted", self._state.meter)
+            return self._start_recording(run, "tensors")
+
+    def _start_recording(self, run: Run, name: str) -> CurrentRun:
         expected = self._expected
         is_own = expected is not None and expected.thread is threading.current_thread()
         request = expected.request if expected is not None and is_own else None
         device, plan = run.pipe.execution_device, run.pipe.strategies.active
-        meter = panel_meter(self._session.pipe, self._state.meter, run, self._counts)
+        meter = panel_meter(self._session.pipe, name, run, self._counts)
         recorder = Recorder(meter, clock_for(device))
         names = [describe_strategy(strategy) for strategy in in_order(plan)]
         current = CurrentRun(run, recorder, recorder.begin_run(names), plan, plan, request)
-        current.settings, current.weights = try_to_describe_run(self._session.pipe, request)
+        known = try_to_describe_run(self._session.pipe, request)
+        current.settings, current.weights, current.makeup = known
         with ExitStack() as endings:
             if isinstance(meter, (LiveMeter, WeighedMeter)):
                 current.counting = meter
             if not isinstance(meter, LiveMeter):
                 endings.enter_context(recorder.sample_every(SAMPLE_EVERY))
-            endings.enter_context(_call_regularly(partial(self._tick, current)))
+            endings.enter_context(call_regularly(partial(self._tick, current)))
             current.cleanup = endings.pop_all()
         return current
 
@@ -268,15 +273,16 @@ class RunMonitor(RunListener[Run]):
         """
         state = self._state
         with self._session.lock, state.hold_trait_notifications():
-            if result.trace is not None:
-                self._remember(self._finished_run(current, result))
+            over = None if result.trace is None else self._finished_run(current, result)
+            if over is not None:
+                self._remember(over)
             if result.output:
                 state.pictures = result.output.pictures
             if self._current is not current:
                 return
             self._current = None
-            if result.trace is not None:
-                state.trace = result.trace
+            if over is not None:
+                state.trace, state.failed = over.trace, over.wanted
             if result.output:
                 state.output = result.output
                 state.picture, state.pictured = result.picture, current.request
@@ -298,11 +304,9 @@ class RunMonitor(RunListener[Run]):
         state.keep_runs(runs)
 
     def _finished_run(self, current: CurrentRun, result: RunResult) -> FinishedRun:
-        history = self._state.history
-        number = history[-1].number + 1 if history else 1
         assert result.trace is not None
         return FinishedRun(
-            number,
+            next(self._numbers),
             None if current.request is None else fill_in(current.request, self._session.pipe),
             current.plan,
             current.used,
@@ -313,6 +317,7 @@ class RunMonitor(RunListener[Run]):
             tuple(current.plans),
             current.weights,
             asked=current.request,
+            makeup=current.makeup,
         )
 
     def _find(self, run: Run) -> CurrentRun | None:
@@ -340,14 +345,14 @@ class RunMonitor(RunListener[Run]):
         state, step = self._state, current.step
         if step is None or current.shown_step == (place := (step.stage, step.index)):
             return
-        left = _seconds_left(current.step_ends, step)
+        left = seconds_left(current.step_ends, step)
         progress = Progress(step.stage, step.index + 1, step.total, left)
         current.shown_step = place
         with self._session.lock:
             if current is not self._find_ongoing():
                 return
             if state.phase == "running":
-                state.message = _describe(progress)
+                state.message = describe_progress(progress)
             state.progress = progress
 
     def _show_preview(self, current: CurrentRun) -> None:
@@ -358,40 +363,3 @@ class RunMonitor(RunListener[Run]):
                 if current is self._find_ongoing():
                     state.picture, state.pictured = picture, current.request
                     state.is_preview = True
-
-
-def _seconds_left(ends: list[float], step: Step) -> float | None:
-    if step.stage is not Stage.DENOISING or len(ends) < 2:
-        return None
-    return (ends[-1] - ends[0]) / (len(ends) - 1) * (step.total - step.index - 1)
-
-
-def _describe(progress: Progress) -> str:
-    if progress.stage is not Stage.DENOISING:
-        return "Drawing …"
-    left = progress.seconds_left
-    rest = "" if left is None else f", about {format_seconds(left)} left"
-    return f"Step {progress.done} of {progress.total}{rest}"
-
-
-@contextmanager
-def _call_regularly(tick: Callable[[int], None]) -> Iterator[None]:
-    """Within, call `tick` with a count, five times a second, from a thread of its own."""
-    leave = threading.Event()
-
-    def work() -> None:
-        count = 0
-        while not leave.wait(TICK):
-            try:
-                tick(count)
-            except Exception:
-                logger.exception("a run goes on, but cannot be shown")
-            count += 1
-
-    thread = threading.Thread(target=copy_context().run, args=(work,), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        leave.set()
-        thread.join()

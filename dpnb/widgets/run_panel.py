@@ -14,7 +14,14 @@ from dpnb.strategies.settings import describe_strategy
 from dpnb.widgets.field_widgets import menu
 from dpnb.widgets.grid_view import GridView
 from dpnb.widgets.job import Job
-from dpnb.widgets.panel import Panel, heading, hidden_part, status_html, status_line
+from dpnb.widgets.panel import (
+    Panel,
+    check_request,
+    heading,
+    hidden_part,
+    status_html,
+    status_line,
+)
 from dpnb.widgets.preview_decoder import has_tiny_decoder, is_tiny_decoder
 from dpnb.widgets.queue_view import QueueView
 from dpnb.widgets.request_fields import RequestFields
@@ -46,6 +53,7 @@ class RunPanel(Panel):
 
     def __init__(self, pipe: Any, request: Request | None = None) -> None:
         super().__init__(pipe)
+        check_request(request)
         session = self.session
         self.fields = fields = RequestFields(
             session.pipe, request or session.example, session.card_numbers
@@ -131,16 +139,20 @@ class RunPanel(Panel):
             What waits for the end with its `wait`.
 
         Raises:
+            SessionError: the panel was closed.
             ValueError: a picture is missing, or something about the request is impossible.
         """
+        self.refuse_when_closed()
         missing = self.fields.find_missing()
         if missing is not None:
             raise ValueError(missing)
         if self.fields.is_seed_fresh.value:
             self.fields.choose_seed()
-        if self.session.is_drawing or self.session.run_state.queue:
-            return self.session.queue.add(self.request)
-        return self.session.start(self.request)
+        is_busy = self.session.is_drawing or self.session.run_state.queue
+        start = self.session.queue.add if is_busy else self.session.start
+        job = start(self.request)
+        self.fields.schedulers.note_use()
+        return job
 
     def _bind(self) -> None:
         self.generate.on_click(lambda _: self._start_or_show_error(self.draw))
@@ -153,6 +165,12 @@ class RunPanel(Panel):
         shown = ["picture", "pictured", "is_preview", "output"]
         self.watch(state, shown, lambda _: self.result.show(state))
         self.watch(state, ["history", "queue", "phase"], lambda _: self.grid.take(state.history))
+        self.watch(
+            self.session.strategy_state,
+            "active",
+            lambda change: self.grid.note_switch(change["old"], change["new"]),
+        )
+        self.watch(state, "phase", lambda _: self.fields.schedulers.follow())
         self.watch(state, "restored", lambda _: self._restore())
         self.watch(state, ["progress", "message"], lambda _: self._show_progress())
         previews = ["preview_every", "preview_decoder", "phase"]
@@ -194,10 +212,10 @@ class RunPanel(Panel):
 
     def _retry_with_memory_saver(self) -> None:
         """Draw what has failed once more, with what makes it fit."""
-        memory_saver, history = self.session.run_state.memory_saver, self.session.run_state.history
+        state = self.session.run_state
+        memory_saver, failed = state.memory_saver, state.failed
         if memory_saver is None:
             return
-        failed = history[-1].request if history else None
         self.session.enable(memory_saver)
         self._start_or_show_error(
             self.draw if failed is None else partial(self.session.start, failed)

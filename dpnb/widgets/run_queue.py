@@ -10,6 +10,7 @@ from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.strategies.strategy import Plan
 from dpnb.widgets.current_run import ExpectedRun
 from dpnb.widgets.job import Job
+from dpnb.widgets.scheduler_choice import choose_scheduler
 from dpnb.widgets.state import Request, RunState
 
 
@@ -36,7 +37,7 @@ class QueuedSession(Protocol):
         """Whether a run goes on or is about to begin."""
         ...
 
-    def make_job(self, request: Request) -> Job:
+    def make_job(self, request: Request, *, plan: Plan | None = None) -> Job:
         """What draws a request on the thread that begins it."""
         ...
 
@@ -47,9 +48,6 @@ class QueuedSession(Protocol):
         """Start the thread of a job."""
         ...
 
-    def use(self, plan: Plan) -> None:
-        """Make exactly the strategies of `plan` active, now or before the next step."""
-
 
 @dataclass(frozen=True, eq=False)
 class WaitingRun:
@@ -57,12 +55,10 @@ class WaitingRun:
 
     Args:
         request: what to draw.
-        plan: what to switch on for it; `None` leaves everything as it is then.
         job: is told when the run is over.
     """
 
     request: Request
-    plan: Plan | None
     job: Job
 
 
@@ -85,7 +81,8 @@ class RunQueue:
 
         Args:
             request: what to draw.
-            plan: what to switch on for it; `None` leaves everything as it is then.
+            plan: what to switch on for it; where that is refused, the run fails. `None` leaves
+                everything as it is then.
 
         Returns:
             What waits for the end, and can be cancelled also before the beginning.
@@ -94,9 +91,11 @@ class RunQueue:
             ValueError: something about the request is impossible.
         """
         session = self._session
-        session.pipe.make_run(**request.arguments(session.pipe.call_signature))
+        pipe = session.pipe
+        choose_scheduler(pipe.scheduler, request.scheduler, request.scheduler_settings)
+        pipe.make_run(**request.arguments(pipe.call_signature))
         request = replace(request, scheduler=request.scheduler or session.scheduler_name)
-        entry = WaitingRun(request, plan, session.make_job(request))
+        entry = WaitingRun(request, session.make_job(request, plan=plan))
         with session.lock:
             self._waiting.append(entry)
             self._show()
@@ -113,8 +112,6 @@ class RunQueue:
             entry = self._waiting.pop(0)
             session.expect(ExpectedRun(entry.request))
             self._show()
-        if entry.plan is not None:
-            session.use(entry.plan)
         session.begin(entry.job, entry.request)
 
     def remove(self, place: int) -> None:

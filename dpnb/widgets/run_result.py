@@ -76,10 +76,14 @@ def finish_run(
 
 
 def fill_in(request: Request, pipe: ExplorablePipeline) -> Request:
-    """A request with all that was left to the pipeline: its numbers, size and scheduler."""
+    """A request with all that was left to the pipeline: its numbers, size and scheduler.
+
+    What is set at the scheduler is left to the settings of the run.
+    """
     scheduler = pipe.scheduler
     own = None if scheduler is None else type(scheduler).__name__
-    return replace(request.with_defaults(pipe), scheduler=request.scheduler or own)
+    asked = request.with_defaults(pipe)
+    return replace(asked, scheduler=request.scheduler or own, scheduler_settings=None)
 
 
 def describe_error(error: BaseException) -> str:

@@ -7,7 +7,12 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from dpnb.pipelines.settings.scheduler_settings import list_successors
+from dpnb.pipelines.settings.plain_values import Pairs
+from dpnb.pipelines.settings.scheduler_settings import (
+    describe_scheduler,
+    list_successors,
+    restore_scheduler,
+)
 
 
 def find_successors(scheduler: Any) -> Mapping[str, Callable[[], Any]]:
@@ -21,16 +26,22 @@ def find_successors(scheduler: Any) -> Mapping[str, Callable[[], Any]]:
     return {name: partial(kind.from_config, scheduler.config) for name, kind in kinds.items()}
 
 
-def choose_scheduler(scheduler: Any, name: str | None) -> Any:
+def choose_scheduler(scheduler: Any, name: str | None, settings: Pairs | None = None) -> Any:
     """The scheduler that is meant: `scheduler`, or one that takes over from it.
 
     Args:
         scheduler: the present one.
         name: of a class; `None` for the present one.
+        settings: all that is to be set and not the class's own default; by default that of the
+            present one.
 
     Raises:
         ValueError: it cannot take over.
     """
+    if name is not None and settings is not None:
+        if describe_scheduler(scheduler) == (name, dict(settings)):
+            return scheduler
+        return restore_scheduler(name, dict(settings), scheduler, is_whole=True)
     if name is None or name == type(scheduler).__name__:
         return scheduler
     known = find_successors(scheduler)

@@ -292,19 +292,30 @@ class Session:
         """The next run is this one: nobody else may begin one."""
         self._monitor.expect(expected)
 
-    def make_job(self, request: Request, run: Callable[[], Any] | None = None) -> Job:
+    def make_job(
+        self, request: Request, run: Callable[[], Any] | None = None, plan: Plan | None = None
+    ) -> Job:
         """What draws a request on the thread that begins it.
 
         Args:
             request: what to draw.
             run: draws it; by default it is made when the job begins.
+            plan: what to switch on for it; where that is refused nothing is drawn. `None` leaves
+                everything as it is then.
         """
-        work = run or (lambda: self._prepare(request)())
+
+        def work() -> Any:
+            if plan is not None:
+                self.pipe.strategies.use(plan)
+            return (run or self._prepare(request))()
+
         return Job(self.pipe, work, partial(self._end, request), request)
 
     def _prepare(self, request: Request) -> Callable[[], Any]:
         """A run of `request`, with the scheduler that it asks for."""
-        chosen = choose_scheduler(self.pipe.scheduler, request.scheduler)
+        chosen = choose_scheduler(
+            self.pipe.scheduler, request.scheduler, request.scheduler_settings
+        )
         if chosen is not self.pipe.scheduler:
             self.pipe.scheduler = chosen
         return self.pipe.make_run(**request.arguments(self.pipe.call_signature))

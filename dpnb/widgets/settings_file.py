@@ -9,9 +9,8 @@ import ipywidgets as w
 
 from dpnb.errors import DpnbError
 from dpnb.pipelines.settings.picture_files import read_settings
-from dpnb.pipelines.settings.picture_settings import PictureSettings
 from dpnb.widgets.panel import status_html, status_line
-from dpnb.widgets.run_settings import make_request
+from dpnb.widgets.run_settings import list_losses, make_request
 from dpnb.widgets.session import Session
 from dpnb.widgets.uploads import list_uploads
 
@@ -60,13 +59,6 @@ class SettingsFile(w.VBox):  # type: ignore[misc]
             content = b""
         self.read(name, content)
 
-    def _set_scheduler(self, settings: PictureSettings) -> None:
-        """Use the scheduler's own settings too, such as Karras' noise levels."""
-        pipe = self._session.pipe
-        is_free = pipe.scheduler is not None and not self._session.is_drawing
-        if settings.scheduler is not None and settings.scheduler_settings and is_free:
-            pipe.scheduler = settings.make_scheduler(pipe.scheduler)
-
     def read(self, name: str, content: Any) -> None:
         """Ask for what a picture was drawn with.
 
@@ -77,12 +69,14 @@ class SettingsFile(w.VBox):  # type: ignore[misc]
         try:
             settings = read_settings(content)
             request = make_request(settings, self._session.pipe)
+            losses = list_losses(settings, self._session.pipe)
             plan = settings.plans[0].plan if settings.plans else None
-            self._set_scheduler(settings)
         except (DpnbError, ValueError) as error:
             self.message.value = status_html(f"{name}: {error}", "error")
             return
         if plan is not None:
             self._session.use(plan)
         self._session.restore(request)
-        self.message.value = status_html(f"The fields say what {name} was drawn with.")
+        said = f"The fields say what {name} was drawn with"
+        words = " ".join([f"{said}, but not all of it.", *losses]) if losses else f"{said}."
+        self.message.value = status_html(words)

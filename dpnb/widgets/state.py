@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from dpnb.pipelines.call_arguments import CallSignature
     from dpnb.pipelines.explorable import ExplorablePipeline
     from dpnb.pipelines.settings.picture_settings import PictureSettings, PlanFrom
+    from dpnb.pipelines.settings.plain_values import Pairs
+    from dpnb.widgets.run_makeup import RunMakeup
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +50,8 @@ class Request:
         seed: of the first picture's noise; every further picture has the next number.
         count: how many pictures.
         scheduler: the class that leads through the steps; `None` for the one that is there.
+        scheduler_settings: all that is set there and not the class's own default; `None` for what
+            is set now.
         strength: how much of the schedule is gone through from a picture on; `None` for the
             pipeline's own.
         pictures: pairs of an argument and the picture, the pictures or the sound that it is given.
@@ -65,6 +69,7 @@ class Request:
     count: int = 1
     scheduler: str | None = None
     strength: float | None = None
+    scheduler_settings: Pairs | None = field(default=None, hash=False, repr=False)
     pictures: tuple[tuple[str, Any], ...] = field(default=(), hash=False, repr=False)
     more: tuple[tuple[str, Any], ...] = field(default=(), hash=False)
     loads: tuple[tuple[str, str], ...] = field(default=(), compare=False, repr=False)
@@ -197,7 +202,7 @@ class FinishedRun:
     """A run that is over.
 
     Args:
-        number: counts from 1.
+        number: counts from 1; none is given twice.
         request: what was asked for; `None` where the run was not started by a panel.
         plan: what was switched on when it began.
         used: what was switched on at any time of it.
@@ -209,6 +214,7 @@ class FinishedRun:
             that is not known.
         plans: what was switched on, at the beginning and from each step on where that changed.
         weights: bytes of all networks when it began, where that is known.
+        makeup: what else has decided it, where that is known.
         asked: the very request that a panel gave, without what was left to the pipeline.
     """
 
@@ -224,11 +230,20 @@ class FinishedRun:
     weights: int | None = field(default=None, repr=False)
     name: str = ""
     asked: Request | None = field(default=None, repr=False)
+    makeup: RunMakeup | None = field(default=None, repr=False)
 
     @property
     def is_finished(self) -> bool:
         """Whether it came to its end and has drawn something."""
         return self.trace.runs[0].outcome == "finished" and bool(self.pictures)
+
+    @property
+    def wanted(self) -> Request | None:
+        """What asks for it again, also for what its scheduler was set to."""
+        if self.request is None or self.settings is None or self.settings.scheduler is None:
+            return self.request
+        settings = tuple(self.settings.scheduler_settings.items())
+        return replace(self.request, scheduler=self.settings.scheduler, scheduler_settings=settings)
 
     @property
     def title(self) -> str:
@@ -303,6 +318,9 @@ class RunState(State):
 
     memory_saver = Instance("dpnb.strategies.strategy.Strategy", allow_none=True)
     """What to switch on against the error, where that is known."""
+
+    failed = Instance(Request, allow_none=True)
+    """What has failed; `None` where a cell asked for it."""
 
     progress = Instance(Progress, args=())
     """How far the run has come."""

@@ -242,6 +242,22 @@ def test_small_changes_of_weights_are_computed_beside_them(pipe: Any) -> None:
     assert all(torch.equal(one, known[name]) for name, one in values(pipe).items())
 
 
+class Statistics(nn.Module):
+    """A network of buffers alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.ones(8))
+
+
+def test_a_network_of_others_may_have_buffers_alone() -> None:
+    studio = FOREIGN["StableDiffusionPipeline"].build()
+    studio.pipe.safety_checker = checker = Statistics()
+    with studio.strategies.using(Precision(components=("safety_checker",))):
+        assert checker.mean.dtype == torch.bfloat16
+    assert checker.mean.dtype == torch.float32
+
+
 def test_what_is_saved_is_plain(pipe: Any, tmp_path: Path) -> None:
     known = pipe.unet.state_dict()
     plain = {name: value.clone() for name, value in known.items()}

@@ -10,6 +10,8 @@ import pytest
 import dpnb
 from dpnb.widgets.anywidget_board import AnywidgetBoard
 from dpnb.widgets.marimo_dashboard import AnywidgetError
+from dpnb.widgets.run_panel import RunPanel
+from dpnb.widgets.session_error import SessionError
 from dpnb.widgets.state import Request
 from tests.widgets.conftest import TIMEOUT, Gate
 
@@ -117,6 +119,36 @@ def test_a_run_is_asked_for_again_with_what_was_on(board: AnywidgetBoard, pipe: 
     ask(board, "restore", number=1)
     assert pipe.strategies.active == {dpnb.VaeTiling()}
     assert (board.fields["prompt"], board.fields["seed"]) == ("a fox", 7)
+
+
+def test_restoring_brings_back_what_no_field_shows(board: AnywidgetBoard, pipe: Any) -> None:
+    other, scheduler = RunPanel(pipe), pipe.scheduler
+    asked = Request(
+        "a fox", steps=1, count=3, scheduler="EulerDiscreteScheduler", more=(("eta", 0.5),)
+    )
+    other.session.start(asked).wait(TIMEOUT)
+    pipe.scheduler = scheduler
+    ask(board, "restore", number=1)
+    ask(board, "generate", fields={})
+    wait(board)
+    run = board.session.run_state.history[-1]
+    assert len(run.pictures) == 3
+    assert (run.request.scheduler, run.request.more) == (asked.scheduler, asked.more)
+    pipe.scheduler = scheduler
+    ask(board, "generate", fields={})
+    wait(board)
+    assert pipe.scheduler is scheduler
+    other.close()
+
+
+def test_nothing_is_drawn_from_a_closed_board(pipe: Any) -> None:
+    board = AnywidgetBoard(pipe)
+    board.close()
+    with pytest.raises(SessionError, match=r"another with dpnb\.marimo_dashboard"):
+        board.draw()
+    with pytest.raises(TypeError, match="request is 'a cat'"):
+        AnywidgetBoard(pipe, "a cat")  # type: ignore[arg-type]
+    assert list(pipe.listeners) == []
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import base64
 import gc
 import io
 import random
+import re
 import time
 import weakref
 from collections.abc import Iterator
@@ -12,13 +13,16 @@ from typing import Any
 import ipywidgets as w
 import pytest
 from PIL import Image
+from traitlets import TraitError
 
 import dpnb
+from dpnb.pipelines.attached.attached_run import AttachError
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.vae import VaeTiling
 from dpnb.widgets.dashboard import Dashboard
 from dpnb.widgets.job import StoppedError
 from dpnb.widgets.panel_meters import panel_meter
+from dpnb.widgets.session_error import SessionError
 from dpnb.widgets.state import Request
 from tests.widgets.chosen_files import count_widgets
 from tests.widgets.conftest import TIMEOUT, Gate
@@ -46,6 +50,33 @@ def test_a_dashboard_has_all_panels_and_nests(board: Dashboard) -> None:
     found = list(inside(box))
     for panel in (board.run, board.strategies, board.memory, board.planner, board.history):
         assert panel in found
+
+
+@pytest.mark.parametrize("make", [dpnb.dashboard, dpnb.RunPanel, dpnb.PlannerPanel])
+def test_what_cannot_be_made_leaves_nothing_behind(pipe: Any, make: Any) -> None:
+    before = count_widgets()
+    words = re.escape("request is 'a cat'; give a request, such as dpnb.Request('a cat'), or none.")
+    with pytest.raises(TypeError, match=words):
+        make(pipe, "a cat")
+    assert list(pipe.listeners) == []
+    assert count_widgets() == before
+
+
+def test_what_a_part_fails_with_closes_the_whole(pipe: Any) -> None:
+    with pytest.raises(TraitError):
+        dpnb.dashboard(pipe, Request(5))  # type: ignore[arg-type]
+    assert list(pipe.listeners) == []
+    with pytest.raises(AttachError):
+        dpnb.dashboard(5)
+
+
+def test_nothing_is_drawn_from_a_closed_dashboard(pipe: Any) -> None:
+    board, other = dpnb.dashboard(pipe), dpnb.RunPanel(pipe)
+    board.close()
+    with pytest.raises(SessionError, match=r"closed; make another with dpnb\.dash"):
+        board.draw()
+    assert not other.session.is_drawing
+    other.close()
 
 
 def test_a_run_is_seen_by_all_panels(board: Dashboard) -> None:

@@ -103,6 +103,31 @@ def test_a_job_computes_in_its_thread_alone(board: Dashboard, pipe: Any) -> None
     assert not seen & before
 
 
+@OLD_NUMPY
+def test_the_menu_of_schedulers_follows_the_pipeline(board: Dashboard, pipe: Any) -> None:
+    euler = next(one for one in pipe.scheduler.compatibles if one.__name__.startswith("EulerD"))
+    pipe.scheduler = euler.from_config(pipe.scheduler.config)
+    board.draw().wait(TIMEOUT)
+    assert type(pipe.scheduler) is euler
+    assert board.run.scheduler.value == board.session.run_state.history[-1].request.scheduler
+
+
+def test_after_detaching_a_board_says_so(board: Dashboard, pipe: Any) -> None:
+    board.session.enable(dpnb.ChannelsLast())
+    dpnb.attach(pipe).detach()
+    said = "This StableDiffusionPipeline was detached; attach it again with dpnb.attach."
+    for strategy in (dpnb.ChannelsLast(), dpnb.ModelOffload()):
+        board.session.enable(strategy)
+        assert board.session.strategy_state.message == said
+        assert board.session.obstacle(strategy) == said
+        assert said in board.strategies.message.value
+    board.session.disable(dpnb.ChannelsLast)
+    assert not board.session.strategy_state.is_refused
+    board.run.generate.click()
+    assert said in board.run.failure.value
+    assert not dpnb.attach(pipe).strategies.obstacle(dpnb.ChannelsLast())
+
+
 def test_fields_show_the_pipelines_own(pipe: Any) -> None:
     panel = RunPanel(pipe)
     fields = panel.fields
@@ -149,7 +174,7 @@ def test_restoring_brings_back_the_request_and_the_plan(board: Dashboard) -> Non
         board.run.prompt.value, board.run.seed.value, board.run.steps.value = "a cat", 1, 9
         board.run.fields.more["eta"].widget.value = 0.0
         board.history.rows[1].restore.click()
-        assert board.run.request == asked
+        assert replace(board.run.request, scheduler_settings=None) == asked
     assert board.session.pipe.strategies.active == {dpnb.ChannelsLast()}
 
 

@@ -8,17 +8,22 @@ import json
 import re
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from PIL import Image
 
 import dpnb
+from dpnb.pipelines.settings.picture_files import encode_with_settings
+from dpnb.pipelines.settings.picture_settings import PictureSettings
+from dpnb.pipelines.settings.scheduler_settings import describe_scheduler
 from dpnb.stages import Stage
 from dpnb.widgets.history_panel import HistoryPanel
 from dpnb.widgets.run_panel import RunPanel
 from dpnb.widgets.state import Request
 from tests.widgets.conftest import TIMEOUT, Gate
+from tests.widgets.test_session import wait_for
 
 REQUEST = Request("a red apple", steps=1, width=32, height=32)
 
@@ -39,6 +44,11 @@ def choose(panel: RunPanel, *axes: tuple[str, str]) -> None:
 def draw(panel: RunPanel) -> None:
     """Draw the grid, to its end."""
     panel.grid.button.click()
+    wait_for_grid(panel)
+
+
+def wait_for_grid(panel: RunPanel) -> None:
+    """Return when nothing is drawn any more."""
     while panel.session.is_drawing or panel.session.run_state.queue:
         assert panel.session.job is not None
         panel.session.job.wait(TIMEOUT)
@@ -70,6 +80,28 @@ def test_a_switch_varies_and_what_was_on_comes_back(panel: RunPanel, pipe: Any) 
         {slicing, dpnb.FreeU(s1=0.9)},
     ]
     assert pipe.strategies.active == {slicing}
+
+
+def test_the_scheduler_is_the_former_one_after_a_grid_of_them(panel: RunPanel, pipe: Any) -> None:
+    before = pipe.scheduler
+    choose(panel, ("scheduler", "DDIM, Euler"))
+    draw(panel)
+    assert pipe.scheduler is before
+    assert panel.request.scheduler == type(before).__name__
+
+
+def test_what_is_switched_while_a_grid_is_drawn_stays(
+    panel: RunPanel, pipe: Any, gate: Gate
+) -> None:
+    choose(panel, ("FreeU", "off, on"))
+    panel.grid.button.click()
+    gate.reached()
+    panel.session.enable(dpnb.AttentionSlicing())
+    gate.open(100)
+    wait_for_grid(panel)
+    plans = [run.plan for run in panel.session.run_state.history]
+    assert plans == [frozenset(), {dpnb.FreeU()}]
+    assert pipe.strategies.active == {dpnb.AttentionSlicing()}
 
 
 def test_stopping_the_last_cell_ends_the_grid(panel: RunPanel, pipe: Any, gate: Gate) -> None:
@@ -185,8 +217,55 @@ def test_settings_of_other_programs_are_read(panel: RunPanel, pipe: Any) -> None
     Image.new("RGB", (8, 8)).save(content, "PNG", pnginfo=texts)
     panel.settings_file.read("cat.png", content.getvalue())
     assert (panel.prompt.value, panel.negative.value, panel.steps.value) == ("a cat", "fur", 3)
+    panel.draw().wait(TIMEOUT)
     assert type(pipe.scheduler).__name__ == "EulerDiscreteScheduler"
     assert pipe.scheduler.config.use_karras_sigmas
+
+
+def test_what_a_picture_says_in_vain_is_said(panel: RunPanel, pipe: Any) -> None:
+    settings = PictureSettings(
+        "cat", steps=2, guidance_scale=-2.0, seed=-5, scheduler="FlowMatchHeunDiscreteScheduler",
+        missing=("image",), model="other/model", more={"foo_scale": 3},
+    )  # fmt: skip
+    panel.settings_file.read("cat.png", encode_with_settings(Image.new("RGB", (64, 32)), settings))
+    asked = panel.request
+    assert (asked.guidance_scale, asked.seed, asked.steps) == (-2.0, -5, 2)
+    assert panel.settings_file.message.value.partition(">")[2].removesuffix("</div>") == (
+        "The fields say what cat.png was drawn with, but not all of it. Its "
+        "FlowMatchHeunDiscreteScheduler cannot take over here; DDIMScheduler stays. foo_scale: "
+        "this pipeline does not take that. image: no file keeps that; give it anew. It was drawn "
+        "with other/model; here is a model without a name."
+    )
+
+
+def test_a_picture_says_what_its_scheduler_was_set_to(
+    panel: RunPanel, pipe: Any, gate: Gate
+) -> None:
+    plain, kind = PictureSettings("a", steps=2, seed=1), dpnb.EulerDiscreteScheduler
+    pipe.scheduler = kind(use_karras_sigmas=True)
+    panel.draw()
+    whole = replace(plain, scheduler=kind.__name__, is_scheduler_whole=True)
+    for given in ({}, {"timestep_spacing": "trailing"}):
+        content = Image.new("RGB", (32, 32))
+        settings = replace(whole, scheduler_settings=given)
+        panel.settings_file.read("a.png", encode_with_settings(content, settings))
+        assert pipe.scheduler.config.use_karras_sigmas
+        job = panel.draw()
+        gate.open(100)
+        job.wait(TIMEOUT)
+        assert describe_scheduler(pipe.scheduler) == (kind.__name__, given)
+        pipe.scheduler = kind(use_karras_sigmas=True)
+
+
+def test_a_grid_is_drawn_with_what_a_scheduler_is_to_be_set_to(panel: RunPanel, pipe: Any) -> None:
+    settings = (("beta_schedule", "scaled_linear"), ("timestep_spacing", "trailing"))
+    name = type(pipe.scheduler).__name__
+    panel.session.restore(replace(REQUEST, scheduler=name, scheduler_settings=settings))
+    choose(panel, ("seed", "0, 1"))
+    draw(panel)
+    for run in panel.session.run_state.history:
+        assert run.settings is not None
+        assert run.settings.scheduler_settings == dict(settings)
 
 
 def test_a_picture_without_settings_is_refused(panel: RunPanel) -> None:
@@ -232,6 +311,19 @@ def test_a_grid_ends_without_what_is_taken_out_of_the_queue(panel: RunPanel, pip
     assert len(panel.session.run_state.history) == 2
     assert "2 of 3 pictures are drawn" in panel.grid.message.value
     assert pipe.strategies.active == {dpnb.AttentionSlicing()}
+
+
+def test_rows_that_are_deleted_meanwhile_take_no_picture(panel: RunPanel, gate: Gate) -> None:
+    gate.open(100)
+    for _ in range(2):
+        panel.draw().wait(TIMEOUT)
+    choose(panel, ("seed", "0, 1, 2"))
+    panel.grid.button.click()
+    panel.session.forget_runs({1, 2})
+    wait_for(lambda: "3 of 3 pictures" in panel.grid.message.value)
+    panel.session.forget_runs({3, 4, 5})
+    panel.draw().wait(TIMEOUT)
+    assert [run.number for run in panel.session.run_state.history] == [6]
 
 
 def test_cells_that_ask_for_the_same_are_all_drawn(panel: RunPanel) -> None:

@@ -331,8 +331,26 @@ def test_restoring_brings_back_the_whole_request(panel: HistoryPanel, pipe: Any)
     drawn(panel, FreeU(), request=asked)
     drawn(panel)
     panel.rows[1].restore.click()
-    assert replace(fields.request, more=()) == asked
+    assert replace(fields.request, more=(), scheduler_settings=None) == asked
     assert pipe.strategies.active == {FreeU()}
+    fields.close()
+
+
+def test_restoring_brings_back_what_the_scheduler_was_set_to(
+    panel: HistoryPanel, pipe: Any
+) -> None:
+    fields, kind = RunPanel(pipe, REQUEST), type(pipe.scheduler)
+    first = drawn(panel)
+    pipe.scheduler = kind.from_config(pipe.scheduler.config, beta_schedule="linear")
+    fields.draw().wait(TIMEOUT)
+    panel.rows[1].restore.click()
+    fields.draw().wait(TIMEOUT)
+    again = panel.session.run_state.history[-1]
+    assert pipe.scheduler.config.beta_schedule == "scaled_linear"
+    assert again.pictures[0].tobytes() == first.pictures[0].tobytes()
+    pipe.scheduler = other = dpnb.EulerDiscreteScheduler.from_config(pipe.scheduler.config)
+    fields.draw().wait(TIMEOUT)
+    assert pipe.scheduler is other
     fields.close()
 
 

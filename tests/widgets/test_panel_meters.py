@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from typing_extensions import override
 
 import dpnb
 from dpnb.bench.measurement import Benchmark
@@ -12,6 +14,7 @@ from dpnb.planning.workload import Workload
 from dpnb.widgets.panel_meters import METERS, meters_on, panel_meter
 from dpnb.widgets.session import Session
 from dpnb.widgets.state import Request
+from tests.widgets.conftest import TIMEOUT
 
 SMALL = Request("a red apple", steps=3, width=32, height=32, guidance_scale=5.0)
 
@@ -97,6 +100,40 @@ def test_streamed_weights_are_not_all_there(session: Session, pipe: Any) -> None
     trace: Any = session.run_state.trace
     assert trace.runs[0].begin.weights < weights_of(pipe) / 4
     assert trace.peak < resident.peak
+
+
+class Checker(nn.Module):
+    """A network that has nothing to learn."""
+
+    device, dtype = torch.device("cpu"), torch.float32
+
+    @override
+    def forward(self, images: Any = None, clip_input: Any = None, **_: Any) -> tuple[Any, Any]:
+        return images, [False] * len(images)
+
+
+def test_a_network_without_parameters_is_measured_too(session: Session, pipe: Any) -> None:
+    pipe.safety_checker = Checker()
+    try:
+        session.start(SMALL).wait(TIMEOUT)
+        pipe("a red apple", num_inference_steps=1)
+    finally:
+        pipe.safety_checker = None
+    assert [run.trace.meter for run in session.run_state.history] == ["live", "live"]
+
+
+@pytest.mark.parametrize("failing", ["read", "__init__"])
+def test_a_meter_that_fails_ends_no_run(
+    session: Session, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError("no such counter")
+
+    monkeypatch.setattr(LiveMeter, failing, fail)
+    session.start(SMALL).wait(TIMEOUT)
+    [run] = session.run_state.history
+    assert (run.trace.meter, run.is_finished) == ("tensors", True)
+    assert (session.run_state.phase, session.run_state.error) == ("idle", "")
 
 
 def test_an_unknown_meter_is_refused(pipe: Any) -> None:

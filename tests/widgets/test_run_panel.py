@@ -41,6 +41,44 @@ def test_the_fields_say_what_is_drawn(panel: RunPanel, pipe: Any) -> None:
     )
 
 
+def test_the_menu_of_schedulers_follows_the_pipeline(panel: RunPanel, pipe: Any) -> None:
+    pipe.scheduler = euler = dpnb.EulerDiscreteScheduler.from_config(pipe.scheduler.config)
+    panel.draw().wait(TIMEOUT)
+    assert pipe.scheduler is euler
+    assert panel.scheduler.value == "EulerDiscreteScheduler"
+    assert panel.session.run_state.history[-1].request.scheduler == "EulerDiscreteScheduler"
+
+
+def test_a_scheduler_that_was_chosen_stays_until_it_is_drawn_with(
+    panel: RunPanel, pipe: Any
+) -> None:
+    ddim = pipe.scheduler
+    panel.scheduler.value = "HeunDiscreteScheduler"
+    pipe.scheduler = dpnb.EulerDiscreteScheduler.from_config(ddim.config)
+    panel.draw().wait(TIMEOUT)
+    assert type(pipe.scheduler).__name__ == panel.scheduler.value == "HeunDiscreteScheduler"
+    pipe.scheduler = ddim
+    assert panel.request.scheduler == panel.scheduler.value == type(ddim).__name__
+    pipe.scheduler = flow = dpnb.FlowMatchEulerDiscreteScheduler()
+    panel.scheduler.value = "HeunDiscreteScheduler"
+    assert panel.request.scheduler == panel.scheduler.value == type(flow).__name__
+
+
+def test_all_menus_follow_what_is_drawn_with(panel: RunPanel, pipe: Any) -> None:
+    other = RunPanel(pipe)
+    panel.scheduler.value = "HeunDiscreteScheduler"
+    panel.draw().wait(TIMEOUT)
+    assert other.scheduler.value == "HeunDiscreteScheduler"
+    other.close()
+
+
+def test_numbers_are_shown_as_they_were_asked_for(pipe: Any) -> None:
+    panel = RunPanel(pipe, Request("a", steps=2, guidance_scale=-2.0, seed=-5))
+    assert (panel.guidance.value, panel.seed.value) == (-2.0, -5)
+    assert (panel.request.guidance_scale, panel.request.seed) == (-2.0, -5)
+    panel.close()
+
+
 def test_a_click_draws_and_shows_the_picture(panel: RunPanel) -> None:
     assert "Press <b>Generate</b>" in panel.picture.value
     panel.generate.click()
@@ -156,6 +194,7 @@ def test_one_click_mends_a_run_that_ran_out_of_memory(
     gate.fails_at = None
     gate.open(20)
     failed, panel.prompt.value = panel.request, "something else"
+    panel.session.forget_runs({run.number for run in panel.session.run_state.history})
     panel.memory_saver.click()
     assert job_of(panel).wait(TIMEOUT).images
     [strategy] = pipe.strategies.active

@@ -25,7 +25,7 @@ from dpnb.stages import Stage, Step
 from dpnb.strategies.strategy import Strategy
 from dpnb.widgets.latent_previews import LatentPreviews
 from dpnb.widgets.preview_decoder import decode_small
-from dpnb.widgets.run_monitor import TICK
+from dpnb.widgets.run_progress import TICK
 from dpnb.widgets.session import Session
 from dpnb.widgets.state import NO_PREVIEW, TINY_PREVIEW, Request
 from tests.reference.checkpoints import pipeline

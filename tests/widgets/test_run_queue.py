@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import pytest
+from typing_extensions import override
 
 import dpnb
+from dpnb.errors import StrategyError
 from dpnb.stages import Stage
+from dpnb.strategies.networks import Networks
+from dpnb.strategies.strategy import Slot, Strategy
+from dpnb.strategies.undo import Undo
 from dpnb.widgets.job import StoppedError
 from dpnb.widgets.run_panel import RunPanel
 from dpnb.widgets.session import Session
@@ -55,6 +61,28 @@ def test_a_run_may_have_switches_of_its_own(session: Session, gate: Gate, pipe: 
     assert pipe.strategies.active == {dpnb.AttentionSlicing()}
 
 
+@dataclass(frozen=True)
+class Refused(Strategy):
+    """Has no room."""
+
+    slot: ClassVar[Slot] = Slot.LAYOUT
+
+    @override
+    def apply(self, networks: Networks, undo: Undo) -> None:
+        raise StrategyError("No room.")
+
+
+def test_a_run_whose_switches_are_refused_is_not_drawn(session: Session, pipe: Any) -> None:
+    job = session.queue.add(ask(0), frozenset({Refused()}))
+    with pytest.raises(StrategyError, match="No room"):
+        job.wait(TIMEOUT)
+    assert session.run_state.history == ()
+    assert (session.run_state.phase, session.run_state.error) == ("idle", "No room.")
+    assert pipe.strategies.active == frozenset()
+    session.queue.add(ask(1)).wait(TIMEOUT)
+    assert seeds(session) == [1]
+
+
 def test_what_waits_can_be_taken_out(session: Session, gate: Gate) -> None:
     session.queue.add(ask(0))
     jobs = [session.queue.add(ask(seed)) for seed in (1, 2, 3, 4)]
@@ -98,6 +126,8 @@ def test_what_cannot_be_drawn_is_refused_at_once(session: Session, gate: Gate) -
     job = session.queue.add(ask(0))
     with pytest.raises(ValueError, match="60"):
         session.queue.add(Request("a cat", width=60, steps=1))
+    with pytest.raises(ValueError, match="can take over"):
+        session.queue.add(Request("a cat", scheduler="FlowMatchEulerDiscreteScheduler"))
     assert session.run_state.queue == ()
     gate.open(100)
     job.wait(TIMEOUT)

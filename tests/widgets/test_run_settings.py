@@ -8,6 +8,7 @@ from PIL import Image
 
 import dpnb
 from dpnb.pipelines.settings.picture_settings import PROGRAM, PictureSettings
+from dpnb.pipelines.settings.scheduler_settings import describe_scheduler
 from dpnb.stages import Stage
 from dpnb.strategies.freeu import FreeU
 from dpnb.strategies.projection import QKVFusion
@@ -130,7 +131,10 @@ def test_pictures_are_named_as_missing() -> None:
 def test_settings_become_the_request_that_they_were_made_of(pipe: Any) -> None:
     asked = replace(ASKED, more=(("eta", 0.5),), scheduler="DDIMScheduler")
     settings = replace(describe_request(pipe, asked), scheduler="DDIMScheduler")
-    assert make_request(settings, pipe) == make_request(settings) == asked
+    again = make_request(settings, pipe)
+    assert again == make_request(settings)
+    assert dict(again.scheduler_settings or ()) == describe_scheduler(pipe.scheduler)[1]
+    assert replace(again, scheduler_settings=None) == asked
 
 
 def test_what_a_pipeline_cannot_take_is_left_out_of_a_request(pipe: Any) -> None:
@@ -153,7 +157,7 @@ def test_a_run_does_not_fail_over_what_is_said_of_it(
     pipe: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     pipe.scheduler = Unreadable()
-    assert try_to_describe_run(pipe, Request("a")) == (None, None)
+    assert try_to_describe_run(pipe, Request("a")) == (None, None, None)
     assert "what it is drawn with cannot be told" in caplog.text
 
 

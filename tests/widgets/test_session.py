@@ -215,12 +215,14 @@ def test_running_out_of_memory_names_a_switch_for_that_stage(
 
 
 def test_what_failed_before_it_began_is_said(session: Session) -> None:
-    session.run_state.meter = "nothing"
-    job = session.start(THREE)
-    with pytest.raises(ValueError, match="no meter"):
+    def fail() -> None:
+        raise ValueError("no such words")
+
+    job = session.begin(session.make_job(THREE, fail), THREE)
+    with pytest.raises(ValueError, match="no such words"):
         job.wait(TIMEOUT)
     wait_for(lambda: session.run_state.phase == "idle")
-    assert "no meter" in session.run_state.error
+    assert session.run_state.error == "no such words"
     session.measure_with("tensors")
     session.start(THREE).wait(TIMEOUT)
     assert session.run_state.history[-1].trace.meter == "tensors"

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 import dpnb
+from dpnb.pipelines.settings.scheduler_settings import describe_scheduler
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.named_plans import find_best_trade, find_least
 from dpnb.planning.table import PlanRow, PlanTable
@@ -18,6 +19,7 @@ from dpnb.strategies.plans import plan_to_python
 from dpnb.strategies.projection import QKVFusion
 from dpnb.units import format_bytes
 from dpnb.widgets.planned_request import PlannedRequest
+from dpnb.widgets.run_code import request_to_python
 from dpnb.widgets.state import Request
 from dpnb.widgets.strategy_panel import StrategyPanel
 from tests.planning.test_room_left import take_memory
@@ -148,6 +150,16 @@ def test_a_switch_says_that_it_waits(panel: StrategyPanel, pipe: Any, gate: Gate
     job.wait(TIMEOUT)
     assert row.switch.value
     assert "between two steps" not in row.note
+
+
+def test_the_code_sets_what_the_scheduler_is_to_be_set_to(pipe: Any) -> None:
+    scheduler, settings = pipe.scheduler, (("beta_schedule", "scaled_linear"),)
+    for name in (type(scheduler).__name__, "EulerDiscreteScheduler"):
+        request = Request("a", steps=1, scheduler=name, scheduler_settings=settings)
+        code = request_to_python(request, pipe.call_signature, scheduler)
+        exec(code, {"pipe": pipe})
+        assert describe_scheduler(pipe.scheduler) == (name, dict(settings))
+        assert "scheduler" not in request_to_python(request, pipe.call_signature, pipe.scheduler)
 
 
 def test_the_code_switches_on_what_is_on(panel: StrategyPanel, pipe: Any) -> None:

@@ -54,6 +54,8 @@ from dpnb.units import format_bytes
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+DETACHED = "This {} was detached; attach it again with dpnb.attach."
+
 
 class AttachedPipeline(GuidedCalls):
     """The instrument on a pipeline that somebody else has written. Made by `dpnb.attach(pipe)`.
@@ -262,9 +264,7 @@ class AttachedPipeline(GuidedCalls):
             TypeError: an argument is unknown or missing.
         """
         if self._is_detached:
-            raise AttachError(
-                f"This {self.class_name} was detached; attach it again with dpnb.attach."
-            )
+            raise AttachError(DETACHED.format(self.class_name))
         inspect.signature(self._kind.__call__).bind(self.pipe, **arguments)
         return partial(self.pipe, **arguments)
 
@@ -394,6 +394,7 @@ class AttachedPipeline(GuidedCalls):
             self._strategies.use(())
         with self._strategies.change_components(self):
             self._is_detached = True
+        self._strategies.retire(DETACHED.format(self.class_name))
         object.__setattr__(self.pipe, "__class__", self._kind)
         self._known.clear()
         self._traces.remove()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from torch import Tensor
 
 from dpnb.numbers import to_builtin
+
+Pairs: TypeAlias = tuple[tuple[str, Any], ...]
+"""Names and plain values, as a value of its own."""
 
 
 def split_plain(values: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
