@@ -106,7 +106,7 @@ def velocity_towards(ends: Tensor, noisy: Tensor, signal: Tensor) -> Tensor:
     return (kept * noisy - ends) / added
 
 
-def add_lora(unet: UNet2DConditionModel) -> None:
+def add_layers(unet: UNet2DConditionModel) -> None:
     """Put layers to train beside every matrix and kernel of a network, whose own are frozen."""
     from peft import LoraConfig
 
@@ -161,13 +161,13 @@ def load_teacher(model: Path) -> StableDiffusionPipeline:
     return pipe
 
 
-def train(workers: Workers, options: argparse.Namespace) -> None:
+def distil(workers: Workers, options: argparse.Namespace) -> None:
     """Train in one of `workers`; the first one writes the LoRA and says how it goes."""
     torch.manual_seed(SEED)
     device = best_device() if workers.count == 1 else torch.device("cpu")
     teacher = load_teacher(options.model).to(device)
     unet = deepcopy(teacher.unet)
-    add_lora(unet)
+    add_layers(unet)
     steps = steps_taken(options.work)
     torch.manual_seed(SEED + 1 + workers.rank + workers.count * steps)
     start = workers.rank + workers.count * (steps * SAMPLES // STEPS)
@@ -181,11 +181,11 @@ def train(workers: Workers, options: argparse.Namespace) -> None:
         if workers.rank == 0 and (report.step % 50 == 0 or report.is_saved):
             print(f"{report.elapsed:5.0f} s, step {report.step}: error {error:.4f}", flush=True)
     if workers.rank == 0:
-        save(task, trainer.averaged, options.out)
+        write_layers(task, trainer.averaged, options.out)
 
 
 @torch.no_grad()
-def save(task: Foresight, averaged: nn.Module, folder: Path) -> None:
+def write_layers(task: Foresight, averaged: nn.Module, folder: Path) -> None:
     """Write averaged layers as a LoRA's file, in float16."""
     from peft import get_peft_model_state_dict
 
@@ -203,4 +203,4 @@ if __name__ == "__main__":
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--processes", type=int, default=1)
     arguments = parser.parse_args()
-    launch(train, arguments.processes, arguments)
+    launch(distil, arguments.processes, arguments)

@@ -19,12 +19,12 @@ from dpnb.emoji.distill import (
     STEPS,
     Foresight,
     Points,
-    add_lora,
+    add_layers,
     draw_paths,
     draw_points,
     load_teacher,
-    save,
     velocity_towards,
+    write_layers,
 )
 
 PROMPTS = ["a red apple", "cat face"]
@@ -86,7 +86,7 @@ def test_it_learns_and_leaves_the_network_alone(
 ) -> None:
     torch.manual_seed(0)
     unet = deepcopy(teacher.unet)
-    add_lora(unet)
+    add_layers(unet)
     task = Foresight(unet, repeat(paths), samples=len(paths.noisy))
     optimizer = torch.optim.Adam(task.module.parameters(), 3e-3)
     errors = []
@@ -111,13 +111,13 @@ def test_what_is_written_is_a_lora_that_both_libraries_read(
 
     torch.manual_seed(0)
     unet = deepcopy(teacher.unet)
-    add_lora(unet)
+    add_layers(unet)
     task = Foresight(unet, repeat(paths))
     averaged = deepcopy(task.module)
     with torch.no_grad():
         for parameter in averaged.parameters():
             parameter.copy_(0.2 * torch.randn_like(parameter))
-    save(task, averaged, tmp_path)
+    write_layers(task, averaged, tmp_path)
 
     (file,) = tmp_path.iterdir()
     assert file.stat().st_size < 500_000
