@@ -43,9 +43,8 @@ class DoublingOwner(Owner, Protocol):
         """The networks whose calls it doubles."""
         ...
 
-    @property
     def is_guided(self) -> bool:
-        """Whether it does so now."""
+        """Whether it does so in the present run; outside of one nobody may know."""
         ...
 
 
@@ -193,7 +192,7 @@ class GuidedSpan(RunListener[RunKey]):
             network: the network.
             entries: what it is shown at once.
         """
-        if self._owner is not owner or not owner.is_guided or entries % 2:
+        if self._owner is not owner or not owner.is_guided() or entries % 2:
             return False
         return self._entries.setdefault(network, entries) == entries and not self.is_open
 

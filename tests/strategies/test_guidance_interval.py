@@ -169,6 +169,12 @@ def studio_of(case: ForeignCase) -> Any:
     return dpnb.attach(case.build())
 
 
+def test_it_goes_on_before_the_first_run() -> None:
+    studio = dpnb.attach(CASES[0].build())
+    studio.strategies.use([dpnb.GuidanceInterval()])
+    assert studio.strategies.obstacle(NEVER) is None
+
+
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_an_attached_pipeline_is_answered_with_the_prompted_half_twice(case: ForeignCase) -> None:
