@@ -175,6 +175,30 @@ def test_it_goes_on_before_the_first_run() -> None:
     assert studio.strategies.obstacle(NEVER) is None
 
 
+@pytest.mark.parametrize(
+    ("interval", "steps"),
+    [(dpnb.GuidanceInterval(), 5), (dpnb.GuidanceInterval(0.2, 0.9), 10), (HALVES, 10)],
+)
+def test_of_a_changed_picture_the_run_is_what_is_left(
+    interval: dpnb.GuidanceInterval, steps: int
+) -> None:
+    """Also after a run of another length."""
+    case = next(c for c in stable_diffusion.CASES if c.name == "StableDiffusionImg2ImgPipeline")
+    studio = studio_of(case)
+    left = steps // 5
+    expected = [1 + interval.guides(index, left) for index in range(left)]
+    sizes = list[int]()
+    arguments = {**case.arguments(), "num_inference_steps": steps, "guidance_scale": 5.0}
+    heard = studio.pipe.unet.conv_in.register_forward_hook(lambda *a: sizes.append(len(a[2])))
+    with studio.strategies.using(interval):
+        for strength in (0.2, 1.0, 0.2):
+            sizes.clear()
+            studio.pipe(**{**arguments, "strength": strength})
+    heard.remove()
+    assert sizes == expected
+    assert studio.strategies.remarks == ()
+
+
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_an_attached_pipeline_is_answered_with_the_prompted_half_twice(case: ForeignCase) -> None:

@@ -345,9 +345,11 @@ class AttachedPipeline(GuidedCalls):
             self._changes.make(f"the new {name} is in place", assign)
             return
         assign()
-        if self._heard is not None and find_roles({name: value}).get(name) is Role.SCHEDULER:
+        if self._heard is not None:
             attached, undo = self._heard
-            hear_scheduler(value, attached, undo)
+            attached.note_attribute(name, value)
+            if find_roles({name: value}).get(name) is Role.SCHEDULER:
+                hear_scheduler(value, attached, undo)
 
     def change_by(self, name: str, call: Callable[[], Any]) -> Any:
         """What `call`, the pipeline's method of this name, returns; it changes components.
