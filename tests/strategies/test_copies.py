@@ -18,7 +18,9 @@ from dpnb.errors import StrategyError
 from dpnb.nn.quantized import plain_tensors
 from dpnb.strategies.attention import XFormers
 from dpnb.strategies.freeu import FreeU
+from dpnb.strategies.guidance_interval import GuidanceInterval
 from dpnb.strategies.lora import LoRA
+from dpnb.strategies.perturbed_attention import PerturbedAttention
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
 from dpnb.strategies.projection import QKVFusion
 from dpnb.strategies.storage import LayerwiseCasting
@@ -169,6 +171,19 @@ def test_a_shallow_copy_shares_networks_and_what_is_on(pipe: Any) -> None:
     assert pipe.strategies.active == frozenset()
     unet, other.unet = pipe.unet, copy.deepcopy(pipe.unet)
     assert pipe.unet is unet
+
+
+@pytest.mark.parametrize("strategy", [PerturbedAttention(), GuidanceInterval()], ids=repr)
+def test_a_shallow_copy_is_steered_only_while_that_is_on(pipe: Any, strategy: Strategy) -> None:
+    plain = draw(pipe)
+    pipe.strategies.use([strategy])
+    steered, other = draw(pipe), copy.copy(pipe)
+    assert torch.equal(draw(other), steered)
+    pipe.strategies.use([])
+    assert vars(other).keys() == vars(pipe).keys()
+    assert torch.equal(draw(other), plain)
+    other.strategies.use([strategy])
+    assert torch.equal(draw(pipe), steered)
 
 
 def test_a_shallow_copy_of_a_network_has_switches_of_its_own(pipe: Any) -> None:
