@@ -215,7 +215,7 @@ class GuidedSpan(RunListener[RunKey]):
     @override
     def end_run(self, run: RunKey, error: BaseException | None) -> None:
         """Forget it, but for whether any step of it was steered."""
-        if error is None and not self._is_steered:
+        if error is None and not self._is_steered and self._steps == self._total:
             self._unsteered = self._steps
         self._index = self._total = 0
         self._owner = None

@@ -264,3 +264,15 @@ def test_a_run_that_the_prompt_has_not_steered_says_so() -> None:
     assert "none of the 2 steps of the last run: the middle of none is from 0.5 to 0.55" in remark
     draw(pipe, steps=1)
     assert pipe.strategies.remarks == ()
+
+
+def test_a_run_that_was_told_to_end_says_nothing_of_what_it_has_not_come_to() -> None:
+    pipe = build()
+    pipe.strategies.enable(dpnb.GuidanceInterval(0.5, 1))
+
+    def end(_: Any, *__: Any) -> dict[str, Any]:
+        pipe.interrupt_run()
+        return {}
+
+    draw(pipe, steps=4, callback_on_step_end=end)
+    assert pipe.strategies.remarks == ()
