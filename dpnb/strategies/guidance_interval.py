@@ -96,8 +96,16 @@ class GuidanceInterval(Strategy):
             scheduler: its timesteps are set.
 
         Raises:
+            TypeError: it is no scheduler, or a noise level no number.
             ValueError: it has no noise levels, or no step between these.
         """
+        for name, level in (("low", low), ("high", high)):
+            parse_number(name, level)
+        if "__dict__" not in dir(scheduler) or vars(scheduler).get("timesteps") is None:
+            raise TypeError(
+                f"scheduler is {type(scheduler).__name__}, without timesteps; give a scheduler, "
+                "after a call of its set_timesteps."
+            )
         sigmas = [float(sigma) for sigma in vars(scheduler).get("sigmas", ())]
         levels = sigmas[: len(scheduler.timesteps)]
         places = [place for place, sigma in enumerate(levels) if low < sigma <= high]

@@ -128,6 +128,13 @@ def test_noise_levels_of_a_scheduler_become_shares_of_its_steps() -> None:
     assert sum(inside) == 14
     with pytest.raises(ValueError, match="no step at a noise level above 20"):
         dpnb.GuidanceInterval.between_sigmas(20, 30, scheduler)
+    wrong: Any
+    for wrong in (None, "Euler", dpnb.UNet2DConditionModel):
+        with pytest.raises(TypeError, match="without timesteps; give a scheduler, after a call"):
+            dpnb.GuidanceInterval.between_sigmas(0.28, 5.42, wrong)
+    wrong = "a"
+    with pytest.raises(TypeError, match="low is 'a'; it must be a finite number"):
+        dpnb.GuidanceInterval.between_sigmas(wrong, 5.42, scheduler)
     with pytest.raises(ValueError, match="levels are not known"):
         dpnb.GuidanceInterval.between_sigmas(0, 30, dpnb.PNDMScheduler())
 
