@@ -119,7 +119,8 @@ class GuidanceInterval(Strategy):
     @property
     @override
     def effect(self) -> Effect:
-        return Effect.STYLISTIC
+        is_whole = self.start == 0 and self.end == 1
+        return Effect.EXACT if is_whole else Effect.STYLISTIC
 
     @override
     def obstacle(self, networks: Networks) -> str | None:
