@@ -22,9 +22,12 @@ from dpnb.strategies.guidance_interval import GuidanceInterval
 from dpnb.strategies.lora import LoRA
 from dpnb.strategies.perturbed_attention import PerturbedAttention
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
+from dpnb.strategies.precision import Precision
 from dpnb.strategies.projection import QKVFusion
+from dpnb.strategies.step_cache import StepCache
 from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
+from dpnb.strategies.token_merging import TokenMerging
 from tests.strategies.pipes import LINK, ONE_EACH, build, draw, networks, traces, values
 
 pytestmark = pytest.mark.exhaustive
@@ -154,6 +157,17 @@ def test_a_network_of_another_library_is_refused_while_something_is_on(pipe: Any
         other = copy.deepcopy(pipe.text_encoder)
     assert not memory(other) & memory(pipe.text_encoder)
     assert torch.equal(draw(pipe), draw(copy.deepcopy(pipe)))
+
+
+@pytest.mark.parametrize("strategy", [TokenMerging(), Precision(), StepCache()], ids=repr)
+def test_a_layer_is_refused_while_something_acts_on_it(pipe: Any, strategy: Strategy) -> None:
+    pipe.strategies.use([strategy])
+    acted_on = [m for m in pipe.unet.modules() if "forward" in vars(m) and m is not pipe.unet]
+    for module in acted_on:
+        for way in WAYS:
+            with pytest.raises(StrategyError, match="copy the whole pipeline"):
+                way(module)
+    assert acted_on or not isinstance(strategy, TokenMerging)
 
 
 def test_a_network_that_only_shares_a_pipeline_with_what_is_on_is_refused_too(pipe: Any) -> None:
