@@ -6,7 +6,8 @@ by whatever fails over it later.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import reprlib
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from enum import Enum
 from functools import cache
@@ -97,6 +98,27 @@ def validate(kind: Any, value: Any, name: str) -> Any:
         shown = shown if len(shown) <= 80 else f"{shown[:77]}..."
         raise ValueError(f"{name} is {shown}; it must be {found.wanted}.")
     return found
+
+
+def parse_names(name: str, value: Any, wanted: str) -> tuple[str, ...]:
+    """Names in whatever form they are given: of one, as text, or of several.
+
+    Args:
+        name: what the message calls them.
+        value: as they were given.
+        wanted: what they must be, for messages.
+
+    Raises:
+        TypeError: these are no names.
+        ValueError: one of them is empty.
+    """
+    is_several = isinstance(value, Iterable) and not isinstance(value, (str, bytes, Mapping))
+    names = tuple(value) if is_several else (value,)
+    if not all(isinstance(one, str) for one in names):
+        raise TypeError(f"{name} is {reprlib.repr(value)}; give {wanted}.")
+    if "" in names:
+        raise ValueError(f"{name} has a name without letters; give {wanted}, or leave {name} out.")
+    return tuple(sorted(names)) if isinstance(value, Set) else names
 
 
 @cache

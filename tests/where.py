@@ -166,6 +166,7 @@ PART_OF = {
     "nn.no_split": "models.flux_blocks",
     "nn.upcast": "pipelines.latents",
     "pipelines.attached.attached_run": "pipelines.attached.attached_pipeline",
+    "pipelines.attached.copies": "pipelines.attached.attached_pipeline",
     "pipelines.attached.call_stream": "pipelines.attached.attached_pipeline",
     "pipelines.attached.demands": "pipelines.attached.attached_pipeline",
     "pipelines.attached.heard_class": "pipelines.attached.attached_pipeline",

@@ -181,12 +181,18 @@ def choose_pictures(prompts: Sequence[str] | None, count: int) -> PictureSet:
     Raises:
         ValueError: there is nothing to draw.
     """
-    return PictureSet(tuple(prompts or (Workload().prompt, *PROMPTS)), tuple(range(count)))
+    given = (prompts,) if isinstance(prompts, str) else prompts
+    return PictureSet(tuple(given or (Workload().prompt, *PROMPTS)), tuple(range(count)))
 
 
 def _choose_pictures(bench: Benchmark, quality: bool | PictureSet) -> PictureSet | None:
     """What is drawn to see what plans do to it; a pipeline without words has one prompt."""
-    if quality is False:
+    given: Any = quality
+    if not isinstance(given, bool | PictureSet | None):
+        raise TypeError(
+            f"quality is {given!r}; give True, False, or a PictureSet of what is to be drawn."
+        )
+    if not quality:
         return None
     needs_quality_packages()
     has_words = bench.pipe.call_signature.find("prompt") is not None

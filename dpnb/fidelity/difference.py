@@ -159,7 +159,8 @@ def compare(first: Any, second: Any, scores: Collection[str] = SCORES) -> Pictur
     Args:
         first: the reference: a PIL picture; an array `[height, width]` or
             `[..., height, width, 3]`, or a tensor `[..., 3, height, width]`, of values in [0, 1] or
-            of bytes; or a list of such. A fourth channel is opacity, on white.
+            of bytes; or a list of such. A fourth channel is opacity, on white. Whole numbers of 16
+            bits are bytes, too, where none is above 255.
         second: as many, of the same sizes.
         scores: which of `"flip"`, `"ssim"` and `"psnr"` are computed.
 
@@ -169,8 +170,9 @@ def compare(first: Any, second: Any, scores: Collection[str] = SCORES) -> Pictur
             score.
         MissingPackageError: FLIP or SSIM is asked for, and `dpnb[quality]` is not installed.
     """
-    unknown = [name for name in scores if name not in SCORES]
-    if unknown or isinstance(scores, str):
+    given: Any = scores
+    is_several = isinstance(given, Collection) and not isinstance(given, str)
+    if not is_several or any(name not in SCORES for name in given):
         known = ", ".join(map(repr, SCORES))
         raise ValueError(f"scores is {scores!r}; give a list of some of {known}.")
     if set(scores) - {"psnr"}:

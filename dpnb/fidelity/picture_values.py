@@ -30,7 +30,8 @@ def pair_pictures(first: Any, second: Any) -> list[tuple[Values, Values]]:
     Args:
         first: a PIL picture; an array `[height, width]` or `[..., height, width, channels]`, or a
             tensor `[..., channels, height, width]`, of values in [0, 1] or of bytes; or a list of
-            such. What is transparent stands on white.
+            such. Whole numbers of 16 bits are bytes, too, where none is above 255. What is
+            transparent stands on white.
         second: as many.
 
     Raises:
@@ -77,14 +78,14 @@ def _read(given: Any) -> Iterator[Values]:
 
 
 def _levels_of(picture: Image.Image) -> np.ndarray[Any, Any]:
-    """A PIL picture as bytes, or as levels of 16 bits; what is transparent as pages show it."""
+    """A PIL picture as bytes, one of 16 bits as values in [0, 1]; what is transparent on white."""
     if picture.mode in ("I", "F"):
         raise ValueError(
             f"a picture of mode {picture.mode} does not say which values are black and white; give "
             "an array of values in [0, 1] in its place."
         )
     if picture.mode.startswith("I;16"):
-        return np.asarray(picture).astype(np.uint16)
+        return np.asarray(picture).astype(np.float32) / 65535
     has_alpha = picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info
     return np.asarray(picture.convert("RGBA" if has_alpha else "RGB"))
 
@@ -114,8 +115,9 @@ def _read_array(given: np.ndarray[Any, Any]) -> Iterator[Values]:
 
 
 def _to_unit(levels: np.ndarray[Any, Any]) -> Values:
-    """Values in [0, 1]; whole numbers are levels of 255, or of 65535 where they have 16 bits."""
-    whole = 65535 if levels.dtype == np.uint16 else 255
+    """Values in [0, 1]; whole numbers are levels of 255, but of 65535 where 16 bits hold more."""
+    is_deep = levels.dtype == np.uint16 and levels.max(initial=0) > 255
+    whole = 65535 if is_deep else 255
     top = 1 if levels.dtype.kind == "f" else whole
     values: Values = levels.astype(np.float32) / np.float32(top)
     if not np.isfinite(values).all():

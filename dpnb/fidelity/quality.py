@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
@@ -39,7 +40,8 @@ class PictureSet:
     def __post_init__(self) -> None:
         given: Any = self.prompts
         seeds = parse_ints("seeds", self.seeds)
-        if isinstance(given, str) or not all(isinstance(one, str) for one in given):
+        is_several = isinstance(given, Iterable) and not isinstance(given, str)
+        if not is_several or not all(isinstance(one, str) for one in given):
             raise TypeError(f"prompts is {given!r}; give a list of texts.")
         prompts = tuple(given)
         if not prompts or not seeds:

@@ -106,7 +106,8 @@ def score_ssim(pairs: Iterable[Pair]) -> Score:
     """SSIM of several pairs of pictures."""
     found = [map_ssim(*pair) for pair in pairs]
     worst = min(float(tile_means(full).min()) for _, full in found)
-    return Score(float(np.mean([mean for mean, _ in found])), worst)
+    mean = np.average([one for one, _ in found], weights=[full.size for _, full in found])
+    return Score(float(mean), worst)
 
 
 def score_psnr(pairs: Iterable[Pair]) -> Score:
@@ -142,7 +143,8 @@ def _starts(length: int, side: int) -> list[int]:
 
 
 def _score(maps: list[Map]) -> Score:
-    mean = float(np.mean([float(one.mean(dtype=np.float64)) for one in maps]))
+    means, sizes = [one.mean(dtype=np.float64) for one in maps], [one.size for one in maps]
+    mean = float(np.average(means, weights=sizes))
     worst = max(float(tile_means(one).max()) for one in maps)
     return Score(mean, worst)
 

@@ -12,6 +12,7 @@ import torch
 
 from dpnb.errors import QuantizationError
 from dpnb.silence import silence_imports
+from dpnb.validation import parse_names
 
 TORCHAO, BITSANDBYTES = "torchao", "bitsandbytes"
 
@@ -45,7 +46,7 @@ class StoredWeights:
 
     def __post_init__(self) -> None:
         for kind in self.kinds:
-            if kind not in KINDS:
+            if not isinstance(kind, str) or kind not in KINDS:
                 raise ValueError(f"Weights cannot be stored as {kind!r}; use {', '.join(KINDS)}.")
             if self.backend not in (None, *KINDS[kind]):
                 raise ValueError(
@@ -56,7 +57,9 @@ class StoredWeights:
             raise ValueError(f"group_size={self.group_size} is for int4, and 1 at the least.")
         if self.components and not isinstance(self.kind, str):
             raise ValueError("kind names components already; leave components out.")
-        object.__setattr__(self, "modules_to_not_convert", tuple(self.modules_to_not_convert))
+        given, wanted = self.modules_to_not_convert, 'names of layers, such as ("proj_out",)'
+        names = parse_names("modules_to_not_convert", given or (), wanted)
+        object.__setattr__(self, "modules_to_not_convert", names)
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from threading import local
-from types import FunctionType
 from typing import Any
 
 import torch
@@ -43,7 +42,8 @@ def forget_graphs(networks: Iterable[nn.Module]) -> None:
 
 def _has_graphs(network: nn.Module) -> bool:
     """Whether torch compiles the network, any module within it or any of its methods."""
-    own = (vars(value) for value in vars(network).values() if isinstance(value, FunctionType))
+    methods = (value for value in vars(network).values() if callable(value))
+    own = (vars(value) for value in methods if "__dict__" in dir(value))
     return is_compiled(network) or any("_torchdynamo_orig_callable" in one for one in own)
 
 

@@ -30,7 +30,9 @@ class Copying:
     def __copy__(self) -> Self:
         """Another pipeline over the same components, which shares what is switched on."""
         copied = type(self).__new__(type(self))
-        _fill(copied, self._own())
+        with self._strategies.suspended():
+            own = self._own()
+        _fill(copied, own)
         return copied
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

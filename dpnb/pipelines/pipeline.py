@@ -74,7 +74,8 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; a network that replaces another gets what is switched on."""
         former = vars(self).get(name)
-        if name not in self.schema.components or not isinstance(value or former, nn.Module):
+        is_network = isinstance(former if value is None else value, nn.Module)
+        if name not in self.schema.components or not is_network:
             super().__setattr__(name, value)
             return
         plan = self.strategies.active

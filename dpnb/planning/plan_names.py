@@ -13,13 +13,19 @@ SHORT = {
     "ChannelsLast": "channels last",
     "Compile": "compiled",
     "ConditioningCache": "cache",
+    "DeviceMap": "device map",
     "FreeU": "FreeU",
+    "GuidanceInterval": "guidance interval",
     "LayerwiseCasting": "casting",
     "ModelOffload": "model offload",
+    "PerturbedAttention": "PAG",
     "Precision": "precision",
     "QKVFusion": "fused QKV",
     "Quantization": "quantization",
     "SequentialOffload": "streaming",
+    "StepCache": "step cache",
+    "TinyDecoder": "tiny decoder",
+    "TokenMerging": "token merging",
     "VaeSlicing": "VAE slicing",
     "VaeTiling": "VAE tiling",
     "XFormers": "xFormers",
@@ -45,13 +51,22 @@ def short_plan_name(plan: Plan) -> str:
         default = type(strategy)().to_json()
         if values.get("budget") is not None:
             values["budget"] = _size(values["budget"])
-        given = [_value(key, value) for key, value in values.items() if value != default[key]]
+        plain = {next(iter(values), ""), "components"}
+        given = [
+            _value("" if key in plain else f"{key}=", key, value)
+            for key, value in values.items()
+            if value != default[key]
+        ]
         parts.append(f"{name} ({', '.join(given)})" if given else name)
     return " + ".join(parts) or NOTHING
 
 
-def _value(key: str, value: Any) -> str:
-    return key if value is True else str(value)
+def _value(prefix: str, key: str, value: Any) -> str:
+    """What is set, in few words; only what comes first or says itself what it is has no name."""
+    if isinstance(value, bool):
+        return key if value else f"no {key}"
+    is_list = isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return prefix + (", ".join(value) if is_list else str(value))
 
 
 def _size(budget: int | str) -> str:

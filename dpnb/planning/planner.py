@@ -68,7 +68,7 @@ CACHED = 8
 
 REASONS = {
     Effect.APPROXIMATE: "It may change the picture; ask for such plans with approximate.",
-    Effect.STYLISTIC: "It draws another picture and costs next to nothing: choose it for its look.",
+    Effect.STYLISTIC: "It draws another picture on purpose: choose it for its look.",
 }
 """Why a strategy with such an effect is in no plan."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
+from weakref import WeakKeyDictionary
 
 from torch import nn
 from typing_extensions import override
@@ -20,6 +21,9 @@ from dpnb.strategies.strategy import Plan, Strategy
 from dpnb.strategies.tile_trial import TileTrial
 from dpnb.switchboard import ATTRIBUTE
 
+PlainMethods: TypeAlias = WeakKeyDictionary[nn.Module, dict[str, tuple[Any, Any]]]
+"""A network, the name of a method → what it had of its own in its place, and what it has then."""
+
 
 class AppliedStrategies(Protocol):
     """What is on at some networks, as far as one of them asks."""
@@ -27,6 +31,11 @@ class AppliedStrategies(Protocol):
     @property
     def applied(self) -> tuple[Strategy, ...]:
         """The strategies whose edits stand, or stand in part."""
+        ...
+
+    @property
+    def is_in_run(self) -> bool:
+        """Whether this thread computes a run with them."""
         ...
 
     def suspended(self) -> AbstractContextManager[Plan]:
@@ -52,7 +61,7 @@ class Attachment:
         fused: what of them has become part of the plain weights.
         paused: those that the network has switched off by itself, and their factors.
         runs: those that use the component as their scheduler.
-        saving: what stands for its method of saving while something is on, once it has.
+        plain_methods: what stands for methods of the network while something is on, once it has.
         fusion_trial: what became of its attention when its projections were joined, once tried.
         tile_trials: what became of pictures in tiles, by the lengths of the tiles that were tried.
     """
@@ -71,7 +80,7 @@ class Attachment:
         self.paused: dict[str, float | tuple[tuple[str, float], ...]] = {}
         self.runs = ActiveRuns()
         self.fusion_trial: FusionTrial | None = None
-        self.saving: Any = None
+        self.plain_methods: PlainMethods = WeakKeyDictionary()
         self.tile_trials: dict[tuple[tuple[str, int], ...], TileTrial] = {}
 
     @property
@@ -79,6 +88,11 @@ class Attachment:
         """Whether it says nothing, so that a component without it would be the same."""
         is_shared = self.shared is not None or self.stack is not None
         return not (is_shared or self.adapters or self.fused.changes or self.runs.active)
+
+    @property
+    def is_in_run(self) -> bool:
+        """Whether this thread computes a run with the component."""
+        return self.shared is not None and self.shared.is_in_run
 
     def suspended(self) -> AbstractContextManager[Plan]:
         """Nothing on at the component within; what is given is the plan that comes back."""

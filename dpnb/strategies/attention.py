@@ -113,6 +113,11 @@ class XFormers(KernelStrategy):
     def __post_init__(self) -> None:
         super().__post_init__()
         read_components(self)
+        if not isinstance(self.attention_op, str | None):
+            raise TypeError(
+                f"attention_op is {self.attention_op!r}; give the name of an operator in "
+                "xformers.ops, or None to let xFormers choose."
+            )
 
     @property
     @override

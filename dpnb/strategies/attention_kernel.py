@@ -166,7 +166,7 @@ class AttentionKernel(KernelStrategy):
     def __post_init__(self) -> None:
         super().__post_init__()
         read_components(self)
-        if self.name not in KERNELS:
+        if not isinstance(self.name, str) or self.name not in KERNELS:
             known = ", ".join(f'"{name}"' for name in get_args(KernelName))
             raise ValueError(f"name is {self.name!r}; a kernel is one of {known}.")
 

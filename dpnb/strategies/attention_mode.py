@@ -96,7 +96,14 @@ def no_attention_obstacle(what: str, networks: Networks, *names: str) -> str | N
     reasons = [attention_mode_obstacle(*pair) for pair in networks.foreign_items(*names)]
     if None in reasons:
         return None
-    return next(iter(reasons), f"{what} needs a network with attention; there is none here.")
+    if reasons:
+        return reasons[0]
+    if names:
+        return (
+            f"{what} computes no attention of {', '.join(names)}: there is none, or transformers "
+            "computes it; name others, such as the denoiser, or none for all."
+        )
+    return f"{what} needs a denoiser or an autoencoder with attention; there is none here."
 
 
 def _multiplies_by_itself(kind: type) -> bool:

@@ -76,7 +76,7 @@ class Compile(Strategy):
     def __post_init__(self) -> None:
         super().__post_init__()
         read_components(self)
-        if self.mode not in OPTIONS:
+        if not isinstance(self.mode, str) or self.mode not in OPTIONS:
             *others, last = (f'"{mode}"' for mode in OPTIONS)
             known = f"{', '.join(others)} or {last}"
             raise ValueError(f"mode is {self.mode!r}; use {known}.")

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from dpnb.nn.torch_internals import COMPUTING, without_hooks
+from dpnb.strategies.offload.calls import Replacement
 from dpnb.strategies.torch_settings import TorchSettings
 from dpnb.switchboard import ATTRIBUTE
 
@@ -188,7 +189,8 @@ def _is_changed(part: nn.Module) -> bool:
 
 def _replaced_methods(part: nn.Module) -> set[str]:
     """The methods of its class in whose place a module has functions of its own."""
-    names = {name for name, value in vars(part).items() if isinstance(value, FunctionType)}
+    kinds = (FunctionType, Replacement)
+    names = {name for name, value in vars(part).items() if isinstance(value, kinds)}
     return {name for name in names if any(name in vars(kind) for kind in type(part).__mro__)}
 
 

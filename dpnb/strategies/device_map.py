@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from os import PathLike, fspath
 from typing import Any, ClassVar, TypeAlias
 
 import torch
@@ -16,6 +17,7 @@ from dpnb.nn.quantized import nbytes_of, quantization_of
 from dpnb.numbers import to_builtin
 from dpnb.stages import Stage
 from dpnb.strategies.execution_device import tell_execution_device
+from dpnb.strategies.named_components import parse_pairs
 from dpnb.strategies.networks import Networks, first_device, quantization_obstacle
 from dpnb.strategies.offload.dispatch import ComponentPlacement, dispatch, free_lost_parameters
 from dpnb.strategies.strategy import Slot, Strategy
@@ -54,15 +56,15 @@ class DeviceMap(Strategy):
 
     @override
     def __post_init__(self) -> None:
-        for _, size in self.max_memory:
-            parse_bytes(size)
-        if isinstance(self.device_map, str):
-            if self.device_map not in ("balanced", "auto", DISK):
-                parse_device(self.device_map)
-            return
-        for _, device in self.device_map:
-            if device != DISK:
-                parse_device(device)
+        object.__setattr__(self, "device_map", _parse_map(self.device_map))
+        object.__setattr__(self, "max_memory", _parse_sizes(self.max_memory))
+        folder = self.offload_folder
+        if not isinstance(folder, str | PathLike | None):
+            raise TypeError(
+                f"offload_folder is {folder!r}; give the path of a folder, or None for a temporary "
+                "one."
+            )
+        object.__setattr__(self, "offload_folder", None if folder is None else fspath(folder))
 
     @classmethod
     def of(
@@ -79,10 +81,9 @@ class DeviceMap(Strategy):
             max_memory: device or its number → bytes, or text such as `"4GiB"`.
             offload_folder: where weights on the disk are written.
         """
-        if isinstance(device_map, Mapping):
-            pairs = tuple((name, _device_name(device)) for name, device in device_map.items())
-            return cls(pairs, _parse_sizes(max_memory), offload_folder)
-        return cls(_device_name(device_map), _parse_sizes(max_memory), offload_folder)
+        given: Any = device_map
+        sizes: Any = max_memory or ()
+        return cls(given, sizes, offload_folder)
 
     @override
     def obstacle(self, networks: Networks) -> str | None:
@@ -273,10 +274,42 @@ def _first_accelerator(devices: list[torch.device]) -> torch.device:
     return next(away, torch.device(CPU))
 
 
-def _parse_sizes(given: Mapping[int | str, int | str] | None) -> Pairs:
-    return tuple(
-        (_device_name(device), str(to_builtin(size))) for device, size in (given or {}).items()
-    )
+def _parse_map(given: Any) -> str | Pairs:
+    wanted = '"balanced", a device, or what each component is on, such as {"unet": "cuda"}'
+    one = to_builtin(given)
+    if isinstance(one, (str, int, torch.device)) and not isinstance(one, bool):
+        name = _device_name(one)
+        if name not in ("balanced", "auto", DISK):
+            parse_device(name)
+        return name
+    pairs = parse_pairs("device_map", _named_by(_device_name, given, 1), wanted)
+    for _, device in pairs:
+        if device != DISK:
+            parse_device(device)
+    return pairs
+
+
+def _parse_sizes(given: Any) -> Pairs:
+    wanted = 'how much each device takes, such as {"cpu": "4GiB"}'
+    sized = _named_by(lambda size: str(to_builtin(size)), given, 1)
+    pairs = parse_pairs("max_memory", _named_by(_device_name, sized, 0), wanted)
+    for _, size in pairs:
+        parse_bytes(size)
+    return pairs
+
+
+def _named_by(name: Callable[[Any], str], given: Any, place: int) -> Any:
+    """Pairs, also those of a mapping, with text in one place; anything else as it is."""
+    pairs = given.items() if isinstance(given, Mapping) else given
+    if isinstance(pairs, str) or not isinstance(pairs, Iterable):
+        return given
+    return [_replace(pair, place, name) for pair in pairs]
+
+
+def _replace(pair: Any, place: int, name: Callable[[Any], str]) -> Any:
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        return pair
+    return tuple(name(one) if at == place else one for at, one in enumerate(pair))
 
 
 def _numbered_name(home: str) -> str:

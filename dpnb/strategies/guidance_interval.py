@@ -43,9 +43,8 @@ class DoublingOwner(Owner, Protocol):
         """The networks whose calls it doubles."""
         ...
 
-    @property
     def is_guided(self) -> bool:
-        """Whether it does so now."""
+        """Whether it does so in the present run; outside of one nobody may know."""
         ...
 
 
@@ -97,8 +96,16 @@ class GuidanceInterval(Strategy):
             scheduler: its timesteps are set.
 
         Raises:
+            TypeError: it is no scheduler, or a noise level no number.
             ValueError: it has no noise levels, or no step between these.
         """
+        for name, level in (("low", low), ("high", high)):
+            parse_number(name, level)
+        if "__dict__" not in dir(scheduler) or vars(scheduler).get("timesteps") is None:
+            raise TypeError(
+                f"scheduler is {type(scheduler).__name__}, without timesteps; give a scheduler, "
+                "after a call of its set_timesteps."
+            )
         sigmas = [float(sigma) for sigma in vars(scheduler).get("sigmas", ())]
         levels = sigmas[: len(scheduler.timesteps)]
         places = [place for place, sigma in enumerate(levels) if low < sigma <= high]
@@ -112,7 +119,8 @@ class GuidanceInterval(Strategy):
     @property
     @override
     def effect(self) -> Effect:
-        return Effect.STYLISTIC
+        is_whole = self.start == 0 and self.end == 1
+        return Effect.EXACT if is_whole else Effect.STYLISTIC
 
     @override
     def obstacle(self, networks: Networks) -> str | None:
@@ -193,7 +201,7 @@ class GuidedSpan(RunListener[RunKey]):
             network: the network.
             entries: what it is shown at once.
         """
-        if self._owner is not owner or not owner.is_guided or entries % 2:
+        if self._owner is not owner or not owner.is_guided() or entries % 2:
             return False
         return self._entries.setdefault(network, entries) == entries and not self.is_open
 
@@ -216,7 +224,7 @@ class GuidedSpan(RunListener[RunKey]):
     @override
     def end_run(self, run: RunKey, error: BaseException | None) -> None:
         """Forget it, but for whether any step of it was steered."""
-        if error is None and not self._is_steered:
+        if error is None and not self._is_steered and self._steps == self._total:
             self._unsteered = self._steps
         self._index = self._total = 0
         self._owner = None

@@ -24,6 +24,7 @@ from dpnb.strategies.networks import Networks
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Effect, Slot, Strategy
 from dpnb.strategies.undo import Undo
+from dpnb.validation import parse_names
 
 Factors: TypeAlias = tuple[tuple[str, float], ...]
 """Parts of a pipeline, as dotted names from the component on, and a factor for each."""
@@ -53,6 +54,8 @@ class LoRA(Strategy):
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
+        names = parse_names("adapters", self.adapters, 'names of adapters, such as ("style",)')
+        object.__setattr__(self, "adapters", names)
         object.__setattr__(self, "weights", _to_factors(self.weights))
         if self.weights and len(self.weights) != len(self.adapters):
             raise ValueError(

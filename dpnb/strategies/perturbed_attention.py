@@ -15,6 +15,7 @@ from dpnb.strategies.networks import Networks, Owner
 from dpnb.strategies.settings import hints
 from dpnb.strategies.strategy import Effect, Slot, Strategy
 from dpnb.strategies.undo import Undo
+from dpnb.validation import parse_names
 
 
 @runtime_checkable
@@ -54,6 +55,8 @@ class PerturbedAttention(Strategy):
         super().__post_init__()
         for name in ("scale", "adaptive_scale"):
             parse_number(name, getattr(self, name), least=0)
+        names = parse_names("layers", self.layers, 'what names of layers have in them, as "mid"')
+        object.__setattr__(self, "layers", names)
 
     @property
     @override

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -44,6 +44,14 @@ class OffloadStrategy(Strategy):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "exclude", parse_components("exclude", self.exclude))
+        given: Any = self.device
+        device = str(given) if isinstance(given, torch.device) else given
+        object.__setattr__(self, "device", device)
+        if not isinstance(device, str | None):
+            raise TypeError(
+                f'device is {device!r}; give the name of a device, such as "cuda:1", or '
+                "None for the accelerator of this machine."
+            )
         target_device(self.device)
 
     @override

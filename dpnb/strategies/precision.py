@@ -118,10 +118,11 @@ class Precision(Strategy):
     ) -> list[Tensor]:
         """All but the first weight, which is cast while its layer computes.
 
-        The code of pipelines may take its dtype for that of the network.
+        The code of pipelines may take its dtype for that of the network. One that keeps its dtype
+        anyway is left alone.
         """
         first = next(network.parameters(), None)
-        if first is None:
+        if all(tensor is not first for tensor in tensors):
             return tensors
         layers = [one for one in network.modules() if one._parameters.get("weight") is first]
         if len(layers) == 1 and len(tensors) > 1:

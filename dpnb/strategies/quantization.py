@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, ClassVar, TypeAlias
@@ -18,7 +18,11 @@ from dpnb.nn.compiled import is_compiled
 from dpnb.nn.quantized import quantization_of
 from dpnb.silence import silence_imports
 from dpnb.stages import Stage
-from dpnb.strategies.named_components import absent_components_obstacle, read_components
+from dpnb.strategies.named_components import (
+    absent_components_obstacle,
+    parse_pairs,
+    read_components,
+)
 from dpnb.strategies.networks import Networks, first_device, valueless_obstacle
 from dpnb.strategies.out_of_memory import is_out_of_memory
 from dpnb.strategies.quantized_layers import Place, find_places, store_quantized
@@ -58,7 +62,8 @@ class Quantization(Strategy, StoredWeights):
     def __post_init__(self) -> None:
         Strategy.__post_init__(self)
         read_components(self)
-        object.__setattr__(self, "kind", _parse_kind(self.kind))
+        if not isinstance(self.kind, str):
+            object.__setattr__(self, "kind", _parse_kinds(self.kind))
         StoredWeights.__post_init__(self)
 
     @classmethod
@@ -131,23 +136,13 @@ class Quantization(Strategy, StoredWeights):
                 yield name, network, recipe
 
 
-def _parse_kind(kind: Any) -> str | Pairs:
-    """What weights are stored as: text, or pairs, also those of a mapping."""
-    if isinstance(kind, str):
-        return kind
-    pairs = kind.items() if isinstance(kind, Mapping) else kind
-    own = tuple(pairs) if isinstance(pairs, Iterable) else (pairs,)
-    if not own or not all(map(_is_pair, own)):
-        raise TypeError(
-            f"kind is {kind!r}; give one of {', '.join(KINDS)}, or what each component is stored "
-            'as, such as {"unet": "int8"}.'
-        )
-    return tuple((component, stored) for component, stored in own)
-
-
-def _is_pair(item: Any) -> bool:
-    is_pair = isinstance(item, (tuple, list)) and len(item) == 2
-    return is_pair and all(isinstance(one, str) for one in item)
+def _parse_kinds(kind: Any) -> Pairs:
+    example = '{"unet": "int8"}'
+    wanted = f"one of {', '.join(KINDS)}, or what each component is stored as, such as {example}"
+    pairs = parse_pairs("kind", kind, wanted)
+    if not pairs:
+        raise TypeError(f"kind is {kind!r}; give {wanted}.")
+    return pairs
 
 
 def _objection(name: str, network: nn.Module) -> str | None:

@@ -19,7 +19,7 @@ from dpnb.run_listener import RunKey, RunListener
 from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.exchange import exchanges_for
 from dpnb.strategies.networks import LoneNetwork, Networks, Owner, networks_of
-from dpnb.strategies.plain_saving import save_plainly
+from dpnb.strategies.plain_weights import keep_plain
 from dpnb.strategies.runs import ActiveRuns
 from dpnb.strategies.strategy import Plan, Slot, Strategy, in_order
 from dpnb.strategies.undo import Undo
@@ -93,6 +93,11 @@ class SharedStrategies:
     def is_running(self) -> bool:
         """Whether a run goes on over the networks."""
         return bool(self.runs.active)
+
+    @property
+    def is_in_run(self) -> bool:
+        """Whether this thread computes a run over the networks."""
+        return self.is_running and self.networks.lock.is_mine
 
     @property
     def watchers(self) -> list[RunListener[RunKey]]:
@@ -207,7 +212,7 @@ class SharedStrategies:
         is_plain_before = all(one.slot is Slot.NETWORK for one in self.applied)
         self._applied.append(applied)
         if is_plain_before and strategy.slot is not Slot.NETWORK:
-            save_plainly((network for _, network in self.networks.items()), applied.undo)
+            keep_plain((network for _, network in self.networks.items()), applied.undo)
         strategy.apply(self.networks, applied.undo)
         if self.is_running:
             self.announce_run(applied.undo.watchers)

@@ -21,7 +21,7 @@ from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.networks import LoneNetwork, Networks, Owner
 from dpnb.strategies.runs import ExclusiveCall, ExclusiveRun
 from dpnb.strategies.shared import SharedStrategies, Sharer
-from dpnb.strategies.strategy import Plan, Slot, Strategy, check
+from dpnb.strategies.strategy import Plan, Slot, Strategy, check, read_plan
 
 Listener: TypeAlias = Callable[[Plan], None]
 S = TypeVar("S", bound=Strategy)
@@ -79,15 +79,14 @@ class StrategyStack:
         """What a network is made of when nothing is switched on, whatever is."""
         return self._shared.structure_of(network)
 
-    def use(self, plan: Iterable[Strategy]) -> None:
-        """Make exactly the strategies of `plan` active, or change nothing.
+    def use(self, plan: Strategy | Iterable[Strategy]) -> None:
+        """Make exactly the strategies of `plan`, or one by itself, active, or change nothing.
 
         Raises:
             StrategyError: two of them contradict each other, or one cannot be switched on here.
             BrokenPipelineError: one could not be switched off.
         """
-        wanted = frozenset(plan)
-        check(wanted)
+        wanted = read_plan(plan)
         self._change(lambda _: wanted)
 
     def enable(self, strategy: Strategy) -> None:
@@ -99,9 +98,10 @@ class StrategyStack:
         check([strategy])
         self._change(lambda plan: {s for s in plan if s.slot != strategy.slot} | {strategy})
 
-    def disable(self, kind: type[Strategy]) -> None:
-        """Switch off the strategy of this class; it need not be on."""
-        self._change(lambda plan: {s for s in plan if not isinstance(s, kind)})
+    def disable(self, kind: type[Strategy] | Strategy) -> None:
+        """Switch off the strategy of this class, or of the class of this one; none need be on."""
+        unwanted = _class_of(kind)
+        self._change(lambda plan: {s for s in plan if not isinstance(s, unwanted)})
 
     def _change(self, change: Callable[[Plan], Iterable[Strategy]]) -> None:
         stacks: list[Sharer] = []
@@ -135,6 +135,7 @@ class StrategyStack:
 
     def obstacle(self, strategy: Strategy) -> str | None:
         """Why `strategy` cannot be switched on here, as a sentence; `None` where it can."""
+        check([strategy])
         return self._end or strategy.obstacle(self.networks)
 
     def retire(self, reason: str) -> None:
@@ -345,6 +346,13 @@ class StrategyStack:
                 watcher.end_run(run, error)
             if goes_on:
                 shared.announce_run(shared.watchers)
+
+
+def _class_of(kind: object) -> type[Strategy]:
+    found = kind if isinstance(kind, type) else type(kind)
+    if issubclass(found, Strategy):
+        return found
+    raise TypeError(f"{kind!r} is not a strategy; name the class of one, such as TokenMerging.")
 
 
 def stack_of(network: nn.Module, name: str) -> StrategyStack:

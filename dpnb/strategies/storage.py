@@ -124,6 +124,7 @@ class LayerwiseCasting(Strategy):
 
     @override
     def __post_init__(self) -> None:
+        object.__setattr__(self, "storage_dtype", str(self.storage_dtype).removeprefix("torch."))
         read_components(self)
         if self.storage_dtype not in STORAGE_DTYPES:
             raise ValueError(

@@ -187,5 +187,19 @@ def check(plan: Collection[Strategy]) -> None:
             )
 
 
+def read_plan(plan: Strategy | Iterable[Strategy]) -> Plan:
+    """Strategies, of which there may be one by itself, as a plan that does not contradict itself.
+
+    Raises:
+        StrategyError: two of the strategies fill one slot.
+        TypeError: something is not a strategy.
+    """
+    given: Any = plan
+    is_several = isinstance(given, Iterable) and not isinstance(given, str)
+    items: list[Any] = list(given) if is_several else [given]
+    check(items)
+    return frozenset(items)
+
+
 def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, tuple) else to_builtin(value)

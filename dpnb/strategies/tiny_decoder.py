@@ -62,8 +62,9 @@ class TinyDecoder(Strategy):
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.source is not None and not isinstance(self.source, str):
-            raise TypeError(
+        if not isinstance(self.source, str | None) or self.source == "":
+            kind = ValueError if self.source == "" else TypeError
+            raise kind(
                 f"source is {self.source!r}; give the name of a folder or of a repository, or None "
                 "for what stands beside the model."
             )

@@ -26,8 +26,11 @@ MOST = 0.75
 SELF_ATTENTION = "attn1"
 """What transformer blocks call it, here and elsewhere."""
 
-MIDDLE = "mid_block"
-"""Its tokens are few, and self-attention guidance looks at them."""
+DOWN, UP = "down_blocks", "up_blocks"
+"""Where a UNet's feature maps are halved, and doubled again.
+
+The tokens of the block between them are few, and self-attention guidance looks at them.
+"""
 
 NO_UNET = "TokenMerging needs a UNet whose feature maps attend to themselves; there is none here."
 
@@ -49,13 +52,17 @@ class TokenMerging(Strategy):
     ratio: float = field(default=0.5, metadata=hints(low=0, high=MOST, step=0.05))
     levels: int = field(default=1, metadata=hints(low=1, high=4, step=1))
     slot: ClassVar = Slot.TOKENS
-    effect: ClassVar = Effect.APPROXIMATE
 
     @override
     def __post_init__(self) -> None:
         super().__post_init__()
         parse_number("ratio", self.ratio, least=0, most=MOST)
         parse_int("levels", self.levels, least=1)
+
+    @property
+    @override
+    def effect(self) -> Effect:
+        return Effect.APPROXIMATE if self.ratio else Effect.EXACT
 
     @override
     def obstacle(self, networks: Networks) -> str | None:
@@ -66,24 +73,25 @@ class TokenMerging(Strategy):
     def apply(self, networks: Networks, undo: Undo) -> None:
         """Merge before every self-attention of a UNet that is large enough, and spread after it."""
         for unet in _unets(networks):
-            call = _Call(self.ratio, self.levels)
+            call = _Call(self.ratio)
             replace_forward(unet, call.follow, undo)
-            for attention in _self_attentions(unet):
-                replace_method(attention, "forward", call.attend_merged, undo)
+            attentions = list(_self_attentions(unet))
+            merged = sorted({level for _, level in attentions})[: self.levels]
+            for attention, level in attentions:
+                if level in merged:
+                    replace_method(attention, "forward", call.attend_merged, undo)
 
 
 class _Call:
-    """The present call of a UNet: how large its latents are, and who has attended.
+    """The present call of a UNet: how large its latents are.
 
     Args:
         ratio: the share of tokens that is merged.
-        levels: so many sizes, from the largest on.
     """
 
-    def __init__(self, ratio: float, levels: int) -> None:
-        self._ratio, self._levels = ratio, levels
+    def __init__(self, ratio: float) -> None:
+        self._ratio = ratio
         self._size: tuple[int, int] | None = None
-        self._counts: dict[int, None] = {}
 
     def follow(self, method: Method) -> Method:
         """The method of a UNet, which notes the size of its latents."""
@@ -91,7 +99,6 @@ class _Call:
         @wraps(method)
         def call(*args: Any, **kwargs: Any) -> Any:
             sample = args[0] if args else kwargs.get("sample")
-            self._counts.clear()
             if isinstance(sample, Tensor) and sample.ndim == 4:
                 self._size = sample.shape[2], sample.shape[3]
             try:
@@ -119,13 +126,7 @@ class _Call:
         size = self._find_size(count)
         if size is None or any(isinstance(other, Tensor) for other in others):
             return None
-        self._counts[count] = None
-        is_large = count in list(self._counts)[: self._levels]
-        return (
-            match_tokens(tokens, size, self._ratio)
-            if is_large and self._ratio * count >= 1
-            else None
-        )
+        return match_tokens(tokens, size, self._ratio) if self._ratio * count >= 1 else None
 
     def _find_size(self, count: int) -> tuple[int, int] | None:
         """Height and width of a feature map of so many positions: the latents', halved."""
@@ -144,7 +145,13 @@ def _unets(networks: Networks) -> Iterator[nn.Module]:
             yield network
 
 
-def _self_attentions(unet: nn.Module) -> Iterator[nn.Module]:
-    for name, module in plain_network(unet).named_modules():
-        if name.endswith(f".{SELF_ATTENTION}") and not name.startswith(MIDDLE):
-            yield module
+def _self_attentions(unet: nn.Module) -> Iterator[tuple[nn.Module, int]]:
+    """Those of its blocks, and how often the feature maps are halved that they see."""
+    plain = plain_network(unet)
+    for kind, blocks in plain.named_children():
+        if kind in (DOWN, UP) and isinstance(blocks, nn.ModuleList):
+            levels = range(len(blocks)) if kind == DOWN else reversed(range(len(blocks)))
+            for level, block in zip(levels, blocks, strict=True):
+                for name, module in block.named_modules():
+                    if name.endswith(f".{SELF_ATTENTION}"):
+                        yield module, level

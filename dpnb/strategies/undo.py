@@ -177,10 +177,19 @@ class _Hook:
 
     @override
     def __reduce__(self) -> NoReturn:
-        raise StrategyError(
-            "A network cannot be copied by itself while something is on that acts on its layers; "
-            "copy the whole pipeline, or copy within `with pipe.strategies.suspended():`."
-        )
+        refuse_copy()
+
+
+def refuse_copy() -> NoReturn:
+    """Say why a layer cannot be copied that a strategy acts on.
+
+    Raises:
+        StrategyError: always.
+    """
+    raise StrategyError(
+        "A network cannot be copied by itself while something is on that acts on its layers; "
+        "copy the whole pipeline, or copy within `with pipe.strategies.suspended():`."
+    )
 
 
 def _unhook(module: nn.Module, hook: _Hook) -> None:

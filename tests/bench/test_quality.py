@@ -18,7 +18,7 @@ from dpnb.bench.letters import LETTERS
 from dpnb.bench.quality_figures import draw_plan_sheet
 from dpnb.bench.quality_rows import find_picture_front, measurements_to_csv
 from dpnb.bench.report import Report
-from dpnb.bench.sweep import sweep
+from dpnb.bench.sweep import choose_pictures, sweep
 from dpnb.fidelity.quality import PictureSet, Quality
 from dpnb.fidelity.visibility import Visibility
 from dpnb.planning.workload import Workload
@@ -244,9 +244,24 @@ def test_without_quality_a_report_has_no_pictures(pipe: Any) -> None:
         report.sheet()
 
 
+@pytest.mark.parametrize("quality", [None, 0, "yes"])
+def test_quality_is_asked_for_or_not(pipe: Any, quality: Any) -> None:
+    if quality is None:
+        assert run(pipe, [], quality=quality).measurements[0].quality is None
+        return
+    with pytest.raises(TypeError, match="give True, False, or a PictureSet"):
+        run(pipe, [], quality=quality)
+
+
+def test_one_prompt_by_itself_is_one() -> None:
+    assert choose_pictures("cat", 1) == PictureSet(("cat",), (0,))
+
+
 def test_mistakes_are_one_sentence() -> None:
     with pytest.raises(TypeError, match="give a list of texts"):
         PictureSet("red apple", (0,))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="prompts is 5; give a list of texts"):
+        PictureSet(5, (0,))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="at least one prompt and one seed"):
         PictureSet(("red apple",), ())
 

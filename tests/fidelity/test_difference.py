@@ -101,7 +101,7 @@ def test_scores_without_flip_have_words_too() -> None:
     assert dpnb.compare(picture(), picture(), []).describe() == "0 of 255 at the most"
 
 
-@pytest.mark.parametrize("scores", [["lpips"], "flip", ["flip", "mse"]])
+@pytest.mark.parametrize("scores", [["lpips"], "flip", ["flip", "mse"], None, 5])
 def test_there_are_three_scores(scores: Any) -> None:
     with pytest.raises(ValueError, match="give a list of some of 'flip', 'ssim', 'psnr'"):
         dpnb.compare(picture(), picture(), scores)

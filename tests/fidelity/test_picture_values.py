@@ -43,6 +43,15 @@ def test_levels_of_16_bits_keep_their_place_between_black_and_white() -> None:
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+def test_bytes_that_have_room_for_more_are_bytes() -> None:
+    for kind in (np.uint16, np.int32, np.int64):
+        [(one, other)] = pair_pictures(LEVELS.astype(kind), LEVELS)
+        np.testing.assert_array_equal(one, other)
+    dark = Image.fromarray(LEVELS[..., 0].astype(np.uint16))
+    [(one, _)] = pair_pictures(dark, dark)
+    assert one.max() <= 255 / 65535
+
+
 def test_transparency_stands_on_white() -> None:
     clear = np.zeros((16, 16, 4), np.uint8)
     for form in (clear, Image.fromarray(clear, "RGBA"), torch.zeros(4, 16, 16)):

@@ -104,3 +104,13 @@ def test_a_package_that_is_missing_is_named_with_its_remedy(
     monkeypatch.setitem(sys.modules, "flip_evaluator", None)
     with pytest.raises(MissingPackageError, match=r'pip install "dpnb\[quality\]"'):
         needs_quality_packages()
+
+
+def test_a_large_picture_counts_for_as_much_as_it_has_pixels() -> None:
+    small, large = np.zeros((16, 16, 3), np.float32), noise(64, 64)
+    pairs = [(small, small + 1), (large, large)]
+    share = 16 * 16 / (16 * 16 + 64 * 64)
+    assert score_psnr(pairs).mean == pytest.approx(-10 * math.log10(share))
+    flips = [map_flip(*pair) for pair in pairs]
+    assert score_flip(flips).mean == pytest.approx(share * flips[0].mean())
+    assert score_ssim(pairs).mean == pytest.approx(share * map_ssim(*pairs[0])[0] + 1 - share)

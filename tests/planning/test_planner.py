@@ -22,9 +22,13 @@ from dpnb.planning.planner import plan
 from dpnb.planning.run_failures import SimulatedRunError
 from dpnb.planning.table import PlanError, PlanTable
 from dpnb.planning.ties import TIE, group_ties
+from dpnb.strategies.guidance_interval import GuidanceInterval
 from dpnb.strategies.placement import SequentialOffload
 from dpnb.strategies.plans import plan_to_python
-from dpnb.strategies.strategy import Effect, Slot
+from dpnb.strategies.precision import Precision
+from dpnb.strategies.projection import QKVFusion
+from dpnb.strategies.step_cache import StepCache
+from dpnb.strategies.strategy import Effect, Slot, Strategy
 from tests.pipelines.test_unconditional import make as make_without_words
 
 CARD = "RTX 3060"
@@ -359,3 +363,17 @@ def test_a_plan_is_named_with_sizes_as_people_write_them() -> None:
         "streaming (512 MiB)",
         "streaming (100 B)",
     }
+
+
+def test_no_two_settings_of_a_strategy_have_one_name() -> None:
+    pairs: list[list[Strategy]] = [
+        [StepCache(interval=3), StepCache(levels=3), StepCache(), StepCache(3, 3)],
+        [QKVFusion(unet=False), QKVFusion(vae=False), QKVFusion()],
+        [GuidanceInterval(0.5, 0.7), GuidanceInterval(0.3, 0.5), GuidanceInterval(0.5, 0.5001)],
+        [Precision("float16"), Precision(components=("unet",)), Precision("float16", ("unet",))],
+    ]
+    names = [[short_plan_name(frozenset({one})) for one in settings] for settings in pairs]
+    assert all(len({*several}) == len(several) for several in names)
+    assert names[0] == [f"step cache{end}" for end in (" (3)", " (levels=3)", "", " (3, levels=3)")]
+    assert names[1] == ["fused QKV (no unet)", "fused QKV (no vae)", "fused QKV"]
+    assert names[3] == ["precision (float16)", "precision (unet)", "precision (float16, unet)"]

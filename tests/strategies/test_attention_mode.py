@@ -257,7 +257,9 @@ def test_attention_that_multiplies_by_itself_is_named() -> None:
 
 def test_a_text_encoder_alone_has_nothing_to_slice() -> None:
     reason = PartsStack(text_encoder=clip()).obstacle(AttentionSlicing())
-    assert reason == "Attention slicing needs a network with attention; there is none here."
+    assert reason == (
+        "Attention slicing needs a denoiser or an autoencoder with attention; there is none here."
+    )
 
 
 # --- xFormers ---

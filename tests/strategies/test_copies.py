@@ -18,11 +18,16 @@ from dpnb.errors import StrategyError
 from dpnb.nn.quantized import plain_tensors
 from dpnb.strategies.attention import XFormers
 from dpnb.strategies.freeu import FreeU
+from dpnb.strategies.guidance_interval import GuidanceInterval
 from dpnb.strategies.lora import LoRA
+from dpnb.strategies.perturbed_attention import PerturbedAttention
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
+from dpnb.strategies.precision import Precision
 from dpnb.strategies.projection import QKVFusion
+from dpnb.strategies.step_cache import StepCache
 from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
+from dpnb.strategies.token_merging import TokenMerging
 from tests.strategies.pipes import LINK, ONE_EACH, build, draw, networks, traces, values
 
 pytestmark = pytest.mark.exhaustive
@@ -154,6 +159,17 @@ def test_a_network_of_another_library_is_refused_while_something_is_on(pipe: Any
     assert torch.equal(draw(pipe), draw(copy.deepcopy(pipe)))
 
 
+@pytest.mark.parametrize("strategy", [TokenMerging(), Precision(), StepCache()], ids=repr)
+def test_a_layer_is_refused_while_something_acts_on_it(pipe: Any, strategy: Strategy) -> None:
+    pipe.strategies.use([strategy])
+    acted_on = [m for m in pipe.unet.modules() if "forward" in vars(m) and m is not pipe.unet]
+    for module in acted_on:
+        for way in WAYS:
+            with pytest.raises(StrategyError, match="copy the whole pipeline"):
+                way(module)
+    assert acted_on or not isinstance(strategy, TokenMerging)
+
+
 def test_a_network_that_only_shares_a_pipeline_with_what_is_on_is_refused_too(pipe: Any) -> None:
     pipe.strategies.use([FreeU()])
     with pytest.raises(StrategyError, match=r"while FreeU\(\) is on; copy the whole pipeline"):
@@ -169,6 +185,19 @@ def test_a_shallow_copy_shares_networks_and_what_is_on(pipe: Any) -> None:
     assert pipe.strategies.active == frozenset()
     unet, other.unet = pipe.unet, copy.deepcopy(pipe.unet)
     assert pipe.unet is unet
+
+
+@pytest.mark.parametrize("strategy", [PerturbedAttention(), GuidanceInterval()], ids=repr)
+def test_a_shallow_copy_is_steered_only_while_that_is_on(pipe: Any, strategy: Strategy) -> None:
+    plain = draw(pipe)
+    pipe.strategies.use([strategy])
+    steered, other = draw(pipe), copy.copy(pipe)
+    assert torch.equal(draw(other), steered)
+    pipe.strategies.use([])
+    assert vars(other).keys() == vars(pipe).keys()
+    assert torch.equal(draw(other), plain)
+    other.strategies.use([strategy])
+    assert torch.equal(draw(pipe), steered)
 
 
 def test_a_shallow_copy_of_a_network_has_switches_of_its_own(pipe: Any) -> None:

@@ -128,6 +128,13 @@ def test_noise_levels_of_a_scheduler_become_shares_of_its_steps() -> None:
     assert sum(inside) == 14
     with pytest.raises(ValueError, match="no step at a noise level above 20"):
         dpnb.GuidanceInterval.between_sigmas(20, 30, scheduler)
+    wrong: Any
+    for wrong in (None, "Euler", dpnb.UNet2DConditionModel):
+        with pytest.raises(TypeError, match="without timesteps; give a scheduler, after a call"):
+            dpnb.GuidanceInterval.between_sigmas(0.28, 5.42, wrong)
+    wrong = "a"
+    with pytest.raises(TypeError, match="low is 'a'; it must be a finite number"):
+        dpnb.GuidanceInterval.between_sigmas(wrong, 5.42, scheduler)
     with pytest.raises(ValueError, match="levels are not known"):
         dpnb.GuidanceInterval.between_sigmas(0, 30, dpnb.PNDMScheduler())
 
@@ -167,6 +174,36 @@ CASES = [
 @cache
 def studio_of(case: ForeignCase) -> Any:
     return dpnb.attach(case.build())
+
+
+def test_it_goes_on_before_the_first_run() -> None:
+    studio = dpnb.attach(CASES[0].build())
+    studio.strategies.use([dpnb.GuidanceInterval()])
+    assert studio.strategies.obstacle(NEVER) is None
+
+
+@pytest.mark.parametrize(
+    ("interval", "steps"),
+    [(dpnb.GuidanceInterval(), 5), (dpnb.GuidanceInterval(0.2, 0.9), 10), (HALVES, 10)],
+)
+def test_of_a_changed_picture_the_run_is_what_is_left(
+    interval: dpnb.GuidanceInterval, steps: int
+) -> None:
+    """Also after a run of another length."""
+    case = next(c for c in stable_diffusion.CASES if c.name == "StableDiffusionImg2ImgPipeline")
+    studio = studio_of(case)
+    left = steps // 5
+    expected = [1 + interval.guides(index, left) for index in range(left)]
+    sizes = list[int]()
+    arguments = {**case.arguments(), "num_inference_steps": steps, "guidance_scale": 5.0}
+    heard = studio.pipe.unet.conv_in.register_forward_hook(lambda *a: sizes.append(len(a[2])))
+    with studio.strategies.using(interval):
+        for strength in (0.2, 1.0, 0.2):
+            sizes.clear()
+            studio.pipe(**{**arguments, "strength": strength})
+    heard.remove()
+    assert sizes == expected
+    assert studio.strategies.remarks == ()
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -233,4 +270,16 @@ def test_a_run_that_the_prompt_has_not_steered_says_so() -> None:
     (remark,) = pipe.strategies.remarks
     assert "none of the 2 steps of the last run: the middle of none is from 0.5 to 0.55" in remark
     draw(pipe, steps=1)
+    assert pipe.strategies.remarks == ()
+
+
+def test_a_run_that_was_told_to_end_says_nothing_of_what_it_has_not_come_to() -> None:
+    pipe = build()
+    pipe.strategies.enable(dpnb.GuidanceInterval(0.5, 1))
+
+    def end(_: Any, *__: Any) -> dict[str, Any]:
+        pipe.interrupt_run()
+        return {}
+
+    draw(pipe, steps=4, callback_on_step_end=end)
     assert pipe.strategies.remarks == ()

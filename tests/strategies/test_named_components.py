@@ -6,10 +6,17 @@ from dataclasses import fields
 from typing import Any
 
 import pytest
+import torch
 
 from dpnb.strategies.catalog import CATALOG
+from dpnb.strategies.device_map import DeviceMap
+from dpnb.strategies.lora import LoRA
 from dpnb.strategies.named_components import parse_components
+from dpnb.strategies.perturbed_attention import PerturbedAttention
 from dpnb.strategies.placement import ModelOffload, SequentialOffload
+from dpnb.strategies.precision import Precision
+from dpnb.strategies.quantization import Quantization
+from dpnb.strategies.storage import LayerwiseCasting
 from dpnb.strategies.strategy import Strategy
 from tests.strategies.pipes import build
 
@@ -50,3 +57,44 @@ def test_names_that_are_not_there_are_told() -> None:
         strategy: Strategy = kind(components=("unet", "brain"))
         reason = str(pipe.strategies.obstacle(strategy))
         assert "names brain, and there are text_encoder, unet, vae." in reason
+
+
+@pytest.mark.parametrize("kind", [kind for kind in CATALOG if fields(kind)])
+def test_whatever_a_field_is_given_it_reads_or_says_why_not(kind: Any) -> None:
+    for field in fields(kind):
+        for value in (["a"], [["a"]], [("a", "b", "c")], {"a": 1}, {}, (), object(), b"x", "", "a"):
+            try:
+                made = kind(**{field.name: value})
+            except (TypeError, ValueError) as error:
+                message = str(error)
+                assert message[-1] in ".)", message
+                assert "unhashable" not in message
+            else:
+                assert hash(made) == hash(kind.from_json(made.to_json()))
+
+
+def test_one_name_by_itself_is_one() -> None:
+    assert LoRA(adapters="style") == LoRA(adapters=("style",))  # type: ignore[arg-type]
+    assert PerturbedAttention(layers="mid") == PerturbedAttention()  # type: ignore[arg-type]
+    skipped: Any = "to_k"
+    assert Quantization(modules_to_not_convert=skipped).modules_to_not_convert == ("to_k",)
+
+
+def test_what_is_told_twice_or_has_no_name_is_refused() -> None:
+    with pytest.raises(ValueError, match="kind names unet twice; name it once"):
+        Quantization((("unet", "int8"), ("unet", "fp8")))
+    with pytest.raises(ValueError, match="device_map names unet twice"):
+        DeviceMap((("unet", "cpu"), ("unet", "disk")))
+    with pytest.raises(ValueError, match="components has a name without letters; give names of"):
+        Precision(components=("",))
+
+
+def test_devices_are_read_as_elsewhere() -> None:
+    given: Any = torch.device("cuda", 1)
+    assert ModelOffload(given) == ModelOffload("cuda:1")
+    assert LayerwiseCasting(torch.bfloat16) == LayerwiseCasting("bfloat16")  # type: ignore[arg-type]
+    homes: Any = {"unet": "disk", "vae": torch.device("cpu")}
+    sizes: Any = {"cpu": 1 << 30, 0: "4GiB"}
+    assert DeviceMap(homes) == DeviceMap.of(homes) == DeviceMap((("unet", "disk"), ("vae", "cpu")))
+    assert DeviceMap("balanced", sizes) == DeviceMap.of("balanced", sizes)
+    assert DeviceMap("auto", sizes).max_memory[0] == ("cpu", str(1 << 30))

@@ -26,6 +26,7 @@ from dpnb.strategies.precision import Precision
 from dpnb.strategies.strategy import Strategy
 from dpnb.strategies.undo import Undo
 from tests.planning.test_step_prediction import CPU, errors
+from tests.reference.foreign import video
 from tests.strategies.foreign_owner import STUDIOS, PartsStack
 from tests.strategies.pipes import LINK, adapter, build, draw, networks, values
 from tests.strategies.subjects import FOREIGN, IGNORED, draw_of, picture_of, pipe_of
@@ -224,6 +225,21 @@ def test_a_foreign_run_goes_on_after_it_has_gone(name: str) -> None:
     assert {one.dtype for one in listener.latents} == {torch.float32}
     assert 0 < (drawn - plain).abs().mean() < 0.05
     assert torch.equal(draw_of(name), plain)
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight:UserWarning")
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_a_first_layer_that_keeps_its_dtype_computes_in_it(dtype: str) -> None:
+    """As the class of the network wants it."""
+    case = next(c for c in video.CASES if c.name.startswith("Kandinsky5T2I"))
+    pipe = case.build()
+    plain, stack = case.draw(pipe), dpnb.attach(pipe).strategies
+    first = next(pipe.transformer.parameters())
+    with stack.using(Precision(dtype, ("transformer",))):
+        assert first.dtype == torch.float32
+        assert 0 < (case.draw(pipe) - plain).abs().mean() < 0.05
+    assert torch.equal(case.draw(pipe), plain)
 
 
 # --- beside others ---

@@ -51,6 +51,17 @@ def twin_of(pipe: Any) -> Any:
 # --- plans ---
 
 
+def test_what_is_asked_for_may_be_one_strategy_by_itself(pipe: Any) -> None:
+    pipe.strategies.use(FreeU())
+    assert pipe.strategies.active == {FreeU()}
+    pipe.strategies.disable(FreeU(0, 0, 1, 1))
+    assert not pipe.strategies.active
+    for ask in (pipe.strategies.use, pipe.strategies.disable, pipe.strategies.obstacle):
+        for wrong in (5, "FreeU", int, None, [["FreeU"]]):
+            with pytest.raises(TypeError, match="is not a strategy; "):
+                ask(wrong)
+
+
 def test_a_plan_is_all_or_nothing(pipe: Any) -> None:
     pipe.strategies.use([FreeU(), AttentionSlicing()])
     before = traces(pipe)

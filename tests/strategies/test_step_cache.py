@@ -305,3 +305,14 @@ def test_a_network_that_steers_another_is_computed_whole() -> None:
     own = StepCache()
     assert own.acts_on(studio.pipe.transformer)
     assert not own.acts_on(studio.pipe.controlnet)
+
+
+def test_a_run_that_has_reused_nothing_says_so() -> None:
+    pipe = build()
+    pipe.strategies.enable(StepCache(first=10))
+    draw(pipe, steps=4)
+    (remark,) = pipe.strategies.remarks
+    assert remark.startswith("Nothing was reused in the 4 steps of the last run; draw in more")
+    pipe.strategies.enable(StepCache())
+    draw(pipe, steps=4)
+    assert pipe.strategies.remarks == ()

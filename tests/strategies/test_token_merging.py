@@ -12,6 +12,7 @@ import dpnb
 from dpnb.errors import StrategyError
 from dpnb.nn.token_merging import match_tokens
 from dpnb.pipelines.shapes.architectures import ARCHITECTURES
+from dpnb.strategies.strategy import Effect
 from tests.reference.foreign import animate, stable_diffusion
 from tests.strategies.pipes import build, draw
 
@@ -114,6 +115,26 @@ def test_the_largest_maps_alone_are_merged(size: tuple[int, int]) -> None:
         assert one[name] == (count - count // 2 if is_merged else count)
         is_merged = count in (most, second) and "mid" not in name
         assert two[name] == (count - count // 2 if is_merged else count)
+
+
+def test_the_largest_maps_are_merged_wherever_they_attend() -> None:
+    settings = {
+        **ARCHITECTURES["tiny-sd"].unet,
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+    }
+    pipe = build()
+    pipe.unet = dpnb.UNet2DConditionModel(**settings)
+    plain, merged = tokens_of(pipe), tokens_of(pipe, dpnb.TokenMerging())
+    largest = {name for name, count in plain.items() if count == max(plain.values())}
+    assert largest == {name for name, count in plain.items() if merged[name] < count}
+    assert largest == {name for name in plain if name.startswith("up_blocks.1")}
+
+
+def test_what_changes_nothing_is_exact() -> None:
+    assert dpnb.TokenMerging(0).effect is dpnb.GuidanceInterval(0, 1).effect is Effect.EXACT
+    assert dpnb.TokenMerging().effect is Effect.APPROXIMATE
+    assert dpnb.GuidanceInterval().effect is Effect.STYLISTIC
 
 
 def test_a_foreign_unet_merges_as_ours_does() -> None:

@@ -99,7 +99,7 @@ def _is_same(value: Any, made: Any) -> bool:
     """Whether an attribute is what the class makes of it, where that decides what is computed."""
     if isinstance(value, PLAIN):
         return bool(value == made)
-    if value is made or not callable(value):
+    if value is made or not callable(value) or _is_ours(value):
         return True
     kind = type(value)
     if kind.__name__ in SAME_NUMBERS and kind.__module__.startswith("diffusers."):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -25,13 +24,13 @@ from dpnb.pipelines.attached.attached_run import (
 )
 from dpnb.pipelines.attached.call_stream import CallStream
 from dpnb.pipelines.attached.component_changes import ComponentChanges
+from dpnb.pipelines.attached.copies import Copies
 from dpnb.pipelines.attached.demands import demands_on, paths_behind, takes_gradients
 from dpnb.pipelines.attached.doubling import GuidedCalls
 from dpnb.pipelines.attached.exchanges import KnownNetworks, share_all
 from dpnb.pipelines.attached.heard_class import make_heard_class
 from dpnb.pipelines.attached.hearing import (
     forget_hearing,
-    forget_hearing_of_copies,
     hear,
     hear_networks,
     hear_scheduler,
@@ -57,7 +56,7 @@ if TYPE_CHECKING:
 DETACHED = "This {} was detached; attach it again with dpnb.attach."
 
 
-class AttachedPipeline(GuidedCalls):
+class AttachedPipeline(Copies, GuidedCalls):
     """The instrument on a pipeline that somebody else has written. Made by `dpnb.attach(pipe)`.
 
     The pipeline stays the same object, and calls of it are heard. What is switched on here acts on
@@ -345,9 +344,11 @@ class AttachedPipeline(GuidedCalls):
             self._changes.make(f"the new {name} is in place", assign)
             return
         assign()
-        if self._heard is not None and find_roles({name: value}).get(name) is Role.SCHEDULER:
+        if self._heard is not None:
             attached, undo = self._heard
-            hear_scheduler(value, attached, undo)
+            attached.note_attribute(name, value)
+            if find_roles({name: value}).get(name) is Role.SCHEDULER:
+                hear_scheduler(value, attached, undo)
 
     def change_by(self, name: str, call: Callable[[], Any]) -> Any:
         """What `call`, the pipeline's method of this name, returns; it changes components.
@@ -366,15 +367,7 @@ class AttachedPipeline(GuidedCalls):
         with self._strategies.suspended():
             return call()
 
-    def copy_in_use(self, pipe: Any) -> Any:
-        """The pipeline itself; a deep copy of it while anything is on, or it is in a run."""
-        is_in_use = self._strategies.active or self._heard is not None
-        return copy.deepcopy(pipe) if is_in_use else pipe
-
-    def forget_copies(self, copied: Any) -> None:
-        """Take away from a copy of the pipeline what tells of the present run."""
-        forget_hearing_of_copies(find_parts(copied))
-
+    @override
     def detach(self) -> None:
         """Leave the pipeline as it was: nothing is on, and its calls are not heard any more.
 

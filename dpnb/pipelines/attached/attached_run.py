@@ -19,6 +19,9 @@ from dpnb.strategies.attachment import attachment_of
 from dpnb.strategies.runs import ExclusiveCall
 from dpnb.strategies.stack import StrategyStack
 
+COUNT = "_num_timesteps"
+"""Where pipelines keep how many steps of denoising their present run has."""
+
 
 def ignore(*_: object) -> None:
     """Nothing to do."""
@@ -112,6 +115,7 @@ class AttachedRun:
         self._done: list[Step] = []
         self._has_read = self._has_denoised = False
         self._index = self._total = self._expected = 0
+        self._scheduler: Any = None
         self._is_told = self._is_foreseen = False
         self._latents: Tensor | None = None
 
@@ -145,7 +149,12 @@ class AttachedRun:
         if self._stage is Stage.DECODING or self._index == self._total:
             self._index = self._total = 0
             self._is_told = False
-        self._expected = len(_timesteps_of(scheduler))
+        self._scheduler, self._expected = scheduler, 0
+
+    def note_attribute(self, name: str, value: Any) -> None:
+        """The pipeline's code has set an attribute of it."""
+        if name == COUNT and isinstance(value, int):
+            self._expected = value
 
     def note_prediction(self, foresee: Foresee) -> None:
         """A scheduler is about to make a step, perhaps by another method of its own."""
@@ -194,9 +203,9 @@ class AttachedRun:
             self._tell_begin(stage)
 
     def _tell_first_step(self) -> None:
-        """Tell strategies that denoising begins; of how many steps is as yet a guess."""
+        """Tell strategies that denoising begins; of how many steps may be as yet a guess."""
         self._is_told = True
-        if total := max(self._total, self._expected):
+        if total := max(self._total, self._expected or _count_from_begin(self._scheduler)):
             self._owner.strategies.before_step(self._index, max(total, self._index + 1))
 
     def _end_step(self, step: Step, following: Stage | None) -> None:
@@ -226,12 +235,20 @@ class AttachedRun:
             listener.begin_step(self._run, stage)
 
 
+def _count_from_begin(scheduler: Any) -> int:
+    """How many timesteps are left of a schedule from where a pipeline has let it begin."""
+    if scheduler is None:
+        return 0
+    begin = vars(scheduler).get("_begin_index")
+    return max(len(_timesteps_of(scheduler)) - (begin if isinstance(begin, int) else 0), 0)
+
+
 def _count_timesteps(pipe: Any, scheduler: Any, first: Any) -> int:
     """How many denoising steps the present run has, where `first` is its first timestep.
 
     A pipeline says so, or goes through its scheduler's timesteps from the first one on.
     """
-    own, known = vars(pipe).get("_num_timesteps"), _timesteps_of(scheduler)
+    own, known = vars(pipe).get(COUNT), _timesteps_of(scheduler)
     if isinstance(own, int) and 0 < own <= max(len(known), 1):
         return own
     is_one = isinstance(first, (int, float)) or (isinstance(first, Tensor) and first.numel() == 1)

@@ -31,7 +31,6 @@ class GuidedCalls:
         parts = find_parts(self.pipe)
         return (parts[name] for name in names if isinstance(parts.get(name), nn.Module))
 
-    @property
     def is_guided(self) -> bool:
         """Whether it does so in the present run."""
         return bool(self.pipe.do_classifier_free_guidance)

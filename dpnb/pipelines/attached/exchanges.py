@@ -14,6 +14,7 @@ from dpnb.loading.weights.meta_init import init_on_meta
 from dpnb.nn.quantized import quantization_of
 from dpnb.pipelines.foreign.adoption import present_settings
 from dpnb.strategies.attachment import attachment_of
+from dpnb.strategies.plain_weights import keep_plain
 from dpnb.strategies.undo import Undo
 from dpnb.switchboard import ATTRIBUTE, STANDS_FOR
 
@@ -92,6 +93,7 @@ def share_all(network: nn.Module, part: nn.Module, undo: Undo) -> None:
     share_hooks(network, part, undo)
     share_settings(network, part, undo)
     refuse_calls(part, undo)
+    keep_plain([part], undo)
     vars(network)[ATTRIBUTE] = attachment_of(part)
     undo.callback(vars(network).pop, ATTRIBUTE, None)
 

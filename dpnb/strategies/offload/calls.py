@@ -5,15 +5,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from functools import partial, wraps
+from functools import partial, update_wrapper, wraps
 from threading import local
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import torch
 from torch import nn
+from typing_extensions import override
 
 from dpnb.nn.compiled import OutsideGraphs, end_graph, plain_network
-from dpnb.strategies.undo import Undo
+from dpnb.strategies.undo import Undo, refuse_copy
 
 Method: TypeAlias = Callable[..., Any]
 
@@ -115,19 +116,28 @@ def replace_method(
         undo.callback(own.__setitem__, name, own[name])
     else:
         undo.callback(own.pop, name, None)
-    own[name] = _outside_graphs(wrap(getattr(module, name)))
+    own[name] = Replacement(wrap(getattr(module, name)))
 
 
-def _outside_graphs(method: Method) -> Method:
-    """The method, which the compiler reads apart from what calls it."""
+class Replacement:
+    """What stands at a module for its method; a copy of that would compute with the original.
 
-    @wraps(method)
-    def call(*args: Any, **kwargs: Any) -> Any:
+    The compiler reads it apart from what calls it.
+    """
+
+    def __init__(self, method: Method) -> None:
+        update_wrapper(self, method)
+        self._method = method
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call what stands there."""
         if torch.compiler.is_compiling():
             end_graph()
-        return method(*args, **kwargs)
+        return self._method(*args, **kwargs)
 
-    return call
+    @override
+    def __reduce__(self) -> NoReturn:
+        refuse_copy()
 
 
 def public_methods_of(kind: type[nn.Module]) -> Iterator[str]:

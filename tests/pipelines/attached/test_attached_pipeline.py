@@ -163,6 +163,25 @@ def test_a_copy_is_plain(pipe: Any) -> None:
         assert torch.equal(draw(made), plain)
 
 
+@pytest.mark.parametrize("plan", [[], [SequentialOffload(device=SIMULATED)]])
+def test_a_copy_of_the_instrument_is_attached_to_a_copy(pipe: Any, plan: list[Strategy]) -> None:
+    plain, studio = draw(pipe), dpnb.attach(pipe)
+    studio.strategies.use(plan)
+    for made in (copy.deepcopy(studio), pickle.loads(pickle.dumps(studio))):
+        assert made is dpnb.attach(made.pipe)
+        assert made.strategies.active == frozenset(plan)
+        assert torch.equal(draw(made.pipe), plain)
+        made.strategies.use([])
+        assert not {*made.pipe.unet.parameters()} & {*pipe.unet.parameters()}
+    assert studio.strategies.active == frozenset(plan)
+    beside = copy.copy(studio)
+    assert beside.pipe.unet is pipe.unet
+    beside.strategies.use([])
+    assert not studio.strategies.active
+    studio.detach()
+    assert copy.deepcopy(studio).is_detached
+
+
 def test_it_is_saved_as_it_was(pipe: Any, tmp_path: Any) -> None:
     plain, studio = draw(pipe), dpnb.attach(pipe)
     studio.strategies.enable(SequentialOffload(device=SIMULATED))
