@@ -190,6 +190,7 @@ PART_OF = {
     "pipelines.storage.options": "pipelines.storage.persistence",
     "pipelines.storage.origin": "pipelines.storage.persistence",
     "pipelines.switches": "pipelines.pipeline",
+    "pipelines.storage.saving": "pipelines.pipeline",
     "planning.allocator_blocks": "planning.caching_allocator",
     "planning.gains": "planning.planner",
     "planning.header_parts": "planning.foreign_headers",

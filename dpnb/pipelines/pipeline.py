@@ -20,7 +20,7 @@ from dpnb.pipelines.foreign.unsupported import Unsupported
 from dpnb.pipelines.pictures import images
 from dpnb.pipelines.placement import Placement
 from dpnb.pipelines.schema import Schema, schema_of
-from dpnb.pipelines.storage import persistence
+from dpnb.pipelines.storage import persistence, saving
 from dpnb.pipelines.storage.options import SaveOptions
 from dpnb.pipelines.storage.single_file import collect_parts
 from dpnb.pipelines.switches import Switches
@@ -102,7 +102,7 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
     @property
     def config(self) -> DeclaredConfig:
         """What the index holds now: class and library of every component, and the settings."""
-        index = persistence.index_of(self)
+        index = saving.index_of(self)
         absent = {name: part or (None, None) for name, part in index.components.items()}
         own = {"_class_name": index.class_name, "_name_or_path": self._name_or_path}
         return DeclaredConfig(unknown_settings={**absent, **index.settings, **own})
@@ -290,12 +290,12 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
             kwargs: for the upload: `repo_id`, `private`, `token`, `commit_message`, `create_pr`.
         """
         options = SaveOptions(safe_serialization, variant, max_shard_size, dduf_file)
-        if push_to_hub and persistence.is_dduf(Path(save_directory)):
+        if push_to_hub and saving.is_dduf(Path(save_directory)):
             raise ValueError("A single file cannot be pushed; give its folder, and dduf_file=.")
         with self._as_saved():
-            persistence.save_pipeline(self, Path(save_directory), options)
+            saving.save_pipeline(self, Path(save_directory), options)
         if push_to_hub:
-            persistence.push_folder(self, Path(save_directory), **kwargs)
+            saving.push_folder(self, Path(save_directory), **kwargs)
 
     def push_to_hub(
         self,
@@ -322,7 +322,7 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
         """
         options = SaveOptions(safe_serialization, variant, max_shard_size, dduf_file)
         with self._as_saved():
-            return persistence.push_pipeline(self, repo_id, options, **kwargs)
+            return saving.push_pipeline(self, repo_id, options, **kwargs)
 
     @contextmanager
     def _as_saved(self) -> Iterator[None]:
