@@ -74,7 +74,8 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; a network that replaces another gets what is switched on."""
         former = vars(self).get(name)
-        if name not in self.schema.components or not isinstance(value or former, nn.Module):
+        network = former if value is None else value
+        if name not in self.schema.components or not isinstance(network, nn.Module):
             super().__setattr__(name, value)
             return
         plan = self.strategies.active

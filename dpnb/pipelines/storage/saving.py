@@ -23,6 +23,7 @@ from dpnb.loading.model_index import ModelIndex
 from dpnb.loading.saving.atomic_folders import make_workspace, replace_folder
 from dpnb.loading.saving.dduf import SUFFIX, Entry, list_in_dduf_order, write_dduf
 from dpnb.models.model import Model
+from dpnb.nn.compiled import plain_network
 from dpnb.nn.quantized import quantization_of
 from dpnb.pipelines.protocols import StoredPipeline
 from dpnb.pipelines.storage.options import SaveOptions
@@ -31,7 +32,7 @@ from dpnb.schedulers.scheduler import Scheduler
 
 def save_pipeline(pipe: StoredPipeline, folder: Path, options: SaveOptions) -> None:
     """See `DiffusionPipeline.save_pretrained`."""
-    for part in pipe.components.values():
+    for part in plain_parts(pipe).values():
         if isinstance(part, Model):
             part.check_saveable()
     if is_dduf(folder):
@@ -41,7 +42,7 @@ def save_pipeline(pipe: StoredPipeline, folder: Path, options: SaveOptions) -> N
         save_dduf(pipe, folder / options.dduf_file, options)
         return
     with replace_folder(folder) as stage:
-        for name, part in pipe.components.items():
+        for name, part in plain_parts(pipe).items():
             if part is not None:
                 save_component(part, stage / name, options)
                 save_code(type(part), stage / name)
@@ -49,6 +50,11 @@ def save_pipeline(pipe: StoredPipeline, folder: Path, options: SaveOptions) -> N
         index_of(pipe).write(stage)
         if not (folder / CARD).exists():
             write_text(stage / CARD, make_model_card(pipe))
+
+
+def plain_parts(pipe: StoredPipeline) -> dict[str, Any]:
+    """The components by name, those that torch compiles as they were written."""
+    return {name: plain_network(part) for name, part in pipe.components.items()}
 
 
 def is_dduf(path: Path) -> bool:
@@ -62,14 +68,14 @@ def save_dduf(pipe: StoredPipeline, path: Path, options: SaveOptions) -> None:
     Raises:
         ValueError: such a file cannot hold what is asked for.
     """
-    own = [name for name, part in pipe.components.items() if file_of(type(part))]
+    own = [name for name, part in plain_parts(pipe).items() if file_of(type(part))]
     path.parent.mkdir(parents=True, exist_ok=True)
     if own or not options.safe_serialization or path.suffix != SUFFIX:
         raise ValueError(
             f"{path} cannot be saved: the name of a DDUF file ends in {SUFFIX}, and it holds "
             f"safetensors and no code{f' (that of {own[0]})' if own else ''}; save into a folder."
         )
-    quantized = [name for name, part in pipe.components.items() if _is_quantized(part)]
+    quantized = [name for name, part in plain_parts(pipe).items() if _is_quantized(part)]
     if quantized:
         raise QuantizationError(
             f"{path} cannot be saved: no such file holds quantized weights (those of "
@@ -84,7 +90,7 @@ def _entries(pipe: StoredPipeline, stage: Path, options: SaveOptions) -> Iterato
     """The files of `pipe`, each there when it is asked for, and its component's until the next."""
     replace(index_of(pipe), class_name=type(pipe).__name__).write(stage)
     yield ModelIndex.file_name, stage / ModelIndex.file_name
-    for name, part in pipe.components.items():
+    for name, part in plain_parts(pipe).items():
         if part is not None:
             save_component(part, stage / name, options)
             yield from ((f"{name}/{file.name}", file) for file in list_in_dduf_order(stage / name))
@@ -108,7 +114,7 @@ def save_code(kind: type[Any], folder: Path) -> None:
 def make_model_card(pipe: StoredPipeline) -> str:
     """A model card for `pipe`."""
     components = {}
-    for name, part in pipe.components.items():
+    for name, part in plain_parts(pipe).items():
         count = sum(p.numel() for p in part.parameters()) if isinstance(part, nn.Module) else 0
         size = f", {count:,} weights" if count else ""
         components[name] = "none" if part is None else f"{type(part).__name__}{size}"
