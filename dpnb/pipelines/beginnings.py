@@ -28,6 +28,9 @@ class Beginning(ABC, Generic[A]):
     picture_inputs: ClassVar[tuple[PictureInput, ...]] = ()
     """The pictures that a run begins with, beside the words."""
 
+    calls_prepare_latents: ClassVar[bool] = False
+    """Whether a run calls a `prepare_latents` that somebody has put in the place of ours."""
+
     @abstractmethod
     def resolve(self, pipe: LatentPipeline[A], arguments: A) -> A:
         """`arguments` with the pictures read, and a size where none was asked for.
@@ -124,6 +127,8 @@ class SeesBeside(Beginning[A]):
 @dataclass(frozen=True)
 class FromNoise(Beginning[A]):
     """A run begins with noise alone."""
+
+    calls_prepare_latents: ClassVar[bool] = True
 
     @override
     def resolve(self, pipe: LatentPipeline[A], arguments: A) -> A:

@@ -24,6 +24,7 @@ from dpnb.pipelines.flux_arguments import FluxArguments
 from dpnb.pipelines.flux_guidance import NegativePromptGuidance
 from dpnb.pipelines.flux_loop_parts import FluxLoopParts
 from dpnb.pipelines.flux_patches import pack, positions, unpack
+from dpnb.pipelines.own_parts import LATENTS, begin_by_own, is_replaced
 from dpnb.pipelines.prompts import as_list, prepend_negative, repeat_each, tokenize
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.schedulers.flow_match import FlowMatchEulerDiscreteScheduler
@@ -329,6 +330,9 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[A, FluxPipelineOutput], Ge
         """Given ones may be packed."""
         height, width = self._latent_size(arguments)
         channels = self.drawn_channels
+        if is_replaced(self, LATENTS):
+            tokens, _ = begin_by_own(self, arguments, channels, device, like)
+            return unpack(tokens, height, width)
         shape = (arguments.picture_count, channels, height, width)
         given = arguments.latents
         if given is None:
@@ -352,7 +356,7 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[A, FluxPipelineOutput], Ge
         return tensors["latents"]
 
     @override
-    def decode_latents(self, latents: Tensor, arguments: A) -> FluxPipelineOutput:
+    def make_output(self, latents: Tensor, arguments: A) -> FluxPipelineOutput:
         """Latents as output are packed."""
         if arguments.output_type == "latent":
             return FluxPipelineOutput(pack(latents))

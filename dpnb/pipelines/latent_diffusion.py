@@ -139,7 +139,7 @@ class LDMTextToImagePipeline(UNetPipeline[LatentDiffusionArguments, ImagePipelin
         return prediction
 
     @override
-    def decode_latents(
+    def make_output(
         self, latents: Tensor, arguments: LatentDiffusionArguments
     ) -> ImagePipelineOutput:
         if arguments.output_type == "latent":

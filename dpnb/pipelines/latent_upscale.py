@@ -297,7 +297,7 @@ class StableDiffusionLatentUpscalePipeline(
         return levels.reshape(timesteps.shape)
 
     @override
-    def decode_latents(
+    def make_output(
         self, latents: Tensor, arguments: LatentUpscaleArguments
     ) -> ImagePipelineOutput:
         if arguments.output_type == "latent":

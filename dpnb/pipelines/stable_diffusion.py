@@ -221,7 +221,7 @@ class StableDiffusionPipeline(UNetPipeline[A, StableDiffusionPipelineOutput]):
         return prediction
 
     @override
-    def decode_latents(self, latents: Tensor, arguments: A) -> StableDiffusionPipelineOutput:
+    def make_output(self, latents: Tensor, arguments: A) -> StableDiffusionPipelineOutput:
         if arguments.output_type == "latent":
             return StableDiffusionPipelineOutput(latents, None)
         pictures, flagged = self.run_safety_checker(self.decode_finite_pictures(latents))

@@ -329,7 +329,7 @@ class StableDiffusionXLPipeline(XLLoopParts, UNetPipeline[A, StableDiffusionXLPi
         return timestep_at(self.scheduler, share)
 
     @override
-    def decode_latents(self, latents: Tensor, arguments: A) -> StableDiffusionXLPipelineOutput:
+    def make_output(self, latents: Tensor, arguments: A) -> StableDiffusionXLPipelineOutput:
         if arguments.output_type == "latent":
             return StableDiffusionXLPipelineOutput(latents)
         pictures = self.decode_finite_pictures(latents)

@@ -24,6 +24,7 @@ from dpnb.pipelines.guidance import ClassifierFreeGuidance, Guidance, GuidanceWi
 from dpnb.pipelines.latents import LatentCoding
 from dpnb.pipelines.listeners import Run, notify_listeners
 from dpnb.pipelines.loop_parts import LoopParts
+from dpnb.pipelines.own_parts import CHECK, LATENTS, check_by_own, is_replaced, refuse_uncalled
 from dpnb.pipelines.picture_processing import PictureProcessing
 from dpnb.pipelines.pictures.inputs import PictureInput
 from dpnb.pipelines.pipeline import DiffusionPipeline
@@ -194,7 +195,7 @@ class TextToImagePipeline(
         """The network's prediction for `latents` `[batch, channels, h, w]` at timestep `t`."""
 
     @abstractmethod
-    def decode_latents(self, latents: Tensor, arguments: A) -> Out:
+    def make_output(self, latents: Tensor, arguments: A) -> Out:
         """The pipeline's output for final latents `[batch, channels, h, w]`."""
 
     def predict_guided(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
@@ -277,11 +278,18 @@ class TextToImagePipeline(
 
     def start(self, arguments: A) -> Iterator[Step[Out | None]]:
         """Check `arguments` now; the iterator that is returned does the work."""
+        refuse_uncalled(self, *(() if self.beginning.calls_prepare_latents else (LATENTS,)))
         self.check_parts(arguments)
         arguments = self.resolve_size(arguments)
-        arguments.check(self._callback_tensor_inputs, self._execution_device, self.vae_scale_factor)
+        self._check(arguments)
         self.check_widths(arguments)
         return notify_listeners(self, self._run, arguments, self.listeners)
+
+    def _check(self, arguments: A) -> None:
+        if is_replaced(self, CHECK):
+            check_by_own(self, arguments)
+            return
+        arguments.check(self._callback_tensor_inputs, self._execution_device, self.vae_scale_factor)
 
     def _run(self, run: Run, arguments: A) -> Generator[Step[Out | None], None, None]:
         steps = self._within(run, arguments)
@@ -340,7 +348,7 @@ class TextToImagePipeline(
 
     def _draw(self, latents: Tensor, arguments: A) -> Out:
         """The output; with `return_dict=False` a plain tuple, which has no type of its own."""
-        drawn: Out = self.decode_latents(latents, arguments).as_asked(arguments.return_dict)
+        drawn: Out = self.make_output(latents, arguments).as_asked(arguments.return_dict)
         return drawn
 
     def _begin(self, arguments: A) -> None:

@@ -217,7 +217,7 @@ class UnconditionalPipeline(TextToImagePipeline[A, ImagePipelineOutput], Generic
         return prediction
 
     @override
-    def decode_latents(self, latents: Tensor, arguments: A) -> ImagePipelineOutput:
+    def make_output(self, latents: Tensor, arguments: A) -> ImagePipelineOutput:
         if arguments.output_type == "latent":
             return ImagePipelineOutput(latents)
         pictures = latents if self._autoencoder is None else self.decode_finite_pictures(latents)

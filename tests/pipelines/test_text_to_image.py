@@ -216,7 +216,7 @@ def test_an_xl_autoencoder_in_half_precision_decodes_in_float32_and_returns() ->
     handle = pipe.vae.decoder.register_forward_pre_hook(
         lambda _, arguments: dtypes.append(arguments[0].dtype)
     )
-    pipe.decode_latents(
+    pipe.make_output(
         torch.zeros(1, 4, 4, 4), type("Asked", (), {"output_type": "pt", "return_dict": True})
     )
     handle.remove()
