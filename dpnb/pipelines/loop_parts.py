@@ -19,7 +19,7 @@ from dpnb.nn.embeddings import embed_guidance
 from dpnb.numbers import parse_number
 from dpnb.pipelines import checked_inputs
 from dpnb.pipelines.arguments import Arguments
-from dpnb.pipelines.denoise import step_settings
+from dpnb.pipelines.denoise import set_begin_index, step_settings
 from dpnb.pipelines.image_to_image import steps_left
 from dpnb.pipelines.pictures.inputs import repeat_batch
 
@@ -144,7 +144,7 @@ class LoopParts:
         """
         left = self._count_steps(num_inference_steps, strength)
         begin = (num_inference_steps - left) * self.scheduler.order
-        self.scheduler.set_begin_index(begin)
+        set_begin_index(self.scheduler, begin)
         return self.scheduler.timesteps[begin:], left
 
     def _count_steps(self, count: int, strength: float) -> int:

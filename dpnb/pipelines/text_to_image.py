@@ -17,7 +17,7 @@ from dpnb.output import Output
 from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.beginnings import Beginning, FromNoise
 from dpnb.pipelines.callbacks import call_back
-from dpnb.pipelines.denoise import denoise, move_run_to
+from dpnb.pipelines.denoise import denoise, move_run_to, set_begin_index
 from dpnb.pipelines.explored import Explored
 from dpnb.pipelines.finite import Finiteness
 from dpnb.pipelines.guidance import ClassifierFreeGuidance, Guidance, GuidanceWithin, Span
@@ -315,7 +315,7 @@ class TextToImagePipeline(
             finiteness.note(text := Step(Stage.TEXT, 0, 1), *tensors.values())
             yield text
         selected = self.select_timesteps(timesteps, count, arguments)
-        self.scheduler.set_begin_index(selected.start)
+        set_begin_index(self.scheduler, selected.start)
         first = max(len(timesteps) - count * self.scheduler.order, 0)
         timesteps = timesteps[selected]
         like = tensors.get("prompt_embeds", torch.empty(0, dtype=self.dtype))
