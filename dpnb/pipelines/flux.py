@@ -286,7 +286,8 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[A, FluxPipelineOutput], Ge
             timestep=self.scale_timesteps(t, tokens),
             guidance=tensors.get("guidance"),
             rotary=_fit_rotary_table(tensors["rotary"], embeds.shape[1], tokens.shape[1]),
-        ).sample
+            return_dict=False,
+        )[0]
         height, width = latents.shape[-2:]
         return unpack(flow[:, : height * width // 4], height, width)
 
@@ -318,8 +319,8 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[A, FluxPipelineOutput], Ge
     @override
     def default_size(self) -> tuple[int, int]:
         """Height and width that the autoencoder was made for, in pixels."""
-        vae = self._autoencoder
-        if vae is None or "sample_size" not in vae.config.given_settings:
+        vae, is_set = self._autoencoder, "default_sample_size" in vars(self)
+        if is_set or vae is None or "sample_size" not in vae.config.given_settings:
             side = self.default_sample_size * self.vae_scale_factor
             return side, side
         size = vae.config.sample_size

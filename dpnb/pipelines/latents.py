@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -12,7 +12,6 @@ from dpnb.generators import Generators
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.latent_scales import denormalize_latents, normalize_latents
 from dpnb.nn.upcast import upcast_layers
-from dpnb.output import Output
 from dpnb.pipelines.pictures.inputs import Pictures
 
 if TYPE_CHECKING:
@@ -26,12 +25,24 @@ class LatentCoding:
     may_upcast_vae: ClassVar[bool] = False
     """Whether an autoencoder whose settings say `force_upcast` computes in float32."""
 
+    scale_without_vae: ClassVar[int] = 8
+    """Pixels per latent, along one side, where there is no autoencoder."""
+
     vae: AutoencoderKL
+
+    _vae_scale_factor: int | None = None
 
     @property
     def vae_scale_factor(self) -> int:
-        """Pixels per latent, along one side; without an autoencoder, that of most."""
-        return 8 if self._autoencoder is None else self._autoencoder.scale
+        """Pixels per latent, along one side: as set, or as of the autoencoder."""
+        if self._vae_scale_factor is not None:
+            return self._vae_scale_factor
+        vae = self._autoencoder
+        return self.scale_without_vae if vae is None else scale_of(vae)
+
+    @vae_scale_factor.setter
+    def vae_scale_factor(self, scale: int) -> None:
+        self._vae_scale_factor = scale
 
     @property
     def is_vae_upcast(self) -> bool:
@@ -66,6 +77,13 @@ class LatentCoding:
         return decode_latents(self.vae, latents, upcast=upcast)
 
 
+def scale_of(vae: Any) -> int:
+    """Pixels per latent of an autoencoder, along one side, also of one that is somebody else's."""
+    if "scale" in dir(vae):
+        return int(vae.scale)
+    return int(2 ** (len(vae.config.block_out_channels) - 1))
+
+
 def encode_latents(
     vae: AutoencoderKL, pictures: Tensor, generator: Generators, copies: int, *, upcast: bool
 ) -> Tensor:
@@ -83,11 +101,11 @@ def encode_latents(
     """
     dtype = torch.float32 if upcast else vae.dtype
     with compute_in(vae, dtype):
-        encoded: Output = vae.encode(pictures.to(dtype))
+        encoded = vae.encode(pictures.to(dtype))
         latents: Tensor = (
-            encoded["latents"].repeat(copies, 1, 1, 1)
-            if "latents" in encoded
-            else encoded["latent_dist"].repeat(copies).sample(generator)
+            encoded.latents.repeat(copies, 1, 1, 1)
+            if "latents" in dir(encoded)
+            else _repeat(encoded.latent_dist, copies).sample(generator)
         )
     return normalize_latents(vae.config, latents)
 
@@ -105,11 +123,14 @@ def encode_means(vae: AutoencoderKL, pictures: Tensor, *, upcast: bool) -> Tenso
     """
     dtype = torch.float32 if upcast else vae.dtype
     with compute_in(vae, dtype):
-        encoded: Output = vae.encode(pictures.to(dtype))
-        means: Tensor = (
-            encoded["latents"] if "latents" in encoded else encoded["latent_dist"].mode()
-        )
+        encoded = vae.encode(pictures.to(dtype))
+        means: Tensor = encoded.latents if "latents" in dir(encoded) else encoded.latent_dist.mode()
     return means
+
+
+def _repeat(distribution: Any, copies: int) -> Any:
+    """A distribution of somebody else's need not know how it is repeated."""
+    return distribution if copies == 1 else distribution.repeat(copies)
 
 
 def decode_latents(vae: AutoencoderKL | VQModel, latents: Tensor, *, upcast: bool) -> Tensor:
@@ -122,7 +143,8 @@ def decode_latents(vae: AutoencoderKL | VQModel, latents: Tensor, *, upcast: boo
     """
     dtype = torch.float32 if upcast else vae.dtype
     with compute_in(vae, dtype):
-        pictures: Tensor = vae.decode(denormalize_latents(vae.config, latents.to(dtype))).sample
+        scaled = denormalize_latents(vae.config, latents.to(dtype))
+        pictures: Tensor = vae.decode(scaled, return_dict=False)[0]
     return pictures
 
 

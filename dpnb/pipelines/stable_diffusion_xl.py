@@ -308,14 +308,23 @@ class StableDiffusionXLPipeline(XLLoopParts, UNetPipeline[A, StableDiffusionXLPi
         prediction: Tensor = self.unet(
             self.beginning.join_channels(self, latents, tensors),
             t,
-            last_entries(tensors["prompt_embeds"], latents),
+            encoder_hidden_states=last_entries(tensors["prompt_embeds"], latents),
             timestep_cond=tensors.get("timestep_cond"),
             added_cond_kwargs={
                 "text_embeds": last_entries(tensors["add_text_embeds"], latents),
                 "time_ids": last_entries(tensors["add_time_ids"], latents),
             },
-        ).sample
+            return_dict=False,
+        )[0]
         return prediction
+
+    @override
+    def default_size(self) -> tuple[int, int]:
+        """As of every UNet, unless `default_sample_size` was set."""
+        if self._default_sample_size is None:
+            return super().default_size()
+        side = self._default_sample_size * self.vae_scale_factor
+        return side, side
 
     @override
     def find_stop_index(self, timesteps: Tensor, arguments: A) -> int:
