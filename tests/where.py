@@ -10,6 +10,8 @@ from __future__ import annotations
 TESTED_IN = {
     "schedulers": "schedulers/test_schedulers.py",
     "__init__": "test_names.py",
+    "callbacks": "test_utils.py",
+    "configuration_utils": "pipelines/foreign/test_declared.py",
     "image_processor": "pipelines/foreign/test_inpaint_processor.py",
     "models": "test_utils.py",
     "pipelines": "test_utils.py",

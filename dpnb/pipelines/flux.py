@@ -14,6 +14,7 @@ from dpnb.errors import ComponentError
 from dpnb.generators import randn
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.flux import FluxTransformer2DModel
+from dpnb.module_paths import find_elsewhere
 from dpnb.nn.rotary import rotary_table
 from dpnb.output import Output
 from dpnb.pipelines import checked_inputs
@@ -47,6 +48,10 @@ TIMESTEPS = 1000
 """The timestep of pure noise."""
 
 TEXT_PARTS = ("tokenizer", "text_encoder", "tokenizer_2", "text_encoder_2")
+
+
+def __getattr__(name: str) -> Any:
+    return find_elsewhere(__name__, name)
 
 
 @dataclass(eq=False)

@@ -14,6 +14,7 @@ from typing_extensions import TypeVar, override
 from dpnb.errors import ComponentError
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
+from dpnb.module_paths import find_elsewhere
 from dpnb.output import Output
 from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.call_order import GIVEN
@@ -45,6 +46,10 @@ if TYPE_CHECKING:
     from dpnb.pipelines.safety import StableDiffusionSafetyChecker
 
 logger = logging.getLogger(__name__)
+
+
+def __getattr__(name: str) -> Any:
+    return find_elsewhere(__name__, name)
 
 
 @dataclass(eq=False)

@@ -13,6 +13,7 @@ from typing_extensions import TypeVar, override
 
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
+from dpnb.module_paths import find_elsewhere
 from dpnb.output import Output
 from dpnb.pipelines import checked_inputs
 from dpnb.pipelines.arguments import Arguments, Prompt
@@ -44,6 +45,10 @@ if TYPE_CHECKING:
     )
 
 logger = logging.getLogger(__name__)
+
+
+def __getattr__(name: str) -> Any:
+    return find_elsewhere(__name__, name)
 
 
 @dataclass(eq=False)
