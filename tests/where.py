@@ -157,6 +157,7 @@ PART_OF = {
     "models.flux_blocks": "models.flux",
     "models.supported_settings": "models.autoencoder",
     "models.tiling.blended_tiles": "models.coders",
+    "models.saving": "models.model",
     "models.latent_scales": "pipelines.latents",
     "models.tiling.sequence_strips": "models.tiny_autoencoder",
     "models.tiling.strip_coding": "models.autoencoder",
