@@ -132,7 +132,12 @@ class FromNoise(Beginning[A]):
 
     @override
     def resolve(self, pipe: LatentPipeline[A], arguments: A) -> A:
-        return arguments.with_default_size(*pipe.default_size())
+        """Latents that are given have a size."""
+        given = arguments.latents
+        if not isinstance(given, Tensor) or given.ndim != 4:
+            return arguments.with_default_size(*pipe.default_size())
+        height, width = (side * pipe.vae_scale_factor for side in given.shape[-2:])
+        return arguments.with_default_size(height, width)
 
     @override
     def make_tensors(

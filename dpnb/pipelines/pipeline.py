@@ -17,7 +17,7 @@ from dpnb.pipelines.adapters import Adapters
 from dpnb.pipelines.copying import Copying
 from dpnb.pipelines.foreign.declared import DeclaredConfig
 from dpnb.pipelines.foreign.unsupported import Unsupported
-from dpnb.pipelines.pictures import images
+from dpnb.pipelines.pictures.images import numpy_to_pil
 from dpnb.pipelines.placement import Placement
 from dpnb.pipelines.schema import Schema, schema_of
 from dpnb.pipelines.storage import persistence, saving
@@ -193,9 +193,9 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
         self._progress = kwargs
 
     @staticmethod
-    def numpy_to_pil(images_: np.ndarray[Any, Any]) -> list[Image]:
+    def numpy_to_pil(images: np.ndarray[Any, Any]) -> list[Image]:
         """Pictures of `[height, width, channels]` or `[batch, ...]` numbers in [0, 1]."""
-        return images.numpy_to_pil(images_)
+        return numpy_to_pil(images)
 
     # --- loading and saving ---
 
