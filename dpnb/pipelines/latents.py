@@ -12,9 +12,12 @@ from dpnb.generators import Generators
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.latent_scales import denormalize_latents, normalize_latents
 from dpnb.nn.upcast import upcast_layers
+from dpnb.pipelines.pictures.images import postprocess
 from dpnb.pipelines.pictures.inputs import Pictures
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from dpnb.models.model import Model
     from dpnb.models.vq import VQModel
 
@@ -75,6 +78,12 @@ class LatentCoding:
         """Pictures in [-1, 1] of latents `[batch, channels, h, w]`."""
         upcast = self.is_vae_upcast and self.vae.dtype == torch.float16
         return decode_latents(self.vae, latents, upcast=upcast)
+
+    def decode_latents(self, latents: Tensor) -> np.ndarray[Any, Any]:
+        """Pictures in [0, 1], `[batch, height, width, 3]`, of latents `[batch, channels, h, w]`."""
+        with torch.no_grad():
+            pictures: np.ndarray[Any, Any] = postprocess(self.decode_pictures(latents), "np")
+        return pictures
 
 
 def scale_of(vae: Any) -> int:

@@ -55,6 +55,12 @@ class LoopParts:
         """Of the present or last run."""
         return self._told.get("cross_attention_kwargs")
 
+    @property
+    def lora_scale(self) -> float:
+        """Of low-rank weights in the present or last run, where it asked for one; else 1."""
+        asked = next((one for name, one in self._told.items() if name.endswith("_kwargs")), None)
+        return float((asked or {}).get("scale", 1.0))
+
     def remember(self, arguments: Arguments) -> None:
         """Keep what properties tell of a run, and nothing large."""
         self._told = {name: getattr(arguments, name, None) for name in self.told}

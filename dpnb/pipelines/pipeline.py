@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import nn
 from typing_extensions import Self, override
 
+from dpnb.loading.checkpoint_files import format_json, write_json
 from dpnb.loading.settings_files import load_settings
 from dpnb.nn.quantized import nbytes_of, quantization_of
 from dpnb.nn.wrapped_layers import unwrapped
@@ -117,6 +118,20 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
             options: as of `dpnb.loading.config.Configured.load_config`.
         """
         return load_settings(pretrained_model_name_or_path, cls.config_name, **options)
+
+    def save_config(self, save_directory: str | Path) -> None:
+        """Write the index alone into a folder, which is made if need be."""
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        saving.index_of(self).write(folder)
+
+    def to_json_string(self) -> str:
+        """What `save_config` writes."""
+        return format_json(saving.index_of(self).values())
+
+    def to_json_file(self, json_file_path: str | Path) -> None:
+        """Write the index into a file of any name."""
+        write_json(Path(json_file_path), saving.index_of(self).values())
 
     @property
     def name_or_path(self) -> str | None:

@@ -199,6 +199,11 @@ class StableDiffusionPipeline(UNetPipeline[A, StableDiffusionPipelineOutput]):
         assert given is not None
         return given, against
 
+    def _encode_prompt(self, *args: Any, **kwargs: Any) -> Tensor:
+        """What `encode_prompt` returns as one tensor, the negative prompts first."""
+        given, negative = self.encode_prompt(*args, **kwargs)
+        return prepend_negative(negative, given)
+
     @override
     def encode_conditions(self, arguments: A, device: torch.device) -> dict[str, Tensor]:
         given, negative = self.encode_prompt(
