@@ -19,6 +19,25 @@ KINDS: tuple[tuple[str, str], ...] = (
         "the pipeline that it stands for",
     ),
     (
+        r"\w*(Watermarker|Watermark)",
+        "mark the pictures that a run returns, or set pipe.watermark to an object whose "
+        "apply_watermark marks tensors",
+    ),
+    (
+        r"AttnProcsLayers|LoRACompatible\w+|LoRA(Linear|Conv2d)Layer|PatchedLora\w+",
+        "train low-rank weights by network.add_adapter(peft.LoraConfig(...)), and read or write "
+        "them by load_lora_weights and save_lora_weights",
+    ),
+    (
+        r"_set_state_dict_into_text_encoder",
+        "call peft.set_peft_model_state_dict(text_encoder, weights), their names without prefix",
+    ),
+    (
+        r"(load|encode)_video",
+        "read and write single frames, a list of PIL pictures; dpnb.utils has load_image and "
+        "export_to_gif",
+    ),
+    (
         r"\w*Pipeline\w*",
         "attach the pipeline that diffusers makes of it, "
         "dpnb.attach(diffusers.{name}.from_pretrained(...))",
@@ -39,6 +58,7 @@ KINDS: tuple[tuple[str, str], ...] = (
         r"\w*(Attention|Attn|GEGLU|GELU|SwiGLU|FeedForward|TransformerBlock|Ada\w*Norm\w*|RMSNorm|"
         r"ResnetBlock\w*|Upsample\dD|Downsample\dD|MidBlock\w*|VectorQuantizer|"
         r"GaussianFourierProjection|PatchEmbed|EncoderTiny|DecoderTiny|get_activation)|"
+        r"(Flux|Lumina)PosEmbed|get_\dd_\w*pos_embed\w*|apply_rotary_emb|"
         r"Encoder|Decoder|PixArt\w+Projection",
         "networks build their layers themselves; build one that has it from its settings, or take "
         "layers of one's own from torch or diffusers, beside networks of dpnb",

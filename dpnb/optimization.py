@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 from torch.optim import Optimizer
 
+from dpnb.module_paths import find_elsewhere
 from dpnb.silence import silence_imports
 
 with silence_imports():
@@ -19,6 +21,7 @@ with silence_imports():
     )
 
 __all__ = [
+    "SchedulerType",
     "get_constant_schedule",
     "get_constant_schedule_with_warmup",
     "get_cosine_schedule_with_warmup",
@@ -30,7 +33,23 @@ __all__ = [
 
 WITHOUT_END = ("constant", "constant_with_warmup")
 
-NAMES = (*WITHOUT_END, "linear", "cosine", "cosine_with_restarts", "polynomial")
+
+class SchedulerType(str, Enum):
+    """The names of the schedules."""
+
+    CONSTANT = "constant"
+    CONSTANT_WITH_WARMUP = "constant_with_warmup"
+    LINEAR = "linear"
+    COSINE = "cosine"
+    COSINE_WITH_RESTARTS = "cosine_with_restarts"
+    POLYNOMIAL = "polynomial"
+
+
+NAMES = tuple(kind.value for kind in SchedulerType)
+
+
+def __getattr__(name: str) -> Any:
+    return find_elsewhere(__name__, name)
 
 
 def get_scheduler(

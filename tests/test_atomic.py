@@ -54,14 +54,14 @@ with write_atomically(sys.argv[1]) as file:
 KILLED_DDUF = """
 import os, signal, sys
 import dpnb
-import dpnb.pipelines.storage.persistence as persistence
+import dpnb.pipelines.storage.saving as saving
 pipe = dpnb.random_pipeline("tiny-sd")
-save = persistence.save_component
+save = saving.save_component
 def killed(part, folder, options):
     save(part, folder, options)
     if isinstance(part, dpnb.AutoencoderKL):
         os.kill(os.getpid(), signal.SIGKILL)
-persistence.save_component = killed
+saving.save_component = killed
 pipe.save_pretrained(sys.argv[1])
 """
 

@@ -57,6 +57,15 @@ def test_a_package_has_what_scripts_import_from_it() -> None:
         ("dpnb.hooks", "apply_group_offloading"),
         ("dpnb.hooks.hooks", "ModelHook"),
         ("dpnb.utils.state_dict_utils", "convert_state_dict_to_kohya"),
+        ("dpnb.utils", "load_video"),
+        ("dpnb.training_utils", "_set_state_dict_into_text_encoder"),
+        ("dpnb.models.embeddings", "FluxPosEmbed"),
+        ("dpnb.models.embeddings", "get_2d_sincos_pos_embed"),
+        ("dpnb.models.lora", "LoRACompatibleLinear"),
+        ("dpnb.loaders", "AttnProcsLayers"),
+        ("dpnb.pipelines.stable_diffusion_xl.watermark", "StableDiffusionXLWatermarker"),
+        ("dpnb.quantizers", "DiffusersAutoQuantizer"),
+        ("dpnb.video_processor", "VideoProcessor"),
     ],
 )
 def test_what_is_absent_at_a_path_is_told(path: str, name: str) -> None:

@@ -31,6 +31,12 @@ Side: TypeAlias = Annotated[int, Range(1, 1 << 14)]
 """Of a picture or of latents."""
 
 
+CLASS, NAME = "_class_name", "_name_or_path"
+
+FACTS = (CLASS, "_diffusers_version", NAME)
+"""What files hold, or the place that they are from, beside settings."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Config(dict[str, Any]):
     """Settings of one object: attributes, a dictionary, and JSON, all the same keys.
@@ -155,11 +161,15 @@ class Config(dict[str, Any]):
 
     @override
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Mapping) and dict(self) == dict(other)
+        return isinstance(other, Mapping) and _without_facts(self) == _without_facts(other)
 
     @override
     def __hash__(self) -> int:  # type: ignore[override]
-        return hash((type(self), len(self)))
+        return hash((type(self), len(_without_facts(self))))
+
+
+def _without_facts(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name not in FACTS}
 
 
 _FIXED = (
@@ -253,7 +263,17 @@ class Configured:
         built = cls(**{name: value for name, value in given.items() if name in taken})
         unused = {name: value for name, value in given.items() if name not in taken}
         built.config = built.config.with_changes(**unused)
+        built.note_facts({name: settings[name] for name in FACTS if name in settings})
         return (built, unused) if return_unused_kwargs else built
+
+    def note_facts(self, facts: Mapping[str, Any]) -> None:
+        """Keep among the settings what a file says beside them; it is no setting.
+
+        Args:
+            facts: some of `FACTS`; the class's name is this one's.
+        """
+        own = {CLASS: type(self).__name__} if CLASS in facts else {}
+        self.config = self.config.with_unknown({**facts, **own}, ())
 
     @classmethod
     def _arguments(cls) -> set[str]:
@@ -338,8 +358,8 @@ class Configured:
 
 def report_unknown(class_name: str, config: Config) -> None:
     """Say in one line which keys of a file nobody here reads."""
-    if config.unread:
-        names = ", ".join(sorted(config.unread))
+    if unread := sorted({*config.unread} - {*FACTS}):
+        names = ", ".join(unread)
         logger.warning("%s does not use these settings and keeps them: %s.", class_name, names)
 
 

@@ -68,13 +68,16 @@ class ModelIndex:
 
     def write(self, folder: Path) -> None:
         """Write the index into `folder`, in the form that diffusers reads."""
+        write_json(folder / self.file_name, self.values())
+
+    def values(self) -> dict[str, Any]:
+        """What is written."""
         components = {
             name: [None, None] if part is None else list(part)
             for name, part in self.components.items()
         }
         class_name = self.class_name if isinstance(self.class_name, str) else list(self.class_name)
-        values = entries("", {**self.settings, **components}) | {"_class_name": class_name}
-        write_json(folder / self.file_name, values)
+        return entries("", {**self.settings, **components}) | {"_class_name": class_name}
 
 
 def _is_entry(value: object) -> bool:

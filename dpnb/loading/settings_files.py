@@ -19,6 +19,7 @@ def load_settings(
     place: str | Path,
     file_name: str,
     return_unused_kwargs: bool = False,
+    return_commit_hash: bool = False,
     *,
     subfolder: str | None = None,
     **options: Any,
@@ -28,7 +29,8 @@ def load_settings(
     Args:
         place: a folder, or a hub repository's name.
         file_name: of the settings.
-        return_unused_kwargs: return the settings, and those of `options` that are not the hub's.
+        return_unused_kwargs: return those of `options` that are not the hub's beside the settings.
+        return_commit_hash: return the hub's commit as well, last; `None` of a folder.
         subfolder: inside `place`.
         options: fields of `dpnb.loading.hub.HubOptions`.
 
@@ -43,12 +45,25 @@ def load_settings(
     name = f"{subfolder}/{file_name}" if subfolder else file_name
     folder = fetch(place, partial(_select_file, name), hub)
     settings = read_checkpoint_json(folder / name)
-    return (settings, unused) if return_unused_kwargs else settings
+    beside: list[Any] = [unused] if return_unused_kwargs else []
+    if return_commit_hash:
+        beside.append(_commit_of(folder))
+    return (settings, *beside) if beside else settings
+
+
+def _commit_of(folder: Path) -> str | None:
+    """The commit whose files a folder of the hub's cache holds; `None` of another folder."""
+    *_, kind, name = ("", *folder.absolute().parts)
+    return name if kind == "snapshots" else None
 
 
 def entries(class_name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """`settings` as a configuration file holds them, with the name of their class."""
-    plain = {name: _as_json(value) for name, value in settings.items()}
+    """`settings` as a configuration file holds them, with the name of their class.
+
+    Where they came from is left out: it says something about this machine.
+    """
+    kept = {name: value for name, value in settings.items() if name != "_name_or_path"}
+    plain = {name: _as_json(value) for name, value in kept.items()}
     return {**plain, "_class_name": class_name, "_diffusers_version": FORMAT_VERSION}
 
 

@@ -17,12 +17,11 @@ from dpnb.devices import Device, best_device, parse_device, parse_dtype
 from dpnb.errors import QuantizationError, SettingsError
 from dpnb.garbage import pause_garbage_collection
 from dpnb.loading.checkpoint_files import explain_settings_errors, read_checkpoint_json
-from dpnb.loading.config import Configured, report_unknown
+from dpnb.loading.config import NAME, Configured, report_unknown
 from dpnb.loading.file_selection import select_model_files
 from dpnb.loading.hub import HubOptions, fetch
 from dpnb.loading.quantization import recipe_of
 from dpnb.loading.quantizer import probe, quantize
-from dpnb.loading.saving.atomic_folders import replace_folder
 from dpnb.loading.weights.common_dtype import cast_to_common_dtype
 from dpnb.loading.weights.legacy_keys import rename_legacy_keys
 from dpnb.loading.weights.loading_info import LoadingInfo
@@ -32,17 +31,16 @@ from dpnb.loading.weights.weight_files import (
     EmbeddedFiles,
     find_weights,
     read_weights,
-    write_weights,
 )
 from dpnb.models.block_switches import BlockSwitches
 from dpnb.models.copying import Copying
 from dpnb.models.introspection import Introspection
 from dpnb.models.network_adapters import NetworkAdapters
 from dpnb.models.placing_switches import PlacingSwitches
+from dpnb.models.saving import Saving
 from dpnb.models.single_file import FromSingleFile
 from dpnb.models.step_caches import StepCacheSwitches
-from dpnb.nn.quantized import nbytes_of, quantization_of
-from dpnb.nn.wrapped_layers import unwrapped
+from dpnb.nn.quantized import nbytes_of
 from dpnb.switchboard import STANDS_FOR
 
 logger = logging.getLogger(__name__)
@@ -56,6 +54,7 @@ class Model(
     StepCacheSwitches,
     Copying,
     FromSingleFile,
+    Saving,
     Configured,
 ):
     """A network with settings; both are stored in files as diffusers stores them."""
@@ -154,11 +153,10 @@ class Model(
             ignore_mismatched_sizes: keep random values where shapes differ, instead of an error.
             output_loading_info: return `(model, LoadingInfo)`.
             quantization_config: how weights are stored in fewer bits, for example `"int8"`.
-            options: fields of `HubOptions`, and settings that replace those of the file.
+            options: fields of `HubOptions`, settings in place of the file's; the log tells others.
 
         Raises:
             CheckpointError: a file is missing, damaged, or of another shape than its settings.
-            TypeError: there is no such argument.
         """
         hub, settings = cls._split(options)
         chosen, target = _choose_dtype(dtype, torch_dtype), _choose_device(device, device_map)
@@ -177,6 +175,7 @@ class Model(
             ignore_mismatched_sizes=ignore_mismatched_sizes,
             changes=settings,
         )
+        model.note_facts({NAME: str(pretrained_model_name_or_path)})
         if recipe is not None:
             quantize(model, recipe, cls.__name__, target)
         if device_map is not None:
@@ -186,12 +185,10 @@ class Model(
     @classmethod
     def _split(cls, options: Mapping[str, Any]) -> tuple[HubOptions, dict[str, Any]]:
         """Options of the hub, and settings."""
-        hub, settings = HubOptions.split(options)
-        if unknown := settings.keys() - cls.config_class.names():
-            raise TypeError(
-                f"{cls.__name__} has no argument or setting {', '.join(sorted(unknown))}; leave it "
-                "out."
-            )
+        hub, rest = HubOptions.split(options)
+        settings = {name: rest.pop(name) for name in cls.config_class.names() if name in rest}
+        if unused := sorted(name for name, value in rest.items() if value not in (None, False)):
+            logger.warning("%s has no use for %s; ignored.", cls.__name__, ", ".join(unused))
         return hub, settings
 
     @classmethod
@@ -236,6 +233,7 @@ class Model(
             if not low_cpu_mem_usage:
                 model = cls.from_config(settings)
         report_unknown(cls.__name__, model.config)
+        model.note_facts({NAME: str(folder)})
         info = model.assign(rename_legacy_keys(weights), folder, ignore_mismatched_sizes)
         return model.eval(), info
 
@@ -263,70 +261,6 @@ class Model(
         self._materialise(info.missing + info.mismatched, next(iter(weights.values()), None))
         _log_differences(type(self).__name__, source, info)
         return info
-
-    def save_pretrained(
-        self,
-        save_directory: str | Path,
-        *,
-        safe_serialization: bool = True,
-        variant: str | None = None,
-        max_shard_size: int | str | None = None,
-        is_main_process: bool = True,
-        push_to_hub: bool = False,
-    ) -> None:
-        """Write settings and weights into a folder; its former files stay until all is written.
-
-        Switched-on strategies do not change what is written, and layers of peft are left out:
-        `save_lora_adapter` writes these.
-
-        Args:
-            save_directory: the folder.
-            safe_serialization: `False` writes a `.bin` file.
-            variant: a word for the names of the weight files.
-            max_shard_size: of one weight file, in bytes or as `"5GB"`.
-            is_main_process: `False`, in all processes but one, writes nothing.
-            push_to_hub: must be `False`: whole pipelines are uploaded.
-
-        Raises:
-            QuantizationError: the weights are quantized.
-            ValueError: it is to be uploaded.
-        """
-        if push_to_hub:
-            raise ValueError(
-                f"A {type(self).__name__} by itself is not uploaded; push its pipeline, or the "
-                "folder with huggingface_hub.upload_folder."
-            )
-        with self.suspended():
-            self.check_saveable()
-        if not is_main_process:
-            return
-        with (
-            self.suspended(),
-            unwrapped(self),
-            replace_folder(Path(save_directory)) as folder,
-        ):
-            self.save_config(folder)
-            write_weights(
-                self.state_dict(),
-                folder,
-                self.weights_name,
-                variant=variant,
-                max_shard_size=max_shard_size,
-                safe_serialization=safe_serialization,
-            )
-
-    def check_saveable(self) -> None:
-        """Check that the weights can be saved.
-
-        Raises:
-            QuantizationError: they are quantized.
-        """
-        if (kind := quantization_of(self)) is not None:
-            raise QuantizationError(
-                f"{type(self).__name__} holds {kind} weights, and only full ones are saved; save "
-                "a pipeline that is loaded without quantization_config: what it is quantized to "
-                "can be made again at every loading."
-            )
 
     def _materialise(self, names: tuple[str, ...], like: Tensor | None) -> None:
         """Initialise the tensors `names`, in the dtype and on the device of `like`."""

@@ -51,6 +51,12 @@ class UNet2DConditionModel(UNetSwitches, TimeConditionedModel, Model):
     follow: Follow
     """A slot: the way through the blocks."""
 
+    encoder_hid_proj: ClassVar[None] = None
+    """Scripts ask whether prompts are projected first; here they never are."""
+
+    time_embed_act: ClassVar[None] = None
+    """Likewise, whether there is one more activation of time."""
+
     def __init__(self, *values: Any, **settings: Any) -> None:
         super().__init__(*values, **settings)
         config = self.config

@@ -101,6 +101,8 @@ class Arguments:
         custom = self.sigmas if self.timesteps is None else self.timesteps
         if vars(self)["num_inference_steps"] is None and custom is not None:
             object.__setattr__(self, "num_inference_steps", len(custom))
+        if self.output_type == "numpy":
+            object.__setattr__(self, "output_type", "np")
         coerce_numbers(self)
         if (seen := tensors_seen_by(self.callback_on_step_end)) is not None:
             object.__setattr__(self, "callback_on_step_end_tensor_inputs", seen)

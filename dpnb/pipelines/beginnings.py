@@ -28,6 +28,9 @@ class Beginning(ABC, Generic[A]):
     picture_inputs: ClassVar[tuple[PictureInput, ...]] = ()
     """The pictures that a run begins with, beside the words."""
 
+    calls_prepare_latents: ClassVar[bool] = False
+    """Whether a run calls a `prepare_latents` that somebody has put in the place of ours."""
+
     @abstractmethod
     def resolve(self, pipe: LatentPipeline[A], arguments: A) -> A:
         """`arguments` with the pictures read, and a size where none was asked for.
@@ -125,9 +128,16 @@ class SeesBeside(Beginning[A]):
 class FromNoise(Beginning[A]):
     """A run begins with noise alone."""
 
+    calls_prepare_latents: ClassVar[bool] = True
+
     @override
     def resolve(self, pipe: LatentPipeline[A], arguments: A) -> A:
-        return arguments.with_default_size(*pipe.default_size())
+        """Latents that are given have a size."""
+        given = arguments.latents
+        if not isinstance(given, Tensor) or given.ndim != 4:
+            return arguments.with_default_size(*pipe.default_size())
+        height, width = (side * pipe.vae_scale_factor for side in given.shape[-2:])
+        return arguments.with_default_size(height, width)
 
     @override
     def make_tensors(

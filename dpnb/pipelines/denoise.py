@@ -169,9 +169,20 @@ def set_timesteps(
     """
     if timesteps is None and sigmas is None:
         scheduler.set_timesteps(num_inference_steps, device=device)
-        return scheduler.timesteps, num_inference_steps
+        return torch.as_tensor(scheduler.timesteps), num_inference_steps
     scheduler.set_timesteps(timesteps=timesteps, sigmas=sigmas, device=device)
     return scheduler.timesteps, len(scheduler.timesteps)
+
+
+def set_begin_index(scheduler: Any, index: int) -> None:
+    """Tell `scheduler` at which of its timesteps a run begins; one of somebody's own may not ask.
+
+    Args:
+        scheduler: of the run.
+        index: of the timestep.
+    """
+    if "set_begin_index" in dir(scheduler):
+        scheduler.set_begin_index(index)
 
 
 def timestep_at(scheduler: Any, share: float) -> int:

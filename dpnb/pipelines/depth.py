@@ -218,6 +218,6 @@ class StableDiffusionDepth2ImgPipeline(PictureLoopParts, StableDiffusionPipeline
         return depth
 
     @override
-    def decode_latents(self, latents: Tensor, arguments: DepthArguments) -> Any:
-        drawn: StableDiffusionPipelineOutput = super().decode_latents(latents, arguments)
+    def make_output(self, latents: Tensor, arguments: DepthArguments) -> Any:
+        drawn: StableDiffusionPipelineOutput = super().make_output(latents, arguments)
         return ImagePipelineOutput(drawn.images)

@@ -14,6 +14,7 @@ from dpnb.errors import ComponentError
 from dpnb.generators import randn
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.flux import FluxTransformer2DModel
+from dpnb.module_paths import find_elsewhere
 from dpnb.nn.rotary import rotary_table
 from dpnb.output import Output
 from dpnb.pipelines import checked_inputs
@@ -24,6 +25,7 @@ from dpnb.pipelines.flux_arguments import FluxArguments
 from dpnb.pipelines.flux_guidance import NegativePromptGuidance
 from dpnb.pipelines.flux_loop_parts import FluxLoopParts
 from dpnb.pipelines.flux_patches import pack, positions, unpack
+from dpnb.pipelines.own_parts import LATENTS, begin_by_own, is_replaced
 from dpnb.pipelines.prompts import as_list, prepend_negative, repeat_each, tokenize
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 from dpnb.schedulers.flow_match import FlowMatchEulerDiscreteScheduler
@@ -46,6 +48,10 @@ TIMESTEPS = 1000
 """The timestep of pure noise."""
 
 TEXT_PARTS = ("tokenizer", "text_encoder", "tokenizer_2", "text_encoder_2")
+
+
+def __getattr__(name: str) -> Any:
+    return find_elsewhere(__name__, name)
 
 
 @dataclass(eq=False)
@@ -285,7 +291,8 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[A, FluxPipelineOutput], Ge
             timestep=self.scale_timesteps(t, tokens),
             guidance=tensors.get("guidance"),
             rotary=_fit_rotary_table(tensors["rotary"], embeds.shape[1], tokens.shape[1]),
-        ).sample
+            return_dict=False,
+        )[0]
         height, width = latents.shape[-2:]
         return unpack(flow[:, : height * width // 4], height, width)
 
@@ -317,8 +324,8 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[A, FluxPipelineOutput], Ge
     @override
     def default_size(self) -> tuple[int, int]:
         """Height and width that the autoencoder was made for, in pixels."""
-        vae = self._autoencoder
-        if vae is None or "sample_size" not in vae.config.given_settings:
+        vae, is_set = self._autoencoder, "default_sample_size" in vars(self)
+        if is_set or vae is None or "sample_size" not in vae.config.given_settings:
             side = self.default_sample_size * self.vae_scale_factor
             return side, side
         size = vae.config.sample_size
@@ -329,6 +336,9 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[A, FluxPipelineOutput], Ge
         """Given ones may be packed."""
         height, width = self._latent_size(arguments)
         channels = self.drawn_channels
+        if is_replaced(self, LATENTS):
+            tokens, _ = begin_by_own(self, arguments, channels, device, like)
+            return unpack(tokens, height, width)
         shape = (arguments.picture_count, channels, height, width)
         given = arguments.latents
         if given is None:
@@ -352,7 +362,7 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[A, FluxPipelineOutput], Ge
         return tensors["latents"]
 
     @override
-    def decode_latents(self, latents: Tensor, arguments: A) -> FluxPipelineOutput:
+    def make_output(self, latents: Tensor, arguments: A) -> FluxPipelineOutput:
         """Latents as output are packed."""
         if arguments.output_type == "latent":
             return FluxPipelineOutput(pack(latents))

@@ -75,6 +75,8 @@ M = TypeVar("M", bound=FluxInpaintArguments, default=Any)
 class FromFlowedPicture(FromPicture[A]):
     """A run begins on the straight way between a picture's latents and noise."""
 
+    calls_prepare_latents: ClassVar[bool] = False
+
     @override
     def own_size(self, pipe: LatentPipeline[A], image: Pictures) -> tuple[int, int]:
         """The size that the model was made for; of latents, their own."""

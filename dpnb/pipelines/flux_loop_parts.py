@@ -23,6 +23,13 @@ class FluxLoopParts(LoopParts):
     default_sample_size: ClassVar[int] = 128
     """Latents along one side of a picture, where no network says what it was made for."""
 
+    tokenizer: Any
+
+    @property
+    def tokenizer_max_length(self) -> int:
+        """Tokens that CLIP reads; 77 without a tokenizer."""
+        return 77 if self.tokenizer is None else int(self.tokenizer.model_max_length)
+
     @property
     def joint_attention_kwargs(self) -> Mapping[str, Any] | None:
         """Of the present or last run."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from dpnb.generators import randn
 from dpnb.pipelines.given_pictures import GivenPictureArguments, WithPicture
+from dpnb.pipelines.own_parts import LATENTS, is_replaced
 from dpnb.pipelines.pictures.inputs import repeat_batch
 from dpnb.pipelines.protocols import LatentPipeline
 
@@ -83,6 +84,8 @@ class FromPicture(WithPicture[A]):
         start: where in the schedule.
     """
 
+    calls_prepare_latents: ClassVar[bool] = True
+
     start: StrengthStart[A] = field(default_factory=StrengthStart)
 
     @override
@@ -103,6 +106,8 @@ class FromPicture(WithPicture[A]):
         device: torch.device,
         like: Tensor,
     ) -> dict[str, Tensor]:
+        if is_replaced(pipe, LATENTS):
+            return {"latents": self._begin_by_own(pipe, arguments, timesteps, device, like)}
         if arguments.latents is not None:
             channels = pipe.vae.config.latent_channels
             return {"latents": pipe.sample_noise(arguments, channels, device, like)}
@@ -111,6 +116,24 @@ class FromPicture(WithPicture[A]):
         latents = self.encode_image(pipe, arguments, device, like, copies)
         latents = repeat_batch(latents, arguments.picture_count)
         return {"latents": self.add_noise(pipe, latents, None, timesteps, arguments)}
+
+    def _begin_by_own(
+        self, pipe: Any, arguments: A, timesteps: Tensor, device: torch.device, like: Tensor
+    ) -> Any:
+        """What a `prepare_latents` of somebody's own makes of the picture."""
+        content = arguments.image.content
+        is_encoded = isinstance(content, Tensor) and pipe.holds_latents(arguments.image)
+        picture = content if is_encoded else self.prepare_picture(pipe, arguments)
+        return pipe.prepare_latents(
+            picture.to(device, like.dtype),
+            timesteps[:1].repeat(arguments.picture_count),
+            arguments.batch_size,
+            arguments.num_images_per_prompt,
+            like.dtype,
+            device,
+            arguments.generator,
+            *([False] if self.start.is_noisy(arguments) else []),
+        )
 
     def add_noise(
         self,

@@ -100,6 +100,7 @@ class FromMaskedPicture(FromPicture[A]):
     """
 
     picture_inputs: ClassVar[tuple[PictureInput, ...]] = (IMAGE, MASK)
+    calls_prepare_latents: ClassVar[bool] = False
 
     def sees_mask(self, pipe: LatentPipeline[A]) -> bool:
         """Whether the network is given the mask and the rest of the picture."""

@@ -135,11 +135,11 @@ class LDMTextToImagePipeline(UNetPipeline[LatentDiffusionArguments, ImagePipelin
     @override
     def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
         context = last_entries(tensors["prompt_embeds"], latents)
-        prediction: Tensor = self.unet(latents, t, context).sample
+        prediction: Tensor = self.unet(latents, t, encoder_hidden_states=context)[0]
         return prediction
 
     @override
-    def decode_latents(
+    def make_output(
         self, latents: Tensor, arguments: LatentDiffusionArguments
     ) -> ImagePipelineOutput:
         if arguments.output_type == "latent":

@@ -277,9 +277,10 @@ class StableDiffusionLatentUpscalePipeline(
         prediction: Tensor = self.unet(
             self.beginning.join_channels(self, latents, tensors),
             self.scale_timesteps(t, latents),
-            last_entries(tensors["prompt_embeds"], latents),
+            encoder_hidden_states=last_entries(tensors["prompt_embeds"], latents),
             timestep_cond=last_entries(tensors["timestep_cond"], latents),
-        ).sample
+            return_dict=False,
+        )[0]
         sigma = self._noise_levels(t)
         # The last channel is a variance, which is not used.
         return (latents + sigma * prediction[:, :-1]) / (sigma**2 + 1) ** 0.5
@@ -297,7 +298,7 @@ class StableDiffusionLatentUpscalePipeline(
         return levels.reshape(timesteps.shape)
 
     @override
-    def decode_latents(
+    def make_output(
         self, latents: Tensor, arguments: LatentUpscaleArguments
     ) -> ImagePipelineOutput:
         if arguments.output_type == "latent":

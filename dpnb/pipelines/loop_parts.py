@@ -19,7 +19,7 @@ from dpnb.nn.embeddings import embed_guidance
 from dpnb.numbers import parse_number
 from dpnb.pipelines import checked_inputs
 from dpnb.pipelines.arguments import Arguments
-from dpnb.pipelines.denoise import step_settings
+from dpnb.pipelines.denoise import set_begin_index, step_settings
 from dpnb.pipelines.image_to_image import steps_left
 from dpnb.pipelines.pictures.inputs import repeat_batch
 
@@ -54,6 +54,12 @@ class LoopParts:
     def cross_attention_kwargs(self) -> Mapping[str, Any] | None:
         """Of the present or last run."""
         return self._told.get("cross_attention_kwargs")
+
+    @property
+    def lora_scale(self) -> float:
+        """Of low-rank weights in the present or last run, where it asked for one; else 1."""
+        asked = next((one for name, one in self._told.items() if name.endswith("_kwargs")), None)
+        return float((asked or {}).get("scale", 1.0))
 
     def remember(self, arguments: Arguments) -> None:
         """Keep what properties tell of a run, and nothing large."""
@@ -144,7 +150,7 @@ class LoopParts:
         """
         left = self._count_steps(num_inference_steps, strength)
         begin = (num_inference_steps - left) * self.scheduler.order
-        self.scheduler.set_begin_index(begin)
+        set_begin_index(self.scheduler, begin)
         return self.scheduler.timesteps[begin:], left
 
     def _count_steps(self, count: int, strength: float) -> int:

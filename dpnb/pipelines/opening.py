@@ -11,7 +11,7 @@ from dpnb.loading.model_index import ModelIndex
 from dpnb.loading.original_file import OriginalFile, fetch_settings
 from dpnb.pipelines.pipeline import DiffusionPipeline
 from dpnb.pipelines.storage.origin import resolve_pipeline_class
-from dpnb.pipelines.storage.persistence import is_dduf
+from dpnb.pipelines.storage.saving import is_dduf
 
 
 def open_any_pipeline(place: str) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
@@ -14,14 +15,32 @@ from dpnb.pipelines.pictures.images import postprocess
 from dpnb.pipelines.pictures.inputs import Fit, Pictures, make_resize
 
 
+@dataclass(frozen=True)
+class Processor:
+    """What turns pictures into tensors and back, as a pipeline keeps it.
+
+    Args:
+        content: the object itself.
+        usual: what the object held when the pipeline made it; `None` for one that was set.
+    """
+
+    content: Any
+    usual: Mapping[str, Any] | None = None
+
+    @property
+    def decides(self) -> bool:
+        """Whether runs must ask it: it was set, or changed since it was made."""
+        return self.usual is None or vars(self.content) != self.usual
+
+
 class PictureProcessing:
     """A pipeline whose `image_processor` and `mask_processor` may be replaced."""
 
     resample: ClassVar[str] = "lanczos"
     """PIL's filter, where pictures are scaled."""
 
-    _image_processor: Any = None
-    _mask_processor: Any = None
+    _image_processor: Processor | None = None
+    _mask_processor: Processor | None = None
 
     @property
     def _pixels_per_entry(self) -> int:
@@ -36,32 +55,35 @@ class PictureProcessing:
     @property
     def image_processor(self) -> Any:
         """What turns pictures into tensors and back: that which was set, or the usual one."""
-        given = self._image_processor
-        return self._make_processor() if given is None else given
+        if self._image_processor is None:
+            self._image_processor = self._make_processor()
+        return self._image_processor.content
 
     @image_processor.setter
     def image_processor(self, processor: Any) -> None:
-        self._image_processor = processor
+        self._image_processor = None if processor is None else Processor(processor)
 
     @property
     def mask_processor(self) -> Any:
         """What turns masks into tensors: that which was set, or the usual one."""
-        given = self._mask_processor
-        if given is not None:
-            return given
-        return self._make_processor(do_normalize=False, do_binarize=True, do_convert_grayscale=True)
+        if self._mask_processor is None:
+            self._mask_processor = self._make_processor(
+                do_normalize=False, do_binarize=True, do_convert_grayscale=True
+            )
+        return self._mask_processor.content
 
     @mask_processor.setter
     def mask_processor(self, processor: Any) -> None:
-        self._mask_processor = processor
+        self._mask_processor = None if processor is None else Processor(processor)
 
-    def _make_processor(self, **settings: Any) -> VaeImageProcessor:
-        return VaeImageProcessor(
+    def _make_processor(self, **settings: Any) -> Processor:
+        made = VaeImageProcessor(
             vae_scale_factor=self._pixels_per_entry,
             vae_latent_channels=self._latent_channels,
             resample=self.resample,
             **settings,
         )
+        return Processor(made, {**vars(made)})
 
     def preprocess(
         self, pictures: Pictures, height: int, width: int, region: Region | None = None
@@ -74,10 +96,11 @@ class PictureProcessing:
             width: likewise.
             region: the part of PIL's pictures that is taken; all of them by default.
         """
-        if self._image_processor is None:
+        processor = self._image_processor
+        if processor is None or not processor.decides:
             fit = _make_fit(height, width, region) or make_resize(height, width, self.resample)
             return pictures.image(height, width, fit)
-        return _preprocess(self._image_processor, pictures, height, width, region)
+        return _preprocess(processor.content, pictures, height, width, region)
 
     def preprocess_mask(
         self, mask: Pictures, height: int, width: int, region: Region | None = None
@@ -90,9 +113,10 @@ class PictureProcessing:
             width: likewise.
             region: the part of PIL's pictures that is taken; all of them by default.
         """
-        if self._mask_processor is None:
+        processor = self._mask_processor
+        if processor is None or not processor.decides:
             return mask.mask(height, width, _make_fit(height, width, region))
-        return _preprocess(self._mask_processor, mask, height, width, region)
+        return _preprocess(processor.content, mask, height, width, region)
 
     def postprocess(
         self, pictures: Tensor, output_type: str, are_signed: Sequence[bool] | None = None
@@ -104,9 +128,10 @@ class PictureProcessing:
             output_type: `"pil"`, `"np"` or `"pt"`.
             are_signed: `False` for entries that are in [0, 1] already.
         """
-        if self._image_processor is None:
+        processor = self._image_processor
+        if processor is None or not processor.decides:
             return postprocess(pictures, output_type, are_signed)
-        return self._image_processor.postprocess(
+        return processor.content.postprocess(
             pictures, output_type=output_type, do_denormalize=are_signed
         )
 

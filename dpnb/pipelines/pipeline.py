@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import nn
 from typing_extensions import Self, override
 
+from dpnb.loading.checkpoint_files import format_json, write_json
 from dpnb.loading.settings_files import load_settings
 from dpnb.nn.quantized import nbytes_of, quantization_of
 from dpnb.nn.wrapped_layers import unwrapped
@@ -17,10 +18,10 @@ from dpnb.pipelines.adapters import Adapters
 from dpnb.pipelines.copying import Copying
 from dpnb.pipelines.foreign.declared import DeclaredConfig
 from dpnb.pipelines.foreign.unsupported import Unsupported
-from dpnb.pipelines.pictures import images
+from dpnb.pipelines.pictures.images import numpy_to_pil
 from dpnb.pipelines.placement import Placement
 from dpnb.pipelines.schema import Schema, schema_of
-from dpnb.pipelines.storage import persistence
+from dpnb.pipelines.storage import persistence, saving
 from dpnb.pipelines.storage.options import SaveOptions
 from dpnb.pipelines.storage.single_file import collect_parts
 from dpnb.pipelines.switches import Switches
@@ -74,8 +75,8 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; a network that replaces another gets what is switched on."""
         former = vars(self).get(name)
-        is_network = isinstance(former if value is None else value, nn.Module)
-        if name not in self.schema.components or not is_network:
+        network = former if value is None else value
+        if name not in self.schema.components or not isinstance(network, nn.Module):
             super().__setattr__(name, value)
             return
         plan = self.strategies.active
@@ -103,7 +104,7 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
     @property
     def config(self) -> DeclaredConfig:
         """What the index holds now: class and library of every component, and the settings."""
-        index = persistence.index_of(self)
+        index = saving.index_of(self)
         absent = {name: part or (None, None) for name, part in index.components.items()}
         own = {"_class_name": index.class_name, "_name_or_path": self._name_or_path}
         return DeclaredConfig(unknown_settings={**absent, **index.settings, **own})
@@ -117,6 +118,20 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
             options: as of `dpnb.loading.config.Configured.load_config`.
         """
         return load_settings(pretrained_model_name_or_path, cls.config_name, **options)
+
+    def save_config(self, save_directory: str | Path) -> None:
+        """Write the index alone into a folder, which is made if need be."""
+        folder = Path(save_directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        saving.index_of(self).write(folder)
+
+    def to_json_string(self) -> str:
+        """What `save_config` writes."""
+        return format_json(saving.index_of(self).values())
+
+    def to_json_file(self, json_file_path: str | Path) -> None:
+        """Write the index into a file of any name."""
+        write_json(Path(json_file_path), saving.index_of(self).values())
 
     @property
     def name_or_path(self) -> str | None:
@@ -193,9 +208,9 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
         self._progress = kwargs
 
     @staticmethod
-    def numpy_to_pil(images_: np.ndarray[Any, Any]) -> list[Image]:
+    def numpy_to_pil(images: np.ndarray[Any, Any]) -> list[Image]:
         """Pictures of `[height, width, channels]` or `[batch, ...]` numbers in [0, 1]."""
-        return images.numpy_to_pil(images_)
+        return numpy_to_pil(images)
 
     # --- loading and saving ---
 
@@ -291,12 +306,12 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
             kwargs: for the upload: `repo_id`, `private`, `token`, `commit_message`, `create_pr`.
         """
         options = SaveOptions(safe_serialization, variant, max_shard_size, dduf_file)
-        if push_to_hub and persistence.is_dduf(Path(save_directory)):
+        if push_to_hub and saving.is_dduf(Path(save_directory)):
             raise ValueError("A single file cannot be pushed; give its folder, and dduf_file=.")
         with self._as_saved():
-            persistence.save_pipeline(self, Path(save_directory), options)
+            saving.save_pipeline(self, Path(save_directory), options)
         if push_to_hub:
-            persistence.push_folder(self, Path(save_directory), **kwargs)
+            saving.push_folder(self, Path(save_directory), **kwargs)
 
     def push_to_hub(
         self,
@@ -323,7 +338,7 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
         """
         options = SaveOptions(safe_serialization, variant, max_shard_size, dduf_file)
         with self._as_saved():
-            return persistence.push_pipeline(self, repo_id, options, **kwargs)
+            return saving.push_pipeline(self, repo_id, options, **kwargs)
 
     @contextmanager
     def _as_saved(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from typing_extensions import TypeVar, override
 from dpnb.errors import ComponentError
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
+from dpnb.module_paths import find_elsewhere
 from dpnb.output import Output
 from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.call_order import GIVEN
@@ -45,6 +46,10 @@ if TYPE_CHECKING:
     from dpnb.pipelines.safety import StableDiffusionSafetyChecker
 
 logger = logging.getLogger(__name__)
+
+
+def __getattr__(name: str) -> Any:
+    return find_elsewhere(__name__, name)
 
 
 @dataclass(eq=False)
@@ -194,6 +199,11 @@ class StableDiffusionPipeline(UNetPipeline[A, StableDiffusionPipelineOutput]):
         assert given is not None
         return given, against
 
+    def _encode_prompt(self, *args: Any, **kwargs: Any) -> Tensor:
+        """What `encode_prompt` returns as one tensor, the negative prompts first."""
+        given, negative = self.encode_prompt(*args, **kwargs)
+        return prepend_negative(negative, given)
+
     @override
     def encode_conditions(self, arguments: A, device: torch.device) -> dict[str, Tensor]:
         given, negative = self.encode_prompt(
@@ -215,42 +225,52 @@ class StableDiffusionPipeline(UNetPipeline[A, StableDiffusionPipelineOutput]):
         prediction: Tensor = self.unet(
             self.beginning.join_channels(self, latents, tensors),
             t,
-            last_entries(tensors["prompt_embeds"], latents),
+            encoder_hidden_states=last_entries(tensors["prompt_embeds"], latents),
             timestep_cond=tensors.get("timestep_cond"),
-        ).sample
+            return_dict=False,
+        )[0]
         return prediction
 
     @override
-    def decode_latents(self, latents: Tensor, arguments: A) -> StableDiffusionPipelineOutput:
+    def make_output(self, latents: Tensor, arguments: A) -> StableDiffusionPipelineOutput:
         if arguments.output_type == "latent":
             return StableDiffusionPipelineOutput(latents, None)
-        pictures, flagged = self.run_safety_checker(self.decode_finite_pictures(latents))
+        pictures, flagged = self.run_safety_checker(
+            self.decode_finite_pictures(latents), self._execution_device, self.dtype
+        )
         are_signed = [not one for one in flagged or [False] * len(pictures)]
         images = self.postprocess(pictures, arguments.output_type, are_signed)
         images = self.beginning.overlay(images, arguments)
         return StableDiffusionPipelineOutput(images, flagged)
 
-    def run_safety_checker(self, pictures: Tensor) -> tuple[Tensor, list[bool] | None]:
+    def run_safety_checker(
+        self,
+        image: Tensor,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> tuple[Tensor, list[bool] | None]:
         """Blacken what the safety checker objects to.
 
         The checker may be any function of `images`, these pictures, and `clip_input`, how CLIP sees
         them; it returns pictures and for each whether it was blackened.
 
         Args:
-            pictures: `[batch, channels, height, width]` in [-1, 1].
+            image: the pictures, `[batch, channels, height, width]` in [-1, 1].
+            device: has no effect: the checker computes where it is.
+            dtype: likewise: and in its own dtype.
 
         Returns:
             The pictures, and for each whether it was blackened; `None` without a checker.
         """
         if self.safety_checker is None:
-            return pictures, None
+            return image, None
         checker, features = self.safety_checker, None
         if self.feature_extractor is not None:
-            shown = numpy_to_pil(postprocess(pictures, "np"))
+            shown = numpy_to_pil(postprocess(image, "np"))
             features = self.feature_extractor(shown, return_tensors="pt").pixel_values
         if features is not None and isinstance(checker, nn.Module):
             features = features.to(checker.device, checker.dtype)
-        return checker(images=pictures, clip_input=features)  # type: ignore[no-any-return]
+        return checker(images=image, clip_input=features)  # type: ignore[no-any-return]
 
     def _encode(self, texts: list[str], device: torch.device, clip_skip: int | None) -> Tensor:
         return encode_tokens(self.text_encoder, tokenize(self.tokenizer, texts, device), clip_skip)

@@ -13,6 +13,7 @@ from typing_extensions import TypeVar, override
 
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
+from dpnb.module_paths import find_elsewhere
 from dpnb.output import Output
 from dpnb.pipelines import checked_inputs
 from dpnb.pipelines.arguments import Arguments, Prompt
@@ -44,6 +45,10 @@ if TYPE_CHECKING:
     )
 
 logger = logging.getLogger(__name__)
+
+
+def __getattr__(name: str) -> Any:
+    return find_elsewhere(__name__, name)
 
 
 @dataclass(eq=False)
@@ -308,14 +313,23 @@ class StableDiffusionXLPipeline(XLLoopParts, UNetPipeline[A, StableDiffusionXLPi
         prediction: Tensor = self.unet(
             self.beginning.join_channels(self, latents, tensors),
             t,
-            last_entries(tensors["prompt_embeds"], latents),
+            encoder_hidden_states=last_entries(tensors["prompt_embeds"], latents),
             timestep_cond=tensors.get("timestep_cond"),
             added_cond_kwargs={
                 "text_embeds": last_entries(tensors["add_text_embeds"], latents),
                 "time_ids": last_entries(tensors["add_time_ids"], latents),
             },
-        ).sample
+            return_dict=False,
+        )[0]
         return prediction
+
+    @override
+    def default_size(self) -> tuple[int, int]:
+        """As of every UNet, unless `default_sample_size` was set."""
+        if self._default_sample_size is None:
+            return super().default_size()
+        side = self._default_sample_size * self.vae_scale_factor
+        return side, side
 
     @override
     def find_stop_index(self, timesteps: Tensor, arguments: A) -> int:
@@ -329,7 +343,7 @@ class StableDiffusionXLPipeline(XLLoopParts, UNetPipeline[A, StableDiffusionXLPi
         return timestep_at(self.scheduler, share)
 
     @override
-    def decode_latents(self, latents: Tensor, arguments: A) -> StableDiffusionXLPipelineOutput:
+    def make_output(self, latents: Tensor, arguments: A) -> StableDiffusionXLPipelineOutput:
         if arguments.output_type == "latent":
             return StableDiffusionXLPipelineOutput(latents)
         pictures = self.decode_finite_pictures(latents)

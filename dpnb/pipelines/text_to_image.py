@@ -12,21 +12,21 @@ from torch import Tensor
 from typing_extensions import Self, TypeVar, override
 
 from dpnb.errors import ComponentError
-from dpnb.generators import Generators, randn
-from dpnb.models.autoencoder import AutoencoderKL
+from dpnb.generators import randn
 from dpnb.output import Output
 from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.beginnings import Beginning, FromNoise
 from dpnb.pipelines.callbacks import call_back
-from dpnb.pipelines.denoise import denoise, move_run_to
+from dpnb.pipelines.denoise import denoise, move_run_to, set_begin_index
 from dpnb.pipelines.explored import Explored
 from dpnb.pipelines.finite import Finiteness
 from dpnb.pipelines.guidance import ClassifierFreeGuidance, Guidance, GuidanceWithin, Span
-from dpnb.pipelines.latents import decode_latents, encode_latents, encode_means, first_generators
+from dpnb.pipelines.latents import LatentCoding
 from dpnb.pipelines.listeners import Run, notify_listeners
 from dpnb.pipelines.loop_parts import LoopParts
+from dpnb.pipelines.own_parts import CHECK, LATENTS, check_by_own, is_replaced, refuse_uncalled
 from dpnb.pipelines.picture_processing import PictureProcessing
-from dpnb.pipelines.pictures.inputs import PictureInput, Pictures
+from dpnb.pipelines.pictures.inputs import PictureInput
 from dpnb.pipelines.pipeline import DiffusionPipeline
 from dpnb.stages import Stage, Step, stage_after
 from dpnb.strategies.out_of_memory import explain_out_of_memory
@@ -39,7 +39,7 @@ Keys: TypeAlias = dict[str, tuple[str, ...]]
 
 
 class TextToImagePipeline(
-    Explored[Out], LoopParts, PictureProcessing, DiffusionPipeline, Generic[A, Out]
+    Explored[Out], LatentCoding, LoopParts, PictureProcessing, DiffusionPipeline, Generic[A, Out]
 ):
     """Words to latents to pictures.
 
@@ -49,9 +49,6 @@ class TextToImagePipeline(
     """
 
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents", "prompt_embeds"]
-
-    may_upcast_vae: ClassVar[bool] = False
-    """Whether an autoencoder whose settings say `force_upcast` computes in float32."""
 
     beginning: Beginning[A] = FromNoise()
     """What runs begin with."""
@@ -65,7 +62,6 @@ class TextToImagePipeline(
     computes_values: bool = True
     """Whether networks have weights, so that what a run makes has values to look at."""
 
-    vae: AutoencoderKL
     scheduler: Any
 
     @overload
@@ -97,22 +93,6 @@ class TextToImagePipeline(
         self._num_timesteps = 0
 
     @property
-    @override
-    def vae_scale_factor(self) -> int:
-        """Pixels per latent, along one side; without an autoencoder, that of most."""
-        return 8 if self._autoencoder is None else self._autoencoder.scale
-
-    @property
-    def is_vae_upcast(self) -> bool:
-        """Whether the autoencoder computes in float32, whatever it is stored in."""
-        vae = self._autoencoder
-        return self.may_upcast_vae and vae is not None and vae.config.force_upcast
-
-    @property
-    def _autoencoder(self) -> AutoencoderKL | None:
-        return self.vae
-
-    @property
     def size_unit(self) -> int:
         """Height and width of pictures are multiples of it, in pixels."""
         return max(self._pixels_per_entry, 8)
@@ -121,11 +101,6 @@ class TextToImagePipeline(
     @override
     def _pixels_per_entry(self) -> int:
         return self.vae_scale_factor
-
-    @property
-    @override
-    def _latent_channels(self) -> int:
-        return 4 if self._autoencoder is None else self._autoencoder.config.latent_channels
 
     @property
     def picture_inputs(self) -> tuple[PictureInput, ...]:
@@ -220,7 +195,7 @@ class TextToImagePipeline(
         """The network's prediction for `latents` `[batch, channels, h, w]` at timestep `t`."""
 
     @abstractmethod
-    def decode_latents(self, latents: Tensor, arguments: A) -> Out:
+    def make_output(self, latents: Tensor, arguments: A) -> Out:
         """The pipeline's output for final latents `[batch, channels, h, w]`."""
 
     def predict_guided(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
@@ -234,24 +209,6 @@ class TextToImagePipeline(
     def after_step(self, latents: Tensor, following: Tensor, tensors: dict[str, Tensor]) -> Tensor:
         """The latents to go on with after a step; see `Beginning.after_step`."""
         return self.beginning.after_step(self, latents, following, tensors)
-
-    def holds_latents(self, pictures: Pictures) -> bool:
-        """Whether these are latents instead of pictures."""
-        return pictures.may_be_latents and pictures.channels == self.vae.config.latent_channels
-
-    def encode_pictures(self, pictures: Tensor, generator: Generators, copies: int = 1) -> Tensor:
-        """Latents of pictures `[pictures, 3, H, W]` in [-1, 1]; see `latents.encode_latents`."""
-        own = first_generators(generator, copies * len(pictures))
-        return encode_latents(self.vae, pictures, own, copies, upcast=self.is_vae_upcast)
-
-    def encode_picture_means(self, pictures: Tensor) -> Tensor:
-        """Means of the latents of pictures `[pictures, 3, H, W]`; see `latents.encode_means`."""
-        return encode_means(self.vae, pictures, upcast=self.is_vae_upcast)
-
-    def decode_pictures(self, latents: Tensor) -> Tensor:
-        """Pictures in [-1, 1] of latents `[batch, channels, h, w]`."""
-        upcast = self.is_vae_upcast and self.vae.dtype == torch.float16
-        return decode_latents(self.vae, latents, upcast=upcast)
 
     def decode_finite_pictures(self, latents: Tensor) -> Tensor:
         """Pictures in [-1, 1] of latents, as of `decode_pictures`, checked.
@@ -321,11 +278,18 @@ class TextToImagePipeline(
 
     def start(self, arguments: A) -> Iterator[Step[Out | None]]:
         """Check `arguments` now; the iterator that is returned does the work."""
+        refuse_uncalled(self, *(() if self.beginning.calls_prepare_latents else (LATENTS,)))
         self.check_parts(arguments)
         arguments = self.resolve_size(arguments)
-        arguments.check(self._callback_tensor_inputs, self._execution_device, self.vae_scale_factor)
+        self._check(arguments)
         self.check_widths(arguments)
         return notify_listeners(self, self._run, arguments, self.listeners)
+
+    def _check(self, arguments: A) -> None:
+        if is_replaced(self, CHECK):
+            check_by_own(self, arguments)
+            return
+        arguments.check(self._callback_tensor_inputs, self._execution_device, self.vae_scale_factor)
 
     def _run(self, run: Run, arguments: A) -> Generator[Step[Out | None], None, None]:
         steps = self._within(run, arguments)
@@ -351,7 +315,7 @@ class TextToImagePipeline(
             finiteness.note(text := Step(Stage.TEXT, 0, 1), *tensors.values())
             yield text
         selected = self.select_timesteps(timesteps, count, arguments)
-        self.scheduler.set_begin_index(selected.start)
+        set_begin_index(self.scheduler, selected.start)
         first = max(len(timesteps) - count * self.scheduler.order, 0)
         timesteps = timesteps[selected]
         like = tensors.get("prompt_embeds", torch.empty(0, dtype=self.dtype))
@@ -384,7 +348,7 @@ class TextToImagePipeline(
 
     def _draw(self, latents: Tensor, arguments: A) -> Out:
         """The output; with `return_dict=False` a plain tuple, which has no type of its own."""
-        drawn: Out = self.decode_latents(latents, arguments).as_asked(arguments.return_dict)
+        drawn: Out = self.make_output(latents, arguments).as_asked(arguments.return_dict)
         return drawn
 
     def _begin(self, arguments: A) -> None:

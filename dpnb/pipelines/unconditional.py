@@ -156,6 +156,7 @@ class UnconditionalPipeline(TextToImagePipeline[A, ImagePipelineOutput], Generic
 
     model_cpu_offload_seq = "unet"
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents"]
+    scale_without_vae: ClassVar[int] = 1
 
     unet: UNet2DModel
 
@@ -164,12 +165,6 @@ class UnconditionalPipeline(TextToImagePipeline[A, ImagePipelineOutput], Generic
     def vae(self) -> Any:  # type: ignore[override]
         """The autoencoder, which is called `vqvae` here; `None` where pixels are drawn."""
         return vars(self).get("vqvae")
-
-    @property
-    @override
-    def vae_scale_factor(self) -> int:
-        """Pixels per latent, along one side."""
-        return 1 if self._autoencoder is None else self._autoencoder.scale
 
     @override
     def check_parts(self, arguments: A) -> None:
@@ -213,11 +208,11 @@ class UnconditionalPipeline(TextToImagePipeline[A, ImagePipelineOutput], Generic
 
     @override
     def predict_noise(self, latents: Tensor, t: Tensor, tensors: dict[str, Tensor]) -> Tensor:
-        prediction: Tensor = self.unet(latents, t)["sample"]
+        prediction: Tensor = self.unet(latents, t)[0]
         return prediction
 
     @override
-    def decode_latents(self, latents: Tensor, arguments: A) -> ImagePipelineOutput:
+    def make_output(self, latents: Tensor, arguments: A) -> ImagePipelineOutput:
         if arguments.output_type == "latent":
             return ImagePipelineOutput(latents)
         pictures = latents if self._autoencoder is None else self.decode_finite_pictures(latents)

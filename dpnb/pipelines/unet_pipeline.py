@@ -16,6 +16,7 @@ from dpnb.pipelines.argument_checks import check_width
 from dpnb.pipelines.arguments import Arguments
 from dpnb.pipelines.denoise import set_timesteps
 from dpnb.pipelines.guidance import ClassifierFreeGuidance, Guidance, Span
+from dpnb.pipelines.own_parts import LATENTS, begin_by_own, is_replaced
 from dpnb.pipelines.perturbed_guidance import PerturbedAttentionGuidance
 from dpnb.pipelines.text_to_image import TextToImagePipeline
 
@@ -76,6 +77,8 @@ class UNetPipeline(TextToImagePipeline[A, Out], ABC, Generic[A, Out]):
 
     @override
     def begin_latents(self, arguments: A, device: torch.device, like: Tensor) -> Tensor:
+        if is_replaced(self, LATENTS):
+            return begin_by_own(self, arguments, self.network_channels, device, like)  # type: ignore[no-any-return]
         noise = self.sample_noise(arguments, self.network_channels, device, like)
         return noise * float(self.scheduler.init_noise_sigma)
 

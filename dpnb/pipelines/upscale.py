@@ -232,7 +232,8 @@ class StableDiffusionUpscalePipeline(StableDiffusionPipeline[UpscaleArguments]):
         prediction: Tensor = self.unet(
             self.beginning.join_channels(self, latents, tensors),
             t,
-            last_entries(tensors["prompt_embeds"], latents),
+            encoder_hidden_states=last_entries(tensors["prompt_embeds"], latents),
             class_labels=last_entries(tensors[NOISE_LEVELS], latents),
-        ).sample
+            return_dict=False,
+        )[0]
         return prediction

@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.unet import UNet2DConditionModel
-from dpnb.pipelines.denoise import steps_after
+from dpnb.pipelines.denoise import set_begin_index, steps_after
 from dpnb.pipelines.loop_parts import LoopParts
 
 
@@ -25,12 +25,20 @@ class XLLoopParts(LoopParts):
     unet: UNet2DConditionModel
     vae: AutoencoderKL
 
+    _default_sample_size: int | None = None
+
     @property
     def default_sample_size(self) -> int:
-        """Latents along one side of a picture, as the network was made for; 128 without one."""
+        """Latents along one side of a picture: as set, or as of the network; 128 without one."""
+        if self._default_sample_size is not None:
+            return self._default_sample_size
         network: UNet2DConditionModel | None = self.unet
         size = None if network is None else network.config.sample_size
         return 128 if size is None else size if isinstance(size, int) else size[0]
+
+    @default_sample_size.setter
+    def default_sample_size(self, size: int) -> None:
+        self._default_sample_size = size
 
     @property
     def denoising_start(self) -> float | None:
@@ -94,7 +102,7 @@ class XLPictureLoopParts(XLLoopParts):
             return super().get_timesteps(num_inference_steps, strength, device)
         timesteps = self.scheduler.timesteps
         left = steps_after(self.scheduler, timesteps, denoising_start)
-        self.scheduler.set_begin_index(len(timesteps) - left)
+        set_begin_index(self.scheduler, len(timesteps) - left)
         return timesteps[len(timesteps) - left :], left
 
     @override

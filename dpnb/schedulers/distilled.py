@@ -49,25 +49,24 @@ class DistilledScheduler(VariancePreservingScheduler):
         self._distilled = self._distilled_timesteps(None, 1.0)
 
     @override
-    def set_timesteps(
+    def set_timesteps(  # type: ignore[override]
         self,
         num_inference_steps: int | None = None,
         device: Device | None = None,
-        timesteps: Sequence[float] | None = None,
-        sigmas: Sequence[float] | None = None,
-        *,
         original_inference_steps: Steps | None = None,
+        timesteps: Sequence[float] | None = None,
         strength: float = 1.0,
+        sigmas: Sequence[float] | None = None,
     ) -> None:
         """Set the timesteps of a run; see `Scheduler.set_timesteps`.
 
         Args:
             num_inference_steps: as there.
             device: as there.
-            timesteps: as there.
-            sigmas: as there.
             original_inference_steps: in place of the configuration's.
+            timesteps: as there.
             strength: the share of the schedule to run, from its end, to start from a picture.
+            sigmas: as there.
         """
         strength = parse_number("strength", strength, least=0, most=1)
         self._distilled = self._distilled_timesteps(original_inference_steps, strength)

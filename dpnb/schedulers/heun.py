@@ -14,7 +14,7 @@ from dpnb.schedulers import noise
 from dpnb.schedulers.config import Beta, Positive, SchedulerConfig
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array
-from dpnb.schedulers.variance_exploding import VarianceExplodingScheduler
+from dpnb.schedulers.variance_exploding import SecondOrderScheduler
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -30,7 +30,7 @@ class HeunDiscreteConfig(SchedulerConfig):
     clip_sample_range: Positive = 1.0
 
 
-class HeunDiscreteScheduler(VarianceExplodingScheduler):
+class HeunDiscreteScheduler(SecondOrderScheduler):
     """The trapezoidal rule: a trial Euler step, then one with the mean of both ends' slopes.
 
     Each noise level but the first is in `timesteps` twice, as the end of one step and the start of
@@ -39,7 +39,6 @@ class HeunDiscreteScheduler(VarianceExplodingScheduler):
 
     config_class: ClassVar[type[SchedulerConfig]] = HeunDiscreteConfig
     accepts: ClassVar[frozenset[str]] = frozenset({"timesteps"})
-    order: ClassVar[int] = 2
     config: HeunDiscreteConfig
     _trial: list[Tensor]
     """The sample that a trial Euler step began with, and its slope times sigma; else empty."""

@@ -16,7 +16,7 @@ from dpnb.schedulers.config import Beta, SchedulerConfig
 from dpnb.schedulers.derived import derived_from
 from dpnb.schedulers.scheduler import SchedulerOutput, Timestep
 from dpnb.schedulers.spacing import Array
-from dpnb.schedulers.variance_exploding import VarianceExplodingScheduler
+from dpnb.schedulers.variance_exploding import SecondOrderScheduler
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,7 +42,7 @@ class Levels(NamedTuple):
     ends: list[float]
 
 
-class KDPM2DiscreteScheduler(VarianceExplodingScheduler):
+class KDPM2DiscreteScheduler(SecondOrderScheduler):
     """The midpoint rule in log sigma: a trial Euler step halfway, then one with the slope there.
 
     It is DPM-Solver-2 of Lu et al. (2022), arXiv:2206.00927, algorithm 1, with r = 1/2. The noise
@@ -52,7 +52,6 @@ class KDPM2DiscreteScheduler(VarianceExplodingScheduler):
     """
 
     config_class: ClassVar[type[SchedulerConfig]] = KDPM2DiscreteConfig
-    order: ClassVar[int] = 2
     config: KDPM2DiscreteConfig
     _start: Tensor | None
     """The sample that a trial step began with."""

@@ -58,22 +58,22 @@ class LogSNRScheduler(DiffusionScheduler):
             self._set_sigmas(self._train_sigmas[::-1], 0.0)
 
     @override
-    def set_timesteps(
+    def set_timesteps(  # type: ignore[override]
         self,
         num_inference_steps: int | None = None,
         device: Device | None = None,
+        mu: float | None = None,
         timesteps: Sequence[float] | None = None,
         sigmas: Sequence[float] | None = None,
-        mu: float | None = None,
     ) -> None:
         """As `DiffusionScheduler.set_timesteps`.
 
         Args:
             num_inference_steps: as there.
             device: as there.
+            mu: the logarithm of the shift of this run, where `use_dynamic_shifting` is on.
             timesteps: as there.
             sigmas: as there.
-            mu: the logarithm of the shift of this run, where `use_dynamic_shifting` is on.
 
         Raises:
             ValueError: as there, or `mu` is given where each run has the same shift.

@@ -40,6 +40,24 @@ def make_betas(schedule: BetaSchedule, start: float, end: float, count: int) -> 
     return _betas_of(_ALPHA_BARS[schedule], count)
 
 
+def betas_for_alpha_bar(
+    num_diffusion_timesteps: int,
+    max_beta: float = 0.999,
+    alpha_transform_type: Literal["cosine", "laplace", "exp"] = "cosine",
+) -> Tensor:
+    """The variances of `make_betas` by the name that scripts use, none of them above `max_beta`.
+
+    Raises:
+        ValueError: there is no such way of alpha bar.
+    """
+    name = "squaredcos_cap_v2" if alpha_transform_type == "cosine" else alpha_transform_type
+    if name not in _ALPHA_BARS:
+        raise ValueError(
+            f"alpha_transform_type is {alpha_transform_type!r}; use cosine, laplace or exp."
+        )
+    return _betas_of(_ALPHA_BARS[name], num_diffusion_timesteps, max_beta)
+
+
 def rescale_zero_terminal_snr(betas: Tensor) -> Tensor:
     """Betas `[T]` shifted and scaled so that the last step leaves no signal.
 
@@ -148,9 +166,9 @@ def randn_like(
     return given.to(device=sample.device, dtype=dtype)
 
 
-def _betas_of(alpha_bar: Callable[[float], float], count: int) -> Tensor:
+def _betas_of(alpha_bar: Callable[[float], float], count: int, most: float = 0.999) -> Tensor:
     levels = [alpha_bar(step / count) for step in range(count + 1)]
-    return torch.tensor([min(1 - after / before, 0.999) for before, after in pairwise(levels)])
+    return torch.tensor([min(1 - after / before, most) for before, after in pairwise(levels)])
 
 
 def _cosine(t: float) -> float:

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor
 from typing_extensions import override
 
+from dpnb.devices import Device
 from dpnb.generators import Generators
 from dpnb.schedulers import noise, spacing
 from dpnb.schedulers.config import (
@@ -82,6 +83,18 @@ class UniPCMultistepScheduler(LogSNRScheduler):
         super().__init__(*values, **settings)
         self._last_sample: Tensor | None = None
         self._last_order = 0
+
+    @override
+    def set_timesteps(  # type: ignore[override]
+        self,
+        num_inference_steps: int | None = None,
+        device: Device | None = None,
+        sigmas: Sequence[float] | None = None,
+        mu: float | None = None,
+        timesteps: Sequence[float] | None = None,
+    ) -> None:
+        """As `LogSNRScheduler.set_timesteps`, in another order."""
+        super().set_timesteps(num_inference_steps, device, mu, timesteps, sigmas)
 
     @override
     def step(

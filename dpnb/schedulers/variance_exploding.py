@@ -7,6 +7,7 @@ unit variance into this form.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from dpnb.devices import Device
 from dpnb.schedulers import noise, spacing
 from dpnb.schedulers.config import SchedulerConfig
 from dpnb.schedulers.derived import derived_from
@@ -135,3 +137,39 @@ def broadcast_per_sample(values: list[float], like: Tensor) -> Tensor | float:
     return torch.tensor(values, dtype=like.dtype, device=like.device).view(
         -1, *[1] * (like.ndim - 1)
     )
+
+
+class SecondOrderScheduler(VarianceExplodingScheduler):
+    """Base of those whose every step asks the model twice."""
+
+    order: ClassVar[int] = 2
+
+    @override
+    def set_timesteps(  # type: ignore[override]
+        self,
+        num_inference_steps: int | None = None,
+        device: Device | None = None,
+        num_train_timesteps: int | None = None,
+        timesteps: Sequence[float] | None = None,
+        sigmas: Sequence[float] | None = None,
+    ) -> None:
+        """Set the timesteps of a run; see `DiffusionScheduler.set_timesteps`.
+
+        Args:
+            num_inference_steps: as there.
+            device: as there.
+            num_train_timesteps: must be the configuration's.
+            timesteps: as there.
+            sigmas: as there.
+
+        Raises:
+            ValueError: as there, or `num_train_timesteps` is another number.
+            TypeError: as there.
+        """
+        if num_train_timesteps not in (None, len(self)):
+            raise ValueError(
+                f"num_train_timesteps is {num_train_timesteps}, and this scheduler was built for "
+                f"{len(self)}; build another: from_config(config, num_train_timesteps="
+                f"{num_train_timesteps})."
+            )
+        super().set_timesteps(num_inference_steps, device, timesteps, sigmas)

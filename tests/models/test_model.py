@@ -10,6 +10,7 @@ import torch
 
 import dpnb
 from dpnb.errors import SettingsError
+from tests.hub_server import HubServer
 from tests.strategies.pipes import build
 
 
@@ -24,8 +25,6 @@ def test_settings_may_be_replaced_while_loading(pipe: Any, tmp_path: Path) -> No
         tmp_path, in_channels=9, ignore_mismatched_sizes=True
     )
     assert wide.conv_in.weight.shape[1] == 9
-    with pytest.raises(TypeError, match="no argument or setting in_chanels"):
-        dpnb.UNet2DConditionModel.from_pretrained(tmp_path, in_chanels=9)
 
 
 def test_weights_of_another_shape_are_a_mistake_of_settings(pipe: Any, tmp_path: Path) -> None:
@@ -60,5 +59,31 @@ def test_a_device_map_is_a_device(pipe: Any, place: Any, tmp_path: Path) -> None
 def test_other_processes_write_nothing(pipe: Any, tmp_path: Path) -> None:
     pipe.vae.save_pretrained(tmp_path / "a", is_main_process=False)
     assert not (tmp_path / "a").exists()
-    with pytest.raises(ValueError, match="by itself is not uploaded"):
-        pipe.vae.save_pretrained(tmp_path / "a", push_to_hub=True)
+    with pytest.raises(ValueError, match="leave use_flashpack out"):
+        pipe.vae.save_pretrained(tmp_path / "a", use_flashpack=True)
+
+
+def test_a_network_is_uploaded(pipe: Any, hub: HubServer, tmp_path: Path) -> None:
+    vae = pipe.vae
+    vae.push_to_hub("someone/vae", token="any", subfolder="vae")
+    vae.save_pretrained(tmp_path / "b", push_to_hub=True, repo_id="someone/other", token="any")
+    for name, inner in (("someone/vae", "vae"), ("someone/other", None)):
+        again = dpnb.AutoencoderKL.from_pretrained(
+            name, subfolder=inner, cache_dir=tmp_path / "cache"
+        )
+        torch.testing.assert_close(again.state_dict(), vae.state_dict())
+    found = dpnb.AutoencoderKL.load_config(
+        "someone/other", True, True, cache_dir=tmp_path / "cache"
+    )
+    assert found[0]["_class_name"] == "AutoencoderKL"
+    assert (found[1], len(found[2])) == ({}, 40)
+
+
+def test_what_no_network_knows_is_ignored(
+    pipe: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipe.vae.save_pretrained(tmp_path)
+    dpnb.AutoencoderKL.from_pretrained(tmp_path, max_memory=None, from_flax=None, foo=1)
+    assert [record.getMessage() for record in caplog.records] == [
+        "AutoencoderKL has no use for foo; ignored."
+    ]

@@ -39,7 +39,9 @@ def test_guidance_ends_for_every_picture_of_a_batch(name: str, kind: Any) -> Non
 
 def test_what_is_left_is_what_belongs_to_the_prompt() -> None:
     pipe, seen = build("tiny-sd"), list[torch.Tensor]()
-    pipe.unet.register_forward_pre_hook(lambda _, args: seen.append(args[2]))
+    pipe.unet.register_forward_pre_hook(
+        lambda _, __, named: seen.append(named["encoder_hidden_states"]), with_kwargs=True
+    )
     pipe(
         "a cat",
         negative_prompt="a dog",

@@ -98,3 +98,21 @@ def test_a_checker_may_be_any_function() -> None:
     out = pipe("a cat", num_inference_steps=1, output_type="np")
     assert out.nsfw_content_detected == [True]
     assert out.images.max() == 0
+
+
+def make_nothing(*_: Any, **__: Any) -> str:
+    return "nothing"
+
+
+def test_what_changed_of_the_usual_one_makes_the_pictures_of_copies_too() -> None:
+    pipe: Any = build("tiny-sd")
+    processor = pipe.image_processor
+    assert pipe.image_processor is processor
+    assert copy.deepcopy(pipe).image_processor is not processor
+    given = {"num_inference_steps": 1, "height": 32, "width": 32}
+    assert isinstance(copy.deepcopy(pipe)("a cat", **given).images[0], Image.Image)
+    processor.postprocess = make_nothing
+    assert pipe("a cat", **given).images == "nothing"
+    assert copy.deepcopy(pipe)("a cat", **given).images == "nothing"
+    pipe.image_processor = None
+    assert isinstance(pipe("a cat", **given).images[0], Image.Image)

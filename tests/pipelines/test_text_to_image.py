@@ -178,7 +178,15 @@ def test_mistakes_are_named_before_anything_is_computed(
 
 def test_given_latents_must_have_the_right_shape(pipe: Any) -> None:
     with pytest.raises(ValueError, match=r"latents has shape \(1, 4, 8, 8\); for 1 pictures of"):
-        pipe("a cat", latents=torch.zeros(1, 4, 8, 8))
+        pipe("a cat", latents=torch.zeros(1, 4, 8, 8), height=64, width=64)
+
+
+def test_given_latents_have_a_size(tiny: Any) -> None:
+    latents = torch.zeros(1, 4, 8, 12)
+    (drawn,) = tiny("a cat", latents=latents, num_inference_steps=1).images
+    assert drawn.size == (12 * tiny.vae_scale_factor, 8 * tiny.vae_scale_factor)
+    with pytest.raises(ValueError, match=r"latents has shape \(1, 4, 8, 12\); for 1 pictures of"):
+        tiny("a cat", latents=latents, height=8 * tiny.vae_scale_factor + 8)
 
 
 def test_a_schedule_is_given_in_one_way_only(tiny: Any) -> None:
@@ -216,7 +224,7 @@ def test_an_xl_autoencoder_in_half_precision_decodes_in_float32_and_returns() ->
     handle = pipe.vae.decoder.register_forward_pre_hook(
         lambda _, arguments: dtypes.append(arguments[0].dtype)
     )
-    pipe.decode_latents(
+    pipe.make_output(
         torch.zeros(1, 4, 4, 4), type("Asked", (), {"output_type": "pt", "return_dict": True})
     )
     handle.remove()

@@ -106,7 +106,7 @@ def test_what_it_cannot_do_is_refused() -> None:
     with pytest.raises(ValueError, match=r"eta is 1.5; it is between 0"):
         draw(pipe, eta=1.5)
     with pytest.raises(ValueError, match="latents has shape"):
-        draw(pipe, latents=torch.zeros(1, 3, 8, 8))
+        draw(pipe, latents=torch.zeros(2, 3, 8, 8))
     with pytest.raises(StrategyError, match="FreeU needs a UNet"):
         pipe.strategies.enable(dpnb.FreeU())
     pipe.unet = None

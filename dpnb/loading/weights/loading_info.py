@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from torch import Tensor
-from typing_extensions import Self
+from typing_extensions import Self, override
 
 from dpnb.errors import CheckpointError
 
@@ -17,9 +17,11 @@ KEYS = {
 }
 """What other packages call them."""
 
+ERRORS = "error_msgs"
 
-@dataclass(frozen=True)
-class LoadingInfo:
+
+@dataclass(frozen=True, eq=False)
+class LoadingInfo(Mapping[str, list[str]]):
     """Names of weights: lacking in the file, unknown to the model, and of another shape there.
 
     They are entries too, as in `info["missing_keys"]`.
@@ -29,12 +31,21 @@ class LoadingInfo:
     unexpected: tuple[str, ...] = ()
     mismatched: tuple[str, ...] = ()
 
+    @override
     def __getitem__(self, key: str) -> list[str]:
         """The names under `"missing_keys"`, `"unexpected_keys"` or `"mismatched_keys"`."""
-        if key == "error_msgs":
+        if key == ERRORS:
             return []  # an error is raised
         found: tuple[str, ...] = vars(self)[KEYS[key]]
         return list(found)
+
+    @override
+    def __iter__(self) -> Iterator[str]:
+        return iter((*KEYS, ERRORS))
+
+    @override
+    def __len__(self) -> int:
+        return len(KEYS) + 1
 
     @classmethod
     def of(cls, own: Mapping[str, Tensor], weights: Mapping[str, Tensor], source: object) -> Self:

@@ -231,6 +231,7 @@ class VaeImageProcessor(DeclaredSettings):
             output_type: `"pil"`, `"np"`, `"pt"` or `"latent"`.
             do_denormalize: `False` for entries that are in [0, 1] already.
         """
+        output_type = "np" if output_type == "numpy" else output_type
         check_output_type(output_type)
         if output_type == "latent":
             return image

@@ -7,16 +7,18 @@ import warnings
 from collections.abc import Callable, Sequence
 from enum import Enum
 from importlib.util import find_spec
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import torch
 from packaging.version import Version
 from PIL.Image import Resampling
-from torch import Tensor
+from torch import Tensor, nn
 
 from dpnb.generators import randn
 from dpnb.loading.settings_files import FORMAT_VERSION
+from dpnb.loading.weights.tensor_files import read_tensors
 from dpnb.nn.weight_changes import NO_SCALE
 from dpnb.pipelines.denoise import set_timesteps
 
@@ -33,6 +35,13 @@ PIL_INTERPOLATION = {
     "linear": Resampling.BILINEAR,
     "nearest": Resampling.NEAREST,
 }
+
+
+PipelineImageInput = Any
+
+CONFIG_NAME = "config.json"
+WEIGHTS_NAME = "diffusion_pytorch_model.bin"
+SAFETENSORS_WEIGHTS_NAME = "diffusion_pytorch_model.safetensors"
 
 
 class FrozenDict(dict[str, Any]):
@@ -93,6 +102,10 @@ class ImagePrompts:
     def load_ip_adapter(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuse; see `refuse_adapters`."""
         refuse_adapters()
+
+
+class ImageProjection:
+    """What projects image prompts elsewhere; nothing here is one."""
 
 
 class SingleFiles:
@@ -261,3 +274,50 @@ def is_absent() -> bool:
 def is_xformers_available() -> bool:
     """Whether xFormers is installed."""
     return find_spec("xformers") is not None
+
+
+def get_module_execution_device(module: nn.Module) -> torch.device:
+    """Where a network computes: as hooks of accelerate say, or else where its weights are."""
+    hooks = (vars(part)["_hf_hook"] for part in module.modules() if "_hf_hook" in vars(part))
+    told = (vars(hook).get("execution_device") for hook in hooks)
+    device = next((one for one in told if one is not None), None)
+    if device is None:
+        return next((p.device for p in module.parameters()), torch.device("cpu"))
+    return torch.device(device)
+
+
+def empty_device_cache(device_type: str | None = None) -> None:
+    """Give back what torch keeps of a device's memory for later.
+
+    Args:
+        device_type: `"cuda"`; others keep nothing.
+    """
+    if device_type in (None, "cuda") and torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def get_torch_cuda_device_capability() -> float | None:
+    """The compute capability of the present CUDA device, such as 8.6; `None` without one."""
+    if not torch.cuda.is_available():
+        return None
+    major, minor = torch.cuda.get_device_capability()
+    return float(f"{major}.{minor}")
+
+
+def load_state_dict(
+    checkpoint_file: str | Path,
+    disable_mmap: bool = False,
+    map_location: str | torch.device = "cpu",
+) -> dict[str, Tensor]:
+    """The tensors of a weight file by name.
+
+    Args:
+        checkpoint_file: a `.safetensors` or a `.bin` file.
+        disable_mmap: has no effect: tensors of a mapped file are private.
+        map_location: the device where they go.
+
+    Raises:
+        CheckpointError: the file is damaged, or holds more than tensors.
+    """
+    path = Path(checkpoint_file)
+    return dict(read_tensors(path, lambda _, stored: stored, torch.device(map_location)))

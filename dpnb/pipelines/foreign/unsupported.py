@@ -31,10 +31,30 @@ class Unsupported:
         """Refuse; see `load_textual_inversion`."""
         raise NotImplementedError(TOKEN)
 
+    def maybe_convert_prompt(self, prompt: Any, tokenizer: Any = None) -> Any:
+        """`prompt` as it is: no token stands for several vectors."""
+        return prompt
+
     def load_ip_adapter(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuse.
 
         Raises:
             NotImplementedError: always.
         """
+        raise NotImplementedError(NO_IMAGE_PROMPT)
+
+    def unload_ip_adapter(self) -> NoReturn:
+        """Refuse; see `load_ip_adapter`."""
+        raise NotImplementedError(NO_IMAGE_PROMPT)
+
+    def set_ip_adapter_scale(self, scale: Any) -> NoReturn:
+        """Refuse; see `load_ip_adapter`."""
+        raise NotImplementedError(NO_IMAGE_PROMPT)
+
+    def encode_image(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse; see `load_ip_adapter`."""
+        raise NotImplementedError(NO_IMAGE_PROMPT)
+
+    def prepare_ip_adapter_image_embeds(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refuse; see `load_ip_adapter`."""
         raise NotImplementedError(NO_IMAGE_PROMPT)

@@ -119,4 +119,16 @@ xl = StableDiffusionXLPipeline.from_pretrained(XL, add_watermarker=False)
 result = [xl.watermark, xl.default_sample_size,
           FluxPipeline.from_pretrained(FLUX).default_sample_size]
 """,
+    "call: arrays by their whole name": _SD.format("StableDiffusionPipeline")
+    + """
+drawn = pipe("a cat", num_inference_steps=2, height=32, width=32, output_type="numpy",
+             generator=torch.manual_seed(0)).images
+result = [drawn, pipe.numpy_to_pil(images=drawn),
+          pipe.image_processor.postprocess(torch.zeros(1, 3, 8, 8), output_type="numpy")]
+""",
+    "call: latents that have a size": _SD.format("StableDiffusionPipeline")
+    + """
+latents = torch.randn(1, 4, 12, 20, generator=torch.manual_seed(0))
+result = pipe("a cat", num_inference_steps=2, latents=latents, output_type="np").images
+""",
 }

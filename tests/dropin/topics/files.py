@@ -73,4 +73,40 @@ pipe.save_pretrained(HERE / "folder")
 again = StableDiffusionPipeline.from_pretrained(HERE / "folder")
 result = again("a cat", num_inference_steps=2, generator=torch.manual_seed(0)).images[0]
 """,
+    "files: what a training script saves": """
+from diffusers import UNet2DConditionModel
+unet = UNet2DConditionModel.from_pretrained(SD, subfolder="unet")
+unet.save_pretrained(HERE / "a", is_main_process=True, save_function=lambda *_: None)
+unet.save_pretrained(HERE / "b", True, None, True, "fp16")
+result = sorted(path.name for path in (HERE / "b").iterdir())
+""",
+    "files: arguments that networks ignore": """
+from diffusers import UNet2DConditionModel
+unet, info = UNet2DConditionModel.from_pretrained(
+    SD, subfolder="unet", max_memory=None, offload_folder=None, offload_state_dict=None,
+    disable_mmap=False, use_flashpack=False, foo=1, output_loading_info=True)
+result = [sorted(info), list(info), "missing_keys" in info, info.get("missing_keys"),
+          info.get("nothing", 3), dict(info)]
+""",
+    "files: settings with their commit": """
+from diffusers import UNet2DConditionModel
+settings, rest, commit = UNet2DConditionModel.load_config(
+    SD, subfolder="unet", return_unused_kwargs=True, return_commit_hash=True, foo=1)
+same, none = UNet2DConditionModel.load_config(SD, subfolder="unet", return_commit_hash=True)
+result = [settings["sample_size"], rest, commit, same == settings, none]
+""",
+    "files: what settings say beside themselves": """
+from diffusers import DDIMScheduler, EulerDiscreteScheduler, StableDiffusionPipeline
+from diffusers import UNet2DConditionModel
+def facts(config):
+    return {name: config[name] for name in ("_class_name", "_diffusers_version", "_name_or_path")
+            if name in config}
+pipe = StableDiffusionPipeline.from_pretrained(SD)
+unet = UNet2DConditionModel.from_pretrained(SD, subfolder="unet")
+other = EulerDiscreteScheduler.from_config(pipe.scheduler.config)
+result = [facts(config) for config in (
+    pipe.scheduler.config, other.config, pipe.unet.config, unet.config, DDIMScheduler().config,
+    EulerDiscreteScheduler.from_config(dict(other.config)).config)]
+result += [other.config._class_name, unet._name_or_path, pipe.unet.config._name_or_path]
+""",
 }

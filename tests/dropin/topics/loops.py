@@ -286,4 +286,16 @@ flux("a cat", num_inference_steps=2, height=32, width=32, joint_attention_kwargs
      callback_on_step_end=end)
 result = seen
 """,
+    "loop: former names": """
+import json
+import torch
+from diffusers import StableDiffusionPipeline
+pipe = StableDiffusionPipeline.from_pretrained(SD)
+latents = torch.randn(1, 4, 8, 8, generator=torch.manual_seed(0))
+pipe.save_config(HERE)
+with torch.no_grad():
+    result = [pipe._encode_prompt("a cat", "cpu", 1, True, "a dog"), pipe.decode_latents(latents),
+              json.loads(pipe.to_json_string())["unet"], (HERE / "model_index.json").exists(),
+              pipe.maybe_convert_prompt("a cat", pipe.tokenizer)]
+""",
 }

@@ -311,4 +311,42 @@ result = [SameVae is AutoencoderKL, SameUnet is UNet2DConditionModel, SameFlux i
           retrieve_timesteps(DDIMScheduler(), 5)[0],
           issubclass(SamePipeline, DiffusionPipeline), is_torch_xla_available()]
 """,
+    "names: what pipelines of today import": """
+import torch
+from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
+from diffusers.configuration_utils import FrozenDict, deprecate
+from diffusers.image_processor import PipelineImageInput, VaeImageProcessor
+from diffusers.models import AutoencoderKL, ImageProjection, UNet2DConditionModel
+from diffusers.models.lora import adjust_lora_scale_text_encoder
+from diffusers.optimization import SchedulerType, get_scheduler
+from diffusers.pipelines.stable_diffusion import (
+    StableDiffusionImg2ImgPipeline, StableDiffusionSafetyChecker)
+from diffusers.utils import CONFIG_NAME, SAFETENSORS_WEIGHTS_NAME, WEIGHTS_NAME
+from diffusers.utils.torch_utils import (
+    empty_device_cache, get_module_execution_device, get_torch_cuda_device_capability)
+def call(image: PipelineImageInput = None, two: PipelineImageInput | None = None): pass
+pipe = StableDiffusionImg2ImgPipeline.from_pretrained(SD)
+empty_device_cache()
+result = [CONFIG_NAME, WEIGHTS_NAME, SAFETENSORS_WEIGHTS_NAME, SchedulerType("cosine").name,
+          isinstance(pipe.unet.encoder_hid_proj, ImageProjection), StableDiffusionSafetyChecker,
+          str(get_module_execution_device(pipe.unet)), get_torch_cuda_device_capability(),
+          get_scheduler(SchedulerType.CONSTANT, torch.optim.SGD([torch.ones(1)])).get_last_lr()]
+""",
+    "names: weights and betas by hand": """
+from diffusers.models.modeling_utils import load_state_dict
+from diffusers.schedulers.scheduling_ddpm import betas_for_alpha_bar
+result = [load_state_dict(SD + "/unet/diffusion_pytorch_model.safetensors"),
+          *(betas_for_alpha_bar(10, 0.9, kind) for kind in ("cosine", "exp", "laplace")),
+          betas_for_alpha_bar(10, max_beta=0.9999)]
+""",
+    "names: a model card": """
+from diffusers.utils.hub_utils import load_or_create_model_card, populate_model_card
+card = load_or_create_model_card(
+    repo_id_or_path="owner/none", from_training=True, license="creativeml-openrail-m",
+    base_model="owner/sd", prompt="a sks dog", model_description="# Dog", inference=True)
+card = populate_model_card(card, tags=["lora", "text-to-image"])
+card.save(HERE / "README.md")
+again = populate_model_card(load_or_create_model_card(HERE / "README.md"), tags="more")
+result = [card.data.to_dict(), again.data.to_dict(), "# Dog" in again.text]
+""",
 }

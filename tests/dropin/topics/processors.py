@@ -53,6 +53,21 @@ before = draw(output_type="np").images
 pipe.image_processor = VaeImageProcessor(vae_scale_factor=8, do_normalize=False)
 result = [before, draw(output_type="np").images]
 """,
+    "processors: methods and settings that change": _SD
+    + """
+processor = pipe.image_processor
+before = draw(output_type="np").images
+processor.register_to_config(do_normalize=False)
+changed = draw(output_type="np").images
+processor.postprocess = lambda pictures, **given: pictures.mean((-1, -2))
+result = [before, changed, draw().images, pipe.image_processor is processor]
+""",
+    "processors: a mask's that changes": _INPAINT_SD
+    + """
+before = draw()
+pipe.mask_processor.register_to_config(do_binarize=False)
+result = [before, draw()]
+""",
     "processors: one's own for what goes in": """
 import torch
 from PIL import Image

@@ -144,4 +144,27 @@ free_memory()
 result = [times, compute_loss_weighting_for_sd3("cosmap", torch.tensor([0.2, 0.7])),
           compute_snr(DDPMScheduler(), torch.tensor([3, 700])), str(layer.weight.dtype)]
 """,
+    "scheduler: arguments of set_timesteps by position": """
+import numpy as np
+from diffusers import (
+    DPMSolverMultistepScheduler, DPMSolverSinglestepScheduler, HeunDiscreteScheduler,
+    KDPM2AncestralDiscreteScheduler, LCMScheduler, TCDScheduler, UniPCMultistepScheduler)
+result = []
+for kind, given in (
+    (LCMScheduler, (4, "cpu", 50)), (TCDScheduler, (4, "cpu", 40)),
+    (LCMScheduler, (None, "cpu", None, [999, 499])), (LCMScheduler, (4, "cpu", 50, None, 0.5)),
+    (DPMSolverMultistepScheduler, (None, "cpu", None, [999, 499, 99])),
+    (DPMSolverSinglestepScheduler, (4, "cpu", None)),
+    (HeunDiscreteScheduler, (None, "cpu", 1000, [999, 499])), (HeunDiscreteScheduler, (4, "cpu")),
+    (KDPM2AncestralDiscreteScheduler, (4, "cpu", None)),
+):
+    scheduler = kind()
+    scheduler.set_timesteps(*given)
+    result.append(scheduler.timesteps)
+scheduler = UniPCMultistepScheduler(
+    prediction_type="flow_prediction", use_flow_sigmas=True, use_dynamic_shifting=True,
+    time_shift_type="exponential")
+scheduler.set_timesteps(4, "cpu", np.array([1.0, 0.75, 0.5, 0.25]), 0.5)
+result.append(scheduler.sigmas)
+""",
 }

@@ -476,3 +476,29 @@ def test_switches_and_placements_reach_a_custom_pipeline(tiny: Path) -> None:
     assert torch.allclose(pipe(generator=seeded()).images, plain, atol=1e-5)
     pipe.to(torch.float64)
     assert pipe.dtype is torch.float64
+
+
+MODERN = """
+import torch
+from diffusers import AutoModel, AutoPipelineForText2Image, StableDiffusionPipeline
+from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback, SDCFGCutoffCallback
+from diffusers.image_processor import PipelineImageInput, VaeImageProcessor
+from diffusers.models import ImageProjection
+from diffusers.models.lora import adjust_lora_scale_text_encoder
+from diffusers.pipelines.stable_diffusion.pipeline_output import StableDiffusionPipelineOutput
+from diffusers.utils import (
+    CONFIG_NAME, WEIGHTS_NAME, export_to_gif, load_image, make_image_grid, numpy_to_pil, pt_to_pil)
+from diffusers.utils.torch_utils import (
+    empty_device_cache, get_module_execution_device, randn_tensor)
+
+class Own(StableDiffusionPipeline):
+    def prepare_image(self, image: PipelineImageInput | None, end: PipelineCallback | None = None):
+        assert not isinstance(self.unet.encoder_hid_proj, ImageProjection)
+        return image.to(get_module_execution_device(self.vae))
+"""
+
+
+def test_what_pipelines_of_today_import_is_there(tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "pipeline.py").write_text(MODERN)
+    pipe = load(tiny, tmp_path / "pipeline.py")
+    assert pipe.prepare_image(torch.ones(1)).tolist() == [1]

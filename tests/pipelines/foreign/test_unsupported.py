@@ -19,11 +19,21 @@ from tests.strategies.pipes import build
         ("load_textual_inversion", "dpnb loads no textual inversions. Add one by hand"),
         ("unload_textual_inversion", "dpnb loads no textual inversions"),
         ("load_ip_adapter", "dpnb loads no image prompts"),
+        ("encode_image", "dpnb loads no image prompts"),
+        ("prepare_ip_adapter_image_embeds", "dpnb loads no image prompts"),
     ],
 )
 def test_a_sentence_is_said(kind: str, method: str, sentence: str) -> None:
     with pytest.raises(NotImplementedError, match=sentence):
         getattr(build(kind), method)("sd-concepts-library/cat-toy", token="<cat>")
+
+
+def test_what_image_prompts_need_is_refused_alike() -> None:
+    pipe: Any = build("tiny-sd")
+    assert pipe.maybe_convert_prompt("a cat", pipe.tokenizer) == "a cat"
+    for refuse in (pipe.unload_ip_adapter, lambda: pipe.set_ip_adapter_scale(0.5)):
+        with pytest.raises(NotImplementedError, match="dpnb loads no image prompts"):
+            refuse()
 
 
 def test_a_token_that_is_added_by_hand_is_drawn() -> None:
