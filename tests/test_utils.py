@@ -14,8 +14,8 @@ import dpnb
 from dpnb import callbacks, image_processor, models, pipelines, utils
 from dpnb.pipelines import cutoffs
 from dpnb.pipelines.foreign.image_processor import VaeImageProcessor
+from dpnb.pipelines.foreign.standins import randn_tensor
 from dpnb.utils.logging import ROOT, set_verbosity_debug, set_verbosity_error
-from dpnb.utils.torch_utils import randn_tensor
 
 
 @pytest.fixture

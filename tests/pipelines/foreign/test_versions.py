@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from dpnb.loading.settings_files import FORMAT_VERSION
+from dpnb.pipelines.foreign.versions import is_compiled_module
 from dpnb.utils import check_min_version, is_peft_available
-from dpnb.utils.torch_utils import is_compiled_module
 
 
 def test_scripts_for_later_releases_are_refused() -> None:
