@@ -11,7 +11,7 @@ _FACTORS = {
     **{f"{prefix}i": 1024**power for power, prefix in enumerate("KMGT", start=1)},
     **{prefix: 1000**power for power, prefix in enumerate("KMGT", start=1)},
 }
-MOST = 1 << 62
+MOST = 1 << 63
 """Bytes: more than any machine has."""
 
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]i?)?B?\s*", re.IGNORECASE)
