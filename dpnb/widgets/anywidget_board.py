@@ -23,7 +23,7 @@ from dpnb.widgets.charts import run_chart
 from dpnb.widgets.history_row import SIDE
 from dpnb.widgets.job import Job
 from dpnb.widgets.memory_panel import format_memory, latest_reading
-from dpnb.widgets.panel import ClosedOnError, check_request
+from dpnb.widgets.panel import SelfClosing, check_request
 from dpnb.widgets.run_words import describe_plan
 from dpnb.widgets.session import Session
 from dpnb.widgets.session_error import SessionError
@@ -38,7 +38,7 @@ FIELDS = ("prompt", "negative_prompt", "steps", "guidance_scale", "width", "heig
 """Of a request, those that a person sets here."""
 
 
-class AnywidgetBoard(anywidget.AnyWidget, metaclass=ClosedOnError):  # type: ignore[misc]
+class AnywidgetBoard(anywidget.AnyWidget, metaclass=SelfClosing):  # type: ignore[misc]
     """What `dpnb.marimo_dashboard` makes.
 
     What people do comes in as `command`; everything else goes out, and is replaced as a whole.

@@ -26,7 +26,7 @@ VIEW = "application/vnd.jupyter.widget-view+json"
 P = TypeVar("P", bound="Panel")
 
 
-class ClosedOnError(MetaHasTraits):
+class SelfClosing(MetaHasTraits):
     """The class of panels: one that cannot be made is closed, with all that it has begun."""
 
     @override
@@ -41,7 +41,7 @@ class ClosedOnError(MetaHasTraits):
         return panel
 
 
-class Panel(w.VBox, metaclass=ClosedOnError):  # type: ignore[misc]
+class Panel(w.VBox, metaclass=SelfClosing):  # type: ignore[misc]
     """A part of the dashboard that can stand alone.
 
     It shows itself as a cell's value and may be put into any other box. `close` takes it away and
