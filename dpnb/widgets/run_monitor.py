@@ -278,11 +278,12 @@ class RunMonitor(RunListener[Run]):
                 self._remember(over)
             if result.output:
                 state.pictures = result.output.pictures
+            wanted = None if over is None else over.wanted
             if self._current is not current:
                 return
             self._current = None
             if over is not None:
-                state.trace, state.failed = over.trace, over.wanted
+                state.trace, state.failed = over.trace, wanted
             if result.output:
                 state.output = result.output
                 state.picture, state.pictured = result.picture, current.request

@@ -107,7 +107,8 @@ def test_what_is_called_past_its_block_computes_on_the_device(
     ids=lambda case: case.name,
 )
 def test_gradients_are_refused_before_a_run(case: ForeignCase) -> None:
-    strategies = dpnb.attach(case.build()).strategies
+    pipe = case.build()
+    strategies = dpnb.attach(pipe).strategies
     for kind in (ModelOffload, SequentialOffload):
         assert strategies.obstacle(kind(device=LINK)) == (
             f"{kind.__name__} lets no gradient pass, and runs of this pipeline compute gradients; "

@@ -16,8 +16,10 @@ def test_devices_have_names() -> None:
         parse_simulated_rate("simulated:fast/s")
     with pytest.raises(ValueError, match="moves nothing; give a rate"):
         parse_simulated_rate("simulated:0GB/s")
-    with pytest.raises(ValueError, match="is not a device"):
+    with pytest.raises(ValueError, match="'simulated:5' is no simulated link; write one as"):
         target_device("simulated:5")
+    with pytest.raises(ValueError, match="is not a device"):
+        target_device("toaster")
 
 
 def test_a_device_that_is_not_there_is_named_with_its_reason() -> None:
