@@ -16,6 +16,7 @@ from dpnb.fidelity.scores import needs_quality_packages
 from dpnb.fidelity.visibility import allows_changes
 from dpnb.numbers import parse_int
 from dpnb.pipelines.attached.attach import to_explorable
+from dpnb.pipelines.explorable import ExplorablePipeline
 from dpnb.planning.device_profile import DeviceProfile
 from dpnb.planning.plan_names import plan_name
 from dpnb.planning.planner import model_title, profile_for, resolve_budget
@@ -104,7 +105,7 @@ def sweep(
     return SweepRun(bench, begun, file, processes).measure(chosen, pictures, progress)
 
 
-def _check_asked(pipe: Any, workload: Workload | None, device: Any) -> None:
+def _check_asked(pipe: ExplorablePipeline, workload: Workload | None, device: Any) -> None:
     if isinstance(device, str):
         target_device(device)
     if workload is not None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from dpnb.strategies.catalog import KINDS
-from dpnb.strategies.strategy import Plan, Strategy, check, in_order
+from dpnb.strategies.strategy import Plan, Strategy, check, in_order, read_plan
 from dpnb.validation import validate
 
 
@@ -28,19 +28,6 @@ def plan_from_json(values: Iterable[Mapping[str, Any]]) -> Plan:
     return plan
 
 
-def parse_plan(given: Strategy | Iterable[Strategy]) -> Plan:
-    """The plan that a person means by a strategy, or by several.
-
-    Raises:
-        TypeError: something is not a strategy.
-        StrategyError: the strategies contradict each other.
-    """
-    is_one = isinstance(given, (Strategy, str)) or not isinstance(given, Iterable)
-    strategies: list[Any] = [given] if is_one else list(cast("Iterable[Strategy]", given))
-    check(strategies)
-    return frozenset(strategies)
-
-
 def parse_plans(given: Any) -> list[Plan] | None:
     """The plans in a list of them, or in the rows of a table; of one strategy, that plan.
 
@@ -53,14 +40,14 @@ def parse_plans(given: Any) -> list[Plan] | None:
     if isinstance(given, str) and given == "all":
         return None
     if isinstance(given, Strategy):
-        return [parse_plan(given)]
+        return [read_plan(given)]
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise TypeError(
             f'plans is {given!r}; give "all", or a list of plans, each a strategy or several, such '
             "as [VaeTiling(), [VaeTiling(), ModelOffload()]]."
         )
     entries: Iterable[Any] = given
-    return [parse_plan(getattr(entry, "plan", entry)) for entry in entries]
+    return [read_plan(getattr(entry, "plan", entry)) for entry in entries]
 
 
 def plan_to_python(
