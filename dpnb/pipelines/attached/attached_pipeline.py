@@ -367,7 +367,6 @@ class AttachedPipeline(Copies, GuidedCalls):
         with self._strategies.suspended():
             return call()
 
-    @override
     def detach(self) -> None:
         """Leave the pipeline as it was: nothing is on, and its calls are not heard any more.
 

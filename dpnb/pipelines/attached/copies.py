@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from typing_extensions import Self, override
 
@@ -16,8 +16,6 @@ from dpnb.strategies.stack import StrategyStack
 from dpnb.strategies.strategy import Plan
 
 logger = logging.getLogger(__name__)
-
-A = TypeVar("A", bound="Copies")
 
 
 class Copies:
@@ -32,10 +30,11 @@ class Copies:
     _is_detached: bool
 
     def __copy__(self) -> Self:
-        return _attach(type(self), copy.copy(self.pipe), self._is_detached)
+        made: Self = _attach(type(self), copy.copy(self.pipe), self._is_detached)
+        return made
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        made = _attach(type(self), copy.deepcopy(self.pipe, memo), self._is_detached)
+        made: Self = _attach(type(self), copy.deepcopy(self.pipe, memo), self._is_detached)
         memo[id(self)] = made
         made._strategies.use(self._strategies.active)
         return made
@@ -59,12 +58,8 @@ class Copies:
         """Take away from a copy of the pipeline what tells of the present run."""
         forget_hearing_of_copies(find_parts(copied))
 
-    def detach(self) -> None:
-        """Leave the pipeline as it was."""
-        raise NotImplementedError
 
-
-def _attach(kind: Callable[[Any], A], pipe: Any, is_detached: bool) -> A:
+def _attach(kind: Callable[[Any], Any], pipe: Any, is_detached: bool) -> Any:
     made = kind(pipe)
     if is_detached:
         made.detach()
