@@ -76,9 +76,10 @@ class AnywidgetBoard(anywidget.AnyWidget, metaclass=SelfClosing):  # type: ignor
     history: Any = traitlets.List().tag(sync=True)
     """The runs that are over, the last one first."""
 
+    _cleanup: ExitStack
+    _is_closed: bool
+
     def __init__(self, pipe: Any, request: Request | None = None) -> None:
-        self._cleanup = ExitStack()
-        self._is_closed = False
         self.session = session = Session.of(pipe)
         self._cleanup.callback(session.close)
         check_request(request)

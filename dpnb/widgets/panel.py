@@ -27,12 +27,16 @@ P = TypeVar("P", bound="Panel")
 
 
 class SelfClosing(MetaHasTraits):
-    """The class of panels: one that cannot be made is closed, with all that it has begun."""
+    """The class of panels: one that cannot be made is closed, with all that it has begun.
+
+    A panel has `_cleanup`, what is to be done when it is closed, and `_is_closed` from the first.
+    """
 
     @override
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         kind: Any = self
         panel = kind.__new__(kind, *args, **kwargs)
+        panel._cleanup, panel._is_closed = ExitStack(), False
         try:
             panel.__init__(*args, **kwargs)
         except BaseException:
@@ -51,9 +55,10 @@ class Panel(w.VBox, metaclass=SelfClosing):  # type: ignore[misc]
         pipe: whose panel it is; all panels of a pipeline show the same.
     """
 
+    _cleanup: ExitStack
+    _is_closed: bool
+
     def __init__(self, pipe: Any) -> None:
-        self._cleanup = ExitStack()
-        self._is_closed = False
         self.session = Session.of(pipe)
         self._cleanup.callback(self.session.close)
         self._still = StillOutput(self.session)

@@ -70,6 +70,12 @@ def test_what_a_part_fails_with_closes_the_whole(pipe: Any) -> None:
         dpnb.dashboard(5)
 
 
+def test_what_lacks_a_pipeline_is_told_so() -> None:
+    kind: Any = dpnb.RunPanel
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'pipe'"):
+        kind()
+
+
 def test_nothing_is_drawn_from_a_closed_dashboard(pipe: Any) -> None:
     board, other = dpnb.dashboard(pipe), dpnb.RunPanel(pipe)
     board.close()
