@@ -278,12 +278,12 @@ class RunMonitor(RunListener[Run]):
                 self._remember(over)
             if result.output:
                 state.pictures = result.output.pictures
-            wanted = None if over is None else over.wanted
+            failed = over.wanted if over is not None and result.error else None
             if self._current is not current:
                 return
             self._current = None
             if over is not None:
-                state.trace, state.failed = over.trace, wanted
+                state.trace, state.failed = over.trace, failed
             if result.output:
                 state.output = result.output
                 state.picture, state.pictured = result.picture, current.request

@@ -320,7 +320,7 @@ class RunState(State):
     """What to switch on against the error, where that is known."""
 
     failed = Instance(Request, allow_none=True)
-    """What has failed; `None` where a cell asked for it."""
+    """What the last run was asked for where it has failed; `None` too where a cell had asked."""
 
     progress = Instance(Progress, args=())
     """How far the run has come."""

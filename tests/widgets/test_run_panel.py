@@ -200,6 +200,7 @@ def test_one_click_mends_a_run_that_ran_out_of_memory(
     [strategy] = pipe.strategies.active
     assert "denoising" in strategy.relieves
     assert panel.session.run_state.history[-1].request == failed
+    assert panel.session.run_state.failed is None
     assert not is_shown(panel.memory_saver)
     assert panel.failure.value == ""
 
