@@ -63,20 +63,14 @@ class Saving(nn.Module):
             self.check_saveable()
         if not is_main_process:
             return
-        written = {"safe_serialization": safe_serialization, "variant": variant}
+        form: dict[str, Any] = {"safe_serialization": safe_serialization, "variant": variant}
         with self.suspended(), unwrapped(self), replace_folder(Path(save_directory)) as folder:
             self.save_config(folder)
-            write_weights(
-                self.state_dict(),
-                folder,
-                self.weights_name,
-                variant=variant,
-                max_shard_size=max_shard_size,
-                safe_serialization=safe_serialization,
-            )
+            weights = self.state_dict()
+            write_weights(weights, folder, self.weights_name, max_shard_size=max_shard_size, **form)
         if push_to_hub:
             name = Path(save_directory).resolve().name
-            self.push_to_hub(**{"repo_id": name, **written, **options})
+            self.push_to_hub(**{"repo_id": name, **form, **options})
 
     def push_to_hub(
         self,

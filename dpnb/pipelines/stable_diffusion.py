@@ -270,7 +270,8 @@ class StableDiffusionPipeline(UNetPipeline[A, StableDiffusionPipelineOutput]):
             features = self.feature_extractor(shown, return_tensors="pt").pixel_values
         if features is not None and isinstance(checker, nn.Module):
             features = features.to(checker.device, checker.dtype)
-        return checker(images=image, clip_input=features)  # type: ignore[no-any-return]
+        checked: tuple[Tensor, list[bool] | None] = checker(images=image, clip_input=features)
+        return checked
 
     def _encode(self, texts: list[str], device: torch.device, clip_skip: int | None) -> Tensor:
         return encode_tokens(self.text_encoder, tokenize(self.tokenizer, texts, device), clip_skip)

@@ -78,7 +78,8 @@ class UNetPipeline(TextToImagePipeline[A, Out], ABC, Generic[A, Out]):
     @override
     def begin_latents(self, arguments: A, device: torch.device, like: Tensor) -> Tensor:
         if is_replaced(self, LATENTS):
-            return begin_by_own(self, arguments, self.network_channels, device, like)  # type: ignore[no-any-return]
+            own: Tensor = begin_by_own(self, arguments, self.network_channels, device, like)
+            return own
         noise = self.sample_noise(arguments, self.network_channels, device, like)
         return noise * float(self.scheduler.init_noise_sigma)
 

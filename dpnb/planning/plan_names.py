@@ -51,9 +51,10 @@ def short_plan_name(plan: Plan) -> str:
         default = type(strategy)().to_json()
         if values.get("budget") is not None:
             values["budget"] = _size(values["budget"])
+        # What comes first is what a strategy is about; components say themselves what they are.
         plain = {next(iter(values), ""), "components"}
         given = [
-            _value("" if key in plain else f"{key}=", key, value)
+            _value(key, value, is_named=key not in plain)
             for key, value in values.items()
             if value != default[key]
         ]
@@ -61,12 +62,13 @@ def short_plan_name(plan: Plan) -> str:
     return " + ".join(parts) or NOTHING
 
 
-def _value(prefix: str, key: str, value: Any) -> str:
-    """What is set, in few words; only what comes first or says itself what it is has no name."""
+def _value(key: str, value: Any, *, is_named: bool) -> str:
+    """What is set, in few words."""
     if isinstance(value, bool):
         return key if value else f"no {key}"
     is_list = isinstance(value, list) and all(isinstance(one, str) for one in value)
-    return prefix + (", ".join(value) if is_list else str(value))
+    words = ", ".join(value) if is_list else str(value)
+    return f"{key}={words}" if is_named else words
 
 
 def _size(budget: int | str) -> str:

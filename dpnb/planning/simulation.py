@@ -112,8 +112,8 @@ class Simulation:
             if not (isinstance(error, OutOfMemoryError) or is_out_of_memory(error)):
                 raise
             raise SimulatedRunError(
-                f"{self.workload.describe()} cannot be simulated: there is no room in the address "
-                "space for one of its tensors; plan something smaller."
+                f"{self.workload.describe()} cannot be simulated: one of its tensors is larger "
+                "than what this machine can give addresses to; plan something smaller."
             ) from error
 
     def _try(self, denoising: int) -> list[StepTimeline]:
