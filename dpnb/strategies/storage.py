@@ -124,9 +124,11 @@ class LayerwiseCasting(Strategy):
 
     @override
     def __post_init__(self) -> None:
-        object.__setattr__(self, "storage_dtype", str(self.storage_dtype).removeprefix("torch."))
+        given: Any = self.storage_dtype
+        if isinstance(given, torch.dtype):
+            object.__setattr__(self, "storage_dtype", str(given).removeprefix("torch."))
         read_components(self)
-        if self.storage_dtype not in STORAGE_DTYPES:
+        if not isinstance(self.storage_dtype, str) or self.storage_dtype not in STORAGE_DTYPES:
             raise ValueError(
                 f"storage_dtype is {self.storage_dtype!r}; use one of {', '.join(STORAGE_DTYPES)}."
             )
