@@ -126,6 +126,19 @@ def test_a_cast_stays_once_all_is_off(cast: Any, strategy: Strategy) -> None:
     assert all(torch.equal(after[k], value) for k, value in cast_before.items())
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64], ids=str)
+def test_every_cast_by_name_stays(dtype: torch.dtype) -> None:
+    name = {torch.float16: "half", torch.float32: "float", torch.float64: "double"}[dtype]
+    pipe = build()
+    pipe.unet.bfloat16()
+    expected = {key: value.to(dtype) for key, value in pipe.unet.state_dict().items()}
+    pipe.strategies.enable(LayerwiseCasting("float8_e4m3fn"))
+    getattr(pipe.unet, name)()
+    pipe.strategies.use([])
+    after = pipe.unet.state_dict()
+    assert all(torch.equal(after[key], value) for key, value in expected.items())
+
+
 def test_weights_of_another_network_are_refused_and_nothing_changes() -> None:
     pipe = build()
     before = pipe.unet.state_dict()
