@@ -73,7 +73,9 @@ def draw_pictures(
     rng = np.random.default_rng(seed)
     while True:
         numbers = rng.integers(len(concepts), size=samples)
-        pictures = [source.picture(_show(concepts[number], rng), rng) for number in numbers]
+        pictures = [
+            source.picture(_show(concepts[number], rng), MUCH_VARIETY, rng) for number in numbers
+        ]
         yield torch.stack([_worsen(one, rng) for one in pictures]), torch.from_numpy(numbers)
 
 

@@ -98,6 +98,17 @@ class Shares:
     colour: float = 0.22
     background: float = 0.2
 
+    def times(self, amount: float) -> "Shares":
+        """`amount` of each, from 0 to 1."""
+        return Shares(
+            self.pair * amount,
+            self.several * amount,
+            self.placed * amount,
+            self.sized * amount,
+            self.colour * amount,
+            self.background * amount,
+        )
+
 
 ONE_THING = Shares(pair=0, several=0, placed=0, sized=0)
 

@@ -22,7 +22,7 @@ from dpnb.emoji.concepts import load_concepts
 from dpnb.emoji.denoiser import Denoising, WordsToPictures
 from dpnb.emoji.export import write_pipeline
 from dpnb.emoji.layout import ALL_VARIETY
-from dpnb.emoji.samples import Habits, Samples, load_batches
+from dpnb.emoji.samples import Curriculum, Habits, Samples, load_batches
 from dpnb.emoji.scenes import Shares
 from dpnb.emoji.tokenizer import build_tokenizer, save_tokenizer
 from dpnb.emoji.trainer import StepReport, Trainer, TrainingPlan, steps_taken
@@ -38,6 +38,9 @@ CAPTIONS_TO_LEARN = 40_000
 PICTURES_TO_MEASURE = 512
 MORE_PAINT = Shares(colour=0.35, background=0.45)
 """Of the first stage's scenes, which must show it all paints."""
+
+CURRICULUM = Curriculum(first_concepts=150, all_concepts=130_000, plain=50_000, all_habits=350_000)
+"""Of the second stage. Without it, 200,000 samples taught colours and places but no shape."""
 
 
 @dataclass(frozen=True)
@@ -147,10 +150,13 @@ def train_denoiser(workers: Workers, options: Options) -> None:
     checkpoint = options.work / DENOISER_FILE
     steps = steps_taken(checkpoint)
     torch.manual_seed(options.seed + 1 + workers.rank + workers.count * steps)
-    samples = draw_samples(options, workers, Shares(), steps * options.captions)
+    skipped = steps * options.captions
+    samples = draw_samples(options, workers, Shares(), skipped, CURRICULUM)
     batches = load_batches(samples, options.captions, options.loaders)
     task = Denoising(module, vae, tokenizer, batches, options.captions, options.draws, device)
-    plan = TrainingPlan(options.minutes_unet, muon_lr=0.012, adam_lr=1.5e-3, averaging=0.998)
+    plan = TrainingPlan(
+        options.minutes_unet, muon_lr=0.012, adam_lr=1.5e-3, averaging=0.998, warm_up=0.005
+    )
     trainer = Trainer(task, plan, workers, checkpoint)
     metric = 1.0
     for report in trainer.run():
@@ -159,11 +165,17 @@ def train_denoiser(workers: Workers, options: Options) -> None:
             print_progress(workers, "denoiser", report, f"error {metric:.4f}")
 
 
-def draw_samples(options: Options, workers: Workers, shares: Shares, skipped: int = 0) -> Samples:
+def draw_samples(
+    options: Options,
+    workers: Workers,
+    shares: Shares,
+    skipped: int = 0,
+    curriculum: Curriculum | None = None,
+) -> Samples:
     """Samples for one of `workers`, each of which has had `skipped` of them before."""
     habits = Habits(shares, variety=ALL_VARIETY.times(options.variety))
     start = workers.rank + workers.count * skipped
-    return Samples(load_concepts(), habits, options.seed, start, workers.count)
+    return Samples(load_concepts(), habits, options.seed, start, workers.count, curriculum)
 
 
 def export(options: Options) -> None:

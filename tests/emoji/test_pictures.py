@@ -20,7 +20,8 @@ from dpnb.emoji.pictures import (
     tint,
     turn_hue,
 )
-from dpnb.emoji.samples import Habits, Samples, load_batches
+from dpnb.emoji.samples import Curriculum, Habits, Samples, load_batches
+from dpnb.emoji.scenes import Scene
 
 needs_font = pytest.mark.skipif(
     not FONT.exists() and "CI" not in os.environ,
@@ -120,3 +121,37 @@ def test_samples_depend_on_the_seed_and_the_number_alone() -> None:
     assert odd_captions == captions[1::2]
     assert pictures.min() >= -1
     assert pictures.max() <= 1
+
+
+@needs_font
+def test_a_curriculum_begins_with_few_plain_things() -> None:
+    concepts = load_concepts()[:30]
+    curriculum = Curriculum(first_concepts=4, all_concepts=400, plain=200, all_habits=600)
+
+    def scenes(start: int) -> list[Scene]:
+        samples = Samples(concepts, Habits(), 3, start, 1, curriculum)
+        drawn = []
+        for number in range(start, start + 100):
+            rng, habits = samples.begin(number)
+            drawn.append(samples.draw_caption(number, habits, rng)[0])
+        return drawn
+
+    early, late = scenes(0), scenes(600)
+    known = {thing.concept for scene in early for thing in scene.things}
+
+    assert known <= set(concepts[:11])
+    assert concepts[3] in known
+    assert all(scene == Scene(scene.things[:1]) for scene in early)
+    assert all(scene.things[0].colour is None for scene in early)
+    assert {thing.concept for scene in late for thing in scene.things} - set(concepts[:20])
+    assert any(len(scene.things) > 1 for scene in late)
+
+
+def test_a_curriculum_rises_in_straight_lines() -> None:
+    curriculum = Curriculum(first_concepts=10, all_concepts=100, plain=50, all_habits=150)
+
+    assert [curriculum.concepts(n, 30) for n in (0, 50, 100, 10**9)] == [10, 20, 30, 30]
+    assert [curriculum.departures(n) for n in (0, 50, 100, 150, 10**9)] == [0, 0, 0.5, 1, 1]
+    assert curriculum.concepts(0, 5) == 5
+    assert Curriculum().concepts(0, 30) == 30
+    assert Curriculum().departures(0) == 1

@@ -170,10 +170,15 @@ def test_the_noise_is_that_of_the_scheduler_that_ships() -> None:
     torch.testing.assert_close(compute_alphas_cumprod(), scheduler.alphas_cumprod)
 
 
-def test_timesteps_are_spread_evenly() -> None:
-    timesteps = sample_timesteps(100).sort().values
+def test_timesteps_prefer_noise() -> None:
+    timesteps = sample_timesteps(1000).sort().values
 
-    assert (timesteps // 10 == torch.arange(100)).all()
+    assert timesteps[0] >= 0
+    assert timesteps[-1] <= 999
+    assert (timesteps.diff() >= 0).all()
+    assert len(set(timesteps.tolist())) > 750, "one from each stretch"
+    assert 0.4 < (timesteps >= 700).float().mean() < 0.5
+    assert 0.15 < (timesteps < 400).float().mean() < 0.25
 
 
 def test_weights_are_one_but_for_the_least_noise() -> None:
