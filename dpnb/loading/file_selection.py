@@ -149,8 +149,8 @@ def _check_variant(folders: dict[str, list[str]], variant: str | None) -> None:
     if present and variant not in present:
         others = ", ".join(repr(v) for v in sorted(v for v in present if v is not None))
         raise VariantError(
-            f"No weights of variant {variant!r} are here; "
-            + (f"the variants are {others}." if others else "leave out variant=.")
+            f"You are trying to load the model files of the `variant={variant}`, which are not "
+            + (f"here; the variants are {others}." if others else "here; leave out variant=.")
         )
 
 

@@ -81,9 +81,9 @@ def test_a_variant_is_chosen_where_a_component_has_it() -> None:
 
 
 def test_a_variant_that_is_nowhere_names_those_that_are_there() -> None:
-    with pytest.raises(CheckpointError, match="of variant 'fp' are here; the variants are 'fp16'"):
+    with pytest.raises(CheckpointError, match="=fp`, which are not here; the variants are 'fp16'"):
         select_pipeline_files([*PLAIN, *SAFETENSORS, *FP16], INDEX, variant="fp")
-    with pytest.raises(VariantError, match="of variant 'fp16' are here; leave out variant="):
+    with pytest.raises(VariantError, match="`variant=fp16`, which are not here; leave out"):
         select_pipeline_files([*PLAIN, *SAFETENSORS], INDEX, variant="fp16")
     assert {CheckpointError, ValueError} <= {*VariantError.__mro__}
 
