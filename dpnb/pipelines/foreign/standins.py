@@ -134,7 +134,14 @@ def refuse_adapters(*args: Any, **kwargs: Any) -> NoReturn:
 
 
 def get_logger(name: str) -> standard_logging.Logger:
-    """The standard library's logger of this name."""
+    """The standard library's logger of this name.
+
+    That of a file of diffusers, such as `"diffusers.pipelines.pipeline_utils"`, which is not here,
+    is that of the package that does the same, `dpnb.pipelines`.
+    """
+    package, *path = name.split(".")
+    if package == "diffusers":
+        name = ".".join(("dpnb", *path[:1]))
     return standard_logging.getLogger(name)
 
 

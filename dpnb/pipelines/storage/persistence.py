@@ -110,6 +110,7 @@ def load_parts(
                 embedded,
                 recipes.get(component),
             )
+            logger.info("%s is a %s of %s.", component, classes[component].__name__, origin.name)
         else:
             parts[component] = adopt(given.get(component))
     read = {n: part for n, part in parts.items() if _is_of_transformers(part)}

@@ -90,6 +90,16 @@ def test_a_device_map_of_one_device_loads_onto_it(saved: Path) -> None:
     assert pipe.hf_device_map == {"": "cpu"}
 
 
+def test_each_component_is_named_to_who_listens(
+    saved: Path, original: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "dpnb.pipelines"):
+        dpnb.StableDiffusionPipeline.from_pretrained(saved)
+    assert f"unet is a UNet2DConditionModel of {saved}." in caplog.messages
+    named = {message.partition(" ")[0] for message in caplog.messages}
+    assert named >= {name for name, part in original.components.items() if part is not None}
+
+
 def test_unused_arguments_are_named_in_one_line(
     saved: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
