@@ -35,7 +35,13 @@ from dpnb.metering.trace import TraceError as TraceError
 from dpnb.models.auto import AutoModel as AutoModel
 from dpnb.models.autoencoder import AutoencoderKL as AutoencoderKL
 from dpnb.models.flux import FluxTransformer2DModel as FluxTransformer2DModel
+from dpnb.models.step_caches import FasterCacheConfig as FasterCacheConfig
 from dpnb.models.step_caches import FirstBlockCacheConfig as FirstBlockCacheConfig
+from dpnb.models.step_caches import MagCacheConfig as MagCacheConfig
+from dpnb.models.step_caches import (
+    PyramidAttentionBroadcastConfig as PyramidAttentionBroadcastConfig,
+)
+from dpnb.models.step_caches import TaylorSeerCacheConfig as TaylorSeerCacheConfig
 from dpnb.models.tiny_autoencoder import AutoencoderTiny as AutoencoderTiny
 from dpnb.models.unet import UNet2DConditionModel as UNet2DConditionModel
 from dpnb.models.unet_2d import UNet2DModel as UNet2DModel

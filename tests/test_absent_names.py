@@ -13,7 +13,7 @@ WAYS = {
     "WanPipeline": "dpnb.attach(diffusers.WanPipeline.from_pretrained(...))",
     "ControlNetModel": "dpnb.attach(pipe)",
     "ScoreSdeVeScheduler": "use one of dpnb.schedulers",
-    "FasterCacheConfig": "dpnb.StepCache keeps what a network has computed",
+    "apply_faster_cache": "dpnb.StepCache keeps what a network has computed",
     "QuantoConfig": 'quantization_config="int8"',
     "EMAModel": "torch.optim.swa_utils.AveragedModel",
     "ContextParallelConfig": "dpnb.DeviceMap",

@@ -29,6 +29,34 @@ class FirstBlockCacheConfig:
         parse_number("threshold", self.threshold, least=0)
 
 
+class OtherCacheConfig:
+    """Settings of a cache that others have; `enable_cache` refuses it, and tells what there is.
+
+    Args:
+        values: have no effect.
+        settings: kept by name, and without effect.
+    """
+
+    def __init__(self, *values: Any, **settings: Any) -> None:
+        vars(self).update(settings)
+
+
+class FasterCacheConfig(OtherCacheConfig):
+    """Lv et al. (2024), FasterCache, arXiv:2410.19355."""
+
+
+class MagCacheConfig(OtherCacheConfig):
+    """Ma et al. (2025), MagCache, arXiv:2506.09045."""
+
+
+class PyramidAttentionBroadcastConfig(OtherCacheConfig):
+    """Zhao et al. (2024), Pyramid Attention Broadcast, arXiv:2408.12588."""
+
+
+class TaylorSeerCacheConfig(OtherCacheConfig):
+    """Liu et al. (2025), TaylorSeer, arXiv:2503.06923."""
+
+
 class StepCacheSwitches:
     """What can be kept of a network's steps, and no longer kept."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -44,6 +46,23 @@ def test_caches_of_other_kinds_say_what_there_is() -> None:
     with pytest.raises(NotImplementedError, match=r"dpnb\.StepCache\(interval=2\).*MagCacheConfig"):
         transformer.enable_cache(MagCacheConfig())
     assert not transformer.is_cache_enabled
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        dpnb.FasterCacheConfig,
+        dpnb.MagCacheConfig,
+        dpnb.PyramidAttentionBroadcastConfig,
+        dpnb.TaylorSeerCacheConfig,
+    ],
+)
+def test_settings_of_other_caches_can_be_made(kind: Callable[..., Any]) -> None:
+    config = kind(skip_range=2)
+    config.skip_range += 1
+    assert config.skip_range == 3
+    with pytest.raises(NotImplementedError, match=kind.__name__):
+        build("tiny-flux").transformer.enable_cache(config)
 
 
 def test_a_unet_says_how_its_deep_blocks_are_reused() -> None:

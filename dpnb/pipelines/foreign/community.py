@@ -89,8 +89,10 @@ HOMES: Mapping[str, str] = {
     **dict.fromkeys(
         ("convert_state_dict_to_diffusers", "convert_unet_state_dict_to_peft"), _LORA_NAMES
     ),
+    "AttentionModuleMixin": "dpnb.nn.attention:Attention",
     "AutoencoderKLOutput": "dpnb.models.autoencoder",
     "DecoderOutput": "dpnb.models.autoencoder",
+    "DeprecatedPipelineMixin": f"{_STANDINS}:Deprecated",
     "DiagonalGaussianDistribution": "dpnb.models.distribution:DiagonalGaussian",
     "FluxAttnProcessor": "dpnb.nn.attention_processors:AttnProcessor2_0",
     "FluxAttnProcessor2_0": "dpnb.nn.attention_processors:AttnProcessor2_0",
@@ -101,6 +103,7 @@ HOMES: Mapping[str, str] = {
     "LoraLoaderMixin": f"{_STANDINS}:Loras",
     "StableDiffusionLoraLoaderMixin": f"{_STANDINS}:Loras",
     "StableDiffusionXLLoraLoaderMixin": f"{_STANDINS}:Loras",
+    "PyramidAttentionBroadcastHook": f"{_STANDINS}:Hook",
     "TextualInversionLoaderMixin": f"{_STANDINS}:TextualInversions",
     "adjust_lora_scale_text_encoder": f"{_STANDINS}:refuse_scale",
     "scale_lora_layers": f"{_STANDINS}:refuse_scale",

@@ -108,6 +108,14 @@ class ImageProjection:
     """What projects image prompts elsewhere; nothing here is one."""
 
 
+class Deprecated:
+    """What marks pipelines elsewhere that will be taken out; none here is one."""
+
+
+class Hook:
+    """What caches hang on layers elsewhere; nothing here is one."""
+
+
 class SingleFiles:
     """What loads checkpoints of one file elsewhere; here they are folders or DDUF files."""
 

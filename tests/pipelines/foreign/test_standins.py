@@ -49,6 +49,13 @@ def test_an_output_is_reached_by_name_key_and_position() -> None:
         _ = output[1]
 
 
+def test_a_logger_of_a_file_elsewhere_is_its_packages() -> None:
+    assert standins.get_logger("diffusers.pipelines.pipeline_utils").name == "dpnb.pipelines"
+    assert standins.get_logger("diffusers").name == "dpnb"
+    assert standins.get_logger("dpnb.pipelines.auto").name == "dpnb.pipelines.auto"
+    assert standins.get_logger("my.diffusers").name == "my.diffusers"
+
+
 def test_adapters_are_refused_in_a_sentence() -> None:
     class Own(standins.TextualInversions, standins.ImagePrompts):
         pass
