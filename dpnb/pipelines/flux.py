@@ -230,10 +230,10 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[A, FluxPipelineOutput], Ge
                 ids = tokenize(self.tokenizer_2, texts, device, max_sequence_length)
                 given = self.text_encoder_2(ids)[0].to(self.text_encoder_2.dtype)
         text_ids = torch.zeros(given.shape[1], 3, device=device, dtype=given.dtype)
-        given, pooled = (
+        prompt_embeds, pooled_prompt_embeds = (
             repeat_each(embeds.to(device), num_images_per_prompt) for embeds in (given, pooled)
         )
-        return given, pooled, text_ids
+        return prompt_embeds, pooled_prompt_embeds, text_ids
 
     @override
     def encode_conditions(self, arguments: A, device: torch.device) -> dict[str, Tensor]:

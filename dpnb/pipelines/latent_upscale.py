@@ -222,16 +222,20 @@ class StableDiffusionLatentUpscalePipeline(
             negative ones, `[batch, channels]`; the negative ones are `None` without guidance.
         """
         device = device or self._execution_device
-        given, pooled = prompt_embeds, pooled_prompt_embeds
-        if given is None or pooled is None:
-            given, pooled = self._encode(as_list(prompt if prompt is not None else "", 1), device)
-        negative, negative_pooled = negative_prompt_embeds, negative_pooled_prompt_embeds
+        if prompt_embeds is None or pooled_prompt_embeds is None:
+            texts = as_list(prompt if prompt is not None else "", 1)
+            prompt_embeds, pooled_prompt_embeds = self._encode(texts, device)
         if not do_classifier_free_guidance:
-            return given, None, pooled, None
-        if negative is None or negative_pooled is None:
-            texts = as_list(negative_prompt or "", len(given))
-            negative, negative_pooled = self._encode(texts, device)
-        return given, negative, pooled, negative_pooled
+            negative_prompt_embeds = negative_pooled_prompt_embeds = None
+        elif negative_prompt_embeds is None or negative_pooled_prompt_embeds is None:
+            texts = as_list(negative_prompt or "", len(prompt_embeds))
+            negative_prompt_embeds, negative_pooled_prompt_embeds = self._encode(texts, device)
+        return (
+            prompt_embeds,
+            negative_prompt_embeds,
+            pooled_prompt_embeds,
+            negative_pooled_prompt_embeds,
+        )
 
     @override
     def encode_conditions(

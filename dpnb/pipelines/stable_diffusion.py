@@ -185,19 +185,18 @@ class StableDiffusionPipeline(UNetPipeline[A, StableDiffusionPipelineOutput]):
             texts = as_list(prompt if prompt is not None else "", 1)
             with self.scale_lora(lora_scale):
                 prompt_embeds = self._encode(texts, device, clip_skip)
-        negative = negative_prompt_embeds
-        if do_classifier_free_guidance and negative is None:
+        if not do_classifier_free_guidance:
+            negative_prompt_embeds = None
+        elif negative_prompt_embeds is None:
             texts = as_list(negative_prompt or "", len(prompt_embeds))
             with self.scale_lora(lora_scale):
-                negative = self._encode(texts, device, None)
-        given, against = (
-            None
-            if e is None
-            else repeat_each(e.to(device, self.prompt_dtype(e)), num_images_per_prompt)
-            for e in (prompt_embeds, negative if do_classifier_free_guidance else None)
-        )
-        assert given is not None
-        return given, against
+                negative_prompt_embeds = self._encode(texts, device, None)
+        count, dtype = num_images_per_prompt, self.prompt_dtype(prompt_embeds)
+        prompt_embeds = repeat_each(prompt_embeds.to(device, dtype), count)
+        if negative_prompt_embeds is not None:
+            dtype = self.prompt_dtype(negative_prompt_embeds)
+            negative_prompt_embeds = repeat_each(negative_prompt_embeds.to(device, dtype), count)
+        return prompt_embeds, negative_prompt_embeds
 
     def _encode_prompt(self, *args: Any, **kwargs: Any) -> Tensor:
         """What `encode_prompt` returns as one tensor, the negative prompts first."""

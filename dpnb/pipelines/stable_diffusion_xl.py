@@ -257,13 +257,17 @@ class StableDiffusionXLPipeline(XLLoopParts, UNetPipeline[A, StableDiffusionXLPi
         if pooled is None:
             raise ValueError("no text encoder pools its embeddings; give pooled_prompt_embeds.")
         count, dtype = num_images_per_prompt, self.prompt_dtype(given)
+        prompt_embeds = repeat_each(given.to(device, dtype), count)
+        pooled_prompt_embeds = repeat_each(pooled.to(device, dtype), count)
+        negative_prompt_embeds, negative_pooled_prompt_embeds = (
+            None if embeds is None else repeat_each(embeds.to(device, dtype), count)
+            for embeds in (negative, negative_pooled)
+        )
         return (
-            repeat_each(given.to(device, dtype), count),
-            None if negative is None else repeat_each(negative.to(device, dtype), count),
-            repeat_each(pooled.to(device, dtype), count),
-            None
-            if negative_pooled is None
-            else repeat_each(negative_pooled.to(device, dtype), count),
+            prompt_embeds,
+            negative_prompt_embeds,
+            pooled_prompt_embeds,
+            negative_pooled_prompt_embeds,
         )
 
     @override
