@@ -30,7 +30,7 @@ PATHS = re.compile(
     r"|models\.transformers(\.\w*transformer_\w+)?"
     r"|models\.unets(\.unet_\w+)?"
     r"|models\.(modeling_outputs|modeling_utils|lora|vq_model)"
-    r"|pipelines\.(auto_pipeline|pipeline_utils)"
+    r"|pipelines\.(auto_pipeline|pipeline_loading_utils|pipeline_utils)"
     r"|pipelines\.(ddim|ddpm|latent_consistency_models|pag)"
     r"|pipelines\.\w+\.(pipeline_\w+|safety_checker|watermark)"
     r"|schedulers\.scheduling_\w+"

@@ -89,6 +89,10 @@ HOMES: Mapping[str, str] = {
     **dict.fromkeys(
         ("convert_state_dict_to_diffusers", "convert_unet_state_dict_to_peft"), _LORA_NAMES
     ),
+    **dict.fromkeys(
+        ("is_safetensors_compatible", "variant_compatible_siblings"),
+        "dpnb.pipelines.foreign.weight_choice",
+    ),
     "AttentionModuleMixin": "dpnb.nn.attention:Attention",
     "AutoencoderKLOutput": "dpnb.models.autoencoder",
     "DecoderOutput": "dpnb.models.autoencoder",
