@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from dpnb.atomic import explain_full_disk, write_text
-from dpnb.errors import CheckpointError, QuantizationError
+from dpnb.errors import CheckpointError, ComponentError, QuantizationError
 from dpnb.loading.components.custom_code import file_of, files_of
 from dpnb.loading.components.registry import library_of
 from dpnb.loading.components.transformers_components import save_transformers_component
@@ -29,12 +30,16 @@ from dpnb.pipelines.protocols import StoredPipeline
 from dpnb.pipelines.storage.options import SaveOptions
 from dpnb.schedulers.scheduler import Scheduler
 
+logger = logging.getLogger(__name__)
+
 
 def save_pipeline(pipe: StoredPipeline, folder: Path, options: SaveOptions) -> None:
     """See `DiffusionPipeline.save_pretrained`."""
-    for part in plain_parts(pipe).values():
+    for name, part in plain_parts(pipe).items():
         if isinstance(part, Model):
             part.check_saveable()
+        elif not can_be_saved(part):
+            _leave_out(pipe, name)
     if is_dduf(folder):
         save_dduf(pipe, folder, options)
         return
@@ -43,11 +48,11 @@ def save_pipeline(pipe: StoredPipeline, folder: Path, options: SaveOptions) -> N
         return
     with replace_folder(folder) as stage:
         for name, part in plain_parts(pipe).items():
-            if part is not None:
+            if part is not None and can_be_saved(part):
                 save_component(part, stage / name, options)
                 save_code(type(part), stage / name)
         save_code(type(pipe), stage)
-        index_of(pipe).write(stage)
+        _index_of_saved(pipe).write(stage)
         if not (folder / CARD).exists():
             write_text(stage / CARD, make_model_card(pipe))
 
@@ -55,6 +60,28 @@ def save_pipeline(pipe: StoredPipeline, folder: Path, options: SaveOptions) -> N
 def plain_parts(pipe: StoredPipeline) -> dict[str, Any]:
     """The components by name, those that torch compiles as they were written."""
     return {name: plain_network(part) for name, part in pipe.components.items()}
+
+
+def can_be_saved(part: Any) -> bool:
+    """Whether a component is none, or has what writes it into a folder."""
+    return part is None or any("save_pretrained" in vars(kind) for kind in type(part).__mro__)
+
+
+def _leave_out(pipe: StoredPipeline, name: str) -> None:
+    kind = type(pipe.components[name]).__name__
+    if name not in type(pipe).schema.optional:
+        raise ComponentError(
+            f"{name} is a {kind}, which has no save_pretrained; give the pipeline one that has it "
+            "before saving."
+        )
+    logger.warning("%s is a %s, which has no save_pretrained; left out.", name, kind)
+
+
+def _index_of_saved(pipe: StoredPipeline) -> ModelIndex:
+    """The index, without the components that are left out."""
+    index = index_of(pipe)
+    kept = {n: e if can_be_saved(pipe.components[n]) else None for n, e in index.components.items()}
+    return replace(index, components=kept)
 
 
 def is_dduf(path: Path) -> bool:
@@ -88,10 +115,10 @@ def save_dduf(pipe: StoredPipeline, path: Path, options: SaveOptions) -> None:
 
 def _entries(pipe: StoredPipeline, stage: Path, options: SaveOptions) -> Iterator[Entry]:
     """The files of `pipe`, each there when it is asked for, and its component's until the next."""
-    replace(index_of(pipe), class_name=type(pipe).__name__).write(stage)
+    replace(_index_of_saved(pipe), class_name=type(pipe).__name__).write(stage)
     yield ModelIndex.file_name, stage / ModelIndex.file_name
     for name, part in plain_parts(pipe).items():
-        if part is not None:
+        if part is not None and can_be_saved(part):
             save_component(part, stage / name, options)
             yield from ((f"{name}/{file.name}", file) for file in list_in_dduf_order(stage / name))
             rmtree(stage / name)

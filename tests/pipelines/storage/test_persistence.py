@@ -152,6 +152,22 @@ def test_a_component_that_was_none_is_saved_once_it_is_there(original: Any, tmp_
     assert (tmp_path / "a" / "unet" / "config.json").exists()
 
 
+def test_what_has_no_files_is_left_out_of_a_save(
+    original: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipe = dpnb.StableDiffusionPipeline(**{**original.components, "feature_extractor": len})
+    pipe.save_pretrained(tmp_path / "tiny")
+    assert "feature_extractor is a builtin_function_or_method, which has" in caplog.text
+    again = dpnb.StableDiffusionPipeline.from_pretrained(tmp_path / "tiny")
+    assert again.feature_extractor is None
+    assert same_weights(again, pipe)
+    assert pipe.feature_extractor is len
+    pipe = dpnb.StableDiffusionPipeline(**{**original.components, "tokenizer": len})
+    with pytest.raises(ComponentError, match="which has no save_pretrained; give the"):
+        pipe.save_pretrained(tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
 def test_moving_and_casting_return_the_pipeline(original: Any) -> None:
     pipe = dpnb.random_pipeline("tiny-sd")
     assert pipe.to("cpu", torch.bfloat16) is pipe
