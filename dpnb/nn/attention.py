@@ -6,7 +6,7 @@ from typing_extensions import override
 
 from dpnb.nn.attention_kernels import ChosenKernel, Kernel, SlicedKernel, sdpa
 from dpnb.nn.attention_processors import AttentionProcessor, check_processor, processor_of
-from dpnb.nn.attention_projections import SEPARATE, Projection
+from dpnb.nn.attention_projections import FUSED, SEPARATE, Projection
 from dpnb.nn.channel_projection import is_channels_last, see_as_map
 from dpnb.nn.inplace import add, multiply
 
@@ -82,6 +82,11 @@ class Attention(nn.Module):
                 "end slices."
             )
         self.kernel = kernel
+
+    @property
+    def fused_projections(self) -> bool:
+        """Whether one matrix product makes several projections; see `dpnb.QKVFusion`."""
+        return self.projection is FUSED
 
     @property
     def fusible_layers(self) -> dict[str, tuple[str, ...]]:

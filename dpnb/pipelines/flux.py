@@ -72,11 +72,8 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[A, FluxPipelineOutput], Ge
     """
 
     model_cpu_offload_seq = "text_encoder->text_encoder_2->image_encoder->transformer->vae"
-    _optional_components: ClassVar[list[str]] = [
-        *TEXT_PARTS,
-        "image_encoder",
-        "feature_extractor",
-    ]
+    _optional_components: ClassVar[list[str]] = ["image_encoder", "feature_extractor"]
+    may_be_absent: ClassVar[tuple[str, ...]] = TEXT_PARTS
     _callback_tensor_inputs: ClassVar[list[str]] = ["latents", "prompt_embeds"]
     may_upcast_vae: ClassVar[bool] = True
 

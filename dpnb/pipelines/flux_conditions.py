@@ -9,7 +9,7 @@ from typing_extensions import TypeVar, override
 
 from dpnb.models.autoencoder import AutoencoderKL
 from dpnb.models.flux import FluxTransformer2DModel
-from dpnb.pipelines.flux import TEXT_PARTS, FluxPipeline
+from dpnb.pipelines.flux import FluxPipeline
 from dpnb.pipelines.flux_arguments import FluxArguments
 from dpnb.pipelines.guidance import Span
 from dpnb.schedulers.flow_match import FlowMatchEulerDiscreteScheduler
@@ -39,7 +39,7 @@ A = TypeVar("A", bound=FluxArguments, default=Any)
 class ConditionedFlux(FluxPipeline[A], Generic[A]):
     """FLUX.1 without image prompts, whose network sees more channels than it draws."""
 
-    _optional_components: ClassVar[list[str]] = [*TEXT_PARTS]
+    _optional_components: ClassVar[list[str]] = []
 
     def __init__(
         self,

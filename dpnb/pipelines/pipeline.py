@@ -42,11 +42,16 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
 
     The signature of a subclass's constructor names its components; it hands them to
     `register_modules`. A component is an attribute and may be replaced at any time.
+
+    Attributes:
+        _optional_components: those that every run can do without.
+        may_be_absent: further ones that may be `None`, and that some runs need.
     """
 
     config_name: ClassVar[str] = "model_index.json"
     model_cpu_offload_seq: ClassVar[str | None] = None
     _optional_components: ClassVar[list[str]] = []
+    may_be_absent: ClassVar[tuple[str, ...]] = ()
     _exclude_from_cpu_offload: ClassVar[list[str]] = []
     _load_connected_pipes: ClassVar[bool] = False
     _is_onnx: ClassVar[bool] = False
@@ -55,7 +60,8 @@ class DiffusionPipeline(Placement, Adapters, Switches, Copying, Unsupported):
     @override
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.schema = schema_of(cls.__init__, cls._optional_components)
+        may_lack = (*cls._optional_components, *cls.may_be_absent)
+        cls.schema = schema_of(cls.__init__, may_lack)
 
     def __init__(self) -> None:
         self._settings: dict[str, Any] = {}

@@ -92,7 +92,7 @@ COMPONENTS = ("unet", "transformer", "vae", "vqvae")
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, ChannelProjection)
 
 SMALLEST = 1 << 12
-"""Weights of fewer bytes keep their dtype: they would save nothing."""
+"""Weights of fewer bytes keep their dtype beside larger ones: they would save nothing."""
 
 STORAGE_DTYPES = {
     "float8_e4m3fn": torch.float8_e4m3fn,
@@ -177,6 +177,12 @@ class LayerwiseCasting(Strategy):
 
     def _layers(self, networks: Networks) -> Iterator[tuple[nn.Module, nn.Module]]:
         """Every network with each of its layers that is stored small."""
+        able = list(self._able_layers(networks))
+        large = [pair for pair in able if pair[1].get_parameter("weight").nbytes >= SMALLEST]
+        yield from large or able
+
+    def _able_layers(self, networks: Networks) -> Iterator[tuple[nn.Module, nn.Module]]:
+        """Every network with each of its layers that could be stored so."""
         size = STORAGE_DTYPES[self.storage_dtype].itemsize
         for name, network in _denoisers_and_coders(networks):
             if self.components and name not in self.components:
@@ -185,11 +191,10 @@ class LayerwiseCasting(Strategy):
             if is_foreign(network):
                 kept |= find_precise_layers(plain_network(network))
             for layer in network.modules():
-                is_plain = isinstance(layer, LAYERS) and _has_own_weight(layer)
-                if is_plain and layer not in kept:
-                    weight = layer.get_parameter("weight")
-                    if weight.nbytes >= SMALLEST and weight.element_size() > size:
-                        yield network, layer
+                if not isinstance(layer, LAYERS) or layer in kept or not _has_own_weight(layer):
+                    continue
+                if layer.get_parameter("weight").element_size() > size:
+                    yield network, layer
 
 
 def find_precise_layers(network: nn.Module) -> set[nn.Module]:

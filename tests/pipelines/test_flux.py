@@ -46,6 +46,23 @@ def test_as_many_tokens_are_read_as_were_asked_for(
         assert embeds.shape[1] == len(places) == length
 
 
+@pytest.mark.parametrize(
+    ("kind", "optional"),
+    [
+        (dpnb.FluxPipeline, ["image_encoder", "feature_extractor"]),
+        (dpnb.FluxControlPipeline, []),
+    ],
+)
+def test_text_parts_may_be_absent_and_are_no_optional_ones(
+    kind: Any, optional: list[str], pipe: Any
+) -> None:
+    absent = dict.fromkeys(["tokenizer", "tokenizer_2", "text_encoder", "text_encoder_2"])
+    own = {"scheduler": pipe.scheduler, "vae": pipe.vae, "transformer": pipe.transformer}
+    without = kind(**own, **absent)
+    assert without._optional_components == optional
+    assert without.text_encoder is None
+
+
 def test_packing_is_undone_by_unpacking() -> None:
     maps = torch.randn(2, 4, 6, 8)
     tokens = pack(maps)

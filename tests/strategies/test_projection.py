@@ -51,6 +51,14 @@ def test_a_part_of_the_pipeline_can_be_fused_and_unfused(pipe: Any) -> None:
         pipe.strategies.enable(QKVFusion(unet=False, vae=False))
 
 
+def test_layers_say_whether_their_projections_are_joined(pipe: Any) -> None:
+    layers = list(pipe.strategies.networks.modules_of(Attention, "unet"))
+    pipe.fuse_qkv_projections()
+    assert {layer.fused_projections for layer in layers} == {True}
+    pipe.unfuse_qkv_projections()
+    assert {layer.fused_projections for layer in layers} == {False}
+
+
 @pytest.mark.slow
 def test_weights_are_never_held_twice(pipe: Any) -> None:
     before = live_bytes()

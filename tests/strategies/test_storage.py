@@ -104,6 +104,26 @@ def test_weights_as_small_already_are_left_alone(pipe: Any) -> None:
         pipe.enable_layerwise_casting("bfloat16")
 
 
+def test_a_network_of_small_weights_alone_is_stored_small_too() -> None:
+    pipe = build("tiny-sd")
+    pipe.unet = dpnb.UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(2, 4),
+        layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        attention_head_dim=2,
+        cross_attention_dim=pipe.unet.config.cross_attention_dim,
+        norm_num_groups=1,
+    )
+    layer = pipe.unet.mid_block.resnets[0].conv1
+    assert layer.weight.nbytes < SMALLEST
+    pipe.unet.enable_layerwise_casting()
+    assert layer.weight.dtype == torch.float8_e4m3fn
+    pipe.disable_layerwise_casting()
+    assert layer.weight.dtype == torch.float32
+
+
 def test_a_storage_dtype_is_one_of_four() -> None:
     with pytest.raises(ValueError, match="storage_dtype is 'int8'; use one of float8_e4m3fn"):
         LayerwiseCasting("int8")
