@@ -36,6 +36,12 @@ def test_the_names_are_ours() -> None:
     assert all(vars(utils)[name] is not None for name in utils.__all__)
 
 
+def test_loggers_of_files_elsewhere_hear_what_is_said_here() -> None:
+    for name in ("diffusers", "diffusers.loaders.peft", None):
+        assert utils.logging.get_logger(name) is ROOT
+    assert utils.logging.get_logger("diffusers_of_mine").name == "diffusers_of_mine"
+
+
 @pytest.mark.usefixtures("level")
 def test_as_much_is_said_as_was_asked_for() -> None:
     set_verbosity_error()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dpnb.errors import StrategyError
+from dpnb.nn.adapter_sign import AdapterSign
 from dpnb.nn.quantized import quantization_of
 from dpnb.nn.weight_changes import Change, Difference, LowRank
 from dpnb.nn.wrapped_layers import plain_layer, unwrap
@@ -132,7 +133,7 @@ class PeftLayers:
         from peft.tuners.tuners_utils import BaseTunerLayer
 
         for name, layer in self.network.named_modules():
-            if isinstance(layer, BaseTunerLayer):
+            if isinstance(layer, BaseTunerLayer) and not isinstance(layer, AdapterSign):
                 yield name, layer
 
 

@@ -22,7 +22,11 @@ SETTINGS = "_lora_adapter_metadata"
 class AdapterSaving:
     """Methods of pipelines about files of low-rank weights, which need no pipeline."""
 
-    lora_components: ClassVar[tuple[str, ...]] = ("unet", "text_encoder", "text_encoder_2")
+    unet_name: ClassVar[str] = "unet"
+    transformer_name: ClassVar[str] = "transformer"
+    text_encoder_name: ClassVar[str] = "text_encoder"
+
+    _lora_loadable_modules: ClassVar[list[str]] = [unet_name, text_encoder_name]
     """What files of low-rank weights change, by the names that components have there."""
 
     lora_state_has_alphas: ClassVar[bool] = True
@@ -43,7 +47,7 @@ class AdapterSaving:
 
         Args:
             save_directory: the folder; it is made where there is none.
-            in_order: the tensors of each component, in the order of `lora_components`.
+            in_order: the tensors of each component, in the order in which their names are known.
             is_main_process: `False`, in all processes but one, writes nothing.
             weight_name: of the file; `pytorch_lora_weights.safetensors` by default.
             safe_serialization: `False` writes a `.bin` file.
@@ -57,7 +61,7 @@ class AdapterSaving:
         """
         if save_function is not None:
             raise ValueError("save_function is not called here; leave it out.")
-        names = (f"{name}{LAYERS}" for name in cls.lora_components)
+        names = (f"{name}{LAYERS}" for name in cls._lora_loadable_modules)
         tensors, noted = cls._join({**dict(zip(names, in_order, strict=False)), **layers})
         if not is_main_process:
             return
@@ -79,8 +83,8 @@ class AdapterSaving:
         for argument, given in layers.items():
             ending = next((end for end in (LAYERS, SETTINGS) if argument.endswith(end)), "")
             component = argument.removesuffix(ending)
-            if not ending or component not in cls.lora_components:
-                known = ", ".join(f"{name}{LAYERS}" for name in cls.lora_components)
+            if not ending or component not in cls._lora_loadable_modules:
+                known = ", ".join(f"{name}{LAYERS}" for name in cls._lora_loadable_modules)
                 raise TypeError(f"save_lora_weights has no argument {argument}; it has {known}.")
             state = given.state_dict() if isinstance(given, nn.Module) else given or {}
             named = {f"{component}.{name}": value for name, value in state.items()}
@@ -89,7 +93,7 @@ class AdapterSaving:
             else:
                 tensors |= named
         if not tensors:
-            known = " or ".join(f"{name}{LAYERS}" for name in cls.lora_components)
+            known = " or ".join(f"{name}{LAYERS}" for name in cls._lora_loadable_modules)
             raise ValueError(f"there are no weights to save; give {known}.")
         return tensors, noted
 

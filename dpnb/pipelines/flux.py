@@ -144,7 +144,7 @@ class FluxPipeline(FluxLoopParts, TextToImagePipeline[A, FluxPipelineOutput], Ge
     stream = make_stream(FluxArguments, FluxPipelineOutput)
 
     denoisers: ClassVar[tuple[str, ...]] = ("transformer",)
-    lora_components: ClassVar[tuple[str, ...]] = ("transformer", "text_encoder")
+    _lora_loadable_modules: ClassVar[list[str]] = ["transformer", "text_encoder"]
     lora_state_has_alphas: ClassVar[bool] = False
 
     @property

@@ -155,6 +155,7 @@ class StableDiffusionXLPipeline(XLLoopParts, UNetPipeline[A, StableDiffusionXLPi
         "image_encoder",
         "feature_extractor",
     ]
+    _lora_loadable_modules: ClassVar[list[str]] = ["unet", "text_encoder", "text_encoder_2"]
     may_upcast_vae: ClassVar[bool] = True
     _callback_tensor_inputs: ClassVar[list[str]] = [
         "latents",

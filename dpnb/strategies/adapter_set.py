@@ -78,7 +78,7 @@ class AdapterSet:
         known = self.components
         if unknown := [name for name in names if name not in known]:
             raise AdapterError(
-                f"There is no adapter {unknown[0]!r}; those that are loaded are "
+                f"{unknown[0]!r} is not in the list of present adapters; those that are loaded are "
                 f"{', '.join(known) or 'none'}."
             )
 

@@ -52,14 +52,16 @@ def factors_for(
 def _factors(weight: Any, components: Mapping[str, nn.Module | None]) -> float | Factors:
     if not isinstance(weight, Mapping):
         return _number(weight)
+    if unknown := sorted(weight.keys() - components.keys()):
+        logger.warning(
+            "The following components in `adapter_weights` are not part of the pipeline: %s. "
+            "Those that are: %s.",
+            unknown,
+            ", ".join(components),
+        )
     found: list[tuple[str, float]] = []
     for component, value in weight.items():
-        if component not in components:
-            logger.warning(
-                "adapter_weights names %r, which is no component here; those are %s.",
-                component,
-                ", ".join(components),
-            )
+        if component in unknown:
             continue
         network = components[component]
         if not isinstance(value, Mapping):

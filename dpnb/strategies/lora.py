@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
+from dpnb.nn.adapter_sign import put_sign, take_sign
 from dpnb.nn.attention import Attention
 from dpnb.nn.input_width import WidensInput, fit_input
 from dpnb.nn.lora_layers import add_lora, remove_lora, supports_lora
@@ -96,6 +97,9 @@ class LoRA(Strategy):
     @override
     def apply(self, networks: Networks, undo: Undo) -> None:
         """Fold the changes in, or put them beside the weights."""
+        for network in _changed(networks, self):
+            undo.callback(take_sign, network)
+            put_sign(network)
         for network, columns in _widths(networks, self).items():
             _widen_input(networks, network, columns, undo)
         for (layer, name), changes in _places(networks, self).items():
@@ -218,6 +222,15 @@ def _layer(network: nn.Module, path: str) -> tuple[nn.Module, slice]:
             size, place = layer.get_parameter("weight").shape[0] // len(names), names.index(child)
             return layer, slice(place * size, (place + 1) * size)
     return plain_layer(network.get_submodule(path)), slice(None)
+
+
+def _changed(networks: Networks, lora: LoRA) -> set[nn.Module]:
+    """The networks that adapters change which are on."""
+    return {
+        network
+        for component, network in networks.items()
+        if any(lora.changes(component, network).values())
+    }
 
 
 def _widths(networks: Networks, lora: LoRA) -> dict[nn.Module, int]:

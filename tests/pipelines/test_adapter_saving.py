@@ -30,6 +30,20 @@ def layers(pipe: Any) -> dict[str, Tensor]:
     }
 
 
+@pytest.mark.parametrize(
+    ("pipeline", "names"),
+    [
+        (dpnb.StableDiffusionImg2ImgPipeline, ["unet", "text_encoder"]),
+        (dpnb.StableDiffusionXLInpaintPipeline, ["unet", "text_encoder", "text_encoder_2"]),
+        (dpnb.FluxFillPipeline, ["transformer", "text_encoder"]),
+    ],
+)
+def test_a_class_tells_what_files_change(pipeline: Any, names: list[str]) -> None:
+    assert pipeline._lora_loadable_modules == names
+    assert getattr(pipeline, f"{names[0]}_name") == names[0]
+    assert pipeline.text_encoder_name == names[1]
+
+
 @pytest.mark.parametrize("suffix", ["safetensors", "bin"])
 def test_what_is_saved_loads(pipe: Any, suffix: str, tmp_path: Path) -> None:
     plain = draw(pipe)

@@ -185,9 +185,9 @@ def test_requests_that_cannot_be_met_change_nothing(pipe: Any) -> None:
     pipe.load_lora_weights(STYLE, "style")
     with pytest.raises(ValueError, match=r"adapter 'style' already"):
         pipe.load_lora_weights(OTHER, "style")
-    with pytest.raises(StrategyError, match=r"no adapter 'x'; those that are loaded are style"):
+    with pytest.raises(StrategyError, match=r"'x' is not in the list .* loaded are style"):
         pipe.set_adapters("x")
-    with pytest.raises(ValueError, match=r"no adapter 'x'"):
+    with pytest.raises(ValueError, match=r"'x' is not in the list of present adapters"):
         pipe.set_adapters("x")
     with pytest.raises(ValueError, match=r"no adapter 'x' of a file to put another in the place"):
         pipe.load_lora_weights(OTHER, "x", hotswap=True)

@@ -83,7 +83,7 @@ def down_block() -> tuple[int, ...]:
 
 def test_components_that_are_not_there_are_told(caplog: pytest.LogCaptureFixture) -> None:
     PIPE.set_adapters("style", {"vea": 0.0})
-    assert "names 'vea', which is no component here; those are vae" in caplog.text
+    assert "not part of the pipeline: ['vea']. Those that are: vae" in caplog.text
     assert PIPE.strategies.active == {dpnb.LoRA(1.0, ("style",))}
 
 

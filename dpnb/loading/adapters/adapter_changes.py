@@ -294,6 +294,8 @@ def _split_change(
     whole = torch.Size([sum(rows), *shapes[names[0]][1:]])
     if not (change.fits(whole) or (names == [parameters.input] and _fits_input(change, whole))):
         raise _misfit(key, change, whole)
+    if isinstance(change, LowRank) and not change.fits(whole):
+        _tell_width(names[0], change.shape[1], whole[1])
     pieces = change.split_rows([rows[0] // 2] * 2 if layers.is_swapped else rows)
     if layers.is_swapped:
         yield names[0], pieces[1].join_rows(pieces[:1])
@@ -307,6 +309,26 @@ def _fits_input(change: Change, shape: torch.Size) -> bool:
     Control LoRAs let it see a picture beside the latents, whose channels come after theirs.
     """
     return isinstance(change, LowRank) and change.shape[0] == shape[0]
+
+
+def _tell_width(name: str, columns: int, present: int) -> None:
+    layer = name.rpartition(".")[0]
+    if columns > present:
+        logger.info(
+            "Expanding the nn.Linear input/output features for module %s from %d to %d channels, "
+            "while the adapter is on.",
+            layer,
+            present,
+            columns,
+        )
+    else:
+        logger.info(
+            "The following LoRA modules were zero padded to match the state dict of the network: "
+            "%s, from %d to %d channels.",
+            layer,
+            columns,
+            present,
+        )
 
 
 def _misfit(key: str, change: Change, shape: torch.Size) -> CheckpointError:

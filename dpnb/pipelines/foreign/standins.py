@@ -26,8 +26,6 @@ logger = standard_logging.getLogger(__name__)
 
 USE_PEFT_BACKEND = False
 
-logging = SimpleNamespace(get_logger=standard_logging.getLogger)
-
 PIL_INTERPOLATION = {
     "bicubic": Resampling.BICUBIC,
     "bilinear": Resampling.BILINEAR,
@@ -141,16 +139,16 @@ def refuse_adapters(*args: Any, **kwargs: Any) -> NoReturn:
     )
 
 
-def get_logger(name: str) -> standard_logging.Logger:
-    """The standard library's logger of this name.
+def get_logger(name: str | None = None) -> standard_logging.Logger:
+    """The standard library's logger of this name; for a module of diffusers, this package's.
 
-    That of a file of diffusers, such as `"diffusers.pipelines.pipeline_utils"`, which is not here,
-    is that of the package that does the same, `dpnb.pipelines`.
+    Files have other names here, so that what is said in any of them is said by that logger.
     """
-    package, *path = name.split(".")
-    if package == "diffusers":
-        name = ".".join(("dpnb", *path[:1]))
-    return standard_logging.getLogger(name)
+    is_theirs = name is None or name.partition(".")[0] == "diffusers"
+    return standard_logging.getLogger(__name__.partition(".")[0] if is_theirs else name)
+
+
+logging = SimpleNamespace(get_logger=get_logger)
 
 
 def deprecate(

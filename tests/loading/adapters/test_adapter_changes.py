@@ -296,7 +296,10 @@ def test_what_is_no_adapter_for_this_is_refused(tensors: dict[Any, Any], message
 
 
 @pytest.mark.parametrize("stem", ["img_in", "transformer.x_embedder"])
-def test_the_first_layer_of_flux_may_get_more_channels_or_fewer_be_changed(stem: str) -> None:
+def test_the_first_layer_of_flux_may_get_more_channels_or_fewer_be_changed(
+    stem: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "dpnb")
     weight = PIPES["tiny-flux"].transformer.x_embedder.weight.data
     channels, key = weight.shape[1], "transformer.x_embedder.weight"
     for count in (channels // 2, 2 * channels):
@@ -306,6 +309,9 @@ def test_the_first_layer_of_flux_may_get_more_channels_or_fewer_be_changed(stem:
         expected[:, :channels] += weight
         expected[:, :count] += up @ down
         assert_equal(changed, {key: expected})
+    padded, expanded = (record.getMessage() for record in caplog.records)
+    assert padded.endswith(f"x_embedder, from {channels // 2} to {channels} channels.")
+    assert f"module x_embedder from {channels} to {2 * channels} channels" in expanded
 
 
 def test_other_layers_get_no_more_channels() -> None:
