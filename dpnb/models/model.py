@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Mapping
 from functools import partial
 from itertools import chain
@@ -70,12 +71,17 @@ class Model(
 
     @override
     def __getattr__(self, name: str) -> Tensor | nn.Module:
-        """The setting of this name, if no layer has it: older pipelines read `unet.sample_size`."""
+        """The setting of this name, if no layer has it: older pipelines read `unet.sample_size`.
+
+        They are told, by a warning, where it is.
+        """
         try:
             return super().__getattr__(name)
         except AttributeError:
             config: Any = vars(self).get("config", {})
             if name in config:
+                where = f"{type(self).__name__}.{name} is a setting; read it as config.{name}."
+                warnings.warn(where, FutureWarning, stacklevel=2)
                 return config[name]  # type: ignore[no-any-return]
             if name in dir(vars(self).get(STANDS_FOR)):
                 raise AttributeError(

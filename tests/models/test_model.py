@@ -37,11 +37,18 @@ def test_weights_of_another_shape_are_a_mistake_of_settings(pipe: Any, tmp_path:
 def test_settings_that_nobody_knows_are_kept(pipe: Any, tmp_path: Path) -> None:
     pipe.unet.register_to_config(foo=5, sample_size=7)
     assert (pipe.unet.config["foo"], pipe.unet.config.sample_size) == (5, 7)
-    assert (pipe.unet.config.foo, pipe.unet.foo) == (5, 5)
+    assert pipe.unet.config.foo == 5
     with pytest.raises(AttributeError, match="there is no setting fooo"):
         _ = pipe.unet.config.fooo
     pipe.unet.save_pretrained(tmp_path)
     assert dpnb.UNet2DConditionModel.load_config(tmp_path)["foo"] == 5
+
+
+def test_a_setting_is_read_as_an_attribute_with_a_warning(pipe: Any) -> None:
+    with pytest.warns(FutureWarning, match=r"\.sample_size is a setting; read it as config\."):
+        assert pipe.unet.sample_size == pipe.unet.config.sample_size
+    with pytest.raises(AttributeError, match="has no attribute 'sample_sizes'"):
+        _ = pipe.unet.sample_sizes
 
 
 @pytest.mark.parametrize("place", ["cpu", {"": "cpu"}, "auto", torch.device("cpu")])

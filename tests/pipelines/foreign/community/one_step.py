@@ -15,7 +15,7 @@ class OneStepPipeline(DiffusionPipeline):
 
     @torch.no_grad()
     def __call__(self, generator: torch.Generator, num_inference_steps: int = 1) -> Any:
-        side = self.unet.sample_size
+        side = self.unet.config.sample_size
         shape = (1, self.unet.config.in_channels, side, side)
         image = torch.randn(shape, generator=generator).to(self.device)
         words = torch.zeros(1, 4, self.unet.config.cross_attention_dim, device=self.device)
