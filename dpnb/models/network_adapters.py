@@ -200,9 +200,9 @@ class NetworkAdapters(Copying):
         layers = PeftLayers(self)
         if adapter_name not in layers.names:
             raise ValueError(
-                f"There are no layers {adapter_name!r} of peft to save; there are "
-                f"{', '.join(layers.names) or 'none'}, and what was loaded from a file is that "
-                "file."
+                f"Adapter name {adapter_name} not found in the model. There are no such layers of "
+                f"peft to save; there are {', '.join(layers.names) or 'none'}, and what was loaded "
+                "from a file is that file."
             )
         tensors, settings = layers.state(adapter_name)
         if upcast_before_saving:

@@ -90,8 +90,9 @@ class NetworkSwitches:
         """
         if isinstance(processor, Mapping) and processor.keys() != self.attn_processors.keys():
             raise ValueError(
-                f"processor names {len(processor)} attention layers where this network has "
-                f"{len(self.attn_processors)}; name those of attn_processors, or give one for all."
+                f"The number of processors is {len(processor)}, and they must name the "
+                f"{len(self.attn_processors)} attention layers of attn_processors; name those, or "
+                "give one for all."
             )
         if not isinstance(processor, Mapping):
             processor = dict.fromkeys(self.attn_processors, processor)

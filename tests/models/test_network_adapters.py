@@ -119,7 +119,7 @@ def test_layers_are_saved_as_asked(unet: Any, tmp_path: Path) -> None:
         unet.save_lora_adapter(tmp_path, "mine", upcast, weight_name=name)
         dtypes = {tensor.dtype for tensor in load_file(tmp_path / name).values()}
         assert dtypes == {torch.float32 if upcast else torch.bfloat16}
-    with pytest.raises(ValueError, match=r"no layers 'other' of peft to save; there are mine"):
+    with pytest.raises(ValueError, match=r"name other not found in the model\. .* there are mine"):
         unet.save_lora_adapter(tmp_path, "other")
     with pytest.raises(ValueError, match="write layers of peft with save_lora_adapter"):
         unet.save_attn_procs(tmp_path)

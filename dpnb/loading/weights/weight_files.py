@@ -262,7 +262,11 @@ def _nothing_found(
     present = sorted({weight.variant for weight in parsed if weight.variant})
     if present and not any(weight.variant is None for weight in parsed):
         named = ", ".join(map(repr, present))
-        return f"{folder} holds its weights only as variant {named}; pass variant={present[0]!r}."
+        plain = weight_name(stem, _extensions(use_safetensors)[-1], None)
+        return (
+            f"Error no file named {plain} found in directory {folder}: it holds its weights only "
+            f"as variant {named}; pass variant={present[0]!r}."
+        )
     if parsed and use_safetensors is not None:
         wanted = weight_name(stem, _extensions(use_safetensors)[0], None)
         return f"{folder} has no {wanted}; leave out use_safetensors={use_safetensors}."
