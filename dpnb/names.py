@@ -35,6 +35,7 @@ HOMES: Mapping[str, str] = {
     "DeviceMap": "dpnb.strategies.device_map",
     "DeviceProfile": "dpnb.planning.device_profile",
     "DpnbError": "dpnb.errors",
+    "EMAModel": "dpnb.ema",
     "FileError": "dpnb.errors",
     "FirstBlockCacheConfig": "dpnb.models.step_caches",
     "ForeignCodeError": "dpnb.errors",
