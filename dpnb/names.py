@@ -30,7 +30,6 @@ HOMES: Mapping[str, str] = {
     "ComponentTiling": "dpnb.strategies.component_switches",
     "ConditioningCache": "dpnb.strategies.conditioning",
     "ConfigMixin": "dpnb.pipelines.foreign.bases",
-    "DPMSolverSDEScheduler": "dpnb.schedulers.dpm_sde",
     "DeviceError": "dpnb.errors",
     "DeviceMap": "dpnb.strategies.device_map",
     "DeviceProfile": "dpnb.planning.device_profile",
