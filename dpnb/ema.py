@@ -121,7 +121,7 @@ class EMAModel:
         if count <= 0:
             return 0.0
         if self.use_ema_warmup:
-            share = 1 - (1 + count / self.inv_gamma) ** -self.power
+            share: float = 1 - (1 + count / self.inv_gamma) ** -self.power
         else:
             share = (1 + count) / (10 + count)
         return max(min(share, self.decay), self.min_decay)

@@ -119,6 +119,7 @@ class DPMSolverSDEScheduler(KDPM2DiscreteScheduler):
         self._levels = self._find_levels(table)
         self._start = self._path = None
 
+    @override
     @derived_from("sigmas")
     def _levels(self, sigmas: Tensor) -> Levels:
         return self._find_levels(torch.cat([sigmas[::2], sigmas[-1:]]).cpu().numpy())

@@ -21,7 +21,7 @@ def test_a_dictionary_of_settings_tells_which_are_defaults() -> None:
     assert "timestep_spacing" in settings["_use_default_values"]
     euler = dpnb.EulerDiscreteScheduler.from_config(settings)
     assert (euler.config.timestep_spacing, euler.config.beta_end) == ("linspace", 0.01)
-    assert "beta_end" not in euler.config._use_default_values
+    assert "beta_end" not in euler.config["_use_default_values"]
 
 
 def test_files_do_not_tell_which_settings_are_defaults(tmp_path: Path) -> None:
