@@ -1,5 +1,6 @@
 from dpnb.bench.report import Report as Report
 from dpnb.bench.sweep import sweep as sweep
+from dpnb.ema import EMAModel as EMAModel
 from dpnb.errors import AdapterError as AdapterError
 from dpnb.errors import CheckpointError as CheckpointError
 from dpnb.errors import ComponentError as ComponentError

@@ -74,7 +74,6 @@ KINDS: tuple[tuple[str, str], ...] = (
         "networks are divided among devices by dpnb.DeviceMap",
     ),
     (r"\w*Guid(ance|er)\w*", f"guidance belongs to pipelines here; {ATTACH}"),
-    (r"EMAModel", "use torch.optim.swa_utils.AveragedModel, which averages weights as well"),
     (
         r"(attention_backend|AttentionBackendName)",
         'call network.set_attention_backend("_native_flash"), or compute within '

@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dpnb.ema import EMAModel
 from dpnb.module_paths import find_elsewhere
 
 __all__ = [
+    "EMAModel",
     "cast_training_params",
     "compute_density_for_timestep_sampling",
     "compute_loss_weighting_for_sd3",

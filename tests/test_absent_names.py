@@ -15,7 +15,6 @@ WAYS = {
     "ScoreSdeVeScheduler": "use one of dpnb.schedulers",
     "apply_faster_cache": "dpnb.StepCache keeps what a network has computed",
     "QuantoConfig": 'quantization_config="int8"',
-    "EMAModel": "torch.optim.swa_utils.AveragedModel",
     "ContextParallelConfig": "dpnb.DeviceMap",
     "SkipLayerGuidance": "guidance belongs to pipelines",
     "IPAdapterMaskProcessor": "dpnb.VaeImageProcessor",

@@ -31,7 +31,7 @@ Side: TypeAlias = Annotated[int, Range(1, 1 << 14)]
 """Of a picture or of latents."""
 
 
-CLASS, NAME = "_class_name", "_name_or_path"
+CLASS, NAME, DEFAULTED = "_class_name", "_name_or_path", "_use_default_values"
 
 FACTS = (CLASS, "_diffusers_version", NAME)
 """What files hold, or the place that they are from, beside settings."""
@@ -42,7 +42,9 @@ class Config(dict[str, Any]):
     """Settings of one object: attributes, a dictionary, and JSON, all the same keys.
 
     Subclasses declare a field per key. Keys of a file that the class does not know are kept in
-    `unknown_settings` and written back, so that another class (or program) still finds them.
+    `unknown_settings` and written back, so that another class (or program) still finds them. The
+    names of those that nobody gave stand under `_use_default_values`, so that a dictionary of the
+    entries says so, too.
 
     Raises:
         TypeError: an entry is set or removed; settings do not change, see `Configured`.
@@ -61,10 +63,8 @@ class Config(dict[str, Any]):
         Raises:
             ValueError: a setting is not of the type that its field declares.
         """
-        if isinstance(settings, Config):
-            settings = {name: settings[name] for name in settings.given_settings}
-        key = "_use_default_values"
-        defaulted = validate(tuple[str, ...] | None, settings.get(key), key) or ()
+        asked = settings.get(DEFAULTED)
+        defaulted = validate(tuple[str, ...] | None, asked, DEFAULTED) or ()
         own = {name: v for name, v in settings.items() if not name.startswith("_")}
         own = {name: v for name, v in own.items() if name not in defaulted}
         known = {name: cls._validate(name, own[name]) for name in cls.names() if name in own}
@@ -132,14 +132,16 @@ class Config(dict[str, Any]):
         _refuse_assignments(type(self))
         known = {name: getattr(self, name) for name in self.names()}
         super().update(known | {**self.unknown_settings})
+        own = [name for name in self if not name.startswith("_")]
+        if defaulted := [name for name in own if name not in self.given_settings]:
+            super().update({DEFAULTED: defaulted})
 
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            unknown = vars(self).get("unknown_settings", {})
-            if name not in unknown:
+            if name not in self:
                 raise AttributeError(f"there is no setting {name}; there are {', '.join(self)}.")
-            return unknown[name]
+            return self[name]
 
     @override
     def copy(self) -> dict[str, Any]:
@@ -169,7 +171,8 @@ class Config(dict[str, Any]):
 
 
 def _without_facts(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in settings.items() if name not in FACTS}
+    beside = (*FACTS, DEFAULTED)
+    return {name: value for name, value in settings.items() if name not in beside}
 
 
 _FIXED = (
@@ -203,6 +206,8 @@ class Configured:
     config_class: ClassVar[type[Config]]
     config_name: ClassVar[str]
     config: Any
+    _deprecated_kwargs: ClassVar[tuple[str, ...]] = ()
+    """Former arguments that the constructor still takes: none."""
 
     def __init__(self, *values: Any, **settings: Any) -> None:
         config = self.config_class.parse(self._name_values(values, settings))

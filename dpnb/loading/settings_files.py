@@ -60,9 +60,11 @@ def _commit_of(folder: Path) -> str | None:
 def entries(class_name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """`settings` as a configuration file holds them, with the name of their class.
 
-    Where they came from is left out: it says something about this machine.
+    Where they came from is left out: it says something about this machine. So is which of them are
+    defaults: who reads the file is given them all.
     """
-    kept = {name: value for name, value in settings.items() if name != "_name_or_path"}
+    beside = ("_name_or_path", "_use_default_values")
+    kept = {name: value for name, value in settings.items() if name not in beside}
     plain = {name: _as_json(value) for name, value in kept.items()}
     return {**plain, "_class_name": class_name, "_diffusers_version": FORMAT_VERSION}
 

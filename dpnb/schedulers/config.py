@@ -85,7 +85,8 @@ class BaseSchedulerConfig(Config):
 class BetaConfig(BaseSchedulerConfig):
     """The settings of models that were trained with a beta for each step.
 
-    `trained_betas` stand in for `beta_start`, `beta_end` and `beta_schedule`.
+    `trained_betas` stand in for `beta_start`, `beta_end` and `beta_schedule`; a run needs one for
+    each of `num_train_timesteps`.
 
     Raises:
         ValueError: a setting is not one of the values that this scheduler knows.
@@ -104,11 +105,6 @@ class BetaConfig(BaseSchedulerConfig):
         check_choice("beta_schedule", self.beta_schedule, get_args(BetaSchedule))
         check_choice("prediction_type", self.prediction_type, self.prediction_types)
         super().__post_init__()
-        if self.trained_betas is not None and len(self.trained_betas) < self.num_train_timesteps:
-            raise ValueError(
-                f"trained_betas has {len(self.trained_betas)} entries; give one for each of "
-                f"num_train_timesteps, {self.num_train_timesteps}."
-            )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

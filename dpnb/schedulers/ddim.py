@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 from typing_extensions import override
 
@@ -81,6 +82,12 @@ class DDIMScheduler(VariancePreservingScheduler):
             fresh = noise.randn_like(model_output, generator, variance_noise)
             prev_sample = noise.weighted_sum((1.0, prev_sample), (std, fresh))
         return SchedulerOutput(prev_sample, original).as_asked(return_dict)
+
+    def _get_variance(self, timestep: int, prev_timestep: int) -> Tensor:
+        """What `eta` 1 adds on the way between two timesteps; the latter is negative at the end."""
+        end = self._final_alpha_bar
+        there = self._alpha_bars[prev_timestep] if prev_timestep >= 0 else end
+        return torch.tensor(_variance(self._alpha_bars[timestep], there))
 
     def _alpha_bar_prev(self, t: int) -> float:
         previous = t - len(self) // (self.num_inference_steps or 1)

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias, get_args
 
+import numpy as np
+import torch
 from torch import Tensor
 from typing_extensions import override
 
@@ -71,8 +73,8 @@ class DDPMScheduler(VariancePreservingScheduler):
         """
         t = self._timestep_value(timestep)
         alpha_bar, alpha_bar_prev = self._alpha_bars[t], self._alpha_bar_prev(t)
-        alpha = alpha_bar / alpha_bar_prev
-        beta = 1 - alpha
+        beta, smallest = self._variance_bounds(t)
+        alpha = 1 - beta
         noise_pred, log_or_variance = self._split_variance(model_output, sample)
 
         original = self._predict_original(noise_pred, sample, alpha_bar)
@@ -82,7 +84,6 @@ class DDPMScheduler(VariancePreservingScheduler):
         )
         if t > 0:
             fresh = noise.randn_like(noise_pred, generator)
-            smallest = max((1 - alpha_bar_prev) / (1 - alpha_bar) * beta, 1e-20)
             std = self._std(smallest, beta, log_or_variance)
             prev_sample = (
                 prev_sample + std * fresh
@@ -102,6 +103,40 @@ class DDPMScheduler(VariancePreservingScheduler):
         following = self.index_for_timestep(t) + 1
         is_last = following >= len(self._schedule)
         return 1.0 if is_last else self._alpha_bars[int(self._schedule[following])]
+
+    def _variance_bounds(self, t: int) -> tuple[float, float]:
+        """The largest variance of what the step at `t` adds, which is its beta, and the smallest.
+
+        As in training, alphas are float32.
+        """
+        alpha_bar, alpha_bar_prev = self._alpha_bars[t], self._alpha_bar_prev(t)
+        beta = 1 - np.float32(alpha_bar / alpha_bar_prev).item()
+        return beta, max((1 - alpha_bar_prev) / (1 - alpha_bar) * beta, 1e-20)
+
+    def _get_variance(
+        self, t: int, predicted_variance: Tensor | None = None, variance_type: str | None = None
+    ) -> Tensor:
+        """What the step at `t` adds: its variance, and what of that the `_log` kinds are made of.
+
+        Args:
+            t: the timestep.
+            predicted_variance: of the model, where it is learned.
+            variance_type: must be the configuration's, or `None`.
+
+        Raises:
+            ValueError: it is another.
+        """
+        kind = self.config.variance_type
+        if variance_type not in (None, kind):
+            raise ValueError(
+                f"variance_type is {variance_type!r}, and this scheduler was built for {kind!r}; "
+                "build another: from_config(config, variance_type=...)."
+            )
+        beta, smallest = self._variance_bounds(t)
+        std = torch.as_tensor(self._std(smallest, beta, predicted_variance))
+        if kind == "fixed_small_log":
+            return std
+        return 2 * std.log() if kind in ("fixed_large_log", "learned_range") else std**2
 
     def _split_variance(self, model_output: Tensor, sample: Tensor) -> tuple[Tensor, Tensor | None]:
         if not self.config.is_learned:

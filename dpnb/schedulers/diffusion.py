@@ -69,6 +69,7 @@ class DiffusionScheduler(Scheduler):
         """
         timesteps = None if timesteps is None else parse_numbers("timesteps", timesteps)
         sigmas = None if sigmas is None else parse_numbers("sigmas", sigmas)
+        self._check_betas()
         count = self._count_steps(num_inference_steps, timesteps, sigmas)
         as_timesteps = None if timesteps is None else np.array(timesteps)
         as_sigmas = None if sigmas is None else np.array(sigmas)
@@ -91,6 +92,19 @@ class DiffusionScheduler(Scheduler):
     def _visits_fractional_timesteps(self) -> bool:
         """Whether a run may visit noise levels between those of training."""
         return False
+
+    @override
+    def _check_ready(self) -> None:
+        super()._check_ready()
+        self._check_betas()
+
+    def _check_betas(self) -> None:
+        given = self.config.trained_betas
+        if given is not None and len(given) < len(self):
+            raise ValueError(
+                f"trained_betas has {len(given)} entries; give one for each of "
+                f"num_train_timesteps, {len(self)}."
+            )
 
     @derived_from("alphas_cumprod")
     def _alpha_bar_table(self, alphas_cumprod: Tensor) -> Array:
@@ -208,7 +222,8 @@ class DiffusionScheduler(Scheduler):
             check_descending("timesteps", timesteps, len(self))
             return len(timesteps)
         levels = sigmas or ()
-        check_descending("sigmas", levels, LARGEST)
+        is_kept = len(levels) > 2 and levels[-1] == levels[-2]  # the last one to the end
+        check_descending("sigmas", levels[:-1] if is_kept else levels, LARGEST)
         if len(levels) < 2:
             raise ValueError(
                 f"sigmas {list(levels)} make no schedule: the last of them is where the run ends. "

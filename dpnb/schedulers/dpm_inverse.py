@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 from typing_extensions import override
 
+from dpnb.devices import Device
 from dpnb.schedulers import spacing
 from dpnb.schedulers.catalog import INTERCHANGEABLE
 from dpnb.schedulers.config import BetaConfig, SchedulerConfig
@@ -52,6 +53,12 @@ class DPMSolverMultistepInverseScheduler(DPMMultistepScheduler):
         super().__init__(*values, **settings)
         self._set_sigmas(self._train_sigmas, float(self._train_sigmas[-1]))
         self._set_schedule(np.arange(len(self)), None)
+
+    @override
+    def _set_schedule(self, timesteps: Array, device: Device | None) -> None:
+        super()._set_schedule(timesteps, device)
+        if self.num_inference_steps is not None:
+            self.num_inference_steps = len(timesteps)
 
     @override
     def _plan_timesteps(self, count: int, timesteps: Array | None, sigmas: Array | None) -> Array:

@@ -75,6 +75,7 @@ class EDMScheduler(Scheduler):
     """
 
     config_class: ClassVar[type[BaseSchedulerConfig]] = EDMConfig
+    needs_set_timesteps: ClassVar[bool] = False
     config: EDMConfig
     sigmas: Tensor
 

@@ -109,6 +109,15 @@ class PNDMScheduler(DiffusionScheduler):
         return noise.weighted_sum((a, sample), (b, model_output))
 
     @property
+    def ets(self) -> list[Tensor]:
+        """The model's last outputs, the newest last; they may be set."""
+        return self._predictions
+
+    @ets.setter
+    def ets(self, predictions: list[Tensor]) -> None:
+        self._predictions = [*predictions]
+
+    @property
     def prk_timesteps(self) -> Array | None:
         """The timesteps of the Runge-Kutta start; None before `set_timesteps`."""
         return self._part(slice(self._starting_evaluations))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,10 +26,15 @@ class StoredScheduler(Configured):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """The setting of this name: older scripts read `scheduler.beta_start`."""
+            """The setting of this name, with a warning: older scripts read it so."""
             config = vars(self).get("config", {})
             if name.startswith("_") or name not in config:
                 raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            warnings.warn(
+                f"{name} is a setting of this {type(self).__name__}; read it as config.{name}.",
+                FutureWarning,
+                stacklevel=2,
+            )
             return config[name]
 
     @classmethod

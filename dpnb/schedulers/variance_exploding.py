@@ -105,7 +105,7 @@ class VarianceExplodingScheduler(DiffusionScheduler):
 
     def _sigmas_at(self, timesteps: Array) -> Array:
         """The noise levels at `timesteps`, which may be fractions."""
-        levels: Array = np.interp(timesteps, np.arange(len(self)), self._train_sigmas)
+        levels: Array = np.interp(timesteps, np.arange(len(self._train_sigmas)), self._train_sigmas)
         return levels
 
     def _final_sigma(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 import dpnb
 import dpnb.schedulers
+from dpnb.errors import MissingPackageError
 from dpnb.schedulers import (
     DDIMScheduler,
     DDPMScheduler,
@@ -213,11 +215,12 @@ def test_lcm_visits_no_more_than_it_was_distilled_from() -> None:
         LCMScheduler().set_timesteps(20, strength=0.3)
 
 
-def test_noise_of_a_brownian_tree_has_another_way() -> None:
-    kind = dpnb.DPMSolverSDEScheduler
-    for build_it in (kind, kind.from_config, kind.from_pretrained):
-        with pytest.raises(NotImplementedError, match=r"use DPMSolverMultistepScheduler\(alg"):
-            build_it({})
+def test_noise_of_a_brownian_path_has_another_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchsde", None)
+    scheduler, sample = dpnb.DPMSolverSDEScheduler(), torch.zeros(1, 4, 2, 2)
+    scheduler.set_timesteps(4)
+    with pytest.raises(MissingPackageError, match=r"or use DPMSolverMultistepScheduler\(alg"):
+        scheduler.step(sample, scheduler.timesteps[0], sample)
 
 
 def test_noise_without_signal_cannot_be_predicted() -> None:

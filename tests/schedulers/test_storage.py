@@ -28,7 +28,7 @@ def test_a_variance_that_a_solver_has_not_is_the_small_one(
 ) -> None:
     getattr(dpnb.schedulers, other)().save_pretrained(tmp_path)
     loaded = getattr(dpnb.schedulers, name).from_pretrained(tmp_path)
-    assert loaded.config.variance_type is loaded.variance_type is None
+    assert loaded.config.variance_type is None
     assert loaded._std(0.25, 0.5, None) == dpnb.DDPMScheduler()._std(0.25, 0.5, None) == 0.5
 
 
@@ -66,6 +66,7 @@ def test_settings_by_themselves_are_not_uploaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["DDIMScheduler", "FlowMatchEulerDiscreteScheduler"])
 def test_settings_are_read_off_the_scheduler(name: str) -> None:
     scheduler: Any = getattr(dpnb.schedulers, name)(num_train_timesteps=7)
-    assert scheduler.num_train_timesteps == 7
+    with pytest.warns(FutureWarning, match=r"read it as config\.num_train_timesteps"):
+        assert scheduler.num_train_timesteps == 7
     with pytest.raises(AttributeError, match=f"'{name}' object has no attribute 'nothing'"):
         _ = scheduler.nothing

@@ -39,6 +39,7 @@ SCHEDULERS: Mapping[str, str] = {
     "DEISMultistepScheduler": "dpnb.schedulers.deis",
     "DPMSolverMultistepInverseScheduler": "dpnb.schedulers.dpm_inverse",
     "DPMSolverMultistepScheduler": "dpnb.schedulers.dpm_solver",
+    "DPMSolverSDEScheduler": "dpnb.schedulers.dpm_sde",
     "DPMSolverSinglestepScheduler": "dpnb.schedulers.dpm_singlestep",
     "EDMDPMSolverMultistepScheduler": "dpnb.schedulers.edm_dpm_solver",
     "EDMEulerScheduler": "dpnb.schedulers.edm_euler",

@@ -184,13 +184,20 @@ def deprecate(
             found = [getattr(take_from, name)] if name in dir(take_from) else []
         values += found
         if found or take_from is None:
-            begin = f"`{name}` is deprecated and goes with release {release}. "
+            begin = f"{_name_former(name, take_from)} is deprecated and will be removed in version "
+            begin += f"{release}. "
             warnings.warn(
                 f"{begin if standard_warn else ''}{text}", FutureWarning, stacklevel=stacklevel
             )
     if isinstance(take_from, dict) and take_from:
         raise TypeError(f"There is no argument {', '.join(map(str, take_from))}; leave it out.")
     return tuple(values) if len(values) > 1 else next(iter(values), None)
+
+
+def _name_former(name: str, take_from: Any) -> str:
+    if take_from is None:
+        return f"`{name}`"
+    return f"The `{name}` {'argument' if isinstance(take_from, dict) else 'attribute'}"
 
 
 def replace_example_docstring(text: str) -> Callable[[Any], Any]:

@@ -85,8 +85,8 @@ def test_former_names_are_taken_out_of_what_was_given() -> None:
         assert standins.deprecate(*triples, take_from=given) == (1, 2)
     assert given == {}
     assert [str(one.message) for one in warned] == [
-        "`old` is deprecated and goes with release 1.0.0. not old",
-        "`older` is deprecated and goes with release 1.0.0. not older",
+        "The `old` argument is deprecated and will be removed in version 1.0.0. not old",
+        "The `older` argument is deprecated and will be removed in version 1.0.0. not older",
     ]
     with pytest.warns(FutureWarning, match="^say no more$"):
         standins.deprecate("nothing", "1.0.0", "say no more", standard_warn=False)
@@ -94,7 +94,7 @@ def test_former_names_are_taken_out_of_what_was_given() -> None:
 
 def test_former_names_of_attributes_are_read() -> None:
     holder = SimpleNamespace(old=5)
-    with pytest.warns(FutureWarning, match="`old` is deprecated"):
+    with pytest.warns(FutureWarning, match="The `old` attribute is deprecated"):
         assert standins.deprecate("old", "99.0.0", "x", take_from=holder) == 5
     assert standins.deprecate("other", "99.0.0", "x", take_from=holder) is None
 
