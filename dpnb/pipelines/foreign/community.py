@@ -83,6 +83,10 @@ HOMES: Mapping[str, str] = {
     ),
     **dict.fromkeys(("check_min_version", "is_compiled_module", "is_peft_available"), _VERSIONS),
     **dict.fromkeys(
+        ("disable_full_determinism", "enable_full_determinism"),
+        "dpnb.pipelines.foreign.determinism",
+    ),
+    **dict.fromkeys(
         ("convert_state_dict_to_diffusers", "convert_unet_state_dict_to_peft"), _LORA_NAMES
     ),
     "AutoencoderKLOutput": "dpnb.models.autoencoder",
