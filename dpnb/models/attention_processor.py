@@ -9,10 +9,19 @@ from dpnb.nn.attention_processors import (
     AttentionProcessor,
     AttnProcessor,
     AttnProcessor2_0,
+    PAGCFGIdentitySelfAttnProcessor2_0,
+    PAGIdentitySelfAttnProcessor2_0,
     XFormersAttnProcessor,
 )
 
-__all__ = ["AttentionProcessor", "AttnProcessor", "AttnProcessor2_0", "XFormersAttnProcessor"]
+__all__ = [
+    "AttentionProcessor",
+    "AttnProcessor",
+    "AttnProcessor2_0",
+    "PAGCFGIdentitySelfAttnProcessor2_0",
+    "PAGIdentitySelfAttnProcessor2_0",
+    "XFormersAttnProcessor",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -141,9 +141,20 @@ class UpBlock(AttendingBlock):
     Args:
         in_channels: channels of the output of the block before.
         last_skip: channels of its last skip connection, which belongs to the next finer level.
+
+    Attributes:
+        merge_skip: joins the two.
+        s1: of FreeU, as `dpnb.FreeU` has it, and like the next three `None` while it is off.
+        s2: likewise.
+        b1: likewise.
+        b2: likewise.
     """
 
     merge_skip: MergeSkip
+    s1: float | None = None
+    s2: float | None = None
+    b1: float | None = None
+    b2: float | None = None
 
     def __init__(
         self,

@@ -48,9 +48,15 @@ A = TypeVar("A", bound=GivenPictureArguments)
 
 @dataclass(frozen=True)
 class WithPicture(Beginning[A]):
-    """A run is given a picture, and says what it makes of it."""
+    """A run is given a picture, and says what it makes of it.
+
+    Attributes:
+        mostly_latents: whether it is given latents rather than pictures with transparency, so that
+            four channels of numbers in [0, 1] are no doubt some.
+    """
 
     picture_inputs: ClassVar[tuple[PictureInput, ...]] = (IMAGE,)
+    mostly_latents: ClassVar[bool] = False
 
     @override
     def resolve(self, pipe: LatentPipeline[A], arguments: A) -> A:
@@ -93,7 +99,8 @@ class WithPicture(Beginning[A]):
         """
         if arguments.image is None:
             raise ValueError(f"{type(pipe).__name__} begins with a picture; give image=, {FORMS}.")
-        return replace(arguments, image=parse_picture(pipe, "image", arguments.image))
+        image = parse_picture(pipe, "image", arguments.image, mostly_latents=self.mostly_latents)
+        return replace(arguments, image=image)
 
     def encode_image(
         self,
@@ -123,8 +130,16 @@ class WithPicture(Beginning[A]):
         return pipe.preprocess(arguments.image, *arguments.size)
 
 
-def parse_picture(pipe: LatentPipeline[Any], name: str, given: Any) -> Pictures:
+def parse_picture(
+    pipe: LatentPipeline[Any], name: str, given: Any, *, mostly_latents: bool = False
+) -> Pictures:
     """The pictures, or the latents of some, that the argument `name` was given.
+
+    Args:
+        pipe: the pipeline.
+        name: of the argument.
+        given: its value.
+        mostly_latents: see `WithPicture`.
 
     Raises:
         ValueError: they cannot be used.
@@ -133,7 +148,8 @@ def parse_picture(pipe: LatentPipeline[Any], name: str, given: Any) -> Pictures:
     image = Pictures.parse(name, given)
     if pipe.holds_latents(image):
         image.check_finite()
-        image.check_latents()
+        if not mostly_latents:
+            image.check_latents()
         return image
     image = image.opaque()
     if image.channels not in (None, 1, 3):

@@ -99,6 +99,7 @@ class FromSmallLatents(SeesBeside[A], WithPicture[A]):
     """A run begins with noise, and the network sees small latents, enlarged, beside it."""
 
     beside: ClassVar[str] = SMALL
+    mostly_latents: ClassVar[bool] = True
 
     @override
     def size_of_latents(self, pipe: LatentPipeline[A], image: Pictures) -> tuple[int, int]:

@@ -27,12 +27,11 @@ def tokenize(
     """
     length = tokenizer.model_max_length if length is None else length
     full = tokenizer(list(texts), padding=False, truncation=False, verbose=False).input_ids
-    for text, ids in zip(texts, full, strict=True):
+    for ids in full:
         if len(ids) > length:
             left_out = tokenizer.decode(ids[length - 1 : -1])
             logger.warning(
-                "%r is longer than the %d tokens that the text encoder reads; left out: %r.",
-                shorten(text, SHOWN),
+                "A prompt is longer than the %d tokens that the text encoder reads; left out: %r.",
                 length,
                 shorten(left_out, SHOWN),
             )

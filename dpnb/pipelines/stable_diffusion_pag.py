@@ -16,6 +16,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from dpnb.models.attention_processor import AttentionProcessor
+from dpnb.nn.attention_processors import PAGIdentitySelfAttnProcessor2_0, perturbing_processor
 from dpnb.nn.compiled import plain_network
 from dpnb.pipelines import checked_inputs
 from dpnb.pipelines.arguments import Arguments
@@ -123,13 +124,39 @@ class PerturbedPipeline(UNetPipeline[Any, Any]):
 
     @property
     def pag_attn_processors(self) -> dict[str, AttentionProcessor]:
-        """What computes the layers that the present or last run perturbs, by name."""
-        if not self.do_perturbed_attention_guidance:
-            return {}
-        network = plain_network(self.unet)
-        layers = PerturbedAttentionGuidance(layers=self._layers).find_layers(self)
-        names = {f"{name}.processor" for name, one in network.named_modules() if one in layers}
-        return {name: one for name, one in self.unet.attn_processors.items() if name in names}
+        """What computes the layers that the present or last run perturbs, by name.
+
+        Those that processors perturb, which somebody has set, are among them.
+        """
+        names = self._name_processors(self._layers if self.do_perturbed_attention_guidance else ())
+        return {
+            name: one
+            for name, one in self.unet.attn_processors.items()
+            if name in names or isinstance(one, PAGIdentitySelfAttnProcessor2_0)
+        }
+
+    def _name_processors(self, layers: Sequence[str]) -> set[str]:
+        """Those of self-attentions, by what their names have in them."""
+        found = PerturbedAttentionGuidance(layers=tuple(layers)).find_layers(self)
+        modules = plain_network(self.unet).named_modules()
+        return {f"{name}.processor" for name, module in modules if module in found}
+
+    def _set_pag_attn_processor(
+        self, pag_applied_layers: Sequence[str], do_classifier_free_guidance: bool
+    ) -> None:
+        """Perturb layers in the last entries of every batch, until they get other processors.
+
+        Args:
+            pag_applied_layers: see `set_pag_applied_layers`.
+            do_classifier_free_guidance: whether batches also have entries without prompt, and
+                their last third is perturbed, not their last half.
+
+        Raises:
+            ValueError: one of the layers is not found.
+        """
+        names = self._name_processors(pag_applied_layers)
+        perturbing = perturbing_processor(without_prompt=do_classifier_free_guidance)
+        self.unet.set_attn_processor(self.unet.attn_processors | dict.fromkeys(names, perturbing))
 
     @property
     def pag_scale(self) -> float:

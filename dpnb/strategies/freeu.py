@@ -93,8 +93,11 @@ class FreeU(FreeUFactors):
 
     @override
     def apply(self, networks: Networks, undo: Undo) -> None:
-        """Fill the slots of the first two up-blocks of every UNet."""
+        """Fill the slots of the first two up-blocks of every UNet; all say the factors."""
         for unet in networks.modules_of(UNet2DConditionModel):
+            for block in unet.up_blocks:
+                for name in ("s1", "s2", "b1", "b2"):
+                    undo.set_own(block, name, getattr(self, name))
             factors = ((self.s1, self.b1), (self.s2, self.b2))
             for block, (skip_scale, backbone_scale) in zip(unet.up_blocks, factors, strict=False):
                 assert isinstance(block, UpBlock)

@@ -21,6 +21,7 @@ def test_latents_and_pictures_are_drawn_at_twice_their_size() -> None:
     latents = torch.randn(1, 4, 12, 10, generator=torch.Generator().manual_seed(1))
     assert draw(pipe, image=latents, **own).shape[-2:] == (24 * scale, 20 * scale)
     assert draw(pipe, image=latents[0], **own).shape[-2:] == (24 * scale, 20 * scale)
+    assert draw(pipe, image=latents.sigmoid(), **own).shape[-2:] == (24 * scale, 20 * scale)
     assert draw(pipe, image=PICTURE.resize((20, 16)), **own).shape[-2:] == (32, 40)
 
 

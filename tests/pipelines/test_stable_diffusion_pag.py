@@ -10,6 +10,7 @@ from torch import Tensor
 
 import dpnb
 from dpnb.loading.components.registry import PIPELINES
+from dpnb.nn.perturbed_attention import find_self_attentions, perturb_attention
 from tests.pipelines.derived import draw
 from tests.strategies.pipes import build
 
@@ -35,6 +36,32 @@ def test_layers_are_chosen_at_once() -> None:
     assert pipe.pag_applied_layers == ["mid", "up"]
     with pytest.raises(ValueError, match="'middle'"):
         kind.from_pipe(build("tiny-sd"), pag_applied_layers="middle")
+
+
+@pytest.mark.parametrize("without_prompt", [False, True])
+def test_processors_perturb_the_last_entries_of_a_batch(without_prompt: bool) -> None:
+    pipe: Any = dpnb.StableDiffusionPAGPipeline.from_pipe(build("tiny-sd"))
+    unet, looks = pipe.unet, 3 if without_prompt else 2
+    former = unet.attn_processors
+    torch.manual_seed(0)
+    latents, words = torch.randn(1, 4, 8, 8), torch.randn(looks, 4, unet.config.cross_attention_dim)
+    words[-1] = words[-2]
+    batch = latents.expand(looks, -1, -1, -1)
+    with torch.no_grad():
+        plain = unet(batch, 1, words).sample
+        pipe._set_pag_attn_processor(["mid", "up"], without_prompt)
+        steered = unet(batch, 1, words).sample
+        with perturb_attention(find_self_attentions(unet, ["mid", "up"])):
+            perturbed = unet(batch, 1, words).sample
+    torch.testing.assert_close(steered[:-1], plain[:-1])
+    torch.testing.assert_close(steered[-1], perturbed[-1])
+    assert (steered[-1] - plain[-1]).abs().max() > 1e-4
+    layers = [name for name in former if "attn1" in name and "down" not in name]
+    assert [*pipe.pag_attn_processors] == layers
+    unet.set_attn_processor(former)
+    assert pipe.pag_attn_processors == {}
+    with pytest.raises(ValueError, match="'middle'; it has some in"):
+        pipe._set_pag_attn_processor(["middle"], without_prompt)
 
 
 def test_a_scale_below_nothing_is_refused() -> None:

@@ -129,6 +129,7 @@ def test_a_long_prompt_is_cut_and_the_rest_is_named(
         tiny("x" * 75 + "yz", **STEPS)
     assert "longer than the 77 tokens" in caplog.text
     assert "left out: 'yz'" in caplog.text
+    assert "xxx" not in caplog.text
 
 
 def test_the_signature_shows_every_argument() -> None:

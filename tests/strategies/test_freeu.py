@@ -94,3 +94,14 @@ def test_a_factor_is_a_number(field: str, value: Any) -> None:
 def test_presets_differ_by_the_backbone() -> None:
     assert {(p.s1, p.s2) for p in (FreeU.sd15(), FreeU.sd21(), FreeU.sdxl())} == {(0.9, 0.2)}
     assert len({FreeU.sd15(), FreeU.sd21(), FreeU.sdxl()}) == 3
+
+
+def test_up_blocks_say_the_factors_while_they_act() -> None:
+    unet = build("tiny-sd").unet
+    said = [[block.s1, block.s2, block.b1, block.b2] for block in unet.up_blocks]
+    assert said == [[None] * 4] * len(unet.up_blocks)
+    unet.enable_freeu(0.9, 0.2, 1.2, 1.4)
+    said = [[block.s1, block.s2, block.b1, block.b2] for block in unet.up_blocks]
+    assert said == [[0.9, 0.2, 1.2, 1.4]] * len(unet.up_blocks)
+    unet.disable_freeu()
+    assert all("s1" not in vars(block) and block.s1 is None for block in unet.up_blocks)

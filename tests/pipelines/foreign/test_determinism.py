@@ -26,12 +26,15 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
 
 
+def are_fixed() -> list[bool]:
+    """What torch and cuDNN say of their algorithms."""
+    return [torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic]
+
+
 def test_a_process_computes_the_same_in_every_run_until_it_need_not() -> None:
     enable_full_determinism()
-    assert torch.are_deterministic_algorithms_enabled()
-    assert torch.backends.cudnn.deterministic
+    assert all(are_fixed())
     assert os.environ.items() >= CUDA_VARIABLES.items()
     disable_full_determinism()
-    assert not torch.are_deterministic_algorithms_enabled()
-    assert not torch.backends.cudnn.deterministic
+    assert not any(are_fixed())
     assert not os.environ.keys() & CUDA_VARIABLES.keys()
