@@ -244,7 +244,7 @@ MISTAKES: list[tuple[str, Any, dict[str, Any], str]] = [
         {},
         "unet",
     ),
-    ("variant", None, {"variant": "fp8"}, "No weights of variant 'fp8'"),
+    ("variant", None, {"variant": "fp8"}, "`variant=fp8`, which are not here"),
     ("safetensors", None, {"use_safetensors": False}, "has no bin weights"),
     ("dtype", None, {"dtype": "half-ish"}, "'half-ish' is not a dtype"),
     ("two dtypes", None, {"dtype": "fp16", "torch_dtype": "fp16"}, "mean the same"),
