@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NoReturn, T
 from typing_extensions import Self, override
 
 from dpnb.loading.checkpoint_files import format_json, write_json
+from dpnb.loading.declared_settings import declare_settings
 from dpnb.loading.settings_files import entries, load_settings
 from dpnb.validation import Range, hints_of, validate
 
@@ -208,6 +209,11 @@ class Configured:
     config: Any
     _deprecated_kwargs: ClassVar[tuple[str, ...]] = ()
     """Former arguments that the constructor still takes: none."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if (config_class := getattr(cls, "config_class", None)) is not None:
+            declare_settings(cls, config_class)
 
     def __init__(self, *values: Any, **settings: Any) -> None:
         config = self.config_class.parse(self._name_values(values, settings))
