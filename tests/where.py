@@ -101,7 +101,6 @@ TESTED_IN = {
     "schedulers.ddim": "schedulers/test_schedulers.py",
     "schedulers.ddpm": "schedulers/test_schedulers.py",
     "schedulers.diffusion": "schedulers/test_schedulers.py",
-    "schedulers.dpm_sde": "schedulers/test_mistakes.py",
     "schedulers.dpm_singlestep": "schedulers/test_schedulers.py",
     "schedulers.dpm_solver": "schedulers/test_lengths.py",
     "schedulers.edm_dpm_solver": "schedulers/test_edm.py",
@@ -138,6 +137,7 @@ TESTED_IN = {
 """A module, and the file of tests that imports it or names what it is for."""
 
 PART_OF = {
+    "loading.default_settings": "loading.config",
     "switchboard": "models.switches",
     "tables": "planning.table",
     "bench.demo": "cli",

@@ -14,6 +14,7 @@ from typing_extensions import Self, override
 
 from dpnb.loading.checkpoint_files import format_json, write_json
 from dpnb.loading.declared_settings import declare_settings
+from dpnb.loading.default_settings import Defaults, leave_out_defaults
 from dpnb.loading.settings_files import entries, load_settings
 from dpnb.validation import Range, hints_of, validate
 
@@ -64,10 +65,10 @@ class Config(dict[str, Any]):
         Raises:
             ValueError: a setting is not of the type that its field declares.
         """
-        asked = settings.get(DEFAULTED)
-        defaulted = validate(tuple[str, ...] | None, asked, DEFAULTED) or ()
         own = {name: v for name, v in settings.items() if not name.startswith("_")}
-        own = {name: v for name, v in own.items() if name not in defaulted}
+        asked = settings.get(DEFAULTED)
+        names = validate(tuple[str, ...] | None, asked, DEFAULTED) or ()
+        own = leave_out_defaults(own, names, asked)
         known = {name: cls._validate(name, own[name]) for name in cls.names() if name in own}
         unknown = {name: cls._keep_value(value) for name, value in own.items() if name not in known}
         given = frozenset(known) | frozenset(unknown)
@@ -133,9 +134,10 @@ class Config(dict[str, Any]):
         _refuse_assignments(type(self))
         known = {name: getattr(self, name) for name in self.names()}
         super().update(known | {**self.unknown_settings})
-        own = [name for name in self if not name.startswith("_")]
-        if defaulted := [name for name in own if name not in self.given_settings]:
-            super().update({DEFAULTED: defaulted})
+        own = {name: value for name, value in self.items() if not name.startswith("_")}
+        defaults = {name: v for name, v in own.items() if name not in self.given_settings}
+        if defaults:
+            super().update({DEFAULTED: Defaults(defaults)})
 
     if not TYPE_CHECKING:
 
@@ -210,6 +212,7 @@ class Configured:
     _deprecated_kwargs: ClassVar[tuple[str, ...]] = ()
     """Former arguments that the constructor still takes: none."""
 
+    @override
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if (config_class := getattr(cls, "config_class", None)) is not None:

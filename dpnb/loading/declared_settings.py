@@ -6,33 +6,42 @@ import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
 from inspect import Parameter
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from dpnb.loading.config import Config, Configured
+from types import FunctionType
+from typing import Any
 
 TAKES_ALL = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS
 
 
-def declare_settings(kind: type[Configured], config_class: type[Config]) -> None:
+def declare_settings(kind: type, config_class: Any) -> None:
     """Give the constructor of a class the signature that its settings make.
 
     One that takes other arguments, in a class derived from ours, stays as it is.
+
+    Args:
+        kind: the class.
+        config_class: the dataclass of its settings.
     """
-    constructor: Any = kind.__init__
-    code = getattr(constructor, "__code__", None)
-    if code is None or code.co_flags & TAKES_ALL != TAKES_ALL or code.co_argcount > 1:
+    constructor: Any = inspect.getattr_static(kind, "__init__")
+    if not config_class.names() or not _takes_all(constructor):
         return
     if "__init__" not in vars(kind):
         constructor = _pass_on(kind)
-        kind.__init__ = constructor  # type: ignore[method-assign]
+        setattr(kind, "__init__", constructor)  # noqa: B010
     constructor.__signature__ = _signature(config_class)
 
 
-def _pass_on(kind: type[Configured]) -> Callable[..., None]:
+def _takes_all(constructor: object) -> bool:
+    """Whether it takes any arguments, and speaks for no other function."""
+    if not isinstance(constructor, FunctionType) or hasattr(constructor, "__wrapped__"):
+        return False
+    code = constructor.__code__
+    return code.co_flags & TAKES_ALL == TAKES_ALL and code.co_argcount == 1
+
+
+def _pass_on(kind: type[Any]) -> Callable[..., None]:
     """A constructor of this class that leaves everything to the next one."""
 
-    def __init__(self: Configured, *values: Any, **settings: Any) -> None:  # noqa: N807
+    def __init__(self: Any, *values: Any, **settings: Any) -> None:  # noqa: N807
         super(kind, self).__init__(*values, **settings)
 
     __init__.__qualname__ = f"{kind.__qualname__}.__init__"
@@ -40,7 +49,7 @@ def _pass_on(kind: type[Configured]) -> Callable[..., None]:
     return __init__
 
 
-def _signature(config_class: type[Config]) -> inspect.Signature:
+def _signature(config_class: Any) -> inspect.Signature:
     declared = {setting.name: setting for setting in fields(config_class)}
     placed = config_class.positional()
     parameters = [_parameter(declared[name], placed) for name in config_class.names()]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -145,3 +147,20 @@ def test_a_broken_setting_of_a_pipeline_is_a_sentence(
     assert isinstance(caught.value, DpnbError)
     assert caught.value.__cause__ is not None or "model_max_length" in key
     assert "\n" not in str(caught.value)
+
+
+def test_a_changed_dictionary_of_settings_counts_as_given() -> None:
+    config = dpnb.DDIMScheduler(beta_end=0.02).config
+    entries = dict(config)
+
+    assert "clip_sample" in entries["_use_default_values"]
+    changed = {**entries, "clip_sample": False, "beta_end": 0.03}
+    built = dpnb.DDIMScheduler.from_config(changed)
+    assert built.config.clip_sample is False
+    assert built.config.beta_end == 0.03
+    assert {"clip_sample", "beta_end"} <= built.config.given_settings
+    again = dpnb.EulerDiscreteScheduler.from_config(copy.deepcopy(entries))
+    assert "timestep_spacing" not in again.config.given_settings
+    assert pickle.loads(pickle.dumps(entries))["_use_default_values"].values == dict(
+        entries["_use_default_values"].values
+    )
