@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias, get_args
 
-import numpy as np
 import torch
 from torch import Tensor
 from typing_extensions import override
@@ -107,10 +106,11 @@ class DDPMScheduler(VariancePreservingScheduler):
     def _variance_bounds(self, t: int) -> tuple[float, float]:
         """The largest variance of what the step at `t` adds, which is its beta, and the smallest.
 
-        As in training, alphas are float32.
+        Alphas are rounded as the table of their products is.
         """
         alpha_bar, alpha_bar_prev = self._alpha_bars[t], self._alpha_bar_prev(t)
-        beta = 1 - np.float32(alpha_bar / alpha_bar_prev).item()
+        alpha = self._alpha_bar_table.dtype.type(alpha_bar / alpha_bar_prev)
+        beta = 1 - float(alpha)
         return beta, max((1 - alpha_bar_prev) / (1 - alpha_bar) * beta, 1e-20)
 
     def _get_variance(

@@ -314,21 +314,10 @@ def _fits_input(change: Change, shape: torch.Size) -> bool:
 def _tell_width(name: str, columns: int, present: int) -> None:
     layer = name.rpartition(".")[0]
     if columns > present:
-        logger.info(
-            "Expanding the nn.Linear input/output features for module %s from %d to %d channels, "
-            "while the adapter is on.",
-            layer,
-            present,
-            columns,
-        )
+        said = "%s takes %d channels and the adapter %d: it is widened while the adapter is on."
     else:
-        logger.info(
-            "The following LoRA modules were zero padded to match the state dict of the network: "
-            "%s, from %d to %d channels.",
-            layer,
-            columns,
-            present,
-        )
+        said = "%s takes %d channels and the adapter %d: it leaves the last ones as they are."
+    logger.info(said, layer, present, columns)
 
 
 def _misfit(key: str, change: Change, shape: torch.Size) -> CheckpointError:
