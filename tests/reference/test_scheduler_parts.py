@@ -160,7 +160,7 @@ def test_inverse_runs_are_the_same(settings: Settings) -> None:
     assert distance(ends[2], ends[0]) < 1e-5
     assert distance(ends[3], ends[1]) < 1e-5
     known = {key: value for key, value in theirs.config.items() if not key.startswith("_")}
-    assert dict(ours.config) == known
+    assert ours.config == known
 
 
 @pytest.mark.parametrize("settings", [{}, {"prediction_type": "v_prediction"}], ids=str)
