@@ -309,9 +309,10 @@ def test_the_first_layer_of_flux_may_get_more_channels_or_fewer_be_changed(
         expected[:, :channels] += weight
         expected[:, :count] += up @ down
         assert_equal(changed, {key: expected})
-    padded, expanded = (record.getMessage() for record in caplog.records)
-    assert padded.endswith(f"x_embedder, from {channels // 2} to {channels} channels.")
-    assert f"module x_embedder from {channels} to {2 * channels} channels" in expanded
+    fewer, more = (record.getMessage() for record in caplog.records)
+    begun = f"x_embedder takes {channels} channels and the adapter"
+    assert fewer == f"{begun} {channels // 2}: it leaves the last ones as they are."
+    assert more == f"{begun} {2 * channels}: it is widened while the adapter is on."
 
 
 def test_other_layers_get_no_more_channels() -> None:
