@@ -8,7 +8,7 @@ from math import cos, radians, sin
 import numpy as np
 
 from dpnb.emoji.pictures import Placement, Shade
-from dpnb.emoji.scenes import Generator, Place, Scene, Size
+from dpnb.emoji.scenes import Generator, Place, Scene, Size, scaled
 
 FULL = 0.97
 """The size of a thing that fills the picture, relative to the canvas."""
@@ -63,14 +63,7 @@ class Variety:
 
     def times(self, amount: float) -> "Variety":
         """`amount` of it, from 0 to 1."""
-        return Variety(
-            self.shift * amount,
-            self.shrink * amount,
-            self.degrees * amount,
-            self.mirrored * amount,
-            self.hue * amount,
-            self.light * amount,
-        )
+        return scaled(self, amount)
 
 
 ALL_VARIETY = Variety(shift=0.55, shrink=0.34, degrees=12.0, mirrored=0.5, hue=9.0, light=0.12)

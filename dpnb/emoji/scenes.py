@@ -1,9 +1,9 @@
 """What a picture shows: one thing, two, the same thing several times, and where and how large."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import Enum
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ COLOURS = {
 BACKGROUNDS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "grey", "black")
 
 Generator: TypeAlias = np.random.Generator
+Numbers = TypeVar("Numbers", bound=Any)
 
 
 class Size(Enum):
@@ -100,14 +101,7 @@ class Shares:
 
     def times(self, amount: float) -> "Shares":
         """`amount` of each, from 0 to 1."""
-        return Shares(
-            self.pair * amount,
-            self.several * amount,
-            self.placed * amount,
-            self.sized * amount,
-            self.colour * amount,
-            self.background * amount,
-        )
+        return scaled(self, amount)
 
 
 ONE_THING = Shares(pair=0, several=0, placed=0, sized=0)
@@ -155,3 +149,10 @@ def is_shape(concept: Concept) -> bool:
     """Whether its colour is nearly all there is to see of it."""
     shapes = {"heart", "circle", "square", "triangle", "diamond", "star", "balloon", "book"}
     return not shapes.isdisjoint(concept.bare_names)
+
+
+def scaled(numbers: Numbers, amount: float) -> Numbers:
+    """A dataclass of numbers, each times `amount`."""
+    changed = {one.name: getattr(numbers, one.name) * amount for one in fields(numbers)}
+    scaled_numbers: Numbers = replace(numbers, **changed)
+    return scaled_numbers
