@@ -14,7 +14,7 @@ from typing_extensions import Self, override
 
 from dpnb.loading.checkpoint_files import format_json, write_json
 from dpnb.loading.declared_settings import declare_settings
-from dpnb.loading.default_settings import Defaults, leave_out_defaults
+from dpnb.loading.default_settings import DEFAULTED, Defaults, leave_out_defaults
 from dpnb.loading.settings_files import entries, load_settings
 from dpnb.validation import Range, hints_of, validate
 
@@ -33,7 +33,7 @@ Side: TypeAlias = Annotated[int, Range(1, 1 << 14)]
 """Of a picture or of latents."""
 
 
-CLASS, NAME, DEFAULTED = "_class_name", "_name_or_path", "_use_default_values"
+CLASS, NAME = "_class_name", "_name_or_path"
 
 FACTS = (CLASS, "_diffusers_version", NAME)
 """What files hold, or the place that they are from, beside settings."""
@@ -65,14 +65,12 @@ class Config(dict[str, Any]):
         Raises:
             ValueError: a setting is not of the type that its field declares.
         """
-        own = {name: v for name, v in settings.items() if not name.startswith("_")}
-        asked = settings.get(DEFAULTED)
-        names = validate(tuple[str, ...] | None, asked, DEFAULTED) or ()
-        own = leave_out_defaults(own, names, asked)
+        given = leave_out_defaults(settings)
+        own = {name: value for name, value in given.items() if not name.startswith("_")}
         known = {name: cls._validate(name, own[name]) for name in cls.names() if name in own}
         unknown = {name: cls._keep_value(value) for name, value in own.items() if name not in known}
-        given = frozenset(known) | frozenset(unknown)
-        return cls(**known, unknown_settings=unknown, given_settings=given)
+        names = frozenset(known) | frozenset(unknown)
+        return cls(**known, unknown_settings=unknown, given_settings=names)
 
     @classmethod
     def _validate(cls, name: str, value: Any) -> Any:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from typing_extensions import override
+
+from dpnb.validation import validate
+
+DEFAULTED = "_use_default_values"
+"""Where a dictionary of settings says which of them nobody gave."""
 
 
 class Defaults(list[str]):
@@ -23,17 +28,15 @@ class Defaults(list[str]):
         return Defaults, (self.values,)
 
 
-def leave_out_defaults(
-    settings: Mapping[str, Any], names: Collection[str], defaulted: object
-) -> dict[str, Any]:
-    """Those of `settings` that somebody gave.
+def leave_out_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `settings` that somebody gave, by what stands under `_use_default_values`.
 
-    Args:
-        settings: by name.
-        names: of those that nobody had given.
-        defaulted: where the names are from; `Defaults` know which value each had.
+    Raises:
+        ValueError: that is no list of names.
     """
-    values = defaulted.values if isinstance(defaulted, Defaults) else {}
+    asked = settings.get(DEFAULTED)
+    names = validate(tuple[str, ...] | None, asked, DEFAULTED) or ()
+    values = asked.values if isinstance(asked, Defaults) else {}
     return {
         name: value
         for name, value in settings.items()

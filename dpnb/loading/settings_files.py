@@ -9,6 +9,7 @@ from typing import Any
 
 from dpnb.errors import CheckpointError
 from dpnb.loading.checkpoint_files import read_checkpoint_json
+from dpnb.loading.default_settings import DEFAULTED
 from dpnb.loading.hub import HubOptions, fetch
 
 FORMAT_VERSION = "0.42.1"
@@ -63,7 +64,7 @@ def entries(class_name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     Where they came from is left out: it says something about this machine. So is which of them are
     defaults: who reads the file is given them all.
     """
-    beside = ("_name_or_path", "_use_default_values")
+    beside = ("_name_or_path", DEFAULTED)
     kept = {name: value for name, value in settings.items() if name not in beside}
     plain = {name: _as_json(value) for name, value in kept.items()}
     return {**plain, "_class_name": class_name, "_diffusers_version": FORMAT_VERSION}

@@ -9,6 +9,7 @@ from torch import nn
 
 from dpnb.errors import QuantizationError
 from dpnb.loading.components.registry import library_of, resolve
+from dpnb.loading.default_settings import DEFAULTED
 from dpnb.loading.weights.meta_init import init_on_meta
 from dpnb.models.model import Model
 from dpnb.nn.quantized import quantization_of
@@ -47,11 +48,7 @@ def present_settings(part: Any) -> dict[str, Any]:
     them since; who sets an attribute of `config` changes what is read there, and not its items.
     """
     config, told = part.config, vars(part.config)
-    return {
-        name: told.get(name, value)
-        for name, value in config.items()
-        if name != "_use_default_values"
-    }
+    return {name: told.get(name, value) for name, value in config.items() if name != DEFAULTED}
 
 
 def _text_encoder(kind: Any, part: Any) -> nn.Module:
