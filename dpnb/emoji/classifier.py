@@ -17,7 +17,7 @@ from dpnb.emoji.concepts import Concept
 from dpnb.emoji.layout import Variety
 from dpnb.emoji.precision import autocast
 from dpnb.emoji.samples import Habits, Samples
-from dpnb.emoji.scenes import ONE_THING, Generator, Scene, Thing
+from dpnb.emoji.scenes import Generator, Scene, Thing
 from dpnb.emoji.trainer import StepReport, Trainer, TrainingPlan
 from dpnb.emoji.workers import Workers
 
@@ -69,7 +69,7 @@ def draw_pictures(
     concepts: tuple[Concept, ...], seed: int, samples: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless batches of single things, some of them soft or noisy as a decoder leaves them."""
-    source = Samples(concepts, Habits(ONE_THING, variety=MUCH_VARIETY), seed)
+    source = Samples(concepts, Habits(), seed)
     rng = np.random.default_rng(seed)
     while True:
         numbers = rng.integers(len(concepts), size=samples)

@@ -104,9 +104,6 @@ class Shares:
         return scaled(self, amount)
 
 
-ONE_THING = Shares(pair=0, several=0, placed=0, sized=0)
-
-
 def choose_scene(
     concepts: Sequence[Concept], odds: NDArray[np.float64], shares: Shares, rng: Generator
 ) -> Scene:

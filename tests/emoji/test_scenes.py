@@ -3,7 +3,7 @@ from collections import Counter
 import numpy as np
 
 from dpnb.emoji.concepts import Concept, load_concepts
-from dpnb.emoji.scenes import ONE_THING, Place, Scene, Shares, Size, choose_scene
+from dpnb.emoji.scenes import Place, Scene, Shares, Size, choose_scene
 
 CONCEPTS = load_concepts()[:40]
 ODDS = np.full(40, 1 / 40)
@@ -31,8 +31,8 @@ def test_kinds_of_scenes_are_as_frequent_as_asked() -> None:
         assert abs(found[name] / 1500 - share) < 0.03, name
 
 
-def test_one_thing_is_just_that() -> None:
-    assert {kind(scene) for scene in draw(ONE_THING, 200)} == {"plain"}
+def test_without_departures_one_thing_is_there() -> None:
+    assert {kind(scene) for scene in draw(Shares().times(0), 200)} == {"plain"}
 
 
 def test_two_things_differ() -> None:
