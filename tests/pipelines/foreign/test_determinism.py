@@ -16,25 +16,40 @@ from dpnb.pipelines.foreign.determinism import (
 
 
 @pytest.fixture(autouse=True)
-def settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in CUDA_VARIABLES:
-        monkeypatch.delenv(name, raising=False)
-    was = torch.are_deterministic_algorithms_enabled()
-    cudnn = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+def quick() -> Iterator[None]:
+    """Every switch is the other way before a test, and as it was after it."""
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.benchmark, matmul.allow_tf32
+    cudnn.benchmark = matmul.allow_tf32 = True
     yield
-    torch.use_deterministic_algorithms(was)
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = cudnn
-
-
-def are_fixed() -> list[bool]:
-    """What torch and cuDNN say of their algorithms."""
-    return [torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic]
-
-
-def test_a_process_computes_the_same_in_every_run_until_it_need_not() -> None:
-    enable_full_determinism()
-    assert all(are_fixed())
-    assert os.environ.items() >= CUDA_VARIABLES.items()
     disable_full_determinism()
-    assert not any(are_fixed())
-    assert not os.environ.keys() & CUDA_VARIABLES.keys()
+    cudnn.benchmark, matmul.allow_tf32 = before
+
+
+def present() -> list[object]:
+    """What torch, cuDNN and CUDA are told."""
+    return [
+        torch.are_deterministic_algorithms_enabled(),
+        torch.backends.cudnn.deterministic,
+        not torch.backends.cudnn.benchmark,
+        not torch.backends.cuda.matmul.allow_tf32,
+        *(os.environ.get(name) for name in CUDA_VARIABLES),
+    ]
+
+
+@pytest.mark.parametrize("workspace", [None, ":4096:8"])
+def test_a_process_computes_the_same_in_every_run_until_it_need_not(
+    workspace: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_LAUNCH_BLOCKING", raising=False)
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    if workspace is not None:
+        monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", workspace)
+    before = present()
+    for _ in range(2):
+        enable_full_determinism()
+        assert present() == [True, True, True, True, *CUDA_VARIABLES.values()]
+    disable_full_determinism()
+    assert present() == before
+    disable_full_determinism()
+    assert present() == before
